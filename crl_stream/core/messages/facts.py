@@ -1,0 +1,198 @@
+"""What the monitor states: degradations, rollbacks, decisions, alerts, receipts.
+
+Facts are deterministic: ids are hashes of kind, task and log position, time comes from the log.  A physical
+duplicate after a crash has the same id and the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from crl_stream.core.messages.parts import (
+    ActivationCause,
+    Candidate,
+    DecisionKind,
+    Evidence,
+    Identifier,
+    Judged,
+    Position,
+    Timestamp,
+)
+
+AlertKind = Literal[
+    "degradation",
+    "rollback",
+    "no_target",
+    "held_degradation",
+    "variant_limit",
+    "clock_skew",
+    "data_gap",
+    "fold_failure",
+    "stuck",
+    "rollback_rate",
+]
+Severity = Literal["info", "warning", "critical"]
+
+
+class DegradationAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """A variant's transition into or out of the degraded state (topic ``crl.degradations``)."""
+
+    alert_id: Identifier
+    timestamp: Timestamp
+    agent_name: Identifier
+    task_type: Identifier
+    variant_id: Identifier
+    state: Literal["degraded", "recovered"]
+    active: bool
+    """Whether the variant was the active one."""
+    metric: str | None
+    """The worst metric: ``success_rate``, ``avg_reward`` or ``error_rate``."""
+    reason: str
+    """One sentence in the guide's form."""
+    degradation_metrics: dict[str, float]
+    evidence: Evidence
+    judged: Judged
+    enforced: bool
+    epoch: int
+    position: Position
+    policy_hash: str
+    engine_version: str
+    schema_version: int = 1
+
+
+class RollbackEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """The active variant was degraded and replaced by the previous best one (topic ``crl.rollbacks``)."""
+
+    rollback_id: Identifier
+    timestamp: Timestamp
+    agent_name: Identifier
+    task_type: Identifier
+    from_variant: Identifier
+    to_variant: Identifier
+    reason: str
+    degradation_metrics: dict[str, float]
+    epoch: int
+    """Of the active-variant record that this rollback wrote; in shadow mode, of the record it leaves alone."""
+    enforced: bool
+    """False in shadow mode: nothing was activated."""
+    cause_id: Identifier
+    """The degradation alert."""
+    evidence: Evidence
+    judged: Judged
+    candidates: list[Candidate]
+    undo_command: str
+    position: Position
+    policy_hash: str
+    engine_version: str
+    schema_version: int = 1
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="decision"):
+    """What the decision matrix says of a variant, when it first says so in an epoch (topic ``crl.decisions``)."""
+
+    decision_id: Identifier
+    timestamp: Timestamp
+    agent_name: Identifier
+    task_type: Identifier
+    variant_id: Identifier
+    decision: DecisionKind
+    reasoning: str
+    q_value: float
+    n_visits: int
+    epoch: int
+    position: Position
+    policy_hash: str
+    engine_version: str
+    schema_version: int = 1
+
+
+class Activation(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="activation"):
+    """A change of the active variant, or in shadow mode the change that would have been (topic ``crl.decisions``)."""
+
+    activation_id: Identifier
+    timestamp: Timestamp
+    agent_name: Identifier
+    task_type: Identifier
+    from_variant: Identifier | None
+    to_variant: Identifier
+    cause: ActivationCause
+    cause_id: Identifier
+    """The rollback, decision, command or invocation that caused it."""
+    reasoning: str
+    enforced: bool
+    epoch: int
+    position: Position
+    policy_hash: str
+    engine_version: str
+    schema_version: int = 1
+
+
+class CommandResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="command_result"):
+    """What became of a command (topic ``crl.decisions``)."""
+
+    result_id: Identifier
+    timestamp: Timestamp
+    agent_name: Identifier | None
+    task_type: Identifier | None
+    command_id: Identifier
+    command: str
+    """The command's type, e.g. ``UndoRollback``."""
+    actor: str
+    reason: str
+    outcome: Literal["applied", "refused"]
+    detail: str
+    """What was done, or why it was refused and what to do next."""
+    epoch: int
+    position: Position
+    policy_hash: str
+    engine_version: str
+    schema_version: int = 1
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """Something an operator must hear (topic ``crl.alerts``)."""
+
+    alert_id: Identifier
+    timestamp: Timestamp
+    kind: AlertKind
+    severity: Severity
+    subject: str
+    """What it is about, e.g. ``backend-architect/api-design api-optimized``."""
+    action: str
+    """What was done or has to be done."""
+    text: str
+    """One line: subject, action, number, limit, undo command."""
+    cause_id: str
+    agent_name: Identifier | None = None
+    task_type: Identifier | None = None
+    number: float | None = None
+    limit: float | None = None
+    undo_command: str | None = None
+    resolved: bool = False
+    position: Position | None = None
+    policy_hash: str | None = None
+    engine_version: str | None = None
+    schema_version: int = 1
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """A runtime has used a new active variant for the first time (topic ``crl.receipts``)."""
+
+    receipt_id: Identifier
+    timestamp: Timestamp
+    agent_name: Identifier
+    task_type: Identifier
+    runtime_id: Identifier
+    variant_id: Identifier
+    epoch: int
+    late_invocations: int
+    """Non-exploring invocations of this runtime that still used an older epoch."""
+    milliseconds: int
+    """From the change to this invocation, in append time."""
+    position: Position
+    schema_version: int = 1
+
+
+Fact = DegradationAlert | RollbackEvent | Decision | Activation | CommandResult | Alert | Receipt

@@ -1,0 +1,87 @@
+"""What enters the log ``crl.invocations``: outcomes, late scores, references to commands.
+
+An ``Invocation`` has no ``type`` field, since runtimes in any language write it; the other two do.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from crl_stream.core.messages.parts import (
+    Identifier,
+    Reward,
+    SchemaVersion,
+    ShortText,
+    Timestamp,
+    Unit,
+)
+
+Status = Literal["success", "failure", "error"]
+Complexity = Literal["low", "medium", "high"]
+VariantSource = Literal["live", "stale", "file", "default", "explore"]
+Role = Literal["live", "shadow"]
+
+
+class Invocation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One finished invocation of one variant of an agent."""
+
+    schema_version: SchemaVersion
+    invocation_id: Identifier
+    """Unique per task; the same id again is recognised as a duplicate."""
+    timestamp: Timestamp
+    """When it finished, by the runtime's clock; shown, never used to decide."""
+    agent_name: Identifier
+    task_type: Identifier
+    variant_id: Identifier
+    status: Status
+    reward: Reward | None = None
+    """Given by the runtime; computed from the other fields when absent."""
+    quality: Unit | None = None
+    error_count: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    duration_seconds: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)] | None = None
+    complexity: Complexity | None = None
+    """Chooses the duration baseline; absent counts as medium."""
+    active_epoch: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Epoch of the active-variant record that the runtime saw."""
+    variant_source: VariantSource | None = None
+    """Where the runtime got the variant from; ``explore`` never makes a variant the first active one."""
+    runtime_id: Identifier | None = None
+    role: Role | None = None
+    """``shadow`` outcomes are kept apart and never move the live figures."""
+    provider: ShortText | None = None
+    model: ShortText | None = None
+
+
+class Feedback(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="feedback"):
+    """A reward or quality that became known after its invocation was published."""
+
+    schema_version: SchemaVersion
+    feedback_id: Identifier
+    timestamp: Timestamp
+    agent_name: Identifier
+    task_type: Identifier
+    invocation_id: Identifier
+    reward: Reward | None = None
+    quality: Unit | None = None
+    source: ShortText | None = None
+    """Who judged: a person, a model."""
+
+
+class CommandRef(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="command_ref"):
+    """Names one record of ``crl.commands``; only the inlet agents write it.
+
+    Commands enter the log by reference, so that they keep their own ACL and cannot be forged there:
+    the worker reads the named record and compares the hash.
+    """
+
+    schema_version: SchemaVersion
+    command_id: Identifier
+    partition: Annotated[int, msgspec.Meta(ge=0)]
+    offset: Annotated[int, msgspec.Meta(ge=0)]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+    """Of the command record's value."""
+    agent_name: Identifier | None = None
+    """Absent, as task_type, when the command is for every task (``SetPolicy``)."""
+    task_type: Identifier | None = None

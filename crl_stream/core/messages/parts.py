@@ -1,0 +1,80 @@
+"""Types that several messages share: bounded fields, positions, evidence."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from crl_stream.core.identity import IDENTIFIER_PATTERN
+
+SCHEMA_VERSION = 1
+"""The only version of every message so far; a breaking change is a new topic."""
+
+Identifier = Annotated[str, msgspec.Meta(pattern=IDENTIFIER_PATTERN)]
+ShortText = Annotated[str, msgspec.Meta(max_length=2_000)]
+Unit = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Reward = Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)]
+SchemaVersion = Annotated[int, msgspec.Meta(ge=1, le=1)]
+Timestamp = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$")]
+"""RFC 3339 in UTC, ending in ``Z``."""
+
+Mode = Literal["enforce", "shadow", "observe"]
+VerdictKind = Literal["HEALTHY", "DEGRADED", "INCONCLUSIVE"]
+DecisionKind = Literal["auto_apply", "human_approval", "no_action"]
+ActivationCause = Literal["first_seen", "auto_apply", "rollback", "undo", "command", "approval"]
+
+
+class Position(msgspec.Struct, frozen=True):
+    """A place in the log: what a fact or a snapshot has taken into account."""
+
+    partition: int
+    offset: int
+
+
+class Modification(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One change of a variant's configuration: a prompt section or a parameter (guide: proposal schema)."""
+
+    section: str | None = None
+    operation: Literal["append", "prepend", "replace", "remove"] | None = None
+    content: str | None = None
+    parameter: str | None = None
+    value: Any = None
+    reason: str | None = None
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What both judges say: the guide's rule and the e-SR statistic."""
+
+    rule: VerdictKind
+    guard: Literal["none", "evidence"]
+    e_value: float
+    """Mean of the metrics' e-SR statistics; grows by about 1 per healthy outcome."""
+    threshold: float
+    """The e-value that counts as evidence: 1.25 times the false alarm budget."""
+    sufficient: bool
+    """Whether ``e_value >= threshold``."""
+    e_values: dict[str, float]
+    """By metric."""
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """The outcomes a verdict was reached on, oldest first, so that anybody can repeat it."""
+
+    offsets: list[int]
+    successes: str
+    """One character per outcome: ``S`` success, ``F`` failure, ``E`` error."""
+    rewards: list[float]
+    baseline_n: int
+    baseline_source: Literal["lifetime", "before_window", "replaced_variant"]
+    baseline_variant: str | None = None
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A variant a rollback could have gone to, best first, and why it did not."""
+
+    variant_id: str
+    q_value: float
+    n_visits: int
+    chosen: bool
+    why_not: str | None = None

@@ -1,0 +1,218 @@
+"""The compacted topics: what is true now of a task.  Runtimes and people read these; a reader keeps the highest."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from crl_stream.core.messages.parts import (
+    ActivationCause,
+    DecisionKind,
+    Identifier,
+    Mode,
+    Modification,
+    Position,
+    Timestamp,
+    VerdictKind,
+)
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """A standing order of a person: a pin or a hold."""
+
+    actor: str
+    reason: str
+    since: Timestamp
+    until: Timestamp | None
+    """Absent when it ends after a number of outcomes."""
+    outcomes_left: int | None = None
+    variant_id: Identifier | None = None
+
+
+class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
+    """The variant that runtimes use unless they explore (topic ``crl.active-variants``).
+
+    Readers keep the record with the highest (incarnation, epoch, position.offset).
+    """
+
+    agent_name: Identifier
+    task_type: Identifier
+    variant_id: Identifier
+    epoch: int
+    """Starts at 1, grows by 1 with every change."""
+    previous_variant: Identifier | None
+    quarantined: list[str]
+    pinned: Order | None
+    held: Order | None
+    exploration: float
+    mode: Mode
+    since: Timestamp
+    cause: ActivationCause
+    cause_id: str
+    incarnation: int
+    position: Position
+    policy_hash: str
+    engine_version: str
+    schema_version: int = 1
+
+
+class RegisteredVariant(msgspec.Struct, frozen=True, kw_only=True):
+    """One variant of a task and what is known of its configuration."""
+
+    variant_id: Identifier
+    state: Literal["seen", "registered", "retired"]
+    """``seen``: outcomes came without a registration."""
+    quarantined: bool
+    parent: Identifier | None = None
+    model_tier: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    temperature: float | None = None
+    modifications: list[Modification] = []
+
+
+class VariantCatalogue(msgspec.Struct, frozen=True, kw_only=True):
+    """The variants of a task (topic ``crl.variants``)."""
+
+    agent_name: Identifier
+    task_type: Identifier
+    timestamp: Timestamp
+    variants: list[RegisteredVariant]
+    incarnation: int
+    position: Position
+    schema_version: int = 1
+
+
+class WindowSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The last outcomes of a variant, oldest first."""
+
+    size: int
+    judged: int
+    """How many of them count since the variant's last activation."""
+    success_rate: float
+    avg_reward: float
+    error_rate: float
+    outcomes: str
+    """One character each: ``S`` success, ``F`` failure, ``E`` error."""
+    rewards: list[float]
+    offsets: list[int]
+
+
+class FailureKinds(msgspec.Struct, frozen=True, kw_only=True):
+    """Why outcomes of a variant were bad, over its lifetime; one outcome may count in several."""
+
+    errors: int
+    failures: int
+    slow: int
+    low_quality: int
+
+
+class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine knows of one variant."""
+
+    variant_id: Identifier
+    active: bool
+    quarantined: bool
+    retired: bool
+    q_value: float
+    n_visits: int
+    success_rate: float
+    avg_reward: float
+    error_rate: float
+    reward_variance: float
+    window: WindowSnapshot
+    verdict: VerdictKind
+    reason: str
+    degraded: bool
+    """Whether a degradation alert is open."""
+    e_value: float
+    decision: DecisionKind
+    reasoning: str
+    rollbacks: int
+    """How often it was rolled back from."""
+    failure_kinds: FailureKinds
+    shadow_n: int
+    shadow_success_rate: float
+    shadow_avg_reward: float
+
+
+class ReviewResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the review of a proposal; the proposer derives the status from it."""
+
+    proposal_id: Identifier
+    review: Literal["approved", "rejected", "deferred"]
+    outcome: Literal["applied", "refused"]
+    actor: str
+    reason: str
+    detail: str
+    timestamp: Timestamp
+    command_id: Identifier
+
+
+class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as it stood at ``as_of`` (topic ``crl.tasks`` and the web views)."""
+
+    agent_name: Identifier
+    task_type: Identifier
+    timestamp: Timestamp
+    as_of: Position
+    incarnation: int
+    active_variant: Identifier | None
+    epoch: int
+    mode: Mode
+    pinned: Order | None
+    held: Order | None
+    cooldown_left: int
+    """Outcomes until something may be promoted again."""
+    no_target: bool
+    """Whether the active variant is degraded and there is nothing to roll back to."""
+    n_outcomes: int
+    n_duplicates: int
+    n_amended: int
+    n_skewed: int
+    variants: list[VariantSnapshot]
+    reviews: list[ReviewResult]
+    runtimes: int
+    runtimes_current: int
+    """Runtimes that have adopted the current epoch."""
+    policy_hash: str
+    engine_version: str
+    schema_version: int = 1
+
+
+class Revision(msgspec.Struct, frozen=True, kw_only=True):
+    """One step in the life of a proposal."""
+
+    revision: int
+    status: str
+    timestamp: Timestamp
+    reason: str
+
+
+class Proposal(msgspec.Struct, frozen=True, kw_only=True):
+    """An improvement for a person to review (topic ``crl.proposals``)."""
+
+    proposal_id: Identifier
+    timestamp: Timestamp
+    agent_name: Identifier
+    task_type: Identifier
+    proposal_type: Literal[
+        "create_specialized_variant",
+        "modify_variant_parameters",
+        "promote_variant_to_default",
+        "retire_underperforming_variant",
+    ]
+    reasoning: str
+    confidence: float
+    supporting_data: dict[str, float]
+    recommended_modifications: list[Modification]
+    status: Literal["pending", "approved", "rejected", "deferred", "superseded", "expired"]
+    tracker_type: str
+    trigger: str
+    target_variant: Identifier
+    epoch: int
+    revision: int
+    expires_at: Timestamp
+    history: list[Revision]
+    schema_version: int = 1

@@ -1,0 +1,201 @@
+"""The numbers that decide: every threshold, guard and limit of the engine, with the guide's defaults.
+
+A policy is data.  It reaches the engine through the log (``SetPolicy``), so that a replay meets the same
+policy at the same place; facts carry its hash.  ``PolicySet`` holds the policies of a whole installation,
+already resolved: one default, one per overridden agent, one per overridden task.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from crl_stream.core.identity import TaskKey
+
+Ratio = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Positive = Annotated[float, msgspec.Meta(gt=0.0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+
+Mode = Literal["enforce", "shadow", "observe"]
+Guard = Literal["none", "evidence"]
+Baseline = Literal["lifetime", "before_window"]
+
+
+class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a window counts as degraded (guide: "Degradation Thresholds")."""
+
+    lookback_window: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 20
+    """Outcomes kept and judged per variant."""
+    success_drop: Ratio = 0.10
+    """Relative drop of the success rate, strictly greater."""
+    reward_drop: Ratio = 0.15
+    """Relative drop of the mean reward, strictly greater."""
+    error_increase: Annotated[float, msgspec.Meta(ge=0.0)] = 0.20
+    """Relative increase of the error rate, strictly greater."""
+    baseline: Baseline = "lifetime"
+    """What the window is compared with: the whole lifetime, or the lifetime before the window."""
+    min_baseline: AtLeastOne = 20
+    """Outcomes the baseline needs before anything is judged."""
+    min_recent: AtLeastOne = 10
+    """Outcomes since the last activation that the window needs before it is judged."""
+    guard: Guard = "none"
+    """``none`` is the guide to the letter; ``evidence`` acts only when the e-SR statistic agrees."""
+    false_alarm_budget: Annotated[int, msgspec.Meta(ge=10)] = 5_000
+    """Invocations per false rollback that ``guard = "evidence"`` may cost."""
+    clean_verdicts: AtLeastOne = 20
+    """HEALTHY verdicts after which a degraded variant counts as recovered."""
+
+
+class AutoApply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a variant may become the active one without a person (guide: "Decision Matrix")."""
+
+    q_threshold: Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)] = 0.9
+    min_samples: AtLeastOne = 10
+    min_lead: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] = 0.05
+    """Lead over the active variant in Q and in lifetime mean reward."""
+    min_outcomes_since_active: Count = 10
+    """Outcomes a candidate needs since it was last active."""
+    cooldown: Count = 20
+    """Outcomes of the task after any change during which nothing is promoted."""
+
+
+class HumanApproval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a variant shows promise but needs a person (guide: "Decision Matrix")."""
+
+    q_threshold: Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)] = 0.7
+    min_samples: AtLeastOne = 5
+
+
+class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a rollback may go (guide: "highest Q-value, n>=5")."""
+
+    min_samples: AtLeastOne = 5
+    undo_hold: Count = 100
+    """Outcomes of the task without automatic changes after an undo."""
+    renotify: AtLeastOne = 50
+    """Outcomes of the task after which an open ``no_target`` alert is repeated."""
+
+
+class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How outcomes become a reward and rewards become Q."""
+
+    rate: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.1
+    """Smallest step of Q: ``Q += max(rate, 1/n) * (R - Q)``."""
+    outcome_weight: Ratio = 0.4
+    quality_weight: Ratio = 0.3
+    speed_weight: Ratio = 0.2
+    error_penalty: Ratio = 0.1
+    """Taken off for each error."""
+    baseline_seconds_low: Positive = 60.0
+    baseline_seconds_medium: Positive = 300.0
+    baseline_seconds_high: Positive = 900.0
+
+
+class Proposals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When an improvement is proposed (guide: "Proposal Triggers")."""
+
+    min_invocations: AtLeastOne = 50
+    create_below_q: float = 0.6
+    promote_gap: float = 0.20
+    modify_below_q: float = 0.6
+    retire_below_q: float = 0.4
+    retire_after_rollbacks: AtLeastOne = 3
+    expires_days: AtLeastOne = 30
+
+
+class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far the engine may act on its own, and for how long people's orders hold."""
+
+    mode: Mode = "enforce"
+    """``enforce`` acts, ``shadow`` says what it would do, ``observe`` only alerts."""
+    exploration: Ratio = 0.0
+    """Share of invocations that try another variant that is not quarantined."""
+    pin_hours: Positive = 24.0
+    hold_hours: Positive = 24.0
+    max_skew_seconds: Positive = 3_600.0
+    """Difference of payload and append time beyond which an outcome is flagged."""
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bounds that keep a row small."""
+
+    variants: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 32
+    runtimes: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 64
+    duplicate_ids: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
+    """Invocation ids of a task that are remembered."""
+    command_ids: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 32
+    waiting_feedback: Annotated[int, msgspec.Meta(ge=0, le=4096)] = 32
+    """Feedback that may wait for its invocation."""
+    reviews: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 32
+    snapshot_outcomes: AtLeastOne = 10
+    snapshot_seconds: Annotated[float, msgspec.Meta(ge=0.0)] = 1.0
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything one task is judged by."""
+
+    degradation: Degradation = Degradation()
+    auto_apply: AutoApply = AutoApply()
+    human_approval: HumanApproval = HumanApproval()
+    rollback: Rollback = Rollback()
+    learning: Learning = Learning()
+    proposals: Proposals = Proposals()
+    operations: Operations = Operations()
+    limits: Limits = Limits()
+
+
+class PolicySet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The policies of an installation, already resolved."""
+
+    default: Policy = Policy()
+    agents: dict[str, Policy] = {}
+    """By agent_name."""
+    tasks: dict[str, Policy] = {}
+    """By ``agent_name/task_type``."""
+
+    def for_task(self, key: TaskKey) -> Policy:
+        """The policy in force for a task: its own, else its agent's, else the default."""
+        if self.tasks and (policy := self.tasks.get(str(key))) is not None:
+            return policy
+        return self.agents.get(key.agent_name, self.default)
+
+    def canonical(self) -> bytes:
+        """The one JSON text of this policy set: what differs from the guide, keys sorted.
+
+        Equal sets have equal bytes; ``parse`` is its inverse.
+        """
+        return _ENCODER.encode(_difference(msgspec.to_builtins(self), _GUIDE_SET))
+
+    @classmethod
+    def parse(cls, text: bytes) -> PolicySet:
+        """Read a canonical text; ``msgspec.MsgspecError`` when it is not one."""
+        return msgspec.json.decode(text, type=cls)
+
+    def digest(self) -> str:
+        """First 16 hex digits of the SHA-256 of the canonical text."""
+        return hashlib.sha256(self.canonical()).hexdigest()[:16]
+
+
+def _difference(full: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    """The entries of ``full`` that ``base`` does not have, however deep; overrides compare with the guide."""
+    sparse: dict[str, Any] = {}
+    for key, value in full.items():
+        if key in ("agents", "tasks"):
+            if value:
+                sparse[key] = {name: _difference(policy, _GUIDE_SET["default"]) for name, policy in value.items()}
+        elif isinstance(value, dict):
+            if inner := _difference(value, base[key]):
+                sparse[key] = inner
+        elif value != base[key]:
+            sparse[key] = value
+    return sparse
+
+
+_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
+
+GUIDE: Final = PolicySet()
+"""The guide to the letter; in force until a ``SetPolicy`` is read from the log."""
+_GUIDE_SET: Final[dict[str, Any]] = msgspec.to_builtins(GUIDE)

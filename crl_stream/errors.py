@@ -1,0 +1,88 @@
+"""Every error a person may meet, each with a hint that says what to do next.
+
+    CrlError
+    +-- ConfigError        a setting is unknown, ill-formed or contradictory          exit 2
+    +-- UsageError         a command was called with arguments that do not fit        exit 2
+    +-- InvalidMessage     a message was refused before it was sent                   exit 2
+    +-- NotFound           the task, record or file asked for does not exist          exit 4
+    +-- CommandRefused     the monitor refused an operator's command                  exit 5
+    +-- BrokerError        the embedded broker cannot be started, stopped or fetched  exit 69
+    +-- Unavailable        Kafka or a worker does not answer                          exit 69
+    +-- ContractError      topics on the broker do not match the catalog              exit 78
+    +-- Unsafe             going on could lose or double events                       exit 70
+
+The exit codes follow sysexits(3) from 64 on.  A command line prints ``message`` and ``hint`` to stderr,
+never a traceback.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CrlError(Exception):
+    """Something a person has to know, said in one sentence, with a hint what to do next."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+class ConfigError(CrlError):
+    """A setting is unknown, ill-formed or contradicts another one."""
+
+    exit_code = 2
+
+
+class UsageError(CrlError):
+    """A command was called with arguments that do not fit."""
+
+    exit_code = 2
+
+
+class InvalidMessage(CrlError):
+    """A message was refused locally, before it was sent; nothing was published."""
+
+    exit_code = 2
+
+
+class NotFound(CrlError):
+    """The task, variant, record or file that was asked for does not exist."""
+
+    exit_code = 4
+
+
+class CommandRefused(CrlError):
+    """The monitor read the command and refused it; the reason is the message."""
+
+    exit_code = 5
+
+
+class BrokerError(CrlError):
+    """The embedded broker cannot be fetched, started or stopped."""
+
+    exit_code = 69
+
+
+class Unavailable(CrlError):
+    """Kafka or a worker does not answer."""
+
+    exit_code = 69
+
+
+class ContractError(CrlError):
+    """The topics on the broker do not match the catalog; the worker refuses to start."""
+
+    exit_code = 78
+
+
+class Unsafe(CrlError):
+    """Going on could lose or double events; the worker leaves without committing."""
+
+    exit_code = 70

@@ -1,0 +1,204 @@
+"""Both stages in memory: a log, its commands, a changelog and the topics, without a broker.
+
+For stories in tests, for ``crl replay`` and as the oracle: it is handed messages or raw bytes, folds them as the
+worker does and lets one read every topic.  A crash is an element of the input: what was written stays,
+what was in memory is gone.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.topology.inlet import reference_commands
+from crl_stream.topology.inspection import snapshot
+from crl_stream.topology.monitor import Counts, Folded, command_positions, decode_batch, fold_batch
+from crl_stream.topology.partition import decode_partition, partition_key
+from crl_stream.wire.codec import Rejected, decode, encode
+from crl_stream.wire.partitioner import partition_of
+from crl_stream.wire.records import Output
+from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, INVOCATIONS, POLICY_KEY
+
+
+class Crash(enum.Enum):
+    """Where the process dies while it works on what was piped since the last batch."""
+
+    AFTER_FOLD = "outputs and rows are lost"
+    AFTER_OUTPUTS = "outputs are out, rows are lost"
+    AFTER_SOME_ROWS = "outputs and the first row are out, the partition row is lost"
+    AFTER_ROWS = "all is written, nothing was committed"
+
+
+class Stored(NamedTuple):
+    """A record in memory; fits ``wire.records.Record``."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class TopologyDriver:
+    """Runs the stages on bytes, one process, any number of partitions.
+
+    ``start`` is the append time of the first record and ``tick`` the time between records, in milliseconds.
+    """
+
+    def __init__(self, *, partitions: int = 1, start: int = 1_763_562_600_000, tick: int = 1_000) -> None:
+        self.partitions, self.clock, self.tick = partitions, start, tick
+        self.topics: dict[str, list[list[Stored]]] = defaultdict(lambda: [[] for _ in range(partitions)])
+        self.changelog: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
+        self.counts: list[Counts] = []
+        self._read_commands = [0] * partitions
+        self._command_ids = 0
+
+    def append(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        *,
+        partition: int | None = None,
+        headers: tuple[tuple[str, bytes], ...] = (),
+        timestamp: int | None = None,
+    ) -> Stored:
+        """Put one record on a topic, as a broker with LogAppendTime would."""
+        if timestamp is None:
+            timestamp, self.clock = self.clock, self.clock + self.tick
+        if partition is None:
+            partition = partition_of(key or b"", self.partitions)
+        log = self.topics[topic][partition]
+        record = Stored(len(log), timestamp, key, value, headers)
+        log.append(record)
+        return record
+
+    def pipe(self, *elements: Any) -> list[Output]:
+        """Append messages, then fold everything that waits as one batch per partition.
+
+        An element is an ``Invocation``, ``Feedback`` or command, raw bytes (keyed by ``a/b``), a pair (key,
+        value) of bytes, or a ``Crash``, which ends a batch.
+        """
+        outputs: list[Output] = []
+        for element in elements:
+            if isinstance(element, Crash):
+                self._work(element)
+            else:
+                self._put(element)
+        outputs += self._work(None)
+        return outputs
+
+    def pipe_each(self, elements: Iterable[Any]) -> list[Output]:
+        """Like ``pipe``, with a batch for each element."""
+        return [output for element in elements for output in self.pipe(element)]
+
+    def _put(self, element: Any) -> None:
+        if isinstance(element, m.Invocation | m.Feedback):
+            self.append(INVOCATIONS, encode(element), TaskKey(element.agent_name, element.task_type).encode())
+        elif isinstance(element, m.SetPolicy):
+            self.append(COMMANDS, encode(element), POLICY_KEY)
+        elif isinstance(element, m.Command):
+            key = TaskKey(element.agent_name, element.task_type).encode()  # type: ignore[attr-defined]
+            self.append(COMMANDS, encode(element), key)
+        elif isinstance(element, bytes):
+            self.append(INVOCATIONS, element, b"a/b")
+        else:
+            key, value = element
+            self.append(INVOCATIONS, value, key)
+        self._run_inlet()
+
+    def _run_inlet(self) -> None:
+        for partition, log in enumerate(self.topics[COMMANDS]):
+            fresh = log[self._read_commands[partition] :]
+            self._read_commands[partition] = len(log)
+            for output in reference_commands(partition, self.partitions, fresh):
+                self._publish(output)
+
+    def _publish(self, output: Output) -> None:
+        self.append(
+            output.topic, output.value, output.key, partition=output.partition, headers=output.headers
+        )
+
+    def _work(self, crash: Crash | None) -> list[Output]:
+        outputs: list[Output] = []
+        # A forwarded record waits in its new partition, so go round until nothing waits.
+        while any(self._waiting(partition) for partition in range(self.partitions)):
+            for partition in range(self.partitions):
+                if waiting := self._waiting(partition):
+                    folded = self._fold(partition, waiting)
+                    outputs += self._write(partition, folded, crash)
+            if crash is not None:
+                break
+        return outputs
+
+    def _waiting(self, partition: int) -> Sequence[Stored]:
+        state = decode_partition(self.changelog[partition].get(partition_key(partition)))
+        return self.topics[INVOCATIONS][partition][state.next_offset :]
+
+    def _fold(self, partition: int, records: Sequence[Stored]) -> Folded:
+        entries = decode_batch(records)
+        commands = {place: self._command(*place) for place in command_positions(entries)}
+        changelog = self.changelog[partition]
+        return fold_batch(
+            partition, self.partitions, changelog.get(partition_key(partition)), changelog, entries, commands
+        )
+
+    def _command(self, partition: int, offset: int) -> bytes | None:
+        logs = self.topics[COMMANDS]
+        if not 0 <= partition < len(logs) or not 0 <= offset < len(logs[partition]):
+            return None
+        return logs[partition][offset].value
+
+    def _write(self, partition: int, folded: Folded, crash: Crash | None) -> list[Output]:
+        if crash is Crash.AFTER_FOLD:
+            return []
+        for output in folded.outputs:
+            self._publish(output)
+        if crash is Crash.AFTER_OUTPUTS:
+            return folded.outputs
+        rows = list(folded.rows.items())
+        if crash is Crash.AFTER_SOME_ROWS:
+            self.changelog[partition].update(rows[:1])
+            return folded.outputs
+        self.changelog[partition].update(rows)
+        self.changelog[partition][partition_key(partition)] = folded.partition_row
+        self.counts.append(folded.counts)
+        return folded.outputs
+
+    # -- reading -----------------------------------------------------------------------------------
+    def records(self, topic: str) -> Iterator[Stored]:
+        """Every record of a topic, partition by partition."""
+        for log in self.topics[topic]:
+            yield from log
+
+    def read(self, topic: str) -> list[Any]:
+        """Every message of a topic; dead letters are read with ``records``."""
+        if topic == DEAD_LETTERS:
+            raise ValueError("dead letters are no messages: read their records")
+        found = []
+        for record in self.records(topic):
+            decoded = decode(topic, record.value, record.key)
+            if isinstance(decoded, Rejected):
+                raise AssertionError(f"{topic} has an unreadable record: {decoded}")
+            found.append(decoded.message)
+        return found
+
+    def rows(self) -> dict[bytes, bytes]:
+        """All task rows, by key."""
+        return {
+            key: value
+            for partition, changelog in enumerate(self.changelog)
+            for key, value in changelog.items()
+            if key != partition_key(partition)
+        }
+
+    def snapshot(self, agent_name: str, task_type: str) -> m.TaskSnapshot:
+        """A task as it stands; ``KeyError`` when nothing was applied to it."""
+        key = TaskKey(agent_name, task_type).encode()
+        partition = partition_of(key, self.partitions)
+        changelog = self.changelog[partition]
+        return snapshot(partition, changelog.get(partition_key(partition)), changelog[key])

@@ -1,0 +1,88 @@
+"""Facts of the shell's side of the log, which no task row causes: a failing fold, a gap, a new policy."""
+
+from __future__ import annotations
+
+import hashlib
+
+from crl_stream.core import messages as m
+from crl_stream.core.instant import day, to_text
+from crl_stream.core.version import ENGINE_VERSION
+from crl_stream.topology.partition import PartitionRow
+from crl_stream.wire.records import Record
+
+
+def _identify(prefix: str, kind: str, timestamp: int, *place: object) -> str:
+    text = " ".join(str(part) for part in (kind, *place))
+    return f"{prefix}-{day(timestamp)}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
+
+
+def fold_failure_alert(
+    key: bytes, partition: int, record: Record, error: Exception, state: PartitionRow
+) -> m.Alert:
+    """A record made the engine raise; it lies in the dead-letter topic and the partition goes on."""
+    subject = key.decode("ascii", "replace") or f"partition {partition}"
+    action = f"record {partition}:{record.offset} was dead-lettered; the engine raised {type(error).__name__}"
+    agent_name, _, task_type = subject.partition("/")
+    return m.Alert(
+        alert_id=_identify("alert", "fold_failure", record.timestamp, state.incarnation, partition, record.offset),
+        timestamp=to_text(record.timestamp),
+        kind="fold_failure",
+        severity="critical",
+        subject=subject,
+        action=action,
+        text=f"{subject}: {action}; see crl dead-letters show {partition}:{record.offset}",
+        cause_id=f"{partition}:{record.offset}",
+        agent_name=agent_name if task_type else None,
+        task_type=task_type or None,
+        position=m.Position(partition, record.offset),
+        policy_hash=state.policy_hash,
+        engine_version=ENGINE_VERSION,
+    )
+
+
+def data_gap_alert(partition: int, expected: int, first: int, timestamp: int, state: PartitionRow) -> m.Alert:
+    """The broker has deleted records of the log before they were folded.
+
+    ``expected`` is the offset the state ends at, ``first`` the oldest one left, ``timestamp`` its append time
+    in milliseconds.
+    """
+    lost = first - expected
+    subject = f"crl.invocations partition {partition}"
+    action = f"offsets {expected} to {first - 1} are gone; the windows go on without them"
+    return m.Alert(
+        alert_id=_identify("alert", "data_gap", timestamp, state.incarnation, partition, expected, first),
+        timestamp=to_text(timestamp),
+        kind="data_gap",
+        severity="critical",
+        subject=subject,
+        action=action,
+        text=f"{subject}: {lost} records lost to retention, limit 0; {action}",
+        cause_id=f"{partition}:{expected}",
+        number=float(lost),
+        limit=0.0,
+        position=m.Position(partition, first),
+        policy_hash=state.policy_hash,
+        engine_version=ENGINE_VERSION,
+    )
+
+
+def policy_result(
+    command: m.SetPolicy, partition: int, record: Record, state: PartitionRow
+) -> m.CommandResult:
+    """A policy set came into force in this partition of the log."""
+    return m.CommandResult(
+        result_id=_identify("cmdr", "SetPolicy", record.timestamp, state.incarnation, partition, record.offset),
+        timestamp=to_text(record.timestamp),
+        agent_name=None,
+        task_type=None,
+        command_id=command.command_id,
+        command="SetPolicy",
+        actor=command.actor,
+        reason=command.reason,
+        outcome="applied",
+        detail=f"policy {state.policy_hash} is in force in partition {partition}",
+        epoch=0,
+        position=m.Position(partition, record.offset),
+        policy_hash=state.policy_hash,
+        engine_version=ENGINE_VERSION,
+    )

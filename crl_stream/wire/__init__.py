@@ -1,0 +1,1 @@
+"""Bytes and values: names, partitions and codecs of every topic.  Pure."""

@@ -1,0 +1,77 @@
+"""The topics: the only place where a topic is named in code, and what may travel on each.
+
+Partitions, retention and ACLs are in ``topics/catalog.toml``, which people read; a test keeps both in step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from crl_stream.core import messages as m
+
+INVOCATIONS: Final = "crl.invocations"
+COMMANDS: Final = "crl.commands"
+DEGRADATIONS: Final = "crl.degradations"
+ROLLBACKS: Final = "crl.rollbacks"
+DECISIONS: Final = "crl.decisions"
+ALERTS: Final = "crl.alerts"
+ACTIVE_VARIANTS: Final = "crl.active-variants"
+VARIANTS: Final = "crl.variants"
+TASKS: Final = "crl.tasks"
+PROPOSALS: Final = "crl.proposals"
+RECEIPTS: Final = "crl.receipts"
+DEAD_LETTERS: Final = "crl.dead-letters"
+
+MESSAGES: Final[dict[str, tuple[type, ...]]] = {
+    INVOCATIONS: (m.Invocation, m.Feedback, m.CommandRef),
+    COMMANDS: (
+        m.ActivateVariant,
+        m.UndoRollback,
+        m.ConfirmRollback,
+        m.PinVariant,
+        m.UnpinVariant,
+        m.HoldTask,
+        m.ResumeTask,
+        m.LiftQuarantine,
+        m.RegisterVariant,
+        m.RetireVariant,
+        m.ApproveProposal,
+        m.RejectProposal,
+        m.DeferProposal,
+        m.SetPolicy,
+    ),
+    DEGRADATIONS: (m.DegradationAlert,),
+    ROLLBACKS: (m.RollbackEvent,),
+    DECISIONS: (m.Decision, m.Activation, m.CommandResult),
+    ALERTS: (m.Alert,),
+    ACTIVE_VARIANTS: (m.ActiveVariant,),
+    VARIANTS: (m.VariantCatalogue,),
+    TASKS: (m.TaskSnapshot,),
+    PROPOSALS: (m.Proposal,),
+    RECEIPTS: (m.Receipt,),
+    DEAD_LETTERS: (),
+}
+"""What travels on each topic; dead letters keep their original bytes, whatever they were."""
+
+TOPIC_OF: Final[dict[type, str]] = {kind: topic for topic, kinds in MESSAGES.items() for kind in kinds}
+
+POLICY_KEY: Final = b"!policy"
+"""Record key of ``SetPolicy`` and of its references; ``!`` cannot stand in an identifier."""
+PARTITION_ROW: Final = b"!partition/"
+"""Key prefix of partition rows in the changelog."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Names on a broker: the catalog's, behind the installation's prefix."""
+
+    prefix: str = ""
+
+    def __call__(self, topic: str) -> str:
+        """The broker's name of a catalog topic."""
+        return self.prefix + topic
+
+    def changelog(self, app_id: str) -> str:
+        """The private changelog of the task table: whoever writes it owns the state."""
+        return f"{app_id}-tasks-changelog"
