@@ -46,7 +46,7 @@ def _parse(text: bytes) -> PolicySet:
     return PolicySet.parse(text)
 
 
-_ENCODER = msgspec.msgpack.Encoder(order="sorted")
+_ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(PartitionRow)
 
 

@@ -1,0 +1,272 @@
+"""What people order, applied or refused, each with a sentence that says what was done or what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any, Final, Literal
+
+import msgspec
+
+from crl_stream.core import messages as m
+from crl_stream.core.instant import from_text, to_text
+from crl_stream.core.membership import add_variant, remember
+from crl_stream.core.row import REGISTERED, RETIRED, Configuration, Review, StandingOrder, Variant
+from crl_stream.core.turn import Turn
+
+_HOUR: Final = 3_600_000
+
+
+class _Refused(Exception):
+    """A command that is not applied; the message says why and what to do next."""
+
+
+def apply_command(turn: Turn, command: m.AnyTaskCommand) -> Literal["applied", "duplicate"]:
+    """Apply a command, or refuse it; a command_id met before is a duplicate and says nothing."""
+    row = turn.row
+    digest = blake2b(command.command_id.encode(), digest_size=8).digest()
+    if not remember(row.command_ids, digest, turn.policy.limits.command_ids):
+        row.duplicates += 1
+        return "duplicate"
+    review = isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal)
+    outcome: Literal["applied", "refused"] = "applied"
+    try:
+        _check(turn, command)
+        detail = _HANDLERS[type(command)](turn, command)
+    except _Refused as refusal:
+        outcome, detail = "refused", str(refusal)
+    if review:
+        _remember_review(turn, command, outcome, detail)
+    turn.command_result(command, outcome, detail)
+    return "applied"
+
+
+def _check(turn: Turn, command: m.AnyTaskCommand) -> None:
+    row = turn.row
+    if command.expires_at is not None and row.time > _instant(command.expires_at):
+        raise _Refused(f"it expired at {command.expires_at}; give it again if it is still wanted")
+    expected = command.expected_epoch
+    if expected is not None and expected != row.epoch:
+        raise _Refused(
+            f"the epoch is {row.epoch}, not {expected}: {row.active or 'nothing'} is active since "
+            f"{to_text(row.since)} ({row.cause or 'no outcome yet'}); look again and repeat it"
+        )
+
+
+def _instant(text: str) -> int:
+    try:
+        return from_text(text)
+    except ValueError:
+        raise _Refused(f"{text} is no instant; write it like 2025-11-19T14:30:00Z") from None
+
+
+def _known(turn: Turn, variant_id: str) -> Variant:
+    variant = turn.row.variants.get(variant_id)
+    if variant is None:
+        names = ", ".join(sorted(turn.row.variants)) or "none"
+        raise _Refused(f"variant {variant_id} is not known; known: {names}; register it first")
+    return variant
+
+
+def _activate(turn: Turn, variant_id: str, cause: Any, command: m.AnyTaskCommand) -> Variant:
+    row = turn.row
+    variant = _known(turn, variant_id)
+    if variant_id == row.active:
+        raise _Refused(f"{variant_id} is already the active variant")
+    if variant.state == RETIRED:
+        raise _Refused(f"{variant_id} is retired; register it again first")
+    if variant.life.n == 0 and row.active is not None:
+        raise _Refused(f"{variant_id} has no outcome yet; let runtimes explore it first")
+    if variant.quarantined and cause != "approval":
+        raise _Refused(
+            f"{variant_id} is quarantined after a rollback; crl quarantine lift {row.agent_name}/{row.task_type} "
+            f"{variant_id} first, or crl undo if that rollback is the latest change"
+        )
+    variant.quarantined = False
+    turn.catalogue_changed = True
+    turn.activate(variant, cause, command.command_id, command.reason or f"ordered by {command.actor}")
+    return variant
+
+
+def _activate_variant(turn: Turn, command: m.ActivateVariant) -> str:
+    _activate(turn, command.variant_id, "command", command)
+    return f"{command.variant_id} is active, epoch {turn.row.epoch}"
+
+
+def _undo(turn: Turn, command: m.UndoRollback) -> str:
+    row = turn.row
+    if row.previous is None or row.cause not in ("rollback", "auto_apply", "command", "approval"):
+        raise _Refused(f"there is no change to undo: the latest one is {row.cause or 'none'}")
+    if command.rollback_id is not None and command.rollback_id != row.rollback_id:
+        raise _Refused(
+            f"{command.rollback_id} is not the latest change, which is {row.rollback_id or row.cause_id}"
+        )
+    undone, back = row.rollback_id or row.cause, row.previous
+    variant = _known(turn, back)
+    variant.quarantined = False
+    turn.catalogue_changed = True
+    turn.activate(variant, "undo", command.command_id, command.reason or f"undone by {command.actor}")
+    hold = turn.policy.rollback.undo_hold
+    if hold:
+        row.held = StandingOrder(
+            command.actor, f"undo of {undone}", row.time, until_n=row.n + hold, variant_id=back
+        )
+    return f"{undone} undone: {back} is active, epoch {row.epoch}; nothing automatic for {hold} outcomes"
+
+
+def _confirm(turn: Turn, command: m.ConfirmRollback) -> str:
+    row = turn.row
+    if row.rollback_id is None or command.rollback_id != row.rollback_id:
+        raise _Refused(
+            f"{command.rollback_id} is not the latest change, which is {row.rollback_id or row.cause or 'none'}"
+        )
+    if row.confirmed:
+        raise _Refused(f"{command.rollback_id} is already confirmed")
+    row.confirmed = True
+    return f"{command.rollback_id} reviewed; {row.previous} stays quarantined"
+
+
+def _order(turn: Turn, command: Any, default_hours: float, variant_id: str | None) -> StandingOrder:
+    hours = default_hours if command.hours is None else command.hours
+    now = turn.row.time
+    turn.active_changed = True
+    return StandingOrder(
+        command.actor, command.reason, now, until=now + round(hours * _HOUR), variant_id=variant_id
+    )
+
+
+def _pin(turn: Turn, command: m.PinVariant) -> str:
+    row = turn.row
+    if row.active is None and command.variant_id is None:
+        raise _Refused("there is no active variant to pin yet; name one")
+    if command.variant_id is not None and command.variant_id != row.active:
+        _activate(turn, command.variant_id, "command", command)
+    row.pinned = _order(turn, command, turn.policy.operations.pin_hours, row.active)
+    return f"{row.active} pinned until {to_text(row.pinned.until or 0)}; a rollback still protects"
+
+
+def _unpin(turn: Turn, command: m.UnpinVariant) -> str:
+    row = turn.row
+    if row.pinned is None:
+        raise _Refused("nothing is pinned")
+    row.pinned, turn.active_changed = None, True
+    return "unpinned"
+
+
+def _hold(turn: Turn, command: m.HoldTask) -> str:
+    row = turn.row
+    row.held = _order(turn, command, turn.policy.operations.hold_hours, None)
+    return f"held until {to_text(row.held.until or 0)}: nothing automatic, alerts go on"
+
+
+def _resume(turn: Turn, command: m.ResumeTask) -> str:
+    row = turn.row
+    if row.held is None:
+        raise _Refused("nothing is held")
+    row.held, row.held_n, turn.active_changed = None, -1, True
+    return "resumed"
+
+
+def _lift(turn: Turn, command: m.LiftQuarantine) -> str:
+    variant = _known(turn, command.variant_id)
+    if not variant.quarantined:
+        raise _Refused(f"{command.variant_id} is not quarantined")
+    variant.quarantined = False
+    turn.active_changed = turn.catalogue_changed = True
+    return f"{command.variant_id} may be chosen again"
+
+
+def _register(turn: Turn, command: m.RegisterVariant | m.Change) -> str:
+    row = turn.row
+    variant = row.variants.get(command.variant_id)
+    if variant is not None and variant.state == REGISTERED and variant.life.n:
+        raise _Refused(f"{command.variant_id} is registered and has outcomes; choose a new variant_id")
+    if variant is None:
+        variant = add_variant(turn, command.variant_id)
+        if variant is None:
+            raise _Refused(
+                f"the task has {len(row.variants)} variants, limit {turn.policy.limits.variants}; retire one"
+            )
+    variant.state = REGISTERED
+    variant.configuration = Configuration(
+        command.parent,
+        command.model_tier,
+        getattr(command, "provider", None),
+        getattr(command, "model", None),
+        command.temperature,
+        msgspec.json.encode(command.modifications),
+    )
+    turn.catalogue_changed = True
+    return f"{command.variant_id} registered; runtimes may explore it"
+
+
+def _retire(turn: Turn, command: m.RetireVariant | m.Change) -> str:
+    variant = _known(turn, command.variant_id)
+    if command.variant_id == turn.row.active:
+        raise _Refused(f"{command.variant_id} is active; activate another variant first")
+    if variant.state == RETIRED:
+        raise _Refused(f"{command.variant_id} is already retired")
+    variant.state, turn.catalogue_changed = RETIRED, True
+    return f"{command.variant_id} retired"
+
+
+def _closed_review(turn: Turn, proposal_id: str) -> None:
+    for review in turn.row.reviews:
+        if review.proposal_id == proposal_id and review.outcome == "applied" and review.review != "deferred":
+            raise _Refused(f"{proposal_id} was already {review.review} by {review.actor}")
+
+
+def _approve(turn: Turn, command: m.ApproveProposal) -> str:
+    _closed_review(turn, command.proposal_id)
+    if command.valid_until is not None and turn.row.time > _instant(command.valid_until):
+        raise _Refused(f"{command.proposal_id} was valid until {command.valid_until}")
+    change = command.change
+    if change.action == "register":
+        return f"{command.proposal_id} approved: {_register(turn, change)}"
+    if change.action == "retire":
+        return f"{command.proposal_id} approved: {_retire(turn, change)}"
+    _activate(turn, change.variant_id, "approval", command)
+    return f"{command.proposal_id} approved: {change.variant_id} is active, epoch {turn.row.epoch}"
+
+
+def _reject(turn: Turn, command: m.RejectProposal) -> str:
+    _closed_review(turn, command.proposal_id)
+    return f"{command.proposal_id} rejected"
+
+
+def _defer(turn: Turn, command: m.DeferProposal) -> str:
+    _closed_review(turn, command.proposal_id)
+    return f"{command.proposal_id} deferred" + (f" until {command.until}" if command.until else "")
+
+
+def _remember_review(turn: Turn, command: Any, outcome: str, detail: str) -> None:
+    name = {m.ApproveProposal: "approved", m.RejectProposal: "rejected", m.DeferProposal: "deferred"}
+    row = turn.row
+    review = Review(
+        command.proposal_id,
+        name[type(command)],
+        outcome,
+        command.actor,
+        command.reason,
+        detail,
+        row.time,
+        command.command_id,
+    )
+    row.reviews = [*row.reviews, review][-turn.policy.limits.reviews :]
+
+
+_HANDLERS: Final[dict[type, Callable[[Turn, Any], str]]] = {
+    m.ActivateVariant: _activate_variant,
+    m.UndoRollback: _undo,
+    m.ConfirmRollback: _confirm,
+    m.PinVariant: _pin,
+    m.UnpinVariant: _unpin,
+    m.HoldTask: _hold,
+    m.ResumeTask: _resume,
+    m.LiftQuarantine: _lift,
+    m.RegisterVariant: _register,
+    m.RetireVariant: _retire,
+    m.ApproveProposal: _approve,
+    m.RejectProposal: _reject,
+    m.DeferProposal: _defer,
+}

@@ -1,0 +1,42 @@
+"""Average reward: it fell by more than the guide's 15 %, relative to the baseline."""
+
+from __future__ import annotations
+
+from crl_stream.core import detectors
+from crl_stream.core.policy import Degradation
+from crl_stream.core.row import MICRO, Sums
+
+NAME = "avg_reward"
+ORDER = 2
+
+
+def limit(degradation: Degradation) -> int:
+    """The largest drop that is still healthy, in millionths."""
+    return round(degradation.reward_drop * MICRO)
+
+
+def detect(baseline: Sums, recent: Sums, limit: int) -> detectors.Finding | None:
+    """Compare in whole numbers; None at a baseline that is zero or negative, where a share means nothing."""
+    if baseline.reward <= 0:
+        return None
+    before = baseline.reward * recent.n
+    drop = before - recent.reward * baseline.n
+    change = drop / before
+    return detectors.Finding(drop * MICRO > limit * before, change, change * MICRO / limit if limit else change)
+
+
+def describe(baseline: Sums, recent: Sums, change: float) -> str:
+    """A sentence in the guide's form."""
+    return (
+        f"Average reward dropped from {baseline.reward / MICRO / baseline.n:.2f} "
+        f"to {recent.reward / MICRO / recent.n:.2f} ({change:.1%} drop)"
+    )
+
+
+def measure(baseline: Sums, recent: Sums, change: float | None) -> dict[str, float]:
+    """The figures for ``degradation_metrics``."""
+    figures = {
+        "baseline_avg_reward": baseline.reward / MICRO / baseline.n,
+        "recent_avg_reward": recent.reward / MICRO / recent.n,
+    }
+    return figures if change is None else figures | {"reward_drop_pct": change}

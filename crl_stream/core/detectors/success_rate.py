@@ -1,0 +1,42 @@
+"""Success rate: the share of successes fell by more than the guide's 10 %, relative to the baseline."""
+
+from __future__ import annotations
+
+from crl_stream.core import detectors
+from crl_stream.core.policy import Degradation
+from crl_stream.core.row import MICRO, Sums
+
+NAME = "success_rate"
+ORDER = 1
+
+
+def limit(degradation: Degradation) -> int:
+    """The largest drop that is still healthy, in millionths."""
+    return round(degradation.success_drop * MICRO)
+
+
+def detect(baseline: Sums, recent: Sums, limit: int) -> detectors.Finding | None:
+    """Compare in whole numbers, so that a drop of exactly the limit is healthy; None at a zero baseline."""
+    before = baseline.successes * recent.n
+    if before == 0:
+        return None
+    drop = before - recent.successes * baseline.n
+    change = drop / before
+    return detectors.Finding(drop * MICRO > limit * before, change, change * MICRO / limit if limit else change)
+
+
+def describe(baseline: Sums, recent: Sums, change: float) -> str:
+    """The guide's sentence."""
+    return (
+        f"Success rate dropped from {baseline.successes / baseline.n:.0%} "
+        f"to {recent.successes / recent.n:.0%} ({change:.1%} drop)"
+    )
+
+
+def measure(baseline: Sums, recent: Sums, change: float | None) -> dict[str, float]:
+    """The figures of the guide's ``degradation_metrics``."""
+    figures = {
+        "baseline_success_rate": baseline.successes / baseline.n,
+        "recent_success_rate": recent.successes / recent.n,
+    }
+    return figures if change is None else figures | {"success_drop_pct": change}

@@ -1,0 +1,51 @@
+"""Scores that come late: they amend the outcome they belong to, or wait for it."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Literal
+
+from crl_stream.core.membership import remember
+from crl_stream.core.messages import Feedback
+from crl_stream.core.row import MICRO, Variant, Waiting
+from crl_stream.core.turn import Turn
+from crl_stream.core.window import amend
+
+
+def take_feedback(
+    turn: Turn, feedback: Feedback
+) -> tuple[Literal["applied", "duplicate"], Variant | None]:
+    """Amend the outcome in whose window it is, and name its variant; else let the feedback wait.
+
+    An outcome that has left its window is never amended; its feedback waits until newer ones push it out.
+    """
+    row, limits = turn.row, turn.policy.limits
+    own = blake2b(b"feedback " + feedback.feedback_id.encode(), digest_size=8).digest()
+    if not remember(row.ids, own, limits.duplicate_ids):
+        row.duplicates += 1
+        return "duplicate", None
+    invocation = int.from_bytes(
+        blake2b(feedback.invocation_id.encode(), digest_size=8).digest(), "little"
+    )
+    reward = None if feedback.reward is None else round(feedback.reward * MICRO)
+    quality = None if feedback.quality is None else round(feedback.quality * MICRO)
+    for variant in row.variants.values():
+        if amend(variant, invocation, reward, quality, turn.policy.learning):
+            row.amended += 1
+            return "applied", variant
+    row.waiting = [*row.waiting, Waiting(invocation, reward, quality)][-limits.waiting_feedback :]
+    if limits.waiting_feedback == 0:
+        row.waiting = []
+    return "applied", None
+
+
+def settle_waiting(turn: Turn, variant: Variant, invocation: int) -> None:
+    """Give the outcome that has just come in whatever feedback was waiting for it."""
+    row = turn.row
+    mine = [waiting for waiting in row.waiting if waiting.invocation == invocation]
+    if not mine:
+        return
+    row.waiting = [waiting for waiting in row.waiting if waiting.invocation != invocation]
+    for waiting in mine:
+        amend(variant, invocation, waiting.reward, waiting.quality, turn.policy.learning)
+        row.amended += 1

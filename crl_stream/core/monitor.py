@@ -1,0 +1,181 @@
+"""One step of the engine: a message is recorded, the variant judged, and what follows is stated.
+
+Order of a step: record, verdict, rollback; if it fired, stop; else promote the best ready candidate.  So the
+rollback is stated by the very outcome that reveals the degradation.  Nothing here knows Kafka, a clock or a
+batch: time and place come with the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any, Literal, NamedTuple
+
+from crl_stream.core.commands import apply_command
+from crl_stream.core.evidence import update
+from crl_stream.core.feedback import settle_waiting, take_feedback
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.learning import reward_of, speed_of
+from crl_stream.core.membership import add_variant, follow_runtime, remember, watch_clock
+from crl_stream.core.messages import Feedback, Invocation
+from crl_stream.core.policy import Policy
+from crl_stream.core.reaction import review, state_decision
+from crl_stream.core.row import (
+    ABSENT,
+    ERROR,
+    EXPLICIT,
+    FAILED,
+    JUDGED,
+    MICRO,
+    SUCCESS,
+    TaskRow,
+    decode_row,
+    encode_row,
+    new_row,
+)
+from crl_stream.core.snapshot import active_variant, is_due, task_snapshot, variant_catalogue
+from crl_stream.core.turn import Context, Turn
+from crl_stream.core.window import is_low, take_in
+
+__all__ = ["Context", "Step", "fold", "step"]
+
+
+
+class Step(NamedTuple):
+    """What became of a message, and what is to be published."""
+
+    disposition: Literal["applied", "duplicate", "rejected"]
+    reason: str | None
+    facts: list[Any]
+
+
+def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
+    """Fold one Invocation, Feedback or task command into ``row``, in place."""
+    row.offset, row.incarnation = at.offset, at.incarnation
+    if at.timestamp_ms > row.time:
+        row.time = at.timestamp_ms
+    turn = Turn(row, at, policy)
+    if row.pinned is not None or row.held is not None:
+        _expire_orders(turn)
+    disposition: Literal["applied", "duplicate", "rejected"] = "applied"
+    reason = None
+    kind = type(message)
+    if kind is Invocation:
+        disposition, reason = _take_invocation(turn, message)
+    elif kind is Feedback:
+        disposition, amended = take_feedback(turn, message)
+        if amended is not None:
+            review(turn, amended)
+    else:
+        disposition = apply_command(turn, message)
+    _publish_state(turn)
+    return Step(disposition, reason, turn.facts)
+
+
+def fold(
+    data: bytes | None, key: TaskKey, messages: Sequence[tuple[Any, Context]], policy: Policy
+) -> tuple[bytes, list[Any]]:
+    """The pure face of ``step``: row bytes and messages in, row bytes and facts out."""
+    row = new_row(key) if data is None else decode_row(data)
+    facts: list[Any] = []
+    for message, at in messages:
+        facts += step(row, message, at, policy).facts
+    return encode_row(row), facts
+
+
+# -- record ----------------------------------------------------------------------------------------
+def _take_invocation(
+    turn: Turn, invocation: Invocation
+) -> tuple[Literal["applied", "duplicate", "rejected"], str | None]:
+    row, policy, rules = turn.row, turn.policy, turn.rules
+    digest = blake2b(invocation.invocation_id.encode(), digest_size=8).digest()
+    if not remember(row.ids, digest, policy.limits.duplicate_ids):
+        row.duplicates += 1
+        return "duplicate", None
+    variant = row.variants.get(invocation.variant_id)
+    if variant is None:
+        variant = add_variant(turn, invocation.variant_id)
+        if variant is None:
+            return "rejected", "variant_limit"
+    variant.last_offset = turn.at.offset
+
+    success = invocation.status == "success"
+    quality = ABSENT if invocation.quality is None else round(invocation.quality * MICRO)
+    speed = speed_of(invocation, policy.learning)
+    flags = SUCCESS if success else 0
+    if invocation.status == "error":
+        flags |= ERROR | FAILED
+    elif invocation.error_count > 0:
+        flags |= ERROR
+    if invocation.reward is None:
+        reward = reward_of(success, quality, speed, min(invocation.error_count, 255), policy.learning)
+    else:
+        reward, flags = round(invocation.reward * MICRO), flags | EXPLICIT
+    if invocation.role == "shadow":
+        shadow = variant.shadow
+        shadow.n += 1
+        shadow.successes += success
+        shadow.reward += reward
+        return "applied", None
+
+    explored = invocation.variant_source == "explore"
+    if row.active is None and not explored and not variant.quarantined:
+        turn.activate(variant, "first_seen", invocation.invocation_id, "The first variant seen")
+    if invocation.active_epoch is None or invocation.active_epoch >= variant.epoch:
+        flags |= JUDGED
+        update(variant, reward, flags, rules.size, rules.success_drops, rules.reward_drops)
+    outcome = (
+        turn.at.offset,
+        int.from_bytes(digest, "little"),
+        reward,
+        speed,
+        quality,
+        min(invocation.error_count, 255),
+        flags,
+    )
+    take_in(variant, outcome, rules.size, rules.rate)
+    row.n += 1
+    if not success:
+        variant.failures += 1
+    if speed != ABSENT and speed < 0:
+        variant.slow += 1
+    if is_low(quality):
+        variant.low_quality += 1
+    if row.waiting:
+        settle_waiting(turn, variant, outcome[1])
+    if invocation.runtime_id is not None and not explored:
+        follow_runtime(turn, invocation.runtime_id, invocation.active_epoch)
+    watch_clock(turn, invocation.timestamp)
+    if row.held is not None and row.held.until_n is not None and row.n >= row.held.until_n:
+        row.held = None
+        turn.active_changed = True
+    if flags & JUDGED:
+        review(turn, variant)
+    else:
+        state_decision(turn, variant)
+    return "applied", None
+
+
+# -- what is true now ------------------------------------------------------------------------------
+def _expire_orders(turn: Turn) -> None:
+    row = turn.row
+    if row.pinned is not None and row.pinned.until is not None and row.time >= row.pinned.until:
+        row.pinned, turn.active_changed = None, True
+    if row.held is not None and row.held.until is not None and row.time >= row.held.until:
+        row.held, turn.active_changed = None, True
+
+
+def _publish_state(turn: Turn) -> None:
+    row, operations = turn.row, turn.policy.operations
+    if row.active is not None and (
+        turn.active_changed
+        or row.shown_mode != operations.mode
+        or row.shown_exploration != operations.exploration
+    ):
+        row.shown_mode, row.shown_exploration = operations.mode, operations.exploration
+        turn.facts.append(active_variant(turn))
+    if turn.catalogue_changed:
+        turn.facts.append(variant_catalogue(turn))
+    if turn.facts or is_due(row, turn.policy):
+        row.shown_n, row.shown_time = row.n, row.time
+        turn.facts.append(task_snapshot(row, turn.at, turn.policy))

@@ -1,0 +1,166 @@
+"""What follows from an outcome: verdict, alert, rollback, else promotion.
+
+Alerts are edges, a rollback is a level: while the active variant stays degraded each of its outcomes tries again, so
+that a hold or a missing target does not use up the one rollback of an activation.
+"""
+
+from __future__ import annotations
+
+from crl_stream.core.activation import LEVELS, best_candidate, blocked, decide, reasoning
+from crl_stream.core.instant import to_text
+from crl_stream.core.rollback import candidates
+from crl_stream.core.row import MICRO, Variant
+from crl_stream.core.turn import Turn
+from crl_stream.core.verdict import DEGRADED, HEALTHY, Verdict, judge
+
+_PROMOTED_IN_SHADOW = 1 << len(LEVELS)
+
+
+def review(turn: Turn, variant: Variant) -> None:
+    """Verdict, then rollback, else promotion."""
+    row = turn.row
+    active = variant.variant_id == row.active
+    verdict = judge(variant, turn.rules)
+    fired = False
+    if verdict.kind == DEGRADED:
+        variant.degraded_at, variant.clean = variant.life.n, 0
+        started = not variant.degraded
+        if started:
+            variant.degraded = True
+            turn.degradation(variant, verdict, recovered=False)
+        if active and not row.latch and turn.policy.operations.mode != "observe":
+            fired = _roll_back(turn, variant, verdict)
+        if started and not fired:
+            _alert_degradation(turn, variant, verdict)
+    elif variant.degraded and verdict.kind == HEALTHY:
+        _count_clean(turn, variant, verdict, active)
+    state_decision(turn, variant)
+    if active and not fired:
+        _promote(turn)
+
+
+def _alert_degradation(turn: Turn, variant: Variant, verdict: Verdict) -> None:
+    assert verdict.worst is not None and verdict.finding is not None
+    turn.alert(
+        "degradation",
+        "critical" if variant.variant_id == turn.row.active else "warning",
+        verdict.worst.describe(verdict.baseline, variant.judged, verdict.finding.change),
+        about=variant.variant_id,
+        number=verdict.finding.change,
+        limit=verdict.worst.limit(turn.policy.degradation) / MICRO,
+        cause_id=variant.alert_id,
+    )
+
+
+def _count_clean(turn: Turn, variant: Variant, verdict: Verdict, active: bool) -> None:
+    row = turn.row
+    variant.clean += 1
+    needed = turn.policy.degradation.clean_verdicts
+    if variant.clean < needed:
+        return
+    variant.degraded = False
+    turn.degradation(variant, verdict, recovered=True)
+    turn.alert(
+        "degradation",
+        "info",
+        f"recovered: {variant.clean} healthy verdicts in a row of {needed}",
+        about=variant.variant_id,
+        number=float(variant.clean),
+        limit=float(needed),
+        cause_id=variant.alert_id,
+        resolved=True,
+    )
+    if active:
+        row.latch, row.held_n = False, -1
+        if row.no_target_n >= 0:
+            row.no_target_n = -1
+            turn.alert(
+                "no_target", "info", "over: it recovered", about=variant.variant_id,
+                cause_id=variant.alert_id, resolved=True,
+            )
+
+
+def _roll_back(turn: Turn, variant: Variant, verdict: Verdict) -> bool:
+    """Leave the degraded active variant; False when somebody holds the task or there is nowhere to go."""
+    row, policy = turn.row, turn.policy
+    if row.held is not None:
+        if row.held_n < 0 or row.n - row.held_n >= policy.rollback.renotify:
+            row.held_n = row.n
+            turn.alert(
+                "held_degradation",
+                "critical",
+                f"degraded, and not rolled back: held by {row.held.actor} since {to_text(row.held.since)}; "
+                f"crl resume {row.agent_name}/{row.task_type} lets it go",
+                about=variant.variant_id,
+                cause_id=variant.alert_id,
+            )
+        return False
+    ranked = candidates(row, turn.rules)
+    chosen = next((candidate.variant_id for candidate in ranked if candidate.chosen), None)
+    if chosen is None:
+        if row.no_target_n < 0 or row.n - row.no_target_n >= policy.rollback.renotify:
+            row.no_target_n = row.n
+            why = ", ".join(f"{c.variant_id} ({c.why_not})" for c in ranked) or "no other variant is known"
+            turn.alert(
+                "no_target",
+                "critical",
+                f"degraded, and nothing to roll back to: {why}; register or fix a variant",
+                about=variant.variant_id,
+                cause_id=variant.alert_id,
+            )
+        return False
+    rollback_id = turn.identify("rb", "rollback", variant.variant_id)
+    row.latch = True
+    epoch = row.epoch + 1 if turn.enforced else row.epoch
+    event = turn.rollback(variant, chosen, verdict, ranked, rollback_id, epoch)
+    if turn.enforced:
+        variant.quarantined, turn.catalogue_changed = True, True
+        variant.rollbacks += 1
+        turn.activate(row.variants[chosen], "rollback", rollback_id, event.reason)
+    assert verdict.worst is not None and verdict.finding is not None
+    turn.alert(
+        "rollback",
+        "critical",
+        f"{'rolled back' if turn.enforced else 'would be rolled back'} to {chosen}: {event.reason}",
+        about=variant.variant_id,
+        number=verdict.finding.change,
+        limit=verdict.worst.limit(policy.degradation) / MICRO,
+        cause_id=rollback_id,
+        undo=turn.enforced,
+    )
+    return True
+
+
+def _promote(turn: Turn) -> None:
+    """Auto-apply the best ready candidate."""
+    row, policy = turn.row, turn.policy
+    best = best_candidate(row, policy)
+    if best is None or blocked(row, policy) is not None:
+        return
+    words = reasoning(best, active=False, policy=policy)
+    cause_id = turn.identify("act", "auto_apply", best.variant_id)
+    if turn.enforced:
+        turn.activate(best, "auto_apply", cause_id, words)
+    elif not best.decided & _PROMOTED_IN_SHADOW or best.decided_epoch != row.epoch:
+        _open_epoch(best, row.epoch)
+        best.decided |= _PROMOTED_IN_SHADOW
+        turn.state_activation(best, "auto_apply", cause_id, words, enforced=False, epoch=row.epoch)
+
+
+def _open_epoch(variant: Variant, epoch: int) -> None:
+    if variant.decided_epoch != epoch:
+        variant.decided_epoch, variant.decided = epoch, 0
+
+
+def state_decision(turn: Turn, variant: Variant) -> None:
+    """The matrix's word, at most once per variant, level and epoch."""
+    row, policy = turn.row, turn.policy
+    active = variant.variant_id == row.active
+    level = decide(variant, active=active, policy=policy)
+    bit = 1 << LEVELS.index(level)
+    if variant.decided_epoch == row.epoch and variant.decided & bit:
+        return
+    _open_epoch(variant, row.epoch)
+    variant.decided |= bit
+    if policy.operations.mode != "observe":
+        turn.decision(variant, level, reasoning(variant, active=active, policy=policy))

@@ -1,0 +1,41 @@
+"""Where a rollback goes: the previous best variant, and why not the others."""
+
+from __future__ import annotations
+
+from crl_stream.core.activation import rank
+from crl_stream.core.messages.parts import Candidate
+from crl_stream.core.row import RETIRED, TaskRow, Variant
+from crl_stream.core.verdict import DEGRADED, Rules, judge
+
+
+def candidates(row: TaskRow, rules: Rules) -> list[Candidate]:
+    """Every other variant, best first; at most one is chosen.
+
+    The guide's target: highest Q with n >= 5, not the current one, not quarantined, not itself degraded now;
+    ties go to more visits, then to the name.
+    """
+    found, chosen = [], False
+    for variant in sorted(row.variants.values(), key=rank):
+        if variant.variant_id == row.active:
+            continue
+        why_not = _objection(variant, rules)
+        if why_not is None and chosen:
+            why_not = "a better one was chosen"
+        found.append(
+            Candidate(variant.variant_id, variant.q, variant.life.n, why_not is None, why_not)
+        )
+        chosen = chosen or why_not is None
+    return found
+
+
+def _objection(variant: Variant, rules: Rules) -> str | None:
+    needed = rules.policy.rollback.min_samples
+    if variant.quarantined:
+        return "quarantined after a rollback"
+    if variant.state == RETIRED:
+        return "retired"
+    if variant.life.n < needed:
+        return f"n_visits {variant.life.n} < {needed}"
+    if judge(variant, rules).kind == DEGRADED:
+        return "degraded itself"
+    return None

@@ -1,0 +1,204 @@
+"""The row of a task: everything the engine remembers, packed for one atomic write.
+
+A row is decoded once per batch, folded in place and encoded once.  Rewards and their sums are integers in
+millionths, so that a late amendment takes out exactly what it had put in.
+"""
+
+from __future__ import annotations
+
+from struct import Struct as Layout
+from typing import Final
+
+import msgspec
+
+from crl_stream.core.identity import TaskKey
+
+MICRO: Final = 1_000_000
+OUTCOME: Final = Layout("<qQiiiBB")
+"""offset, hash of the invocation id, reward, speed, quality (millionths), error count, flags."""
+SIZE: Final = OUTCOME.size
+ABSENT: Final = -(2**31)
+"""A speed or quality that was not given."""
+
+SUCCESS, ERROR, FAILED, EXPLICIT, JUDGED = 1, 2, 4, 8, 16
+"""Flags: succeeded; counts as error; status ``error``; reward given, not computed; judged since activation."""
+
+SEEN, REGISTERED, RETIRED = 0, 1, 2
+
+
+class Sums(msgspec.Struct, array_like=True):
+    """Totals over some outcomes; rewards in millionths, squares of rewards in millionths."""
+
+    n: int = 0
+    successes: int = 0
+    errors: int = 0
+    reward: int = 0
+    squares: int = 0
+
+
+class Frozen(msgspec.Struct, array_like=True):
+    """The lifetime of the variant that was replaced, as it stood at the change."""
+
+    variant_id: str
+    sums: Sums
+
+
+class Configuration(msgspec.Struct, array_like=True):
+    """What is known of a variant beside its outcomes; ``modifications`` is their JSON text."""
+
+    parent: str | None = None
+    model_tier: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    temperature: float | None = None
+    modifications: bytes = b"[]"
+
+
+class Variant(msgspec.Struct, array_like=True):
+    """One variant of a task."""
+
+    variant_id: str
+    state: int = SEEN
+    quarantined: bool = False
+    life: Sums = msgspec.field(default_factory=Sums)
+    q: float = 0.0
+    q_start: float = 0.0
+    """Q before the oldest outcome of the window."""
+    window: bytearray = msgspec.field(default_factory=bytearray)
+    """``OUTCOME`` records, oldest first."""
+    judged: Sums = msgspec.field(default_factory=Sums)
+    """Over the judged outcomes of the window."""
+    baseline: Frozen | None = None
+    evidence: list[float] = msgspec.field(default_factory=lambda: [0.0] * 9)
+    """e-SR statistics: three alternatives for success, reward, error."""
+    degraded: bool = False
+    """An alert is open."""
+    alert_id: str = ""
+    """Of the last degradation alert."""
+    clean: int = 0
+    """HEALTHY verdicts since the last DEGRADED one."""
+    degraded_at: int = -1
+    """Lifetime n at the last DEGRADED verdict."""
+    left_at: int = 0
+    """Lifetime n when it was last replaced as the active variant."""
+    epoch: int = 0
+    """Of its last activation."""
+    decided_epoch: int = -1
+    decided: int = 0
+    """Bits of the decisions stated in ``decided_epoch``."""
+    rollbacks: int = 0
+    last_offset: int = -1
+    failures: int = 0
+    slow: int = 0
+    low_quality: int = 0
+    shadow: Sums = msgspec.field(default_factory=Sums)
+    configuration: Configuration | None = None
+
+
+class StandingOrder(msgspec.Struct, array_like=True):
+    """A pin or a hold; times in milliseconds, ``until_n`` in outcomes of the task."""
+
+    actor: str
+    reason: str
+    since: int
+    until: int | None = None
+    until_n: int | None = None
+    variant_id: str | None = None
+
+
+class Runtime(msgspec.Struct, array_like=True):
+    """A runtime: the epoch it has adopted, how often it was late for the current one, when it was last seen."""
+
+    epoch: int = 0
+    late: int = 0
+    last_offset: int = -1
+
+
+class Waiting(msgspec.Struct, array_like=True):
+    """Feedback that came before its invocation; reward and quality in millionths."""
+
+    invocation: int
+    reward: int | None
+    quality: int | None
+
+
+class Review(msgspec.Struct, array_like=True):
+    """What became of a review; fields as in the snapshot, time in milliseconds."""
+
+    proposal_id: str
+    review: str
+    outcome: str
+    actor: str
+    reason: str
+    detail: str
+    time: int
+    command_id: str
+
+
+class TaskRow(msgspec.Struct, array_like=True):
+    """All variants of a task and who is active; times in milliseconds, ``..._n`` in outcomes of the task."""
+
+    agent_name: str
+    task_type: str
+    incarnation: int = 0
+    offset: int = -1
+    """Highest offset of the log that was applied."""
+    time: int = 0
+    n: int = 0
+    duplicates: int = 0
+    amended: int = 0
+    skewed: int = 0
+    epoch: int = 0
+    active: str | None = None
+    previous: str | None = None
+    since: int = 0
+    changed_n: int = 0
+    cause: str = ""
+    cause_id: str = ""
+    rollback_id: str | None = None
+    """Of the latest change, when it was a rollback."""
+    confirmed: bool = False
+    latch: bool = False
+    """A rollback was ordered in this activation."""
+    no_target_n: int = -1
+    """When ``no_target`` was last alerted; -1 when there is no such alert open."""
+    held_n: int = -1
+    """When ``held_degradation`` was last alerted."""
+    skew_n: int = -1
+    pinned: StandingOrder | None = None
+    held: StandingOrder | None = None
+    ids: bytearray = msgspec.field(default_factory=bytearray)
+    command_ids: bytearray = msgspec.field(default_factory=bytearray)
+    waiting: list[Waiting] = []
+    variants: dict[str, Variant] = {}
+    runtimes: dict[str, Runtime] = {}
+    reviews: list[Review] = []
+    shown_n: int = 0
+    shown_time: int = 0
+    """When the last snapshot was published."""
+    shown_mode: str = ""
+    shown_exploration: float = 0.0
+
+    @property
+    def key(self) -> TaskKey:
+        """The task this row belongs to."""
+        return TaskKey(self.agent_name, self.task_type)
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(TaskRow)
+
+
+def new_row(key: TaskKey) -> TaskRow:
+    """The row of a task that nothing is known of."""
+    return TaskRow(key.agent_name, key.task_type)
+
+
+def encode_row(row: TaskRow) -> bytes:
+    """The row as it stands in the changelog; a function of the log, so equal logs give equal bytes."""
+    return _ENCODER.encode(row)
+
+
+def decode_row(data: bytes) -> TaskRow:
+    """Read a row; ``msgspec.MsgspecError`` when the bytes are not one."""
+    return _DECODER.decode(data)

@@ -1,0 +1,215 @@
+"""What is true of a task now, for the compacted topics and the views."""
+
+from __future__ import annotations
+
+import msgspec
+
+from crl_stream.core.activation import cooldown_left, decide, mean_reward, reasoning
+from crl_stream.core.evidence import e_value
+from crl_stream.core.instant import to_text
+from crl_stream.core.messages import (
+    ActiveVariant,
+    FailureKinds,
+    Modification,
+    Order,
+    Position,
+    RegisteredVariant,
+    ReviewResult,
+    TaskSnapshot,
+    VariantCatalogue,
+    VariantSnapshot,
+    WindowSnapshot,
+)
+from crl_stream.core.policy import Policy
+from crl_stream.core.row import (
+    ERROR,
+    MICRO,
+    REGISTERED,
+    RETIRED,
+    SUCCESS,
+    Configuration,
+    StandingOrder,
+    TaskRow,
+    Variant,
+)
+from crl_stream.core.turn import Context, Turn
+from crl_stream.core.verdict import judge, rules_of, sentence
+from crl_stream.core.version import ENGINE_VERSION
+from crl_stream.core.window import outcomes
+
+_EARLY = frozenset((1, 2, 5, 10))
+
+
+def is_due(row: TaskRow, policy: Policy) -> bool:
+    """Whether a snapshot is due without any fact: early outcomes, then every so many outcomes and seconds."""
+    if row.n == row.shown_n:
+        return False
+    if row.n in _EARLY:
+        return True
+    limits = policy.limits
+    return (
+        row.n - row.shown_n >= limits.snapshot_outcomes
+        and row.time - row.shown_time >= limits.snapshot_seconds * 1_000
+    )
+
+
+def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
+    """The task as it stands after the message at ``at``."""
+    return TaskSnapshot(
+        agent_name=row.agent_name,
+        task_type=row.task_type,
+        timestamp=to_text(row.time),
+        as_of=Position(at.partition, at.offset),
+        incarnation=row.incarnation,
+        active_variant=row.active,
+        epoch=row.epoch,
+        mode=policy.operations.mode,
+        pinned=_order(row, row.pinned),
+        held=_order(row, row.held),
+        cooldown_left=cooldown_left(row, policy),
+        no_target=row.no_target_n >= 0,
+        n_outcomes=row.n,
+        n_duplicates=row.duplicates,
+        n_amended=row.amended,
+        n_skewed=row.skewed,
+        variants=[
+            _variant(row, row.variants[variant_id], policy) for variant_id in sorted(row.variants)
+        ],
+        reviews=[
+            ReviewResult(
+                proposal_id=r.proposal_id,
+                review=r.review,  # type: ignore[arg-type]
+                outcome=r.outcome,  # type: ignore[arg-type]
+                actor=r.actor,
+                reason=r.reason,
+                detail=r.detail,
+                timestamp=to_text(r.time),
+                command_id=r.command_id,
+            )
+            for r in row.reviews
+        ],
+        runtimes=len(row.runtimes),
+        runtimes_current=sum(runtime.epoch == row.epoch for runtime in row.runtimes.values()),
+        policy_hash=at.policy_hash,
+        engine_version=ENGINE_VERSION,
+    )
+
+
+def active_variant(turn: Turn) -> ActiveVariant:
+    """The record that runtimes follow; the row has an active variant."""
+    row, at, operations = turn.row, turn.at, turn.policy.operations
+    assert row.active is not None
+    return ActiveVariant(
+        agent_name=row.agent_name,
+        task_type=row.task_type,
+        variant_id=row.active,
+        epoch=row.epoch,
+        previous_variant=row.previous,
+        quarantined=sorted(v.variant_id for v in row.variants.values() if v.quarantined),
+        pinned=_order(row, row.pinned),
+        held=_order(row, row.held),
+        exploration=operations.exploration,
+        mode=operations.mode,
+        since=to_text(row.since),
+        cause=row.cause,  # type: ignore[arg-type]
+        cause_id=row.cause_id,
+        incarnation=row.incarnation,
+        position=Position(at.partition, at.offset),
+        policy_hash=at.policy_hash,
+        engine_version=ENGINE_VERSION,
+    )
+
+
+def variant_catalogue(turn: Turn) -> VariantCatalogue:
+    """The variants of the task with what is known of their configuration."""
+    row, at = turn.row, turn.at
+    return VariantCatalogue(
+        agent_name=row.agent_name,
+        task_type=row.task_type,
+        timestamp=to_text(row.time),
+        variants=[_registered(row.variants[variant_id]) for variant_id in sorted(row.variants)],
+        incarnation=row.incarnation,
+        position=Position(at.partition, at.offset),
+    )
+
+
+def _registered(variant: Variant) -> RegisteredVariant:
+    known = variant.configuration or Configuration()
+    state = {REGISTERED: "registered", RETIRED: "retired"}.get(variant.state, "seen")
+    return RegisteredVariant(
+        variant_id=variant.variant_id,
+        state=state,  # type: ignore[arg-type]
+        quarantined=variant.quarantined,
+        parent=known.parent,
+        model_tier=known.model_tier,
+        provider=known.provider,
+        model=known.model,
+        temperature=known.temperature,
+        modifications=msgspec.json.decode(known.modifications, type=list[Modification]),
+    )
+
+
+def _order(row: TaskRow, order: StandingOrder | None) -> Order | None:
+    if order is None:
+        return None
+    return Order(
+        actor=order.actor,
+        reason=order.reason,
+        since=to_text(order.since),
+        until=None if order.until is None else to_text(order.until),
+        outcomes_left=None if order.until_n is None else max(0, order.until_n - row.n),
+        variant_id=order.variant_id,
+    )
+
+
+def _variant(row: TaskRow, variant: Variant, policy: Policy) -> VariantSnapshot:
+    life, shadow, rules = variant.life, variant.shadow, rules_of(policy)
+    n = life.n or 1
+    active = variant.variant_id == row.active
+    verdict = judge(variant, rules)
+    mean = mean_reward(variant)
+    return VariantSnapshot(
+        variant_id=variant.variant_id,
+        active=active,
+        quarantined=variant.quarantined,
+        retired=variant.state == RETIRED,
+        q_value=variant.q,
+        n_visits=life.n,
+        success_rate=life.successes / n,
+        avg_reward=mean,
+        error_rate=life.errors / n,
+        reward_variance=max(0.0, life.squares / MICRO / n - mean * mean),
+        window=_window(variant),
+        verdict=verdict.kind,
+        reason=sentence(variant, verdict, rules),
+        degraded=variant.degraded,
+        e_value=e_value(variant),
+        decision=decide(variant, active=active, policy=policy),
+        reasoning=reasoning(variant, active=active, policy=policy),
+        rollbacks=variant.rollbacks,
+        failure_kinds=FailureKinds(
+            errors=life.errors,
+            failures=variant.failures,
+            slow=variant.slow,
+            low_quality=variant.low_quality,
+        ),
+        shadow_n=shadow.n,
+        shadow_success_rate=shadow.successes / (shadow.n or 1),
+        shadow_avg_reward=shadow.reward / MICRO / (shadow.n or 1),
+    )
+
+
+def _window(variant: Variant) -> WindowSnapshot:
+    found = list(outcomes(variant))
+    size = len(found)
+    n = size or 1
+    return WindowSnapshot(
+        size=size,
+        judged=variant.judged.n,
+        success_rate=sum(bool(o.flags & SUCCESS) for o in found) / n,
+        avg_reward=sum(o.reward for o in found) / MICRO / n,
+        error_rate=sum(bool(o.flags & ERROR) for o in found) / n,
+        outcomes="".join(o.letter for o in found),
+        rewards=[o.reward / MICRO for o in found],
+        offsets=[o.offset for o in found],
+    )

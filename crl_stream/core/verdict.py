@@ -1,0 +1,164 @@
+"""The verdict on a variant: HEALTHY, DEGRADED or INCONCLUSIVE, never a bool, with one sentence that says why."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from crl_stream.core import evidence
+from crl_stream.core.detectors import DETECTORS, Detector, Finding
+from crl_stream.core.messages.parts import Evidence, Judged, VerdictKind
+from crl_stream.core.policy import Policy
+from crl_stream.core.row import MICRO, Sums, Variant
+from crl_stream.core.window import judged_outcomes
+
+HEALTHY: Final = "HEALTHY"
+DEGRADED: Final = "DEGRADED"
+INCONCLUSIVE: Final = "INCONCLUSIVE"
+
+
+class Rules(NamedTuple):
+    """A policy made ready for the hot path."""
+
+    policy: Policy
+    size: int
+    rate: float
+    min_baseline: int
+    min_recent: int
+    limits: tuple[tuple[Detector, int], ...]
+    guarded: bool
+    threshold: float
+    success_drops: tuple[float, float, float]
+    reward_drops: tuple[float, float, float]
+
+
+_rules: dict[int, Rules] = {}
+
+
+def rules_of(policy: Policy) -> Rules:
+    """The rules of a policy, computed once for each policy object."""
+    rules = _rules.get(id(policy))
+    if rules is None or rules.policy is not policy:
+        if len(_rules) >= 1024:
+            _rules.clear()
+        degradation = policy.degradation
+        rules = _rules[id(policy)] = Rules(
+            policy,
+            degradation.lookback_window,
+            policy.learning.rate,
+            degradation.min_baseline,
+            degradation.min_recent,
+            tuple((detector, detector.limit(degradation)) for detector in DETECTORS),
+            degradation.guard == "evidence",
+            evidence.threshold(degradation),
+            evidence.drops(degradation.success_drop),
+            evidence.drops(degradation.reward_drop),
+        )
+    return rules
+
+
+class Verdict(NamedTuple):
+    """What the rule says, and what it comes to with the guard."""
+
+    rule: VerdictKind
+    kind: VerdictKind
+    """INCONCLUSIVE where the rule says DEGRADED and the evidence does not suffice."""
+    worst: Detector | None
+    finding: Finding | None
+    baseline: Sums
+
+
+def judge(variant: Variant, rules: Rules) -> Verdict:
+    """Judge the outcomes of the window since the last activation against the baseline; the worst metric wins."""
+    baseline, judged = baseline_of(variant, rules), variant.judged
+    if baseline.n < rules.min_baseline or judged.n < rules.min_recent:
+        return Verdict(INCONCLUSIVE, INCONCLUSIVE, None, None, baseline)
+    worst = finding = None
+    conclusive = False
+    for detector, limit in rules.limits:
+        found = detector.detect(baseline, judged, limit)
+        if found is None:
+            continue
+        conclusive = True
+        if found.degraded and (finding is None or found.excess > finding.excess):
+            worst, finding = detector, found
+    if worst is None:
+        kind: VerdictKind = HEALTHY if conclusive else INCONCLUSIVE
+        return Verdict(kind, kind, None, None, baseline)
+    if rules.guarded and evidence.e_value(variant) < rules.threshold:
+        return Verdict(DEGRADED, INCONCLUSIVE, worst, finding, baseline)
+    return Verdict(DEGRADED, DEGRADED, worst, finding, baseline)
+
+
+def baseline_of(variant: Variant, rules: Rules) -> Sums:
+    """What the window is compared with."""
+    if variant.baseline is not None:
+        return variant.baseline.sums
+    if rules.policy.degradation.baseline == "lifetime":
+        return variant.life
+    life, judged = variant.life, variant.judged
+    return Sums(
+        life.n - judged.n,
+        life.successes - judged.successes,
+        life.errors - judged.errors,
+        life.reward - judged.reward,
+        life.squares - judged.squares,
+    )
+
+
+def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
+    """Why the verdict is what it is."""
+    judged = variant.judged
+    if verdict.worst is not None and verdict.finding is not None:
+        text = verdict.worst.describe(verdict.baseline, judged, verdict.finding.change)
+        if verdict.kind == INCONCLUSIVE:
+            text += f", evidence {evidence.e_value(variant):,.1f} < {rules.threshold:,.0f}"
+        return text
+    if verdict.kind == HEALTHY:
+        return (
+            f"Success rate {judged.successes / judged.n:.0%} over {judged.n} outcomes "
+            f"against {verdict.baseline.successes / verdict.baseline.n:.0%}"
+        )
+    if verdict.baseline.n < rules.min_baseline:
+        return f"Too little data: baseline of {verdict.baseline.n} outcomes < {rules.min_baseline}"
+    if judged.n < rules.min_recent:
+        return f"Too little data: {judged.n} outcomes since the last activation < {rules.min_recent}"
+    return "Nothing to compare with: the baseline has no success, no positive reward and no error"
+
+
+def metrics(variant: Variant, verdict: Verdict) -> dict[str, float]:
+    """The guide's ``degradation_metrics``: the worst metric's figures first, then the others', then the size."""
+    judged, figures = variant.judged, {}
+    order = sorted(DETECTORS, key=lambda detector: detector is not verdict.worst)
+    if verdict.baseline.n and judged.n:
+        for detector in order:
+            found = detector.detect(verdict.baseline, judged, MICRO)
+            change = None if found is None else found.change
+            figures |= detector.measure(verdict.baseline, judged, change)
+    return figures | {"sample_size": judged.n}
+
+
+def evidence_of(variant: Variant, verdict: Verdict, rules: Rules) -> Evidence:
+    """Both judges' words, for facts."""
+    value = evidence.e_value(variant)
+    return Evidence(
+        rule=verdict.rule,
+        guard="evidence" if rules.guarded else "none",
+        e_value=value,
+        threshold=rules.threshold,
+        sufficient=value >= rules.threshold,
+        e_values=evidence.by_metric(variant),
+    )
+
+
+def judged_of(variant: Variant, verdict: Verdict, rules: Rules) -> Judged:
+    """The outcomes that were judged, so that anybody can repeat the verdict."""
+    found = judged_outcomes(variant)
+    frozen = variant.baseline
+    return Judged(
+        offsets=[outcome.offset for outcome in found],
+        successes="".join(outcome.letter for outcome in found),
+        rewards=[outcome.reward / MICRO for outcome in found],
+        baseline_n=verdict.baseline.n,
+        baseline_source="replaced_variant" if frozen else rules.policy.degradation.baseline,
+        baseline_variant=frozen.variant_id if frozen else variant.variant_id,
+    )

@@ -1,0 +1,161 @@
+"""The last outcomes of a variant: taken in, evicted, amended, with their sums and Q always exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from crl_stream.core.learning import advance, reward_of
+from crl_stream.core.policy import Learning
+from crl_stream.core.row import (
+    ABSENT,
+    ERROR,
+    EXPLICIT,
+    FAILED,
+    JUDGED,
+    MICRO,
+    OUTCOME,
+    SIZE,
+    SUCCESS,
+    Sums,
+    Variant,
+)
+
+
+class Outcome(NamedTuple):
+    """One outcome of a window, unpacked."""
+
+    offset: int
+    invocation: int
+    reward: int
+    speed: int
+    quality: int
+    errors: int
+    flags: int
+
+    @property
+    def letter(self) -> str:
+        """``S`` success, ``F`` failure, ``E`` error."""
+        return "S" if self.flags & SUCCESS else "E" if self.flags & FAILED else "F"
+
+
+def outcomes(variant: Variant) -> Iterator[Outcome]:
+    """The window, oldest first."""
+    for fields in OUTCOME.iter_unpack(variant.window):
+        yield Outcome(*fields)
+
+
+def judged_outcomes(variant: Variant) -> list[Outcome]:
+    """Those that count since the last activation."""
+    return [outcome for outcome in outcomes(variant) if outcome.flags & JUDGED]
+
+
+def take_in(variant: Variant, outcome: tuple[int, int, int, int, int, int, int], size: int, rate: float) -> None:
+    """Add an outcome to lifetime, window and Q; ``size`` is the window's length, ``rate`` that of learning."""
+    reward, flags = outcome[2], outcome[6]
+    life = variant.life
+    life.n += 1
+    life.reward += reward
+    life.squares += reward * reward // MICRO
+    if flags & SUCCESS:
+        life.successes += 1
+    if flags & ERROR:
+        life.errors += 1
+    step = 1.0 / life.n
+    variant.q += (step if step > rate else rate) * (reward / MICRO - variant.q)
+    window = variant.window
+    # The newest is not in yet, so the oldest one's number is n - 1 less what the window holds, plus one.
+    while len(window) >= size * SIZE:
+        _evict(variant, life.n - len(window) // SIZE, rate)
+    if flags & JUDGED:
+        _count(variant.judged, reward, flags, 1)
+    window += OUTCOME.pack(*outcome)
+
+
+def _evict(variant: Variant, number: int, rate: float) -> None:
+    """Drop the oldest outcome, the variant's ``number``-th."""
+    _, _, reward, _, _, _, flags = OUTCOME.unpack_from(variant.window)
+    if flags & JUDGED:
+        _count(variant.judged, reward, flags, -1)
+    variant.q_start = advance(variant.q_start, number, reward, rate)
+    del variant.window[:SIZE]
+
+
+def _count(sums: Sums, reward: int, flags: int, sign: int) -> None:
+    sums.n += sign
+    sums.reward += sign * reward
+    sums.squares += sign * (reward * reward // MICRO)
+    if flags & SUCCESS:
+        sums.successes += sign
+    if flags & ERROR:
+        sums.errors += sign
+
+
+def restart_judging(variant: Variant) -> None:
+    """From here on only new outcomes are judged; lifetime, window and Q stay."""
+    variant.judged = Sums()
+    for index in range(len(variant.window) // SIZE):
+        variant.window[index * SIZE + SIZE - 1] &= ~JUDGED
+    variant.evidence = [0.0] * len(variant.evidence)
+
+
+def amend(
+    variant: Variant, invocation: int, reward: int | None, quality: int | None, learning: Learning
+) -> bool:
+    """Give an outcome the reward or quality that became known late; False when the window has it not.
+
+    Afterwards lifetime, window sums and Q are as if it had been known from the start; the evidence, which
+    was reached with what was known then, is left alone.
+    """
+    window = variant.window
+    for index in range(len(window) // SIZE):
+        found = Outcome(*OUTCOME.unpack_from(window, index * SIZE))
+        if found.invocation == invocation:
+            break
+    else:
+        return False
+    new_quality = found.quality if quality is None else quality
+    flags = found.flags
+    if reward is not None:
+        new_reward, flags = reward, flags | EXPLICIT
+    elif flags & EXPLICIT:
+        new_reward = found.reward
+    else:
+        new_reward = reward_of(bool(flags & SUCCESS), new_quality, found.speed, found.errors, learning)
+    _shift(variant.life, found.reward, new_reward)
+    if flags & JUDGED:
+        _shift(variant.judged, found.reward, new_reward)
+    if is_low(new_quality) != is_low(found.quality):
+        variant.low_quality += 1 if is_low(new_quality) else -1
+    OUTCOME.pack_into(
+        window,
+        index * SIZE,
+        found.offset,
+        found.invocation,
+        new_reward,
+        found.speed,
+        new_quality,
+        found.errors,
+        flags,
+    )
+    relearn(variant, learning.rate)
+    return True
+
+
+def relearn(variant: Variant, rate: float) -> None:
+    """Recompute Q over the window from its value at the window's start."""
+    q, number = variant.q_start, variant.life.n - len(variant.window) // SIZE
+    for outcome in outcomes(variant):
+        number += 1
+        q = advance(q, number, outcome.reward, rate)
+    variant.q = q
+
+
+def _shift(sums: Sums, old: int, new: int) -> None:
+    sums.reward += new - old
+    sums.squares += new * new // MICRO - old * old // MICRO
+
+
+def is_low(quality: int) -> bool:
+    """Whether a quality counts as a failure kind of its own: below one half."""
+    return quality != ABSENT and 2 * quality < MICRO

@@ -1,0 +1,105 @@
+"""Dead letters and forwards: the headers that say where a record came from and why it is here.
+
+Names of the error headers are those of Kafka Streams (KIP-1034), so that its tools read them; the stack trace is left
+out on purpose.  The value and key are the original bytes, so that a replay is byte-identical.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from crl_stream.wire.records import Headers, Output, Record
+from crl_stream.wire.topics import DEAD_LETTERS
+
+REASON: Final = "__streams.errors.exception"
+MESSAGE: Final = "__streams.errors.message"
+TOPIC: Final = "__streams.errors.topic"
+PARTITION: Final = "__streams.errors.partition"
+OFFSET: Final = "__streams.errors.offset"
+_ERRORS: Final = frozenset((REASON, MESSAGE, TOPIC, PARTITION, OFFSET))
+
+ORIGIN_PARTITION: Final = "crl-origin-partition"
+ORIGIN_OFFSET: Final = "crl-origin-offset"
+_ORIGIN: Final = frozenset((ORIGIN_PARTITION, ORIGIN_OFFSET))
+
+MAX_DETAIL: Final = 300
+MAX_HEADERS: Final = 16_384
+"""Bytes of a record's own headers that travel with it; a record with more loses them all."""
+
+
+def dead_letter(
+    record: Record, topic: str, partition: int, reason: str, detail: str, *, target: int | None = None
+) -> Output:
+    """The dead letter of ``record``, which was read from ``topic`` and ``partition``.
+
+    It goes to the same partition number unless ``target`` says otherwise.
+    """
+    own = _bounded(record.headers, _ERRORS)
+    errors = (
+        (REASON, reason.encode()),
+        (MESSAGE, detail.encode("utf-8", "replace")[:MAX_DETAIL]),
+        (TOPIC, topic.encode()),
+        (PARTITION, b"%d" % partition),
+        (OFFSET, b"%d" % record.offset),
+    )
+    return Output(
+        DEAD_LETTERS, partition if target is None else target, record.key, record.value, own + errors
+    )
+
+
+class Letter(NamedTuple):
+    """Why and whence, read back from a dead letter's headers; what is absent is empty or -1."""
+
+    reason: str
+    detail: str
+    topic: str
+    partition: int
+    offset: int
+
+
+def read_letter(headers: Headers) -> Letter:
+    """Read the error headers of a dead letter, whoever wrote them."""
+    found = {name: value or b"" for name, value in headers if name in _ERRORS}
+
+    def text(name: str) -> str:
+        return found.get(name, b"").decode("utf-8", "replace")
+
+    partition, offset = _number(found.get(PARTITION)), _number(found.get(OFFSET))
+    return Letter(
+        text(REASON),
+        text(MESSAGE),
+        text(TOPIC),
+        -1 if partition is None else partition,
+        -1 if offset is None else offset,
+    )
+
+
+def forwarded(record: Record, topic: str, source: int, target: int) -> Output:
+    """``record`` of partition ``source`` on its way to its task's partition ``target``, with its origin."""
+    origin = ((ORIGIN_PARTITION, b"%d" % source), (ORIGIN_OFFSET, b"%d" % record.offset))
+    return Output(topic, target, record.key, record.value, _bounded(record.headers, _ORIGIN) + origin)
+
+
+def origin_of(headers: Headers) -> tuple[int, int] | None:
+    """(partition, offset) that a record was forwarded from; None for one that was not, or not by us."""
+    partition = offset = None
+    for name, value in headers:
+        if name == ORIGIN_PARTITION:
+            partition = _number(value)
+        elif name == ORIGIN_OFFSET:
+            offset = _number(value)
+    if partition is None or offset is None:
+        return None
+    return partition, offset
+
+
+def _number(value: bytes | None) -> int | None:
+    if value is None or not 1 <= len(value) <= 18 or not value.isdigit():
+        return None
+    return int(value)
+
+
+def _bounded(headers: Headers, reserved: frozenset[str]) -> tuple[tuple[str, bytes], ...]:
+    own = tuple((name, value) for name, value in headers or () if name not in reserved)
+    size = sum(len(name) + len(value or b"") for name, value in own)
+    return own if size <= MAX_HEADERS else ()

@@ -1,0 +1,56 @@
+"""Why a record is a dead letter: the whole list, one word each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NULL_VALUE: Final = "null_value"
+NULL_KEY: Final = "null_key"
+OVERSIZE: Final = "oversize"
+NOT_UTF8: Final = "not_utf8"
+NOT_JSON: Final = "not_json"
+NOT_FINITE: Final = "not_finite"
+DUPLICATE_KEY: Final = "duplicate_key"
+TOO_DEEP: Final = "too_deep"
+NOT_AN_OBJECT: Final = "not_an_object"
+UNKNOWN_TYPE: Final = "unknown_type"
+UNKNOWN_VERSION: Final = "unknown_version"
+MISSING_FIELD: Final = "missing_field"
+WRONG_TYPE: Final = "wrong_type"
+OUT_OF_RANGE: Final = "out_of_range"
+BAD_IDENTIFIER: Final = "bad_identifier"
+BAD_TIMESTAMP: Final = "bad_timestamp"
+KEY_MISMATCH: Final = "key_mismatch"
+COMMAND_MISSING: Final = "command_missing"
+COMMAND_MISMATCH: Final = "command_mismatch"
+MISPLACED_TWICE: Final = "misplaced_twice"
+VARIANT_LIMIT: Final = "variant_limit"
+FOLD_FAILURE: Final = "fold_failure"
+REFUSED: Final = "refused"
+
+MEANING: Final[dict[str, str]] = {
+    NULL_VALUE: "the record has no value",
+    NULL_KEY: "the record has no key; it must be agent_name/task_type",
+    OVERSIZE: "the value is larger than 65,536 bytes",
+    NOT_UTF8: "the value is not UTF-8",
+    NOT_JSON: "the value is not JSON",
+    NOT_FINITE: "a number is NaN, infinite or beyond what a double can hold",
+    DUPLICATE_KEY: "an object names a field twice",
+    TOO_DEEP: "the value is nested deeper than 16 levels",
+    NOT_AN_OBJECT: "the value is JSON, but not an object",
+    UNKNOWN_TYPE: "the field type names no message of this topic",
+    UNKNOWN_VERSION: "the schema_version is not one that this release reads",
+    MISSING_FIELD: "a required field is missing",
+    WRONG_TYPE: "a field has another type than its schema says",
+    OUT_OF_RANGE: "a field has a value that its schema does not allow",
+    BAD_IDENTIFIER: "a name does not match [A-Za-z0-9._:-]{1,128}",
+    BAD_TIMESTAMP: "a timestamp is not RFC 3339 in UTC, ending in Z",
+    KEY_MISMATCH: "the record's key is not the agent_name/task_type of its value",
+    COMMAND_MISSING: "a reference names a command that is not there",
+    COMMAND_MISMATCH: "a reference and the command it names do not agree",
+    MISPLACED_TWICE: "a forwarded record is in the wrong partition again",
+    VARIANT_LIMIT: "the task has as many variants as it may have",
+    FOLD_FAILURE: "the record makes the engine raise, which is a bug to report",
+    REFUSED: "the engine refused the record",
+}
+"""What each reason means, for the contract and for people."""

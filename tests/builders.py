@@ -1,0 +1,63 @@
+"""Messages for tests, with every field that a test does not care about filled in."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+from crl_stream.core import messages as m
+from crl_stream.core.policy import PolicySet
+
+_numbers = count(1)
+AT = "2025-11-19T14:30:00Z"
+AGENT, TASK = "backend-architect", "api-design"
+
+
+def an_invocation(variant_id: str = "default", status: str = "success", **fields: Any) -> m.Invocation:
+    """One finished invocation of the guide's agent; the id is fresh unless given."""
+    given = {
+        "schema_version": 1,
+        "invocation_id": f"inv-{next(_numbers)}",
+        "timestamp": AT,
+        "agent_name": AGENT,
+        "task_type": TASK,
+        "variant_id": variant_id,
+        "status": status,
+    }
+    return m.Invocation(**(given | fields))
+
+
+def invocations(variant_id: str, outcomes: str, **fields: Any) -> list[m.Invocation]:
+    """One invocation per character: ``S`` success, ``F`` failure, ``E`` error."""
+    status = {"S": "success", "F": "failure", "E": "error"}
+    return [an_invocation(variant_id, status[outcome], **fields) for outcome in outcomes]
+
+
+def a_command(kind: type, **fields: Any) -> Any:
+    """A command of ``kind`` for the guide's task."""
+    given: dict[str, Any] = {
+        "schema_version": 1,
+        "command_id": f"cmd-{next(_numbers)}",
+        "timestamp": AT,
+        "actor": "ada",
+        "reason": "a test asked for it",
+    }
+    if issubclass(kind, m.TaskCommand):
+        given |= {"agent_name": AGENT, "task_type": TASK}
+    return kind(**(given | fields))
+
+
+def a_policy(policies: PolicySet) -> m.SetPolicy:
+    """The command that puts ``policies`` into force."""
+    return a_command(m.SetPolicy, policy=policies, policy_hash=policies.digest())
+
+
+def a_collapse(good: str = "default", bad: str = "api-optimized") -> list[Any]:
+    """Two proven variants, the ``bad`` one activated by hand, then failing until it must be rolled back."""
+    return [
+        *invocations(good, "S" * 30),
+        *invocations(bad, "S" * 30, variant_source="explore"),
+        a_command(m.ActivateVariant, variant_id=bad),
+        *invocations(bad, "S" * 10, active_epoch=2),
+        *invocations(bad, "F" * 12, active_epoch=2),
+    ]
