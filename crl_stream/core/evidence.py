@@ -66,36 +66,65 @@ def update(
     success_drops: tuple[float, float, float],
     reward_drops: tuple[float, float, float],
 ) -> None:
-    """Take one judged outcome into the evidence, before lifetime and window take it in."""
+    """Take one judged outcome into the evidence, before lifetime and window take it in.
+
+    Written out for three alternatives each, since it runs for every outcome.
+    """
     base = baseline_counts(variant, window)
     if base is None or base.n == 0:
         return
-    r, n = variant.evidence, base.n + 1
-    rate = min(max((base.successes + 0.5) / n, 0.001), 0.9999)
+    s1, s2, s3, r1, r2, r3, e1, e2, e3 = variant.evidence
+    n = base.n
+    d1, d2, d3 = success_drops
     if flags & SUCCESS:
-        for i in (0, 1, 2):
-            r[i] = min((r[i] + 1.0) * (1.0 - success_drops[i]), CEILING)
+        s1, s2, s3 = (s1 + 1.0) * (1.0 - d1), (s2 + 1.0) * (1.0 - d2), (s3 + 1.0) * (1.0 - d3)
     else:
+        rate = (base.successes + 0.5) / (n + 1)
+        rate = 0.001 if rate < 0.001 else 0.9999 if rate > 0.9999 else rate
         odds = rate / (1.0 - rate)
-        for i in (0, 1, 2):
-            r[i] = min((r[i] + 1.0) * (1.0 + success_drops[i] * odds), CEILING)
+        s1, s2, s3 = (
+            (s1 + 1.0) * (1.0 + d1 * odds),
+            (s2 + 1.0) * (1.0 + d2 * odds),
+            (s3 + 1.0) * (1.0 + d3 * odds),
+        )
 
-    mean = base.reward / MICRO / base.n
+    mean = base.reward / MICRO / n
     if mean > 0.0:
         centre = (mean + 1.0) / 2.0
-        spread = max((base.squares / MICRO / base.n - mean * mean) / 4.0, 1e-4)
+        spread = (base.squares / MICRO / n - mean * mean) / 4.0
+        spread = spread if spread > 1e-4 else 1e-4
         gap = centre - (reward / MICRO + 1.0) / 2.0
         most = 0.9 / (1.0 - centre) if centre < 1.0 else CEILING
-        for i in (0, 1, 2):
-            shift = reward_drops[i] * mean / 2.0
-            bet = min(shift / (spread + shift * shift), most)
-            r[3 + i] = min((r[3 + i] + 1.0) * max(1.0 + bet * gap, 0.0), CEILING)
+        d1, d2, d3 = reward_drops
+        r1 = (r1 + 1.0) * _bet(d1 * mean / 2.0, spread, most, gap)
+        r2 = (r2 + 1.0) * _bet(d2 * mean / 2.0, spread, most, gap)
+        r3 = (r3 + 1.0) * _bet(d3 * mean / 2.0, spread, most, gap)
 
-    rate = min(max((base.errors + 0.5) / n, 0.001), 0.9999)
-    for i in (0, 1, 2):
-        worse = min(rate * (1.0 + SPREAD[i]), (1.0 + rate) / 2.0)
-        ratio = worse / rate if flags & ERROR else (1.0 - worse) / (1.0 - rate)
-        r[6 + i] = min((r[6 + i] + 1.0) * ratio, CEILING)
+    rate = (base.errors + 0.5) / (n + 1)
+    rate = 0.001 if rate < 0.001 else 0.9999 if rate > 0.9999 else rate
+    cap = (1.0 + rate) / 2.0
+    w1, w2, w3 = rate * (1.0 + SPREAD[0]), rate * (1.0 + SPREAD[1]), rate * (1.0 + SPREAD[2])
+    w1, w2, w3 = w1 if w1 < cap else cap, w2 if w2 < cap else cap, w3 if w3 < cap else cap
+    if flags & ERROR:
+        e1, e2, e3 = (e1 + 1.0) * w1 / rate, (e2 + 1.0) * w2 / rate, (e3 + 1.0) * w3 / rate
+    else:
+        rest = 1.0 - rate
+        e1, e2, e3 = (
+            (e1 + 1.0) * (1.0 - w1) / rest,
+            (e2 + 1.0) * (1.0 - w2) / rest,
+            (e3 + 1.0) * (1.0 - w3) / rest,
+        )
+    found = [s1, s2, s3, r1, r2, r3, e1, e2, e3]
+    if max(found) > CEILING:
+        found = [value if value < CEILING else CEILING for value in found]
+    variant.evidence = found
+
+
+def _bet(shift: float, spread: float, most: float, gap: float) -> float:
+    """The likelihood ratio of a reward that lies ``gap`` below the baseline's mean."""
+    bet = shift / (spread + shift * shift)
+    ratio = 1.0 + (bet if bet < most else most) * gap
+    return ratio if ratio > 0.0 else 0.0
 
 
 def by_metric(variant: Variant) -> dict[str, float]:

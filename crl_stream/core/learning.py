@@ -21,7 +21,8 @@ def speed_of(invocation: Invocation, learning: Learning) -> int:
         baseline = learning.baseline_seconds_high
     else:
         baseline = learning.baseline_seconds_medium
-    return round(max(-1.0, min(1.0, 2.0 * (1.0 - duration / baseline))) * MICRO)
+    speed = 2.0 * (1.0 - duration / baseline)
+    return MICRO if speed >= 1.0 else -MICRO if speed <= -1.0 else round(speed * MICRO)
 
 
 def reward_of(success: bool, quality: int, speed: int, errors: int, learning: Learning) -> int:
@@ -39,8 +40,8 @@ def reward_of(success: bool, quality: int, speed: int, errors: int, learning: Le
     if speed != ABSENT:
         total += learning.speed_weight * speed / MICRO
         weight += learning.speed_weight
-    mean = total / weight if weight else 0.0
-    return round(max(-1.0, min(1.0, mean - learning.error_penalty * errors)) * MICRO)
+    mean = (total / weight if weight else 0.0) - learning.error_penalty * errors
+    return MICRO if mean >= 1.0 else -MICRO if mean <= -1.0 else round(mean * MICRO)
 
 
 def advance(q: float, n: int, reward: int, rate: float) -> float:

@@ -68,7 +68,7 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
 def watch_clock(turn: Turn, timestamp: str) -> None:
     at, row = turn.at, turn.row
     # Equal to the minute is the common case, and far cheaper to see than to compute.
-    limit = turn.policy.operations.max_skew_seconds
+    limit = turn.rules.max_skew
     if limit >= 120 and timestamp[:16] == _minute(at.timestamp_ms // 60_000):
         return
     try:

@@ -89,7 +89,7 @@ def _take_invocation(
 ) -> tuple[Literal["applied", "duplicate", "rejected"], str | None]:
     row, policy, rules = turn.row, turn.policy, turn.rules
     digest = blake2b(invocation.invocation_id.encode(), digest_size=8).digest()
-    if not remember(row.ids, digest, policy.limits.duplicate_ids):
+    if not remember(row.ids, digest, rules.duplicate_ids):
         row.duplicates += 1
         return "duplicate", None
     variant = row.variants.get(invocation.variant_id)
@@ -166,16 +166,16 @@ def _expire_orders(turn: Turn) -> None:
 
 
 def _publish_state(turn: Turn) -> None:
-    row, operations = turn.row, turn.policy.operations
+    row, rules = turn.row, turn.rules
     if row.active is not None and (
         turn.active_changed
-        or row.shown_mode != operations.mode
-        or row.shown_exploration != operations.exploration
+        or row.shown_exploration != rules.exploration
+        or row.shown_mode != rules.mode
     ):
-        row.shown_mode, row.shown_exploration = operations.mode, operations.exploration
+        row.shown_mode, row.shown_exploration = rules.mode, rules.exploration
         turn.facts.append(active_variant(turn))
     if turn.catalogue_changed:
         turn.facts.append(variant_catalogue(turn))
-    if turn.facts or is_due(row, turn.policy):
+    if turn.facts or is_due(row, rules):
         row.shown_n, row.shown_time = row.n, row.time
         turn.facts.append(task_snapshot(row, turn.at, turn.policy))

@@ -33,24 +33,19 @@ from crl_stream.core.row import (
     Variant,
 )
 from crl_stream.core.turn import Context, Turn
-from crl_stream.core.verdict import judge, rules_of, sentence
+from crl_stream.core.verdict import Rules, judge, rules_of, sentence
 from crl_stream.core.version import ENGINE_VERSION
 from crl_stream.core.window import outcomes
 
 _EARLY = frozenset((1, 2, 5, 10))
 
 
-def is_due(row: TaskRow, policy: Policy) -> bool:
+def is_due(row: TaskRow, rules: Rules) -> bool:
     """Whether a snapshot is due without any fact: early outcomes, then every so many outcomes and seconds."""
-    if row.n == row.shown_n:
-        return False
-    if row.n in _EARLY:
-        return True
-    limits = policy.limits
-    return (
-        row.n - row.shown_n >= limits.snapshot_outcomes
-        and row.time - row.shown_time >= limits.snapshot_seconds * 1_000
-    )
+    fresh = row.n - row.shown_n
+    if fresh >= rules.snapshot_outcomes:
+        return row.time - row.shown_time >= rules.snapshot_ms or row.n in _EARLY
+    return fresh > 0 and row.n in _EARLY
 
 
 def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:

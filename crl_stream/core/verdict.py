@@ -29,6 +29,14 @@ class Rules(NamedTuple):
     threshold: float
     success_drops: tuple[float, float, float]
     reward_drops: tuple[float, float, float]
+    lifetime: bool
+    """Whether the baseline is the whole lifetime."""
+    mode: str
+    exploration: float
+    max_skew: float
+    duplicate_ids: int
+    snapshot_outcomes: int
+    snapshot_ms: float
 
 
 _rules: dict[int, Rules] = {}
@@ -52,6 +60,13 @@ def rules_of(policy: Policy) -> Rules:
             evidence.threshold(degradation),
             evidence.drops(degradation.success_drop),
             evidence.drops(degradation.reward_drop),
+            degradation.baseline == "lifetime",
+            policy.operations.mode,
+            policy.operations.exploration,
+            policy.operations.max_skew_seconds,
+            policy.limits.duplicate_ids,
+            policy.limits.snapshot_outcomes,
+            policy.limits.snapshot_seconds * 1_000,
         )
     return rules
 
@@ -93,7 +108,7 @@ def baseline_of(variant: Variant, rules: Rules) -> Sums:
     """What the window is compared with."""
     if variant.baseline is not None:
         return variant.baseline.sums
-    if rules.policy.degradation.baseline == "lifetime":
+    if rules.lifetime:
         return variant.life
     life, judged = variant.life, variant.judged
     return Sums(
