@@ -1,0 +1,42 @@
+# Everything runs in .venv, which the first target makes; see scripts/bootstrap.
+# ARGS are handed on:  make test ARGS="tests/core -k window"    make demo ARGS=--help
+
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help demo test check format bench lock clean runtime dev
+
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: runtime ## watch a fleet of agents on a real broker: a variant collapses and is rolled back
+	@$(BIN)/crl demo $(ARGS)
+
+test: check ## the checks, then all tests (they bring their own broker)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: dev ## lint, format, types, and whether the pins fit pyproject.toml
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { echo "hint: make format" >&2; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/python scripts/lock.py --check
+	@echo "lint, format, types and pins are right"
+
+format: dev ## lay the code out, and fix what the linter can fix
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format --quiet
+
+bench: runtime ## measure: cost of a step, bytes of a row, events per second, time to a switch
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: dev ## pin the requirements anew (ARGS=--upgrade takes the newest)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	@$(BIN)/python scripts/lock.py $(ARGS)
+
+clean: ## remove .venv and all that checks and builds left (the demo's data stays)
+	@rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+runtime dev:
+	@scripts/bootstrap $@

@@ -1,0 +1,120 @@
+"""Pin every requirement, with the hashes of all its files, for every supported Python and platform.
+
+    lock.py             write requirements/*.txt, keeping the pins that still fit
+    lock.py --upgrade   the same, with the newest versions that fit
+    lock.py --check     say whether the pins are in step with pyproject.toml (no network, no uv)
+
+The files name no index and no path of this machine: where packages come from is the affair of whoever installs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "requirements"
+PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;\\]+)(?: ; (?P<marker>[^\\]+?))? \\$")
+DIRECT = "# direct: "
+
+
+class Lock(NamedTuple):
+    """One requirements file and the requirements of pyproject.toml that it pins."""
+
+    path: Path
+    purpose: str
+    requirements: list[str]
+
+
+def locks() -> list[Lock]:
+    """The lock files in the order in which they must be made: what is installed together is pinned together."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    build = project["build-system"]["requires"]
+    runtime = project["project"]["dependencies"]
+    dev = project["project"]["optional-dependencies"]["dev"]
+    return [
+        Lock(FOLDER / "dev.txt", "everything that `make test` needs", [*build, *runtime, *dev]),
+        Lock(FOLDER / "runtime.txt", "everything that `make demo` and a deployment need", runtime),
+        Lock(FOLDER / "build.txt", "what builds the package itself", build),
+    ]
+
+
+def write(lock: Lock, options: list[str]) -> None:
+    """Resolve one lock file with uv and put the direct requirements in its header."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "requirements.in"
+        source.write_text("\n".join(lock.requirements) + "\n", encoding="utf-8")
+        pins = Path(folder) / "requirements.txt"
+        if lock.path.exists():
+            pins.write_text(lock.path.read_text(encoding="utf-8"), encoding="utf-8")
+        arguments = ["pip", "compile", "requirements.in", "--output-file", "requirements.txt", "--universal"]
+        arguments += ["--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
+        arguments += ["--no-config", "--no-emit-index-url", "--no-emit-find-links", *options]
+        # A mirror or a folder of wheels configured for this machine must not leave a trace in the pins.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("UV_") or k == "UV_CACHE_DIR"}
+        subprocess.run([Path(sys.executable).parent / "uv", *arguments], cwd=folder, env=environment, check=True)
+        body = pins.read_text(encoding="utf-8")
+    header = f"# {lock.purpose}; made by `make lock` from pyproject.toml for Python 3.11 and newer\n"
+    header += "".join(f"{DIRECT}{requirement}\n" for requirement in lock.requirements)
+    lock.path.parent.mkdir(exist_ok=True)
+    lock.path.write_text(header + "\n" + body, encoding="utf-8")
+
+
+def faults(lock: Lock) -> list[str]:
+    """What keeps a lock file from being exactly the pins of its requirements."""
+    name = lock.path.relative_to(ROOT)
+    if not lock.path.exists():
+        return [f"{name} does not exist"]
+    lines = lock.path.read_text(encoding="utf-8").splitlines()
+    found = []
+    if [line.removeprefix(DIRECT) for line in lines if line.startswith(DIRECT)] != lock.requirements:
+        found.append(f"{name} was made from other requirements than those in pyproject.toml")
+    pins: dict[str, list[Version]] = {}
+    for number, line in enumerate(lines):
+        if not line or line.startswith(("#", "    --hash=sha256:")):
+            continue
+        match = PIN.match(line)
+        if match is None or not lines[number + 1].startswith("    --hash=sha256:"):
+            found.append(f"{name}:{number + 1} is not a pin with hashes: {line}")
+        else:
+            pins.setdefault(canonicalize_name(match["name"]), []).append(Version(match["version"]))
+    for requirement in map(Requirement, lock.requirements):
+        versions = pins.get(canonicalize_name(requirement.name), [])
+        if not versions or not all(requirement.specifier.contains(v, prereleases=True) for v in versions):
+            found.append(f"{name} pins {requirement.name} at {[str(v) for v in versions]}, wanted is {requirement}")
+    return found
+
+
+def main() -> int:
+    """Write or check the lock files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the pins are stale")
+    parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
+    arguments = parser.parse_args()
+    if arguments.check:
+        found = [fault for lock in locks() for fault in faults(lock)]
+        for fault in found:
+            print(fault, file=sys.stderr)
+        if found:
+            print("hint: run `make lock` and commit requirements/", file=sys.stderr)
+        return 1 if found else 0
+    first, *rest = locks()
+    write(first, ["--upgrade"] if arguments.upgrade else [])
+    for lock in rest:
+        write(lock, ["--upgrade", "--constraints", str(first.path)])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
