@@ -15,9 +15,10 @@ import msgspec
 from crl_stream.core.identity import TaskKey
 
 Ratio = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-Positive = Annotated[float, msgspec.Meta(gt=0.0)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
-AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0.0, le=1e9)]
+Hours = Annotated[float, msgspec.Meta(gt=0.0, le=8_760.0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
 Mode = Literal["enforce", "shadow", "observe"]
 Guard = Literal["none", "evidence"]
@@ -33,7 +34,7 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Relative drop of the success rate, strictly greater."""
     reward_drop: Ratio = 0.15
     """Relative drop of the mean reward, strictly greater."""
-    error_increase: Annotated[float, msgspec.Meta(ge=0.0)] = 0.20
+    error_increase: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)] = 0.20
     """Relative increase of the error rate, strictly greater."""
     baseline: Baseline = "lifetime"
     """What the window is compared with: the whole lifetime, or the lifetime before the window."""
@@ -43,7 +44,7 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Outcomes since the last activation that the window needs before it is judged."""
     guard: Guard = "none"
     """``none`` is the guide to the letter; ``evidence`` acts only when the e-SR statistic agrees."""
-    false_alarm_budget: Annotated[int, msgspec.Meta(ge=10)] = 5_000
+    false_alarm_budget: Annotated[int, msgspec.Meta(ge=10, le=1_000_000_000)] = 5_000
     """Invocations per false rollback that ``guard = "evidence"`` may cost."""
     clean_verdicts: AtLeastOne = 20
     """HEALTHY verdicts after which a degraded variant counts as recovered."""
@@ -103,7 +104,7 @@ class Proposals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     modify_below_q: float = 0.6
     retire_below_q: float = 0.4
     retire_after_rollbacks: AtLeastOne = 3
-    expires_days: AtLeastOne = 30
+    expires_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 30
 
 
 class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,8 +114,8 @@ class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``enforce`` acts, ``shadow`` says what it would do, ``observe`` only alerts."""
     exploration: Ratio = 0.0
     """Share of invocations that try another variant that is not quarantined."""
-    pin_hours: Positive = 24.0
-    hold_hours: Positive = 24.0
+    pin_hours: Hours = 24.0
+    hold_hours: Hours = 24.0
     max_skew_seconds: Positive = 3_600.0
     """Difference of payload and append time beyond which an outcome is flagged."""
 
@@ -131,7 +132,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Feedback that may wait for its invocation."""
     reviews: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 32
     snapshot_outcomes: AtLeastOne = 10
-    snapshot_seconds: Annotated[float, msgspec.Meta(ge=0.0)] = 1.0
+    snapshot_seconds: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)] = 1.0
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

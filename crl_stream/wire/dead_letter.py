@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from crl_stream.wire.complaints import MAX_DETAIL, plain
 from crl_stream.wire.records import Headers, Output, Record
 from crl_stream.wire.topics import DEAD_LETTERS
 
@@ -16,15 +17,18 @@ MESSAGE: Final = "__streams.errors.message"
 TOPIC: Final = "__streams.errors.topic"
 PARTITION: Final = "__streams.errors.partition"
 OFFSET: Final = "__streams.errors.offset"
+_MAX_TEXT: Final = 4 * MAX_DETAIL
+"""Bytes that are looked at of a text in a header."""
 _ERRORS: Final = frozenset((REASON, MESSAGE, TOPIC, PARTITION, OFFSET))
 
 ORIGIN_PARTITION: Final = "crl-origin-partition"
 ORIGIN_OFFSET: Final = "crl-origin-offset"
 _ORIGIN: Final = frozenset((ORIGIN_PARTITION, ORIGIN_OFFSET))
 
-MAX_DETAIL: Final = 300
 MAX_HEADERS: Final = 16_384
 """Bytes of a record's own headers that travel with it; a record with more loses them all."""
+_MAX_DIGITS: Final = 18
+"""Of a number in a header: what always fits 63 bits."""
 
 
 def dead_letter(
@@ -37,7 +41,7 @@ def dead_letter(
     own = _bounded(record.headers, _ERRORS)
     errors = (
         (REASON, reason.encode()),
-        (MESSAGE, detail.encode("utf-8", "replace")[:MAX_DETAIL]),
+        (MESSAGE, plain(detail).encode()),
         (TOPIC, topic.encode()),
         (PARTITION, b"%d" % partition),
         (OFFSET, b"%d" % record.offset),
@@ -58,11 +62,11 @@ class Letter(NamedTuple):
 
 
 def read_letter(headers: Headers) -> Letter:
-    """Read the error headers of a dead letter, whoever wrote them."""
-    found = {name: value or b"" for name, value in headers if name in _ERRORS}
+    """Read the error headers of a dead letter, whoever wrote them; never raises."""
+    found = {name: value or b"" for name, value in headers or () if name in _ERRORS}
 
     def text(name: str) -> str:
-        return found.get(name, b"").decode("utf-8", "replace")
+        return plain(found.get(name, b"")[:_MAX_TEXT].decode("utf-8", "replace"))
 
     partition, offset = _number(found.get(PARTITION)), _number(found.get(OFFSET))
     return Letter(
@@ -83,7 +87,7 @@ def forwarded(record: Record, topic: str, source: int, target: int) -> Output:
 def origin_of(headers: Headers) -> tuple[int, int] | None:
     """(partition, offset) that a record was forwarded from; None for one that was not, or not by us."""
     partition = offset = None
-    for name, value in headers:
+    for name, value in headers or ():
         if name == ORIGIN_PARTITION:
             partition = _number(value)
         elif name == ORIGIN_OFFSET:
@@ -94,7 +98,7 @@ def origin_of(headers: Headers) -> tuple[int, int] | None:
 
 
 def _number(value: bytes | None) -> int | None:
-    if value is None or not 1 <= len(value) <= 18 or not value.isdigit():
+    if value is None or not 1 <= len(value) <= _MAX_DIGITS or not value.isdigit():
         return None
     return int(value)
 

@@ -16,6 +16,7 @@ NOT_AN_OBJECT: Final = "not_an_object"
 UNKNOWN_TYPE: Final = "unknown_type"
 UNKNOWN_VERSION: Final = "unknown_version"
 MISSING_FIELD: Final = "missing_field"
+UNKNOWN_FIELD: Final = "unknown_field"
 WRONG_TYPE: Final = "wrong_type"
 OUT_OF_RANGE: Final = "out_of_range"
 BAD_IDENTIFIER: Final = "bad_identifier"
@@ -41,6 +42,7 @@ MEANING: Final[dict[str, str]] = {
     UNKNOWN_TYPE: "the field type names no message of this topic",
     UNKNOWN_VERSION: "the schema_version is not one that this release reads",
     MISSING_FIELD: "a required field is missing",
+    UNKNOWN_FIELD: "a policy has a setting that this release does not know",
     WRONG_TYPE: "a field has another type than its schema says",
     OUT_OF_RANGE: "a field has a value that its schema does not allow",
     BAD_IDENTIFIER: "a name does not match [A-Za-z0-9._:-]{1,128}",

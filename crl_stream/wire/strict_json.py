@@ -1,8 +1,11 @@
-"""JSON read strictly: what fast parsers let pass - duplicate keys, depth - is found, and what they refuse is named.
+"""JSON read strictly: what fast parsers let pass (duplicate names, depth) is found, what they refuse is named.
 
-The common case costs two byte counts beside one parse: in a flat object the number of quotation marks is twice the number
-of strings among its keys and values, unless a key was dropped as a duplicate or a string has an escape.  Only
-then is the text read a second time, slowly.
+A container with k members has k - 1 commas, and a comma inside a string can only raise the count.  So a text with
+one comma less than its outermost object has members can hold no second container with two members and no
+member that the parser dropped as a duplicate: one count beside one parse proves it.  Only where the count
+differs is the text read a second time, by a parser that shows every pair.
+
+Nothing here takes more than linear time, and nothing recurses before the depth is known.
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ import orjson
 from crl_stream.wire import reasons
 
 MAX_BYTES: Final = 65_536
+"""Of an input's value; what the monitor itself writes is not bounded by this."""
 MAX_DEPTH: Final = 16
+"""Objects and arrays inside one another, the outermost included."""
 
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_NOT_FINITE: Final = re.compile(rb"(?<![A-Za-z])-?(?:NaN|Infinity)\b")
-_BRACKETS: Final = re.compile(rb"[\[\]{}]")
+# Never fails on an opening quotation mark, so that a run of them cannot make the scan start over and over.
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_BRACKET: Final = re.compile(rb"[\[\]{}]")
 
 
 class Bad(NamedTuple):
@@ -30,39 +35,41 @@ class Bad(NamedTuple):
     detail: str
 
 
-class _Duplicate(ValueError):
-    pass
+class _Found(Exception):
+    """A hook of the slow parser has found what it looked for."""
 
-
-class _NotFinite(ValueError):
-    pass
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason)
+        self.bad = Bad(reason, detail)
 
 
 def parse_object(data: bytes) -> dict[str, Any] | Bad:
-    """The object that ``data`` is, or why it is none; at most ``MAX_BYTES`` long and ``MAX_DEPTH`` deep."""
-    if len(data) > MAX_BYTES:
-        return Bad(reasons.OVERSIZE, f"{len(data)} bytes, limit {MAX_BYTES}")
-    opened = data.count(b"{") + data.count(b"[")
-    if opened > MAX_DEPTH and (depth := _depth(data)) > MAX_DEPTH:
-        return Bad(reasons.TOO_DEEP, f"nested {depth} levels deep, limit {MAX_DEPTH}")
+    """The object that ``data`` is, or why it is none; never raises."""
+    if bad := check_shape(data):
+        return bad
     try:
         value = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        return _why_not(data, str(error))
+    except orjson.JSONDecodeError:
+        return _diagnose(data)
     if type(value) is not dict:
         return Bad(reasons.NOT_AN_OBJECT, f"an object is expected, not {_kind(value)}")
-    strings = len(value)
-    for item in value.values():
-        if type(item) is str:
-            strings += 1
-    if opened == 1 and data.count(b'"') == 2 * strings:
-        return value
-    return _read_slowly(data) or value
+    if data.count(b",") != len(value) - 1 and (bad := _read_slowly(data.decode())):
+        return bad
+    return value
+
+
+def check_shape(data: bytes) -> Bad | None:
+    """Whether ``data`` is small and flat enough to be given to a recursive parser."""
+    if len(data) > MAX_BYTES:
+        return Bad(reasons.OVERSIZE, f"{len(data)} bytes; at most {MAX_BYTES} are read")
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and (depth := _depth(data)) > MAX_DEPTH:
+        return Bad(reasons.TOO_DEEP, f"nested {depth} levels deep; at most {MAX_DEPTH} are read")
+    return None
 
 
 def _depth(data: bytes) -> int:
     depth = deepest = 0
-    for bracket in _BRACKETS.findall(_STRING.sub(b"", data)):
+    for bracket in _BRACKET.findall(_STRING.sub(b"", data)):
         if bracket in b"[{":
             depth += 1
             deepest = max(deepest, depth)
@@ -71,53 +78,51 @@ def _depth(data: bytes) -> int:
     return deepest
 
 
-def _why_not(data: bytes, complaint: str) -> Bad:
+def _diagnose(data: bytes) -> Bad:
+    """Why the fast parser refused ``data``."""
     try:
-        data.decode()
+        text = data.decode()
     except UnicodeDecodeError as error:
-        return Bad(reasons.NOT_UTF8, f"byte {error.start} is not UTF-8")
-    slow = _read_slowly(data)
-    if slow is not None:
-        return slow
-    # The library's complaint may quote the text; the position says as much and cannot carry anything.
-    place = complaint.rpartition(": ")[2][:80]
-    return Bad(reasons.NOT_JSON, f"not JSON ({place})" if place.isascii() else "not JSON")
+        return Bad(reasons.NOT_UTF8, f"byte {error.start} does not belong to UTF-8")
+    # What only the fast parser refuses is half a surrogate pair: the slow one lets it pass.
+    return _read_slowly(text) or Bad(reasons.NOT_JSON, "not JSON: a string has half of a surrogate pair")
 
 
-def _read_slowly(data: bytes) -> Bad | None:
-    """Read with the standard library, which can tell duplicates and non-finite numbers."""
+def _read_slowly(text: str) -> Bad | None:
+    """Read with the standard library, which shows duplicates and numbers that are not finite."""
     try:
-        json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
-    except _Duplicate as error:
-        return Bad(reasons.DUPLICATE_KEY, f"the field {str(error)[:100]!r} is named twice")
-    except _NotFinite as error:
-        return Bad(reasons.NOT_FINITE, f"{str(error)[:40]} is not a finite number")
-    except (ValueError, RecursionError):
-        if _NOT_FINITE.search(_STRING.sub(b"", data)):
-            return Bad(reasons.NOT_FINITE, "a number is NaN or infinite")
-        return Bad(reasons.NOT_JSON, "not JSON")
+        json.loads(
+            text,
+            object_pairs_hook=_refuse_duplicates,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_finite,
+        )
+    except _Found as found:
+        return found.bad
+    except json.JSONDecodeError as error:
+        what = error.msg.removesuffix(" at").removesuffix(" starting")
+        return Bad(reasons.NOT_JSON, f"not JSON: {what} at character {error.pos}")
     return None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:
+    names = {name for name, _ in pairs}
+    if len(names) != len(pairs):
         for name, _ in pairs:
-            if name in seen:
-                raise _Duplicate(name)
-            seen.add(name)
-    return found
+            if name not in names:
+                raise _Found(reasons.DUPLICATE_KEY, f"{name[:100]}: the field is given twice")
+            names.discard(name)
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise _NotFinite(constant)
+def _refuse_constant(constant: str) -> NoReturn:
+    raise _Found(reasons.NOT_FINITE, f"{constant} is not a finite number")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
-        raise _NotFinite(text)
+        raise _Found(reasons.NOT_FINITE, f"{text[:40]} is beyond what a double holds")
     return number
 
 

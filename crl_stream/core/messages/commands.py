@@ -13,13 +13,12 @@ import msgspec
 from crl_stream.core.messages.parts import (
     Identifier,
     Modification,
+    Ordinal,
     SchemaVersion,
     ShortText,
     Timestamp,
 )
-from crl_stream.core.policy import PolicySet
-
-Hours = Annotated[float, msgspec.Meta(gt=0.0, le=8_760.0)]
+from crl_stream.core.policy import Hours, PolicySet
 
 
 class Command(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type"):
@@ -40,7 +39,7 @@ class TaskCommand(Command, frozen=True, omit_defaults=True, kw_only=True):
 
     agent_name: Identifier
     task_type: Identifier
-    expected_epoch: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    expected_epoch: Ordinal | None = None
 
 
 class ActivateVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -146,7 +145,7 @@ class SetPolicy(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True
     """Put a policy set into force for every task; referenced once in every partition of the log."""
 
     policy: PolicySet
-    policy_hash: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$")]
+    policy_hash: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$", max_length=16)]
 
 
 AnyTaskCommand = (

@@ -11,10 +11,12 @@ import msgspec
 
 from crl_stream.core.messages.parts import (
     Identifier,
+    Instant,
+    Name,
+    Ordinal,
     Reward,
     SchemaVersion,
     ShortText,
-    Timestamp,
     Unit,
 )
 
@@ -28,13 +30,13 @@ class Invocation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One finished invocation of one variant of an agent."""
 
     schema_version: SchemaVersion
-    invocation_id: Identifier
+    invocation_id: Name
     """Unique per task; the same id again is recognised as a duplicate."""
-    timestamp: Timestamp
+    timestamp: Instant
     """When it finished, by the runtime's clock; shown, never used to decide."""
-    agent_name: Identifier
-    task_type: Identifier
-    variant_id: Identifier
+    agent_name: Name
+    task_type: Name
+    variant_id: Name
     status: Status
     reward: Reward | None = None
     """Given by the runtime; computed from the other fields when absent."""
@@ -43,11 +45,11 @@ class Invocation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     duration_seconds: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)] | None = None
     complexity: Complexity | None = None
     """Chooses the duration baseline; absent counts as medium."""
-    active_epoch: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    active_epoch: Ordinal | None = None
     """Epoch of the active-variant record that the runtime saw."""
     variant_source: VariantSource | None = None
     """Where the runtime got the variant from; ``explore`` never makes a variant the first active one."""
-    runtime_id: Identifier | None = None
+    runtime_id: Name | None = None
     role: Role | None = None
     """``shadow`` outcomes are kept apart and never move the live figures."""
     provider: ShortText | None = None
@@ -58,11 +60,11 @@ class Feedback(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, ta
     """A reward or quality that became known after its invocation was published."""
 
     schema_version: SchemaVersion
-    feedback_id: Identifier
-    timestamp: Timestamp
-    agent_name: Identifier
-    task_type: Identifier
-    invocation_id: Identifier
+    feedback_id: Name
+    timestamp: Instant
+    agent_name: Name
+    task_type: Name
+    invocation_id: Name
     reward: Reward | None = None
     quality: Unit | None = None
     source: ShortText | None = None
@@ -78,9 +80,9 @@ class CommandRef(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
 
     schema_version: SchemaVersion
     command_id: Identifier
-    partition: Annotated[int, msgspec.Meta(ge=0)]
-    offset: Annotated[int, msgspec.Meta(ge=0)]
-    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+    partition: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+    offset: Ordinal
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
     """Of the command record's value."""
     agent_name: Identifier | None = None
     """Absent, as task_type, when the command is for every task (``SetPolicy``)."""

@@ -11,13 +11,27 @@ from crl_stream.core.identity import IDENTIFIER_PATTERN
 SCHEMA_VERSION = 1
 """The only version of every message so far; a breaking change is a new topic."""
 
-Identifier = Annotated[str, msgspec.Meta(pattern=IDENTIFIER_PATTERN)]
+TIMESTAMP_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$"
+
+
+def _matching(pattern: str) -> msgspec.Meta:
+    r"""What the schema says with ``$``, Python says with ``\Z``: its ``$`` lets a final line feed pass."""
+    return msgspec.Meta(pattern=pattern[:-1] + r"\Z", extra_json_schema={"pattern": pattern})
+
+
+Identifier = Annotated[str, _matching(IDENTIFIER_PATTERN)]
+Name = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": IDENTIFIER_PATTERN})]
+"""An ``Identifier`` of the hot path: the codec checks it, since it knows the names it has met."""
 ShortText = Annotated[str, msgspec.Meta(max_length=2_000)]
 Unit = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Reward = Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)]
 SchemaVersion = Annotated[int, msgspec.Meta(ge=1, le=1)]
-Timestamp = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$")]
+Timestamp = Annotated[str, _matching(TIMESTAMP_PATTERN)]
 """RFC 3339 in UTC, ending in ``Z``."""
+Instant = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": TIMESTAMP_PATTERN})]
+"""A ``Timestamp`` of the hot path: the codec checks it."""
+Ordinal = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""An epoch or an offset."""
 
 Mode = Literal["enforce", "shadow", "observe"]
 VerdictKind = Literal["HEALTHY", "DEGRADED", "INCONCLUSIVE"]

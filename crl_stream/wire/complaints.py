@@ -1,0 +1,123 @@
+"""What a message does not fit in, said for people: the reason, the field's path and what is expected there.
+
+The words of the typed parser name types of Python and repeat values that a stranger sent; these name neither.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any, Final
+
+from msgspec import inspect
+
+from crl_stream.wire import reasons
+
+MAX_DETAIL: Final = 300
+"""Characters of a detail, none of which a terminal would obey."""
+
+IDENTIFIER_HINT: Final = "1 to 128 characters of A-Z a-z 0-9 . _ : - are expected"
+TIMESTAMP_HINT: Final = "an instant of RFC 3339 in UTC is expected, like 2025-11-19T14:30:00Z"
+
+_type_info: Final = cache(inspect.type_info)
+_PATH: Final = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
+_MISSING: Final = re.compile(r"missing required field `([^`]+)`")
+_UNKNOWN: Final = re.compile(r"contains unknown field `(.*)`", re.DOTALL)
+_TYPES: Final = re.compile(r"Expected `([^`]*)`, got `([^`]*)`")
+_LIMIT: Final = re.compile(r"Expected `(\w+)` (.*)")
+_STEP: Final = re.compile(r"\.?([A-Za-z_]\w*)|\[[^\]]*\]")
+_JSON_NAMES: Final = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "an array",
+    "object": "an object",
+    "null": "null",
+}
+
+
+def explain(error: Exception, kind: Any) -> tuple[str, str]:
+    """Reason and detail of the typed parser's ``error`` on a value that was to be a ``kind``."""
+    complaint = str(error)
+    found = _PATH.search(complaint)
+    path = found.group(1) if found else ""
+    words = complaint[: found.start()] if found else complaint
+    if missing := _MISSING.search(words):
+        return reasons.MISSING_FIELD, plain(f"{_joined(path, missing.group(1))}: the field is required")
+    if unknown := _UNKNOWN.search(words):
+        return reasons.UNKNOWN_FIELD, plain(f"{_joined(path, unknown.group(1))}: this release knows no such field")
+    reason, expected = _classify(words, path, kind)
+    return reason, plain(f"{path}: {expected}" if path else expected)
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name[:100]}" if path else name[:100]
+
+
+def plain(text: str) -> str:
+    """At most ``MAX_DETAIL`` characters, none of which a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in text[:MAX_DETAIL])
+
+
+def _classify(words: str, path: str, kind: Any) -> tuple[str, str]:
+    if types := _TYPES.search(words):
+        wanted = " or ".join(_JSON_NAMES.get(name, name) for name in types.group(1).split(" | "))
+        return reasons.WRONG_TYPE, f"{wanted} is expected, not {_article(types.group(2))}"
+    if "matching regex" in words:
+        return _broken_pattern(path, kind)
+    if "Invalid enum value" in words or "Invalid value" in words:
+        values = _values_at(kind, path)
+        return reasons.OUT_OF_RANGE, f"one of {', '.join(values)} is expected" if values else "not allowed here"
+    if limit := _LIMIT.search(words):
+        return reasons.OUT_OF_RANGE, f"{_JSON_NAMES.get(limit.group(1), limit.group(1))} {limit.group(2)} is expected"
+    if "out of range" in words:
+        return reasons.OUT_OF_RANGE, "the number is beyond what is allowed"
+    return reasons.NOT_JSON, "not JSON"
+
+
+def _article(name: str) -> str:
+    return "a number with a fraction or an exponent" if name == "float" else _JSON_NAMES.get(name, name)
+
+
+def _broken_pattern(path: str, kind: Any) -> tuple[str, str]:
+    found = _type_at(kind, path)
+    pattern = getattr(found, "pattern", None) or ""
+    if "T[0-9]" in pattern:
+        return reasons.BAD_TIMESTAMP, TIMESTAMP_HINT
+    if "a-f" in pattern:
+        return reasons.OUT_OF_RANGE, "a hash in lower-case hexadecimal digits is expected"
+    return reasons.BAD_IDENTIFIER, IDENTIFIER_HINT
+
+
+def _values_at(kind: Any, path: str) -> tuple[str, ...]:
+    found = _type_at(kind, path)
+    return tuple(str(value) for value in getattr(found, "values", ()))
+
+
+def _type_at(kind: Any, path: str) -> Any:
+    """The type that the schema gives for a path like ``change.modifications[...].operation``, or None."""
+    found: Any = _type_info(kind)
+    for step in _STEP.finditer(path):
+        found = _inner(_plainest(found), step.group(1))
+    return _plainest(found)
+
+
+def _plainest(found: Any) -> Any:
+    """A type without its notes and without the null beside it."""
+    while isinstance(found, inspect.Metadata):
+        found = found.type
+    if isinstance(found, inspect.UnionType):
+        rest = [item for item in found.types if not isinstance(item, inspect.NoneType)]
+        return _plainest(rest[0]) if len(rest) == 1 else found
+    return found
+
+
+def _inner(found: Any, name: str | None) -> Any:
+    if name is None:
+        return getattr(found, "item_type", None) or getattr(found, "value_type", None)
+    if isinstance(found, inspect.StructType):
+        return next((field.type for field in found.fields if field.encode_name == name), None)
+    return None
+
+
