@@ -1,3 +1,20 @@
-"""A safety layer for fleets of AI agents, on Kafka."""
+"""A safety layer for fleets of AI agents, on Kafka.
+
+If you are here to read the code, read in this order:
+
+    core/        the engine: what an outcome does to a task, as pure functions over values
+    wire/        bytes and values: names, partitions, codecs of every topic; also pure
+    topology/    the engine over the log: batches of records in, rows and outputs out; also pure
+    worker/      the stages on Faust and Kafka, made exact; the only folder that knows Faust
+    client/      what an agent runtime uses: ``Publisher`` and ``Resolver``
+    broker/      a real Kafka for machines that have none
+    settings/    every number a person may choose, and where its value came from
+    cli/         the command ``crl``, one file per command
+    contract.py  finds ``topics/``, the contract that is readable without Python
+    errors.py    every error a person may meet
+
+Layers only look down: core <- wire <- topology <- all the rest (``tests/test_architecture.py``).  Importing
+this package imports none of them.
+"""
 
 __version__ = "0.1.0"

@@ -1,0 +1,127 @@
+"""The shape of the package: pure layers below, one folder for Faust, no circles, no file too long to read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from source_tree import PACKAGE, ROOT, Module, committed_files, imported_names, modules
+
+LAYERS = {"errors": 0, "core": 1, "wire": 2, "topology": 3}
+ABOVE = 4
+PURE = {"errors", "core", "wire", "topology"}
+IMPURE = {"aiokafka", "asyncio", "faust", "logging", "mode", "os", "random", "time"}
+LINES = 300
+VAGUE = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
+
+
+def uses(module: Module, libraries: Iterable[str]) -> set[str]:
+    return {name.split(".")[0] for name in module.imports} & set(libraries)
+
+
+def parts_used(module: Module) -> set[str]:
+    """The other parts of the package that a module imports."""
+    names = (name.split(".") for name in module.imports)
+    parts = {name[1] for name in names if name[0] == PACKAGE and len(name) > 1}
+    return {part for part in parts if (ROOT / PACKAGE / part).is_dir() or (ROOT / PACKAGE / f"{part}.py").is_file()}
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_the_walk_sees_the_modules_it_is_about() -> None:
+    assert {module.part for module in modules()} > PURE
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import faust.app", {"faust.app"}),
+        ("def f():\n    from os import path", {"os", "os.path"}),
+        ("from crl_stream import wire", {"crl_stream", "crl_stream.wire"}),
+        ("from . import row", {"crl_stream.core", "crl_stream.core.row"}),
+        ("from ..wire.topics import COMMANDS", {"crl_stream.wire.topics", "crl_stream.wire.topics.COMMANDS"}),
+    ],
+)
+def test_no_way_to_write_an_import_hides_it_from_the_walk(source: str, expected: set[str]) -> None:
+    assert set(imported_names(source, "crl_stream.core")) == expected
+
+
+def test_the_pure_layers_reach_no_clock_no_chance_no_environment_and_no_io() -> None:
+    offenders = {m.name: uses(m, IMPURE) for m in modules() if m.part in PURE and uses(m, IMPURE)}
+    assert offenders == {}
+
+
+def test_a_layer_imports_only_from_itself_and_from_below() -> None:
+    offenders = [
+        f"{module.name} imports {PACKAGE}.{part}"
+        for module in modules()
+        for part in parts_used(module)
+        if LAYERS.get(part, ABOVE) > LAYERS.get(module.part, ABOVE)
+    ]
+    assert offenders == []
+
+
+def test_only_the_worker_knows_faust() -> None:
+    offenders = [m.name for m in modules() if m.part != "worker" and uses(m, {"faust", "mode"})]
+    assert offenders == []
+
+
+def test_nothing_stands_on_the_command_line() -> None:
+    allowed = {"cli", "__main__"}
+    offenders = [m.name for m in modules() if m.part not in allowed and "cli" in parts_used(m)]
+    assert offenders == []
+
+
+def test_the_parts_of_the_package_do_not_import_each_other_in_a_circle() -> None:
+    left = {module.part: set[str]() for module in modules()}
+    for module in modules():
+        left[module.part] |= parts_used(module) - {module.part}
+    while free := [part for part, used in left.items() if not used & left.keys()]:
+        for part in free:
+            del left[part]
+    assert left == {}
+
+
+@pytest.mark.parametrize(
+    ("imported", "unwanted"),
+    [
+        ("crl_stream", {"aiokafka", "faust", "msgspec", "pydantic", "crl_stream.core"}),
+        ("crl_stream.core.monitor", {"aiokafka", "asyncio", "faust", "mode", "random"}),
+        ("crl_stream.wire.codec", {"aiokafka", "asyncio", "faust", "mode", "random"}),
+        ("crl_stream.topology.monitor", {"aiokafka", "asyncio", "faust", "mode", "random"}),
+        ("crl_stream.client", {"faust", "mode", "crl_stream.worker"}),
+        ("crl_stream.cli", {"faust", "mode"}),
+    ],
+)
+def test_importing_a_part_brings_nothing_along_that_it_must_not_know(imported: str, unwanted: set[str]) -> None:
+    """The walk reads what is written; this asks a fresh interpreter what really comes in, however indirectly."""
+    program = f"import sys, {imported}; print(*sorted(sys.modules.keys() & {unwanted!r}))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == []
+
+
+def test_no_file_is_too_long_to_be_read_at_once() -> None:
+    offenders = {}
+    for path in committed_files():
+        if path.suffix == ".py":
+            lines = path.read_text(encoding="utf-8").splitlines()
+            excused = any(line.startswith(f"# over {LINES} lines because ") for line in lines)
+            if len(lines) > LINES and not excused:
+                offenders[named(path)] = len(lines)
+    assert offenders == {}
+
+
+def test_no_module_has_a_name_that_could_hold_anything() -> None:
+    names = {named(path): {path.stem, *path.relative_to(ROOT).parts[:-1]} for path in committed_files()}
+    assert [name for name, words in names.items() if name.endswith(".py") and words & VAGUE] == []
+
+
+def test_every_module_says_what_it_is() -> None:
+    offenders = [m.name for m in modules() if not m.path.read_text(encoding="utf-8").startswith(('"""', 'r"""'))]
+    assert offenders == []

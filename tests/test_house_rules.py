@@ -1,0 +1,84 @@
+"""What a repository that anybody may clone must not contain, and what it must keep in step."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from source_tree import ROOT, committed_files
+
+import crl_stream
+
+# Written in pieces, so that this file keeps the rule that it checks.
+SLASH = "/"
+MACHINE_PATHS = [
+    SLASH + place + SLASH for place in ("work", "opt" + SLASH + "wheels", "root", "home" + SLASH + "[a-z]+", "Users")
+]
+REGISTRIES = [
+    name + r"\." + domain
+    for name, domain in [
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("maven", "org"),
+        (r"maven\.apache", "org"),
+        ("npmjs", "org"),
+        ("npmjs", "com"),
+        ("crates", "io"),
+        (r"deb\.debian", "org"),
+        (r"golang", "org"),
+    ]
+]
+MACHINE_PATH = re.compile("(?<![A-Za-z0-9_.<}])(?:" + "|".join(MACHINE_PATHS) + ")")
+REGISTRY = re.compile("|".join(REGISTRIES))
+
+
+def mentions(pattern: re.Pattern[str]) -> list[str]:
+    found = []
+    for path in committed_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        for number, line in enumerate(text.splitlines(), start=1):
+            if match := pattern.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {match[0]}")
+    return found
+
+
+@pytest.mark.parametrize("name", ["work", "root", "home" + SLASH + "ada"])
+def test_the_rule_knows_a_path_of_a_machine_when_it_sees_one(name: str) -> None:
+    assert MACHINE_PATH.search("see " + SLASH + name + SLASH + "x")
+    assert not MACHINE_PATH.search("a frame" + name + SLASH + "x")
+
+
+def test_no_file_names_a_path_of_somebodys_machine() -> None:
+    assert mentions(MACHINE_PATH) == []
+
+
+def test_no_file_names_the_host_of_a_package_registry() -> None:
+    assert mentions(REGISTRY) == []
+
+
+def test_no_file_is_left_in_conflict() -> None:
+    assert mentions(re.compile("^" + "(<{7}|>{7}) ")) == []
+
+
+def test_the_pins_are_the_pins_of_pyproject_toml() -> None:
+    checked = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "lock.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_version_is_the_same_wherever_it_is_written() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert crl_stream.__version__ == declared == importlib.metadata.version("crl-stream")
+
+
+def test_the_programs_that_people_start_can_be_started() -> None:
+    assert [name for name in ("scripts/bootstrap", ".ci/run") if not os.access(ROOT / name, os.X_OK)] == []
