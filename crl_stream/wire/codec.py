@@ -196,11 +196,7 @@ _NAMES_OF: Final[dict[type, tuple[str, ...]]] = {
 }
 """Fields whose type is ``Name``; the typed parser checks those that are ``Identifier``."""
 _INSTANTS_OF: Final[dict[type, tuple[str, ...]]] = {
-    kind: tuple(
-        name
-        for name in ("timestamp", "expires_at", "valid_until", "until")
-        if name in kind.__struct_fields__
-    )
+    kind: tuple(name for name in ("timestamp", "expires_at", "valid_until", "until") if name in kind.__struct_fields__)
     for kind in _decoders
 }
 

@@ -119,5 +119,3 @@ def _inner(found: Any, name: str | None) -> Any:
     if isinstance(found, inspect.StructType):
         return next((field.type for field in found.fields if field.encode_name == name), None)
     return None
-
-

@@ -46,9 +46,7 @@ def dead_letter(
         (PARTITION, b"%d" % partition),
         (OFFSET, b"%d" % record.offset),
     )
-    return Output(
-        DEAD_LETTERS, partition if target is None else target, record.key, record.value, own + errors
-    )
+    return Output(DEAD_LETTERS, partition if target is None else target, record.key, record.value, own + errors)
 
 
 class Letter(NamedTuple):

@@ -14,15 +14,19 @@ class Record(Protocol):
     @property
     def offset(self) -> int:
         """Its place in the partition."""
+
     @property
     def timestamp(self) -> int:
         """Append time in milliseconds since the epoch."""
+
     @property
     def key(self) -> bytes | None:
         """What the partitioner hashed, if anything."""
+
     @property
     def value(self) -> bytes | None:
         """The message's bytes; None is a tombstone."""
+
     @property
     def headers(self) -> Headers:
         """Names and bytes, in the order of the producer; names may repeat."""
