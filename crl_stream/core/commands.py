@@ -98,9 +98,7 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
     if row.previous is None or row.cause not in ("rollback", "auto_apply", "command", "approval"):
         raise _Refused(f"there is no change to undo: the latest one is {row.cause or 'none'}")
     if command.rollback_id is not None and command.rollback_id != row.rollback_id:
-        raise _Refused(
-            f"{command.rollback_id} is not the latest change, which is {row.rollback_id or row.cause_id}"
-        )
+        raise _Refused(f"{command.rollback_id} is not the latest change, which is {row.rollback_id or row.cause_id}")
     undone, back = row.rollback_id or row.cause, row.previous
     variant = _known(turn, back)
     variant.quarantined = False
@@ -108,9 +106,7 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
     turn.activate(variant, "undo", command.command_id, command.reason or f"undone by {command.actor}")
     hold = turn.policy.rollback.undo_hold
     if hold:
-        row.held = StandingOrder(
-            command.actor, f"undo of {undone}", row.time, until_n=row.n + hold, variant_id=back
-        )
+        row.held = StandingOrder(command.actor, f"undo of {undone}", row.time, until_n=row.n + hold, variant_id=back)
     return f"{undone} undone: {back} is active, epoch {row.epoch}; nothing automatic for {hold} outcomes"
 
 
@@ -130,9 +126,7 @@ def _order(turn: Turn, command: Any, default_hours: float, variant_id: str | Non
     hours = default_hours if command.hours is None else command.hours
     now = turn.row.time
     turn.active_changed = True
-    return StandingOrder(
-        command.actor, command.reason, now, until=now + round(hours * _HOUR), variant_id=variant_id
-    )
+    return StandingOrder(command.actor, command.reason, now, until=now + round(hours * _HOUR), variant_id=variant_id)
 
 
 def _pin(turn: Turn, command: m.PinVariant) -> str:
@@ -145,7 +139,7 @@ def _pin(turn: Turn, command: m.PinVariant) -> str:
     return f"{row.active} pinned until {to_text(row.pinned.until or 0)}; a rollback still protects"
 
 
-def _unpin(turn: Turn, command: m.UnpinVariant) -> str:
+def _unpin(turn: Turn, _: m.UnpinVariant) -> str:
     row = turn.row
     if row.pinned is None:
         raise _Refused("nothing is pinned")
@@ -159,7 +153,7 @@ def _hold(turn: Turn, command: m.HoldTask) -> str:
     return f"held until {to_text(row.held.until or 0)}: nothing automatic, alerts go on"
 
 
-def _resume(turn: Turn, command: m.ResumeTask) -> str:
+def _resume(turn: Turn, _: m.ResumeTask) -> str:
     row = turn.row
     if row.held is None:
         raise _Refused("nothing is held")
@@ -240,7 +234,7 @@ def _defer(turn: Turn, command: m.DeferProposal) -> str:
 
 
 def _remember_review(turn: Turn, command: Any, outcome: str, detail: str) -> None:
-    name = {m.ApproveProposal: "approved", m.RejectProposal: "rejected", m.DeferProposal: "deferred"}
+    name: dict[type, str] = {m.ApproveProposal: "approved", m.RejectProposal: "rejected", m.DeferProposal: "deferred"}
     row = turn.row
     review = Review(
         command.proposal_id,

@@ -40,7 +40,8 @@ def drops(limit: float) -> tuple[float, float, float]:
 def baseline_counts(variant: Variant, window: int) -> Sums | None:
     """What the next outcome is compared with: the replaced variant, else the lifetime without the judged window.
 
-    Until the lifetime is five windows long the window stays in it; below ``MIN_LIFETIME`` outcomes there is no baseline.
+    Until the lifetime is five windows long the window stays in it; below ``MIN_LIFETIME`` outcomes there is no
+    baseline.
     """
     if variant.baseline is not None:
         return variant.baseline.sums

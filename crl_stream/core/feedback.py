@@ -12,9 +12,7 @@ from crl_stream.core.turn import Turn
 from crl_stream.core.window import amend
 
 
-def take_feedback(
-    turn: Turn, feedback: Feedback
-) -> tuple[Literal["applied", "duplicate"], Variant | None]:
+def take_feedback(turn: Turn, feedback: Feedback) -> tuple[Literal["applied", "duplicate"], Variant | None]:
     """Amend the outcome in whose window it is, and name its variant; else let the feedback wait.
 
     An outcome that has left its window is never amended; its feedback waits until newer ones push it out.
@@ -24,9 +22,7 @@ def take_feedback(
     if not remember(row.ids, own, limits.duplicate_ids):
         row.duplicates += 1
         return "duplicate", None
-    invocation = int.from_bytes(
-        blake2b(feedback.invocation_id.encode(), digest_size=8).digest(), "little"
-    )
+    invocation = int.from_bytes(blake2b(feedback.invocation_id.encode(), digest_size=8).digest(), "little")
     reward = None if feedback.reward is None else round(feedback.reward * MICRO)
     quality = None if feedback.quality is None else round(feedback.quality * MICRO)
     for variant in row.variants.values():

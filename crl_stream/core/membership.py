@@ -30,7 +30,10 @@ def add_variant(turn: Turn, variant_id: str) -> Variant | None:
         idle = [
             v
             for v in row.variants.values()
-            if v.variant_id != row.active and v.state != REGISTERED and not v.quarantined and v.variant_id != row.previous
+            if v.variant_id != row.active
+            and v.state != REGISTERED
+            and not v.quarantined
+            and v.variant_id != row.previous
         ]
         if not idle:
             turn.alert(
@@ -49,6 +52,7 @@ def add_variant(turn: Turn, variant_id: str) -> Variant | None:
 
 
 def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
+    """Note which epoch a runtime works with; its first outcome of the current one is stated as a receipt."""
     row = turn.row
     runtime = row.runtimes.get(runtime_id)
     if runtime is None:
@@ -66,6 +70,7 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
 
 
 def watch_clock(turn: Turn, timestamp: str) -> None:
+    """Flag an outcome whose own timestamp is further from its append time than the policy allows."""
     at, row = turn.at, turn.row
     # Equal to the minute is the common case, and far cheaper to see than to compute.
     limit = turn.rules.max_skew

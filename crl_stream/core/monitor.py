@@ -40,7 +40,6 @@ from crl_stream.core.window import is_low, take_in
 __all__ = ["Context", "Step", "fold", "step"]
 
 
-
 class Step(NamedTuple):
     """What became of a message, and what is to be published."""
 
@@ -168,9 +167,7 @@ def _expire_orders(turn: Turn) -> None:
 def _publish_state(turn: Turn) -> None:
     row, rules = turn.row, turn.rules
     if row.active is not None and (
-        turn.active_changed
-        or row.shown_exploration != rules.exploration
-        or row.shown_mode != rules.mode
+        turn.active_changed or row.shown_exploration != rules.exploration or row.shown_mode != rules.mode
     ):
         row.shown_mode, row.shown_exploration = rules.mode, rules.exploration
         turn.facts.append(active_variant(turn))

@@ -75,8 +75,12 @@ def _count_clean(turn: Turn, variant: Variant, verdict: Verdict, active: bool) -
         if row.no_target_n >= 0:
             row.no_target_n = -1
             turn.alert(
-                "no_target", "info", "over: it recovered", about=variant.variant_id,
-                cause_id=variant.alert_id, resolved=True,
+                "no_target",
+                "info",
+                "over: it recovered",
+                about=variant.variant_id,
+                cause_id=variant.alert_id,
+                resolved=True,
             )
 
 

@@ -21,9 +21,7 @@ def candidates(row: TaskRow, rules: Rules) -> list[Candidate]:
         why_not = _objection(variant, rules)
         if why_not is None and chosen:
             why_not = "a better one was chosen"
-        found.append(
-            Candidate(variant.variant_id, variant.q, variant.life.n, why_not is None, why_not)
-        )
+        found.append(Candidate(variant.variant_id, variant.q, variant.life.n, why_not is None, why_not))
         chosen = chosen or why_not is None
     return found
 

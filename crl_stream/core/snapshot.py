@@ -67,9 +67,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         n_duplicates=row.duplicates,
         n_amended=row.amended,
         n_skewed=row.skewed,
-        variants=[
-            _variant(row, row.variants[variant_id], policy) for variant_id in sorted(row.variants)
-        ],
+        variants=[_variant(row, row.variants[variant_id], policy) for variant_id in sorted(row.variants)],
         reviews=[
             ReviewResult(
                 proposal_id=r.proposal_id,

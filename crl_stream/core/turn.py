@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NamedTuple
 
-from crl_stream.core.activation import DecisionKind
 from crl_stream.core.instant import day, to_text
 from crl_stream.core.messages import (
     Activation,
@@ -22,10 +21,9 @@ from crl_stream.core.messages import (
     RollbackEvent,
 )
 from crl_stream.core.messages.facts import AlertKind, Severity
-from crl_stream.core.messages.parts import ActivationCause
+from crl_stream.core.messages.parts import ActivationCause, DecisionKind
 from crl_stream.core.row import Frozen, Sums, TaskRow, Variant
 from crl_stream.core.verdict import (
-    Rules,
     Verdict,
     evidence_of,
     judged_of,
@@ -62,9 +60,7 @@ class Turn:
     def identify(self, prefix: str, kind: str, detail: str = "") -> str:
         """The id of a fact: the day for people, then a hash of kind, task and log position."""
         row, at = self.row, self.at
-        text = (
-            f"{kind} {row.agent_name}/{row.task_type} {at.incarnation} {at.partition} {at.offset} {detail}"
-        )
+        text = f"{kind} {row.agent_name}/{row.task_type} {at.incarnation} {at.partition} {at.offset} {detail}"
         return f"{prefix}-{day(row.time)}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
 
     def common(self) -> dict[str, Any]:
@@ -233,8 +229,12 @@ class Turn:
         if row.no_target_n >= 0:
             row.no_target_n = -1
             self.alert(
-                "no_target", "info", f"over: {to.variant_id} is active now", about=row.active or "",
-                cause_id=cause_id, resolved=True,
+                "no_target",
+                "info",
+                f"over: {to.variant_id} is active now",
+                about=row.active or "",
+                cause_id=cause_id,
+                resolved=True,
             )
         to.baseline = None
         if old is not None:

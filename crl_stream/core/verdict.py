@@ -142,7 +142,8 @@ def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
 
 def metrics(variant: Variant, verdict: Verdict) -> dict[str, float]:
     """The guide's ``degradation_metrics``: the worst metric's figures first, then the others', then the size."""
-    judged, figures = variant.judged, {}
+    judged = variant.judged
+    figures: dict[str, float] = {}
     order = sorted(DETECTORS, key=lambda detector: detector is not verdict.worst)
     if verdict.baseline.n and judged.n:
         for detector in order:

@@ -99,9 +99,7 @@ def restart_judging(variant: Variant) -> None:
     variant.evidence = [0.0] * len(variant.evidence)
 
 
-def amend(
-    variant: Variant, invocation: int, reward: int | None, quality: int | None, learning: Learning
-) -> bool:
+def amend(variant: Variant, invocation: int, reward: int | None, quality: int | None, learning: Learning) -> bool:
     """Give an outcome the reward or quality that became known late; False when the window has it not.
 
     Afterwards lifetime, window sums and Q are as if it had been known from the start; the evidence, which

@@ -119,9 +119,7 @@ class TopologyDriver:
                 self._publish(output)
 
     def _publish(self, output: Output) -> None:
-        self.append(
-            output.topic, output.value, output.key, partition=output.partition, headers=output.headers
-        )
+        self.append(output.topic, output.value, output.key, partition=output.partition, headers=output.headers)
 
     def _work(self, crash: Crash | None) -> list[Output]:
         outputs: list[Output] = []

@@ -16,9 +16,7 @@ def _identify(prefix: str, kind: str, timestamp: int, *place: object) -> str:
     return f"{prefix}-{day(timestamp)}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
 
 
-def fold_failure_alert(
-    key: bytes, partition: int, record: Record, error: Exception, state: PartitionRow
-) -> m.Alert:
+def fold_failure_alert(key: bytes, partition: int, record: Record, error: Exception, state: PartitionRow) -> m.Alert:
     """A record made the engine raise; it lies in the dead-letter topic and the partition goes on."""
     subject = key.decode("ascii", "replace") or f"partition {partition}"
     action = f"record {partition}:{record.offset} was dead-lettered; the engine raised {type(error).__name__}"
@@ -66,9 +64,7 @@ def data_gap_alert(partition: int, expected: int, first: int, timestamp: int, st
     )
 
 
-def policy_result(
-    command: m.SetPolicy, partition: int, record: Record, state: PartitionRow
-) -> m.CommandResult:
+def policy_result(command: m.SetPolicy, partition: int, record: Record, state: PartitionRow) -> m.CommandResult:
     """A policy set came into force in this partition of the log."""
     return m.CommandResult(
         result_id=_identify("cmdr", "SetPolicy", record.timestamp, state.incarnation, partition, record.offset),

@@ -29,9 +29,7 @@ def reference_commands(partition: int, partitions: int, records: Sequence[Record
         decoded = decode(COMMANDS, record.value, record.key)
         if isinstance(decoded, Rejected):
             target = partition % partitions
-            outputs.append(
-                dead_letter(record, COMMANDS, partition, decoded.reason, decoded.detail, target=target)
-            )
+            outputs.append(dead_letter(record, COMMANDS, partition, decoded.reason, decoded.detail, target=target))
             continue
         command: AnyCommand = decoded.message
         digest = hashlib.sha256(record.value or b"").hexdigest()

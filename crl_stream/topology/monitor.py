@@ -88,11 +88,7 @@ def decode_batch(records: Sequence[Record]) -> list[Entry]:
 
 def command_positions(entries: Sequence[Entry]) -> set[tuple[int, int]]:
     """(partition, offset) of each record of ``crl.commands`` that the batch refers to."""
-    return {
-        (entry.message.partition, entry.message.offset)
-        for entry in entries
-        if type(entry.message) is m.CommandRef
-    }
+    return {(entry.message.partition, entry.message.offset) for entry in entries if type(entry.message) is m.CommandRef}
 
 
 def fold_batch(
@@ -213,9 +209,7 @@ class _Fold:
         if record.offset <= row.offset and row.incarnation >= state.incarnation:
             self.skipped += 1
             return
-        at = Context(
-            self.partition, record.offset, record.timestamp, state.incarnation, state.policy_hash
-        )
+        at = Context(self.partition, record.offset, record.timestamp, state.incarnation, state.policy_hash)
         try:
             done = step(row, message, at, self.policies.for_task(row.key))
         except Exception as error:
@@ -233,9 +227,7 @@ class _Fold:
     def _take_reference(self, entry: Entry) -> None:
         ref: m.CommandRef = entry.message
         record, state = entry.record, self.state
-        if ref.agent_name is not None and (
-            home := partition_of(entry.key, self.partitions)
-        ) != self.partition:
+        if ref.agent_name is not None and (home := partition_of(entry.key, self.partitions)) != self.partition:
             self._bury(
                 record,
                 reasons.COMMAND_MISMATCH,

@@ -137,9 +137,7 @@ def test_a_record_misplaced_after_one_hop_is_a_dead_letter() -> None:
     driver.append(topics.INVOCATIONS, encode(an_invocation()), KEY, partition=(home + 1) % 4)
     driver.pipe()
     [forwarded] = driver.topics[topics.INVOCATIONS][home]
-    driver.append(
-        topics.INVOCATIONS, forwarded.value, KEY, partition=(home + 2) % 4, headers=forwarded.headers
-    )
+    driver.append(topics.INVOCATIONS, forwarded.value, KEY, partition=(home + 2) % 4, headers=forwarded.headers)
     driver.pipe()
     [dead] = driver.records(topics.DEAD_LETTERS)
     assert dead.value == forwarded.value

@@ -1,7 +1,8 @@
 """The detectors: one file each, found by listing this folder, in the order in which ties are broken.
 
 A detector has NAME (the metric's), ORDER, ``limit(degradation)`` in millionths and
-``detect(baseline, recent, limit)``, which gives the change relative to its limit: above 1.0 is degraded, None is inconclusive.
+``detect(baseline, recent, limit)``, which gives the change relative to its limit:
+above 1.0 is degraded, None is inconclusive.
 """
 
 from __future__ import annotations
@@ -40,11 +41,7 @@ def _discover() -> tuple[Detector, ...]:
     found = []
     for info in pkgutil.iter_modules(__path__):
         module = import_module(f"{__name__}.{info.name}")
-        found.append(
-            Detector(
-                module.ORDER, module.NAME, module.limit, module.detect, module.describe, module.measure
-            )
-        )
+        found.append(Detector(module.ORDER, module.NAME, module.limit, module.detect, module.describe, module.measure))
     return tuple(sorted(found))
 
 

@@ -22,9 +22,7 @@ def detect(baseline: Sums, recent: Sums, limit: int) -> detectors.Finding | None
         return None
     increase = recent.errors * baseline.n - before
     change = increase / before
-    return detectors.Finding(
-        increase * MICRO > limit * before, change, change * MICRO / limit if limit else change
-    )
+    return detectors.Finding(increase * MICRO > limit * before, change, change * MICRO / limit if limit else change)
 
 
 def describe(baseline: Sums, recent: Sums, change: float) -> str:

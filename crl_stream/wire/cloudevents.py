@@ -1,0 +1,118 @@
+"""CloudEvents 1.0 in Kafka's binary mode, and W3C trace context: optional headers, never a condition.
+
+The value stays the plain message; a reader that knows nothing of CloudEvents misses nothing.  ``traceparent`` is
+handed on as it came, so that an invocation can be followed through the systems around it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NamedTuple
+
+from crl_stream.core import messages as m
+from crl_stream.wire.records import Headers
+from crl_stream.wire.topics import TOPIC_OF
+
+SPEC_VERSION: Final = "1.0"
+CONTENT_TYPE: Final = "application/json"
+TYPE_PREFIX: Final = "crl."
+TRACEPARENT: Final = "traceparent"
+MAX_BYTES: Final = 1_024
+"""Of one header that is looked at; a longer one is treated as absent."""
+
+HEADER_MEANING: Final[dict[str, str]] = {
+    "ce_specversion": "1.0",
+    "ce_id": "The message's own id, e.g. its invocation_id.",
+    "ce_source": "Who sent it: /runtimes/ and its runtime_id, or /crl-stream.",
+    "ce_type": "crl., the message's name and its version, e.g. crl.Invocation.v1.",
+    "ce_time": "The message's timestamp.",
+    "ce_subject": "The task: agent_name/task_type.",
+    "ce_partitionkey": "The record's key.",
+    "content-type": "application/json",
+    TRACEPARENT: "W3C trace context of the invocation.",
+}
+"""Every header of this page, for the contract."""
+
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_ID_FIELDS: Final = (
+    "feedback_id",
+    "alert_id",
+    "rollback_id",
+    "decision_id",
+    "activation_id",
+    "result_id",
+    "receipt_id",
+    "command_id",
+    "proposal_id",
+    "invocation_id",
+)
+
+
+class Envelope(NamedTuple):
+    """What the headers of a record say; None for what they do not."""
+
+    id: str | None
+    source: str | None
+    type: str | None
+    time: str | None
+    subject: str | None
+    traceparent: str | None
+
+
+def event_headers(
+    message: Any, key: bytes | None = None, *, source: str | None = None, traceparent: str | None = None
+) -> tuple[tuple[str, bytes], ...]:
+    """Headers that make a record of ``message`` a CloudEvent.
+
+    ``source`` defaults to the runtime that the message names, else to ``/crl-stream``.  A ``traceparent`` that
+    is not one is left out.
+    """
+    kind = type(message)
+    if source is None:
+        runtime = getattr(message, "runtime_id", None) if kind is m.Invocation else None
+        source = f"/runtimes/{runtime}" if runtime else "/crl-stream"
+    attributes = {
+        "ce_specversion": SPEC_VERSION,
+        "ce_id": _id_of(message),
+        "ce_source": source,
+        "ce_type": f"{TYPE_PREFIX}{kind.__name__}.v{m.SCHEMA_VERSION}",
+        "ce_time": getattr(message, "timestamp", None),
+        "ce_subject": _subject_of(message),
+        "ce_partitionkey": key.decode("utf-8", "replace") if key is not None else None,
+        "content-type": CONTENT_TYPE,
+        TRACEPARENT: traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None,
+    }
+    return tuple((name, text.encode()) for name, text in attributes.items() if text)
+
+
+def read_envelope(headers: Headers) -> Envelope:
+    """What ``headers`` say, whoever wrote them; never raises, and the first of a repeated name counts."""
+    found: dict[str, str] = {}
+    for name, value in headers or ():
+        if name in HEADER_MEANING and name not in found and value is not None and len(value) <= MAX_BYTES:
+            text = value.decode("utf-8", "replace")
+            if text.isprintable():
+                found[name] = text
+    trace = found.get(TRACEPARENT)
+    return Envelope(
+        found.get("ce_id"),
+        found.get("ce_source"),
+        found.get("ce_type"),
+        found.get("ce_time"),
+        found.get("ce_subject"),
+        trace if trace is not None and _TRACEPARENT.fullmatch(trace) else None,
+    )
+
+
+def _id_of(message: Any) -> str | None:
+    """The id that makes the message itself unique; a message of the topics has one, or a place and a time."""
+    for name in _ID_FIELDS:
+        if (text := getattr(message, name, None)) is not None:
+            return str(text)
+    position = getattr(message, "position", None) or getattr(message, "as_of", None)
+    return f"{TOPIC_OF[type(message)]}:{position.partition}:{position.offset}" if position else None
+
+
+def _subject_of(message: Any) -> str | None:
+    agent_name, task_type = getattr(message, "agent_name", None), getattr(message, "task_type", None)
+    return f"{agent_name}/{task_type}" if agent_name and task_type else None

@@ -1,0 +1,224 @@
+"""The consumer half of the batching transport: reads batches into lanes, commits only what the lanes have finished.
+
+To Faust one batch is one message whose offset is the batch's last, so that its drain loop, conductor, streams, agents,
+rebalancing and table recovery run unchanged, once per batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+from faust.types.tuples import TP, ConsumerMessage
+
+from crl_stream.errors import CrlError, Unsafe
+from crl_stream.worker.lanes import BACKLOG, Batch, Lane
+
+if TYPE_CHECKING:
+    from crl_stream.worker.stages import Stage
+
+FETCH_WAIT_MS: Final = 4
+"""The broker answers a fetch after this time or with ``FETCH_MIN_BYTES``: few requests at low load, and few at high."""
+FETCH_MIN_BYTES: Final = 65_536
+EXIT_UNSAFE: Final = Unsafe.exit_code
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's consumer thread with a fetch that waits milliseconds instead of 1.5 seconds."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._fetch_min_bytes = FETCH_MIN_BYTES
+        return consumer
+
+
+class Consumer(driver.Consumer):
+    """Faust's aiokafka consumer, with lanes instead of acknowledgements."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lanes: dict[TP, Lane] = {}
+        self.safe: dict[TP, int] = {}
+        """Next offset after the last finished batch."""
+        self.durable: dict[TP, int] = {}
+        """What the broker has accepted of ``safe``."""
+        self.pulse = monotonic()
+
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """Source topic to what is done with its batches."""
+        found: dict[str, Stage] = self.transport.stages
+        return found
+
+    # -- driver hooks ------------------------------------------------------------------------------
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+        # While rebalancing only changelogs are read: stock Faust polls the sources before its last seek and
+        # then clears every queue, so that what it polled in between would be lost.
+        app, changelogs = self.app, self.app.tables.changelog_topics
+        before = dict(self.lanes)
+        if active_partitions is not None:
+            if app.rebalancing:
+                active_partitions = {tp for tp in active_partitions if tp.topic in changelogs}
+            elif full := {tp for tp, lane in before.items() if lane.backlog >= BACKLOG}:
+                active_partitions, timeout = active_partitions - full, 0.01
+            if not active_partitions:
+                await asyncio.sleep(0.005)
+                return {}
+        polled = await super()._getmany(active_partitions, timeout)
+        result: dict[TP, list[Any]] = {}
+        for place, records in polled.items():
+            tp = TP(place.topic, place.partition)
+            if not records:
+                continue
+            if tp.topic in changelogs:
+                result[tp] = [Batch(tp, records)]
+            elif tp.topic not in self.stages:
+                result[tp] = records
+            elif (batch := self._admit(tp, records, before)) is not None:
+                result[tp] = [batch]
+        return result
+
+    def _admit(self, tp: TP, records: list[Any], before: dict[TP, Lane]) -> Batch | None:
+        lane = self.lanes.get(tp)
+        if lane is None or not lane.open or self.app.rebalancing:
+            return None
+        batch = Batch(tp, records)
+        if lane is not before.get(tp) and batch.first != lane.expected:
+            return None  # polled for an assignment that has ended meanwhile
+        lane.admit(batch)
+        return batch
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        if not isinstance(record, Batch):
+            return super()._to_message(tp, record)
+        last = record.records[-1]
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp / 1000.0,
+            last.timestamp_type,
+            None,
+            None,
+            record,
+            None,
+            0,
+            0,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    # A queue of batches fills at once; stock Faust would then stop polling the partition and sleep for a second.
+    # Lanes bound what waits, and a full queue blocks the drain loop.
+    def on_buffer_full(self, tp: TP) -> None:
+        """Nothing: see above."""
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Nothing: see above."""
+
+    # -- leave rather than guess -------------------------------------------------------------------
+    async def on_task_error(self, exc: BaseException) -> NoReturn:
+        """A lane or an agent failed: leave without a commit, a restart goes on from the partition row.
+
+        Stock Faust commits here, which would lose the batch.
+        """
+        self.leave(exc)
+
+    def leave(self, exc: BaseException) -> NoReturn:
+        """End the process at once: nothing may be written or committed after this."""
+        message = exc.message if isinstance(exc, CrlError) else repr(exc)
+        self.log.critical("leaving without commit: %s", message, exc_info=exc)
+        if isinstance(exc, CrlError) and exc.hint:
+            self.log.critical("hint: %s", exc.hint)
+        os._exit(exc.exit_code if isinstance(exc, CrlError) else EXIT_UNSAFE)
+
+    def check_pulse(self) -> None:
+        """``Unsafe`` after a pause in which the group may have given our partitions to somebody else."""
+        paused = monotonic() - self.pulse
+        if paused > self.app.conf.broker_session_timeout / 2:
+            raise Unsafe(
+                f"the process stood still for {paused:.1f} s, half a session or more",
+                hint="restart the worker; if this repeats, give it more CPU or a longer session",
+            )
+
+    @faust.Service.task
+    async def _beat(self) -> None:
+        while not self.should_stop:
+            try:
+                self.check_pulse()
+            except Unsafe as exc:
+                self.leave(exc)
+            self.pulse = monotonic()
+            await asyncio.sleep(self.app.conf.broker_session_timeout / 12)
+
+    # -- assignment, commit, revoke ----------------------------------------------------------------
+    async def seek_to_committed(self) -> dict[TP, int]:
+        """Open a lane for each assigned source partition, at the position its stage says."""
+        offsets = {TP(tp.topic, tp.partition): offset for tp, offset in (await super().seek_to_committed()).items()}
+        sources = [tp for tp in offsets if tp.topic in self.stages]
+        if not sources or not self.flow_active:
+            return offsets  # called in the middle of a revoke
+        await self._settle()
+        first, end = await self.earliest_offsets(*sources), await self.highwaters(*sources)
+        try:
+            for tp in sources:
+                stage = self.stages[tp.topic]
+                offsets[tp] = await stage.position(tp.partition, offsets[tp], first[tp], end[tp])
+        except Exception as exc:
+            self.leave(exc)
+        await self.seek_wait({tp: offsets[tp] for tp in sources})
+        for tp in sources:
+            self.lanes[tp] = lane = Lane(tp, offsets[tp])
+            self.safe[tp] = offsets[tp]
+            self.add_future(self._drive(lane))
+        return offsets
+
+    async def _drive(self, lane: Lane) -> None:
+        stage = self.stages[lane.tp.topic]
+        try:
+            while (batch := await lane.take()) is not None:
+                await stage.work(batch)
+                self.safe[lane.tp] = batch.last + 1
+                lane.finish(batch)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:
+            self.leave(exc)
+
+    async def _settle(self) -> None:
+        """Close every lane and wait for what is in flight, at most one session."""
+        for lane in self.lanes.values():
+            lane.close()
+        until = monotonic() + self.app.conf.broker_session_timeout
+        while any(lane.busy for lane in self.lanes.values()):
+            if monotonic() > until:
+                self.leave(Unsafe("a write hangs in a rebalance", hint="see whether the broker answers, then restart"))
+            await asyncio.sleep(0.002)
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit what the lanes have finished; remembered only when the broker has accepted it."""
+        ready = {tp: offset for tp, offset in self.safe.items() if offset > self.durable.get(tp, -1)}
+        committed = bool(ready) and await self._commit(ready)
+        if committed:
+            self.durable.update(ready)
+        return await super().force_commit(topics, start_new_transaction) or committed
+
+    async def wait_empty(self) -> None:
+        """Finish the batches in flight, then let Faust commit."""
+        await self._settle()
+        await super().wait_empty()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Finish, commit, then forget."""
+        await super().on_partitions_revoked(revoked)
+        for tp in revoked:
+            for state in (self.lanes, self.safe, self.durable):
+                state.pop(tp, None)  # type: ignore[attr-defined]

@@ -1,0 +1,104 @@
+"""Lanes: one assignment of one partition, one batch in flight, whatever waits is merged.
+
+A batch that is polled belongs to the lane that was open then.  A rebalance closes the lane and opens a new one, so
+that a batch of the old assignment cannot reach the new one, wherever Faust's queues had kept it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, Final
+
+from faust.types.tuples import TP
+
+from crl_stream.errors import Unsafe
+
+MERGE: Final = 2_000
+"""Records in one batch at most: bounds how long the event loop is busy with one fold."""
+BACKLOG: Final = 4 * MERGE
+"""A partition with more waiting records is left out of the poll."""
+
+
+class Batch:
+    """Consecutive raw records of one partition."""
+
+    __slots__ = ("lane", "records", "tp")
+
+    def __init__(self, tp: TP, records: list[Any], lane: Lane | None = None) -> None:
+        self.tp, self.records, self.lane = tp, records, lane
+
+    @property
+    def first(self) -> int:
+        """Offset of the first record."""
+        return int(self.records[0].offset)
+
+    @property
+    def last(self) -> int:
+        """Offset of the last record."""
+        return int(self.records[-1].offset)
+
+
+class Lane:
+    """One assignment of one partition, from ``position`` on."""
+
+    def __init__(self, tp: TP, position: int) -> None:
+        self.tp = tp
+        self.expected = position
+        """The offset that the next polled batch must start with."""
+        self.next = position
+        """The offset that the next batch handed over must start with."""
+        self.backlog = 0
+        """Records polled and not finished."""
+        self.open = True
+        self.busy = False
+        self._waiting: deque[Batch] = deque()
+        self._wake = asyncio.Event()
+
+    def admit(self, batch: Batch) -> None:
+        """A batch was polled; ``Unsafe`` when records between it and the one before are missing."""
+        if batch.first != self.expected:
+            raise Unsafe(
+                f"{self.tp.topic} partition {self.tp.partition}: expected offset {self.expected}, got {batch.first}",
+                hint="restart the worker: it goes on from its partition row",
+            )
+        self.expected = batch.last + 1
+        self.backlog += len(batch.records)
+        batch.lane = self
+
+    def put(self, batch: Batch) -> None:
+        """A batch has come through Faust; a closed lane ignores it."""
+        if not self.open:
+            return
+        if batch.first != self.next:
+            raise Unsafe(
+                f"{self.tp.topic} partition {self.tp.partition}: a batch before {batch.first} was dropped on the way",
+                hint="restart the worker: it goes on from its partition row",
+            )
+        self.next = batch.last + 1
+        self._waiting.append(batch)
+        self._wake.set()
+
+    async def take(self) -> Batch | None:
+        """Everything that waits, as one batch of at most about ``MERGE`` records; None when the lane is closed."""
+        while self.open and not self._waiting:
+            self._wake.clear()
+            await self._wake.wait()
+        if not self.open:
+            return None
+        batch = self._waiting.popleft()
+        while self._waiting and len(batch.records) + len(self._waiting[0].records) <= MERGE:
+            batch.records = batch.records + self._waiting.popleft().records
+        self.busy = True
+        return batch
+
+    def finish(self, batch: Batch) -> None:
+        """The batch is written; the next one may be taken."""
+        self.backlog -= len(batch.records)
+        self.busy = False
+
+    def close(self) -> None:
+        """Take nothing more; a batch in flight is finished by whoever took it."""
+        self.open = False
+        self._waiting.clear()
+        self._wake.set()

@@ -1,0 +1,60 @@
+"""Everything of Faust that this package touches beside its documented API, in one place.
+
+Faust is pinned to the exact version this was read and tested on; a contract test goes red when one of these names is
+gone, and a worker refuses to start on another version.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Final
+
+from crl_stream.errors import Unsafe
+
+FAUST_VERSION: Final = "0.15.3"
+
+SURFACE: Final[dict[str, tuple[str, ...]]] = {
+    # Hooks that every Faust driver implements, abstract in the base class.
+    "faust.transport.drivers.aiokafka:Consumer": (
+        "_getmany",
+        "_to_message",
+        "_commit",
+        "_new_consumer_thread",
+        # Public names called by Faust's internals, where the order of calls matters.
+        "force_commit",
+        "wait_empty",
+        "seek_to_committed",
+        "on_partitions_revoked",
+        "on_task_error",
+        "on_buffer_full",
+        "on_buffer_drop",
+        "earliest_offsets",
+        "highwaters",
+        "seek_wait",
+    ),
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": ("_create_worker_consumer",),
+    "faust.transport.drivers.aiokafka:Producer": ("_settings_extra", "_ensure_producer", "flush"),
+    "faust.transport.drivers:TRANSPORTS": ("aliases",),
+    "faust.tables.table:Table": ("persisted_offset", "apply_changelog_batch", "on_rebalance", "data"),
+    "faust.stores.memory:Store": ("data",),
+    # Attributes of the aiokafka consumer that Faust sets to 1,500 ms and 1 byte without a setting.
+    "aiokafka:AIOKafkaConsumer": (),
+}
+
+
+def check_version() -> None:
+    """Refuse any Faust but the one this transport was tested on, and one without its compiled stream."""
+    found = version("faust-streaming")
+    if found != FAUST_VERSION:
+        raise Unsafe(
+            f"faust-streaming {found} is installed, the transport was tested on {FAUST_VERSION}",
+            hint=f"pip install faust-streaming=={FAUST_VERSION}",
+        )
+    # Faust's pure-Python stream acknowledges what it skips after a rebalance; the compiled one does not.
+    from faust import streams
+
+    if getattr(streams, "_CStreamIterator", None) is None:
+        raise Unsafe(
+            "faust-streaming is installed without its compiled extensions",
+            hint="install its wheel, and unset NO_CYTHON",
+        )
