@@ -66,10 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = contract_root()
     if parser.parse_args(arguments).check:
         for name in (wrong := stale(root)):
-            print(f"stale: topics/{name}; run make contract", file=sys.stderr)
+            sys.stderr.write(f"stale: topics/{name}; run make contract\n")
         return 1 if wrong else 0
     for name in write(root):
-        print(f"wrote topics/{name}")
+        sys.stdout.write(f"wrote topics/{name}\n")
     return 0
 
 

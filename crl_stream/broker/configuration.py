@@ -1,0 +1,58 @@
+"""What the embedded Kafka reads: one node that is broker and controller, on loopback, small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+HOST: Final = "127.0.0.1"
+
+_LOG4J: Final = """\
+rootLogger.level = INFO
+rootLogger.appenderRef.console.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = [%d] %p %m (%c)%n
+"""
+
+
+def write_configuration(folder: Path, port: int, controller_port: int) -> tuple[Path, Path]:
+    """Write server.properties and log4j2.properties into ``folder``; returns both paths."""
+    properties = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@{HOST}:{controller_port}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+        "log.dirs": folder / "logs",
+        # A topic that appears because somebody asked for it has the wrong partitions and the wrong retention.
+        "auto.create.topics.enable": "false",
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 4,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.num.partitions": 4,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "share.coordinator.state.topic.num.partitions": 1,
+        # One machine, few members: nobody is to be waited for.
+        "group.initial.rebalance.delay.ms": 0,
+        "num.network.threads": 2,
+        "num.io.threads": 4,
+        "num.recovery.threads.per.data.dir": 2,
+        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+        "message.max.bytes": 4 * 1024 * 1024 + 64 * 1024,
+        "replica.fetch.max.bytes": 8 * 1024 * 1024,
+    }
+    server, log4j = folder / "server.properties", folder / "log4j2.properties"
+    text = "".join(f"{name}={_escaped(str(value))}\n" for name, value in properties.items())
+    server.write_text(text, encoding="latin-1", errors="backslashreplace")
+    log4j.write_text(_LOG4J, encoding="ascii")
+    return server, log4j
+
+
+def _escaped(value: str) -> str:
+    """As java.util.Properties reads it: Latin-1, everything else as an escape."""
+    return "".join(c if c.isascii() and c != "\\" else f"\\u{ord(c):04x}" for c in value)

@@ -1,0 +1,152 @@
+"""Kafka's jars: each pinned by its SHA-256, fetched once, checked on arrival and kept in a cache.
+
+A jar lies under its final name only when its bytes are the pinned ones, so a download that was interrupted leaves
+nothing that could be taken for a jar.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from crl_stream.errors import BrokerError
+
+KAFKA_VERSION: Final = "4.3.1"
+PINS: Final = Path(__file__).with_name("kafka-jars.txt")
+MIRROR: Final = "CRL_MAVEN_MIRROR"
+"""Environment variable with the URL of a Maven repository to use instead of Maven Central."""
+_AT_ONCE: Final = 4
+_TIMEOUT_SECONDS: Final = 30
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is going on, how much of it is done and how much there is."""
+
+
+class Pin(NamedTuple):
+    """One jar and the only bytes it may have."""
+
+    group: str
+    artifact: str
+    version: str
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """Its name in the cache."""
+        return f"{self.artifact}-{self.version}.jar"
+
+
+def read_pins() -> list[Pin]:
+    """The jars of this release, in the order of the class path."""
+    lines = PINS.read_text(encoding="utf-8").splitlines()
+    return [Pin(*line.split()) for line in lines if line and not line.startswith("#")]
+
+
+def quiet(_what: str, _done: int, _total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def fetch(cache: Path, progress: Progress = quiet) -> list[Path]:
+    """The jars, from the cache or the network; ``BrokerError`` with a hint when they cannot be had.
+
+    Files in the cache are trusted by name: they got it after their hash was right.
+    """
+    folder = cache / f"kafka-{KAFKA_VERSION}"
+    pins = read_pins()
+    paths = [folder / pin.file_name for pin in pins]
+    if all(path.is_file() for path in paths):
+        return paths
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _only_one(folder / ".lock"):
+            missing = [pin for pin in pins if not (folder / pin.file_name).is_file()]
+            _fetch_missing(folder, missing, progress)
+    except OSError as error:
+        raise _no_place(folder, error) from error
+    return paths
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Two that start at once: the second waits for the first and finds its jars."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress) -> None:
+    if not missing:
+        return
+    incoming = folder / ".incoming"
+    shutil.rmtree(incoming, ignore_errors=True)
+    what = f"Kafka {KAFKA_VERSION} (43 MB, once)"
+    progress(what, 0, len(missing))
+    try:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            waiting = [pool.submit(_fetch_one, pin, incoming, folder) for pin in missing]
+            try:
+                for number, done in enumerate(as_completed(waiting), start=1):
+                    done.result()
+                    progress(what, number, len(missing))
+            except BaseException:
+                for future in waiting:
+                    future.cancel()
+                raise
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+
+
+def _fetch_one(pin: Pin, incoming: Path, folder: Path) -> None:
+    import requests
+    from jgo.maven import MavenContext, PythonResolver
+
+    mirror = os.environ.get(MIRROR)
+    repositories = {"mirror": mirror.rstrip("/")} if mirror else None
+    # A cache of its own for each jar: jgo's downloads of neighbours cannot disturb each other.
+    cache = incoming / pin.artifact
+    context = MavenContext(
+        resolver=PythonResolver(), repo_cache=cache, remote_repos=repositories, timeout=_TIMEOUT_SECONDS
+    )
+    artifact = context.project(pin.group, pin.artifact).at_version(pin.version).artifact()
+    try:
+        found = artifact.resolve()
+    except requests.RequestException as error:
+        raise BrokerError(
+            f"Kafka {KAFKA_VERSION} cannot be downloaded: {type(error).__name__} for {pin.file_name}.",
+            hint="is there a network (HTTPS_PROXY, REQUESTS_CA_BUNDLE)? "
+            f"{MIRROR} names another Maven repository; CRL_BOOTSTRAP_SERVERS uses a Kafka you have",
+        ) from error
+    except RuntimeError as error:
+        raise BrokerError(
+            f"The Maven repository does not have {pin.group}:{pin.artifact}:{pin.version}, or gave it away wrongly.",
+            hint=f"try again, or name another repository in {MIRROR}",
+        ) from error
+    digest = hashlib.sha256(found.read_bytes()).hexdigest()
+    if digest != pin.sha256:
+        raise BrokerError(
+            f"{pin.file_name} was downloaded with other bytes than those that crl-stream was released with.",
+            hint=f"a proxy or mirror may have changed it: try again, or name another repository in {MIRROR}",
+        )
+    with suppress(FileNotFoundError):
+        (folder / pin.file_name).unlink()
+    found.replace(folder / pin.file_name)
+
+
+def _no_place(folder: Path, error: OSError) -> BrokerError:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return BrokerError(
+            f"There is no space left for Kafka's jars in {folder}.",
+            hint="free 50 MB, or choose another folder with CRL_CLIENT_CACHE_DIR",
+        )
+    return BrokerError(
+        f"Kafka's jars cannot be kept in {folder}: {error.strerror or error}.",
+        hint="make the folder writable, or choose another one with CRL_CLIENT_CACHE_DIR",
+    )

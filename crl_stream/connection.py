@@ -1,0 +1,70 @@
+"""How to reach Kafka: one place that turns settings into options of aiokafka and its errors into ours."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    TopicAuthorizationFailedError,
+)
+
+from crl_stream.errors import Unavailable
+from crl_stream.settings.model import Kafka
+
+
+def connection_options(kafka: Kafka) -> dict[str, Any]:
+    """Keyword arguments that every aiokafka client takes: where Kafka is and how to be let in."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": kafka.bootstrap_servers,
+        "security_protocol": kafka.security_protocol,
+    }
+    if kafka.security_protocol.endswith("SSL"):
+        options["ssl_context"] = tls_context(kafka)
+    if kafka.security_protocol.startswith("SASL"):
+        options["sasl_mechanism"] = kafka.sasl_mechanism
+        options["sasl_plain_username"] = kafka.sasl_username
+        options["sasl_plain_password"] = kafka.sasl_password.get_secret_value()
+    return options
+
+
+def tls_context(kafka: Kafka) -> ssl.SSLContext:
+    """TLS as the settings say: certificates are checked, also the host's name."""
+    try:
+        context = ssl.create_default_context(cafile=kafka.ssl_cafile or None)
+        if kafka.ssl_certfile:
+            context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile or None)
+    except (OSError, ssl.SSLError) as error:
+        raise Unavailable(
+            f"The certificates cannot be read: {error}.", hint="see kafka.ssl_cafile, ssl_certfile and ssl_keyfile"
+        ) from error
+    return context
+
+
+@contextmanager
+def reaching(kafka: Kafka) -> Iterator[None]:
+    """Turn what aiokafka raises while a broker is asked into ``Unavailable`` with a hint."""
+    where = kafka.bootstrap_servers
+    try:
+        yield
+    except (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, TimeoutError, OSError) as error:
+        raise Unavailable(
+            f"Kafka does not answer at {where}.",
+            hint="is it running? `crl up` starts everything; CRL_BOOTSTRAP_SERVERS names another address",
+        ) from error
+    except (AuthenticationFailedError, TopicAuthorizationFailedError) as error:
+        raise Unavailable(
+            f"Kafka at {where} does not let this user in: {error}.",
+            hint="see kafka.security_protocol, sasl_username and the ACLs",
+        ) from error
+    except KafkaError as error:
+        raise Unavailable(
+            f"Kafka at {where} refused: {error}.", hint="`crl topics diff` shows what is wrong"
+        ) from error

@@ -1,0 +1,232 @@
+"""From five layers to one value each, with its origin; an unknown name is an error that offers the nearest one."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from pydantic import ValidationError
+
+from crl_stream.core.identity import TaskKey, is_identifier
+from crl_stream.core.policy import Policy, PolicySet
+from crl_stream.errors import ConfigError
+from crl_stream.settings.model import POLICY_SECTIONS, SECTIONS, Broker, Client, Kafka, Worker, leaves
+from crl_stream.settings.profiles import PROFILES
+
+FILE: Final = "crl.toml"
+PREFIX: Final = "CRL_"
+ALIASES: Final = {"CRL_BOOTSTRAP_SERVERS": "kafka.bootstrap_servers", "CRL_PROFILE": "profile"}
+"""Short names of the environment."""
+NOT_SETTINGS: Final = ("CRL_CONFIG", "CRL_MAVEN_MIRROR", "CRL_TEST_")
+"""Variables that other parts read; what starts with the last one is for tests."""
+_OVERRIDES: Final = ("agents", "tasks")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A value and where it came from."""
+
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything, resolved."""
+
+    kafka: Kafka
+    worker: Worker
+    broker: Broker
+    client: Client
+    policies: PolicySet
+    profile: str = "guide"
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    """Dotted name to value and source; overrides are ``agents.<name>.<section>.<field>``."""
+
+
+def load_settings(
+    *,
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Put the layers together; ``ConfigError`` says what is wrong, where, and what to write instead.
+
+    ``file`` None is ``CRL_CONFIG`` or ``crl.toml`` of the current folder where there is one.
+    """
+    environment = os.environ if environment is None else environment
+    known = leaves()
+    layers = [*_file_layer(file, environment), *_environment_layer(environment, known)]
+    layers += [(name, Origin(value, f"flag --set {name}")) for name, value in (flags or {}).items()]
+    profile = Origin("guide", "default")
+    for name, origin in layers:
+        if name == "profile":
+            profile = origin
+    if profile.value not in PROFILES:
+        raise ConfigError(
+            f"There is no profile {profile.value!r} ({profile.source}).",
+            hint=f"one of {', '.join(PROFILES)}{_nearest(str(profile.value), PROFILES)}",
+        )
+    origins = {name: Origin(value, "default") for name, value in known.items()}
+    for name, value in PROFILES[profile.value].items():
+        origins[name] = Origin(value, f"profile {profile.value}")
+    overrides: dict[str, Origin] = {}
+    for name, origin in layers:
+        if name == "profile":
+            continue
+        if name.split(".", 1)[0] in _OVERRIDES:
+            overrides[name] = origin
+        elif name in known:
+            origins[name] = origin
+        else:
+            raise ConfigError(
+                f"There is no setting {name!r} ({origin.source}).", hint=f"see crl config show{_nearest(name, known)}"
+            )
+    sections = {name: _section(name, origins) for name in SECTIONS}
+    policies = _policies(origins, overrides)
+    shown = {"profile": profile, **_effective(origins, sections, policies)}
+    shown |= {name.replace("\t", "."): origin for name, origin in overrides.items()}
+    return Settings(**sections, policies=policies, profile=profile.value, origins=shown)
+
+
+# -- layers ----------------------------------------------------------------------------------------
+def _file_layer(file: Path | None, environment: Mapping[str, str]) -> Iterator[tuple[str, Origin]]:
+    chosen = file or (Path(environment["CRL_CONFIG"]) if environment.get("CRL_CONFIG") else None)
+    path = chosen or Path(FILE)
+    if chosen is None and not path.is_file():
+        return
+    try:
+        page = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}.", hint="crl config init writes one to start from") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.", hint="name another one with --config") from error
+    yield from _flat(page, path.name)
+
+
+def _flat(page: Mapping[str, Any], source: str, prefix: str = "") -> Iterator[tuple[str, Origin]]:
+    for key, value in page.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            # The names of agents and tasks may have dots in them: they are kept apart by a tab until they are read.
+            separator = "\t" if prefix in {"agents.", "tasks."} else "."
+            yield from _flat(value, source, name + separator)
+        else:
+            yield name, Origin(value, source)
+
+
+def _environment_layer(environment: Mapping[str, str], known: Mapping[str, Any]) -> Iterator[tuple[str, Origin]]:
+    names = {PREFIX + name.replace(".", "_").upper(): name for name in known} | ALIASES
+    for variable in sorted(environment):
+        if not variable.startswith(PREFIX) or variable.startswith(NOT_SETTINGS):
+            continue
+        if variable not in names:
+            raise ConfigError(
+                f"There is no setting {variable} (environment).",
+                hint=f"see crl config show --env{_nearest(variable, names)}",
+            )
+        if environment[variable] != "":
+            yield names[variable], Origin(environment[variable], f"environment {variable}")
+
+
+def _nearest(name: str, names: Mapping[str, Any]) -> str:
+    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; the nearest name is {found[0]}" if found else ""
+
+
+# -- values ----------------------------------------------------------------------------------------
+def _section(section: str, origins: Mapping[str, Origin]) -> Any:
+    """A section from what was chosen; what was not keeps its default."""
+    chosen = {
+        name.partition(".")[2]: origin
+        for name, origin in origins.items()
+        if name.startswith(f"{section}.") and origin.source != "default"
+    }
+    try:
+        return SECTIONS[section].model_validate({name: origin.value for name, origin in chosen.items()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise ConfigError(
+            f"{section}.{name} = {_shown(chosen[name].value)} ({chosen[name].source}): {first['msg']}.",
+            hint="crl config show says what is in force and where it comes from",
+        ) from error
+
+
+def _policies(origins: Mapping[str, Origin], overrides: Mapping[str, Origin]) -> PolicySet:
+    base = {name: o for name, o in origins.items() if name.split(".")[0] in POLICY_SECTIONS and o.source != "default"}
+    scopes: dict[tuple[str, str], dict[str, Origin]] = {}
+    for name, origin in overrides.items():
+        kind, _, rest = name.partition(".")
+        who, tab, setting = rest.partition("\t")
+        if not tab:
+            who, _, setting = _split_override(kind, rest, origin)
+        scopes.setdefault((kind, who), {})[setting] = origin
+    agents = {who: own for (kind, who), own in scopes.items() if kind == "agents"}
+    tasks = {who: own for (kind, who), own in scopes.items() if kind == "tasks"}
+    for who in agents:
+        if not is_identifier(who):
+            raise ConfigError(f"[agents.{who!r}] names no agent.", hint="names match [A-Za-z0-9._:-]{1,128}")
+    resolved = {}
+    for who, own in tasks.items():
+        try:
+            key = TaskKey.parse(who)
+        except ValueError as error:
+            raise ConfigError(f"[tasks.{who!r}] names no task.", hint='write [tasks."agent_name/task_type"]') from error
+        resolved[who] = _policy(base | agents.get(key.agent_name, {}) | own)
+    return PolicySet(_policy(base), {who: _policy(base | own) for who, own in agents.items()}, resolved)
+
+
+def _split_override(kind: str, rest: str, origin: Origin) -> tuple[str, str, str]:
+    """The name of an override that came as one dotted word: the last two words are the setting."""
+    who, _, last = rest.rpartition(".")
+    who, dot, section = who.rpartition(".")
+    if not dot:
+        raise ConfigError(
+            f"{kind}.{rest} is no setting ({origin.source}).", hint=f"write {kind}.<name>.<section>.<field>"
+        )
+    return who, dot, f"{section}.{last}"
+
+
+def _policy(chosen: Mapping[str, Origin]) -> Policy:
+    nested: dict[str, dict[str, Any]] = {}
+    for name, origin in chosen.items():
+        section, _, entry = name.partition(".")
+        if section not in POLICY_SECTIONS or entry not in POLICY_SECTIONS[section].__struct_fields__:
+            known = {key: None for key in leaves() if key.split(".")[0] in POLICY_SECTIONS}
+            raise ConfigError(
+                f"There is no policy setting {name!r} ({origin.source}).",
+                hint=f"agents and tasks may override the policy only{_nearest(name, known)}",
+            )
+        # A string of the environment or of a flag is read as what the field is; a file says what it means.
+        strict = origin.source.endswith(".toml") or origin.source.startswith("profile")
+        kind = next(f.type for f in msgspec.structs.fields(POLICY_SECTIONS[section]) if f.name == entry)
+        try:
+            value = msgspec.convert(origin.value, kind, strict=strict)
+        except msgspec.ValidationError as error:
+            raise ConfigError(
+                f"{name} = {_shown(origin.value)} ({origin.source}): {error}.",
+                hint="crl config show says what is in force and where it comes from",
+            ) from error
+        nested.setdefault(section, {})[entry] = value
+    return msgspec.convert(nested, Policy)
+
+
+def _effective(origins: Mapping[str, Origin], sections: Mapping[str, Any], policies: PolicySet) -> dict[str, Origin]:
+    """The same origins with the values that came of them."""
+    shown = {}
+    for name, origin in origins.items():
+        section, _, entry = name.partition(".")
+        holder = sections[section] if section in sections else getattr(policies.default, section)
+        shown[name] = Origin(getattr(holder, entry), origin.source)
+    return shown
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:100]

@@ -1,0 +1,107 @@
+"""The settings beside the policy: where Kafka is, how a worker behaves, where things are kept.
+
+The policy's own settings are those of ``core.policy``; together they are all there is (``leaves``).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from crl_stream.core.policy import Policy
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def _folder(variable: str, otherwise: str) -> Path:
+    """A folder of the user's as the XDG base directory specification places it."""
+    return Path(os.environ.get(variable) or Path.home() / otherwise) / "crl-stream"
+
+
+class Kafka(_Section):
+    """Where Kafka is and how the topics are laid out."""
+
+    bootstrap_servers: str = ""
+    """host:port, several with commas; empty uses the embedded broker."""
+    topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
+    """Put before every topic name, so that installations can share a cluster."""
+    partitions: Annotated[int, Field(ge=1, le=1_024)] = 4
+    """Of crl.invocations and of all topics that go with it; cannot be changed later without a new log."""
+    replication_factor: Annotated[int, Field(ge=1, le=9)] = 1
+    """3 in production; from 3 on a write counts when two brokers have it."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_username: str = ""
+    sasl_password: SecretStr = SecretStr("")
+    """Best given as CRL_KAFKA_SASL_PASSWORD; never shown."""
+    ssl_cafile: str = ""
+    """Certificates of the authority that signed the brokers'; empty uses the system's."""
+    ssl_certfile: str = ""
+    ssl_keyfile: str = ""
+
+
+class Worker(_Section):
+    """How the worker process behaves."""
+
+    app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "crl-monitor"
+    """Consumer group, and the name of the changelog."""
+    instance_id: str = ""
+    """Static membership: a restart within the session moves no partition. One per process."""
+    web_host: str = "127.0.0.1"
+    """Address that the web views listen on; anything but loopback needs web_token."""
+    web_port: Annotated[int, Field(ge=0, le=65_535)] = 6_066
+    """0 takes a free one."""
+    web_token: SecretStr = SecretStr("")
+    """Bearer token that every view but health and readiness then asks for."""
+    advertised_url: str = ""
+    """Where the other workers reach this one's views; empty is http://web_host:web_port."""
+    session_timeout_seconds: Annotated[float, Field(ge=1.0, le=300.0)] = 10.0
+    """After which the group gives the partitions of a silent worker away."""
+    heartbeat_seconds: Annotated[float, Field(ge=0.1, le=60.0)] = 3.0
+    commit_interval_seconds: Annotated[float, Field(ge=0.05, le=60.0)] = 1.0
+    """How often offsets are committed; they are a hint, the partition row decides."""
+    data_dir: Path = Field(default_factory=lambda: _folder("XDG_DATA_HOME", ".local/share") / "worker")
+    """Faust's own small files; the state lives in Kafka."""
+    max_poll_records: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+
+
+class Broker(_Section):
+    """The embedded broker."""
+
+    data_dir: Path = Field(default_factory=lambda: _folder("XDG_DATA_HOME", ".local/share") / "broker")
+    port: Port | None = None
+    """Absent takes the last run's, else 9092, else a free one."""
+    heap_mb: Annotated[int, Field(ge=256, le=32_768)] = 512
+
+
+class Client(_Section):
+    """What the runtimes' library keeps on a machine."""
+
+    cache_dir: Path = Field(default_factory=lambda: _folder("XDG_CACHE_HOME", ".cache"))
+    """Kafka's jars, and the active variants that a Resolver falls back to."""
+    runtime_id: str = ""
+    """Name of a runtime in outcomes and receipts; empty makes one of host and process."""
+
+
+SECTIONS: dict[str, type[_Section]] = {"kafka": Kafka, "worker": Worker, "broker": Broker, "client": Client}
+POLICY_SECTIONS: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Policy)}
+
+
+def leaves() -> dict[str, Any]:
+    """Every setting by its dotted name, with its default."""
+    found: dict[str, Any] = {}
+    for name, section in SECTIONS.items():
+        for field, value in section():
+            found[f"{name}.{field}"] = value
+    for name, section in POLICY_SECTIONS.items():
+        for entry in msgspec.structs.fields(section):
+            found[f"{name}.{entry.name}"] = entry.default
+    return found

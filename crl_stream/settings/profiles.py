@@ -1,0 +1,21 @@
+"""Named starting points: a profile is a handful of settings over the defaults."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+PROFILES: Final[dict[str, dict[str, Any]]] = {
+    # The defaults are the guide to the letter.
+    "guide": {},
+    # The guide's own advice for caution: "auto_apply_q_threshold=0.95, auto_apply_min_samples=20".
+    "conservative": {"auto_apply.q_threshold": 0.95, "auto_apply.min_samples": 20},
+    # The rule alone rolls a healthy variant back every 40 to 132 invocations; here the evidence has to agree.
+    "production": {"degradation.guard": "evidence", "operations.exploration": 0.0},
+}
+"""Profile to dotted setting to value."""
+
+MEANING: Final[dict[str, str]] = {
+    "guide": "the guide to the letter",
+    "conservative": "automatic promotion only at Q >= 0.95 and 20 outcomes",
+    "production": "a rollback needs the rule and the evidence",
+}
