@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from crl_stream.core.instant import to_text
 from crl_stream.core.messages import TaskSnapshot
 from crl_stream.core.monitor import Context
 from crl_stream.core.row import decode_row
@@ -15,6 +18,28 @@ def snapshot(partition: int, partition_row: bytes | None, row: bytes) -> TaskSna
     task = decode_row(row)
     at = Context(partition, task.offset, task.time, state.incarnation, state.policy_hash)
     return task_snapshot(task, at, state.policies.for_task(task.key))
+
+
+def summary(partition: int, row: bytes) -> dict[str, Any]:
+    """A task in brief, cheap enough to be made for every row of a worker."""
+    task = decode_row(row)
+    active = task.variants.get(task.active) if task.active is not None else None
+    return {
+        "agent_name": task.agent_name,
+        "task_type": task.task_type,
+        "active_variant": task.active,
+        "epoch": task.epoch,
+        "q_value": None if active is None else active.q,
+        "n_outcomes": task.n,
+        "variants": len(task.variants),
+        "degraded": sorted(v.variant_id for v in task.variants.values() if v.degraded),
+        "quarantined": sorted(v.variant_id for v in task.variants.values() if v.quarantined),
+        "pinned": task.pinned is not None,
+        "held": task.held is not None,
+        "no_target": task.no_target_n >= 0,
+        "timestamp": to_text(task.time),
+        "as_of": {"partition": partition, "offset": task.offset},
+    }
 
 
 def row_position(row: bytes) -> tuple[int, int]:

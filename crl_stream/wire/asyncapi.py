@@ -125,7 +125,7 @@ def _operations(spec: TopicSpec) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _message(topic: str, kind: type) -> dict[str, Any]:
-    body = {
+    body: dict[str, Any] = {
         "name": kind.__name__,
         "title": kind.__name__,
         "summary": (kind.__doc__ or "").strip().partition("\n")[0],

@@ -89,8 +89,8 @@ def read_envelope(headers: Headers) -> Envelope:
     """What ``headers`` say, whoever wrote them; never raises, and the first of a repeated name counts."""
     found: dict[str, str] = {}
     for name, value in headers or ():
-        if name in HEADER_MEANING and name not in found and value is not None and len(value) <= MAX_BYTES:
-            text = value.decode("utf-8", "replace")
+        if name in HEADER_MEANING and name not in found and len(value or b"") <= MAX_BYTES:
+            text = (value or b"").decode("utf-8", "replace")
             if text.isprintable():
                 found[name] = text
     trace = found.get(TRACEPARENT)

@@ -30,7 +30,8 @@ def message_schema(topic: str, kind: type, docs: FieldDocs) -> dict[str, Any]:
     own = components.pop(reference["$ref"].rpartition("/")[2])
     classes = {name: _class_named(kind, name) for name in components}
     for name, component in components.items():
-        _describe(component, docs[classes[name]] if classes[name] else {})
+        known = classes[name]
+        _describe(component, {} if known is None else docs[known])
     _describe(own, docs[kind])
     if rule := _RULES.get(kind):
         own |= rule

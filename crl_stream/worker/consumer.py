@@ -52,7 +52,8 @@ class Consumer(driver.Consumer):
     @property
     def stages(self) -> dict[str, Stage]:
         """Source topic to what is done with its batches."""
-        found: dict[str, Stage] = self.transport.stages
+        transport: Any = self.transport
+        found: dict[str, Stage] = transport.stages
         return found
 
     # -- driver hooks ------------------------------------------------------------------------------
@@ -100,6 +101,7 @@ class Consumer(driver.Consumer):
         if not isinstance(record, Batch):
             return super()._to_message(tp, record)
         last = record.records[-1]
+        batch: Any = record  # Faust types a value as bytes and hands on whatever it is
         return ConsumerMessage(
             tp.topic,
             tp.partition,
@@ -108,7 +110,7 @@ class Consumer(driver.Consumer):
             last.timestamp_type,
             None,
             None,
-            record,
+            batch,
             None,
             0,
             0,
@@ -221,4 +223,4 @@ class Consumer(driver.Consumer):
         await super().on_partitions_revoked(revoked)
         for tp in revoked:
             for state in (self.lanes, self.safe, self.durable):
-                state.pop(tp, None)  # type: ignore[attr-defined]
+                state.pop(tp, None)

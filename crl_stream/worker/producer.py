@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from faust.transport.drivers import aiokafka as driver
 
 from crl_stream.errors import Unsafe
 
 Item = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
+
+
+BATCH_BYTES: Final = 900_000
+"""A record batch of several records stays below what every topic takes."""
+LARGEST_RECORD: Final = 4_000_000
+"""What the largest topic takes as one record; set as the producer's batch size."""
 
 
 class Written(NamedTuple):
@@ -35,24 +41,24 @@ class Producer(driver.Producer):
             await asyncio.sleep(0.01)
         await super().flush()
 
-    async def write(self, topic: str, partition: int, items: Iterable[Item]) -> Written:
+    async def write(self, topic: str, partition: int, items: Iterable[Item], *, limit: int = BATCH_BYTES) -> Written:
         """Append ``items`` in order to one partition and wait for the broker; raises when it does not take them.
 
-        What fits into one record batch is written atomically.
+        What fits into ``limit`` bytes is one record batch, and so appears at once or not at all.
         """
         producer = self._ensure_producer()
         builder = producer.create_batch()
         batches: list[tuple[Any, Any]] = []
         for key, value, headers in items:
-            if builder.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
-                if builder.record_count():
-                    batches.append((builder, await producer.send_batch(builder, topic, partition=partition)))
+            size = len(key or b"") + len(value or b"") + sum(len(n) + len(v) for n, v in headers)
+            if builder.record_count() and builder.size() + size > limit:
+                batches.append((builder, await producer.send_batch(builder, topic, partition=partition)))
                 builder = producer.create_batch()
-                if builder.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
-                    raise Unsafe(
-                        f"a record of {len(value or b'')} bytes for {topic} does not fit into a batch",
-                        hint="raise max.message.bytes of the topic and the worker's batch size together",
-                    )
+            if builder.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
+                raise Unsafe(
+                    f"a record of {size} bytes for {topic} is larger than {LARGEST_RECORD} bytes",
+                    hint="lower degradation.lookback_window or limits.variants of this task",
+                )
         batches.append((builder, await producer.send_batch(builder, topic, partition=partition)))
         done = [(built, await future) for built, future in batches]
         return Written(done[0][1].offset, done[-1][1].offset + done[-1][0].record_count() - 1)

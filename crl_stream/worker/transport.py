@@ -20,11 +20,11 @@ SCHEME: Final = "kafkabatch"
 class BatchSchema(faust.Schema):
     """Hands a batch on as it is."""
 
-    def loads_key(self, _app: Any, message: Any, **_: Any) -> Any:
+    def loads_key(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - Faust names it
         """The batch has no key of its own."""
         return message.key
 
-    def loads_value(self, _app: Any, message: Any, **_: Any) -> Any:
+    def loads_value(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - Faust names it
         """The batch."""
         return message.value
 

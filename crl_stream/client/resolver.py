@@ -1,0 +1,254 @@
+"""Says which variant to use: from memory, at once, whatever the state of Kafka.
+
+Follows ``crl.active-variants`` and ``crl.variants`` in the background.  Of two records of a task it keeps the one with
+the highest (incarnation, epoch, offset), so that a late or repeated record changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from crl_stream.client.background import Background
+from crl_stream.connection import connection_options
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.messages.inputs import VariantSource
+from crl_stream.settings import Settings, load_settings
+from crl_stream.wire.codec import Rejected, decode, encode
+from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS, Topics
+
+log = logging.getLogger(__name__)
+
+STALE_SECONDS: Final = 30.0
+"""Without an answer from Kafka for this long, what is known is called stale."""
+_POLL_SECONDS: Final = 1.0
+_PAUSE: Final = 1.0
+
+
+class Resolution(NamedTuple):
+    """Which variant to use for one invocation."""
+
+    variant_id: str
+    epoch: int | None
+    """Of the active-variant record; give it back in the outcome as ``active_epoch``."""
+    source: VariantSource
+    configuration: m.RegisteredVariant | None
+    """What was registered for the variant: parent, model, temperature, modifications."""
+
+
+class Resolver:
+    """Follows the active variants.  Thread-safe; ``resolve`` never waits."""
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        rng: random.Random | None = None,
+        exploration: float | None = None,
+    ) -> None:
+        self.settings = settings or load_settings()
+        self.exploration = exploration
+        """Share of invocations that explore; None follows the task's policy."""
+        self._rng = rng or random.Random()
+        self._topics = Topics(self.settings.kafka.topic_prefix)
+        self._active: dict[TaskKey, m.ActiveVariant] = {}
+        self._known: dict[TaskKey, m.VariantCatalogue] = {}
+        self._from_file: set[TaskKey] = set()
+        self._heard = 0.0
+        self._caught_up = threading.Event()
+        self._changed = threading.Condition()
+        self._listeners: list[Callable[[m.ActiveVariant], None]] = []
+        self._unsaved = False
+        self._load()
+        self._background = Background("crl-resolver", self._run)
+        self._background.start()
+
+    def __enter__(self) -> Self:
+        """Start has happened already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop following."""
+        self.close()
+
+    def resolve(self, agent_name: str, task_type: str, default: str | None = None) -> Resolution | None:
+        """The variant for the next invocation; None when nothing is known of the task and there is no default."""
+        key = TaskKey(agent_name, task_type)
+        active = self._active.get(key)
+        if active is None:
+            return None if default is None else Resolution(default, None, "default", self._configuration(key, default))
+        share = active.exploration if self.exploration is None else self.exploration
+        if share > 0.0 and self._rng.random() < share and (others := self._explorable(key, active)):
+            chosen = self._rng.choice(others)
+            return Resolution(chosen, active.epoch, "explore", self._configuration(key, chosen))
+        return Resolution(
+            active.variant_id, active.epoch, self._source(key), self._configuration(key, active.variant_id)
+        )
+
+    def wait_until_ready(self, timeout: float = 10.0) -> bool:
+        """Wait until all that was published before is known; False when Kafka did not answer in time."""
+        return self._caught_up.wait(timeout)
+
+    def wait_for_epoch(self, agent_name: str, task_type: str, epoch: int, timeout: float = 10.0) -> bool:
+        """Wait until the task's active variant is of ``epoch`` or later."""
+        key = TaskKey(agent_name, task_type)
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: (active := self._active.get(key)) is not None and active.epoch >= epoch, timeout
+            )
+
+    def on_change(self, listener: Callable[[m.ActiveVariant], None]) -> None:
+        """Call ``listener`` with every new active variant, in the resolver's thread; it must not block."""
+        self._listeners.append(listener)
+
+    def close(self) -> None:
+        """Stop following; what is known stays."""
+        self._background.stop()
+        self._save()
+
+    # -- looking up --------------------------------------------------------------------------------
+    def _source(self, key: TaskKey) -> VariantSource:
+        if key in self._from_file:
+            return "file"
+        return "live" if time.monotonic() - self._heard < STALE_SECONDS else "stale"
+
+    def _configuration(self, key: TaskKey, variant_id: str) -> m.RegisteredVariant | None:
+        known = self._known.get(key)
+        return next((v for v in known.variants if v.variant_id == variant_id), None) if known is not None else None
+
+    def _explorable(self, key: TaskKey, active: m.ActiveVariant) -> list[str]:
+        known = self._known.get(key)
+        if known is None:
+            return []
+        barred = {active.variant_id, *active.quarantined}
+        return [
+            v.variant_id
+            for v in known.variants
+            if v.variant_id not in barred and v.state != "retired" and not v.quarantined
+        ]
+
+    # -- following ---------------------------------------------------------------------------------
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._follow()
+            except (KafkaError, OSError) as error:
+                log.warning("Kafka does not answer (%s); the last known variants are used", error)
+                await asyncio.sleep(_PAUSE)
+
+    async def _follow(self) -> None:
+        names = {self._topics(name): name for name in (ACTIVE_VARIANTS, VARIANTS)}
+        consumer = AIOKafkaConsumer(
+            **connection_options(self.settings.kafka),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        try:
+            await consumer.start()
+            places = await self._places(consumer, names)
+            consumer.assign(places)
+            await consumer.seek_to_beginning(*places)
+            ends = await consumer.end_offsets(places)
+            while True:
+                polled = await consumer.getmany(timeout_ms=round(_POLL_SECONDS * 1_000))
+                for place, records in polled.items():
+                    for record in records:
+                        self._take(names[place.topic], record)
+                self._heard = time.monotonic()
+                if ends and all([await consumer.position(p) >= end for p, end in ends.items()]):
+                    ends = {}
+                    self._caught_up.set()
+                if not ends:
+                    self._save()
+        finally:
+            await consumer.stop()
+
+    async def _places(self, consumer: AIOKafkaConsumer, names: dict[str, str]) -> list[TopicPartition]:
+        while True:
+            await consumer.topics()
+            found = [TopicPartition(name, p) for name in names for p in consumer.partitions_for_topic(name) or ()]
+            if {place.topic for place in found} == names.keys():
+                return found
+            log.warning("the topics do not exist yet: run `crl topics apply`")
+            await asyncio.sleep(_PAUSE)
+
+    def _take(self, topic: str, record: Any) -> None:
+        decoded = decode(topic, record.value, record.key)
+        if isinstance(decoded, Rejected):
+            log.warning("%s has a record that is no message: %s", topic, decoded.detail)
+            return
+        message = decoded.message
+        key = TaskKey(message.agent_name, message.task_type)
+        if topic == VARIANTS:
+            if _newer(message, self._known.get(key)):
+                self._known[key], self._unsaved = message, True
+            return
+        if not _newer(message, self._active.get(key)):
+            return
+        with self._changed:
+            self._active[key], self._unsaved = message, True
+            self._from_file.discard(key)
+            self._changed.notify_all()
+        for listener in self._listeners:
+            try:
+                listener(message)
+            except Exception:
+                log.exception("a listener failed")
+
+    # -- the file ----------------------------------------------------------------------------------
+    @property
+    def _file(self) -> Path:
+        kafka = self.settings.kafka
+        where = hashlib.sha256(f"{kafka.bootstrap_servers} {kafka.topic_prefix}".encode()).hexdigest()[:12]
+        return self.settings.client.cache_dir / f"active-variants-{where}.json"
+
+    def _load(self) -> None:
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            page = json.loads(self._file.read_bytes())
+            for topic, store in ((ACTIVE_VARIANTS, self._active), (VARIANTS, self._known)):
+                for entry in page[topic]:
+                    decoded = decode(topic, json.dumps(entry).encode(), None)
+                    if not isinstance(decoded, Rejected):
+                        message = decoded.message
+                        store[TaskKey(message.agent_name, message.task_type)] = message
+            self._from_file = set(self._active)
+
+    def _save(self) -> None:
+        if not self._unsaved:
+            return
+        self._unsaved = False
+        page = {
+            ACTIVE_VARIANTS: [json.loads(encode(message)) for message in self._active.values()],
+            VARIANTS: [json.loads(encode(message)) for message in self._known.values()],
+        }
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            partial = self._file.with_suffix(f".{threading.get_ident()}.part")
+            partial.write_text(json.dumps(page), encoding="utf-8")
+            partial.replace(self._file)
+        except OSError as error:
+            log.warning("the active variants cannot be kept in %s: %s", self._file, error)
+
+
+def _newer(message: Any, known: Any) -> bool:
+    if known is None:
+        return True
+
+    def place(found: Any) -> tuple[int, int, int]:
+        return found.incarnation, getattr(found, "epoch", 0), found.position.offset
+
+    return place(message) >= place(known)

@@ -1,0 +1,74 @@
+"""Single records by their position: the command that a reference names, the record that a state ends with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from crl_stream.errors import Unsafe
+
+TIMEOUT_SECONDS: Final = 20.0
+"""After which a record that exists and does not come is a broker that does not answer."""
+
+
+class PointReader:
+    """Reads named records with a consumer of its own, outside any group; one question at a time."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._consumer: AIOKafkaConsumer | None = None
+        self._lock = asyncio.Lock()
+
+    async def read(self, topic: str, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Any]:
+        """The records at (partition, offset), None where there is none; ``Unsafe`` when the broker does not answer."""
+        wanted = sorted(set(places))
+        if not wanted:
+            return {}
+        async with self._lock:
+            try:
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    return await self._read(topic, wanted)
+            except (KafkaError, TimeoutError) as error:
+                raise Unsafe(
+                    f"{topic} cannot be read: {error!r}", hint="see whether the broker answers, then restart"
+                ) from error
+
+    async def _read(self, topic: str, wanted: list[tuple[int, int]]) -> dict[tuple[int, int], Any]:
+        consumer = await self._started()
+        there = consumer.partitions_for_topic(topic) or await self._learn(consumer, topic)
+        places = {TopicPartition(topic, partition) for partition, _ in wanted if partition in there}
+        first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        found: dict[tuple[int, int], Any] = {}
+        for partition, offset in wanted:
+            place = TopicPartition(topic, partition)
+            found[partition, offset] = None
+            if place not in places or not first[place] <= offset < end[place]:
+                continue
+            consumer.assign([place])
+            consumer.seek(place, offset)
+            record = await consumer.getone(place)
+            if record.offset == offset:
+                found[partition, offset] = record
+        return found
+
+    async def _learn(self, consumer: AIOKafkaConsumer, topic: str) -> set[int]:
+        await consumer._client.add_topic(topic)
+        await consumer._client.force_metadata_update()
+        return consumer.partitions_for_topic(topic) or set()
+
+    async def _started(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(**self._options, group_id=None, enable_auto_commit=False)
+            await consumer.start()
+            self._consumer = consumer
+        return self._consumer
+
+    async def close(self) -> None:
+        """Let the connection go."""
+        if self._consumer is not None:
+            await self._consumer.stop()
+            self._consumer = None

@@ -1,0 +1,32 @@
+"""What must be true of the broker before a worker starts.
+
+Stock Faust waits in silence for a topic that is missing, and acknowledges what it cannot place: so this asks first.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from crl_stream.errors import ContractError
+from crl_stream.settings import Settings
+from crl_stream.topic_admin import TopicAdmin
+
+log = logging.getLogger(__name__)
+
+
+async def check_topics(settings: Settings) -> None:
+    """``ContractError`` for topics a worker would lose or misread events on; the rest is logged."""
+    admin = TopicAdmin(settings.kafka, settings.worker.app_id)
+    differences = await admin.differences()
+    unsafe = [difference for difference in differences if difference.unsafe]
+    if unsafe:
+        more = f" (and {len(unsafe) - 1} more, see crl topics diff)" if len(unsafe) > 1 else ""
+        hint = "run `crl topics apply`"
+        if any(difference.kind == "partitions" for difference in unsafe):
+            hint = (
+                "set kafka.partitions to what crl.invocations has; a changelog with another number belongs to "
+                "another log: choose another worker.app_id, or delete it to fold the log anew"
+            )
+        raise ContractError(f"The topics are not what this worker needs: {unsafe[0]}{more}.", hint=hint)
+    for difference in differences:
+        log.warning("topics: %s; `crl topics apply` corrects it", difference)

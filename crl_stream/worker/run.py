@@ -1,0 +1,105 @@
+"""One worker process, from settings to exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import Final
+
+from crl_stream.errors import ConfigError, CrlError
+from crl_stream.settings import Settings
+from crl_stream.worker.app import Monitor, create_monitor
+from crl_stream.worker.policy_announcement import announce_policy
+from crl_stream.worker.preflight import check_topics
+from crl_stream.worker.private_surface import check_version
+from crl_stream.worker.views import add_views
+
+log = logging.getLogger(__name__)
+
+LOOPBACK: Final = frozenset(("127.0.0.1", "localhost", "::1"))
+_NOISY: Final = (
+    *("faust", "mode", "aiokafka", "kafka", "asyncio"),
+    # Faust's services log under the names of the modules that define them.
+    *("crl_stream.worker.consumer", "crl_stream.worker.producer", "crl_stream.worker.table"),
+)
+
+
+def run_worker(settings: Settings) -> int:
+    """Run until SIGINT or SIGTERM; returns the exit code.  ``CrlError`` when the worker may not start."""
+    check_version()
+    if settings.worker.web_host not in LOOPBACK and not settings.worker.web_token.get_secret_value():
+        raise ConfigError(
+            f"worker.web_host = {settings.worker.web_host} would show the views to the network without a token.",
+            hint="set CRL_WORKER_WEB_TOKEN, or listen on 127.0.0.1",
+        )
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with asyncio.Runner() as runner:
+        return runner.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    await check_topics(settings)
+    monitor = create_monitor(settings)
+    add_views(monitor)
+    app, loop, stop = monitor.app, asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await app.start()
+        waiting = [asyncio.create_task(stop.wait()), asyncio.create_task(_announce(monitor))]
+        waiting.append(asyncio.create_task(_crashed(monitor)))
+        _, rest = await asyncio.wait(waiting[::2], return_when=asyncio.FIRST_COMPLETED)
+        for task in (*rest, waiting[1]):
+            task.cancel()
+        crash = app.crash_reason
+    except CrlError:
+        raise
+    except OSError as error:
+        log.critical("cannot start: %s", error)
+        return 69
+    finally:
+        log.info("stopping: batches in flight are finished and committed")
+        await app.stop()
+        await monitor.reader.close()
+    if crash is not None:
+        log.critical("the worker crashed: %r", crash, exc_info=crash)
+        return 70
+    return 0
+
+
+async def _crashed(monitor: Monitor) -> None:
+    """Return when Faust has given up."""
+    while not monitor.app.should_stop and monitor.app.crash_reason is None:  # noqa: ASYNC110 - Faust has no event for it
+        await asyncio.sleep(0.2)
+
+
+async def _announce(monitor: Monitor) -> None:
+    """Once settled: tidy memory, send the policy, say so."""
+    while not monitor.recovered:  # noqa: ASYNC110 - Faust has no event for it
+        await asyncio.sleep(0.05)
+    # What is there now stays; a full collection over it would stop the world for tens of milliseconds.
+    gc.collect()
+    gc.freeze()
+    tasks = sum(1 for _ in monitor.table.tasks())
+    partitions = sorted({tp.partition for tp in monitor.app.consumer.assignment()})
+    log.info(
+        "ready: partitions %s of %d, %d tasks, views at %s (process %d)",
+        partitions,
+        monitor.settings.kafka.partitions,
+        tasks,
+        monitor.url,
+        os.getpid(),
+    )
+    while not monitor.app.consumer.assignment():  # noqa: ASYNC110 - Faust has no event for it
+        await asyncio.sleep(0.2)
+    with suppress(asyncio.CancelledError):
+        await announce_policy(monitor)

@@ -1,0 +1,58 @@
+"""Who may ask: loopback names only unless told otherwise, a token where there is one, reading only."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from aiohttp import web
+from yarl import URL
+
+from crl_stream.wire.codec import encode
+
+log = logging.getLogger(__name__)
+
+OPEN: Final = frozenset(("/healthz", "/readyz"))
+"""Asked by machines that have no token."""
+_LOCAL: Final = frozenset(("localhost", "127.0.0.1", "::1"))
+
+
+def problem(status: int, error: str, hint: str, **more: Any) -> web.Response:
+    """An error that says what to do next."""
+    return web.Response(body=encode({"error": error, "hint": hint, **more}), status=status, content_type=JSON)
+
+
+JSON: Final = "application/json"
+
+
+def make_gate(host: str, url: URL, token: str) -> Any:
+    """The middleware for views that listen on ``host`` and are known as ``url``."""
+    # A page of a stranger can make a browser ask a loopback address under the stranger's name; the name gives it away.
+    names = _LOCAL | {host, url.host or host}
+    any_name = host not in _LOCAL
+
+    @web.middleware
+    async def gate(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if request.method not in {"GET", "HEAD"}:
+            return problem(405, "The views only read.", "give orders with crl, e.g. crl undo --help")
+        if not any_name and (URL(f"http://{request.host}").host or "") not in names:
+            return problem(403, f"{request.host} is not a name of this worker.", f"ask {url}")
+        if token and request.path not in OPEN:
+            given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+            if not hmac.compare_digest(given, token.encode()):
+                return problem(401, "The token is missing or wrong.", "send Authorization: Bearer <worker.web_token>")
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            return problem(404, f"There is no view {request.path}.", "GET / lists the views")
+        except web.HTTPException:
+            raise
+        except Exception:
+            log.exception("view %s failed", request.path)
+            return problem(500, "The view failed.", "the worker's log says why; the fold is not affected")
+
+    return gate
