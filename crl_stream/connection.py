@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,3 +68,12 @@ def reaching(kafka: Kafka) -> Iterator[None]:
         raise Unavailable(
             f"Kafka at {where} refused: {error}.", hint="`crl topics diff` shows what is wrong"
         ) from error
+
+
+async def partitions_of(consumer: Any, topics: Iterable[str]) -> dict[str, list[int]]:
+    """The partitions of each topic that exists, as the cluster has them now.
+
+    aiokafka asks the cluster in ``AIOKafkaConsumer.topics()`` too, and keeps the partitions to itself.
+    """
+    cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001
+    return {topic: sorted(found) for topic in topics if (found := cluster.partitions_for_topic(topic))}

@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from crl_stream.client.background import Background
-from crl_stream.connection import connection_options
+from crl_stream.connection import connection_options, partitions_of
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages.inputs import VariantSource
@@ -36,6 +36,7 @@ STALE_SECONDS: Final = 30.0
 """Without an answer from Kafka for this long, what is known is called stale."""
 _POLL_SECONDS: Final = 1.0
 _PAUSE: Final = 1.0
+_SAVE_SECONDS: Final = 5.0
 
 
 class Resolution(NamedTuple):
@@ -163,6 +164,7 @@ class Resolver:
             consumer.assign(places)
             await consumer.seek_to_beginning(*places)
             ends = await consumer.end_offsets(places)
+            saved = 0.0
             while True:
                 polled = await consumer.getmany(timeout_ms=round(_POLL_SECONDS * 1_000))
                 for place, records in polled.items():
@@ -172,17 +174,17 @@ class Resolver:
                 if ends and all([await consumer.position(p) >= end for p, end in ends.items()]):
                     ends = {}
                     self._caught_up.set()
-                if not ends:
+                if not ends and time.monotonic() - saved >= _SAVE_SECONDS:
                     self._save()
+                    saved = time.monotonic()
         finally:
             await consumer.stop()
 
     async def _places(self, consumer: AIOKafkaConsumer, names: dict[str, str]) -> list[TopicPartition]:
         while True:
-            await consumer.topics()
-            found = [TopicPartition(name, p) for name in names for p in consumer.partitions_for_topic(name) or ()]
-            if {place.topic for place in found} == names.keys():
-                return found
+            there = await partitions_of(consumer, names)
+            if there.keys() == names.keys():
+                return [TopicPartition(name, p) for name in names for p in there[name]]
             log.warning("the topics do not exist yet: run `crl topics apply`")
             await asyncio.sleep(_PAUSE)
 

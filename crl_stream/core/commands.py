@@ -101,6 +101,8 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
         raise _Refused(f"{command.rollback_id} is not the latest change, which is {row.rollback_id or row.cause_id}")
     undone, back = row.rollback_id or row.cause, row.previous
     variant = _known(turn, back)
+    if variant.state == RETIRED:
+        raise _Refused(f"{back} is retired; register it again first")
     variant.quarantined = False
     turn.catalogue_changed = True
     turn.activate(variant, "undo", command.command_id, command.reason or f"undone by {command.actor}")

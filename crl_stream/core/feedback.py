@@ -18,8 +18,8 @@ def take_feedback(turn: Turn, feedback: Feedback) -> tuple[Literal["applied", "d
     An outcome that has left its window is never amended; its feedback waits until newer ones push it out.
     """
     row, limits = turn.row, turn.policy.limits
-    own = blake2b(b"feedback " + feedback.feedback_id.encode(), digest_size=8).digest()
-    if not remember(row.ids, own, limits.duplicate_ids):
+    own = blake2b(feedback.feedback_id.encode(), digest_size=8).digest()
+    if not remember(row.feedback_ids, own, limits.duplicate_ids):
         row.duplicates += 1
         return "duplicate", None
     invocation = int.from_bytes(blake2b(feedback.invocation_id.encode(), digest_size=8).digest(), "little")

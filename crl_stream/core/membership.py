@@ -12,15 +12,22 @@ _SKEW_PAUSE = 1_000
 
 def remember(ring: bytearray, digest: bytes, size: int) -> bool:
     """Whether this id is new; it takes the place of the oldest of the last ``size`` ids."""
-    found = ring.find(digest)
-    while found >= 0:
-        if found % 8 == 0:
-            return False
-        found = ring.find(digest, found + 1)
+    if is_known(ring, digest):
+        return False
     ring += digest
     if len(ring) > size * 8:
         del ring[: len(ring) - size * 8]
     return True
+
+
+def is_known(ring: bytearray, digest: bytes) -> bool:
+    """Whether this id is one of those that are remembered."""
+    found = ring.find(digest)
+    while found >= 0:
+        if found % 8 == 0:
+            return True
+        found = ring.find(digest, found + 1)
+    return False
 
 
 def add_variant(turn: Turn, variant_id: str) -> Variant | None:

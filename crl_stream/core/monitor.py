@@ -16,7 +16,7 @@ from crl_stream.core.evidence import update
 from crl_stream.core.feedback import settle_waiting, take_feedback
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.learning import reward_of, speed_of
-from crl_stream.core.membership import add_variant, follow_runtime, remember, watch_clock
+from crl_stream.core.membership import add_variant, follow_runtime, is_known, remember, watch_clock
 from crl_stream.core.messages import Feedback, Invocation
 from crl_stream.core.policy import Policy
 from crl_stream.core.reaction import review, state_decision
@@ -27,6 +27,7 @@ from crl_stream.core.row import (
     FAILED,
     JUDGED,
     MICRO,
+    RETIRED,
     SUCCESS,
     TaskRow,
     decode_row,
@@ -88,14 +89,15 @@ def _take_invocation(
 ) -> tuple[Literal["applied", "duplicate", "rejected"], str | None]:
     row, policy, rules = turn.row, turn.policy, turn.rules
     digest = blake2b(invocation.invocation_id.encode(), digest_size=8).digest()
-    if not remember(row.ids, digest, rules.duplicate_ids):
-        row.duplicates += 1
-        return "duplicate", None
     variant = row.variants.get(invocation.variant_id)
-    if variant is None:
+    if variant is None and not is_known(row.ids, digest):
         variant = add_variant(turn, invocation.variant_id)
         if variant is None:
+            # Its id is not remembered: sent again when there is room, it counts.
             return "rejected", "variant_limit"
+    if not remember(row.ids, digest, rules.duplicate_ids) or variant is None:
+        row.duplicates += 1
+        return "duplicate", None
     variant.last_offset = turn.at.offset
 
     success = invocation.status == "success"
@@ -118,7 +120,7 @@ def _take_invocation(
         return "applied", None
 
     explored = invocation.variant_source == "explore"
-    if row.active is None and not explored and not variant.quarantined:
+    if row.active is None and not explored and not variant.quarantined and variant.state != RETIRED:
         turn.activate(variant, "first_seen", invocation.invocation_id, "The first variant seen")
     if invocation.active_epoch is None or invocation.active_epoch >= variant.epoch:
         flags |= JUDGED

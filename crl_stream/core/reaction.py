@@ -28,7 +28,8 @@ def review(turn: Turn, variant: Variant) -> None:
         if started:
             variant.degraded = True
             turn.degradation(variant, verdict, recovered=False)
-        if active and not row.latch and turn.policy.operations.mode != "observe":
+        # Where rollbacks are enforced the activation ends the latch; one taken in shadow mode must not outlive it.
+        if active and (turn.enforced or not row.latch) and turn.policy.operations.mode != "observe":
             fired = _roll_back(turn, variant, verdict)
         if started and not fired:
             _alert_degradation(turn, variant, verdict)

@@ -178,6 +178,8 @@ class TaskRow(msgspec.Struct, array_like=True):
     """When the last snapshot was published."""
     shown_mode: str = ""
     shown_exploration: float = 0.0
+    feedback_ids: bytearray = msgspec.field(default_factory=bytearray)
+    """Apart from ``ids``: scores must not push out the ids of outcomes."""
 
     @property
     def key(self) -> TaskKey:

@@ -240,7 +240,7 @@ class Turn:
         if old is not None:
             old.left_at = old.life.n
             if to.life.n < self.rules.min_baseline:
-                to.baseline = _frozen(old)
+                to.baseline = _frozen(old, self.rules.min_baseline)
         row.previous, row.active, row.epoch = row.active, to.variant_id, row.epoch + 1
         row.since, row.changed_n, row.cause, row.cause_id = row.time, row.n, cause, cause_id
         row.rollback_id = cause_id if cause == "rollback" else None
@@ -270,12 +270,16 @@ class Turn:
         )
 
 
-def _frozen(old: Variant) -> Frozen | None:
-    """The lifetime a newcomer is judged against: of the variant it replaces, or of whom that one was judged against."""
-    life = old.life
-    if old.baseline is not None and life.n < old.baseline.sums.n:
-        return Frozen(old.baseline.variant_id, _copy(old.baseline.sums))
-    return Frozen(old.variant_id, _copy(life)) if life.n else None
+def _frozen(old: Variant, needed: int) -> Frozen | None:
+    """The lifetime a newcomer is judged against: of the variant it replaces, or of whom that one was judged against.
+
+    None when that lifetime is too short to judge by: the newcomer is then judged against its own as soon as
+    it is long enough, instead of never.
+    """
+    known = Frozen(old.variant_id, old.life)
+    if old.baseline is not None and old.life.n < old.baseline.sums.n:
+        known = old.baseline
+    return Frozen(known.variant_id, _copy(known.sums)) if known.sums.n >= needed else None
 
 
 def _copy(sums: Sums) -> Sums:

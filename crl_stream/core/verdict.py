@@ -54,7 +54,7 @@ def rules_of(policy: Policy) -> Rules:
             degradation.lookback_window,
             policy.learning.rate,
             degradation.min_baseline,
-            degradation.min_recent,
+            min(degradation.min_recent, degradation.lookback_window),  # a smaller window is judged when it is full
             tuple((detector, detector.limit(degradation)) for detector in DETECTORS),
             degradation.guard == "evidence",
             evidence.threshold(degradation),

@@ -9,6 +9,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from crl_stream.connection import partitions_of
 from crl_stream.errors import Unsafe
 
 TIMEOUT_SECONDS: Final = 20.0
@@ -39,7 +40,7 @@ class PointReader:
 
     async def _read(self, topic: str, wanted: list[tuple[int, int]]) -> dict[tuple[int, int], Any]:
         consumer = await self._started()
-        there = consumer.partitions_for_topic(topic) or await self._learn(consumer, topic)
+        there = (await partitions_of(consumer, [topic])).get(topic, [])
         places = {TopicPartition(topic, partition) for partition, _ in wanted if partition in there}
         first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
         found: dict[tuple[int, int], Any] = {}
@@ -54,11 +55,6 @@ class PointReader:
             if record.offset == offset:
                 found[partition, offset] = record
         return found
-
-    async def _learn(self, consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-        await consumer._client.add_topic(topic)
-        await consumer._client.force_metadata_update()
-        return consumer.partitions_for_topic(topic) or set()
 
     async def _started(self) -> AIOKafkaConsumer:
         if self._consumer is None:

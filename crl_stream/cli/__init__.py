@@ -1,0 +1,5 @@
+"""The command ``crl``: one file per command.  Data goes to stdout, talk to stderr, every error has a hint."""
+
+from crl_stream.cli.application import main
+
+__all__ = ["main"]

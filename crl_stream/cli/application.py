@@ -1,0 +1,117 @@
+"""The commands put together, and the border at which every error becomes two lines and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from crl_stream import __version__
+from crl_stream.cli import (
+    broker,
+    config,
+    dead_letters,
+    demo,
+    publish,
+    quarantine,
+    replay,
+    rollbacks,
+    status,
+    tail,
+    topics,
+    up,
+    window,
+    worker,
+)
+from crl_stream.cli.orders import activate, confirm, hold, pin, register, resume, retire, undo, unpin
+from crl_stream.cli.session import Session
+from crl_stream.cli.talk import complain
+from crl_stream.errors import CrlError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="crl",
+    help="A safety layer for fleets of AI agents: watches every variant and rolls a degraded one back.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 differences, 4 not found, 5 refused by the "
+    "monitor, 69 Kafka or a worker does not answer, 70 unsafe to go on, 78 topics do not fit, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"crl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="Settings file (default: CRL_CONFIG, else crl.toml).")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Override a setting; may be repeated.")
+    ] = None,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")] = False,
+) -> None:
+    """Options of all commands."""
+    context.obj = Session(config_file, settings or [])
+
+
+for function in (undo, confirm, pin, unpin, hold, resume, activate, register, retire):
+    app.command()(function)
+app.command()(demo.demo)
+app.command()(up.up)
+app.add_typer(broker.app, name="broker")
+app.command()(worker.worker)
+app.add_typer(topics.app, name="topics")
+app.command()(publish.publish)
+app.command()(replay.replay)
+app.command()(tail.tail)
+app.command()(status.status)
+app.command()(rollbacks.rollbacks)
+app.command()(window.window)
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(config.app, name="config")
+
+
+def main(arguments: Sequence[str] | None = None) -> Any:
+    """Run ``crl``; ends the process with the documented exit code."""
+    try:
+        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except CrlError as error:
+        complain(error.message, error.hint)
+        code = error.exit_code
+    except typer.Exit as leaving:
+        code = leaving.exit_code
+    except TyperException as error:
+        complain(error.format_message(), "crl --help lists the commands, crl COMMAND --help their options")
+        code = 2
+    except (typer.Abort, KeyboardInterrupt):
+        complain("Interrupted.", None)
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has left, as `head` does; nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        # A bug of ours: the person gets a sentence, whoever mends it gets the rest.
+        with tempfile.NamedTemporaryFile("w", prefix="crl-", suffix=".txt", delete=False, encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+        complain(f"That is a bug of crl: {type(error).__name__}: {error}", f"report it with the file {file.name}")
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

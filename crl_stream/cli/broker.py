@@ -1,0 +1,58 @@
+"""``crl broker``: the embedded Kafka."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crl_stream.broker.process import Endpoint
+from crl_stream.cli.talk import say, show, show_json
+from crl_stream.errors import NotFound
+
+app = typer.Typer(help="The embedded Kafka: a real broker on loopback, no Docker or Java needed.", no_args_is_help=True)
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where its data is kept (setting broker.data_dir).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def start(
+    context: typer.Context,
+    data_dir: DataDir = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port on loopback; default: the last one, 9092 or a free one.")
+    ] = None,
+    ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Data in a new folder that goes with it.")] = False,
+    json: Json = False,
+) -> None:
+    """Start it and return when it answers; its data stays from run to run."""
+    broker = context.obj.embedded_broker(data_dir=data_dir, port=port, ephemeral=ephemeral)
+    _show(broker.start(), json)
+
+
+@app.command()
+def stop(context: typer.Context, data_dir: DataDir = None) -> None:
+    """Stop it; its data stays."""
+    if not context.obj.embedded_broker(data_dir=data_dir).stop():
+        raise NotFound("The embedded broker does not run.", hint="crl broker start starts it")
+    say("The broker has stopped; its data stays.")
+
+
+@app.command()
+def status(context: typer.Context, data_dir: DataDir = None, json: Json = False) -> None:
+    """Say where it answers."""
+    endpoint = context.obj.embedded_broker(data_dir=data_dir).status()
+    if endpoint is None:
+        raise NotFound("The embedded broker does not run.", hint="crl broker start starts it")
+    _show(endpoint, json)
+
+
+def _show(endpoint: Endpoint, json: bool) -> None:
+    if json:
+        show_json(endpoint._asdict())
+        return
+    show(f"Kafka {endpoint.kafka_version} answers at {endpoint.bootstrap_servers} (process {endpoint.pid})")
+    stop_with = f"crl broker stop --data-dir {endpoint.data_dir}" if endpoint.ephemeral else "crl broker stop"
+    say(f"data {endpoint.data_dir}, log {endpoint.log}; stop it with {stop_with}")

@@ -1,0 +1,20 @@
+"""``crl demo``: the whole loop on a real broker, told line by line."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    context: typer.Context,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON document a step; ends when the story is told.")
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="End when the story is told, also on a terminal.")] = False,
+) -> None:
+    """A fleet of agents on a real broker: a variant collapses, is rolled back, and every runtime follows."""
+    from crl_stream.demo.story import run_demo
+
+    raise typer.Exit(run_demo(context.obj, json=json, once=once))

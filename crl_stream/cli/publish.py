@@ -1,0 +1,106 @@
+"""``crl publish``: one outcome, or a file of them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from crl_stream.cli.session import task_key
+from crl_stream.cli.talk import progress_bar, say, show_json
+from crl_stream.client.publisher import QUEUE_SIZE, Publisher, checked, utc_now
+from crl_stream.core import messages as m
+from crl_stream.errors import InvalidMessage, Unavailable, UsageError
+
+_WAIT_SECONDS = 60.0
+
+
+def publish(
+    context: typer.Context,
+    task: Annotated[str | None, typer.Argument(metavar="[AGENT/TASK]", help="The task of a single outcome.")] = None,
+    variant: Annotated[str | None, typer.Option("--variant", "-v", help="The variant that was used.")] = None,
+    status: Annotated[str, typer.Option(help="success, failure or error.")] = "success",
+    reward: Annotated[float | None, typer.Option(help="In [-1, 1]; computed when absent.")] = None,
+    quality: Annotated[float | None, typer.Option(help="In [0, 1].")] = None,
+    duration: Annotated[float | None, typer.Option(help="Seconds.")] = None,
+    errors: Annotated[int, typer.Option(help="Errors on the way.")] = 0,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Publish so many like this.")] = 1,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="JSON lines, one message each; - is stdin.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Publish one outcome, or every message of a file, and wait until Kafka has them."""
+    if (file is None) == (task is None):
+        raise UsageError("Publish one outcome or a file.", hint="crl publish AGENT/TASK -v VARIANT, or --file FILE")
+    if file is not None:
+        messages = list(read_messages(file))
+    else:
+        if variant is None:
+            raise UsageError("Which variant was used?", hint="add --variant VARIANT")
+        key = task_key(task or "")
+        messages = [
+            m.Invocation(
+                schema_version=m.SCHEMA_VERSION,
+                invocation_id=f"cli-{time.time_ns()}-{number}",
+                timestamp=utc_now(),
+                agent_name=key.agent_name,
+                task_type=key.task_type,
+                variant_id=variant,
+                status=status,  # type: ignore[arg-type]
+                reward=reward,
+                quality=quality,
+                duration_seconds=duration,
+                error_count=errors,
+            )
+            for number in range(count)
+        ]
+        checked(messages[0])
+    with Publisher(context.obj.connected) as publisher:
+        _send(publisher, messages)
+        stats = publisher.close(_WAIT_SECONDS)
+    if json:
+        show_json(stats._asdict())
+    if stats.sent < len(messages):
+        raise Unavailable(
+            f"Kafka took {stats.sent} of {len(messages)} messages.",
+            hint="is it running? publishing again is safe: what arrived is recognised by its invocation_id",
+        )
+    say(f"{stats.sent} published")
+
+
+def _send(publisher: Publisher, messages: list[Any]) -> None:
+    progress = progress_bar()
+    progress("publishing", 0, len(messages))
+    for number, message in enumerate(messages, start=1):
+        while publisher.stats.queued >= QUEUE_SIZE // 2:
+            publisher.flush(1.0)
+        publisher.publish(message)
+        if number % 100 == 0 or number == len(messages):
+            progress("publishing", number, len(messages))
+
+
+def read_messages(path: Path) -> Iterator[m.Invocation | m.Feedback]:
+    """The messages of a file of JSON lines, each checked; ``InvalidMessage`` names the line."""
+    try:
+        text = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.", hint="name a file of JSON lines") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            fields = msgspec.json.decode(line)
+            kind: Any = m.Feedback if isinstance(fields, dict) and fields.get("type") == "feedback" else m.Invocation
+            message = msgspec.json.decode(line, type=kind)
+            checked(message)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise InvalidMessage(
+                f"{path}, line {number}: {error}.", hint="nothing was published; see topics/README.md"
+            ) from error
+        except InvalidMessage as error:
+            raise InvalidMessage(f"{path}, line {number}: {error.message}", hint=error.hint) from error
+        yield message

@@ -1,0 +1,81 @@
+"""What every command starts from: the settings of this call, and the Kafka they lead to."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from crl_stream.broker import EmbeddedBroker
+from crl_stream.cli.talk import progress_bar
+from crl_stream.core.identity import TaskKey
+from crl_stream.errors import Unavailable, UsageError
+from crl_stream.settings import Settings, load_settings
+from crl_stream.settings.model import Kafka
+
+
+class Session:
+    """One call of ``crl``."""
+
+    def __init__(self, config_file: Path | None, flags: list[str]) -> None:
+        self.config_file = config_file
+        self.flags: dict[str, Any] = {}
+        for flag in flags:
+            name, equals, value = flag.partition("=")
+            if not equals:
+                raise UsageError(
+                    f"--set {flag} has no value.", hint="write --set name=value, e.g. --set worker.web_port=6067"
+                )
+            self.flags[name.strip()] = value.strip()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings as they were given; ``kafka.bootstrap_servers`` may be empty."""
+        return load_settings(file=self.config_file, flags=self.flags)
+
+    @property
+    def connected(self) -> Settings:
+        """The settings with an address of Kafka: the one given, else that of the embedded broker that runs."""
+        if self.settings.kafka.bootstrap_servers:
+            return self.settings
+        running = self.embedded_broker().status()
+        if running is None:
+            raise Unavailable(
+                "No Kafka is named, and the embedded broker does not run.",
+                hint="`crl up` starts everything, `crl broker start` the broker; CRL_BOOTSTRAP_SERVERS names yours",
+            )
+        return self.at(running.bootstrap_servers)
+
+    @property
+    def kafka(self) -> Kafka:
+        """The Kafka part of ``connected``."""
+        return self.connected.kafka
+
+    def at(self, bootstrap_servers: str, **worker: Any) -> Settings:
+        """These settings with Kafka at ``bootstrap_servers``, and other settings of the worker."""
+        from dataclasses import replace
+
+        kafka = self.settings.kafka.model_copy(update={"bootstrap_servers": bootstrap_servers})
+        return replace(self.settings, kafka=kafka, worker=self.settings.worker.model_copy(update=worker))
+
+    def embedded_broker(
+        self, *, data_dir: Path | None = None, port: int | None = None, ephemeral: bool = False
+    ) -> EmbeddedBroker:
+        """The embedded broker of these settings."""
+        broker = self.settings.broker
+        return EmbeddedBroker(
+            data_dir or broker.data_dir,
+            self.settings.client.cache_dir,
+            port=port or broker.port,
+            heap_mb=broker.heap_mb,
+            ephemeral=ephemeral,
+            progress=progress_bar(),
+        )
+
+
+def task_key(text: str) -> TaskKey:
+    """A task as people name it."""
+    try:
+        return TaskKey.parse(text)
+    except ValueError as error:
+        raise UsageError(f"{error}.", hint="name a task as agent_name/task_type; crl status lists them") from error

@@ -1,0 +1,107 @@
+"""``crl tail``: what the monitor says, as it says it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Annotated, Any
+
+import typer
+
+from crl_stream.cli.talk import say, show, show_json
+from crl_stream.core import messages as m
+from crl_stream.errors import UsageError
+from crl_stream.topic_reader import Received, TopicReader
+from crl_stream.wire.dead_letter import read_letter
+from crl_stream.wire.topics import (
+    ALERTS,
+    DEAD_LETTERS,
+    DECISIONS,
+    DEGRADATIONS,
+    INVOCATIONS,
+    MESSAGES,
+    RECEIPTS,
+    ROLLBACKS,
+)
+
+_USUAL = (DEGRADATIONS, ROLLBACKS, DECISIONS, ALERTS, DEAD_LETTERS)
+
+
+def tail(
+    context: typer.Context,
+    topics: Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]...", help="e.g. rollbacks alerts.")] = None,
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Everything there is, first.")] = False,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document a line.")] = False,
+) -> None:
+    """Follow topics until Ctrl-C; default: degradations, rollbacks, decisions, alerts and dead letters."""
+    chosen = [_named(name) for name in topics] if topics else list(_USUAL)
+    asyncio.run(_follow(context.obj, chosen, from_beginning, count, json))
+
+
+def _named(name: str) -> str:
+    full = name if name.startswith("crl.") else f"crl.{name}"
+    if full not in MESSAGES:
+        names = ", ".join(topic.removeprefix("crl.") for topic in MESSAGES)
+        raise UsageError(f"There is no topic {name}.", hint=f"one of {names}")
+    return full
+
+
+async def _follow(session: Any, topics: list[str], from_beginning: bool, count: int | None, json: bool) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    seen = 0
+    async with TopicReader(session.kafka).following(topics, from_beginning=from_beginning) as received:
+        say(f"following {', '.join(topics)}; Ctrl-C ends it")
+        async for one in received:
+            if json:
+                show_json(_document(one))
+            else:
+                show(line_of(one))
+            seen += 1
+            if count is not None and seen >= count:
+                return
+
+
+def _document(received: Received) -> dict[str, Any]:
+    record = received.record
+    body: dict[str, Any] = {"topic": received.topic, "partition": record.partition, "offset": record.offset}
+    if received.topic == DEAD_LETTERS:
+        return body | read_letter(record.headers)._asdict() | {"value": _text(record.value)}
+    return body | {"message": received.message if received.message is not None else _text(record.value)}
+
+
+def line_of(received: Received) -> str:
+    """One line for people about any record."""
+    record, message = received.record, received.message
+    task = f"{getattr(message, 'agent_name', '')}/{getattr(message, 'task_type', '')}"
+    what = _text(record.value)
+    if received.topic == DEAD_LETTERS:
+        letter = read_letter(record.headers)
+        what = f"dead letter {letter.topic} {letter.partition}:{letter.offset} {letter.reason}: {letter.detail}"
+    elif isinstance(message, m.RollbackEvent):
+        what = f"ROLLBACK {task}: {message.from_variant} -> {message.to_variant}, {message.reason}"
+        what += f" (epoch {message.epoch}); {message.undo_command}"
+    elif isinstance(message, m.DegradationAlert):
+        what = f"{message.state} {task} {message.variant_id}: {message.reason}"
+    elif isinstance(message, m.Decision):
+        what = f"{message.decision} {task} {message.variant_id}: {message.reasoning}"
+    elif isinstance(message, m.Activation):
+        what = f"active {task}: {message.from_variant or 'nothing'} -> {message.to_variant} ({message.cause})"
+    elif isinstance(message, m.CommandResult):
+        what = f"{message.command} {message.outcome} {task} by {message.actor}: {message.detail}"
+    elif isinstance(message, m.Alert):
+        what = f"{message.severity.upper()} {message.text}"
+    elif isinstance(message, m.Invocation):
+        what = f"{message.status} {task} {message.variant_id} {message.invocation_id}"
+    elif received.topic == RECEIPTS and isinstance(message, m.Receipt):
+        what = f"{message.runtime_id} uses {message.variant_id} of {task}, epoch {message.epoch}"
+    elif received.topic == INVOCATIONS and isinstance(message, m.CommandRef):
+        what = f"reference to command {message.partition}:{message.offset}"
+    stamp = getattr(message, "timestamp", None)
+    return f"{stamp}  {what}" if stamp else what
+
+
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value.decode("utf-8", "backslashreplace")

@@ -1,0 +1,90 @@
+"""How ``crl`` talks: data to stdout, everything else to stderr; colours and bars only where a person looks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from crl_stream.broker.jars import Progress
+
+WIDE = 400
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def say(text: str) -> None:
+    """A line for people, beside the data."""
+    Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(text)
+
+
+def complain(message: str, hint: str | None) -> None:
+    """An error and what to do next."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    console.print(f"crl: {message}", style="red")
+    if hint:
+        console.print(f"hint: {hint}")
+
+
+def show_json(value: Any) -> None:
+    """One JSON document on one line of stdout."""
+    sys.stdout.buffer.write(orjson.dumps(value, default=_builtins) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
+    """Rows for people; a file or a pipe gets them at full width."""
+    rows = [list(row) for row in rows]
+    if not rows:
+        say(empty)
+        return
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, width=WIDE)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    console.print(table)
+
+
+def show(text: str) -> None:
+    """A line of data."""
+    Console(highlight=False, soft_wrap=True, markup=False).print(text)
+
+
+def progress_bar() -> Progress:
+    """A progress that shows itself on stderr: a bar on a terminal, else a line when it starts and ends."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True, highlight=False)
+    bars: dict[str, tuple[Any, Any]] = {}
+
+    def progress(what: str, done: int, total: int) -> None:
+        if not console.is_terminal:
+            if done == 0:
+                say(f"{what} ...")
+            return
+        if what not in bars:
+            bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console)
+            bar.start()
+            bars[what] = bar, bar.add_task(what, total=total)
+        bar, task = bars[what]
+        bar.update(task, completed=done, total=total)
+        if done >= total:
+            bar.stop()
+            del bars[what]
+
+    return progress
+
+
+def _builtins(value: Any) -> Any:
+    import msgspec
+
+    return msgspec.to_builtins(value)

@@ -1,0 +1,79 @@
+"""A few runtimes as processes, and what they report."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from crl_stream.core.identity import TaskKey
+from crl_stream.settings import Settings
+
+
+class Fleet:
+    """``size`` runtimes of one task."""
+
+    def __init__(self, settings: Settings, key: TaskKey, size: int) -> None:
+        self.settings, self.key = settings, key
+        self.names = [f"runtime-{number + 1}" for number in range(size)]
+        self.reports: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        """Runtime to its invocations, in order."""
+        self.stats: dict[str, dict[str, int]] = {}
+        self._processes: list[asyncio.subprocess.Process] = []
+        self._readers: list[asyncio.Task[None]] = []
+        self._news = asyncio.Condition()
+
+    async def start(self) -> None:
+        """Start them all."""
+        for number, name in enumerate(self.names):
+            arguments = ["--agent", self.key.agent_name, "--task", self.key.task_type, "--name", name]
+            arguments += ["--number", str(number)]
+            arguments += ["--set", f"kafka.bootstrap_servers={self.settings.kafka.bootstrap_servers}"]
+            arguments += ["--set", f"kafka.topic_prefix={self.settings.kafka.topic_prefix}"]
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "crl_stream.demo.runtime", *arguments),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+            self._processes.append(process)
+            self._readers.append(asyncio.create_task(self._read(name, process)))
+
+    async def tell(self, line: str) -> None:
+        """Tell every runtime something about its world."""
+        for process in self._processes:
+            if process.stdin is not None and process.returncode is None:
+                process.stdin.write(f"{line}\n".encode())
+                await process.stdin.drain()
+
+    async def wait_for(self, true: Callable[[], bool]) -> None:
+        """Wait until ``true()`` after some report."""
+        async with self._news:
+            await self._news.wait_for(true)
+
+    async def stop(self) -> None:
+        """Let every runtime finish and close; kill what does not."""
+        with suppress(ConnectionError):
+            await self.tell("stop")
+        for process in self._processes:
+            try:
+                await asyncio.wait_for(process.wait(), 15.0)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+
+    async def _read(self, name: str, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            report = json.loads(line)
+            async with self._news:
+                if "stats" in report:
+                    self.stats[name] = report["stats"]
+                else:
+                    self.reports[name].append(report)
+                self._news.notify_all()

@@ -1,0 +1,99 @@
+"""One agent runtime of the demo: a process of its own that asks the Resolver, works, and tells the Publisher.
+
+Only the agent's work is played: how good an answer is follows a fixed pattern for each variant, which the demo changes
+by a line on stdin, as a provider's bad day would.  Each invocation is reported as a line of JSON on stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import threading
+import time
+from typing import Any, Final
+
+from crl_stream.client import Client
+from crl_stream.settings import load_settings
+
+SECONDS: Final = 0.25
+"""Of one invocation."""
+BASELINE: Final = "api-baseline"
+OPTIMIZED: Final = "api-optimized"
+_QUALITY: Final = {BASELINE: 0.7, OPTIMIZED: 0.95}
+_FAILS_EVERY: Final = {BASELINE: 10}
+"""The baseline is solid, not perfect."""
+
+
+class Agent:
+    """The played work."""
+
+    def __init__(self, start: int) -> None:
+        self.broken: set[str] = set()
+        self._count = start
+
+    def work(self, variant_id: str) -> tuple[str, float]:
+        """(status, quality) of one answer."""
+        time.sleep(SECONDS)
+        self._count += 1
+        if variant_id in self.broken:
+            return "failure", 0.1
+        every = _FAILS_EVERY.get(variant_id)
+        failed = every is not None and self._count % every == 0
+        return ("failure" if failed else "success"), _QUALITY.get(variant_id, 0.5)
+
+
+def main() -> int:
+    """Run until stdin says stop or ends."""
+    parser = argparse.ArgumentParser(prog="python -m crl_stream.demo.runtime", description=__doc__)
+    parser.add_argument("--agent", required=True)
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--name", required=True, help="runtime_id")
+    parser.add_argument("--number", type=int, required=True, help="which one of the fleet, from 0")
+    parser.add_argument("--set", action="append", default=[], dest="settings")
+    options = parser.parse_args()
+    settings = load_settings(flags=dict(entry.split("=", 1) for entry in options.settings))
+    agent, stop = Agent(3 * options.number), threading.Event()
+    listener = threading.Thread(target=_listen, args=(agent, stop), daemon=True)
+    listener.start()
+    with Client(settings, runtime_id=options.name) as crl:
+        crl.resolver._rng = random.Random(options.number)  # noqa: SLF001 - the demo's exploration is the same each time
+        # Runtimes do not work in step.
+        stop.wait(SECONDS * options.number / 3)
+        while not stop.is_set():
+            started = time.time()
+            with crl.invocation(options.agent, options.task, default=BASELINE) as inv:
+                inv.status, inv.quality = agent.work(inv.variant_id)  # type: ignore[assignment]
+            _report(
+                runtime=options.name,
+                started=started,
+                invocation_id=inv.invocation_id,
+                variant_id=inv.variant_id,
+                epoch=inv.epoch,
+                source=inv.source,
+                status=inv.status,
+            )
+    _report(runtime=options.name, stats=crl.publisher.stats._asdict())
+    return 0
+
+
+def _listen(agent: Agent, stop: threading.Event) -> None:
+    for line in sys.stdin:
+        word, _, variant_id = line.strip().partition(" ")
+        if word == "break":
+            agent.broken.add(variant_id)
+        elif word == "repair":
+            agent.broken.discard(variant_id)
+        else:
+            break
+    stop.set()
+
+
+def _report(**fields: Any) -> None:
+    sys.stdout.write(json.dumps(fields) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

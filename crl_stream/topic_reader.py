@@ -1,0 +1,112 @@
+"""Reading topics as they stand or as they grow, outside any group: nothing that others read is moved by it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from crl_stream.connection import connection_options, partitions_of, reaching
+from crl_stream.errors import ContractError
+from crl_stream.settings.model import Kafka
+from crl_stream.wire.codec import Rejected, decode
+from crl_stream.wire.topics import Topics
+
+_POLL_MS: Final = 500
+
+
+class Received(NamedTuple):
+    """A record and what it says; ``message`` is None where it says nothing readable."""
+
+    topic: str
+    """The catalog's name."""
+    record: Any
+    message: Any
+
+
+class TopicReader:
+    """Reads topics of one installation by their catalog names."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self.kafka = kafka
+        self.names = Topics(kafka.topic_prefix)
+
+    async def read(self, topic: str, partition: int | None = None) -> list[Received]:
+        """Everything on a topic, or on one partition of it, up to its end as it is now; partition by partition."""
+        async with self._consumer() as consumer:
+            places = await self._places(consumer, [topic], partition)
+            first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+            left = {place for place in places if end[place] > first[place]}
+            found: dict[TopicPartition, list[Any]] = {place: [] for place in places}
+            consumer.assign(places)
+            await consumer.seek_to_beginning(*places)
+            while left:
+                for place, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
+                    found[place] += [record for record in records if record.offset < end[place]]
+                left = {place for place in left if await consumer.position(place) < end[place]}
+            return [self._received(topic, record) for place in places for record in found[place]]
+
+    async def read_at(self, topic: str, partition: int, offset: int) -> Received | None:
+        """One record, or None where there is none."""
+        async with self._consumer() as consumer:
+            place = TopicPartition(self.names(topic), partition)
+            if place not in await self._places(consumer, [topic], None):
+                return None
+            first, end = await consumer.beginning_offsets([place]), await consumer.end_offsets([place])
+            if not first[place] <= offset < end[place]:
+                return None
+            consumer.assign([place])
+            consumer.seek(place, offset)
+            record = await consumer.getone(place)
+            return self._received(topic, record) if record.offset == offset else None
+
+    @asynccontextmanager
+    async def following(
+        self, topics: Sequence[str], partition: int | None = None, *, from_beginning: bool = False
+    ) -> AsyncIterator[AsyncIterator[Received]]:
+        """What comes from now on, or all there is and then what comes; positioned when the block begins."""
+        async with self._consumer() as consumer:
+            places = await self._places(consumer, topics, partition)
+            consumer.assign(places)
+            if from_beginning:
+                await consumer.seek_to_beginning(*places)
+            else:
+                await consumer.seek_to_end(*places)
+                # The position is asked for lazily; what comes between now and then would be missed.
+                for place in places:
+                    await consumer.position(place)
+            yield self._follow(consumer, {self.names(topic): topic for topic in topics})
+
+    async def _follow(self, consumer: AIOKafkaConsumer, topics: dict[str, str]) -> AsyncIterator[Received]:
+        while True:
+            polled = await consumer.getmany(timeout_ms=_POLL_MS)
+            records = [record for found in polled.values() for record in found]
+            for record in sorted(records, key=lambda r: r.timestamp):
+                yield self._received(topics[record.topic], record)
+
+    @staticmethod
+    def _received(topic: str, record: Any) -> Received:
+        decoded = decode(topic, record.value, record.key)
+        return Received(topic, record, None if isinstance(decoded, Rejected) else decoded.message)
+
+    @asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = AIOKafkaConsumer(**connection_options(self.kafka), group_id=None, enable_auto_commit=False)
+        with reaching(self.kafka):
+            try:
+                await consumer.start()
+                yield consumer
+            finally:
+                await asyncio.shield(consumer.stop())
+
+    async def _places(
+        self, consumer: AIOKafkaConsumer, topics: Iterable[str], partition: int | None
+    ) -> list[TopicPartition]:
+        names = [self.names(topic) for topic in topics]
+        there = await partitions_of(consumer, names)
+        if missing := [name for name in names if name not in there]:
+            raise ContractError(f"The topic {missing[0]} does not exist.", hint="run `crl topics apply`")
+        return [TopicPartition(name, p) for name in names for p in there[name] if partition in {None, p}]

@@ -1,0 +1,51 @@
+"""Asking a worker's views, from outside."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any, Final
+
+from crl_stream.core.identity import TaskKey
+from crl_stream.errors import NotFound, Unavailable
+from crl_stream.settings import Settings
+
+TIMEOUT_SECONDS: Final = 10.0
+_NOT_FOUND: Final = 404
+
+
+def views_url(settings: Settings) -> str:
+    """Where the worker of these settings shows its views."""
+    worker = settings.worker
+    return (worker.advertised_url or f"http://{worker.web_host}:{worker.web_port}").rstrip("/")
+
+
+def ask(settings: Settings, path: str) -> Any:
+    """The JSON of a view; ``NotFound`` or ``Unavailable`` with the worker's own hint."""
+    url = views_url(settings) + path
+    request = urllib.request.Request(url)  # noqa: S310 - http or https, from the settings
+    if token := settings.worker.web_token.get_secret_value():
+        request.add_header("Authorization", f"Bearer {token}")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        try:
+            said = json.load(error)
+        except ValueError:
+            said = {}
+        kind = NotFound if error.code == _NOT_FOUND else Unavailable
+        raise kind(said.get("error", f"{url} answered {error.code}."), hint=said.get("hint")) from error
+    except (OSError, ValueError) as error:
+        raise Unavailable(
+            f"No worker answers at {views_url(settings)}.",
+            hint="`crl up` starts everything, `crl worker` a worker; worker.web_port says where its views are",
+        ) from error
+
+
+def task_path(key: TaskKey) -> str:
+    """Path of the view of one task."""
+    return f"/api/tasks/{urllib.parse.quote(key.agent_name)}/{urllib.parse.quote(key.task_type)}"
