@@ -39,6 +39,8 @@ def write_configuration(folder: Path, port: int, controller_port: int) -> tuple[
         "share.coordinator.state.topic.num.partitions": 1,
         # One machine, few members: nobody is to be waited for.
         "group.initial.rebalance.delay.ms": 0,
+        # Sessions may be as short as the settings of a worker allow.
+        "group.min.session.timeout.ms": 1000,
         "num.network.threads": 2,
         "num.io.threads": 4,
         "num.recovery.threads.per.data.dir": 2,

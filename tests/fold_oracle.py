@@ -1,0 +1,82 @@
+"""What the topics must hold, by folding the log as it stands on the broker: the oracle of every test on real Kafka."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+from installation import Installation
+
+from crl_stream.topology.inlet import reference_commands
+from crl_stream.topology.monitor import command_positions, decode_batch, fold_batch
+from crl_stream.topology.partition import partition_key
+from crl_stream.wire.dead_letter import read_letter
+from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, INVOCATIONS, MESSAGES
+
+OUTPUTS = [topic for topic in MESSAGES if topic not in {INVOCATIONS, COMMANDS}]
+
+
+class Compared(NamedTuple):
+    """Figures of a comparison that held."""
+
+    rows: int
+    outputs: int
+    physical_duplicates: int
+
+
+async def assert_topics_equal_the_fold(installation: Installation) -> Compared:
+    """Rows bit for bit, distinct outputs in their order, and nothing that the fold does not know."""
+    partitions = installation.kafka.partitions
+    log: dict[int, list[Any]] = {p: [] for p in range(partitions)}
+    for received in await installation.records(INVOCATIONS):
+        log[received.record.partition].append(received.record)
+    commands = {(r.record.partition, r.record.offset): r.record for r in await installation.records(COMMANDS)}
+    state = await installation.changelog()
+    expected: dict[tuple[str, int], list[Any]] = defaultdict(list)
+    rows = 0
+    for partition, records in log.items():
+        entries = decode_batch(records)
+        named = {
+            place: commands[place].value if place in commands else None for place in command_positions(entries)
+        }
+        folded = fold_batch(partition, partitions, None, {}, entries, named)
+        key = partition_key(partition)
+        there = state[partition]
+        assert {k: v for k, v in there.items() if k != key} == folded.rows, f"rows of partition {partition}"
+        if records:
+            assert there.get(key) == folded.partition_row, f"partition row {partition}"
+        rows += len(folded.rows)
+        for output in folded.outputs:
+            expected[output.topic, output.partition].append(output)
+    for partition in range(partitions):
+        own = [record for (p, _), record in sorted(commands.items()) if p == partition]
+        for output in reference_commands(partition, partitions, own):
+            expected[output.topic, output.partition].append(output)
+    outputs = duplicates = 0
+    for topic in OUTPUTS:
+        actual: dict[int, list[Any]] = defaultdict(list)
+        for received in await installation.records(topic):
+            actual[received.record.partition].append(received.record)
+        for partition in range(partitions):
+            found = [_identity(topic, r.key, r.value, r.headers) for r in actual[partition]]
+            wanted = [_identity(topic, o.key, o.value, o.headers) for o in expected[topic, partition]]
+            distinct = list(dict.fromkeys(found))
+            if topic == DEAD_LETTERS:
+                # Two agents write here: each keeps its own order.
+                assert sorted(distinct, key=repr) == sorted(wanted, key=repr), f"{topic} {partition}"
+            else:
+                assert distinct == list(dict.fromkeys(wanted)), f"{topic} {partition}"
+            outputs += len(distinct)
+            duplicates += len(found) - len(distinct)
+    for partition in range(partitions):
+        there = {(r.key, r.value, tuple(r.headers)) for r in log[partition]}
+        for output in expected[INVOCATIONS, partition]:
+            assert (output.key, output.value, output.headers) in there, f"{output} is not in the log"
+    return Compared(rows, outputs, duplicates)
+
+
+def _identity(topic: str, key: bytes | None, value: bytes | None, headers: Any) -> Any:
+    if topic == DEAD_LETTERS:
+        letter = read_letter(headers)
+        return key, value, letter.reason, letter.topic, letter.partition, letter.offset
+    return key, value

@@ -1,0 +1,242 @@
+"""One installation under test: its own topics on a shared broker, real worker processes, a producer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.settings.model import Kafka
+from crl_stream.topic_admin import TopicAdmin
+from crl_stream.topic_reader import Received, TopicReader
+from crl_stream.topology.partition import decode_partition, partition_key
+from crl_stream.wire.codec import encode
+from crl_stream.wire.partitioner import partition_of
+from crl_stream.wire.topics import COMMANDS, INVOCATIONS, POLICY_KEY, Topics
+
+READY_SECONDS = 90.0
+
+
+class WorkerProcess:
+    """A real worker."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+        self.name, self.process, self.url, self.log = name, process, url, log
+
+    async def get(self, path: str, **headers: str) -> tuple[int, Any]:
+        async with aiohttp.ClientSession() as session, session.get(self.url + path, headers=headers) as response:
+            return response.status, await response.json()
+
+    async def ready(self) -> None:
+        """Wait until it says that it is ready; its log is the error when it ends instead."""
+        async with asyncio.timeout(READY_SECONDS):
+            while True:
+                assert self.process.poll() is None, f"{self.name} ended: {self.log.read_text()[-2000:]}"
+                try:
+                    status, _ = await self.get("/readyz")
+                except aiohttp.ClientError:
+                    status = 0
+                if status == 200:
+                    return
+                await asyncio.sleep(0.05)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    async def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return await asyncio.to_thread(self.process.wait, 60)
+
+
+class Installation:
+    """Topics behind a prefix of their own, and everything that a test does to them."""
+
+    def __init__(self, bootstrap_servers: str, folder: Path, partitions: int = 4) -> None:
+        self.folder, self.id = folder, uuid.uuid4().hex[:10]
+        self.kafka = Kafka(bootstrap_servers=bootstrap_servers, topic_prefix=f"t{self.id}.", partitions=partitions)
+        self.app_id = f"t{self.id}"
+        self.names = Topics(self.kafka.topic_prefix)
+        self.admin = TopicAdmin(self.kafka, self.app_id)
+        self.reader = TopicReader(self.kafka)
+        self.workers: list[WorkerProcess] = []
+        self.producer: AIOKafkaProducer = None
+
+    async def __aenter__(self) -> Self:
+        await self.admin.apply()
+        self.producer = AIOKafkaProducer(bootstrap_servers=self.kafka.bootstrap_servers, acks="all")
+        await self.producer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.producer.stop()
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.process.kill()
+                worker.process.wait()
+        async with self.admin._admin() as admin:
+            await admin.delete_topics(list(self.admin.specs))
+
+    # -- workers -----------------------------------------------------------------------------------
+    def environment(self, **settings: str) -> dict[str, str]:
+        """The environment of a process of this installation: nothing of the caller's settings."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("CRL_")}
+        own = {
+            "CRL_KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            "CRL_KAFKA_TOPIC_PREFIX": self.kafka.topic_prefix,
+            "CRL_KAFKA_PARTITIONS": str(self.kafka.partitions),
+            "CRL_WORKER_APP_ID": self.app_id,
+            "CRL_WORKER_DATA_DIR": str(self.folder / "worker"),
+            "CRL_WORKER_SESSION_TIMEOUT_SECONDS": "4",
+            "CRL_WORKER_HEARTBEAT_SECONDS": "1",
+            "XDG_DATA_HOME": str(self.folder),
+        }
+        return clean | own | {f"CRL_{name.upper()}": value for name, value in settings.items()}
+
+    def start_worker(self, program: Sequence[str] = ("-m", "crl_stream", "worker"), **settings: str) -> WorkerProcess:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        name = f"worker-{len(self.workers) + 1}"
+        log = self.folder / f"{name}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, *program],
+                env=self.environment(worker_web_port=str(port), **settings),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+            )
+        worker = WorkerProcess(name, process, f"http://127.0.0.1:{port}", log)
+        self.workers.append(worker)
+        return worker
+
+    async def worker(self, **settings: str) -> WorkerProcess:
+        """A worker that is ready."""
+        worker = self.start_worker(**settings)
+        await worker.ready()
+        return worker
+
+    async def run_crl(self, *arguments: str, **settings: str) -> tuple[int, str, str]:
+        """Run ``crl``: exit code, stdout and stderr."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "crl_stream", *arguments),
+            env=self.environment(**settings),
+            cwd=self.folder,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        return process.returncode or 0, out.decode(), err.decode()
+
+    # -- writing -----------------------------------------------------------------------------------
+    async def publish(self, *messages: m.Invocation | m.Feedback) -> Any:
+        """Publish messages in order; returns where the last one went."""
+        last = None
+        for message in messages:
+            key = TaskKey(message.agent_name, message.task_type).encode()
+            last = await self.send(encode(message), key)
+        return last
+
+    async def send(
+        self, value: bytes | None, key: bytes | None, topic: str = INVOCATIONS, partition: int | None = None
+    ) -> Any:
+        """Send raw bytes and wait for the broker."""
+        if partition is None and key is not None:
+            partition = partition_of(key, self.kafka.partitions)
+        return await self.producer.send_and_wait(self.names(topic), value, key=key, partition=partition)
+
+    async def order(self, command: Any) -> Any:
+        """Send a command."""
+        key = POLICY_KEY
+        if isinstance(command, m.TaskCommand):
+            key = TaskKey(command.agent_name, command.task_type).encode()
+        return await self.send(encode(command), key, COMMANDS)
+
+    # -- reading -----------------------------------------------------------------------------------
+    async def messages(self, topic: str) -> list[Any]:
+        """Every message of a topic, each distinct one once."""
+        found = {received.record.value: received.message for received in await self.reader.read(topic)}
+        return list(found.values())
+
+    async def records(self, topic: str) -> list[Received]:
+        return await self.reader.read(topic)
+
+    async def changelog(self) -> dict[int, dict[bytes, bytes]]:
+        """The last record per key of each changelog partition: the state."""
+        plain = TopicReader(self.kafka.model_copy(update={"topic_prefix": ""}))
+        found: dict[int, dict[bytes, bytes]] = {p: {} for p in range(self.kafka.partitions)}
+        for received in await plain.read(self.names.changelog(self.app_id)):
+            found[received.record.partition][received.record.key] = received.record.value
+        return found
+
+    async def lag(self) -> dict[int, int]:
+        """Records of each partition of the log that the state does not cover yet."""
+        state = await self.changelog()
+        ends = await self.ends(INVOCATIONS)
+        return {
+            p: end - decode_partition(state[p].get(partition_key(p))).next_offset for p, end in ends.items()
+        }
+
+    async def ends(self, topic: str) -> dict[int, int]:
+        """End offset of each partition."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka.bootstrap_servers)
+        await consumer.start()
+        try:
+            places = [TopicPartition(self.names(topic), p) for p in range(self.kafka.partitions)]
+            return {place.partition: end for place, end in (await consumer.end_offsets(places)).items()}
+        finally:
+            await consumer.stop()
+
+    async def settled(self, seconds: float = 120.0) -> None:
+        """Wait until every command is referenced and the whole log is folded."""
+        async with asyncio.timeout(seconds):
+            while True:
+                referenced = {
+                    (r.message.partition, r.message.offset)
+                    for r in await self.records(INVOCATIONS)
+                    if isinstance(r.message, m.CommandRef)
+                }
+                ends = await self.ends(COMMANDS)
+                rejected = {
+                    (r.record.partition, r.record.offset) for r in await self.records(COMMANDS) if r.message is None
+                }
+                commands = {(p, o) for p, end in ends.items() for o in range(end)}
+                if commands <= referenced | rejected and not any((await self.lag()).values()):
+                    return
+                await asyncio.sleep(0.1)
+
+    async def wait_for(self, topic: str, kind: type, true: Any = lambda _: True, seconds: float = 30.0) -> Any:
+        """The first message of a topic of this kind for which ``true``, waiting for it."""
+        async with asyncio.timeout(seconds):
+            async with self.reader.following([topic], from_beginning=True) as stream:
+                async for received in stream:
+                    if isinstance(received.message, kind) and true(received.message):
+                        return received.message
+        raise AssertionError("the stream ended")
+
+
+def keys_for(partition: int, partitions: int, count: int) -> Iterable[TaskKey]:
+    """Tasks whose home is ``partition``."""
+    found, number = 0, 0
+    while found < count:
+        key = TaskKey("agent", f"task-{number}")
+        number += 1
+        if partition_of(key.encode(), partitions) == partition:
+            found += 1
+            yield key
