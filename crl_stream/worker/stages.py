@@ -94,10 +94,10 @@ class MonitorStage:
             return first
         if state.next_offset > first and state.last_hash:
             await self._compare_log(partition, state.next_offset - 1, state.last_hash, place)
-        if committed is not None and state.next_offset > committed:
-            skipped = state.next_offset - committed
+        read_from = first if committed is None else max(committed, first)
+        if (skipped := state.next_offset - read_from) > 0:
             self.counters.skipped += skipped
-            log.info("%s: %d records after the committed offset %d are folded already", place, skipped, committed)
+            log.info("%s: %d records from offset %d on are folded already and skipped", place, skipped, read_from)
         return state.next_offset
 
     async def _compare_log(self, partition: int, offset: int, expected: bytes, place: str) -> None:
