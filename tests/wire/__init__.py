@@ -1,0 +1,1 @@
+"""Bytes, contract and schemas."""

@@ -1,0 +1,135 @@
+"""A dead letter says why and whence, keeps the original bytes, and believes no stranger's headers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crl_stream.wire import dead_letter as letters
+from crl_stream.wire import reasons
+from crl_stream.wire.dead_letter import Letter, dead_letter, forwarded, origin_of, read_letter
+from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS
+from wire.messages import tries
+
+Pairs = tuple[tuple[str, bytes], ...]
+
+
+class Incoming(NamedTuple):
+    """A record as a consumer hands it in."""
+
+    headers: Pairs = ()
+    offset: int = 41
+    timestamp: int = 0
+    key: bytes | None = b"a/b"
+    value: bytes | None = b"\xff not json"
+
+
+TRACE = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+RESERVED = [letters.REASON, letters.MESSAGE, letters.TOPIC, letters.PARTITION, letters.OFFSET]
+header_names = st.text(max_size=20) | st.sampled_from([*RESERVED, letters.ORIGIN_PARTITION, letters.ORIGIN_OFFSET])
+header_values = st.binary(max_size=30) | st.sampled_from(
+    [b"0", b"12", b"-1", b"1_0", b" 1", b"9" * 18, b"9" * 19, b"1e3"]
+)
+some_headers = st.lists(st.tuples(header_names, header_values), max_size=6).map(tuple)
+
+
+@tries(100)
+@given(
+    some_headers,
+    st.sampled_from(sorted(reasons.MEANING)),
+    st.text("abc äß.:", max_size=300),
+    st.integers(0, 10_000),
+    st.integers(0, 10**18 - 1),
+)
+def test_what_is_written_into_a_dead_letter_is_read_back(
+    headers: Pairs, reason: str, detail: str, partition: int, offset: int
+) -> None:
+    record = Incoming(headers, offset)
+    output = dead_letter(record, INVOCATIONS, partition, reason, detail)
+    assert output[:4] == (DEAD_LETTERS, partition, record.key, record.value)
+    assert read_letter(output.headers) == Letter(reason, detail, INVOCATIONS, partition, offset)
+
+
+def test_a_dead_letter_has_the_names_that_kafka_streams_gave_them() -> None:
+    output = dead_letter(Incoming(), INVOCATIONS, 3, reasons.NOT_UTF8, "byte 0 does not belong to UTF-8")
+    assert dict(output.headers) == {
+        "__streams.errors.exception": b"not_utf8",
+        "__streams.errors.message": b"byte 0 does not belong to UTF-8",
+        "__streams.errors.topic": b"crl.invocations",
+        "__streams.errors.partition": b"3",
+        "__streams.errors.offset": b"41",
+    }
+
+
+@pytest.mark.parametrize("empty", [None, b""])
+def test_a_record_without_key_or_value_stays_without(empty: bytes | None) -> None:
+    output = dead_letter(Incoming(key=empty, value=empty), INVOCATIONS, 0, reasons.NULL_VALUE, "no value")
+    assert (output.key, output.value) == (empty, empty)
+
+
+def test_a_dead_letter_goes_to_another_partition_when_it_is_told_to() -> None:
+    output = dead_letter(Incoming(), INVOCATIONS, 7, reasons.NOT_JSON, "not JSON", target=0)
+    assert output.partition == 0
+    assert read_letter(output.headers).partition == 7
+
+
+def test_the_error_headers_of_a_stranger_are_replaced_and_his_own_are_kept_in_order() -> None:
+    forged = tuple((name, b"999") for name in RESERVED)
+    own = (TRACE, ("x", b"1"), ("x", b"2"), (letters.ORIGIN_OFFSET, b"5"))
+    output = dead_letter(Incoming((*forged, *own)), INVOCATIONS, 3, reasons.NOT_JSON, "not JSON")
+    assert output.headers[: len(own)] == own
+    assert read_letter(output.headers) == Letter("not_json", "not JSON", INVOCATIONS, 3, 41)
+    assert b"999" not in [value for _, value in output.headers]
+
+
+def test_the_origin_of_a_stranger_is_replaced_when_a_record_is_forwarded() -> None:
+    forged = ((letters.ORIGIN_PARTITION, b"9"), TRACE, (letters.ORIGIN_OFFSET, b"9"), (letters.ORIGIN_OFFSET, b"8"))
+    output = forwarded(Incoming(forged), INVOCATIONS, 2, 5)
+    assert (output.topic, output.partition) == (INVOCATIONS, 5)
+    assert (output.key, output.value) == (b"a/b", b"\xff not json")
+    assert output.headers == (TRACE, (letters.ORIGIN_PARTITION, b"2"), (letters.ORIGIN_OFFSET, b"41"))
+    assert origin_of(output.headers) == (2, 41)
+
+
+@pytest.mark.parametrize("size", [letters.MAX_HEADERS, letters.MAX_HEADERS + 1])
+def test_headers_that_are_too_large_are_dropped_whole_and_the_error_stays(size: int) -> None:
+    own = (("x", b"y" * (size - 1)),)
+    kept = own if size <= letters.MAX_HEADERS else ()
+    dead = dead_letter(Incoming(own), INVOCATIONS, 0, reasons.NOT_JSON, "not JSON")
+    assert dead.headers[:-5] == kept
+    assert read_letter(dead.headers).reason == reasons.NOT_JSON
+    assert forwarded(Incoming(own), INVOCATIONS, 2, 5).headers[:-2] == kept
+
+
+@tries(100)
+@given(some_headers)
+def test_no_headers_make_reading_them_raise(headers: Pairs) -> None:
+    letter = read_letter(headers)
+    assert letter.partition >= -1
+    assert letter.offset >= -1
+    assert letter.detail.isprintable()
+    origin = origin_of(headers)
+    assert origin is None or min(origin) >= 0
+
+
+@pytest.mark.parametrize("number", [b"", b"-1", b"+1", b" 1", b"1_0", b"1.0", b"x", b"9" * 19, "\u0663".encode()])
+def test_an_origin_that_is_no_plain_number_is_none(number: bytes) -> None:
+    assert origin_of(((letters.ORIGIN_PARTITION, b"1"), (letters.ORIGIN_OFFSET, number))) is None
+    assert origin_of(((letters.ORIGIN_PARTITION, number), (letters.ORIGIN_OFFSET, b"1"))) is None
+
+
+def test_half_an_origin_is_none() -> None:
+    assert origin_of(((letters.ORIGIN_PARTITION, b"1"),)) is None
+    assert origin_of(((letters.ORIGIN_OFFSET, b"1"),)) is None
+    assert origin_of(()) is None
+
+
+def test_the_detail_of_a_dead_letter_is_bounded_and_obeyed_by_no_terminal() -> None:
+    output = dead_letter(Incoming(), INVOCATIONS, 0, reasons.NOT_JSON, "\x1b[2J" * 1_000)
+    assert "\x1b" not in read_letter(output.headers).detail
+    hostile = ((letters.MESSAGE, b"\x1b[2J" * 1_000), (letters.REASON, b"\xff\x1b"))
+    assert read_letter(hostile).detail.isprintable()
+    assert len(read_letter(hostile).detail) <= 300
