@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from crl_stream.core.policy import Degradation
-from crl_stream.core.row import ERROR, MICRO, SUCCESS, Sums, Variant
+from crl_stream.core.row import ERROR, MICRO, SUCCESS, Variant
 
 METRICS: Final = ("success_rate", "avg_reward", "error_rate")
 CEILING: Final = 1e30
@@ -22,6 +22,7 @@ MIN_LIFETIME: Final = 40
 """Outcomes a variant's own lifetime needs before it serves as a baseline."""
 SPREAD: Final = (1.0, 2.0, 4.0)
 """The alternatives: once, twice, four times the rule's own limit; error rates times 2, 3, 5."""
+_TIMES_1, _TIMES_2, _TIMES_3 = (1.0 + factor for factor in SPREAD)
 MARGIN: Final = 1.25
 """Measured: with A = 1.25 times the budget the mean run to a false alarm keeps the budget at every rate."""
 
@@ -37,28 +38,6 @@ def drops(limit: float) -> tuple[float, float, float]:
     return first, second, third
 
 
-def baseline_counts(variant: Variant, window: int) -> Sums | None:
-    """What the next outcome is compared with: the replaced variant, else the lifetime without the judged window.
-
-    Until the lifetime is five windows long the window stays in it; below ``MIN_LIFETIME`` outcomes there is no
-    baseline.
-    """
-    if variant.baseline is not None:
-        return variant.baseline.sums
-    life, judged = variant.life, variant.judged
-    if life.n < MIN_LIFETIME:
-        return None
-    if life.n < 5 * window or judged.n == 0:
-        return life
-    return Sums(
-        life.n - judged.n,
-        life.successes - judged.successes,
-        life.errors - judged.errors,
-        life.reward - judged.reward,
-        life.squares - judged.squares,
-    )
-
-
 def update(
     variant: Variant,
     reward: int,
@@ -69,18 +48,28 @@ def update(
 ) -> None:
     """Take one judged outcome into the evidence, before lifetime and window take it in.
 
-    Written out for three alternatives each, since it runs for every outcome.
+    It is compared with the replaced variant, else with the lifetime without the judged window; until the lifetime is
+    five windows long the window stays in it, and below ``MIN_LIFETIME`` outcomes there is no baseline.
+
+    Written out for three alternatives each and without calls, since it runs for every outcome.
     """
-    base = baseline_counts(variant, window)
-    if base is None or base.n == 0:
+    frozen = variant.baseline
+    base = variant.life if frozen is None else frozen.sums
+    n, successes, errors, rewards, squares = base.n, base.successes, base.errors, base.reward, base.squares
+    if frozen is None:
+        if n < MIN_LIFETIME:
+            return
+        if n >= 5 * window and (judged := variant.judged).n:
+            n, successes, errors = n - judged.n, successes - judged.successes, errors - judged.errors
+            rewards, squares = rewards - judged.reward, squares - judged.squares
+    if n == 0:
         return
     s1, s2, s3, r1, r2, r3, e1, e2, e3 = variant.evidence
-    n = base.n
     d1, d2, d3 = success_drops
     if flags & SUCCESS:
         s1, s2, s3 = (s1 + 1.0) * (1.0 - d1), (s2 + 1.0) * (1.0 - d2), (s3 + 1.0) * (1.0 - d3)
     else:
-        rate = (base.successes + 0.5) / (n + 1)
+        rate = (successes + 0.5) / (n + 1)
         rate = 0.001 if rate < 0.001 else 0.9999 if rate > 0.9999 else rate
         odds = rate / (1.0 - rate)
         s1, s2, s3 = (
@@ -89,22 +78,32 @@ def update(
             (s3 + 1.0) * (1.0 + d3 * odds),
         )
 
-    mean = base.reward / MICRO / n
+    mean = rewards / MICRO / n
     if mean > 0.0:
         centre = (mean + 1.0) / 2.0
-        spread = (base.squares / MICRO / n - mean * mean) / 4.0
+        spread = (squares / MICRO / n - mean * mean) / 4.0
         spread = spread if spread > 1e-4 else 1e-4
         gap = centre - (reward / MICRO + 1.0) / 2.0
         most = 0.9 / (1.0 - centre) if centre < 1.0 else CEILING
         d1, d2, d3 = reward_drops
-        r1 = (r1 + 1.0) * _bet(d1 * mean / 2.0, spread, most, gap)
-        r2 = (r2 + 1.0) * _bet(d2 * mean / 2.0, spread, most, gap)
-        r3 = (r3 + 1.0) * _bet(d3 * mean / 2.0, spread, most, gap)
+        # The likelihood ratio of a reward that lies `gap` below the mean: 1 + bet * gap, never negative.
+        shift = d1 * mean / 2.0
+        bet = shift / (spread + shift * shift)
+        ratio = 1.0 + (bet if bet < most else most) * gap
+        r1 = (r1 + 1.0) * ratio if ratio > 0.0 else 0.0
+        shift = d2 * mean / 2.0
+        bet = shift / (spread + shift * shift)
+        ratio = 1.0 + (bet if bet < most else most) * gap
+        r2 = (r2 + 1.0) * ratio if ratio > 0.0 else 0.0
+        shift = d3 * mean / 2.0
+        bet = shift / (spread + shift * shift)
+        ratio = 1.0 + (bet if bet < most else most) * gap
+        r3 = (r3 + 1.0) * ratio if ratio > 0.0 else 0.0
 
-    rate = (base.errors + 0.5) / (n + 1)
+    rate = (errors + 0.5) / (n + 1)
     rate = 0.001 if rate < 0.001 else 0.9999 if rate > 0.9999 else rate
     cap = (1.0 + rate) / 2.0
-    w1, w2, w3 = rate * (1.0 + SPREAD[0]), rate * (1.0 + SPREAD[1]), rate * (1.0 + SPREAD[2])
+    w1, w2, w3 = rate * _TIMES_1, rate * _TIMES_2, rate * _TIMES_3
     w1, w2, w3 = w1 if w1 < cap else cap, w2 if w2 < cap else cap, w3 if w3 < cap else cap
     if flags & ERROR:
         e1, e2, e3 = (e1 + 1.0) * w1 / rate, (e2 + 1.0) * w2 / rate, (e3 + 1.0) * w3 / rate
@@ -115,17 +114,9 @@ def update(
             (e2 + 1.0) * (1.0 - w2) / rest,
             (e3 + 1.0) * (1.0 - w3) / rest,
         )
-    found = [s1, s2, s3, r1, r2, r3, e1, e2, e3]
+    variant.evidence = found = [s1, s2, s3, r1, r2, r3, e1, e2, e3]
     if max(found) > CEILING:
-        found = [value if value < CEILING else CEILING for value in found]
-    variant.evidence = found
-
-
-def _bet(shift: float, spread: float, most: float, gap: float) -> float:
-    """The likelihood ratio of a reward that lies ``gap`` below the baseline's mean."""
-    bet = shift / (spread + shift * shift)
-    ratio = 1.0 + (bet if bet < most else most) * gap
-    return ratio if ratio > 0.0 else 0.0
+        variant.evidence = [value if value < CEILING else CEILING for value in found]
 
 
 def by_metric(variant: Variant) -> dict[str, float]:

@@ -26,7 +26,7 @@ SUCCESS, ERROR, FAILED, EXPLICIT, JUDGED = 1, 2, 4, 8, 16
 SEEN, REGISTERED, RETIRED = 0, 1, 2
 
 
-class Sums(msgspec.Struct, array_like=True):
+class Sums(msgspec.Struct, array_like=True, gc=False):
     """Totals over some outcomes; rewards in millionths, squares of rewards in millionths."""
 
     n: int = 0
@@ -36,14 +36,14 @@ class Sums(msgspec.Struct, array_like=True):
     squares: int = 0
 
 
-class Frozen(msgspec.Struct, array_like=True):
+class Frozen(msgspec.Struct, array_like=True, gc=False):
     """The lifetime of the variant that was replaced, as it stood at the change."""
 
     variant_id: str
     sums: Sums
 
 
-class Configuration(msgspec.Struct, array_like=True):
+class Configuration(msgspec.Struct, array_like=True, gc=False):
     """What is known of a variant beside its outcomes; ``modifications`` is their JSON text."""
 
     parent: str | None = None
@@ -54,7 +54,7 @@ class Configuration(msgspec.Struct, array_like=True):
     modifications: bytes = b"[]"
 
 
-class Variant(msgspec.Struct, array_like=True):
+class Variant(msgspec.Struct, array_like=True, gc=False):
     """One variant of a task."""
 
     variant_id: str
@@ -95,7 +95,7 @@ class Variant(msgspec.Struct, array_like=True):
     configuration: Configuration | None = None
 
 
-class StandingOrder(msgspec.Struct, array_like=True):
+class StandingOrder(msgspec.Struct, array_like=True, gc=False):
     """A pin or a hold; times in milliseconds, ``until_n`` in outcomes of the task."""
 
     actor: str
@@ -106,7 +106,7 @@ class StandingOrder(msgspec.Struct, array_like=True):
     variant_id: str | None = None
 
 
-class Runtime(msgspec.Struct, array_like=True):
+class Runtime(msgspec.Struct, array_like=True, gc=False):
     """A runtime: the epoch it has adopted, how often it was late for the current one, when it was last seen."""
 
     epoch: int = 0
@@ -114,7 +114,7 @@ class Runtime(msgspec.Struct, array_like=True):
     last_offset: int = -1
 
 
-class Waiting(msgspec.Struct, array_like=True):
+class Waiting(msgspec.Struct, array_like=True, gc=False):
     """Feedback that came before its invocation; reward and quality in millionths."""
 
     invocation: int
@@ -122,7 +122,7 @@ class Waiting(msgspec.Struct, array_like=True):
     quality: int | None
 
 
-class Review(msgspec.Struct, array_like=True):
+class Review(msgspec.Struct, array_like=True, gc=False):
     """What became of a review; fields as in the snapshot, time in milliseconds."""
 
     proposal_id: str
@@ -135,7 +135,7 @@ class Review(msgspec.Struct, array_like=True):
     command_id: str
 
 
-class TaskRow(msgspec.Struct, array_like=True):
+class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """All variants of a task and who is active; times in milliseconds, ``..._n`` in outcomes of the task."""
 
     agent_name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from crl_stream.core import evidence
@@ -24,7 +25,7 @@ class Rules(NamedTuple):
     rate: float
     min_baseline: int
     min_recent: int
-    limits: tuple[tuple[Detector, int], ...]
+    limits: tuple[tuple[Detector, Callable[[Sums, Sums, int], bool | None], int], ...]
     guarded: bool
     threshold: float
     success_drops: tuple[float, float, float]
@@ -55,7 +56,7 @@ def rules_of(policy: Policy) -> Rules:
             policy.learning.rate,
             degradation.min_baseline,
             min(degradation.min_recent, degradation.lookback_window),  # a smaller window is judged when it is full
-            tuple((detector, detector.limit(degradation)) for detector in DETECTORS),
+            tuple((detector, detector.exceeds, detector.limit(degradation)) for detector in DETECTORS),
             degradation.guard == "evidence",
             evidence.threshold(degradation),
             evidence.drops(degradation.success_drop),
@@ -84,18 +85,21 @@ class Verdict(NamedTuple):
 
 def judge(variant: Variant, rules: Rules) -> Verdict:
     """Judge the outcomes of the window since the last activation against the baseline; the worst metric wins."""
-    baseline, judged = baseline_of(variant, rules), variant.judged
+    judged = variant.judged
+    baseline = variant.life if rules.lifetime and variant.baseline is None else baseline_of(variant, rules)
     if baseline.n < rules.min_baseline or judged.n < rules.min_recent:
         return Verdict(INCONCLUSIVE, INCONCLUSIVE, None, None, baseline)
     worst = finding = None
     conclusive = False
-    for detector, limit in rules.limits:
-        found = detector.detect(baseline, judged, limit)
-        if found is None:
+    for detector, exceeds, limit in rules.limits:
+        degraded = exceeds(baseline, judged, limit)
+        if degraded is None:
             continue
         conclusive = True
-        if found.degraded and (finding is None or found.excess > finding.excess):
-            worst, finding = detector, found
+        if degraded:
+            found = detector.detect(baseline, judged, limit)
+            if found is not None and (finding is None or found.excess > finding.excess):
+                worst, finding = detector, found
     if worst is None:
         kind: VerdictKind = HEALTHY if conclusive else INCONCLUSIVE
         return Verdict(kind, kind, None, None, baseline)

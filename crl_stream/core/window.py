@@ -53,42 +53,41 @@ def judged_outcomes(variant: Variant) -> list[Outcome]:
 def take_in(variant: Variant, outcome: tuple[int, int, int, int, int, int, int], size: int, rate: float) -> None:
     """Add an outcome to lifetime, window and Q; ``size`` is the window's length, ``rate`` that of learning."""
     reward, flags = outcome[2], outcome[6]
-    life = variant.life
-    life.n += 1
+    square = reward * reward // MICRO
+    success, error = flags & SUCCESS, (flags & ERROR) >> 1
+    life, judged, window = variant.life, variant.judged, variant.window
+    number = life.n = life.n + 1
     life.reward += reward
-    life.squares += reward * reward // MICRO
-    if flags & SUCCESS:
-        life.successes += 1
-    if flags & ERROR:
-        life.errors += 1
-    step = 1.0 / life.n
+    life.squares += square
+    life.successes += success
+    life.errors += error
+    step = 1.0 / number
     variant.q += (step if step > rate else rate) * (reward / MICRO - variant.q)
-    window = variant.window
     # The newest is not in yet, so the oldest one's number is n - 1 less what the window holds, plus one.
     while len(window) >= size * SIZE:
-        _evict(variant, life.n - len(window) // SIZE, rate)
+        _evict(variant, number - len(window) // SIZE, rate)
     if flags & JUDGED:
-        _count(variant.judged, reward, flags, 1)
+        judged.n += 1
+        judged.reward += reward
+        judged.squares += square
+        judged.successes += success
+        judged.errors += error
     window += OUTCOME.pack(*outcome)
 
 
 def _evict(variant: Variant, number: int, rate: float) -> None:
     """Drop the oldest outcome, the variant's ``number``-th."""
-    _, _, reward, _, _, _, flags = OUTCOME.unpack_from(variant.window)
+    window = variant.window
+    _, _, reward, _, _, _, flags = OUTCOME.unpack_from(window)
     if flags & JUDGED:
-        _count(variant.judged, reward, flags, -1)
+        judged = variant.judged
+        judged.n -= 1
+        judged.reward -= reward
+        judged.squares -= reward * reward // MICRO
+        judged.successes -= flags & SUCCESS
+        judged.errors -= (flags & ERROR) >> 1
     variant.q_start = advance(variant.q_start, number, reward, rate)
-    del variant.window[:SIZE]
-
-
-def _count(sums: Sums, reward: int, flags: int, sign: int) -> None:
-    sums.n += sign
-    sums.reward += sign * reward
-    sums.squares += sign * (reward * reward // MICRO)
-    if flags & SUCCESS:
-        sums.successes += sign
-    if flags & ERROR:
-        sums.errors += sign
+    del window[:SIZE]
 
 
 def restart_judging(variant: Variant) -> None:

@@ -19,7 +19,7 @@ _GUIDE_TEXT = GUIDE.canonical()
 _GUIDE_HASH = GUIDE.digest()
 
 
-class PartitionRow(msgspec.Struct, array_like=True):
+class PartitionRow(msgspec.Struct, array_like=True, gc=False):
     """What the fold of a partition has come to; a function of the log alone."""
 
     next_offset: int = 0

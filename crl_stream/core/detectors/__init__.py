@@ -1,8 +1,8 @@
 """The detectors: one file each, found by listing this folder, in the order in which ties are broken.
 
-A detector has NAME (the metric's), ORDER, ``limit(degradation)`` in millionths and
-``detect(baseline, recent, limit)``, which gives the change relative to its limit:
-above 1.0 is degraded, None is inconclusive.
+A detector has NAME (the metric's), ORDER, ``limit(degradation)`` in millionths, ``exceeds(baseline, recent, limit)``,
+which says in whole numbers whether the window is degraded, None where nothing can be said, and for one that is
+``detect``, which gives the change and how often the limit goes into it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from crl_stream.core.row import Sums
 class Finding(NamedTuple):
     """What one detector says of a window."""
 
-    degraded: bool
     change: float
     """Relative to the baseline: a drop, or for errors an increase."""
     excess: float
@@ -32,6 +31,7 @@ class Detector(NamedTuple):
     order: int
     name: str
     limit: Callable[[Degradation], int]
+    exceeds: Callable[[Sums, Sums, int], bool | None]
     detect: Callable[[Sums, Sums, int], Finding | None]
     describe: Callable[[Sums, Sums, float], str]
     measure: Callable[[Sums, Sums, float | None], dict[str, float]]
@@ -41,7 +41,17 @@ def _discover() -> tuple[Detector, ...]:
     found = []
     for info in pkgutil.iter_modules(__path__):
         module = import_module(f"{__name__}.{info.name}")
-        found.append(Detector(module.ORDER, module.NAME, module.limit, module.detect, module.describe, module.measure))
+        found.append(
+            Detector(
+                module.ORDER,
+                module.NAME,
+                module.limit,
+                module.exceeds,
+                module.detect,
+                module.describe,
+                module.measure,
+            )
+        )
     return tuple(sorted(found))
 
 

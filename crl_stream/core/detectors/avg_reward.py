@@ -15,14 +15,19 @@ def limit(degradation: Degradation) -> int:
     return round(degradation.reward_drop * MICRO)
 
 
-def detect(baseline: Sums, recent: Sums, limit: int) -> detectors.Finding | None:
-    """Compare in whole numbers; None at a baseline that is zero or negative, where a share means nothing."""
-    if baseline.reward <= 0:
-        return None
+def exceeds(baseline: Sums, recent: Sums, limit: int) -> bool | None:
+    """In whole numbers; None at a baseline that is zero or negative, where a share means nothing."""
     before = baseline.reward * recent.n
-    drop = before - recent.reward * baseline.n
-    change = drop / before
-    return detectors.Finding(drop * MICRO > limit * before, change, change * MICRO / limit if limit else change)
+    return (before - recent.reward * baseline.n) * MICRO > limit * before if before > 0 else None
+
+
+def detect(baseline: Sums, recent: Sums, limit: int) -> detectors.Finding | None:
+    """How far the mean fell; None at a baseline that is zero or negative."""
+    before = baseline.reward * recent.n
+    if before <= 0:
+        return None
+    change = (before - recent.reward * baseline.n) / before
+    return detectors.Finding(change, change * MICRO / limit if limit else change)
 
 
 def describe(baseline: Sums, recent: Sums, change: float) -> str:

@@ -15,14 +15,19 @@ def limit(degradation: Degradation) -> int:
     return round(degradation.error_increase * MICRO)
 
 
+def exceeds(baseline: Sums, recent: Sums, limit: int) -> bool | None:
+    """In whole numbers; None at a baseline without errors, which nothing can be relative to."""
+    before = baseline.errors * recent.n
+    return (recent.errors * baseline.n - before) * MICRO > limit * before if before else None
+
+
 def detect(baseline: Sums, recent: Sums, limit: int) -> detectors.Finding | None:
-    """Compare in whole numbers; None at a baseline without errors, which nothing can be relative to."""
+    """How far the rate rose; None at a baseline without errors."""
     before = baseline.errors * recent.n
     if before == 0:
         return None
-    increase = recent.errors * baseline.n - before
-    change = increase / before
-    return detectors.Finding(increase * MICRO > limit * before, change, change * MICRO / limit if limit else change)
+    change = (recent.errors * baseline.n - before) / before
+    return detectors.Finding(change, change * MICRO / limit if limit else change)
 
 
 def describe(baseline: Sums, recent: Sums, change: float) -> str:

@@ -15,14 +15,19 @@ def limit(degradation: Degradation) -> int:
     return round(degradation.success_drop * MICRO)
 
 
+def exceeds(baseline: Sums, recent: Sums, limit: int) -> bool | None:
+    """In whole numbers, so that a drop of exactly the limit is healthy; None at a zero baseline."""
+    before = baseline.successes * recent.n
+    return (before - recent.successes * baseline.n) * MICRO > limit * before if before else None
+
+
 def detect(baseline: Sums, recent: Sums, limit: int) -> detectors.Finding | None:
-    """Compare in whole numbers, so that a drop of exactly the limit is healthy; None at a zero baseline."""
+    """How far the rate fell; None at a zero baseline."""
     before = baseline.successes * recent.n
     if before == 0:
         return None
-    drop = before - recent.successes * baseline.n
-    change = drop / before
-    return detectors.Finding(drop * MICRO > limit * before, change, change * MICRO / limit if limit else change)
+    change = (before - recent.successes * baseline.n) / before
+    return detectors.Finding(change, change * MICRO / limit if limit else change)
 
 
 def describe(baseline: Sums, recent: Sums, change: float) -> str:

@@ -1,0 +1,43 @@
+"""The outcomes that the benchmarks fold: three variants of each task, mostly healthy, one in fifteen failing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.instant import to_text
+
+START = 1_763_562_600_000
+"""Append time of the first outcome, in milliseconds."""
+TICK = 10
+"""Milliseconds between two."""
+VARIANTS = ("api-baseline", "api-optimized", "api-economical")
+
+
+def outcome(key: TaskKey, number: int, **fields: object) -> m.Invocation:
+    """The ``number``-th outcome of a task."""
+    given: dict[str, object] = {
+        "schema_version": 1,
+        "invocation_id": f"0b9f2c1e-{number:012x}",
+        "timestamp": to_text(START + number * TICK),
+        "agent_name": key.agent_name,
+        "task_type": key.task_type,
+        "variant_id": VARIANTS[number % 3],
+        "status": "failure" if number * 7919 % 15 == 0 else "success",
+        "quality": (number * 104_729 % 400) / 1_000 + 0.6,
+        "duration_seconds": 40.0 + number % 50,
+        "complexity": "medium",
+        "active_epoch": 1,
+        "variant_source": "live",
+        "runtime_id": f"runtime-{number % 8}",
+    }
+    return m.Invocation(**(given | fields))  # type: ignore[arg-type]
+
+
+def outcomes(count: int, tasks: int = 1) -> Iterator[tuple[TaskKey, m.Invocation]]:
+    """``count`` outcomes, spread evenly over tasks."""
+    keys = [TaskKey("backend-architect", f"api-design-{number}") for number in range(tasks)]
+    for number in range(count):
+        key = keys[number % tasks]
+        yield key, outcome(key, number)
