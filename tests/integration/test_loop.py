@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from builders import AGENT, TASK, a_collapse, a_command, an_invocation, invocations
 from fold_oracle import assert_topics_equal_the_fold
 from installation import Installation
+from source_tree import ROOT
 
 from crl_stream.core import messages as m
 from crl_stream.wire.topics import ACTIVE_VARIANTS, DECISIONS, DEGRADATIONS, ROLLBACKS
@@ -95,6 +98,29 @@ async def test_the_policy_of_the_settings_is_in_force_once_a_worker_is_ready(ins
     active = await installation.wait_for(ACTIVE_VARIANTS, m.ActiveVariant)
     assert active.exploration == 0.25
     await assert_topics_equal_the_fold(installation)
+
+
+async def test_a_file_of_real_outcomes_gets_the_decisions_that_replay_lists(installation: Installation) -> None:
+    await installation.worker()
+    file = str(ROOT / "examples" / "tau-bench-gpt-4o-airline.jsonl")
+    code, out, err = await installation.run_crl("publish", "--file", file, "--json")
+    assert code == 0, err
+    assert json.loads(out)["sent"] == 200
+    await installation.settled()
+    code, out, err = await installation.run_crl("replay", file, "--json")
+    assert code == 0, err
+    replayed = [json.loads(line) for line in out.splitlines()]
+    for topic in (DEGRADATIONS, ROLLBACKS, DECISIONS):
+        live = [said(json.loads(r.record.value)) for r in await installation.records(topic)]
+        assert live == [said(line["message"]) for line in replayed if line["topic"] == topic], topic
+    assert sum(line["topic"] == DEGRADATIONS for line in replayed) >= 2
+    await assert_topics_equal_the_fold(installation)
+
+
+def said(message: dict[str, object]) -> dict[str, object]:
+    """What a decision says, without when and where it was said."""
+    places = {"timestamp", "position", "judged", "alert_id", "decision_id", "activation_id", "rollback_id", "cause_id"}
+    return {name: value for name, value in message.items() if name not in places}
 
 
 async def test_a_held_task_is_not_rolled_back_until_it_is_resumed(installation: Installation) -> None:

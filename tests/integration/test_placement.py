@@ -33,9 +33,7 @@ async def test_a_record_of_librdkafka_with_its_default_partitioner_counts_in_the
                 installation.names(INVOCATIONS),
                 key=key.encode(),
                 value=encode(message),
-                on_delivery=lambda error, record, key=key: placed.__setitem__(
-                    key, -1 if error else record.partition()
-                ),
+                on_delivery=lambda error, record, key=key: placed.__setitem__(key, -1 if error else record.partition()),
             )
         producer.flush(30)
 

@@ -1,0 +1,37 @@
+"""Reads rollbacks with a plain Kafka client: the contract is JSON, see topics/README.md.
+
+``python examples/follow_rollbacks.py 127.0.0.1:9092`` prints each of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+from aiokafka import AIOKafkaConsumer
+
+
+async def main(bootstrap_servers: str) -> None:
+    """Print each rollback once; after a crash one may come twice, with the same id."""
+    seen: set[str] = set()
+    consumer = AIOKafkaConsumer(
+        "crl.rollbacks", bootstrap_servers=bootstrap_servers, group_id="my-pager", auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        async for record in consumer:
+            event = json.loads(record.value)
+            if event["rollback_id"] not in seen:
+                seen.add(event["rollback_id"])
+                print(f"{event['from_variant']} -> {event['to_variant']}: {event['reason']}")
+                print(f"  take it back: {event['undo_command']}")
+    finally:
+        await consumer.stop()
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:9092"))
+    except KeyboardInterrupt:
+        sys.exit(130)

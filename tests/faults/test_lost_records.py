@@ -1,0 +1,80 @@
+"""Records that the broker lost, and logs that are not the ones the state was folded from."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import RecordsToDelete
+from builders import AGENT, TASK, invocations
+from installation import Installation
+
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.wire.partitioner import partition_of
+from crl_stream.wire.topics import ALERTS, INVOCATIONS
+
+pytestmark = [pytest.mark.integration, pytest.mark.faults]
+
+HOME = partition_of(TaskKey(AGENT, TASK).encode(), 4)
+
+
+async def test_records_that_retention_took_before_they_were_folded_are_announced_and_the_rest_goes_on(
+    installation: Installation,
+) -> None:
+    worker = await installation.worker()
+    await installation.publish(*invocations("default", "S" * 5))
+    await installation.settled()
+    assert await worker.stop() == 0
+    await installation.publish(*invocations("default", "S" * 10))
+    async with installation.admin._admin() as admin:
+        place = TopicPartition(installation.names(INVOCATIONS), HOME)
+        await admin.delete_records({place: RecordsToDelete(before_offset=9)})
+    worker = await installation.worker()
+    await installation.settled()
+    alert = await installation.wait_for(ALERTS, m.Alert, lambda a: a.kind == "data_gap")
+    assert (alert.severity, alert.number, alert.position) == ("critical", 4.0, m.Position(HOME, 9))
+    assert "offsets 5 to 8 are gone" in alert.text
+    _, page = await worker.get(f"/api/tasks/{AGENT}/{TASK}")
+    assert page["n_outcomes"] == 11
+
+
+async def test_another_log_of_the_same_length_is_seen_by_its_records_and_refused(installation: Installation) -> None:
+    worker = await installation.worker()
+    await installation.publish(*invocations("default", "S" * 5))
+    await installation.settled()
+    assert await worker.stop() == 0
+    name = installation.names(INVOCATIONS)
+    async with installation.admin._admin() as admin:
+        await admin.delete_topics([name])
+        while name in await admin.list_topics():
+            await asyncio.sleep(0.05)
+    await installation.admin.apply()
+    await installation.producer.stop()
+    installation.producer = AIOKafkaProducer(bootstrap_servers=installation.kafka.bootstrap_servers)
+    await installation.producer.start()
+    await installation.publish(*invocations("default", "F" * 8))
+    worker = installation.start_worker()
+    assert await asyncio.to_thread(worker.process.wait, 60) == 70
+    log = worker.log.read_text()
+    assert "has another record at 4 than the one that its state ends with" in log
+    assert "hint: was the topic made anew?" in log
+
+
+async def test_a_state_that_is_gone_while_its_log_was_cut_is_refused(installation: Installation) -> None:
+    worker = await installation.worker(worker_commit_interval_seconds="0.1")
+    await installation.publish(*invocations("default", "S" * 5))
+    await installation.settled()
+    assert await worker.stop() == 0
+    async with installation.admin._admin() as admin:
+        place = TopicPartition(installation.names(INVOCATIONS), HOME)
+        await admin.delete_records({place: RecordsToDelete(before_offset=3)})
+        await admin.delete_topics([installation.admin.changelog])
+        while installation.admin.changelog in await admin.list_topics():
+            await asyncio.sleep(0.05)
+    await installation.admin.apply()
+    worker = installation.start_worker()
+    assert await asyncio.to_thread(worker.process.wait, 60) == 70
+    assert "its state is gone and its log starts at 3" in worker.log.read_text()
+    assert "hint: " in worker.log.read_text()

@@ -1,0 +1,53 @@
+"""The demo is a promise too: it runs from nothing, tells its story, and keeps its data."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from crl_stream.settings.model import Client
+
+pytestmark = pytest.mark.integration
+
+
+async def test_the_demo_tells_the_whole_story_and_ends_with_success(tmp_path: Path) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CRL_")}
+    own = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "CRL_CLIENT_CACHE_DIR": str(Client().cache_dir)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "crl_stream", "demo", "--json"),
+        env=clean | own,
+        cwd=tmp_path,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    steps = [json.loads(line) for line in out.splitlines()]
+    told = list(dict.fromkeys(step["step"] for step in steps))
+    assert told == [
+        "broker",
+        "worker",
+        "first_seen",
+        "register",
+        "auto_apply",
+        "healthy",
+        "collapse",
+        "alert",
+        "rollback",
+        "rollback_followed",
+        "undo",
+        "undo_followed",
+        "end",
+    ]
+    for step in ("rollback_followed", "undo_followed"):
+        followed = [s["invocation"] for s in steps if s["step"] == step]
+        assert len(followed) == 3
+        assert max(followed) <= 2
+    assert (tmp_path / "crl-stream" / "broker" / "logs").is_dir()
+    assert b"Traceback" not in err
