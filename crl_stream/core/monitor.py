@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from crl_stream.core.commands import apply_command
 from crl_stream.core.evidence import update
@@ -46,7 +46,11 @@ class Step(NamedTuple):
 
     disposition: Literal["applied", "duplicate", "rejected"]
     reason: str | None
-    facts: list[Any]
+    facts: Sequence[Any]
+
+
+_QUIET: Final = Step("applied", None, ())
+"""What most outcomes come to."""
 
 
 def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
@@ -69,6 +73,8 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
     else:
         disposition = apply_command(turn, message)
     _publish_state(turn)
+    if disposition == "applied" and not turn.facts:
+        return _QUIET
     return Step(disposition, reason, turn.facts)
 
 
@@ -103,13 +109,14 @@ def _take_invocation(
     success = invocation.status == "success"
     quality = ABSENT if invocation.quality is None else round(invocation.quality * MICRO)
     speed = speed_of(invocation, policy.learning)
+    errors = invocation.error_count if invocation.error_count < 255 else 255
     flags = SUCCESS if success else 0
     if invocation.status == "error":
         flags |= ERROR | FAILED
-    elif invocation.error_count > 0:
+    elif errors:
         flags |= ERROR
     if invocation.reward is None:
-        reward = reward_of(success, quality, speed, min(invocation.error_count, 255), policy.learning)
+        reward = reward_of(success, quality, speed, errors, policy.learning)
     else:
         reward, flags = round(invocation.reward * MICRO), flags | EXPLICIT
     if invocation.role == "shadow":
@@ -131,7 +138,7 @@ def _take_invocation(
         reward,
         speed,
         quality,
-        min(invocation.error_count, 255),
+        errors,
         flags,
     )
     take_in(variant, outcome, rules.size, rules.rate)

@@ -11,8 +11,9 @@ from crl_stream.core.instant import to_text
 from crl_stream.core.rollback import candidates
 from crl_stream.core.row import MICRO, Variant
 from crl_stream.core.turn import Turn
-from crl_stream.core.verdict import DEGRADED, HEALTHY, Verdict, judge
+from crl_stream.core.verdict import DEGRADED, HEALTHY, Verdict, is_suspect, judge
 
+_BITS = {level: 1 << number for number, level in enumerate(LEVELS)}
 _PROMOTED_IN_SHADOW = 1 << len(LEVELS)
 
 
@@ -20,7 +21,17 @@ def review(turn: Turn, variant: Variant) -> None:
     """Verdict, then rollback, else promotion."""
     row = turn.row
     active = variant.variant_id == row.active
-    verdict = judge(variant, turn.rules)
+    fired = False
+    if variant.degraded or is_suspect(variant, turn.rules):
+        fired = _act(turn, variant, active)
+    state_decision(turn, variant)
+    if active and not fired:
+        _promote(turn)
+
+
+def _act(turn: Turn, variant: Variant, active: bool) -> bool:
+    """What follows from a verdict that may be bad, or that may end a bad time; True when it was rolled back."""
+    row, verdict = turn.row, judge(variant, turn.rules)
     fired = False
     if verdict.kind == DEGRADED:
         variant.degraded_at, variant.clean = variant.life.n, 0
@@ -35,9 +46,7 @@ def review(turn: Turn, variant: Variant) -> None:
             _alert_degradation(turn, variant, verdict)
     elif variant.degraded and verdict.kind == HEALTHY:
         _count_clean(turn, variant, verdict, active)
-    state_decision(turn, variant)
-    if active and not fired:
-        _promote(turn)
+    return fired
 
 
 def _alert_degradation(turn: Turn, variant: Variant, verdict: Verdict) -> None:
@@ -162,7 +171,7 @@ def state_decision(turn: Turn, variant: Variant) -> None:
     row, policy = turn.row, turn.policy
     active = variant.variant_id == row.active
     level = decide(variant, active=active, policy=policy)
-    bit = 1 << LEVELS.index(level)
+    bit = _BITS[level]
     if variant.decided_epoch == row.epoch and variant.decided & bit:
         return
     _open_epoch(variant, row.epoch)

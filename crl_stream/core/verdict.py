@@ -83,10 +83,23 @@ class Verdict(NamedTuple):
     baseline: Sums
 
 
+def is_suspect(variant: Variant, rules: Rules) -> bool:
+    """Whether ``judge`` would find the rule broken; asked for every outcome, while ``judge`` is for what follows."""
+    judged = variant.judged
+    if judged.n < rules.min_recent:
+        return False
+    baseline = variant.life if rules.lifetime and variant.baseline is None else baseline_of(variant, rules)
+    if baseline.n < rules.min_baseline:
+        return False
+    for _, exceeds, limit in rules.limits:  # noqa: SIM110 - any() over a generator costs as much as the detectors
+        if exceeds(baseline, judged, limit):
+            return True
+    return False
+
+
 def judge(variant: Variant, rules: Rules) -> Verdict:
     """Judge the outcomes of the window since the last activation against the baseline; the worst metric wins."""
-    judged = variant.judged
-    baseline = variant.life if rules.lifetime and variant.baseline is None else baseline_of(variant, rules)
+    baseline, judged = baseline_of(variant, rules), variant.judged
     if baseline.n < rules.min_baseline or judged.n < rules.min_recent:
         return Verdict(INCONCLUSIVE, INCONCLUSIVE, None, None, baseline)
     worst = finding = None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from faults.load import Load
 from fold_oracle import assert_topics_equal_the_fold
 from installation import Installation, WorkerProcess
+
+from faults.load import Load
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(600)]
 

@@ -1,0 +1,134 @@
+"""Every command once as it is applied and in each way in which it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from crl_stream.core import messages as m
+
+from .task import Task, collapsed, proven
+
+PROMOTE = m.Change(action="activate", variant_id="v2")
+
+
+def two() -> Task:
+    return proven(v2="S" * 12)
+
+
+def changed(change: Callable[[Task], Any]) -> Callable[[], Task]:
+    def make() -> Task:
+        task = two()
+        change(task)
+        return task
+
+    return make
+
+
+def rollback_id(task: Task) -> str:
+    return str(task.stated(m.RollbackEvent)[-1].rollback_id)
+
+
+APPLIED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
+    (m.ActivateVariant, {"variant_id": "v2"}, two, "v2 is active, epoch 2"),
+    (m.UndoRollback, {}, collapsed, "api-optimized is active, epoch 4; nothing automatic for 100 outcomes"),
+    (m.ConfirmRollback, {"rollback_id": ...}, collapsed, "reviewed; api-optimized stays quarantined"),
+    (m.PinVariant, {}, two, "default pinned until 2025-11-20T14:3"),
+    (m.PinVariant, {"variant_id": "v2", "hours": 1.0}, two, "v2 pinned until 2025-11-19T15:3"),
+    (m.UnpinVariant, {}, changed(lambda t: t.order(m.PinVariant)), "unpinned"),
+    (m.HoldTask, {"hours": 2.0}, two, "held until 2025-11-19T16:3"),
+    (m.ResumeTask, {}, changed(lambda t: t.order(m.HoldTask)), "resumed"),
+    (m.LiftQuarantine, {"variant_id": "api-optimized"}, collapsed, "api-optimized may be chosen again"),
+    (m.RegisterVariant, {"variant_id": "v9"}, two, "v9 registered; runtimes may explore it"),
+    (m.RetireVariant, {"variant_id": "v2"}, two, "v2 retired"),
+    (m.ApproveProposal, {"proposal_id": "p1", "change": PROMOTE}, two, "p1 approved: v2 is active, epoch 2"),
+    (
+        m.ApproveProposal,
+        {"proposal_id": "p1", "change": m.Change(action="register", variant_id="v9")},
+        two,
+        "p1 approved: v9 registered",
+    ),
+    (
+        m.ApproveProposal,
+        {"proposal_id": "p1", "change": m.Change(action="retire", variant_id="v2")},
+        two,
+        "p1 approved: v2 retired",
+    ),
+    (m.RejectProposal, {"proposal_id": "p1"}, two, "p1 rejected"),
+    (
+        m.DeferProposal,
+        {"proposal_id": "p1", "until": "2025-12-01T00:00:00Z"},
+        two,
+        "p1 deferred until 2025-12-01T00:00:00Z",
+    ),
+]
+
+
+def refused_after(kind: type, **fields: Any) -> Callable[[], Task]:
+    return changed(lambda task: task.order(kind, **fields))
+
+
+# HoldTask alone is never refused for what it asks: a person may always stop the machine.
+REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
+    (m.ActivateVariant, {"variant_id": "v7"}, two, "variant v7 is not known; known: default, v2; register it first"),
+    (m.ActivateVariant, {"variant_id": "default"}, two, "already the active variant"),
+    (
+        m.ActivateVariant,
+        {"variant_id": "v9"},
+        refused_after(m.RegisterVariant, variant_id="v9"),
+        "no outcome yet; let runtimes explore it first",
+    ),
+    (
+        m.ActivateVariant,
+        {"variant_id": "v2"},
+        refused_after(m.RetireVariant, variant_id="v2"),
+        "retired; register it again first",
+    ),
+    (
+        m.ActivateVariant,
+        {"variant_id": "api-optimized"},
+        collapsed,
+        "crl quarantine lift backend-architect/api-design api-optimized first, or crl undo",
+    ),
+    (m.UndoRollback, {}, two, "there is no change to undo: the latest one is first_seen"),
+    (m.UndoRollback, {"rollback_id": "rb-1"}, collapsed, "rb-1 is not the latest change, which is rb-20251119-"),
+    (m.ConfirmRollback, {"rollback_id": "rb-1"}, two, "rb-1 is not the latest change, which is first_seen"),
+    (m.PinVariant, {}, Task, "no active variant to pin yet; name one"),
+    (m.PinVariant, {"variant_id": "v7"}, two, "register it first"),
+    (m.UnpinVariant, {}, two, "nothing is pinned"),
+    (m.ResumeTask, {}, two, "nothing is held"),
+    (m.LiftQuarantine, {"variant_id": "v2"}, two, "v2 is not quarantined"),
+    (m.LiftQuarantine, {"variant_id": "v7"}, two, "register it first"),
+    (
+        m.RegisterVariant,
+        {"variant_id": "v2"},
+        refused_after(m.RegisterVariant, variant_id="v2"),
+        "is registered and has outcomes; choose a new variant_id",
+    ),
+    (m.RetireVariant, {"variant_id": "default"}, two, "default is active; activate another variant first"),
+    (m.RetireVariant, {"variant_id": "v2"}, refused_after(m.RetireVariant, variant_id="v2"), "already retired"),
+    (
+        m.ApproveProposal,
+        {"proposal_id": "p1", "change": PROMOTE, "valid_until": "2025-11-19T14:00:00Z"},
+        two,
+        "p1 was valid until 2025-11-19T14:00:00Z",
+    ),
+    (
+        m.ApproveProposal,
+        {"proposal_id": "p1", "change": PROMOTE},
+        refused_after(m.RejectProposal, proposal_id="p1"),
+        "p1 was already rejected by ada",
+    ),
+    (
+        m.RejectProposal,
+        {"proposal_id": "p1"},
+        refused_after(m.ApproveProposal, proposal_id="p1", change=PROMOTE),
+        "p1 was already approved by ada",
+    ),
+    (
+        m.DeferProposal,
+        {"proposal_id": "p1"},
+        refused_after(m.RejectProposal, proposal_id="p1"),
+        "p1 was already rejected by ada",
+    ),
+]

@@ -1,0 +1,206 @@
+"""The guide, done naively: whole histories in lists, everything recomputed from them, exact fractions.
+
+It shares no code with the engine.  Numbers are those of the guide and of the design's defaults.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+WINDOW, MIN_BASELINE, MIN_RECENT, CLEAN = 20, 20, 10, 20
+SECONDS = {"low": 60, "medium": 300, "high": 900, None: 300}
+
+
+def exact(number: float) -> Fraction:
+    """What a person means who writes this number."""
+    return Fraction(str(number))
+
+
+def clamp(number: Fraction) -> Fraction:
+    return max(Fraction(-1), min(Fraction(1), number))
+
+
+def to_millionths(number: Fraction) -> Fraction:
+    return Fraction(round(number * 1_000_000), 1_000_000)
+
+
+def reward(invocation: Any) -> Fraction:
+    """Given, or the weighted mean of the parts present less .1 per error."""
+    if invocation.reward is not None:
+        return to_millionths(exact(invocation.reward))
+    parts = [(exact(0.4), Fraction(1 if invocation.status == "success" else -1))]
+    if invocation.quality is not None:
+        parts.append((exact(0.3), 2 * exact(invocation.quality) - 1))
+    if invocation.duration_seconds is not None:
+        share = exact(invocation.duration_seconds) / SECONDS[invocation.complexity]
+        parts.append((exact(0.2), to_millionths(clamp(2 * (1 - share)))))
+    mean = sum(weight * part for weight, part in parts) / sum(weight for weight, _ in parts)
+    return to_millionths(clamp(mean - exact(0.1) * invocation.error_count))
+
+
+@dataclass
+class Outcome:
+    reward: Fraction
+    success: bool
+    error: bool
+    judged: bool
+
+
+@dataclass
+class Shares:
+    """Rates over some outcomes."""
+
+    outcomes: list[Outcome]
+
+    @property
+    def n(self) -> int:
+        return len(self.outcomes)
+
+    @property
+    def success_rate(self) -> Fraction:
+        return Fraction(sum(o.success for o in self.outcomes), self.n)
+
+    @property
+    def error_rate(self) -> Fraction:
+        return Fraction(sum(o.error for o in self.outcomes), self.n)
+
+    @property
+    def avg_reward(self) -> Fraction:
+        return sum((o.reward for o in self.outcomes), Fraction(0)) / self.n
+
+
+@dataclass
+class Member:
+    """A variant with its whole history."""
+
+    name: str
+    history: list[Outcome] = field(default_factory=list)
+    q: float = 0.0
+    frozen: list[Outcome] | None = None
+    quarantined: bool = False
+    epoch: int = 0
+    left_at: int = 0
+    degraded_at: int | None = None
+
+    @property
+    def n(self) -> int:
+        return len(self.history)
+
+    @property
+    def window(self) -> list[Outcome]:
+        return self.history[-WINDOW:]
+
+    @property
+    def rank(self) -> tuple[float, int, str]:
+        return (-self.q, -self.n, self.name)
+
+    def verdict(self) -> tuple[str, str | None]:
+        """The kind, and the worst metric when degraded."""
+        baseline = Shares(self.history if self.frozen is None else self.frozen)
+        recent = Shares([o for o in self.window if o.judged])
+        if baseline.n < MIN_BASELINE or recent.n < MIN_RECENT:
+            return "INCONCLUSIVE", None
+        excesses: list[tuple[Fraction, str]] = []
+        if baseline.success_rate > 0:
+            drop = (baseline.success_rate - recent.success_rate) / baseline.success_rate
+            excesses.append((drop / exact(0.10), "success_rate"))
+        if baseline.avg_reward > 0:
+            drop = (baseline.avg_reward - recent.avg_reward) / baseline.avg_reward
+            excesses.append((drop / exact(0.15), "avg_reward"))
+        if baseline.error_rate > 0:
+            increase = (recent.error_rate - baseline.error_rate) / baseline.error_rate
+            excesses.append((increase / exact(0.20), "error_rate"))
+        if not excesses:
+            return "INCONCLUSIVE", None
+        worst, metric = max(excesses, key=lambda found: found[0])
+        return ("DEGRADED", metric) if worst > 1 else ("HEALTHY", None)
+
+    def decision(self, *, active: bool) -> str:
+        """The guide's matrix."""
+        if active:
+            return "no_action"
+        if self.q >= 0.9 and self.n >= 10:
+            recently = self.degraded_at is not None and self.n - self.degraded_at < WINDOW
+            return "human_approval" if self.quarantined or recently else "auto_apply"
+        return "human_approval" if self.q >= 0.7 and self.n >= 5 else "no_action"
+
+
+class Model:
+    """A task."""
+
+    def __init__(self) -> None:
+        self.members: dict[str, Member] = {}
+        self.active: str | None = None
+        self.epoch = self.n = self.changed_n = self.duplicates = 0
+        self.ids: list[str] = []
+        self.rollbacks: list[tuple[str, str]] = []
+        self.promotions: list[str] = []
+        self.ambiguous = False
+        """A lead of exactly the limit, which floats may see either way."""
+
+    def take(self, invocation: Any) -> None:
+        if invocation.invocation_id in self.ids[-64:]:
+            self.duplicates += 1
+            return
+        self.ids.append(invocation.invocation_id)
+        member = self.members.setdefault(invocation.variant_id, Member(invocation.variant_id))
+        if self.active is None and invocation.variant_source != "explore":
+            self._activate(member)
+        judged = invocation.active_epoch is None or invocation.active_epoch >= member.epoch
+        error = invocation.status == "error" or invocation.error_count > 0
+        outcome = Outcome(reward(invocation), invocation.status == "success", error, judged)
+        member.history.append(outcome)
+        member.q += max(0.1, 1 / member.n) * (float(outcome.reward) - member.q)
+        self.n += 1
+        if judged:
+            self._follow(member)
+
+    def _follow(self, member: Member) -> None:
+        kind, _ = member.verdict()
+        if kind == "DEGRADED":
+            member.degraded_at = member.n
+        if member.name != self.active:
+            return
+        if kind == "DEGRADED" and (target := self._target()) is not None:
+            member.quarantined = True
+            self.rollbacks.append((member.name, target.name))
+            self._activate(target)
+        elif (best := self._candidate(member)) is not None:
+            self.promotions.append(best.name)
+            self._activate(best)
+
+    def _target(self) -> Member | None:
+        others = [
+            m
+            for m in self.members.values()
+            if m.name != self.active and not m.quarantined and m.n >= 5 and m.verdict()[0] != "DEGRADED"
+        ]
+        return min(others, key=lambda m: m.rank, default=None)
+
+    def _candidate(self, active: Member) -> Member | None:
+        if self.n - self.changed_n < 20:
+            return None
+        ready = []
+        for m in self.members.values():
+            if m is active or m.decision(active=False) != "auto_apply" or m.n - m.left_at < 10:
+                continue
+            leads = (m.q - active.q, float(Shares(m.history).avg_reward - Shares(active.history).avg_reward))
+            self.ambiguous |= any(abs(lead - 0.05) < 1e-9 for lead in leads)
+            if all(lead >= 0.05 for lead in leads):
+                ready.append(m)
+        return min(ready, key=lambda m: m.rank, default=None)
+
+    def _activate(self, to: Member) -> None:
+        to.frozen = None
+        if self.active is not None:
+            old = self.members[self.active]
+            old.left_at = old.n
+            if to.n < MIN_BASELINE:
+                known = old.history if old.frozen is None or len(old.frozen) <= old.n else old.frozen
+                to.frozen = list(known) if len(known) >= MIN_BASELINE else None
+        for outcome in to.history:
+            outcome.judged = False
+        self.active, self.epoch, self.changed_n = to.name, self.epoch + 1, self.n
+        to.epoch = self.epoch

@@ -1,0 +1,142 @@
+"""The e-SR statistic: bounded false alarms, fast growth under a degradation, a new start with every activation."""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crl_stream.core import evidence
+from crl_stream.core import messages as m
+from crl_stream.core.policy import Degradation, Policy
+from crl_stream.core.row import ABSENT, ERROR, FAILED, JUDGED, MICRO, SUCCESS, Variant
+from crl_stream.core.verdict import rules_of
+from crl_stream.core.window import take_in
+
+from .task import Task, proven
+
+RULES = rules_of(Policy())
+GOOD, BAD, BROKEN = (MICRO, SUCCESS | JUDGED), (-MICRO, JUDGED), (-MICRO, ERROR | FAILED | JUDGED)
+
+
+def learn(variant: Variant, reward: int, flags: int) -> None:
+    """One outcome as the engine takes it: evidence first, then lifetime and window."""
+    evidence.update(variant, reward, flags, RULES.size, RULES.success_drops, RULES.reward_drops)
+    take_in(variant, (variant.life.n, variant.life.n, reward, ABSENT, ABSENT, 0, flags), RULES.size, RULES.rate)
+
+
+def a_variant(random: Random, n: int, success_rate: float) -> Variant:
+    variant = Variant("v")
+    for _ in range(n):
+        learn(variant, *(GOOD if random.random() < success_rate else BAD))
+    return variant
+
+
+def test_the_threshold_is_one_and_a_quarter_times_the_budget() -> None:
+    assert evidence.threshold(Degradation()) == 6_250
+    assert evidence.threshold(Degradation(false_alarm_budget=1_000)) == 1_250
+
+
+def test_the_alternatives_are_once_twice_and_four_times_the_limit_and_never_everything() -> None:
+    assert evidence.drops(0.1) == pytest.approx((0.1, 0.2, 0.4))
+    assert evidence.drops(0.5) == pytest.approx((0.5, 0.95, 0.95))
+
+
+def test_below_forty_outcomes_of_its_own_a_variant_gathers_no_evidence() -> None:
+    variant = a_variant(Random(1), 40, 0.9)
+    assert variant.evidence == [0.0] * 9
+    learn(variant, *BAD)
+    assert any(variant.evidence)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32), st.floats(0.5, 0.99))
+def test_evidence_grows_with_every_failure_and_a_total_failure_passes_the_threshold(seed: int, rate: float) -> None:
+    variant = a_variant(Random(seed), 60, rate)
+    last = evidence.e_value(variant)
+    for _ in range(60):
+        learn(variant, *BROKEN)
+        now = evidence.e_value(variant)
+        assert now > last or now >= evidence.CEILING / 9
+        last = now
+    assert last > evidence.threshold(Degradation())
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32), st.lists(st.sampled_from([GOOD, BAD, BROKEN]), max_size=20))
+def test_a_failure_is_never_less_evidence_than_a_success(seed: int, entries: list[tuple[int, int]]) -> None:
+    better, worse = (a_variant(Random(seed), 60, 0.8) for _ in range(2))
+    for reward, flags in entries:
+        learn(better, reward, flags)
+        learn(worse, reward, flags)
+    learn(better, *GOOD)
+    learn(worse, *BROKEN)
+    assert evidence.e_value(worse) > evidence.e_value(better)
+    assert all(w >= b for w, b in zip(worse.evidence, better.evidence, strict=True))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32), st.integers(0, 4000))
+def test_evidence_is_finite_and_never_negative(seed: int, failures: int) -> None:
+    random = Random(seed)
+    variant = a_variant(random, 50, random.random())
+    for _ in range(failures % 500):
+        learn(variant, *random.choice([GOOD, BAD, BROKEN]))
+    assert all(0.0 <= value <= evidence.CEILING for value in variant.evidence)
+    assert evidence.e_value(variant) == pytest.approx(sum(evidence.by_metric(variant).values()) / 3)
+
+
+@pytest.mark.parametrize("success_rate", [0.7, 0.9])
+def test_a_healthy_variant_is_taken_for_a_degraded_one_no_more_often_than_the_budget_allows(
+    success_rate: float,
+) -> None:
+    random = Random(f"healthy {success_rate}")
+    budget, steps = 200, 20_000
+    limit = evidence.threshold(Degradation(false_alarm_budget=budget))
+    variant, alarms = a_variant(random, 400, success_rate), 0
+    for _ in range(steps):
+        learn(variant, *(GOOD if random.random() < success_rate else BAD))
+        if evidence.e_value(variant) >= limit:
+            alarms += 1
+            variant.evidence = [0.0] * 9
+    # One alarm in 200 outcomes is what the budget allows: 100.  Half as many again would be a broken promise.
+    assert alarms <= 1.5 * steps / budget
+
+
+def test_an_activation_starts_the_evidence_anew() -> None:
+    task = proven(v2="S" * 60 + "F" * 3)
+    assert any(task.variant("v2").evidence)
+    task.order(m.ActivateVariant, variant_id="v2")
+    assert task.variant("v2").evidence == [0.0] * 9
+
+
+def test_with_the_guard_a_rollback_needs_the_rule_and_the_evidence() -> None:
+    guarded = Policy(degradation=Degradation(guard="evidence", false_alarm_budget=5_000))
+    bare, careful = Task(), Task(guarded)
+    # Five failures among the last 20 break the guide's rule; they are not yet evidence against three in 20.
+    for task in (bare, careful):
+        task.run("v2", "SSSSF" * 6, variant_source="explore")
+        task.run("default", ("S" * 17 + "FFF") * 5 + "S" * 15)
+        task.run("default", "FFFF")
+    assert len(bare.stated(m.RollbackEvent)) > 0
+    assert careful.stated(m.RollbackEvent) == []
+    assert careful.stated(m.DegradationAlert) == []
+    careful.run("default", "F" * 30)
+    [event] = careful.stated(m.RollbackEvent)
+    assert event.evidence.sufficient
+    assert event.evidence.e_value >= event.evidence.threshold == 6_250
+    assert event.evidence.rule == "DEGRADED"
+
+
+def test_a_verdict_without_enough_evidence_says_both_numbers() -> None:
+    task = Task(Policy(degradation=Degradation(guard="evidence")))
+    task.run("default", ("S" * 9 + "F") * 10 + "FFF")
+    task.order(m.HoldTask)
+    found = task.snapshot("default")
+    assert found.verdict == "INCONCLUSIVE"
+    assert re.fullmatch(
+        r"Average reward dropped from 0\.75 to 0\.50 \(3.\.\d% drop\), evidence [\d.]+ < 6,250", found.reason
+    )

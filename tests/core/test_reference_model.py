@@ -1,0 +1,122 @@
+"""The engine and a naive model of the guide, which share no code, say the same of any sequence of outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+from typing import Any
+
+import pytest
+from builders import an_invocation
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from crl_stream.core import messages as m
+from crl_stream.core.activation import decide
+from crl_stream.core.row import ERROR, JUDGED, MICRO, SUCCESS
+from crl_stream.core.verdict import judge, rules_of
+from crl_stream.core.window import outcomes
+
+from .reference_model import Model
+from .task import Task
+
+VARIANTS = ["default", "v2", "v3"]
+MOODS = {
+    "excellent": ["success"],
+    "good": ["success"] * 19 + ["failure"],
+    "fair": ["success"] * 4 + ["failure"],
+    "bad": ["success", "failure"],
+    "failing": ["failure"],
+    "erring": ["success", "error", "error"],
+}
+
+
+def outcome(random: Random, variant: str, mood: str, epoch: int) -> m.Invocation:
+    """One outcome with some of the optional fields, on grids on which no rounding is a tie."""
+    status = random.choice(MOODS[mood])
+    plain = mood == "excellent"
+    maybe = (lambda: 0.9) if plain else random.random
+    return an_invocation(
+        variant,
+        status,
+        invocation_id=f"i{random.randrange(400)}",
+        reward=random.randrange(-20, 21) / 20 if maybe() < 0.1 else None,
+        quality=random.randrange(21) / 20 if maybe() < 0.3 else None,
+        duration_seconds=float(random.randrange(1200)) if maybe() < 0.2 else None,
+        complexity=random.choice(["low", "medium", "high", None]),
+        error_count=1 if maybe() < 0.05 else 0,
+        active_epoch=None if maybe() < 0.7 else max(0, epoch - random.randrange(2)),
+        variant_source="explore" if random.random() < 0.2 else "live",
+    )
+
+
+def assert_same(task: Task, model: Model, touched: Iterable[str]) -> None:
+    row, rules = task.row, rules_of(task.policy)
+    assert (row.active, row.epoch, row.n, row.duplicates) == (model.active, model.epoch, model.n, model.duplicates)
+    assert set(row.variants) == set(model.members)
+    for name in set(touched) & set(model.members):
+        member = model.members[name]
+        variant = row.variants[name]
+        assert [
+            (o.reward, bool(o.flags & SUCCESS), bool(o.flags & ERROR), bool(o.flags & JUDGED))
+            for o in outcomes(variant)
+        ] == [(o.reward * MICRO, o.success, o.error, o.judged) for o in member.window]
+        life = variant.life
+        assert life.n == member.n
+        assert life.successes == sum(o.success for o in member.history)
+        assert life.errors == sum(o.error for o in member.history)
+        assert life.reward == sum(o.reward for o in member.history) * MICRO
+        assert variant.q == pytest.approx(member.q, abs=1e-6)
+        verdict = judge(variant, rules)
+        kind, metric = member.verdict()
+        assert (verdict.kind, verdict.worst and verdict.worst.name) == (kind, metric)
+        active = name == row.active
+        assert decide(variant, active=active, policy=task.policy) == member.decision(active=active)
+        assert variant.quarantined == member.quarantined
+
+
+def compare(random: Random, runs: Iterable[tuple[str, str, int]]) -> Model:
+    task, model = Task(), Model()
+    for variant, mood, length in runs:
+        for _ in range(length):
+            invocation = outcome(random, variant, mood, task.row.epoch)
+            task.take(invocation)
+            model.take(invocation)
+            if model.ambiguous:
+                return model
+            assert_same(task, model, [variant])
+        assert_same(task, model, list(model.members))
+    assert [(r.from_variant, r.to_variant) for r in task.stated(m.RollbackEvent)] == model.rollbacks
+    causes = [(a.cause, a.to_variant) for a in task.stated(m.Activation)]
+    assert [to for cause, to in causes if cause == "auto_apply"] == model.promotions
+    return model
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.lists(st.tuples(st.sampled_from(VARIANTS), st.sampled_from(sorted(MOODS)), st.integers(1, 30)), max_size=12),
+)
+def test_engine_and_model_agree_after_every_outcome(seed: int, runs: list[Any]) -> None:
+    model = compare(Random(seed), runs)
+    event(f"rollbacks: {len(model.rollbacks)}")
+    event(f"promotions: {len(model.promotions)}")
+
+
+def test_the_sequences_compared_do_contain_rollbacks_and_promotions() -> None:
+    random = Random(17)
+    model = compare(
+        random, [(random.choice(VARIANTS), random.choice(sorted(MOODS)), random.randrange(5, 30)) for _ in range(30)]
+    )
+    assert model.rollbacks
+    assert model.promotions
+    assert model.duplicates
+
+
+def test_ids_are_remembered_for_the_last_64_outcomes_and_no_longer() -> None:
+    task = Task()
+    task.take(*[an_invocation(invocation_id=f"n{i}") for i in range(64)])
+    task.take(an_invocation(invocation_id="n0"))
+    assert (task.row.n, task.row.duplicates) == (64, 1)
+    task.take(an_invocation(invocation_id="n64"), an_invocation(invocation_id="n0"))
+    assert (task.row.n, task.row.duplicates) == (66, 1)

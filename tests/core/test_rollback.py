@@ -1,0 +1,248 @@
+"""Rollback: when it comes, where it goes, and that it comes once."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from builders import a_command, invocations
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crl_stream.core import messages as m
+from crl_stream.core.policy import Operations, Policy, Rollback
+from crl_stream.core.rollback import candidates
+from crl_stream.core.row import RETIRED, Sums
+from crl_stream.core.verdict import judge, rules_of
+
+from .task import Task, collapsed, proven
+
+GUIDE = Policy()
+
+
+def test_the_very_outcome_that_reveals_the_degradation_rolls_back() -> None:
+    task = proven(api_optimized="S" * 30)
+    task.order(m.ActivateVariant, variant_id="api-optimized")
+    task.run("api-optimized", "S" * 10, active_epoch=2)
+    # .10 of the lifetime's rate: 9 of 11 against 39 of 41 is more, and so is nothing before it.
+    for outcome in invocations("api-optimized", "F" * 12, active_epoch=2):
+        before = judge(task.variant("api-optimized"), rules_of(GUIDE)).kind
+        facts = task.take(outcome)
+        events = [fact for fact in facts if isinstance(fact, m.RollbackEvent)]
+        if events:
+            assert before != "DEGRADED"
+            [event] = events
+            assert event.position.offset == task.offset
+            assert (event.from_variant, event.to_variant) == ("api-optimized", "default")
+            [alert] = [fact for fact in facts if isinstance(fact, m.DegradationAlert)]
+            assert event.cause_id == alert.alert_id
+            return
+        assert judge(task.variant("api-optimized"), rules_of(GUIDE)).kind != "DEGRADED"
+    pytest.fail("nothing was rolled back")
+
+
+def test_a_rollback_event_has_the_guides_fields_and_the_guides_id() -> None:
+    [event] = collapsed().stated(m.RollbackEvent)
+    assert re.fullmatch(r"rb-20251119-[0-9a-f]{8,}", event.rollback_id)
+    assert event.timestamp.startswith("2025-11-19T14:3")
+    assert event.timestamp.endswith("Z")
+    assert re.fullmatch(r"Success rate dropped from \d+% to \d+% \(\d+\.\d% drop\)", event.reason) or (
+        re.fullmatch(r"Average reward dropped from -?\d\.\d\d to -?\d\.\d\d \(\d+\.\d% drop\)", event.reason)
+    )
+    assert {"baseline_success_rate", "recent_success_rate", "success_drop_pct", "sample_size"} <= set(
+        event.degradation_metrics
+    )
+    assert len(event.judged.offsets) == len(event.judged.successes) == event.degradation_metrics["sample_size"]
+
+
+def test_the_source_is_quarantined_the_target_active_and_the_operator_told_how_to_undo() -> None:
+    task = collapsed()
+    assert (task.row.active, task.row.epoch, task.row.cause) == ("default", 3, "rollback")
+    assert task.variant("api-optimized").quarantined
+    assert not task.variant("default").quarantined
+    [alert] = task.alerts("rollback")
+    assert alert.severity == "critical"
+    assert alert.undo_command == "crl undo backend-architect/api-design --epoch 3"
+    assert task.stated(m.ActiveVariant)[-1].quarantined == ["api-optimized"]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from([0.2, 0.5, 0.9]), st.integers(0, 8), st.booleans(), st.booleans()), max_size=6)
+)
+def test_the_target_is_the_highest_q_with_five_visits_then_more_visits_then_the_first_name(
+    others: list[tuple[float, int, bool, bool]],
+) -> None:
+    task = proven()
+    for number, (q, n, quarantined, retired) in enumerate(others):
+        name = f"v{number}"
+        task.run(name, "S", variant_source="explore")
+        variant = task.variant(name)
+        variant.q, variant.life, variant.quarantined = q, Sums(n=n), quarantined
+        variant.state = RETIRED if retired else variant.state
+    found = candidates(task.row, rules_of(GUIDE))
+    eligible = [
+        (-q, -n, f"v{number}")
+        for number, (q, n, quarantined, retired) in enumerate(others)
+        if n >= 5 and not quarantined and not retired
+    ]
+    chosen = [candidate.variant_id for candidate in found if candidate.chosen]
+    assert chosen == [name for _, _, name in sorted(eligible)[:1]]
+    assert len(found) == len(others)
+    assert all((candidate.why_not is None) == candidate.chosen for candidate in found)
+
+
+def test_every_candidate_that_was_not_chosen_says_why() -> None:
+    task = proven(few="SSSS", worse="S" * 30 + "SSSSF", fallen="S" * 30, gone="S" * 30, weak="S" * 20 + "F" * 20)
+    task.variant("fallen").quarantined = True
+    task.order(m.RetireVariant, variant_id="gone")
+    task.run("api-optimized", "S" * 31, variant_source="explore")
+    why = {c.variant_id: c.why_not for c in candidates(task.row, rules_of(GUIDE))}
+    assert why == {
+        "api-optimized": None,
+        "few": "n_visits 4 < 5",
+        "worse": "a better one was chosen",
+        "fallen": "quarantined after a rollback",
+        "gone": "retired",
+        "weak": "degraded itself",
+    }
+
+
+def test_a_minimum_of_visits_is_a_setting() -> None:
+    task = proven(v2="S" * 5)
+    strict = rules_of(Policy(rollback=Rollback(min_samples=6)))
+    assert [c.chosen for c in candidates(task.row, rules_of(GUIDE))] == [True]
+    assert [c.chosen for c in candidates(task.row, strict)] == [False]
+
+
+def test_a_rollback_comes_at_most_once_per_activation() -> None:
+    task = collapsed()
+    task.run("api-optimized", "F" * 60, active_epoch=2)
+    task.run("default", "S" * 60, active_epoch=3)
+    assert len(task.stated(m.RollbackEvent)) == 1
+    assert len([a for a in task.stated(m.DegradationAlert) if a.state == "degraded"]) == 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.sampled_from(["default", "v2", "v3"]), st.integers(5, 25), st.booleans()), max_size=12))
+def test_every_epoch_has_at_most_one_rollback_and_it_opens_the_next(runs: list[tuple[str, int, bool]]) -> None:
+    task = Task()
+    for name, length, good in runs:
+        task.run(name, ("S" if good else "F") * length)
+    events = task.stated(m.RollbackEvent)
+    assert len({event.epoch for event in events}) == len(events)
+    epochs = [(a.epoch, a.to_variant) for a in task.stated(m.Activation) if a.cause == "rollback"]
+    assert epochs == [(event.epoch, event.to_variant) for event in events]
+
+
+def test_with_nowhere_to_go_the_operator_is_told_again_and_nothing_else_changes() -> None:
+    task = Task()
+    task.run("default", "S" * 30 + "F" * 5)
+    [alert] = task.alerts("no_target")
+    assert alert.severity == "critical"
+    assert "no other variant is known" in alert.text
+    assert (task.row.active, task.row.epoch) == ("default", 1)
+    assert not task.variant("default").quarantined
+    task.run("default", "SF" * 30)
+    assert len(task.alerts("no_target")) == 2
+    assert task.stated(m.RollbackEvent) == []
+
+
+def test_a_missing_target_does_not_use_up_the_rollback() -> None:
+    task = Task()
+    task.run("default", "S" * 30 + "F" * 5)
+    task.run("v2", "S" * 5, variant_source="explore")
+    assert task.stated(m.RollbackEvent) == []
+    task.run("default", "F")
+    assert [r.to_variant for r in task.stated(m.RollbackEvent)] == ["v2"]
+    assert [a.resolved for a in task.alerts("no_target")] == [False, True]
+
+
+def test_a_hold_does_not_use_up_the_rollback_and_says_who_holds() -> None:
+    task = proven(api_optimized="S" * 30)
+    task.order(m.HoldTask)
+    task.run("default", "F" * 10)
+    [alert] = task.alerts("held_degradation")
+    assert "held by ada since 2025-11-19T14:3" in alert.text
+    assert task.stated(m.RollbackEvent) == []
+    task.order(m.ResumeTask)
+    task.run("default", "F")
+    assert [r.to_variant for r in task.stated(m.RollbackEvent)] == ["api-optimized"]
+
+
+def test_a_pin_does_not_keep_a_degraded_variant() -> None:
+    task = proven(api_optimized="S" * 30)
+    task.order(m.PinVariant)
+    task.run("default", "F" * 10)
+    assert [r.to_variant for r in task.stated(m.RollbackEvent)] == ["api-optimized"]
+
+
+def test_in_shadow_mode_a_rollback_is_stated_once_and_nothing_is_changed() -> None:
+    task = proven(Policy(operations=Operations(mode="shadow")), api_optimized="S" * 30)
+    task.run("default", "F" * 19)
+    [event] = task.stated(m.RollbackEvent)
+    assert not event.enforced
+    assert (task.row.active, task.row.epoch) == ("default", 1)
+    assert not task.variant("default").quarantined
+
+
+def test_a_rollback_stated_in_shadow_mode_does_not_use_up_the_real_one() -> None:
+    task = proven(Policy(operations=Operations(mode="shadow")), api_optimized="S" * 30)
+    task.run("default", "F" * 5)
+    assert [event.enforced for event in task.stated(m.RollbackEvent)] == [False]
+    task.policy = Policy()
+    task.run("default", "F")
+    assert [event.enforced for event in task.stated(m.RollbackEvent)] == [False, True]
+    assert task.row.active == "api-optimized"
+
+
+def test_in_observe_mode_there_are_alerts_and_nothing_else() -> None:
+    task = proven(Policy(operations=Operations(mode="observe")), api_optimized="S" * 30)
+    task.run("default", "F" * 10)
+    assert task.stated(m.RollbackEvent) == []
+    assert len(task.alerts("degradation")) == 1
+
+
+def test_a_degraded_variant_that_is_not_active_is_reported_and_not_rolled_back() -> None:
+    task = proven(v2="S" * 30 + "F" * 10)
+    [alert] = task.stated(m.DegradationAlert)
+    assert (alert.variant_id, alert.active) == ("v2", False)
+    assert task.alerts("degradation")[0].severity == "warning"
+    assert task.stated(m.RollbackEvent) == []
+
+
+def test_late_outcomes_of_an_earlier_activation_move_lifetime_and_q_but_no_verdict() -> None:
+    task = proven(api_optimized="S" * 30)
+    task.order(m.ActivateVariant, variant_id="api-optimized")
+    task.run("api-optimized", "F" * 40, active_epoch=1)
+    variant = task.variant("api-optimized")
+    assert (variant.life.n, variant.judged.n) == (70, 0)
+    assert task.stated(m.RollbackEvent) == []
+
+
+def test_recovery_needs_20_healthy_verdicts_and_is_announced() -> None:
+    task = Task(Policy(operations=Operations(mode="observe")))
+    task.run("default", "S" * 60 + "F" * 3)
+    assert [a.state for a in task.stated(m.DegradationAlert)] == ["degraded"]
+    while judge(task.variant("default"), rules_of(task.policy)).kind == "DEGRADED":
+        task.run("default", "S")
+    task.run("default", "S" * 18)
+    assert [a.state for a in task.stated(m.DegradationAlert)] == ["degraded"]
+    task.run("default", "S")
+    assert [a.state for a in task.stated(m.DegradationAlert)] == ["degraded", "recovered"]
+    assert [a.resolved for a in task.alerts("degradation")] == [False, True]
+
+
+def test_ids_of_facts_are_unique_and_the_same_in_a_repetition() -> None:
+    log = [
+        *invocations("default", "S" * 30),
+        *invocations("v2", "S" * 30, variant_source="explore"),
+        a_command(m.ActivateVariant, variant_id="v2"),
+        *invocations("v2", "F" * 15, active_epoch=2),
+    ]
+    once, again = Task(), Task()
+    assert once.take(*log) == again.take(*log)
+    for kind, field in [(m.Alert, "alert_id"), (m.Decision, "decision_id"), (m.DegradationAlert, "alert_id")]:
+        ids = [getattr(fact, field) for fact in once.stated(kind)]
+        assert ids
+        assert len(ids) == len(set(ids))
