@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -24,6 +23,7 @@ from typing import Final, NamedTuple, Self, TextIO
 from crl_stream.broker.configuration import HOST, write_configuration
 from crl_stream.broker.jars import KAFKA_VERSION, Progress, fetch, quiet
 from crl_stream.broker.java import Java, find_java
+from crl_stream.broker.ports import bindable, free_port, listens
 from crl_stream.errors import BrokerError
 
 USUAL_PORT: Final = 9092
@@ -129,7 +129,7 @@ class EmbeddedBroker:
         java = find_java()
         class_path = os.pathsep.join(map(str, fetch(self.cache_dir, self.progress)))
         port = self._choose_port(last_port)
-        server, log4j = write_configuration(self.data_dir, port, _free_port())
+        server, log4j = write_configuration(self.data_dir, port, free_port())
         log = self.data_dir / "server.log"
         what = f"Kafka {KAFKA_VERSION} on Java {java.version}"
         self.progress(what, 0, 2)
@@ -182,7 +182,7 @@ class EmbeddedBroker:
         while time.monotonic() < until:
             if child.poll() is not None:
                 raise _failed(log)
-            if _listens(port) and asyncio.run(_answers(port)):
+            if listens(port) and asyncio.run(_answers(port)):
                 return
             time.sleep(0.05)
         raise BrokerError(
@@ -193,7 +193,7 @@ class EmbeddedBroker:
     # -- ports and notes ---------------------------------------------------------------------------
     def _choose_port(self, last_port: int | None) -> int:
         if self.port is not None:
-            if _listens(self.port) or not _bindable(self.port):
+            if listens(self.port) or not bindable(self.port):
                 raise BrokerError(
                     f"Port {self.port} is taken.",
                     hint="choose another one with --port, or leave it out for a free one; "
@@ -201,9 +201,9 @@ class EmbeddedBroker:
                 )
             return self.port
         for port in (last_port, None if self.ephemeral else USUAL_PORT):
-            if port is not None and not _listens(port) and _bindable(port):
+            if port is not None and not listens(port) and bindable(port):
                 return port
-        return _free_port()
+        return free_port()
 
     def _last_port(self) -> int | None:
         with suppress(OSError, ValueError, KeyError):
@@ -265,28 +265,6 @@ async def _answers(port: int) -> bool:
         return False
     finally:
         await client.close()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex((HOST, port)) == 0
-
-
-def _bindable(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _failed(log: Path) -> BrokerError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -18,7 +19,6 @@ from crl_stream.cli import (
     broker,
     config,
     dead_letters,
-    demo,
     publish,
     quarantine,
     replay,
@@ -30,12 +30,14 @@ from crl_stream.cli import (
     window,
     worker,
 )
+from crl_stream.cli.demo.command import demo
 from crl_stream.cli.orders import activate, confirm, hold, pin, register, resume, retire, undo, unpin
 from crl_stream.cli.session import Session
 from crl_stream.cli.talk import complain
 from crl_stream.errors import CrlError
 
 INTERRUPTED = 130
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 app = typer.Typer(
     name="crl",
@@ -73,7 +75,7 @@ def common(
 
 for function in (undo, confirm, pin, unpin, hold, resume, activate, register, retire):
     app.command()(function)
-app.command()(demo.demo)
+app.command()(demo)
 app.command()(up.up)
 app.add_typer(broker.app, name="broker")
 app.command()(worker.worker)
@@ -91,8 +93,11 @@ app.add_typer(config.app, name="config")
 
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Run ``crl``; ends the process with the documented exit code."""
+    _open_what_is_closed()
     try:
         code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        if code == INTERRUPTED:  # typer makes an exit code of Ctrl-C
+            complain("Interrupted.", None)
     except CrlError as error:
         complain(error.message, error.hint)
         code = error.exit_code
@@ -104,14 +109,27 @@ def main(arguments: Sequence[str] | None = None) -> Any:
     except (typer.Abort, KeyboardInterrupt):
         complain("Interrupted.", None)
         code = INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as leaving:
+        # typer and rich make a SystemExit of a broken pipe.
+        if not isinstance(leaving, BrokenPipeError) and not isinstance(leaving.__context__, BrokenPipeError):
+            raise
         # The reader of our output has left, as `head` does; nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            complain(f"Something cannot be written: {error.strerror}.", "free some space, or write elsewhere")
+            sys.exit(1)
         # A bug of ours: the person gets a sentence, whoever mends it gets the rest.
         with tempfile.NamedTemporaryFile("w", prefix="crl-", suffix=".txt", delete=False, encoding="utf-8") as file:
             traceback.print_exc(file=file)
         complain(f"That is a bug of crl: {type(error).__name__}: {error}", f"report it with the file {file.name}")
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _open_what_is_closed() -> None:
+    """A caller may have closed stdout or stderr (`>&-`): what is said there is then said to nobody."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - until the process ends

@@ -22,7 +22,7 @@ def start(
     context: typer.Context,
     data_dir: DataDir = None,
     port: Annotated[
-        int | None, typer.Option(help="Port on loopback; default: the last one, 9092 or a free one.")
+        int | None, typer.Option(min=1, max=65_535, help="Port on loopback; default: the last one, 9092 or a free one.")
     ] = None,
     ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Data in a new folder that goes with it.")] = False,
     json: Json = False,

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from crl_stream.cli.talk import say, show, show_json, show_table
 from crl_stream.errors import UsageError
 from crl_stream.settings import PROFILES, load_settings
-from crl_stream.settings.layers import FILE, PREFIX
+from crl_stream.settings.layers import FILE, OVERRIDES, PREFIX
 from crl_stream.settings.template import render
 
 app = typer.Typer(help="The settings and where each comes from.", no_args_is_help=True)
@@ -29,10 +29,7 @@ def show_settings(
     if json:
         show_json({"settings": entries, "policy_hash": context.obj.settings.policies.digest()})
         return
-    rows = [
-        (name, entry["value"], entry["origin"], PREFIX + name.replace(".", "_").upper() if env else "")
-        for name, entry in entries.items()
-    ]
+    rows = [(name, entry["value"], entry["origin"], _variable(name) if env else "") for name, entry in entries.items()]
     show_table(("setting", "value", "origin", "variable" if env else ""), rows, empty="No settings.")
 
 
@@ -66,6 +63,11 @@ def validate(
     """Check a settings file; exit code 2 with the reason when it is not right."""
     settings = load_settings(file=path or context.obj.config_file, flags=context.obj.flags)
     show(f"valid: profile {settings.profile}, policy {settings.policies.digest()}")
+
+
+def _variable(name: str) -> str:
+    """The environment variable of a setting; agents and tasks are overridden in the file or by a flag only."""
+    return "" if name.startswith(OVERRIDES) else PREFIX + name.replace(".", "_").upper()
 
 
 def _plain(value: Any) -> Any:

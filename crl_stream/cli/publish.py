@@ -17,8 +17,6 @@ from crl_stream.client.publisher import QUEUE_SIZE, Publisher, checked, utc_now
 from crl_stream.core import messages as m
 from crl_stream.errors import InvalidMessage, Unavailable, UsageError
 
-_WAIT_SECONDS = 60.0
-
 
 def publish(
     context: typer.Context,
@@ -31,6 +29,9 @@ def publish(
     errors: Annotated[int, typer.Option(help="Errors on the way.")] = 0,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Publish so many like this.")] = 1,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="JSON lines, one message each; - is stdin.")] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0, help="Seconds to wait while Kafka takes nothing.")
+    ] = 60.0,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Publish one outcome, or every message of a file, and wait until Kafka has them."""
@@ -60,8 +61,7 @@ def publish(
         ]
         checked(messages[0])
     with Publisher(context.obj.connected) as publisher:
-        _send(publisher, messages)
-        stats = publisher.close(_WAIT_SECONDS)
+        stats = publisher.close(timeout if _send(publisher, messages, timeout) else 0.0)
     if json:
         show_json(stats._asdict())
     if stats.sent < len(messages):
@@ -72,15 +72,22 @@ def publish(
     say(f"{stats.sent} published")
 
 
-def _send(publisher: Publisher, messages: list[Any]) -> None:
+def _send(publisher: Publisher, messages: list[Any], timeout: float) -> bool:
+    """Queue all messages, as fast as Kafka takes them; False when it has taken nothing for ``timeout`` seconds."""
     progress = progress_bar()
     progress("publishing", 0, len(messages))
     for number, message in enumerate(messages, start=1):
+        sent, since = publisher.stats.sent, time.monotonic()
         while publisher.stats.queued >= QUEUE_SIZE // 2:
-            publisher.flush(1.0)
+            publisher.flush(min(1.0, timeout))
+            if publisher.stats.sent != sent:
+                sent, since = publisher.stats.sent, time.monotonic()
+            elif time.monotonic() - since >= timeout:
+                return False
         publisher.publish(message)
         if number % 100 == 0 or number == len(messages):
             progress("publishing", number, len(messages))
+    return True
 
 
 def read_messages(path: Path) -> Iterator[m.Invocation | m.Feedback]:

@@ -16,7 +16,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.topic_reader import Received
 from crl_stream.topology.driver import TopologyDriver
 from crl_stream.wire.codec import Rejected, decode, encode
-from crl_stream.wire.topics import COMMANDS, DECISIONS, DEGRADATIONS, INVOCATIONS, POLICY_KEY, ROLLBACKS
+from crl_stream.wire.topics import DECISIONS, DEGRADATIONS, INVOCATIONS, ROLLBACKS
 
 _SHOWN = (DEGRADATIONS, ROLLBACKS, DECISIONS)
 _AT_ONCE = 500
@@ -33,18 +33,19 @@ def replay(
     """
     settings = context.obj.settings
     messages = list(read_messages(file))
-    driver = TopologyDriver(partitions=settings.kafka.partitions)
+    began = {"start": _milliseconds(messages[0].timestamp)} if messages else {}
+    driver = TopologyDriver(partitions=settings.kafka.partitions, **began)
     if settings.policies.canonical() != b"{}":
-        policy = m.SetPolicy(
-            schema_version=m.SCHEMA_VERSION,
-            command_id="replay-policy",
-            timestamp="2000-01-01T00:00:00Z",
-            actor="crl replay",
-            policy=settings.policies,
-            policy_hash=settings.policies.digest(),
+        driver.pipe(
+            m.SetPolicy(
+                schema_version=m.SCHEMA_VERSION,
+                command_id="replay-policy",
+                timestamp="2000-01-01T00:00:00Z",
+                actor="crl replay",
+                policy=settings.policies,
+                policy_hash=settings.policies.digest(),
+            )
         )
-        driver.append(COMMANDS, encode(policy), POLICY_KEY, timestamp=0)
-        driver.pipe()
     progress = progress_bar()
     decisions = 0
     for start in range(0, len(messages), _AT_ONCE):

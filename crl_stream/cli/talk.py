@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,14 +18,26 @@ WIDE = 400
 """Columns of a table that goes to a file or a pipe."""
 
 
+class _Beside(Console):
+    """Stderr, beside the data; the work goes on when nobody listens there any more."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(stderr=True, highlight=False, **options)
+
+    def on_broken_pipe(self) -> None:
+        """Say the rest to nobody."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def say(text: str) -> None:
     """A line for people, beside the data."""
-    Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(text)
+    _Beside(soft_wrap=True, markup=False).print(text)
 
 
 def complain(message: str, hint: str | None) -> None:
     """An error and what to do next."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    console = _Beside(soft_wrap=True, markup=False)
     console.print(f"crl: {message}", style="red")
     if hint:
         console.print(f"hint: {hint}")
@@ -63,7 +76,7 @@ def progress_bar() -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    console = Console(stderr=True, highlight=False)
+    console = _Beside()
     bars: dict[str, tuple[Any, Any]] = {}
 
     def progress(what: str, done: int, total: int) -> None:

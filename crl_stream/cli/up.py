@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 import typer
 
+from crl_stream.broker.ports import bindable, free_port
 from crl_stream.cli.session import Session
 from crl_stream.cli.talk import say
 from crl_stream.errors import CrlError, Unavailable, UsageError
@@ -54,26 +54,14 @@ def up(context: typer.Context) -> None:
 def with_free_port(session: Session, settings: Settings, *, other_if_taken: bool = False) -> Settings:
     """The settings with a port for the views that nobody has; a given one is used or refused."""
     port, host = settings.worker.web_port, settings.worker.web_host
-    if port and not _taken(host, port):
+    if port and bindable(port, host):
         return settings
     if port and not other_if_taken:
         raise UsageError(
             f"Port {port} is taken.",
             hint="does `crl up` run already? crl status asks it; --set worker.web_port=0 takes a free port",
         )
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return session.at(settings.kafka.bootstrap_servers, web_port=probe.getsockname()[1])
-
-
-def _taken(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return True
-    return False
+    return session.at(settings.kafka.bootstrap_servers, web_port=free_port(host))
 
 
 def prepare_topics(settings: Settings) -> None:

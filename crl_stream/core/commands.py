@@ -106,10 +106,12 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
     variant.quarantined = False
     turn.catalogue_changed = True
     turn.activate(variant, "undo", command.command_id, command.reason or f"undone by {command.actor}")
-    hold = turn.policy.rollback.undo_hold
+    done, hold = f"{undone} undone: {back} is active, epoch {row.epoch}", turn.policy.rollback.undo_hold
+    if row.held is not None:
+        return f"{done}; still held by {row.held.actor}"
     if hold:
         row.held = StandingOrder(command.actor, f"undo of {undone}", row.time, until_n=row.n + hold, variant_id=back)
-    return f"{undone} undone: {back} is active, epoch {row.epoch}; nothing automatic for {hold} outcomes"
+    return f"{done}; nothing automatic for {hold} outcomes"
 
 
 def _confirm(turn: Turn, command: m.ConfirmRollback) -> str:

@@ -152,7 +152,8 @@ def _promote(turn: Turn) -> None:
     if best is None or blocked(row, policy) is not None:
         return
     words = reasoning(best, active=False, policy=policy)
-    cause_id = turn.identify("act", "auto_apply", best.variant_id)
+    # Its decision was stated with one of its own outcomes, unless the policy has changed since.
+    cause_id = best.auto_apply_id or turn.identify("dec", "auto_apply", best.variant_id)
     if turn.enforced:
         turn.activate(best, "auto_apply", cause_id, words)
     elif not best.decided & _PROMOTED_IN_SHADOW or best.decided_epoch != row.epoch:
@@ -177,4 +178,6 @@ def state_decision(turn: Turn, variant: Variant) -> None:
     _open_epoch(variant, row.epoch)
     variant.decided |= bit
     if policy.operations.mode != "observe":
-        turn.decision(variant, level, reasoning(variant, active=active, policy=policy))
+        decision_id = turn.decision(variant, level, reasoning(variant, active=active, policy=policy))
+        if level == "auto_apply":
+            variant.auto_apply_id = decision_id

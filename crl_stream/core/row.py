@@ -93,6 +93,8 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     low_quality: int = 0
     shadow: Sums = msgspec.field(default_factory=Sums)
     configuration: Configuration | None = None
+    auto_apply_id: str = ""
+    """Of the last decision that said ``auto_apply``."""
 
 
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):

@@ -246,6 +246,15 @@ class Turn:
         row.rollback_id = cause_id if cause == "rollback" else None
         row.latch, row.confirmed, row.held_n = False, False, -1
         restart_judging(to)
+        if to.degraded:
+            self.alert(
+                "degradation",
+                "info",
+                f"over: active again since epoch {row.epoch}, judged anew",
+                about=to.variant_id,
+                cause_id=to.alert_id,
+                resolved=True,
+            )
         to.epoch, to.degraded, to.clean = row.epoch, False, 0
         for runtime in row.runtimes.values():
             runtime.late = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from crl_stream.core.identity import TaskKey, is_identifier
 from crl_stream.core.policy import Policy, PolicySet
@@ -23,9 +24,12 @@ FILE: Final = "crl.toml"
 PREFIX: Final = "CRL_"
 ALIASES: Final = {"CRL_BOOTSTRAP_SERVERS": "kafka.bootstrap_servers", "CRL_PROFILE": "profile"}
 """Short names of the environment."""
-NOT_SETTINGS: Final = ("CRL_CONFIG", "CRL_MAVEN_MIRROR", "CRL_TEST_")
-"""Variables that other parts read; what starts with the last one is for tests."""
-_OVERRIDES: Final = ("agents", "tasks")
+NOT_SETTINGS: Final = ("CRL_CONFIG", "CRL_MAVEN_MIRROR")
+"""Variables that other parts read."""
+TEST_PREFIX: Final = "CRL_TEST_"
+"""Variables of tests."""
+OVERRIDES: Final = ("agents.", "tasks.")
+"""What the names of overrides begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +72,9 @@ def load_settings(
     for name, origin in layers:
         if name == "profile":
             profile = origin
-    if profile.value not in PROFILES:
+    if not isinstance(profile.value, str) or profile.value not in PROFILES:
         raise ConfigError(
-            f"There is no profile {profile.value!r} ({profile.source}).",
+            f"There is no profile {_shown(profile.value)} ({profile.source}).",
             hint=f"one of {', '.join(PROFILES)}{_nearest(str(profile.value), PROFILES)}",
         )
     origins = {name: Origin(value, "default") for name, value in known.items()}
@@ -80,7 +84,7 @@ def load_settings(
     for name, origin in layers:
         if name == "profile":
             continue
-        if name.split(".", 1)[0] in _OVERRIDES:
+        if name.startswith(OVERRIDES):
             overrides[name] = origin
         elif name in known:
             origins[name] = origin
@@ -124,7 +128,7 @@ def _flat(page: Mapping[str, Any], source: str, prefix: str = "") -> Iterator[tu
 def _environment_layer(environment: Mapping[str, str], known: Mapping[str, Any]) -> Iterator[tuple[str, Origin]]:
     names = {PREFIX + name.replace(".", "_").upper(): name for name in known} | ALIASES
     for variable in sorted(environment):
-        if not variable.startswith(PREFIX) or variable.startswith(NOT_SETTINGS):
+        if not variable.startswith(PREFIX) or variable.startswith(TEST_PREFIX) or variable in NOT_SETTINGS:
             continue
         if variable not in names:
             raise ConfigError(
@@ -153,8 +157,10 @@ def _section(section: str, origins: Mapping[str, Origin]) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
+        secret = SECTIONS[section].model_fields[name].annotation is SecretStr
+        shown = "(a secret)" if secret else _shown(chosen[name].value)
         raise ConfigError(
-            f"{section}.{name} = {_shown(chosen[name].value)} ({chosen[name].source}): {first['msg']}.",
+            f"{section}.{name} = {shown} ({chosen[name].source}): {first['msg']}.",
             hint="crl config show says what is in force and where it comes from",
         ) from error
 
@@ -209,9 +215,12 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
         kind = next(f.type for f in msgspec.structs.fields(POLICY_SECTIONS[section]) if f.name == entry)
         try:
             value = msgspec.convert(origin.value, kind, strict=strict)
+            if isinstance(value, float) and not math.isfinite(value):
+                # The policy travels as JSON, which has no word for it.
+                raise msgspec.ValidationError("Expected a finite number")  # noqa: TRY301 - one border for all values
         except msgspec.ValidationError as error:
             raise ConfigError(
-                f"{name} = {_shown(origin.value)} ({origin.source}): {error}.",
+                f"{name} = {_shown(origin.value)} ({origin.source}): {_short(str(error))}.",
                 hint="crl config show says what is in force and where it comes from",
             ) from error
         nested.setdefault(section, {})[entry] = value
@@ -229,4 +238,8 @@ def _effective(origins: Mapping[str, Origin], sections: Mapping[str, Any], polic
 
 
 def _shown(value: Any) -> str:
-    return repr(value)[:100]
+    return _short(repr(value))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:100]}..."

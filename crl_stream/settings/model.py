@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_core import PydanticCustomError
 
 from crl_stream.core.policy import Policy
 
@@ -19,6 +20,14 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_a_boolean(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            # No setting is one, and pydantic would read true as 1.
+            raise PydanticCustomError("boolean", "Input should not be true or false")
+        return value
 
 
 def _folder(variable: str, otherwise: str) -> Path:

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.monitor import Context, step
+from crl_stream.core.policy import Policy
 from crl_stream.core.row import TaskRow, decode_row, encode_row, new_row
 from crl_stream.errors import Unsafe
 from crl_stream.topology.incidents import fold_failure_alert, policy_result
@@ -136,6 +137,8 @@ class _Fold:
         self.partition, self.partitions = partition, partitions
         self.state, self.rows, self.commands, self.poisoned = state, rows, commands, poisoned
         self.policies = state.policies
+        self.policy_of: dict[bytes, Policy] = {}
+        """Of the tasks met so far, as long as no other policy comes into force."""
         self.open: dict[bytes, TaskRow] = {}
         self.touched: set[bytes] = set()
         self.outputs: list[Output] = []
@@ -172,12 +175,13 @@ class _Fold:
             self._take_reference(entry)
         elif (home := partition_of(entry.key, self.partitions)) != self.partition:
             self._forward(entry, home)
-        elif self._is_new_here(record):
+        elif not record.headers or self._is_new_here(record):
             self._apply(entry.key, message, record)
 
     def _is_new_here(self, record: Record) -> bool:
         """Whether a forwarded record comes for the first time; a crash may forward it twice."""
-        if not record.headers or (origin := origin_of(record.headers)) is None:
+        origin = origin_of(record.headers)
+        if origin is None:
             return True
         source, offset = origin
         if not 0 <= source < self.partitions:
@@ -205,13 +209,16 @@ class _Fold:
         if row is None:
             data = self.rows.get(key)
             row = self.open[key] = new_row(TaskKey.decode(key)) if data is None else decode_row(data)
+        policy = self.policy_of.get(key)
+        if policy is None:
+            policy = self.policy_of[key] = self.policies.for_task(row.key)
         state = self.state
         if record.offset <= row.offset and row.incarnation >= state.incarnation:
             self.skipped += 1
             return
         at = Context(self.partition, record.offset, record.timestamp, state.incarnation, state.policy_hash)
         try:
-            done = step(row, message, at, self.policies.for_task(row.key))
+            done = step(row, message, at, policy)
         except Exception as error:
             raise _Poison(record.offset, error) from error
         self.touched.add(key)
@@ -267,6 +274,7 @@ class _Fold:
         state = self.state
         state.policy, state.policy_hash = command.policy.canonical(), command.policy.digest()
         self.policies = command.policy
+        self.policy_of.clear()
         self.applied += 1
         result = policy_result(command, self.partition, record, state)
         self.outputs.append(Output(TOPIC_OF[type(result)], self.partition, record.key, encode(result)))

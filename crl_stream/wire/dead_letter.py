@@ -103,5 +103,5 @@ def _number(value: bytes | None) -> int | None:
 
 def _bounded(headers: Headers, reserved: frozenset[str]) -> tuple[tuple[str, bytes], ...]:
     own = tuple((name, value) for name, value in headers or () if name not in reserved)
-    size = sum(len(name) + len(value or b"") for name, value in own)
+    size = sum(len(name.encode()) + len(value or b"") for name, value in own)
     return own if size <= MAX_HEADERS else ()

@@ -15,6 +15,6 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="End when the story is told, also on a terminal.")] = False,
 ) -> None:
     """A fleet of agents on a real broker: a variant collapses, is rolled back, and every runtime follows."""
-    from crl_stream.demo.story import run_demo
+    from crl_stream.cli.demo.story import run_demo
 
     raise typer.Exit(run_demo(context.obj, json=json, once=once))

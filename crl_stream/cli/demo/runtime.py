@@ -46,7 +46,7 @@ class Agent:
 
 def main() -> int:
     """Run until stdin says stop or ends."""
-    parser = argparse.ArgumentParser(prog="python -m crl_stream.demo.runtime", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m crl_stream.cli.demo.runtime", description=__doc__)
     parser.add_argument("--agent", required=True)
     parser.add_argument("--task", required=True)
     parser.add_argument("--name", required=True, help="runtime_id")

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Final, TypeVar
 
+from crl_stream.cli.demo.fleet import Fleet
+from crl_stream.cli.demo.runtime import BASELINE, OPTIMIZED
 from crl_stream.cli.orders import order
 from crl_stream.cli.session import Session
 from crl_stream.cli.talk import complain, say, show, show_json
 from crl_stream.cli.up import prepare_topics, start_worker, stop_process, wait_until_ready, with_free_port
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.demo.fleet import Fleet
-from crl_stream.demo.runtime import BASELINE, OPTIMIZED
 from crl_stream.errors import CrlError
 from crl_stream.settings import Settings
 from crl_stream.topic_reader import TopicReader

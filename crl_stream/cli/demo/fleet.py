@@ -35,7 +35,7 @@ class Fleet:
             arguments += ["--set", f"kafka.bootstrap_servers={self.settings.kafka.bootstrap_servers}"]
             arguments += ["--set", f"kafka.topic_prefix={self.settings.kafka.topic_prefix}"]
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "crl_stream.demo.runtime", *arguments),
+                *(sys.executable, "-m", "crl_stream.cli.demo.runtime", *arguments),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,
