@@ -239,3 +239,19 @@ def test_a_decision_is_stated_at_most_once_per_variant_level_and_epoch() -> None
     assert len(stated) == len(set(stated))
     assert ("v2", "human_approval", 1) in stated
     assert ("v2", "auto_apply", 1) in stated
+
+
+def test_an_auto_apply_names_the_decision_that_caused_it() -> None:
+    task = Task()
+    task.run("default", "S" * 30, quality=0.6)
+    task.run("better", "S" * 12, variant_source="explore", quality=1.0)
+    while not [a for a in task.stated(m.Activation) if a.cause == "auto_apply"]:
+        task.run("default", "S", quality=0.6)
+        assert task.offset < 500, "nothing was promoted"
+    [activation] = [a for a in task.stated(m.Activation) if a.cause == "auto_apply"]
+    decisions = {d.decision_id: d for d in task.stated(m.Decision)}
+    assert (decisions[activation.cause_id].variant_id, decisions[activation.cause_id].decision) == (
+        "better",
+        "auto_apply",
+    )
+    assert task.stated(m.ActiveVariant)[-1].cause_id == activation.cause_id

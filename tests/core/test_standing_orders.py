@@ -84,3 +84,20 @@ def test_a_confirmed_rollback_is_reviewed_once_and_its_quarantine_stays() -> Non
     again = task.order(m.ConfirmRollback, rollback_id=rollback_id(task))
     assert (again.outcome, "already confirmed" in again.detail) == ("refused", True)
     assert task.variant("api-optimized").quarantined
+
+
+def test_an_undo_leaves_the_hold_of_a_person_as_it_is() -> None:
+    task = collapsed()
+    task.order(m.HoldTask, actor="grace", reason="an audit", hours=48.0)
+    assert "still held by grace" in task.order(m.UndoRollback, actor="ada").detail
+    assert task.row.held is not None
+    assert (task.row.held.actor, task.row.held.until) == ("grace", task.row.held.since + 48 * HOUR)
+
+
+def test_a_variant_that_is_activated_again_leaves_no_alert_open() -> None:
+    task = collapsed()
+    [alert] = [a for a in task.stated(m.DegradationAlert) if a.variant_id == "api-optimized"]
+    task.order(m.UndoRollback)
+    over = [a for a in task.alerts("degradation") if a.resolved]
+    assert [(a.cause_id, a.severity) for a in over] == [(alert.alert_id, "info")]
+    assert not task.variant("api-optimized").degraded
