@@ -35,9 +35,9 @@ def outcome(key: TaskKey, number: int, **fields: object) -> m.Invocation:
     return m.Invocation(**(given | fields))  # type: ignore[arg-type]
 
 
-def outcomes(count: int, tasks: int = 1) -> Iterator[tuple[TaskKey, m.Invocation]]:
-    """``count`` outcomes, spread evenly over tasks."""
+def outcomes(count: int, tasks: int = 1, **fields: object) -> Iterator[tuple[TaskKey, m.Invocation]]:
+    """``count`` outcomes, spread evenly over tasks; ``fields`` are those of all of them."""
     keys = [TaskKey("backend-architect", f"api-design-{number}") for number in range(tasks)]
     for number in range(count):
         key = keys[number % tasks]
-        yield key, outcome(key, number)
+        yield key, outcome(key, number, **fields)

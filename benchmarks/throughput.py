@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from benchmarks.outcomes import outcomes
 from benchmarks.stack import Stack, installation, note, worker
+from crl_stream.client.publisher import utc_now
 from crl_stream.errors import CrlError
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
@@ -47,7 +48,7 @@ async def _fill(stack: Stack, tasks: int) -> None:
     await producer.start()
     try:
         waiting = []
-        for key, message in outcomes(EVENTS, tasks):
+        for key, message in outcomes(EVENTS, tasks, timestamp=utc_now()):
             home = partition_of(key.encode(), kafka.partitions)
             waiting.append(await producer.send(topic, encode(message), key=key.encode(), partition=home))
             if len(waiting) >= 20_000:

@@ -36,9 +36,7 @@ async def assert_topics_equal_the_fold(installation: Installation) -> Compared:
     rows = 0
     for partition, records in log.items():
         entries = decode_batch(records)
-        named = {
-            place: commands[place].value if place in commands else None for place in command_positions(entries)
-        }
+        named = {place: commands[place].value if place in commands else None for place in command_positions(entries)}
         folded = fold_batch(partition, partitions, None, {}, entries, named)
         key = partition_key(partition)
         there = state[partition]

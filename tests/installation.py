@@ -189,9 +189,7 @@ class Installation:
         """Records of each partition of the log that the state does not cover yet."""
         state = await self.changelog()
         ends = await self.ends(INVOCATIONS)
-        return {
-            p: end - decode_partition(state[p].get(partition_key(p))).next_offset for p, end in ends.items()
-        }
+        return {p: end - decode_partition(state[p].get(partition_key(p))).next_offset for p, end in ends.items()}
 
     async def ends(self, topic: str) -> dict[int, int]:
         """End offset of each partition."""

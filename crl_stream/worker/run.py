@@ -42,6 +42,10 @@ def run_worker(settings: Settings) -> int:
     )
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # A broker that has just started says this for a second or two; aiokafka asks again, and calls it an error.
+    logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(
+        lambda record: "GroupCoordinatorNotAvailableError" not in record.getMessage()
+    )
     with asyncio.Runner() as runner:
         return runner.run(_serve(settings))
 

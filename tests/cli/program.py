@@ -1,0 +1,118 @@
+"""The real program, started as a person starts it: in an empty home, with no setting but those of the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import typer
+
+from crl_stream.cli.application import app
+
+FORKING = """
+import json, os, sys, tempfile
+from crl_stream.cli import main
+
+results = []
+for call in json.loads(sys.argv[1]):
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = os.fork()
+        if child == 0:
+            os.dup2(out.fileno(), 1)
+            os.dup2(err.fileno(), 2)
+            sys.argv = ["crl", *call]
+            main()
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        said = [os.pread(file.fileno(), 1 << 20, 0).decode() for file in (out, err)]
+        results.append([status, *said])
+json.dump(results, sys.stdout)
+"""
+"""Loading the program takes most of a second, and every command has to be called in every wrong way."""
+
+
+class Result(NamedTuple):
+    """How a call ended and what it said."""
+
+    call: tuple[str, ...]
+    code: int
+    out: str
+    err: str
+
+    def faults(self, code: int) -> list[str]:
+        """What is wrong with this way to fail: every error is two lines on stderr and ``code``, nothing else."""
+        lines = self.err.splitlines()
+        said = [line.partition(":")[0] for line in lines[-2:]]
+        found = [] if self.code == code else [f"exit code {self.code}"]
+        found += [] if said == ["crl", "hint"] else [f"last words {lines[-2:]}"]
+        found += ["a traceback"] if "Traceback" in self.err or "bug of crl" in self.err else []
+        return found + ([f"stdout {self.out!r}"] if self.out else [])
+
+
+class Program:
+    """``python -m crl_stream`` in a folder of its own."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        home = folder / "home"
+        home.mkdir(exist_ok=True)
+        self.environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(home),
+            "XDG_DATA_HOME": str(home / "data"),
+            "XDG_CACHE_HOME": str(home / "cache"),
+            "TMPDIR": str(home),
+        } | environment
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "crl_stream", *arguments]
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        options = {"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE} | options
+        return subprocess.Popen(self.command(*arguments), cwd=self.folder, env=self.environment, **options)
+
+    def run(self, *arguments: str, said: str = "") -> Result:
+        done = subprocess.run(
+            self.command(*arguments),
+            input=said.encode(),
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            check=False,
+        )
+        return Result(arguments, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def run_all(self, calls: Sequence[Sequence[str]]) -> list[Result]:
+        """Run many calls, each in a process of its own that is forked where the program has just been loaded."""
+        done = subprocess.run(
+            [sys.executable, "-c", FORKING, json.dumps([list(call) for call in calls])],
+            stdin=subprocess.DEVNULL,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            check=True,
+        )
+        found = json.loads(done.stdout)
+        return [Result(tuple(call), *result) for call, result in zip(calls, found, strict=True)]
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    """Every command there is, found in the program itself."""
+
+    def walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        if not hasattr(command, "commands"):
+            yield path
+            return
+        for name, inner in command.commands.items():
+            yield from walk(inner, (*path, name))
+
+    yield from walk(typer.main.get_command(app), ())
+
+
+def groups() -> set[tuple[str, ...]]:
+    """The commands that only hold others."""
+    return {path[:-1] for path in commands()}

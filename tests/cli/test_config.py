@@ -1,0 +1,115 @@
+"""``crl config``: what is in force and why, a file to start from, and whether a file is right."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from cli.program import Program
+from crl_stream.settings import PROFILES
+from crl_stream.settings.model import leaves
+
+SECRET = "a-secret-nobody-may-see"
+
+
+def shown(crl: Program, *options: str) -> dict[str, Any]:
+    result = crl.run(*options, "config", "show", "--json")
+    assert (result.code, result.err) == (0, "")
+    found: dict[str, Any] = json.loads(result.out)
+    return found
+
+
+def test_show_names_every_setting_with_its_value_and_origin(crl: Program) -> None:
+    (crl.folder / "crl.toml").write_text('profile = "conservative"\n[kafka]\npartitions = 8\n', encoding="utf-8")
+    crl.environment["CRL_BROKER_HEAP_MB"] = "300"
+    document = shown(crl, "--set", "kafka.replication_factor=3")
+    settings = document["settings"]
+    assert settings.keys() == leaves().keys() | {"profile"}
+    assert settings["degradation.lookback_window"] == {"value": 20, "origin": "default"}
+    assert settings["auto_apply.min_samples"] == {"value": 20, "origin": "profile conservative"}
+    assert settings["kafka.partitions"] == {"value": 8, "origin": "crl.toml"}
+    assert settings["broker.heap_mb"] == {"value": 300, "origin": "environment CRL_BROKER_HEAP_MB"}
+    assert settings["kafka.replication_factor"] == {"value": 3, "origin": "flag --set kafka.replication_factor"}
+    assert len(document["policy_hash"]) == 16
+
+
+def test_the_table_for_people_says_the_same_and_names_the_variables_when_asked(crl: Program) -> None:
+    flag = "agents.a.degradation.lookback_window"
+    lines = crl.run("--set", f"{flag}=30", "config", "show", "--env").out.splitlines()
+    row = next(line.split() for line in lines if line.startswith("kafka.partitions"))
+    assert row == ["kafka.partitions", "4", "default", "CRL_KAFKA_PARTITIONS"]
+    override = next(line for line in lines if line.startswith(flag))
+    assert "CRL_" not in override, "no variable overrides an agent"
+    assert len(lines) == 1 + 1 + len(leaves()) + 1
+
+
+@pytest.mark.parametrize("name", ["kafka.sasl_password", "worker.web_token"])
+def test_a_secret_is_never_shown_whichever_layer_it_comes_from(crl: Program, name: str) -> None:
+    section, _, entry = name.partition(".")
+    (crl.folder / "with-secret.toml").write_text(f'[{section}]\n{entry} = "{SECRET}"\n', encoding="utf-8")
+    variable = "CRL_" + name.replace(".", "_").upper()
+    for options in (["--config", "with-secret.toml"], ["--set", f"{name}={SECRET}"], []):
+        if not options:
+            crl.environment[variable] = SECRET
+        for command in (["config", "show", "--json"], ["config", "show", "--env"], ["config", "validate"]):
+            result = crl.run(*options, *command)
+            assert result.code == 0
+            assert SECRET not in result.out + result.err
+        assert shown(crl, *options)["settings"][name]["value"] == "set"
+
+
+def test_a_secret_that_is_not_set_is_shown_as_empty(crl: Program) -> None:
+    assert shown(crl)["settings"]["worker.web_token"]["value"] == ""
+
+
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+def test_the_file_that_init_writes_is_in_force_at_once_with_the_evidence_guard(crl: Program, profile: str) -> None:
+    assert crl.run("config", "init", "--profile", profile).code == 0
+    settings = shown(crl)["settings"]
+    assert settings["degradation.guard"] == {"value": "evidence", "origin": "crl.toml"}
+    assert settings["profile"] == {"value": profile, "origin": "crl.toml"}
+    assert crl.run("config", "validate").code == 0
+
+
+def test_init_replaces_no_file_unless_it_is_told_to(crl: Program) -> None:
+    file = crl.folder / "crl.toml"
+    file.write_text("# mine\n", encoding="utf-8")
+    result = crl.run("config", "init")
+    assert result.faults(2) == []
+    assert "--force" in result.err
+    assert file.read_text(encoding="utf-8") == "# mine\n"
+    assert crl.run("config", "init", "--force").code == 0
+    assert "guard" in file.read_text(encoding="utf-8")
+
+
+def test_validate_says_the_profile_and_the_policy_that_a_right_file_makes(crl: Program) -> None:
+    (crl.folder / "mine.toml").write_text('profile = "conservative"\n', encoding="utf-8")
+    result = crl.run("config", "validate", "mine.toml")
+    assert result.code == 0
+    assert result.out.startswith("valid: profile conservative, policy ")
+    assert result.out.split()[-1] == shown(crl, "--config", "mine.toml")["policy_hash"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[degradation]\nlookback_windw = 3\n", "nearest name is degradation.lookback_window"),
+        ("[degradation]\nlookback_window = 1\n", "degradation.lookback_window = 1 (mine.toml)"),
+        ('profile = ["guide"]\n', "There is no profile"),
+        ("[degradation\n", "is not TOML"),
+    ],
+)
+def test_validate_says_what_is_wrong_with_a_file(crl: Program, content: str, said: str) -> None:
+    (crl.folder / "mine.toml").write_text(content, encoding="utf-8")
+    result = crl.run("config", "validate", "mine.toml")
+    assert result.faults(2) == []
+    assert said in result.err
+
+
+def test_a_file_that_is_wrong_stops_every_command_that_has_settings(crl: Program) -> None:
+    (crl.folder / "crl.toml").write_text("[kafka]\npartition = 3\n", encoding="utf-8")
+    for result in crl.run_all([["status"], ["topics", "diff"], ["worker"], ["broker", "status"], ["config", "show"]]):
+        assert result.faults(2) == []
+        assert "the nearest name is kafka.partitions" in result.err

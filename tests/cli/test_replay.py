@@ -1,0 +1,102 @@
+"""``crl replay``: the engine over a file; the decisions on stdout, nothing anywhere else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from builders import invocations
+
+from cli.program import Program
+from crl_stream.core import messages as m
+from crl_stream.wire.codec import encode
+
+
+def a_file(folder: Path) -> Path:
+    """A variant that was good and fails, beside one that is good."""
+    story = [("default", "S" * 30, 1.0), ("v2", "S" * 30, 0.5), ("default", "F" * 15, -1.0)]
+    return written(folder, [m for variant, s, reward in story for m in invocations(variant, s, reward=reward)])
+
+
+def written(folder: Path, messages: list[m.Invocation]) -> Path:
+    file = folder / "outcomes.jsonl"
+    file.write_bytes(b"".join(encode(message) + b"\n" for message in messages))
+    return file
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_file_is_folded_and_what_a_worker_would_do_is_printed_and_nothing_written(crl: Program) -> None:
+    file = a_file(crl.folder)
+    before = everything(crl.folder)
+    result = crl.run("replay", file.name)
+    assert result.code == 0
+    assert any("ROLLBACK backend-architect/api-design: default -> v2" in line for line in result.out.splitlines())
+    assert "75 messages" in result.err
+    assert everything(crl.folder) == before
+
+
+def test_the_json_says_the_same_decisions_one_document_a_line(crl: Program) -> None:
+    file = a_file(crl.folder)
+    lines = crl.run("replay", file.name).out.splitlines()
+    documents = [json.loads(line) for line in crl.run("replay", file.name, "--json").out.splitlines()]
+    assert len(documents) == len(lines) > 0
+    (rollback,) = [d["message"] for d in documents if d["topic"] == "crl.rollbacks"]
+    assert (rollback["from_variant"], rollback["to_variant"]) == ("default", "v2")
+
+
+def test_a_replay_of_the_same_file_says_the_same_each_time_also_from_stdin(crl: Program) -> None:
+    file = a_file(crl.folder)
+    by_file = crl.run("replay", file.name)
+    assert crl.run("replay", file.name).out == by_file.out
+    assert crl.run("replay", "-", said=file.read_text(encoding="utf-8")).out == by_file.out
+
+
+def test_the_settings_in_force_are_those_of_the_replay(crl: Program) -> None:
+    file = a_file(crl.folder)
+    flags = ["--set", "operations.mode=observe"]
+    result = crl.run(*flags, "replay", file.name, "--json")
+    assert result.code == 0
+    documents = [json.loads(line) for line in result.out.splitlines()]
+    digest = crl.run(*flags, "config", "validate").out.split()[-1]
+    assert {d["message"]["policy_hash"] for d in documents if "policy_hash" in d["message"]} == {digest}
+    assert [d for d in documents if d["topic"] == "crl.rollbacks"] == []
+
+
+def test_a_file_with_nothing_in_it_decides_nothing(crl: Program) -> None:
+    result = crl.run("replay", "-", said="\n\n")
+    assert (result.code, result.out) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        "null",
+        '"text"',
+        "{}",
+        '{"type": "feedback"}',
+        '{"type": "no-such-type"}',
+        '{"schema_version": 1}',
+        "\ud83d".encode("utf-8", "surrogatepass").decode("latin-1"),
+        (
+            '{"schema_version": 1, "invocation_id": "i", "timestamp": "soon", "agent_name": "a", "task_type": "t", '
+            '"variant_id": "v", "status": "success"}'
+        ),
+        (
+            '{"schema_version": 1, "invocation_id": "i", "timestamp": "2025-11-19T14:30:00Z", "agent_name": "a b", '
+            '"task_type": "t", "variant_id": "v", "status": "success"}'
+        ),
+    ],
+)
+def test_a_bad_line_is_named_and_nothing_is_decided(crl: Program, line: str) -> None:
+    good = a_file(crl.folder).read_text(encoding="utf-8").splitlines()
+    (crl.folder / "bad.jsonl").write_text("\n".join([*good[:70], line, *good[70:]]), encoding="latin-1")
+    for command in (["replay", "bad.jsonl"], ["publish", "--file", "bad.jsonl"]):
+        result = crl.run(*command)
+        assert result.faults(2) == []
+        assert "crl: bad.jsonl, line 71: " in result.err

@@ -1,0 +1,174 @@
+"""Every command explains itself, and none answers a mistake with a traceback."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+
+import pytest
+
+from cli.program import Program, commands, groups
+
+WITHOUT_KAFKA = {
+    "broker start",
+    "broker status",
+    "broker stop",
+    "config init",
+    "config show",
+    "config validate",
+    "replay",
+}
+STARTS_ITS_OWN = {"demo", "up"}
+"""Without an address of Kafka they bring one along."""
+ASKS_A_WORKER = {"status", "window", "quarantine list"}
+CALLS = {
+    "activate": "a/t v",
+    "confirm": "rollback-1",
+    "dead-letters show": "0:1",
+    "hold": "a/t",
+    "pin": "a/t",
+    "publish": "a/t --variant v --timeout 0.2",
+    "quarantine lift": "a/t v",
+    "register": "a/t v",
+    "resume": "a/t",
+    "retire": "a/t v",
+    "undo": "a/t",
+    "unpin": "a/t",
+    "window": "a/t",
+}
+"""What a command needs to be called rightly; the others need nothing."""
+
+WRONG = [
+    "",
+    "no-such-command",
+    "broker no-such-command",
+    "--config",
+    "--config nowhere.toml config show",
+    "--set config show",
+    "--set nonsense=1 config show",
+    "--set kafka.partitions=0 topics diff",
+    "--set kafka.partitions config show",
+    "activate a/t",
+    "activate a v",
+    "activate a/t v --epoch soon",
+    "broker start --port 0",
+    "broker start --port 65536",
+    "broker start --port http",
+    "config init home",
+    "config init --profile no-such-profile",
+    "config init nowhere/crl.toml",
+    "config show more",
+    "config validate nowhere.toml",
+    "config validate home",
+    "dead-letters list --limit 0",
+    "dead-letters list --reason no-such-reason",
+    "dead-letters show 7",
+    "dead-letters show 0:x",
+    "hold a/t --hours long",
+    "pin a/b/c",
+    "publish",
+    "publish a/t",
+    "publish a/t --variant v --file x.jsonl",
+    "publish --file nowhere.jsonl",
+    "publish --file home",
+    "publish a/t --variant v --count 0",
+    "register",
+    "replay",
+    "replay nowhere.jsonl",
+    "replay home",
+    "rollbacks --limit none",
+    "tail no-such-topic",
+    "tail --count 0",
+    "window a",
+]
+
+
+def full(name: str) -> list[str]:
+    return [*name.split(), *CALLS.get(name, "").split()]
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port at which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_the_lists_below_speak_of_commands_that_exist() -> None:
+    names = {" ".join(path) for path in commands()}
+    assert WITHOUT_KAFKA | STARTS_ITS_OWN | ASKS_A_WORKER | CALLS.keys() <= names
+
+
+def test_every_command_and_every_group_of_them_explains_itself(crl: Program) -> None:
+    results = crl.run_all([[*path, "--help"] for path in sorted({*commands(), *groups()})])
+    assert [r for r in results if r.code or r.err or not r.out.startswith("Usage: ")] == []
+    assert [r.call for r in results if "--help" not in r.out] == []
+
+
+def test_the_first_help_says_what_every_exit_code_means(crl: Program) -> None:
+    help_text = " ".join(crl.run("-h").out.split())
+    for code in (0, 1, 2, 3, 4, 5, 69, 70, 78, 130):
+        assert f" {code} " in help_text
+
+
+def test_an_option_that_does_not_exist_is_wrong_usage_of_every_command(crl: Program) -> None:
+    results = crl.run_all([[*full(" ".join(path)), "--no-such-option"] for path in commands()])
+    assert {r.call: r.faults(2) for r in results if r.faults(2)} == {}
+
+
+def test_wrong_usage_is_answered_with_a_sentence_a_hint_and_code_2(crl: Program) -> None:
+    results = crl.run_all([shlex.split(call) for call in WRONG if call])
+    assert {r.call: r.faults(2) for r in results if r.faults(2)} == {}
+
+
+def test_a_call_without_a_command_shows_what_there_is(crl: Program) -> None:
+    for group in sorted(groups()):
+        result = crl.run(*group)
+        assert result.code in {0, 2}
+        assert "Commands:" in result.out + result.err
+        assert "Traceback" not in result.err
+
+
+def test_without_any_kafka_every_command_that_needs_one_says_how_to_get_it(crl: Program) -> None:
+    names = {" ".join(path) for path in commands()} - WITHOUT_KAFKA - STARTS_ITS_OWN
+    results = crl.run_all([full(name) for name in sorted(names)])
+    assert {r.call: r.faults(69) for r in results if r.faults(69)} == {}
+    assert [r.call for r in results if "crl up" not in r.err] == []
+
+
+def test_with_nobody_at_the_given_address_every_command_says_so_and_names_it(crl: Program, closed_port: int) -> None:
+    crl.environment |= {"CRL_BOOTSTRAP_SERVERS": f"127.0.0.1:{closed_port}", "CRL_WORKER_WEB_PORT": str(closed_port)}
+    names = {" ".join(path) for path in commands()} - WITHOUT_KAFKA
+    results = crl.run_all([full(name) for name in sorted(names)])
+    assert {r.call: r.faults(69) for r in results if r.faults(69)} == {}
+    unnamed = [r.call for r in results if str(closed_port) not in r.err]
+    assert unnamed == []
+
+
+def test_a_file_that_does_not_fit_in_memory_at_once_is_given_up_when_kafka_takes_nothing(
+    crl: Program, closed_port: int
+) -> None:
+    crl.environment |= {"CRL_BOOTSTRAP_SERVERS": f"127.0.0.1:{closed_port}"}
+    result = crl.run("publish", "a/t", "--variant", "v", "--count", "20000", "--timeout", "0.2")
+    assert result.faults(69) == []
+    assert "0 of 20000" in result.err
+
+
+def test_an_embedded_broker_that_does_not_run_is_not_found(crl: Program) -> None:
+    for result in crl.run_all([["broker", "status"], ["broker", "stop"], ["broker", "status", "--json"]]):
+        assert result.faults(4) == []
+
+
+def test_ctrl_c_ends_a_command_in_one_line_with_code_130(crl: Program) -> None:
+    fifo = crl.folder / "never-ending.jsonl"
+    os.mkfifo(fifo)
+    process = crl.start("replay", fifo.name)
+    # Opening returns when the command has opened its end: it reads, and waits for us.
+    with fifo.open("wb"):
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130
+    assert err.decode() == "crl: Interrupted.\n"

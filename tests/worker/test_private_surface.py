@@ -1,0 +1,115 @@
+"""The names of Faust and aiokafka beside their documented API: still there, still called the way we override them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import inspect
+import re
+from typing import Any
+
+import aiokafka
+import pytest
+from faust import streams
+from faust.transport.drivers import aiokafka as driver
+
+from crl_stream.errors import Unsafe
+from crl_stream.worker import private_surface
+from crl_stream.worker.consumer import Consumer, ConsumerThread
+from crl_stream.worker.private_surface import FAUST_VERSION, SURFACE, check_version
+from crl_stream.worker.producer import Producer
+from crl_stream.worker.transport import SCHEME, Transport, register
+
+NAMES = [(place, name) for place, names in SURFACE.items() for name in names]
+CALLERS = {"faust.app.base", "faust.transport.conductor"}
+OVERRIDDEN = [(Consumer, driver.Consumer), (ConsumerThread, driver.AIOKafkaConsumerThread), (Producer, driver.Producer)]
+
+
+def found(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def overrides(ours: type, theirs: type) -> list[str]:
+    """The methods that we define anew."""
+    own = [name for name, value in vars(ours).items() if inspect.isfunction(value) and hasattr(theirs, name)]
+    return [name for name in own if not name.startswith("__")]
+
+
+@pytest.mark.parametrize("place", SURFACE)
+def test_every_place_of_the_surface_exists(place: str) -> None:
+    assert found(place) is not None
+
+
+@pytest.mark.parametrize(("place", "name"), NAMES)
+def test_every_name_of_the_surface_exists(place: str, name: str) -> None:
+    holder = found(place)
+    # An attribute of an instance is named in the code of its class.
+    assert hasattr(holder, name) or any(f"self.{name}" in inspect.getsource(c) for c in holder.__mro__[:-1])
+
+
+def test_the_installed_faust_is_the_one_this_was_tested_on() -> None:
+    check_version()
+    assert importlib.metadata.version("faust-streaming") == FAUST_VERSION
+
+
+def test_another_faust_is_refused_with_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private_surface, "version", lambda _: "0.99.0")
+    with pytest.raises(Unsafe, match=r"0\.99\.0 is installed") as caught:
+        check_version()
+    assert caught.value.hint == f"pip install faust-streaming=={FAUST_VERSION}"
+
+
+def test_a_faust_without_its_compiled_stream_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_CStreamIterator", None)
+    with pytest.raises(Unsafe, match="without its compiled extensions"):
+        check_version()
+
+
+@pytest.mark.parametrize(("ours", "theirs"), OVERRIDDEN)
+def test_everything_we_override_takes_the_arguments_that_faust_passes(ours: type, theirs: type) -> None:
+    assert overrides(ours, theirs)
+    for name in overrides(ours, theirs):
+        own, stock = getattr(ours, name), getattr(theirs, name)
+        assert list(inspect.signature(own).parameters) == list(inspect.signature(stock).parameters), name
+        assert inspect.iscoroutinefunction(own) == inspect.iscoroutinefunction(stock), name
+
+
+@pytest.mark.parametrize(("ours", "theirs"), OVERRIDDEN)
+def test_everything_we_override_is_still_called_by_faust(ours: type, theirs: type) -> None:
+    modules = {c.__module__ for c in theirs.__mro__ if c.__module__.startswith("faust")} | CALLERS
+    called = "".join(inspect.getsource(importlib.import_module(module)) for module in sorted(modules))
+    assert [name for name in overrides(ours, theirs) if not re.search(rf"\.{name}\b", called)] == []
+
+
+def test_the_overrides_are_all_listed_in_the_surface() -> None:
+    listed = {place: set(names) for place, names in SURFACE.items()}
+    for ours, theirs in OVERRIDDEN:
+        place = f"faust.transport.drivers.aiokafka:{theirs.__name__}"
+        assert set(overrides(ours, theirs)) <= listed[place], place
+
+
+def test_the_fetch_of_aiokafka_reads_the_two_numbers_that_we_set() -> None:
+    source = inspect.getsource(aiokafka.AIOKafkaConsumer)
+    assert "self._fetch_max_wait_ms" in source
+    assert "self._fetch_min_bytes" in source
+
+
+def test_the_producer_waits_for_all_replicas_and_repeats_without_doubling() -> None:
+    extra = Producer._settings_extra(object.__new__(Producer))
+    assert extra == {"acks": "all", "enable_idempotence": True}
+    assert "_settings_extra()" in inspect.getsource(driver.Producer)
+    assert extra.keys() <= inspect.signature(aiokafka.AIOKafkaProducer.__init__).parameters.keys()
+
+
+def test_the_producer_s_batches_have_what_a_write_asks_of_them() -> None:
+    assert {"create_batch", "send_batch"} <= set(dir(aiokafka.AIOKafkaProducer))
+    builder = aiokafka.producer.message_accumulator.BatchBuilder
+    assert {"append", "record_count", "size"} <= set(dir(builder))
+    assert {"timestamp", "key", "value", "headers"} <= inspect.signature(builder.append).parameters.keys()
+
+
+def test_faust_finds_the_transport_under_its_scheme() -> None:
+    register()
+    assert driver.Transport is not Transport
+    assert importlib.import_module("faust.transport.drivers").by_url(f"{SCHEME}://localhost") is Transport
