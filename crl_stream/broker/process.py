@@ -242,7 +242,8 @@ def _locked(folder: Path) -> Iterator[TextIO | None]:
     try:
         file = (folder / ".lock").open("w")
     except FileNotFoundError:
-        yield open(os.devnull, encoding="ascii")  # noqa: SIM115, PTH123 - stands for a lock, holds nothing
+        with Path(os.devnull).open(encoding="ascii") as nothing:  # stands for a lock
+            yield nothing
         return
     with file:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -73,6 +74,8 @@ class Program:
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         options = {"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE} | options
+        # Tests that run in the background inherit deafness to Ctrl-C; a person's shell does not pass that on.
+        options |= {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
         return subprocess.Popen(self.command(*arguments), cwd=self.folder, env=self.environment, **options)
 
     def run(self, *arguments: str, said: str = "") -> Result:

