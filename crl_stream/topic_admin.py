@@ -130,7 +130,7 @@ class TopicAdmin:
             there = found.configs.get(setting, "unset")
             if _normal(there) != _normal(value):
                 unsafe = setting in {"cleanup.policy", "message.timestamp.type"} or (
-                    setting == "max.message.bytes" and int(there) < int(value)
+                    setting == "max.message.bytes" and there.isdigit() and int(there) < int(value)
                 )
                 differences.append(Difference(name, "config", setting, value, there, unsafe=unsafe))
         return differences
@@ -155,8 +155,10 @@ class TopicAdmin:
         found = {}
         for response in await admin.describe_configs(resources):
             for resource in response.resources:
-                name, entries = resource[3], resource[4]
-                partitions = described[name]["partitions"]
+                code, name, entries = resource[0], resource[3], resource[4]
+                partitions = described[name]["partitions"] if name in described else []
+                if code or not partitions:
+                    continue  # deleted since it was listed
                 found[name] = Found(
                     name,
                     len(partitions),

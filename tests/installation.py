@@ -100,6 +100,7 @@ class Installation:
             "CRL_KAFKA_PARTITIONS": str(self.kafka.partitions),
             "CRL_WORKER_APP_ID": self.app_id,
             "CRL_WORKER_DATA_DIR": str(self.folder / "worker"),
+            "CRL_WORKER_WEB_PORT": "0",
             "CRL_WORKER_SESSION_TIMEOUT_SECONDS": "4",
             "CRL_WORKER_HEARTBEAT_SECONDS": "1",
             "XDG_DATA_HOME": str(self.folder),

@@ -9,6 +9,7 @@ import faust
 from yarl import URL
 
 from crl_stream.connection import connection_options, tls_context
+from crl_stream.errors import Unsafe
 from crl_stream.settings import Settings
 from crl_stream.settings.model import Kafka
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, Topics
@@ -123,7 +124,11 @@ def _add_agent(app: Any, name: str, topic: str, partitions: int) -> None:
 
     async def take(stream: Any) -> None:
         async for batch in stream:
-            batch.lane.put(batch)
+            try:
+                batch.lane.put(batch)
+            except Unsafe as exc:
+                # Faust would start the agent anew and go on behind the gap.
+                app.consumer.leave(exc)
 
     take.__name__ = take.__qualname__ = name
     app.agent(source, name=f"crl.{name}")(take)

@@ -136,6 +136,8 @@ class Consumer(driver.Consumer):
 
     def leave(self, exc: BaseException) -> NoReturn:
         """End the process at once: nothing may be written or committed after this."""
+        while isinstance(exc, BaseExceptionGroup):
+            exc = exc.exceptions[0]  # of writes that ran side by side; the first says what is wrong
         message = exc.message if isinstance(exc, CrlError) else repr(exc)
         self.log.critical("leaving without commit: %s", message, exc_info=exc)
         if isinstance(exc, CrlError) and exc.hint:

@@ -8,10 +8,11 @@ import logging
 import os
 import signal
 import sys
-from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
-from crl_stream.errors import ConfigError, CrlError
+from crl_stream.broker.ports import bindable, free_port
+from crl_stream.errors import ConfigError, CrlError, UsageError
 from crl_stream.settings import Settings
 from crl_stream.worker.app import Monitor, create_monitor
 from crl_stream.worker.policy_announcement import announce_policy
@@ -37,6 +38,7 @@ def run_worker(settings: Settings) -> int:
             f"worker.web_host = {settings.worker.web_host} would show the views to the network without a token.",
             hint="set CRL_WORKER_WEB_TOKEN, or listen on 127.0.0.1",
         )
+    settings = _with_port(settings)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
@@ -50,19 +52,35 @@ def run_worker(settings: Settings) -> int:
         return runner.run(_serve(settings))
 
 
+def _with_port(settings: Settings) -> Settings:
+    """The settings with a port for the views that can be had; 0 asks for any."""
+    worker = settings.worker
+    if worker.web_port == 0:
+        return replace(settings, worker=worker.model_copy(update={"web_port": free_port(worker.web_host)}))
+    if not bindable(worker.web_port, worker.web_host):
+        raise UsageError(
+            f"The views cannot listen on {worker.web_host}:{worker.web_port}: the port is taken.",
+            hint="does another worker run? --set worker.web_port=0 takes a free one",
+        )
+    return settings
+
+
 async def _serve(settings: Settings) -> int:
     await check_topics(settings)
     monitor = create_monitor(settings)
-    add_views(monitor)
+    owners = add_views(monitor)
     app, loop, stop = monitor.app, asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
         await app.start()
-        waiting = [asyncio.create_task(stop.wait()), asyncio.create_task(_announce(monitor))]
-        waiting.append(asyncio.create_task(_crashed(monitor)))
-        _, rest = await asyncio.wait(waiting[::2], return_when=asyncio.FIRST_COMPLETED)
-        for task in (*rest, waiting[1]):
+        ends = {asyncio.create_task(stop.wait()), asyncio.create_task(_crashed(monitor))}
+        announcing = asyncio.create_task(_announce(monitor))
+        done, pending = await asyncio.wait({*ends, announcing}, return_when=asyncio.FIRST_COMPLETED)
+        if announcing in done:
+            announcing.result()  # a policy that could not be sent is a reason to leave
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
             task.cancel()
         crash = app.crash_reason
     except CrlError:
@@ -74,6 +92,7 @@ async def _serve(settings: Settings) -> int:
         log.info("stopping: batches in flight are finished and committed")
         await app.stop()
         await monitor.reader.close()
+        await owners.close()
     if crash is not None:
         log.critical("the worker crashed: %r", crash, exc_info=crash)
         return 70
@@ -105,5 +124,4 @@ async def _announce(monitor: Monitor) -> None:
     )
     while not monitor.app.consumer.assignment():  # noqa: ASYNC110 - Faust has no event for it
         await asyncio.sleep(0.2)
-    with suppress(asyncio.CancelledError):
-        await announce_policy(monitor)
+    await announce_policy(monitor)

@@ -32,8 +32,8 @@ _AT_ONCE: Final = 200
 """Rows that are read before the event loop may do something else."""
 
 
-def add_views(monitor: Monitor) -> None:
-    """Put the views on the app's web server."""
+def add_views(monitor: Monitor) -> Owners:
+    """Put the views on the app's web server; whoever runs it closes what is returned."""
     worker = monitor.settings.worker
     owners = Owners(monitor)
     app = monitor.app
@@ -53,6 +53,7 @@ def add_views(monitor: Monitor) -> None:
     for part in ("", "variants", "active"):
         suffix = f"/{part}" if part else ""
         _route(app, f"/api/tasks/{{agent_name}}/{{task_type}}{suffix}", pages.task_view(part))
+    return owners
 
 
 def _route(app: Any, path: str, view: Any) -> None:
@@ -70,6 +71,7 @@ def _answer(body: Any, status: int = 200) -> web.Response:
 class _Pages:
     def __init__(self, monitor: Monitor, owners: Owners) -> None:
         self.monitor, self.owners = monitor, owners
+        self._was_under_policy = False
 
     async def index(self, _request: Any) -> web.Response:
         return _answer({"views": VIEWS, "version": __version__})
@@ -159,8 +161,10 @@ class _Pages:
         monitor = self.monitor
         settled = monitor.recovered
         waiting = pending_partitions(monitor) if settled else []
+        # Another worker's settings may come into force later; that is to be seen, and makes nobody unready.
+        self._was_under_policy |= settled and not waiting
         body = {
-            "ready": settled and monitor.agents_alive and not waiting,
+            "ready": settled and monitor.agents_alive and self._was_under_policy,
             "recovered": settled,
             "agents_alive": monitor.agents_alive,
             "policy_pending": waiting,
