@@ -75,7 +75,8 @@ class TopicAdmin:
         catalog, names = load_catalog(), Topics(kafka.topic_prefix)
         self.specs: dict[str, TopicSpec] = {names(spec.name): spec for spec in catalog.topics}
         self.changelog = names.changelog(app_id)
-        self.specs[self.changelog] = catalog.changelog
+        """Of the monitor's table."""
+        self.specs |= {spec.name.format(app_id=app_id): spec for spec in catalog.changelogs}
 
     async def find(self) -> dict[str, Found]:
         """The topics of the catalog that exist."""

@@ -11,9 +11,19 @@ from crl_stream.topology.inlet import reference_commands
 from crl_stream.topology.monitor import command_positions, decode_batch, fold_batch
 from crl_stream.topology.partition import partition_key
 from crl_stream.wire.dead_letter import read_letter
-from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, INVOCATIONS, MESSAGES
+from crl_stream.wire.topics import (
+    COMMANDS,
+    DEAD_LETTERS,
+    INVOCATIONS,
+    MESSAGES,
+    OVERVIEW,
+    OVERVIEW_EVENTS,
+    PROPOSALS,
+)
 
-OUTPUTS = [topic for topic in MESSAGES if topic not in {INVOCATIONS, COMMANDS}]
+OTHERS = {INVOCATIONS, COMMANDS, PROPOSALS, OVERVIEW, OVERVIEW_EVENTS}
+OUTPUTS = [topic for topic in MESSAGES if topic not in OTHERS]
+"""What the monitor and the inlet write."""
 
 
 class Compared(NamedTuple):

@@ -13,10 +13,12 @@ from crl_stream.core.messages import (
     Modification,
     Order,
     Position,
+    ProposalLimits,
     RegisteredVariant,
     ReviewResult,
     TaskSnapshot,
     VariantCatalogue,
+    VariantConfiguration,
     VariantSnapshot,
     WindowSnapshot,
 )
@@ -85,6 +87,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         runtimes_current=sum(runtime.epoch == row.epoch for runtime in row.runtimes.values()),
         policy_hash=at.policy_hash,
         engine_version=ENGINE_VERSION,
+        proposal_limits=ProposalLimits(**msgspec.structs.asdict(policy.proposals)),
     )
 
 
@@ -189,6 +192,20 @@ def _variant(row: TaskRow, variant: Variant, policy: Policy) -> VariantSnapshot:
         shadow_n=shadow.n,
         shadow_success_rate=shadow.successes / (shadow.n or 1),
         shadow_avg_reward=shadow.reward / MICRO / (shadow.n or 1),
+        configuration=_configuration(variant),
+    )
+
+
+def _configuration(variant: Variant) -> VariantConfiguration | None:
+    known = variant.configuration
+    if known is None:
+        return None
+    return VariantConfiguration(
+        parent=known.parent,
+        model_tier=known.model_tier,
+        provider=known.provider,
+        model=known.model,
+        temperature=known.temperature,
     )
 
 

@@ -14,7 +14,7 @@ from crl_stream.wire import dead_letter, reasons
 from crl_stream.wire.catalog import Catalog, TopicSpec
 from crl_stream.wire.cloudevents import HEADER_MEANING
 from crl_stream.wire.schemas import schema_name
-from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS, MESSAGES, POLICY_KEY, PROPOSALS
+from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS, MESSAGES, OVERVIEW_KEY, POLICY_KEY, PROPOSALS
 
 KAFKA_BINDING: Final = "0.5.0"
 OUTSIDE: Final = frozenset(("runtime", "operator"))
@@ -145,7 +145,9 @@ def _key(topic: str, kind: type) -> dict[str, Any]:
         return _POLICY_KEY
     if kind in _FOR_ONE_OR_ALL:
         return {"oneOf": [_TASK_KEY, _POLICY_KEY]}
-    if kind is m.Alert:
+    if kind is m.Overview:
+        return {"type": "string", "const": OVERVIEW_KEY.decode()}
+    if kind in {m.Alert, m.AlertNote}:
         return {"type": "string", "description": "The task, or what the alert is about."}
     return _TASK_KEY
 

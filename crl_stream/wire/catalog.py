@@ -83,11 +83,11 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All topics, in the order of the page, and the template of the monitor's changelog."""
+    """All topics, in the order of the page, and the templates of the agents' changelogs."""
 
     topics: tuple[TopicSpec, ...]
-    changelog: TopicSpec
-    """Its name has ``{app_id}`` in it."""
+    changelogs: tuple[TopicSpec, ...]
+    """Their names have ``{app_id}`` in them."""
 
     def __getitem__(self, name: str) -> TopicSpec:
         """The topic called ``name``; ``KeyError`` when the contract has none."""
@@ -110,10 +110,10 @@ def parse_catalog(text: str) -> Catalog:
     names = [spec.name for spec in topics]
     if not names or len(set(names)) != len(names):
         raise _wrong("catalog.toml", "names no topic, or one of them twice")
-    if "changelog" not in page:
-        raise _wrong("catalog.toml", "has no section [changelog]")
-    changelog = _spec(defaults | page["changelog"])
-    return Catalog(topics, changelog)
+    changelogs = tuple(_spec(defaults | entry) for entry in page.get("changelog", ()))
+    if not changelogs or any("{app_id}" not in spec.name for spec in changelogs):
+        raise _wrong("catalog.toml", "has no section [[changelog]], or one whose name lacks {app_id}")
+    return Catalog(topics, changelogs)
 
 
 def _spec(entry: Mapping[str, Any]) -> TopicSpec:

@@ -21,6 +21,8 @@ VARIANTS: Final = "crl.variants"
 TASKS: Final = "crl.tasks"
 PROPOSALS: Final = "crl.proposals"
 RECEIPTS: Final = "crl.receipts"
+OVERVIEW_EVENTS: Final = "crl.overview-events"
+OVERVIEW: Final = "crl.overview"
 DEAD_LETTERS: Final = "crl.dead-letters"
 
 MESSAGES: Final[dict[str, tuple[type, ...]]] = {
@@ -50,6 +52,8 @@ MESSAGES: Final[dict[str, tuple[type, ...]]] = {
     TASKS: (m.TaskSnapshot,),
     PROPOSALS: (m.Proposal,),
     RECEIPTS: (m.Receipt,),
+    OVERVIEW_EVENTS: (m.RollbackNote, m.AlertNote, m.ProposalNote, m.TaskNote),
+    OVERVIEW: (m.Overview,),
     DEAD_LETTERS: (),
 }
 """What travels on each topic; dead letters keep their original bytes, whatever they were."""
@@ -58,6 +62,8 @@ TOPIC_OF: Final[dict[type, str]] = {kind: topic for topic, kinds in MESSAGES.ite
 
 POLICY_KEY: Final = b"!policy"
 """Record key of ``SetPolicy`` and of its references; ``!`` cannot stand in an identifier."""
+OVERVIEW_KEY: Final = b"overview"
+"""Record key of the one page of ``crl.overview``."""
 PARTITION_ROW: Final = b"!partition/"
 """Key prefix of partition rows in the changelog."""
 
@@ -72,6 +78,6 @@ class Topics:
         """The broker's name of a catalog topic."""
         return self.prefix + topic
 
-    def changelog(self, app_id: str) -> str:
-        """The private changelog of the task table: whoever writes it owns the state."""
-        return f"{app_id}-tasks-changelog"
+    def changelog(self, app_id: str, table: str = "tasks") -> str:
+        """The private changelog of a table: whoever writes it owns the state."""
+        return f"{app_id}-{table}-changelog"

@@ -10,7 +10,16 @@ import pytest
 from crl_stream.contract import contract_root, load_catalog
 from crl_stream.errors import ContractError
 from crl_stream.wire.catalog import MIN_SEGMENT, parse_catalog
-from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, INVOCATIONS, MESSAGES, TOPIC_OF, Topics
+from crl_stream.wire.topics import (
+    COMMANDS,
+    DEAD_LETTERS,
+    INVOCATIONS,
+    MESSAGES,
+    OVERVIEW,
+    OVERVIEW_EVENTS,
+    TOPIC_OF,
+    Topics,
+)
 
 TOPIC = {
     "name": '"crl.invocations"',
@@ -34,7 +43,7 @@ def page(section: str = "[[topic]]", **changes: str | None) -> str:
 
 
 def whole(**changes: str | None) -> str:
-    return page(**changes) + page("[changelog]", name=CHANGELOG["name"])
+    return page(**changes) + page("[[changelog]]", name=CHANGELOG["name"])
 
 
 def test_the_topics_of_the_code_are_the_topics_of_the_catalog() -> None:
@@ -58,15 +67,17 @@ def test_a_dead_letter_always_fits_into_its_topic() -> None:
 
 def test_what_is_true_now_is_never_deleted_by_age() -> None:
     catalog = load_catalog()
-    for spec in (*catalog.topics, catalog.changelog):
+    for spec in (*catalog.topics, *catalog.changelogs):
         if spec.cleanup == "compact":
             assert spec.compacted
             assert spec.configs()["retention.ms"] == "-1"
             assert spec.segment_bytes is not None and spec.segment_bytes >= MIN_SEGMENT
 
 
-def test_every_topic_has_a_partition_for_each_of_the_log() -> None:
-    assert {spec.partition_count(12) for spec in load_catalog().topics} == {12}
+def test_every_topic_but_the_overviews_has_a_partition_for_each_of_the_log() -> None:
+    counts = {spec.name: spec.partition_count(12) for spec in load_catalog().topics}
+    assert {name for name, count in counts.items() if count != 12} == {OVERVIEW, OVERVIEW_EVENTS}
+    assert {counts[OVERVIEW], counts[OVERVIEW_EVENTS]} == {1}
 
 
 def test_three_replicas_ask_for_two_that_have_the_record() -> None:
@@ -98,7 +109,9 @@ def test_a_topic_of_nobody_is_not_found() -> None:
 def test_a_prefix_stands_before_topics_and_not_before_the_changelog() -> None:
     assert Topics("staging.")(INVOCATIONS) == "staging.crl.invocations"
     assert Topics("staging.").changelog("crl") == "crl-tasks-changelog"
-    assert load_catalog().changelog.name.format(app_id="crl") == Topics().changelog("crl")
+    assert [spec.name.format(app_id="crl") for spec in load_catalog().changelogs] == [
+        Topics().changelog("crl", table) for table in ("tasks", "proposals", "overview")
+    ]
 
 
 def test_a_small_catalog_is_read() -> None:
@@ -111,7 +124,7 @@ WRONG = {
     "no TOML": "name =",
     "nothing": "",
     "no changelog": page(),
-    "no topic": page("[changelog]"),
+    "no topic": page("[[changelog]]"),
     "a topic twice": page() + whole(),
     "a section of nobody": whole() + "[topics]\n",
     "a word missing": whole(guarantee=None),

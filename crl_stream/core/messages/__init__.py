@@ -1,7 +1,8 @@
 """Every message of the product, defined once.
 
 ``inputs`` enter the log, ``commands`` are orders of people, ``facts`` are what the monitor states,
-``snapshots`` are what is true now.  JSON Schemas are generated from these classes; readers ignore
+``snapshots`` are what is true now,
+``overview`` is the system as a whole.  JSON Schemas are generated from these classes; readers ignore
 fields they do not know.
 """
 
@@ -37,6 +38,15 @@ from crl_stream.core.messages.facts import (
     RollbackEvent,
 )
 from crl_stream.core.messages.inputs import CommandRef, Feedback, Invocation
+from crl_stream.core.messages.overview import (
+    AlertNote,
+    Overview,
+    ProposalNote,
+    RollbackNote,
+    Standing,
+    TaskNote,
+    TaskStanding,
+)
 from crl_stream.core.messages.parts import (
     SCHEMA_VERSION,
     Candidate,
@@ -50,11 +60,13 @@ from crl_stream.core.messages.snapshots import (
     FailureKinds,
     Order,
     Proposal,
+    ProposalLimits,
     RegisteredVariant,
     ReviewResult,
     Revision,
     TaskSnapshot,
     VariantCatalogue,
+    VariantConfiguration,
     VariantSnapshot,
     WindowSnapshot,
 )
@@ -65,6 +77,7 @@ __all__ = [
     "Activation",
     "ActiveVariant",
     "Alert",
+    "AlertNote",
     "AnyCommand",
     "AnyTaskCommand",
     "ApproveProposal",
@@ -87,9 +100,12 @@ __all__ = [
     "LiftQuarantine",
     "Modification",
     "Order",
+    "Overview",
     "PinVariant",
     "Position",
     "Proposal",
+    "ProposalLimits",
+    "ProposalNote",
     "Receipt",
     "RegisterVariant",
     "RegisteredVariant",
@@ -99,12 +115,17 @@ __all__ = [
     "ReviewResult",
     "Revision",
     "RollbackEvent",
+    "RollbackNote",
     "SetPolicy",
+    "Standing",
     "TaskCommand",
+    "TaskNote",
     "TaskSnapshot",
+    "TaskStanding",
     "UndoRollback",
     "UnpinVariant",
     "VariantCatalogue",
+    "VariantConfiguration",
     "VariantSnapshot",
     "WindowSnapshot",
 ]

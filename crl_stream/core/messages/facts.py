@@ -32,6 +32,7 @@ AlertKind = Literal[
     "fold_failure",
     "stuck",
     "rollback_rate",
+    "weekly_review",
 ]
 Severity = Literal["info", "warning", "critical"]
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from crl_stream.core.messages.commands import Change
 from crl_stream.core.messages.parts import (
     ActivationCause,
     DecisionKind,
@@ -108,6 +109,28 @@ class FailureKinds(msgspec.Struct, frozen=True, kw_only=True):
     low_quality: int
 
 
+class VariantConfiguration(msgspec.Struct, frozen=True, kw_only=True):
+    """The registered parameters of a variant; its prompt modifications are in ``crl.variants``."""
+
+    parent: Identifier | None = None
+    model_tier: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    temperature: float | None = None
+
+
+class ProposalLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The proposer's limits in force for a task (``[proposals]`` of its policy)."""
+
+    min_invocations: int = 50
+    create_below_q: float = 0.6
+    promote_gap: float = 0.20
+    modify_below_q: float = 0.6
+    retire_below_q: float = 0.4
+    retire_after_rollbacks: int = 3
+    expires_days: int = 30
+
+
 class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine knows of one variant."""
 
@@ -135,6 +158,8 @@ class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     shadow_n: int
     shadow_success_rate: float
     shadow_avg_reward: float
+    configuration: VariantConfiguration | None = None
+    """Absent when the variant was never registered."""
 
 
 class ReviewResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,41 +203,66 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Runtimes that have adopted the current epoch."""
     policy_hash: str
     engine_version: str
+    proposal_limits: ProposalLimits | None = None
+    """Absent in snapshots of older engines: the guide's then."""
     schema_version: int = 1
+
+
+ProposalType = Literal[
+    "create_specialized_variant",
+    "modify_variant_parameters",
+    "promote_variant_to_default",
+    "retire_underperforming_variant",
+]
+ProposalStatus = Literal["pending", "approved", "rejected", "deferred", "superseded", "expired"]
+Trigger = Literal[
+    "no_specialized_variant", "performance_gap", "underperformance", "medium_confidence", "low_q", "rolled_back"
+]
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True):
     """One step in the life of a proposal."""
 
     revision: int
-    status: str
+    status: ProposalStatus
     timestamp: Timestamp
     reason: str
+    actor: str | None = None
+    """Who reviewed it; absent when the proposer itself took the step."""
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
-    """An improvement for a person to review (topic ``crl.proposals``)."""
+    """An improvement for a person to review (topic ``crl.proposals``).
+
+    Readers keep the record with the highest revision of a ``proposal_id``, and compare ``expires_at`` themselves.
+    """
 
     proposal_id: Identifier
     timestamp: Timestamp
+    """When it was first made."""
     agent_name: Identifier
     task_type: Identifier
-    proposal_type: Literal[
-        "create_specialized_variant",
-        "modify_variant_parameters",
-        "promote_variant_to_default",
-        "retire_underperforming_variant",
-    ]
+    proposal_type: ProposalType
     reasoning: str
     confidence: float
     supporting_data: dict[str, float]
+    """The guide's ``n_invocations``, ``avg_q_default``, ``potential_improvement``, ``variance``."""
     recommended_modifications: list[Modification]
-    status: Literal["pending", "approved", "rejected", "deferred", "superseded", "expired"]
+    status: ProposalStatus
     tracker_type: str
-    trigger: str
+    """``crl_`` and the proposal's type."""
+    trigger: Trigger
     target_variant: Identifier
+    """What the change is about: the variant to promote or retire, else the new variant's id."""
+    change: Change
+    """What an approval orders, word for word."""
     epoch: int
+    """Of the active variant it was made for; an approval expects it."""
     revision: int
     expires_at: Timestamp
     history: list[Revision]
+    """Oldest first, the last 20."""
+    position: Position
+    """Place in the log of the snapshot that its last revision rests on."""
+    engine_version: str
     schema_version: int = 1
