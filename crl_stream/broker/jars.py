@@ -87,6 +87,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress) -> None
         return
     incoming = folder / ".incoming"
     shutil.rmtree(incoming, ignore_errors=True)
+    _trust_the_named_authorities()
     what = f"Kafka {KAFKA_VERSION} (43 MB, once)"
     progress(what, 0, len(missing))
     try:
@@ -102,6 +103,14 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress) -> None
                 raise
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
+
+
+def _trust_the_named_authorities() -> None:
+    """requests knows neither of the names by which OpenSSL and pip are told of an authority; an own proxy needs it."""
+    if not any(os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")):
+        named = (os.environ.get(name) for name in ("SSL_CERT_FILE", "PIP_CERT"))
+        if bundle := next((path for path in named if path and Path(path).is_file()), None):
+            os.environ["REQUESTS_CA_BUNDLE"] = bundle
 
 
 def _fetch_one(pin: Pin, incoming: Path, folder: Path) -> None:
@@ -121,7 +130,7 @@ def _fetch_one(pin: Pin, incoming: Path, folder: Path) -> None:
     except requests.RequestException as error:
         raise BrokerError(
             f"Kafka {KAFKA_VERSION} cannot be downloaded: {type(error).__name__} for {pin.file_name}.",
-            hint="is there a network (HTTPS_PROXY, REQUESTS_CA_BUNDLE)? "
+            hint="is there a network (HTTPS_PROXY, SSL_CERT_FILE)? "
             f"{MIRROR} names another Maven repository; CRL_BOOTSTRAP_SERVERS uses a Kafka you have",
         ) from error
     except RuntimeError as error:

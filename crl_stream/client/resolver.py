@@ -1,7 +1,9 @@
 """Says which variant to use: from memory, at once, whatever the state of Kafka.
 
 Follows ``crl.active-variants`` and ``crl.variants`` in the background.  Of two records of a task it keeps the one with
-the highest (incarnation, epoch, offset), so that a late or repeated record changes nothing.
+the highest (incarnation, epoch, offset), so that a late or repeated record changes nothing.  What was known before,
+from a file or from before a lost connection, is used until both topics were read to their ends, and then gives way
+whatever its epoch: it may be of a cluster that was made anew.
 """
 
 from __future__ import annotations
@@ -164,16 +166,18 @@ class Resolver:
             consumer.assign(places)
             await consumer.seek_to_beginning(*places)
             ends = await consumer.end_offsets(places)
-            saved = 0.0
+            view, saved = _View({}, {}), 0.0
             while True:
+                if ends and all([await consumer.position(p) >= end for p, end in ends.items()]):
+                    ends = {}
+                    self._show(view)
                 polled = await consumer.getmany(timeout_ms=round(_POLL_SECONDS * 1_000))
                 for place, records in polled.items():
                     for record in records:
-                        self._take(names[place.topic], record)
+                        taken = _take(view, names[place.topic], record)
+                        if not ends and taken is not None:
+                            self._tell(taken)
                 self._heard = time.monotonic()
-                if ends and all([await consumer.position(p) >= end for p, end in ends.items()]):
-                    ends = {}
-                    self._caught_up.set()
                 if not ends and time.monotonic() - saved >= _SAVE_SECONDS:
                     self._save()
                     saved = time.monotonic()
@@ -188,23 +192,27 @@ class Resolver:
             log.warning("the topics do not exist yet: run `crl topics apply`")
             await asyncio.sleep(_PAUSE)
 
-    def _take(self, topic: str, record: Any) -> None:
-        decoded = decode(topic, record.value, record.key)
-        if isinstance(decoded, Rejected):
-            log.warning("%s has a record that is no message: %s", topic, decoded.detail)
-            return
-        message = decoded.message
-        key = TaskKey(message.agent_name, message.task_type)
-        if topic == VARIANTS:
-            if _newer(message, self._known.get(key)):
-                self._known[key], self._unsaved = message, True
-            return
-        if not _newer(message, self._active.get(key)):
-            return
+    def _show(self, view: _View) -> None:
+        """What was read is complete: it takes the place of what was known before."""
+        before = self._active
         with self._changed:
-            self._active[key], self._unsaved = message, True
-            self._from_file.discard(key)
+            self._active, self._known, self._from_file = view.active, view.known, set()
+            self._heard, self._unsaved = time.monotonic(), True
+            self._caught_up.set()
             self._changed.notify_all()
+        for key, message in view.active.items():
+            if before.get(key) != message:
+                self._call_listeners(message)
+
+    def _tell(self, message: m.ActiveVariant | m.VariantCatalogue) -> None:
+        """A record has come that is newer than what was shown."""
+        self._unsaved = True
+        if isinstance(message, m.ActiveVariant):
+            with self._changed:
+                self._changed.notify_all()
+            self._call_listeners(message)
+
+    def _call_listeners(self, message: m.ActiveVariant) -> None:
         for listener in self._listeners:
             try:
                 listener(message)
@@ -244,6 +252,28 @@ class Resolver:
             partial.replace(self._file)
         except OSError as error:
             log.warning("the active variants cannot be kept in %s: %s", self._file, error)
+
+
+class _View(NamedTuple):
+    """What both topics say, as far as they were read."""
+
+    active: dict[TaskKey, m.ActiveVariant]
+    known: dict[TaskKey, m.VariantCatalogue]
+
+
+def _take(view: _View, topic: str, record: Any) -> m.ActiveVariant | m.VariantCatalogue | None:
+    """Put a record into the view; None when it says nothing new."""
+    decoded = decode(topic, record.value, record.key)
+    if isinstance(decoded, Rejected):
+        log.warning("%s has a record that is no message: %s", topic, decoded.detail)
+        return None
+    message: m.ActiveVariant | m.VariantCatalogue = decoded.message
+    key = TaskKey(message.agent_name, message.task_type)
+    store: dict[TaskKey, Any] = view.known if topic == VARIANTS else view.active
+    if not _newer(message, store.get(key)):
+        return None
+    store[key] = message
+    return message
 
 
 def _newer(message: Any, known: Any) -> bool:

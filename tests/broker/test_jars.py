@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -99,3 +100,19 @@ def test_a_cache_that_cannot_be_written_says_which_folder_it_is(tmp_path: Path) 
         jars.fetch(tmp_path / "file")
     assert str(tmp_path / "file") in refused.value.message
     assert "CRL_CLIENT_CACHE_DIR" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "PIP_CERT"])
+def test_an_authority_that_openssl_or_pip_is_told_of_is_trusted_for_the_download_too(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT"):
+        monkeypatch.delenv(other, raising=False)
+    bundle = tmp_path / "authority.pem"
+    bundle.write_text("", encoding="utf-8")
+    monkeypatch.setenv(name, str(bundle))
+    monkeypatch.setenv(jars.MIRROR, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")
+    with pytest.raises(BrokerError):
+        jars.fetch(tmp_path / "cache")
+    assert os.environ["REQUESTS_CA_BUNDLE"] == str(bundle)
