@@ -106,7 +106,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress) -> None
 
 
 def _trust_the_named_authorities() -> None:
-    """requests knows neither of the names by which OpenSSL and pip are told of an authority; an own proxy needs it."""
+    """An own proxy needs its authority named, and requests knows none of the names that OpenSSL and pip go by."""
     if not any(os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")):
         named = (os.environ.get(name) for name in ("SSL_CERT_FILE", "PIP_CERT"))
         if bundle := next((path for path in named if path and Path(path).is_file()), None):
