@@ -220,15 +220,9 @@ class Resolver:
                 log.exception("a listener failed")
 
     # -- the file ----------------------------------------------------------------------------------
-    @property
-    def _file(self) -> Path:
-        kafka = self.settings.kafka
-        where = hashlib.sha256(f"{kafka.bootstrap_servers} {kafka.topic_prefix}".encode()).hexdigest()[:12]
-        return self.settings.client.cache_dir / f"active-variants-{where}.json"
-
     def _load(self) -> None:
         with suppress(OSError, ValueError, TypeError, KeyError):
-            page = json.loads(self._file.read_bytes())
+            page = json.loads(kept_file(self.settings).read_bytes())
             for topic, store in ((ACTIVE_VARIANTS, self._active), (VARIANTS, self._known)):
                 for entry in page[topic]:
                     decoded = decode(topic, json.dumps(entry).encode(), None)
@@ -245,13 +239,21 @@ class Resolver:
             ACTIVE_VARIANTS: [json.loads(encode(message)) for message in self._active.values()],
             VARIANTS: [json.loads(encode(message)) for message in self._known.values()],
         }
+        file = kept_file(self.settings)
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._file.with_suffix(f".{threading.get_ident()}.part")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            partial = file.with_suffix(f".{threading.get_ident()}.part")
             partial.write_text(json.dumps(page), encoding="utf-8")
-            partial.replace(self._file)
+            partial.replace(file)
         except OSError as error:
-            log.warning("the active variants cannot be kept in %s: %s", self._file, error)
+            log.warning("the active variants cannot be kept in %s: %s", file, error)
+
+
+def kept_file(settings: Settings) -> Path:
+    """Where the active variants of a Kafka are kept for the time in which it cannot be reached."""
+    kafka = settings.kafka
+    where = hashlib.sha256(f"{kafka.bootstrap_servers} {kafka.topic_prefix}".encode()).hexdigest()[:12]
+    return settings.client.cache_dir / f"active-variants-{where}.json"
 
 
 class _View(NamedTuple):

@@ -87,5 +87,6 @@ async def test_a_log_that_was_made_anew_is_refused_and_adopted_on_request(instal
     await installation.order(a_command(m.ActivateVariant, variant_id="other"))
     active = await installation.wait_for(ACTIVE_VARIANTS, m.ActiveVariant, lambda a: a.variant_id == "other")
     assert (active.incarnation, active.epoch) == (1, 2)
+    await installation.settled()  # outputs are out before rows are in memory
     _, page = await worker.get(f"/api/tasks/{active.agent_name}/{active.task_type}")
     assert page["n_outcomes"] == 16

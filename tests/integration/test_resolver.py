@@ -11,6 +11,7 @@ from builders import AGENT, TASK, a_command, invocations
 from installation import Installation
 
 from crl_stream.client import Resolver
+from crl_stream.client.resolver import kept_file
 from crl_stream.core import messages as m
 from crl_stream.settings import Settings, load_settings
 from crl_stream.wire.codec import encode
@@ -27,8 +28,7 @@ def settings_of(installation: Installation, cache: Path, **kafka: str) -> Settin
 
 def keep(settings: Settings, *actives: m.ActiveVariant) -> None:
     """Leave a file as an earlier run would have."""
-    with Resolver(settings) as resolver:
-        file = resolver._file
+    file = kept_file(settings)
     file.parent.mkdir(parents=True, exist_ok=True)
     page = {ACTIVE_VARIANTS: [json.loads(encode(active)) for active in actives], VARIANTS: []}
     file.write_text(json.dumps(page), encoding="utf-8")
