@@ -135,6 +135,7 @@ class Review(msgspec.Struct, array_like=True, gc=False):
     detail: str
     time: int
     command_id: str
+    until: str | None = None
 
 
 class TaskRow(msgspec.Struct, array_like=True, gc=False):
