@@ -58,4 +58,7 @@ def encode_row(row: ProposalRow) -> bytes:
 
 def decode_row(data: bytes) -> ProposalRow:
     """Read a row; ``msgspec.MsgspecError`` when the bytes are not one."""
-    return _DECODER.decode(data)
+    try:
+        return _DECODER.decode(data)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(f"a name is not UTF-8: {error}") from error
