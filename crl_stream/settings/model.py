@@ -100,7 +100,25 @@ class Client(_Section):
     """Name of a runtime in outcomes and receipts; empty makes one of host and process."""
 
 
-SECTIONS: dict[str, type[_Section]] = {"kafka": Kafka, "worker": Worker, "broker": Broker, "client": Client}
+class Proposer(_Section):
+    """What the proposer recommends."""
+
+    modifications_file: str = ""
+    """Your own catalogue of modifications, TOML; empty is the shipped one. Relative to the current folder."""
+
+    @property
+    def modifications(self) -> Path | None:
+        """The file, if one is named."""
+        return Path(self.modifications_file).expanduser() if self.modifications_file else None
+
+
+SECTIONS: dict[str, type[_Section]] = {
+    "kafka": Kafka,
+    "worker": Worker,
+    "broker": Broker,
+    "client": Client,
+    "proposer": Proposer,
+}
 POLICY_SECTIONS: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Policy)}
 
 
