@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crl_stream.broker import EmbeddedBroker
+from crl_stream.cli.processes import prepare_topics, running, with_free_port
 from crl_stream.cli.session import Session
-from crl_stream.cli.up import prepare_topics, stop_process, wait_until_ready, with_free_port
 from crl_stream.settings import Settings, load_settings
 
 
@@ -32,9 +32,9 @@ def broker() -> Iterator[str]:
         yield given
         return
     with EmbeddedBroker(Path(), load_settings(environment={}).client.cache_dir, ephemeral=True) as embedded:
-        running = embedded.status()
-        assert running is not None
-        yield running.bootstrap_servers
+        endpoint = embedded.status()
+        assert endpoint is not None
+        yield endpoint.bootstrap_servers
 
 
 @contextlib.contextmanager
@@ -52,16 +52,9 @@ def installation(bootstrap_servers: str) -> Iterator[Stack]:
 
 @contextlib.contextmanager
 def worker(stack: Stack, *, wait: bool = True) -> Iterator[subprocess.Popen[bytes]]:
-    """One worker process."""
-    from crl_stream.cli.up import start_worker
-
-    process = start_worker(stack.session, stack.settings, quiet=True)
-    try:
-        if wait:
-            wait_until_ready(stack.settings, process)
-        yield process
-    finally:
-        stop_process(process)
+    """One worker process, the monitor alone."""
+    with running(stack.session, stack.settings, quiet=True, with_services=False, wait=wait) as installed:
+        yield installed.monitor
 
 
 def note(text: str) -> None:

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from crl_stream.errors import UsageError
 
-def worker(context: typer.Context) -> None:
+ROLES = ("monitor", "proposer", "overview", "files", "notifier")
+"""As ``worker.services`` has them, which is not imported for a help text."""
+SERVICES = "services"
+"""All roles but the monitor."""
+
+
+def worker(
+    context: typer.Context,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help=f"What it does: {', '.join(ROLES)}, or {SERVICES} for all but monitor; may be repeated."),
+    ] = None,
+) -> None:
     """Run a worker until Ctrl-C; start more of them, with other ports, to share the partitions."""
     from crl_stream.worker.run import run_worker
 
-    raise typer.Exit(run_worker(context.obj.connected))
+    raise typer.Exit(run_worker(context.obj.connected, chosen_roles(role or ["monitor"])))
+
+
+def chosen_roles(words: list[str]) -> list[str]:
+    """Roles by the words that name them; ``UsageError`` for a word that names none."""
+    for word in words:
+        if word not in {*ROLES, SERVICES}:
+            raise UsageError(f"There is no role {word}.", hint=f"one of {', '.join(ROLES)}, {SERVICES}")
+    wanted = {*words} | ({*ROLES} - {"monitor"} if SERVICES in words else set())
+    return [role for role in ROLES if role in wanted]

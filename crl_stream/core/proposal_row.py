@@ -62,3 +62,9 @@ def decode_row(data: bytes) -> ProposalRow:
         return _DECODER.decode(data)
     except UnicodeDecodeError as error:
         raise msgspec.DecodeError(f"a name is not UTF-8: {error}") from error
+
+
+def row_position(data: bytes) -> tuple[int, int]:
+    """(incarnation, place in the log) of a row; of two rows of a task the higher one is newer."""
+    row = decode_row(data)
+    return row.incarnation, row.offset

@@ -75,6 +75,7 @@ class Consumer(driver.Consumer):
                 return {}
         polled = await super()._getmany(active_partitions, timeout)
         result: dict[TP, list[Any]] = {}
+        again: dict[TP, int] = {}
         for place, records in polled.items():
             tp = TP(place.topic, place.partition)
             if not records:
@@ -83,17 +84,22 @@ class Consumer(driver.Consumer):
                 result[tp] = [Batch(tp, records)]
             elif tp.topic not in self.stages:
                 result[tp] = records
-            elif (batch := self._admit(tp, records, before)) is not None:
+            elif (batch := self._admit(tp, records, before, again)) is not None:
                 result[tp] = [batch]
+        if again:
+            await self.seek_wait(again)
         return result
 
-    def _admit(self, tp: TP, records: list[Any], before: dict[TP, Lane]) -> Batch | None:
+    def _admit(self, tp: TP, records: list[Any], before: dict[TP, Lane], again: dict[TP, int]) -> Batch | None:
         lane = self.lanes.get(tp)
         if lane is None or not lane.open or self.app.rebalancing:
             return None
         batch = Batch(tp, records)
         if lane is not before.get(tp) and batch.first != lane.expected:
-            return None  # polled for an assignment that has ended meanwhile
+            # Polled for an assignment that has ended meanwhile; where offsets have gaps that is not certain.
+            if not lane.gapless:
+                again[tp] = lane.expected
+            return None
         lane.admit(batch)
         return batch
 
@@ -180,9 +186,9 @@ class Consumer(driver.Consumer):
             self.leave(exc)
         await self.seek_wait({tp: offsets[tp] for tp in sources})
         for tp in sources:
-            self.lanes[tp] = lane = Lane(tp, offsets[tp])
+            self.lanes[tp] = lane = Lane(tp, offsets[tp], gapless=self.stages[tp.topic].gapless)
             self.safe[tp] = offsets[tp]
-            self.add_future(self._drive(lane))
+            lane.driver = self.add_future(self._drive(lane))
         return offsets
 
     async def _drive(self, lane: Lane) -> None:
@@ -193,6 +199,7 @@ class Consumer(driver.Consumer):
                 self.safe[lane.tp] = batch.last + 1
                 lane.finish(batch)
         except asyncio.CancelledError:
+            lane.busy = False
             raise
         except BaseException as exc:
             self.leave(exc)
@@ -201,6 +208,8 @@ class Consumer(driver.Consumer):
         """Close every lane and wait for what is in flight, at most one session."""
         for lane in self.lanes.values():
             lane.close()
+            if lane.busy and self.stages[lane.tp.topic].interruptible:
+                lane.driver.cancel()
         until = monotonic() + self.app.conf.broker_session_timeout
         while any(lane.busy for lane in self.lanes.values()):
             if monotonic() > until:

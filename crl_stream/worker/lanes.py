@@ -21,12 +21,14 @@ BACKLOG: Final = 4 * MERGE
 
 
 class Batch:
-    """Consecutive raw records of one partition."""
+    """Raw records of one partition, as they follow each other there."""
 
-    __slots__ = ("lane", "records", "tp")
+    __slots__ = ("after", "lane", "records", "tp")
 
     def __init__(self, tp: TP, records: list[Any], lane: Lane | None = None) -> None:
         self.tp, self.records, self.lane = tp, records, lane
+        self.after = -1
+        """The offset behind the batch that was polled before this one; set when a lane admits it."""
 
     @property
     def first(self) -> int:
@@ -40,37 +42,46 @@ class Batch:
 
 
 class Lane:
-    """One assignment of one partition, from ``position`` on."""
+    """One assignment of one partition, from ``position`` on.
 
-    def __init__(self, tp: TP, position: int) -> None:
-        self.tp = tp
+    ``gapless``: whether every offset has a record; in a compacted topic some have none any more.
+    """
+
+    def __init__(self, tp: TP, position: int, *, gapless: bool = True) -> None:
+        self.tp, self.gapless = tp, gapless
         self.expected = position
-        """The offset that the next polled batch must start with."""
+        """The offset that the next polled batch must start with, or where there are gaps, not start before."""
         self.next = position
-        """The offset that the next batch handed over must start with."""
+        """The offset behind the last batch that was handed over."""
         self.backlog = 0
         """Records polled and not finished."""
         self.open = True
         self.busy = False
+        self.driver: Any = None
+        """The task that works on the batches."""
         self._waiting: deque[Batch] = deque()
         self._wake = asyncio.Event()
 
     def admit(self, batch: Batch) -> None:
         """A batch was polled; ``Unsafe`` when records between it and the one before are missing."""
-        if batch.first != self.expected:
+        if not self.continues(batch):
             raise Unsafe(
                 f"{self.tp.topic} partition {self.tp.partition}: expected offset {self.expected}, got {batch.first}",
                 hint="restart the worker: it goes on from its partition row",
             )
-        self.expected = batch.last + 1
+        batch.after, self.expected = self.expected, batch.last + 1
         self.backlog += len(batch.records)
         batch.lane = self
+
+    def continues(self, batch: Batch) -> bool:
+        """Whether a polled batch can be the next one."""
+        return batch.first == self.expected if self.gapless else batch.first >= self.expected
 
     def put(self, batch: Batch) -> None:
         """A batch has come through Faust; a closed lane ignores it."""
         if not self.open:
             return
-        if batch.first != self.next:
+        if batch.after != self.next:
             raise Unsafe(
                 f"{self.tp.topic} partition {self.tp.partition}: a batch before {batch.first} was dropped on the way",
                 hint="restart the worker: it goes on from its partition row",

@@ -13,7 +13,7 @@ from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import COMMANDS, POLICY_KEY
-from crl_stream.worker.app import Monitor
+from crl_stream.worker.monitor import Monitor
 
 log = logging.getLogger(__name__)
 

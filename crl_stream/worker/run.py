@@ -8,17 +8,20 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
 from crl_stream.broker.ports import bindable, free_port
 from crl_stream.errors import ConfigError, CrlError, UsageError
 from crl_stream.settings import Settings
-from crl_stream.worker.app import Monitor, create_monitor
+from crl_stream.worker.member import Member
+from crl_stream.worker.monitor import Monitor
 from crl_stream.worker.policy_announcement import announce_policy
 from crl_stream.worker.preflight import check_topics
 from crl_stream.worker.private_surface import check_version
-from crl_stream.worker.views import add_views
+from crl_stream.worker.services import MONITOR, create_services
+from crl_stream.worker.views import add_health_views, add_views
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +33,7 @@ _NOISY: Final = (
 )
 
 
-def run_worker(settings: Settings) -> int:
+def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,)) -> int:
     """Run until SIGINT or SIGTERM; returns the exit code.  ``CrlError`` when the worker may not start."""
     check_version()
     if settings.worker.web_host not in LOOPBACK and not settings.worker.web_token.get_secret_value():
@@ -49,7 +52,7 @@ def run_worker(settings: Settings) -> int:
         lambda record: "GroupCoordinatorNotAvailableError" not in record.getMessage()
     )
     with asyncio.Runner() as runner:
-        return runner.run(_serve(settings))
+        return runner.run(_serve(settings, roles))
 
 
 def _with_port(settings: Settings) -> Settings:
@@ -65,24 +68,28 @@ def _with_port(settings: Settings) -> Settings:
     return settings
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, roles: Collection[str]) -> int:
     await check_topics(settings)
-    monitor = create_monitor(settings)
-    owners = add_views(monitor)
-    app, loop, stop = monitor.app, asyncio.get_running_loop(), asyncio.Event()
+    monitor = Monitor(settings) if MONITOR in roles else None
+    members: list[Member] = [] if monitor is None else [monitor]
+    members += create_services(settings, roles, web=monitor is None)
+    owners = None if monitor is None else add_views(monitor)
+    if monitor is None:
+        add_health_views(members)
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        await app.start()
-        ends = {asyncio.create_task(stop.wait()), asyncio.create_task(_crashed(monitor))}
-        announcing = asyncio.create_task(_announce(monitor))
+        for member in members:
+            await member.app.start()
+        ends = {asyncio.create_task(stop.wait()), asyncio.create_task(_crashed(members))}
+        announcing = asyncio.create_task(_announce(settings, members, monitor))
         done, pending = await asyncio.wait({*ends, announcing}, return_when=asyncio.FIRST_COMPLETED)
         if announcing in done:
             announcing.result()  # a policy that could not be sent is a reason to leave
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
-        crash = app.crash_reason
     except CrlError:
         raise
     except OSError as error:
@@ -90,37 +97,39 @@ async def _serve(settings: Settings) -> int:
         return 69
     finally:
         log.info("stopping: batches in flight are finished and committed")
-        await app.stop()
-        await monitor.reader.close()
-        await owners.close()
-    if crash is not None:
-        log.critical("the worker crashed: %r", crash, exc_info=crash)
-        return 70
+        for member in reversed(members):
+            await member.close()
+        if owners is not None:
+            await owners.close()
+    for member in members:
+        if (crash := member.app.crash_reason) is not None:
+            log.critical("%s crashed: %r", member.group, crash, exc_info=crash)
+            return 70
     return 0
 
 
-async def _crashed(monitor: Monitor) -> None:
+async def _crashed(members: Sequence[Member]) -> None:
     """Return when Faust has given up."""
-    while not monitor.app.should_stop and monitor.app.crash_reason is None:  # noqa: ASYNC110 - Faust has no event for it
+    while not any(m.app.should_stop or m.app.crash_reason is not None for m in members):  # noqa: ASYNC110 - no event
         await asyncio.sleep(0.2)
 
 
-async def _announce(monitor: Monitor) -> None:
-    """Once settled: tidy memory, send the policy, say so."""
-    while not monitor.recovered:  # noqa: ASYNC110 - Faust has no event for it
+async def _announce(settings: Settings, members: Sequence[Member], monitor: Monitor | None) -> None:
+    """Once settled: tidy memory, say so, send the policy."""
+    while not all(member.recovered for member in members):  # noqa: ASYNC110 - Faust has no event for it
         await asyncio.sleep(0.05)
     # What is there now stays; a full collection over it would stop the world for tens of milliseconds.
     gc.collect()
     gc.freeze()
+    if monitor is None:
+        groups = ", ".join(member.group for member in members)
+        log.info("ready: %s, health at %s (process %d)", groups, members[0].url, os.getpid())
+        return
     tasks = sum(1 for _ in monitor.table.tasks())
     partitions = sorted({tp.partition for tp in monitor.app.consumer.assignment()})
     log.info(
         "ready: partitions %s of %d, %d tasks, views at %s (process %d)",
-        partitions,
-        monitor.settings.kafka.partitions,
-        tasks,
-        monitor.url,
-        os.getpid(),
+        *(partitions, settings.kafka.partitions, tasks, monitor.url, os.getpid()),
     )
     while not monitor.app.consumer.assignment():  # noqa: ASYNC110 - Faust has no event for it
         await asyncio.sleep(0.2)

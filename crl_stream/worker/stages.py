@@ -1,4 +1,4 @@
-"""What is done with the batches of each source topic, and in which order it is written.
+"""What is done with the batches of a source topic, and in which order it is written.
 
     decode -> fold -> outputs, awaited -> rows and partition row, awaited -> memory -> only then may be committed
 
@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any, Final, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Final, Protocol
 
 from crl_stream.errors import Unsafe
-from crl_stream.topology.incidents import data_gap_alert
-from crl_stream.topology.inlet import reference_commands
-from crl_stream.topology.monitor import Folded, command_positions, decode_batch, fold_batch
-from crl_stream.topology.partition import decode_partition, record_hash
-from crl_stream.wire.codec import encode
-from crl_stream.wire.records import Output
-from crl_stream.wire.topics import ALERTS, COMMANDS, INVOCATIONS, Topics
+from crl_stream.topology.monitor import Folded
+from crl_stream.topology.partition import decode_partition
+from crl_stream.wire.records import Output, Record
+from crl_stream.wire.topics import Topics
 from crl_stream.worker.counters import Counters
 from crl_stream.worker.lanes import Batch
-from crl_stream.worker.point_reader import PointReader
 from crl_stream.worker.producer import Item
 from crl_stream.worker.table import TaskTable
 
@@ -35,6 +31,11 @@ ADOPT: Final = "crl topics adopt"
 
 class Stage(Protocol):
     """One source topic's work."""
+
+    gapless: bool
+    """Whether every offset of the source has a record; in a compacted topic some have none any more."""
+    interruptible: bool
+    """Whether ``work`` may be cancelled when partitions move, since it keeps nothing that could be half done."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
         """Where reading starts: ``committed`` by the group, ``first`` and ``end`` of the log; may raise ``Unsafe``."""
@@ -64,67 +65,51 @@ class Outlet:
         self.counters.outputs += sum(map(len, groups.values()))
 
 
-class MonitorStage:
-    """Folds the log."""
+class TableStage(ABC):
+    """Folds a source topic into a table, exactly once: the partition row says how far."""
 
-    def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader, counters: Counters) -> None:
-        self.table, self.outlet, self.reader, self.counters = table, outlet, reader, counters
-        self.log_topic = outlet.topics(INVOCATIONS)
-        self.commands_topic = outlet.topics(COMMANDS)
+    gapless: bool = True
+    interruptible: bool = False
+    hint: ClassVar[str] = "was the topic made anew? delete the changelog of this table, and it is folded anew"
+
+    def __init__(self, source: str, table: TaskTable, outlet: Outlet) -> None:
+        self.table, self.outlet, self.counters = table, outlet, outlet.counters
+        self.source = outlet.topics(source)
+
+    @abstractmethod
+    async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
+        """What the records come to; ``before`` is the partition row."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """The partition row decides; the committed offset is a hint that may lag behind or be of another log."""
+        """The partition row decides; the committed offset is a hint that may lag behind or be of another topic."""
         data = self.table.partition_row(partition)
-        place = f"{self.log_topic} partition {partition}"
         if data is None:
-            if committed and first:
-                raise Unsafe(
-                    f"{place} was folded up to {committed}, but its state is gone and its log starts at {first}",
-                    hint=f"put {self.table.changelog_topic_name} back, or start anew with `{ADOPT}`",
-                )
             return first
         state = decode_partition(data)
         if state.next_offset > end:
             raise Unsafe(
-                f"the state of {place} ends at {state.next_offset}, its log at {end}: it is another log",
-                hint=f"was the topic made anew? `{ADOPT}` starts a new incarnation on it",
+                f"the state of {self.place(partition)} ends at {state.next_offset}, its log at {end}: "
+                "it is another log",
+                hint=self.hint,
             )
-        if state.next_offset < first:
-            await self._announce_gap(partition, first)
-            return first
-        if state.next_offset > first and state.last_hash:
-            await self._compare_log(partition, state.next_offset - 1, state.last_hash, place)
         read_from = first if committed is None else max(committed, first)
         if (skipped := state.next_offset - read_from) > 0:
             self.counters.skipped += skipped
-            log.info("%s: %d records from offset %d on are folded already and skipped", place, skipped, read_from)
-        return state.next_offset
-
-    async def _compare_log(self, partition: int, offset: int, expected: bytes, place: str) -> None:
-        found = (await self.reader.read(self.log_topic, [(partition, offset)]))[partition, offset]
-        if found is None or record_hash(found) != expected:
-            raise Unsafe(
-                f"{place} has another record at {offset} than the one that its state ends with",
-                hint=f"was the topic made anew? `{ADOPT}` starts a new incarnation on it",
+            log.info(
+                "%s: %d records from offset %d on are folded already and skipped",
+                *(self.place(partition), skipped, read_from),
             )
+        return max(state.next_offset, first)
 
-    async def _announce_gap(self, partition: int, first: int) -> None:
-        state = decode_partition(self.table.partition_row(partition))
-        oldest = (await self.reader.read(self.log_topic, [(partition, first)]))[partition, first]
-        timestamp = int(time.time() * 1_000) if oldest is None else oldest.timestamp
-        alert = data_gap_alert(partition, state.next_offset, first, timestamp, state)
-        log.error("data gap: %s", alert.text)
-        await self.outlet.publish([Output(ALERTS, partition, alert.subject.encode(), encode(alert))])
+    def place(self, partition: int) -> str:
+        """The partition in words."""
+        return f"{self.source} partition {partition}"
 
     async def work(self, batch: Batch) -> None:
         """Fold a batch and write what came of it."""
         partition = batch.tp.partition
-        entries = decode_batch(batch.records)
-        places = command_positions(entries)
-        found = await self.reader.read(self.commands_topic, places) if places else {}
-        commands = {place: None if record is None else record.value for place, record in found.items()}
         before = self.table.partition_row(partition)
-        folded = fold_batch(partition, self.table.width, before, self.table.rows, entries, commands)
+        folded = await self.fold(partition, before, batch.records)
         if folded.partition_row != before:
             await self.outlet.publish(folded.outputs)
             await self._persist(partition, folded)
@@ -136,23 +121,29 @@ class MonitorStage:
         self.counters.rows += len(folded.rows)
 
 
-class InletStage:
-    """Turns commands into references in the log; keeps nothing."""
+class CommittedStage(ABC):
+    """Keeps no state: the committed offset decides, and what is done for a batch may be done twice."""
 
-    def __init__(self, partitions: int, outlet: Outlet, counters: Counters) -> None:
-        self.partitions, self.outlet, self.counters = partitions, outlet, counters
+    gapless: bool = True
+    interruptible: bool = False
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        """The broker's name of the topic."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """The committed offset: a reference that comes twice is recognised by the fold."""
+        """The committed offset, else ``start``."""
         if committed is not None and committed > end:
             raise Unsafe(
-                f"{self.outlet.topics(COMMANDS)} partition {partition} was read up to {committed}, but ends at {end}",
+                f"{self.source} partition {partition} was read up to {committed}, but ends at {end}",
                 hint=f"was the topic made anew? `{ADOPT}` starts a new incarnation",
             )
-        return first if committed is None else max(committed, first)
+        return self.start(first, end) if committed is None else max(committed, first)
 
+    def start(self, first: int, end: int) -> int:  # noqa: ARG002 - a stage may begin at the end instead
+        """Where a group starts that has committed nothing."""
+        return first
+
+    @abstractmethod
     async def work(self, batch: Batch) -> None:
-        """Append the references, in order."""
-        outputs = reference_commands(batch.tp.partition, self.partitions, batch.records)
-        await self.outlet.publish(outputs)
-        self.counters.references += sum(output.topic == INVOCATIONS for output in outputs)
+        """Do all that a batch asks for."""

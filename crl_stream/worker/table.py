@@ -7,14 +7,13 @@ replay would make.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import faust
 from faust.types.tuples import TP
 
 from crl_stream.errors import Unsafe
-from crl_stream.topology.inspection import row_position
 from crl_stream.topology.partition import decode_partition, partition_key
 from crl_stream.wire.topics import PARTITION_ROW
 from crl_stream.worker.transport import BatchSchema
@@ -22,15 +21,20 @@ from crl_stream.worker.transport import BatchSchema
 WRITE_BYTES: Final = 3_900_000
 """Rows and partition row of a batch go out as one record batch up to this size, and so appear at once."""
 
+RowPosition = Callable[[bytes], tuple[int, int]]
+"""Place in the log of the last record that touched a row; of two rows of a key the higher one is newer."""
+
 
 class TaskTable(faust.Table):
     """Rows as bytes.  Read by ``rows`` and ``partition_row``, written by ``write`` only."""
 
-    def __init__(self, app: faust.App, *, name: str, changelog: str, partitions: int, **options: Any) -> None:
+    def __init__(
+        self, app: faust.App, *, name: str, changelog: str, partitions: int, position: RowPosition, **options: Any
+    ) -> None:
         topic = app.topic(
             changelog, schema=BatchSchema(), partitions=partitions, compacting=True, acks=False, internal=True
         )
-        self.width = partitions
+        self.width, self._row_position = partitions, position
         super().__init__(app, name=name, partitions=partitions, changelog_topic=topic, **options)
         self._keys: dict[int, set[bytes]] = defaultdict(set)
         """Partition to the keys of its rows."""
@@ -100,7 +104,7 @@ class TaskTable(faust.Table):
         if key is None or value is None:
             return
         known = self.rows.get(key)
-        if known is None or _position(key, known) <= _position(key, value):
+        if known is None or self._position(key, known) <= self._position(key, value):
             self.rows[key] = value
             self._keys[partition].add(key)
             self._outdated[partition].discard(key)
@@ -117,9 +121,8 @@ class TaskTable(faust.Table):
                 self._outdated.pop(tp.partition, None)
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
 
-
-def _position(key: bytes, value: bytes) -> tuple[int, int]:
-    if key.startswith(PARTITION_ROW):
-        state = decode_partition(value)
-        return state.incarnation, state.next_offset
-    return row_position(value)
+    def _position(self, key: bytes, value: bytes) -> tuple[int, int]:
+        if key.startswith(PARTITION_ROW):
+            state = decode_partition(value)
+            return state.incarnation, state.next_offset
+        return self._row_position(value)

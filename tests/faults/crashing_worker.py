@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from crl_stream.settings import load_settings
+from crl_stream.worker.monitor_stages import MonitorStage
 from crl_stream.worker.run import run_worker
-from crl_stream.worker.stages import MonitorStage
 from crl_stream.worker.table import TaskTable
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,8 +17,11 @@ from crl_stream.settings import Settings
 class Fleet:
     """``size`` runtimes of one task."""
 
-    def __init__(self, settings: Settings, key: TaskKey, size: int) -> None:
+    def __init__(
+        self, settings: Settings, key: TaskKey, size: int, *, default: str, qualities: Mapping[str, float]
+    ) -> None:
         self.settings, self.key = settings, key
+        self.default, self.qualities = default, qualities
         self.names = [f"runtime-{number + 1}" for number in range(size)]
         self.reports: dict[str, list[dict[str, Any]]] = defaultdict(list)
         """Runtime to its invocations, in order."""
@@ -31,7 +34,9 @@ class Fleet:
         """Start them all."""
         for number, name in enumerate(self.names):
             arguments = ["--agent", self.key.agent_name, "--task", self.key.task_type, "--name", name]
-            arguments += ["--number", str(number)]
+            arguments += ["--number", str(number), "--default", self.default]
+            for variant_id, quality in self.qualities.items():
+                arguments += ["--quality", f"{variant_id}={quality}"]
             arguments += ["--set", f"kafka.bootstrap_servers={self.settings.kafka.bootstrap_servers}"]
             arguments += ["--set", f"kafka.topic_prefix={self.settings.kafka.topic_prefix}"]
             process = await asyncio.create_subprocess_exec(
@@ -54,6 +59,16 @@ class Fleet:
         """Wait until ``true()`` after some report."""
         async with self._news:
             await self._news.wait_for(true)
+
+    def invocations(self, variant_id: str, epoch: int) -> int:
+        """How many invocations used a variant in an epoch."""
+        return sum(r["variant_id"] == variant_id and r["epoch"] == epoch for rs in self.reports.values() for r in rs)
+
+    def failures(self, variant_id: str) -> int:
+        """How many invocations of a variant have failed."""
+        return sum(
+            r["status"] == "failure" and r["variant_id"] == variant_id for rs in self.reports.values() for r in rs
+        )
 
     async def stop(self) -> None:
         """Let every runtime finish and close; kill what does not."""

@@ -19,16 +19,15 @@ from crl_stream.settings import load_settings
 
 SECONDS: Final = 0.25
 """Of one invocation."""
-BASELINE: Final = "api-baseline"
-OPTIMIZED: Final = "api-optimized"
-_QUALITY: Final = {BASELINE: 0.7, OPTIMIZED: 0.95}
-"""Neither fails while it is well: a chance run of failures would be a story of its own."""
+OTHERWISE: Final = 0.5
+"""Quality of a variant that nothing is said of."""
 
 
 class Agent:
     """The played work."""
 
-    def __init__(self) -> None:
+    def __init__(self, qualities: dict[str, float]) -> None:
+        self.qualities = qualities
         self.broken: set[str] = set()
 
     def work(self, variant_id: str) -> tuple[str, float]:
@@ -36,7 +35,7 @@ class Agent:
         time.sleep(SECONDS)
         if variant_id in self.broken:
             return "failure", 0.1
-        return "success", _QUALITY.get(variant_id, 0.5)
+        return "success", self.qualities.get(variant_id, OTHERWISE)
 
 
 def main() -> int:
@@ -46,10 +45,13 @@ def main() -> int:
     parser.add_argument("--task", required=True)
     parser.add_argument("--name", required=True, help="runtime_id")
     parser.add_argument("--number", type=int, required=True, help="which one of the fleet, from 0")
+    parser.add_argument("--default", required=True, help="the variant before anything is known")
+    parser.add_argument("--quality", action="append", default=[], metavar="VARIANT=QUALITY", help="of its answers")
     parser.add_argument("--set", action="append", default=[], dest="settings")
     options = parser.parse_args()
     settings = load_settings(flags=dict(entry.split("=", 1) for entry in options.settings))
-    agent, stop = Agent(), threading.Event()
+    qualities = dict(entry.rsplit("=", 1) for entry in options.quality)
+    agent, stop = Agent({name: float(value) for name, value in qualities.items()}), threading.Event()
     listener = threading.Thread(target=_listen, args=(agent, stop), daemon=True)
     listener.start()
     with Client(settings, runtime_id=options.name) as crl:
@@ -58,7 +60,7 @@ def main() -> int:
         stop.wait(SECONDS * options.number / 3)
         while not stop.is_set():
             started = time.time()
-            with crl.invocation(options.agent, options.task, default=BASELINE) as inv:
+            with crl.invocation(options.agent, options.task, default=options.default) as inv:
                 inv.status, inv.quality = agent.work(inv.variant_id)  # type: ignore[assignment]
             _report(
                 runtime=options.name,

@@ -9,7 +9,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from crl_stream.worker.app import Monitor
+from crl_stream.worker.monitor import Monitor
 
 PEER_SECONDS: Final = 3.0
 OWN: Final = "own"

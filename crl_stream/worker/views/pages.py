@@ -13,7 +13,7 @@ from crl_stream.topology.inspection import snapshot, summary
 from crl_stream.topology.partition import decode_partition
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
-from crl_stream.worker.app import Monitor
+from crl_stream.worker.monitor import Monitor
 from crl_stream.worker.policy_announcement import pending_partitions
 from crl_stream.worker.views.gate import JSON, make_gate, problem
 from crl_stream.worker.views.owners import OWN, Owners
@@ -49,14 +49,16 @@ def add_views(monitor: Monitor) -> Owners:
         "/healthz": pages.health,
         "/readyz": pages.ready,
     }.items():
-        _route(app, path, view)
+        route(app, path, view)
     for part in ("", "variants", "active"):
         suffix = f"/{part}" if part else ""
-        _route(app, f"/api/tasks/{{agent_name}}/{{task_type}}{suffix}", pages.task_view(part))
+        route(app, f"/api/tasks/{{agent_name}}/{{task_type}}{suffix}", pages.task_view(part))
     return owners
 
 
-def _route(app: Any, path: str, view: Any) -> None:
+def route(app: Any, path: str, view: Any) -> None:
+    """Put ``view`` on an app's web server."""
+
     async def page(_self: Any, request: Any, **names: str) -> Any:
         return await view(request, **names)
 
@@ -64,7 +66,8 @@ def _route(app: Any, path: str, view: Any) -> None:
     app.page(path, name=page.__name__)(page)
 
 
-def _answer(body: Any, status: int = 200) -> web.Response:
+def answer(body: Any, status: int = 200) -> web.Response:
+    """A body as JSON."""
     return web.Response(body=encode(body), status=status, content_type=JSON)
 
 
@@ -74,7 +77,7 @@ class _Pages:
         self._was_under_policy = False
 
     async def index(self, _request: Any) -> web.Response:
-        return _answer({"views": VIEWS, "version": __version__})
+        return answer({"views": VIEWS, "version": __version__})
 
     async def tasks(self, request: Any) -> web.Response:
         return await self._list(request, "/api/tasks", "tasks", lambda brief: brief)
@@ -97,7 +100,7 @@ class _Pages:
             for body in bodies:
                 found += body[name]
         found.sort(key=lambda brief: (brief["agent_name"], brief["task_type"]))
-        return _answer({name: found, "partial": bool(silent), "silent": silent})
+        return answer({name: found, "partial": bool(silent), "silent": silent})
 
     def task_view(self, part: str) -> Any:
         """The view of a task, or of one part of it."""
@@ -118,14 +121,14 @@ class _Pages:
                 return problem(
                     404, f"Nothing is known of {agent_name}/{task_type}.", "GET /api/tasks lists the tasks there are"
                 )
-            return _answer(_part(snapshot(partition, self.monitor.table.partition_row(partition), row), part))
+            return answer(_part(snapshot(partition, self.monitor.table.partition_row(partition), row), part))
         url = self.owners.owner_of(partition)
         if url is None or OWN in request.query:
             return problem(503, f"Partition {partition} has no owner right now.", "ask again in a moment", owner=url)
-        answer = await self.owners.ask(url, request.path)
-        if answer is None:
+        said = await self.owners.ask(url, request.path)
+        if said is None:
             return problem(503, f"The owner of {agent_name}/{task_type} does not answer.", f"ask {url}", owner=url)
-        return _answer(answer.body, answer.status)
+        return answer(said.body, said.status)
 
     async def worker(self, _request: Any) -> web.Response:
         monitor = self.monitor
@@ -140,7 +143,7 @@ class _Pages:
                     "policy_hash": state.policy_hash,
                 }
             )
-        return _answer(
+        return answer(
             {
                 "app_id": monitor.settings.worker.app_id,
                 "version": __version__,
@@ -155,7 +158,7 @@ class _Pages:
 
     async def health(self, _request: Any) -> web.Response:
         alive = self.monitor.agents_alive
-        return _answer({"healthy": alive}, 200 if alive else 503)
+        return answer({"healthy": alive}, 200 if alive else 503)
 
     async def ready(self, _request: Any) -> web.Response:
         monitor = self.monitor
@@ -169,7 +172,7 @@ class _Pages:
             "agents_alive": monitor.agents_alive,
             "policy_pending": waiting,
         }
-        return _answer(body, 200 if body["ready"] else 503)
+        return answer(body, 200 if body["ready"] else 503)
 
     def _recovering(self) -> web.Response:
         return problem(503, "This worker is not ready: it recovers, or partitions are moving.", "ask again in a moment")

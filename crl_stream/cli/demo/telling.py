@@ -1,0 +1,117 @@
+"""Telling and checking: each line of a story stands for something that has happened, or the demo fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from crl_stream.cli.demo.fleet import Fleet
+from crl_stream.cli.talk import show, show_json
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.errors import CrlError
+from crl_stream.topic_reader import TopicReader
+
+STEP_SECONDS: Final = 45.0
+"""After which a step has not happened."""
+
+T = TypeVar("T")
+
+
+class StepMissing(CrlError):
+    """A step of the story did not happen."""
+
+
+class Story:
+    """Tells and checks; one object for one run."""
+
+    def __init__(self, *, json: bool) -> None:
+        self.json, self.began = json, time.monotonic()
+
+    def tell(self, step: str, text: str, **figures: Any) -> None:
+        """One line of the story."""
+        seconds = time.monotonic() - self.began
+        if self.json:
+            show_json({"step": step, "seconds": round(seconds, 2), "text": text, **figures})
+        else:
+            show(f"{seconds:6.1f} s  {text}")
+
+
+class Witness:
+    """Hears all that is said of one task."""
+
+    def __init__(self, key: TaskKey) -> None:
+        self.key = key
+        self.facts: list[Any] = []
+        self._news = asyncio.Condition()
+
+    async def listen(self, reader: TopicReader, topics: list[str], ready: asyncio.Event) -> None:
+        """Collect what is said from now on."""
+        async with reader.following(topics) as received:
+            ready.set()
+            async for one in received:
+                message = one.message
+                if (getattr(message, "agent_name", None), getattr(message, "task_type", None)) == self.key:
+                    async with self._news:
+                        self.facts.append(message)
+                        self._news.notify_all()
+
+    async def expect(self, what: str, kind: type[T], fits: Callable[[T], bool] = lambda _: True) -> T:
+        """Wait for a fact; ``StepMissing`` when it does not come."""
+
+        def find() -> T | None:
+            return next((fact for fact in self.facts if isinstance(fact, kind) and fits(fact)), None)
+
+        try:
+            async with asyncio.timeout(STEP_SECONDS), self._news:
+                await self._news.wait_for(lambda: find() is not None)
+        except TimeoutError:
+            raise StepMissing(
+                f"This did not happen within {STEP_SECONDS:.0f} s: {what}.",
+                hint="a machine under heavy load can be too slow: run it again; the worker's lines say more",
+            ) from None
+        found = find()
+        assert found is not None
+        return found
+
+
+async def tell_switches(story: Story, fleet: Fleet, active: m.ActiveVariant, step: str) -> None:
+    """Every runtime must use a new active variant in its next or next-but-one invocation that does not explore."""
+    since = seconds_of(active.since)
+
+    def after(name: str) -> list[dict[str, Any]]:
+        return [r for r in fleet.reports[name] if r["started"] > since and r["source"] != "explore"]
+
+    def number_of(name: str) -> int | None:
+        numbers = (n for n, r in enumerate(after(name), 1) if r["variant_id"] == active.variant_id)
+        return next(numbers, None)
+
+    try:
+        async with asyncio.timeout(STEP_SECONDS):
+            await fleet.wait_for(lambda: all(number_of(name) is not None for name in fleet.names))
+    except TimeoutError:
+        raise StepMissing(f"Not every runtime switched to {active.variant_id}.") from None
+    numbers = {name: number_of(name) or 0 for name in fleet.names}
+    for name, number in numbers.items():
+        started = after(name)[number - 1]["started"]
+        story.tell(
+            step,
+            f"{name} uses {active.variant_id} in its {_ordinal(number)} invocation, "
+            f"{(started - since) * 1_000:.0f} ms after the change",
+            runtime=name,
+            invocation=number,
+        )
+    if max(numbers.values()) > 2:
+        raise StepMissing(f"A runtime needed more than two invocations to switch: {numbers}.")
+
+
+def _ordinal(number: int) -> str:
+    return {1: "next", 2: "next but one"}.get(number, f"{number}th")
+
+
+def seconds_of(text: str) -> float:
+    """An instant of the contract as seconds since the epoch."""
+    return datetime.fromisoformat(text).timestamp()

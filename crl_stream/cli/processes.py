@@ -1,0 +1,144 @@
+"""The processes of an installation on this machine: the monitor, and the services beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from crl_stream.broker.ports import bindable, free_port
+from crl_stream.cli.session import Session
+from crl_stream.cli.talk import say
+from crl_stream.errors import CrlError, Unavailable, UsageError
+from crl_stream.settings import Settings
+from crl_stream.topic_admin import TopicAdmin
+from crl_stream.worker_views import ask
+
+READY_SECONDS: Final = 60.0
+WATCH_SECONDS: Final = 1.0
+"""Between two looks at the processes."""
+
+
+class Running:
+    """The processes of one installation on this machine: the monitor, and the services beside it."""
+
+    def __init__(self, session: Session, settings: Settings, *, quiet: bool, with_services: bool) -> None:
+        self._session, self._quiet = session, quiet
+        self.settings = settings
+        self.services_settings = session.at(
+            settings.kafka.bootstrap_servers, web_port=free_port(settings.worker.web_host)
+        )
+        self.monitor = _start(session, settings, "monitor", quiet=quiet)
+        self.services = self._start_services() if with_services else None
+
+    def _start_services(self) -> subprocess.Popen[bytes]:
+        return _start(self._session, self.services_settings, "services", quiet=self._quiet)
+
+    def wait_until_ready(self) -> None:
+        """Wait for both to say that they are ready; ``Unavailable`` when one ends or takes too long."""
+        _wait_until_ready(self.settings, self.monitor, "worker")
+        if self.services is not None:
+            _wait_until_ready(self.services_settings, self.services, "services process")
+
+    def wait_for_end(self) -> int:
+        """Wait for Ctrl-C, SIGTERM or the monitor's end; returns the exit code.
+
+        Services that end are started again: the monitor does not need them, people do.
+        """
+
+        def leave(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGTERM, leave)
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    return self.monitor.wait(WATCH_SECONDS)
+                if self.services is not None and (code := self.services.poll()) is not None:
+                    say(f"the services ended with code {code}; they are started again")
+                    self.services = self._start_services()
+        except KeyboardInterrupt:
+            return 0
+
+    def stop(self) -> None:
+        """End both, in order."""
+        for process in (self.services, self.monitor):
+            if process is not None:
+                _stop(process)
+
+
+@contextmanager
+def running(
+    session: Session, settings: Settings, *, quiet: bool = False, with_services: bool = True, wait: bool = True
+) -> Iterator[Running]:
+    """The monitor and the services as processes of their own, ready unless told not to ``wait``; stopped at the end."""
+    installation = Running(session, settings, quiet=quiet, with_services=with_services)
+    try:
+        if wait:
+            installation.wait_until_ready()
+        yield installation
+    finally:
+        installation.stop()
+
+
+def with_free_port(session: Session, settings: Settings, *, other_if_taken: bool = False) -> Settings:
+    """The settings with a port for the views that nobody has; a given one is used or refused."""
+    port, host = settings.worker.web_port, settings.worker.web_host
+    if port and bindable(port, host):
+        return settings
+    if port and not other_if_taken:
+        raise UsageError(
+            f"Port {port} is taken.",
+            hint="does `crl up` run already? crl status asks it; --set worker.web_port=0 takes a free port",
+        )
+    return session.at(settings.kafka.bootstrap_servers, web_port=free_port(host))
+
+
+def prepare_topics(settings: Settings) -> None:
+    """Create what is missing."""
+    done = asyncio.run(TopicAdmin(settings.kafka, settings.worker.app_id).apply())
+    if done:
+        say(f"topics: {len(done)} changes")
+
+
+def _start(session: Session, settings: Settings, role: str, *, quiet: bool) -> subprocess.Popen[bytes]:
+    """A worker as a process of its own, with the settings of this call."""
+    command = [sys.executable, "-m", "crl_stream"]
+    if session.config_file is not None:
+        command += ["--config", str(session.config_file)]
+    for name, value in session.flags.items():
+        command += ["--set", f"{name}={value}"]
+    command += ["--set", f"kafka.bootstrap_servers={settings.kafka.bootstrap_servers}"]
+    command += ["--set", f"worker.web_port={settings.worker.web_port}", "worker", "--role", role]
+    output: Any = subprocess.DEVNULL if quiet else None
+    # A group of its own: Ctrl-C reaches this program, which then ends its processes in order.
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=output, start_new_session=True)
+
+
+def _wait_until_ready(settings: Settings, process: subprocess.Popen[bytes], what: str) -> None:
+    until = time.monotonic() + READY_SECONDS
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise Unavailable(f"The {what} ended with code {process.returncode}.", hint="its last lines above say why")
+        try:
+            if ask(settings, "/readyz")["ready"]:
+                return
+        except CrlError:
+            time.sleep(0.1)
+    raise Unavailable(f"The {what} was not ready within {READY_SECONDS:.0f} s.", hint="see its lines above")
+
+
+def _stop(process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
+    if process.poll() is None:
+        os.kill(process.pid, signal.SIGTERM)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,144 @@
+"""One member of one consumer group: a Faust app with the settings that the laws of order need, and its agents."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import faust
+from yarl import URL
+
+from crl_stream.connection import tls_context
+from crl_stream.errors import Unsafe
+from crl_stream.settings import Settings
+from crl_stream.settings.model import Kafka
+from crl_stream.wire.topics import Topics
+from crl_stream.worker import transport
+from crl_stream.worker.counters import Counters
+from crl_stream.worker.producer import LARGEST_RECORD
+from crl_stream.worker.stages import Outlet, Stage
+from crl_stream.worker.table import RowPosition, TaskTable
+from crl_stream.worker.transport import BatchSchema
+
+FETCH_BYTES: Final = 4 * 1024 * 1024
+REQUEST_SECONDS: Final = 30.0
+
+
+class Member:
+    """A Faust app of this process, for whoever runs or shows it; nothing is connected before it is started.
+
+    ``group`` names its consumer group and stands before the names of its changelogs.
+    """
+
+    def __init__(self, settings: Settings, group: str, *, web: bool = False) -> None:
+        transport.register()
+        self.settings, self.group = settings, group
+        self.topics, self.counters = Topics(settings.kafka.topic_prefix), Counters()
+        worker = settings.worker
+        self.url = URL(worker.advertised_url or f"http://{worker.web_host}:{worker.web_port}")
+        self.app: Any = _app(settings, group, self.url, web=web)
+        """The ``faust.App``; Faust's own types do not know what our transport adds."""
+        self.outlet = Outlet(self.app, self.topics, self.counters)
+
+    def add_table(self, name: str, position: RowPosition, *, partitions: int) -> TaskTable:
+        """A table of rows with its changelog; ``position`` tells which of two rows of a key is newer."""
+        changelog = self.topics.changelog(self.settings.worker.app_id, name)
+        table = TaskTable(self.app, name=name, changelog=changelog, partitions=partitions, position=position)
+        self.app.tables.add(table)
+        return table
+
+    def add_agent(self, name: str, topic: str, stage: Stage, *, partitions: int) -> None:
+        """An agent over the batches of ``topic`` (the catalog's name): it hands each to the lane it was polled for.
+
+        The lane does the work, one batch at a time for each partition, so that no partition waits for another one.
+        """
+        app, full = self.app, self.topics(topic)
+        app.transport.stages[full] = stage
+        source = app.topic(full, schema=BatchSchema(), partitions=partitions, acks=False)
+
+        async def take(stream: Any) -> None:
+            async for batch in stream:
+                try:
+                    batch.lane.put(batch)
+                except Unsafe as exc:
+                    # Faust would start the agent anew and go on behind the gap.
+                    app.consumer.leave(exc)
+
+        take.__name__ = take.__qualname__ = name
+        app.agent(source, name=f"crl.{name}")(take)
+
+    @property
+    def recovered(self) -> bool:
+        """Whether it is a settled member of its group, and works on every partition it was given."""
+        app = self.app
+        if app.rebalancing or not app.rebalancing_count or not app.tables.recovery.completed.is_set():
+            return False
+        lanes, stages = app.consumer.lanes, app.consumer.stages
+        assigned = [tp for tp in app.consumer.assignment() if tp.topic in stages]
+        return all(tp in lanes and lanes[tp].open for tp in assigned)
+
+    @property
+    def agents_alive(self) -> bool:
+        """Whether every agent still takes batches."""
+        actors = [actor for agent in self.app.agents.values() for actor in agent._actors]
+        return all(actor.actor_task is not None and not actor.actor_task.done() for actor in actors)
+
+    async def close(self) -> None:
+        """Finish what is in flight, commit it, leave the group."""
+        await self.app.stop()
+
+
+def _app(settings: Settings, group: str, url: URL, *, web: bool) -> Any:
+    kafka, worker = settings.kafka, settings.worker
+    return faust.App(
+        group,
+        broker=[URL(f"{transport.SCHEME}://{address.strip()}") for address in kafka.bootstrap_servers.split(",")],
+        broker_credentials=_credentials(kafka),
+        broker_session_timeout=worker.session_timeout_seconds,
+        broker_heartbeat_interval=worker.heartbeat_seconds,
+        broker_commit_interval=worker.commit_interval_seconds,
+        broker_max_poll_records=worker.max_poll_records,
+        broker_rebalance_timeout=max(60.0, 2 * worker.session_timeout_seconds),
+        broker_request_timeout=max(90.0, 3 * worker.session_timeout_seconds),
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=worker.instance_id or None,
+        # A partition whose data waits holds back fetches of its broker: keep what may wait small.
+        consumer_max_fetch_size=FETCH_BYTES,
+        producer_acks=-1,
+        producer_max_batch_size=LARGEST_RECORD,
+        producer_max_request_size=LARGEST_RECORD + 100_000,
+        producer_request_timeout=REQUEST_SECONDS,
+        processing_guarantee="at_least_once",
+        store="memory://",
+        datadir=str(worker.data_dir),
+        topic_partitions=kafka.partitions,
+        topic_replication_factor=kafka.replication_factor,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        recovery_consistency_check=True,
+        stream_wait_empty=True,
+        canonical_url=url,
+        web_enabled=web,
+        web_host=worker.web_host,
+        web_bind=worker.web_host,
+        web_port=worker.web_port,
+        web_in_thread=False,
+        web_tables_enabled=False,
+        web_router_enabled=False,
+        web_graph_enabled=False,
+        web_stats_enabled=False,
+        web_metrics_enabled=False,
+        worker_redirect_stdouts=False,
+    )
+
+
+def _credentials(kafka: Kafka) -> Any:
+    context = tls_context(kafka) if kafka.security_protocol.endswith("SSL") else None
+    if kafka.security_protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=kafka.sasl_username,
+            password=kafka.sasl_password.get_secret_value(),
+            ssl_context=context,
+            mechanism=kafka.sasl_mechanism,
+        )
+    return faust.SSLCredentials(context) if context is not None else None

@@ -1,0 +1,88 @@
+"""The monitor's stages: the fold of the log, and the inlet that turns commands into references in it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from crl_stream.errors import Unsafe
+from crl_stream.topology.incidents import data_gap_alert
+from crl_stream.topology.inlet import reference_commands
+from crl_stream.topology.monitor import Folded, command_positions, decode_batch, fold_batch
+from crl_stream.topology.partition import decode_partition, record_hash
+from crl_stream.wire.codec import encode
+from crl_stream.wire.records import Output, Record
+from crl_stream.wire.topics import ALERTS, COMMANDS, INVOCATIONS
+from crl_stream.worker.lanes import Batch
+from crl_stream.worker.point_reader import PointReader
+from crl_stream.worker.stages import ADOPT, CommittedStage, Outlet, TableStage
+from crl_stream.worker.table import TaskTable
+
+log = logging.getLogger(__name__)
+
+
+class MonitorStage(TableStage):
+    """Folds the log; it knows the log again by the hash of the last record that was folded."""
+
+    hint = f"was the topic made anew? `{ADOPT}` starts a new incarnation on it"
+
+    def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader) -> None:
+        super().__init__(INVOCATIONS, table, outlet)
+        self.reader, self.commands_topic = reader, outlet.topics(COMMANDS)
+
+    async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
+        """As the partition row says, once it is certain that it speaks of this log."""
+        data = self.table.partition_row(partition)
+        if data is None:
+            if committed and first:
+                raise Unsafe(
+                    f"{self.place(partition)} was folded up to {committed}, but its state is gone and its log "
+                    f"starts at {first}",
+                    hint=f"put {self.table.changelog_topic_name} back, or start anew with `{ADOPT}`",
+                )
+            return first
+        state = decode_partition(data)
+        if state.next_offset < first:
+            await self._announce_gap(partition, first)
+        elif first < state.next_offset <= end and state.last_hash:
+            await self._compare_log(partition, state.next_offset - 1, state.last_hash)
+        return await super().position(partition, committed, first, end)
+
+    async def _compare_log(self, partition: int, offset: int, expected: bytes) -> None:
+        found = (await self.reader.read(self.source, [(partition, offset)]))[partition, offset]
+        if found is None or record_hash(found) != expected:
+            raise Unsafe(
+                f"{self.place(partition)} has another record at {offset} than the one that its state ends with",
+                hint=self.hint,
+            )
+
+    async def _announce_gap(self, partition: int, first: int) -> None:
+        state = decode_partition(self.table.partition_row(partition))
+        oldest = (await self.reader.read(self.source, [(partition, first)]))[partition, first]
+        timestamp = int(time.time() * 1_000) if oldest is None else oldest.timestamp
+        alert = data_gap_alert(partition, state.next_offset, first, timestamp, state)
+        log.error("data gap: %s", alert.text)
+        await self.outlet.publish([Output(ALERTS, partition, alert.subject.encode(), encode(alert))])
+
+    async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
+        """The engine over a batch, with the commands that it refers to."""
+        entries = decode_batch(records)
+        places = command_positions(entries)
+        found = await self.reader.read(self.commands_topic, places) if places else {}
+        commands = {place: None if record is None else record.value for place, record in found.items()}
+        return fold_batch(partition, self.table.width, before, self.table.rows, entries, commands)
+
+
+class InletStage(CommittedStage):
+    """Turns commands into references in the log; a reference that comes twice is recognised by the fold."""
+
+    def __init__(self, partitions: int, outlet: Outlet) -> None:
+        super().__init__(outlet.topics(COMMANDS))
+        self.partitions, self.outlet = partitions, outlet
+
+    async def work(self, batch: Batch) -> None:
+        """Append the references, in order."""
+        outputs = reference_commands(batch.tp.partition, self.partitions, batch.records)
+        await self.outlet.publish(outputs)
+        self.outlet.counters.references += sum(output.topic == INVOCATIONS for output in outputs)

@@ -1,0 +1,52 @@
+"""The stages of the services: each a pure stage of ``topology`` or a sink, wrapped for its place in Faust."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from crl_stream.core.remedies import Remedies
+from crl_stream.topology.monitor import Folded
+from crl_stream.topology.proposer import decode_snapshots, propose_batch
+from crl_stream.wire.records import Record
+from crl_stream.wire.topics import TASKS
+from crl_stream.worker.lanes import Batch
+from crl_stream.worker.stages import CommittedStage, Outlet, TableStage
+from crl_stream.worker.table import TaskTable
+
+
+class ProposerStage(TableStage):
+    """Snapshots of tasks become proposals."""
+
+    gapless = False
+
+    def __init__(self, table: TaskTable, outlet: Outlet, remedies: Remedies) -> None:
+        super().__init__(TASKS, table, outlet)
+        self.remedies = remedies
+
+    async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
+        """The proposer over a batch."""
+        entries = decode_snapshots(records)
+        return propose_batch(partition, self.table.width, before, self.table.rows, entries, self.remedies)
+
+
+Deliver = Callable[[str, int, Sequence[Record]], Awaitable[None]]
+"""Takes records of a topic (the catalog's name) and partition, in order; returns when they are where they belong."""
+
+
+class SinkStage(CommittedStage):
+    """Hands records on to a place outside Kafka; what is handed on for a batch may be handed on twice."""
+
+    interruptible = True
+
+    def __init__(self, topic: str, outlet: Outlet, deliver: Deliver, *, gapless: bool = True) -> None:
+        super().__init__(outlet.topics(topic))
+        self.topic, self.deliver, self.counters = topic, deliver, outlet.counters
+        self.gapless = gapless
+
+    async def work(self, batch: Batch) -> None:
+        """Deliver, and return when that is done."""
+        records: Any = batch.records
+        await self.deliver(self.topic, batch.tp.partition, records)
+        self.counters.applied += len(records)
+        self.counters.batches += 1
