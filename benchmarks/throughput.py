@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
 from typing import Any
 
@@ -11,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from benchmarks.outcomes import outcomes
 from benchmarks.stack import Stack, installation, note, worker
+from crl_stream.cli.processes import log_file
 from crl_stream.client.publisher import utc_now
 from crl_stream.errors import CrlError
 from crl_stream.wire.codec import encode
@@ -31,8 +33,8 @@ def run(bootstrap_servers: str) -> dict[str, Any]:
             note(f"throughput: {EVENTS:,} events of {tasks:,} tasks")
             asyncio.run(_fill(stack, tasks))
             bare = asyncio.run(_bare(stack))
-            with worker(stack, wait=False):
-                rate = _measure(stack)
+            with worker(stack, wait=False) as process:
+                rate = _measure(stack, process)
             found[f"{tasks:,} tasks"] = {
                 "events per second, one worker": rate,
                 "events per second, bare aiokafka consumer with orjson": bare,
@@ -80,10 +82,13 @@ async def _bare(stack: Stack) -> float:
         await consumer.stop()
 
 
-def _measure(stack: Stack) -> float:
+def _measure(stack: Stack, process: subprocess.Popen[bytes]) -> float:
     """From the first folded event that is seen to the last; the start of the process does not count."""
     first: tuple[float, int] | None = None
     while True:
+        if process.poll() is not None:
+            lines = log_file(stack.settings, "monitor").read_text(encoding="utf-8")
+            raise SystemExit(f"the worker ended with code {process.returncode}:\n{lines[-3000:]}")
         try:
             done = ask(stack.settings, "/api/worker")["counters"]["applied"]
         except (CrlError, KeyError):

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, Final
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import IO, Final
 
 from crl_stream.broker.ports import bindable, free_port
 from crl_stream.cli.session import Session
@@ -42,9 +43,22 @@ class Running:
 
     def wait_until_ready(self) -> None:
         """Wait for both to say that they are ready; ``Unavailable`` when one ends or takes too long."""
-        _wait_until_ready(self.settings, self.monitor, "worker")
+        self._wait_for(self.settings, self.monitor, "monitor")
         if self.services is not None:
-            _wait_until_ready(self.services_settings, self.services, "services process")
+            self._wait_for(self.services_settings, self.services, "services")
+
+    def _wait_for(self, settings: Settings, process: subprocess.Popen[bytes], role: str) -> None:
+        hint = f"{log_file(settings, role)} says why" if self._quiet else "its last lines above say why"
+        until = time.monotonic() + READY_SECONDS
+        while time.monotonic() < until:
+            if process.poll() is not None:
+                raise Unavailable(f"The process of {role} ended with code {process.returncode}.", hint=hint)
+            try:
+                if ask(settings, "/readyz")["ready"]:
+                    return
+            except CrlError:
+                time.sleep(0.1)
+        raise Unavailable(f"The process of {role} was not ready within {READY_SECONDS:.0f} s.", hint=hint)
 
     def wait_for_end(self) -> int:
         """Wait for Ctrl-C, SIGTERM or the monitor's end; returns the exit code.
@@ -116,22 +130,20 @@ def _start(session: Session, settings: Settings, role: str, *, quiet: bool) -> s
         command += ["--set", f"{name}={value}"]
     command += ["--set", f"kafka.bootstrap_servers={settings.kafka.bootstrap_servers}"]
     command += ["--set", f"worker.web_port={settings.worker.web_port}", "worker", "--role", role]
-    output: Any = subprocess.DEVNULL if quiet else None
-    # A group of its own: Ctrl-C reaches this program, which then ends its processes in order.
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=output, start_new_session=True)
+    with _open_log(settings, role) if quiet else nullcontext() as log:
+        # A group of its own: Ctrl-C reaches this program, which then ends its processes in order.
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, start_new_session=True)
 
 
-def _wait_until_ready(settings: Settings, process: subprocess.Popen[bytes], what: str) -> None:
-    until = time.monotonic() + READY_SECONDS
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise Unavailable(f"The {what} ended with code {process.returncode}.", hint="its last lines above say why")
-        try:
-            if ask(settings, "/readyz")["ready"]:
-                return
-        except CrlError:
-            time.sleep(0.1)
-    raise Unavailable(f"The {what} was not ready within {READY_SECONDS:.0f} s.", hint="see its lines above")
+def log_file(settings: Settings, role: str) -> Path:
+    """Where a quiet process writes its lines: those of its last start."""
+    return settings.worker.data_dir / f"{role}.log"
+
+
+def _open_log(settings: Settings, role: str) -> IO[bytes]:
+    path = log_file(settings, role)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("wb")
 
 
 def _stop(process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
