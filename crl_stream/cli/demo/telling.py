@@ -71,7 +71,7 @@ class Witness:
         except TimeoutError:
             raise StepMissing(
                 f"This did not happen within {STEP_SECONDS:.0f} s: {what}.",
-                hint="a machine under heavy load can be too slow: run it again; monitor.log and services.log in worker.data_dir say more",
+                hint="a loaded machine can be too slow: run it again; the logs in worker.data_dir say more",
             ) from None
         found = find()
         assert found is not None
