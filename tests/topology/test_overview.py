@@ -5,24 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from builders import a_collapse, invocations
 from core.notes import DAY, HOUR, NOON, Noted, a_proposal, a_rollback, a_standing, a_task, an_alert, at, histories
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.overview import Ledger, health, row_position
-from crl_stream.core.overview.digest import digest
+from crl_stream.core.overview import Ledger, row_position
 from crl_stream.errors import Unsafe
-from crl_stream.topology import notes
-from crl_stream.topology.driver import Stored, TopologyDriver
+from crl_stream.topology.driver import Stored
 from crl_stream.topology.monitor import Folded
-from crl_stream.topology.notes import FIGURES_MS, SOURCES, note_records
 from crl_stream.topology.overview import fold_notes
 from crl_stream.topology.partition import decode_partition, encode_partition, partition_key
 from crl_stream.wire.codec import decode, encode
 from crl_stream.wire.records import Output
-from crl_stream.wire.topics import ALERTS, DEAD_LETTERS, OVERVIEW, OVERVIEW_EVENTS, PROPOSALS, ROLLBACKS, TASKS
+from crl_stream.wire.topics import ALERTS, DEAD_LETTERS, OVERVIEW
 
 ROW = partition_key(0)
 
@@ -42,7 +38,7 @@ def facts(outputs: list[Output]) -> list[Output]:
 
 def page_of(outputs: list[Output]) -> m.Overview:
     decoded = decode(OVERVIEW, last_page(outputs), b"overview")
-    return decoded.message  # type: ignore[union-attr, no-any-return]
+    return decoded.message
 
 
 class Worker:
@@ -170,7 +166,7 @@ def test_a_note_that_makes_the_fold_raise_is_put_aside_and_alerted(monkeypatch: 
     worker.work(log_of([Noted(a_task(1), NOON), Noted(a_proposal(), NOON), Noted(a_task(2), NOON)]))
     page = page_of(worker.outputs)
     assert (page.tasks, page.pending_proposals) == (1, 0), "what the raising step had changed is not kept"
-    [alert] = [decode(ALERTS, o.value, o.key).message for o in worker.outputs if o.topic == ALERTS]  # type: ignore[union-attr]
+    [alert] = [decode(ALERTS, o.value, o.key).message for o in worker.outputs if o.topic == ALERTS]
     assert (alert.kind, alert.cause_id) == ("fold_failure", "0:1")
     with pytest.raises(Unsafe):
         worker.work([Stored(i, NOON, b"a/b", encode(a_proposal(f"p{i}"))) for i in range(3, 40)])
@@ -180,7 +176,7 @@ def test_an_alert_about_the_rate_is_one_that_its_own_topic_can_read() -> None:
     log = log_of([Noted(a_rollback(f"rb-{n}", n / 10), NOON + HOUR) for n in range(4)])
     [alert, page] = Worker().fold(log).outputs
     assert (alert.topic, alert.partition, alert.key) == (ALERTS, 0, b"all tasks")
-    assert decode(ALERTS, alert.value, alert.key).message.text == "High rollback rate: 4 in last 7 days"  # type: ignore[union-attr]
+    assert decode(ALERTS, alert.value, alert.key).message.text == "High rollback rate: 4 in last 7 days"
     assert (page.topic, page.partition, page.key) == (OVERVIEW, 0, b"overview")
 
 
@@ -205,97 +201,7 @@ def test_notes_of_a_log_made_anew_are_counted_on_top_of_what_is_known() -> None:
     assert page_of(worker.outputs).q_table_entries == 7
 
 
-# -- the tally -----------------------------------------------------------------------------------------
-def noted(driver: TopologyDriver, kept: notes.Noted | None = None) -> list[Any]:
-    """The notes of all that lies on the driver's topics."""
-    outputs = []
-    for topic in SOURCES:
-        for partition, log in enumerate(driver.topics[topic]):
-            outputs += note_records(topic, partition, log, kept or notes.Noted())
-    assert {(output.topic, output.partition) for output in outputs} <= {(OVERVIEW_EVENTS, 0)}
-    return [decode(OVERVIEW_EVENTS, output.value, output.key).message for output in outputs]  # type: ignore[union-attr]
-
-
-def test_a_collapse_is_on_the_page_with_its_rollback_and_how_to_undo_it() -> None:
-    driver = TopologyDriver(partitions=3)
-    driver.pipe_each(a_collapse())
-    history = [Noted(note, driver.clock) for note in noted(driver)]
-    page = page_of(Worker().fold(log_of(history)).outputs)
-    [event] = driver.read(ROLLBACKS)
-    assert [note.rollback_id for note in page.rollbacks] == [event.rollback_id]
-    assert page.rollbacks[0].undo_command == event.undo_command
-    assert (page.tasks, page.agents, page.q_table_entries) == (1, 1, 2)
-    assert [(v.variant_id, v.active) for v in page.high_confidence] == [("default", True)]
-    assert [v.variant_id for v in page.degraded] == ["api-optimized"]
-    assert page.open_alerts == []
-    assert health(page, driver.clock) == "HEALTHY"
-
-
-def test_a_task_that_says_nothing_new_is_not_noted_again() -> None:
-    driver = TopologyDriver(tick=1)
-    driver.pipe_each(invocations("default", "FFFFF" * 400))
-    snapshots = driver.topics[TASKS][0]
-    told = [note for note in noted(driver) if isinstance(note, m.TaskNote)]
-    assert len(snapshots) > 3
-    assert len(told) == 1
-
-
-def test_figures_of_a_proven_variant_are_noted_once_a_minute_and_its_fall_at_once() -> None:
-    driver = TopologyDriver(tick=1_000)
-    driver.pipe_each(invocations("default", "S" * 400))
-    told = [note for note in noted(driver) if isinstance(note, m.TaskNote)]
-    # 400 outcomes, one a second: the first, the one that proves it, and one a minute.
-    assert 7 <= len(told) <= 400_000 / FIGURES_MS + 3
-    before = len(told)
-    driver.pipe_each(invocations("default", "F" * 10))
-    told = [note for note in noted(driver) if isinstance(note, m.TaskNote)]
-    assert told[-1].high_confidence == []
-    assert len(told) <= before + 2
-
-
-def test_a_lost_memory_only_repeats_notes() -> None:
-    driver = TopologyDriver()
-    driver.pipe_each(a_collapse())
-    log = driver.topics[TASKS][0]
-    kept = notes.Noted()
-    whole = note_records(TASKS, 0, log, kept)
-    pieces = [output for record in log for output in note_records(TASKS, 0, [record], notes.Noted())]
-    assert set(whole) <= set(pieces)
-    assert note_records(TASKS, 0, log[-1:], kept) == []
-
-
-def test_the_overviews_own_alerts_are_not_noted() -> None:
-    rate = Worker().fold(log_of([Noted(a_rollback(f"rb-{n}"), NOON) for n in range(4)])).outputs[0].value
-    review = digest(page_of(Worker().fold(log_of([Noted(a_task(1), NOON)])).outputs), NOON).alert
-    records = [Stored(0, NOON, b"all tasks", rate), Stored(1, NOON, b"all tasks", encode(review))]
-    assert note_records(ALERTS, 0, records, notes.Noted()) == []
-
-
-@pytest.mark.parametrize("topic", SOURCES)
-def test_a_record_that_cannot_be_read_is_a_dead_letter_and_the_next_one_is_noted(topic: str) -> None:
-    bad = [Stored(0, NOON, b"k", b"nonsense"), Stored(1, NOON, b"k", None)]
-    driver = TopologyDriver()
-    driver.pipe_each(a_collapse())
-    good = [record._replace(offset=2 + n) for n, record in enumerate(driver.topics[topic][0])]
-    outputs = note_records(topic, 2, [*bad, *good], notes.Noted())
-    assert [(o.topic, o.partition, o.value) for o in outputs[:2]] == [
-        (DEAD_LETTERS, 2, b"nonsense"),
-        (DEAD_LETTERS, 2, None),
-    ]
-    assert all(output.topic == OVERVIEW_EVENTS for output in outputs[2:])
-    assert len(outputs) > 2 or topic == PROPOSALS
-
-
-def test_a_snapshot_of_no_day_on_the_calendar_is_a_dead_letter() -> None:
-    driver = TopologyDriver()
-    driver.pipe_each(invocations("default", "S"))
-    [record] = driver.topics[TASKS][0]
-    broken = record.value.replace(b"2025-11-19T", b"2025-11-31T")
-    [output] = note_records(TASKS, 0, [record._replace(value=broken)], notes.Noted())
-    assert (output.topic, output.value) == (DEAD_LETTERS, broken)
-
-
-def test_ten_thousand_tasks_touch_three_rows_for_one_note() -> None:
+def test_a_note_among_ten_thousand_tasks_writes_the_totals_and_its_own_row() -> None:
     worker = Worker()
     many = [
         Noted(
