@@ -7,6 +7,7 @@ If you are here to read the code, read in this order:
     topology/    the engine over the log: batches of records in, rows and outputs out; also pure
     worker/      the stages on Faust and Kafka, made exact; the only folder that knows Faust
     client/      what an agent runtime uses: ``Publisher`` and ``Resolver``
+    dashboard/   the safety dashboard of the guide, for people
     broker/      a real Kafka for machines that have none
     settings/    every number a person may choose, and where its value came from
     cli/         the command ``crl``, one file per command

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from crl_stream.core.messages.facts import AlertKind, Severity
-from crl_stream.core.messages.parts import Identifier, Position, Timestamp
+from crl_stream.core.messages.parts import Identifier, Ordinal, Position, Timestamp
 
 
 class RollbackNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="rollback"):
@@ -23,8 +23,10 @@ class RollbackNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     from_variant: Identifier
     to_variant: Identifier
     reason: str
-    epoch: int
+    epoch: Ordinal
     enforced: bool
+    undo_command: str | None = None
+    """Absent in shadow mode, and on the page once the task has changed again."""
     schema_version: int = 1
 
 
@@ -42,6 +44,8 @@ class AlertNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
     task_type: Identifier | None = None
     undo_command: str | None = None
     resolved: bool = False
+    position: Position | None = None
+    """Place in the log; orders alerts of one moment."""
     schema_version: int = 1
 
 
@@ -57,7 +61,7 @@ class ProposalNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     target_variant: Identifier
     status: str
     confidence: float
-    revision: int
+    revision: Ordinal
     expires_at: Timestamp
     schema_version: int = 1
 
@@ -79,13 +83,16 @@ class TaskNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     agent_name: Identifier
     task_type: Identifier
     timestamp: Timestamp
-    incarnation: int
+    incarnation: Ordinal
     as_of: Position
     active_variant: Identifier | None
-    variants: int
+    epoch: Ordinal
+    """Of the active variant; 0 before there is one."""
+    variants: Ordinal
     """Entries of the Q-table."""
     high_confidence: list[Standing]
-    """Variants that reach the guide's auto-apply limits, active or not, best first."""
+    """Variants that reach the guide's auto-apply limits, active or not, best first; none that is degraded,
+    quarantined or retired."""
     degraded: list[Standing]
     """Variants with an open degradation alert."""
     no_target: bool
@@ -103,19 +110,21 @@ class TaskStanding(msgspec.Struct, frozen=True, kw_only=True):
     active: bool
     reason: str = ""
     since: Timestamp | None = None
-    """Of a degraded one: when the overview first heard of it."""
+    """Of a degraded one: when a note first said so."""
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """The whole system on one page (topic ``crl.overview``, key ``overview``).
 
-    Health words depend on the hour at which one reads: ``core.overview.health`` gives them.
+    The word for its health depends on the hour at which one reads: ``core.overview.health`` gives it.
     """
 
     timestamp: Timestamp
-    """Of the newest note."""
+    """Append time of the newest note that changed the page."""
     as_of: Position
-    """In ``crl.overview-events``."""
+    """Place of that note in ``crl.overview-events``."""
+    incarnation: Ordinal
+    """Grows when ``crl.overview-events`` was made anew; readers keep the highest (incarnation, as_of.offset)."""
     tasks: int
     agents: int
     """Agents with at least one variant."""
@@ -126,15 +135,18 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     rollbacks: list[RollbackNote]
     """The last 10, newest first."""
     pending_proposals: int
+    """Pending or deferred, and not expired at ``timestamp``."""
     proposals: list[ProposalNote]
-    """Pending or deferred, by falling confidence, 100 at most."""
+    """Those, by falling confidence, 100 at most; a reader leaves out what has expired since."""
     n_high_confidence: int
     high_confidence: list[TaskStanding]
     """Best first, 100 at most."""
     n_degraded: int
     degraded: list[TaskStanding]
     """Newest first, 100 at most."""
+    n_open_alerts: int
     open_alerts: list[AlertNote]
-    """Critical alerts that are not over, newest first, 100 at most."""
+    """Critical alerts that are not over, newest first.  At most 100: those that ask for attention
+    (``no_target``, ``stuck``, ``data_gap``) before others, newer before older."""
     engine_version: str
     schema_version: int = 1

@@ -1,0 +1,65 @@
+"""How the system is, in one word: what the page says, read at some hour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from crl_stream.core.instant import from_text
+from crl_stream.core.messages import AlertNote, Overview, ProposalNote
+from crl_stream.core.overview.ledger import MONTH, RATE_LIMIT, WEEK
+from crl_stream.core.overview.rows import ATTENTION, INCIDENT, INCIDENTS
+
+Word = Literal["HEALTHY", "STABLE", "ATTENTION NEEDED"]
+
+ROLLBACKS_BELOW: Final = 3
+"""Rollbacks in 30 days of a healthy system are fewer."""
+PENDING_BELOW: Final = 5
+"""Pending proposals of a healthy system are fewer."""
+
+
+class Condition:
+    """The page at ``now``, in milliseconds since the epoch: what has aged since it was made is left out."""
+
+    def __init__(self, overview: Overview, now: int) -> None:
+        times = [from_text(text) for text in overview.rollback_times]
+        self.rollbacks_month = sum(now - MONTH < time for time in times)
+        self.rollbacks_week = sum(now - WEEK < time for time in times)
+        self.proposals: Sequence[ProposalNote] = [p for p in overview.proposals if from_text(p.expires_at) > now]
+        self.pending = overview.pending_proposals - len(overview.proposals) + len(self.proposals)
+        self.alerts: Sequence[AlertNote] = [
+            a for a in overview.open_alerts if a.kind not in INCIDENTS or from_text(a.timestamp) > now - INCIDENT
+        ]
+        self.open_alerts = overview.n_open_alerts - len(overview.open_alerts) + len(self.alerts)
+
+    @property
+    def word(self) -> Word:
+        """HEALTHY, STABLE or ATTENTION NEEDED."""
+        if self.rollbacks_week > RATE_LIMIT or any(alert.kind in ATTENTION for alert in self.alerts):
+            return "ATTENTION NEEDED"
+        return "STABLE" if self.concerns else "HEALTHY"
+
+    @property
+    def concerns(self) -> list[str]:
+        """Why it is not HEALTHY, the worst first, one sentence each."""
+        found = [alert.text for alert in self.alerts if alert.kind in ATTENTION]
+        others = self.open_alerts - len(found)
+        if self.rollbacks_week > RATE_LIMIT:
+            found.append(f"High rollback rate: {self.rollbacks_week} in last 7 days")
+        if others:
+            found.append(f"{others} {'more ' if found else ''}critical alert{'s are' if others > 1 else ' is'} open")
+        if self.rollbacks_month >= ROLLBACKS_BELOW:
+            found.append(f"{self.rollbacks_month} rollbacks in last 30 days; fewer than {ROLLBACKS_BELOW} is healthy")
+        if self.pending >= PENDING_BELOW:
+            found.append(f"{self.pending} proposals are pending; fewer than {PENDING_BELOW} is healthy")
+        return found
+
+
+def health(overview: Overview, now: int) -> Word:
+    """The system in one word at ``now``, in milliseconds since the epoch.
+
+    HEALTHY: fewer than 3 enforced rollbacks in 30 days, fewer than 5 pending proposals, no open critical alert.
+    ATTENTION NEEDED: more than 3 enforced rollbacks in 7 days, or an open alert of kind no_target, stuck or
+    data_gap.  STABLE: the rest.
+    """
+    return Condition(overview, now).word

@@ -1,0 +1,107 @@
+"""Records of the tasks' topics become notes: short, once for what they say, and none lost for a bad neighbour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from builders import a_collapse, invocations
+from core.notes import NOON, Noted, a_rollback, a_task
+
+from crl_stream.core import messages as m
+from crl_stream.core.overview import digest, health
+from crl_stream.topology import notes
+from crl_stream.topology.driver import Stored, TopologyDriver
+from crl_stream.topology.notes import FIGURES_MS, SOURCES, note_records
+from crl_stream.wire.codec import decode, encode
+from crl_stream.wire.topics import ALERTS, DEAD_LETTERS, OVERVIEW_EVENTS, PROPOSALS, ROLLBACKS, TASKS
+from topology.test_overview import Worker, log_of, page_of
+
+
+def noted(driver: TopologyDriver, kept: notes.Noted | None = None) -> list[Any]:
+    """The notes of all that lies on the driver's topics."""
+    outputs = []
+    for topic in SOURCES:
+        for partition, log in enumerate(driver.topics[topic]):
+            outputs += note_records(topic, partition, log, kept or notes.Noted())
+    assert {(output.topic, output.partition) for output in outputs} <= {(OVERVIEW_EVENTS, 0)}
+    return [decode(OVERVIEW_EVENTS, output.value, output.key).message for output in outputs]
+
+
+def test_a_collapse_is_on_the_page_with_its_rollback_and_how_to_undo_it() -> None:
+    driver = TopologyDriver(partitions=3)
+    driver.pipe_each(a_collapse())
+    history = [Noted(note, driver.clock) for note in noted(driver)]
+    page = page_of(Worker().fold(log_of(history)).outputs)
+    [event] = driver.read(ROLLBACKS)
+    assert [note.rollback_id for note in page.rollbacks] == [event.rollback_id]
+    assert page.rollbacks[0].undo_command == event.undo_command
+    assert (page.tasks, page.agents, page.q_table_entries) == (1, 1, 2)
+    assert [(v.variant_id, v.active) for v in page.high_confidence] == [("default", True)]
+    assert [v.variant_id for v in page.degraded] == ["api-optimized"]
+    assert page.open_alerts == []
+    assert health(page, driver.clock) == "HEALTHY"
+
+
+def test_a_task_that_says_nothing_new_is_not_noted_again() -> None:
+    driver = TopologyDriver(tick=1)
+    driver.pipe_each(invocations("default", "FFFFF" * 400))
+    snapshots = driver.topics[TASKS][0]
+    told = [note for note in noted(driver) if isinstance(note, m.TaskNote)]
+    assert len(snapshots) > 3
+    assert len(told) == 1
+
+
+def test_figures_of_a_proven_variant_are_noted_once_a_minute_and_its_fall_at_once() -> None:
+    driver = TopologyDriver(tick=1_000)
+    driver.pipe_each(invocations("default", "S" * 400))
+    told = [note for note in noted(driver) if isinstance(note, m.TaskNote)]
+    # 400 outcomes, one a second: the first, the one that proves it, and one a minute.
+    assert 7 <= len(told) <= 400_000 / FIGURES_MS + 3
+    before = len(told)
+    driver.pipe_each(invocations("default", "F" * 10))
+    told = [note for note in noted(driver) if isinstance(note, m.TaskNote)]
+    assert told[-1].high_confidence == []
+    assert len(told) <= before + 2
+
+
+def test_a_lost_memory_only_repeats_notes() -> None:
+    driver = TopologyDriver()
+    driver.pipe_each(a_collapse())
+    log = driver.topics[TASKS][0]
+    kept = notes.Noted()
+    whole = note_records(TASKS, 0, log, kept)
+    pieces = [output for record in log for output in note_records(TASKS, 0, [record], notes.Noted())]
+    assert set(whole) <= set(pieces)
+    assert note_records(TASKS, 0, log[-1:], kept) == []
+
+
+def test_the_overviews_own_alerts_are_not_noted() -> None:
+    rate = Worker().fold(log_of([Noted(a_rollback(f"rb-{n}"), NOON) for n in range(4)])).outputs[0].value
+    review = digest(page_of(Worker().fold(log_of([Noted(a_task(1), NOON)])).outputs), NOON).alert
+    records = [Stored(0, NOON, b"all tasks", rate), Stored(1, NOON, b"all tasks", encode(review))]
+    assert note_records(ALERTS, 0, records, notes.Noted()) == []
+
+
+@pytest.mark.parametrize("topic", SOURCES)
+def test_a_record_that_cannot_be_read_is_a_dead_letter_and_the_next_one_is_noted(topic: str) -> None:
+    bad = [Stored(0, NOON, b"k", b"nonsense"), Stored(1, NOON, b"k", None)]
+    driver = TopologyDriver()
+    driver.pipe_each(a_collapse())
+    good = [record._replace(offset=2 + n) for n, record in enumerate(driver.topics[topic][0])]
+    outputs = note_records(topic, 2, [*bad, *good], notes.Noted())
+    assert [(o.topic, o.partition, o.value) for o in outputs[:2]] == [
+        (DEAD_LETTERS, 2, b"nonsense"),
+        (DEAD_LETTERS, 2, None),
+    ]
+    assert all(output.topic == OVERVIEW_EVENTS for output in outputs[2:])
+    assert len(outputs) > 2 or topic == PROPOSALS
+
+
+def test_a_snapshot_of_no_day_on_the_calendar_is_a_dead_letter() -> None:
+    driver = TopologyDriver()
+    driver.pipe_each(invocations("default", "S"))
+    [record] = driver.topics[TASKS][0]
+    broken = record.value.replace(b"2025-11-19T", b"2025-11-31T")
+    [output] = note_records(TASKS, 0, [record._replace(value=broken)], notes.Noted())
+    assert (output.topic, output.value) == (DEAD_LETTERS, broken)
