@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -112,12 +113,40 @@ class Proposer(_Section):
         return Path(self.modifications_file).expanduser() if self.modifications_file else None
 
 
+class Review(_Section):
+    """When the weekly review of proposals is published."""
+
+    schedule: str = "0 9 * * 1"
+    """Cron expression: minute, hour, day of month, month, day of week; the guide's Monday at 9."""
+    timezone: str = "UTC"
+    """Name of the IANA time zone that the schedule is in, e.g. Europe/Vienna."""
+
+    @field_validator("schedule")
+    @classmethod
+    def _is_cron(cls, value: str) -> str:
+        from croniter import croniter
+
+        if len(value.split()) != 5 or not croniter.is_valid(value):
+            raise PydanticCustomError("cron", "Input should be a cron expression of five fields, like 0 9 * * 1")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (OSError, ValueError):
+            raise PydanticCustomError("zone", "Input should be the name of a time zone, like Europe/Vienna") from None
+        return value
+
+
 SECTIONS: dict[str, type[_Section]] = {
     "kafka": Kafka,
     "worker": Worker,
     "broker": Broker,
     "client": Client,
     "proposer": Proposer,
+    "review": Review,
 }
 POLICY_SECTIONS: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Policy)}
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Collection, Iterator
 from typing import Final
+from zoneinfo import ZoneInfo
 
+from crl_stream.contract import load_catalog
+from crl_stream.core.overview import Ledger, digest, make_page
+from crl_stream.core.overview import row_position as overview_position
 from crl_stream.core.proposal_row import row_position as proposals_position
 from crl_stream.settings import Settings
 from crl_stream.settings.remedies import load_remedies
-from crl_stream.wire.topics import TASKS
+from crl_stream.topology.notes import NOTES_PARTITION, SOURCES
+from crl_stream.wire.codec import encode
+from crl_stream.wire.records import Output
+from crl_stream.wire.topics import ALERTS, OVERVIEW_EVENTS, TASKS
 from crl_stream.worker.member import Member
-from crl_stream.worker.service_stages import ProposerStage
+from crl_stream.worker.service_stages import OverviewStage, ProposerStage, TallyStage
+from crl_stream.worker.table import TaskTable
+
+log = logging.getLogger(__name__)
 
 MONITOR: Final = "monitor"
 
@@ -33,4 +45,31 @@ def _proposer(settings: Settings, web: bool) -> Iterator[Member]:
     yield member
 
 
-_MAKERS: Final = {"proposer": _proposer}
+def _overview(settings: Settings, web: bool) -> Iterator[Member]:
+    member = Member(settings, f"{settings.worker.app_id}-overview", web=web)
+    catalog = load_catalog()
+    for topic in SOURCES:
+        stage = TallyStage(topic, member.outlet, gapless=not catalog[topic].compacted)
+        member.add_agent(f"tally.{topic.removeprefix('crl.')}", topic, stage, partitions=settings.kafka.partitions)
+    table = member.add_table("overview", overview_position, partitions=1)
+    member.add_agent("overview", OVERVIEW_EVENTS, OverviewStage(table, member.outlet), partitions=1)
+    _schedule_review(member, table)
+    yield member
+
+
+def _schedule_review(member: Member, table: TaskTable) -> None:
+    """Publish the weekly review at its hour, from the process that has the overview."""
+    review = member.settings.review
+
+    async def publish_review() -> None:
+        if not member.recovered or table.partition_row(NOTES_PARTITION) is None:
+            return
+        page = make_page(Ledger(table.rows), NOTES_PARTITION)
+        alert = digest(page, int(time.time() * 1_000)).alert
+        log.info("%s", alert.text)
+        await member.outlet.publish([Output(ALERTS, NOTES_PARTITION, alert.subject.encode(), encode(alert))])
+
+    member.app.crontab(review.schedule, timezone=ZoneInfo(review.timezone))(publish_review)
+
+
+_MAKERS: Final = {"proposer": _proposer, "overview": _overview}
