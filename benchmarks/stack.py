@@ -41,7 +41,7 @@ def broker() -> Iterator[str]:
 def installation(bootstrap_servers: str) -> Iterator[Stack]:
     """Topics of their own, no worker yet."""
     name = uuid.uuid4().hex[:8]
-    flags = [f"kafka.topic_prefix=b{name}.", f"worker.app_id=b{name}", "client.runtime_id=bench"]
+    flags = [f"kafka.topic_prefix=b{name}.", f"worker.app_id=b{name}", "client.runtime_id=bench", "worker.web_port=0"]
     with tempfile.TemporaryDirectory() as folder:
         flags += [f"worker.data_dir={folder}", f"client.cache_dir={folder}"]
         session = Session(None, flags)

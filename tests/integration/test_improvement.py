@@ -1,0 +1,103 @@
+"""The guide's other loop on a real broker: proposed, reviewed, tried, promoted, degraded, rolled back, confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from builders import a_command, invocations
+from fold_oracle import assert_topics_equal_the_fold
+from installation import Installation
+from services_oracle import assert_services_equal_the_fold, services_settled
+
+from crl_stream.core import messages as m
+from crl_stream.core.proposer import approval_of
+from crl_stream.wire.topics import ACTIVE_VARIANTS, DECISIONS, PROPOSALS, ROLLBACKS
+
+pytestmark = pytest.mark.integration
+
+WEAK, NEW = "default", "default-v2"
+
+
+async def approve(installation: Installation, kind: str) -> m.Proposal:
+    """Wait for a pending proposal of ``kind`` and approve it word for word."""
+    proposal = await installation.wait_for(
+        PROPOSALS, m.Proposal, lambda p: p.proposal_type == kind and p.status == "pending"
+    )
+    fields = {"command_id": f"approve-{kind}", "timestamp": proposal.timestamp, "actor": "ada", "reason": "tried"}
+    await installation.order(approval_of(proposal, schema_version=1, **fields))
+    return proposal
+
+
+async def tell(installation: Installation) -> AsyncIterator[str]:
+    """The story, with a pause after every step at which anything may happen to the processes."""
+    await installation.publish(*invocations(WEAK, "S" * 60, quality=0.3))
+    yield "only one variant, and a weak one"
+    created = await approve(installation, "create_specialized_variant")
+    assert created.change.variant_id == NEW
+    yield "an approval of a new variant is on its way"
+    await installation.wait_for(DECISIONS, m.CommandResult, lambda r: r.command == "ApproveProposal")
+    yield "the new variant is registered"
+    await installation.publish(*invocations(NEW, "S" * 12, quality=0.75, variant_source="explore"))
+    yield "it was explored"
+    promoted = await approve(installation, "promote_variant_to_default")
+    assert promoted.supporting_data["potential_improvement"] > 0.20
+    yield "an approval of its promotion is on its way"
+    active = await installation.wait_for(ACTIVE_VARIANTS, m.ActiveVariant, lambda a: a.variant_id == NEW)
+    assert (active.epoch, active.cause) == (2, "approval")
+    yield "it is active"
+    await installation.publish(*invocations(NEW, "S" * 15, quality=0.75, active_epoch=2))
+    yield "it does well"
+    await installation.publish(*invocations(NEW, "F" * 12, active_epoch=2))
+    yield "it has degraded"
+    event = await installation.wait_for(ROLLBACKS, m.RollbackEvent)
+    assert (event.from_variant, event.to_variant) == (NEW, WEAK)
+    yield "it was rolled back"
+    await installation.order(a_command(m.ConfirmRollback, rollback_id=event.rollback_id))
+    yield "a confirmation is on its way"
+    await installation.wait_for(DECISIONS, m.CommandResult, lambda r: r.command == "ConfirmRollback")
+
+
+async def check(installation: Installation) -> None:
+    """What must be true at the end, whatever happened on the way."""
+    await installation.settled()
+    await assert_topics_equal_the_fold(installation)
+    await services_settled(installation)
+    page = await assert_services_equal_the_fold(installation)
+    assert [(r.from_variant, r.to_variant) for r in page.rollbacks] == [(NEW, WEAK)]
+    assert (page.tasks, page.q_table_entries) == (1, 2)
+    proposals = await installation.messages(PROPOSALS)
+    made = {(p.proposal_type, p.target_variant, p.proposal_id) for p in proposals}
+    assert len({(kind, target) for kind, target, _ in made}) == len(made), "proposed twice"
+    last = {p.proposal_id: p for p in sorted(proposals, key=lambda p: p.revision)}
+    ended = {p.proposal_type: p.status for p in last.values()}
+    assert ended["create_specialized_variant"] == ended["promote_variant_to_default"] == "approved"
+    results = [r for r in await installation.messages(DECISIONS) if isinstance(r, m.CommandResult)]
+    assert [(r.command, r.outcome) for r in results if r.command != "SetPolicy"] == [
+        ("ApproveProposal", "applied"),
+        ("ApproveProposal", "applied"),
+        ("ConfirmRollback", "applied"),
+    ]
+
+
+async def start(installation: Installation) -> list[Any]:
+    """The monitor and the services, ready; a burst of outcomes ends with a snapshot, as it does when time goes on."""
+    workers = [
+        installation.start_worker(("-m", "crl_stream", "worker", "--role", role), limits_snapshot_seconds="0")
+        for role in ("monitor", "services")
+    ]
+    for worker in workers:
+        await worker.ready()
+    return workers
+
+
+async def test_a_weak_variant_is_improved_on_by_proposal_and_watched_like_any_other(
+    installation: Installation,
+) -> None:
+    workers = await start(installation)
+    async for _ in tell(installation):
+        pass
+    await check(installation)
+    for worker in workers:
+        assert await worker.stop() == 0
