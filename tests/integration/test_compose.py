@@ -24,7 +24,7 @@ DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
 
 def test_the_compose_file_runs_the_official_kafka_of_the_version_that_the_tests_run() -> None:
     assert COMPOSE["services"]["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
-    assert set(COMPOSE["services"]) == {"kafka", "topics", "worker"}
+    assert set(COMPOSE["services"]) == {"kafka", "topics", "worker", "services"}
 
 
 def test_every_published_port_is_on_loopback() -> None:
@@ -41,7 +41,7 @@ def test_topics_are_applied_before_a_worker_starts_and_after_kafka_answers() -> 
 
 
 def test_the_settings_of_the_containers_are_settings() -> None:
-    for name in ("topics", "worker"):
+    for name in ("topics", "worker", "services"):
         environment = COMPOSE["services"][name]["environment"]
         load_settings(environment={key: str(value) for key, value in environment.items()})
 

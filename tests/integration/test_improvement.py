@@ -101,3 +101,17 @@ async def test_a_weak_variant_is_improved_on_by_proposal_and_watched_like_any_ot
     await check(installation)
     for worker in workers:
         assert await worker.stop() == 0
+
+
+@pytest.mark.faults
+async def test_killed_at_every_point_of_the_story_nothing_is_proposed_told_or_written_twice_and_nothing_is_lost(
+    installation: Installation,
+) -> None:
+    workers, points = await start(installation), []
+    async for point in tell(installation):
+        for worker in workers:
+            worker.kill()
+        workers = await start(installation)
+        points.append(point)
+    assert len(points) >= 10
+    await check(installation)
