@@ -11,6 +11,7 @@ If you are here to read the code, read in this order:
     broker/      a real Kafka for machines that have none
     settings/    every number a person may choose, and where its value came from
     cli/         the command ``crl``, one file per command
+    overview_page.py  reads the one page of the system
     contract.py  finds ``topics/``, the contract that is readable without Python
     errors.py    every error a person may meet
 

@@ -49,6 +49,20 @@ class TopicReader:
                 left = {place for place in left if await consumer.position(place) < end[place]}
             return [self._received(topic, record) for place in places for record in found[place]]
 
+    async def read_last(self, topic: str, partition: int, count: int = 1) -> list[Received]:
+        """The last ``count`` records of one partition, oldest first; fewer where there are fewer."""
+        async with self._consumer() as consumer:
+            [place] = await self._places(consumer, [topic], partition)
+            first, end = await consumer.beginning_offsets([place]), await consumer.end_offsets([place])
+            start, found = max(first[place], end[place] - count), []
+            if start >= end[place]:
+                return []
+            consumer.assign([place])
+            consumer.seek(place, start)
+            while await consumer.position(place) < end[place]:
+                found += (await consumer.getmany(timeout_ms=_POLL_MS)).get(place, [])
+            return [self._received(topic, record) for record in found if record.offset < end[place]]
+
     async def read_at(self, topic: str, partition: int, offset: int) -> Received | None:
         """One record, or None where there is none."""
         async with self._consumer() as consumer:

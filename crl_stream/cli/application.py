@@ -18,6 +18,7 @@ from crl_stream import __version__
 from crl_stream.cli import (
     broker,
     config,
+    dashboard,
     dead_letters,
     publish,
     quarantine,
@@ -84,6 +85,7 @@ app.command()(publish.publish)
 app.command()(replay.replay)
 app.command()(tail.tail)
 app.command()(status.status)
+app.command()(dashboard.dashboard)
 app.command()(rollbacks.rollbacks)
 app.command()(window.window)
 app.add_typer(quarantine.app, name="quarantine")

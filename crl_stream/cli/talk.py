@@ -8,14 +8,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from crl_stream.broker.jars import Progress
 
-WIDE = 400
-"""Columns of a table that goes to a file or a pipe."""
+_FOLDED = 500
+"""Rows up to which a table is folded to the width of the terminal."""
 
 
 class _Beside(Console):
@@ -51,19 +52,39 @@ def show_json(value: Any) -> None:
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
     """Rows for people; a file or a pipe gets them at full width."""
-    rows = [list(row) for row in rows]
-    if not rows:
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if not cells:
         say(empty)
         return
     console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=WIDE)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    lines = lay_out([list(columns), *cells])
+    if console.is_terminal and len(cells) <= _FOLDED and max(map(cell_len, lines)) > console.width:
+        console.print(folding_table(columns, cells))
+        return
+    # Rich takes seconds for ten thousand rows, and only a header needs it here.
+    console.print(Text(lines[0], style="bold"), soft_wrap=True)
+    console.file.write("".join(f"{line}\n" for line in lines[1:]))
+    console.file.flush()
+
+
+def lay_out(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of equally many cells as lines, each column as wide as its widest cell; a cell is one line."""
+    plain = [["".join(c if c.isprintable() else " " for c in cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*plain, strict=True)]
+    return [
+        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in plain
+    ]
+
+
+def folding_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table that folds its cells where the terminal is too narrow for them."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    console.print(table)
+        table.add_row(*map(Text, row))
+    return table
 
 
 def show(text: str) -> None:

@@ -1,0 +1,88 @@
+"""``crl dashboard`` prints one page, for people and for cron, wherever its output goes."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import Any
+
+import pytest
+from core.notes import NOON, Noted, a_proposal, a_rollback, a_task
+from msgspec.structs import replace
+from topology.test_overview import Worker, log_of, page_of
+
+from crl_stream import overview_page
+from crl_stream.cli import dashboard, main
+from crl_stream.core import messages as m
+from crl_stream.core.instant import from_text
+from crl_stream.dashboard.text import render
+from crl_stream.settings.model import Kafka
+from crl_stream.topic_reader import Received
+from crl_stream.wire.topics import OVERVIEW
+
+AT = "2025-11-19T14:30:00Z"
+
+
+@pytest.fixture
+def page() -> m.Overview:
+    told = [a_task(1), a_rollback(), a_proposal()]
+    return page_of(Worker().fold(log_of([Noted(note, NOON) for note in told])).outputs)
+
+
+def call(
+    monkeypatch: pytest.MonkeyPatch, found: m.Overview | None, *arguments: str, encoding: str = "utf-8"
+) -> tuple[int, bytes, str]:
+    """Exit code, stdout and stderr of the command, with a page instead of Kafka."""
+
+    async def read(_kafka: Any) -> m.Overview | None:
+        return found
+
+    out, err = io.TextIOWrapper(io.BytesIO(), encoding=encoding), io.StringIO()
+    monkeypatch.setattr(dashboard, "read_overview", read)
+    monkeypatch.setenv("CRL_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    with pytest.raises(SystemExit) as left:
+        main(["dashboard", *arguments])
+    return int(left.value.code or 0), out.buffer.getvalue(), err.getvalue()
+
+
+def test_the_page_is_all_on_stdout_and_nothing_on_stderr(monkeypatch: pytest.MonkeyPatch, page: m.Overview) -> None:
+    assert call(monkeypatch, page, "--at", AT) == (0, render(page, from_text(AT)).encode(), "")
+
+
+def test_a_locale_that_has_no_check_mark_changes_no_byte(monkeypatch: pytest.MonkeyPatch, page: m.Overview) -> None:
+    code, out, _ = call(monkeypatch, page, "--at", AT, encoding="ascii")
+    assert (code, out) == (0, render(page, from_text(AT)).encode())
+
+
+def test_json_says_the_word_the_concerns_and_the_whole_page(monkeypatch: pytest.MonkeyPatch, page: m.Overview) -> None:
+    code, out, _ = call(monkeypatch, page, "--json", "--at", AT)
+    document = json.loads(out)
+    assert code == 0
+    assert (document["health"], document["concerns"]) == ("HEALTHY", [])
+    assert (document["rollbacks_30_days"], document["pending_proposals"]) == (1, 1)
+    assert document["overview"]["q_table_entries"] == 2
+
+
+def test_without_an_overview_it_says_who_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, out, err = call(monkeypatch, None)
+    assert (code, out) == (4, b"")
+    assert "crl worker --role overview" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("places", [[(0, 7), (0, 9), (0, 8)], [(0, 900), (1, 3), (0, 901)]])
+async def test_of_the_last_records_the_page_with_the_highest_place_is_true(
+    monkeypatch: pytest.MonkeyPatch, page: m.Overview, places: list[tuple[int, int]]
+) -> None:
+    """A worker that had lost the partition may have written last."""
+    pages = [replace(page, incarnation=i, as_of=m.Position(0, offset)) for i, offset in places]
+
+    async def read_last(*_: Any) -> list[Received]:
+        return [Received(OVERVIEW, None, None), *(Received(OVERVIEW, None, one) for one in pages)]
+
+    monkeypatch.setattr(overview_page.TopicReader, "read_last", read_last)
+    found = await overview_page.read_overview(Kafka())
+    assert found is not None
+    assert (found.incarnation, found.as_of.offset) == max(places)

@@ -1,0 +1,96 @@
+"""``crl status`` says what is wrong, quickly however many tasks there are, and lives on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import time
+
+from cli.program import Program
+from cli.views import a_brief, serving
+from crl_stream.cli.status import Health, screen_lines
+from crl_stream.cli.talk import lay_out
+
+DEGRADED = a_brief("review", degraded=["default"], quarantined=["v2"], held=True)
+
+
+def test_every_task_is_a_line_with_what_is_wrong_with_it(crl: Program) -> None:
+    with serving([a_brief(), DEGRADED]) as port:
+        crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
+        result = crl.run("status")
+    assert result.code == 0
+    assert [line.split()[0] for line in result.out.splitlines()] == [
+        "task",
+        "backend-architect/api-design",
+        "backend-architect/review",
+    ]
+    assert "DEGRADED; held; quarantine: v2" in result.out
+    assert "system:" not in result.err, "without an overview no word is made up"
+
+
+def test_json_has_the_health_of_the_system_or_says_that_it_is_unknown(crl: Program) -> None:
+    with serving([a_brief()]) as port:
+        crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
+        page = json.loads(crl.run("status", "--json").out)
+    assert (page["health"], page["concerns"]) == (None, [])
+    assert [task["task_type"] for task in page["tasks"]] == ["api-design"]
+
+
+def test_ten_thousand_tasks_are_listed_within_two_seconds_from_cold(crl: Program) -> None:
+    with serving([a_brief(f"task-{n}") for n in range(10_000)]) as port:
+        crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
+        crl.run("--version")  # compiles what was never imported on this machine
+        used = os.times()
+        result = crl.run("status")
+        spent = os.times()
+    assert len(result.out.splitlines()) == 10_001
+    # Time of the processor: what else this machine does is not of the command.
+    assert spent.children_user + spent.children_system - used.children_user - used.children_system < 2.0
+
+
+def test_on_a_terminal_it_stays_until_ctrl_c_and_gives_the_screen_back(crl: Program) -> None:
+    with serving([a_brief(), DEGRADED]) as port:
+        crl.environment |= {"CRL_WORKER_WEB_PORT": str(port), "TERM": "xterm", "COLUMNS": "100", "LINES": "20"}
+        ours, theirs = pty.openpty()
+        process = crl.start("status", "-w", stdout=theirs, stderr=subprocess.PIPE)
+        os.close(theirs)
+        seen = b""
+        while b"DEGRADED" not in seen:
+            seen += os.read(ours, 65_536)
+        assert seen.index(b"/review") < seen.index(b"/api-design"), "what is wrong comes first"
+        assert b"\x1b[?1049h" in seen
+        process.send_signal(signal.SIGINT)
+        while b"\x1b[?1049l" not in seen:
+            seen += os.read(ours, 65_536)
+        _, err = process.communicate()
+        os.close(ours)
+    assert process.returncode == 130
+    assert err.decode() == "crl: Interrupted.\n"
+
+
+def test_a_screen_shows_what_fits_on_it_and_says_how_much_does_not() -> None:
+    tasks = [a_brief(f"t{n}") for n in range(10_000)] + [DEGRADED]
+    page = {"tasks": tasks, "partial": True, "silent": ["http://b:1"]}
+    health = Health("STABLE", ["5 proposals are pending"])
+    for height in (8, 24, 100):
+        begun = time.process_time()
+        lines = screen_lines(page, health, "No worker answers.", "http://a:1", height)
+        assert time.process_time() - begun < 1.0
+        assert len(lines) <= height
+        assert lines[0] == "system: STABLE (5 proposals are pending)"
+        assert lines[4].startswith("backend-architect/review")
+        assert lines[-1] == "the tasks as they were: No worker answers."
+        shown = sum(line.startswith("backend-architect/") for line in lines)
+        assert f"... and {10_001 - shown} more; crl status lists all" in lines
+
+
+def test_a_short_list_is_whole() -> None:
+    lines = screen_lines({"tasks": [a_brief()], "partial": False, "silent": []}, None, "", "http://a:1", 24)
+    assert [line.split()[0] for line in lines[2:]] == ["task", "backend-architect/api-design"]
+
+
+def test_a_cell_is_one_line_and_commands_no_terminal() -> None:
+    assert lay_out([["a", "b"], ["x\ny\x1b[31m", "宽"], ["", "z"]]) == ["a         b", "x y [31m  宽", "          z"]

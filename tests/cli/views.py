@@ -1,0 +1,55 @@
+"""A worker's views as the command line sees them, without a worker."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+def a_brief(task_type: str = "api-design", **fields: Any) -> dict[str, Any]:
+    """A task as ``/api/tasks`` tells it."""
+    return {
+        "agent_name": "backend-architect",
+        "task_type": task_type,
+        "active_variant": "default",
+        "epoch": 1,
+        "q_value": 0.93,
+        "n_outcomes": 120,
+        "variants": 2,
+        "degraded": [],
+        "quarantined": [],
+        "pinned": False,
+        "held": False,
+        "no_target": False,
+        "timestamp": "2025-11-19T14:30:00.000Z",
+        "as_of": {"partition": 0, "offset": 72},
+    } | fields
+
+
+@contextmanager
+def serving(tasks: list[dict[str, Any]]) -> Iterator[int]:
+    """The port of a server that knows these tasks."""
+    body = json.dumps({"tasks": tasks, "partial": False, "silent": []}).encode()
+
+    class Views(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/api/tasks" else 404)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Views)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
