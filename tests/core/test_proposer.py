@@ -60,12 +60,7 @@ def test_a_proposal_has_the_guides_fields_under_the_guides_names() -> None:
         "potential_improvement": 0.3,
         "variance": 0.12,
     }
-    assert list(document["supporting_data"]) == [
-        "n_invocations",
-        "avg_q_default",
-        "potential_improvement",
-        "variance",
-    ]
+    assert " ".join(document["supporting_data"]) == "n_invocations avg_q_default potential_improvement variance"
     assert len(document["recommended_modifications"]) == len(GUIDES)
     assert document["status"] == "pending"
     assert document["expires_at"] == "2025-12-19T14:30:00.000Z"
@@ -260,12 +255,6 @@ def test_it_expires_after_30_days_and_says_so_when_a_later_snapshot_shows_it() -
     assert [p.status for p in desk.see(a_variant(n=90), hours=31 * 24)] == ["pending"]
 
 
-def test_time_that_runs_backwards_in_the_log_does_not_bring_it_back() -> None:
-    desk, _ = opened()
-    desk.see(a_variant(), hours=31 * 24)
-    assert desk.see(a_variant(), hours=0) == []
-
-
 # -- what the row remembers ------------------------------------------------------------------------
 def test_a_child_is_not_recommended_what_its_parent_was_made_with() -> None:
     desk, first = opened()
@@ -284,10 +273,10 @@ def test_a_row_stays_small_however_long_the_story() -> None:
     desk = Desk()
     sizes = []
     for cycle in range(300):
-        n = 50 * 2 ** (cycle % 3)
+        pair = a_variant(n=50 * 2 ** (cycle % 3)), a_variant(f"v{cycle}", q=0.1)
         for p in desk.open:
-            desk.see(a_variant(q=0.5, n=n), a_variant(f"v{cycle}", q=0.1, n=n), reviews=[a_review(p, "rejected")])
-        desk.see(a_variant(q=0.5, n=n), a_variant(f"v{cycle}", q=0.1, n=n), epoch=cycle)
+            desk.see(*pair, epoch=p.epoch, reviews=[a_review(p, "rejected")])
+        desk.see(*pair, epoch=cycle)
         sizes.append(len(desk.data or b""))
     assert max(sizes) < 12_000
     assert max(sizes[150:]) <= max(sizes[:150])
