@@ -20,6 +20,7 @@ from crl_stream.cli import (
     broker,
     config,
     dead_letters,
+    notify,
     publish,
     quarantine,
     replay,
@@ -90,6 +91,7 @@ app.command()(window.window)
 app.command()(archive.archive)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(notify.app, name="notify")
 app.add_typer(config.app, name="config")
 
 
