@@ -16,10 +16,12 @@ from typer.exceptions import TyperException
 
 from crl_stream import __version__
 from crl_stream.cli import (
+    archive,
     broker,
     config,
     dashboard,
     dead_letters,
+    notify,
     publish,
     quarantine,
     replay,
@@ -88,8 +90,10 @@ app.command()(status.status)
 app.command()(dashboard.dashboard)
 app.command()(rollbacks.rollbacks)
 app.command()(window.window)
+app.command()(archive.archive)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(notify.app, name="notify")
 app.add_typer(config.app, name="config")
 
 

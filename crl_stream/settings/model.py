@@ -135,9 +135,16 @@ class Review(_Section):
     def _is_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (OSError, ValueError):
+        except (KeyError, OSError, ValueError):
             raise PydanticCustomError("zone", "Input should be the name of a time zone, like Europe/Vienna") from None
         return value
+
+
+class Telemetry(_Section):
+    """The guide's files of rollbacks and proposals."""
+
+    folder: Path = Path("telemetry/crl")
+    """Of the folder that the worker runs in; one worker writes there."""
 
 
 SECTIONS: dict[str, type[_Section]] = {
@@ -147,6 +154,7 @@ SECTIONS: dict[str, type[_Section]] = {
     "client": Client,
     "proposer": Proposer,
     "review": Review,
+    "telemetry": Telemetry,
 }
 POLICY_SECTIONS: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Policy)}
 

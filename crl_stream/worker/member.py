@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import faust
@@ -37,6 +39,7 @@ class Member:
         self.url = URL(worker.advertised_url or f"http://{worker.web_host}:{worker.web_port}")
         self.app: Any = _app(settings, group, self.url, web=web)
         """The ``faust.App``; Faust's own types do not know what our transport adds."""
+        self._closing = AsyncExitStack()
         self.outlet = Outlet(self.app, self.topics, self.counters)
 
     def add_table(self, name: str, position: RowPosition, *, partitions: int) -> TaskTable:
@@ -82,9 +85,14 @@ class Member:
         actors = [actor for agent in self.app.agents.values() for actor in agent._actors]
         return all(actor.actor_task is not None and not actor.actor_task.done() for actor in actors)
 
+    def at_close(self, release: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+        """Call ``release`` when the group was left."""
+        self._closing.push_async_callback(release, *arguments)
+
     async def close(self) -> None:
         """Finish what is in flight, commit it, leave the group."""
-        await self.app.stop()
+        async with self._closing:
+            await self.app.stop()
 
 
 def _app(settings: Settings, group: str, url: URL, *, web: bool) -> Any:

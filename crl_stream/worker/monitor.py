@@ -19,11 +19,7 @@ class Monitor(Member):
         partitions = settings.kafka.partitions
         self.table = self.add_table("tasks", row_position, partitions=partitions)
         self.reader = PointReader(connection_options(settings.kafka))
+        self.at_close(self.reader.close)
         monitor = MonitorStage(self.table, self.outlet, self.reader)
         self.add_agent("monitor", INVOCATIONS, monitor, partitions=partitions)
         self.add_agent("inlet", COMMANDS, InletStage(partitions, self.outlet), partitions=partitions)
-
-    async def close(self) -> None:
-        """Leave the group, then let the reader's connection go."""
-        await super().close()
-        await self.reader.close()

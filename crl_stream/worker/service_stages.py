@@ -65,8 +65,8 @@ class OverviewStage(TableStage):
         return fold_notes(before, self.table.rows, records)
 
 
-Deliver = Callable[[str, int, Sequence[Record]], Awaitable[None]]
-"""Takes records of a topic (the catalog's name) and partition, in order; returns when they are where they belong."""
+Deliver = Callable[[str, Sequence[Record]], Awaitable[object]]
+"""Takes records of one partition of a topic (the catalog's name), in order; returns when they are where they belong."""
 
 
 class SinkStage(CommittedStage):
@@ -82,6 +82,6 @@ class SinkStage(CommittedStage):
     async def work(self, batch: Batch) -> None:
         """Deliver, and return when that is done."""
         records: Any = batch.records
-        await self.deliver(self.topic, batch.tp.partition, records)
+        await self.deliver(self.topic, records)
         self.counters.applied += len(records)
         self.counters.batches += 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -12,14 +13,17 @@ from crl_stream.contract import load_catalog
 from crl_stream.core.overview import Ledger, digest, make_page
 from crl_stream.core.overview import row_position as overview_position
 from crl_stream.core.proposal_row import row_position as proposals_position
+from crl_stream.notifiers import open_notifiers
 from crl_stream.settings import Settings
 from crl_stream.settings.remedies import load_remedies
+from crl_stream.telemetry import TelemetryFiles
+from crl_stream.telemetry.files import FILE_OF
 from crl_stream.topology.notes import NOTES_PARTITION, SOURCES
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import ALERTS, OVERVIEW_EVENTS, TASKS
 from crl_stream.worker.member import Member
-from crl_stream.worker.service_stages import OverviewStage, ProposerStage, TallyStage
+from crl_stream.worker.service_stages import Deliver, OverviewStage, ProposerStage, SinkStage, TallyStage
 from crl_stream.worker.table import TaskTable
 
 log = logging.getLogger(__name__)
@@ -72,4 +76,30 @@ def _schedule_review(member: Member, table: TaskTable) -> None:
     member.app.crontab(review.schedule, timezone=ZoneInfo(review.timezone))(publish_review)
 
 
-_MAKERS: Final = {"proposer": _proposer, "overview": _overview}
+def _files(settings: Settings, web: bool) -> Iterator[Member]:
+    files = TelemetryFiles(settings.telemetry.folder)
+    member = Member(settings, f"{settings.worker.app_id}-files", web=web)
+    member.at_close(asyncio.to_thread, files.close)
+    _add_sinks(member, "files", FILE_OF, files.deliver)
+    yield member
+
+
+def _notifiers(settings: Settings, web: bool) -> Iterator[Member]:
+    """A group for each channel, so that a failing one neither delays nor loses the others."""
+    for notifier in open_notifiers(settings.notifiers):
+        member = Member(settings, f"{settings.worker.app_id}-notifier-{notifier.name}", web=web)
+        member.at_close(notifier.close)
+        _add_sinks(member, f"notifier.{notifier.name}", notifier.topics, notifier.deliver)
+        yield member
+        web = False
+
+
+def _add_sinks(member: Member, name: str, topics: Iterable[str], deliver: Deliver) -> None:
+    catalog = load_catalog()
+    for topic in topics:
+        stage = SinkStage(topic, member.outlet, deliver, gapless=not catalog[topic].compacted)
+        agent = f"{name}.{topic.removeprefix('crl.')}"
+        member.add_agent(agent, topic, stage, partitions=member.settings.kafka.partitions)
+
+
+_MAKERS: Final = {"proposer": _proposer, "overview": _overview, "files": _files, "notifier": _notifiers}

@@ -12,12 +12,15 @@ import pytest
 from cli.program import Program, commands, groups
 
 WITHOUT_KAFKA = {
+    "archive",
     "broker start",
     "broker status",
     "broker stop",
     "config init",
     "config show",
     "config validate",
+    "notify list",
+    "notify test",
     "replay",
 }
 STARTS_ITS_OWN = {"demo", "up"}
@@ -28,6 +31,7 @@ CALLS = {
     "confirm": "rollback-1",
     "dead-letters show": "0:1",
     "hold": "a/t",
+    "notify test": "ops",
     "pin": "a/t",
     "publish": "a/t --variant v --timeout 0.2",
     "quarantine lift": "a/t v",
@@ -42,6 +46,9 @@ CALLS = {
 
 WRONG = [
     "",
+    "archive --older-than soon",
+    "archive --older-than 5",
+    "archive more",
     "no-such-command",
     "broker no-such-command",
     "--config",
@@ -69,6 +76,7 @@ WRONG = [
     "dead-letters show 7",
     "dead-letters show 0:x",
     "hold a/t --hours long",
+    "notify test",
     "pin a/b/c",
     "publish",
     "publish a/t",
