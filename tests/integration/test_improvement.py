@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from services_oracle import assert_services_equal_the_fold, services_settled
 
 from crl_stream.core import messages as m
 from crl_stream.core.proposer import approval_of
-from crl_stream.wire.topics import ACTIVE_VARIANTS, DECISIONS, PROPOSALS, ROLLBACKS
+from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, DECISIONS, PROPOSALS, ROLLBACKS
 
 pytestmark = pytest.mark.integration
 
@@ -81,8 +84,37 @@ async def check(installation: Installation) -> None:
     ]
 
 
+async def check_what_went_out(installation: Installation) -> None:
+    """The files agree with the topics, line for line; every alert was told, each in its own words."""
+    folder = installation.folder / "telemetry" / "crl"
+    rollbacks = {e.rollback_id for e in await installation.messages(ROLLBACKS)}
+    steps = {(p.proposal_id, p.status, p.revision) for p in await installation.messages(PROPOSALS)}
+    alerts = {a.alert_id for a in await installation.messages(ALERTS)}
+    async with asyncio.timeout(60):
+        while len(lines(folder / "rollback_events.jsonl")) < len(rollbacks):
+            await asyncio.sleep(0.1)
+        while len(lines(folder / "variant_proposals.jsonl")) < len(steps):
+            await asyncio.sleep(0.1)
+        while not alerts <= {line["id"] for line in lines(installation.folder / "alerts.jsonl")}:
+            await asyncio.sleep(0.1)
+    written = [line["rollback_id"] for line in lines(folder / "rollback_events.jsonl")]
+    assert sorted(written) == sorted(rollbacks)
+    taken = [
+        (line["proposal_id"], line["status"], line["revision"]) for line in lines(folder / "variant_proposals.jsonl")
+    ]
+    assert sorted(taken) == sorted(steps)
+    assert {line["id"] for line in lines(installation.folder / "alerts.jsonl")} == alerts
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    """The lines of a file that may not be there yet."""
+    return [json.loads(line) for line in file.read_bytes().splitlines()] if file.exists() else []
+
+
 async def start(installation: Installation) -> list[Any]:
     """The monitor and the services, ready; a burst of outcomes ends with a snapshot, as it does when time goes on."""
+    channel = '[notifiers.ops]\nkind = "file"\npath = "alerts.jsonl"\n'
+    (installation.folder / "crl.toml").write_text(channel, encoding="utf-8")
     workers = [
         installation.start_worker(("-m", "crl_stream", "worker", "--role", role), limits_snapshot_seconds="0")
         for role in ("monitor", "services")
@@ -99,6 +131,7 @@ async def test_a_weak_variant_is_improved_on_by_proposal_and_watched_like_any_ot
     async for _ in tell(installation):
         pass
     await check(installation)
+    await check_what_went_out(installation)
     for worker in workers:
         assert await worker.stop() == 0
 
@@ -115,3 +148,33 @@ async def test_killed_at_every_point_of_the_story_nothing_is_proposed_told_or_wr
         points.append(point)
     assert len(points) >= 10
     await check(installation)
+    await check_what_went_out(installation)
+
+
+async def test_of_two_reviewers_at_once_one_wins_and_the_other_is_told_why(installation: Installation) -> None:
+    await start(installation)
+    await installation.publish(*invocations(WEAK, "S" * 60, quality=0.3))
+    proposal = await installation.wait_for(PROPOSALS, m.Proposal)
+    approve, reject = await asyncio.gather(
+        installation.run_crl("proposals", "approve", proposal.proposal_id, "--actor", "ada", "--reason", "worth a try"),
+        installation.run_crl("proposals", "reject", proposal.proposal_id, "--actor", "bob", "--reason", "too early"),
+    )
+    assert sorted([approve[0], reject[0]]) == [0, 5], (approve, reject)
+    (winner, word), (_, _, told) = (("ada", "approved"), reject) if approve[0] == 0 else (("bob", "rejected"), approve)
+    assert f"already {word} by {winner}" in told
+    assert "hint:" in told
+    await check_settled(installation)
+    last = max(await installation.messages(PROPOSALS), key=lambda p: p.revision)
+    assert (last.status, last.history[-1].actor) == (word, winner)
+    code, out, err = await installation.run_crl("proposals", "export", "--format", "tracker", "--status", "all")
+    assert code == 0, err
+    [entry] = json.loads(out) if out.startswith("[") else [json.loads(line) for line in out.splitlines()]
+    assert word in json.dumps(entry)
+    assert "crl_create_specialized_variant" in json.dumps(entry)
+    await check_what_went_out(installation)
+
+
+async def check_settled(installation: Installation) -> None:
+    await installation.settled()
+    await services_settled(installation)
+    await assert_services_equal_the_fold(installation)
