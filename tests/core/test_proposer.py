@@ -9,40 +9,10 @@ import pytest
 from builders import AGENT, AT
 
 from crl_stream.core import messages as m
-from crl_stream.core.proposal_row import decode_row
-from crl_stream.core.proposer import approval_of, proposals_of, review_task
+from crl_stream.core.proposer import approval_of
 
-from .snapshots import GUIDES, REMEDIES, SECURITY, a_review, a_snapshot, a_variant, limits, waiting_for_approval
-
-
-class Desk:
-    """A proposer at work on one task, and all that it published."""
-
-    def __init__(self) -> None:
-        self.data: bytes | None = None
-        self.offset = 100
-        self.published: list[m.Proposal] = []
-
-    def see(self, *variants: m.VariantSnapshot, **fields: Any) -> list[m.Proposal]:
-        """The next snapshot; the first variant is active."""
-        self.offset += 10
-        return self.take(a_snapshot(*variants, **({"offset": self.offset} | fields)))
-
-    def take(self, snapshot: m.TaskSnapshot) -> list[m.Proposal]:
-        self.data, published = review_task(self.data, snapshot, REMEDIES)
-        self.published += published
-        return published
-
-    @property
-    def open(self) -> list[m.Proposal]:
-        return [] if self.data is None else proposals_of(self.data)
-
-
-def opened() -> tuple[Desk, m.Proposal]:
-    """A lone variant at Q .5 after 60 invocations has a proposal."""
-    desk = Desk()
-    [proposal] = desk.see(a_variant())
-    return desk, proposal
+from .desk import Desk, opened
+from .snapshots import GUIDES, SECURITY, a_review, a_variant, limits, waiting_for_approval
 
 
 # -- opened ----------------------------------------------------------------------------------------
@@ -206,6 +176,16 @@ def test_a_deferred_one_stays_open_and_comes_back_when_it_was_said() -> None:
     assert [p.status for p in desk.see(a_variant(), reviews=again, hours=11)] == ["deferred", "rejected"]
 
 
+def test_new_evidence_does_not_bring_a_deferred_one_back_before_its_time() -> None:
+    desk, first = opened()
+    put_off = [a_review(first, "deferred", until="2025-11-20T00:00:00Z")]
+    desk.see(a_variant(), reviews=put_off)
+    [revised] = desk.see(a_variant(n=120), reviews=put_off, hours=1)
+    assert (revised.status, revised.deferred_until) == ("deferred", "2025-11-20T00:00:00Z")
+    [back] = desk.see(a_variant(n=120), reviews=put_off, hours=10)
+    assert back.status == "pending"
+
+
 def test_one_that_is_deferred_without_an_end_waits_for_a_review_and_still_gathers_evidence() -> None:
     desk, first = opened()
     put_off = [a_review(first, "deferred", reason="")]
@@ -255,42 +235,9 @@ def test_it_expires_after_30_days_and_says_so_when_a_later_snapshot_shows_it() -
     assert [p.status for p in desk.see(a_variant(n=90), hours=31 * 24)] == ["pending"]
 
 
-# -- what the row remembers ------------------------------------------------------------------------
-def test_a_child_is_not_recommended_what_its_parent_was_made_with() -> None:
-    desk, first = opened()
-    child = m.VariantConfiguration(parent="default", temperature=0.2)
-    made = a_variant("default-v2", n=0, configuration=child)
-    desk.see(a_variant(), made, reviews=[a_review(first, "approved")])
-    grown = msgspec.structs.replace(made, q_value=0.4, n_visits=80)
-    found = desk.see(grown, a_variant(q=0.3, n=200), epoch=2)
-    [again] = [p for p in found if p.proposal_type == "modify_variant_parameters"]
-    assert again.target_variant == "default-v3"
-    assert [one.parameter for one in again.recommended_modifications] == ["temperature"]
-    assert again.change.temperature == 0.15
-
-
-def test_a_row_stays_small_however_long_the_story() -> None:
-    desk = Desk()
-    sizes = []
-    for cycle in range(300):
-        pair = a_variant(n=50 * 2 ** (cycle % 3)), a_variant(f"v{cycle}", q=0.1)
-        for p in desk.open:
-            desk.see(*pair, epoch=p.epoch, reviews=[a_review(p, "rejected")])
-        desk.see(*pair, epoch=cycle)
-        sizes.append(len(desk.data or b""))
-    assert max(sizes) < 12_000
-    assert max(sizes[150:]) <= max(sizes[:150])
-
-
 def test_an_approval_orders_the_change_word_for_word() -> None:
     _, proposal = opened()
     command = approval_of(proposal, schema_version=1, command_id="c1", timestamp=AT, actor="ada", reason="yes")
     assert command.change == proposal.change
     assert (command.expected_epoch, command.valid_until) == (1, proposal.expires_at)
     assert (command.proposal_id, command.agent_name, command.task_type) == (proposal.proposal_id, AGENT, SECURITY)
-
-
-def test_bytes_that_are_no_row_are_refused() -> None:
-    for data in (b"", b"\x80", b"\xdc\x00\x02\xa3\x00\x00\x80"):
-        with pytest.raises(msgspec.MsgspecError):
-            decode_row(data)

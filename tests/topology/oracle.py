@@ -28,7 +28,7 @@ def refold(driver: TopologyDriver) -> tuple[list[dict[bytes, bytes]], list[Outpu
 
 
 def assert_exact(driver: TopologyDriver) -> None:
-    """Of the monitor, P2, P3, P4: rows are the fold's bit for bit, so are the outputs and the last values."""
+    """The monitor's P2, P3, P4: rows are the fold's bit for bit, outputs and last values too."""
     changelogs, outputs = refold(driver)
     assert driver.changelog == changelogs
     own = {

@@ -20,7 +20,7 @@ from crl_stream.topology import proposer
 from crl_stream.topology.driver import Crash, ProposerCrash, TopologyDriver
 from crl_stream.topology.incidents import fold_failure_alert
 from crl_stream.topology.monitor import Folded
-from crl_stream.topology.partition import PartitionRow, decode_partition, partition_key
+from crl_stream.topology.partition import PartitionRow, decode_partition, partition_key, record_hash
 from crl_stream.topology.proposer import decode_snapshots, propose_batch
 from crl_stream.wire import topics
 from crl_stream.wire.codec import encode
@@ -158,6 +158,7 @@ def test_the_partition_row_says_where_to_go_on() -> None:
     lone_and_bad(driver)
     state = decode_partition(driver.proposals_changelog[0][partition_key(0)])
     assert state.next_offset == len(driver.topics[topics.TASKS][0])
+    assert state.last_hash == record_hash(driver.topics[topics.TASKS][0][-1])
     again = fold(driver.proposals_changelog[0], driver.topics[topics.TASKS][0])
     assert (again.rows, again.outputs, again.counts.skipped) == ({}, [], state.next_offset)
     assert again.partition_row == driver.proposals_changelog[0][partition_key(0)]
