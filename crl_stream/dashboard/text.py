@@ -146,10 +146,7 @@ def _entry(title: str, fields: Iterable[tuple[str, str]]) -> list[str]:
 def _wrapped(text: str, *, first: str, rest: str) -> list[str]:
     """The text in lines of at most ``WIDTH`` columns; what a terminal would obey is a question mark."""
     plain = "".join(c if c.isprintable() and ord(c) < 0x2E80 else "?" for c in " ".join(text.split()))
-    lines = wrap(
-        plain, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=True
-    )
-    # A word that is cut to fill its line keeps the space that was to follow it.
+    lines = wrap(plain, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
     return [line.rstrip() for line in lines] or [first.rstrip()]
 
 

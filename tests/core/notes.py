@@ -165,7 +165,8 @@ class Noted(NamedTuple):
     time: int
 
 
-histories = st.lists(st.tuples(notes, steps), max_size=60).map(
+_noted = st.tuples(notes, steps)
+histories = (st.lists(_noted, max_size=20) | st.lists(_noted, min_size=20, max_size=80)).map(
     lambda pairs: [Noted(note, NOON + sum(step for _, step in pairs[: i + 1])) for i, (note, _) in enumerate(pairs)]
 )
 

@@ -96,7 +96,7 @@ def assert_recounted(overview: m.Overview, history: list[Noted], shown: int) -> 
     assert len(named) == min(shown, len(facts["alerts"]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(histories, st.sampled_from([(100, 200), (2, 3), (1, 1)]))
 def test_after_any_notes_the_page_is_what_a_recount_of_all_of_them_gives(
     history: list[Noted], lengths: tuple[int, int]
