@@ -9,6 +9,7 @@ If you are here to read the code, read in this order:
     client/      what an agent runtime uses: ``Publisher`` and ``Resolver``
     dashboard/   the safety dashboard of the guide, for people
     broker/      a real Kafka for machines that have none
+    proposals/   what waits for a person: listed, shown, digested, exported
     telemetry/   the guide's files: rollbacks and proposals as lines of JSON, and their archive
     notifiers/   who is told of it: log, file, webhook, and through Apprise chat, mail and pagers
     settings/    every number a person may choose, and where its value came from
