@@ -155,22 +155,27 @@ async def test_of_two_reviewers_at_once_one_wins_and_the_other_is_told_why(insta
     await start(installation)
     await installation.publish(*invocations(WEAK, "S" * 60, quality=0.3))
     proposal = await installation.wait_for(PROPOSALS, m.Proposal)
-    approve, reject = await asyncio.gather(
-        installation.run_crl("proposals", "approve", proposal.proposal_id, "--actor", "ada", "--reason", "worth a try"),
-        installation.run_crl("proposals", "reject", proposal.proposal_id, "--actor", "bob", "--reason", "too early"),
-    )
-    assert sorted([approve[0], reject[0]]) == [0, 5], (approve, reject)
-    (winner, word), (_, _, told) = (("ada", "approved"), reject) if approve[0] == 0 else (("bob", "rejected"), approve)
-    assert f"already {word} by {winner}" in told
-    assert "hint:" in told
+    fields = {"schema_version": 1, "timestamp": proposal.timestamp}
+    approve = approval_of(proposal, command_id="ada-1", actor="ada", reason="worth a try", **fields)
+    reject = a_command(m.RejectProposal, command_id="bob-1", actor="bob", proposal_id=proposal.proposal_id)
+    await asyncio.gather(installation.order(approve), installation.order(reject))
+    results = {}
+    for command in (approve, reject):
+        found = await installation.wait_for(
+            DECISIONS, m.CommandResult, lambda r, wanted=command.command_id: r.command_id == wanted
+        )
+        results[found.outcome] = found
+    winner, word = ("ada", "approved") if results["applied"].command_id == "ada-1" else ("bob", "rejected")
+    assert f"already {word} by {winner}" in results["refused"].detail
     await check_settled(installation)
     last = max(await installation.messages(PROPOSALS), key=lambda p: p.revision)
     assert (last.status, last.history[-1].actor) == (word, winner)
+    code, _, err = await installation.run_crl("proposals", "reject", proposal.proposal_id, "--reason", "too late")
+    assert (code, f"{word} by {winner}" in err, "hint:" in err) == (5, True, True), err
     code, out, err = await installation.run_crl("proposals", "export", "--format", "tracker", "--status", "all")
     assert code == 0, err
-    [entry] = json.loads(out) if out.startswith("[") else [json.loads(line) for line in out.splitlines()]
-    assert word in json.dumps(entry)
-    assert "crl_create_specialized_variant" in json.dumps(entry)
+    exported = json.dumps(json.loads(out))
+    assert all(text in exported for text in (proposal.proposal_id, word, "crl_create_specialized_variant"))
     await check_what_went_out(installation)
 
 
