@@ -1,4 +1,4 @@
-"""``python -m benchmarks [fold|rows|throughput|latency]... [--json]``."""
+"""``python -m benchmarks [fold|rows|throughput|latency|console]... [--json]``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import json
 import sys
 from typing import Any
 
-from benchmarks import fold, latency, rows, throughput
+from benchmarks import console, fold, latency, rows, throughput
 from benchmarks.stack import broker, note
 
 PURE = {"fold": fold.run, "rows": rows.run}
-ON_KAFKA = {"throughput": throughput.run, "latency": latency.run}
+ON_KAFKA = {"throughput": throughput.run, "latency": latency.run, "console": console.run}
 
 
 def main() -> int:
