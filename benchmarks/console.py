@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import statistics
 import subprocess
 import sys
@@ -82,7 +81,7 @@ def _time(stack: Stack, command: str | None) -> list[float]:
     times = []
     for _ in range(REPEATS):
         started = time.perf_counter()
-        subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, env=os.environ | {"NO_COLOR": "1"})
+        subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
         times.append(time.perf_counter() - started)
     return times
 
