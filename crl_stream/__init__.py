@@ -8,6 +8,7 @@ If you are here to read the code, read in this order:
     worker/      the stages on Faust and Kafka, made exact; the only folder that knows Faust
     client/      what an agent runtime uses: ``Publisher`` and ``Resolver``
     broker/      a real Kafka for machines that have none
+    telemetry/   the guide's files: rollbacks and proposals as lines of JSON, and their archive
     settings/    every number a person may choose, and where its value came from
     cli/         the command ``crl``, one file per command
     contract.py  finds ``topics/``, the contract that is readable without Python

@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from crl_stream import __version__
 from crl_stream.cli import (
+    archive,
     broker,
     config,
     dead_letters,
@@ -86,6 +87,7 @@ app.command()(tail.tail)
 app.command()(status.status)
 app.command()(rollbacks.rollbacks)
 app.command()(window.window)
+app.command()(archive.archive)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(config.app, name="config")

@@ -100,7 +100,20 @@ class Client(_Section):
     """Name of a runtime in outcomes and receipts; empty makes one of host and process."""
 
 
-SECTIONS: dict[str, type[_Section]] = {"kafka": Kafka, "worker": Worker, "broker": Broker, "client": Client}
+class Telemetry(_Section):
+    """The guide's files of rollbacks and proposals."""
+
+    folder: Path = Path("telemetry/crl")
+    """Of the folder that the worker runs in; one worker writes there."""
+
+
+SECTIONS: dict[str, type[_Section]] = {
+    "kafka": Kafka,
+    "worker": Worker,
+    "broker": Broker,
+    "client": Client,
+    "telemetry": Telemetry,
+}
 POLICY_SECTIONS: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Policy)}
 
 

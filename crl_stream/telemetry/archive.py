@@ -1,0 +1,238 @@
+"""Events of long ago move into compressed monthly files: ``rollback_events-2024-11.jsonl.gz``.
+
+    1  copy      the old lines, with what a month has already, into ``.partial`` files beside the months'; synced
+    2  verify    each is read back to its end: every line there, byte for byte
+    3  publish   each takes its month's name, by one rename
+    4  cut       the live file is replaced, by one rename, by one without the lines that now stand in the months
+
+An interruption before 4 loses nothing, and nothing is doubled by the next run: a line that its month has already is
+known by its id.  Between 3 and 4 a line stands in both places; ``read_rollbacks(archived=True)`` shows it once.  The
+writer may go on all the time: lines are only ever added at the end, 4 takes along what came since 1 and holds the
+writer back for that moment only, and the writer then opens the new file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NamedTuple
+
+from crl_stream.errors import ConfigError, NotFound, Unavailable
+from crl_stream.telemetry.identities import Identities
+from crl_stream.telemetry.locks import ARCHIVER, HeldLock, sync_folder, touching
+from crl_stream.telemetry.reading import (
+    PROPOSALS_FILE,
+    ROLLBACKS_FILE,
+    archived_file,
+    entries_of,
+    read_entry,
+    time_of,
+)
+
+PARTIAL: Final = ".partial"
+_COPY_BYTES: Final = 1 << 20
+_SAID_EVERY: Final = 1_000
+
+Progress = Callable[[str, int, int], None]
+"""What is being done, how many bytes of it are done, of how many."""
+
+
+class Moved(NamedTuple):
+    """What became of one file."""
+
+    file: str
+    months: dict[str, int]
+    """Lines that moved, by month."""
+    kept: int
+    """Lines that stay; lines that cannot be read are among them."""
+
+
+def archive(
+    folder: Path, older_than_ms: int, now_ms: int, *, dry_run: bool = False, progress: Progress | None = None
+) -> list[Moved]:
+    """Move the lines of both files whose event is more than ``older_than_ms`` old at ``now_ms``.
+
+    ``NotFound`` when there is no such folder, ``UsageError`` when another archiver works in it, ``ConfigError`` when
+    a monthly file is damaged: nothing is changed then.  ``dry_run`` only counts.
+    """
+    if not folder.is_dir():
+        raise NotFound(f"There is no folder {folder}.", hint="--folder names another one; a worker writes it")
+    cutoff = now_ms - older_than_ms
+    say = progress or (lambda *_: None)
+    try:
+        if dry_run:
+            return [_Move(folder / name, cutoff, say).count() for name in (ROLLBACKS_FILE, PROPOSALS_FILE)]
+        lock = HeldLock(
+            folder / ARCHIVER, taken=f"Another crl archive works in {folder}", hint="wait until it has ended"
+        )
+        try:
+            return [_Move(folder / name, cutoff, say).run() for name in (ROLLBACKS_FILE, PROPOSALS_FILE)]
+        finally:
+            lock.release()
+    except OSError as error:
+        raise Unavailable(
+            f"The archive in {folder} cannot be written: {error.strerror or error}.",
+            hint="nothing is lost; free some space or mend the disk and run it again",
+        ) from error
+
+
+class _Month:
+    """A month's file in the making."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.partial = path, path.with_name(path.name + PARTIAL)
+        self.lines = self.fresh = 0
+        self._digest = hashlib.sha256()
+        self._raw: BinaryIO = self.partial.open("wb")
+        # Neither the name nor the hour: the same lines are the same bytes.
+        self._gz = gzip.GzipFile(filename="", mode="wb", fileobj=self._raw, mtime=0)
+        try:
+            known = []
+            for entry in _lines_of_month(path):
+                known.append(entry.event_id)
+                self._write(entry.data)
+            self._known = Identities(known)
+        except BaseException:
+            self.close()
+            raise
+
+    def add(self, event_id: str, data: bytes) -> None:
+        """Take a line that is not there yet."""
+        if event_id not in self._known:
+            self._known.add(event_id)
+            self._write(data)
+            self.fresh += 1
+
+    def seal(self) -> None:
+        """Put it on the disk and read it back; ``Unavailable`` when it is not what was written."""
+        self._gz.close()
+        self._raw.flush()
+        os.fsync(self._raw.fileno())
+        self._raw.close()
+        digest, lines = hashlib.sha256(), 0
+        with gzip.open(self.partial, "rb") as file:
+            for line in file:
+                digest.update(line)
+                lines += 1
+        if lines != self.lines or digest.digest() != self._digest.digest():
+            raise Unavailable(
+                f"{self.partial.name} does not read back as it was written.",
+                hint="the disk is at fault; nothing was moved, and the live file is as it was",
+            )
+
+    def publish(self) -> None:
+        """Give it the month's name."""
+        self.partial.replace(self.path)
+
+    def close(self) -> None:
+        """Let the file go, whatever its state."""
+        self._gz.close()
+        self._raw.close()
+
+    def _write(self, data: bytes) -> None:
+        self._gz.write(data)
+        self._digest.update(data)
+        self.lines += 1
+
+
+def _lines_of_month(path: Path) -> list[Any]:
+    try:
+        return list(entries_of(path))
+    except (OSError, EOFError) as error:
+        raise ConfigError(
+            f"{path.name} is damaged: {error}.", hint="put it back from a copy, or move it away; nothing was changed"
+        ) from error
+
+
+class _Move:
+    """The moving of one file's old lines."""
+
+    def __init__(self, live: Path, cutoff: int, progress: Progress) -> None:
+        self.live, self.cutoff, self.progress = live, cutoff, progress
+        self.months: dict[str, int] = {}
+        self.kept = 0
+        self._last = b""
+
+    def count(self) -> Moved:
+        """Say what would move."""
+        self._walk(lambda _month, _event_id, _line: None, lambda _line: None)
+        return self._moved()
+
+    def run(self) -> Moved:
+        """Move it."""
+        for left_behind in self.live.parent.glob(f"{self.live.stem}-*{PARTIAL}"):
+            left_behind.unlink()
+        rest = self.live.with_name(f".{self.live.name}{PARTIAL}")
+        with ExitStack() as stack:
+            months: dict[str, _Month] = {}
+
+            def move(month: str, event_id: str, line: bytes) -> None:
+                if month not in months:
+                    months[month] = _Month(archived_file(self.live, month))
+                    stack.callback(months[month].close)
+                months[month].add(event_id, line)
+
+            with rest.open("wb") as remaining:
+                end = self._walk(move, remaining.write)
+                if not months:
+                    rest.unlink()
+                    return self._moved()
+                remaining.flush()
+                os.fsync(remaining.fileno())
+            for month in months.values():
+                month.seal()
+        for month in months.values():
+            month.publish()
+        sync_folder(self.live.parent)
+        self._cut(rest, end)
+        return self._moved()
+
+    def _walk(self, move: Callable[[str, str, bytes], None], keep: Callable[[bytes], Any]) -> int:
+        """Hand every whole line to one or the other; returns where the last of them ends."""
+        size = self.live.stat().st_size if self.live.exists() else 0
+        if not size:
+            return 0
+        what, at = f"archive {self.live.name}", 0
+        self.progress(what, 0, size)
+        with self.live.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    # The writer is about to end it, or a repair to cut it.
+                    break
+                at += len(line)
+                self._last = line
+                entry = read_entry(line)
+                if entry is not None and 0 <= entry.time < self.cutoff:
+                    month = time_of(entry.fields)[:7]
+                    self.months[month] = self.months.get(month, 0) + 1
+                    move(month, entry.event_id, line)
+                else:
+                    self.kept += 1
+                    keep(line)
+                if number % _SAID_EVERY == 0:
+                    self.progress(what, min(at, size - 1), size)
+        self.progress(what, size, size)
+        return at
+
+    def _cut(self, rest: Path, end: int) -> None:
+        """Put the rest, and what the writer has added behind ``end`` meanwhile, in the place of the live file."""
+        with touching(self.live.parent), self.live.open("rb") as live, rest.open("ab") as remaining:
+            live.seek(end - len(self._last))
+            if live.read(len(self._last)) != self._last:
+                raise Unavailable(
+                    f"{self.live.name} was cut by somebody else meanwhile.",
+                    hint="nothing is lost; run it again, it goes on where it was",
+                )
+            while data := live.read(_COPY_BYTES):
+                remaining.write(data)
+            remaining.flush()
+            os.fsync(remaining.fileno())
+            rest.replace(self.live)
+            sync_folder(self.live.parent)
+
+    def _moved(self) -> Moved:
+        return Moved(self.live.name, dict(sorted(self.months.items())), self.kept)

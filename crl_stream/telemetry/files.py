@@ -1,0 +1,114 @@
+"""Both telemetry files of a folder, with one writer: a second one is refused as long as the first lives."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from crl_stream.core import messages as m
+from crl_stream.errors import ConfigError, Unavailable
+from crl_stream.telemetry.journal import Journal, Line
+from crl_stream.telemetry.lines import proposal_event_id, proposal_line, rollback_line
+from crl_stream.telemetry.locks import WRITER, HeldLock
+from crl_stream.telemetry.reading import PROPOSALS_FILE, ROLLBACKS_FILE
+from crl_stream.wire.codec import Rejected, decode
+from crl_stream.wire.records import Record
+from crl_stream.wire.topics import PROPOSALS, ROLLBACKS
+
+log = logging.getLogger(__name__)
+
+FILE_OF: Final = {ROLLBACKS: ROLLBACKS_FILE, PROPOSALS: PROPOSALS_FILE}
+"""The topics that go into files, and which."""
+
+
+class TelemetryFiles:
+    """The writer of ``rollback_events.jsonl`` and ``variant_proposals.jsonl``.
+
+    ``UsageError`` when another process writes there, ``ConfigError`` when the folder cannot be used.  Its methods may
+    be called from several tasks and threads.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._one_at_a_time = threading.Lock()
+        self._closed = False
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = HeldLock(
+                folder / WRITER,
+                taken=f"Another process writes the telemetry files of {folder}",
+                hint="one writer per folder: end that one, or give this one its own by telemetry.folder",
+            )
+            try:
+                self._journals = {topic: Journal(folder / name) for topic, name in FILE_OF.items()}
+            except BaseException:
+                self._lock.release()
+                raise
+        except OSError as error:
+            raise ConfigError(
+                f"The telemetry files cannot be written to {folder}: {error.strerror}.",
+                hint="telemetry.folder names another folder",
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the files and the folder go; waits for an append that is under way."""
+        with self._one_at_a_time:
+            self._closed = True
+            for journal in self._journals.values():
+                journal.close()
+            self._lock.release()
+
+    def append(self, messages: Iterable[m.RollbackEvent | m.Proposal]) -> int:
+        """Write each message that is not there yet; returns how many, and when it returns they are on the disk.
+
+        ``Unavailable`` when that fails: nothing is half written, and the same messages may be given again.
+        """
+        lines: dict[str, list[Line]] = {topic: [] for topic in FILE_OF}
+        for message in messages:
+            if isinstance(message, m.RollbackEvent):
+                line = Line(message.rollback_id, message.timestamp[:7], rollback_line(message))
+                lines[ROLLBACKS].append(line)
+            else:
+                at = message.history[-1].timestamp if message.history else message.timestamp
+                lines[PROPOSALS].append(Line(proposal_event_id(message), at[:7], proposal_line(message)))
+        try:
+            with self._one_at_a_time:
+                if self._closed:
+                    # A batch that was cancelled may still be on its way here.
+                    raise Unavailable("The telemetry files are closed.", hint="nothing is lost; the batch comes again")
+                return sum(self._journals[topic].append(found) for topic, found in lines.items() if found)
+        except OSError as error:
+            raise Unavailable(
+                f"The telemetry files in {self.folder} cannot be written: {error.strerror}.",
+                hint="free some space or mend the disk; nothing is lost, the events stay on their topics",
+            ) from error
+
+    async def deliver(self, topic: str, records: Sequence[Record]) -> int:
+        """Write a batch of raw records of ``crl.rollbacks`` or ``crl.proposals``, off the event loop.
+
+        Returns how many lines are new.  A record that cannot be read is reported and passed over: it was written by
+        a newer release, and the topic keeps it.
+        """
+        messages = []
+        for record in records:
+            if record.value is None:
+                continue
+            decoded = decode(topic, record.value, record.key)
+            if isinstance(decoded, Rejected):
+                log.error("%s offset %d is not written to a file: %s", topic, record.offset, decoded.detail)
+            else:
+                messages.append(decoded.message)
+        return await asyncio.to_thread(self.append, messages) if messages else 0

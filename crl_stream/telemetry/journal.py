@@ -1,0 +1,148 @@
+"""One file of lines: appended in whole batches, repaired when it ends in the middle of a line.
+
+What a batch brought is on the disk before it counts as written.  A process that dies in between leaves at most the
+beginning of the batch; the torn line is cut when the file is opened, and the batch, which was not acknowledged, comes
+again.  What is there already is recognised by its id, in the file as in the archive of its month.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from crl_stream.telemetry.identities import Identities
+from crl_stream.telemetry.locks import sync_folder, touching
+from crl_stream.telemetry.reading import archived_file, entries_of, read_entry
+
+log = logging.getLogger(__name__)
+_CHUNK: Final = 1 << 16
+
+
+class Line(NamedTuple):
+    """A line to be written once."""
+
+    event_id: str
+    month: str
+    """``2024-11``: where the archive has it, if it has."""
+    data: bytes
+    """With its line feed."""
+
+
+class Journal:
+    """Appends lines to one file, each id once; to be used by one thread at a time, in one process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.repaired = 0
+        """Bytes of torn lines that were cut since the start."""
+        self._file = -1
+        self._size = 0
+        self._known = Identities()
+        self._archived: dict[str, tuple[tuple[int, int], Identities]] = {}
+        with touching(path.parent):
+            self._open()
+
+    def append(self, lines: Sequence[Line]) -> int:
+        """Write those that are not there yet and return how many; they are on the disk then.
+
+        ``OSError`` when that fails: the file is as it was before, and the same batch may be tried again.
+        """
+        with touching(self.path.parent):
+            if self._is_replaced():
+                self._open()
+            fresh: dict[str, bytes] = {}
+            for line in lines:
+                if line.event_id not in fresh and not self._is_there(line):
+                    fresh[line.event_id] = line.data
+            if fresh:
+                self._write(b"".join(fresh.values()))
+            for event_id in fresh:
+                self._known.add(event_id)
+            return len(fresh)
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _write(self, data: bytes) -> None:
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(self._file, left) :]
+            os.fsync(self._file)
+        except BaseException:
+            # The next append opens the file anew, and cuts what could not be cut now.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._size)
+            self.close()
+            raise
+        self._size += len(data)
+
+    def _is_replaced(self) -> bool:
+        """Whether the path leads to another file, or to none, or to one whose end somebody else has moved."""
+        if self._file < 0:
+            return True
+        try:
+            there, ours = self.path.stat(), os.fstat(self._file)
+        except FileNotFoundError:
+            return True
+        return (there.st_dev, there.st_ino, there.st_size) != (ours.st_dev, ours.st_ino, self._size)
+
+    def _open(self) -> None:
+        self.close()
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        sync_folder(self.path.parent)
+        self._repair()
+        self._known = Identities(entry.event_id for entry in entries_of(self.path))
+
+    def _repair(self) -> None:
+        """Cut what follows the last whole line: an interrupted write, or blocks that a power failure left empty."""
+        size = end = os.fstat(self._file).st_size
+        while end:
+            start = self._line_start(end)
+            line = os.pread(self._file, end - start, start)
+            if read_entry(line) is not None:
+                if not line.endswith(b"\n"):
+                    # Only its line feed was lost, to the interruption or to somebody's editor.
+                    os.write(self._file, b"\n")
+                    size = end = end + 1
+                break
+            end = start
+        if end < size:
+            log.warning("%s: the last %d bytes are no whole line and are cut", self.path, size - end)
+            os.ftruncate(self._file, end)
+            os.fsync(self._file)
+            self.repaired += size - end
+        self._size = end
+
+    def _line_start(self, end: int) -> int:
+        """Where the line that ends at ``end`` begins."""
+        at = end - 1
+        while at > 0:
+            begin = max(0, at - _CHUNK)
+            found = os.pread(self._file, at - begin, begin).rfind(b"\n")
+            if found >= 0:
+                return begin + found + 1
+            at = begin
+        return 0
+
+    def _is_there(self, line: Line) -> bool:
+        if line.event_id in self._known:
+            return True
+        path = archived_file(self.path, line.month)
+        try:
+            state = path.stat()
+        except FileNotFoundError:
+            return False
+        version = state.st_ino, state.st_mtime_ns
+        cached = self._archived.get(line.month)
+        if cached is None or cached[0] != version:
+            cached = version, Identities(entry.event_id for entry in entries_of(path))
+            self._archived[line.month] = cached
+        return line.event_id in cached[1]

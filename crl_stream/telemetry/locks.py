@@ -1,0 +1,57 @@
+"""Locks of the operating system on files: whoever dies, however, holds nothing any more."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from crl_stream.errors import UsageError
+
+WRITER, ARCHIVER, TOUCH = ".writer.lock", ".archiver.lock", ".touch.lock"
+
+
+class HeldLock:
+    """A lock that is held until ``release`` or until the process ends; ``UsageError`` when another one has it.
+
+    The file names its holder, for the next one who finds it taken; it stays when the lock is gone.
+    """
+
+    def __init__(self, path: Path, *, taken: str, hint: str) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._file, 100, 0).decode("utf-8", "replace").strip()
+            os.close(self._file)
+            raise UsageError(f"{taken} ({holder}).", hint=hint) from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let the next one in."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+@contextmanager
+def touching(folder: Path) -> Iterator[None]:
+    """Hold the files of a folder for a moment: one appends to them or replaces them at a time."""
+    file = os.open(folder / TOUCH, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new and renamed files of a folder outlive a power failure."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
