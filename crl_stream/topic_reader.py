@@ -49,6 +49,11 @@ class TopicReader:
                 left = {place for place in left if await consumer.position(place) < end[place]}
             return [self._received(topic, record) for place in places for record in found[place]]
 
+    async def partitions(self, topic: str) -> int:
+        """How many partitions a topic has on the broker."""
+        async with self._consumer() as consumer:
+            return len(await self._places(consumer, [topic], None))
+
     async def read_at(self, topic: str, partition: int, offset: int) -> Received | None:
         """One record, or None where there is none."""
         async with self._consumer() as consumer:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from crl_stream.cli.talk import say, show, show_json, show_table
 from crl_stream.errors import UsageError
-from crl_stream.settings import PROFILES, load_settings
+from crl_stream.settings import PROFILES, load_remedies, load_settings
 from crl_stream.settings.layers import FILE, OVERRIDES, PREFIX
 from crl_stream.settings.template import render
 
@@ -62,6 +62,7 @@ def validate(
 ) -> None:
     """Check a settings file; exit code 2 with the reason when it is not right."""
     settings = load_settings(file=path or context.obj.config_file, flags=context.obj.flags)
+    load_remedies(settings.proposer.modifications)
     show(f"valid: profile {settings.profile}, policy {settings.policies.digest()}")
 
 

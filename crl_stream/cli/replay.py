@@ -33,7 +33,7 @@ def replay(
     """
     settings = context.obj.settings
     messages = list(read_messages(file))
-    began = {"start": _milliseconds(messages[0].timestamp)} if messages else {}
+    began: dict[str, Any] = {"start": _milliseconds(messages[0].timestamp)} if messages else {}
     driver = TopologyDriver(partitions=settings.kafka.partitions, **began)
     if settings.policies.canonical() != b"{}":
         driver.pipe(

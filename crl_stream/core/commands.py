@@ -28,14 +28,16 @@ def apply_command(turn: Turn, command: m.AnyTaskCommand) -> Literal["applied", "
     if not remember(row.command_ids, digest, turn.policy.limits.command_ids):
         row.duplicates += 1
         return "duplicate"
-    review = isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal)
     outcome: Literal["applied", "refused"] = "applied"
     try:
+        if isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal):
+            # First of all: whoever comes second must hear of the first, not of the epoch that the first one made.
+            _refuse_second(turn, command.proposal_id)
         _check(turn, command)
         detail = _HANDLERS[type(command)](turn, command)
     except _Refused as refusal:
         outcome, detail = "refused", str(refusal)
-    if review:
+    if isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal):
         _remember_review(turn, command, outcome, detail)
     turn.command_result(command, outcome, detail)
     return "applied"
@@ -205,35 +207,54 @@ def _retire(turn: Turn, command: m.RetireVariant | m.Change) -> str:
     if variant.state == RETIRED:
         raise _Refused(f"{command.variant_id} is already retired")
     variant.state, turn.catalogue_changed = RETIRED, True
+    if variant.degraded:
+        # Nothing will come of it that could close its alert.
+        variant.degraded, variant.clean = False, 0
+        turn.alert(
+            "degradation",
+            "info",
+            "over: retired",
+            about=variant.variant_id,
+            cause_id=variant.alert_id,
+            resolved=True,
+        )
     return f"{command.variant_id} retired"
 
 
-def _closed_review(turn: Turn, proposal_id: str) -> None:
+def _refuse_second(turn: Turn, proposal_id: str) -> None:
+    """The first review wins; one that was refused or that deferred leaves it open."""
     for review in turn.row.reviews:
         if review.proposal_id == proposal_id and review.outcome == "applied" and review.review != "deferred":
-            raise _Refused(f"{proposal_id} was already {review.review} by {review.actor}")
+            why = f": {review.reason}" if review.reason else ""
+            raise _Refused(
+                f"{proposal_id} was already {review.review} by {review.actor} at {to_text(review.time)}{why}"
+            )
 
 
 def _approve(turn: Turn, command: m.ApproveProposal) -> str:
-    _closed_review(turn, command.proposal_id)
     if command.valid_until is not None and turn.row.time > _instant(command.valid_until):
-        raise _Refused(f"{command.proposal_id} was valid until {command.valid_until}")
+        raise _Refused(
+            f"{command.proposal_id} was valid until {command.valid_until}; wait for a new one, "
+            "or give the order itself if it is still wanted"
+        )
     change = command.change
     if change.action == "register":
         return f"{command.proposal_id} approved: {_register(turn, change)}"
     if change.action == "retire":
         return f"{command.proposal_id} approved: {_retire(turn, change)}"
+    reinstated = _known(turn, change.variant_id).quarantined
     _activate(turn, change.variant_id, "approval", command)
-    return f"{command.proposal_id} approved: {change.variant_id} is active, epoch {turn.row.epoch}"
+    done = f"{command.proposal_id} approved: {change.variant_id} is active, epoch {turn.row.epoch}"
+    return f"{done}; it is reinstated, its quarantine is lifted" if reinstated else done
 
 
-def _reject(turn: Turn, command: m.RejectProposal) -> str:
-    _closed_review(turn, command.proposal_id)
+def _reject(_: Turn, command: m.RejectProposal) -> str:
     return f"{command.proposal_id} rejected"
 
 
 def _defer(turn: Turn, command: m.DeferProposal) -> str:
-    _closed_review(turn, command.proposal_id)
+    if command.until is not None and _instant(command.until) <= turn.row.time:
+        raise _Refused(f"{command.until} has passed already; name a later instant, or none to wait for a review")
     return f"{command.proposal_id} deferred" + (f" until {command.until}" if command.until else "")
 
 
@@ -249,8 +270,13 @@ def _remember_review(turn: Turn, command: Any, outcome: str, detail: str) -> Non
         detail,
         row.time,
         command.command_id,
+        getattr(command, "until", None),
     )
-    row.reviews = [*row.reviews, review][-turn.policy.limits.reviews :]
+    reviews = [*row.reviews, review]
+    while len(reviews) > turn.policy.limits.reviews:
+        # Refused ones give way first: they must not push out who was first.
+        del reviews[next((at for at, one in enumerate(reviews) if one.outcome == "refused"), 0)]
+    row.reviews = reviews
 
 
 _HANDLERS: Final[dict[type, Callable[[Turn, Any], str]]] = {

@@ -105,6 +105,10 @@ class Proposals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retire_below_q: float = 0.4
     retire_after_rollbacks: AtLeastOne = 3
     expires_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 30
+    promote_min_samples: AtLeastOne = 5
+    """Outcomes that a variant and the active one need before they are compared."""
+    expected_q: float = 0.8
+    """What a variant is measured by where there is no better one to compare it with."""
 
 
 class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

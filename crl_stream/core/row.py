@@ -135,6 +135,7 @@ class Review(msgspec.Struct, array_like=True, gc=False):
     detail: str
     time: int
     command_id: str
+    until: str | None = None
 
 
 class TaskRow(msgspec.Struct, array_like=True, gc=False):
@@ -205,4 +206,7 @@ def encode_row(row: TaskRow) -> bytes:
 
 def decode_row(data: bytes) -> TaskRow:
     """Read a row; ``msgspec.MsgspecError`` when the bytes are not one."""
-    return _DECODER.decode(data)
+    try:
+        return _DECODER.decode(data)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(f"a name is not UTF-8: {error}") from error

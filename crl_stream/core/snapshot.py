@@ -82,6 +82,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
                 detail=r.detail,
                 timestamp=to_text(r.time),
                 command_id=r.command_id,
+                until=r.until,
             )
             for r in row.reviews
         ],
@@ -89,7 +90,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         runtimes_current=sum(runtime.epoch == row.epoch for runtime in row.runtimes.values()),
         policy_hash=at.policy_hash,
         engine_version=ENGINE_VERSION,
-        proposal_limits=ProposalLimits(**msgspec.structs.asdict(policy.proposals)),
+        proposal_limits=ProposalLimits(**msgspec.structs.asdict(policy.proposals), max_variants=policy.limits.variants),
     )
 
 

@@ -1,10 +1,12 @@
 """Every number a person may choose, and where its value came from.
 
 Layers, each over the one before: defaults, profile, ``crl.toml``, ``CRL_*`` environment, flags.  ``model`` says what
-there is, ``layers`` puts it together, ``profiles`` and ``template`` are what ``crl config init`` offers.
+there is, ``layers`` puts it together, ``profiles`` and ``template`` are what ``crl config init`` offers,
+``remedies`` reads the proposer's catalogue.
 """
 
 from crl_stream.settings.layers import Origin, Settings, load_settings
 from crl_stream.settings.profiles import PROFILES
+from crl_stream.settings.remedies import load_remedies
 
-__all__ = ["PROFILES", "Origin", "Settings", "load_settings"]
+__all__ = ["PROFILES", "Origin", "Settings", "load_remedies", "load_settings"]

@@ -17,7 +17,17 @@ from pydantic import SecretStr, ValidationError
 from crl_stream.core.identity import TaskKey, is_identifier
 from crl_stream.core.policy import Policy, PolicySet
 from crl_stream.errors import ConfigError
-from crl_stream.settings.model import POLICY_SECTIONS, SECTIONS, Broker, Client, Kafka, Telemetry, Worker, leaves
+from crl_stream.settings.model import (
+    POLICY_SECTIONS,
+    SECTIONS,
+    Broker,
+    Client,
+    Kafka,
+    Proposer,
+    Telemetry,
+    Worker,
+    leaves,
+)
 from crl_stream.settings.profiles import PROFILES
 
 FILE: Final = "crl.toml"
@@ -48,6 +58,7 @@ class Settings:
     worker: Worker
     broker: Broker
     client: Client
+    proposer: Proposer
     telemetry: Telemetry
     policies: PolicySet
     profile: str = "guide"

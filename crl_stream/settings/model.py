@@ -100,6 +100,18 @@ class Client(_Section):
     """Name of a runtime in outcomes and receipts; empty makes one of host and process."""
 
 
+class Proposer(_Section):
+    """What the proposer recommends."""
+
+    modifications_file: str = ""
+    """Your own catalogue of modifications, TOML; empty is the shipped one. Relative to the current folder."""
+
+    @property
+    def modifications(self) -> Path | None:
+        """The file, if one is named."""
+        return Path(self.modifications_file).expanduser() if self.modifications_file else None
+
+
 class Telemetry(_Section):
     """The guide's files of rollbacks and proposals."""
 
@@ -112,6 +124,7 @@ SECTIONS: dict[str, type[_Section]] = {
     "worker": Worker,
     "broker": Broker,
     "client": Client,
+    "proposer": Proposer,
     "telemetry": Telemetry,
 }
 POLICY_SECTIONS: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Policy)}

@@ -1,4 +1,4 @@
-"""Both stages in memory: a log, its commands, a changelog and the topics, without a broker.
+"""The stages in memory: a log, its commands, changelogs and the topics, without a broker.
 
 For stories in tests, for ``crl replay`` and as the oracle: it is handed messages or raw bytes, folds them as the
 worker does and lets one read every topic.  A crash is an element of the input: what was written stays,
@@ -8,20 +8,23 @@ what was in memory is gone.
 from __future__ import annotations
 
 import enum
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.remedies import Remedies
 from crl_stream.topology.inlet import reference_commands
 from crl_stream.topology.inspection import snapshot
 from crl_stream.topology.monitor import Counts, Folded, command_positions, decode_batch, fold_batch
 from crl_stream.topology.partition import decode_partition, partition_key
+from crl_stream.topology.proposer import decode_snapshots, propose_batch
 from crl_stream.wire.codec import Rejected, decode, encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output
-from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, INVOCATIONS, POLICY_KEY
+from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, INVOCATIONS, POLICY_KEY, PROPOSALS, TASKS
 
 
 class Crash(enum.Enum):
@@ -31,6 +34,12 @@ class Crash(enum.Enum):
     AFTER_OUTPUTS = "outputs are out, rows are lost"
     AFTER_SOME_ROWS = "outputs and the first row are out, the partition row is lost"
     AFTER_ROWS = "all is written, nothing was committed"
+
+
+class ProposerCrash(NamedTuple):
+    """The process dies while the proposer works; the monitor had finished its batch."""
+
+    point: Crash
 
 
 class Stored(NamedTuple):
@@ -47,13 +56,23 @@ class TopologyDriver:
     """Runs the stages on bytes, one process, any number of partitions.
 
     ``start`` is the append time of the first record and ``tick`` the time between records, in milliseconds.
+    The proposer runs after the monitor when it is given its catalogue, ``remedies``.
     """
 
-    def __init__(self, *, partitions: int = 1, start: int = 1_763_562_600_000, tick: int = 1_000) -> None:
-        self.partitions, self.clock, self.tick = partitions, start, tick
+    def __init__(
+        self,
+        *,
+        partitions: int = 1,
+        start: int = 1_763_562_600_000,
+        tick: int = 1_000,
+        remedies: Remedies | None = None,
+    ) -> None:
+        self.partitions, self.clock, self.tick, self.remedies = partitions, start, tick, remedies
         self.topics: dict[str, list[list[Stored]]] = defaultdict(lambda: [[] for _ in range(partitions)])
         self.changelog: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
         self.counts: list[Counts] = []
+        self.proposals_changelog: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
+        self.proposer_counts: list[Counts] = []
         self._read_commands = [0] * partitions
         self._command_ids = 0
 
@@ -81,11 +100,11 @@ class TopologyDriver:
         """Append messages, then fold everything that waits as one batch per partition.
 
         An element is an ``Invocation``, ``Feedback`` or command, raw bytes (keyed by ``a/b``), a pair (key,
-        value) of bytes, or a ``Crash``, which ends a batch.
+        value) of bytes, or a ``Crash`` or ``ProposerCrash``, which ends a batch.
         """
         outputs: list[Output] = []
         for element in elements:
-            if isinstance(element, Crash):
+            if isinstance(element, Crash | ProposerCrash):
                 self._work(element)
             else:
                 self._put(element)
@@ -121,14 +140,20 @@ class TopologyDriver:
     def _publish(self, output: Output) -> None:
         self.append(output.topic, output.value, output.key, partition=output.partition, headers=output.headers)
 
-    def _work(self, crash: Crash | None) -> list[Output]:
+    def _work(self, crash: Crash | ProposerCrash | None) -> list[Output]:
+        if isinstance(crash, Crash):
+            return self._monitor(crash)
+        outputs = self._monitor(None)
+        return outputs + self._propose(None if crash is None else crash.point)
+
+    def _monitor(self, crash: Crash | None) -> list[Output]:
         outputs: list[Output] = []
         # A forwarded record waits in its new partition, so go round until nothing waits.
         while any(self._waiting(partition) for partition in range(self.partitions)):
             for partition in range(self.partitions):
                 if waiting := self._waiting(partition):
                     folded = self._fold(partition, waiting)
-                    outputs += self._write(partition, folded, crash)
+                    outputs += self._write(self.changelog[partition], partition, folded, crash, self.counts)
             if crash is not None:
                 break
         return outputs
@@ -151,7 +176,24 @@ class TopologyDriver:
             return None
         return logs[partition][offset].value
 
-    def _write(self, partition: int, folded: Folded, crash: Crash | None) -> list[Output]:
+    def _propose(self, crash: Crash | None) -> list[Output]:
+        outputs: list[Output] = []
+        if self.remedies is None:
+            return outputs
+        for partition, changelog in enumerate(self.proposals_changelog):
+            state = changelog.get(partition_key(partition))
+            log = self.topics[TASKS][partition]
+            # The topic is compacted: an offset is no index.
+            first = bisect_left(log, decode_partition(state).next_offset, key=lambda record: record.offset)
+            if first < len(log):
+                entries = decode_snapshots(log[first:])
+                folded = propose_batch(partition, self.partitions, state, changelog, entries, self.remedies)
+                outputs += self._write(changelog, partition, folded, crash, self.proposer_counts)
+        return outputs
+
+    def _write(
+        self, changelog: dict[bytes, bytes], partition: int, folded: Folded, crash: Crash | None, counts: list[Counts]
+    ) -> list[Output]:
         if crash is Crash.AFTER_FOLD:
             return []
         for output in folded.outputs:
@@ -160,11 +202,11 @@ class TopologyDriver:
             return folded.outputs
         rows = list(folded.rows.items())
         if crash is Crash.AFTER_SOME_ROWS:
-            self.changelog[partition].update(rows[:1])
+            changelog.update(rows[:1])
             return folded.outputs
-        self.changelog[partition].update(rows)
-        self.changelog[partition][partition_key(partition)] = folded.partition_row
-        self.counts.append(folded.counts)
+        changelog.update(rows)
+        changelog[partition_key(partition)] = folded.partition_row
+        counts.append(folded.counts)
         return folded.outputs
 
     # -- reading -----------------------------------------------------------------------------------
@@ -184,6 +226,15 @@ class TopologyDriver:
                 raise AssertionError(f"{topic} has an unreadable record: {decoded}")
             found.append(decoded.message)
         return found
+
+    def proposals(self) -> list[m.Proposal]:
+        """Each proposal in its newest revision, in the order in which they were made."""
+        newest: dict[str, m.Proposal] = {}
+        for proposal in self.read(PROPOSALS):
+            known = newest.get(proposal.proposal_id)
+            if known is None or proposal.revision > known.revision:
+                newest[proposal.proposal_id] = proposal
+        return list(newest.values())
 
     def rows(self) -> dict[bytes, bytes]:
         """All task rows, by key."""

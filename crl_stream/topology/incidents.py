@@ -9,6 +9,7 @@ from crl_stream.core.instant import day, to_text
 from crl_stream.core.version import ENGINE_VERSION
 from crl_stream.topology.partition import PartitionRow
 from crl_stream.wire.records import Record
+from crl_stream.wire.topics import INVOCATIONS
 
 
 def _identify(prefix: str, kind: str, timestamp: int, *place: object) -> str:
@@ -16,23 +17,29 @@ def _identify(prefix: str, kind: str, timestamp: int, *place: object) -> str:
     return f"{prefix}-{day(timestamp)}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
 
 
-def fold_failure_alert(key: bytes, partition: int, record: Record, error: Exception, state: PartitionRow) -> m.Alert:
-    """A record made the engine raise; it lies in the dead-letter topic and the partition goes on."""
+def fold_failure_alert(
+    key: bytes, partition: int, record: Record, error: Exception, state: PartitionRow, *, topic: str = INVOCATIONS
+) -> m.Alert:
+    """A record of ``topic`` made the engine raise; it lies in the dead-letter topic and the partition goes on."""
     subject = key.decode("ascii", "replace") or f"partition {partition}"
-    action = f"record {partition}:{record.offset} was dead-lettered; the engine raised {type(error).__name__}"
+    where, option, place = f"{partition}:{record.offset}", "", (partition, record.offset)
+    if topic != INVOCATIONS:
+        where, option, place = f"{topic} {where}", f" --topic {topic}", (topic, *place)  # type: ignore[assignment]
+    action = f"record {where} was dead-lettered; the engine raised {type(error).__name__}"
     agent_name, _, task_type = subject.partition("/")
     return m.Alert(
-        alert_id=_identify("alert", "fold_failure", record.timestamp, state.incarnation, partition, record.offset),
+        alert_id=_identify("alert", "fold_failure", record.timestamp, state.incarnation, *place),
         timestamp=to_text(record.timestamp),
         kind="fold_failure",
         severity="critical",
         subject=subject,
         action=action,
-        text=f"{subject}: {action}; see crl dead-letters show {partition}:{record.offset}",
-        cause_id=f"{partition}:{record.offset}",
+        text=f"{subject}: {action}; see crl dead-letters show {partition}:{record.offset}{option}",
+        cause_id=where,
         agent_name=agent_name if task_type else None,
         task_type=task_type or None,
-        position=m.Position(partition, record.offset),
+        # A position is a place in the log; the record has none when it comes from another topic.
+        position=m.Position(partition, record.offset) if topic == INVOCATIONS else None,
         policy_hash=state.policy_hash,
         engine_version=ENGINE_VERSION,
     )

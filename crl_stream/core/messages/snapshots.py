@@ -134,7 +134,7 @@ class BaselineSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProposalLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The proposer's limits in force for a task (``[proposals]`` of its policy)."""
+    """The proposer's limits in force for a task (``[proposals]`` of its policy, and how many variants it may have)."""
 
     min_invocations: int = 50
     create_below_q: float = 0.6
@@ -143,6 +143,9 @@ class ProposalLimits(msgspec.Struct, frozen=True, kw_only=True):
     retire_below_q: float = 0.4
     retire_after_rollbacks: int = 3
     expires_days: int = 30
+    promote_min_samples: int = 5
+    expected_q: float = 0.8
+    max_variants: int = 32
 
 
 class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,6 +194,8 @@ class ReviewResult(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     timestamp: Timestamp
     command_id: Identifier
+    until: Timestamp | None = None
+    """When a deferred proposal comes back, if the reviewer said so."""
 
 
 class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -283,4 +288,6 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     position: Position
     """Place in the log of the snapshot that its last revision rests on."""
     engine_version: str
+    deferred_until: Timestamp | None = None
+    """When a deferred one comes back; absent when it is not deferred or waits for a review."""
     schema_version: int = 1

@@ -1,0 +1,64 @@
+"""The row of a task as the proposer keeps it: its open proposals, and what must not be proposed again yet."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.messages import Proposal
+
+
+class Waiting(msgspec.Struct, array_like=True, gc=False):
+    """An open proposal as it was last published, and the last review of it that was taken into account."""
+
+    proposal: Proposal
+    review: str = ""
+
+
+class Quiet(msgspec.Struct, array_like=True, gc=False):
+    """What is not to be proposed again before it rests on ``n`` outcomes."""
+
+    proposal_type: str
+    target: str
+    n: int
+
+
+class ProposalRow(msgspec.Struct, array_like=True, gc=False):
+    """What the proposer remembers of a task."""
+
+    agent_name: str
+    task_type: str
+    incarnation: int = 0
+    offset: int = -1
+    """Place in the log of the newest snapshot."""
+    time: int = 0
+    """Of the newest snapshot, in milliseconds."""
+    open: list[Waiting] = []
+    quiet: list[Quiet] = []
+    """Oldest first."""
+    carried: dict[str, list[bytes]] = {}
+    """Digests of the modifications that variants made by approved proposals carry, their parents' among them."""
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(ProposalRow)
+
+
+def new_row(key: TaskKey) -> ProposalRow:
+    """The row of a task that nothing was proposed for."""
+    return ProposalRow(key.agent_name, key.task_type)
+
+
+def encode_row(row: ProposalRow) -> bytes:
+    """The row as it stands in the changelog; equal rows have equal bytes."""
+    return _ENCODER.encode(row)
+
+
+def decode_row(data: bytes) -> ProposalRow:
+    """Read a row; ``msgspec.MsgspecError`` when the bytes are not one."""
+    try:
+        return _DECODER.decode(data)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(f"a name is not UTF-8: {error}") from error

@@ -1,0 +1,43 @@
+"""The proposer's catalogue of modifications: the shipped one, with what a person's own file puts in its place."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from crl_stream.core.remedies import Remedies
+from crl_stream.errors import ConfigError
+
+SHIPPED: Final = Path(__file__).with_name("modifications.toml")
+"""A file to copy and edit."""
+
+
+def load_remedies(file: Path | None = None) -> Remedies:
+    """The catalogue in force: each list of ``file`` in place of the shipped one; ``ConfigError`` says what is wrong."""
+    page = _read(SHIPPED)
+    if file is not None:
+        own = _read(file)
+        _convert(own, file)
+        # Its patterns go before the shipped ones.
+        tasks = own.get("tasks", {})
+        page |= own | {"tasks": tasks | {name: entry for name, entry in page["tasks"].items() if name not in tasks}}
+    return _convert(page, file or SHIPPED)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}.", hint=f"{SHIPPED} is one to start from") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.", hint="see proposer.modifications_file") from error
+
+
+def _convert(page: dict[str, Any], path: Path) -> Remedies:
+    try:
+        return msgspec.convert(page, Remedies)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}.", hint=f"{SHIPPED} shows how entries are written") from error
