@@ -10,6 +10,7 @@ If you are here to read the code, read in this order:
     broker/      a real Kafka for machines that have none
     telemetry/   the guide's files: rollbacks and proposals as lines of JSON, and their archive
     settings/    every number a person may choose, and where its value came from
+    guide/       the Python API of the safety guide, word for word, over the same engine
     cli/         the command ``crl``, one file per command
     contract.py  finds ``topics/``, the contract that is readable without Python
     errors.py    every error a person may meet
