@@ -57,6 +57,9 @@ class Store:
 
         Returns when they have been read to their ends; ``Unavailable`` when Kafka has not answered within ``timeout``
         seconds, ``ContractError`` when the topics are not there.  Close it, so that what was recorded is sent.
+
+        The figures are those of the tasks' last snapshots, which come with every decision, else with every tenth
+        outcome, once a second at most (``limits.snapshot_outcomes``, ``limits.snapshot_seconds``).
         """
         from crl_stream.guide.live import Live
 
