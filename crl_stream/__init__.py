@@ -8,7 +8,9 @@ If you are here to read the code, read in this order:
     worker/      the stages on Faust and Kafka, made exact; the only folder that knows Faust
     client/      what an agent runtime uses: ``Publisher`` and ``Resolver``
     broker/      a real Kafka for machines that have none
+    proposals/   what waits for a person: listed, shown, digested, exported
     telemetry/   the guide's files: rollbacks and proposals as lines of JSON, and their archive
+    notifiers/   who is told of it: log, file, webhook, and through Apprise chat, mail and pagers
     settings/    every number a person may choose, and where its value came from
     guide/       the Python API of the safety guide, word for word, over the same engine
     cli/         the command ``crl``, one file per command

@@ -20,6 +20,7 @@ from crl_stream.cli import (
     broker,
     config,
     dead_letters,
+    notify,
     publish,
     quarantine,
     replay,
@@ -33,6 +34,7 @@ from crl_stream.cli import (
 )
 from crl_stream.cli.demo.command import demo
 from crl_stream.cli.orders import activate, confirm, hold, pin, register, resume, retire, undo, unpin
+from crl_stream.cli.proposals import command as proposals
 from crl_stream.cli.session import Session
 from crl_stream.cli.talk import complain
 from crl_stream.errors import CrlError
@@ -90,6 +92,8 @@ app.command()(window.window)
 app.command()(archive.archive)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(proposals.app, name="proposals")
+app.add_typer(notify.app, name="notify")
 app.add_typer(config.app, name="config")
 
 

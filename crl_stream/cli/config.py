@@ -68,7 +68,7 @@ def validate(
 
 def _variable(name: str) -> str:
     """The environment variable of a setting; agents and tasks are overridden in the file or by a flag only."""
-    return "" if name.startswith(OVERRIDES) else PREFIX + name.replace(".", "_").upper()
+    return "" if name.startswith(OVERRIDES) else PREFIX + name.replace(".", "_").replace("-", "_").upper()
 
 
 def _plain(value: Any) -> Any:

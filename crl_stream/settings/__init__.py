@@ -5,7 +5,8 @@ there is, ``layers`` puts it together, ``profiles`` and ``template`` are what ``
 ``remedies`` reads the proposer's catalogue.
 """
 
-from crl_stream.settings.layers import Origin, Settings, load_settings
+from crl_stream.settings.layers import Settings, load_settings
+from crl_stream.settings.origin import Origin
 from crl_stream.settings.profiles import PROFILES
 from crl_stream.settings.remedies import load_remedies
 

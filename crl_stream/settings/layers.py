@@ -17,6 +17,7 @@ from pydantic import SecretStr, ValidationError
 from crl_stream.core.identity import TaskKey, is_identifier
 from crl_stream.core.policy import Policy, PolicySet
 from crl_stream.errors import ConfigError
+from crl_stream.notifiers.options import Options
 from crl_stream.settings.model import (
     POLICY_SECTIONS,
     SECTIONS,
@@ -28,6 +29,9 @@ from crl_stream.settings.model import (
     Worker,
     leaves,
 )
+from crl_stream.settings.notifiers import PREFIX as NOTIFIERS
+from crl_stream.settings.notifiers import named_by, resolve_notifiers
+from crl_stream.settings.origin import Origin
 from crl_stream.settings.profiles import PROFILES
 
 FILE: Final = "crl.toml"
@@ -43,14 +47,6 @@ OVERRIDES: Final = ("agents.", "tasks.")
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """A value and where it came from."""
-
-    value: Any
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything, resolved."""
 
@@ -60,6 +56,8 @@ class Settings:
     client: Client
     proposer: Proposer
     telemetry: Telemetry
+    notifiers: Mapping[str, Options]
+    """Channels by name, in the order of the file."""
     policies: PolicySet
     profile: str = "guide"
     origins: Mapping[str, Origin] = field(default_factory=dict)
@@ -93,11 +91,14 @@ def load_settings(
     for name, value in PROFILES[profile.value].items():
         origins[name] = Origin(value, f"profile {profile.value}")
     overrides: dict[str, Origin] = {}
+    channels: list[tuple[str, Origin]] = []
     for name, origin in layers:
         if name == "profile":
             continue
         if name.startswith(OVERRIDES):
             overrides[name] = origin
+        elif name.startswith(NOTIFIERS):
+            channels.append((name, origin))
         elif name in known:
             origins[name] = origin
         else:
@@ -106,9 +107,11 @@ def load_settings(
             )
     sections = {name: _section(name, origins) for name in SECTIONS}
     policies = _policies(origins, overrides)
+    notifiers, of_notifiers = resolve_notifiers(channels)
     shown = {"profile": profile, **_effective(origins, sections, policies)}
     shown |= {name.replace("\t", "."): origin for name, origin in overrides.items()}
-    return Settings(**sections, policies=policies, profile=profile.value, origins=shown)
+    shown |= of_notifiers
+    return Settings(**sections, notifiers=notifiers, policies=policies, profile=profile.value, origins=shown)
 
 
 # -- layers ----------------------------------------------------------------------------------------
@@ -129,7 +132,7 @@ def _file_layer(file: Path | None, environment: Mapping[str, str]) -> Iterator[t
 def _flat(page: Mapping[str, Any], source: str, prefix: str = "") -> Iterator[tuple[str, Origin]]:
     for key, value in page.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and (value or prefix != NOTIFIERS):
             # The names of agents and tasks may have dots in them: they are kept apart by a tab until they are read.
             separator = "\t" if prefix in {"agents.", "tasks."} else "."
             yield from _flat(value, source, name + separator)
@@ -142,6 +145,8 @@ def _environment_layer(environment: Mapping[str, str], known: Mapping[str, Any])
     for variable in sorted(environment):
         if not variable.startswith(PREFIX) or variable.startswith(TEST_PREFIX) or variable in NOT_SETTINGS:
             continue
+        if (channel := named_by(variable)) is not None and variable not in names:
+            names[variable] = channel
         if variable not in names:
             raise ConfigError(
                 f"There is no setting {variable} (environment).",

@@ -12,12 +12,15 @@ import pytest
 from cli.program import Program, commands, groups
 
 WITHOUT_KAFKA = {
+    "archive",
     "broker start",
     "broker status",
     "broker stop",
     "config init",
     "config show",
     "config validate",
+    "notify list",
+    "notify test",
     "replay",
 }
 STARTS_ITS_OWN = {"demo", "up"}
@@ -28,7 +31,13 @@ CALLS = {
     "confirm": "rollback-1",
     "dead-letters show": "0:1",
     "hold": "a/t",
+    "notify test": "ops",
     "pin": "a/t",
+    "proposals approve": "prop-1",
+    "proposals defer": "prop-1",
+    "proposals export": "--format csv",
+    "proposals reject": "prop-1 --reason no",
+    "proposals show": "prop-1",
     "publish": "a/t --variant v --timeout 0.2",
     "quarantine lift": "a/t v",
     "register": "a/t v",
@@ -42,6 +51,9 @@ CALLS = {
 
 WRONG = [
     "",
+    "archive --older-than soon",
+    "archive --older-than 5",
+    "archive more",
     "no-such-command",
     "broker no-such-command",
     "--config",
@@ -67,7 +79,14 @@ WRONG = [
     "dead-letters show 7",
     "dead-letters show 0:x",
     "hold a/t --hours long",
+    "notify test",
     "pin a/b/c",
+    "proposals defer prop-1 --until soon",
+    "proposals export",
+    "proposals export --format pdf",
+    "proposals list --status opne",
+    "proposals list --type improve",
+    "proposals reject prop-1",
     "publish",
     "publish a/t",
     "publish a/t --variant v --file x.jsonl",

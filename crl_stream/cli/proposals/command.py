@@ -1,0 +1,92 @@
+"""The group ``crl proposals``, and what only reads: list, show, digest."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from crl_stream.cli.proposals.exporting import export
+from crl_stream.cli.proposals.reviewing import approve, defer, reject
+from crl_stream.cli.proposals.source import find, now_ms, read_all, wanted_statuses
+from crl_stream.cli.talk import show, show_json, show_table
+from crl_stream.core.messages import Proposal
+from crl_stream.errors import UsageError
+from crl_stream.proposals.digest import digest, digest_text
+from crl_stream.proposals.page import effect, page
+from crl_stream.proposals.standing import TYPES, select, status_at
+
+app = typer.Typer(help="Improvements that wait for a person: look, decide, take along.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_proposals(
+    context: typer.Context,
+    status: Annotated[
+        list[str] | None, typer.Option(help="open, all, or a status; may be repeated. Default: open.")
+    ] = None,
+    agent: Annotated[str | None, typer.Option(help="Only this agent's.")] = None,
+    proposal_type: Annotated[str | None, typer.Option("--type", help="Only of this type.")] = None,
+    json: Json = False,
+) -> None:
+    """List proposals, the most confident first.  Reads the topic; needs no worker."""
+    statuses = wanted_statuses(status, "open")
+    kind = None if proposal_type is None else proposal_type.removeprefix("crl_")
+    if kind is not None and kind not in TYPES:
+        raise UsageError(f"There is no type {proposal_type}.", hint=f"one of {', '.join(TYPES)}")
+    now = now_ms()
+    found = select(asyncio.run(read_all(context.obj.kafka)), now, statuses, agent, kind)
+    if json:
+        show_json({"proposals": [document(proposal, now) for proposal in found]})
+        return
+    rows = [
+        (
+            proposal.proposal_id,
+            f"{proposal.agent_name}/{proposal.task_type}",
+            proposal.proposal_type,
+            proposal.target_variant,
+            f"{proposal.confidence:.0%}",
+            status_at(proposal, now),
+            proposal.expires_at,
+        )
+        for proposal in found
+    ]
+    columns = ("id", "task", "type", "target", "confidence", "status", "expires")
+    show_table(columns, rows, empty="No proposal waits." if status is None else "No proposal is like that.")
+
+
+@app.command("show")
+def show_proposal(
+    context: typer.Context,
+    proposal_id: Annotated[str, typer.Argument(metavar="ID", help="The proposal; crl proposals list shows them.")],
+    json: Json = False,
+) -> None:
+    """Show one: evidence, recommended modifications, the exact change, history, what approving it will do."""
+    proposal, now = asyncio.run(find(context.obj.kafka, proposal_id)), now_ms()
+    if json:
+        show_json(document(proposal, now) | {"approving": effect(proposal, status_at(proposal, now))})
+    else:
+        show(page(proposal, now))
+
+
+@app.command("digest")
+def show_digest(context: typer.Context, json: Json = False) -> None:
+    """Show the weekly review: what is new, what waits, the five most confident ones."""
+    review = digest(asyncio.run(read_all(context.obj.kafka)), now_ms())
+    if json:
+        show_json(review)
+    else:
+        show(digest_text(review))
+
+
+for function in (approve, reject, defer, export):
+    app.command()(function)
+
+
+def document(proposal: Proposal, now: int) -> dict[str, Any]:
+    """The message as the topic has it, with the status that it has now."""
+    fields: dict[str, Any] = msgspec.to_builtins(proposal)
+    return fields | {"status": status_at(proposal, now)}

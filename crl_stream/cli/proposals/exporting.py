@@ -1,0 +1,69 @@
+"""``crl proposals export``: proposals as a file for other tools."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crl_stream.cli.proposals.source import now_ms, read_all, wanted_statuses
+from crl_stream.cli.talk import say, show_json
+from crl_stream.errors import UsageError
+from crl_stream.proposals.export import FORMATS
+from crl_stream.proposals.standing import select
+
+
+def export(
+    context: typer.Context,
+    format_: Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default: stdout.")] = None,
+    status: Annotated[
+        list[str] | None, typer.Option(help="open, all, or a status; may be repeated. Default: all.")
+    ] = None,
+    agent: Annotated[str | None, typer.Option(help="Only this agent's.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Say what was written as JSON; needs --output.")] = False,
+) -> None:
+    """Write proposals as csv or xlsx for spreadsheets, jsonl for programs, tracker for the proposal tracker."""
+    if format_ not in FORMATS:
+        raise UsageError(f"There is no format {format_}.", hint=f"one of {', '.join(FORMATS)}")
+    chosen = FORMATS[format_]
+    if output is None and (json or (chosen.binary and sys.stdout.isatty())):
+        raise UsageError("Where to?", hint="name a file with --output")
+    statuses = wanted_statuses(status, "all")
+    now = now_ms()
+    found = select(asyncio.run(read_all(context.obj.kafka)), now, statuses, agent)
+    data = chosen.write(found, now)
+    if output is None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    _write_whole(output, data)
+    if json:
+        show_json({"file": str(output), "format": format_, "proposals": len(found), "bytes": len(data)})
+    else:
+        say(f"{output}: {len(found)} proposals")
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Put a file in place in one step: whoever reads it sees the old one or the new one."""
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            mask = os.umask(0)
+            os.umask(mask)
+            Path(name).chmod(0o666 & ~mask)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.", hint="name another file") from error

@@ -1,0 +1,155 @@
+"""``crl proposals approve|reject|defer``: the monitor decides which review comes first, and says what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from crl_stream.cli.archive import milliseconds
+from crl_stream.cli.orders import Actor, Json, Timeout
+from crl_stream.cli.proposals.source import deciding_review, find, now_ms
+from crl_stream.cli.talk import show, show_json
+from crl_stream.commanding import give, task_command
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.instant import from_text
+from crl_stream.errors import CommandRefused, UsageError
+from crl_stream.proposals.standing import OPEN, ending, status_at, updated_at
+from crl_stream.settings.model import Kafka
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The proposal; crl proposals list shows them.")]
+Why = Annotated[str, typer.Option("--reason", "-m", help="Why; it is published with the result.")]
+
+
+def approve(
+    context: typer.Context,
+    proposal_id: Id,
+    reason: Why = "",
+    actor: Actor = None,
+    timeout: Timeout = 20.0,
+    json: Json = False,
+) -> None:
+    """Accept a proposal; refused when the active variant has changed since, or somebody was faster."""
+    _review(context, proposal_id, m.ApproveProposal, reason, actor, timeout, json)
+
+
+def reject(
+    context: typer.Context,
+    proposal_id: Id,
+    reason: Annotated[str, typer.Option("--reason", "-m", help="Why; it is kept for analysis.")],
+    actor: Actor = None,
+    timeout: Timeout = 20.0,
+    json: Json = False,
+) -> None:
+    """Decline a proposal; it stays away until its evidence has doubled."""
+    if not reason.strip():
+        raise UsageError("A rejection needs a reason.", hint="--reason TEXT; it is kept for analysis")
+    _review(context, proposal_id, m.RejectProposal, reason, actor, timeout, json)
+
+
+def defer(
+    context: typer.Context,
+    proposal_id: Id,
+    until: Annotated[
+        str | None, typer.Option(help="When to look again: 14d, 2w, 2026-01-31 or 2026-01-31T09:00:00Z.")
+    ] = None,
+    reason: Why = "",
+    actor: Actor = None,
+    timeout: Timeout = 20.0,
+    json: Json = False,
+) -> None:
+    """Put a proposal off; it may still be approved or rejected."""
+    at = None if until is None else instant(until, datetime.now(UTC))
+    _review(context, proposal_id, m.DeferProposal, reason, actor, timeout, json, until=at)
+
+
+def instant(text: str, now: datetime) -> str:
+    """A day, an instant or a span from ``now`` on, as RFC 3339 in UTC; ``UsageError`` when it is none, or past."""
+    try:
+        found = datetime.fromisoformat(text)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except ValueError:
+        try:
+            found = now + timedelta(milliseconds=milliseconds(text))
+        except (UsageError, OverflowError):
+            raise UsageError(f"{text} is no time.", hint="write 14d, 2w, 2026-01-31 or 2026-01-31T09:00:00Z") from None
+    if found <= now:
+        raise UsageError(f"{text} is past.", hint="name a time that is still to come")
+    return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _review(
+    context: typer.Context,
+    proposal_id: str,
+    kind: type[Any],
+    reason: str,
+    actor: str | None,
+    timeout: float,
+    json: bool,
+    **fields: Any,
+) -> None:
+    result = asyncio.run(
+        review(context.obj.kafka, proposal_id, kind, reason=reason, actor=actor, timeout=timeout, **fields)
+    )
+    if json:
+        show_json(result)
+    else:
+        show(f"{result.agent_name}/{result.task_type}: {result.detail} ({result.result_id}, epoch {result.epoch})")
+
+
+async def review(
+    kafka: Kafka,
+    proposal_id: str,
+    kind: type[Any],
+    *,
+    reason: str,
+    actor: str | None = None,
+    timeout: float = 20.0,
+    **fields: Any,
+) -> m.CommandResult:
+    """Send one review and return the monitor's word; ``CommandRefused`` says who was faster, and why."""
+    proposal = await find(kafka, proposal_id)
+    if (status := status_at(proposal, now_ms())) not in OPEN:
+        raise CommandRefused(_closed(proposal, status), hint=_other(proposal))
+    if (
+        "until" in fields
+        and fields["until"] is not None
+        and from_text(fields["until"]) >= from_text(proposal.expires_at)
+    ):
+        raise UsageError(
+            f"{proposal_id} expires at {proposal.expires_at}, before that.", hint="defer it to an earlier time"
+        )
+    if kind is m.ApproveProposal:
+        # Word for word what was shown, for the state it was made for, as long as it is good.
+        fields |= {
+            "change": proposal.change,
+            "expected_epoch": proposal.epoch,
+            "valid_until": proposal.expires_at,
+        }
+    key = TaskKey(proposal.agent_name, proposal.task_type)
+    command = task_command(kind, key, proposal_id=proposal_id, reason=reason, actor=actor, **fields)
+    try:
+        return await give(kafka, command, timeout)
+    except CommandRefused as refused:
+        won = await deciding_review(kafka, proposal)
+        if won is None:
+            raise CommandRefused(refused.message, hint=f"crl proposals show {proposal_id} says how it stands") from None
+        why = f": {won.reason}" if won.reason else ", without a reason"
+        raise CommandRefused(
+            f"{proposal_id} was already {won.review} by {won.actor} at {won.timestamp}{why}.", hint=_other(proposal)
+        ) from None
+
+
+def _closed(proposal: m.Proposal, status: str) -> str:
+    actor, why = ending(proposal)
+    if status == "expired":
+        return f"{proposal.proposal_id} has expired at {proposal.expires_at}."
+    who = f" by {actor}" if actor else ""
+    return f"{proposal.proposal_id} is {status}{who} since {updated_at(proposal)}: {why or 'without a reason'}."
+
+
+def _other(proposal: m.Proposal) -> str:
+    return f"crl proposals list --agent {proposal.agent_name} shows what is open"

@@ -1,0 +1,64 @@
+"""The proposals of the topic as they stand, for every command that needs them."""
+
+from __future__ import annotations
+
+import time
+
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.errors import NotFound, UsageError
+from crl_stream.proposals.standing import OPEN, STATUSES, latest
+from crl_stream.settings.model import Kafka
+from crl_stream.topic_reader import TopicReader
+from crl_stream.wire.topics import PROPOSALS, TASKS
+
+
+def now_ms() -> int:
+    """The hour at which proposals are looked at."""
+    return time.time_ns() // 1_000_000
+
+
+async def read_all(kafka: Kafka) -> list[m.Proposal]:
+    """Every proposal there is, in its last revision."""
+    return latest(received.message for received in await TopicReader(kafka).read(PROPOSALS))
+
+
+async def find(kafka: Kafka, proposal_id: str) -> m.Proposal:
+    """One proposal; ``NotFound`` when there is none of that id."""
+    for proposal in await read_all(kafka):
+        if proposal.proposal_id == proposal_id:
+            return proposal
+    raise NotFound(
+        f"There is no proposal {proposal_id}.", hint="crl proposals list lists them, --status all also the closed ones"
+    )
+
+
+async def deciding_review(kafka: Kafka, proposal: m.Proposal) -> m.ReviewResult | None:
+    """The review that has closed it, by the monitor's own list; None when there is none, or it is long ago."""
+    key, newest = TaskKey(proposal.agent_name, proposal.task_type), None
+    for received in await TopicReader(kafka).read(TASKS):
+        task = received.message
+        if isinstance(task, m.TaskSnapshot) and (task.agent_name, task.task_type) == key:
+            place = task.incarnation, task.as_of.offset
+            if newest is None or place >= (newest.incarnation, newest.as_of.offset):
+                newest = task
+    for review in newest.reviews if newest is not None else []:
+        closes = review.outcome == "applied" and review.review != "deferred"
+        if review.proposal_id == proposal.proposal_id and closes:
+            return review
+    return None
+
+
+def wanted_statuses(names: list[str] | None, default: str) -> frozenset[str]:
+    """The statuses that a person named; ``open`` and ``all`` stand for several."""
+    found: set[str] = set()
+    for name in names or [default]:
+        if name == "open":
+            found |= OPEN
+        elif name == "all":
+            found |= set(STATUSES)
+        elif name in STATUSES:
+            found.add(name)
+        else:
+            raise UsageError(f"There is no status {name}.", hint=f"one of open, all, {', '.join(STATUSES)}")
+    return frozenset(found)

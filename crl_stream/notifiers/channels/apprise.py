@@ -1,0 +1,63 @@
+"""Slack, Teams, e-mail, PagerDuty and a hundred others, through the library Apprise (``crl-stream[notify]``).
+
+One address per channel: what fails then neither delays nor repeats what another one has taken.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from crl_stream.errors import ConfigError
+from crl_stream.notifiers.failures import Undelivered
+from crl_stream.notifiers.notice import Notice
+from crl_stream.notifiers.options import Options
+
+INSTALL: Final = "pip install crl-stream[notify]"
+_TYPES: Final = {"info": "INFO", "warning": "WARNING", "critical": "FAILURE"}
+
+
+class AppriseOptions(Options):
+    """Settings of an Apprise channel."""
+
+    url: SecretStr
+    """Apprise's address of the service, e.g. ``slack://token-a/token-b/token-c/#ops``; never shown."""
+
+    def place(self) -> str:
+        """The service; the rest of the address is a secret."""
+        return f"{self.url.get_secret_value().partition(':')[0]}://"
+
+
+class AppriseChannel:
+    """Hands each notice to one service."""
+
+    def __init__(self, name: str, options: Any) -> None:
+        try:
+            self._library = importlib.import_module("apprise")
+        except ImportError as error:
+            raise ConfigError(f"notifiers.{name} needs Apprise, which is not installed.", hint=INSTALL) from error
+        self._apprise = self._library.Apprise()
+        if not self._apprise.add(options.url.get_secret_value()):
+            raise ConfigError(
+                f"notifiers.{name}.url is no address that Apprise knows.",
+                hint="Apprise's pages list the services and how their addresses are written",
+            )
+
+    async def send(self, notice: Notice) -> None:
+        """Send it once."""
+        kind = "SUCCESS" if notice.resolved else _TYPES[notice.severity]
+        taken = await self._apprise.async_notify(
+            title=f"{'recovered' if notice.resolved else notice.severity}: {notice.subject}",
+            body=notice.text,
+            notify_type=getattr(self._library.NotifyType, kind),
+        )
+        if not taken:
+            raise Undelivered("the service did not take it; Apprise's own lines in the log say more")
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+OPTIONS, CHANNEL = AppriseOptions, AppriseChannel

@@ -1,0 +1,105 @@
+"""HTTP POST of a signed JSON document to a program of your own; ``docs/notifiers.md`` shows how it verifies it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import orjson
+from pydantic import SecretStr, field_validator
+from pydantic_core import PydanticCustomError
+
+from crl_stream import __version__
+from crl_stream.notifiers.failures import Refused, Undelivered
+from crl_stream.notifiers.notice import Notice
+from crl_stream.notifiers.options import Options
+from crl_stream.notifiers.signature import key_of, signed_headers
+
+MIN_KEY: Final = 16
+"""Bytes of a secret."""
+_REFUSALS: Final = {400, 413, 415, 422}
+"""Answers about the very document that was sent."""
+
+
+class WebhookOptions(Options):
+    """Settings of a webhook."""
+
+    url: SecretStr
+    """http:// or https://; never shown, since some services put a token into it."""
+    secret: SecretStr
+    """Signs every request; 16 bytes or more, or ``whsec_`` and base64.  Best given as CRL_NOTIFIERS_<NAME>_SECRET."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, value: SecretStr) -> SecretStr:
+        found = None
+        with contextlib.suppress(ValueError):
+            found = urlsplit(value.get_secret_value())
+        if found is None or found.scheme not in {"http", "https"} or not found.hostname:
+            raise PydanticCustomError("url", "an address like https://host/path is expected")
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr) -> SecretStr:
+        try:
+            length = len(key_of(value.get_secret_value()))
+        except ValueError as error:
+            raise PydanticCustomError("secret", "what follows whsec_ should be base64") from error
+        if length < MIN_KEY:
+            raise PydanticCustomError("secret", "16 bytes or more are expected; openssl rand -hex 32 makes some")
+        return value
+
+    def place(self) -> str:
+        """The host; the rest of the address may be a secret."""
+        found = urlsplit(self.url.get_secret_value())
+        return f"{found.scheme}://{found.hostname}"
+
+
+class WebhookChannel:
+    """Posts each notice; anything but a 2xx answer is a failure, and redirects are not followed."""
+
+    def __init__(self, name: str, options: Any, *, now: Callable[[], float] = time.time) -> None:
+        self.name, self._now = name, now
+        self.options: WebhookOptions = options
+        self._session: Any = None
+
+    async def send(self, notice: Notice) -> None:
+        """Post it once."""
+        import aiohttp
+
+        body = orjson.dumps(
+            {"type": f"crl.{notice.kind}", "timestamp": notice.timestamp, "data": notice.document()},
+        )
+        headers = signed_headers(self.options.secret.get_secret_value(), notice.id, int(self._now()), body)
+        headers |= {"content-type": "application/json", "user-agent": f"crl-stream/{__version__}"}
+        if self._session is None:
+            self._session = aiohttp.ClientSession(trust_env=True)
+        limit = aiohttp.ClientTimeout(total=self.options.timeout_seconds)
+        try:
+            async with self._session.post(
+                self.options.url.get_secret_value(), data=body, headers=headers, timeout=limit, allow_redirects=False
+            ) as answer:
+                status, wait = answer.status, answer.headers.get("retry-after", "")
+        except TimeoutError as error:
+            raise Undelivered(f"no answer within {self.options.timeout_seconds:g} s") from error
+        except (aiohttp.ClientError, ValueError) as error:
+            # Its text may name the whole address.
+            raise Undelivered(f"{self.options.place()} cannot be reached ({type(error).__name__})") from None
+        if 200 <= status < 300:
+            return
+        failure = Refused if status in _REFUSALS else Undelivered
+        seconds = float(wait) if wait.isascii() and wait.isdigit() else 0.0
+        raise failure(f"{self.options.place()} answered {status}", retry_after=seconds)
+
+    async def close(self) -> None:
+        """Close its connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+OPTIONS, CHANNEL = WebhookOptions, WebhookChannel

@@ -1,0 +1,81 @@
+"""One thing to be said: who and what it is about, and the one line that says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from crl_stream.core import messages as m
+from crl_stream.core.instant import from_text
+from crl_stream.core.messages.facts import Severity
+
+MAX_TEXT: Final = 2_000
+"""Characters of the line; chat services cut or refuse more."""
+
+
+class Notice(NamedTuple):
+    """What a channel is handed."""
+
+    id: str
+    """The same for the same event, however often it is sent: receivers drop what they know."""
+    timestamp: str
+    kind: str
+    """An alert's kind, else ``rollback``, ``degradation``, ``backlog`` or ``test``."""
+    severity: Severity
+    subject: str
+    text: str
+    """One line: subject, action, number, limit, undo command."""
+    resolved: bool = False
+    """It is over: the recovery of what was told before."""
+    data: Mapping[str, Any] = MappingProxyType({})
+    """The whole message, for programs."""
+
+    def at(self) -> int:
+        """Milliseconds since the epoch; 0 when it names no instant."""
+        try:
+            return from_text(self.timestamp)
+        except (ValueError, OverflowError):
+            return 0
+
+    def document(self) -> dict[str, Any]:
+        """As JSON, for channels that carry it."""
+        return self._asdict() | {"data": dict(self.data)}
+
+
+def notice_of(message: Any) -> Notice:
+    """The notice of an ``Alert``, a ``RollbackEvent`` or a ``DegradationAlert``."""
+    data = msgspec.to_builtins(message)
+    if isinstance(message, m.Alert):
+        text = one_line(message.text)
+        return Notice(
+            message.alert_id,
+            message.timestamp,
+            message.kind,
+            message.severity,
+            one_line(message.subject),
+            text,
+            message.resolved,
+            data,
+        )
+    task = f"{message.agent_name}/{message.task_type}"
+    if isinstance(message, m.RollbackEvent):
+        subject = f"{task} {message.from_variant}"
+        action = "rolled back to" if message.enforced else "would be rolled back to"
+        text = f"{subject}: {action} {message.to_variant}: {message.reason}"
+        text += f"; undo: {message.undo_command}" if message.enforced else ""
+        return Notice(
+            message.rollback_id, message.timestamp, "rollback", "critical", subject, one_line(text), False, data
+        )
+    subject, resolved = f"{task} {message.variant_id}", message.state == "recovered"
+    severity: Severity = "info" if resolved else "critical" if message.active else "warning"
+    text = one_line(f"{subject}: {message.state}: {message.reason}")
+    return Notice(message.alert_id, message.timestamp, "degradation", severity, subject, text, resolved, data)
+
+
+def one_line(text: str) -> str:
+    """Without line feeds and control characters, whoever typed the reason, and not longer than a chat takes."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= MAX_TEXT else f"{line[: MAX_TEXT - 1]}…"

@@ -1,0 +1,178 @@
+"""A channel with patience: what it is given is sent in order, again and again until it is taken."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from crl_stream.core.instant import to_text
+from crl_stream.errors import Unavailable
+from crl_stream.notifiers.backlog import summarise
+from crl_stream.notifiers.channels import KINDS, Channel
+from crl_stream.notifiers.channels.log import LogOptions
+from crl_stream.notifiers.failures import Refused, Undelivered
+from crl_stream.notifiers.notice import Notice
+from crl_stream.notifiers.options import Options
+from crl_stream.notifiers.selection import Selection, topics_of
+from crl_stream.wire.records import Record
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT: Final = 1.0
+LONGEST_WAIT: Final = 300.0
+"""Seconds between two attempts: doubled from one to the next, of which a random half is waited."""
+LONGEST_ASKED_WAIT: Final = 3_600.0
+"""Seconds that a receiver may ask for."""
+REFUSALS: Final = 5
+"""How often a notice may be refused before the next one gets its turn."""
+
+Sleep = Callable[[float], Awaitable[Any]]
+
+
+class Notifier:
+    """One configured channel.
+
+    ``deliver`` may be called for several partitions at once; one notice is on its way at a time.  ``now`` is in
+    seconds since the epoch, ``elapsed`` in seconds of a clock that nobody sets, ``spread`` draws between two numbers.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        options: Options,
+        channel: Channel | None = None,
+        *,
+        now: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
+        spread: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.name, self.options = name, options
+        self.topics = topics_of(options)
+        """The catalog's names of what its group reads."""
+        self.delivered = self.undelivered = self.attempts_failed = 0
+        self.failing: str | None = None
+        """Why the last attempt failed; None when it did not."""
+        self._channel = channel if channel is not None else KINDS[options.kind].channel(name, options)
+        self._selection = Selection(options)
+        self._now, self._elapsed, self._sleep, self._spread = now, elapsed, sleep, spread
+        self._one_at_a_time = asyncio.Lock()
+
+    async def deliver(self, topic: str, records: Sequence[Record]) -> None:
+        """Tell what a batch of raw records says; returns when each notice was taken, or given up loudly.
+
+        What has become older than ``max_age_hours`` when its turn comes goes into one summary, so that a new channel
+        does not tell a year, and one that was away does not tell a night, line by line.
+        """
+        async with self._one_at_a_time:
+            waiting = self._selection.choose(topic, records)
+            while waiting:
+                now = int(self._now() * 1_000)
+                limit = now - self.options.max_age_hours * 3_600_000
+                if old := [notice for notice in waiting if notice.at() < limit]:
+                    await self._send(summarise(old, now, self.options.max_age_hours))
+                    waiting = [notice for notice in waiting if notice.at() >= limit]
+                    for notice in old:
+                        self._selection.mark_sent(notice.id)
+                else:
+                    notice = waiting.pop(0)
+                    await self._send(notice)
+                    self._selection.mark_sent(notice.id)
+
+    async def send_test(self) -> None:
+        """Send a test line, once; ``Unavailable`` when the channel does not take it."""
+        at = to_text(int(self._now() * 1_000))
+        text = f"test of notifiers.{self.name}: this channel works; nothing has happened"
+        try:
+            await self._attempt(Notice(f"test-{at}", at, "test", "info", f"notifiers.{self.name}", text))
+        except Undelivered as error:
+            raise Unavailable(
+                f"notifiers.{self.name} did not take the test line: {error}.",
+                hint="crl notify list shows where it leads, crl config show where its settings come from",
+            ) from error
+
+    async def close(self) -> None:
+        """Let the channel go."""
+        await self._channel.close()
+
+    def status(self) -> dict[str, Any]:
+        """Figures for the views."""
+        return {
+            "name": self.name,
+            "kind": self.options.kind,
+            "delivered": self.delivered,
+            "undelivered": self.undelivered,
+            "attempts_failed": self.attempts_failed,
+            "failing": self.failing,
+        }
+
+    async def _send(self, notice: Notice) -> None:
+        """Try until it is taken or given up."""
+        began, failures, refusals = self._elapsed(), 0, 0
+        while True:
+            try:
+                await self._attempt(notice)
+            except Undelivered as error:
+                failures += 1
+                refusals += isinstance(error, Refused)
+                self.attempts_failed += 1
+                self.failing = str(error)
+                wait = max(self._wait(failures), min(error.retry_after, LONGEST_ASKED_WAIT))
+                if refusals >= REFUSALS or self._is_spent(self._elapsed() - began + wait):
+                    self.undelivered += 1
+                    log.critical(
+                        "UNDELIVERED through notifiers.%s after %d attempts (%s): %s",
+                        self.name,
+                        failures,
+                        error,
+                        notice.text,
+                    )
+                    return
+                if failures & (failures - 1) == 0:
+                    # The 1st, 2nd, 4th, 8th ...: a dead channel does not fill the log.
+                    log.warning(
+                        "notifiers.%s: attempt %d failed (%s); again in %.0f s: %s",
+                        self.name,
+                        failures,
+                        error,
+                        wait,
+                        notice.id,
+                    )
+                await self._sleep(wait)
+            else:
+                self.delivered += 1
+                if failures:
+                    log.info("notifiers.%s works again after %d failed attempts", self.name, failures)
+                self.failing = None
+                return
+
+    async def _attempt(self, notice: Notice) -> None:
+        seconds = self.options.timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await self._channel.send(notice)
+        except Undelivered:
+            raise
+        except TimeoutError as error:
+            raise Undelivered(f"not taken within {seconds:g} s") from error
+        except Exception as error:
+            log.debug("notifiers.%s failed", self.name, exc_info=True)
+            # The text of a stranger's error may hold a secret of the address.
+            raise Undelivered(f"the channel failed with {type(error).__name__}") from error
+
+    def _wait(self, failures: int) -> float:
+        longest = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 30))
+        return self._spread(longest / 2, longest)
+
+    def _is_spent(self, seconds: float) -> bool:
+        limit = self.options.give_up_after_hours * 3_600
+        return limit > 0 and seconds > limit
+
+
+def open_notifiers(channels: Mapping[str, Options]) -> list[Notifier]:
+    """The configured channels; the worker's log when there is none.  ``ConfigError`` when one cannot work."""
+    return [Notifier(name, options) for name, options in (channels or {"log": LogOptions()}).items()]

@@ -1,0 +1,83 @@
+"""Which records become notices of a channel: each event once, from the severity on that the channel asked for.
+
+Every rollback and every degradation has its alert, so ``alerts`` alone tells a person each event once: openings,
+repetitions that the monitor orders, recoveries.  A channel of ``facts`` gets rollbacks and degradations whole and the
+other alerts as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any, Final
+
+from crl_stream.core import messages as m
+from crl_stream.notifiers.notice import Notice, notice_of
+from crl_stream.notifiers.options import SEVERITIES, Options
+from crl_stream.wire.codec import Rejected, decode
+from crl_stream.wire.records import Record
+from crl_stream.wire.topics import ALERTS, DEGRADATIONS, ROLLBACKS
+
+log = logging.getLogger(__name__)
+
+REMEMBERED: Final = 8_192
+"""Notices that are known to be sent, and openings that are known to be withheld; more than a crash can repeat."""
+_TOLD_AS_FACTS: Final = frozenset({"rollback", "degradation"})
+
+
+def topics_of(options: Options) -> tuple[str, ...]:
+    """What the channel's group reads."""
+    return (ALERTS,) if options.content == "alerts" else (ALERTS, ROLLBACKS, DEGRADATIONS)
+
+
+class Selection:
+    """Chooses for one channel; what it remembers is a convenience, nothing is lost with it."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._sent: OrderedDict[str, None] = OrderedDict()
+        self._withheld: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def choose(self, topic: str, records: Iterable[Record]) -> list[Notice]:
+        """The notices in a batch of raw records, in their order."""
+        chosen: dict[str, Notice] = {}
+        for record in records:
+            if record.value is None:
+                continue
+            decoded = decode(topic, record.value, record.key)
+            if isinstance(decoded, Rejected):
+                log.error("%s offset %d cannot be told: %s", topic, record.offset, decoded.detail)
+                continue
+            if (notice := self._notice(decoded.message)) is not None and notice.id not in self._sent:
+                chosen.setdefault(notice.id, notice)
+        return list(chosen.values())
+
+    def mark_sent(self, notice_id: str) -> None:
+        """The monitor may repeat it after a crash of its own; it need not be said again."""
+        _remember(self._sent, notice_id)
+
+    def _notice(self, message: Any) -> Notice | None:
+        if isinstance(message, m.Alert):
+            if self.options.content == "facts" and message.kind in _TOLD_AS_FACTS:
+                return None
+        elif self.options.content == "alerts":
+            return None
+        notice = notice_of(message)
+        opening = notice.kind, notice.subject
+        if notice.resolved:
+            # Its own severity says nothing of what it ends.  Unknown after a restart: rather one word too many.
+            withheld = opening in self._withheld
+            self._withheld.pop(opening, None)
+            return None if withheld else notice
+        if SEVERITIES.index(notice.severity) < SEVERITIES.index(self.options.min_severity):
+            _remember(self._withheld, opening)
+            return None
+        self._withheld.pop(opening, None)
+        return notice
+
+
+def _remember(memory: OrderedDict[Any, None], key: Any) -> None:
+    memory[key] = None
+    if len(memory) > REMEMBERED:
+        memory.popitem(last=False)

@@ -1,0 +1,38 @@
+"""Comma-separated values, safe to open in a spreadsheet.
+
+A spreadsheet takes a text that begins with ``=``, ``+``, ``-``, ``@``, tab or carriage return for a formula, and texts
+of proposals come from prompts and agents.  Such a text gets an apostrophe in front, which spreadsheets show as text.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Final
+
+from crl_stream.core.messages import Proposal
+from crl_stream.proposals.rows import COLUMNS, Cell, row
+
+BINARY: Final = False
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_WIDE: Final = str.maketrans({"\uff1d": "=", "\uff0b": "+", "\uff0d": "-", "\uff20": "@"})
+"""Full-width forms, which spreadsheets of some regions take for the others."""
+
+
+def write(proposals: Sequence[Proposal], now: int) -> bytes:
+    """RFC 4180 in UTF-8, with a line of names."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for proposal in proposals:
+        writer.writerow([_safe(cell) for cell in row(proposal, now)])
+    return text.getvalue().encode()
+
+
+def _safe(cell: Cell) -> Cell:
+    if isinstance(cell, str):
+        cell = cell.replace("\x00", "")
+        if cell.translate(_WIDE).lstrip(" ").startswith(_FORMULA):
+            return f"'{cell}"
+    return cell

@@ -1,0 +1,61 @@
+"""Entries for a proposal tracker: one JSON document, described in ``docs/proposals.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from crl_stream.core.instant import to_text
+from crl_stream.core.messages import Proposal
+from crl_stream.proposals.standing import OPEN, ending, status_at, updated_at
+
+BINARY: Final = False
+VERSION: Final = 1
+"""Of the document; new fields do not change it."""
+_TITLES: Final = {
+    "create_specialized_variant": "Create {target} for {task}",
+    "modify_variant_parameters": "Modify the active variant of {task}: {target}",
+    "promote_variant_to_default": "Promote {target} to default of {task}",
+    "retire_underperforming_variant": "Retire {target} of {task}",
+}
+
+
+def write(proposals: Sequence[Proposal], now: int) -> bytes:
+    """All entries in one document."""
+    document = {
+        "source": "crl-stream",
+        "version": VERSION,
+        "exported_at": to_text(now),
+        "entries": [entry(proposal, now) for proposal in proposals],
+    }
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def entry(proposal: Proposal, now: int) -> dict[str, Any]:
+    """One proposal as a tracker sees it; ``type`` is one of the guide's four ``crl_`` types."""
+    task, status = f"{proposal.agent_name}/{proposal.task_type}", status_at(proposal, now)
+    actor, why = ending(proposal)
+    return {
+        "id": proposal.proposal_id,
+        "type": proposal.tracker_type,
+        "title": _TITLES[proposal.proposal_type].format(target=proposal.target_variant, task=task),
+        "description": proposal.reasoning,
+        "status": status,
+        "confidence": proposal.confidence,
+        "agent_name": proposal.agent_name,
+        "task_type": proposal.task_type,
+        "created_at": proposal.timestamp,
+        "updated_at": updated_at(proposal),
+        "expires_at": proposal.expires_at,
+        "revision": proposal.revision,
+        "reviewed_by": actor,
+        "review_reason": why if actor else None,
+        "supporting_data": proposal.supporting_data,
+        "recommended_modifications": msgspec.to_builtins(proposal.recommended_modifications),
+        "change": msgspec.to_builtins(proposal.change),
+        "approve": f"crl proposals approve {proposal.proposal_id}" if status in OPEN else None,
+        "reject": f"crl proposals reject {proposal.proposal_id} --reason ..." if status in OPEN else None,
+    }

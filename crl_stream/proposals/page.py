@@ -1,0 +1,123 @@
+"""One proposal in full, for the person who decides."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from crl_stream.core.messages import Change, Modification, Proposal
+from crl_stream.proposals.standing import OPEN, status_at
+
+
+def page(proposal: Proposal, now: int) -> str:
+    """Everything that is known of it, as text; ``now`` in milliseconds."""
+    status = status_at(proposal, now)
+    lines = [
+        f"{proposal.proposal_id}  {proposal.proposal_type}  {status}",
+        f"  Agent: {proposal.agent_name}",
+        f"  Task: {proposal.task_type}",
+        f"  Target: {proposal.target_variant}",
+        f"  Confidence: {proposal.confidence:.0%}",
+        f"  Trigger: {proposal.trigger}",
+        (
+            f"  Made: {proposal.timestamp}  expires: {proposal.expires_at}  revision: {proposal.revision}"
+            f"  epoch: {proposal.epoch}"
+        ),
+        f"  Tracker: {proposal.tracker_type}",
+        "",
+        "Reasoning",
+        *_indented(proposal.reasoning),
+        "",
+        "Evidence",
+        *(f"  {name}: {number(value)}" for name, value in proposal.supporting_data.items()),
+        f"  up to outcome {proposal.position.partition}:{proposal.position.offset} of the log",
+    ]
+    if proposal.recommended_modifications:
+        lines += ["", "Recommended modifications"]
+        for modification in proposal.recommended_modifications:
+            lines += _modification(modification)
+    lines += ["", "The change, word for word", *_change(proposal.change)]
+    if proposal.history:
+        lines += ["", "History"]
+        for step in proposal.history:
+            who = f" by {step.actor}" if step.actor else ""
+            lines.append(f"  {step.timestamp}  {step.revision}  {step.status}{who}: {_one_line(step.reason)}")
+    lines += ["", "Approving it", *(f"  {line}" for line in effect(proposal, status))]
+    return "\n".join(lines)
+
+
+def effect(proposal: Proposal, status: str) -> list[str]:
+    """What an approval will do, and how it is given; or why it can no longer be."""
+    task, change = f"{proposal.agent_name}/{proposal.task_type}", proposal.change
+    if status not in OPEN:
+        return [f"is no longer possible: it is {status}."]
+    done = {
+        "register": [
+            f"registers {change.variant_id} for {task}" + (f", made from {change.parent}." if change.parent else "."),
+            "It becomes active only once its own outcomes have earned it; until then it is explored at most.",
+        ],
+        "activate": [
+            (
+                f"makes {change.variant_id} the active variant of {task} at once; runtimes follow with their next"
+                " invocation."
+            ),
+            (
+                f"It takes {change.variant_id} out of quarantine.  A rollback protects it as any other: crl undo {task}"
+                " takes it back."
+            ),
+        ],
+        "retire": [
+            (
+                f"retires {change.variant_id} of {task}: it is never chosen or explored again, until somebody registers"
+                " it anew."
+            ),
+            "It is refused while that variant is active.",
+        ],
+    }[change.action]
+    return [
+        *done,
+        f"It is refused unless the epoch is still {proposal.epoch}, and after {proposal.expires_at}.",
+        f"crl proposals approve {proposal.proposal_id}",
+        f"crl proposals reject {proposal.proposal_id} --reason ...",
+    ]
+
+
+def number(value: float) -> str:
+    """A figure as people read it."""
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else f"{value:.6g}"
+
+
+def _change(change: Change) -> list[str]:
+    lines = [f"  {change.action} {change.variant_id}"]
+    for name in ("parent", "model_tier", "temperature"):
+        value = getattr(change, name)
+        if value is not None:
+            lines.append(f"  {name}: {value}")
+    for modification in change.modifications:
+        lines += _modification(modification)
+    return lines
+
+
+def _modification(modification: Modification) -> list[str]:
+    if modification.parameter is not None:
+        lines = [f"  - {_one_line(modification.parameter)} = {_json(modification.value)}"]
+    else:
+        lines = [f"  - {modification.operation or 'change'} {_one_line(modification.section or '(no section)')}"]
+    if modification.content is not None:
+        lines += [f"  {line}" for line in _indented(modification.content)]
+    if modification.reason is not None:
+        lines.append(f"    because: {_one_line(modification.reason)}")
+    return lines
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {_one_line(line)}" for line in text.splitlines()] or ["  -"]
+
+
+def _one_line(text: str) -> str:
+    """Without what could move a terminal's cursor: proposals carry texts of prompts."""
+    return "".join(c if c.isprintable() else " " for c in text).rstrip()
+
+
+def _json(value: Any) -> str:
+    return _one_line(json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,73 @@
+"""Proposals as rows of a table, for spreadsheets."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from crl_stream.core.messages import Proposal
+from crl_stream.proposals.standing import ending, status_at, updated_at
+
+Cell = str | int | float | None
+
+FIGURES: Final = ("n_invocations", "avg_q_default", "potential_improvement", "variance")
+"""The guide's supporting data; what else a proposal has stands in the jsonl."""
+COLUMNS: Final = (
+    "proposal_id",
+    "timestamp",
+    "agent_name",
+    "task_type",
+    "proposal_type",
+    "reasoning",
+    "confidence",
+    *FIGURES,
+    "recommended_modifications",
+    "status",
+    "actor",
+    "status_reason",
+    "target_variant",
+    "change",
+    "tracker_type",
+    "trigger",
+    "epoch",
+    "revision",
+    "updated_at",
+    "expires_at",
+)
+"""The guide's fields in the guide's order, then ours."""
+
+
+def row(proposal: Proposal, now: int) -> list[Cell]:
+    """The cells of one proposal, under ``COLUMNS``."""
+    actor, why = ending(proposal)
+    figures: list[Cell] = []
+    for name in FIGURES:
+        value = proposal.supporting_data.get(name)
+        figures.append(int(value) if name == "n_invocations" and value is not None else value)
+    return [
+        proposal.proposal_id,
+        proposal.timestamp,
+        proposal.agent_name,
+        proposal.task_type,
+        proposal.proposal_type,
+        proposal.reasoning,
+        proposal.confidence,
+        *figures,
+        _json(proposal.recommended_modifications),
+        status_at(proposal, now),
+        actor,
+        why,
+        proposal.target_variant,
+        _json(proposal.change),
+        proposal.tracker_type,
+        proposal.trigger,
+        proposal.epoch,
+        proposal.revision,
+        updated_at(proposal),
+        proposal.expires_at,
+    ]
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

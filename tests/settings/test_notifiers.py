@@ -1,0 +1,152 @@
+"""Channels in ``crl.toml``: any number by name, as strict as every other section, and no secret in sight."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crl_stream.cli.config import _plain, _variable
+from crl_stream.errors import ConfigError
+from crl_stream.notifiers.channels import KINDS
+from settings.resolving import refusal, resolve
+
+SECRET = "0123456789abcdef-not-to-be-shown"
+OPS = f"""
+[notifiers.ops]
+kind = "webhook"
+url = "https://ops.example.com/T0P-SECRET"
+secret = "{SECRET}"
+min_severity = "warning"
+"""
+ON_CALL = '[notifiers.on-call]\nkind = "webhook"\nurl = "https://a.example.com"\n'
+
+
+def test_channels_are_there_by_name_in_the_order_of_the_file_with_their_own_settings() -> None:
+    settings = resolve(OPS + '[notifiers.audit]\nkind = "file"\npath = "alerts.jsonl"\n[notifiers.a]\nkind = "log"\n')
+    assert list(settings.notifiers) == ["ops", "audit", "a"]
+    ops, audit = settings.notifiers["ops"], settings.notifiers["audit"]
+    assert (ops.kind, ops.min_severity, ops.max_age_hours) == ("webhook", "warning", 24.0)
+    assert audit.path == Path("alerts.jsonl")  # type: ignore[attr-defined]
+
+
+def test_without_any_there_is_none() -> None:
+    assert resolve().notifiers == {}
+
+
+def test_every_setting_of_a_channel_is_shown_with_its_origin_and_a_secret_only_as_set() -> None:
+    origins = resolve(OPS).origins
+    shown = {name: (_plain(o.value), o.source) for name, o in origins.items() if name.startswith("notifiers.")}
+    assert shown == {
+        "notifiers.ops.kind": ("webhook", "crl.toml"),
+        "notifiers.ops.min_severity": ("warning", "crl.toml"),
+        "notifiers.ops.content": ("alerts", "default"),
+        "notifiers.ops.max_age_hours": (24.0, "default"),
+        "notifiers.ops.timeout_seconds": (10.0, "default"),
+        "notifiers.ops.give_up_after_hours": (0.0, "default"),
+        "notifiers.ops.url": ("set", "crl.toml"),
+        "notifiers.ops.secret": ("set", "crl.toml"),
+    }
+
+
+def test_the_environment_completes_a_channel_whatever_its_name() -> None:
+    settings = resolve(ON_CALL, {"CRL_NOTIFIERS_ON_CALL_SECRET": SECRET, "CRL_NOTIFIERS_ON_CALL_MIN_SEVERITY": "info"})
+    assert list(settings.notifiers) == ["on-call"]
+    assert settings.notifiers["on-call"].secret.get_secret_value() == SECRET  # type: ignore[attr-defined]
+    assert settings.origins["notifiers.on-call.secret"].source == "environment CRL_NOTIFIERS_ON_CALL_SECRET"
+    for name in ("notifiers.on-call.secret", "notifiers.on-call.min_severity"):
+        assert _variable(name) in {"CRL_NOTIFIERS_ON_CALL_SECRET", "CRL_NOTIFIERS_ON_CALL_MIN_SEVERITY"}
+
+
+def test_a_channel_may_be_given_by_the_environment_or_by_flags_alone() -> None:
+    by_environment = resolve(environment={"CRL_NOTIFIERS_A_KIND": "log", "CRL_NOTIFIERS_A_MAX_AGE_HOURS": "2"})
+    by_flags = resolve(flags={"notifiers.a.kind": "log", "notifiers.a.max_age_hours": "2"})
+    assert by_environment.notifiers == by_flags.notifiers
+    assert by_flags.notifiers["a"].max_age_hours == 2.0
+
+
+def test_a_flag_is_over_the_environment_and_that_over_the_file() -> None:
+    environment = {"CRL_NOTIFIERS_OPS_MIN_SEVERITY": "critical"}
+    assert resolve(OPS, environment).notifiers["ops"].min_severity == "critical"
+    flags = {"notifiers.ops.min_severity": "info"}
+    assert resolve(OPS, environment, flags).notifiers["ops"].min_severity == "info"
+
+
+@pytest.mark.parametrize(
+    ("toml", "said", "hint"),
+    [
+        (OPS.replace("min_severity", "min_severty"), "'notifiers.ops.min_severty' (crl.toml)", "ops.min_severity"),
+        (OPS.replace('"webhook"', '"webhok"'), "notifiers.ops.kind = 'webhok' (crl.toml)", "nearest name is webhook"),
+        (OPS.replace('"webhook"', "[]"), "notifiers.ops.kind = [] (crl.toml)", "one of apprise, file, log, webhook"),
+        (OPS.replace('kind = "webhook"\n', ""), "notifiers.ops has no kind", "set kind to one of"),
+        (OPS.replace('"warning"', '"warn"'), "notifiers.ops.min_severity = 'warn' (crl.toml)", "crl config show"),
+        (ON_CALL, "notifiers.on-call.secret is missing", "CRL_NOTIFIERS_ON_CALL_SECRET"),
+        ('[notifiers.a]\nkind = "log"\npath = "x"\n', "'notifiers.a.path'", "a channel of kind log has kind"),
+        ('[notifiers.a]\nkind = "file"\n', "notifiers.a.path is missing", "write it there"),
+        ("[notifiers.a]\n", "There is no setting 'notifiers.a'", "[notifiers.a]"),
+        ("notifiers = 3\n", "There is no setting 'notifiers'", "crl config show"),
+        ("[notifiers]\nops = 3\n", "There is no setting 'notifiers.ops'", "[notifiers.ops]"),
+        ('[notifiers."A B"]\nkind = "log"\n', "[notifiers.'A B'] names no channel", "begin with a letter"),
+        ('[notifiers."a.b"]\nkind = "log"\n', "[notifiers.'a.b'] names no channel", "begin with a letter"),
+        ('[notifiers.a]\nkind = "log"\nmax_age_hours = true\n', "notifiers.a.max_age_hours = True", "crl config show"),
+        ('[notifiers.a]\nkind = "log"\nmax_age_hours = nan\n', "notifiers.a.max_age_hours = nan", "crl config show"),
+        (
+            '[notifiers.a-b]\nkind = "log"\n[notifiers.a_b]\nkind = "log"\n',
+            "have one name in the environment",
+            "rename one",
+        ),
+    ],
+)
+def test_a_channel_that_is_not_right_is_refused_by_name_with_what_to_write_instead(
+    toml: str, said: str, hint: str
+) -> None:
+    error = refusal(toml)
+    assert said in error.message
+    assert error.hint is not None
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("secret", '"short-T0P"'),
+        ("secret", "1234567"),
+        ("secret", '"whsec_no base64 T0P-SECRET"'),
+        ("url", '"ftp://T0P-SECRET"'),
+        ("url", '"T0P-SECRET"'),
+        ("url", '"https://[T0P-SECRET"'),
+    ],
+)
+def test_a_secret_that_is_wrong_is_not_shown_in_the_error_about_it(field: str, value: str) -> None:
+    lines = [f"{field} = {value}" if line.startswith(field) else line for line in OPS.splitlines()]
+    error = refusal("\n".join(lines))
+    assert error.message.startswith(f"notifiers.ops.{field} = (a secret) (crl.toml): ")
+    assert value.strip('"') not in str(error)
+    assert error.__cause__ is None, "its cause would hold the value"
+
+
+def test_a_secret_is_in_no_text_of_the_settings() -> None:
+    settings = resolve(OPS)
+    for text in (repr(settings), str(settings.notifiers), settings.notifiers["ops"].place()):
+        assert SECRET not in text
+        assert "T0P-SECRET" not in text
+
+
+@pytest.mark.parametrize("name", ["CRL_NOTIFIERS", "CRL_NOTIFIERS_", "CRL_NOTIFIERS_OPS", "CRL_NOTIFIERS_OPS_SECRT"])
+def test_a_variable_that_is_no_setting_of_a_channel_is_refused(name: str) -> None:
+    assert f"There is no setting {name} (environment)" in refusal(OPS, {name: "1"}).message
+
+
+values = st.sampled_from(["1", "-1", "nan", "true", '"x"', '""', "[]", "{}", "{a = 1}", "1979-05-27", "9" * 40])
+fields = sorted({field for kind in KINDS.values() for field in kind.options.model_fields})
+
+
+@given(st.sampled_from(sorted(KINDS)), st.sampled_from(fields), values)
+def test_any_value_of_any_setting_is_taken_or_refused_with_a_hint(kind: str, field: str, value: Any) -> None:
+    toml = f"[notifiers.a]\n{field} = {value}\n" + ("" if field == "kind" else f'kind = "{kind}"\n')
+    with contextlib.suppress(ConfigError):
+        resolve(toml)
