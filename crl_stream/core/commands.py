@@ -210,14 +210,8 @@ def _retire(turn: Turn, command: m.RetireVariant | m.Change) -> str:
     if variant.degraded:
         # Nothing will come of it that could close its alert.
         variant.degraded, variant.clean = False, 0
-        turn.alert(
-            "degradation",
-            "info",
-            "over: retired",
-            about=variant.variant_id,
-            cause_id=variant.alert_id,
-            resolved=True,
-        )
+        about, cause = variant.variant_id, variant.alert_id
+        turn.alert("degradation", "info", "over: retired", about=about, cause_id=cause, resolved=True)
     return f"{command.variant_id} retired"
 
 
@@ -242,6 +236,8 @@ def _approve(turn: Turn, command: m.ApproveProposal) -> str:
         return f"{command.proposal_id} approved: {_register(turn, change)}"
     if change.action == "retire":
         return f"{command.proposal_id} approved: {_retire(turn, change)}"
+    if (pin := turn.row.pinned) is not None:
+        raise _Refused(f"{pin.variant_id} is pinned by {pin.actor}, so nothing is promoted; unpin the task first")
     reinstated = _known(turn, change.variant_id).quarantined
     _activate(turn, change.variant_id, "approval", command)
     done = f"{command.proposal_id} approved: {change.variant_id} is active, epoch {turn.row.epoch}"

@@ -36,8 +36,8 @@ OPEN: Final = frozenset(("pending", "deferred"))
 """Statuses in which a proposal waits for a review."""
 _DAY: Final = 86_400_000
 _HISTORY: Final = 20
-_REMEMBERED: Final = 64
-"""Closed proposals of a task whose successors have to wait for evidence."""
+_REMEMBERED: Final = 32
+"""Refused ids of variants that were never made; what is known of those that are there goes when they go."""
 
 
 def review_task(data: bytes | None, snapshot: TaskSnapshot, remedies: Remedies) -> tuple[bytes, list[Proposal]]:
@@ -155,7 +155,10 @@ class _Look:
         draft = self.drafts.get(key)
         n = max(int(proposal.supporting_data["n_invocations"]), draft.n if draft is not None else 0)
         row.quiet = [q for q in row.quiet if (q.proposal_type, q.target) != key]
-        row.quiet = [*row.quiet, Quiet(*key, math.ceil(n * growth))][-_REMEMBERED:]
+        row.quiet.append(Quiet(*key, math.ceil(n * growth)))
+        unmade = [q for q in row.quiet if q.proposal_type in _MAKING]
+        if len(unmade) > _REMEMBERED:
+            row.quiet.remove(unmade[0])
 
     def _carry(self, proposal: Proposal) -> None:
         """Remember what a variant that an approval registered was made with."""

@@ -36,6 +36,11 @@ mode = "enforce"
 # Share of invocations that try another variant, so that there are figures to choose by.  0.0 in production.
 exploration = 0.0
 
+# What the proposer recommends to change is a catalogue; this names your own (crl_stream/settings/modifications.toml is
+# the shipped one, to copy and edit):
+# [proposer]
+# modifications_file = "modifications.toml"
+
 # One agent or one task may have a policy of its own:
 # [agents."backend-architect".degradation]
 # lookback_window = 40

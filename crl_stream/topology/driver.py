@@ -238,12 +238,11 @@ class TopologyDriver:
 
     def rows(self) -> dict[bytes, bytes]:
         """All task rows, by key."""
-        return {
-            key: value
-            for partition, changelog in enumerate(self.changelog)
-            for key, value in changelog.items()
-            if key != partition_key(partition)
-        }
+        return _rows(self.changelog)
+
+    def proposal_rows(self) -> dict[bytes, bytes]:
+        """All rows of the proposer, by the key of their task."""
+        return _rows(self.proposals_changelog)
 
     def snapshot(self, agent_name: str, task_type: str) -> m.TaskSnapshot:
         """A task as it stands; ``KeyError`` when nothing was applied to it."""
@@ -251,3 +250,12 @@ class TopologyDriver:
         partition = partition_of(key, self.partitions)
         changelog = self.changelog[partition]
         return snapshot(partition, changelog.get(partition_key(partition)), changelog[key])
+
+
+def _rows(changelogs: list[dict[bytes, bytes]]) -> dict[bytes, bytes]:
+    return {
+        key: value
+        for partition, changelog in enumerate(changelogs)
+        for key, value in changelog.items()
+        if key != partition_key(partition)
+    }

@@ -153,11 +153,68 @@ def test_a_task_full_of_registered_variants_refuses_another_and_says_what_to_do(
     assert sorted(task.row.variants) == ["a", "c", "d"]
 
 
-def test_an_approval_may_reinstate_a_quarantined_variant() -> None:
+def test_an_approval_may_reinstate_a_quarantined_variant_and_says_so() -> None:
     task = collapsed()
     change = m.Change(action="activate", variant_id="api-optimized")
-    assert task.order(m.ApproveProposal, proposal_id="p1", change=change).outcome == "applied"
+    result = task.order(m.ApproveProposal, proposal_id="p1", change=change, expected_epoch=task.row.epoch)
+    assert result.outcome == "applied"
+    assert result.detail.endswith("api-optimized is active, epoch 4; it is reinstated, its quarantine is lifted")
     assert not task.variant("api-optimized").quarantined
+    assert task.stated(m.ActiveVariant)[-1].quarantined == []
+
+
+def test_an_approval_may_retire_a_quarantined_variant_which_leaves_no_alert_open() -> None:
+    task = collapsed()
+    assert task.variant("api-optimized").degraded
+    change = m.Change(action="retire", variant_id="api-optimized")
+    assert task.order(m.ApproveProposal, proposal_id="p1", change=change).detail == "p1 approved: api-optimized retired"
+    retired = task.variant("api-optimized")
+    assert (retired.state, retired.quarantined, retired.degraded) == (RETIRED, True, False)
+    over = task.alerts("degradation")[-1]
+    assert (over.action, over.resolved, over.cause_id) == ("over: retired", True, retired.alert_id)
+
+
+def test_an_approved_registration_has_the_configuration_of_the_change() -> None:
+    task = two()
+    section = m.Modification(section="Core Identity", operation="append", content="...")
+    change = m.Change(
+        action="register",
+        variant_id="v9",
+        parent="default",
+        model_tier="opus",
+        temperature=0.2,
+        modifications=[section],
+    )
+    task.order(m.ApproveProposal, proposal_id="p1", change=change)
+    [found] = [v for v in task.stated(m.VariantCatalogue)[-1].variants if v.variant_id == "v9"]
+    assert (found.state, found.parent, found.model_tier, found.temperature) == ("registered", "default", "opus", 0.2)
+    assert found.modifications == [section]
+    assert task.row.active == "default"
+
+
+def test_the_second_of_two_reviewers_hears_of_the_first_whatever_epoch_that_one_made() -> None:
+    task = two()
+    task.order(m.ApproveProposal, proposal_id="p1", change=PROMOTE, expected_epoch=1, actor="ada")
+    for kind, fields in ((m.ApproveProposal, {"change": PROMOTE}), (m.RejectProposal, {})):
+        result = task.order(kind, proposal_id="p1", expected_epoch=1, actor="bob", **fields)
+        assert result.outcome == "refused"
+        assert result.detail.startswith("p1 was already approved by ada at 2025-11-19T14:30:43.000Z")
+
+
+def test_a_deferral_says_until_when_and_the_snapshot_lists_it() -> None:
+    task = two()
+    task.order(m.DeferProposal, proposal_id="p1", until="2025-12-01T00:00:00Z")
+    [review] = task.stated(m.TaskSnapshot)[-1].reviews
+    assert (review.review, review.until) == ("deferred", "2025-12-01T00:00:00Z")
+
+
+def test_refused_reviews_do_not_push_out_who_was_first() -> None:
+    task = two()
+    task.order(m.RejectProposal, proposal_id="p1")
+    for _ in range(40):
+        assert task.order(m.RejectProposal, proposal_id="p1").outcome == "refused"
+    assert len(task.row.reviews) == 32
+    assert task.row.reviews[0].outcome == "applied"
 
 
 def test_the_first_review_wins_and_a_deferred_or_refused_one_leaves_the_proposal_open() -> None:

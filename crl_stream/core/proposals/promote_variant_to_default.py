@@ -21,9 +21,9 @@ _BONUS: Final = 0.15
 
 
 def propose(view: View) -> list[Draft]:
-    """A draft for the best rival, by the stronger of the two triggers, or none."""
+    """A draft for the best rival, by the stronger of the two triggers, or none; nothing is promoted under a pin."""
     active, limits = view.active, view.limits
-    if active.n_visits < limits.promote_min_samples:
+    if active.n_visits < limits.promote_min_samples or view.snapshot.pinned is not None:
         return []
     ranked = sorted(view.rivals, key=lambda rival: (-rival.q_value, -rival.n_visits, rival.variant_id))
     if not ranked or _applies_itself(view, ranked[0]):
@@ -93,6 +93,5 @@ def _applies_itself(view: View, rival: VariantSnapshot) -> bool:
         rival.decision == "auto_apply"
         and rival.n_visits < view.limits.min_invocations
         and snapshot.mode == "enforce"
-        and snapshot.pinned is None
         and snapshot.held is None
     )

@@ -1,0 +1,103 @@
+"""The proposer beside the monitor, whatever outcomes, orders and reviews come: its promises hold at every snapshot."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crl_stream.core import messages as m
+from crl_stream.core.messages.snapshots import ProposalStatus, ProposalType, Trigger
+from crl_stream.core.monitor import step
+from crl_stream.core.proposal_row import encode_row, new_row
+from crl_stream.core.proposer import OPEN, proposals_of, review_task
+from crl_stream.core.proposer import step as look
+from crl_stream.core.row import TaskRow
+
+from .review_sessions import CATALOGUE, POLICY, approval, play, sessions
+from .task import KEY
+
+
+@settings(deadline=None, max_examples=150)
+@given(sessions)
+def test_whatever_happens_at_most_one_is_open_per_type_and_target_and_ids_are_unique(session: list[Any]) -> None:
+    revisions: dict[str, list[m.Proposal]] = {}
+    for seen in play(session):
+        for proposal in seen.published:
+            revisions.setdefault(proposal.proposal_id, []).append(proposal)
+        waiting = proposals_of(seen.data)
+        assert len({(p.proposal_type, p.target_variant) for p in waiting}) == len(waiting)
+        assert {p.status for p in waiting} <= OPEN
+        assert {p.epoch for p in waiting} <= {seen.snapshot.epoch}
+    for life in revisions.values():
+        assert [p.revision for p in life] == list(range(1, len(life) + 1))
+        assert len({(p.proposal_type, p.target_variant, p.timestamp, p.expires_at, p.epoch) for p in life}) == 1
+        assert [p.status in OPEN for p in life[:-1]] == [True] * (len(life) - 1), "what is closed stays closed"
+        assert len(life[-1].history) == min(len(life), 20)
+
+
+@settings(deadline=None, max_examples=150)
+@given(sessions)
+def test_the_monitor_never_refuses_a_proposal_that_is_approved_when_it_is_made_or_has_new_evidence(
+    session: list[Any],
+) -> None:
+    for seen in play(session):
+        for proposal in seen.published:
+            if proposal.revision > 1 and not proposal.history[-1].reason.startswith("new evidence"):
+                continue
+            row = msgspec.msgpack.decode(seen.task, type=TaskRow)
+            at = seen.position._replace(offset=seen.position.offset + 1)
+            [result] = [f for f in step(row, approval(proposal), at, POLICY).facts if isinstance(f, m.CommandResult)]
+            assert result.outcome == "applied", result.detail
+
+
+@settings(deadline=None, max_examples=60)
+@given(sessions)
+def test_what_is_published_follows_from_the_monitors_word_on_the_reviews(session: list[Any]) -> None:
+    for seen in play(session):
+        applied = {r.proposal_id: r for r in seen.snapshot.reviews if r.outcome == "applied"}
+        for proposal in seen.published:
+            if proposal.status in {"approved", "rejected"}:
+                review = applied[proposal.proposal_id]
+                last = proposal.history[-1]
+                assert (proposal.status, last.actor, last.reason) == (review.review, review.actor, review.reason)
+        for proposal in proposals_of(seen.data):
+            review = applied.get(proposal.proposal_id)
+            assert review is None or review.review == "deferred"
+
+
+@settings(deadline=None, max_examples=60)
+@given(sessions, st.data())
+def test_snapshots_met_again_in_any_order_change_nothing(session: list[Any], data: st.DataObject) -> None:
+    past: list[m.TaskSnapshot] = []
+    for seen in play(session):
+        past.append(seen.snapshot)
+        for again in data.draw(st.lists(st.sampled_from(past), max_size=1)):
+            assert review_task(seen.data, again, CATALOGUE) == (seen.data, [])
+
+
+@settings(deadline=None, max_examples=60)
+@given(sessions)
+def test_a_row_that_stays_decoded_equals_one_that_is_written_each_time(session: list[Any]) -> None:
+    kept = new_row(KEY)
+    for seen in play(session):
+        assert look(kept, seen.snapshot, CATALOGUE) == seen.published
+        assert encode_row(kept) == seen.data
+
+
+def test_these_sessions_reach_every_type_trigger_and_status() -> None:
+    """The properties above are worth what they meet."""
+    met: set[str] = set()
+
+    @settings(deadline=None, max_examples=150, derandomize=True, database=None)
+    @given(sessions)
+    def look_around(session: list[Any]) -> None:
+        for seen in play(session):
+            for proposal in seen.published:
+                met.update((proposal.proposal_type, proposal.trigger, proposal.status))
+
+    look_around()
+    for words in (ProposalType, Trigger, ProposalStatus):
+        assert set(get_args(words)) - met == set()
