@@ -13,6 +13,7 @@ If you are here to read the code, read in this order:
     telemetry/   the guide's files: rollbacks and proposals as lines of JSON, and their archive
     notifiers/   who is told of it: log, file, webhook, and through Apprise chat, mail and pagers
     settings/    every number a person may choose, and where its value came from
+    guide/       the Python API of the safety guide, word for word, over the same engine
     cli/         the command ``crl``, one file per command
     overview_page.py  reads the one page of the system
     contract.py  finds ``topics/``, the contract that is readable without Python

@@ -63,6 +63,11 @@ class TopicReader:
                 found += (await consumer.getmany(timeout_ms=_POLL_MS)).get(place, [])
             return [self._received(topic, record) for record in found if record.offset < end[place]]
 
+    async def partitions(self, topic: str) -> int:
+        """How many partitions a topic has on the broker."""
+        async with self._consumer() as consumer:
+            return len(await self._places(consumer, [topic], None))
+
     async def read_at(self, topic: str, partition: int, offset: int) -> Received | None:
         """One record, or None where there is none."""
         async with self._consumer() as consumer:

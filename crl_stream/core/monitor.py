@@ -19,7 +19,7 @@ from crl_stream.core.learning import reward_of, speed_of
 from crl_stream.core.membership import add_variant, follow_runtime, is_known, remember, watch_clock
 from crl_stream.core.messages import Feedback, Invocation
 from crl_stream.core.policy import Policy
-from crl_stream.core.reaction import review, state_decision
+from crl_stream.core.reaction import protect, review, state_decision
 from crl_stream.core.row import (
     ABSENT,
     ERROR,
@@ -38,7 +38,7 @@ from crl_stream.core.snapshot import active_variant, is_due, task_snapshot, vari
 from crl_stream.core.turn import Context, Turn
 from crl_stream.core.window import is_low, take_in
 
-__all__ = ["Context", "Step", "fold", "step"]
+__all__ = ["Context", "Step", "fold", "look_again", "step"]
 
 
 class Step(NamedTuple):
@@ -76,6 +76,21 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
     if disposition == "applied" and not turn.facts:
         return _QUIET
     return Step(disposition, reason, turn.facts)
+
+
+def look_again(row: TaskRow, at: Context, policy: Policy) -> Step:
+    """Judge the active variant between two outcomes, under whatever policy; nothing but a rollback may follow.
+
+    For those who have no next outcome to wait for.  Only the active variant has anything to be protected from, and a
+    promotion waits for an outcome as always.
+    """
+    row.offset, row.incarnation = at.offset, at.incarnation
+    turn = Turn(row, at, policy)
+    _expire_orders(turn)
+    if row.active is not None:
+        protect(turn, row.variants[row.active])
+    _publish_state(turn)
+    return Step("applied", None, turn.facts)
 
 
 def fold(

@@ -21,12 +21,17 @@ def review(turn: Turn, variant: Variant) -> None:
     """Verdict, then rollback, else promotion."""
     row = turn.row
     active = variant.variant_id == row.active
-    fired = False
-    if variant.degraded or is_suspect(variant, turn.rules):
-        fired = _act(turn, variant, active)
+    fired = protect(turn, variant)
     state_decision(turn, variant)
     if active and not fired:
         _promote(turn)
+
+
+def protect(turn: Turn, variant: Variant) -> bool:
+    """Verdict, alert and rollback of one variant; True when it was rolled back."""
+    if variant.degraded or is_suspect(variant, turn.rules):
+        return _act(turn, variant, variant.variant_id == turn.row.active)
+    return False
 
 
 def _act(turn: Turn, variant: Variant, active: bool) -> bool:

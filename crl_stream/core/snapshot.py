@@ -9,6 +9,7 @@ from crl_stream.core.evidence import e_value
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import (
     ActiveVariant,
+    BaselineSnapshot,
     FailureKinds,
     Modification,
     Order,
@@ -25,6 +26,7 @@ from crl_stream.core.messages import (
 from crl_stream.core.policy import Policy
 from crl_stream.core.row import (
     ERROR,
+    JUDGED,
     MICRO,
     REGISTERED,
     RETIRED,
@@ -194,6 +196,22 @@ def _variant(row: TaskRow, variant: Variant, policy: Policy) -> VariantSnapshot:
         shadow_success_rate=shadow.successes / (shadow.n or 1),
         shadow_avg_reward=shadow.reward / MICRO / (shadow.n or 1),
         configuration=_configuration(variant),
+        baseline=_baseline(variant),
+        degraded_at=None if variant.degraded_at < 0 else variant.degraded_at,
+    )
+
+
+def _baseline(variant: Variant) -> BaselineSnapshot | None:
+    if variant.baseline is None:
+        return None
+    sums = variant.baseline.sums
+    n = sums.n or 1
+    return BaselineSnapshot(
+        variant_id=variant.baseline.variant_id,
+        n=sums.n,
+        success_rate=sums.successes / n,
+        avg_reward=sums.reward / MICRO / n,
+        error_rate=sums.errors / n,
     )
 
 
@@ -223,4 +241,6 @@ def _window(variant: Variant) -> WindowSnapshot:
         outcomes="".join(o.letter for o in found),
         rewards=[o.reward / MICRO for o in found],
         offsets=[o.offset for o in found],
+        judged_outcomes="".join("J" if o.flags & JUDGED else "-" for o in found),
+        error_outcomes="".join("E" if o.flags & ERROR else "-" for o in found),
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from crl_stream.core.learning import advance, reward_of
 from crl_stream.core.policy import Learning
 from crl_stream.core.row import (
@@ -88,6 +90,24 @@ def _evict(variant: Variant, number: int, rate: float) -> None:
         judged.errors -= (flags & ERROR) >> 1
     variant.q_start = advance(variant.q_start, number, reward, rate)
     del window[:SIZE]
+
+
+def looking_back(variant: Variant, last: int, earlier: bytes = b"") -> Variant:
+    """The same variant as if its window were ``last`` outcomes long; ``earlier`` are those the window holds no more.
+
+    Looks further back only as far as ``earlier`` goes.
+    """
+    window = (earlier + bytes(variant.window))[-last * SIZE :]
+    judged = Sums()
+    for fields in OUTCOME.iter_unpack(window):
+        outcome = Outcome(*fields)
+        if outcome.flags & JUDGED:
+            judged.n += 1
+            judged.reward += outcome.reward
+            judged.squares += outcome.reward * outcome.reward // MICRO
+            judged.successes += outcome.flags & SUCCESS
+            judged.errors += (outcome.flags & ERROR) >> 1
+    return replace(variant, window=bytearray(window), judged=judged)
 
 
 def restart_judging(variant: Variant) -> None:

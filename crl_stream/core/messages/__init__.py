@@ -57,6 +57,7 @@ from crl_stream.core.messages.parts import (
 )
 from crl_stream.core.messages.snapshots import (
     ActiveVariant,
+    BaselineSnapshot,
     FailureKinds,
     Order,
     Proposal,
@@ -81,6 +82,7 @@ __all__ = [
     "AnyCommand",
     "AnyTaskCommand",
     "ApproveProposal",
+    "BaselineSnapshot",
     "Candidate",
     "Change",
     "Command",

@@ -98,6 +98,10 @@ class WindowSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One character each: ``S`` success, ``F`` failure, ``E`` error."""
     rewards: list[float]
     offsets: list[int]
+    judged_outcomes: str | None = None
+    """One character each: ``J`` judged since the last activation, ``-`` not; absent in snapshots of older engines."""
+    error_outcomes: str | None = None
+    """One character each: ``E`` counts for the error rate, ``-`` does not; absent in snapshots of older engines."""
 
 
 class FailureKinds(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +121,16 @@ class VariantConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     provider: str | None = None
     model: str | None = None
     temperature: float | None = None
+
+
+class BaselineSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The lifetime that a newcomer is judged against: that of the variant it replaced, as it stood at the change."""
+
+    variant_id: Identifier
+    n: int
+    success_rate: float
+    avg_reward: float
+    error_rate: float
 
 
 class ProposalLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +177,10 @@ class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     shadow_avg_reward: float
     configuration: VariantConfiguration | None = None
     """Absent when the variant was never registered."""
+    baseline: BaselineSnapshot | None = None
+    """Absent when the variant is judged against its own outcomes."""
+    degraded_at: int | None = None
+    """Its ``n_visits`` at the last DEGRADED verdict; absent when there was none."""
 
 
 class ReviewResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,140 @@
+"""The topics as a reader keeps them: the newest of each key, followed in the background from their beginnings."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from crl_stream.client.background import Background
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.policy import GUIDE, PolicySet
+from crl_stream.errors import CrlError, Unavailable
+from crl_stream.settings.model import Kafka
+from crl_stream.topic_reader import Received, TopicReader
+from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, PROPOSALS, ROLLBACKS, TASKS
+
+FOLLOWED: Final = (COMMANDS, TASKS, ACTIVE_VARIANTS, ROLLBACKS, PROPOSALS)
+"""Of the commands only the policies; a task names the one it was judged by."""
+
+
+class Following:
+    """What the topics say, as of a moment ago; read under ``reading()``."""
+
+    def __init__(self, kafka: Kafka, timeout: float) -> None:
+        self.kafka = kafka
+        """With as many partitions as there are."""
+        self.policies: dict[str, PolicySet] = {GUIDE.digest(): GUIDE}
+        """By their hash."""
+        self.announced: PolicySet | None = None
+        """The newest one."""
+        self.tasks: dict[TaskKey, m.TaskSnapshot] = {}
+        self.active: dict[TaskKey, m.ActiveVariant] = {}
+        self.rollbacks: dict[str, m.RollbackEvent] = {}
+        self.proposals: dict[str, m.Proposal] = {}
+        self.old: frozenset[str] = frozenset()
+        """Rollbacks of the time before the connection."""
+        self._caught_up = False
+        self._failed: CrlError | None = None
+        self._news = threading.Condition()
+        self._background = Background("crl-guide-store", self._follow)
+        self._background.start()
+        try:
+            with self._news:
+                self._news.wait_for(lambda: self._caught_up or self._failed is not None, timeout)
+                self._check(timeout)
+        except CrlError:
+            self._background.stop()
+            raise
+
+    def reading(self) -> threading.Condition:
+        """The lock to read under; raises what has ended the following."""
+        if self._failed is not None:
+            raise self._failed
+        return self._news
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Ask again whenever a record has come; False after ``timeout`` seconds."""
+        until = time.monotonic() + timeout
+        with self.reading():
+            while not condition():
+                left = until - time.monotonic()
+                if left <= 0:
+                    return False
+                self._news.wait(left)
+        return True
+
+    def stop(self) -> None:
+        """Follow no more; what is known stays."""
+        self._background.stop()
+
+    def _check(self, timeout: float) -> None:
+        if self._failed is not None:
+            raise self._failed
+        if not self._caught_up:
+            raise Unavailable(
+                f"The topics at {self.kafka.bootstrap_servers} have not been read within {timeout:.0f} s.",
+                hint="`crl status` says whether the installation answers",
+            )
+
+    async def _follow(self) -> None:
+        reader = TopicReader(self.kafka)
+        try:
+            # Positioned first, read then: what comes in between is met twice, never not at all.
+            async with reader.following(FOLLOWED) as stream:
+                partitions = await reader.partitions(COMMANDS)
+                self.kafka = self.kafka.model_copy(update={"partitions": partitions})
+                for topic in FOLLOWED:
+                    self._take(await reader.read(topic))
+                with self._news:
+                    self.old, self._caught_up = frozenset(self.rollbacks), True
+                    self._news.notify_all()
+                async for received in stream:
+                    self._take([received])
+        except CrlError as error:
+            self._fail(error)
+        except Exception as error:
+            failure = Unavailable(f"The topics cannot be followed any more: {error!r}.", hint="connect again")
+            failure.__cause__ = error
+            self._fail(failure)
+
+    def _fail(self, error: CrlError) -> None:
+        with self._news:
+            self._failed = error
+            self._news.notify_all()
+
+    def _take(self, records: Sequence[Received]) -> None:
+        with self._news:
+            for received in records:
+                self._take_one(received.message)
+            self._news.notify_all()
+
+    def _take_one(self, message: Any) -> None:
+        if isinstance(message, m.TaskSnapshot):
+            key = TaskKey(message.agent_name, message.task_type)
+            known = self.tasks.get(key)
+            if known is None or _place(known.incarnation, known.as_of) <= _place(message.incarnation, message.as_of):
+                self.tasks[key] = message
+        elif isinstance(message, m.ActiveVariant):
+            key = TaskKey(message.agent_name, message.task_type)
+            there = self.active.get(key)
+            if there is None or _version(there) <= _version(message):
+                self.active[key] = message
+        elif isinstance(message, m.RollbackEvent):
+            self.rollbacks[message.rollback_id] = message
+        elif isinstance(message, m.Proposal):
+            before = self.proposals.get(message.proposal_id)
+            if before is None or before.revision <= message.revision:
+                self.proposals[message.proposal_id] = message
+        elif isinstance(message, m.SetPolicy):
+            self.announced = self.policies[message.policy.digest()] = message.policy
+
+
+def _place(incarnation: int, position: m.Position) -> tuple[int, int]:
+    return incarnation, position.offset
+
+
+def _version(active: m.ActiveVariant) -> tuple[int, int, int]:
+    return active.incarnation, active.epoch, active.position.offset

@@ -1,0 +1,234 @@
+"""The figures of one process: what is recorded is folded at once, by the engine that the workers run."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.instant import from_text
+from crl_stream.core.monitor import Context, Step, look_again, step
+from crl_stream.core.policy import Policy, PolicySet
+from crl_stream.core.proposal_row import ProposalRow
+from crl_stream.core.proposal_row import new_row as new_proposal_row
+from crl_stream.core.proposer import step as propose
+from crl_stream.core.remedies import Remedies
+from crl_stream.core.row import SIZE, TaskRow, Variant, decode_row, encode_row, new_row
+from crl_stream.core.snapshot import task_snapshot
+from crl_stream.core.window import looking_back
+from crl_stream.errors import CommandRefused, InvalidMessage, Unavailable
+from crl_stream.guide.records import Records
+
+log = logging.getLogger(__name__)
+
+KEPT: Final = 200
+"""Outcomes of a variant that a monitor with a longer window than the policy's may look back on."""
+
+
+class Memory:
+    """Rows in memory over a log of its own.
+
+    The log has no broker: its positions are counted, and its time is the outcomes' own, never going back within a task.
+    Each process begins a new log, which its incarnation tells apart from the one before.
+    """
+
+    decides = True
+
+    def __init__(self, folder: Path | None, policies: PolicySet, remedies: Remedies) -> None:
+        self.policies, self.remedies = policies, remedies
+        self.records = Records(folder)
+        self._hash = policies.digest()
+        self._incarnation = time.time_ns() // 1_000_000
+        self._offset = -1
+        self._rows: dict[TaskKey, TaskRow] = {}
+        self._earlier: dict[tuple[TaskKey, str], bytearray] = {}
+        """Outcomes that the windows hold no more, oldest first, since the variant's last activation."""
+        self._untold: list[m.RollbackEvent] = []
+        self._proposing: dict[TaskKey, ProposalRow] = {}
+        self._lock = threading.RLock()
+
+    # -- what changes anything ---------------------------------------------------------------------
+    def record(self, message: m.Invocation | m.Feedback) -> bool:
+        """Fold one outcome or late score."""
+        key = TaskKey(message.agent_name, message.task_type)
+        with self._lock:
+            self.records.open()
+            row = self._rows.get(key) or new_row(key)
+            policy = self.policies.for_task(key)
+            name = message.variant_id if isinstance(message, m.Invocation) else ""
+            variant = row.variants.get(name)
+            window, n = (b"", 0) if variant is None else (bytes(variant.window), variant.life.n)
+            done = step(row, message, self._next(from_text(message.timestamp)), policy)
+            self._keep_evicted(row, name, window, n)
+            if done.disposition == "rejected":
+                raise InvalidMessage(
+                    f"{key} has {len(row.variants)} variants already, limit {policy.limits.variants}.",
+                    hint="retire one, or raise limits.variants",
+                )
+            self._rows[key] = row
+            self._state(done)
+            return done.disposition == "applied"
+
+    def order(self, command: m.AnyTaskCommand) -> m.CommandResult:
+        """Fold one order."""
+        key = TaskKey(command.agent_name, command.task_type)
+        with self._lock:
+            self.records.open()
+            row = self._rows.setdefault(key, new_row(key))
+            # A task whose outcomes are of last year stays there; an order must not move it to today.
+            done = step(row, command, self._next(row.time or from_text(command.timestamp)), self.policies.for_task(key))
+            self._state(done)
+            if isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal):
+                self._propose(key, {})
+        results = [fact for fact in done.facts if isinstance(fact, m.CommandResult)]
+        if not results:
+            raise CommandRefused(f"{command.command_id} was given before.", hint="give it a command_id of its own")
+        if results[0].outcome == "refused":
+            raise CommandRefused(f"{results[0].command} for {key} was refused: {results[0].detail}.")
+        return results[0]
+
+    def put_in_force(self, policies: PolicySet) -> None:
+        """Judge by ``policies`` from now on; windows that become longer fill with what comes."""
+        with self._lock:
+            self.policies, self._hash = policies, policies.digest()
+
+    def roll_back(self, key: TaskKey, policy: Policy) -> dict[str, Any] | None:
+        """Look at the active variant between two outcomes; what follows is told by ``untold_rollbacks``."""
+        with self._lock:
+            self.records.open()
+            row = self._rows[key]
+            self._state(look_again(row, self._next(row.time), policy))
+        return None
+
+    def analyze(self, limits: Mapping[str, Any]) -> list[m.Proposal]:
+        """Let the proposer look at every task; the proposals that it made or revised."""
+        with self._lock:
+            self.records.open()
+            published = [p for key in sorted(self._rows) for p in self._propose(key, limits)]
+        newest = {proposal.proposal_id: proposal for proposal in published}
+        return [proposal for proposal in newest.values() if proposal.status == "pending"]
+
+    def _propose(self, key: TaskKey, limits: Mapping[str, Any]) -> list[m.Proposal]:
+        row = self._rows[key]
+        snapshot = task_snapshot(row, self._next(row.time), self.policies.for_task(key))
+        if limits and snapshot.proposal_limits is not None:
+            snapshot = replace(snapshot, proposal_limits=replace(snapshot.proposal_limits, **limits))
+        proposing = self._proposing.setdefault(key, new_proposal_row(key))
+        published = propose(proposing, snapshot, self.remedies) or []
+        self._keep(published)
+        return published
+
+    # -- what is known -----------------------------------------------------------------------------
+    def policy_of(self, key: TaskKey) -> Policy:
+        """The task's own, else its agent's, else the default."""
+        return self.policies.for_task(key)
+
+    def row(self, key: TaskKey) -> TaskRow | None:
+        """A copy, so that nobody meets a row half folded."""
+        with self._lock:
+            row = self._rows.get(key)
+            return None if row is None else decode_row(encode_row(row))
+
+    def rows(self) -> Sequence[TaskRow]:
+        """Copies of all rows."""
+        with self._lock:
+            return [decode_row(encode_row(self._rows[key])) for key in sorted(self._rows)]
+
+    def looking_back(self, key: TaskKey, variant_id: str, last: int) -> Variant | None:
+        """The variant over its last so many outcomes, at most ``KEPT`` or the policy's window."""
+        with self._lock:
+            row = self._rows.get(key)
+            variant = row.variants.get(variant_id) if row is not None else None
+            if variant is None:
+                return None
+            return looking_back(variant, last, bytes(self._earlier.get((key, variant_id), b"")))
+
+    def active_variants(self) -> list[tuple[str, str, str]]:
+        """Of every task that has one."""
+        with self._lock:
+            return [(*key, row.active) for key in sorted(self._rows) if (row := self._rows[key]).active is not None]
+
+    def untold_rollbacks(self, key: TaskKey, variant_id: str) -> list[m.RollbackEvent]:
+        """Those of this process that left the variant or led to it."""
+        with self._lock:
+            mine = [event for event in self._untold if (event.agent_name, event.task_type) == key]
+            return [event for event in mine if variant_id in {event.from_variant, event.to_variant}]
+
+    def mark_told(self, rollback_id: str) -> None:
+        """Tell it no more."""
+        with self._lock:
+            self._untold = [event for event in self._untold if event.rollback_id != rollback_id]
+
+    def rollbacks(self) -> list[dict[str, Any]]:
+        """Those of the folder, also of earlier processes."""
+        with self._lock:
+            return self.records.rollbacks()
+
+    def proposals(self) -> list[dict[str, Any]]:
+        """Those of the folder, also of earlier processes."""
+        with self._lock:
+            return self.records.proposals()
+
+    def open_proposal(self, proposal_id: str) -> m.Proposal | None:
+        """One that this process has made."""
+        with self._lock:
+            found = [w.proposal for row in self._proposing.values() for w in row.open]
+            return next((proposal for proposal in found if proposal.proposal_id == proposal_id), None)
+
+    def now(self) -> int:
+        """The newest outcome's time; without any, the clock's."""
+        with self._lock:
+            return max((row.time for row in self._rows.values()), default=time.time_ns() // 1_000_000)
+
+    def wait_until(self, condition: Callable[[], bool], _: float) -> bool:
+        """Everything is known at once."""
+        return condition()
+
+    def close(self) -> None:
+        """Let the folder go."""
+        with self._lock:
+            self.records.close()
+
+    # -- the log -----------------------------------------------------------------------------------
+    def _next(self, timestamp: int) -> Context:
+        self._offset += 1
+        return Context(0, self._offset, timestamp, self._incarnation, self._hash)
+
+    def _keep_evicted(self, row: TaskRow, variant_id: str, window: bytes, n: int) -> None:
+        """Keep what a step has pushed out of a window that was ``window`` after ``n`` outcomes."""
+        variant = row.variants.get(variant_id)
+        if variant is None or variant.life.n == n:
+            return
+        place = (row.key, variant_id)
+        if n == 0:
+            self._earlier.pop(place, None)  # of one by this name that was forgotten
+        elif (lost := len(window) + SIZE - len(variant.window)) > 0:
+            earlier = self._earlier.setdefault(place, bytearray())
+            earlier += window[:lost]
+            del earlier[: max(0, len(earlier) + len(variant.window) - KEPT * SIZE)]
+
+    def _state(self, done: Step) -> None:
+        """Keep what is to be kept of the facts of a step, and say what an operator must hear."""
+        events = [fact for fact in done.facts if isinstance(fact, m.RollbackEvent)]
+        self._untold += events
+        for fact in done.facts:
+            if isinstance(fact, m.Activation) and fact.enforced:
+                # Only outcomes since the activation are judged, and those that went before are evicted or unmarked.
+                self._earlier.pop((TaskKey(fact.agent_name, fact.task_type), fact.to_variant), None)
+            elif isinstance(fact, m.Alert):
+                log.log(logging.INFO if fact.severity == "info" else logging.WARNING, "%s", fact.text)
+        self._keep(events)
+
+    def _keep(self, events: Sequence[m.RollbackEvent | m.Proposal]) -> None:
+        try:
+            self.records.keep(events)
+        except Unavailable as error:
+            # The outcome counts all the same; what could not be written comes with the next one.
+            log.error("%s", error)  # noqa: TRY400 - a sentence for the user, no traceback

@@ -1,0 +1,70 @@
+"""Rollbacks and proposals as a store of this process keeps them: in the telemetry files, or without a folder here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from crl_stream.core import messages as m
+from crl_stream.guide.shapes import proposal_fields, rollback_fields
+from crl_stream.telemetry import TelemetryFiles, read_proposals, read_rollbacks
+
+
+class Records:
+    """Written once, read as the guide's dictionaries.
+
+    Whoever only reads needs no lock; whoever records is the one writer of its folder.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._files: TelemetryFiles | None = None
+        self._unwritten: list[m.RollbackEvent | m.Proposal] = []
+        self._rollbacks: list[m.RollbackEvent] = []
+        self._proposals: dict[str, m.Proposal] = {}
+        """Without a folder."""
+
+    def open(self) -> None:
+        """Become the folder's writer; ``UsageError`` while another process is."""
+        if self.folder is not None and self._files is None:
+            self._files = TelemetryFiles(self.folder)
+
+    def keep(self, events: Iterable[m.RollbackEvent | m.Proposal]) -> None:
+        """Write them, and what could not be written before; ``Unavailable`` when that fails again."""
+        self._unwritten += events
+        if not self._unwritten:
+            return
+        if self.folder is None:
+            for event in self._unwritten:
+                if isinstance(event, m.RollbackEvent):
+                    self._rollbacks.append(event)
+                else:
+                    self._proposals[event.proposal_id] = event
+        else:
+            self.open()
+            assert self._files is not None
+            self._files.append(self._unwritten)
+        self._unwritten = []
+
+    def rollbacks(self) -> list[dict[str, Any]]:
+        """All of them, newest first."""
+        if self.folder is None:
+            return [rollback_fields(event) for event in reversed(self._rollbacks)]
+        return read_rollbacks(self.folder)
+
+    def proposals(self) -> list[dict[str, Any]]:
+        """The last step of each, newest first."""
+        if self.folder is None:
+            found = [proposal_fields(proposal) for proposal in self._proposals.values()]
+            return sorted(found, key=lambda fields: (fields["timestamp"], fields["proposal_id"]), reverse=True)
+        return read_proposals(self.folder)
+
+    def close(self) -> None:
+        """Write what waits and let the folder go."""
+        try:
+            self.keep(())
+        finally:
+            if self._files is not None:
+                self._files.close()
+                self._files = None

@@ -1,0 +1,79 @@
+"""``RollbackManager``: leaves a degraded variant and tells what was left (guide: Components, 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crl_stream.core.identity import TaskKey
+from crl_stream.errors import UsageError
+from crl_stream.guide.safety_monitor import SafetyMonitor
+from crl_stream.guide.shapes import rollback_fields
+from crl_stream.guide.source import asked
+from crl_stream.guide.store import Store
+from crl_stream.guide.thresholds import with_thresholds, with_thresholds_everywhere
+
+
+class RollbackManager:
+    """Sees to it that a degraded active variant is left, and hands each rollback out once.
+
+    The engine rolls back with the very outcome that reveals the degradation, so usually it is done before anybody asks.
+    The thresholds are those of ``safety_monitor``.  In a store of this process a manager puts those that the monitor
+    was given into force; over live topics, where the policy is the workers', it orders the rollback that they ask for.
+    """
+
+    def __init__(
+        self,
+        safety_monitor: SafetyMonitor | None = None,
+        *,
+        rollback_min_samples: int | None = None,
+        store: Store | None = None,
+    ) -> None:
+        if safety_monitor is not None and store is not None and store is not safety_monitor.store:
+            raise UsageError(
+                "The safety monitor asks another store.", hint="give the store to the monitor, or only the monitor"
+            )
+        self.safety_monitor = safety_monitor or SafetyMonitor(store=store)
+        self.store = self.safety_monitor.store
+        self._own = dict(self.safety_monitor.own_thresholds)
+        if rollback_min_samples is not None:
+            self._own["rollback_min_samples"] = rollback_min_samples
+        source = self.store.source
+        if self._own and source.decides:
+            source.put_in_force(with_thresholds_everywhere(source.policies, self._own))
+
+    def monitor_and_rollback(self, agent_name: str, task_type: str, current_variant: str) -> dict[str, Any] | None:
+        """The rollback of this variant in the guide's event schema, or None while it is healthy.
+
+        Each rollback is told once, to whoever asks first: under the name of the variant that was left, or of the
+        one that took its place, which is what a list of active variants has by then.  A hold of the task, a
+        missing target and the modes ``shadow`` and ``observe`` leave the variant where it is, as in the worker.
+        """
+        which = asked(agent_name, task_type, current_variant)
+        source = self.store.source
+        if (told := self._tell(which.key, current_variant)) is not None:
+            return told
+        row = source.row(which.key)
+        if row is None or row.active != current_variant:
+            return None
+        policy = with_thresholds(source.policy_of(which.key), self._own)
+        if source.decides or (self._own and policy != source.policy_of(which.key)):
+            done = source.roll_back(which.key, policy)
+            return self._tell(which.key, current_variant) or done
+        return None
+
+    def get_rollback_history(self, limit: int | None = None, agent_name: str | None = None) -> list[dict[str, Any]]:
+        """Rollbacks in the guide's event schema, newest first; the newest ``limit`` of them, or all."""
+        if limit is not None and limit < 0:
+            raise UsageError(f"limit {limit} is negative.", hint="leave it out to get all")
+        found = [dict(e) for e in self.store.source.rollbacks() if agent_name in {None, e["agent_name"]}]
+        return found[:limit]
+
+    def _tell(self, key: TaskKey, current_variant: str) -> dict[str, Any] | None:
+        source = self.store.source
+        row = source.row(key)
+        for event in reversed(source.untold_rollbacks(key, current_variant)):
+            if event.enforced and row is not None and row.active == event.from_variant:
+                continue  # undone meanwhile
+            source.mark_told(event.rollback_id)
+            return rollback_fields(event)
+        return None

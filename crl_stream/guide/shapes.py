@@ -1,0 +1,21 @@
+"""Rollbacks and proposals as the guide's dictionaries: what a line of the telemetry files says, word for word."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from crl_stream.core import messages as m
+from crl_stream.telemetry.lines import proposal_line, rollback_line
+
+
+def rollback_fields(event: m.RollbackEvent) -> dict[str, Any]:
+    """The guide's rollback event schema, then epoch, ids and place."""
+    fields: dict[str, Any] = json.loads(rollback_line(event))
+    return fields
+
+
+def proposal_fields(proposal: m.Proposal) -> dict[str, Any]:
+    """The guide's proposal schema, then revision, review and what an approval orders."""
+    fields: dict[str, Any] = json.loads(proposal_line(proposal))
+    return fields

@@ -1,0 +1,156 @@
+"""``Store``: where outcomes go and figures come from; in this process, or on the live topics of an installation."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Self
+
+import msgspec
+
+from crl_stream.client.publisher import checked, utc_now
+from crl_stream.core import messages as m
+from crl_stream.core.policy import Policy, PolicySet
+from crl_stream.errors import InvalidMessage
+from crl_stream.guide.source import Source
+from crl_stream.settings import Settings, load_remedies, load_settings
+
+FOLDER: Final = Path("telemetry/crl")
+"""The guide's folder, under the one a program runs in."""
+
+_default: Store | None = None
+_lock = threading.Lock()
+
+
+class Store:
+    """One place that the guide's four objects share.
+
+    ``Store()`` keeps the rows in this process: what is recorded is folded at once, by the engine of the workers, and
+    rollbacks and proposals are written to ``folder`` (None: to no file), where the next process finds them.
+    ``modifications`` is a catalogue of what may be recommended, in place of the shipped one.
+    ``Store.connect()`` is the same over the topics of a running installation.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str | None = FOLDER,
+        *,
+        policy: Policy | PolicySet | None = None,
+        modifications: Path | str | None = None,
+        source: Source | None = None,
+    ) -> None:
+        if source is None:
+            from crl_stream.guide.memory import Memory
+
+            policies = policy if isinstance(policy, PolicySet) else PolicySet(policy or Policy())
+            remedies = load_remedies(None if modifications is None else Path(modifications))
+            source = Memory(None if folder is None else Path(folder), policies, remedies)
+        self.source = source
+
+    @classmethod
+    def connect(
+        cls, bootstrap_servers: str | None = None, *, settings: Settings | None = None, timeout: float = 30.0
+    ) -> Self:
+        """The live topics at ``bootstrap_servers``, else where the settings say.
+
+        Returns when they have been read to their ends; ``Unavailable`` when Kafka has not answered within ``timeout``
+        seconds, ``ContractError`` when the topics are not there.  Close it, so that what was recorded is sent.
+
+        The figures are those of the tasks' last snapshots, which come with every decision, else with every tenth
+        outcome, once a second at most (``limits.snapshot_outcomes``, ``limits.snapshot_seconds``).
+        """
+        from crl_stream.guide.live import Live
+
+        if settings is None:
+            flags = {} if bootstrap_servers is None else {"kafka.bootstrap_servers": bootstrap_servers}
+            settings = load_settings(flags=flags)
+        return cls(source=Live(settings, timeout))
+
+    @classmethod
+    def default(cls) -> Store:
+        """The store of objects that are built without one, made at the first call.
+
+        Live where the settings name a Kafka (``CRL_BOOTSTRAP_SERVERS``, ``crl.toml``), else in this process under the
+        policy of the settings, with the guide's folder.
+        """
+        global _default  # noqa: PLW0603 - the one store that objects built without arguments share
+        with _lock:
+            if _default is None:
+                settings = load_settings()
+                if settings.kafka.bootstrap_servers:
+                    _default = cls.connect(settings=settings)
+                else:
+                    _default = cls(
+                        settings.telemetry.folder,
+                        policy=settings.policies,
+                        modifications=settings.proposer.modifications,
+                    )
+            return _default
+
+    def make_default(self) -> Store | None:
+        """Share this store from now on; returns the one that was shared so far."""
+        global _default
+        with _lock:
+            before, _default = _default, self
+        return before
+
+    def __enter__(self) -> Self:
+        """Ready already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def record(self, invocation: m.Invocation | m.Feedback | Mapping[str, Any]) -> bool:
+        """Take in one finished invocation, or a late reward or quality (``Feedback``).
+
+        A mapping has the fields of the contract (``topics/README.md``); version, id and timestamp are filled in when
+        absent.  False when the invocation_id was met before.  ``InvalidMessage`` says what does not fit.
+        """
+        return self.source.record(_message(invocation))
+
+    def order(self, command: m.AnyTaskCommand) -> m.CommandResult:
+        """Give an operator's order (see ``crl_stream.commanding.task_command``); ``CommandRefused`` says why not."""
+        return self.source.order(command)
+
+    def get_active_variants(self) -> list[tuple[str, str, str]]:
+        """(agent_name, task_type, variant_id) of every task, by name."""
+        return self.source.active_variants()
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float = 30.0) -> bool:
+        """Wait until ``condition`` holds, asked whenever something new is known; False after ``timeout`` seconds.
+
+        For live topics, where the workers fold what was recorded a moment later.
+        """
+        return self.source.wait_until(condition, timeout)
+
+    def close(self) -> None:
+        """Send or write what waits, and end."""
+        global _default  # noqa: PLW0603 - as in default()
+        self.source.close()
+        with _lock:
+            if _default is self:
+                _default = None
+
+
+def _message(given: m.Invocation | m.Feedback | Mapping[str, Any]) -> m.Invocation | m.Feedback:
+    message: m.Invocation | m.Feedback
+    if isinstance(given, m.Invocation | m.Feedback):
+        message = given
+    else:
+        late = given.get("type") == "feedback"
+        filled = {
+            "schema_version": m.SCHEMA_VERSION,
+            "timestamp": utc_now(),
+            "feedback_id" if late else "invocation_id": uuid.uuid4().hex,
+        }
+        kind: type[m.Feedback | m.Invocation] = m.Feedback if late else m.Invocation
+        try:
+            message = msgspec.convert(filled | dict(given), kind)
+        except msgspec.ValidationError as error:
+            raise InvalidMessage(f"The outcome does not fit: {error}.", hint="see topics/README.md") from None
+    checked(message)
+    return message

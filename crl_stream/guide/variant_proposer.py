@@ -1,0 +1,122 @@
+"""``VariantProposer``: what should change, for a person to decide (guide: Components, 3)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, get_args
+
+from crl_stream.commanding import task_command
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.instant import from_text
+from crl_stream.core.messages.snapshots import ProposalStatus
+from crl_stream.core.proposer import OPEN, approval_of
+from crl_stream.errors import NotFound, UsageError
+from crl_stream.guide.shapes import proposal_fields
+from crl_stream.guide.store import Store
+
+_LIMIT_OF: Final = {
+    "specialize_q_threshold": "create_below_q",
+    "performance_gap_threshold": "promote_gap",
+    "underperformance_q_threshold": "modify_below_q",
+    "retire_q_threshold": "retire_below_q",
+    "retire_after_rollbacks": "retire_after_rollbacks",
+}
+STATUSES: Final[tuple[str, ...]] = get_args(ProposalStatus)
+
+
+class VariantProposer:
+    """Analyzes the figures and keeps the queue of what waits for a review.
+
+    Limits that are not given are those of the store's policy, which are the guide's unless the settings say otherwise.
+    On live topics the proposer analyzes whatever comes, by the limits of the workers; those given here have no say.
+    """
+
+    def __init__(
+        self,
+        *,
+        specialize_q_threshold: float | None = None,
+        performance_gap_threshold: float | None = None,
+        underperformance_q_threshold: float | None = None,
+        retire_q_threshold: float | None = None,
+        retire_after_rollbacks: int | None = None,
+        store: Store | None = None,
+    ) -> None:
+        self.store = store or Store.default()
+        given = {
+            "specialize_q_threshold": specialize_q_threshold,
+            "performance_gap_threshold": performance_gap_threshold,
+            "underperformance_q_threshold": underperformance_q_threshold,
+            "retire_q_threshold": retire_q_threshold,
+            "retire_after_rollbacks": retire_after_rollbacks,
+        }
+        self._limits = {_LIMIT_OF[name]: value for name, value in given.items() if value is not None}
+        for name, value in given.items():
+            if value is not None and not math.isfinite(value):
+                raise UsageError(f"{name} {value} is no number.", hint="leave it out to keep the policy's")
+
+    def analyze_and_propose(self, min_invocations: int = 50) -> list[dict[str, Any]]:
+        """Look at every task; what is proposed anew, or with new evidence, in the guide's proposal schema.
+
+        ``min_invocations`` outcomes of the default variant are needed before it is said to do badly.  What is
+        pending already and has nothing new to say is in ``get_proposals``.  On live topics: all that is pending.
+        """
+        if min_invocations < 1:
+            raise UsageError(f"min_invocations {min_invocations} is less than 1.", hint="the guide's is 50")
+        found = self.store.source.analyze(self._limits | {"min_invocations": min_invocations})
+        return [proposal_fields(proposal) for proposal in found]
+
+    def get_proposals(self, status: str | None = None) -> list[dict[str, Any]]:
+        """Proposals in the guide's schema, newest first; those in ``status``, or all.
+
+        One whose time has passed is ``expired``, also where nobody has written that down yet.
+        """
+        if status is not None and status not in STATUSES:
+            raise UsageError(f"There is no status {status!r}.", hint=f"one of {', '.join(STATUSES)}")
+        now = self.store.source.now()
+        found = []
+        for fields in self.store.source.proposals():
+            if fields["status"] in OPEN and now > from_text(fields["expires_at"]):
+                fields["status"] = "expired"
+            if status in {None, fields["status"]}:
+                found.append(fields)
+        return found
+
+    # -- the review --------------------------------------------------------------------------------
+    def approve(self, proposal_id: str, reason: str = "", *, reviewer: str | None = None) -> m.CommandResult:
+        """Accept it: what it says under ``change`` is done.  ``CommandRefused`` says why it cannot be any more."""
+        proposal = self._open(proposal_id)
+        template = task_command(m.RejectProposal, _key(proposal), proposal_id=proposal_id, actor=reviewer)
+        named = ("schema_version", "command_id", "timestamp", "actor", "expires_at")
+        common = {name: getattr(template, name) for name in named}
+        return self.store.order(approval_of(proposal, reason=reason, **common))
+
+    def reject(self, proposal_id: str, reason: str, *, reviewer: str | None = None) -> m.CommandResult:
+        """Decline it; the reason is kept with it.  The same comes again when its evidence has doubled."""
+        return self._review(m.RejectProposal, proposal_id, reason, reviewer)
+
+    def defer(
+        self, proposal_id: str, reason: str = "", *, until: str | None = None, reviewer: str | None = None
+    ) -> m.CommandResult:
+        """Put it off, until an instant like ``2025-12-01T09:00:00Z`` or until somebody looks again."""
+        return self._review(m.DeferProposal, proposal_id, reason, reviewer, until=until)
+
+    def _review(
+        self, kind: type[Any], proposal_id: str, reason: str, reviewer: str | None, **fields: Any
+    ) -> m.CommandResult:
+        key = _key(self._open(proposal_id))
+        return self.store.order(
+            task_command(kind, key, proposal_id=proposal_id, reason=reason, actor=reviewer, **fields)
+        )
+
+    def _open(self, proposal_id: str) -> m.Proposal:
+        proposal = self.store.source.open_proposal(proposal_id)
+        if proposal is None:
+            raise NotFound(
+                f"{proposal_id} does not wait for a review.", hint='get_proposals(status="pending") lists those that do'
+            )
+        return proposal
+
+
+def _key(proposal: m.Proposal) -> TaskKey:
+    return TaskKey(proposal.agent_name, proposal.task_type)

@@ -1,0 +1,92 @@
+"""A row restored from its public snapshot judges as the row itself does, whatever the limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.histories import histories
+from core.task import Task, collapsed
+from crl_stream.core import messages as m
+from crl_stream.core.activation import decide, reasoning
+from crl_stream.core.policy import AutoApply, Degradation, Policy
+from crl_stream.core.restoration import restored_row
+from crl_stream.core.rollback import candidates
+from crl_stream.core.row import TaskRow
+from crl_stream.core.snapshot import task_snapshot
+from crl_stream.core.turn import Context
+from crl_stream.core.verdict import judge, metrics, rules_of, sentence
+from crl_stream.core.window import looking_back
+
+policies = st.builds(
+    lambda drop, window, least, baseline, q: Policy(
+        degradation=Degradation(
+            success_drop=drop, reward_drop=drop, lookback_window=window, min_recent=least, baseline=baseline
+        ),
+        auto_apply=AutoApply(q_threshold=q),
+    ),
+    st.sampled_from([0.0, 0.05, 0.10, 0.5]),
+    st.sampled_from([2, 5, 20]),
+    st.integers(1, 10),
+    st.sampled_from(["lifetime", "before_window"]),
+    st.sampled_from([0.5, 0.9]),
+)
+
+
+def judgements(row: TaskRow, policy: Policy) -> dict[str, Any]:
+    rules = rules_of(policy)
+    found: dict[str, Any] = {"candidates": candidates(row, rules)}
+    for name in sorted(row.variants):
+        variant = looking_back(row.variants[name], policy.degradation.lookback_window)
+        verdict = judge(variant, rules)
+        found[name] = (
+            verdict.kind,
+            sentence(variant, verdict, rules),
+            metrics(variant, verdict),
+            decide(variant, active=name == row.active, policy=policy),
+            reasoning(variant, active=name == row.active, policy=policy),
+        )
+    return found
+
+
+def shown(task: Task, policy: Policy) -> m.TaskSnapshot:
+    return task_snapshot(task.row, Context(0, task.offset, task.now, 0, "0" * 16), policy)
+
+
+@given(histories, policies, policies)
+def test_a_restored_row_judges_as_the_row_itself(history: list[Any], in_force: Policy, other: Policy) -> None:
+    task = Task(in_force)
+    task.take(*history)
+    restored = restored_row(shown(task, in_force))
+    for policy in (in_force, other):
+        assert judgements(restored, policy) == judgements(task.row, policy)
+
+
+def test_the_snapshot_of_an_older_engine_still_says_what_its_letters_say() -> None:
+    task = collapsed()
+    snapshot = shown(task, task.policy)
+    [variant] = [v for v in snapshot.variants if v.variant_id == "api-optimized"]
+    fields = {name: getattr(variant.window, name) for name in variant.window.__struct_fields__}
+    older = m.WindowSnapshot(**(fields | {"judged_outcomes": None, "error_outcomes": None}))
+    fields = {name: getattr(variant, name) for name in variant.__struct_fields__}
+    fields = {name: getattr(snapshot, name) for name in snapshot.__struct_fields__} | {
+        "variants": [m.VariantSnapshot(**(fields | {"window": older}))]
+    }
+    restored = restored_row(m.TaskSnapshot(**fields)).variants["api-optimized"]
+    assert restored.judged == task.variant("api-optimized").judged
+
+
+@pytest.mark.parametrize(("last", "letters"), [(5, "FFFFF"), (20, "S" * 8 + "F" * 12), (22, "S" * 10 + "F" * 12)])
+def test_a_look_back_holds_so_many_outcomes_as_it_is_long(last: int, letters: str) -> None:
+    task = Task()
+    task.run("default", "S" * 10)
+    earlier = bytes(task.variant("default").window)
+    task.run("default", "F" * 12)
+    kept = task.variant("default")
+    earlier = earlier[: (22 - len(kept.window) // 30) * 30]
+    seen = looking_back(kept, last, earlier)
+    assert (seen.judged.n, seen.judged.successes) == (len(letters), letters.count("S"))
+    assert seen.life is kept.life

@@ -1,0 +1,52 @@
+"""The fenced blocks of the guide, by the heading they stand under."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any, NamedTuple
+
+from guide.world import GUIDE
+
+IMPORT_ROOT = ("from core.", "from crl_stream.guide.")
+"""The only thing that is changed in an example."""
+
+
+class Block(NamedTuple):
+    """One fenced block."""
+
+    heading: str
+    language: str
+    line: int
+    """Of the opening fence, counted from 1."""
+    text: str
+
+
+@cache
+def blocks() -> tuple[Block, ...]:
+    found, heading, opened, language, body = [], "", 0, "", list[str]()
+    for number, line in enumerate(GUIDE.read_text(encoding="utf-8").splitlines(), start=1):
+        if not opened and (fence := re.fullmatch(r"```(\w*)", line)):
+            opened, language, body = number, fence[1], []
+        elif opened and line == "```":
+            found.append(Block(heading, language, opened, "\n".join(body) + "\n"))
+            opened = 0
+        elif opened:
+            body.append(line)
+        elif title := re.fullmatch(r"#+ (.*)", line):
+            heading = title[1]
+    return tuple(found)
+
+
+def block(heading: str, language: str = "python") -> Block:
+    """The only block in this language under a heading that begins so."""
+    [found] = [b for b in blocks() if b.heading.startswith(heading) and b.language == language]
+    return found
+
+
+def run(heading: str, **names: Any) -> dict[str, Any]:
+    """Run the example under a heading as it stands; ``names`` are those that the guide leaves open."""
+    example = block(heading)
+    space = {"__name__": "example", **names}
+    exec(compile(example.text.replace(*IMPORT_ROOT), f"guide, line {example.line}", "exec"), space)  # noqa: S102
+    return space

@@ -1,0 +1,25 @@
+"""A store of its own for each test, and nobody else's default left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from crl_stream.guide import store as store_module
+from crl_stream.guide.store import Store
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "telemetry" / "crl"
+
+
+@pytest.fixture
+def store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """In this process, with a folder; it is the default one for the time of the test."""
+    monkeypatch.setattr(store_module, "_default", None)
+    with Store(folder) as made:
+        made.make_default()
+        yield made
