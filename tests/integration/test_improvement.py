@@ -116,7 +116,11 @@ async def start(installation: Installation) -> list[Any]:
     channel = '[notifiers.ops]\nkind = "file"\npath = "alerts.jsonl"\n'
     (installation.folder / "crl.toml").write_text(channel, encoding="utf-8")
     workers = [
-        installation.start_worker(("-m", "crl_stream", "worker", "--role", role), limits_snapshot_seconds="0")
+        installation.start_worker(
+            ("-m", "crl_stream", "worker", "--role", role),
+            limits_snapshot_seconds="0",
+            review_schedule="* * * * *",
+        )
         for role in ("monitor", "services")
     ]
     for worker in workers:
@@ -148,6 +152,9 @@ async def test_killed_at_every_point_of_the_story_nothing_is_proposed_told_or_wr
         points.append(point)
     assert len(points) >= 10
     await check(installation)
+    await installation.wait_for(ALERTS, m.Alert, lambda a: a.kind == "weekly_review", seconds=90)
+    reviews = [a for a in await installation.messages(ALERTS) if a.kind == "weekly_review"]
+    assert len({a.alert_id for a in reviews}) == 1, "one a week, however often it is asked for"
     await check_what_went_out(installation)
 
 

@@ -180,3 +180,37 @@ async def test_a_batch_in_flight_when_its_lane_closes_can_still_be_finished() ->
     assert lane.busy
     lane.finish(taken)
     assert not lane.busy and lane.backlog == 0
+
+
+@given(
+    st.integers(0, 1_000),
+    st.lists(st.tuples(st.integers(0, 50), st.integers(1, 5)), min_size=1, max_size=10),
+    st.integers(0, 9),
+)
+def test_a_compacted_topic_may_have_gaps_and_still_no_batch_is_lost_on_the_way(
+    start: int, steps: list[tuple[int, int]], lost: int
+) -> None:
+    lane, polled, offset = Lane(PLACE, start, gapless=False), [], start
+    for gap, size in steps:
+        polled.append(a_batch(offset + gap, size))
+        offset += gap + size
+        lane.admit(polled[-1])
+    missing = lost if lost < len(polled) - 1 else None
+    for number, batch in enumerate(polled):
+        if number == missing:
+            continue
+        if missing is not None and number > missing:
+            with pytest.raises(Unsafe, match="was dropped on the way"):
+                lane.put(batch)
+            return
+        lane.put(batch)
+    assert lane.next == lane.expected == offset
+
+
+@given(st.integers(1, 1_000), st.integers(1, 1_000))
+def test_a_poll_that_begins_before_the_end_of_the_last_one_is_unsafe_even_where_offsets_have_gaps(
+    start: int, back: int
+) -> None:
+    lane = Lane(PLACE, start, gapless=False)
+    with pytest.raises(Unsafe):
+        lane.admit(a_batch(start - back, 1))
