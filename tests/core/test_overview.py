@@ -271,6 +271,13 @@ def test_the_row_of_a_task_forgets_what_no_topic_could_tell_again() -> None:
     assert set(row.alerts) == {f"stuck {AGENT}/{TASK} v9"}
 
 
+def test_what_was_forgotten_is_no_news_when_it_is_told_again() -> None:
+    story = Story()
+    story.tell(a_proposal(status="rejected"), an_alert("stuck", resolved=True), days=401)
+    assert story.news == [False, False]
+    assert KEY not in story.rows
+
+
 def test_a_log_of_notes_that_was_made_anew_is_counted_from_its_beginning() -> None:
     ledger = Ledger({})
     ledger.apply(a_task(1), Place(0, 900, NOON))

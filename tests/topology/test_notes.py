@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from builders import a_collapse, invocations
+from builders import AGENT, TASK, a_collapse, invocations
 from core.notes import NOON, Noted, a_rollback, a_task
+from msgspec.structs import replace
 
 from crl_stream.core import messages as m
 from crl_stream.core.overview import digest, health
 from crl_stream.topology import notes
 from crl_stream.topology.driver import Stored, TopologyDriver
-from crl_stream.topology.notes import FIGURES_MS, SOURCES, note_records
+from crl_stream.topology.notes import FIGURES_MS, SOURCES, note_of, note_records
 from crl_stream.wire.codec import decode, encode
 from crl_stream.wire.topics import ALERTS, DEAD_LETTERS, OVERVIEW_EVENTS, PROPOSALS, ROLLBACKS, TASKS
 from topology.test_overview import Worker, log_of, page_of
@@ -63,6 +64,23 @@ def test_figures_of_a_proven_variant_are_noted_once_a_minute_and_its_fall_at_onc
     told = [note for note in noted(driver) if isinstance(note, m.TaskNote)]
     assert told[-1].high_confidence == []
     assert len(told) <= before + 2
+
+
+@pytest.mark.parametrize("flaw", ["degraded", "quarantined", "retired"])
+def test_a_variant_that_must_not_be_applied_is_not_noted_as_proven(flaw: str) -> None:
+    driver = TopologyDriver()
+    driver.pipe_each(invocations("default", "S" * 20) + invocations("v2", "S" * 20, variant_source="explore"))
+    snapshot = driver.snapshot(AGENT, TASK)
+
+    def proven(**changes: Any) -> list[str]:
+        variants = [replace(v, **changes) if v.variant_id == "v2" else v for v in snapshot.variants]
+        return [standing.variant_id for standing in note_of(replace(snapshot, variants=variants)).high_confidence]
+
+    assert proven() == ["default", "v2"]
+    assert proven(**{flaw: True}) == ["default"]
+    assert proven(q_value=0.899) == ["default"]
+    assert proven(q_value=0.9, n_visits=10) == ["default", "v2"]
+    assert proven(n_visits=9) == ["default"]
 
 
 def test_a_lost_memory_only_repeats_notes() -> None:

@@ -119,6 +119,19 @@ def test_after_a_crash_anywhere_in_the_writes_rows_facts_and_last_page_are_the_f
         assert last_page(torn.outputs) == last_page(whole.outputs)
 
 
+@pytest.mark.parametrize("rows_written", [0, 1, 2])
+def test_a_crash_brings_nothing_back_that_a_row_had_forgotten(rows_written: int) -> None:
+    """The row is ahead of the partition row, and its memory of the first proposal is gone."""
+    told = [(a_proposal("prop-old", status="rejected"), 0), (a_proposal("prop-new", 401), 401)]
+    log = log_of([Noted(note, NOON + days * DAY) for note, days in told])
+    whole, torn = Worker(), Worker()
+    whole.work(log)
+    torn.work(log, rows_written=rows_written)
+    torn.work(log[:1])
+    torn.work(log[1:])
+    assert torn.table == whole.table
+
+
 def test_notes_that_were_folded_already_are_skipped_and_say_nothing() -> None:
     log = log_of([Noted(a_task(1), NOON), Noted(a_rollback(), NOON)])
     worker = Worker()
