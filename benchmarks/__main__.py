@@ -1,4 +1,4 @@
-"""``python -m benchmarks [fold|rows|throughput|latency|console]... [--json]``."""
+"""``python -m benchmarks [fold|rows|guide|throughput|latency|console]... [--json]``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 import sys
 from typing import Any
 
-from benchmarks import console, fold, latency, rows, throughput
+from benchmarks import console, fold, guide, latency, rows, throughput
 from benchmarks.stack import broker, note
 
-PURE = {"fold": fold.run, "rows": rows.run}
+PURE = {"fold": fold.run, "rows": rows.run, "guide": guide.run}
 ON_KAFKA = {"throughput": throughput.run, "latency": latency.run, "console": console.run}
 
 

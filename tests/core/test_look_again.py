@@ -56,6 +56,16 @@ def test_a_look_obeys_a_hold_and_the_modes_that_do_not_act() -> None:
     assert observed.row.active == "default"
 
 
+def test_a_candidate_that_is_ready_waits_for_an_outcome_as_always() -> None:
+    task = Task()
+    task.run("default", "S" * 30, reward=0.5)
+    task.run("good", "S" * 12, reward=0.95, variant_source="explore")
+    look(task, Policy())
+    assert task.row.active == "default"
+    task.run("default", "S", reward=0.5)
+    assert task.row.active == "good"
+
+
 def test_a_hold_that_has_run_out_is_over_for_a_look_too() -> None:
     task = one_failure()
     task.order(m.HoldTask, hours=1.0)

@@ -65,6 +65,46 @@ def test_a_restored_row_judges_as_the_row_itself(history: list[Any], in_force: P
         assert judgements(restored, policy) == judgements(task.row, policy)
 
 
+def newcomer() -> Task:
+    """Judged against the one it replaced: 20 of 20, while it has 17 of 20 itself."""
+    task = Task()
+    task.run("default", "S" * 20, reward=0.5)
+    task.run("new", "S" * 5, reward=0.5, variant_source="explore")
+    task.order(m.ActivateVariant, variant_id="new")
+    task.order(m.HoldTask)
+    task.run("new", "SSSSSSF" * 2 + "SSSSSF", reward=0.5, active_epoch=2)
+    return task
+
+
+def recently_degraded() -> Task:
+    """Out of quarantine, with a Q that the matrix would apply."""
+    task = collapsed()
+    task.order(m.LiftQuarantine, variant_id="api-optimized")
+    task.run("api-optimized", "S" * 8, reward=1.0, variant_source="explore")
+    return task
+
+
+def with_late_outcomes() -> Task:
+    """Outcomes of the time before the activation lie between those after it."""
+    task = newcomer()
+    for _ in range(6):
+        task.run("new", "F", reward=0.5, active_epoch=1)
+        task.run("new", "E", reward=0.5, active_epoch=2)
+    return task
+
+
+@pytest.mark.parametrize("story", [collapsed, newcomer, recently_degraded, with_late_outcomes])
+def test_what_only_some_rows_have_is_restored_too(story: Any) -> None:
+    task = story()
+    restored = restored_row(shown(task, task.policy))
+    eager = Policy(
+        degradation=Degradation(success_drop=0.14, error_increase=0.0, min_recent=2),
+        auto_apply=AutoApply(q_threshold=0.0),
+    )
+    for policy in (task.policy, eager):
+        assert judgements(restored, policy) == judgements(task.row, policy)
+
+
 def test_the_snapshot_of_an_older_engine_still_says_what_its_letters_say() -> None:
     task = collapsed()
     snapshot = shown(task, task.policy)

@@ -104,6 +104,8 @@ def test_without_a_target_nothing_changes_and_nothing_is_told(store: Store) -> N
     assert active_of(store) == "default"
     # When there is one at last, the next look finds it: without another outcome of the variant itself.
     record(store, "rescue", "S" * 5, variant_source="explore")
+    assert RollbackManager().monitor_and_rollback(*WHO, "rescue") is None  # nobody has asked about the active one
+    assert active_of(store) == "default"
     event = RollbackManager().monitor_and_rollback(*WHO, "default")
     assert event is not None
     assert (event["to_variant"], active_of(store)) == ("rescue", "rescue")

@@ -120,7 +120,7 @@ def test_a_variant_that_nobody_has_heard_of_has_no_samples(store: Store) -> None
 def test_a_recent_degradation_keeps_a_variant_from_being_applied_automatically(store: Store) -> None:
     collapsed(store)
     order(store, m.LiftQuarantine, variant_id="api-optimized")
-    decision, reasoning = SafetyMonitor().should_auto_apply_variant(*WHO, "api-optimized", 0.95, 60)
+    decision, reasoning = SafetyMonitor().should_auto_apply_variant(*WHO, "api-optimized", 0.95, 1_000)
     assert decision == "human_approval"
     assert "Recent degradation" in reasoning
     # 20 outcomes later it is not recent any more.

@@ -20,12 +20,13 @@ from source_tree import ROOT
 from crl_stream.core import messages as m
 from crl_stream.core.policy import Limits, Policy
 from crl_stream.core.window import looking_back
-from crl_stream.errors import CommandRefused, ConfigError, InvalidMessage
+from crl_stream.errors import CommandRefused, ConfigError, InvalidMessage, Unavailable
 from crl_stream.guide.q_learning import QLearningEngine
 from crl_stream.guide.rollback_manager import RollbackManager
 from crl_stream.guide.safety_monitor import SafetyMonitor
 from crl_stream.guide.store import Store
-from guide.world import WHO, active_of, collapsed, order, record, replaced
+from crl_stream.telemetry import TelemetryFiles
+from guide.world import WHO, active_of, collapsed, lines_of, order, record, replaced
 
 judged = scores.filter(lambda score: score.reward is not None or score.quality is not None)
 
@@ -193,6 +194,17 @@ def test_what_is_kept_for_longer_looks_is_bounded(store: Store) -> None:
     assert seen.judged.n == 200
 
 
+def test_a_variant_that_was_forgotten_brings_nothing_back_with_its_name() -> None:
+    store = Store(None, policy=Policy(limits=Limits(variants=2)))
+    record(store, "active", "S" * 3)
+    record(store, "v", "F" * 30, variant_source="explore")
+    record(store, "other", "S" * 3, variant_source="explore")  # takes the place of the idle one
+    record(store, "v", "S" * 25, variant_source="explore")
+    seen = store.source.looking_back(*_place(), 200)
+    assert seen is not None
+    assert (seen.judged.n, seen.judged.successes) == (25, 25)
+
+
 # -- the folder ------------------------------------------------------------------------------------
 def test_a_folder_has_one_writer_and_any_number_of_readers(folder: Path) -> None:
     with Store(folder) as writer, Store(folder) as reader:
@@ -209,6 +221,27 @@ def test_a_folder_has_one_writer_and_any_number_of_readers(folder: Path) -> None
         )
         result = run(program, folder.parent)
         assert result.startswith("refused: Another process writes")
+
+
+def test_a_disk_that_is_full_costs_no_outcome_and_the_event_is_written_when_there_is_room(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: Any) -> int:
+        raise Unavailable("The telemetry files cannot be written: no space left on device.")
+
+    replaced(store)
+    with monkeypatch.context() as patched:
+        patched.setattr(TelemetryFiles, "append", full)
+        record(store, "api-optimized", "F" * 10, active_epoch=2, reward=-1.0)
+        assert active_of(store) == "default"
+        assert lines_of(folder, "rollback_events.jsonl") == []
+    assert "no space left" in caplog.text
+    written = list[int]()
+    append = TelemetryFiles.append
+    monkeypatch.setattr(TelemetryFiles, "append", lambda files, events: written.append(append(files, events)))
+    record(store, "default", "SSS", active_epoch=3)
+    assert written == [1]
+    assert len(lines_of(folder, "rollback_events.jsonl")) == 1
 
 
 def test_whoever_only_reads_makes_no_folder(folder: Path) -> None:
