@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from builders import a_command, invocations
 from fold_oracle import assert_topics_equal_the_fold
 from installation import Installation
 from services_oracle import assert_services_equal_the_fold, services_settled
+from source_tree import ROOT
 
 from crl_stream.core import messages as m
 from crl_stream.core.proposer import approval_of
@@ -106,6 +108,22 @@ async def check_what_went_out(installation: Installation) -> None:
     assert {line["id"] for line in lines(installation.folder / "alerts.jsonl")} == alerts
 
 
+async def check_the_dashboard(installation: Installation) -> None:
+    """The page tells the story, by ``crl dashboard`` and by the guide's own command."""
+    code, page, err = await installation.run_crl("dashboard", "--at", "2099-01-01T00:00:00Z")
+    assert (code, err) == (0, "")
+    assert f"{NEW} → {WEAK}" in page
+    assert "Total Q-table Entries: 2" in page
+    again = await asyncio.create_subprocess_exec(
+        *(sys.executable, ROOT / "scripts" / "crl" / "safety_dashboard.py", "--at", "2099-01-01T00:00:00Z"),
+        env=installation.environment(),
+        cwd=installation.folder,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await again.communicate()
+    assert (again.returncode, out.decode()) == (0, page)
+
+
 def lines(file: Path) -> list[dict[str, Any]]:
     """The lines of a file that may not be there yet."""
     return [json.loads(line) for line in file.read_bytes().splitlines()] if file.exists() else []
@@ -136,6 +154,7 @@ async def test_a_weak_variant_is_improved_on_by_proposal_and_watched_like_any_ot
         pass
     await check(installation)
     await check_what_went_out(installation)
+    await check_the_dashboard(installation)
     for worker in workers:
         assert await worker.stop() == 0
 

@@ -1,0 +1,49 @@
+"""The weekly review comes when the guide says, in a time zone that a person names."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from croniter import croniter
+
+from crl_stream.errors import ConfigError
+from crl_stream.settings import load_settings
+from crl_stream.settings.model import Review
+
+
+def test_the_weekly_review_is_every_monday_at_nine_unless_told_otherwise() -> None:
+    """Guide, Example 3: "Run every Monday at 9 AM"."""
+    hours = croniter(Review().schedule, datetime(2025, 11, 19, 14, 30, tzinfo=UTC))
+    found = [hours.get_next(datetime) for _ in range(3)]
+    assert [moment.strftime("%A %d %H:%M") for moment in found] == [
+        "Monday 24 09:00",
+        "Monday 01 09:00",
+        "Monday 08 09:00",
+    ]
+
+
+def test_the_hour_is_that_of_the_named_zone() -> None:
+    settings = load_settings(environment={}, flags={"review.timezone": "Europe/Vienna"})
+    zone = ZoneInfo(settings.review.timezone)
+    following = croniter(settings.review.schedule, datetime(2025, 7, 2, tzinfo=zone)).get_next(datetime)
+    assert following.astimezone(UTC).strftime("%A %H:%M") == "Monday 07:00"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"),
+    [
+        ("review.schedule", "every monday", "cron expression"),
+        ("review.schedule", "* * * * * *", "five fields"),
+        ("review.schedule", "0 25 * * 1", "cron expression"),
+        ("review.timezone", "Vienna", "time zone"),
+        ("review.timezone", "", "time zone"),
+        ("review.timezone", "../etc", "time zone"),
+    ],
+)
+def test_an_hour_that_never_comes_is_refused_with_an_example(name: str, value: str, word: str) -> None:
+    with pytest.raises(ConfigError, match=word) as error:
+        load_settings(environment={}, flags={name: value})
+    assert "like" in error.value.message
+    assert error.value.hint
