@@ -208,6 +208,15 @@ async def test_what_grew_old_while_the_channel_was_down_is_told_in_one_line_and_
     assert summary.data["ids"] == [alert.alert_id for alert in alerts[1:]]
 
 
+async def test_what_was_summarised_is_told_no_second_time_when_the_monitor_repeats_it() -> None:
+    channel = Scripted()
+    notifier = a_notifier(channel)
+    night = [an_alert(n, timestamp=at(30)) for n in range(3)]
+    await notifier.deliver("crl.alerts", records(night))
+    await notifier.deliver("crl.alerts", records([*night, fresh(9)]))
+    assert [notice.kind for notice in channel.taken] == ["backlog", "rollback"]
+
+
 async def test_the_age_from_which_on_is_a_setting() -> None:
     channel = Scripted()
     await a_notifier(channel, max_age_hours=100.0).deliver("crl.alerts", records([an_alert(1, timestamp=at(99))]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import shutil
 import tempfile
@@ -17,7 +18,7 @@ from crl_stream.core.instant import from_text
 from crl_stream.errors import ConfigError, NotFound, Unavailable, UsageError
 from crl_stream.telemetry import TelemetryFiles
 from crl_stream.telemetry.archive import Moved, archive
-from crl_stream.telemetry.locks import ARCHIVER, HeldLock
+from crl_stream.telemetry.locks import ARCHIVER, TOUCH, HeldLock
 from crl_stream.telemetry.reading import PROPOSALS_FILE, ROLLBACKS_FILE
 from telemetry.events import a_proposal, a_rollback, lines
 from telemetry.killing import killed_before
@@ -212,6 +213,25 @@ def test_a_live_file_that_was_cut_while_it_was_read_is_not_replaced(tmp_path: Pa
     archive(tmp_path, YEAR_MS, NOW)
     assert set(everything(tmp_path).values()) == {1}
     assert len(everything(tmp_path)) == 8
+
+
+def test_nobody_appends_between_the_last_look_at_the_live_file_and_its_replacement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, *OLD, *YOUNG)
+    real, held = Path.replace, []
+
+    def replace(path: Path, target: Path) -> Path:
+        with (tmp_path / TOUCH).open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held.append(target.name)
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    archive(tmp_path, YEAR_MS, NOW)
+    assert held == [ROLLBACKS_FILE], "and while months are made the writer goes on"
 
 
 # -- refused ---------------------------------------------------------------------------------------
