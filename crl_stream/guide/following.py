@@ -64,6 +64,7 @@ class Following:
                 if left <= 0:
                     return False
                 self._news.wait(left)
+                self.reading()
         return True
 
     def stop(self) -> None:
