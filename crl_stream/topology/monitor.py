@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.monitor import Context, step
 from crl_stream.core.policy import Policy
 from crl_stream.core.row import TaskRow, decode_row, encode_row, new_row
-from crl_stream.errors import Unsafe
 from crl_stream.topology.incidents import fold_failure_alert, policy_result
 from crl_stream.topology.partition import (
     PartitionRow,
@@ -24,15 +23,13 @@ from crl_stream.topology.partition import (
     encode_partition,
     record_hash,
 )
+from crl_stream.topology.poison import Poison, fold_around_poison
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import Rejected, decode, encode
 from crl_stream.wire.dead_letter import dead_letter, forwarded, origin_of
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, TOPIC_OF
-
-MAX_FAILURES: Final = 20
-"""Records of one batch that may make the fold raise; more is a bug to stop for, not poison to step over."""
 
 
 class Entry(NamedTuple):
@@ -66,14 +63,6 @@ class Folded(NamedTuple):
     counts: Counts
 
 
-class _Poison(Exception):
-    """A record made the step raise, and a row may be half changed."""
-
-    def __init__(self, offset: int, error: Exception) -> None:
-        super().__init__(offset)
-        self.offset, self.error = offset, error
-
-
 def decode_batch(records: Sequence[Record]) -> list[Entry]:
     """Decode every record; a bad one becomes an entry with its rejection."""
     entries = []
@@ -103,23 +92,15 @@ def fold_batch(
     """Fold consecutive records of one partition.
 
     ``rows`` are the partition's rows by task key, ``commands`` the values of the records that
-    ``command_positions`` named, None where there is no such record.  Raises ``Unsafe`` when more than
-    ``MAX_FAILURES`` records make the engine raise.
+    ``command_positions`` named, None where there is no such record.  Raises ``Unsafe`` when too many records make
+    the engine raise.
     """
-    poisoned: dict[int, Exception] = {}
-    while True:
-        fold = _Fold(partition, partitions, decode_partition(partition_row), rows, commands, poisoned)
-        try:
-            return fold.run(entries)
-        except _Poison as poison:
-            # Start again from the untouched bytes: what the raising step changed is not to be trusted.
-            poisoned[poison.offset] = poison.error
-            if len(poisoned) > MAX_FAILURES:
-                raise Unsafe(
-                    f"{len(poisoned)} records of partition {partition} make the engine raise, "
-                    f"the last one at offset {poison.offset}: {poison.error!r}",
-                    hint="this is a bug of the engine; go back to the last release and report it",
-                ) from poison.error
+
+    def fold(poisoned: Mapping[int, Exception]) -> Folded:
+        state = decode_partition(partition_row)
+        return _Fold(partition, partitions, state, rows, commands, poisoned).run(entries)
+
+    return fold_around_poison(fold, f"records of partition {partition}")
 
 
 class _Fold:
@@ -220,7 +201,7 @@ class _Fold:
         try:
             done = step(row, message, at, policy)
         except Exception as error:
-            raise _Poison(record.offset, error) from error
+            raise Poison(record.offset, error) from error
         self.touched.add(key)
         for fact in done.facts:
             self.outputs.append(Output(TOPIC_OF[type(fact)], self.partition, key, encode(fact)))

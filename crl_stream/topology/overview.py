@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from crl_stream.core.overview import Ledger, Place, make_page
-from crl_stream.errors import Unsafe
 from crl_stream.topology.incidents import fold_failure_alert
-from crl_stream.topology.monitor import MAX_FAILURES, Counts, Folded
+from crl_stream.topology.monitor import Counts, Folded
 from crl_stream.topology.notes import NOTES_PARTITION, fault_of
 from crl_stream.topology.partition import PartitionRow, decode_partition, encode_partition, record_hash
+from crl_stream.topology.poison import Poison, fold_around_poison
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import Rejected, decode, encode
 from crl_stream.wire.dead_letter import dead_letter
@@ -25,32 +25,16 @@ ALERTS_PARTITION: Final = 0
 """Of alerts about no task: their key is their subject, and one partition keeps them in order."""
 
 
-class _Poison(Exception):
-    """A note made the fold raise, and a row may be half changed."""
-
-    def __init__(self, offset: int, error: Exception) -> None:
-        super().__init__(offset)
-        self.offset, self.error = offset, error
-
-
 def fold_notes(partition_row: bytes | None, rows: Mapping[bytes, bytes], records: Sequence[Record]) -> Folded:
     """Fold consecutive records of ``crl.overview-events``.
 
     ``rows`` are all rows of the overview.  The rows of the result are to be written in their order, the totals
-    first.  Raises ``Unsafe`` when more than ``MAX_FAILURES`` records make the fold raise.
+    first.  Raises ``Unsafe`` when too many records make the fold raise.
     """
-    poisoned: dict[int, Exception] = {}
-    while True:
-        try:
-            return _fold(decode_partition(partition_row), rows, records, poisoned)
-        except _Poison as poison:
-            poisoned[poison.offset] = poison.error
-            if len(poisoned) > MAX_FAILURES:
-                raise Unsafe(
-                    f"{len(poisoned)} records of crl.overview-events make the overview raise, "
-                    f"the last one at offset {poison.offset}: {poison.error!r}",
-                    hint="this is a bug of the overview; go back to the last release and report it",
-                ) from poison.error
+    return fold_around_poison(
+        lambda poisoned: _fold(decode_partition(partition_row), rows, records, poisoned),
+        "records of crl.overview-events",
+    )
 
 
 def _fold(
@@ -77,7 +61,7 @@ def _fold(
         try:
             news, alerts = ledger.apply(note, Place(state.incarnation, record.offset, record.timestamp))
         except Exception as error:
-            raise _Poison(record.offset, error) from error
+            raise Poison(record.offset, error) from error
         outputs += [_alert_output(alert) for alert in alerts]
         if news:
             applied += 1

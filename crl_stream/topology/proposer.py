@@ -18,24 +18,16 @@ from crl_stream.core.messages import TaskSnapshot
 from crl_stream.core.proposal_row import ProposalRow, decode_row, encode_row, new_row
 from crl_stream.core.proposer import step
 from crl_stream.core.remedies import Remedies
-from crl_stream.errors import Unsafe
 from crl_stream.topology.incidents import fold_failure_alert
-from crl_stream.topology.monitor import MAX_FAILURES, Counts, Entry, Folded
+from crl_stream.topology.monitor import Counts, Entry, Folded
 from crl_stream.topology.partition import PartitionRow, decode_partition, encode_partition, record_hash
+from crl_stream.topology.poison import Poison, fold_around_poison
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import Rejected, decode, encode
 from crl_stream.wire.dead_letter import dead_letter
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import PROPOSALS, TASKS, TOPIC_OF
-
-
-class _Poison(Exception):
-    """A record made the step raise, and a row may be half changed."""
-
-    def __init__(self, offset: int, error: Exception) -> None:
-        super().__init__(offset)
-        self.offset, self.error = offset, error
 
 
 def decode_snapshots(records: Sequence[Record]) -> list[Entry]:
@@ -66,23 +58,15 @@ def propose_batch(
 ) -> Folded:
     """Fold records of one partition in the order of their offsets.
 
-    ``rows`` are the proposer's rows of the partition by task key.  Raises ``Unsafe`` when more than
-    ``MAX_FAILURES`` records make the engine raise.
+    ``rows`` are the proposer's rows of the partition by task key.  Raises ``Unsafe`` when too many
+    snapshots make the proposer raise.
     """
-    poisoned: dict[int, Exception] = {}
-    while True:
-        fold = _Fold(partition, partitions, decode_partition(partition_row), rows, remedies, poisoned)
-        try:
-            return fold.run(entries)
-        except _Poison as poison:
-            # Start again from the untouched bytes: what the raising step changed is not to be trusted.
-            poisoned[poison.offset] = poison.error
-            if len(poisoned) > MAX_FAILURES:
-                raise Unsafe(
-                    f"{len(poisoned)} snapshots of partition {partition} make the proposer raise, "
-                    f"the last one at offset {poison.offset}: {poison.error!r}",
-                    hint="this is a bug of the engine; go back to the last release and report it",
-                ) from poison.error
+
+    def fold(poisoned: Mapping[int, Exception]) -> Folded:
+        state = decode_partition(partition_row)
+        return _Fold(partition, partitions, state, rows, remedies, poisoned).run(entries)
+
+    return fold_around_poison(fold, f"snapshots of partition {partition}")
 
 
 class _Fold:
@@ -146,7 +130,7 @@ class _Fold:
         try:
             published = step(row, entry.message, self.remedies)
         except Exception as error:
-            raise _Poison(record.offset, error) from error
+            raise Poison(record.offset, error) from error
         if published is None:
             self.duplicates += 1
             return

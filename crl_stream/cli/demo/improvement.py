@@ -7,10 +7,9 @@ from typing import Final
 from crl_stream.cli.demo.fleet import Fleet
 from crl_stream.cli.demo.telling import StepMissing, Story, Witness, tell_switches
 from crl_stream.cli.orders import order
+from crl_stream.cli.proposals.reviewing import review
 from crl_stream.cli.session import Session
-from crl_stream.commanding import give, task_command
 from crl_stream.core import messages as m
-from crl_stream.core.identity import TaskKey
 
 DEFAULT: Final = "default"
 IMPROVED: Final = "default-v2"
@@ -86,17 +85,7 @@ async def _expect_proposal(witness: Witness, kind: str, *, wider_than: float = -
 
 
 async def _approve(session: Session, proposal: m.Proposal) -> m.CommandResult:
-    command = task_command(
-        m.ApproveProposal,
-        TaskKey(proposal.agent_name, proposal.task_type),
-        actor="demo",
-        reason="worth a try",
-        expected_epoch=proposal.epoch,
-        proposal_id=proposal.proposal_id,
-        change=proposal.change,
-        valid_until=proposal.expires_at,
-    )
-    return await give(session.kafka, command)
+    return await review(session.kafka, proposal.proposal_id, m.ApproveProposal, reason="worth a try", actor="demo")
 
 
 def _line(text: str) -> str:
