@@ -239,7 +239,7 @@ def test_an_engine_that_always_raises_stops_the_worker_instead_of_burying_the_to
         raise ZeroDivisionError
 
     monkeypatch.setattr(proposer, "step", step)
-    with pytest.raises(Unsafe, match="make the proposer raise"):
+    with pytest.raises(Unsafe, match="make the engine raise"):
         a_driver().pipe(*[a_command(m.RegisterVariant, variant_id=f"v{number}") for number in range(30)])
 
 

@@ -10,6 +10,7 @@ from builders import AGENT, TASK, a_collapse, a_command, a_policy, an_invocation
 
 from crl_stream.core import messages as m
 from crl_stream.core.policy import Operations, Policy, PolicySet, Rollback
+from crl_stream.errors import Unsafe
 from crl_stream.topology import monitor
 from crl_stream.topology.driver import TopologyDriver
 from crl_stream.wire import topics
@@ -232,5 +233,5 @@ def test_an_engine_that_always_raises_stops_the_worker_instead_of_burying_the_lo
         raise ZeroDivisionError
 
     monkeypatch.setattr(monitor, "step", step)
-    with pytest.raises(monitor.Unsafe, match="make the engine raise"):
+    with pytest.raises(Unsafe, match="make the engine raise"):
         TopologyDriver().pipe(*invocations("default", "S" * 30))
