@@ -43,7 +43,7 @@ def installation(bootstrap_servers: str) -> Iterator[Stack]:
     name = uuid.uuid4().hex[:8]
     flags = [f"kafka.topic_prefix=b{name}.", f"worker.app_id=b{name}", "client.runtime_id=bench", "worker.web_port=0"]
     with tempfile.TemporaryDirectory() as folder:
-        flags += [f"worker.data_dir={folder}", f"client.cache_dir={folder}"]
+        flags += [f"worker.data_dir={folder}", f"client.cache_dir={folder}", f"telemetry.folder={folder}/telemetry"]
         session = Session(None, flags)
         settings = with_free_port(session, session.at(bootstrap_servers), other_if_taken=True)
         prepare_topics(settings)
