@@ -10,7 +10,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from crl_stream.contract import load_catalog
-from crl_stream.core.overview import Ledger, digest, make_page
+from crl_stream.core.overview import Ledger, make_page, weekly_review
 from crl_stream.core.overview import row_position as overview_position
 from crl_stream.core.proposal_row import row_position as proposals_position
 from crl_stream.notifiers import open_notifiers
@@ -69,7 +69,7 @@ def _schedule_review(member: Member, table: TaskTable) -> None:
         if not member.recovered or table.partition_row(NOTES_PARTITION) is None:
             return
         page = make_page(Ledger(table.rows), NOTES_PARTITION)
-        alert = digest(page, int(time.time() * 1_000)).alert
+        alert = weekly_review(page, int(time.time() * 1_000))
         log.info("%s", alert.text)
         await member.outlet.publish([Output(ALERTS, NOTES_PARTITION, alert.subject.encode(), encode(alert))])
 

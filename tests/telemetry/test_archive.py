@@ -184,8 +184,8 @@ def test_a_writer_at_work_loses_and_doubles_nothing_while_the_archiver_runs_agai
         archiver.start()
         try:
             for number in range(10, 110):
-                at = OLD[number % 4] if number % 3 else YOUNG[0]
-                files.append([a_rollback(number - 1, timestamp=at), a_rollback(number, timestamp=at)])
+                # Each comes twice, as after a crash, and has its own hour both times.
+                files.append([a_rollback(n, timestamp=OLD[n % 4] if n % 3 else YOUNG[0]) for n in (number - 1, number)])
         finally:
             done.set()
             archiver.join()

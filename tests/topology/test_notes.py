@@ -10,7 +10,7 @@ from core.notes import NOON, Noted, a_rollback, a_task
 from msgspec.structs import replace
 
 from crl_stream.core import messages as m
-from crl_stream.core.overview import digest, health
+from crl_stream.core.overview import health, weekly_review
 from crl_stream.topology import notes
 from crl_stream.topology.driver import Stored, TopologyDriver
 from crl_stream.topology.notes import FIGURES_MS, SOURCES, note_of, note_records
@@ -96,7 +96,7 @@ def test_a_lost_memory_only_repeats_notes() -> None:
 
 def test_the_overviews_own_alerts_are_not_noted() -> None:
     rate = Worker().fold(log_of([Noted(a_rollback(f"rb-{n}"), NOON) for n in range(4)])).outputs[0].value
-    review = digest(page_of(Worker().fold(log_of([Noted(a_task(1), NOON)])).outputs), NOON).alert
+    review = weekly_review(page_of(Worker().fold(log_of([Noted(a_task(1), NOON)])).outputs), NOON)
     records = [Stored(0, NOON, b"all tasks", rate), Stored(1, NOON, b"all tasks", encode(review))]
     assert note_records(ALERTS, 0, records, notes.Noted()) == []
 

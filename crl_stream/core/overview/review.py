@@ -1,0 +1,48 @@
+"""The weekly review as an alert: the pending proposals that are most worth a look (guide: "Review top 5").
+
+``crl proposals digest`` tells the same week at length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Final
+
+from crl_stream.core.instant import to_text
+from crl_stream.core.messages import Alert, Overview
+from crl_stream.core.overview.condition import Condition
+from crl_stream.core.version import ENGINE_VERSION
+
+TOP: Final = 5
+
+
+def weekly_review(overview: Overview, now: int) -> Alert:
+    """The review of the ISO week of ``now``, in milliseconds since the epoch, UTC.
+
+    Its id is that of its week: published again, it is recognised as a repetition.
+    """
+    moment = datetime.fromtimestamp(now / 1_000, UTC)
+    year, number, _ = moment.isocalendar()
+    week = f"{year}-W{number:02d}"
+    monday = datetime.fromisocalendar(year, number, 1)
+    condition = Condition(overview, now)
+    top = condition.proposals[:TOP]
+    count = f"{condition.pending} proposal{'' if condition.pending == 1 else 's'} pending"
+    best = "; ".join(
+        f"{p.proposal_id} ({p.confidence:.0%}, {p.proposal_type}, {p.agent_name}/{p.task_type})" for p in top
+    )
+    action = "review them: crl proposals digest" if top else "nothing"
+    identity = hashlib.blake2b(f"weekly_review {week}".encode(), digest_size=6).hexdigest()
+    return Alert(
+        alert_id=f"alert-{monday:%Y%m%d}-{identity}",
+        timestamp=to_text(now),
+        kind="weekly_review",
+        severity="info",
+        subject="all tasks",
+        action=action,
+        text=f"Weekly review {week}: {count}" + (f"; top {len(top)}: {best}; {action}" if top else ""),
+        cause_id=week,
+        number=float(condition.pending),
+        engine_version=ENGINE_VERSION,
+    )
