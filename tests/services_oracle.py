@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 from installation import Installation
@@ -15,7 +17,7 @@ from crl_stream.topology.notes import SOURCES, Noted, note_records
 from crl_stream.topology.overview import fold_notes
 from crl_stream.topology.partition import decode_partition, partition_key
 from crl_stream.topology.proposer import decode_snapshots, propose_batch
-from crl_stream.wire.topics import OVERVIEW, OVERVIEW_EVENTS, PROPOSALS, TASKS
+from crl_stream.wire.topics import ALERTS, OVERVIEW, OVERVIEW_EVENTS, PROPOSALS, ROLLBACKS, TASKS
 
 
 async def rows_of(installation: Installation, table: str) -> dict[int, dict[bytes, bytes]]:
@@ -81,3 +83,54 @@ async def assert_services_equal_the_fold(installation: Installation) -> m.Overvi
     assert shown.value == page
     overview: m.Overview = (await installation.messages(OVERVIEW))[-1]
     return overview
+
+
+async def assert_services_settled(installation: Installation) -> None:
+    """Wait for monitor and services, then hold the services against the fold."""
+    await installation.settled()
+    await services_settled(installation)
+    await assert_services_equal_the_fold(installation)
+
+
+async def assert_files_and_alerts_equal_the_topics(installation: Installation) -> None:
+    """The files agree with the topics, line for line; every alert was told, each in its own words."""
+    folder = installation.folder / "telemetry" / "crl"
+    rollbacks = {e.rollback_id for e in await installation.messages(ROLLBACKS)}
+    steps = {(p.proposal_id, p.status, p.revision) for p in await installation.messages(PROPOSALS)}
+    alerts = {a.alert_id for a in await installation.messages(ALERTS)}
+    async with asyncio.timeout(60):
+        while len(lines(folder / "rollback_events.jsonl")) < len(rollbacks):
+            await asyncio.sleep(0.1)
+        while len(lines(folder / "variant_proposals.jsonl")) < len(steps):
+            await asyncio.sleep(0.1)
+        while not alerts <= {line["id"] for line in lines(installation.folder / "alerts.jsonl")}:
+            await asyncio.sleep(0.1)
+    written = [line["rollback_id"] for line in lines(folder / "rollback_events.jsonl")]
+    assert sorted(written) == sorted(rollbacks)
+    taken = [
+        (line["proposal_id"], line["status"], line["revision"]) for line in lines(folder / "variant_proposals.jsonl")
+    ]
+    assert sorted(taken) == sorted(steps)
+    assert {line["id"] for line in lines(installation.folder / "alerts.jsonl")} == alerts
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    """The lines of a file that may not be there yet."""
+    return [json.loads(line) for line in file.read_bytes().splitlines()] if file.exists() else []
+
+
+async def start_all(installation: Installation) -> list[Any]:
+    """The monitor and the services, ready; a burst of outcomes ends with a snapshot, as it does when time goes on."""
+    channel = '[notifiers.ops]\nkind = "file"\npath = "alerts.jsonl"\n'
+    (installation.folder / "crl.toml").write_text(channel, encoding="utf-8")
+    workers = [
+        installation.start_worker(
+            ("-m", "crl_stream", "worker", "--role", role),
+            limits_snapshot_seconds="0",
+            review_schedule="* * * * *",
+        )
+        for role in ("monitor", "services")
+    ]
+    for worker in workers:
+        await worker.ready()
+    return workers

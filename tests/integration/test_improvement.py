@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from builders import a_command, invocations
 from fold_oracle import assert_topics_equal_the_fold
 from installation import Installation
-from services_oracle import assert_services_equal_the_fold, services_settled
+from services_oracle import (
+    assert_files_and_alerts_equal_the_topics,
+    assert_services_equal_the_fold,
+    services_settled,
+    start_all,
+)
 from source_tree import ROOT
 
 from crl_stream.core import messages as m
@@ -86,28 +88,6 @@ async def check(installation: Installation) -> None:
     ]
 
 
-async def check_what_went_out(installation: Installation) -> None:
-    """The files agree with the topics, line for line; every alert was told, each in its own words."""
-    folder = installation.folder / "telemetry" / "crl"
-    rollbacks = {e.rollback_id for e in await installation.messages(ROLLBACKS)}
-    steps = {(p.proposal_id, p.status, p.revision) for p in await installation.messages(PROPOSALS)}
-    alerts = {a.alert_id for a in await installation.messages(ALERTS)}
-    async with asyncio.timeout(60):
-        while len(lines(folder / "rollback_events.jsonl")) < len(rollbacks):
-            await asyncio.sleep(0.1)
-        while len(lines(folder / "variant_proposals.jsonl")) < len(steps):
-            await asyncio.sleep(0.1)
-        while not alerts <= {line["id"] for line in lines(installation.folder / "alerts.jsonl")}:
-            await asyncio.sleep(0.1)
-    written = [line["rollback_id"] for line in lines(folder / "rollback_events.jsonl")]
-    assert sorted(written) == sorted(rollbacks)
-    taken = [
-        (line["proposal_id"], line["status"], line["revision"]) for line in lines(folder / "variant_proposals.jsonl")
-    ]
-    assert sorted(taken) == sorted(steps)
-    assert {line["id"] for line in lines(installation.folder / "alerts.jsonl")} == alerts
-
-
 async def check_the_dashboard(installation: Installation) -> None:
     """The page tells the story, by ``crl dashboard`` and by the guide's own command."""
     code, page, err = await installation.run_crl("dashboard", "--at", "2099-01-01T00:00:00Z")
@@ -124,36 +104,14 @@ async def check_the_dashboard(installation: Installation) -> None:
     assert (again.returncode, out.decode()) == (0, page)
 
 
-def lines(file: Path) -> list[dict[str, Any]]:
-    """The lines of a file that may not be there yet."""
-    return [json.loads(line) for line in file.read_bytes().splitlines()] if file.exists() else []
-
-
-async def start(installation: Installation) -> list[Any]:
-    """The monitor and the services, ready; a burst of outcomes ends with a snapshot, as it does when time goes on."""
-    channel = '[notifiers.ops]\nkind = "file"\npath = "alerts.jsonl"\n'
-    (installation.folder / "crl.toml").write_text(channel, encoding="utf-8")
-    workers = [
-        installation.start_worker(
-            ("-m", "crl_stream", "worker", "--role", role),
-            limits_snapshot_seconds="0",
-            review_schedule="* * * * *",
-        )
-        for role in ("monitor", "services")
-    ]
-    for worker in workers:
-        await worker.ready()
-    return workers
-
-
 async def test_a_weak_variant_is_improved_on_by_proposal_and_watched_like_any_other(
     installation: Installation,
 ) -> None:
-    workers = await start(installation)
+    workers = await start_all(installation)
     async for _ in tell(installation):
         pass
     await check(installation)
-    await check_what_went_out(installation)
+    await assert_files_and_alerts_equal_the_topics(installation)
     await check_the_dashboard(installation)
     for worker in workers:
         assert await worker.stop() == 0
@@ -163,49 +121,15 @@ async def test_a_weak_variant_is_improved_on_by_proposal_and_watched_like_any_ot
 async def test_killed_at_every_point_of_the_story_nothing_is_proposed_told_or_written_twice_and_nothing_is_lost(
     installation: Installation,
 ) -> None:
-    workers, points = await start(installation), []
+    workers, points = await start_all(installation), []
     async for point in tell(installation):
         for worker in workers:
             worker.kill()
-        workers = await start(installation)
+        workers = await start_all(installation)
         points.append(point)
     assert len(points) >= 10
     await check(installation)
     await installation.wait_for(ALERTS, m.Alert, lambda a: a.kind == "weekly_review", seconds=90)
     reviews = [a for a in await installation.messages(ALERTS) if a.kind == "weekly_review"]
     assert len({a.alert_id for a in reviews}) == 1, "one a week, however often it is asked for"
-    await check_what_went_out(installation)
-
-
-async def test_of_two_reviewers_at_once_one_wins_and_the_other_is_told_why(installation: Installation) -> None:
-    await start(installation)
-    await installation.publish(*invocations(WEAK, "S" * 60, quality=0.3))
-    proposal = await installation.wait_for(PROPOSALS, m.Proposal)
-    fields = {"schema_version": 1, "timestamp": proposal.timestamp}
-    approve = approval_of(proposal, command_id="ada-1", actor="ada", reason="worth a try", **fields)
-    reject = a_command(m.RejectProposal, command_id="bob-1", actor="bob", proposal_id=proposal.proposal_id)
-    await asyncio.gather(installation.order(approve), installation.order(reject))
-    results = {}
-    for command in (approve, reject):
-        found = await installation.wait_for(
-            DECISIONS, m.CommandResult, lambda r, wanted=command.command_id: r.command_id == wanted
-        )
-        results[found.outcome] = found
-    winner, word = ("ada", "approved") if results["applied"].command_id == "ada-1" else ("bob", "rejected")
-    assert f"already {word} by {winner}" in results["refused"].detail
-    await check_settled(installation)
-    last = max(await installation.messages(PROPOSALS), key=lambda p: p.revision)
-    assert (last.status, last.history[-1].actor) == (word, winner)
-    code, _, err = await installation.run_crl("proposals", "reject", proposal.proposal_id, "--reason", "too late")
-    assert (code, f"{word} by {winner}" in err, "hint:" in err) == (5, True, True), err
-    code, out, err = await installation.run_crl("proposals", "export", "--format", "tracker", "--status", "all")
-    assert code == 0, err
-    exported = json.dumps(json.loads(out))
-    assert all(text in exported for text in (proposal.proposal_id, word, "crl_create_specialized_variant"))
-    await check_what_went_out(installation)
-
-
-async def check_settled(installation: Installation) -> None:
-    await installation.settled()
-    await services_settled(installation)
-    await assert_services_equal_the_fold(installation)
+    await assert_files_and_alerts_equal_the_topics(installation)
