@@ -119,6 +119,11 @@ def update(
         variant.evidence = [value if value < CEILING else CEILING for value in found]
 
 
+def forget(variant: Variant) -> None:
+    """Begin anew: what is over is no evidence of what comes next."""
+    variant.evidence = [0.0] * len(variant.evidence)
+
+
 def by_metric(variant: Variant) -> dict[str, float]:
     """The e-value of each metric: the mean of its alternatives."""
     r = variant.evidence

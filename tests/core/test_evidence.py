@@ -140,3 +140,26 @@ def test_a_verdict_without_enough_evidence_says_both_numbers() -> None:
     assert re.fullmatch(
         r"Average reward dropped from 0\.75 to 0\.50 \(3.\.\d% drop\), evidence [\d.]+ < 6,250", found.reason
     )
+
+
+@pytest.mark.parametrize("before", [5, 19, 20, 25, 30, 39, 40, 60])
+def test_with_the_guard_a_collapse_is_rolled_back_at_once_however_short_the_variants_lifetime_was(before: int) -> None:
+    # Between 20 and 40 outcomes its own lifetime is a baseline for the rule, and not yet for the evidence.
+    task = Task(Policy(degradation=Degradation(guard="evidence")))
+    task.run("default", "SSSSSSSSSF" * 8)
+    task.run("v2", "S" * before, variant_source="explore")
+    task.order(m.ActivateVariant, variant_id="v2")
+    task.run("v2", "F" * 15, active_epoch=2)
+    [event] = task.stated(m.RollbackEvent)
+    assert event.evidence.sufficient
+    assert event.judged.baseline_source == ("replaced_variant" if before < 40 else "lifetime")
+
+
+def test_a_recovery_starts_the_evidence_anew() -> None:
+    # An outage without a target: nothing was activated, so nothing else would take the evidence of it away.
+    task = Task(Policy(degradation=Degradation(guard="evidence")))
+    task.run("default", "S" * 100 + "F" * 40)
+    assert evidence.e_value(task.variant("default")) > evidence.threshold(Degradation())
+    task.run("default", "S" * 60)
+    assert [alert.state for alert in task.stated(m.DegradationAlert)] == ["degraded", "recovered"]
+    assert evidence.e_value(task.variant("default")) < 100.0, "what is over is no evidence of what comes next"
