@@ -119,7 +119,9 @@ class _Pages:
             row = self.monitor.table.rows.get(key)
             if row is None:
                 return problem(
-                    404, f"Nothing is known of {agent_name}/{task_type}.", "GET /api/tasks lists the tasks there are"
+                    404,
+                    f"Nothing is known of {agent_name}/{task_type}.",
+                    "crl status, or GET /api/tasks, lists the tasks there are",
                 )
             return answer(_part(snapshot(partition, self.monitor.table.partition_row(partition), row), part))
         url = self.owners.owner_of(partition)
