@@ -16,7 +16,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.errors import CommandRefused, NotFound, Unavailable, UsageError
 from crl_stream.settings.model import Kafka
 from crl_stream.topic_reader import TopicReader
-from crl_stream.wire.codec import Rejected, decode, encode
+from crl_stream.wire.codec import Rejected, decode, encode, not_finite
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, DECISIONS, Topics
 
@@ -69,6 +69,8 @@ async def give(kafka: Kafka, command: Any, timeout: float = 20.0) -> m.CommandRe
     ``UsageError`` when it is not a valid command.
     """
     key = TaskKey(command.agent_name, command.task_type)
+    if (name := not_finite(command)) is not None:
+        raise UsageError(f"{name} is {getattr(command, name)}, not a number.", hint="see crl --help")
     value = encode(command)
     checked = decode(COMMANDS, value, key.encode())
     if isinstance(checked, Rejected):

@@ -45,7 +45,7 @@ def list_letters(
 def show_letter(
     context: typer.Context,
     position: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="Where the record was read from.")],
-    topic: Annotated[str, typer.Option(help="Which topic it was read from.")] = "crl.invocations",
+    topic: Annotated[str | None, typer.Option(help="Which topic it was read from; default: whichever has one.")] = None,
     json: Json = False,
 ) -> None:
     """Show one: reason, meaning, headers and original bytes."""
@@ -54,13 +54,8 @@ def show_letter(
         raise UsageError(
             f"{position} is no position.", hint="write PARTITION:OFFSET, as crl dead-letters list shows it"
         )
-    wanted = (topic, int(partition), int(offset))
-    for one in asyncio.run(TopicReader(context.obj.kafka).read(DEAD_LETTERS)):
-        letter = read_letter(one.record.headers)
-        if (letter.topic, letter.partition, letter.offset) == wanted:
-            break
-    else:
-        raise NotFound(f"There is no dead letter of {topic} {position}.", hint="crl dead-letters list lists them")
+    one = _at(asyncio.run(TopicReader(context.obj.kafka).read(DEAD_LETTERS)), topic, int(partition), int(offset))
+    letter = read_letter(one.record.headers)
     if json:
         show_json(_document(one))
         return
@@ -73,6 +68,24 @@ def show_letter(
 
 
 app.registered_commands[-1].name = "show"
+
+
+def _at(found: list[Received], topic: str | None, partition: int, offset: int) -> Received:
+    """The letter from this place; the same place of two topics is asked back."""
+    there = {}
+    for one in found:
+        letter = read_letter(one.record.headers)
+        if (letter.partition, letter.offset) == (partition, offset) and topic in {None, letter.topic}:
+            there[letter.topic] = one
+    if not there:
+        source = f"{topic} {partition}:{offset}" if topic else f"{partition}:{offset}"
+        raise NotFound(f"There is no dead letter of {source}.", hint="crl dead-letters list lists them")
+    if len(there) > 1:
+        raise UsageError(
+            f"There is one of {' and one of '.join(sorted(there))} at {partition}:{offset}.",
+            hint=f"add --topic {min(there)}",
+        )
+    return next(iter(there.values()))
 
 
 def _document(one: Received) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def row_of(task: dict[str, Any]) -> tuple[Any, ...]:
         "" if task["q_value"] is None else f"{task['q_value']:.2f}",
         task["n_outcomes"],
         task["variants"],
-        "; ".join(_wrongs(task)) or "healthy",
+        "; ".join(_wrongs(task)) or ("healthy" if task["n_outcomes"] else "no outcome yet"),
     )
 
 

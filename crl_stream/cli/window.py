@@ -22,12 +22,13 @@ def window(
     """Show a task's windows (S success, F failure, E error; the newest last), Q-values and decisions."""
     found = ask(context.obj.settings, task_path(task_key(task)))
     variants = [v for v in found["variants"] if variant in {None, v["variant_id"]}]
-    if not variants:
+    if variant is not None and not variants:
         raise NotFound(f"{task} has no variant {variant}.", hint=f"crl window {task} lists them")
     if json:
         show_json(found | {"variants": variants})
         return
-    show(f"{task}: {found['active_variant']} is active, epoch {found['epoch']}, {found['n_outcomes']} outcomes")
+    active = found["active_variant"] or "nothing"
+    show(f"{task}: {active} is active, epoch {found['epoch']}, {found['n_outcomes']} outcomes")
     for name in ("pinned", "held"):
         if order := found[name]:
             until = order["until"] or f"{order['outcomes_left']} more outcomes"
@@ -46,7 +47,11 @@ def window(
         )
         for v in variants
     ]
-    show_table(("variant", "window", "recent", "lifetime", "n", "Q", "verdict", "decision"), rows, empty="No variant.")
+    show_table(
+        ("variant", "window", "recent", "lifetime", "n", "Q", "verdict", "decision"),
+        rows,
+        empty="No variant is known yet.",
+    )
     for v in variants:
         say(f"{v['variant_id']}: {v['reason']}. {v['reasoning']}.")
     as_of = found["as_of"]

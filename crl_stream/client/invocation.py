@@ -75,17 +75,18 @@ class Client:
             running.status = "error"
             raise
         finally:
-            fields = {"complexity": running.complexity, "quality": running.quality, "reward": running.reward}
-            self.publisher.invocation(
-                agent_name,
-                task_type,
-                running.variant_id,
-                running.status,
-                invocation_id=running.invocation_id,
-                duration_seconds=time.monotonic() - started,
-                active_epoch=running.epoch,
-                variant_source=running.source,
-                error_count=running.error_count,
-                **fields,
-                **running.fields,
-            )
+            known: dict[str, Any] = {
+                "agent_name": agent_name,
+                "task_type": task_type,
+                "variant_id": running.variant_id,
+                "status": running.status,
+                "invocation_id": running.invocation_id,
+                "duration_seconds": time.monotonic() - started,
+                "active_epoch": running.epoch,
+                "variant_source": running.source,
+                "error_count": running.error_count,
+                "complexity": running.complexity,
+                "quality": running.quality,
+                "reward": running.reward,
+            }
+            self.publisher.invocation(**{**running.fields, **known})

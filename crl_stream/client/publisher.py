@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from crl_stream.client.address import kafka_of
 from crl_stream.client.background import Background
 from crl_stream.connection import connection_options
 from crl_stream.core import messages as m
@@ -23,7 +24,7 @@ from crl_stream.core.identity import TaskKey, is_identifier, suggest_identifier
 from crl_stream.errors import InvalidMessage
 from crl_stream.settings import Settings, load_settings
 from crl_stream.wire.cloudevents import event_headers
-from crl_stream.wire.codec import Rejected, decode, encode
+from crl_stream.wire.codec import Rejected, decode, encode, not_finite
 from crl_stream.wire.topics import INVOCATIONS, Topics
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,10 @@ def checked(message: m.Invocation | m.Feedback) -> tuple[bytes, bytes]:
                 f"{name} {text[:128]!r} is not an identifier.",
                 hint=f"write {suggest_identifier(text)!r}: letters, digits and . _ : - only, 1 to 128 of them",
             )
+    if (wrong := not_finite(message)) is not None:
+        raise InvalidMessage(
+            f"{wrong} is {getattr(message, wrong)}, not a number.", hint="leave it out when it is unknown"
+        )
     key, value = TaskKey(message.agent_name, message.task_type).encode(), encode(message)
     decoded = decode(INVOCATIONS, value, key)
     if isinstance(decoded, Rejected):
@@ -108,12 +113,12 @@ class Publisher:
         """Queue a message; False, with a log line, when it is not valid or there is no room.  Never raises."""
         try:
             key, value = checked(message)
+            item = _Item(key, value, event_headers(message, key, traceparent=traceparent))
         except Exception as error:
             with self._lock:
                 self._rejected += 1
             log.error("not published: %s", error)  # noqa: TRY400 - a sentence for the user, no traceback
             return False
-        item = _Item(key, value, event_headers(message, key, traceparent=traceparent))
         with self._lock:
             if self._closing or len(self._waiting) + self._in_flight >= QUEUE_SIZE:
                 self._dropped += 1
@@ -223,17 +228,22 @@ class Publisher:
     async def _connected(self) -> AIOKafkaProducer:
         pause = 0.1
         while True:
-            producer = AIOKafkaProducer(
-                **connection_options(self.settings.kafka), acks="all", enable_idempotence=True, linger_ms=0
-            )
             try:
-                await producer.start()
-                return producer
+                return await self._connect()
             except (KafkaError, OSError) as error:
-                await producer.stop()
                 log.warning("Kafka does not answer (%s); outcomes wait", error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _connect(self) -> AIOKafkaProducer:
+        options = connection_options(kafka_of(self.settings))
+        producer = AIOKafkaProducer(**options, acks="all", enable_idempotence=True, linger_ms=0)
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer
 
     async def _send(self, producer: AIOKafkaProducer, batch: list[_Item]) -> None:
         """Send until Kafka has all of it: a repeated message is recognised by its invocation_id."""

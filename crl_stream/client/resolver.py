@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from crl_stream.client.address import kafka_of
 from crl_stream.client.background import Background
 from crl_stream.connection import connection_options, partitions_of
 from crl_stream.core import messages as m
@@ -155,7 +156,7 @@ class Resolver:
     async def _follow(self) -> None:
         names = {self._topics(name): name for name in (ACTIVE_VARIANTS, VARIANTS)}
         consumer = AIOKafkaConsumer(
-            **connection_options(self.settings.kafka),
+            **connection_options(kafka_of(self.settings)),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -166,7 +167,7 @@ class Resolver:
             consumer.assign(places)
             await consumer.seek_to_beginning(*places)
             ends = await consumer.end_offsets(places)
-            view, saved = _View({}, {}), 0.0
+            view, saved, answered = _View({}, {}), 0.0, 0
             while True:
                 if ends and all([await consumer.position(p) >= end for p, end in ends.items()]):
                     ends = {}
@@ -177,7 +178,9 @@ class Resolver:
                         taken = _take(view, names[place.topic], record)
                         if not ends and taken is not None:
                             self._tell(taken)
-                self._heard = time.monotonic()
+                # A poll of a broker that is silent ends as one that has nothing: only its answers are a sign of life.
+                if (latest := max(consumer.last_poll_timestamp(place) or 0 for place in places)) != answered:
+                    answered, self._heard = latest, time.monotonic()
                 if not ends and time.monotonic() - saved >= _SAVE_SECONDS:
                     self._save()
                     saved = time.monotonic()

@@ -10,7 +10,7 @@ import msgspec
 
 from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text, to_text
-from crl_stream.core.membership import add_variant, remember
+from crl_stream.core.membership import add_variant, close_alert, remember
 from crl_stream.core.row import REGISTERED, RETIRED, Configuration, Review, StandingOrder, Variant
 from crl_stream.core.turn import Turn
 
@@ -207,11 +207,7 @@ def _retire(turn: Turn, command: m.RetireVariant | m.Change) -> str:
     if variant.state == RETIRED:
         raise _Refused(f"{command.variant_id} is already retired")
     variant.state, turn.catalogue_changed = RETIRED, True
-    if variant.degraded:
-        # Nothing will come of it that could close its alert.
-        variant.degraded, variant.clean = False, 0
-        about, cause = variant.variant_id, variant.alert_id
-        turn.alert("degradation", "info", "over: retired", about=about, cause_id=cause, resolved=True)
+    close_alert(turn, variant, "retired")
     return f"{command.variant_id} retired"
 
 

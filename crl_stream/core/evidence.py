@@ -48,20 +48,28 @@ def update(
 ) -> None:
     """Take one judged outcome into the evidence, before lifetime and window take it in.
 
-    It is compared with the replaced variant, else with the lifetime without the judged window; until the lifetime is
-    five windows long the window stays in it, and below ``MIN_LIFETIME`` outcomes there is no baseline.
+    It is compared with the lifetime without the judged window, a newcomer's together with the replaced variant's; until
+    a lifetime that stands alone is five windows long the window stays in it, and below ``MIN_LIFETIME`` outcomes there
+    is no baseline.
 
     Written out for three alternatives each and without calls, since it runs for every outcome.
     """
     frozen = variant.baseline
     base = variant.life if frozen is None else frozen.sums
     n, successes, errors, rewards, squares = base.n, base.successes, base.errors, base.reward, base.squares
+    judged = variant.judged
     if frozen is None:
         if n < MIN_LIFETIME:
             return
-        if n >= 5 * window and (judged := variant.judged).n:
+        if n >= 5 * window:
             n, successes, errors = n - judged.n, successes - judged.successes, errors - judged.errors
             rewards, squares = rewards - judged.reward, squares - judged.squares
+    else:
+        # Frozen and alone it would be wrong for ever by as much as chance had it.
+        own = variant.life
+        n, successes = n + own.n - judged.n, successes + own.successes - judged.successes
+        errors, rewards = errors + own.errors - judged.errors, rewards + own.reward - judged.reward
+        squares += own.squares - judged.squares
     if n == 0:
         return
     s1, s2, s3, r1, r2, r3, e1, e2, e3 = variant.evidence
@@ -117,6 +125,11 @@ def update(
     variant.evidence = found = [s1, s2, s3, r1, r2, r3, e1, e2, e3]
     if max(found) > CEILING:
         variant.evidence = [value if value < CEILING else CEILING for value in found]
+
+
+def forget(variant: Variant) -> None:
+    """Begin anew: what is over is no evidence of what comes next."""
+    variant.evidence = [0.0] * len(variant.evidence)
 
 
 def by_metric(variant: Variant) -> dict[str, float]:

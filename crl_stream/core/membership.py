@@ -52,10 +52,19 @@ def add_variant(turn: Turn, variant_id: str) -> Variant | None:
                 cause_id=f"{turn.at.partition}:{turn.at.offset}",
             )
             return None
-        del row.variants[min(idle, key=lambda v: (v.last_offset, v.variant_id)).variant_id]
+        gone = row.variants.pop(min(idle, key=lambda v: (v.last_offset, v.variant_id)).variant_id)
+        close_alert(turn, gone, f"unused for longest, and forgotten for {variant_id}")
     variant = row.variants[variant_id] = Variant(variant_id)
     turn.catalogue_changed = True
     return variant
+
+
+def close_alert(turn: Turn, variant: Variant, why: str) -> None:
+    """End the alert about a degraded variant of which nothing will come that could."""
+    if variant.degraded:
+        variant.degraded, variant.clean = False, 0
+        about, cause = variant.variant_id, variant.alert_id
+        turn.alert("degradation", "info", f"over: {why}", about=about, cause_id=cause, resolved=True)
 
 
 def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:

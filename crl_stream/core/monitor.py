@@ -157,6 +157,8 @@ def _take_invocation(
         flags,
     )
     take_in(variant, outcome, rules.size, rules.rate)
+    if variant.life.n == 1:
+        turn.catalogue_changed = True  # it may have run in the shadow so far
     row.n += 1
     if not success:
         variant.failures += 1

@@ -7,6 +7,7 @@ that a hold or a missing target does not use up the one rollback of an activatio
 from __future__ import annotations
 
 from crl_stream.core.activation import LEVELS, best_candidate, blocked, decide, reasoning
+from crl_stream.core.evidence import forget
 from crl_stream.core.instant import to_text
 from crl_stream.core.rollback import candidates
 from crl_stream.core.row import MICRO, Variant
@@ -75,6 +76,7 @@ def _count_clean(turn: Turn, variant: Variant, verdict: Verdict, active: bool) -
         return
     variant.degraded = False
     turn.degradation(variant, verdict, recovered=True)
+    forget(variant)
     turn.alert(
         "degradation",
         "info",

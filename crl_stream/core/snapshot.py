@@ -30,6 +30,7 @@ from crl_stream.core.row import (
     MICRO,
     REGISTERED,
     RETIRED,
+    SEEN,
     SUCCESS,
     Configuration,
     StandingOrder,
@@ -120,13 +121,17 @@ def active_variant(turn: Turn) -> ActiveVariant:
 
 
 def variant_catalogue(turn: Turn) -> VariantCatalogue:
-    """The variants of the task with what is known of their configuration."""
+    """The variants of the task with what is known of their configuration.
+
+    One that only ran in the shadow is left out: what is in here, runtimes explore with live work.
+    """
     row, at = turn.row, turn.at
+    offered = [v for v in row.variants.values() if v.life.n or v.state != SEEN]
     return VariantCatalogue(
         agent_name=row.agent_name,
         task_type=row.task_type,
         timestamp=to_text(row.time),
-        variants=[_registered(row.variants[variant_id]) for variant_id in sorted(row.variants)],
+        variants=[_registered(v) for v in sorted(offered, key=lambda v: v.variant_id)],
         incarnation=row.incarnation,
         position=Position(at.partition, at.offset),
     )

@@ -239,7 +239,7 @@ class Turn:
         to.baseline = None
         if old is not None:
             old.left_at = old.life.n
-            if to.life.n < self.rules.min_baseline:
+            if to.life.n < self.rules.own_baseline:
                 to.baseline = _frozen(old, self.rules.min_baseline)
         row.previous, row.active, row.epoch = row.active, to.variant_id, row.epoch + 1
         row.since, row.changed_n, row.cause, row.cause_id = row.time, row.n, cause, cause_id

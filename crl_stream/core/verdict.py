@@ -24,6 +24,8 @@ class Rules(NamedTuple):
     size: int
     rate: float
     min_baseline: int
+    own_baseline: int
+    """Outcomes before its activation from which on a variant is judged against its own lifetime."""
     min_recent: int
     limits: tuple[tuple[Detector, Callable[[Sums, Sums, int], bool | None], int], ...]
     guarded: bool
@@ -49,15 +51,17 @@ def rules_of(policy: Policy) -> Rules:
     if rules is None or rules.policy is not policy:
         if len(_rules) >= 1024:
             _rules.clear()
-        degradation = policy.degradation
+        degradation, guarded = policy.degradation, policy.degradation.guard == "evidence"
         rules = _rules[id(policy)] = Rules(
             policy,
             degradation.lookback_window,
             policy.learning.rate,
             degradation.min_baseline,
+            # A shorter lifetime is no evidence: a newcomer that fails at once would spoil it before it counts.
+            max(degradation.min_baseline, evidence.MIN_LIFETIME) if guarded else degradation.min_baseline,
             min(degradation.min_recent, degradation.lookback_window),  # a smaller window is judged when it is full
             tuple((detector, detector.exceeds, detector.limit(degradation)) for detector in DETECTORS),
-            degradation.guard == "evidence",
+            guarded,
             evidence.threshold(degradation),
             evidence.drops(degradation.success_drop),
             evidence.drops(degradation.reward_drop),

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from crl_stream.core.evidence import forget
 from crl_stream.core.learning import advance, reward_of
 from crl_stream.core.policy import Learning
 from crl_stream.core.row import (
@@ -115,7 +116,7 @@ def restart_judging(variant: Variant) -> None:
     variant.judged = Sums()
     for index in range(len(variant.window) // SIZE):
         variant.window[index * SIZE + SIZE - 1] &= ~JUDGED
-    variant.evidence = [0.0] * len(variant.evidence)
+    forget(variant)
 
 
 def amend(variant: Variant, invocation: int, reward: int | None, quality: int | None, learning: Learning) -> bool:

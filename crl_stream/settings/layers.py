@@ -150,9 +150,12 @@ def _environment_layer(environment: Mapping[str, str], known: Mapping[str, Any])
         if (channel := named_by(variable)) is not None and variable not in names:
             names[variable] = channel
         if variable not in names:
+            overrides = variable.startswith(tuple(PREFIX + kind.rstrip(".").upper() + "_" for kind in OVERRIDES))
             raise ConfigError(
                 f"There is no setting {variable} (environment).",
-                hint=f"see crl config show --env{_nearest(variable, names)}",
+                hint="agents and tasks are overridden in the file or by --set agents.<name>.<section>.<field>=value"
+                if overrides
+                else f"see crl config show --env{_nearest(variable, names)}",
             )
         if environment[variable] != "":
             yield names[variable], Origin(environment[variable], f"environment {variable}")
@@ -230,7 +233,7 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
                 hint=f"agents and tasks may override the policy only{_nearest(name, known)}",
             )
         # A string of the environment or of a flag is read as what the field is; a file says what it means.
-        strict = origin.source.endswith(".toml") or origin.source.startswith("profile")
+        strict = not origin.source.startswith((f"environment {PREFIX}", "flag --set "))
         kind = next(f.type for f in msgspec.structs.fields(POLICY_SECTIONS[section]) if f.name == entry)
         try:
             value = msgspec.convert(origin.value, kind, strict=strict)

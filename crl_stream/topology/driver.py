@@ -249,7 +249,7 @@ class TopologyDriver:
         key = TaskKey(agent_name, task_type).encode()
         partition = partition_of(key, self.partitions)
         changelog = self.changelog[partition]
-        return snapshot(partition, changelog.get(partition_key(partition)), changelog[key])
+        return snapshot(partition, changelog.get(partition_key(partition)), changelog[key], now=0)
 
 
 def _rows(changelogs: list[dict[bytes, bytes]]) -> dict[bytes, bytes]:

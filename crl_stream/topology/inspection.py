@@ -7,22 +7,26 @@ from typing import Any
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import TaskSnapshot
 from crl_stream.core.monitor import Context
-from crl_stream.core.row import decode_row
+from crl_stream.core.row import TaskRow, decode_row
 from crl_stream.core.snapshot import task_snapshot
 from crl_stream.topology.partition import decode_partition
 
 
-def snapshot(partition: int, partition_row: bytes | None, row: bytes) -> TaskSnapshot:
-    """The public snapshot of a task, as of the last record that touched its row."""
+def snapshot(partition: int, partition_row: bytes | None, row: bytes, now: int) -> TaskSnapshot:
+    """The public snapshot of a task, as of the last record that touched its row.
+
+    ``now`` is in milliseconds since the epoch: a pin or hold that is over by then is over, though the row learns of
+    it with its next record only.  0 is the row as it stands.
+    """
     state = decode_partition(partition_row)
-    task = decode_row(row)
+    task = _standing(row, now)
     at = Context(partition, task.offset, task.time, state.incarnation, state.policy_hash)
     return task_snapshot(task, at, state.policies.for_task(task.key))
 
 
-def summary(partition: int, row: bytes) -> dict[str, Any]:
-    """A task in brief, cheap enough to be made for every row of a worker."""
-    task = decode_row(row)
+def summary(partition: int, row: bytes, now: int) -> dict[str, Any]:
+    """A task in brief, cheap enough to be made for every row of a worker; ``now`` as for ``snapshot``."""
+    task = _standing(row, now)
     active = task.variants.get(task.active) if task.active is not None else None
     return {
         "agent_name": task.agent_name,
@@ -40,6 +44,16 @@ def summary(partition: int, row: bytes) -> dict[str, Any]:
         "timestamp": to_text(task.time),
         "as_of": {"partition": partition, "offset": task.offset},
     }
+
+
+def _standing(row: bytes, now: int) -> TaskRow:
+    """The row with those orders of people that still stand."""
+    task = decode_row(row)
+    for name in ("pinned", "held"):
+        order = getattr(task, name)
+        if order is not None and order.until is not None and now >= order.until:
+            setattr(task, name, None)
+    return task
 
 
 def row_position(row: bytes) -> tuple[int, int]:

@@ -10,6 +10,7 @@ nothing can have been dropped or overlooked, and else one count of commas proves
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -56,6 +57,15 @@ _decoders: Final[dict[Any, Callable[[bytes], Any]]] = {
 def encode(message: Any) -> bytes:
     """The one JSON text of a message: fields in the order of their schema, no white space."""
     return _encode(message)
+
+
+def not_finite(message: Any) -> str | None:
+    """The first field that is no number at all; JSON has no word for it, so that it would travel as absent."""
+    for name in message.__struct_fields__:
+        value = getattr(message, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            return str(name)
+    return None
 
 
 def decode(topic: str, value: bytes | None, key: bytes | None) -> Decoded | Rejected:

@@ -32,6 +32,15 @@ def test_every_task_is_a_line_with_what_is_wrong_with_it(crl: Program) -> None:
     assert "system:" not in result.err, "without an overview no word is made up"
 
 
+def test_a_task_without_an_outcome_is_not_called_healthy(crl: Program) -> None:
+    # An order about a task that does not exist, a slip of the finger, is remembered like any other.
+    with serving([a_brief("no-such-task", active_variant=None, q_value=None, n_outcomes=0, variants=0)]) as port:
+        crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
+        result = crl.run("status")
+    assert "healthy" not in result.out
+    assert "no outcome yet" in result.out
+
+
 def test_json_has_the_health_of_the_system_or_says_that_it_is_unknown(crl: Program) -> None:
     with serving([a_brief()]) as port:
         crl.environment["CRL_WORKER_WEB_PORT"] = str(port)

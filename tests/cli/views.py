@@ -31,15 +31,16 @@ def a_brief(task_type: str = "api-design", **fields: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(tasks: list[dict[str, Any]]) -> Iterator[int]:
-    """The port of a server that knows these tasks."""
-    body = json.dumps({"tasks": tasks, "partial": False, "silent": []}).encode()
+def serving(tasks: list[dict[str, Any]], **pages: dict[str, Any]) -> Iterator[int]:
+    """The port of a server that knows these tasks, and one page for each ``task_type`` of the guide's agent."""
+    bodies = {"/api/tasks": json.dumps({"tasks": tasks, "partial": False, "silent": []}).encode()}
+    bodies |= {f"/api/tasks/backend-architect/{name}": json.dumps(page).encode() for name, page in pages.items()}
 
     class Views(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/api/tasks" else 404)
+            self.send_response(200 if self.path in bodies else 404)
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(bodies.get(self.path, b"{}"))
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""

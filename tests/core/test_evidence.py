@@ -140,3 +140,51 @@ def test_a_verdict_without_enough_evidence_says_both_numbers() -> None:
     assert re.fullmatch(
         r"Average reward dropped from 0\.75 to 0\.50 \(3.\.\d% drop\), evidence [\d.]+ < 6,250", found.reason
     )
+
+
+@pytest.mark.parametrize("before", [5, 19, 20, 25, 30, 39, 40, 60])
+def test_with_the_guard_a_collapse_is_rolled_back_at_once_however_short_the_variants_lifetime_was(before: int) -> None:
+    # Between 20 and 40 outcomes its own lifetime is a baseline for the rule, and not yet for the evidence.
+    task = Task(Policy(degradation=Degradation(guard="evidence")))
+    task.run("default", "SSSSSSSSSF" * 8)
+    task.run("v2", "S" * before, variant_source="explore")
+    task.order(m.ActivateVariant, variant_id="v2")
+    task.run("v2", "F" * 15, active_epoch=2)
+    [event] = task.stated(m.RollbackEvent)
+    assert event.evidence.sufficient
+    assert event.judged.baseline_source == ("replaced_variant" if before < 40 else "lifetime")
+
+
+def test_a_recovery_starts_the_evidence_anew() -> None:
+    # An outage without a target: nothing was activated, so nothing else would take the evidence of it away.
+    task = Task(Policy(degradation=Degradation(guard="evidence")))
+    task.run("default", "S" * 100 + "F" * 40)
+    assert evidence.e_value(task.variant("default")) > evidence.threshold(Degradation())
+    task.run("default", "S" * 60)
+    assert [alert.state for alert in task.stated(m.DegradationAlert)] == ["degraded", "recovered"]
+    assert evidence.e_value(task.variant("default")) < 100.0, "what is over is no evidence of what comes next"
+
+
+@pytest.mark.parametrize("before", [5, 10, 25, 35])
+def test_a_healthy_newcomer_is_rolled_back_no_more_often_than_the_budget_allows(before: int) -> None:
+    # The replaced variant had 60 outcomes: by chance a tenth better or worse than both really are, and so for ever.
+    policy = Policy(degradation=Degradation(guard="evidence", false_alarm_budget=5_000))
+    outcomes = rollbacks = 0
+    for seed in range(40):
+        random = Random(f"{seed} {before}")
+
+        def letters(count: int, random: Random = random) -> str:
+            return "".join("S" if random.random() < 0.9 else "F" for _ in range(count))
+
+        task = Task(policy)
+        task.run("default", letters(60))
+        task.run("v2", letters(before), variant_source="explore")
+        task.order(m.ActivateVariant, variant_id="v2")
+        for _ in range(400):
+            outcomes += 1
+            task.run("v2", letters(1), active_epoch=2)
+            if task.row.epoch > 2:
+                rollbacks += task.row.cause == "rollback"
+                break
+    # 3 are allowed in 16,000 outcomes; a baseline that is frozen and alone makes 5 to 12.
+    assert rollbacks <= 1.5 * outcomes / 5_000

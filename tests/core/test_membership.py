@@ -6,6 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crl_stream.core.membership import is_known, remember
+from crl_stream.core.policy import Limits, Policy
+
+from .task import Task
 
 # Few distinct bytes, so that an id often appears across the border of two others.
 digests = st.binary(min_size=8, max_size=8).map(lambda data: bytes(byte % 2 for byte in data))
@@ -36,3 +39,14 @@ def test_a_smaller_ring_forgets_the_oldest() -> None:
         remember(ring, bytes([letter]) * 8, 6)
     remember(ring, b"gggggggg", 2)
     assert bytes(ring) == b"f" * 8 + b"g" * 8
+
+
+def test_a_degraded_variant_that_gives_way_leaves_no_alert_open() -> None:
+    task = Task(Policy(limits=Limits(variants=2)))
+    task.run("a", "S")
+    task.run("b", "S" * 25 + "F" * 12, variant_source="explore")
+    task.run("c", "S", variant_source="explore")
+    assert sorted(task.row.variants) == ["a", "c"]
+    opened, closed = task.alerts("degradation")
+    assert (opened.resolved, closed.resolved, closed.cause_id) == (False, True, opened.cause_id)
+    assert closed.action == "over: unused for longest, and forgotten for c"

@@ -79,6 +79,23 @@ def test_the_figures_of_a_snapshot_are_those_of_its_window(history: list[Any]) -
                     assert found.reward_variance == pytest.approx(variance, abs=1e-5)
 
 
+def test_a_variant_that_only_ran_in_the_shadow_is_not_offered_to_live_runtimes() -> None:
+    task = Task()
+    task.run("default", "SSS")
+    task.run("dark", "SSS", role="shadow")
+    assert [v.variant_id for v in task.stated(m.VariantCatalogue)[-1].variants] == ["default"]
+    task.run("dark", "S", variant_source="explore")
+    assert [v.variant_id for v in task.stated(m.VariantCatalogue)[-1].variants] == ["dark", "default"]
+
+
+def test_a_registered_variant_is_offered_before_its_first_outcome() -> None:
+    task = Task()
+    task.run("default", "S")
+    task.run("dark", "S", role="shadow")
+    task.order(m.RegisterVariant, variant_id="dark")
+    assert [v.variant_id for v in task.stated(m.VariantCatalogue)[-1].variants] == ["dark", "default"]
+
+
 def test_a_snapshot_tells_letters_kinds_of_failure_and_shadow_results_apart() -> None:
     task = Task()
     task.take(

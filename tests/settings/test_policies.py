@@ -96,7 +96,10 @@ def test_a_misspelt_policy_setting_of_an_agent_is_answered_with_the_nearest_one(
 
 
 def test_an_agent_cannot_be_overridden_from_the_environment() -> None:
-    assert "There is no setting" in refusal(environment={"CRL_AGENTS_A_DEGRADATION_LOOKBACK_WINDOW": "40"}).message
+    for variable in ("CRL_AGENTS_A_DEGRADATION_LOOKBACK_WINDOW", "CRL_TASKS_A_T_DEGRADATION_LOOKBACK_WINDOW"):
+        said = refusal(environment={variable: "40"})
+        assert "There is no setting" in said.message
+        assert "in the file or by --set agents.<name>" in said.hint, "it says where they can be"
 
 
 # -- the digest ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, Final
 
 from aiohttp import web
@@ -89,9 +90,9 @@ class _Pages:
     async def _list(self, request: Any, path: str, name: str, shape: Any) -> web.Response:
         if not self.monitor.recovered:
             return self._recovering()
-        found = []
+        found, now = [], _now()
         for number, (partition, _, row) in enumerate(list(self.monitor.table.tasks())):
-            found.append(shape(summary(partition, row)))
+            found.append(shape(summary(partition, row, now)))
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
         silent: list[str] = []
@@ -119,9 +120,11 @@ class _Pages:
             row = self.monitor.table.rows.get(key)
             if row is None:
                 return problem(
-                    404, f"Nothing is known of {agent_name}/{task_type}.", "GET /api/tasks lists the tasks there are"
+                    404,
+                    f"Nothing is known of {agent_name}/{task_type}.",
+                    "crl status, or GET /api/tasks, lists the tasks there are",
                 )
-            return answer(_part(snapshot(partition, self.monitor.table.partition_row(partition), row), part))
+            return answer(_part(snapshot(partition, self.monitor.table.partition_row(partition), row, _now()), part))
         url = self.owners.owner_of(partition)
         if url is None or OWN in request.query:
             return problem(503, f"Partition {partition} has no owner right now.", "ask again in a moment", owner=url)
@@ -176,6 +179,10 @@ class _Pages:
 
     def _recovering(self) -> web.Response:
         return problem(503, "This worker is not ready: it recovers, or partitions are moving.", "ask again in a moment")
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _part(task: Any, part: str) -> Any:

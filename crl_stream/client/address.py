@@ -1,0 +1,23 @@
+"""Where a runtime finds its Kafka: at the address it is given, else with the embedded broker of this machine."""
+
+from __future__ import annotations
+
+from aiokafka.errors import KafkaConnectionError
+
+from crl_stream.settings import Settings
+from crl_stream.settings.model import Kafka
+
+
+def kafka_of(settings: Settings) -> Kafka:
+    """The Kafka of these settings, to be asked before every connection: the embedded broker may start later.
+
+    ``KafkaConnectionError`` when none is named and none runs.
+    """
+    if settings.kafka.bootstrap_servers:
+        return settings.kafka
+    from crl_stream.broker import EmbeddedBroker  # most runtimes are given an address
+
+    running = EmbeddedBroker(settings.broker.data_dir, settings.client.cache_dir).status()
+    if running is None:
+        raise KafkaConnectionError("none is named, and the embedded broker does not run; see CRL_BOOTSTRAP_SERVERS")
+    return settings.kafka.model_copy(update={"bootstrap_servers": running.bootstrap_servers})

@@ -1,0 +1,45 @@
+"""``crl window`` says how a task stands, also when little is known of it."""
+
+from __future__ import annotations
+
+import json
+
+from cli.program import Program
+from cli.views import serving
+
+HELD = {
+    "active_variant": None,
+    "epoch": 0,
+    "n_outcomes": 0,
+    "pinned": None,
+    "held": {
+        "actor": "ada",
+        "reason": "a new release",
+        "since": "2025-11-19T14:30:00.000Z",
+        "until": "2025-11-20T14:30:00.000Z",
+        "outcomes_left": None,
+    },
+    "variants": [],
+    "as_of": {"partition": 0, "offset": 0},
+    "timestamp": "2025-11-19T14:30:00.000Z",
+}
+TASK = "backend-architect/review"
+
+
+def test_a_task_that_is_held_before_its_first_outcome_is_shown_with_its_hold(crl: Program) -> None:
+    with serving([], review=HELD) as port:
+        crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
+        text, page = crl.run("window", TASK), crl.run("window", TASK, "--json")
+    assert text.code == 0
+    assert text.out == f"{TASK}: nothing is active, epoch 0, 0 outcomes\n"
+    assert "held by ada since 2025-11-19T14:30:00.000Z until 2025-11-20T14:30:00.000Z: a new release" in text.err
+    assert "No variant is known yet." in text.err
+    assert json.loads(page.out)["variants"] == []
+
+
+def test_a_variant_that_the_task_has_not_is_not_found(crl: Program) -> None:
+    with serving([], review=HELD) as port:
+        crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
+        result = crl.run("window", TASK, "--variant", "v2")
+    assert result.faults(4) == []
+    assert f"{TASK} has no variant v2." in result.err
