@@ -21,9 +21,8 @@ from crl_stream.worker.lanes import BACKLOG, Batch, Lane
 if TYPE_CHECKING:
     from crl_stream.worker.stages import Stage
 
-FETCH_WAIT_MS: Final = 4
-"""The broker answers a fetch after this time or with ``FETCH_MIN_BYTES``: few requests at low load, and few at high."""
 FETCH_MIN_BYTES: Final = 65_536
+"""The broker answers a fetch with so much, or when the time is over that the transport names."""
 EXIT_UNSAFE: Final = Unsafe.exit_code
 
 
@@ -32,7 +31,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._fetch_max_wait_ms = transport.fetch_wait_ms
         consumer._fetch_min_bytes = FETCH_MIN_BYTES
         return consumer
 
@@ -48,6 +47,12 @@ class Consumer(driver.Consumer):
         self.durable: dict[TP, int] = {}
         """What the broker has accepted of ``safe``."""
         self.pulse = monotonic()
+        self._assigned_in = 0
+        """The rebalance, counted by Faust, that the last assignment belongs to."""
+
+    def _is_moving(self) -> bool:
+        """Whether partitions were revoked and not assigned again yet."""
+        return bool(self._assigned_in != self.app.rebalancing_count)
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -172,10 +177,13 @@ class Consumer(driver.Consumer):
     # -- assignment, commit, revoke ----------------------------------------------------------------
     async def seek_to_committed(self) -> dict[TP, int]:
         """Open a lane for each assigned source partition, at the position its stage says."""
+        app: Any = self.app
+        if self._is_moving() or asyncio.current_task() is app._fetcher._drainer:
+            return {}  # the drain loop seeks when a revoke surprises it; the next assignment seeks anyway
         offsets = {TP(tp.topic, tp.partition): offset for tp, offset in (await super().seek_to_committed()).items()}
         sources = [tp for tp in offsets if tp.topic in self.stages]
-        if not sources or not self.flow_active:
-            return offsets  # called in the middle of a revoke
+        if not sources:
+            return offsets
         await self._settle()
         first, end = await self.earliest_offsets(*sources), await self.highwaters(*sources)
         try:
@@ -184,6 +192,8 @@ class Consumer(driver.Consumer):
                 offsets[tp] = await stage.position(tp.partition, offsets[tp], first[tp], end[tp])
         except Exception as exc:
             self.leave(exc)
+        if self._is_moving():
+            return offsets
         await self.seek_wait({tp: offsets[tp] for tp in sources})
         for tp in sources:
             self.lanes[tp] = lane = Lane(tp, offsets[tp], gapless=self.stages[tp.topic].gapless)
@@ -228,6 +238,11 @@ class Consumer(driver.Consumer):
         """Finish the batches in flight, then let Faust commit."""
         await self._settle()
         await super().wait_empty()
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """From here on lanes may be opened."""
+        self._assigned_in = self.app.rebalancing_count
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish, commit, then forget."""

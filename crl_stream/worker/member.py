@@ -19,19 +19,25 @@ from crl_stream.worker.counters import Counters
 from crl_stream.worker.producer import LARGEST_RECORD
 from crl_stream.worker.stages import Outlet, Stage
 from crl_stream.worker.table import RowPosition, TaskTable
-from crl_stream.worker.transport import BatchSchema
+from crl_stream.worker.transport import FETCH_WAIT_MS, BatchSchema
 
 FETCH_BYTES: Final = 4 * 1024 * 1024
 REQUEST_SECONDS: Final = 30.0
+NEVER_SECONDS: Final = 10 * 365 * 86_400.0
+"""Without a poll, until a member counts as dead.  One that has no partition, or whose lanes are full, does not poll:
+aiokafka would take it out of its group, and it would not come back.  Heartbeats and the pulse tell who is alive."""
 
 
 class Member:
     """A Faust app of this process, for whoever runs or shows it; nothing is connected before it is started.
 
-    ``group`` names its consumer group and stands before the names of its changelogs.
+    ``group`` names its consumer group and stands before the names of its changelogs; ``fetch_wait_ms`` is how long the
+    broker may wait for more before it answers.
     """
 
-    def __init__(self, settings: Settings, group: str, *, web: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, group: str, *, web: bool = False, fetch_wait_ms: int = FETCH_WAIT_MS
+    ) -> None:
         transport.register()
         self.settings, self.group = settings, group
         self.topics, self.counters = Topics(settings.kafka.topic_prefix), Counters()
@@ -39,6 +45,7 @@ class Member:
         self.url = URL(worker.advertised_url or f"http://{worker.web_host}:{worker.web_port}")
         self.app: Any = _app(settings, group, self.url, web=web)
         """The ``faust.App``; Faust's own types do not know what our transport adds."""
+        self.app.transport.fetch_wait_ms = fetch_wait_ms
         self._closing = AsyncExitStack()
         self.outlet = Outlet(self.app, self.topics, self.counters)
 
@@ -105,6 +112,7 @@ def _app(settings: Settings, group: str, url: URL, *, web: bool) -> Any:
         broker_heartbeat_interval=worker.heartbeat_seconds,
         broker_commit_interval=worker.commit_interval_seconds,
         broker_max_poll_records=worker.max_poll_records,
+        broker_max_poll_interval=NEVER_SECONDS,
         broker_rebalance_timeout=max(60.0, 2 * worker.session_timeout_seconds),
         broker_request_timeout=max(90.0, 3 * worker.session_timeout_seconds),
         consumer_auto_offset_reset="earliest",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from crl_stream.worker.stages import Stage
 
 SCHEME: Final = "kafkabatch"
+FETCH_WAIT_MS: Final = 4
+"""The broker answers a fetch after this time or with enough bytes: few requests at low load, and few at high."""
 
 
 class BatchSchema(faust.Schema):
@@ -39,6 +41,7 @@ class Transport(driver.Transport):
         super().__init__(*args, **kwargs)
         self.stages: dict[str, Stage] = {}
         """Source topic to its stage."""
+        self.fetch_wait_ms = FETCH_WAIT_MS
 
 
 def register() -> None:
