@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from crl_stream.client.background import Background
 from crl_stream.connection import connection_options, partitions_of
@@ -166,7 +166,7 @@ class Resolver:
             consumer.assign(places)
             await consumer.seek_to_beginning(*places)
             ends = await consumer.end_offsets(places)
-            view, saved = _View({}, {}), 0.0
+            view, saved, answered, heard = _View({}, {}), 0.0, 0, time.monotonic()
             while True:
                 if ends and all([await consumer.position(p) >= end for p, end in ends.items()]):
                     ends = {}
@@ -177,7 +177,12 @@ class Resolver:
                         taken = _take(view, names[place.topic], record)
                         if not ends and taken is not None:
                             self._tell(taken)
-                self._heard = time.monotonic()
+                if (latest := _answered(consumer, places)) != answered:
+                    answered, heard = latest, time.monotonic()
+                    self._heard = heard
+                elif time.monotonic() - heard >= STALE_SECONDS:
+                    # Whatever comes back may be another cluster: read it from its beginning.
+                    raise KafkaConnectionError(f"no answer for {STALE_SECONDS:.0f} s")
                 if not ends and time.monotonic() - saved >= _SAVE_SECONDS:
                     self._save()
                     saved = time.monotonic()
@@ -254,6 +259,14 @@ def kept_file(settings: Settings) -> Path:
     kafka = settings.kafka
     where = hashlib.sha256(f"{kafka.bootstrap_servers} {kafka.topic_prefix}".encode()).hexdigest()[:12]
     return settings.client.cache_dir / f"active-variants-{where}.json"
+
+
+def _answered(consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> int:
+    """When Kafka last answered for the partition that it has been silent about for longest; 0 is never.
+
+    A poll without records says nothing of that: it ends in the same way when no broker is there.
+    """
+    return min((consumer.last_poll_timestamp(place) or 0 for place in places), default=0)
 
 
 class _View(NamedTuple):
