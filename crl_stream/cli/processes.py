@@ -64,8 +64,9 @@ class Running:
     def __init__(self, session: Session, settings: Settings, *, quiet: bool, with_services: bool) -> None:
         self._session, self._quiet = session, quiet
         self.settings = settings
+        # A URL under which the monitor is known leads to the monitor.
         self.services_settings = session.at(
-            settings.kafka.bootstrap_servers, web_port=free_port(settings.worker.web_host)
+            settings.kafka.bootstrap_servers, web_port=free_port(settings.worker.web_host), advertised_url=""
         )
         self.services: subprocess.Popen[bytes] | None = None
         self._patience, self._began, self._restart_at = Patience(), 0.0, 0.0
@@ -181,7 +182,8 @@ def _start(session: Session, settings: Settings, role: str, *, quiet: bool) -> s
     for name, value in session.flags.items():
         command += ["--set", f"{name}={value}"]
     command += ["--set", f"kafka.bootstrap_servers={settings.kafka.bootstrap_servers}"]
-    command += ["--set", f"worker.web_port={settings.worker.web_port}", "worker", "--role", role]
+    command += ["--set", f"worker.web_port={settings.worker.web_port}"]
+    command += ["--set", f"worker.advertised_url={settings.worker.advertised_url}", "worker", "--role", role]
     with _open_log(settings, role) if quiet else nullcontext() as log:
         # A group of its own: Ctrl-C reaches this program, which then ends its processes in order.
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, start_new_session=True)

@@ -15,6 +15,8 @@ import pytest
 
 from crl_stream.cli import processes
 from crl_stream.cli.processes import LONGEST_PAUSE, STEADY_SECONDS, Patience, running
+from crl_stream.cli.session import Session
+from crl_stream.worker_views import views_url
 
 UP = """
 import subprocess, sys
@@ -64,6 +66,25 @@ def test_services_that_cannot_start_are_not_started_every_moment(
         assert installation.wait_for_end() == 0
     assert 2 <= started.count("services") <= 3
     assert "ended with code 78" in capsys.readouterr().err
+
+
+def test_services_are_asked_at_their_own_address_wherever_the_monitor_is_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls: list[list[str]] = []
+
+    def spawn(command: list[str], **_: Any) -> Any:
+        calls.append(command)
+        return SimpleNamespace(poll=lambda: 0)
+
+    monkeypatch.setattr(processes.subprocess, "Popen", spawn)
+    monkeypatch.setenv("CRL_WORKER_ADVERTISED_URL", "http://crl.example.com")
+    session = Session(None, ["kafka.bootstrap_servers=127.0.0.1:9"])
+    with running(session, session.settings, wait=False) as installation:
+        assert views_url(installation.settings) == "http://crl.example.com"
+        assert views_url(installation.services_settings).startswith("http://127.0.0.1:")
+    monitor, services = ([a for a in call if a.startswith("worker.advertised_url=")] for call in calls)
+    assert (monitor, services) == (["worker.advertised_url=http://crl.example.com"], ["worker.advertised_url="])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
