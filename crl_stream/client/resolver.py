@@ -262,10 +262,7 @@ def kept_file(settings: Settings) -> Path:
 
 
 def _answered(consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> int:
-    """When Kafka last answered for the partition that it has been silent about for longest; 0 is never.
-
-    A poll without records says nothing of that: it ends in the same way when no broker is there.
-    """
+    """When Kafka last answered for every partition, 0 is never; a poll ends the same way when no broker is there."""
     return min((consumer.last_poll_timestamp(place) or 0 for place in places), default=0)
 
 

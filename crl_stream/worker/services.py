@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Iterable, Iterator
+from datetime import UTC
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from crl_stream.contract import load_catalog
 from crl_stream.core.overview import Ledger, digest, make_page
@@ -23,6 +23,7 @@ from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import ALERTS, OVERVIEW_EVENTS, TASKS
 from crl_stream.worker.member import Member
+from crl_stream.worker.review_hours import ReviewHours
 from crl_stream.worker.service_stages import Deliver, OverviewStage, ProposerStage, SinkStage, TallyStage
 from crl_stream.worker.table import TaskTable
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 MONITOR: Final = "monitor"
 FETCH_WAIT_MS: Final = 50
 """People wait for what services do: unhurried fetches keep half a dozen idle groups from using a fifth of a core."""
+EVERY_MINUTE: Final = "* * * * *"
 SETTLE_SECONDS: Final = 0.2
 """Between two looks whether partitions have stopped moving."""
 
@@ -67,9 +69,11 @@ def _overview(settings: Settings, web: bool) -> Iterator[Member]:
 
 def _schedule_review(member: Member, table: TaskTable) -> None:
     """Publish the weekly review at its hour, from the process that has the overview."""
-    review = member.settings.review
+    hours = ReviewHours(member.settings.review, time.time())
 
     async def publish_review() -> None:
+        if not hours.has_come(time.time()):
+            return
         while not member.recovered:  # noqa: ASYNC110 - partitions move; Faust has no event for it
             await asyncio.sleep(SETTLE_SECONDS)
         if table.partition_row(NOTES_PARTITION) is None:
@@ -79,7 +83,7 @@ def _schedule_review(member: Member, table: TaskTable) -> None:
         log.info("%s", alert.text)
         await member.outlet.publish([Output(ALERTS, NOTES_PARTITION, alert.subject.encode(), encode(alert))])
 
-    member.app.crontab(review.schedule, timezone=ZoneInfo(review.timezone))(publish_review)
+    member.app.crontab(EVERY_MINUTE, timezone=UTC)(publish_review)
 
 
 def _files(settings: Settings, web: bool) -> Iterator[Member]:

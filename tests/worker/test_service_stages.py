@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -66,6 +67,9 @@ async def test_commands_that_were_made_anew_are_for_people_to_adopt() -> None:
     assert "crl topics adopt" in (refused.value.hint or "")
 
 
+AN_HOUR = datetime(2026, 11, 23, 9, tzinfo=UTC).timestamp()
+
+
 class Reviewer:
     """A member with the overview whose partitions move for a while."""
 
@@ -94,7 +98,11 @@ async def test_a_review_whose_hour_comes_while_partitions_move_is_published_when
 ) -> None:
     monkeypatch.setattr(services, "SETTLE_SECONDS", 0.0)
     reviewer: Any = Reviewer(moving=5, has_overview=has_overview)
+    clock = iter((AN_HOUR - 3_600.0, AN_HOUR - 1.0, AN_HOUR + 1.0, AN_HOUR + 1.0))
+    monkeypatch.setattr(services, "time", SimpleNamespace(time=lambda: next(clock)))
     services._schedule_review(reviewer, reviewer.table)
+    await reviewer.review()
+    assert reviewer.published == [], "it is not time yet"
     await reviewer.review()
     assert [output.topic for output in reviewer.published] == topics
 
