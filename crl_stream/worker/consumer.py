@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import faust
 from faust.transport.drivers import aiokafka as driver
@@ -21,18 +21,27 @@ from crl_stream.worker.lanes import BACKLOG, Batch, Lane
 if TYPE_CHECKING:
     from crl_stream.worker.stages import Stage
 
-FETCH_MIN_BYTES: Final = 65_536
-"""The broker answers a fetch with so much, or when the time is over that the transport names."""
+
+class Fetching(NamedTuple):
+    """The broker answers a fetch after ``wait_ms`` or with ``min_bytes``, whichever is first."""
+
+    wait_ms: int
+    min_bytes: int
+
+
+PROMPT: Final = Fetching(4, 65_536)
+"""Milliseconds at low load, few requests at high load; the price is 250 requests a second while nothing happens."""
+CALM: Final = Fetching(250, 1)
+"""At once when there is something, and few requests when nothing happens; more of them at high load."""
 EXIT_UNSAFE: Final = Unsafe.exit_code
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread with a fetch that waits milliseconds instead of 1.5 seconds."""
+    """Faust's consumer thread with fetches that do not wait for 1.5 seconds."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = transport.fetch_wait_ms
-        consumer._fetch_min_bytes = FETCH_MIN_BYTES
+        consumer._fetch_max_wait_ms, consumer._fetch_min_bytes = transport.fetching
         return consumer
 
 

@@ -15,11 +15,12 @@ from crl_stream.settings import Settings
 from crl_stream.settings.model import Kafka
 from crl_stream.wire.topics import Topics
 from crl_stream.worker import transport
+from crl_stream.worker.consumer import PROMPT, Fetching
 from crl_stream.worker.counters import Counters
 from crl_stream.worker.producer import LARGEST_RECORD
 from crl_stream.worker.stages import Outlet, Stage
 from crl_stream.worker.table import RowPosition, TaskTable
-from crl_stream.worker.transport import FETCH_WAIT_MS, BatchSchema
+from crl_stream.worker.transport import BatchSchema
 
 FETCH_BYTES: Final = 4 * 1024 * 1024
 REQUEST_SECONDS: Final = 30.0
@@ -31,13 +32,10 @@ aiokafka would take it out of its group, and it would not come back.  Heartbeats
 class Member:
     """A Faust app of this process, for whoever runs or shows it; nothing is connected before it is started.
 
-    ``group`` names its consumer group and stands before the names of its changelogs; ``fetch_wait_ms`` is how long the
-    broker may wait for more before it answers.
+    ``group`` names its consumer group and stands before the names of its changelogs.
     """
 
-    def __init__(
-        self, settings: Settings, group: str, *, web: bool = False, fetch_wait_ms: int = FETCH_WAIT_MS
-    ) -> None:
+    def __init__(self, settings: Settings, group: str, *, web: bool = False, fetching: Fetching = PROMPT) -> None:
         transport.register()
         self.settings, self.group = settings, group
         self.topics, self.counters = Topics(settings.kafka.topic_prefix), Counters()
@@ -45,7 +43,7 @@ class Member:
         self.url = URL(worker.advertised_url or f"http://{worker.web_host}:{worker.web_port}")
         self.app: Any = _app(settings, group, self.url, web=web)
         """The ``faust.App``; Faust's own types do not know what our transport adds."""
-        self.app.transport.fetch_wait_ms = fetch_wait_ms
+        self.app.transport.fetching = fetching
         self._closing = AsyncExitStack()
         self.outlet = Outlet(self.app, self.topics, self.counters)
 

@@ -8,15 +8,13 @@ import faust
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
-from crl_stream.worker.consumer import Consumer
+from crl_stream.worker.consumer import PROMPT, Consumer
 from crl_stream.worker.producer import Producer
 
 if TYPE_CHECKING:
     from crl_stream.worker.stages import Stage
 
 SCHEME: Final = "kafkabatch"
-FETCH_WAIT_MS: Final = 4
-"""The broker answers a fetch after this time or with enough bytes: few requests at low load, and few at high."""
 
 
 class BatchSchema(faust.Schema):
@@ -41,7 +39,7 @@ class Transport(driver.Transport):
         super().__init__(*args, **kwargs)
         self.stages: dict[str, Stage] = {}
         """Source topic to its stage."""
-        self.fetch_wait_ms = FETCH_WAIT_MS
+        self.fetching = PROMPT
 
 
 def register() -> None:
