@@ -24,6 +24,38 @@ from crl_stream.worker_views import ask
 READY_SECONDS: Final = 60.0
 WATCH_SECONDS: Final = 1.0
 """Between two looks at the processes."""
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 60.0
+STEADY_SECONDS: Final = 60.0
+"""A process that has lived so long did not fail at its start."""
+
+
+class Patience:
+    """How long something that has ended stays down: a second, and twice as long each time it fails soon again."""
+
+    def __init__(self) -> None:
+        self._pause = 0.0
+
+    def pause_after(self, lived: float) -> float:
+        """Seconds until the next start, of what has lived ``lived`` seconds."""
+        again = self._pause > 0.0 and lived < STEADY_SECONDS
+        self._pause = min(LONGEST_PAUSE, 2.0 * self._pause) if again else FIRST_PAUSE
+        return self._pause
+
+
+@contextmanager
+def leaving_in_order() -> Iterator[None]:
+    """SIGTERM and a terminal that closes end this program as Ctrl-C does, and so its processes with it."""
+
+    def leave(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Running:
@@ -32,14 +64,23 @@ class Running:
     def __init__(self, session: Session, settings: Settings, *, quiet: bool, with_services: bool) -> None:
         self._session, self._quiet = session, quiet
         self.settings = settings
+        # A URL under which the monitor is known leads to the monitor.
         self.services_settings = session.at(
-            settings.kafka.bootstrap_servers, web_port=free_port(settings.worker.web_host)
+            settings.kafka.bootstrap_servers, web_port=free_port(settings.worker.web_host), advertised_url=""
         )
+        self.services: subprocess.Popen[bytes] | None = None
+        self._patience, self._began, self._restart_at = Patience(), 0.0, 0.0
         self.monitor = _start(session, settings, "monitor", quiet=quiet)
-        self.services = self._start_services() if with_services else None
+        try:
+            if with_services:
+                self._start_services()
+        except BaseException:
+            self.stop()
+            raise
 
-    def _start_services(self) -> subprocess.Popen[bytes]:
-        return _start(self._session, self.services_settings, "services", quiet=self._quiet)
+    def _start_services(self) -> None:
+        self._began, self._restart_at = time.monotonic(), 0.0
+        self.services = _start(self._session, self.services_settings, "services", quiet=self._quiet)
 
     def wait_until_ready(self) -> None:
         """Wait for both to say that they are ready; ``Unavailable`` when one ends or takes too long."""
@@ -61,30 +102,41 @@ class Running:
         raise Unavailable(f"The process of {role} was not ready within {READY_SECONDS:.0f} s.", hint=hint)
 
     def wait_for_end(self) -> int:
-        """Wait for Ctrl-C, SIGTERM or the monitor's end; returns the exit code.
+        """Wait for Ctrl-C or the monitor's end; returns the exit code.
 
-        Services that end are started again: the monitor does not need them, people do.
+        Services that end are started again, with patience: the monitor does not need them, people do.
         """
-
-        def leave(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        signal.signal(signal.SIGTERM, leave)
         try:
             while True:
                 with suppress(subprocess.TimeoutExpired):
                     return self.monitor.wait(WATCH_SECONDS)
-                if self.services is not None and (code := self.services.poll()) is not None:
-                    say(f"the services ended with code {code}; they are started again")
-                    self.services = self._start_services()
+                self._keep_services()
         except KeyboardInterrupt:
             return 0
 
+    def _keep_services(self) -> None:
+        if self.services is None or (code := self.services.poll()) is None:
+            return
+        now = time.monotonic()
+        if not self._restart_at:
+            pause = self._patience.pause_after(now - self._began)
+            self._restart_at = now + pause
+            where = f"{log_file(self.services_settings, 'services')} says" if self._quiet else "the lines above say"
+            say(f"the services ended with code {code}, {where} why; they are started again in {pause:.0f} s")
+        elif now >= self._restart_at:
+            self._start_services()
+
     def stop(self) -> None:
-        """End both, in order."""
-        for process in (self.services, self.monitor):
-            if process is not None:
+        """End both, in order; a second Ctrl-C kills them, and nothing is lost by that."""
+        processes = [process for process in (self.services, self.monitor) if process is not None]
+        try:
+            for process in processes:
                 _stop(process)
+        except KeyboardInterrupt:
+            for process in processes:
+                process.kill()
+                process.wait()
+            raise
 
 
 @contextmanager
@@ -92,13 +144,14 @@ def running(
     session: Session, settings: Settings, *, quiet: bool = False, with_services: bool = True, wait: bool = True
 ) -> Iterator[Running]:
     """The monitor and the services as processes of their own, ready unless told not to ``wait``; stopped at the end."""
-    installation = Running(session, settings, quiet=quiet, with_services=with_services)
-    try:
-        if wait:
-            installation.wait_until_ready()
-        yield installation
-    finally:
-        installation.stop()
+    with leaving_in_order():
+        installation = Running(session, settings, quiet=quiet, with_services=with_services)
+        try:
+            if wait:
+                installation.wait_until_ready()
+            yield installation
+        finally:
+            installation.stop()
 
 
 def with_free_port(session: Session, settings: Settings, *, other_if_taken: bool = False) -> Settings:
@@ -129,7 +182,8 @@ def _start(session: Session, settings: Settings, role: str, *, quiet: bool) -> s
     for name, value in session.flags.items():
         command += ["--set", f"{name}={value}"]
     command += ["--set", f"kafka.bootstrap_servers={settings.kafka.bootstrap_servers}"]
-    command += ["--set", f"worker.web_port={settings.worker.web_port}", "worker", "--role", role]
+    command += ["--set", f"worker.web_port={settings.worker.web_port}"]
+    command += ["--set", f"worker.advertised_url={settings.worker.advertised_url}", "worker", "--role", role]
     with _open_log(settings, role) if quiet else nullcontext() as log:
         # A group of its own: Ctrl-C reaches this program, which then ends its processes in order.
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, start_new_session=True)

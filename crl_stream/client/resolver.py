@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from crl_stream.client.address import kafka_of
 from crl_stream.client.background import Background
@@ -167,7 +167,7 @@ class Resolver:
             consumer.assign(places)
             await consumer.seek_to_beginning(*places)
             ends = await consumer.end_offsets(places)
-            view, saved, answered = _View({}, {}), 0.0, 0
+            view, saved, answered, heard = _View({}, {}), 0.0, 0, time.monotonic()
             while True:
                 if ends and all([await consumer.position(p) >= end for p, end in ends.items()]):
                     ends = {}
@@ -178,9 +178,12 @@ class Resolver:
                         taken = _take(view, names[place.topic], record)
                         if not ends and taken is not None:
                             self._tell(taken)
-                # A poll of a broker that is silent ends as one that has nothing: only its answers are a sign of life.
-                if (latest := max(consumer.last_poll_timestamp(place) or 0 for place in places)) != answered:
-                    answered, self._heard = latest, time.monotonic()
+                if (latest := _answered(consumer, places)) != answered:
+                    answered, heard = latest, time.monotonic()
+                    self._heard = heard
+                elif time.monotonic() - heard >= STALE_SECONDS:
+                    # Whatever comes back may be another cluster: read it from its beginning.
+                    raise KafkaConnectionError(f"no answer for {STALE_SECONDS:.0f} s")
                 if not ends and time.monotonic() - saved >= _SAVE_SECONDS:
                     self._save()
                     saved = time.monotonic()
@@ -257,6 +260,11 @@ def kept_file(settings: Settings) -> Path:
     kafka = settings.kafka
     where = hashlib.sha256(f"{kafka.bootstrap_servers} {kafka.topic_prefix}".encode()).hexdigest()[:12]
     return settings.client.cache_dir / f"active-variants-{where}.json"
+
+
+def _answered(consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> int:
+    """When Kafka last answered for every partition, 0 is never; a poll ends the same way when no broker is there."""
+    return min((consumer.last_poll_timestamp(place) or 0 for place in places), default=0)
 
 
 class _View(NamedTuple):

@@ -56,6 +56,12 @@ class Consumer(driver.Consumer):
         self.durable: dict[TP, int] = {}
         """What the broker has accepted of ``safe``."""
         self.pulse = monotonic()
+        self._assigned_in = 0
+        """The rebalance, counted by Faust, that the last assignment belongs to."""
+
+    def _is_moving(self) -> bool:
+        """Whether partitions were revoked and not assigned again yet."""
+        return bool(self._assigned_in != self.app.rebalancing_count)
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -180,10 +186,13 @@ class Consumer(driver.Consumer):
     # -- assignment, commit, revoke ----------------------------------------------------------------
     async def seek_to_committed(self) -> dict[TP, int]:
         """Open a lane for each assigned source partition, at the position its stage says."""
+        app: Any = self.app
+        if self._is_moving() or asyncio.current_task() is app._fetcher._drainer:
+            return {}  # the drain loop seeks when a revoke surprises it; the next assignment seeks anyway
         offsets = {TP(tp.topic, tp.partition): offset for tp, offset in (await super().seek_to_committed()).items()}
         sources = [tp for tp in offsets if tp.topic in self.stages]
-        if not sources or not self.flow_active:
-            return offsets  # called in the middle of a revoke
+        if not sources:
+            return offsets
         await self._settle()
         first, end = await self.earliest_offsets(*sources), await self.highwaters(*sources)
         try:
@@ -192,6 +201,8 @@ class Consumer(driver.Consumer):
                 offsets[tp] = await stage.position(tp.partition, offsets[tp], first[tp], end[tp])
         except Exception as exc:
             self.leave(exc)
+        if self._is_moving():
+            return offsets
         await self.seek_wait({tp: offsets[tp] for tp in sources})
         for tp in sources:
             self.lanes[tp] = lane = Lane(tp, offsets[tp], gapless=self.stages[tp.topic].gapless)
@@ -236,6 +247,11 @@ class Consumer(driver.Consumer):
         """Finish the batches in flight, then let Faust commit."""
         await self._settle()
         await super().wait_empty()
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """From here on lanes may be opened."""
+        self._assigned_in = self.app.rebalancing_count
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish, commit, then forget."""

@@ -24,6 +24,9 @@ from crl_stream.worker.transport import BatchSchema
 
 FETCH_BYTES: Final = 4 * 1024 * 1024
 REQUEST_SECONDS: Final = 30.0
+NEVER_SECONDS: Final = 10 * 365 * 86_400.0
+"""Without a poll, until a member counts as dead.  One that has no partition, or whose lanes are full, does not poll:
+aiokafka would take it out of its group, and it would not come back.  Heartbeats and the pulse tell who is alive."""
 
 
 class Member:
@@ -107,6 +110,7 @@ def _app(settings: Settings, group: str, url: URL, *, web: bool) -> Any:
         broker_heartbeat_interval=worker.heartbeat_seconds,
         broker_commit_interval=worker.commit_interval_seconds,
         broker_max_poll_records=worker.max_poll_records,
+        broker_max_poll_interval=NEVER_SECONDS,
         broker_rebalance_timeout=max(60.0, 2 * worker.session_timeout_seconds),
         broker_request_timeout=max(90.0, 3 * worker.session_timeout_seconds),
         consumer_auto_offset_reset="earliest",

@@ -12,8 +12,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
+from aiokafka.errors import KafkaError
+
 from crl_stream.broker.ports import bindable, free_port
-from crl_stream.errors import ConfigError, CrlError, UsageError
+from crl_stream.errors import ConfigError, CrlError, Unavailable, Unsafe, UsageError
 from crl_stream.settings import Settings
 from crl_stream.worker.member import Member
 from crl_stream.worker.monitor import Monitor
@@ -22,9 +24,12 @@ from crl_stream.worker.preflight import check_topics
 from crl_stream.worker.private_surface import check_version
 from crl_stream.worker.services import MONITOR, create_services
 from crl_stream.worker.views import add_health_views, add_views
+from crl_stream.worker.views.owners import Owners
 
 log = logging.getLogger(__name__)
 
+STOP_SECONDS: Final = 15.0
+"""After which a stop hangs; below what supervisors wait before they kill."""
 LOOPBACK: Final = frozenset(("127.0.0.1", "localhost", "::1"))
 _NOISY: Final = (
     *("faust", "mode", "aiokafka", "kafka", "asyncio"),
@@ -79,32 +84,51 @@ async def _serve(settings: Settings, roles: Collection[str]) -> int:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    starting = asyncio.create_task(_start(settings, members, monitor))
+    ends = {asyncio.create_task(stop.wait()), asyncio.create_task(_crashed(members))}
     try:
-        for member in members:
-            await member.app.start()
-        ends = {asyncio.create_task(stop.wait()), asyncio.create_task(_crashed(members))}
-        announcing = asyncio.create_task(_announce(settings, members, monitor))
-        done, pending = await asyncio.wait({*ends, announcing}, return_when=asyncio.FIRST_COMPLETED)
-        if announcing in done:
-            announcing.result()  # a policy that could not be sent is a reason to leave
+        done, _ = await asyncio.wait({*ends, starting}, return_when=asyncio.FIRST_COMPLETED)
+        if starting in done:
+            starting.result()  # a policy that could not be sent is a reason to leave
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
-    except CrlError:
-        raise
-    except OSError as error:
+    except (OSError, KafkaError) as error:
         log.critical("cannot start: %s", error)
-        return 69
+        return Unavailable.exit_code
     finally:
+        for task in (starting, *ends):
+            task.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
         log.info("stopping: batches in flight are finished and committed")
-        for member in reversed(members):
-            await member.close()
-        if owners is not None:
-            await owners.close()
+        await _close(members, owners)
+    return _tell_crash(members) or (0 if stop.is_set() else Unsafe.exit_code)
+
+
+async def _close(members: Sequence[Member], owners: Owners | None) -> None:
+    """Close all at once; leave at once when one hangs: nothing is lost by that, the next start goes on from there."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            ends = await asyncio.gather(*(member.close() for member in members), return_exceptions=True)
+            if owners is not None:
+                await owners.close()
+    except TimeoutError:
+        log.critical("did not stop within %.0f s: leaving without the last commit, which a restart makes", STOP_SECONDS)
+        os._exit(Unsafe.exit_code)
+    for member, end in zip(members, ends, strict=True):
+        if isinstance(end, BaseException):
+            log.error("%s did not stop in order: %r", member.group, end)
+
+
+def _tell_crash(members: Sequence[Member]) -> int:
+    """Say why Faust has given up; returns the exit code, 0 when it has not."""
     for member in members:
         if (crash := member.app.crash_reason) is not None:
-            log.critical("%s crashed: %r", member.group, crash, exc_info=crash)
-            return 70
+            while isinstance(crash, BaseExceptionGroup):
+                crash = crash.exceptions[0]
+            message = crash.message if isinstance(crash, CrlError) else repr(crash)
+            log.critical("%s crashed: %s", member.group, message, exc_info=crash)
+            if isinstance(crash, CrlError) and crash.hint:
+                log.critical("hint: %s", crash.hint)
+            return crash.exit_code if isinstance(crash, CrlError) else Unsafe.exit_code
     return 0
 
 
@@ -114,8 +138,14 @@ async def _crashed(members: Sequence[Member]) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _announce(settings: Settings, members: Sequence[Member], monitor: Monitor | None) -> None:
-    """Once settled: tidy memory, say so, send the policy."""
+async def _start(settings: Settings, members: Sequence[Member], monitor: Monitor | None) -> None:
+    """Join every group, all at once; once settled: tidy memory, say so, send the policy."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for member in members:
+                group.create_task(member.app.start())
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
     while not all(member.recovered for member in members):  # noqa: ASYNC110 - Faust has no event for it
         await asyncio.sleep(0.05)
     # What is there now stays; a full collection over it would stop the world for tens of milliseconds.

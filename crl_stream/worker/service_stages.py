@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from crl_stream.core.remedies import Remedies
+from crl_stream.errors import Unavailable
 from crl_stream.topology.monitor import Folded
 from crl_stream.topology.notes import Noted, note_records
 from crl_stream.topology.overview import fold_notes
@@ -15,6 +18,14 @@ from crl_stream.wire.topics import OVERVIEW_EVENTS, TASKS
 from crl_stream.worker.lanes import Batch
 from crl_stream.worker.stages import CommittedStage, Outlet, TableStage
 from crl_stream.worker.table import TaskTable
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT: Final = 1.0
+LONGEST_WAIT: Final = 60.0
+"""Seconds between two attempts at a place that is not available: doubled from one to the next."""
+
+Sleep = Callable[[float], Awaitable[Any]]
 
 
 class ProposerStage(TableStage):
@@ -34,6 +45,8 @@ class ProposerStage(TableStage):
 
 class TallyStage(CommittedStage):
     """Records of the tasks' topics become notes; what is noted twice is recognised by the overview."""
+
+    repeatable = True
 
     def __init__(self, topic: str, outlet: Outlet, *, gapless: bool) -> None:
         super().__init__(outlet.topics(topic))
@@ -70,18 +83,40 @@ Deliver = Callable[[str, Sequence[Record]], Awaitable[object]]
 
 
 class SinkStage(CommittedStage):
-    """Hands records on to a place outside Kafka; what is handed on for a batch may be handed on twice."""
+    """Hands records on to a place outside Kafka; what is handed on for a batch may be handed on twice.
+
+    A place that is not available is asked again, for as long as it takes: a full disk stops its own group and no other.
+    """
 
     interruptible = True
+    repeatable = True
 
-    def __init__(self, topic: str, outlet: Outlet, deliver: Deliver, *, gapless: bool = True) -> None:
+    def __init__(
+        self, topic: str, outlet: Outlet, deliver: Deliver, *, gapless: bool = True, sleep: Sleep = asyncio.sleep
+    ) -> None:
         super().__init__(outlet.topics(topic))
-        self.topic, self.deliver, self.counters = topic, deliver, outlet.counters
+        self.topic, self.deliver, self.counters, self.sleep = topic, deliver, outlet.counters, sleep
         self.gapless = gapless
 
     async def work(self, batch: Batch) -> None:
         """Deliver, and return when that is done."""
         records: Any = batch.records
-        await self.deliver(self.topic, records)
+        failures = 0
+        while (error := await self._attempt(records)) is not None:
+            failures += 1
+            wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 10))
+            if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: hours of it do not fill the log
+                text = "%s waits: attempt %d failed, again in %.0f s: %s hint: %s"
+                log.error(text, self.source, failures, wait, error.message, error.hint)
+            await self.sleep(wait)
+        if failures:
+            log.info("%s goes on after %d failed attempts", self.source, failures)
         self.counters.applied += len(records)
         self.counters.batches += 1
+
+    async def _attempt(self, records: Any) -> Unavailable | None:
+        try:
+            await self.deliver(self.topic, records)
+        except Unavailable as error:
+            return error
+        return None

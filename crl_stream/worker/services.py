@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Iterable, Iterator
+from datetime import UTC
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from crl_stream.contract import load_catalog
 from crl_stream.core.overview import Ledger, make_page, weekly_review
@@ -24,12 +24,16 @@ from crl_stream.wire.records import Output
 from crl_stream.wire.topics import ALERTS, OVERVIEW_EVENTS, TASKS
 from crl_stream.worker.consumer import CALM
 from crl_stream.worker.member import Member
+from crl_stream.worker.review_hours import ReviewHours
 from crl_stream.worker.service_stages import Deliver, OverviewStage, ProposerStage, SinkStage, TallyStage
 from crl_stream.worker.table import TaskTable
 
 log = logging.getLogger(__name__)
 
 MONITOR: Final = "monitor"
+EVERY_MINUTE: Final = "* * * * *"
+SETTLE_SECONDS: Final = 0.2
+"""Between two looks whether partitions have stopped moving."""
 
 
 def create_services(settings: Settings, roles: Collection[str], *, web: bool) -> list[Member]:
@@ -64,17 +68,21 @@ def _overview(settings: Settings, web: bool) -> Iterator[Member]:
 
 def _schedule_review(member: Member, table: TaskTable) -> None:
     """Publish the weekly review at its hour, from the process that has the overview."""
-    review = member.settings.review
+    hours = ReviewHours(member.settings.review, time.time())
 
     async def publish_review() -> None:
-        if not member.recovered or table.partition_row(NOTES_PARTITION) is None:
+        if not hours.has_come(time.time()):
             return
+        while not member.recovered:  # noqa: ASYNC110 - partitions move; Faust has no event for it
+            await asyncio.sleep(SETTLE_SECONDS)
+        if table.partition_row(NOTES_PARTITION) is None:
+            return  # the process that has the overview asks itself the same
         page = make_page(Ledger(table.rows), NOTES_PARTITION)
         alert = weekly_review(page, int(time.time() * 1_000))
         log.info("%s", alert.text)
         await member.outlet.publish([Output(ALERTS, NOTES_PARTITION, alert.subject.encode(), encode(alert))])
 
-    member.app.crontab(review.schedule, timezone=ZoneInfo(review.timezone))(publish_review)
+    member.app.crontab(EVERY_MINUTE, timezone=UTC)(publish_review)
 
 
 def _files(settings: Settings, web: bool) -> Iterator[Member]:

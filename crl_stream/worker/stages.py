@@ -126,6 +126,9 @@ class CommittedStage(ABC):
 
     gapless: bool = True
     interruptible: bool = False
+    repeatable: ClassVar[bool] = False
+    """Whether whoever gets what is done knows it again, so that a topic that was made anew is read from its beginning.
+    """
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -134,10 +137,11 @@ class CommittedStage(ABC):
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
         """The committed offset, else ``start``."""
         if committed is not None and committed > end:
-            raise Unsafe(
-                f"{self.source} partition {partition} was read up to {committed}, but ends at {end}",
-                hint=f"was the topic made anew? `{ADOPT}` starts a new incarnation",
-            )
+            what = f"{self.source} partition {partition} was read up to {committed}, but ends at {end}"
+            if not self.repeatable:
+                raise Unsafe(what, hint=f"was the topic made anew? `{ADOPT}` starts a new incarnation")
+            log.error("%s: it was made anew, and is read from its beginning", what)
+            committed = None
         return self.start(first, end) if committed is None else max(committed, first)
 
     def start(self, first: int, end: int) -> int:  # noqa: ARG002 - a stage may begin at the end instead

@@ -1,0 +1,56 @@
+"""The review comes once at its hour, as the clock on the wall shows it, whatever happens to clocks and machines."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from crl_stream.settings.model import Review
+from crl_stream.worker.review_hours import ReviewHours
+
+VIENNA = ZoneInfo("Europe/Vienna")
+
+
+def hours_between(first: str, last: str, schedule: str, *, asleep: tuple[str, str] | None = None) -> list[str]:
+    """When the review came to a process that asked every few minutes, but when the machine was asleep."""
+    now, end = at(first), at(last)
+    hours = ReviewHours(Review(schedule=schedule, timezone="Europe/Vienna"), now)
+    came = []
+    while now < end:
+        now += 300.0
+        if asleep is not None and at(asleep[0]) < now < at(asleep[1]):
+            continue
+        if hours.has_come(now):
+            came.append(f"{datetime.fromtimestamp(now, VIENNA):%m-%d %H:%M}")
+    return came
+
+
+def at(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=VIENNA).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("first", "came"),
+    [
+        ("2026-03-22T12:00", ["03-23 09:00", "03-30 09:00", "04-06 09:00"]),  # clocks go forward on the 29th
+        ("2026-10-18T12:00", ["10-19 09:00", "10-26 09:00", "11-02 09:00"]),  # and back on the 25th
+    ],
+)
+def test_monday_at_nine_is_monday_at_nine_when_clocks_have_changed_on_sunday(first: str, came: list[str]) -> None:
+    last = f"{datetime.fromisoformat(first) + timedelta(days=16):%Y-%m-%dT%H:%M}"
+    assert hours_between(first, last, "0 9 * * 1") == came
+
+
+def test_an_hour_that_clocks_leave_out_comes_late_and_one_that_they_show_twice_comes_once() -> None:
+    assert hours_between("2026-03-29T00:00", "2026-03-29T12:00", "30 2 * * *") == ["03-29 03:00"]
+    assert hours_between("2026-10-25T00:00", "2026-10-25T12:00", "30 2 * * *") == ["10-25 02:30"]
+
+
+def test_a_machine_that_was_suspended_makes_up_for_the_hour_once() -> None:
+    asleep = ("2026-11-20T18:00", "2026-11-24T08:00")
+    assert hours_between("2026-11-20T12:00", "2026-11-30T08:00", "0 9 * * *", asleep=asleep)[:2] == [
+        "11-24 08:00",
+        "11-24 09:00",
+    ]

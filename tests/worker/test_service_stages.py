@@ -1,0 +1,113 @@
+"""What the services do when the world is not as they wish: they wait, begin again, or leave it to another process."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types.tuples import TP
+
+from crl_stream.errors import Unavailable, Unsafe
+from crl_stream.settings import load_settings
+from crl_stream.wire.topics import ALERTS, ROLLBACKS, Topics
+from crl_stream.worker import services
+from crl_stream.worker.counters import Counters
+from crl_stream.worker.lanes import Batch
+from crl_stream.worker.member import Member
+from crl_stream.worker.monitor_stages import InletStage
+from crl_stream.worker.service_stages import LONGEST_WAIT, SinkStage, TallyStage
+
+OUTLET: Any = SimpleNamespace(topics=Topics(""), counters=Counters())
+
+
+async def deliver_nothing(_topic: str, _records: Any) -> None:
+    """A place that takes everything."""
+
+
+async def test_a_sink_asks_again_as_long_as_its_place_is_not_available(caplog: pytest.LogCaptureFixture) -> None:
+    asked, slept = [], []
+
+    async def deliver(topic: str, records: Any) -> None:
+        asked.append((topic, list(records)))
+        if len(asked) < 10:
+            raise Unavailable("The disk is full.", hint="free some space")
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    outlet: Any = SimpleNamespace(topics=Topics(""), counters=Counters())
+    with caplog.at_level(logging.INFO):
+        await SinkStage(ROLLBACKS, outlet, deliver, sleep=sleep).work(Batch(TP(ROLLBACKS, 0), ["a", "b"]))
+    assert asked == [(ROLLBACKS, ["a", "b"])] * 10
+    assert slept == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_WAIT, LONGEST_WAIT, LONGEST_WAIT]
+    assert outlet.counters.applied == 2, "counted once, when it is there"
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 5, "the 1st, 2nd, 4th and 8th failure, and the end of it"
+    assert "The disk is full. hint: free some space" in told[0]
+
+
+@pytest.mark.parametrize(
+    "stage", [SinkStage(ROLLBACKS, OUTLET, deliver_nothing), TallyStage(ROLLBACKS, OUTLET, gapless=True)]
+)
+async def test_a_topic_that_was_made_anew_is_read_from_its_beginning_by_those_who_know_what_they_had(
+    stage: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await stage.position(0, 900, 3, 12) == 3
+    assert "made anew" in caplog.text
+    assert await stage.position(0, 12, 3, 12) == 12
+    assert await stage.position(0, 1, 3, 12) == 3
+
+
+async def test_commands_that_were_made_anew_are_for_people_to_adopt() -> None:
+    with pytest.raises(Unsafe) as refused:
+        await InletStage(4, OUTLET).position(0, 900, 0, 12)
+    assert "crl topics adopt" in (refused.value.hint or "")
+
+
+AN_HOUR = datetime(2026, 11, 23, 9, tzinfo=UTC).timestamp()
+
+
+class Reviewer:
+    """A member with the overview whose partitions move for a while."""
+
+    def __init__(self, *, moving: int, has_overview: bool = True) -> None:
+        self.settings, self.moving = load_settings(environment={}), moving
+        self.published: list[Any] = []
+        self.app, self.outlet = self, self
+        self.table: Any = SimpleNamespace(rows={}, partition_row=lambda _: b"row" if has_overview else None)
+        self.review: Any = None
+
+    @property
+    def recovered(self) -> bool:
+        self.moving -= 1
+        return self.moving < 0
+
+    def crontab(self, *_: Any, **__: Any) -> Any:
+        return lambda task: setattr(self, "review", task)
+
+    async def publish(self, outputs: Any) -> None:
+        self.published += outputs
+
+
+@pytest.mark.parametrize(("has_overview", "topics"), [(True, [ALERTS]), (False, [])])
+async def test_a_review_whose_hour_comes_while_partitions_move_is_published_when_they_have_moved(
+    monkeypatch: pytest.MonkeyPatch, *, has_overview: bool, topics: list[str]
+) -> None:
+    monkeypatch.setattr(services, "SETTLE_SECONDS", 0.0)
+    reviewer: Any = Reviewer(moving=5, has_overview=has_overview)
+    clock = iter((AN_HOUR - 3_600.0, AN_HOUR - 1.0, AN_HOUR + 1.0, AN_HOUR + 1.0))
+    monkeypatch.setattr(services, "time", SimpleNamespace(time=lambda: next(clock)))
+    services._schedule_review(reviewer, reviewer.table)
+    await reviewer.review()
+    assert reviewer.published == [], "it is not time yet"
+    await reviewer.review()
+    assert [output.topic for output in reviewer.published] == topics
+
+
+async def test_a_member_that_does_not_poll_is_no_dead_member() -> None:
+    settings = load_settings(environment={}, flags={"kafka.bootstrap_servers": "127.0.0.1:9"})
+    member = Member(settings, "a-group")
+    assert member.app.conf.broker_max_poll_interval > 365 * 86_400
