@@ -58,35 +58,64 @@ def leaving_in_order() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+ROLES_OF: Final = {
+    "monitor": ("monitor",),
+    "services": ("proposer", "overview", "files"),
+    # Apart: whatever happens to the others, people are told.
+    "notifier": ("notifier",),
+}
+"""Name of a process to what it does."""
+
+
+class _Kept:
+    """A process beside the monitor that is started again, with patience, when it ends."""
+
+    def __init__(self, session: Session, settings: Settings, name: str, *, quiet: bool) -> None:
+        self._session, self._quiet, self.name = session, quiet, name
+        # A URL under which the monitor is known leads to the monitor.
+        self.settings = session.at(
+            settings.kafka.bootstrap_servers, web_port=free_port(settings.worker.web_host), advertised_url=""
+        )
+        self._patience, self._restart_at = Patience(), 0.0
+        self._start()
+
+    def _start(self) -> None:
+        self._began, self._restart_at = time.monotonic(), 0.0
+        self.process = _start(self._session, self.settings, self.name, quiet=self._quiet)
+
+    def keep(self) -> None:
+        """Look after it: say when it has ended, and start it again when its time has come."""
+        if (code := self.process.poll()) is None:
+            return
+        now = time.monotonic()
+        if not self._restart_at:
+            pause = self._patience.pause_after(now - self._began)
+            self._restart_at = now + pause
+            where = f"{log_file(self.settings, self.name)} says" if self._quiet else "the lines above say"
+            say(f"{self.name} ended with code {code}, {where} why; it is started again in {pause:.0f} s")
+        elif now >= self._restart_at:
+            self._start()
+
+
 class Running:
     """The processes of one installation on this machine: the monitor, and the services beside it."""
 
     def __init__(self, session: Session, settings: Settings, *, quiet: bool, with_services: bool) -> None:
-        self._session, self._quiet = session, quiet
-        self.settings = settings
-        # A URL under which the monitor is known leads to the monitor.
-        self.services_settings = session.at(
-            settings.kafka.bootstrap_servers, web_port=free_port(settings.worker.web_host), advertised_url=""
-        )
-        self.services: subprocess.Popen[bytes] | None = None
-        self._patience, self._began, self._restart_at = Patience(), 0.0, 0.0
+        self._quiet, self.settings = quiet, settings
+        self.beside: list[_Kept] = []
         self.monitor = _start(session, settings, "monitor", quiet=quiet)
         try:
-            if with_services:
-                self._start_services()
+            for name in [name for name in ROLES_OF if name != "monitor"] if with_services else []:
+                self.beside.append(_Kept(session, settings, name, quiet=quiet))
         except BaseException:
             self.stop()
             raise
 
-    def _start_services(self) -> None:
-        self._began, self._restart_at = time.monotonic(), 0.0
-        self.services = _start(self._session, self.services_settings, "services", quiet=self._quiet)
-
     def wait_until_ready(self) -> None:
-        """Wait for both to say that they are ready; ``Unavailable`` when one ends or takes too long."""
+        """Wait for all to say that they are ready; ``Unavailable`` when one ends or takes too long."""
         self._wait_for(self.settings, self.monitor, "monitor")
-        if self.services is not None:
-            self._wait_for(self.services_settings, self.services, "services")
+        for kept in self.beside:
+            self._wait_for(kept.settings, kept.process, kept.name)
 
     def _wait_for(self, settings: Settings, process: subprocess.Popen[bytes], role: str) -> None:
         hint = f"{log_file(settings, role)} says why" if self._quiet else "its last lines above say why"
@@ -104,31 +133,20 @@ class Running:
     def wait_for_end(self) -> int:
         """Wait for Ctrl-C or the monitor's end; returns the exit code.
 
-        Services that end are started again, with patience: the monitor does not need them, people do.
+        What runs beside it is started again when it ends: the monitor does not need it, people do.
         """
         try:
             while True:
                 with suppress(subprocess.TimeoutExpired):
                     return self.monitor.wait(WATCH_SECONDS)
-                self._keep_services()
+                for kept in self.beside:
+                    kept.keep()
         except KeyboardInterrupt:
             return 0
 
-    def _keep_services(self) -> None:
-        if self.services is None or (code := self.services.poll()) is None:
-            return
-        now = time.monotonic()
-        if not self._restart_at:
-            pause = self._patience.pause_after(now - self._began)
-            self._restart_at = now + pause
-            where = f"{log_file(self.services_settings, 'services')} says" if self._quiet else "the lines above say"
-            say(f"the services ended with code {code}, {where} why; they are started again in {pause:.0f} s")
-        elif now >= self._restart_at:
-            self._start_services()
-
     def stop(self) -> None:
-        """End both, in order; a second Ctrl-C kills them, and nothing is lost by that."""
-        processes = [process for process in (self.services, self.monitor) if process is not None]
+        """End all, the monitor last; a second Ctrl-C kills them, and nothing is lost by that."""
+        processes = [*(kept.process for kept in self.beside), self.monitor]
         try:
             for process in processes:
                 _stop(process)
@@ -174,28 +192,30 @@ def prepare_topics(settings: Settings) -> None:
         say(f"topics: {len(done)} changes")
 
 
-def _start(session: Session, settings: Settings, role: str, *, quiet: bool) -> subprocess.Popen[bytes]:
+def _start(session: Session, settings: Settings, name: str, *, quiet: bool) -> subprocess.Popen[bytes]:
     """A worker as a process of its own, with the settings of this call."""
     command = [sys.executable, "-m", "crl_stream"]
     if session.config_file is not None:
         command += ["--config", str(session.config_file)]
-    for name, value in session.flags.items():
-        command += ["--set", f"{name}={value}"]
+    for setting, value in session.flags.items():
+        command += ["--set", f"{setting}={value}"]
     command += ["--set", f"kafka.bootstrap_servers={settings.kafka.bootstrap_servers}"]
     command += ["--set", f"worker.web_port={settings.worker.web_port}"]
-    command += ["--set", f"worker.advertised_url={settings.worker.advertised_url}", "worker", "--role", role]
-    with _open_log(settings, role) if quiet else nullcontext() as log:
+    command += ["--set", f"worker.advertised_url={settings.worker.advertised_url}", "worker"]
+    for role in ROLES_OF[name]:
+        command += ["--role", role]
+    with _open_log(settings, name) if quiet else nullcontext() as log:
         # A group of its own: Ctrl-C reaches this program, which then ends its processes in order.
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, start_new_session=True)
 
 
-def log_file(settings: Settings, role: str) -> Path:
+def log_file(settings: Settings, name: str) -> Path:
     """Where a quiet process writes its lines: those of its last start."""
-    return settings.worker.data_dir / f"{role}.log"
+    return settings.worker.data_dir / f"{name}.log"
 
 
-def _open_log(settings: Settings, role: str) -> IO[bytes]:
-    path = log_file(settings, role)
+def _open_log(settings: Settings, name: str) -> IO[bytes]:
+    path = log_file(settings, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("wb")
 

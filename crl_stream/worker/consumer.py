@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import faust
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
 
 from crl_stream.errors import CrlError, Unsafe
-from crl_stream.worker.lanes import BACKLOG, Batch, Lane
+from crl_stream.worker.lanes import BACKLOG, PATIENT_BACKLOG, Batch, Lane
 
 if TYPE_CHECKING:
     from crl_stream.worker.stages import Stage
@@ -82,7 +84,7 @@ class Consumer(driver.Consumer):
         if active_partitions is not None:
             if app.rebalancing:
                 active_partitions = {tp for tp in active_partitions if tp.topic in changelogs}
-            elif full := {tp for tp, lane in before.items() if lane.backlog >= BACKLOG}:
+            elif full := {tp for tp, lane in before.items() if lane.full}:
                 active_partitions, timeout = active_partitions - full, 0.01
             if not active_partitions:
                 await asyncio.sleep(0.005)
@@ -101,7 +103,8 @@ class Consumer(driver.Consumer):
             elif (batch := self._admit(tp, records, before, again)) is not None:
                 result[tp] = [batch]
         if again:
-            await self.seek_wait(again)
+            with suppress(IllegalStateError):  # revoked meanwhile
+                await self.seek_wait(again)
         return result
 
     def _admit(self, tp: TP, records: list[Any], before: dict[TP, Lane], again: dict[TP, int]) -> Batch | None:
@@ -205,7 +208,9 @@ class Consumer(driver.Consumer):
             return offsets
         await self.seek_wait({tp: offsets[tp] for tp in sources})
         for tp in sources:
-            self.lanes[tp] = lane = Lane(tp, offsets[tp], gapless=self.stages[tp.topic].gapless)
+            stage = self.stages[tp.topic]
+            most = PATIENT_BACKLOG if stage.interruptible else BACKLOG
+            self.lanes[tp] = lane = Lane(tp, offsets[tp], gapless=stage.gapless, most=most)
             self.safe[tp] = offsets[tp]
             lane.driver = self.add_future(self._drive(lane))
         return offsets

@@ -18,6 +18,8 @@ MERGE: Final = 2_000
 """Records in one batch at most: bounds how long the event loop is busy with one fold."""
 BACKLOG: Final = 4 * MERGE
 """A partition with more waiting records is left out of the poll."""
+PATIENT_BACKLOG: Final = MERGE // 4
+"""The same where a place outside may keep a batch for hours: what waits behind it stays on the broker."""
 
 
 class Batch:
@@ -44,11 +46,12 @@ class Batch:
 class Lane:
     """One assignment of one partition, from ``position`` on.
 
-    ``gapless``: whether every offset has a record; in a compacted topic some have none any more.
+    ``gapless``: whether every offset has a record; in a compacted topic some have none any more.  ``most``: waiting
+    records from which on the partition is left out of the poll.
     """
 
-    def __init__(self, tp: TP, position: int, *, gapless: bool = True) -> None:
-        self.tp, self.gapless = tp, gapless
+    def __init__(self, tp: TP, position: int, *, gapless: bool = True, most: int = BACKLOG) -> None:
+        self.tp, self.gapless, self.most = tp, gapless, most
         self.expected = position
         """The offset that the next polled batch must start with, or where there are gaps, not start before."""
         self.next = position
@@ -72,6 +75,16 @@ class Lane:
         batch.after, self.expected = self.expected, batch.last + 1
         self.backlog += len(batch.records)
         batch.lane = self
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more should be polled for it."""
+        return self.backlog >= self.most
+
+    @property
+    def alive(self) -> bool:
+        """Whether somebody works on it, as long as it is open."""
+        return not self.open or (self.driver is not None and not self.driver.done())
 
     def continues(self, batch: Batch) -> bool:
         """Whether a polled batch can be the next one."""

@@ -86,9 +86,10 @@ class Member:
 
     @property
     def agents_alive(self) -> bool:
-        """Whether every agent still takes batches."""
+        """Whether every agent still takes batches, and every partition has somebody who works on it."""
         actors = [actor for agent in self.app.agents.values() for actor in agent._actors]
-        return all(actor.actor_task is not None and not actor.actor_task.done() for actor in actors)
+        taking = all(actor.actor_task is not None and not actor.actor_task.done() for actor in actors)
+        return taking and all(lane.alive for lane in self.app.consumer.lanes.values())
 
     def at_close(self, release: Callable[..., Awaitable[object]], *arguments: Any) -> None:
         """Call ``release`` when the group was left."""

@@ -25,7 +25,10 @@ log = logging.getLogger(__name__)
 class MonitorStage(TableStage):
     """Folds the log; it knows the log again by the hash of the last record that was folded."""
 
-    hint = f"was the topic made anew? `{ADOPT}` starts a new incarnation on it"
+    @property
+    def hint(self) -> str:
+        """A log that was made anew is adopted; the rows stay."""
+        return f"was the topic made anew? `{ADOPT}` starts a new incarnation on it"
 
     def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader) -> None:
         super().__init__(INVOCATIONS, table, outlet)

@@ -70,11 +70,16 @@ class TableStage(ABC):
 
     gapless: bool = True
     interruptible: bool = False
-    hint: ClassVar[str] = "was the topic made anew? delete the changelog of this table, and it is folded anew"
 
     def __init__(self, source: str, table: TaskTable, outlet: Outlet) -> None:
         self.table, self.outlet, self.counters = table, outlet, outlet.counters
         self.source = outlet.topics(source)
+
+    @property
+    def hint(self) -> str:
+        """What to do when the state is of another log."""
+        changelog = self.table.changelog_topic_name
+        return f"was the topic made anew? delete the topic {changelog} and run `crl topics apply`: it is folded anew"
 
     @abstractmethod
     async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:

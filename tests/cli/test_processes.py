@@ -52,6 +52,7 @@ def test_services_that_cannot_start_are_not_started_every_moment(
     def start(_session: Any, _settings: Any, role: str, *, quiet: bool) -> subprocess.Popen[bytes]:
         assert not quiet
         started.append(role)
+        # Only the monitor and the notifier live.
         program = "raise SystemExit(78)" if role == "services" else "import time; time.sleep(1.5)"
         return subprocess.Popen([sys.executable, "-c", program])
 
@@ -65,6 +66,7 @@ def test_services_that_cannot_start_are_not_started_every_moment(
     with running(session, settings, wait=False) as installation:
         assert installation.wait_for_end() == 0
     assert 2 <= started.count("services") <= 3
+    assert (started.count("monitor"), started.count("notifier")) == (1, 1)
     assert "ended with code 78" in capsys.readouterr().err
 
 
@@ -82,16 +84,18 @@ def test_services_are_asked_at_their_own_address_wherever_the_monitor_is_known(
     session = Session(None, ["kafka.bootstrap_servers=127.0.0.1:9"])
     with running(session, session.settings, wait=False) as installation:
         assert views_url(installation.settings) == "http://crl.example.com"
-        assert views_url(installation.services_settings).startswith("http://127.0.0.1:")
-    monitor, services = ([a for a in call if a.startswith("worker.advertised_url=")] for call in calls)
-    assert (monitor, services) == (["worker.advertised_url=http://crl.example.com"], ["worker.advertised_url="])
+        beside = [views_url(kept.settings) for kept in installation.beside]
+    assert len(set(beside)) == len(beside) == 2
+    assert all(url.startswith("http://127.0.0.1:") for url in beside)
+    said = [[a for a in call if a.startswith("worker.advertised_url=")] for call in calls]
+    assert said == [["worker.advertised_url=http://crl.example.com"], *[["worker.advertised_url="]] * 2]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_program_that_is_told_to_end_while_it_starts_leaves_no_process_behind(number: signal.Signals) -> None:
     with subprocess.Popen([sys.executable, "-c", UP], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as program:
         assert program.stdout is not None
-        pids = [int(program.stdout.readline()) for _ in range(2)]
+        pids = [int(program.stdout.readline()) for _ in range(3)]
         assert program.stdout.readline() == b"up\n"
         program.send_signal(number)
         program.wait(20)

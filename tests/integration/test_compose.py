@@ -14,6 +14,7 @@ from source_tree import ROOT
 
 from crl_stream.broker.jars import KAFKA_VERSION
 from crl_stream.broker.ports import free_port
+from crl_stream.cli.worker import ROLES, chosen_roles
 from crl_stream.settings import load_settings
 
 from .compose_broker import compose_broker, why_not
@@ -24,7 +25,7 @@ DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
 
 def test_the_compose_file_runs_the_official_kafka_of_the_version_that_the_tests_run() -> None:
     assert COMPOSE["services"]["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
-    assert set(COMPOSE["services"]) == {"kafka", "topics", "worker", "services"}
+    assert set(COMPOSE["services"]) == {"kafka", "topics", "worker", "services", "notifier"}
 
 
 def test_every_published_port_is_on_loopback() -> None:
@@ -40,9 +41,20 @@ def test_topics_are_applied_before_a_worker_starts_and_after_kafka_answers() -> 
     assert services["topics"]["command"] == ["topics", "apply"]
 
 
+def test_the_containers_do_every_role_once_and_say_whether_they_are_well() -> None:
+    commands = [COMPOSE["services"][name]["command"] for name in ("worker", "services", "notifier")]
+    roles = [word for command in commands for word in command[1:] if word != "--role"]
+    assert chosen_roles(["monitor", *roles]) == list(ROLES)
+    assert len(roles) == len(set(roles)) == len(ROLES) - 1
+    assert all(
+        "/healthz" in str(COMPOSE["services"][name]["healthcheck"]) for name in ("worker", "services", "notifier")
+    )
+
+
 def test_the_settings_of_the_containers_are_settings() -> None:
-    for name in ("topics", "worker", "services"):
-        environment = COMPOSE["services"][name]["environment"]
+    for name in ("topics", "worker", "services", "notifier"):
+        environment = dict(COMPOSE["services"][name]["environment"])
+        assert environment.pop("CRL_CONFIG", "/etc/crl/crl.toml") == "/etc/crl/crl.toml"
         load_settings(environment={key: str(value) for key, value in environment.items()})
 
 
