@@ -214,3 +214,21 @@ def test_a_poll_that_begins_before_the_end_of_the_last_one_is_unsafe_even_where_
     lane = Lane(PLACE, start, gapless=False)
     with pytest.raises(Unsafe):
         lane.admit(a_batch(start - back, 1))
+
+
+async def test_an_open_lane_that_nobody_works_on_is_not_alive_and_a_closed_one_needs_nobody() -> None:
+    lane = Lane(PLACE, 0)
+    assert not lane.alive
+    lane.driver = asyncio.create_task(asyncio.sleep(0))
+    assert lane.alive
+    await lane.driver
+    assert not lane.alive
+    lane.close()
+    assert lane.alive
+
+
+@given(st.integers(1, 5_000), st.integers(1, 5_000))
+def test_a_lane_is_full_from_as_many_waiting_records_on_as_it_may_have(most: int, size: int) -> None:
+    lane = Lane(PLACE, 0, most=most)
+    lane.admit(a_batch(0, size))
+    assert lane.full == (size >= most)
