@@ -75,6 +75,14 @@ async def assert_services_equal_the_fold(installation: Installation) -> m.Overvi
         wanted = [(o.key, o.value) for o in folded.outputs if o.topic == PROPOSALS]
         assert list(dict.fromkeys((r.key, r.value) for r in found[partition])) == wanted
     events = (await records_of(installation, OVERVIEW_EVENTS))[0]
+    possible = {
+        (output.key, output.value)
+        for topic in SOURCES
+        for partition, records in (await records_of(installation, topic)).items()
+        for record in records  # each by itself: whatever was noted before
+        for output in note_records(topic, partition, [record], Noted())
+    }
+    assert {(record.key, record.value) for record in events} <= possible, "a note of something that is on no topic"
     folded = fold_notes(None, {}, events)
     there = (await rows_of(installation, "overview"))[0]
     assert {k: v for k, v in there.items() if k != partition_key(0)} == folded.rows
