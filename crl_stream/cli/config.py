@@ -42,7 +42,7 @@ def init(
     profile: Annotated[str, typer.Option(help=f"One of {', '.join(PROFILES)}.")] = "production",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write a crl.toml to start with: the evidence guard on, every choice explained."""
+    """Write a crl.toml to start with: the profile and what it means, every choice explained."""
     if profile not in PROFILES:
         raise UsageError(f"There is no profile {profile}.", hint=f"one of {', '.join(PROFILES)}")
     if path.exists() and not force:
