@@ -92,6 +92,14 @@ def test_init_replaces_no_file_unless_it_is_told_to(crl: Program) -> None:
     assert "guard" in file.read_text(encoding="utf-8")
 
 
+def test_init_and_validate_say_as_json_which_policy_they_made(crl: Program) -> None:
+    written = json.loads(crl.run("config", "init", "mine.toml", "--profile", "conservative", "--json").out)
+    valid = json.loads(crl.run("config", "validate", "mine.toml", "--json").out)
+    policy = shown(crl, "--config", "mine.toml")["policy_hash"]
+    assert written == {"path": "mine.toml", "profile": "conservative", "policy_hash": policy}
+    assert valid == {"valid": True, "profile": "conservative", "policy_hash": policy}
+
+
 def test_validate_says_the_profile_and_the_policy_that_a_right_file_makes(crl: Program) -> None:
     (crl.folder / "mine.toml").write_text('profile = "conservative"\n', encoding="utf-8")
     result = crl.run("config", "validate", "mine.toml")

@@ -131,6 +131,13 @@ def test_every_command_and_every_group_of_them_explains_itself(crl: Program) -> 
     assert [r.call for r in results if "--help" not in r.out] == []
 
 
+def test_what_a_command_reports_is_there_as_json(crl: Program) -> None:
+    results = crl.run_all([[*path, "--help"] for path in commands()])
+    without = {" ".join(r.call[:-1]) for r in results if "--json" not in r.out}
+    # They only run.
+    assert without == {"up", "worker"}
+
+
 def test_the_first_help_says_what_every_exit_code_means(crl: Program) -> None:
     help_text = " ".join(crl.run("-h").out.split())
     for code in (0, 1, 2, 3, 4, 5, 69, 70, 78, 130):
