@@ -30,7 +30,7 @@ Epoch = Annotated[
 ]
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds to wait for the monitor.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-NewTask = Annotated[bool, typer.Option("--new-task", help="Of a task that nothing is known of yet; else refused.")]
+NewTask = Annotated[bool, typer.Option("--new-task", help="Give it although nothing is known of the task yet.")]
 Hours = Annotated[float | None, typer.Option("--hours", help="How long; default: the policy's.")]
 
 

@@ -73,7 +73,9 @@ def test_what_would_be_proposed_is_printed_where_it_belongs_in_the_story(crl: Pr
 def test_the_catalogue_of_the_settings_is_the_one_that_a_replay_proposes_by(crl: Program) -> None:
     file = written(crl.folder, invocations("default", "S" * 60, reward=0.5))
     (crl.folder / "mine.toml").write_text("not a catalogue", encoding="utf-8")
-    assert crl.run("--set", "proposer.modifications_file=mine.toml", "replay", file.name).faults(2) == []
+    result = crl.run("--set", "proposer.modifications_file=mine.toml", "replay", file.name)
+    assert result.faults(2) == []
+    assert "crl: mine.toml is not TOML: " in result.err
 
 
 def test_a_replay_of_the_same_file_says_the_same_each_time_also_from_stdin(crl: Program) -> None:
