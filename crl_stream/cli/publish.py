@@ -69,7 +69,8 @@ def publish(
         why = f": {publisher.trouble.rstrip('.')}" if publisher.trouble else ""
         raise Unavailable(
             f"Kafka at {where} took {stats.sent} of {len(messages)} messages{why}.",
-            hint="is it running? publishing again is safe: what arrived is recognised by its invocation_id",
+            hint="is it running, with its topics (crl topics diff)? publishing again is safe: what arrived is "
+            "recognised by its invocation_id",
         )
     say(f"{stats.sent} published")
 
