@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
 
 
 async def main(bootstrap_servers: str) -> None:
@@ -18,8 +20,8 @@ async def main(bootstrap_servers: str) -> None:
     consumer = AIOKafkaConsumer(
         "crl.rollbacks", bootstrap_servers=bootstrap_servers, group_id="my-pager", auto_offset_reset="earliest"
     )
-    await consumer.start()
     try:
+        await consumer.start()
         async for record in consumer:
             event = json.loads(record.value)
             if event["rollback_id"] not in seen:
@@ -31,7 +33,13 @@ async def main(bootstrap_servers: str) -> None:
 
 
 if __name__ == "__main__":
+    address = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:9092"
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # the sentence below says it better
     try:
-        asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:9092"))
+        asyncio.run(main(address))
+    except (KafkaError, OSError, ValueError) as error:
+        print(f"Rollbacks cannot be read at {address}: {error}", file=sys.stderr)
+        print("hint: crl broker status says where the embedded Kafka answers, crl up starts it", file=sys.stderr)
+        sys.exit(69)
     except KeyboardInterrupt:
         sys.exit(130)

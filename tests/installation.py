@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any, Self
 
 import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from source_tree import environment_of_this_checkout
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
@@ -93,7 +93,6 @@ class Installation:
     # -- workers -----------------------------------------------------------------------------------
     def environment(self, **settings: str) -> dict[str, str]:
         """The environment of a process of this installation: nothing of the caller's settings."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("CRL_")}
         own = {
             "CRL_KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
             "CRL_KAFKA_TOPIC_PREFIX": self.kafka.topic_prefix,
@@ -105,7 +104,7 @@ class Installation:
             "CRL_WORKER_HEARTBEAT_SECONDS": "1",
             "XDG_DATA_HOME": str(self.folder),
         }
-        return clean | own | {f"CRL_{name.upper()}": value for name, value in settings.items()}
+        return environment_of_this_checkout() | own | {f"CRL_{name.upper()}": value for name, value in settings.items()}
 
     def start_worker(self, program: Sequence[str] = ("-m", "crl_stream", "worker"), **settings: str) -> WorkerProcess:
         with socket.socket() as probe:

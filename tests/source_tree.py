@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 from collections.abc import Iterator
 from functools import cache
@@ -11,6 +12,13 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "crl_stream"
+OF_THIS_CHECKOUT = {"PYTHONPATH": str(ROOT)}
+"""What a process needs to run this checkout and not the package that its Python has installed."""
+
+
+def environment_of_this_checkout() -> dict[str, str]:
+    """The caller's environment without settings, for a process that runs this checkout."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("CRL_")} | OF_THIS_CHECKOUT
 
 
 class Module(NamedTuple):

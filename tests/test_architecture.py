@@ -8,7 +8,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from source_tree import PACKAGE, ROOT, Module, committed_files, imported_names, modules
+from source_tree import (
+    PACKAGE,
+    ROOT,
+    Module,
+    committed_files,
+    environment_of_this_checkout,
+    imported_names,
+    modules,
+)
 
 LAYERS = {"errors": 0, "core": 1, "wire": 2, "topology": 3}
 ABOVE = 4
@@ -101,7 +109,13 @@ def test_the_parts_of_the_package_do_not_import_each_other_in_a_circle() -> None
 def test_importing_a_part_brings_nothing_along_that_it_must_not_know(imported: str, unwanted: set[str]) -> None:
     """The walk reads what is written; this asks a fresh interpreter what really comes in, however indirectly."""
     program = f"import sys, {imported}; print(*sorted(sys.modules.keys() & {unwanted!r}))"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=environment_of_this_checkout(),
+        check=False,
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == []
 

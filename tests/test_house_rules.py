@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
-from source_tree import ROOT, committed_files
+from cli.program import Program
+from installation import Installation
+from source_tree import ROOT, committed_files, environment_of_this_checkout
 
 import crl_stream
 
@@ -70,7 +74,11 @@ def test_no_file_is_left_in_conflict() -> None:
 
 def test_the_pins_are_the_pins_of_pyproject_toml() -> None:
     checked = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "lock.py"), "--check"], capture_output=True, text=True, check=False
+        [sys.executable, str(ROOT / "scripts" / "lock.py"), "--check"],
+        capture_output=True,
+        text=True,
+        env=environment_of_this_checkout(),
+        check=False,
     )
     assert checked.returncode == 0, checked.stderr
 
@@ -78,6 +86,32 @@ def test_the_pins_are_the_pins_of_pyproject_toml() -> None:
 def test_the_version_is_the_same_wherever_it_is_written() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert crl_stream.__version__ == declared == importlib.metadata.version("crl-stream")
+
+
+def test_what_is_tested_is_this_checkout_and_no_package_that_is_installed(tmp_path: Path) -> None:
+    """Also where another checkout is installed: in a second clone, in a worktree."""
+    ask = [sys.executable, "-c", "import crl_stream; print(crl_stream.__file__)"]
+    found = {crl_stream.__file__}
+    for environment in (
+        environment_of_this_checkout(),
+        Program(tmp_path).environment,
+        Installation("127.0.0.1:1", tmp_path).environment(),
+    ):
+        found.add(subprocess.check_output(ask, env=environment, cwd=tmp_path, text=True).strip())
+    assert found == {str(ROOT / "crl_stream" / "__init__.py")}
+
+
+def test_every_python_that_a_test_starts_is_told_what_to_run() -> None:
+    starters = {"run", "Popen", "check_output", "create_subprocess_exec"}
+    offenders = []
+    for path in committed_files():
+        if path.suffix == ".py" and path.is_relative_to(ROOT / "tests"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in starters:
+                    words = {getattr(word, "attr", "") for argument in node.args for word in ast.walk(argument)}
+                    if "executable" in words and "env" not in {keyword.arg for keyword in node.keywords}:
+                        offenders.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert offenders == []
 
 
 def test_the_programs_that_people_start_can_be_started() -> None:

@@ -32,6 +32,8 @@ START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
 """After which a broker that was asked to stop is killed."""
 
+_OTHER_FOLDER: Final = "name another folder: `crl --set broker.data_dir=FOLDER ...`, CRL_BROKER_DATA_DIR"
+
 
 class Endpoint(NamedTuple):
     """A broker that answers."""
@@ -99,7 +101,7 @@ class EmbeddedBroker:
                     return running
                 raise BrokerError(
                     f"Somebody else uses {self.data_dir}, and no broker answers there.",
-                    hint="wait for the other start to end, or choose another folder with --data-dir",
+                    hint=f"wait for the other start to end, or {_OTHER_FOLDER}",
                 )
             # What the last run noted tells its port, and nothing about this run.
             last_port = self._last_port()
@@ -126,6 +128,7 @@ class EmbeddedBroker:
 
     # -- starting ----------------------------------------------------------------------------------
     def _start(self, lock: TextIO, last_port: int | None) -> Endpoint:
+        self._check_given_port()  # before anything is fetched
         java = find_java()
         class_path = os.pathsep.join(map(str, fetch(self.cache_dir, self.progress)))
         port = self._choose_port(last_port)
@@ -192,18 +195,22 @@ class EmbeddedBroker:
 
     # -- ports and notes ---------------------------------------------------------------------------
     def _choose_port(self, last_port: int | None) -> int:
+        self._check_given_port()
         if self.port is not None:
-            if listens(self.port) or not bindable(self.port):
-                raise BrokerError(
-                    f"Port {self.port} is taken.",
-                    hint="choose another one with --port, or leave it out for a free one; "
-                    "is that your Kafka? then CRL_BOOTSTRAP_SERVERS uses it",
-                )
             return self.port
         for port in (last_port, None if self.ephemeral else USUAL_PORT):
             if port is not None and not listens(port) and bindable(port):
                 return port
         return free_port()
+
+    def _check_given_port(self) -> None:
+        if self.port is not None and (listens(self.port) or not bindable(self.port)):
+            raise BrokerError(
+                f"Port {self.port} is taken.",
+                hint="name no port and a free one is taken, or another one: `crl --set broker.port=9093 ...`, "
+                "CRL_BROKER_PORT, at `crl broker start` also --port; is that your Kafka? then CRL_BOOTSTRAP_SERVERS "
+                "uses it",
+            )
 
     def _last_port(self) -> int | None:
         with suppress(OSError, ValueError, KeyError):
@@ -285,5 +292,5 @@ def _failed(log: Path) -> BrokerError:
 def _unusable(folder: Path, error: OSError) -> BrokerError:
     return BrokerError(
         f"Kafka's data cannot be kept in {folder}: {error.strerror or error}.",
-        hint="free some space, make the folder writable, or choose another one with --data-dir",
+        hint=f"free some space, make the folder writable, or {_OTHER_FOLDER}",
     )

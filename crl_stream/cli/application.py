@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
+import logging
 import sys
 import tempfile
 import traceback
@@ -37,6 +37,7 @@ from crl_stream.cli.demo.command import demo
 from crl_stream.cli.orders import activate, confirm, hold, pin, register, resume, retire, undo, unpin
 from crl_stream.cli.proposals import command as proposals
 from crl_stream.cli.session import Session
+from crl_stream.cli.streams import drop_output, prepare_streams
 from crl_stream.cli.talk import complain
 from crl_stream.errors import CrlError
 
@@ -101,7 +102,10 @@ app.add_typer(config.app, name="config")
 
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Run ``crl``; ends the process with the documented exit code."""
-    _open_what_is_closed()
+    prepare_streams()
+    # Without any handler Python writes the warnings of libraries to stderr, beside the sentence that says it better.
+    # A worker sets handlers of its own.
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
         if code == INTERRUPTED:  # typer makes an exit code of Ctrl-C
@@ -122,11 +126,12 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         if not isinstance(leaving, BrokenPipeError) and not isinstance(leaving.__context__, BrokenPipeError):
             raise
         # The reader of our output has left, as `head` does; nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         code = 0
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             complain(f"Something cannot be written: {error.strerror}.", "free some space, or write elsewhere")
+            drop_output()
             sys.exit(1)
         # A bug of ours: the person gets a sentence, whoever mends it gets the rest.
         with tempfile.NamedTemporaryFile("w", prefix="crl-", suffix=".txt", delete=False, encoding="utf-8") as file:
@@ -134,10 +139,3 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         complain(f"That is a bug of crl: {type(error).__name__}: {error}", f"report it with the file {file.name}")
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _open_what_is_closed() -> None:
-    """A caller may have closed stdout or stderr (`>&-`): what is said there is then said to nobody."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - until the process ends

@@ -33,11 +33,16 @@ def start(
 
 
 @app.command()
-def stop(context: typer.Context, data_dir: DataDir = None) -> None:
-    """Stop it; its data stays."""
-    if not context.obj.embedded_broker(data_dir=data_dir).stop():
+def stop(context: typer.Context, data_dir: DataDir = None, json: Json = False) -> None:
+    """Stop it; its data stays, unless it is ephemeral."""
+    broker = context.obj.embedded_broker(data_dir=data_dir)
+    endpoint = broker.status()
+    if not broker.stop() or endpoint is None:
         raise NotFound("The embedded broker does not run.", hint="crl broker start starts it")
-    say("The broker has stopped; its data stays.")
+    if json:
+        show_json(endpoint._asdict() | {"stopped": True})
+        return
+    say(f"The broker has stopped; its data {'is gone with it' if endpoint.ephemeral else 'stays'}.")
 
 
 @app.command()

@@ -15,13 +15,14 @@ from crl_stream.settings.layers import FILE, OVERRIDES, PREFIX
 from crl_stream.settings.template import render
 
 app = typer.Typer(help="The settings and where each comes from.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
 def show_settings(
     context: typer.Context,
     env: Annotated[bool, typer.Option("--env", help="With the name of each environment variable.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Show every setting, its value and its origin."""
     origins = context.obj.settings.origins
@@ -41,8 +42,9 @@ def init(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path(FILE),
     profile: Annotated[str, typer.Option(help=f"One of {', '.join(PROFILES)}.")] = "production",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    json: Json = False,
 ) -> None:
-    """Write a crl.toml to start with: the evidence guard on, every choice explained."""
+    """Write a crl.toml to start with: the profile and what it means, every choice explained."""
     if profile not in PROFILES:
         raise UsageError(f"There is no profile {profile}.", hint=f"one of {', '.join(PROFILES)}")
     if path.exists() and not force:
@@ -51,7 +53,10 @@ def init(
         path.write_text(render(profile), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}.", hint="name another file") from error
-    load_settings(file=path, environment={})
+    settings = load_settings(file=path, environment={})
+    if json:
+        show_json({"path": str(path), "profile": profile, "policy_hash": settings.policies.digest()})
+        return
     say(f"{path} is written; crl config show says what is in force")
 
 
@@ -59,10 +64,14 @@ def init(
 def validate(
     context: typer.Context,
     path: Annotated[Path | None, typer.Argument(help="File; default: the one in force.")] = None,
+    json: Json = False,
 ) -> None:
     """Check a settings file; exit code 2 with the reason when it is not right."""
     settings = load_settings(file=path or context.obj.config_file, flags=context.obj.flags)
     load_remedies(settings.proposer.modifications)
+    if json:
+        show_json({"valid": True, "profile": settings.profile, "policy_hash": settings.policies.digest()})
+        return
     show(f"valid: profile {settings.profile}, policy {settings.policies.digest()}")
 
 

@@ -1,7 +1,8 @@
 """The orders of an operator: undo, confirm, pin, unpin, hold, resume, activate, register, retire.
 
 Each is a command on ``crl.commands`` that names the epoch it was given for, so that an order about what one saw
-cannot hit what is there by now.  Each waits for the monitor's word.
+cannot hit what is there by now.  Each waits for the monitor's word.  An order for a task that nothing is known of
+is refused, ``register`` excepted: a word mistyped would be a task for good.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import typer
 
 from crl_stream.cli.session import Session, task_key
 from crl_stream.cli.talk import show, show_json
+from crl_stream.cli.tasks import require_known
 from crl_stream.commanding import active_variant, give, task_command
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
@@ -28,6 +30,7 @@ Epoch = Annotated[
 ]
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds to wait for the monitor.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+NewTask = Annotated[bool, typer.Option("--new-task", help="Give it although nothing is known of the task yet.")]
 Hours = Annotated[float | None, typer.Option("--hours", help="How long; default: the policy's.")]
 
 
@@ -72,11 +75,14 @@ def pin(
     epoch: Epoch = None,
     reason: Reason = "",
     actor: Actor = None,
+    new_task: NewTask = False,
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
     """No promotion until unpinned; a rollback still protects."""
-    _order(context, m.PinVariant, task_key(task), epoch, reason, actor, timeout, json, variant_id=variant, hours=hours)
+    key, fields = task_key(task), {"variant_id": variant, "hours": hours}
+    may_be_new = None if variant is None else new_task  # a new task has nothing active that could be pinned
+    _order(context, m.PinVariant, key, epoch, reason, actor, timeout, json, may_be_new=may_be_new, **fields)
 
 
 def unpin(
@@ -97,11 +103,13 @@ def hold(
     hours: Hours = None,
     reason: Reason = "",
     actor: Actor = None,
+    new_task: NewTask = False,
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
     """Nothing automatic until resumed, not even a rollback; alerts go on and name you."""
-    _order(context, m.HoldTask, task_key(task), None, reason, actor, timeout, json, hours=hours)
+    key = task_key(task)
+    _order(context, m.HoldTask, key, None, reason, actor, timeout, json, may_be_new=new_task, hours=hours)
 
 
 def resume(
@@ -123,11 +131,13 @@ def activate(
     epoch: Epoch = None,
     reason: Reason = "",
     actor: Actor = None,
+    new_task: NewTask = False,
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
     """Make a known variant the active one."""
-    _order(context, m.ActivateVariant, task_key(task), epoch, reason, actor, timeout, json, variant_id=variant)
+    key, fields = task_key(task), {"variant_id": variant}
+    _order(context, m.ActivateVariant, key, epoch, reason, actor, timeout, json, may_be_new=new_task, **fields)
 
 
 def register(
@@ -155,6 +165,7 @@ def register(
         actor,
         timeout,
         json,
+        may_be_new=True,
         variant_id=variant,
         temperature=temperature,
         **fields,
@@ -186,11 +197,19 @@ def _order(
     actor: str | None,
     timeout: float,
     json: bool,
+    *,
+    may_be_new: bool | None = None,
     **fields: Any,
 ) -> None:
-    result = asyncio.run(
-        order(context.obj, kind, key, epoch=epoch, reason=reason, actor=actor, timeout=timeout, **fields)
-    )
+    """Give an order and say what became of it; ``may_be_new`` is None where ``--new-task`` would not help."""
+
+    async def check_and_order() -> m.CommandResult:
+        if not may_be_new:
+            or_else = "" if may_be_new is None else "; --new-task gives the order to a new one"
+            await require_known(context.obj.kafka, key, or_else=or_else)
+        return await order(context.obj, kind, key, epoch=epoch, reason=reason, actor=actor, timeout=timeout, **fields)
+
+    result = asyncio.run(check_and_order())
     if json:
         show_json(result)
     else:

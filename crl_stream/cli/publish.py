@@ -65,9 +65,12 @@ def publish(
     if json:
         show_json(stats._asdict())
     if stats.sent < len(messages):
+        where = publisher.settings.kafka.bootstrap_servers
+        why = f": {publisher.trouble.rstrip('.')}" if publisher.trouble else ""
         raise Unavailable(
-            f"Kafka took {stats.sent} of {len(messages)} messages.",
-            hint="is it running? publishing again is safe: what arrived is recognised by its invocation_id",
+            f"Kafka at {where} took {stats.sent} of {len(messages)} messages{why}.",
+            hint="is it running, with its topics (crl topics diff)? publishing again is safe: what arrived is "
+            "recognised by its invocation_id",
         )
     say(f"{stats.sent} published")
 

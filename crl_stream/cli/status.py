@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import time
 from collections.abc import Sequence
@@ -60,8 +59,6 @@ def _read_health(session: Any) -> Health | None:
     """None when there is no overview, or no Kafka that could be asked for it in time."""
     from crl_stream.overview_page import read_overview
 
-    # Nobody asked for Kafka: that it does not answer is no news here.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         overview = asyncio.run(asyncio.wait_for(read_overview(session.kafka), PATIENCE_SECONDS))
     except (CrlError, TimeoutError):

@@ -20,11 +20,12 @@ from crl_stream.wire.topics import (
     DEGRADATIONS,
     INVOCATIONS,
     MESSAGES,
+    PROPOSALS,
     RECEIPTS,
     ROLLBACKS,
 )
 
-_USUAL = (DEGRADATIONS, ROLLBACKS, DECISIONS, ALERTS, DEAD_LETTERS)
+_USUAL = (DEGRADATIONS, ROLLBACKS, DECISIONS, PROPOSALS, ALERTS, DEAD_LETTERS)
 
 
 def tail(
@@ -34,7 +35,7 @@ def tail(
     count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document a line.")] = False,
 ) -> None:
-    """Follow topics until Ctrl-C; default: degradations, rollbacks, decisions, alerts and dead letters."""
+    """Follow topics until Ctrl-C; default: degradations, rollbacks, decisions, proposals, alerts, dead letters."""
     chosen = [_named(name) for name in topics] if topics else list(_USUAL)
     asyncio.run(_follow(context.obj, chosen, from_beginning, count, json))
 
@@ -91,6 +92,9 @@ def line_of(received: Received) -> str:
         what = f"active {task}: {message.from_variant or 'nothing'} -> {message.to_variant} ({message.cause})"
     elif isinstance(message, m.CommandResult):
         what = f"{message.command} {message.outcome} {task} by {message.actor}: {message.detail}"
+    elif isinstance(message, m.Proposal):
+        what = f"proposal {message.status} {task}: {message.proposal_type} {message.target_variant}, "
+        what += f"confidence {message.confidence:.0%} ({message.proposal_id})"
     elif isinstance(message, m.Alert):
         what = f"{message.severity.upper()} {message.text}"
     elif isinstance(message, m.Invocation):
@@ -99,8 +103,15 @@ def line_of(received: Received) -> str:
         what = f"{message.runtime_id} uses {message.variant_id} of {task}, epoch {message.epoch}"
     elif received.topic == INVOCATIONS and isinstance(message, m.CommandRef):
         what = f"reference to command {message.partition}:{message.offset}"
-    stamp = getattr(message, "timestamp", None)
+    stamp = time_of(message)
     return f"{stamp}  {what}" if stamp else what
+
+
+def time_of(message: Any) -> str:
+    """When it was said, of a proposal its newest revision; empty where a message has no time."""
+    if isinstance(message, m.Proposal) and message.history:
+        return message.history[-1].timestamp
+    return getattr(message, "timestamp", "")
 
 
 def _text(value: bytes | None) -> str:

@@ -97,6 +97,8 @@ class Publisher:
         self._lock = threading.Condition()
         self._in_flight = self._sent = self._dropped = self._rejected = 0
         self._closing = False
+        self.trouble = ""
+        """Why the last attempt that failed did so; empty when none has."""
         self._wake: asyncio.Event | None = None
         self._background = Background("crl-publisher", self._run)
         self._background.start()
@@ -231,6 +233,7 @@ class Publisher:
             try:
                 return await self._connect()
             except (KafkaError, OSError) as error:
+                self.trouble = str(error)
                 log.warning("Kafka does not answer (%s); outcomes wait", error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
@@ -264,6 +267,7 @@ class Publisher:
         try:
             await producer.send_and_wait(self._topic, item.value, key=item.key, headers=list(item.headers))
         except (KafkaError, OSError) as error:
+            self.trouble = str(error)
             log.warning("outcome not sent yet: %s", error)
             return False
         return True

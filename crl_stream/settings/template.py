@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from crl_stream.settings.profiles import MEANING
+from crl_stream.core.policy import Degradation
+from crl_stream.settings.profiles import MEANING, PROFILES
 
 
 def render(profile: str) -> str:
-    """The text of a ``crl.toml`` for ``profile``."""
+    """The text of a ``crl.toml`` for ``profile``; what it sets is what the profile means."""
+    guard = PROFILES[profile].get("degradation.guard", Degradation().guard)
     profiles = "\n".join(f"#   {name:<13}{meaning}" for name, meaning in MEANING.items())
     return f'''\
 # Settings of crl-stream.  All there are, their values and where each comes from:  crl config show
@@ -27,7 +29,7 @@ replication_factor = 1
 # "none" is the rule of the guide alone.  Measured, that rule rolls a healthy variant back every 40 to 132
 # invocations, because 20 outcomes vary that much by chance.  "evidence" acts only when a sequential test
 # agrees, which costs about one false rollback in false_alarm_budget invocations.
-guard = "evidence"
+guard = "{guard}"
 false_alarm_budget = 5000
 
 [operations]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from cli.program import Program
 
 from crl_stream.broker import EmbeddedBroker, java
 from crl_stream.errors import BrokerError
@@ -57,16 +58,27 @@ async def test_data_and_port_are_kept_between_runs_also_after_a_kill(tmp_path: P
     assert a_broker().status() is None
 
 
+@pytest.mark.parametrize("command", [("up",), ("demo",), ("broker", "start")], ids=" ".join)
+def test_a_taken_port_is_refused_before_anything_is_fetched_and_the_hint_names_a_way_that_this_command_has(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    crl = Program(tmp_path, CRL_WORKER_WEB_PORT="0")
+    with socket.socket() as taken, socket.socket() as other:
+        for one in (taken, other):
+            one.bind(("127.0.0.1", 0))
+            one.listen()
+        ports = [str(one.getsockname()[1]) for one in (taken, other)]
+        refused = crl.run("--set", f"broker.port={ports[0]}", *command)
+        assert refused.faults(69) == []
+        assert f"crl: Port {ports[0]} is taken." in refused.err
+        assert "--set broker.port=" in refused.err and "CRL_BROKER_PORT" in refused.err
+        # The hint is followed: the other port is the one that is asked for.
+        crl.environment["CRL_BROKER_PORT"] = ports[0]
+        assert f"Port {ports[1]} is taken." in crl.run("--set", f"broker.port={ports[1]}", *command).err
+
+
 @pytest.mark.integration
-def test_a_taken_port_is_refused_and_an_ephemeral_folder_goes_with_its_broker(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(BrokerError) as refused:
-            EmbeddedBroker(tmp_path / "data", CACHE, port=port).start()
-    assert str(port) in refused.value.message
-    assert "--port" in (refused.value.hint or "")
+def test_an_ephemeral_folder_goes_with_its_broker(tmp_path: Path) -> None:
     with EmbeddedBroker(tmp_path / "unused", CACHE, ephemeral=True) as broker:
         running = broker.status()
         assert running is not None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
+from source_tree import OF_THIS_CHECKOUT
 
 from crl_stream.cli.application import app
 
@@ -67,7 +68,8 @@ class Program:
             "XDG_DATA_HOME": str(home / "data"),
             "XDG_CACHE_HOME": str(home / "cache"),
             "TMPDIR": str(home),
-        } | environment
+        }
+        self.environment |= OF_THIS_CHECKOUT | environment
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "crl_stream", *arguments]

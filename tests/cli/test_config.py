@@ -65,12 +65,20 @@ def test_a_secret_that_is_not_set_is_shown_as_empty(crl: Program) -> None:
 
 
 @pytest.mark.parametrize("profile", sorted(PROFILES))
-def test_the_file_that_init_writes_is_in_force_at_once_with_the_evidence_guard(crl: Program, profile: str) -> None:
+def test_the_file_that_init_writes_is_in_force_at_once_and_means_its_profile(crl: Program, profile: str) -> None:
     assert crl.run("config", "init", "--profile", profile).code == 0
     settings = shown(crl)["settings"]
-    assert settings["degradation.guard"] == {"value": "evidence", "origin": "crl.toml"}
+    guard = "evidence" if profile == "production" else "none"
+    assert settings["degradation.guard"] == {"value": guard, "origin": "crl.toml"}
     assert settings["profile"] == {"value": profile, "origin": "crl.toml"}
     assert crl.run("config", "validate").code == 0
+
+
+def test_the_file_that_init_writes_unasked_has_the_evidence_guard_and_says_why(crl: Program) -> None:
+    assert crl.run("config", "init").code == 0
+    text = (crl.folder / "crl.toml").read_text(encoding="utf-8")
+    assert 'profile = "production"' in text and 'guard = "evidence"' in text
+    assert "rolls a healthy variant back every 40 to 132" in text
 
 
 def test_init_replaces_no_file_unless_it_is_told_to(crl: Program) -> None:
@@ -82,6 +90,14 @@ def test_init_replaces_no_file_unless_it_is_told_to(crl: Program) -> None:
     assert file.read_text(encoding="utf-8") == "# mine\n"
     assert crl.run("config", "init", "--force").code == 0
     assert "guard" in file.read_text(encoding="utf-8")
+
+
+def test_init_and_validate_say_as_json_which_policy_they_made(crl: Program) -> None:
+    written = json.loads(crl.run("config", "init", "mine.toml", "--profile", "conservative", "--json").out)
+    valid = json.loads(crl.run("config", "validate", "mine.toml", "--json").out)
+    policy = shown(crl, "--config", "mine.toml")["policy_hash"]
+    assert written == {"path": "mine.toml", "profile": "conservative", "policy_hash": policy}
+    assert valid == {"valid": True, "profile": "conservative", "policy_hash": policy}
 
 
 def test_validate_says_the_profile_and_the_policy_that_a_right_file_makes(crl: Program) -> None:

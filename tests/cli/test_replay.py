@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from builders import invocations
+from msgspec.structs import replace
 
 from cli.program import Program
 from crl_stream.core import messages as m
@@ -46,6 +47,35 @@ def test_the_json_says_the_same_decisions_one_document_a_line(crl: Program) -> N
     assert len(documents) == len(lines) > 0
     (rollback,) = [d["message"] for d in documents if d["topic"] == "crl.rollbacks"]
     assert (rollback["from_variant"], rollback["to_variant"]) == ("default", "v2")
+
+
+def test_what_would_be_proposed_is_printed_where_it_belongs_in_the_story(crl: Program) -> None:
+    """A lone variant that does badly and then worse: a new one is proposed before it degrades."""
+    story = invocations("default", "S" * 60 + "F" * 30, reward=0.5)
+    stamped = [replace(one, timestamp=f"2025-11-19T14:{n // 60:02}:{n % 60:02}Z") for n, one in enumerate(story)]
+    file = written(crl.folder, stamped)
+    result = crl.run("replay", file.name)
+    documents = [json.loads(line) for line in crl.run("replay", file.name, "--json").out.splitlines()]
+    proposals = [d["message"] for d in documents if d["topic"] == "crl.proposals"]
+    first = proposals[0]
+    assert (first["proposal_type"], first["status"]) == ("create_specialized_variant", "pending")
+    said = [line for line in result.out.splitlines() if "  proposal " in line]
+    assert len(said) == len(proposals)
+    new = first["target_variant"]
+    assert f"  proposal pending backend-architect/api-design: create_specialized_variant {new}, " in said[0]
+    times = [line.split()[0] for line in result.out.splitlines()]
+    assert times == sorted(times)
+    order = [d["topic"] for d in documents]
+    assert order.index("crl.decisions") < order.index("crl.proposals") < order.index("crl.degradations")
+    assert f"{len(proposals)} new or changed proposals" in result.err
+
+
+def test_the_catalogue_of_the_settings_is_the_one_that_a_replay_proposes_by(crl: Program) -> None:
+    file = written(crl.folder, invocations("default", "S" * 60, reward=0.5))
+    (crl.folder / "mine.toml").write_text("not a catalogue", encoding="utf-8")
+    result = crl.run("--set", "proposer.modifications_file=mine.toml", "replay", file.name)
+    assert result.faults(2) == []
+    assert "crl: mine.toml is not TOML: " in result.err
 
 
 def test_a_replay_of_the_same_file_says_the_same_each_time_also_from_stdin(crl: Program) -> None:

@@ -43,13 +43,13 @@ def test_archive_of_a_folder_that_is_not_there_says_how_to_name_another(crl: Pro
 
 def test_notify_lists_the_channels_without_their_secrets_and_tests_one(crl: Program) -> None:
     (crl.folder / "crl.toml").write_text(
-        '[notifiers.ops]\nkind = "webhook"\nurl = "https://example.com/T0P-SECRET"\n'
+        '[notifiers.ops]\nkind = "webhook"\nurl = "https://T0P:T0P@example.com:8443/T0P-SECRET"\n'
         'secret = "0123456789abcdef-T0P"\n[notifiers.audit]\nkind = "file"\npath = "alerts.jsonl"\n',
         encoding="utf-8",
     )
     shown = crl.run("notify", "list")
     assert (shown.code, shown.err) == (0, "")
-    assert "https://example.com" in shown.out
+    assert "https://example.com:8443" in shown.out.split()
     assert "T0P" not in shown.out
     listed = json.loads(crl.run("notify", "list", "--json").out)["notifiers"]
     assert [(one["name"], one["kind"]) for one in listed] == [("ops", "webhook"), ("audit", "file")]

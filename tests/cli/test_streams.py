@@ -32,6 +32,26 @@ def test_a_reader_of_the_output_that_has_left_is_no_error(crl: Program, call: li
     assert b"Error" not in err and b"crl:" not in err
 
 
+@pytest.mark.parametrize("call", CALLS, ids=" ".join)
+def test_a_terminal_that_hangs_up_is_a_reader_that_has_left(crl: Program, call: list[str]) -> None:
+    a_file(crl.folder)
+    ours, theirs = os.openpty()
+    process = crl.start(*call, stdout=theirs)
+    os.close(theirs)
+    os.close(ours)
+    _, err = process.communicate()
+    assert process.returncode == 0
+    assert b"Error" not in err and b"crl:" not in err
+
+
+def test_an_error_said_to_a_terminal_that_has_hung_up_has_its_exit_code(crl: Program) -> None:
+    ours, theirs = os.openpty()
+    process = crl.start("config", "validate", "nowhere.toml", stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.close(ours)
+    assert process.wait() == 2
+
+
 @pytest.mark.parametrize("call", [["config", "validate"], ["replay", "outcomes.jsonl"]], ids=" ".join)
 def test_a_reader_of_the_talk_that_has_left_takes_no_data_away(crl: Program, call: list[str]) -> None:
     a_file(crl.folder)

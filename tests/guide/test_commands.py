@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shlex
 import subprocess
 import sys
 
 import pytest
-from source_tree import ROOT
+from source_tree import ROOT, environment_of_this_checkout
 
 from guide.blocks import block
 
@@ -29,9 +28,13 @@ CLASSES = {
 def run(command: str) -> str:
     """Run it with this Python; what unittest says of it."""
     _, *arguments = shlex.split(command)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     result = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, env=environment, check=False
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment_of_this_checkout(),
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     return result.stderr

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from source_tree import ROOT
+from source_tree import environment_of_this_checkout
 
 from crl_stream.errors import ConfigError, Unavailable
 from crl_stream.guide.rollback_manager import RollbackManager
@@ -67,14 +66,13 @@ def test_whoever_only_reads_makes_no_folder(folder: Path) -> None:
 
 # -- the default store -----------------------------------------------------------------------------
 def run(program: str, folder: Path, **environment: str) -> str:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("CRL_")}
     result = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
         check=True,
         cwd=folder,
-        env=clean | {"PYTHONPATH": str(ROOT)} | environment,
+        env=environment_of_this_checkout() | environment,
     )
     return result.stdout
 

@@ -1,10 +1,11 @@
-"""The guide's three troubles: each symptom is brought about, and cured by the setting that the guide names."""
+"""The guide's three troubles and one of ours: each symptom is brought about, and cured by the setting that is named."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from builders import AGENT, TASK, a_policy, invocations
 
 from crl_stream.core import messages as m
 from crl_stream.guide.q_learning import QLearningEngine
@@ -12,6 +13,9 @@ from crl_stream.guide.rollback_manager import RollbackManager
 from crl_stream.guide.safety_monitor import SafetyMonitor
 from crl_stream.guide.store import Store
 from crl_stream.guide.variant_proposer import VariantProposer
+from crl_stream.settings import load_remedies
+from crl_stream.topology.driver import TopologyDriver
+from crl_stream.wire.topics import TASKS
 from guide.world import WHO, active_of, order, record
 
 
@@ -187,3 +191,42 @@ def test_a_hold_is_the_way_to_look_first(store: Store) -> None:
     order(store, m.HoldTask, reason="looking")
     dip(store)
     assert active_of(store) == "fine"
+
+
+# -- figures that lag behind after a burst ---------------------------------------------------------
+def a_burst(outcomes: int, **limits: Any) -> TopologyDriver:
+    """So many outcomes of a lone bad variant, all of them within a second, under these limits."""
+    from crl_stream.settings import load_settings
+
+    settings = load_settings(environment={}, flags={f"limits.{name}": value for name, value in limits.items()})
+    driver = TopologyDriver(tick=1, remedies=load_remedies())
+    driver.pipe(a_policy(settings.policies))
+    driver.pipe(*invocations("default", "S" * outcomes, reward=0.5))
+    return driver
+
+
+def shown(driver: TopologyDriver) -> int:
+    """The outcomes that ``crl.tasks`` speaks of, and with it the proposer, the overview and the dashboard."""
+    return int(driver.read(TASKS)[-1].n_outcomes)
+
+
+def test_after_a_burst_the_figures_on_the_topic_lag_behind_those_of_the_worker_until_the_next_outcome() -> None:
+    driver = a_burst(63)
+    assert shown(driver) == 10
+    assert driver.snapshot(AGENT, TASK).n_outcomes == 63, "crl window and crl status ask the worker"
+    assert driver.proposals() == []
+    driver.clock += 1_000
+    driver.pipe(*invocations("default", "S", reward=0.5))
+    assert shown(driver) == 64
+    assert [proposal.status for proposal in driver.proposals()] == ["pending"]
+
+
+@pytest.mark.parametrize(("limits", "seen"), [({"snapshot_seconds": 0}, 60), ({"snapshot_outcomes": 1}, 10)])
+def test_either_limit_alone_still_lags(limits: dict[str, Any], seen: int) -> None:
+    assert shown(a_burst(63, **limits)) == seen
+
+
+def test_with_both_limits_lifted_the_last_outcome_of_a_burst_is_seen_and_proposed_by() -> None:
+    driver = a_burst(63, snapshot_outcomes=1, snapshot_seconds=0)
+    assert shown(driver) == 63
+    assert [proposal.status for proposal in driver.proposals()] == ["pending"]

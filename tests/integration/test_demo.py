@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 
 import pytest
+from source_tree import environment_of_this_checkout
 
 from crl_stream.settings.model import Client
 
@@ -16,11 +16,10 @@ pytestmark = pytest.mark.integration
 
 
 async def test_the_demo_tells_the_whole_story_and_ends_with_success(tmp_path: Path) -> None:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("CRL_")}
     own = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "CRL_CLIENT_CACHE_DIR": str(Client().cache_dir)}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "crl_stream", "demo", "--json"),
-        env=clean | own,
+        env=environment_of_this_checkout() | own,
         cwd=tmp_path,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

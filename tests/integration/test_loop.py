@@ -11,7 +11,7 @@ from installation import Installation
 from source_tree import ROOT
 
 from crl_stream.core import messages as m
-from crl_stream.wire.topics import ACTIVE_VARIANTS, DECISIONS, DEGRADATIONS, ROLLBACKS
+from crl_stream.wire.topics import ACTIVE_VARIANTS, DECISIONS, DEGRADATIONS, ROLLBACKS, TASKS
 
 pytestmark = pytest.mark.integration
 
@@ -62,6 +62,25 @@ async def test_an_operator_undoes_a_rollback_by_command_and_is_told_what_became_
     await installation.settled()
     results = [r for r in await installation.messages(DECISIONS) if isinstance(r, m.CommandResult)]
     assert [(r.command, r.outcome) for r in results][-2:] == [("UndoRollback", "applied"), ("UndoRollback", "refused")]
+    await assert_topics_equal_the_fold(installation)
+
+
+async def test_an_order_for_a_mistyped_task_leaves_no_task_behind(installation: Installation) -> None:
+    await installation.worker()
+    await installation.publish(*invocations("default", "S" * 5))
+    await installation.settled()
+    mistyped = f"{AGENT}/{TASK}s"
+    for order in (["unpin", mistyped], ["hold", mistyped]):
+        code, out, err = await installation.run_crl(*order)
+        assert (code, out) == (4, ""), err
+        assert f"did you mean {AGENT}/{TASK}?" in err
+    code, _, err = await installation.run_crl("hold", f"{AGENT}/new", "--new-task")
+    assert code == 0, err
+    code, _, err = await installation.run_crl("resume", f"{AGENT}/new")
+    assert code == 0, err
+    await installation.settled()
+    tasks = {snapshot.task_type for snapshot in await installation.messages(TASKS)}
+    assert tasks == {TASK, "new"}
     await assert_topics_equal_the_fold(installation)
 
 

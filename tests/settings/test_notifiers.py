@@ -119,6 +119,7 @@ def test_a_channel_that_is_not_right_is_refused_by_name_with_what_to_write_inste
         ("url", '"ftp://T0P-SECRET"'),
         ("url", '"T0P-SECRET"'),
         ("url", '"https://[T0P-SECRET"'),
+        ("url", '"https://ops.example.com:70000/T0P-SECRET"'),
     ],
 )
 def test_a_secret_that_is_wrong_is_not_shown_in_the_error_about_it(field: str, value: str) -> None:

@@ -1,4 +1,4 @@
-"""The file that ``crl config init`` writes: it loads, and it has the guard on."""
+"""The file that ``crl config init`` writes: it loads, and it means what its profile says."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from settings.resolving import resolve
 
 
 @pytest.mark.parametrize("profile", sorted(PROFILES))
-def test_the_file_loads_with_the_evidence_guard_on_whatever_the_profile(profile: str) -> None:
+def test_the_file_means_what_its_profile_says_and_nothing_else(profile: str) -> None:
     settings = resolve(render(profile))
     assert settings.profile == profile
-    assert settings.policies.default.degradation.guard == "evidence"
+    assert settings.policies == resolve(f'profile = "{profile}"').policies
     assert settings.origins["degradation.guard"].source == "crl.toml"
+
+
+def test_the_guide_stays_the_guide_to_the_letter_and_production_asks_for_evidence() -> None:
+    assert resolve(render("guide")).policies.canonical() == b"{}"
+    assert resolve(render("production")).policies.default.degradation.guard == "evidence"
 
 
 def test_the_file_explains_every_profile_there_is() -> None:
@@ -44,4 +49,4 @@ def test_it_changes_nothing_but_what_it_gives_a_reason_for() -> None:
     settings = resolve(render("guide"))
     changed = {name for name, o in settings.origins.items() if o.source == "crl.toml" and name != "profile"}
     assert changed == chosen
-    assert settings.policies.canonical() == b'{"default":{"degradation":{"guard":"evidence"}}}'
+    assert settings.policies == resolve().policies

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from source_tree import environment_of_this_checkout
 
 from crl_stream.core import messages as m
 from crl_stream.errors import ConfigError, Unavailable, UsageError
@@ -50,7 +51,8 @@ def test_the_folder_is_free_the_moment_its_writer_is_killed(tmp_path: Path) -> N
         "import sys, time, pathlib; from crl_stream.telemetry import TelemetryFiles;"
         "files = TelemetryFiles(pathlib.Path(sys.argv[1])); print('holds', flush=True); time.sleep(600)"
     )
-    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as writer:
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment_of_this_checkout()) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"holds\n"
         with pytest.raises(UsageError, match=f"process {writer.pid} "):

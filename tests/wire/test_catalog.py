@@ -171,3 +171,12 @@ def test_the_catalog_is_written_in_words_that_the_page_explains() -> None:
     roles = {role for topic in tomllib.loads(text)["topic"] for role in (*topic["writers"], *topic["readers"])}
     readme = (Path(contract_root()) / "README.md").read_text(encoding="utf-8")
     assert [role for role in sorted(roles) if f"**{role}**" not in readme] == []
+
+
+def test_the_readme_promises_of_each_topic_what_the_catalog_promises() -> None:
+    text = (contract_root() / "README.md").read_text(encoding="utf-8")
+    lines = {
+        line.partition("**")[2].partition("**")[0]: line for line in text.splitlines() if line.startswith("- **crl.")
+    }
+    said = {spec.name: lines[spec.name].endswith(f". {spec.guarantee}") for spec in load_catalog().topics}
+    assert {name for name, right in said.items() if not right} == set()

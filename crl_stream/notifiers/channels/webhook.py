@@ -37,7 +37,8 @@ class WebhookOptions(Options):
     def _is_an_address(cls, value: SecretStr) -> SecretStr:
         found = None
         with contextlib.suppress(ValueError):
-            found = urlsplit(value.get_secret_value())
+            parts = urlsplit(value.get_secret_value())
+            found = None if parts.port == 0 else parts  # raises for a port that there is not
         if found is None or found.scheme not in {"http", "https"} or not found.hostname:
             raise PydanticCustomError("url", "an address like https://host/path is expected")
         return value
@@ -54,9 +55,9 @@ class WebhookOptions(Options):
         return value
 
     def place(self) -> str:
-        """The host; the rest of the address may be a secret."""
+        """Host and port; the rest of the address may be a secret."""
         found = urlsplit(self.url.get_secret_value())
-        return f"{found.scheme}://{found.hostname}"
+        return f"{found.scheme}://{found.netloc.rpartition('@')[2]}"
 
 
 class WebhookChannel:

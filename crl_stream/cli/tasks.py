@@ -1,0 +1,33 @@
+"""Which tasks there are, as the topics know them: an order for a mistyped one would make it, and for good."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Final
+
+from crl_stream.commanding import home_of
+from crl_stream.core.identity import TaskKey
+from crl_stream.errors import NotFound
+from crl_stream.settings.model import Kafka
+from crl_stream.topic_reader import TopicReader
+from crl_stream.wire.topics import ACTIVE_VARIANTS, TASKS
+
+_TOPICS: Final = (ACTIVE_VARIANTS, TASKS)
+"""A task is known by a record on one of them: the smaller one first."""
+
+
+async def require_known(kafka: Kafka, key: TaskKey, *, or_else: str = "") -> None:
+    """``NotFound`` when nothing is known of the task, with those of similar names; ``or_else`` is added to the hint."""
+    home = home_of(kafka, key)
+    for topic in _TOPICS:
+        if str(key) in await _names(kafka, topic, home):
+            return
+    there = set[str]().union(*[await _names(kafka, topic) for topic in _TOPICS])
+    similar = get_close_matches(str(key), sorted(there))
+    meant = f"did you mean {' or '.join(similar)}? " if similar else ""
+    raise NotFound(f"Nothing is known of {key}.", hint=f"{meant}crl status lists the tasks{or_else}")
+
+
+async def _names(kafka: Kafka, topic: str, partition: int | None = None) -> set[str]:
+    messages = [received.message for received in await TopicReader(kafka).read(topic, partition)]
+    return {f"{message.agent_name}/{message.task_type}" for message in messages if message is not None}

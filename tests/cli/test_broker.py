@@ -1,0 +1,33 @@
+"""``crl broker`` says what became of the broker, and of its data."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from crl_stream.broker.process import Endpoint
+from crl_stream.cli import broker
+
+
+def a_call(endpoint: Endpoint) -> Any:
+    """The context of a call while this broker runs."""
+    running = SimpleNamespace(status=lambda: endpoint, stop=lambda: True)
+    return SimpleNamespace(obj=SimpleNamespace(embedded_broker=lambda **_: running))
+
+
+@pytest.mark.parametrize("ephemeral", [False, True])
+def test_a_broker_that_was_stopped_is_said_to_be_and_whether_its_data_is_still_there(
+    ephemeral: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    endpoint = Endpoint("127.0.0.1:9092", 4711, "data", "data/server.log", ephemeral=ephemeral)
+    broker.stop(a_call(endpoint))
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err == f"The broker has stopped; its data {'is gone with it' if ephemeral else 'stays'}.\n"
+    broker.stop(a_call(endpoint), json=True)
+    said = capfd.readouterr()
+    assert said.err == ""
+    assert json.loads(said.out) == endpoint._asdict() | {"stopped": True}

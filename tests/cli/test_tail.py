@@ -1,0 +1,36 @@
+"""``crl tail``: one line about each record, and nothing of what matters left out unasked."""
+
+from __future__ import annotations
+
+from proposals.some import the_guide_s
+
+from cli.program import Program
+from crl_stream.cli.tail import _USUAL, line_of
+from crl_stream.core import messages as m
+from crl_stream.topic_reader import Received
+from crl_stream.topology.driver import Stored
+from crl_stream.wire.topics import MESSAGES, PROPOSALS
+
+WORDS = {"crl.dead-letters": "dead letters"}
+
+
+def test_what_is_followed_unasked_is_what_the_help_says_proposals_among_it(crl: Program) -> None:
+    help_text = " ".join(crl.run("tail", "--help").out.split())
+    listed = help_text.partition("default: ")[2].partition(".")[0]
+    assert listed.split(", ") == [WORDS.get(topic, topic.removeprefix("crl.")) for topic in _USUAL]
+    assert set(_USUAL) <= MESSAGES.keys()
+    assert PROPOSALS in _USUAL
+
+
+def test_a_proposal_is_a_line_with_its_status_at_the_time_that_it_got_it() -> None:
+    steps = [
+        m.Revision(revision=1, status="pending", timestamp="2025-11-19T14:30:00Z", reason="made"),
+        m.Revision(revision=2, status="rejected", timestamp="2025-11-20T09:00:00Z", reason="no", actor="ada"),
+    ]
+    proposal = the_guide_s(status="rejected", history=steps, revision=2)
+    line = line_of(Received(PROPOSALS, Stored(0, 0, b"a/b", b"{}"), proposal))
+    task = f"{proposal.agent_name}/{proposal.task_type}"
+    assert line == (
+        f"2025-11-20T09:00:00Z  proposal rejected {task}: {proposal.proposal_type} {proposal.target_variant}, "
+        f"confidence {proposal.confidence:.0%} ({proposal.proposal_id})"
+    )

@@ -1,0 +1,28 @@
+"""The examples for people who write programs of their own: they fail as well as the product does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli.program import Program
+from source_tree import ROOT
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "no address", "host.invalid:9092"])
+def test_rollbacks_cannot_be_followed_without_kafka_and_that_is_a_sentence_with_a_hint(
+    tmp_path: Path, address: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "follow_rollbacks.py"), address],
+        env=Program(tmp_path).environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    sentence, hint = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (69, "")
+    assert address in sentence
+    assert hint.startswith("hint: crl broker status ")
