@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from source_tree import environment_of_this_checkout
 
 from crl_stream.cli import processes
 from crl_stream.cli.processes import LONGEST_PAUSE, STEADY_SECONDS, Patience, running
@@ -54,7 +55,7 @@ def test_services_that_cannot_start_are_not_started_every_moment(
         started.append(role)
         # Only the monitor and the notifier live.
         program = "raise SystemExit(78)" if role == "services" else "import time; time.sleep(1.5)"
-        return subprocess.Popen([sys.executable, "-c", program])
+        return subprocess.Popen([sys.executable, "-c", program], env=environment_of_this_checkout())
 
     monkeypatch.setattr(processes, "_start", start)
     monkeypatch.setattr(processes, "WATCH_SECONDS", 0.01)
@@ -93,7 +94,8 @@ def test_services_are_asked_at_their_own_address_wherever_the_monitor_is_known(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_program_that_is_told_to_end_while_it_starts_leaves_no_process_behind(number: signal.Signals) -> None:
-    with subprocess.Popen([sys.executable, "-c", UP], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as program:
+    command, here = [sys.executable, "-c", UP], environment_of_this_checkout()
+    with subprocess.Popen(command, env=here, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as program:
         assert program.stdout is not None
         pids = [int(program.stdout.readline()) for _ in range(3)]
         assert program.stdout.readline() == b"up\n"
