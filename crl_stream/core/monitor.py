@@ -146,7 +146,7 @@ def _take_invocation(
         turn.activate(variant, "first_seen", invocation.invocation_id, "The first variant seen")
     if invocation.active_epoch is None or invocation.active_epoch >= variant.epoch:
         flags |= JUDGED
-        update(variant, reward, flags, rules.size, rules.success_drops, rules.reward_drops)
+        flags |= update(variant, reward, flags, rules.size, rules.success_drops, rules.reward_drops)
     outcome = (
         turn.at.offset,
         int.from_bytes(digest, "little"),
@@ -156,7 +156,7 @@ def _take_invocation(
         errors,
         flags,
     )
-    take_in(variant, outcome, rules.size, rules.rate)
+    take_in(variant, outcome, rules.size, rules.rate, rules.reward_drops)
     if variant.life.n == 1:
         turn.catalogue_changed = True  # it may have run in the shadow so far
     row.n += 1

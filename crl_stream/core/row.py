@@ -20,8 +20,9 @@ SIZE: Final = OUTCOME.size
 ABSENT: Final = -(2**31)
 """A speed or quality that was not given."""
 
-SUCCESS, ERROR, FAILED, EXPLICIT, JUDGED = 1, 2, 4, 8, 16
-"""Flags: succeeded; counts as error; status ``error``; reward given, not computed; judged since activation."""
+SUCCESS, ERROR, FAILED, EXPLICIT, JUDGED, WEIGHED = 1, 2, 4, 8, 16, 32
+"""Flags: succeeded; counts as error; status ``error``; reward given, not computed; judged since activation; in the
+evidence as it stands."""
 
 SEEN, REGISTERED, RETIRED = 0, 1, 2
 
@@ -95,6 +96,8 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     configuration: Configuration | None = None
     auto_apply_id: str = ""
     """Of the last decision that said ``auto_apply``."""
+    reward_start: list[float] | None = None
+    """The evidence of the reward before the oldest outcome of the window; kept from the first amendment on."""
 
 
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):
