@@ -18,6 +18,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.learning import reward_of, speed_of
 from crl_stream.core.membership import add_variant, follow_runtime, is_known, remember, watch_clock
 from crl_stream.core.messages import Feedback, Invocation
+from crl_stream.core.orders import end_hold, is_over
 from crl_stream.core.policy import Policy
 from crl_stream.core.reaction import protect, review, state_decision
 from crl_stream.core.row import (
@@ -171,9 +172,8 @@ def _take_invocation(
     if invocation.runtime_id is not None and not explored:
         follow_runtime(turn, invocation.runtime_id, invocation.active_epoch)
     watch_clock(turn, invocation.timestamp)
-    if row.held is not None and row.held.until_n is not None and row.n >= row.held.until_n:
-        row.held = None
-        turn.active_changed = True
+    if row.held is not None and is_over(row.held, row):
+        end_hold(turn)
     if flags & JUDGED:
         review(turn, variant)
     else:
@@ -184,10 +184,10 @@ def _take_invocation(
 # -- what is true now ------------------------------------------------------------------------------
 def _expire_orders(turn: Turn) -> None:
     row = turn.row
-    if row.pinned is not None and row.pinned.until is not None and row.time >= row.pinned.until:
+    if row.pinned is not None and is_over(row.pinned, row):
         row.pinned, turn.active_changed = None, True
-    if row.held is not None and row.held.until is not None and row.time >= row.held.until:
-        row.held, turn.active_changed = None, True
+    if row.held is not None and is_over(row.held, row):
+        end_hold(turn)
 
 
 def _publish_state(turn: Turn) -> None:

@@ -101,7 +101,10 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
 
 
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):
-    """A pin or a hold; times in milliseconds, ``until_n`` in outcomes of the task."""
+    """A pin or a hold; times in milliseconds, ``until_n`` in outcomes of the task.
+
+    With both limits it stands until both have passed.
+    """
 
     actor: str
     reason: str
@@ -141,6 +144,15 @@ class Review(msgspec.Struct, array_like=True, gc=False):
     until: str | None = None
 
 
+class PastRollback(msgspec.Struct, array_like=True, gc=False):
+    """An enforced rollback that a person may review."""
+
+    rollback_id: str
+    from_variant: str
+    review: str = ""
+    """``confirmed``, ``undone``, or nothing so far."""
+
+
 class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """All variants of a task and who is active; times in milliseconds, ``..._n`` in outcomes of the task."""
 
@@ -164,6 +176,7 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     rollback_id: str | None = None
     """Of the latest change, when it was a rollback."""
     confirmed: bool = False
+    """Of no meaning any more: ``rollbacks`` knows; it keeps the place."""
     latch: bool = False
     """A rollback was ordered in this activation."""
     no_target_n: int = -1
@@ -186,6 +199,8 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     shown_exploration: float = 0.0
     feedback_ids: bytearray = msgspec.field(default_factory=bytearray)
     """Apart from ``ids``: scores must not push out the ids of outcomes."""
+    rollbacks: list[PastRollback] = []
+    """The last 8, oldest first; those that are reviewed give way first."""
 
     @property
     def key(self) -> TaskKey:

@@ -22,6 +22,7 @@ from crl_stream.core.messages import (
 )
 from crl_stream.core.messages.facts import AlertKind, Severity
 from crl_stream.core.messages.parts import ActivationCause, DecisionKind
+from crl_stream.core.rollback import remember_rollback
 from crl_stream.core.row import Frozen, Sums, TaskRow, Variant
 from crl_stream.core.verdict import (
     Verdict,
@@ -244,7 +245,9 @@ class Turn:
         row.previous, row.active, row.epoch = row.active, to.variant_id, row.epoch + 1
         row.since, row.changed_n, row.cause, row.cause_id = row.time, row.n, cause, cause_id
         row.rollback_id = cause_id if cause == "rollback" else None
-        row.latch, row.confirmed, row.held_n = False, False, -1
+        if cause == "rollback" and row.previous is not None:
+            remember_rollback(row, cause_id, row.previous)
+        row.latch, row.held_n = False, -1
         restart_judging(to)
         if to.degraded:
             self.alert(
