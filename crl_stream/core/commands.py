@@ -10,7 +10,7 @@ import msgspec
 
 from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text, to_text
-from crl_stream.core.membership import add_variant, close_alert, remember
+from crl_stream.core.membership import add_variant, give_up, remember
 from crl_stream.core.orders import end_hold, order_of
 from crl_stream.core.rollback import find_past
 from crl_stream.core.row import REGISTERED, RETIRED, Configuration, Review, StandingOrder, Variant
@@ -214,7 +214,7 @@ def _retire(turn: Turn, command: m.RetireVariant | m.Change) -> str:
     if variant.state == RETIRED:
         raise _Refused(f"{command.variant_id} is already retired")
     variant.state, turn.catalogue_changed = RETIRED, True
-    close_alert(turn, variant, "retired")
+    give_up(turn, variant, "retired")
     return f"{command.variant_id} retired"
 
 

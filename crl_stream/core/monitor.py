@@ -70,7 +70,7 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
     elif kind is Feedback:
         disposition, amended = take_feedback(turn, message)
         if amended is not None:
-            review(turn, amended)
+            review(turn, amended, outcome=False)
     else:
         disposition = apply_command(turn, message)
     _publish_state(turn)
@@ -89,7 +89,7 @@ def look_again(row: TaskRow, at: Context, policy: Policy) -> Step:
     turn = Turn(row, at, policy)
     _expire_orders(turn)
     if row.active is not None:
-        protect(turn, row.variants[row.active])
+        protect(turn, row.variants[row.active], outcome=False)
     _publish_state(turn)
     return Step("applied", None, turn.facts)
 
@@ -175,7 +175,7 @@ def _take_invocation(
     if row.held is not None and is_over(row.held, row):
         end_hold(turn)
     if flags & JUDGED:
-        review(turn, variant)
+        review(turn, variant, outcome=True)
     else:
         state_decision(turn, variant)
     return "applied", None

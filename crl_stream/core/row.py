@@ -73,11 +73,11 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     evidence: list[float] = msgspec.field(default_factory=lambda: [0.0] * 9)
     """e-SR statistics: three alternatives for success, reward, error."""
     degraded: bool = False
-    """An alert is open."""
+    """It was stated as degraded, and neither its recovery nor a new start since."""
     alert_id: str = ""
     """Of the last degradation alert."""
     clean: int = 0
-    """HEALTHY verdicts since the last DEGRADED one."""
+    """Outcomes with a HEALTHY verdict since the last DEGRADED one."""
     degraded_at: int = -1
     """Lifetime n at the last DEGRADED verdict."""
     left_at: int = 0
@@ -98,6 +98,8 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     """Of the last decision that said ``auto_apply``."""
     reward_start: list[float] | None = None
     """The evidence of the reward before the oldest outcome of the window; kept from the first amendment on."""
+    alerted: bool = False
+    """An alert of kind ``degradation`` is open; not where the alert about its rollback said it all."""
 
 
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):

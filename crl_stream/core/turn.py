@@ -187,6 +187,16 @@ class Turn:
             )
         )
 
+    def close_alert(
+        self, variant: Variant, why: str, *, number: float | None = None, limit: float | None = None
+    ) -> None:
+        """End the alert about a degraded variant, if one is open."""
+        if variant.alerted:
+            variant.alerted, about, cause = False, variant.variant_id, variant.alert_id
+            self.alert(
+                "degradation", "info", why, about=about, number=number, limit=limit, cause_id=cause, resolved=True
+            )
+
     def command_result(self, command: Any, outcome: Any, detail: str) -> None:
         """What became of a command."""
         self.facts.append(
@@ -249,15 +259,7 @@ class Turn:
             remember_rollback(row, cause_id, row.previous)
         row.latch, row.held_n = False, -1
         restart_judging(to)
-        if to.degraded:
-            self.alert(
-                "degradation",
-                "info",
-                f"over: active again since epoch {row.epoch}, judged anew",
-                about=to.variant_id,
-                cause_id=to.alert_id,
-                resolved=True,
-            )
+        self.close_alert(to, f"over: active again since epoch {row.epoch}, judged anew")
         to.epoch, to.degraded, to.clean = row.epoch, False, 0
         for runtime in row.runtimes.values():
             runtime.late = 0

@@ -181,9 +181,16 @@ def test_whoever_holds_a_degraded_task_next_is_named_with_the_next_outcome(ends:
 
 
 def test_a_variant_that_is_activated_again_leaves_no_alert_open() -> None:
-    task = collapsed()
-    [alert] = [a for a in task.stated(m.DegradationAlert) if a.variant_id == "api-optimized"]
-    task.order(m.UndoRollback)
+    task = proven(v2="S" * 30 + "F" * 10)
+    [opened] = task.alerts("degradation")
+    task.order(m.ActivateVariant, variant_id="v2")
     over = [a for a in task.alerts("degradation") if a.resolved]
-    assert [(a.cause_id, a.severity) for a in over] == [(alert.alert_id, "info")]
+    assert [(a.cause_id, a.severity) for a in over] == [(opened.cause_id, "info")]
+    assert not task.variant("v2").degraded
+
+
+def test_an_undo_closes_no_alert_where_the_rollback_itself_was_told() -> None:
+    task = collapsed()
+    task.order(m.UndoRollback)
+    assert task.alerts("degradation") == []
     assert not task.variant("api-optimized").degraded
