@@ -23,6 +23,10 @@ MIN_LIFETIME: Final = 40
 SPREAD: Final = (1.0, 2.0, 4.0)
 """The alternatives: once, twice, four times the rule's own limit; error rates times 2, 3, 5."""
 _TIMES_1, _TIMES_2, _TIMES_3 = (1.0 + factor for factor in SPREAD)
+SMALLEST: Final = 0.05
+"""The smallest drop an alternative claims: outcomes hardly tell a smaller one, and R would grow by itself for ever."""
+_FADING: Final = 0.999
+"""In place of 1 in a likelihood ratio: where outcomes say nothing, all equal or all failed, R ends at about 1,000."""
 MARGIN: Final = 1.25
 """Measured: with A = 1.25 times the budget the mean run to a false alarm keeps the budget at every rate."""
 
@@ -33,8 +37,8 @@ def threshold(degradation: Degradation) -> float:
 
 
 def drops(limit: float) -> tuple[float, float, float]:
-    """Relative drops that the alternatives claim, for a rule's limit."""
-    first, second, third = (min(limit * factor, 0.95) for factor in SPREAD)
+    """Relative drops that the alternatives claim, for a rule's limit; a limit below ``SMALLEST`` counts as that."""
+    first, second, third = (min(max(limit, SMALLEST) * factor, 0.95) for factor in SPREAD)
     return first, second, third
 
 
@@ -81,9 +85,9 @@ def update(
         rate = 0.001 if rate < 0.001 else 0.9999 if rate > 0.9999 else rate
         odds = rate / (1.0 - rate)
         s1, s2, s3 = (
-            (s1 + 1.0) * (1.0 + d1 * odds),
-            (s2 + 1.0) * (1.0 + d2 * odds),
-            (s3 + 1.0) * (1.0 + d3 * odds),
+            (s1 + 1.0) * (_FADING + d1 * odds),
+            (s2 + 1.0) * (_FADING + d2 * odds),
+            (s3 + 1.0) * (_FADING + d3 * odds),
         )
 
     r1, r2, r3 = _follow((r1, r2, r3), reward, n, rewards, squares, reward_drops)
@@ -127,18 +131,18 @@ def _follow(
     gap = centre - (reward / MICRO + 1.0) / 2.0
     most = 0.9 / (1.0 - centre) if centre < 1.0 else CEILING
     d1, d2, d3 = drops
-    # The likelihood ratio of a reward that lies `gap` below the mean: 1 + bet * gap, never negative.
+    # The likelihood ratio of a reward that lies `gap` below the mean: 1 + bet * gap, nearly, and never negative.
     shift = d1 * mean / 2.0
     bet = shift / (spread + shift * shift)
-    ratio = 1.0 + (bet if bet < most else most) * gap
+    ratio = _FADING + (bet if bet < most else most) * gap
     r1 = (r1 + 1.0) * ratio if ratio > 0.0 else 0.0
     shift = d2 * mean / 2.0
     bet = shift / (spread + shift * shift)
-    ratio = 1.0 + (bet if bet < most else most) * gap
+    ratio = _FADING + (bet if bet < most else most) * gap
     r2 = (r2 + 1.0) * ratio if ratio > 0.0 else 0.0
     shift = d3 * mean / 2.0
     bet = shift / (spread + shift * shift)
-    ratio = 1.0 + (bet if bet < most else most) * gap
+    ratio = _FADING + (bet if bet < most else most) * gap
     return r1, r2, (r3 + 1.0) * ratio if ratio > 0.0 else 0.0
 
 

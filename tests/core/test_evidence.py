@@ -51,6 +51,40 @@ def test_the_alternatives_are_once_twice_and_four_times_the_limit_and_never_ever
     assert evidence.drops(0.5) == pytest.approx((0.5, 0.95, 0.95))
 
 
+def test_no_alternative_claims_less_than_a_twentieth() -> None:
+    assert evidence.drops(0.0) == evidence.drops(0.02) == pytest.approx((0.05, 0.1, 0.2))
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.001, 0.1])
+@pytest.mark.parametrize(
+    ("success_rate", "reward"), [(1.0, MICRO), (1.0, MICRO // 2), (0.9, None), (0.7, None), (0.0, None)]
+)
+def test_however_small_the_limits_are_outcomes_as_before_are_no_evidence(
+    drop: float, success_rate: float, reward: int | None
+) -> None:
+    rules = rules_of(Policy(degradation=Degradation(success_drop=drop, reward_drop=drop, guard="evidence")))
+    random, variant, alarms = Random(f"{drop} {success_rate}"), Variant("v"), 0
+    for number in range(20_000):
+        success = random.random() < success_rate
+        flags = (SUCCESS if success else 0) | JUDGED
+        given = (MICRO if success else -MICRO) if reward is None else reward
+        flags |= evidence.update(variant, given, flags, rules.size, rules.success_drops, rules.reward_drops)
+        outcome = (number, number, given, ABSENT, ABSENT, 0, flags)
+        take_in(variant, outcome, rules.size, rules.rate, rules.reward_drops)
+        if evidence.e_value(variant) >= rules.threshold:
+            alarms += 1
+            evidence.forget(variant)
+    # 4 in 20,000 are what the budget allows by chance; where nothing varies there is no chance.
+    assert alarms <= (0 if success_rate in (0.0, 1.0) else 4)
+
+
+def test_a_collapse_is_found_with_limits_of_nought_too() -> None:
+    task = Task(Policy(degradation=Degradation(success_drop=0.0, reward_drop=0.0, guard="evidence")))
+    task.run("v2", "S" * 8, variant_source="explore")
+    task.run("default", ("S" * 9 + "F") * 10 + "F" * 12)
+    assert len(task.stated(m.RollbackEvent)) == 1
+
+
 def test_below_forty_outcomes_of_its_own_a_variant_gathers_no_evidence() -> None:
     variant = a_variant(Random(1), 40, 0.9)
     assert variant.evidence == [0.0] * 9
