@@ -31,7 +31,8 @@ def window(
     show(f"{task}: {active} is active, epoch {found['epoch']}, {found['n_outcomes']} outcomes")
     for name in ("pinned", "held"):
         if order := found[name]:
-            until = order["until"] or f"{order['outcomes_left']} more outcomes"
+            limits = (order["until"], (left := order["outcomes_left"]) is not None and f"{left} more outcomes")
+            until = " and ".join(limit for limit in limits if limit)
             why = order["reason"] or "no reason given"
             say(f"{name} by {order['actor']} since {order['since']} until {until}: {why}")
     rows = [

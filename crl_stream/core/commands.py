@@ -10,11 +10,11 @@ import msgspec
 
 from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text, to_text
-from crl_stream.core.membership import add_variant, close_alert, remember
+from crl_stream.core.membership import add_variant, give_up, remember
+from crl_stream.core.orders import end_hold, order_of
+from crl_stream.core.rollback import find_past
 from crl_stream.core.row import REGISTERED, RETIRED, Configuration, Review, StandingOrder, Variant
 from crl_stream.core.turn import Turn
-
-_HOUR: Final = 3_600_000
 
 
 class _Refused(Exception):
@@ -101,38 +101,40 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
         raise _Refused(f"there is no change to undo: the latest one is {row.cause or 'none'}")
     if command.rollback_id is not None and command.rollback_id != row.rollback_id:
         raise _Refused(f"{command.rollback_id} is not the latest change, which is {row.rollback_id or row.cause_id}")
-    undone, back = row.rollback_id or row.cause, row.previous
+    undone, back, past = row.rollback_id or row.cause, row.previous, find_past(row, row.rollback_id)
     variant = _known(turn, back)
     if variant.state == RETIRED:
         raise _Refused(f"{back} is retired; register it again first")
     variant.quarantined = False
     turn.catalogue_changed = True
+    if past is not None:
+        past.review = past.review or "undone"
     turn.activate(variant, "undo", command.command_id, command.reason or f"undone by {command.actor}")
     done, hold = f"{undone} undone: {back} is active, epoch {row.epoch}", turn.policy.rollback.undo_hold
-    if row.held is not None:
-        return f"{done}; still held by {row.held.actor}"
+    if row.held is None:
+        if hold:
+            row.held = StandingOrder(
+                command.actor, f"undo of {undone}", row.time, until_n=row.n + hold, variant_id=back
+            )
+        return f"{done}; nothing automatic for {hold} outcomes"
     if hold:
-        row.held = StandingOrder(command.actor, f"undo of {undone}", row.time, until_n=row.n + hold, variant_id=back)
-    return f"{done}; nothing automatic for {hold} outcomes"
+        row.held.until_n = row.n + hold
+    return f"{done}; still held by {row.held.actor}, and for {hold} outcomes at least"
 
 
 def _confirm(turn: Turn, command: m.ConfirmRollback) -> str:
     row = turn.row
-    if row.rollback_id is None or command.rollback_id != row.rollback_id:
-        raise _Refused(
-            f"{command.rollback_id} is not the latest change, which is {row.rollback_id or row.cause or 'none'}"
-        )
-    if row.confirmed:
-        raise _Refused(f"{command.rollback_id} is already confirmed")
-    row.confirmed = True
-    return f"{command.rollback_id} reviewed; {row.previous} stays quarantined"
-
-
-def _order(turn: Turn, command: Any, default_hours: float, variant_id: str | None) -> StandingOrder:
-    hours = default_hours if command.hours is None else command.hours
-    now = turn.row.time
-    turn.active_changed = True
-    return StandingOrder(command.actor, command.reason, now, until=now + round(hours * _HOUR), variant_id=variant_id)
+    past = find_past(row, command.rollback_id)
+    if past is None:
+        known = ", ".join(one.rollback_id for one in reversed(row.rollbacks)) or "none"
+        raise _Refused(f"{command.rollback_id} is not among the task's last rollbacks, newest first: {known}")
+    if past.review:
+        already = "is already confirmed" if past.review == "confirmed" else "was undone; there is nothing to confirm"
+        raise _Refused(f"{command.rollback_id} {already}")
+    past.review = "confirmed"
+    variant = row.variants.get(past.from_variant)
+    stays = variant is not None and variant.quarantined
+    return f"{command.rollback_id} reviewed; {past.from_variant} {'stays' if stays else 'is no longer'} quarantined"
 
 
 def _pin(turn: Turn, command: m.PinVariant) -> str:
@@ -141,7 +143,7 @@ def _pin(turn: Turn, command: m.PinVariant) -> str:
         raise _Refused("there is no active variant to pin yet; name one")
     if command.variant_id is not None and command.variant_id != row.active:
         _activate(turn, command.variant_id, "command", command)
-    row.pinned = _order(turn, command, turn.policy.operations.pin_hours, row.active)
+    row.pinned = order_of(turn, command, turn.policy.operations.pin_hours, row.active)
     return f"{row.active} pinned until {to_text(row.pinned.until or 0)}; a rollback still protects"
 
 
@@ -155,15 +157,20 @@ def _unpin(turn: Turn, _: m.UnpinVariant) -> str:
 
 def _hold(turn: Turn, command: m.HoldTask) -> str:
     row = turn.row
-    row.held = _order(turn, command, turn.policy.operations.hold_hours, None)
-    return f"held until {to_text(row.held.until or 0)}: nothing automatic, alerts go on"
+    before = row.held
+    row.held, row.held_n = order_of(turn, command, turn.policy.operations.hold_hours, None), -1
+    text = f"held until {to_text(row.held.until or 0)}"
+    if before is not None and before.until_n is not None:
+        row.held.until_n = before.until_n
+        text += f", and for the {before.until_n - row.n} outcomes that an undo holds it"
+    return f"{text}: nothing automatic, alerts go on"
 
 
 def _resume(turn: Turn, _: m.ResumeTask) -> str:
     row = turn.row
     if row.held is None:
         raise _Refused("nothing is held")
-    row.held, row.held_n, turn.active_changed = None, -1, True
+    end_hold(turn)
     return "resumed"
 
 
@@ -207,7 +214,7 @@ def _retire(turn: Turn, command: m.RetireVariant | m.Change) -> str:
     if variant.state == RETIRED:
         raise _Refused(f"{command.variant_id} is already retired")
     variant.state, turn.catalogue_changed = RETIRED, True
-    close_alert(turn, variant, "retired")
+    give_up(turn, variant, "retired")
     return f"{command.variant_id} retired"
 
 

@@ -26,7 +26,7 @@ class View(NamedTuple):
     limits: ProposalLimits
     active: VariantSnapshot
     variants: dict[str, VariantSnapshot]
-    """Those that are not retired, the active one among them."""
+    """Those that are offered to runtimes, as in ``crl.variants``, and not retired; the active one is among them."""
     remedies: Remedies
     carried: frozenset[bytes]
     """Digests of the modifications that the active variant was made with."""
@@ -81,11 +81,20 @@ class Draft(NamedTuple):
 
 def view_of(snapshot: TaskSnapshot, remedies: Remedies, carried: frozenset[bytes]) -> View | None:
     """The task as the rules see it; None when nothing is active."""
-    variants = {variant.variant_id: variant for variant in snapshot.variants if not variant.retired}
+    variants = {
+        variant.variant_id: variant
+        for variant in snapshot.variants
+        if not variant.retired and not _only_in_shadow(variant)
+    }
     active = variants.get(snapshot.active_variant or "")
     if active is None:
         return None
     return View(snapshot, snapshot.proposal_limits or ProposalLimits(), active, variants, remedies, carried)
+
+
+def _only_in_shadow(variant: VariantSnapshot) -> bool:
+    """Whether nobody may choose it: it had no live outcome and is not registered."""
+    return variant.n_visits == 0 and variant.shadow_n > 0 and variant.configuration is None and not variant.active
 
 
 def confidence(n: int, *, bonus: float = 0.0, most: float = 1.0) -> float:

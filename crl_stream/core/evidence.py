@@ -5,8 +5,8 @@ each outcome ``R = (R + 1) L``, where L is the likelihood ratio of "worse by d" 
 R grows by at most one per outcome on average, so R reaches A after A outcomes or more on average, under any
 dependence between the metrics.  A change makes it grow exponentially.
 
-Each ratio is computed from counts that do not hold the outcome itself.  A late amendment does not rewrite the
-evidence: it was reached with what was known then.
+Each ratio is computed from counts that do not hold the outcome itself.  A late reward rewrites the evidence as far as
+the window goes back, as it does Q.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from crl_stream.core.policy import Degradation
-from crl_stream.core.row import ERROR, MICRO, SUCCESS, Variant
+from crl_stream.core.row import ERROR, MICRO, OUTCOME, SIZE, SUCCESS, WEIGHED, Variant
 
 METRICS: Final = ("success_rate", "avg_reward", "error_rate")
 CEILING: Final = 1e30
@@ -23,6 +23,10 @@ MIN_LIFETIME: Final = 40
 SPREAD: Final = (1.0, 2.0, 4.0)
 """The alternatives: once, twice, four times the rule's own limit; error rates times 2, 3, 5."""
 _TIMES_1, _TIMES_2, _TIMES_3 = (1.0 + factor for factor in SPREAD)
+SMALLEST: Final = 0.05
+"""The smallest drop an alternative claims: outcomes hardly tell a smaller one, and R would grow by itself for ever."""
+_FADING: Final = 0.999
+"""In place of 1 in a likelihood ratio: where outcomes say nothing, all equal or all failed, R ends at about 1,000."""
 MARGIN: Final = 1.25
 """Measured: with A = 1.25 times the budget the mean run to a false alarm keeps the budget at every rate."""
 
@@ -33,8 +37,8 @@ def threshold(degradation: Degradation) -> float:
 
 
 def drops(limit: float) -> tuple[float, float, float]:
-    """Relative drops that the alternatives claim, for a rule's limit."""
-    first, second, third = (min(limit * factor, 0.95) for factor in SPREAD)
+    """Relative drops that the alternatives claim, for a rule's limit; a limit below ``SMALLEST`` counts as that."""
+    first, second, third = (min(max(limit, SMALLEST) * factor, 0.95) for factor in SPREAD)
     return first, second, third
 
 
@@ -45,8 +49,8 @@ def update(
     window: int,
     success_drops: tuple[float, float, float],
     reward_drops: tuple[float, float, float],
-) -> None:
-    """Take one judged outcome into the evidence, before lifetime and window take it in.
+) -> int:
+    """Take one judged outcome into the evidence, before lifetime and window take it in; the flag ``WEIGHED``, or 0.
 
     It is compared with the lifetime without the judged window, a newcomer's together with the replaced variant's; until
     a lifetime that stands alone is five windows long the window stays in it, and below ``MIN_LIFETIME`` outcomes there
@@ -60,7 +64,7 @@ def update(
     judged = variant.judged
     if frozen is None:
         if n < MIN_LIFETIME:
-            return
+            return 0
         if n >= 5 * window:
             n, successes, errors = n - judged.n, successes - judged.successes, errors - judged.errors
             rewards, squares = rewards - judged.reward, squares - judged.squares
@@ -71,7 +75,7 @@ def update(
         errors, rewards = errors + own.errors - judged.errors, rewards + own.reward - judged.reward
         squares += own.squares - judged.squares
     if n == 0:
-        return
+        return 0
     s1, s2, s3, r1, r2, r3, e1, e2, e3 = variant.evidence
     d1, d2, d3 = success_drops
     if flags & SUCCESS:
@@ -81,32 +85,12 @@ def update(
         rate = 0.001 if rate < 0.001 else 0.9999 if rate > 0.9999 else rate
         odds = rate / (1.0 - rate)
         s1, s2, s3 = (
-            (s1 + 1.0) * (1.0 + d1 * odds),
-            (s2 + 1.0) * (1.0 + d2 * odds),
-            (s3 + 1.0) * (1.0 + d3 * odds),
+            (s1 + 1.0) * (_FADING + d1 * odds),
+            (s2 + 1.0) * (_FADING + d2 * odds),
+            (s3 + 1.0) * (_FADING + d3 * odds),
         )
 
-    mean = rewards / MICRO / n
-    if mean > 0.0:
-        centre = (mean + 1.0) / 2.0
-        spread = (squares / MICRO / n - mean * mean) / 4.0
-        spread = spread if spread > 1e-4 else 1e-4
-        gap = centre - (reward / MICRO + 1.0) / 2.0
-        most = 0.9 / (1.0 - centre) if centre < 1.0 else CEILING
-        d1, d2, d3 = reward_drops
-        # The likelihood ratio of a reward that lies `gap` below the mean: 1 + bet * gap, never negative.
-        shift = d1 * mean / 2.0
-        bet = shift / (spread + shift * shift)
-        ratio = 1.0 + (bet if bet < most else most) * gap
-        r1 = (r1 + 1.0) * ratio if ratio > 0.0 else 0.0
-        shift = d2 * mean / 2.0
-        bet = shift / (spread + shift * shift)
-        ratio = 1.0 + (bet if bet < most else most) * gap
-        r2 = (r2 + 1.0) * ratio if ratio > 0.0 else 0.0
-        shift = d3 * mean / 2.0
-        bet = shift / (spread + shift * shift)
-        ratio = 1.0 + (bet if bet < most else most) * gap
-        r3 = (r3 + 1.0) * ratio if ratio > 0.0 else 0.0
+    r1, r2, r3 = _follow((r1, r2, r3), reward, n, rewards, squares, reward_drops)
 
     rate = (errors + 0.5) / (n + 1)
     rate = 0.001 if rate < 0.001 else 0.9999 if rate > 0.9999 else rate
@@ -125,11 +109,104 @@ def update(
     variant.evidence = found = [s1, s2, s3, r1, r2, r3, e1, e2, e3]
     if max(found) > CEILING:
         variant.evidence = [value if value < CEILING else CEILING for value in found]
+    return WEIGHED
+
+
+def _follow(
+    found: tuple[float, float, float],
+    reward: int,
+    n: int,
+    rewards: int,
+    squares: int,
+    drops: tuple[float, float, float],
+) -> tuple[float, float, float]:
+    """The statistics of the reward after one more; ``n``, ``rewards`` and ``squares`` are those of the baseline."""
+    mean = rewards / MICRO / n
+    if mean <= 0.0:
+        return found
+    r1, r2, r3 = found
+    centre = (mean + 1.0) / 2.0
+    spread = (squares / MICRO / n - mean * mean) / 4.0
+    spread = spread if spread > 1e-4 else 1e-4
+    gap = centre - (reward / MICRO + 1.0) / 2.0
+    most = 0.9 / (1.0 - centre) if centre < 1.0 else CEILING
+    d1, d2, d3 = drops
+    # The likelihood ratio of a reward that lies `gap` below the mean: 1 + bet * gap, nearly, and never negative.
+    shift = d1 * mean / 2.0
+    bet = shift / (spread + shift * shift)
+    ratio = _FADING + (bet if bet < most else most) * gap
+    r1 = (r1 + 1.0) * ratio if ratio > 0.0 else 0.0
+    shift = d2 * mean / 2.0
+    bet = shift / (spread + shift * shift)
+    ratio = _FADING + (bet if bet < most else most) * gap
+    r2 = (r2 + 1.0) * ratio if ratio > 0.0 else 0.0
+    shift = d3 * mean / 2.0
+    bet = shift / (spread + shift * shift)
+    ratio = _FADING + (bet if bet < most else most) * gap
+    return r1, r2, (r3 + 1.0) * ratio if ratio > 0.0 else 0.0
+
+
+def carry(variant: Variant, start: list[float], reward: int, drops: tuple[float, float, float]) -> list[float]:
+    """The statistics of the window's start, once the oldest judged outcome, still in the window, has left it.
+
+    Its baseline is what came before the judged window, to which it still belongs.
+    """
+    n, rewards, squares = _before_window(variant)
+    r1, r2, r3 = start
+    return _bounded(_follow((r1, r2, r3), reward, n, rewards, squares, drops)) if n else start
+
+
+def reweigh(variant: Variant, window: int, drops: tuple[float, float, float]) -> None:
+    """Follow the rewards over the window again, from the statistics of its start: one of them has been amended.
+
+    Success and error are never amended.  While the lifetime is shorter than five windows, and as long as a newcomer has
+    no more than one, the baseline of each outcome is the one it had.  Afterwards it is for all of them what came
+    before the window, at most one window newer: still without the outcome, hence as safe.
+
+    The statistics of the start are kept from the first amendment on, as most tasks know of none.  That one takes them
+    for 0, whatever has left the window by then: less evidence than there was, never more.
+    """
+    life, alone = variant.life, variant.baseline is None
+    fixed = _before_window(variant)
+    outcomes = list(OUTCOME.iter_unpack(variant.window))
+    number = life.n - len(outcomes)
+    rewards = life.reward - sum(outcome[2] for outcome in outcomes)
+    squares = life.squares - sum(outcome[2] * outcome[2] // MICRO for outcome in outcomes)
+    if variant.reward_start is None:
+        variant.reward_start = [0.0, 0.0, 0.0]
+    r1, r2, r3 = variant.reward_start
+    found = r1, r2, r3
+    for outcome in outcomes:
+        reward = outcome[2]
+        if outcome[6] & WEIGHED:
+            n, total, total_squares = (number, rewards, squares) if alone and number < 5 * window else fixed
+            if n:
+                found = _follow(found, reward, n, total, total_squares, drops)
+        number, rewards, squares = number + 1, rewards + reward, squares + reward * reward // MICRO
+    variant.evidence[3:6] = _bounded(found)
+
+
+def _bounded(found: tuple[float, float, float]) -> list[float]:
+    return [value if value < CEILING else CEILING for value in found]
+
+
+def _before_window(variant: Variant) -> tuple[int, int, int]:
+    """Count, rewards and squares of all that a judged outcome of the window may be compared with."""
+    life, judged = variant.life, variant.judged
+    n, rewards, squares = life.n - judged.n, life.reward - judged.reward, life.squares - judged.squares
+    if variant.baseline is not None:
+        frozen = variant.baseline.sums
+        n, rewards, squares = n + frozen.n, rewards + frozen.reward, squares + frozen.squares
+    return n, rewards, squares
 
 
 def forget(variant: Variant) -> None:
     """Begin anew: what is over is no evidence of what comes next."""
     variant.evidence = [0.0] * len(variant.evidence)
+    if variant.reward_start is not None:
+        variant.reward_start = [0.0, 0.0, 0.0]
+    for index in range(SIZE - 1, len(variant.window), SIZE):
+        variant.window[index] &= ~WEIGHED
 
 
 def by_metric(variant: Variant) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Literal
 
+from crl_stream.core.evidence import reweigh
 from crl_stream.core.membership import remember
 from crl_stream.core.messages import Feedback
 from crl_stream.core.row import MICRO, Variant, Waiting
@@ -26,8 +27,7 @@ def take_feedback(turn: Turn, feedback: Feedback) -> tuple[Literal["applied", "d
     reward = None if feedback.reward is None else round(feedback.reward * MICRO)
     quality = None if feedback.quality is None else round(feedback.quality * MICRO)
     for variant in row.variants.values():
-        if amend(variant, invocation, reward, quality, turn.policy.learning):
-            row.amended += 1
+        if _amend(turn, variant, invocation, reward, quality):
             return "applied", variant
     row.waiting = [*row.waiting, Waiting(invocation, reward, quality)][-limits.waiting_feedback :]
     if limits.waiting_feedback == 0:
@@ -43,5 +43,15 @@ def settle_waiting(turn: Turn, variant: Variant, invocation: int) -> None:
         return
     row.waiting = [waiting for waiting in row.waiting if waiting.invocation != invocation]
     for waiting in mine:
-        amend(variant, invocation, waiting.reward, waiting.quality, turn.policy.learning)
-        row.amended += 1
+        _amend(turn, variant, invocation, waiting.reward, waiting.quality)
+
+
+def _amend(turn: Turn, variant: Variant, invocation: int, reward: int | None, quality: int | None) -> bool:
+    """Amend the outcome and what follows from its reward; False when it is not in the variant's window."""
+    before = variant.life.reward
+    if not amend(variant, invocation, reward, quality, turn.policy.learning):
+        return False
+    turn.row.amended += 1
+    if variant.life.reward != before:
+        reweigh(variant, turn.rules.size, turn.rules.reward_drops)
+    return True

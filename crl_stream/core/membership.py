@@ -53,18 +53,16 @@ def add_variant(turn: Turn, variant_id: str) -> Variant | None:
             )
             return None
         gone = row.variants.pop(min(idle, key=lambda v: (v.last_offset, v.variant_id)).variant_id)
-        close_alert(turn, gone, f"unused for longest, and forgotten for {variant_id}")
+        give_up(turn, gone, f"unused for longest, and forgotten for {variant_id}")
     variant = row.variants[variant_id] = Variant(variant_id)
     turn.catalogue_changed = True
     return variant
 
 
-def close_alert(turn: Turn, variant: Variant, why: str) -> None:
-    """End the alert about a degraded variant of which nothing will come that could."""
-    if variant.degraded:
-        variant.degraded, variant.clean = False, 0
-        about, cause = variant.variant_id, variant.alert_id
-        turn.alert("degradation", "info", f"over: {why}", about=about, cause_id=cause, resolved=True)
+def give_up(turn: Turn, variant: Variant, why: str) -> None:
+    """End what is open about a degraded variant of which nothing will come that could end it."""
+    variant.degraded, variant.clean = False, 0
+    turn.close_alert(variant, f"over: {why}")
 
 
 def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:

@@ -18,6 +18,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.learning import reward_of, speed_of
 from crl_stream.core.membership import add_variant, follow_runtime, is_known, remember, watch_clock
 from crl_stream.core.messages import Feedback, Invocation
+from crl_stream.core.orders import end_hold, is_over
 from crl_stream.core.policy import Policy
 from crl_stream.core.reaction import protect, review, state_decision
 from crl_stream.core.row import (
@@ -69,7 +70,7 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
     elif kind is Feedback:
         disposition, amended = take_feedback(turn, message)
         if amended is not None:
-            review(turn, amended)
+            review(turn, amended, outcome=False)
     else:
         disposition = apply_command(turn, message)
     _publish_state(turn)
@@ -88,7 +89,7 @@ def look_again(row: TaskRow, at: Context, policy: Policy) -> Step:
     turn = Turn(row, at, policy)
     _expire_orders(turn)
     if row.active is not None:
-        protect(turn, row.variants[row.active])
+        protect(turn, row.variants[row.active], outcome=False)
     _publish_state(turn)
     return Step("applied", None, turn.facts)
 
@@ -146,7 +147,7 @@ def _take_invocation(
         turn.activate(variant, "first_seen", invocation.invocation_id, "The first variant seen")
     if invocation.active_epoch is None or invocation.active_epoch >= variant.epoch:
         flags |= JUDGED
-        update(variant, reward, flags, rules.size, rules.success_drops, rules.reward_drops)
+        flags |= update(variant, reward, flags, rules.size, rules.success_drops, rules.reward_drops)
     outcome = (
         turn.at.offset,
         int.from_bytes(digest, "little"),
@@ -156,7 +157,7 @@ def _take_invocation(
         errors,
         flags,
     )
-    take_in(variant, outcome, rules.size, rules.rate)
+    take_in(variant, outcome, rules.size, rules.rate, rules.reward_drops)
     if variant.life.n == 1:
         turn.catalogue_changed = True  # it may have run in the shadow so far
     row.n += 1
@@ -171,11 +172,10 @@ def _take_invocation(
     if invocation.runtime_id is not None and not explored:
         follow_runtime(turn, invocation.runtime_id, invocation.active_epoch)
     watch_clock(turn, invocation.timestamp)
-    if row.held is not None and row.held.until_n is not None and row.n >= row.held.until_n:
-        row.held = None
-        turn.active_changed = True
+    if row.held is not None and is_over(row.held, row):
+        end_hold(turn)
     if flags & JUDGED:
-        review(turn, variant)
+        review(turn, variant, outcome=True)
     else:
         state_decision(turn, variant)
     return "applied", None
@@ -184,10 +184,10 @@ def _take_invocation(
 # -- what is true now ------------------------------------------------------------------------------
 def _expire_orders(turn: Turn) -> None:
     row = turn.row
-    if row.pinned is not None and row.pinned.until is not None and row.time >= row.pinned.until:
+    if row.pinned is not None and is_over(row.pinned, row):
         row.pinned, turn.active_changed = None, True
-    if row.held is not None and row.held.until is not None and row.time >= row.held.until:
-        row.held, turn.active_changed = None, True
+    if row.held is not None and is_over(row.held, row):
+        end_hold(turn)
 
 
 def _publish_state(turn: Turn) -> None:

@@ -43,7 +43,10 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_recent: AtLeastOne = 10
     """Outcomes since the last activation that the window needs before it is judged."""
     guard: Guard = "none"
-    """``none`` is the guide to the letter; ``evidence`` acts only when the e-SR statistic agrees."""
+    """``none`` is the guide to the letter; ``evidence`` acts only when the e-SR statistic agrees.
+
+    The statistic looks for drops of .05 and more, however small the limits above are.
+    """
     false_alarm_budget: Annotated[int, msgspec.Meta(ge=10, le=1_000_000_000)] = 5_000
     """Invocations per false rollback that ``guard = "evidence"`` may cost."""
     clean_verdicts: AtLeastOne = 20

@@ -18,24 +18,27 @@ _BITS = {level: 1 << number for number, level in enumerate(LEVELS)}
 _PROMOTED_IN_SHADOW = 1 << len(LEVELS)
 
 
-def review(turn: Turn, variant: Variant) -> None:
-    """Verdict, then rollback, else promotion."""
+def review(turn: Turn, variant: Variant, *, outcome: bool) -> None:
+    """Verdict, then rollback, else promotion; ``outcome`` says whether an outcome or a late score is the reason."""
     row = turn.row
     active = variant.variant_id == row.active
-    fired = protect(turn, variant)
+    fired = protect(turn, variant, outcome=outcome)
     state_decision(turn, variant)
     if active and not fired:
         _promote(turn)
 
 
-def protect(turn: Turn, variant: Variant) -> bool:
-    """Verdict, alert and rollback of one variant; True when it was rolled back."""
+def protect(turn: Turn, variant: Variant, *, outcome: bool) -> bool:
+    """Verdict, alert and rollback of one variant; True when it was rolled back.
+
+    Only an ``outcome`` counts towards a recovery: a score or another look says nothing new of a healthy variant.
+    """
     if variant.degraded or is_suspect(variant, turn.rules):
-        return _act(turn, variant, variant.variant_id == turn.row.active)
+        return _act(turn, variant, variant.variant_id == turn.row.active, outcome)
     return False
 
 
-def _act(turn: Turn, variant: Variant, active: bool) -> bool:
+def _act(turn: Turn, variant: Variant, active: bool, outcome: bool) -> bool:
     """What follows from a verdict that may be bad, or that may end a bad time; True when it was rolled back."""
     row, verdict = turn.row, judge(variant, turn.rules)
     fired = False
@@ -48,15 +51,17 @@ def _act(turn: Turn, variant: Variant, active: bool) -> bool:
         # Where rollbacks are enforced the activation ends the latch; one taken in shadow mode must not outlive it.
         if active and (turn.enforced or not row.latch) and turn.policy.operations.mode != "observe":
             fired = _roll_back(turn, variant, verdict)
-        if started and not fired:
+        # Where it is not enforced, it is degraded still, and the alert of a rollback is never open.
+        if started and not (fired and turn.enforced):
             _alert_degradation(turn, variant, verdict)
-    elif variant.degraded and verdict.kind == HEALTHY:
+    elif variant.degraded and verdict.kind == HEALTHY and outcome:
         _count_clean(turn, variant, verdict, active)
     return fired
 
 
 def _alert_degradation(turn: Turn, variant: Variant, verdict: Verdict) -> None:
     assert verdict.worst is not None and verdict.finding is not None
+    variant.alerted = True
     turn.alert(
         "degradation",
         "critical" if variant.variant_id == turn.row.active else "warning",
@@ -77,16 +82,8 @@ def _count_clean(turn: Turn, variant: Variant, verdict: Verdict, active: bool) -
     variant.degraded = False
     turn.degradation(variant, verdict, recovered=True)
     forget(variant)
-    turn.alert(
-        "degradation",
-        "info",
-        f"recovered: {variant.clean} healthy verdicts in a row of {needed}",
-        about=variant.variant_id,
-        number=float(variant.clean),
-        limit=float(needed),
-        cause_id=variant.alert_id,
-        resolved=True,
-    )
+    words = f"recovered: {variant.clean} healthy verdicts in a row of {needed}"
+    turn.close_alert(variant, words, number=float(variant.clean), limit=float(needed))
     if active:
         row.latch, row.held_n = False, -1
         if row.no_target_n >= 0:

@@ -37,8 +37,8 @@ def restored_row(snapshot: TaskSnapshot) -> TaskRow:
         n=snapshot.n_outcomes,
         epoch=snapshot.epoch,
         active=snapshot.active_variant,
-        pinned=_order(snapshot.pinned),
-        held=_order(snapshot.held),
+        pinned=_order(snapshot, snapshot.pinned),
+        held=_order(snapshot, snapshot.held),
     )
     row.variants = {variant.variant_id: _variant(variant) for variant in snapshot.variants}
     return row
@@ -87,8 +87,9 @@ def _window(shown: WindowSnapshot) -> bytearray:
     return window
 
 
-def _order(shown: Order | None) -> StandingOrder | None:
+def _order(snapshot: TaskSnapshot, shown: Order | None) -> StandingOrder | None:
     if shown is None:
         return None
     until = None if shown.until is None else from_text(shown.until)
-    return StandingOrder(shown.actor, shown.reason, from_text(shown.since), until, variant_id=shown.variant_id)
+    until_n = None if shown.outcomes_left is None else snapshot.n_outcomes + shown.outcomes_left
+    return StandingOrder(shown.actor, shown.reason, from_text(shown.since), until, until_n, shown.variant_id)

@@ -20,8 +20,9 @@ SIZE: Final = OUTCOME.size
 ABSENT: Final = -(2**31)
 """A speed or quality that was not given."""
 
-SUCCESS, ERROR, FAILED, EXPLICIT, JUDGED = 1, 2, 4, 8, 16
-"""Flags: succeeded; counts as error; status ``error``; reward given, not computed; judged since activation."""
+SUCCESS, ERROR, FAILED, EXPLICIT, JUDGED, WEIGHED = 1, 2, 4, 8, 16, 32
+"""Flags: succeeded; counts as error; status ``error``; reward given, not computed; judged since activation; in the
+evidence as it stands."""
 
 SEEN, REGISTERED, RETIRED = 0, 1, 2
 
@@ -72,11 +73,11 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     evidence: list[float] = msgspec.field(default_factory=lambda: [0.0] * 9)
     """e-SR statistics: three alternatives for success, reward, error."""
     degraded: bool = False
-    """An alert is open."""
+    """It was stated as degraded, and neither its recovery nor a new start since."""
     alert_id: str = ""
     """Of the last degradation alert."""
     clean: int = 0
-    """HEALTHY verdicts since the last DEGRADED one."""
+    """Outcomes with a HEALTHY verdict since the last DEGRADED one."""
     degraded_at: int = -1
     """Lifetime n at the last DEGRADED verdict."""
     left_at: int = 0
@@ -95,10 +96,17 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     configuration: Configuration | None = None
     auto_apply_id: str = ""
     """Of the last decision that said ``auto_apply``."""
+    reward_start: list[float] | None = None
+    """The evidence of the reward before the oldest outcome of the window; kept from the first amendment on."""
+    alerted: bool = False
+    """An alert of kind ``degradation`` is open; not where the alert about its rollback said it all."""
 
 
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):
-    """A pin or a hold; times in milliseconds, ``until_n`` in outcomes of the task."""
+    """A pin or a hold; times in milliseconds, ``until_n`` in outcomes of the task.
+
+    With both limits it stands until both have passed.
+    """
 
     actor: str
     reason: str
@@ -138,6 +146,15 @@ class Review(msgspec.Struct, array_like=True, gc=False):
     until: str | None = None
 
 
+class PastRollback(msgspec.Struct, array_like=True, gc=False):
+    """An enforced rollback that a person may review."""
+
+    rollback_id: str
+    from_variant: str
+    review: str = ""
+    """``confirmed``, ``undone``, or nothing so far."""
+
+
 class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """All variants of a task and who is active; times in milliseconds, ``..._n`` in outcomes of the task."""
 
@@ -161,6 +178,7 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     rollback_id: str | None = None
     """Of the latest change, when it was a rollback."""
     confirmed: bool = False
+    """Of no meaning any more: ``rollbacks`` knows; it keeps the place."""
     latch: bool = False
     """A rollback was ordered in this activation."""
     no_target_n: int = -1
@@ -183,6 +201,8 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     shown_exploration: float = 0.0
     feedback_ids: bytearray = msgspec.field(default_factory=bytearray)
     """Apart from ``ids``: scores must not push out the ids of outcomes."""
+    rollbacks: list[PastRollback] = []
+    """The last 8, oldest first; those that are reviewed give way first."""
 
     @property
     def key(self) -> TaskKey:

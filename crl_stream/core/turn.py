@@ -22,6 +22,7 @@ from crl_stream.core.messages import (
 )
 from crl_stream.core.messages.facts import AlertKind, Severity
 from crl_stream.core.messages.parts import ActivationCause, DecisionKind
+from crl_stream.core.rollback import remember_rollback
 from crl_stream.core.row import Frozen, Sums, TaskRow, Variant
 from crl_stream.core.verdict import (
     Verdict,
@@ -186,6 +187,16 @@ class Turn:
             )
         )
 
+    def close_alert(
+        self, variant: Variant, why: str, *, number: float | None = None, limit: float | None = None
+    ) -> None:
+        """End the alert about a degraded variant, if one is open."""
+        if variant.alerted:
+            variant.alerted, about, cause = False, variant.variant_id, variant.alert_id
+            self.alert(
+                "degradation", "info", why, about=about, number=number, limit=limit, cause_id=cause, resolved=True
+            )
+
     def command_result(self, command: Any, outcome: Any, detail: str) -> None:
         """What became of a command."""
         self.facts.append(
@@ -244,17 +255,11 @@ class Turn:
         row.previous, row.active, row.epoch = row.active, to.variant_id, row.epoch + 1
         row.since, row.changed_n, row.cause, row.cause_id = row.time, row.n, cause, cause_id
         row.rollback_id = cause_id if cause == "rollback" else None
-        row.latch, row.confirmed, row.held_n = False, False, -1
+        if cause == "rollback" and row.previous is not None:
+            remember_rollback(row, cause_id, row.previous)
+        row.latch, row.held_n = False, -1
         restart_judging(to)
-        if to.degraded:
-            self.alert(
-                "degradation",
-                "info",
-                f"over: active again since epoch {row.epoch}, judged anew",
-                about=to.variant_id,
-                cause_id=to.alert_id,
-                resolved=True,
-            )
+        self.close_alert(to, f"over: active again since epoch {row.epoch}, judged anew")
         to.epoch, to.degraded, to.clean = row.epoch, False, 0
         for runtime in row.runtimes.values():
             runtime.late = 0

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from crl_stream.core.evidence import forget
+from crl_stream.core.evidence import carry, forget
 from crl_stream.core.learning import advance, reward_of
 from crl_stream.core.policy import Learning
 from crl_stream.core.row import (
@@ -20,6 +20,7 @@ from crl_stream.core.row import (
     OUTCOME,
     SIZE,
     SUCCESS,
+    WEIGHED,
     Sums,
     Variant,
 )
@@ -53,22 +54,32 @@ def judged_outcomes(variant: Variant) -> list[Outcome]:
     return [outcome for outcome in outcomes(variant) if outcome.flags & JUDGED]
 
 
-def take_in(variant: Variant, outcome: tuple[int, int, int, int, int, int, int], size: int, rate: float) -> None:
-    """Add an outcome to lifetime, window and Q; ``size`` is the window's length, ``rate`` that of learning."""
+def take_in(
+    variant: Variant,
+    outcome: tuple[int, int, int, int, int, int, int],
+    size: int,
+    rate: float,
+    reward_drops: tuple[float, float, float],
+) -> None:
+    """Add an outcome to lifetime, window and Q; ``size`` is the window's length, ``rate`` that of learning.
+
+    An outcome that leaves the window moves Q and the evidence of the window's start, by ``reward_drops``.
+    """
     reward, flags = outcome[2], outcome[6]
     square = reward * reward // MICRO
     success, error = flags & SUCCESS, (flags & ERROR) >> 1
     life, judged, window = variant.life, variant.judged, variant.window
-    number = life.n = life.n + 1
+    number = life.n + 1
+    # The newest is not in yet, so the oldest one's number is n - 1 less what the window holds, plus one.
+    while len(window) >= size * SIZE:
+        _evict(variant, number - len(window) // SIZE, rate, reward_drops)
+    life.n = number
     life.reward += reward
     life.squares += square
     life.successes += success
     life.errors += error
     step = 1.0 / number
     variant.q += (step if step > rate else rate) * (reward / MICRO - variant.q)
-    # The newest is not in yet, so the oldest one's number is n - 1 less what the window holds, plus one.
-    while len(window) >= size * SIZE:
-        _evict(variant, number - len(window) // SIZE, rate)
     if flags & JUDGED:
         judged.n += 1
         judged.reward += reward
@@ -78,10 +89,12 @@ def take_in(variant: Variant, outcome: tuple[int, int, int, int, int, int, int],
     window += OUTCOME.pack(*outcome)
 
 
-def _evict(variant: Variant, number: int, rate: float) -> None:
+def _evict(variant: Variant, number: int, rate: float, reward_drops: tuple[float, float, float]) -> None:
     """Drop the oldest outcome, the variant's ``number``-th."""
     window = variant.window
     _, _, reward, _, _, _, flags = OUTCOME.unpack_from(window)
+    if flags & WEIGHED and variant.reward_start is not None:
+        variant.reward_start = carry(variant, variant.reward_start, reward, reward_drops)
     if flags & JUDGED:
         judged = variant.judged
         judged.n -= 1
@@ -122,8 +135,8 @@ def restart_judging(variant: Variant) -> None:
 def amend(variant: Variant, invocation: int, reward: int | None, quality: int | None, learning: Learning) -> bool:
     """Give an outcome the reward or quality that became known late; False when the window has it not.
 
-    Afterwards lifetime, window sums and Q are as if it had been known from the start; the evidence, which
-    was reached with what was known then, is left alone.
+    Afterwards lifetime, window sums and Q are as if it had been known from the start; ``evidence.reweigh`` does the
+    same for the evidence.
     """
     window = variant.window
     for index in range(len(window) // SIZE):

@@ -43,3 +43,11 @@ def test_a_variant_that_the_task_has_not_is_not_found(crl: Program) -> None:
         result = crl.run("window", TASK, "--variant", "v2")
     assert result.faults(4) == []
     assert f"{TASK} has no variant v2." in result.err
+
+
+def test_a_hold_with_two_limits_is_shown_with_both(crl: Program) -> None:
+    both = HELD | {"held": HELD["held"] | {"outcomes_left": 70}}  # type: ignore[operator]
+    with serving([], review=both) as port:
+        crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
+        text = crl.run("window", TASK)
+    assert "until 2025-11-20T14:30:00.000Z and 70 more outcomes: a new release" in text.err

@@ -92,7 +92,12 @@ REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
     ),
     (m.UndoRollback, {}, two, "there is no change to undo: the latest one is first_seen"),
     (m.UndoRollback, {"rollback_id": "rb-1"}, collapsed, "rb-1 is not the latest change, which is rb-20251119-"),
-    (m.ConfirmRollback, {"rollback_id": "rb-1"}, two, "rb-1 is not the latest change, which is first_seen"),
+    (
+        m.ConfirmRollback,
+        {"rollback_id": "rb-1"},
+        two,
+        "rb-1 is not among the task's last rollbacks, newest first: none",
+    ),
     (m.PinVariant, {}, Task, "no active variant to pin yet; name one"),
     (m.PinVariant, {"variant_id": "v7"}, two, "register it first"),
     (m.UnpinVariant, {}, two, "nothing is pinned"),

@@ -14,7 +14,7 @@ from crl_stream.core.policy import Limits, Policy
 from crl_stream.core.row import REGISTERED, RETIRED, encode_row
 
 from .orders import APPLIED, PROMOTE, REFUSED, rollback_id, two
-from .task import Task, collapsed
+from .task import Task, collapsed, proven
 
 names = [kind.__name__ for kind, *_ in APPLIED]
 
@@ -164,7 +164,13 @@ def test_an_approval_may_reinstate_a_quarantined_variant_and_says_so() -> None:
 
 
 def test_an_approval_may_retire_a_quarantined_variant_which_leaves_no_alert_open() -> None:
-    task = collapsed()
+    task = proven(api_optimized="S" * 30)
+    task.order(m.ActivateVariant, variant_id="api-optimized")
+    task.order(m.HoldTask)
+    task.run("api-optimized", "S" * 10 + "F" * 10, active_epoch=2)
+    task.order(m.ResumeTask)
+    task.run("api-optimized", "F", active_epoch=2)
+    assert task.variant("api-optimized").quarantined
     assert task.variant("api-optimized").degraded
     change = m.Change(action="retire", variant_id="api-optimized")
     assert task.order(m.ApproveProposal, proposal_id="p1", change=change).detail == "p1 approved: api-optimized retired"

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from crl_stream.core import evidence
 from crl_stream.core import messages as m
-from crl_stream.core.policy import Degradation, Policy
+from crl_stream.core.policy import Degradation, Learning, Policy
 from crl_stream.core.row import ABSENT, ERROR, FAILED, JUDGED, MICRO, SUCCESS, Variant
 from crl_stream.core.verdict import rules_of
-from crl_stream.core.window import take_in
+from crl_stream.core.window import amend, take_in
 
 from .task import Task, proven
 
@@ -24,8 +24,14 @@ GOOD, BAD, BROKEN = (MICRO, SUCCESS | JUDGED), (-MICRO, JUDGED), (-MICRO, ERROR 
 
 def learn(variant: Variant, reward: int, flags: int) -> None:
     """One outcome as the engine takes it: evidence first, then lifetime and window."""
-    evidence.update(variant, reward, flags, RULES.size, RULES.success_drops, RULES.reward_drops)
-    take_in(variant, (variant.life.n, variant.life.n, reward, ABSENT, ABSENT, 0, flags), RULES.size, RULES.rate)
+    flags |= evidence.update(variant, reward, flags, RULES.size, RULES.success_drops, RULES.reward_drops)
+    take_in(
+        variant,
+        (variant.life.n, variant.life.n, reward, ABSENT, ABSENT, 0, flags),
+        RULES.size,
+        RULES.rate,
+        RULES.reward_drops,
+    )
 
 
 def a_variant(random: Random, n: int, success_rate: float) -> Variant:
@@ -43,6 +49,40 @@ def test_the_threshold_is_one_and_a_quarter_times_the_budget() -> None:
 def test_the_alternatives_are_once_twice_and_four_times_the_limit_and_never_everything() -> None:
     assert evidence.drops(0.1) == pytest.approx((0.1, 0.2, 0.4))
     assert evidence.drops(0.5) == pytest.approx((0.5, 0.95, 0.95))
+
+
+def test_no_alternative_claims_less_than_a_twentieth() -> None:
+    assert evidence.drops(0.0) == evidence.drops(0.02) == pytest.approx((0.05, 0.1, 0.2))
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.001, 0.1])
+@pytest.mark.parametrize(
+    ("success_rate", "reward"), [(1.0, MICRO), (1.0, MICRO // 2), (0.9, None), (0.7, None), (0.0, None)]
+)
+def test_however_small_the_limits_are_outcomes_as_before_are_no_evidence(
+    drop: float, success_rate: float, reward: int | None
+) -> None:
+    rules = rules_of(Policy(degradation=Degradation(success_drop=drop, reward_drop=drop, guard="evidence")))
+    random, variant, alarms = Random(f"{drop} {success_rate}"), Variant("v"), 0
+    for number in range(20_000):
+        success = random.random() < success_rate
+        flags = (SUCCESS if success else 0) | JUDGED
+        given = (MICRO if success else -MICRO) if reward is None else reward
+        flags |= evidence.update(variant, given, flags, rules.size, rules.success_drops, rules.reward_drops)
+        outcome = (number, number, given, ABSENT, ABSENT, 0, flags)
+        take_in(variant, outcome, rules.size, rules.rate, rules.reward_drops)
+        if evidence.e_value(variant) >= rules.threshold:
+            alarms += 1
+            evidence.forget(variant)
+    # 4 in 20,000 are what the budget allows by chance; where nothing varies there is no chance.
+    assert alarms <= (0 if success_rate in (0.0, 1.0) else 4)
+
+
+def test_a_collapse_is_found_with_limits_of_nought_too() -> None:
+    task = Task(Policy(degradation=Degradation(success_drop=0.0, reward_drop=0.0, guard="evidence")))
+    task.run("v2", "S" * 8, variant_source="explore")
+    task.run("default", ("S" * 9 + "F") * 10 + "F" * 12)
+    assert len(task.stated(m.RollbackEvent)) == 1
 
 
 def test_below_forty_outcomes_of_its_own_a_variant_gathers_no_evidence() -> None:
@@ -103,6 +143,22 @@ def test_a_healthy_variant_is_taken_for_a_degraded_one_no_more_often_than_the_bu
             alarms += 1
             variant.evidence = [0.0] * 9
     # One alarm in 200 outcomes is what the budget allows: 100.  Half as many again would be a broken promise.
+    assert alarms <= 1.5 * steps / budget
+
+
+def test_healthy_rewards_that_come_late_are_taken_for_bad_ones_no_more_often_than_the_budget_allows() -> None:
+    random = Random("late")
+    budget, steps = 200, 20_000
+    limit, learning = evidence.threshold(Degradation(false_alarm_budget=budget)), Learning()
+    variant, alarms = a_variant(random, 400, 1.0), 0
+    for _ in range(steps):
+        learn(variant, *GOOD)
+        reward = random.choice([1.0, 0.9, 0.8, 0.2, -0.6])
+        assert amend(variant, variant.life.n - 1, round(reward * MICRO), None, learning)
+        evidence.reweigh(variant, RULES.size, RULES.reward_drops)
+        if variant.life.n > 800 and evidence.e_value(variant) >= limit:
+            alarms += 1
+            evidence.forget(variant)
     assert alarms <= 1.5 * steps / budget
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from itertools import count
+from random import Random
 from typing import Any
 
-from builders import AGENT, AT, TASK, an_invocation
+import pytest
+from builders import AGENT, AT, TASK, a_command, an_invocation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.policy import Limits, Policy
+from crl_stream.core.evidence import by_metric, forget
+from crl_stream.core.policy import Degradation, Limits, Policy
 from crl_stream.core.row import Variant
 
 from .task import Task
@@ -148,3 +151,95 @@ def test_a_score_may_recompute_a_reward_that_was_computed_and_not_one_that_was_g
     # .4 for the success, -.3 for the quality, over the weights present.
     assert task.variant("default").life.reward == round(0.1 / 0.7 * 1e6) + 500_000
     assert task.variant("default").low_quality == 2
+
+
+def _rewards_until_rollback(*, late: bool) -> int | None:
+    """Outcomes of one task after its rewards fall from .8 to -.5, up to the rollback; None when there is none."""
+    task = Task(Policy(degradation=Degradation(guard="evidence")))
+
+    def reward(variant: str, value: float, number: int) -> None:
+        name = f"{variant}-{number}"
+        source = "explore" if variant == "v2" else None
+        if late:
+            task.take(an_invocation(variant, invocation_id=name, variant_source=source), feedback(name, reward=value))
+        else:
+            task.take(an_invocation(variant, invocation_id=name, variant_source=source, reward=value))
+
+    for number in range(60):
+        reward("default", 0.8, number)
+        reward("v2", 0.7, number)
+    for number in range(400):
+        reward("default", -0.5, 60 + number)
+        if task.stated(m.RollbackEvent):
+            return number + 1
+    return None
+
+
+def test_with_the_guard_a_reward_that_is_sent_late_rolls_back_with_the_same_outcome_as_one_sent_at_once() -> None:
+    at_once = _rewards_until_rollback(late=False)
+    assert at_once is not None and at_once <= 6
+    assert _rewards_until_rollback(late=True) == at_once
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(rewards, min_size=41, max_size=98), st.integers(0, 19), st.data())
+def test_the_evidence_of_a_reward_that_comes_late_equals_that_of_one_known_from_the_start(
+    given_rewards: list[float], lag: int, data: st.DataObject
+) -> None:
+    # Below five windows of lifetime, bit for bit, where an amendment came before an outcome had left the window.
+    late_ones = data.draw(st.sets(st.integers(0, len(given_rewards) - 1)))
+    late, known = Task(), Task()
+    late.take(an_invocation(invocation_id="first"), feedback("first", reward=0.5))
+    known.take(an_invocation(invocation_id="first", reward=0.5))
+    waiting: list[tuple[int, m.Feedback]] = []
+    for number, reward in enumerate(given_rewards):
+        name = f"i{number}"
+        known.take(an_invocation(invocation_id=name, reward=reward))
+        if number in late_ones:
+            late.take(an_invocation(invocation_id=name))
+            waiting.append((number + lag, feedback(name, reward=reward)))
+        else:
+            late.take(an_invocation(invocation_id=name, reward=reward))
+        late.take(*[score for due, score in waiting if due == number])
+    late.take(*[score for due, score in waiting if due >= len(given_rewards)])
+    one, other = late.variant("default"), known.variant("default")
+    if not late.stated(m.DegradationAlert) and not known.stated(m.DegradationAlert):  # a recovery would begin anew
+        assert one.evidence == other.evidence
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32), st.integers(1, 19))
+def test_rewards_that_come_late_are_about_as_much_evidence_after_any_lifetime(seed: int, lag: int) -> None:
+    random = Random(seed)
+    late, known = (Task(Policy(degradation=Degradation(guard="evidence"))) for _ in range(2))
+    scores = []
+    for number in range(300):
+        reward = round(random.uniform(0.4, 1.0), 3) if number < 280 else 0.3
+        name = f"i{number}"
+        known.take(an_invocation(invocation_id=name, reward=reward))
+        late.take(an_invocation(invocation_id=name))
+        scores.append(feedback(name, reward=reward))
+        if number >= lag:
+            late.take(scores[number - lag])
+    late.take(*scores[-lag:])
+    mine, theirs = (by_metric(task.variant("default"))["avg_reward"] for task in (late, known))
+    assert theirs / 4 < mine < theirs * 4, (
+        "against a threshold of thousands that both pass with the same outcome or the next"
+    )
+
+
+@pytest.mark.parametrize("over", ["activation", "recovery"])
+def test_a_late_reward_of_an_outcome_from_before_a_new_start_is_no_evidence(over: str) -> None:
+    task = Task(Policy(degradation=Degradation(guard="evidence")))
+    task.take(*[an_invocation("v2", variant_source="explore") for _ in range(60)])
+    task.take(*[an_invocation(invocation_id=f"i{n}") for n in range(60)], feedback("i59", reward=0.5))
+    task.take(*[an_invocation(invocation_id=f"i{n}") for n in range(60, 75)])
+    variant = task.variant("default")
+    assert variant.reward_start != [0.0] * 3
+    if over == "activation":
+        task.take(a_command(m.ActivateVariant, variant_id="v2"), a_command(m.ActivateVariant, variant_id="default"))
+    else:
+        forget(variant)
+    assert task.variant("default").evidence == [0.0] * 9
+    task.take(*[feedback(f"i{n}", reward=-1.0) for n in range(60, 75)])
+    assert variant.evidence == [0.0] * 9

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+from builders import an_invocation
+
 from crl_stream.core import messages as m
 from crl_stream.core.policy import Operations, Policy, Rollback
 
 from .orders import rollback_id, two
-from .task import HOUR, collapsed, proven
+from .task import HOUR, Task, collapsed, proven
 
 
 def test_a_pin_ends_by_itself_after_24_hours_and_runtimes_are_told() -> None:
@@ -86,18 +89,108 @@ def test_a_confirmed_rollback_is_reviewed_once_and_its_quarantine_stays() -> Non
     assert task.variant("api-optimized").quarantined
 
 
-def test_an_undo_leaves_the_hold_of_a_person_as_it_is() -> None:
+def test_a_rollback_is_confirmed_after_the_fact_whatever_was_activated_since() -> None:
+    task = collapsed()
+    friday = rollback_id(task)
+    task.run("v3", "S" * 30, variant_source="explore")
+    task.order(m.ActivateVariant, variant_id="v3")
+    result = task.order(m.ConfirmRollback, rollback_id=friday)
+    assert (result.outcome, result.detail) == ("applied", f"{friday} reviewed; api-optimized stays quarantined")
+    assert task.order(m.ConfirmRollback, rollback_id=friday).detail == f"{friday} is already confirmed"
+
+
+def test_a_rollback_whose_quarantine_was_lifted_meanwhile_is_confirmed_in_true_words() -> None:
+    task = collapsed()
+    task.order(m.LiftQuarantine, variant_id="api-optimized")
+    assert (
+        "api-optimized is no longer quarantined" in task.order(m.ConfirmRollback, rollback_id=rollback_id(task)).detail
+    )
+
+
+def test_a_rollback_that_was_undone_cannot_be_confirmed() -> None:
+    task = collapsed()
+    undone = rollback_id(task)
+    task.order(m.UndoRollback)
+    result = task.order(m.ConfirmRollback, rollback_id=undone)
+    assert (result.outcome, result.detail) == ("refused", f"{undone} was undone; there is nothing to confirm")
+
+
+def test_the_last_eight_rollbacks_can_be_reviewed_and_those_reviewed_give_way_first() -> None:
+    task = Task(Policy(rollback=Rollback(undo_hold=0)))
+    for number in range(10):
+        task.run("good" if number == 0 else f"v{number}", "S" * 30, variant_source=None if number == 0 else "explore")
+        if number:
+            task.order(m.ActivateVariant, variant_id=f"v{number}")
+            task.run(f"v{number}", "F" * 15, active_epoch=task.row.epoch)
+        if number == 3:
+            second = task.stated(m.RollbackEvent)[1].rollback_id
+            task.order(m.ConfirmRollback, rollback_id=second)
+    ids = [event.rollback_id for event in task.stated(m.RollbackEvent)]
+    assert len(ids) == 9
+    outcomes = [task.order(m.ConfirmRollback, rollback_id=one).outcome for one in ids]
+    assert outcomes == ["applied", "refused", *["applied"] * 7]
+    assert len(task.row.rollbacks) == 8
+
+
+def test_an_undo_and_a_hold_by_time_keep_the_task_held_until_both_have_passed() -> None:
     task = collapsed()
     task.order(m.HoldTask, actor="grace", reason="an audit", hours=48.0)
-    assert "still held by grace" in task.order(m.UndoRollback, actor="ada").detail
+    assert "still held by grace, and for 100 outcomes" in task.order(m.UndoRollback, actor="ada").detail
     assert task.row.held is not None
     assert (task.row.held.actor, task.row.held.until) == ("grace", task.row.held.since + 48 * HOUR)
+    shown = task.stated(m.ActiveVariant)[-1].held
+    assert (shown.until is not None, shown.outcomes_left) == (True, 100)
+    task.run("api-optimized", "S" * 100, active_epoch=4)
+    assert task.row.held is not None, "the 48 hours have not passed"
+    task.pass_time(48 * HOUR)
+    task.run("api-optimized", "S", active_epoch=4)
+    assert task.row.held is None
+
+
+@pytest.mark.parametrize("hold_first", [True, False])
+def test_the_hours_of_a_hold_do_not_shorten_the_hundred_outcomes_of_an_undo(hold_first: bool) -> None:
+    task = collapsed()
+    orders = [lambda: task.order(m.HoldTask, hours=1.0), lambda: task.order(m.UndoRollback)]
+    for order in orders if hold_first else reversed(orders):
+        order()
+    task.pass_time(2 * HOUR)
+    task.run("api-optimized", "F" * 99, active_epoch=4)
+    assert task.row.held is not None and len(task.stated(m.RollbackEvent)) == 1
+    task.run("api-optimized", "F", active_epoch=4)
+    assert task.row.held is None
+    assert len(task.stated(m.RollbackEvent)) == 2
+
+
+@pytest.mark.parametrize("ends", ["replaced", "expires", "by outcomes"])
+def test_whoever_holds_a_degraded_task_next_is_named_with_the_next_outcome(ends: str) -> None:
+    task = collapsed() if ends == "by outcomes" else two()
+    if ends == "by outcomes":
+        task.order(m.UndoRollback)
+        task.run("api-optimized", "F" * 99, active_epoch=4)
+        task.take(an_invocation("default", variant_source="explore"))  # the 100th; it judges nobody else
+    else:
+        task.order(m.HoldTask, actor="ada", hours=1.0)
+        task.run("default", "F" * 10)
+    told = len(task.alerts("held_degradation"))
+    assert told
+    if ends == "expires":
+        task.pass_time(2 * HOUR)
+    task.order(m.HoldTask, actor="grace")
+    task.run(task.row.active or "", "F", active_epoch=task.row.epoch)
+    assert [("grace" in alert.text) for alert in task.alerts("held_degradation")[told:]] == [True]
 
 
 def test_a_variant_that_is_activated_again_leaves_no_alert_open() -> None:
-    task = collapsed()
-    [alert] = [a for a in task.stated(m.DegradationAlert) if a.variant_id == "api-optimized"]
-    task.order(m.UndoRollback)
+    task = proven(v2="S" * 30 + "F" * 10)
+    [opened] = task.alerts("degradation")
+    task.order(m.ActivateVariant, variant_id="v2")
     over = [a for a in task.alerts("degradation") if a.resolved]
-    assert [(a.cause_id, a.severity) for a in over] == [(alert.alert_id, "info")]
+    assert [(a.cause_id, a.severity) for a in over] == [(opened.cause_id, "info")]
+    assert not task.variant("v2").degraded
+
+
+def test_an_undo_closes_no_alert_where_the_rollback_itself_was_told() -> None:
+    task = collapsed()
+    task.order(m.UndoRollback)
+    assert task.alerts("degradation") == []
     assert not task.variant("api-optimized").degraded

@@ -28,6 +28,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     until: Timestamp | None
     """Absent when it ends after a number of outcomes."""
     outcomes_left: int | None = None
+    """Of the task; beside ``until``, it ends with whichever comes last."""
     variant_id: Identifier | None = None
 
 

@@ -1,7 +1,7 @@
 """Create: the only variant of a task does badly (guide: "Task type has only default variant and Q < 0.6").
 
-The only one means that every other variant is retired.  Where there are others, ``modify_variant_parameters``
-speaks instead: never both, since both order the same registration.
+The only one means that every other variant is retired, or only ran in the shadow.  Where there are others,
+``modify_variant_parameters`` speaks instead: never both, since both order the same registration.
 """
 
 from __future__ import annotations

@@ -51,6 +51,16 @@ def test_any_other_variant_that_is_not_retired_speaks_against_it() -> None:
     assert drafts(RULE, a_variant(), a_variant("v2", retired=True))
 
 
+def test_a_variant_that_only_ran_in_the_shadow_is_no_alternative_unless_it_is_registered() -> None:
+    shadow = a_variant("v2", n=0, shadow_n=300)
+    registered = a_variant("v2", n=0, shadow_n=300, configuration=m.VariantConfiguration())
+    assert drafts(RULE, a_variant(), shadow)
+    assert not drafts(RULE, a_variant(), registered)
+    assert not drafts(RULE, a_variant(), a_variant("v2", n=1, shadow_n=300))
+    assert not drafts("modify_variant_parameters", a_variant(), shadow)
+    assert RULE_OF[RULE].lapse(viewed(a_variant(), shadow), "default-v2", "no_specialized_variant") is None
+
+
 @pytest.mark.parametrize(("n", "confidence"), [(50, 0.7), (99, 0.7), (100, 0.75), (5_000, 0.75)])
 def test_confidence_grows_with_the_evidence_and_ends_at_three_quarters(n: int, confidence: float) -> None:
     [draft] = drafts(RULE, a_variant(n=n))
