@@ -243,3 +243,12 @@ def test_a_late_reward_of_an_outcome_from_before_a_new_start_is_no_evidence(over
     assert task.variant("default").evidence == [0.0] * 9
     task.take(*[feedback(f"i{n}", reward=-1.0) for n in range(60, 75)])
     assert variant.evidence == [0.0] * 9
+
+
+def test_a_score_that_changes_no_reward_leaves_the_evidence_as_it_is_bit_for_bit() -> None:
+    task = Task(Policy(degradation=Degradation(guard="evidence")))
+    task.take(*[an_invocation(invocation_id=f"i{n}", reward=(n * 7 % 10) / 10) for n in range(200)])
+    before = task.variant("default").evidence
+    task.take(feedback("i190", quality=0.9), feedback("i191", reward=(191 * 7 % 10) / 10))
+    assert task.row.amended == 2
+    assert task.variant("default").evidence == before
