@@ -175,6 +175,8 @@ def test_whoever_holds_a_degraded_task_next_is_named_with_the_next_outcome(ends:
     assert told
     if ends == "expires":
         task.pass_time(2 * HOUR)
+        task.take(an_invocation("default", variant_source="explore", active_epoch=0))
+        assert task.row.held_n == -1
     task.order(m.HoldTask, actor="grace")
     task.run(task.row.active or "", "F", active_epoch=task.row.epoch)
     assert [("grace" in alert.text) for alert in task.alerts("held_degradation")[told:]] == [True]
