@@ -20,7 +20,6 @@ from crl_stream.cli import (
     broker,
     config,
     dashboard,
-    dead_letters,
     notify,
     publish,
     quarantine,
@@ -33,6 +32,7 @@ from crl_stream.cli import (
     window,
     worker,
 )
+from crl_stream.cli.dead_letters import command as dead_letters
 from crl_stream.cli.demo.command import demo
 from crl_stream.cli.orders import activate, confirm, hold, pin, register, resume, retire, undo, unpin
 from crl_stream.cli.proposals import command as proposals

@@ -12,7 +12,7 @@ from crl_stream.cli.talk import say, show, show_json
 from crl_stream.core import messages as m
 from crl_stream.errors import UsageError
 from crl_stream.topic_reader import Received, TopicReader
-from crl_stream.wire.dead_letter import read_letter
+from crl_stream.wire.dead_letter import read_letter, read_mark
 from crl_stream.wire.topics import (
     ALERTS,
     DEAD_LETTERS,
@@ -68,6 +68,8 @@ async def _follow(session: Any, topics: list[str], from_beginning: bool, count: 
 def _document(received: Received) -> dict[str, Any]:
     record = received.record
     body: dict[str, Any] = {"topic": received.topic, "partition": record.partition, "offset": record.offset}
+    if received.topic == DEAD_LETTERS and (mark := read_mark(record.headers)) is not None:
+        return body | {"replayed": mark._asdict()}
     if received.topic == DEAD_LETTERS:
         return body | read_letter(record.headers)._asdict() | {"value": _text(record.value)}
     return body | {"message": received.message if received.message is not None else _text(record.value)}
@@ -78,7 +80,10 @@ def line_of(received: Received) -> str:
     record, message = received.record, received.message
     task = f"{getattr(message, 'agent_name', '')}/{getattr(message, 'task_type', '')}"
     what = _text(record.value)
-    if received.topic == DEAD_LETTERS:
+    if received.topic == DEAD_LETTERS and (mark := read_mark(record.headers)) is not None:
+        what = f"replayed {mark.topic} {mark.partition}:{mark.offset} as {mark.to_partition}:{mark.to_offset}, "
+        what += f"by {mark.actor}"
+    elif received.topic == DEAD_LETTERS:
         letter = read_letter(record.headers)
         what = f"dead letter {letter.topic} {letter.partition}:{letter.offset} {letter.reason}: {letter.detail}"
     elif isinstance(message, m.RollbackEvent):

@@ -27,6 +27,7 @@ _TASK_KEY: Final = {
     "pattern": f"^{_NAME}/{_NAME}$",
 }
 _POLICY_KEY: Final = {"type": "string", "const": POLICY_KEY.decode()}
+_MARK: Final = "dead_letters.ReplayMark"
 _FOR_ALL_TASKS: Final = frozenset((m.SetPolicy,))
 _FOR_ONE_OR_ALL: Final = frozenset((m.CommandRef, m.CommandResult))
 
@@ -53,7 +54,7 @@ def asyncapi_document(catalog: Catalog) -> dict[str, Any]:
             "messages": {
                 _message_id(topic, kind): _message(topic, kind) for topic, kinds in MESSAGES.items() for kind in kinds
             }
-            | {_id(DEAD_LETTERS): _dead_letter()},
+            | {_id(DEAD_LETTERS): _dead_letter(), _MARK: _replay_mark()},
             "messageTraits": {"cloudEvents": _cloud_events()},
         },
     }
@@ -69,7 +70,7 @@ def _message_id(topic: str, kind: type) -> str:
 
 
 def _ids(topic: str) -> list[str]:
-    return [_message_id(topic, kind) for kind in MESSAGES[topic]] or [_id(topic)]
+    return [_message_id(topic, kind) for kind in MESSAGES[topic]] or [_id(topic), _MARK]
 
 
 def _channel(spec: TopicSpec) -> dict[str, Any]:
@@ -185,4 +186,27 @@ def _dead_letter() -> dict[str, Any]:
             "required": [dead_letter.REASON, *texts],
         },
         "payload": {"description": "The original bytes, whatever they were."},
+    }
+
+
+def _replay_mark() -> dict[str, Any]:
+    texts = {
+        dead_letter.REPLAYED_TOPIC: "Topic that the record had been read from, and now stands on again.",
+        dead_letter.REPLAYED_PARTITION: "The partition that it had been read from, in decimal digits.",
+        dead_letter.REPLAYED_OFFSET: "Its offset there, in decimal digits.",
+        dead_letter.REPLAYED_TO_PARTITION: "The partition that it was sent to, in decimal digits.",
+        dead_letter.REPLAYED_TO_OFFSET: "Its offset there, in decimal digits.",
+        dead_letter.REPLAYED_BY: "Who sent it.",
+    }
+    return {
+        "name": "ReplayMark",
+        "title": "ReplayMark",
+        "summary": "A dead letter before it in the same partition was sent back to its topic.",
+        "contentType": "application/octet-stream",
+        "headers": {
+            "type": "object",
+            "properties": {name: {"type": "string", "description": text} for name, text in texts.items()},
+            "required": list(texts),
+        },
+        "payload": {"description": "Empty."},
     }

@@ -1,4 +1,4 @@
-"""Dead letters and forwards: the headers that say where a record came from and why it is here.
+"""Dead letters, forwards and replays: the headers that say where a record came from and why it is here.
 
 Names of the error headers are those of Kafka Streams (KIP-1034), so that its tools read them; the stack trace is left
 out on purpose.  The value and key are the original bytes, so that a replay is byte-identical.
@@ -6,6 +6,7 @@ out on purpose.  The value and key are the original bytes, so that a replay is b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from crl_stream.wire.complaints import MAX_DETAIL, plain
@@ -24,6 +25,16 @@ _ERRORS: Final = frozenset((REASON, MESSAGE, TOPIC, PARTITION, OFFSET))
 ORIGIN_PARTITION: Final = "crl-origin-partition"
 ORIGIN_OFFSET: Final = "crl-origin-offset"
 _ORIGIN: Final = frozenset((ORIGIN_PARTITION, ORIGIN_OFFSET))
+
+REPLAYED_TOPIC: Final = "crl-replayed-topic"
+REPLAYED_PARTITION: Final = "crl-replayed-partition"
+REPLAYED_OFFSET: Final = "crl-replayed-offset"
+REPLAYED_TO_PARTITION: Final = "crl-replayed-to-partition"
+REPLAYED_TO_OFFSET: Final = "crl-replayed-to-offset"
+REPLAYED_BY: Final = "crl-replayed-by"
+_REPLAYED: Final = frozenset(
+    (REPLAYED_TOPIC, REPLAYED_PARTITION, REPLAYED_OFFSET, REPLAYED_TO_PARTITION, REPLAYED_TO_OFFSET, REPLAYED_BY)
+)
 
 MAX_HEADERS: Final = 16_384
 """Bytes of a record's own headers that travel with it; a record with more loses them all."""
@@ -62,17 +73,57 @@ class Letter(NamedTuple):
 def read_letter(headers: Headers) -> Letter:
     """Read the error headers of a dead letter, whoever wrote them; never raises."""
     found = {name: value or b"" for name, value in headers or () if name in _ERRORS}
-
-    def text(name: str) -> str:
-        return plain(found.get(name, b"")[:_MAX_TEXT].decode("utf-8", "replace"))
-
-    partition, offset = _number(found.get(PARTITION)), _number(found.get(OFFSET))
     return Letter(
-        text(REASON),
-        text(MESSAGE),
-        text(TOPIC),
-        -1 if partition is None else partition,
-        -1 if offset is None else offset,
+        _text(found, REASON),
+        _text(found, MESSAGE),
+        _text(found, TOPIC),
+        _number_or(found.get(PARTITION), -1),
+        _number_or(found.get(OFFSET), -1),
+    )
+
+
+def own_headers(headers: Headers) -> tuple[tuple[str, bytes], ...]:
+    """What the sender of a record wrote: all but the errors, and the origin that only a forward may carry."""
+    return tuple((name, value) for name, value in headers or () if name not in _ERRORS | _ORIGIN)
+
+
+class Mark(NamedTuple):
+    """A dead letter was sent back: which one, where the record is now, and who sent it."""
+
+    topic: str
+    partition: int
+    offset: int
+    """Where the record had been read from, as its dead letter says."""
+    to_partition: int
+    to_offset: int
+    actor: str
+
+
+def replay_mark(mark: Mark, partition: int, key: bytes | None) -> Output:
+    """The record that stands after a dead letter, in its ``partition``, once it was sent back."""
+    headers = (
+        (REPLAYED_TOPIC, mark.topic.encode()),
+        (REPLAYED_PARTITION, b"%d" % mark.partition),
+        (REPLAYED_OFFSET, b"%d" % mark.offset),
+        (REPLAYED_TO_PARTITION, b"%d" % mark.to_partition),
+        (REPLAYED_TO_OFFSET, b"%d" % mark.to_offset),
+        (REPLAYED_BY, plain(mark.actor).encode()),
+    )
+    return Output(DEAD_LETTERS, partition, key, b"", headers)
+
+
+def read_mark(headers: Headers) -> Mark | None:
+    """The mark that a record of ``crl.dead-letters`` is; None for a letter, whatever headers its sender made up."""
+    found = {name: value or b"" for name, value in headers or () if name in _REPLAYED or name == REASON}
+    if REASON in found or not found.keys() >= _REPLAYED:
+        return None
+    return Mark(
+        _text(found, REPLAYED_TOPIC),
+        _number_or(found[REPLAYED_PARTITION], -1),
+        _number_or(found[REPLAYED_OFFSET], -1),
+        _number_or(found[REPLAYED_TO_PARTITION], -1),
+        _number_or(found[REPLAYED_TO_OFFSET], -1),
+        _text(found, REPLAYED_BY),
     )
 
 
@@ -93,6 +144,15 @@ def origin_of(headers: Headers) -> tuple[int, int] | None:
     if partition is None or offset is None:
         return None
     return partition, offset
+
+
+def _text(found: Mapping[str, bytes], name: str) -> str:
+    return plain(found.get(name, b"")[:_MAX_TEXT].decode("utf-8", "replace"))
+
+
+def _number_or(value: bytes | None, absent: int) -> int:
+    number = _number(value)
+    return absent if number is None else number
 
 
 def _number(value: bytes | None) -> int | None:

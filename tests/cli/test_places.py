@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from crl_stream.cli import orders
-from crl_stream.cli.dead_letters import _at
+from crl_stream.cli.dead_letters.letters import DeadLetter, letter_at, pair_up
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import NotFound, UsageError
@@ -29,24 +29,26 @@ class Refused(NamedTuple):
     value: bytes = b"?"
 
 
-def a_letter(topic: str, partition: int, offset: int) -> Received:
-    return Received(DEAD_LETTERS, dead_letter(Refused(offset), topic, partition, NOT_JSON, "not JSON"), None)
+def a_letter(topic: str, partition: int, offset: int) -> DeadLetter:
+    letter = dead_letter(Refused(offset), topic, partition, NOT_JSON, "not JSON")
+    [one] = pair_up([Received(DEAD_LETTERS, letter, None)])
+    return one
 
 
 LETTERS = [a_letter(INVOCATIONS, 0, 7), a_letter(COMMANDS, 0, 7), a_letter(COMMANDS, 0, 15)]
 
 
 def test_a_dead_letter_is_found_by_what_the_list_shows_whatever_its_topic() -> None:
-    assert _at(LETTERS, None, 0, 15) is LETTERS[2]
-    assert _at(LETTERS, COMMANDS, 0, 7) is LETTERS[1]
+    assert letter_at(LETTERS, None, (0, 15)) is LETTERS[2]
+    assert letter_at(LETTERS, COMMANDS, (0, 7)) is LETTERS[1]
     for topic, partition, offset in ((None, 1, 15), (INVOCATIONS, 0, 15), (None, 0, 8)):
         with pytest.raises(NotFound):
-            _at(LETTERS, topic, partition, offset)
+            letter_at(LETTERS, topic, (partition, offset))
 
 
 def test_the_same_place_of_two_topics_is_asked_back() -> None:
     with pytest.raises(UsageError, match=r"crl\.commands and one of crl\.invocations") as caught:
-        _at(LETTERS, None, 0, 7)
+        letter_at(LETTERS, None, (0, 7))
     assert caught.value.hint == "add --topic crl.commands"
 
 

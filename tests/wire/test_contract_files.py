@@ -141,7 +141,11 @@ def test_the_document_receives_what_strangers_send_and_sends_the_rest() -> None:
         channel = resolve(read("asyncapi.json"), operation["channel"]["$ref"])
         for message in operation["messages"]:
             assert message["$ref"].rpartition("/")[2] in channel["messages"]
-    assert {name for name, found in actions.items() if "receive" in found} == {"invocations", "commands"}
+    assert {name for name, found in actions.items() if "receive" in found} == {
+        "invocations",
+        "commands",
+        "dead_letters",
+    }
     assert {name for name, found in actions.items() if "send" not in found} == set()
 
 
@@ -149,6 +153,12 @@ def test_the_document_has_every_reason_and_every_header_of_a_dead_letter() -> No
     headers = read("asyncapi.json")["components"]["messages"]["dead_letters"]["headers"]
     assert headers["properties"][dead_letter.REASON]["enum"] == list(reasons.MEANING)
     assert set(headers["required"]) == dead_letter._ERRORS
+    Draft202012Validator.check_schema(headers)
+
+
+def test_the_document_has_every_header_of_a_mark() -> None:
+    headers = read("asyncapi.json")["components"]["messages"]["dead_letters.ReplayMark"]["headers"]
+    assert set(headers["required"]) == set(headers["properties"]) == dead_letter._REPLAYED
     Draft202012Validator.check_schema(headers)
 
 
@@ -168,7 +178,15 @@ def test_the_page_for_people_names_every_topic_reason_and_header() -> None:
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     headers = read("asyncapi.json")["components"]["messageTraits"]["cloudEvents"]["headers"]["properties"]
     fields = read("schemas/crl.invocations.Invocation.v1.json")["properties"]
-    words = [*MESSAGES, *reasons.MEANING, *dead_letter._ERRORS, *dead_letter._ORIGIN, *headers, *fields]
+    words = [
+        *MESSAGES,
+        *reasons.MEANING,
+        *dead_letter._ERRORS,
+        *dead_letter._ORIGIN,
+        *dead_letter._REPLAYED,
+        *headers,
+        *fields,
+    ]
     words += [kind.__name__ for kinds in MESSAGES.values() for kind in kinds]
     assert [word for word in words if f"`{word}`" not in page] == []
 

@@ -10,8 +10,18 @@ from hypothesis import strategies as st
 
 from crl_stream.wire import dead_letter as letters
 from crl_stream.wire import reasons
-from crl_stream.wire.dead_letter import Letter, dead_letter, forwarded, origin_of, read_letter
-from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS
+from crl_stream.wire.dead_letter import (
+    Letter,
+    Mark,
+    dead_letter,
+    forwarded,
+    origin_of,
+    own_headers,
+    read_letter,
+    read_mark,
+    replay_mark,
+)
+from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, INVOCATIONS
 from wire.messages import tries
 
 Pairs = tuple[tuple[str, bytes], ...]
@@ -133,3 +143,33 @@ def test_the_detail_of_a_dead_letter_is_bounded_and_obeyed_by_no_terminal() -> N
     hostile = ((letters.MESSAGE, b"\x1b[2J" * 1_000), (letters.REASON, b"\xff\x1b"))
     assert read_letter(hostile).detail.isprintable()
     assert len(read_letter(hostile).detail) <= 300
+
+
+@tries(100)
+@given(
+    st.builds(
+        Mark,
+        st.sampled_from([INVOCATIONS, COMMANDS]),
+        st.integers(0, 10_000),
+        st.integers(0, 10**18 - 1),
+        st.integers(0, 10_000),
+        st.integers(0, 10**18 - 1),
+        st.text("abc äß.:", max_size=100),
+    )
+)
+def test_what_is_written_into_a_mark_is_read_back_and_is_no_letter(mark: Mark) -> None:
+    output = replay_mark(mark, 3, b"a/b")
+    assert output[:4] == (DEAD_LETTERS, 3, b"a/b", b"")
+    assert read_mark(output.headers) == mark
+    assert read_letter(output.headers) == Letter("", "", "", -1, -1)
+
+
+@tries(100)
+@given(some_headers)
+def test_a_letter_is_no_mark_whatever_its_sender_wrote_and_its_own_headers_are_his(headers: Pairs) -> None:
+    forged = replay_mark(Mark(INVOCATIONS, 0, 1, 2, 3, "eve"), 0, None).headers
+    letter = dead_letter(Incoming((*headers, *forged)), INVOCATIONS, 0, reasons.NOT_JSON, "not JSON")
+    assert read_mark(letter.headers) is None
+    reserved = {*RESERVED, letters.ORIGIN_PARTITION, letters.ORIGIN_OFFSET}
+    assert own_headers(letter.headers) == (*(pair for pair in headers if pair[0] not in reserved), *forged)
+    assert read_mark(headers) is None

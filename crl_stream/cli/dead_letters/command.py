@@ -1,0 +1,98 @@
+"""The group ``crl dead-letters``, and what only reads: list, show."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from crl_stream.cli.dead_letters.letters import DeadLetter, letter_at, pair_up, read_place, read_reason
+from crl_stream.cli.dead_letters.replaying import replay
+from crl_stream.cli.talk import say, show, show_json, show_table
+from crl_stream.core.instant import to_text
+from crl_stream.topic_reader import TopicReader
+from crl_stream.wire.reasons import MEANING
+from crl_stream.wire.topics import DEAD_LETTERS
+
+app = typer.Typer(
+    help="Records that could not be used: what they were and why, and their way back.", no_args_is_help=True
+)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_letters(
+    context: typer.Context,
+    reason: Annotated[str | None, typer.Option(help="Only with this reason.")] = None,
+    only_open: Annotated[bool, typer.Option("--open", help="Only those that were not replayed.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    json: Json = False,
+) -> None:
+    """List dead letters, newest first."""
+    read_reason(reason)
+    letters = [
+        one
+        for one in pair_up(asyncio.run(TopicReader(context.obj.kafka).read(DEAD_LETTERS)))
+        if reason in {None, one.letter.reason} and not (only_open and one.replayed)
+    ]
+    letters.sort(key=lambda one: one.record.timestamp, reverse=True)
+    if json:
+        show_json({"dead_letters": [_document(one) for one in letters[:limit]]})
+        return
+    rows = [
+        (
+            one.source,
+            one.letter.topic,
+            to_text(one.record.timestamp),
+            one.letter.reason,
+            one.letter.detail + (f" (replayed {one.replayed})" if one.replayed else ""),
+        )
+        for one in letters[:limit]
+    ]
+    show_table(("source", "topic", "refused at", "reason", "detail"), rows, empty="No record was refused.")
+
+
+@app.command("show")
+def show_letter(
+    context: typer.Context,
+    position: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="Where the record was read from.")],
+    topic: Annotated[str | None, typer.Option(help="Which topic it was read from; default: whichever has one.")] = None,
+    json: Json = False,
+) -> None:
+    """Show one: reason, meaning, headers and original bytes."""
+    place = read_place(position)
+    one = letter_at(pair_up(asyncio.run(TopicReader(context.obj.kafka).read(DEAD_LETTERS))), topic, place)
+    if json:
+        show_json(_document(one))
+        return
+    letter = one.letter
+    show(f"{letter.topic} {one.source}  {letter.reason}: {letter.detail}")
+    say(MEANING.get(letter.reason, ""))
+    if one.replayed:
+        say(f"replayed {one.replayed}")
+    for name, value in one.record.headers:
+        show(f"  {name} = {_text(value)}")
+    show(f"  key = {_text(one.record.key)}")
+    show(_text(one.record.value) or "")
+
+
+app.command()(replay)
+
+
+def _document(one: DeadLetter) -> dict[str, Any]:
+    record, replayed = one.record, one.replayed
+    return one.letter._asdict() | {
+        "refused_at": to_text(record.timestamp),
+        "replayed": None if replayed is None else replayed.mark._asdict() | {"at": to_text(replayed.at)},
+        "key": _text(record.key),
+        "value": _text(record.value),
+        "value_hex": None if record.value is None else record.value.hex(),
+        "headers": {name: _text(value) for name, value in record.headers},
+        "dead_letter_partition": record.partition,
+        "dead_letter_offset": record.offset,
+    }
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "backslashreplace")

@@ -1,0 +1,171 @@
+"""What would become of a dead letter that is sent back: the record it would be, or why it stays where it is.
+
+Pure.  What can do harm is never sent; what cannot help is sent only by force.  A record counts where it lands, at the
+end of the log, and not where it once stood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from crl_stream.cli.dead_letters.letters import DeadLetter
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.instant import from_text
+from crl_stream.topology.poison import MAX_FAILURES
+from crl_stream.wire import reasons
+from crl_stream.wire.codec import Decoded, Rejected, decode
+from crl_stream.wire.dead_letter import own_headers
+from crl_stream.wire.partitioner import partition_of
+from crl_stream.wire.records import Output
+from crl_stream.wire.strict_json import parse_object
+from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, TOPIC_OF
+
+RETURNABLE: Final = (INVOCATIONS, COMMANDS)
+"""The topics that others than crl-stream write; the rest says what it says again by itself."""
+MAX_POISON: Final = MAX_FAILURES // 2
+"""Records that made the engine raise, of one call: more than ``MAX_FAILURES`` in one batch would stop a worker."""
+_OVERHEAD: Final = 512
+"""Bytes of a batch and a record around key, value and headers, generously."""
+_COMMAND_REF: Final = "command_ref"
+
+Original = tuple[bytes | None, bytes | None]
+"""Key and value of the record that a letter says it is of."""
+
+
+class Circumstances(NamedTuple):
+    """What a judgement needs beside the letter."""
+
+    partitions: Mapping[str, int]
+    """Of each of ``RETURNABLE``, as the broker has them."""
+    max_bytes: Mapping[str, int]
+    """Largest record of each of them."""
+    now: int
+    """Milliseconds since the epoch."""
+    named: bool = False
+    """A person named each letter by its place, and did not sweep it up with others."""
+    force: bool = False
+    mend_key: bool = False
+    """Send an outcome under the key that its value asks for."""
+    originals: Mapping[tuple[str, int, int], Original | None] = {}
+    """Of the letters of orders: what stands at their place, None where nothing does."""
+
+
+class Step(NamedTuple):
+    """What is to be done about one letter."""
+
+    letter: DeadLetter
+    output: Output | None
+    """The record to send; None when it stays where it is."""
+    note: str = ""
+    """Why it stays, or what speaks against sending it."""
+    forcible: bool = False
+    """Whether force would send it."""
+
+
+def plan(letters: Sequence[DeadLetter], about: Circumstances) -> list[Step]:
+    """A step for each letter, in their order."""
+    steps, poison = [], 0
+    for one in letters:
+        step = _judge(one, about)
+        if step.output is not None and one.letter.reason == reasons.FOLD_FAILURE:
+            poison += 1
+            if poison > MAX_POISON:
+                step = Step(one, None, f"{MAX_POISON} of these at once are enough, or a worker would stop; call again")
+        steps.append(step)
+    return steps
+
+
+def _judge(one: DeadLetter, about: Circumstances) -> Step:
+    record, topic = one.record, one.letter.topic
+    if (harm := _harm_of(one, about)) is not None:
+        return Step(one, None, harm)
+    key: bytes | None = record.key
+    decoded = decode(topic, record.value, key)
+    if about.mend_key and topic == INVOCATIONS and isinstance(decoded, Rejected):
+        mended = _key_of(record.value)
+        if mended is not None and isinstance(again := decode(topic, record.value, mended), Decoded):
+            key, decoded = mended, again
+    if isinstance(decoded, Decoded) and (late := _lateness_of(decoded.message, about)):
+        return Step(one, None, late)
+    partition = _home_of(key, one.letter.partition, about.partitions[topic])
+    if partition is None:
+        return Step(one, None, f"{topic} has no partition {one.letter.partition}")
+    output = Output(topic, partition, key, record.value, own_headers(record.headers))
+    if _size_of(output) > about.max_bytes[topic]:
+        return Step(one, None, f"it is larger than the {about.max_bytes[topic]} bytes that {topic} takes")
+    doubt = _doubt_about(one, decoded)
+    if doubt is None:
+        return Step(one, output, "" if key == record.key else f"under the key {(key or b'').decode()}")
+    return Step(one, output if about.force else None, doubt, forcible=True)
+
+
+def _harm_of(one: DeadLetter, about: Circumstances) -> str | None:
+    """Why it must not be sent, or could not possibly help."""
+    record, topic = one.record, one.letter.topic
+    if topic not in MESSAGES or min(one.letter.partition, one.letter.offset) < 0:
+        return "its headers do not say where it was read from"
+    if topic not in RETURNABLE:
+        return f"only crl-stream writes {topic}"
+    if record.value is None:
+        return "it has no value, so that there is nothing to read"
+    if topic == INVOCATIONS and _names_a_command(record.value):
+        return "only the inlet writes references to commands; give the order again if it is still wanted"
+    if topic == COMMANDS:
+        if not about.named:
+            return "an order is sent again only when it is named: PARTITION:OFFSET"
+        if about.originals.get(one.place) != (record.key, record.value):
+            return f"{topic} does not have this order at {one.source}; give it again if it is still wanted"
+    return None
+
+
+def _lateness_of(message: Any, about: Circumstances) -> str | None:
+    """Why an order would be refused by now."""
+    if TOPIC_OF[type(message)] != COMMANDS or message.expires_at is None:
+        return None
+    expired = from_text(message.expires_at) < about.now
+    return f"the order expired at {message.expires_at}; give it again if it is still wanted" if expired else None
+
+
+def _doubt_about(one: DeadLetter, decoded: Decoded | Rejected) -> str | None:
+    """Why sending it helps nobody, as far as one can see; None when nothing speaks against it."""
+    if one.replayed is not None:
+        return f"it was replayed {one.replayed}"
+    if isinstance(decoded, Rejected):
+        return f"it would be refused again: {decoded.reason}, {decoded.detail}"
+    if isinstance(decoded.message, m.SetPolicy):
+        return "it would replace the policy in force by an old one"
+    if one.letter.reason == reasons.FOLD_FAILURE:
+        return "it made the engine raise, and does so again until a release mends that"
+    return None
+
+
+def _names_a_command(value: bytes) -> bool:
+    fields = parse_object(value)
+    return isinstance(fields, dict) and fields.get("type") == _COMMAND_REF
+
+
+def _key_of(value: bytes) -> bytes | None:
+    fields = parse_object(value)
+    if not isinstance(fields, dict):
+        return None
+    try:
+        return TaskKey.parse(f"{fields.get('agent_name')}/{fields.get('task_type')}").encode()
+    except ValueError:
+        return None
+
+
+def _home_of(key: bytes | None, original: int, partitions: int) -> int | None:
+    """The partition of a task's key, else the one that it was read from, if there is one."""
+    try:
+        if key is not None:
+            return partition_of(TaskKey.decode(key).encode(), partitions)
+    except ValueError:
+        pass  # whose key it is cannot be said
+    return original if original < partitions else None
+
+
+def _size_of(output: Output) -> int:
+    headers = sum(len(name.encode()) + len(value or b"") + 10 for name, value in output.headers)
+    return len(output.key or b"") + len(output.value or b"") + headers + _OVERHEAD

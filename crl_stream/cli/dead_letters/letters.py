@@ -1,0 +1,139 @@
+"""The dead letters of the topic, as they stand: which were sent back, and which a person means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from crl_stream.cli.archive import milliseconds
+from crl_stream.core.instant import from_text, to_text
+from crl_stream.errors import NotFound, UsageError
+from crl_stream.topic_reader import Received
+from crl_stream.wire.dead_letter import Letter, Mark, read_letter, read_mark
+from crl_stream.wire.reasons import MEANING
+
+
+class Replayed(NamedTuple):
+    """That a letter was sent back, and when, in milliseconds of the broker's clock."""
+
+    mark: Mark
+    at: int
+
+    def __str__(self) -> str:
+        mark = self.mark
+        return f"{to_text(self.at)} by {mark.actor} as {mark.to_partition}:{mark.to_offset}"
+
+
+class DeadLetter(NamedTuple):
+    """One letter and what has become of it."""
+
+    record: Any
+    letter: Letter
+    replayed: Replayed | None = None
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Topic, partition and offset that the record was read from."""
+        return self.letter.topic, self.letter.partition, self.letter.offset
+
+    @property
+    def source(self) -> str:
+        """``partition:offset``, as people write it."""
+        return f"{self.letter.partition}:{self.letter.offset}"
+
+
+def pair_up(found: Iterable[Received]) -> list[DeadLetter]:
+    """The letters among the records of the topic, in their order, each with the last mark that came after it."""
+    letters, marks = [], {}
+    for one in found:
+        record = one.record
+        mark = read_mark(record.headers)
+        if mark is None:
+            letters.append(record)
+        else:
+            marks[mark.topic, mark.partition, mark.offset, record.partition] = Replayed(mark, record.timestamp), record
+    paired = []
+    for record in letters:
+        letter = read_letter(record.headers)
+        place = (letter.topic, letter.partition, letter.offset, record.partition)
+        replayed, marking = marks.get(place, (None, None))
+        # A log that was made anew has the same places again: its letters are others.
+        after = marking is not None and marking.offset > record.offset
+        paired.append(DeadLetter(record, letter, replayed if after else None))
+    return paired
+
+
+def letter_at(letters: Iterable[DeadLetter], topic: str | None, place: tuple[int, int]) -> DeadLetter:
+    """The newest letter from this partition and offset; the same place of two topics is asked back."""
+    there = {}
+    for one in letters:
+        if (one.letter.partition, one.letter.offset) == place and topic in {None, one.letter.topic}:
+            there[one.letter.topic] = one
+    if not there:
+        source = "{}:{}".format(*place)
+        raise NotFound(
+            f"There is no dead letter of {f'{topic} {source}' if topic else source}.",
+            hint="crl dead-letters list lists them",
+        )
+    if len(there) > 1:
+        raise UsageError(
+            f"There is one of {' and one of '.join(sorted(there))} at {place[0]}:{place[1]}.",
+            hint=f"add --topic {min(there)}",
+        )
+    return next(iter(there.values()))
+
+
+def choose(
+    letters: Sequence[DeadLetter],
+    *,
+    reason: str | None = None,
+    topic: str | None = None,
+    since: int | None = None,
+    until: int | None = None,
+) -> list[DeadLetter]:
+    """The letters that fit, each once, in the order in which their records were refused.
+
+    ``since`` and ``until`` are milliseconds of the letters' append times; the second is the first one left out.
+    """
+    fitting = [
+        one
+        for one in letters
+        if reason in {None, one.letter.reason}
+        and topic in {None, one.letter.topic}
+        and (since is None or one.record.timestamp >= since)
+        and (until is None or one.record.timestamp < until)
+    ]
+    fitting.sort(key=lambda one: (one.record.timestamp, one.record.partition, one.record.offset))
+    # After a crash a letter may stand there twice.
+    return list({(one.place, one.record.key, one.record.value): one for one in reversed(fitting)}.values())[::-1]
+
+
+def read_place(text: str) -> tuple[int, int]:
+    """``0:15`` as partition and offset; ``UsageError`` when it is none."""
+    partition, colon, offset = text.partition(":")
+    if not colon or not (partition.isascii() and partition.isdigit() and offset.isascii() and offset.isdigit()):
+        raise UsageError(f"{text} is no position.", hint="write PARTITION:OFFSET, as crl dead-letters list shows it")
+    return int(partition), int(offset)
+
+
+def read_reason(text: str | None) -> str | None:
+    """A reason of the contract; ``UsageError`` lists them."""
+    if text is not None and text not in MEANING:
+        raise UsageError(f"There is no reason {text}.", hint=f"one of {', '.join(MEANING)}")
+    return text
+
+
+def read_time(text: str | None, now: datetime) -> int | None:
+    """A day, an instant or a span back from ``now``, in milliseconds; ``UsageError`` when it is none."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
+        return from_text(found.isoformat())
+    except (ValueError, OverflowError):
+        try:
+            return from_text((now - timedelta(milliseconds=milliseconds(text))).isoformat())
+        except (UsageError, OverflowError):
+            raise UsageError(f"{text} is no time.", hint="write 12h, 2d, 2026-01-31 or 2026-01-31T09:00:00Z") from None

@@ -1,0 +1,276 @@
+"""``crl dead-letters replay``: the original bytes go back to the topic that they were read from.
+
+A letter that was sent stays where it is; a mark after it says so, so that nobody sends it twice without meaning to:
+the engine knows an invocation again only among the last ids of its task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, NamedTuple
+
+import typer
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from crl_stream.cli.dead_letters.judging import RETURNABLE, Circumstances, Original, Step, plan
+from crl_stream.cli.dead_letters.letters import (
+    DeadLetter,
+    choose,
+    letter_at,
+    pair_up,
+    read_place,
+    read_reason,
+    read_time,
+)
+from crl_stream.cli.talk import progress_bar, say, show_json, show_table
+from crl_stream.commanding import default_actor
+from crl_stream.connection import connection_options, reaching
+from crl_stream.contract import load_catalog
+from crl_stream.errors import CrlError, Unavailable, UsageError
+from crl_stream.settings.model import Kafka
+from crl_stream.topic_reader import TopicReader
+from crl_stream.wire.dead_letter import Mark, replay_mark
+from crl_stream.wire.records import Output
+from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, Topics
+
+_AT_ONCE: Final = 500
+
+
+class Sent(NamedTuple):
+    """Where a record is now, or why nobody can say."""
+
+    partition: int | None = None
+    offset: int | None = None
+    trouble: str = ""
+
+
+def replay(
+    context: typer.Context,
+    positions: Annotated[
+        list[str] | None, typer.Argument(metavar="[PARTITION:OFFSET]...", help="Where they were read from.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="All with this reason.")] = None,
+    topic: Annotated[str | None, typer.Option(help="All that were read from this topic.")] = None,
+    since: Annotated[str | None, typer.Option(help="All refused since: 12h, 2d, a day or an instant.")] = None,
+    until: Annotated[str | None, typer.Option(help="All refused before.")] = None,
+    mend_key: Annotated[
+        bool, typer.Option("--mend-key", help="Send outcomes under the key that their value asks for.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Send even what would not help.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, whatever the number.")] = False,
+    actor: Annotated[str | None, typer.Option("--actor", help="Who does it; default: your login.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Send letters back to where they were read from, once the cause is mended.
+
+    Key, value and own headers are the original ones.  They count where they land, at the end of the log.  Exit code 1
+    when one of those chosen was not sent.
+    """
+    by_filter = [reason, since, until]
+    if not positions and not any([*by_filter, topic]):
+        raise UsageError("Which ones?", hint="name PARTITION:OFFSET, or choose by --reason, --topic, --since, --until")
+    if positions and any(by_filter):
+        raise UsageError("Name letters or choose among all, not both.", hint="leave --reason, --since and --until out")
+    if topic is not None and topic not in RETURNABLE:
+        topic = f"crl.{topic}" if f"crl.{topic}" in RETURNABLE else topic
+        if topic not in RETURNABLE:
+            raise UsageError(f"Nothing goes back to {topic}.", hint=f"one of {', '.join(RETURNABLE)}")
+    now, wanted = datetime.now(UTC), read_reason(reason)
+    begin, end = read_time(since, now), read_time(until, now)
+    places = [read_place(position) for position in positions or ()]
+    kafka = context.obj.kafka
+
+    def pick(letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+        if places:
+            return choose([letter_at(letters, topic, place) for place in places])
+        chosen = choose(letters, reason=wanted, topic=topic, since=begin, until=end)
+        if not force and (before := sum(one.replayed is not None for one in chosen)):
+            say(f"{before} were replayed before and are left out")
+            chosen = [one for one in chosen if one.replayed is None]
+        return chosen
+
+    steps = asyncio.run(_prepare(kafka, pick, named=bool(places), force=force, mend_key=mend_key))
+    sending = [step for step in steps if step.output is not None]
+    sent: list[Sent] = []
+    trouble: CrlError | None = None
+    if sending and not dry_run:
+        if len(sending) > 1 and not yes and not _agreed(sending):
+            say("Nothing was sent.")
+            raise typer.Exit(1)
+        sent, trouble = asyncio.run(send(kafka, sending, actor or default_actor(), progress_bar()))
+    _report(steps, sent, dry_run=dry_run, json=json)
+    if trouble is not None:
+        raise trouble
+    if len(sending) < len(steps):
+        raise typer.Exit(1)
+
+
+async def _prepare(
+    kafka: Kafka,
+    pick: Callable[[Sequence[DeadLetter]], list[DeadLetter]],
+    *,
+    named: bool,
+    force: bool,
+    mend_key: bool,
+) -> list[Step]:
+    reader, catalog = TopicReader(kafka), load_catalog()
+    letters = pick(pair_up(await reader.read(DEAD_LETTERS)))
+    originals: dict[tuple[str, int, int], Original | None] = {}
+    # Orders carry the rights of who may write their topic, so a letter's word for one is not enough.
+    for one in letters if named else ():
+        if one.letter.topic == COMMANDS and min(one.place[1:]) >= 0:
+            there = await reader.read_at(*one.place)
+            originals[one.place] = None if there is None else (there.record.key, there.record.value)
+    about = Circumstances(
+        partitions={topic: await reader.partitions(topic) for topic in RETURNABLE},
+        max_bytes={topic: catalog[topic].max_message_bytes for topic in RETURNABLE},
+        now=round(datetime.now(UTC).timestamp() * 1_000),
+        named=named,
+        force=force,
+        mend_key=mend_key,
+        originals=originals,
+    )
+    return plan(letters, about)
+
+
+def _agreed(sending: Sequence[Step]) -> bool:
+    """Whether the person at the terminal wants it; ``UsageError`` where nobody can be asked."""
+    topics = " and ".join(sorted({step.output.topic for step in sending if step.output}))
+    question = f"Send {len(sending)} records back to {topics}? They count as of now, behind all that is there"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            f"{len(sending)} records would be sent back to {topics}.", hint="--dry-run shows them, --yes sends them"
+        )
+    return typer.confirm(question, err=True)
+
+
+async def send(
+    kafka: Kafka, steps: Sequence[Step], actor: str, progress: Callable[[str, int, int], None]
+) -> tuple[list[Sent], CrlError | None]:
+    """Send what ``steps`` hold, in their order, and mark what Kafka has taken; where each is, and what went wrong.
+
+    It ends with the first batch that has a failure.  The list is as long as what was tried.
+    """
+    producer = AIOKafkaProducer(
+        **connection_options(kafka),
+        acks="all",
+        enable_idempotence=True,
+        max_request_size=load_catalog()[DEAD_LETTERS].max_message_bytes,
+    )
+    names, done = Topics(kafka.topic_prefix), list[Sent]()
+    progress("replaying", 0, len(steps))
+    try:
+        with reaching(kafka):
+            try:
+                await producer.start()
+                for start in range(0, len(steps), _AT_ONCE):
+                    chunk = steps[start : start + _AT_ONCE]
+                    results = await _publish(producer, names, (s.output for s in chunk if s.output is not None))
+                    done += [_sent(result) for result in results]
+                    marks = [_mark(s, r, actor) for s, r in zip(chunk, results, strict=True) if not _failed(r)]
+                    marked = await _publish(producer, names, marks)
+                    progress("replaying", len(done), len(steps))
+                    for failure in (*results, *marked):
+                        if _failed(failure):
+                            raise failure
+            finally:
+                await producer.stop()
+    except Unavailable as error:
+        arrived = sum(not one.trouble for one in done)
+        progress("replaying", len(done), len(done))  # the bar ends where it is
+        return done, Unavailable(f"{error.message.rstrip('.')}; {arrived} of {len(steps)} were sent.", hint=error.hint)
+    return done, None
+
+
+async def _publish(producer: AIOKafkaProducer, names: Topics, outputs: Iterable[Output]) -> list[Any]:
+    """Queue all, then wait for all: what Kafka answered to each, or the error."""
+    futures: list[Any] = []
+    for output in outputs:
+        try:
+            future = await producer.send(
+                names(output.topic),
+                output.value,
+                key=output.key,
+                partition=output.partition,
+                headers=list(output.headers),
+            )
+        except KafkaError as error:
+            future = asyncio.get_running_loop().create_future()
+            future.set_exception(error)
+        futures.append(future)
+    return await asyncio.gather(*futures, return_exceptions=True)
+
+
+def _failed(result: Any) -> bool:
+    return isinstance(result, BaseException)
+
+
+def _sent(result: Any) -> Sent:
+    if _failed(result):
+        return Sent(trouble=f"Kafka did not confirm it, so it may be there or not: {type(result).__name__}")
+    return Sent(result.partition, result.offset)
+
+
+def _mark(step: Step, result: Any, actor: str) -> Output:
+    one = step.letter
+    return replay_mark(Mark(*one.place, result.partition, result.offset, actor), one.record.partition, one.record.key)
+
+
+def _report(steps: Sequence[Step], sent: Sequence[Sent], *, dry_run: bool, json: bool) -> None:
+    """Say of each letter what was done."""
+    results = iter(sent)
+    entries = []
+    for step in steps:
+        letter, output = step.letter.letter, step.output
+        entry: dict[str, Any] = {
+            "topic": letter.topic,
+            "partition": letter.partition,
+            "offset": letter.offset,
+            "reason": letter.reason,
+        }
+        result = None if output is None or dry_run else next(results, None)
+        if output is None:
+            outcome = "refused"
+        elif dry_run:
+            outcome = "would be sent"
+        elif result is None:
+            outcome = "not tried"
+        else:
+            outcome = "unconfirmed" if result.trouble else "sent"
+        why = step.note + ("; --force sends it" if step.forcible and output is None else "")
+        entry |= {
+            "outcome": outcome,
+            "detail": result.trouble if result is not None and result.trouble else why,
+            "to_partition": None if output is None else output.partition,
+            "to_offset": None if result is None else result.offset,
+        }
+        entries.append(entry)
+    counts = {name: sum(entry["outcome"] == name for entry in entries) for name in ("sent", "would be sent", "refused")}
+    if json:
+        totals = {"sent": counts["sent"], "refused": counts["refused"]}
+        show_json({"dry_run": dry_run, **totals, "letters": entries})
+        return
+    rows = [
+        (
+            f"{e['partition']}:{e['offset']}",
+            e["topic"],
+            e["reason"],
+            e["outcome"] + _place(e["to_partition"], e["to_offset"]),
+            e["detail"],
+        )
+        for e in entries
+    ]
+    show_table(("source", "topic", "reason", "outcome", "detail"), rows, empty="No letter fits.")
+    if rows:
+        say(", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing was sent")
+
+
+def _place(partition: int | None, offset: int | None) -> str:
+    if partition is None:
+        return ""
+    return f" to partition {partition}" if offset is None else f" to {partition}:{offset}"
