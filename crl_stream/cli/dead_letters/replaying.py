@@ -142,11 +142,15 @@ def _agreed(sending: Sequence[Step]) -> bool:
     """Whether the person at the terminal wants it; ``UsageError`` where nobody can be asked."""
     topics = " and ".join(sorted({step.output.topic for step in sending if step.output}))
     question = f"Send {len(sending)} records back to {topics}? They count as of now, behind all that is there"
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not _can_ask():
         raise UsageError(
             f"{len(sending)} records would be sent back to {topics}.", hint="--dry-run shows them, --yes sends them"
         )
     return typer.confirm(question, err=True)
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 async def send(
@@ -162,7 +166,7 @@ async def send(
         enable_idempotence=True,
         max_request_size=load_catalog()[DEAD_LETTERS].max_message_bytes,
     )
-    names, done = Topics(kafka.topic_prefix), list[Sent]()
+    names, done, unmarked = Topics(kafka.topic_prefix), list[Sent](), 0
     progress("replaying", 0, len(steps))
     try:
         with reaching(kafka):
@@ -174,6 +178,7 @@ async def send(
                     done += [_sent(result) for result in results]
                     marks = [_mark(s, r, actor) for s, r in zip(chunk, results, strict=True) if not _failed(r)]
                     marked = await _publish(producer, names, marks)
+                    unmarked += sum(map(_failed, marked))
                     progress("replaying", len(done), len(steps))
                     for failure in (*results, *marked):
                         if _failed(failure):
@@ -181,9 +186,11 @@ async def send(
             finally:
                 await producer.stop()
     except Unavailable as error:
+        progress("replaying", max(len(done), 1), max(len(done), 1))  # the bar ends where it is
         arrived = sum(not one.trouble for one in done)
-        progress("replaying", len(done), len(done))  # the bar ends where it is
-        return done, Unavailable(f"{error.message.rstrip('.')}; {arrived} of {len(steps)} were sent.", hint=error.hint)
+        without = f", {unmarked} without a mark that says so" if unmarked else ""
+        said = f"{error.message.rstrip('.')}; {arrived} of {len(steps)} were sent{without}."
+        return done, Unavailable(said, hint=error.hint)
     return done, None
 
 
