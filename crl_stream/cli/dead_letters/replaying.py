@@ -51,7 +51,7 @@ class Sent(NamedTuple):
 def replay(
     context: typer.Context,
     positions: Annotated[
-        list[str] | None, typer.Argument(metavar="[PARTITION:OFFSET]...", help="Where they were read from.")
+        list[str] | None, typer.Argument(metavar="PARTITION:OFFSET", help="Where they were read from.")
     ] = None,
     reason: Annotated[str | None, typer.Option(help="All with this reason.")] = None,
     topic: Annotated[str | None, typer.Option(help="All that were read from this topic.")] = None,
