@@ -100,6 +100,16 @@ def _outdated() -> Any:
     return patch.object(TaskTable, "_recover", forget)
 
 
+def _other_writer() -> Any:
+    write = TaskTable.write
+
+    async def believe(self: TaskTable, partition: int, rows: Any, partition_row: bytes) -> None:
+        self._written.pop(partition, None)
+        await write(self, partition, rows, partition_row)
+
+    return patch.object(TaskTable, "write", believe)
+
+
 def _as_of() -> Any:
     def forget(row: Any, *rest: Any) -> Any:
         row.incarnation = row.offset = -1
@@ -122,6 +132,7 @@ MUTANTS: Final[dict[str, Switch]] = {
     "position of commands": _command_position,
     "position of rows on recovery": _recovery_position,
     "rewriting of rows that a late writer covered": _outdated,
+    "notice of another writer": _other_writer,
     "as_of guard of the proposer": _as_of,
     "totals of the overview first": _totals_first,
 }

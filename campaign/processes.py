@@ -192,11 +192,13 @@ class Process:
             self._work = None
 
     def settle(self) -> None:
-        """Its rows are all that there is, so the changelog up to here may be compacted."""
+        """It has written and found no other writer, so the changelog up to its last record may be compacted."""
         changelog = self.broker.changelogs[self.group]
         since = [r for r in changelog.records if r.offset >= self.recovered_to]
-        if isinstance(self.stage, TableStage) and since and all(r.writer == self.number for r in since):
-            changelog.settled = changelog.end
+        own = [r.offset for r in since if r.writer == self.number]
+        # Whoever has recovered nothing does not know what to expect, and cannot tell another writer by an offset.
+        if isinstance(self.stage, TableStage) and own and (self.recovered_to or len(own) == len(since)):
+            changelog.settled = own[-1] + 1
 
     def _folded(self) -> int:
         if self.table is None:

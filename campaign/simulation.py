@@ -28,7 +28,7 @@ class Simulation:
         self.broker = Broker(rng.randint(1, 4), start=START, tick=rng.choice(_TICKS))
         self.traffic = Traffic(self.broker, rng)
         self.figures = Figures(seeds=1)
-        self.pace = rng.choice((0.02, 0.06, 0.2))
+        self.pace = rng.choice((0.02, 0.05, 0.1))
         self.crash, self.stall = rng.choice((0.03, 0.08, 0.15)), rng.choice((0.0, 0.02, 0.06))
         self.wake = rng.choice((0.0, 0.02, 0.15))
         self.largest_batch = rng.choice((1, 4, 16, 64))
