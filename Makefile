@@ -5,7 +5,7 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help demo test check format bench contract lock clean runtime dev
+.PHONY: help demo test check format bench faults contract lock clean runtime dev
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +29,9 @@ format: dev ## lay the code out, and fix what the linter can fix
 
 bench: runtime ## measure: cost of a step, bytes of a row, events per second, time to a switch
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+faults: runtime ## break things on purpose, and count what is lost or doubled (ARGS="simulate --seeds 10000" or mutants)
+	@$(BIN)/python -m campaign $(or $(ARGS),simulate)
 
 contract: dev ## bring the schemas and the AsyncAPI document in topics/ up to date
 	@$(BIN)/python -m crl_stream.contract_generator

@@ -1,0 +1,80 @@
+"""A broker in memory: append-only logs, changelogs that compaction thins out, and committed offsets."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from crl_stream.topology.driver import Stored
+from crl_stream.wire.partitioner import partition_of
+
+
+class Change(NamedTuple):
+    """A record of a changelog."""
+
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+    writer: int
+    """Number of the process that wrote it."""
+
+
+class Changelog:
+    """One partition of a table's changelog."""
+
+    def __init__(self) -> None:
+        self.records: list[Change] = []
+        self.end = 0
+        self.settled = 0
+        """Records below this offset may be compacted: the catalog's ``compaction_lag`` leaves the owner of a partition
+        five minutes to write again what a late writer has covered."""
+
+    def append(self, partition: int, items: Iterable[tuple[bytes, bytes]], writer: int) -> tuple[int, int]:
+        """Offsets of the first and the last of the items."""
+        first = self.end
+        for key, value in items:
+            self.records.append(Change(partition, self.end, key, value, writer))
+            self.end += 1
+        return first, self.end - 1
+
+    def compact(self) -> int:
+        """Keep the last record of each key below ``settled``; how many went."""
+        before = len(self.records)
+        newest = {record.key: record.offset for record in self.records if record.offset < self.settled}
+        self.records = [r for r in self.records if r.offset >= self.settled or newest[r.key] == r.offset]
+        return before - len(self.records)
+
+
+class Broker:
+    """Topics of ``partitions`` partitions; a record is stamped when it is appended, ``tick`` ms after the last."""
+
+    def __init__(self, partitions: int, *, start: int, tick: int) -> None:
+        self.partitions, self.clock, self.tick = partitions, start, tick
+        self.topics: dict[str, list[list[Stored]]] = defaultdict(lambda: [[] for _ in range(partitions)])
+        self.changelogs: dict[tuple[str, int], Changelog] = defaultdict(Changelog)
+        self.committed: dict[tuple[str, int], int] = {}
+        """By consumer group and partition."""
+
+    def append(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        *,
+        partition: int | None = None,
+        headers: tuple[tuple[str, bytes], ...] = (),
+    ) -> None:
+        """Put a record at the end of a partition, by default the one of its key."""
+        place = partition_of(key or b"", self.partitions) if partition is None else partition
+        log = self.topics[topic][place]
+        log.append(Stored(len(log), self.clock, key, value, headers))
+        self.clock += self.tick
+
+    def value_at(self, topic: str, partition: int, offset: int) -> Any:
+        """The record at a position, None when there is none."""
+        logs = self.topics[topic]
+        if not 0 <= partition < len(logs) or not 0 <= offset < len(logs[partition]):
+            return None
+        return logs[partition][offset]

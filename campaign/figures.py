@@ -1,0 +1,105 @@
+"""What seeds came to, summed up, and how it is printed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from campaign.outlet import Point
+
+
+@dataclass
+class Figures:
+    """Of one seed or of many."""
+
+    seeds: int = 0
+    batches: int = 0
+    crashes: Counter[Point] = field(default_factory=Counter)
+    crashes_with_orders: int = 0
+    """Crashes with a command, or a reference to one, in hand (F26)."""
+    engaged: int = 0
+    """Crashes after which records were read again."""
+    idle_crashes: int = 0
+    """Crashes that nobody noticed."""
+    zombies: int = 0
+    """Processes that stalled until another one had their partition."""
+    late_rows: int = 0
+    """Writes of rows by such a process."""
+    refused_writers: int = 0
+    """Processes that found another writer in their changelog, and ended."""
+    replayed: int = 0
+    """Records that were read again."""
+    skipped: int = 0
+    """Of those, the ones that were folded already."""
+    compacted: int = 0
+    """Changelog records that compaction took."""
+    outcomes: int = 0
+    commands: int = 0
+    outputs: int = 0
+    rows: int = 0
+    duplicates: int = 0
+    """Outputs that are there more than once, with the same bytes."""
+    stale_last: int = 0
+    """Keys of compacted topics whose last record is an old one that a late process wrote: no promise is counted as
+    broken, since readers keep the newest that they see, but see ``docs/faults.md``."""
+    lost: int = 0
+    doubled: int = 0
+    """Counted twice, or written without being in the fold."""
+    wrong_rows: int = 0
+    disordered: int = 0
+    inconclusive: int = 0
+    """Seeds in which no crash made anything be read again."""
+    complaints: list[str] = field(default_factory=list)
+    """In words, whatever is wrong."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all promises held."""
+        return not (self.lost or self.doubled or self.wrong_rows or self.disordered or self.complaints)
+
+    def add(self, other: Figures) -> None:
+        """Count another seed's figures; its complaints are for whoever plays it."""
+        for each in fields(self):
+            if each.name != "complaints":
+                setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        found = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "complaints"}
+        return found | {"crashes": {point.value: self.crashes[point] for point in Point}}
+
+
+def table(figures: Figures, seconds: float) -> str:
+    """The figures as people read them."""
+    f = figures
+    lines: list[tuple[str, Any]] = [
+        ("seeds", f.seeds),
+        ("batches", f.batches),
+        ("outcomes sent, each counted once", f.outcomes),
+        ("commands sent, each answered once", f.commands),
+        ("crashes", sum(f.crashes.values())),
+        *((f"  {point.value}", f.crashes[point]) for point in Point),
+        ("  with a command in hand", f.crashes_with_orders),
+        ("  after which records were read again", f.engaged),
+        ("  after which nothing was", f.idle_crashes),
+        ("processes that stalled and came back late", f.zombies),
+        ("  whose rows were written late", f.late_rows),
+        ("processes that found another writer and ended", f.refused_writers),
+        ("records read again", f.replayed),
+        ("  skipped, as they were folded already", f.skipped),
+        ("changelog records compacted", f.compacted),
+        ("rows compared", f.rows),
+        ("distinct outputs compared", f.outputs),
+        ("same-id duplicates", f.duplicates),
+        ("keys of compacted topics that end with a late record", f.stale_last),
+        ("lost", f.lost),
+        ("doubled", f.doubled),
+        ("wrong rows", f.wrong_rows),
+        ("out of order", f.disordered),
+        ("inconclusive seeds", f.inconclusive),
+    ]
+    width = max(len(name) for name, _ in lines)
+    shown = [f"{name:<{width}}  {value:>12,}" for name, value in lines]
+    shown.append(f"{'seeds/s':<{width}}  {f.seeds / seconds if seconds else 0.0:>12.1f}")
+    return "\n".join(shown)

@@ -1,0 +1,160 @@
+"""The guards, one at a time taken away: each must be missed within a few seeds.
+
+Only what a seed plays runs without the guard; the oracle keeps it.  The switch is here and nowhere in the product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from unittest.mock import patch
+
+from campaign.simulation import run_seed
+from crl_stream.core import monitor as engine
+from crl_stream.core import proposer as proposing
+from crl_stream.core.overview import Ledger
+from crl_stream.core.row import TaskRow, decode_row
+from crl_stream.topology import monitor, proposer
+from crl_stream.topology.partition import PartitionRow, decode_partition
+from crl_stream.worker.stages import TableStage
+from crl_stream.worker.table import TaskTable
+
+ENOUGH: Final = 300
+"""Seeds in which a mutant must be caught."""
+
+Switch = Callable[[], Any]
+
+
+def _row_offset() -> Any:
+    def forget(data: bytes) -> TaskRow:
+        row = decode_row(data)
+        row.offset = -1
+        return row
+
+    return patch.object(monitor, "decode_row", forget)
+
+
+def _partition_skip() -> Any:
+    def forget(data: bytes | None) -> PartitionRow:
+        row = decode_partition(data)
+        row.next_offset = 0
+        return row
+
+    return patch.object(monitor, "decode_partition", forget)
+
+
+def _id_ring() -> Any:
+    def remember(ring: bytearray, digest: bytes, size: int) -> bool:
+        ring += digest
+        del ring[: max(0, len(ring) - size * 8)]
+        return True
+
+    return patch.object(engine, "remember", remember)
+
+
+def _outputs_first() -> Any:
+    async def work(self: TableStage, batch: Any) -> None:
+        partition = batch.tp.partition
+        before = self.table.partition_row(partition)
+        folded = await self.fold(partition, before, batch.records)
+        if folded.partition_row != before:
+            await self._persist(partition, folded)
+            await self.outlet.publish(folded.outputs)
+        self.counters.add(folded.counts)
+
+    return patch.object(TableStage, "work", work)
+
+
+def _origins() -> Any:
+    return patch.object(monitor._Fold, "_is_new_here", lambda _self, _record: True)
+
+
+class _Forgetful(dict[int, int]):
+    """Positions that nobody remembers."""
+
+    def get(self, _: int, default: Any = None) -> Any:
+        return default
+
+
+def _command_position() -> Any:
+    def forget(data: bytes | None) -> PartitionRow:
+        row = decode_partition(data)
+        row.commanded = _Forgetful(row.commanded)
+        return row
+
+    return patch.object(monitor, "decode_partition", forget)
+
+
+def _recovery_position() -> Any:
+    return patch.object(TaskTable, "_position", lambda _self, _key, _value: (0, 0))
+
+
+def _outdated() -> Any:
+    recover = TaskTable._recover
+
+    def forget(self: TaskTable, record: Any) -> None:
+        recover(self, record)
+        self._outdated[record.partition] = set()
+
+    return patch.object(TaskTable, "_recover", forget)
+
+
+def _other_writer() -> Any:
+    write = TaskTable.write
+
+    async def believe(self: TaskTable, partition: int, rows: Any, partition_row: bytes) -> None:
+        self._written.pop(partition, None)
+        await write(self, partition, rows, partition_row)
+
+    return patch.object(TaskTable, "write", believe)
+
+
+def _as_of() -> Any:
+    def forget(row: Any, *rest: Any) -> Any:
+        row.incarnation = row.offset = -1
+        return proposing.step(row, *rest)
+
+    return patch.object(proposer, "step", forget)
+
+
+def _totals_first() -> Any:
+    changed = Ledger.changed
+    return patch.object(Ledger, "changed", lambda self: dict(reversed(changed(self).items())))
+
+
+MUTANTS: Final[dict[str, Switch]] = {
+    "offset guard of rows": _row_offset,
+    "skip of what the partition row covers": _partition_skip,
+    "ring of invocation ids": _id_ring,
+    "outputs before rows": _outputs_first,
+    "origins of forwarded records": _origins,
+    "position of commands": _command_position,
+    "position of rows on recovery": _recovery_position,
+    "rewriting of rows that a late writer covered": _outdated,
+    "notice of another writer": _other_writer,
+    "as_of guard of the proposer": _as_of,
+    "totals of the overview first": _totals_first,
+}
+"""What is taken away, by the name of the guard."""
+
+
+@contextmanager
+def without(guard: str) -> Iterator[None]:
+    """Run with one guard missing."""
+    with MUTANTS[guard]():
+        yield
+
+
+def first_caught(guard: str, *, first: int = 0, seeds: int = ENOUGH) -> tuple[int, str] | None:
+    """The first seed that misses the guard, and what it complains of; None when no seed does."""
+    for seed in range(first, first + seeds):
+        try:
+            with without(guard):
+                simulation = run_seed(seed)
+        except Exception as error:
+            return seed, f"{type(error).__name__}: {error}"
+        figures = simulation.examine()
+        if not figures.is_exact:
+            return seed, figures.complaints[0]
+    return None

@@ -1,0 +1,232 @@
+"""What must be true whatever the schedule did: each log folded once, from nothing, in one batch.
+
+And counted without the engine: every outcome that was sent is in a row once, every order has its one answer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final
+
+from campaign.broker import Broker
+from campaign.figures import Figures
+from campaign.processes import Kind, Table, remedies
+from campaign.traffic import Traffic
+from crl_stream.core.messages import CommandResult, SetPolicy
+from crl_stream.core.row import decode_row
+from crl_stream.topology.inlet import reference_commands
+from crl_stream.topology.monitor import Folded, command_positions, decode_batch, fold_batch
+from crl_stream.topology.notes import OWN_KINDS, SOURCES, Noted, note_records
+from crl_stream.topology.overview import fold_notes
+from crl_stream.topology.partition import partition_key
+from crl_stream.topology.proposer import decode_snapshots, propose_batch
+from crl_stream.wire.codec import decode
+from crl_stream.wire.dead_letter import read_letter
+from crl_stream.wire.partitioner import partition_of
+from crl_stream.wire.records import Output
+from crl_stream.wire.topics import (
+    ACTIVE_VARIANTS,
+    ALERTS,
+    COMMANDS,
+    DEAD_LETTERS,
+    DECISIONS,
+    INVOCATIONS,
+    MESSAGES,
+    OVERVIEW,
+    OVERVIEW_EVENTS,
+    TASKS,
+    VARIANTS,
+)
+
+_COMPACTED: Final = (ACTIVE_VARIANTS, VARIANTS, TASKS)
+_APART: Final = frozenset((INVOCATIONS, COMMANDS, OVERVIEW, OVERVIEW_EVENTS))
+"""Topics whose records are compared in another way than as the outputs of a fold."""
+
+
+def examine(broker: Broker, traffic: Traffic, figures: Figures) -> None:
+    """Compare, and add what was found to ``figures``."""
+    _Examination(broker, traffic, figures).run()
+
+
+class _Examination:
+    def __init__(self, broker: Broker, traffic: Traffic, figures: Figures) -> None:
+        self.broker, self.traffic, self.figures = broker, traffic, figures
+        self.wanted: dict[tuple[str, int], list[Any]] = {}
+
+    def run(self) -> None:
+        folds = [self._fold_log(partition) for partition in range(self.broker.partitions)]
+        for partition, folded in enumerate(folds):
+            self._compare_rows(Kind.MONITOR, partition, folded, self.broker.topics[INVOCATIONS][partition])
+            self._want(folded.outputs)
+        for partition, log in enumerate(self.broker.topics[COMMANDS]):
+            self._want(reference_commands(partition, self.broker.partitions, log))
+        for partition, folded in enumerate(folds):
+            self._propose(partition, [o for o in folded.outputs if o.topic == TASKS])
+        self._fold_overview()
+        self._compare_outputs()
+        self._compare_appended()
+        self._compare_last()
+        self._count_sent({key: value for folded in folds for key, value in folded.rows.items()})
+
+    # -- the folds ---------------------------------------------------------------------------------
+    def _fold_log(self, partition: int) -> Folded:
+        entries = decode_batch(self.broker.topics[INVOCATIONS][partition])
+        commands = {}
+        for place in command_positions(entries):
+            record = self.broker.value_at(COMMANDS, *place)
+            commands[place] = None if record is None else record.value
+        return fold_batch(partition, self.broker.partitions, None, {}, entries, commands)
+
+    def _propose(self, partition: int, snapshots: list[Output]) -> None:
+        """From the snapshots that there are, and once more from those that there would be had nothing broken."""
+        log = self.broker.topics[TASKS][partition]
+        found = propose_batch(partition, self.broker.partitions, None, {}, decode_snapshots(log), remedies())
+        self._compare_rows(Kind.PROPOSER, partition, found, log)
+        first = {record.value: record for record in reversed(log)}
+        calm = [first[o.value]._replace(offset=n, key=o.key) for n, o in enumerate(snapshots) if o.value in first]
+        undisturbed = propose_batch(partition, self.broker.partitions, None, {}, decode_snapshots(calm), remedies())
+        if undisturbed.rows != found.rows:
+            self._wrong(1, f"proposer {partition}: repeated snapshots have changed a row")
+        self._want(undisturbed.outputs or found.outputs)
+
+    def _fold_overview(self) -> None:
+        log = self.broker.topics[OVERVIEW_EVENTS][0]
+        folded = fold_notes(None, {}, log)
+        self._compare_rows(Kind.OVERVIEW, 0, folded, log)
+        self._want(o for o in folded.outputs if o.topic != OVERVIEW)
+        pages = [o.value for o in folded.outputs if o.topic == OVERVIEW]
+        shown = [r.value for r in self.broker.topics[OVERVIEW][0]]
+        if not pages:
+            return
+        newest = max(shown, key=lambda page: _message(OVERVIEW, page, b"overview").as_of.offset, default=None)
+        if newest != pages[-1]:
+            self._wrong(1, "the newest page is not that of all notes")
+        self.figures.stale_last += shown[-1:] != [newest]
+        tasks = len({record.key for partition in self.broker.topics[TASKS] for record in partition})
+        if (counted := _message(OVERVIEW, pages[-1], b"overview").tasks) != tasks:
+            self._wrong(1, f"the page counts {counted} tasks of {tasks}")
+
+    # -- comparisons -------------------------------------------------------------------------------
+    def _compare_rows(self, kind: Kind, partition: int, folded: Folded, log: list[Any]) -> None:
+        there = Table(None, kind, partition, self.broker).rows
+        wanted = dict(folded.rows) | ({partition_key(partition): folded.partition_row} if log else {})
+        self.figures.rows += len(wanted)
+        wrong = {key for key in there.keys() | wanted.keys() if there.get(key) != wanted.get(key)}
+        if wrong:
+            self._wrong(len(wrong), f"{kind.value} {partition}: rows {sorted(wrong)} are not the fold's")
+
+    def _compare_outputs(self) -> None:
+        for topic in MESSAGES:
+            if topic in _APART:
+                continue
+            for partition, log in enumerate(self.broker.topics[topic]):
+                found = [_identity(record, topic) for record in log]
+                wanted = list(dict.fromkeys(self.wanted.get((topic, partition), [])))
+                distinct = list(dict.fromkeys(found))
+                self.figures.outputs += len(distinct)
+                self.figures.duplicates += len(found) - len(distinct)
+                self._compare_sets(f"{topic} {partition}", set(distinct), set(wanted))
+                # The dead letters and alerts of several stages share a partition; each stage keeps its own order.
+                if topic not in {DEAD_LETTERS, ALERTS} and set(distinct) == set(wanted) and distinct != wanted:
+                    self.figures.disordered += 1
+                    self.figures.complaints.append(f"{topic} {partition}: another order than the log's")
+                elif topic == ALERTS:
+                    self._compare_order(f"{topic} {partition}", distinct, wanted)
+
+    def _compare_order(self, where: str, distinct: list[Any], wanted: list[Any]) -> None:
+        def own(alerts: list[Any]) -> list[Any]:
+            return [(k, v) for k, v in alerts if _message(ALERTS, v, k).kind not in OWN_KINDS]
+
+        if set(distinct) == set(wanted) and own(distinct) != own(wanted):
+            self.figures.disordered += 1
+            self.figures.complaints.append(f"{where}: another order than the log's")
+
+    def _compare_appended(self) -> None:
+        """References and forwarded records are in the log; notes are of something that is there, and of all of it."""
+        for partition, log in enumerate(self.broker.topics[INVOCATIONS]):
+            there = {(r.key, r.value, r.headers) for r in log}
+            self._compare_sets(
+                f"{INVOCATIONS} {partition}", there, set(self.wanted.get((INVOCATIONS, partition), [])), foreign=False
+            )
+        notes = {(r.key, r.value) for r in self.broker.topics[OVERVIEW_EVENTS][0]}
+        possible: set[Any] = set()
+        for topic in SOURCES:
+            for partition, log in enumerate(self.broker.topics[topic]):
+                each = {(o.key, o.value) for r in log for o in note_records(topic, partition, [r], Noted())}
+                possible |= each
+                if topic != TASKS and not each <= notes:
+                    self.figures.lost += len(each - notes)
+                    self.figures.complaints.append(f"{topic} {partition}: not everything was noted")
+        if not notes <= possible:
+            self.figures.doubled += len(notes - possible)
+            self.figures.complaints.append("a note of something that is on no topic")
+
+    def _compare_sets(self, where: str, there: set[Any], wanted: set[Any], *, foreign: bool = True) -> None:
+        if lost := wanted - there:
+            self.figures.lost += len(lost)
+            self.figures.complaints.append(f"{where}: {len(lost)} records are missing, such as {min(lost, key=repr)}")
+        if foreign and (more := there - wanted):
+            self.figures.doubled += len(more)
+            self.figures.complaints.append(f"{where}: {len(more)} records too many, such as {min(more, key=repr)}")
+
+    def _compare_last(self) -> None:
+        """Of compacted topics the last record of a key stays: is it the newest one?"""
+        for topic in _COMPACTED:
+            for partition, log in enumerate(self.broker.topics[topic]):
+                last = {record.key: record.value for record in log}
+                newest = dict(self.wanted.get((topic, partition), []))
+                self.figures.stale_last += sum(last.get(key) != value for key, value in newest.items())
+
+    def _count_sent(self, rows: dict[bytes, bytes]) -> None:
+        """Without the engine: as many outcomes as ids were sent, one answer for each order."""
+        for key, outcomes in self.traffic.outcomes.items():
+            changelog = Table(None, Kind.MONITOR, partition_of(key, self.broker.partitions), self.broker)
+            data = changelog.rows.get(key)
+            counted = 0
+            if data is not None:
+                row = decode_row(data)
+                counted = row.n + sum(variant.shadow.n for variant in row.variants.values())
+            self.figures.outcomes += len(outcomes)
+            self.figures.lost += max(0, len(outcomes) - counted)
+            self.figures.doubled += max(0, counted - len(outcomes))
+            if counted != len(outcomes):
+                self.figures.complaints.append(f"{key.decode()}: {len(outcomes)} outcomes were sent, {counted} counted")
+        assert rows.keys() >= {key for key, outcomes in self.traffic.outcomes.items() if outcomes}
+        distinct = {(r.key, r.value) for log in self.broker.topics[DECISIONS] for r in log}
+        results = [_message(DECISIONS, value, key) for key, value in distinct]
+        answers = Counter(
+            r.command_id for r in results if isinstance(r, CommandResult) and r.command != SetPolicy.__name__
+        )
+        self.figures.commands += len(self.traffic.commands)
+        for command_id in self.traffic.commands:
+            self.figures.lost += answers[command_id] == 0
+            self.figures.doubled += answers[command_id] > 1
+            if answers[command_id] != 1:
+                self.figures.complaints.append(f"command {command_id} has {answers[command_id]} answers")
+
+    # -- small things ------------------------------------------------------------------------------
+    def _want(self, outputs: Iterable[Output]) -> None:
+        for output in outputs:
+            identity = (
+                (output.key, output.value, output.headers)
+                if output.topic == INVOCATIONS
+                else _identity(output, output.topic)
+            )
+            self.wanted.setdefault((output.topic, output.partition), []).append(identity)
+
+    def _wrong(self, rows: int, complaint: str) -> None:
+        self.figures.wrong_rows += rows
+        self.figures.complaints.append(complaint)
+
+
+def _identity(record: Any, topic: str) -> Any:
+    if topic == DEAD_LETTERS:
+        letter = read_letter(record.headers)
+        return record.key, record.value, letter.reason, letter.topic, letter.partition, letter.offset
+    return record.key, record.value
+
+
+def _message(topic: str, value: bytes | None, key: bytes | None) -> Any:
+    decoded: Any = decode(topic, value, key)
+    return decoded.message

@@ -1,0 +1,104 @@
+"""What a stage writes through: outputs and rows reach the broker in memory, and stop before and after each write."""
+
+from __future__ import annotations
+
+import enum
+import random
+import types
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any
+
+from campaign.broker import Broker
+from crl_stream.wire.records import Output
+from crl_stream.wire.topics import Topics
+from crl_stream.worker.counters import Counters
+
+
+class Point(enum.Enum):
+    """Where a process can be stopped: the places of ``topology.driver.Crash``, and those between them."""
+
+    BEFORE_OUTPUTS = "after the fold, before any output"
+    AMID_OUTPUTS = "between two outputs"
+    AFTER_OUTPUTS = "after the outputs, before any row"
+    AMID_ROWS = "between two rows"
+    AFTER_ROWS = "after the partition row, before the commit"
+    IDLE = "between two batches"
+
+
+@types.coroutine
+def _stop(point: Point) -> Generator[Point, None, None]:
+    yield point
+
+
+class _Place:
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+
+
+class Batch:
+    """What a lane hands to a stage."""
+
+    def __init__(self, partition: int, records: Sequence[Any]) -> None:
+        self.tp, self.records = _Place(partition), records
+
+
+class Reader:
+    """Answers as ``worker.point_reader`` does."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def read(self, topic: str, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Any]:
+        """The records at (partition, offset)."""
+        return {place: self._broker.value_at(topic, *place) for place in places}
+
+
+class Outlet:
+    """Outputs and rows of one process.  It stands for the app, its consumer and its producer as well."""
+
+    def __init__(self, number: int, broker: Broker, rng: random.Random) -> None:
+        self._number, self._broker, self._rng = number, broker, rng
+        self.topics = Topics()
+        self.counters = Counters()
+        self.app = self.consumer = self.producer = self
+
+    def check_pulse(self) -> None:
+        """A process that was stopped right after this does not know that it has lost its partition."""
+
+    async def publish(self, outputs: Iterable[Output]) -> None:
+        """Each partition of a topic in its order, the partitions in any."""
+        groups: dict[tuple[str, int], list[Output]] = {}
+        for output in outputs:
+            groups.setdefault((output.topic, output.partition), []).append(output)
+        await _stop(Point.BEFORE_OUTPUTS)
+        waiting = list(groups.items())
+        self._rng.shuffle(waiting)
+        for number, ((topic, partition), group) in enumerate(waiting):
+            if number:
+                await _stop(Point.AMID_OUTPUTS)
+            cut = self._rng.randrange(len(group)) if self._rng.random() < 0.2 else 0
+            self._append(topic, partition, group[:cut])
+            if cut:
+                await _stop(Point.AMID_OUTPUTS)
+            self._append(topic, partition, group[cut:])
+        self.counters.outputs += sum(map(len, groups.values()))
+
+    def _append(self, topic: str, partition: int, group: Iterable[Output]) -> None:
+        for output in group:
+            self._broker.append(topic, output.key, output.value, partition=partition, headers=output.headers)
+
+    async def write(
+        self, topic: str, partition: int, items: Sequence[tuple[bytes, bytes, Any]], *, limit: int
+    ) -> tuple[int, int]:
+        """Rows appear at once, or when they are too many (``limit``) in two pieces."""
+        changelog = self._broker.changelogs[topic, partition]
+        pairs = [(key, value) for key, value, _ in items]
+        await _stop(Point.AFTER_OUTPUTS)
+        cut = self._rng.randrange(len(pairs)) if limit and self._rng.random() < 0.4 else 0
+        first = changelog.end
+        if cut:
+            changelog.append(partition, pairs[:cut], self._number)
+            await _stop(Point.AMID_ROWS)
+        _, last = changelog.append(partition, pairs[cut:], self._number)
+        await _stop(Point.AFTER_ROWS)
+        return first, last

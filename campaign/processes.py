@@ -1,0 +1,215 @@
+"""A stage of the worker as a process of the simulation: the worker's own code, advanced one await at a time.
+
+Whatever a stage writes goes through ``Outlet``, which stops before and after each write.  There the schedule
+lets the process go on, die, or stall until another one has taken its partition over.
+"""
+
+from __future__ import annotations
+
+import enum
+import random
+from collections.abc import Coroutine, Iterable, Sequence
+from functools import lru_cache
+from itertools import count
+from typing import Any, Final, cast
+
+from campaign.broker import Broker
+from campaign.outlet import Batch, Outlet, Point, Reader
+from crl_stream.core.overview import row_position as overview_position
+from crl_stream.core.proposal_row import row_position as proposals_position
+from crl_stream.core.remedies import Remedies
+from crl_stream.errors import Unsafe
+from crl_stream.settings.remedies import load_remedies
+from crl_stream.topology.inspection import row_position
+from crl_stream.topology.notes import SOURCES
+from crl_stream.topology.partition import decode_partition, partition_key
+from crl_stream.wire.topics import COMMANDS, INVOCATIONS, OVERVIEW_EVENTS, TASKS
+from crl_stream.worker.counters import Counters
+from crl_stream.worker.monitor_stages import InletStage, MonitorStage
+from crl_stream.worker.service_stages import OverviewStage, ProposerStage, TallyStage
+from crl_stream.worker.stages import TableStage
+from crl_stream.worker.table import RowPosition, TaskTable
+
+
+class Kind(enum.Enum):
+    """The stages: consumer group, source topic."""
+
+    INLET = "inlet"
+    MONITOR = "monitor"
+    PROPOSER = "proposer"
+    TALLY_ROLLBACKS = "tally of crl.rollbacks"
+    TALLY_ALERTS = "tally of crl.alerts"
+    TALLY_PROPOSALS = "tally of crl.proposals"
+    TALLY_TASKS = "tally of crl.tasks"
+    OVERVIEW = "overview"
+
+
+SOURCE_OF: Final[dict[Kind, str]] = {
+    Kind.INLET: COMMANDS,
+    Kind.MONITOR: INVOCATIONS,
+    Kind.PROPOSER: TASKS,
+    Kind.OVERVIEW: OVERVIEW_EVENTS,
+    **dict(
+        zip((Kind.TALLY_ROLLBACKS, Kind.TALLY_ALERTS, Kind.TALLY_PROPOSALS, Kind.TALLY_TASKS), SOURCES, strict=True)
+    ),
+}
+POSITION_OF: Final[dict[Kind, RowPosition]] = {
+    Kind.MONITOR: row_position,
+    Kind.PROPOSER: proposals_position,
+    Kind.OVERVIEW: overview_position,
+}
+"""The stages that have a table."""
+_numbers = count(1)
+
+
+@lru_cache(maxsize=1)
+def remedies() -> Remedies:
+    """The catalogue of remedies that is shipped."""
+    return load_remedies()
+
+
+class Table(TaskTable):
+    """The worker's table without Faust's: rows, recovery and writes are its own."""
+
+    def __init__(self, app: Any, kind: Kind, partition: int, broker: Broker) -> None:
+        self.app, self.kind, self.width = app, kind, broker.partitions
+        self._row_position = POSITION_OF[kind]
+        self._rows: dict[bytes, bytes] = {}
+        self._keys = {partition: set()}
+        self._written, self._outdated = {}, {partition: set()}
+        self.apply_changes(broker.changelogs[kind.value, partition].records)
+
+    def apply_changes(self, records: Iterable[Any]) -> None:
+        """Recover, as Faust has a table do."""
+        for record in records:
+            self._recover(record)
+
+    @property
+    def rows(self) -> dict[bytes, bytes]:
+        """Rows and partition row."""
+        return self._rows
+
+    @property
+    def changelog_topic_name(self) -> str:
+        """Where the rows go."""
+        return self.kind.value
+
+
+class Died(Exception):
+    """The stage has ended its process by itself, as it does when it finds another writer."""
+
+
+class Process:
+    """A stage with one partition, from its assignment to its end."""
+
+    def __init__(self, kind: Kind, partition: int, broker: Broker, rng: random.Random) -> None:
+        self.kind, self.partition, self.broker, self.rng = kind, partition, broker, rng
+        self.number = next(_numbers)
+        self.source = SOURCE_OF[kind]
+        self.group = (kind.value, partition)
+        self.is_zombie = False
+        self.went_back = False
+        """Whether it wrote a partition row that is behind the one before: what was folded would be folded again."""
+        outlet: Any = Outlet(self.number, broker, rng)
+        self.counters: Counters = outlet.counters
+        self.table: Table | None = None
+        if kind in POSITION_OF:
+            self.recovered_to = broker.changelogs[self.group].end
+            self.table = Table(outlet, kind, partition, broker)
+        self.stage = self._make_stage(outlet)
+        log = broker.topics[self.source][partition]
+        committed = broker.committed.get(self.group)
+        self.next_offset: int = _finish(self.stage.position(partition, committed, 0, len(log)))
+        if committed is not None and rng.random() < 0.3:
+            # Nothing hangs on where reading starts: the commit may lag behind the rows, never be ahead of them.
+            self.next_offset = min(committed, self.next_offset)
+        self._work: Coroutine[Any, Any, None] | None = None
+        self._batch: Sequence[Any] = ()
+        self._end = 0
+
+    def _make_stage(self, outlet: Any) -> Any:
+        if self.kind is Kind.INLET:
+            return InletStage(self.broker.partitions, outlet)
+        if self.table is None:
+            return TallyStage(self.source, outlet, gapless=self.source != TASKS)
+        if self.kind is Kind.MONITOR:
+            return MonitorStage(self.table, outlet, cast("Any", Reader(self.broker)))
+        if self.kind is Kind.PROPOSER:
+            return ProposerStage(self.table, outlet, remedies())
+        return OverviewStage(self.table, outlet)
+
+    @property
+    def waiting(self) -> int:
+        """Records that it has not taken."""
+        return len(self.broker.topics[self.source][self.partition]) - self.next_offset
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a batch is in its hands."""
+        return self._work is not None
+
+    @property
+    def holds_order(self) -> bool:
+        """Whether a command, or a reference to one, is in the batch in its hands."""
+        return self.is_busy and any(
+            self.kind is Kind.INLET or (self.kind is Kind.MONITOR and b'"command_ref"' in (record.value or b""))
+            for record in self._batch
+        )
+
+    def take(self, records: int) -> tuple[int, int]:
+        """Begin with the next batch: the offsets from and to."""
+        log = self.broker.topics[self.source][self.partition]
+        batch = self._batch = log[self.next_offset : self.next_offset + records]
+        first, self._end = self.next_offset, self.next_offset + len(batch)
+        self._work = self.stage.work(cast("Any", Batch(self.partition, batch)))
+        return first, self._end
+
+    def advance(self) -> Point:
+        """Go on to the next place; ``IDLE`` when the batch is done.  Raises ``Died``."""
+        assert self._work is not None
+        before = self._folded()
+        try:
+            point: Point = self._work.send(None)
+        except StopIteration:
+            self._work = None
+            self.next_offset = self._end
+            self.went_back = self.went_back or self._folded() < before
+            return Point.IDLE
+        except Unsafe as error:
+            self._work = None
+            raise Died(error.message) from error
+        return point
+
+    def commit(self) -> None:
+        """Tell the broker how far the group is; one that has lost the partition is not heard."""
+        if not self.is_zombie:
+            self.broker.committed[self.group] = self.next_offset
+
+    def kill(self) -> None:
+        """End it where it is."""
+        if self._work is not None:
+            self._work.close()
+            self._work = None
+
+    def settle(self) -> None:
+        """It has written and found no other writer, so the changelog up to its last record may be compacted."""
+        changelog = self.broker.changelogs[self.group]
+        since = [r for r in changelog.records if r.offset >= self.recovered_to]
+        own = [r.offset for r in since if r.writer == self.number]
+        # Whoever has recovered nothing does not know what to expect, and cannot tell another writer by an offset.
+        if isinstance(self.stage, TableStage) and own and (self.recovered_to or len(own) == len(since)):
+            changelog.settled = own[-1] + 1
+
+    def _folded(self) -> int:
+        if self.table is None:
+            return 0
+        return decode_partition(self.table.rows.get(partition_key(self.partition))).next_offset
+
+
+def _finish(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waits")

@@ -1,0 +1,196 @@
+"""One seed: its traffic, its processes, and a schedule that is hostile until everything is sent."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from campaign.broker import Broker
+from campaign.figures import Figures
+from campaign.oracle import examine
+from campaign.outlet import Point
+from campaign.processes import POSITION_OF, SOURCE_OF, Died, Kind, Process
+from campaign.traffic import Traffic
+from crl_stream.wire.topics import OVERVIEW_EVENTS
+
+START: Final = 1_763_562_600_000
+_TICKS: Final = (1, 200, 1_000, 60_000, 3_600_000)
+_MAX_STEPS: Final = 60_000
+"""A seed takes some thousands; one that never settles is a failure."""
+
+
+class Simulation:
+    """A seed decides everything: run again, it does the same again."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        rng = self.rng = random.Random(seed)
+        self.broker = Broker(rng.randint(1, 4), start=START, tick=rng.choice(_TICKS))
+        self.traffic = Traffic(self.broker, rng)
+        self.figures = Figures(seeds=1)
+        self.pace = rng.choice((0.02, 0.05, 0.1))
+        self.crash, self.stall = rng.choice((0.03, 0.08, 0.15)), rng.choice((0.0, 0.02, 0.06))
+        self.wake = rng.choice((0.0, 0.02, 0.15))
+        self.largest_batch = rng.choice((1, 4, 16, 64))
+        self.owners: dict[tuple[Kind, int], Process] = {}
+        self.zombies: list[Process] = []
+        self._read_to: dict[tuple[Kind, int], int] = {}
+        self._watched: dict[tuple[Kind, int], bool] = {}
+        """Partitions whose process has died; whether anything was read again since."""
+        self._went_back: list[str] = []
+
+    def run(self) -> None:
+        """Send everything, then let the processes finish."""
+        for _ in range(_MAX_STEPS):
+            if self.traffic.left and self.rng.random() < self.pace:
+                for _ in range(self.rng.randint(1, 6)):
+                    if self.traffic.left:
+                        self.traffic.send()
+            elif self.zombies and self.rng.random() < self.wake:
+                self._wake()
+            elif not self._step() and not self.traffic.left:
+                if not self.zombies:
+                    break
+                self._wake()
+        else:
+            raise AssertionError(f"seed {self.seed} never comes to rest")
+        for key in list(self._watched):
+            self._judge_crash(key)
+
+    def examine(self) -> Figures:
+        """What came of it, beside what had to."""
+        examine(self.broker, self.traffic, self.figures)
+        self.figures.complaints += self._went_back
+        if not self.figures.engaged:
+            self.figures.inconclusive = 1
+        return self.figures
+
+    # -- who is next -------------------------------------------------------------------------------
+    def _step(self) -> bool:
+        """Let some process go on; False when nothing waits."""
+        busy = [key for key, owner in self.owners.items() if owner.is_busy]
+        if busy and self.rng.random() < 0.85:
+            self._advance(self.rng.choice(busy))
+            return True
+        waiting = [
+            (kind, partition)
+            for kind, source in SOURCE_OF.items()
+            for partition, log in enumerate(self.broker.topics[source])
+            if log and self._has_work(kind, partition, len(log))
+        ]
+        if not waiting:
+            if busy:
+                self._advance(self.rng.choice(busy))
+            return bool(busy)
+        key = self.rng.choice(waiting)
+        owner = self.owners.get(key) or self._assign(key)
+        if self.traffic.left and self.rng.random() < self.crash / 2:
+            self._die(key, Point.IDLE)
+        elif owner.waiting > 0:
+            self._begin(key, owner)
+        return True
+
+    def _has_work(self, kind: Kind, partition: int, end: int) -> bool:
+        if SOURCE_OF[kind] == OVERVIEW_EVENTS and partition:
+            return False
+        owner = self.owners.get((kind, partition))
+        return owner is None or (not owner.is_busy and owner.next_offset < end)
+
+    def _assign(self, key: tuple[Kind, int]) -> Process:
+        kind, partition = key
+        if kind in POSITION_OF and self.rng.random() < 0.3:
+            self.figures.compacted += self.broker.changelogs[kind.value, partition].compact()
+        owner = self.owners[key] = Process(kind, partition, self.broker, self.rng)
+        if not owner.waiting:
+            self._judge_crash(key)
+        return owner
+
+    def _begin(self, key: tuple[Kind, int], owner: Process) -> None:
+        first, end = owner.take(self.rng.randint(1, self.largest_batch))
+        self.figures.batches += 1
+        again = max(0, min(self._read_to.get(key, 0), end) - first)
+        if again:
+            self.figures.replayed += again
+            if key in self._watched:
+                self._watched[key] = True
+        self._judge_crash(key)
+        self._read_to[key] = max(self._read_to.get(key, 0), end)
+
+    # -- what happens to it ------------------------------------------------------------------------
+    def _advance(self, key: tuple[Kind, int]) -> None:
+        owner = self.owners[key]
+        point = self._go_on(owner)
+        if point is None:
+            self._end(key)
+            self.figures.refused_writers += 1
+        elif point is Point.IDLE:
+            if self.rng.random() < 0.7:
+                owner.commit()
+            owner.settle()
+        elif self.traffic.left:
+            roll = self.rng.random()
+            if roll < self.crash:
+                self._die(key, point)
+            elif roll < self.crash + self.stall:
+                owner.is_zombie = True
+                self.zombies.append(owner)
+                self.figures.zombies += 1
+                self._end(key)
+
+    def _go_on(self, process: Process) -> Point | None:
+        try:
+            return process.advance()
+        except Died:
+            return None
+
+    def _die(self, key: tuple[Kind, int], point: Point) -> None:
+        self.figures.crashes_with_orders += self.owners[key].holds_order
+        self.owners[key].kill()
+        self.figures.crashes[point] += 1
+        self._judge_crash(key)
+        self._watched[key] = False
+        self._end(key)
+
+    def _end(self, key: tuple[Kind, int]) -> None:
+        owner = self.owners.pop(key)
+        self._note(owner)
+
+    def _note(self, process: Process) -> None:
+        self.figures.skipped += process.counters.skipped
+        process.counters.skipped = 0
+        if process.went_back:
+            process.went_back = False
+            self._went_back.append(f"{process.kind.value} {process.partition}: the partition row went back")
+
+    def _judge_crash(self, key: tuple[Kind, int]) -> None:
+        """A crash after which nothing was read again has shown nothing."""
+        if (engaged := self._watched.pop(key, None)) is not None:
+            self.figures.engaged += engaged
+            self.figures.idle_crashes += not engaged
+
+    def _wake(self) -> None:
+        """A stalled process goes on with what it had in hand; its writes come late, and some kill it."""
+        zombie = self.rng.choice(self.zombies)
+        point = self._go_on(zombie)
+        ended = point is None or point is Point.IDLE or self.rng.random() < 0.1
+        if zombie.kind in POSITION_OF and point is Point.AFTER_ROWS:
+            self.figures.late_rows += 1
+        if ended:
+            zombie.kill()
+            self._note(zombie)
+            self.zombies.remove(zombie)
+
+    def close(self) -> None:
+        """End what is still there, and let compaction take what it may."""
+        for owner in self.owners.values():
+            self._note(owner)
+        for changelog in self.broker.changelogs.values():
+            self.figures.compacted += changelog.compact()
+
+
+def run_seed(seed: int) -> Simulation:
+    """Play a seed to its end; nothing is compared yet."""
+    simulation = Simulation(seed)
+    simulation.run()
+    simulation.close()
+    return simulation

@@ -1,0 +1,58 @@
+"""The simulation of the fault campaign holds, is the same each time, and misses every guard that is taken away."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from source_tree import ROOT
+
+from campaign import __main__ as program
+from campaign.figures import Figures
+from campaign.mutants import MUTANTS, first_caught
+from campaign.outlet import Point
+from campaign.simulation import run_seed
+
+SEEDS = range(100)
+
+
+def test_nothing_is_lost_doubled_or_wrong_whatever_dies_stalls_or_comes_twice() -> None:
+    total = Figures()
+    for seed in SEEDS:
+        figures = run_seed(seed).examine()
+        assert figures.is_exact, f"python -m campaign simulate --first {seed} --seeds 1: {figures.complaints}"
+        total.add(figures)
+    # What never happened has shown nothing.
+    assert {point for point in Point if total.crashes[point] >= 10} == set(Point)
+    assert min(total.crashes_with_orders, total.engaged, total.skipped, total.duplicates) > 100
+    assert min(total.late_rows, total.refused_writers, total.compacted) > 50
+    assert total.inconclusive <= len(SEEDS) // 20
+
+
+@pytest.mark.parametrize("guard", MUTANTS)
+def test_without_a_guard_a_seed_is_red(guard: str) -> None:
+    assert first_caught(guard) is not None
+
+
+def test_the_switches_are_off_again_afterwards() -> None:
+    before = vars(run_seed(3).examine())
+    for guard in MUTANTS:
+        first_caught(guard, first=3, seeds=1)
+    assert vars(run_seed(3).examine()) == before
+
+
+def test_the_product_knows_nothing_of_the_campaign() -> None:
+    sources = (ROOT / "crl_stream").rglob("*.py")
+    assert [path for path in sources if "campaign" in path.read_text(encoding="utf-8")] == []
+
+
+def test_a_run_prints_its_figures_and_a_failure_how_to_repeat_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert program.main(["simulate", "--seeds", "2", "--first", "7", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["seeds"], figures["lost"], figures["first_failure"]) == (2, 0, None)
+
+    monkeypatch.setattr(program, "run_seed", lambda seed: 1 // (seed - 8))
+    assert program.main(["simulate", "--seeds", "2", "--first", "8"]) == 1
+    assert "python -m campaign simulate --first 8 --seeds 1" in capsys.readouterr().out
