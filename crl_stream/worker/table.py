@@ -54,10 +54,6 @@ class TaskTable(faust.Table):
         """How far a partition is folded; None when it never was."""
         return self.rows.get(partition_key(partition))
 
-    def owned(self) -> list[int]:
-        """Partitions with a state here."""
-        return sorted(self._keys)
-
     def tasks(self) -> Iterator[tuple[int, bytes, bytes]]:
         """(partition, key, row) of every task of this worker."""
         rows = self.rows
