@@ -81,6 +81,8 @@ async def _serve(settings: Settings, roles: Collection[str]) -> int:
     owners = None if monitor is None else add_views(monitor)
     if monitor is None:
         add_health_views(members)
+    for member in members:
+        await member.check_stores()
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)

@@ -117,7 +117,7 @@ class _Pages:
         if not self.monitor.recovered:
             return self._recovering()
         if self.owners.is_mine(partition):
-            row = self.monitor.table.rows.get(key)
+            row = self.monitor.table.rows(partition).get(key)
             if row is None:
                 return problem(
                     404,
