@@ -19,11 +19,13 @@ class RecoveryProgress:
         self.records = 0
         self._began = self._said = 0.0
 
+    def begin(self) -> None:
+        """Partitions have come."""
+        self._began = self._said = monotonic()
+
     def add(self, records: int, remaining: int) -> None:
         """So many more were read, ``remaining`` are still to come."""
         now = monotonic()
-        if not self.records:
-            self._began = self._said = now
         self.records += records
         if now - self._said >= EVERY_SECONDS:
             self._said = now

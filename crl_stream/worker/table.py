@@ -24,6 +24,10 @@ from crl_stream.worker.transport import BatchSchema
 WRITE_BYTES: Final = 3_900_000
 """Rows and partition row of a batch go out as one record batch up to this size, and so appear at once."""
 
+RECOVERY_BATCHES: Final = 2
+"""Polled batches that wait until they are taken into the rows.  Faust counts events, and here one is a whole batch; at 1
+it goes on reading the changelog after the recovery."""
+
 RowPosition = Callable[[bytes], tuple[int, int]]
 """Place in the log of the last record that touched a row; of two rows of a key the higher one is newer."""
 
@@ -51,7 +55,14 @@ class TaskTable(faust.Table):
         )
         self.width, self._row_position = partitions, position
         self.store, self._reader = store, reader
-        super().__init__(app, name=name, partitions=partitions, changelog_topic=topic, **options)
+        super().__init__(
+            app,
+            name=name,
+            partitions=partitions,
+            changelog_topic=topic,
+            recovery_buffer_size=RECOVERY_BATCHES,
+            **options,
+        )
         self._written: dict[int, int] = {}
         """Partition to the last changelog offset written or recovered."""
         self._outdated: dict[int, set[bytes]] = defaultdict(set)
@@ -156,6 +167,7 @@ class TaskTable(faust.Table):
 
     async def _open(self, partitions: Iterable[int]) -> None:
         """Begin with partitions, with what the store has kept of them if that is of this changelog."""
+        self._progress.begin()
         found = {partition: self.store.open(partition) for partition in partitions}
         kept: dict[int, Kept] = {partition: known for partition, known in found.items() if known is not None}
         topic = self.changelog_topic_name
