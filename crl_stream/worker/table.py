@@ -25,8 +25,8 @@ WRITE_BYTES: Final = 3_900_000
 """Rows and partition row of a batch go out as one record batch up to this size, and so appear at once."""
 
 RECOVERY_BATCHES: Final = 2
-"""Polled batches that wait until they are taken into the rows.  Faust counts events, and here one is a whole batch; at 1
-it goes on reading the changelog after the recovery."""
+"""Polled batches that wait until they are taken into the rows.  Faust counts events, here one is a whole batch; at 1 it
+goes on reading the changelog after the recovery."""
 
 RowPosition = Callable[[bytes], tuple[int, int]]
 """Place in the log of the last record that touched a row; of two rows of a key the higher one is newer."""
