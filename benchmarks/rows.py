@@ -15,7 +15,7 @@ from crl_stream.core.row import TaskRow, decode_row, encode_row, new_row
 
 PER_VARIANT = 60
 """Outcomes of each variant: its window is full, and so is everything that is bounded by a number of outcomes."""
-ENTRIES = (1_500, 10_000, 100_000)
+ENTRIES = (10_000, 100_000)
 """Variants in memory; three to a task."""
 TEMPLATES = 64
 """Tasks that are folded; every row is one of theirs under a name of its own."""
