@@ -136,6 +136,21 @@ async def test_what_was_written_is_there_and_the_next_process_has_the_same(
     await again.write(0, {KEY: ROWS[-1]}, partition_row(5))
 
 
+async def test_what_the_broker_does_not_take_is_not_taken_into_the_rows(opened: Opener, changelog: Changelog) -> None:
+    table = opened()
+    await recover(table, changelog)
+    await table.write(0, {KEY: ROWS[0]}, partition_row(1))
+
+    async def refuse(*_: Any, **__: Any) -> Any:
+        raise ConnectionError("the broker is gone")
+
+    changelog.write = refuse  # type: ignore[method-assign]
+    with pytest.raises(ConnectionError):
+        await table.write(0, {KEY: ROWS[1]}, partition_row(2))
+    assert table.rows(0).get(KEY) == ROWS[0]
+    assert table.partition_row(0) == partition_row(1)
+
+
 async def test_a_restart_on_disk_reads_only_what_came_after(opened: Opener, changelog: Changelog) -> None:
     table = opened()
     await recover(table, changelog)
