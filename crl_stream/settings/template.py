@@ -26,9 +26,9 @@ partitions = 4
 replication_factor = 1
 
 [worker]
-# "memory" holds every row of the worker's tasks, about 1.1 KB for each variant.  "rocksdb" keeps them in data_dir, for more
-# than memory holds; it needs  pip install 'crl-stream[rocksdb]'  and a data_dir for each worker.  The state is in Kafka
-# either way: the folder can be deleted.
+# "memory" holds every row of the worker's tasks, about 1.1 KB for each variant.  "rocksdb" keeps them in data_dir, for
+# more than memory holds; it needs  pip install 'crl-stream[rocksdb]'  and a data_dir for each worker.  The state is in
+# Kafka either way: the folder can be deleted.
 store = "memory"
 
 [degradation]

@@ -67,6 +67,8 @@ class Member:
         )
         self.app.tables.add(table)
         self.tables.append(table)
+        # Not when the table stops: a batch may be in flight then, and would be folded on nothing.
+        self.at_close(asyncio.to_thread, table.store.release)
         return table
 
     async def check_stores(self) -> None:

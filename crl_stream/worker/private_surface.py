@@ -42,7 +42,6 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "apply_changelog_batch",
         "on_rebalance",
         "on_recovery_completed",
-        "on_stop",
         "recovery_buffer_size",
     ),
     "faust.tables.recovery:Recovery": ("active_remaining_total",),

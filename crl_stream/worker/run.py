@@ -157,7 +157,7 @@ async def _start(settings: Settings, members: Sequence[Member], monitor: Monitor
         groups = ", ".join(member.group for member in members)
         log.info("ready: %s, health at %s (process %d)", groups, members[0].url, os.getpid())
         return
-    tasks = sum(1 for _ in monitor.table.tasks())
+    tasks = monitor.table.tasks_about()
     partitions = sorted({tp.partition for tp in monitor.app.consumer.assignment()})
     log.info(
         "ready: partitions %s of %d, %d tasks, views at %s (process %d)",

@@ -6,6 +6,7 @@ replay would make.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -77,6 +78,18 @@ class TaskTable(faust.Table):
         """How far a partition is folded; None when it never was."""
         return self.rows(partition).get(partition_key(partition))
 
+    def check_open(self, partition: int) -> None:
+        """``Unsafe`` when a partition is not this worker's: whatever was read of it was read as nothing."""
+        if not self.store.is_open(partition):
+            raise Unsafe(
+                f"the rows of {self.changelog_topic_name} partition {partition} are not here (any more)",
+                hint="restart the worker: it goes on from its partition row",
+            )
+
+    def tasks_about(self) -> int:
+        """How many tasks this worker has; an estimate where rows are on disk."""
+        return sum(max(0, self.store.count(partition) - 1) for partition in self.store.partitions())
+
     def tasks(self) -> Iterator[tuple[int, bytes, bytes]]:
         """(partition, key, row) of every task of this worker."""
         for partition in self.store.partitions():
@@ -86,6 +99,7 @@ class TaskTable(faust.Table):
 
     async def write(self, partition: int, rows: Mapping[bytes, bytes], partition_row: bytes) -> None:
         """Write rows, then the partition row; when the broker has them, take them into the store."""
+        self.check_open(partition)
         records, present = dict(rows), self.rows(partition)
         for key in self._outdated.pop(partition, ()):
             records.setdefault(key, present[key])
@@ -157,6 +171,7 @@ class TaskTable(faust.Table):
                 self._written.pop(tp.partition, None)
                 self._outdated.pop(tp.partition, None)
                 self.store.close(tp.partition)
+                await asyncio.sleep(0)  # closing and opening take their time on disk, and the heart has to beat
         here = sorted(tp.partition for tp in assigned if tp.topic == topic)
         try:
             await self._open([partition for partition in here if not self.store.is_open(partition)])
@@ -168,8 +183,11 @@ class TaskTable(faust.Table):
     async def _open(self, partitions: Iterable[int]) -> None:
         """Begin with partitions, with what the store has kept of them if that is of this changelog."""
         self._progress.begin()
-        found = {partition: self.store.open(partition) for partition in partitions}
-        kept: dict[int, Kept] = {partition: known for partition, known in found.items() if known is not None}
+        kept: dict[int, Kept] = {}
+        for partition in partitions:
+            if (known := self.store.open(partition)) is not None:
+                kept[partition] = known
+            await asyncio.sleep(0)
         topic = self.changelog_topic_name
         there = await self._reader.read(topic, [(partition, known.offset) for partition, known in kept.items()])
         for partition, known in kept.items():
@@ -185,11 +203,6 @@ class TaskTable(faust.Table):
         """Say how long it took."""
         await super().on_recovery_completed(active_tps, standby_tps)
         self._progress.end()
-
-    async def on_stop(self) -> None:
-        """Close the store."""
-        await super().on_stop()
-        self.store.release()
 
     def _position(self, key: bytes, value: bytes) -> tuple[int, int]:
         if key.startswith(PARTITION_ROW):

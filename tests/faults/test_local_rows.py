@@ -96,7 +96,8 @@ async def test_a_restart_reads_nothing_after_a_stop_and_little_after_a_kill(inst
     worker = await installation.worker(**ON_DISK)
     await run_load(installation)
     written = sum((await changelog_ends(installation)).values())
-    assert await worker.stop() == 0
+    await Load(installation, seed=1).burst(4_000)
+    assert await worker.stop() == 0, "amid its work"
     worker = await installation.worker(**ON_DISK)
     assert records_read(worker) == 0
     await run_load(installation, 200)

@@ -11,10 +11,15 @@ import pytest
 from builders import invocations
 from faust.types.tuples import TP
 
+from crl_stream.errors import Unsafe
 from crl_stream.settings import load_settings
 from crl_stream.topology.driver import TopologyDriver
 from crl_stream.topology.partition import PartitionRow, encode_partition, partition_key
+from crl_stream.wire.topics import INVOCATIONS, Topics
+from crl_stream.worker.counters import Counters
+from crl_stream.worker.lanes import Batch
 from crl_stream.worker.monitor import Monitor
+from crl_stream.worker.monitor_stages import MonitorStage
 from crl_stream.worker.stores import MemoryRows
 from crl_stream.worker.table import TaskTable
 
@@ -231,6 +236,31 @@ async def test_records_that_arrive_for_a_partition_that_has_gone_leave_no_ghost(
     table.apply_changelog_batch(changelog.batches(-1))
     assert list(table.tasks()) == []
     assert table.rows(0).get(KEY) is None
+
+
+async def test_nothing_is_written_or_published_for_a_partition_whose_rows_are_gone(
+    opened: Opener, changelog: Changelog
+) -> None:
+    table = opened()
+    await recover(table, changelog)
+    await table.write(0, {KEY: ROWS[0]}, partition_row(1))
+    end, published = changelog.end, []
+
+    async def publish(outputs: Any) -> None:
+        published.append(outputs)
+
+    outlet: Any = SimpleNamespace(topics=Topics(""), counters=Counters(), publish=publish)
+    stage = MonitorStage(table, outlet, Any)  # type: ignore[arg-type]
+    driver = TopologyDriver()
+    driver.pipe(*invocations("default", "S"))
+    batch = Batch(TP(INVOCATIONS, 0), list(driver.records(INVOCATIONS)))
+    await assign(table, revoked=[0])
+    with pytest.raises(Unsafe):
+        await stage.work(batch)
+    with pytest.raises(Unsafe):
+        await table.write(0, {KEY: ROWS[0]}, partition_row(1))
+    assert not published
+    assert changelog.end == end
 
 
 async def test_a_row_that_cannot_be_read_ends_the_process_instead_of_a_recovery_that_never_ends(

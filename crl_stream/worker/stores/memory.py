@@ -28,6 +28,10 @@ class MemoryRows:
         """The rows of a partition; none while it is not open."""
         return self._rows.get(partition, _NOTHING)
 
+    def count(self, partition: int) -> int:
+        """How many rows a partition has."""
+        return len(self.rows(partition))
+
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """The rows of a partition, in the order of their keys."""
         rows = self.rows(partition)

@@ -8,17 +8,19 @@ there or neither is.  Nothing is synced: what a power failure takes is the tail,
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final, NoReturn
 
 import msgspec
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
 
-from crl_stream.errors import Unsafe
+from crl_stream.errors import Unsafe, UsageError
 from crl_stream.telemetry.locks import HeldLock
 from crl_stream.worker.stores.rows import Kept, Last
 
@@ -34,6 +36,7 @@ it back under pressure.  Faust's own store takes 2 GiB for each partition."""
 WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
 """Of each partition, twice at most."""
 LOG_FILES: Final = 2
+_LOCKED: Final = re.compile(r"^IO error: .*\block (hold|file)\b")
 LOCK: Final = ".lock"
 DAMAGED: Final = ".damaged"
 """A file of this name in a partition's folder: a block did not have its checksum when it was read."""
@@ -74,17 +77,18 @@ class RocksRows:
     # -- opening -----------------------------------------------------------------------------------
     def check(self) -> None:
         """Read every row of every partition that is there, and drop the partitions in which a block is damaged."""
-        for path in sorted(self.folder.iterdir()):
-            if not path.name.isdigit():
-                continue
-            partition = int(path.name)
+        began = monotonic()
+        there = sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+        for partition in there:
             try:
-                database = Rdict(str(path), self._options())
+                database = Rdict(str(self._path(partition)), self._options())
                 for _ in _scan(database):
                     pass
                 database.close()
             except Exception as error:
                 self._drop(partition, _reason(error))
+        if there:
+            log.info("%s: %d partitions on disk read in %.1f s", self.changelog, len(there), monotonic() - began)
 
     def partitions(self) -> list[int]:
         """The open ones, in order."""
@@ -137,6 +141,11 @@ class RocksRows:
     def rows(self, partition: int) -> Mapping[bytes, bytes]:
         """The rows of a partition as they stand; none while it is not open."""
         return _Rows(self, partition)
+
+    def count(self, partition: int) -> int:
+        """About how many rows a partition has: as many as the library's estimate, which reads nothing."""
+        database = self._databases.get(partition)
+        return 0 if database is None else max(0, (database.property_int_value("rocksdb.estimate-num-keys") or 0) - 1)
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """The rows of a partition, in the order of their keys."""
@@ -199,6 +208,8 @@ class RocksRows:
         return self.folder / str(partition)
 
     def _drop(self, partition: int, reason: str) -> None:
+        if _LOCKED.search(reason):  # ours is held: somebody has deleted its file
+            raise self._unusable(UsageError(f"another process uses partition {partition}"))
         log.warning(
             "%s partition %d: the rows on disk are discarded, the changelog has them all: %s",
             *(self.changelog, partition, reason),

@@ -51,6 +51,9 @@ class RowStore(Protocol):
     def rows(self, partition: int) -> Mapping[bytes, bytes]:
         """The rows of a partition as they stand whenever they are read; none while it is not open."""
 
+    def count(self, partition: int) -> int:
+        """About how many rows a partition has."""
+
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """The rows of a partition, in the order of their keys."""
 
