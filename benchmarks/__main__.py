@@ -1,4 +1,4 @@
-"""``python -m benchmarks [fold|rows|guide|throughput|latency|console]... [--json]``."""
+"""``python -m benchmarks [fold|rows|guide|throughput|latency|console|recovery]... [--json] [--rows N]``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import json
 import sys
 from typing import Any
 
-from benchmarks import console, fold, guide, latency, rows, throughput
+from benchmarks import console, fold, guide, latency, recovery, rows, throughput
 from benchmarks.stack import broker, note
 
 PURE = {"fold": fold.run, "rows": rows.run, "guide": guide.run}
-ON_KAFKA = {"throughput": throughput.run, "latency": latency.run, "console": console.run}
+ON_KAFKA = {"throughput": throughput.run, "latency": latency.run, "console": console.run, "recovery": recovery.run}
 
 
 def main() -> int:
@@ -19,6 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join([*PURE, *ON_KAFKA])}; default: all")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--rows", type=int, default=recovery.ROWS, help="of recovery; default: %(default)s")
     options = parser.parse_args()
     wanted = options.sections or [*PURE, *ON_KAFKA]
     if unknown := set(wanted) - PURE.keys() - ON_KAFKA.keys():
@@ -31,7 +32,8 @@ def main() -> int:
     if kafka := [name for name in ON_KAFKA if name in wanted]:
         with broker() as bootstrap_servers:
             for name in kafka:
-                figures[name] = ON_KAFKA[name](bootstrap_servers)
+                more = {"rows": options.rows} if name == "recovery" else {}
+                figures[name] = ON_KAFKA[name](bootstrap_servers, **more)
     if options.json:
         print(json.dumps(figures, indent=2))
     else:

@@ -93,9 +93,9 @@ def _recovery_position() -> Any:
 def _outdated() -> Any:
     recover = TaskTable._recover
 
-    def forget(self: TaskTable, record: Any) -> None:
-        recover(self, record)
-        self._outdated[record.partition] = set()
+    def forget(self: TaskTable, partition: int, records: Any) -> None:
+        recover(self, partition, records)
+        self._outdated[partition] = set()
 
     return patch.object(TaskTable, "_recover", forget)
 

@@ -109,7 +109,7 @@ class _Examination:
 
     # -- comparisons -------------------------------------------------------------------------------
     def _compare_rows(self, kind: Kind, partition: int, folded: Folded, log: list[Any]) -> None:
-        there = Table(None, kind, partition, self.broker).rows
+        there = Table(None, kind, partition, self.broker).rows(partition)
         wanted = dict(folded.rows) | ({partition_key(partition): folded.partition_row} if log else {})
         self.figures.rows += len(wanted)
         wrong = {key for key in there.keys() | wanted.keys() if there.get(key) != wanted.get(key)}
@@ -181,8 +181,8 @@ class _Examination:
     def _count_sent(self, rows: dict[bytes, bytes]) -> None:
         """Without the engine: as many outcomes as ids were sent, one answer for each order."""
         for key, outcomes in self.traffic.outcomes.items():
-            changelog = Table(None, Kind.MONITOR, partition_of(key, self.broker.partitions), self.broker)
-            data = changelog.rows.get(key)
+            home = partition_of(key, self.broker.partitions)
+            data = Table(None, Kind.MONITOR, home, self.broker).rows(home).get(key)
             counted = 0
             if data is not None:
                 row = decode_row(data)

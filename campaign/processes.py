@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import random
+from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Sequence
 from functools import lru_cache
 from itertools import count
@@ -18,16 +19,17 @@ from campaign.outlet import Batch, Outlet, Point, Reader
 from crl_stream.core.overview import row_position as overview_position
 from crl_stream.core.proposal_row import row_position as proposals_position
 from crl_stream.core.remedies import Remedies
+from crl_stream.core.row import row_position
 from crl_stream.errors import Unsafe
 from crl_stream.settings.remedies import load_remedies
-from crl_stream.topology.inspection import row_position
 from crl_stream.topology.notes import SOURCES
-from crl_stream.topology.partition import decode_partition, partition_key
+from crl_stream.topology.partition import decode_partition
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, OVERVIEW_EVENTS, TASKS
 from crl_stream.worker.counters import Counters
 from crl_stream.worker.monitor_stages import InletStage, MonitorStage
 from crl_stream.worker.service_stages import OverviewStage, ProposerStage, TallyStage
 from crl_stream.worker.stages import TableStage
+from crl_stream.worker.stores import MemoryRows
 from crl_stream.worker.table import RowPosition, TaskTable
 
 
@@ -74,20 +76,15 @@ class Table(TaskTable):
     def __init__(self, app: Any, kind: Kind, partition: int, broker: Broker) -> None:
         self.app, self.kind, self.width = app, kind, broker.partitions
         self._row_position = POSITION_OF[kind]
-        self._rows: dict[bytes, bytes] = {}
-        self._keys = {partition: set()}
-        self._written, self._outdated = {}, {partition: set()}
+        self.store = MemoryRows()
+        self.store.open(partition)
+        self._written, self._outdated = {}, defaultdict(set)
         self.apply_changes(broker.changelogs[kind.value, partition].records)
 
     def apply_changes(self, records: Iterable[Any]) -> None:
         """Recover, as Faust has a table do."""
         for record in records:
-            self._recover(record)
-
-    @property
-    def rows(self) -> dict[bytes, bytes]:
-        """Rows and partition row."""
-        return self._rows
+            self._recover(record.partition, [record])
 
     @property
     def changelog_topic_name(self) -> str:
@@ -203,7 +200,7 @@ class Process:
     def _folded(self) -> int:
         if self.table is None:
             return 0
-        return decode_partition(self.table.rows.get(partition_key(self.partition))).next_offset
+        return decode_partition(self.table.partition_row(self.partition)).next_offset
 
 
 def _finish(work: Coroutine[Any, Any, Any]) -> Any:

@@ -8,6 +8,7 @@ import msgspec
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import Proposal
+from crl_stream.core.packing import pack
 
 
 class Waiting(msgspec.Struct, array_like=True, gc=False):
@@ -42,7 +43,6 @@ class ProposalRow(msgspec.Struct, array_like=True, gc=False):
     """Digests of the modifications that variants made by approved proposals carry, their parents' among them."""
 
 
-_ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(ProposalRow)
 
 
@@ -53,7 +53,7 @@ def new_row(key: TaskKey) -> ProposalRow:
 
 def encode_row(row: ProposalRow) -> bytes:
     """The row as it stands in the changelog; equal rows have equal bytes."""
-    return _ENCODER.encode(row)
+    return pack(row)
 
 
 def decode_row(data: bytes) -> ProposalRow:

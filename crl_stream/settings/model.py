@@ -78,8 +78,10 @@ class Worker(_Section):
     heartbeat_seconds: Annotated[float, Field(ge=0.1, le=60.0)] = 3.0
     commit_interval_seconds: Annotated[float, Field(ge=0.05, le=60.0)] = 1.0
     """How often offsets are committed; they are a hint, the partition row decides."""
+    store: Literal["memory", "rocksdb"] = "memory"
+    """Where rows are kept beside their changelog; rocksdb for more than memory holds, one worker to a data_dir."""
     data_dir: Path = Field(default_factory=lambda: _folder("XDG_DATA_HOME", ".local/share") / "worker")
-    """Faust's own small files; the state lives in Kafka."""
+    """Small files, and rows with store = "rocksdb"; can be deleted while no worker runs: the state lives in Kafka."""
     max_poll_records: Annotated[int, Field(ge=1, le=100_000)] = 1_000
 
 

@@ -25,6 +25,12 @@ partitions = 4
 # 3 on a cluster.
 replication_factor = 1
 
+[worker]
+# "memory" holds every row of the worker's tasks, about 1.1 KB for each variant.  "rocksdb" keeps them in data_dir, for
+# more than memory holds; it needs  pip install 'crl-stream[rocksdb]'  and a data_dir for each worker.  The state is in
+# Kafka either way: the folder can be deleted.
+store = "memory"
+
 [degradation]
 # "none" is the rule of the guide alone.  Measured, that rule rolls a healthy variant back every 40 to 132
 # invocations, because 20 outcomes vary that much by chance.  "evidence" acts only when a sequential test

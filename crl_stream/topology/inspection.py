@@ -54,9 +54,3 @@ def _standing(row: bytes, now: int) -> TaskRow:
         if order is not None and order.until is not None and now >= order.until:
             setattr(task, name, None)
     return task
-
-
-def row_position(row: bytes) -> tuple[int, int]:
-    """(incarnation, highest applied offset) of a row; of two rows of a task the higher one is newer."""
-    task = decode_row(row)
-    return task.incarnation, task.offset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, Final
@@ -9,7 +10,7 @@ from typing import Any, Final
 import faust
 from yarl import URL
 
-from crl_stream.connection import tls_context
+from crl_stream.connection import connection_options, tls_context
 from crl_stream.errors import Unsafe
 from crl_stream.settings import Settings
 from crl_stream.settings.model import Kafka
@@ -17,8 +18,10 @@ from crl_stream.wire.topics import Topics
 from crl_stream.worker import transport
 from crl_stream.worker.consumer import PROMPT, Fetching
 from crl_stream.worker.counters import Counters
+from crl_stream.worker.point_reader import PointReader
 from crl_stream.worker.producer import LARGEST_RECORD
 from crl_stream.worker.stages import Outlet, Stage
+from crl_stream.worker.stores import make_store
 from crl_stream.worker.table import RowPosition, TaskTable
 from crl_stream.worker.transport import BatchSchema
 
@@ -46,13 +49,32 @@ class Member:
         self.app.transport.fetching = fetching
         self._closing = AsyncExitStack()
         self.outlet = Outlet(self.app, self.topics, self.counters)
+        self.reader = PointReader(connection_options(settings.kafka))
+        self.at_close(self.reader.close)
+        self.tables: list[TaskTable] = []
 
     def add_table(self, name: str, position: RowPosition, *, partitions: int) -> TaskTable:
         """A table of rows with its changelog; ``position`` tells which of two rows of a key is newer."""
         changelog = self.topics.changelog(self.settings.worker.app_id, name)
-        table = TaskTable(self.app, name=name, changelog=changelog, partitions=partitions, position=position)
+        table = TaskTable(
+            self.app,
+            name=name,
+            changelog=changelog,
+            partitions=partitions,
+            position=position,
+            store=make_store(self.settings.worker, changelog),
+            reader=self.reader,
+        )
         self.app.tables.add(table)
+        self.tables.append(table)
+        # Not when the table stops: a batch may be in flight then, and would be folded on nothing.
+        self.at_close(asyncio.to_thread, table.store.release)
         return table
+
+    async def check_stores(self) -> None:
+        """Look through what is kept on disk, before the group is joined: it may take longer than a session."""
+        for table in self.tables:
+            await asyncio.to_thread(table.store.check)
 
     def add_agent(self, name: str, topic: str, stage: Stage, *, partitions: int) -> None:
         """An agent over the batches of ``topic`` (the catalog's name): it hands each to the lane it was polled for.

@@ -74,7 +74,7 @@ class MonitorStage(TableStage):
         places = command_positions(entries)
         found = await self.reader.read(self.commands_topic, places) if places else {}
         commands = {place: None if record is None else record.value for place, record in found.items()}
-        return fold_batch(partition, self.table.width, before, self.table.rows, entries, commands)
+        return fold_batch(partition, self.table.width, before, self.table.rows(partition), entries, commands)
 
 
 class InletStage(CommittedStage):

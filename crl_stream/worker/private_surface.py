@@ -37,8 +37,14 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": ("_create_worker_consumer",),
     "faust.transport.drivers.aiokafka:Producer": ("_settings_extra", "_ensure_producer", "flush"),
     "faust.transport.drivers:TRANSPORTS": ("aliases",),
-    "faust.tables.table:Table": ("persisted_offset", "apply_changelog_batch", "on_rebalance", "data"),
-    "faust.stores.memory:Store": ("data",),
+    "faust.tables.table:Table": (
+        "persisted_offset",
+        "apply_changelog_batch",
+        "on_rebalance",
+        "on_recovery_completed",
+        "recovery_buffer_size",
+    ),
+    "faust.tables.recovery:Recovery": ("active_remaining_total",),
     # Attributes of the aiokafka consumer that Faust sets to 1,500 ms and 1 byte without a setting.
     "aiokafka:AIOKafkaConsumer": (),
 }

@@ -81,6 +81,8 @@ async def _serve(settings: Settings, roles: Collection[str]) -> int:
     owners = None if monitor is None else add_views(monitor)
     if monitor is None:
         add_health_views(members)
+    for member in members:
+        await member.check_stores()
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
@@ -155,7 +157,7 @@ async def _start(settings: Settings, members: Sequence[Member], monitor: Monitor
         groups = ", ".join(member.group for member in members)
         log.info("ready: %s, health at %s (process %d)", groups, members[0].url, os.getpid())
         return
-    tasks = sum(1 for _ in monitor.table.tasks())
+    tasks = monitor.table.tasks_about()
     partitions = sorted({tp.partition for tp in monitor.app.consumer.assignment()})
     log.info(
         "ready: partitions %s of %d, %d tasks, views at %s (process %d)",

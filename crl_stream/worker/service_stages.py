@@ -40,7 +40,7 @@ class ProposerStage(TableStage):
     async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
         """The proposer over a batch."""
         entries = decode_snapshots(records)
-        return propose_batch(partition, self.table.width, before, self.table.rows, entries, self.remedies)
+        return propose_batch(partition, self.table.width, before, self.table.rows(partition), entries, self.remedies)
 
 
 class TallyStage(CommittedStage):
@@ -73,9 +73,9 @@ class OverviewStage(TableStage):
     def __init__(self, table: TaskTable, outlet: Outlet) -> None:
         super().__init__(OVERVIEW_EVENTS, table, outlet)
 
-    async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:  # noqa: ARG002
+    async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
         """The overview over a batch."""
-        return fold_notes(before, self.table.rows, records)
+        return fold_notes(before, self.table.rows(partition), records)
 
 
 Deliver = Callable[[str, Sequence[Record]], Awaitable[object]]

@@ -77,7 +77,7 @@ def _schedule_review(member: Member, table: TaskTable) -> None:
             await asyncio.sleep(SETTLE_SECONDS)
         if table.partition_row(NOTES_PARTITION) is None:
             return  # the process that has the overview asks itself the same
-        page = make_page(Ledger(table.rows), NOTES_PARTITION)
+        page = make_page(Ledger(table.rows(NOTES_PARTITION)), NOTES_PARTITION)
         alert = weekly_review(page, int(time.time() * 1_000))
         log.info("%s", alert.text)
         await member.outlet.publish([Output(ALERTS, NOTES_PARTITION, alert.subject.encode(), encode(alert))])

@@ -115,6 +115,7 @@ class TableStage(ABC):
         partition = batch.tp.partition
         before = self.table.partition_row(partition)
         folded = await self.fold(partition, before, batch.records)
+        self.table.check_open(partition)
         if folded.partition_row != before:
             await self.outlet.publish(folded.outputs)
             await self._persist(partition, folded)

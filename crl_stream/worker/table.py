@@ -1,13 +1,14 @@
 """The table of task rows: changelog bytes by task key, and one partition row for each partition.
 
-A row in memory is the bytes of its changelog record, so recovery copies bytes, and what a crash leaves is what a
+A row in the store is the bytes of its changelog record, so recovery copies bytes, and what a crash leaves is what a
 replay would make.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import faust
@@ -16,57 +17,92 @@ from faust.types.tuples import TP
 from crl_stream.errors import Unsafe
 from crl_stream.topology.partition import decode_partition, partition_key
 from crl_stream.wire.topics import PARTITION_ROW
+from crl_stream.worker.point_reader import PointReader
+from crl_stream.worker.recovery_progress import RecoveryProgress
+from crl_stream.worker.stores import Kept, Last, RowStore
 from crl_stream.worker.transport import BatchSchema
 
 WRITE_BYTES: Final = 3_900_000
 """Rows and partition row of a batch go out as one record batch up to this size, and so appear at once."""
+
+RECOVERY_BATCHES: Final = 2
+"""Polled batches that wait until they are taken into the rows.  Faust counts events, here one is a whole batch; at 1 it
+goes on reading the changelog after the recovery."""
 
 RowPosition = Callable[[bytes], tuple[int, int]]
 """Place in the log of the last record that touched a row; of two rows of a key the higher one is newer."""
 
 
 class TaskTable(faust.Table):
-    """Rows as bytes.  Read by ``rows`` and ``partition_row``, written by ``write`` only."""
+    """Rows as bytes.  Read by ``rows`` and ``partition_row``, written by ``write`` only.
+
+    ``reader`` reads the one record of the changelog that tells whether what the store has kept is of this changelog.
+    """
 
     def __init__(
-        self, app: faust.App, *, name: str, changelog: str, partitions: int, position: RowPosition, **options: Any
+        self,
+        app: faust.App,
+        *,
+        name: str,
+        changelog: str,
+        partitions: int,
+        position: RowPosition,
+        store: RowStore,
+        reader: PointReader,
+        **options: Any,
     ) -> None:
         topic = app.topic(
             changelog, schema=BatchSchema(), partitions=partitions, compacting=True, acks=False, internal=True
         )
         self.width, self._row_position = partitions, position
-        super().__init__(app, name=name, partitions=partitions, changelog_topic=topic, **options)
-        self._keys: dict[int, set[bytes]] = defaultdict(set)
-        """Partition to the keys of its rows."""
+        self.store, self._reader = store, reader
+        super().__init__(
+            app,
+            name=name,
+            partitions=partitions,
+            changelog_topic=topic,
+            recovery_buffer_size=RECOVERY_BATCHES,
+            **options,
+        )
         self._written: dict[int, int] = {}
         """Partition to the last changelog offset written or recovered."""
         self._outdated: dict[int, set[bytes]] = defaultdict(set)
         """Keys whose last changelog record is older than the row: a process that had lost the partition wrote late."""
+        self._progress = RecoveryProgress(changelog)
 
-    @property
-    def rows(self) -> dict[bytes, bytes]:
-        """Every row of this worker's partitions."""
-        data: Any = self.data
-        store: dict[bytes, bytes] = data.data
-        return store
+    def rows(self, partition: int) -> Mapping[bytes, bytes]:
+        """The rows of a partition, its partition row among them; none while the partition is not this worker's."""
+        return self.store.rows(partition)
 
     def partition_row(self, partition: int) -> bytes | None:
         """How far a partition is folded; None when it never was."""
-        return self.rows.get(partition_key(partition))
+        return self.rows(partition).get(partition_key(partition))
+
+    def check_open(self, partition: int) -> None:
+        """``Unsafe`` when a partition is not this worker's: whatever was read of it was read as nothing."""
+        if not self.store.is_open(partition):
+            raise Unsafe(
+                f"the rows of {self.changelog_topic_name} partition {partition} are not here (any more)",
+                hint="restart the worker: it goes on from its partition row",
+            )
+
+    def tasks_about(self) -> int:
+        """How many tasks this worker has; an estimate where rows are on disk."""
+        return sum(max(0, self.store.count(partition) - 1) for partition in self.store.partitions())
 
     def tasks(self) -> Iterator[tuple[int, bytes, bytes]]:
         """(partition, key, row) of every task of this worker."""
-        rows = self.rows
-        for partition, keys in sorted(self._keys.items()):
-            for key in sorted(keys):
-                if not key.startswith(PARTITION_ROW) and (row := rows.get(key)) is not None:
+        for partition in self.store.partitions():
+            for key, row in self.store.items(partition):
+                if not key.startswith(PARTITION_ROW):
                     yield partition, key, row
 
     async def write(self, partition: int, rows: Mapping[bytes, bytes], partition_row: bytes) -> None:
-        """Write rows, then the partition row; when the broker has them, take them into memory."""
-        records = dict(rows)
+        """Write rows, then the partition row; when the broker has them, take them into the store."""
+        self.check_open(partition)
+        records, present = dict(rows), self.rows(partition)
         for key in self._outdated.pop(partition, ()):
-            records.setdefault(key, self.rows[key])
+            records.setdefault(key, present[key])
         records[partition_key(partition)] = partition_row
         items = [(key, value, ()) for key, value in records.items()]
         topic = self.changelog_topic_name
@@ -80,42 +116,93 @@ class TaskTable(faust.Table):
                 hint="is a second installation running with the same worker.app_id? stop it, then restart this one",
             )
         self._written[partition] = last
-        self.rows.update(records)
-        self._keys[partition].update(records)
+        self.store.write(partition, records, Last(last, partition_key(partition), partition_row), frozenset())
 
     # -- recovery and rebalance, called by Faust -----------------------------------------------------
     def persisted_offset(self, tp: TP) -> int | None:
-        """A partition that stays goes on from here, and does not read its changelog again."""
+        """A partition that stays goes on from here, as does one that the store has kept: only the rest is read."""
         return self._written.get(tp.partition)
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
         """Take recovered rows; of two rows with one key the newer one stays."""
-        for event in batch:
-            for record in event.value.records:
-                self._recover(record)
+        try:
+            for event in batch:
+                records = event.value.records
+                partition = records[0].partition
+                # Faust may still hold what it read for a partition that has gone meanwhile.
+                if self.store.is_open(partition):
+                    self._recover(partition, records)
+                    self._progress.add(len(records), self._remaining)
+        except Exception as exc:
+            # Faust would log it, and wait for ever for the end of the recovery.
+            consumer: Any = self.app.consumer
+            consumer.leave(exc)
 
-    def _recover(self, record: Any) -> None:
-        key, value, partition = record.key, record.value, record.partition
-        self._written[partition] = record.offset
-        if key is None or value is None:
-            return
-        known = self.rows.get(key)
-        if known is None or self._position(key, known) <= self._position(key, value):
-            self.rows[key] = value
-            self._keys[partition].add(key)
-            self._outdated[partition].discard(key)
-        else:
-            self._outdated[partition].add(key)
+    def _recover(self, partition: int, records: Sequence[Any]) -> None:
+        """Take consecutive records of a partition."""
+        present, outdated = self.rows(partition), self._outdated[partition]
+        newer: dict[bytes, bytes] = {}
+        for record in records:
+            key, value = record.key, record.value
+            if key is None or value is None:
+                continue
+            known = newer.get(key)
+            if known is None:
+                known = present.get(key)
+            if known is None or self._position(key, known) <= self._position(key, value):
+                newer[key] = value
+                outdated.discard(key)
+            else:
+                outdated.add(key)
+        last = records[-1]
+        self._written[partition] = last.offset
+        self.store.write(partition, newer, Last(last.offset, last.key, last.value), outdated)
+
+    @property
+    def _remaining(self) -> int:
+        tables: Any = self.app.tables
+        return int(tables.recovery.active_remaining_total())
 
     async def on_rebalance(self, assigned: Any, revoked: Any, newly_assigned: Any, generation_id: int = 0) -> None:
-        """Forget the rows of partitions that went elsewhere."""
+        """Close the partitions that went elsewhere, open those that came."""
+        topic = self.changelog_topic_name
         for tp in revoked:
-            if tp.topic == self.changelog_topic_name:
-                for key in self._keys.pop(tp.partition, ()):
-                    self.rows.pop(key, None)
+            if tp.topic == topic:
                 self._written.pop(tp.partition, None)
                 self._outdated.pop(tp.partition, None)
+                self.store.close(tp.partition)
+                await asyncio.sleep(0)  # closing and opening take their time on disk, and the heart has to beat
+        here = sorted(tp.partition for tp in assigned if tp.topic == topic)
+        try:
+            await self._open([partition for partition in here if not self.store.is_open(partition)])
+        except Exception as exc:
+            consumer: Any = self.app.consumer
+            consumer.leave(exc)
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
+
+    async def _open(self, partitions: Iterable[int]) -> None:
+        """Begin with partitions, with what the store has kept of them if that is of this changelog."""
+        self._progress.begin()
+        kept: dict[int, Kept] = {}
+        for partition in partitions:
+            if (known := self.store.open(partition)) is not None:
+                kept[partition] = known
+            await asyncio.sleep(0)
+        topic = self.changelog_topic_name
+        there = await self._reader.read(topic, [(partition, known.offset) for partition, known in kept.items()])
+        for partition, known in kept.items():
+            record = there[partition, known.offset]
+            if record is None:
+                self.store.discard(partition, f"the changelog has no record at offset {known.offset} (any more)")
+            elif Last(record.offset, record.key, record.value).digest != known.digest:
+                self.store.discard(partition, f"the changelog has another record at offset {known.offset}")
+            else:
+                self._written[partition], self._outdated[partition] = known.offset, set(known.outdated)
+
+    async def on_recovery_completed(self, active_tps: Any, standby_tps: Any) -> None:
+        """Say how long it took."""
+        await super().on_recovery_completed(active_tps, standby_tps)
+        self._progress.end()
 
     def _position(self, key: bytes, value: bytes) -> tuple[int, int]:
         if key.startswith(PARTITION_ROW):

@@ -13,6 +13,7 @@ from typing import Any
 
 from crl_stream.settings import load_settings
 from crl_stream.worker.monitor_stages import MonitorStage
+from crl_stream.worker.producer import Producer
 from crl_stream.worker.run import run_worker
 from crl_stream.worker.table import TaskTable
 
@@ -39,6 +40,15 @@ def main() -> int:
         MonitorStage._persist = dies(MonitorStage._persist, before=True, number=number)
     elif place == "after_rows":
         TaskTable.write = dies(TaskTable.write, before=False, number=number)
+    elif place == "after_changelog":
+        write = Producer.write
+        dying = dies(write, before=False, number=number)
+
+        async def write_changelog(self: Any, topic: str, *arguments: Any, **options: Any) -> Any:
+            chosen = dying if topic.endswith("-changelog") else write
+            return await chosen(self, topic, *arguments, **options)
+
+        Producer.write = write_changelog
     else:
         raise SystemExit(f"no such place: {place}")
     return run_worker(load_settings())

@@ -92,6 +92,7 @@ WRONG = [
     ("worker.session_timeout_seconds", "nan"),
     ("worker.app_id", '""'),
     ("worker.data_dir", "3"),
+    ("worker.store", '"disk"'),
     ("broker.port", "0"),
     ("broker.heap_mb", "1"),
 ]

@@ -77,7 +77,7 @@ class Reviewer:
         self.settings, self.moving = load_settings(environment={}), moving
         self.published: list[Any] = []
         self.app, self.outlet = self, self
-        self.table: Any = SimpleNamespace(rows={}, partition_row=lambda _: b"row" if has_overview else None)
+        self.table: Any = SimpleNamespace(rows=lambda _: {}, partition_row=lambda _: b"row" if has_overview else None)
         self.review: Any = None
 
     @property

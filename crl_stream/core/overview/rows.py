@@ -13,6 +13,7 @@ import msgspec
 from crl_stream.core.instant import from_text
 from crl_stream.core.messages.overview import AlertNote, ProposalNote, RollbackNote
 from crl_stream.core.overview.ranking import Rank, Ranking
+from crl_stream.core.packing import pack
 
 TOTALS_KEY: Final = b"!overview"
 ALERTS_KEY: Final = b"!alerts"
@@ -195,7 +196,6 @@ def rollback_time(note: RollbackNote) -> tuple[int, str]:
     return from_text(note.timestamp), note.rollback_id
 
 
-_encode: Final = msgspec.msgpack.Encoder().encode
 decode_totals: Final = msgspec.msgpack.Decoder(Totals).decode
 decode_agent: Final = msgspec.msgpack.Decoder(AgentEntry).decode
 decode_task: Final = msgspec.msgpack.Decoder(TaskEntry).decode
@@ -203,7 +203,7 @@ decode_task: Final = msgspec.msgpack.Decoder(TaskEntry).decode
 
 def encode_row(row: Totals | AgentEntry | TaskEntry) -> bytes:
     """A row as it stands in the changelog; equal rows have equal bytes."""
-    return _encode(row)
+    return pack(row)
 
 
 class _Placed(msgspec.Struct, array_like=True, gc=False):

@@ -91,10 +91,12 @@ class _Pages:
         if not self.monitor.recovered:
             return self._recovering()
         found, now = [], _now()
-        for number, (partition, _, row) in enumerate(list(self.monitor.table.tasks())):
+        for number, (partition, _, row) in enumerate(self.monitor.table.tasks()):
             found.append(shape(summary(partition, row, now)))
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
+                if self._is_moving():
+                    return self._recovering()
         silent: list[str] = []
         if OWN not in request.query:
             bodies, silent = await self.owners.ask_all(path)
@@ -117,7 +119,7 @@ class _Pages:
         if not self.monitor.recovered:
             return self._recovering()
         if self.owners.is_mine(partition):
-            row = self.monitor.table.rows.get(key)
+            row = self.monitor.table.rows(partition).get(key)
             if row is None:
                 return problem(
                     404,
@@ -176,6 +178,9 @@ class _Pages:
             "policy_pending": waiting,
         }
         return answer(body, 200 if body["ready"] else 503)
+
+    def _is_moving(self) -> bool:
+        return not self.monitor.recovered
 
     def _recovering(self) -> web.Response:
         return problem(503, "This worker is not ready: it recovers, or partitions are moving.", "ask again in a moment")
