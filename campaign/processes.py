@@ -76,7 +76,8 @@ class Table(TaskTable):
         self._row_position = POSITION_OF[kind]
         self._rows: dict[bytes, bytes] = {}
         self._keys = {partition: set()}
-        self._written, self._outdated = {}, {partition: set()}
+        self._written: dict[int, int] = {}
+        self._outdated = {partition: set()}
         self.apply_changes(broker.changelogs[kind.value, partition].records)
 
     def apply_changes(self, records: Iterable[Any]) -> None:
@@ -128,15 +129,16 @@ class Process:
         self._end = 0
 
     def _make_stage(self, outlet: Any) -> Any:
+        reader = cast("Any", Reader(self.broker))
         if self.kind is Kind.INLET:
             return InletStage(self.broker.partitions, outlet)
         if self.table is None:
             return TallyStage(self.source, outlet, gapless=self.source != TASKS)
         if self.kind is Kind.MONITOR:
-            return MonitorStage(self.table, outlet, cast("Any", Reader(self.broker)))
+            return MonitorStage(self.table, outlet, reader)
         if self.kind is Kind.PROPOSER:
-            return ProposerStage(self.table, outlet, remedies())
-        return OverviewStage(self.table, outlet)
+            return ProposerStage(self.table, outlet, reader, remedies())
+        return OverviewStage(self.table, outlet, reader)
 
     @property
     def waiting(self) -> int:
@@ -163,6 +165,11 @@ class Process:
         first, self._end = self.next_offset, self.next_offset + len(batch)
         self._work = self.stage.work(cast("Any", Batch(self.partition, batch)))
         return first, self._end
+
+    def look(self) -> None:
+        """Begin to look whether somebody else has written on its compacted topics."""
+        self._batch, self._end = (), self.next_offset
+        self._work = self.stage.look([self.partition])
 
     def advance(self) -> Point:
         """Go on to the next place; ``IDLE`` when the batch is done.  Raises ``Died``."""

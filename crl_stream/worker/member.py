@@ -9,7 +9,7 @@ from typing import Any, Final
 import faust
 from yarl import URL
 
-from crl_stream.connection import tls_context
+from crl_stream.connection import connection_options, tls_context
 from crl_stream.errors import Unsafe
 from crl_stream.settings import Settings
 from crl_stream.settings.model import Kafka
@@ -17,8 +17,10 @@ from crl_stream.wire.topics import Topics
 from crl_stream.worker import transport
 from crl_stream.worker.consumer import PROMPT, Fetching
 from crl_stream.worker.counters import Counters
+from crl_stream.worker.last_word import LOOK_SECONDS
+from crl_stream.worker.point_reader import PointReader
 from crl_stream.worker.producer import LARGEST_RECORD
-from crl_stream.worker.stages import Outlet, Stage
+from crl_stream.worker.stages import Outlet, Stage, TableStage
 from crl_stream.worker.table import RowPosition, TaskTable
 from crl_stream.worker.transport import BatchSchema
 
@@ -46,6 +48,8 @@ class Member:
         self.app.transport.fetching = fetching
         self._closing = AsyncExitStack()
         self.outlet = Outlet(self.app, self.topics, self.counters)
+        self.reader = PointReader(connection_options(settings.kafka))
+        self.at_close(self.reader.close)
 
     def add_table(self, name: str, position: RowPosition, *, partitions: int) -> TaskTable:
         """A table of rows with its changelog; ``position`` tells which of two rows of a key is newer."""
@@ -73,6 +77,20 @@ class Member:
 
         take.__name__ = take.__qualname__ = name
         app.agent(source, name=f"crl.{name}")(take)
+        if isinstance(stage, TableStage):
+            self._look_after(name, full, stage)
+
+    def _look_after(self, name: str, topic: str, stage: TableStage) -> None:
+        app = self.app
+
+        async def look() -> None:
+            lanes = app.consumer.lanes.items()
+            try:
+                await stage.look([tp.partition for tp, lane in lanes if tp.topic == topic and lane.open])
+            except Exception as exc:
+                app.consumer.leave(exc)
+
+        app.timer(LOOK_SECONDS, name=f"crl.{name}.look")(look)
 
     @property
     def recovered(self) -> bool:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from crl_stream.connection import connection_options
 from crl_stream.settings import Settings
 from crl_stream.topology.inspection import row_position
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS
 from crl_stream.worker.member import Member
 from crl_stream.worker.monitor_stages import InletStage, MonitorStage
-from crl_stream.worker.point_reader import PointReader
 
 
 class Monitor(Member):
@@ -18,8 +16,6 @@ class Monitor(Member):
         super().__init__(settings, settings.worker.app_id, web=True)
         partitions = settings.kafka.partitions
         self.table = self.add_table("tasks", row_position, partitions=partitions)
-        self.reader = PointReader(connection_options(settings.kafka))
-        self.at_close(self.reader.close)
         monitor = MonitorStage(self.table, self.outlet, self.reader)
         self.add_agent("monitor", INVOCATIONS, monitor, partitions=partitions)
         self.add_agent("inlet", COMMANDS, InletStage(partitions, self.outlet), partitions=partitions)

@@ -15,7 +15,9 @@ from faust.types.tuples import TP
 
 from crl_stream.errors import Unsafe
 from crl_stream.topology.partition import decode_partition, partition_key
+from crl_stream.wire.records import Headers
 from crl_stream.wire.topics import PARTITION_ROW
+from crl_stream.worker.producer import Item
 from crl_stream.worker.transport import BatchSchema
 
 WRITE_BYTES: Final = 3_900_000
@@ -62,13 +64,16 @@ class TaskTable(faust.Table):
                 if not key.startswith(PARTITION_ROW) and (row := rows.get(key)) is not None:
                     yield partition, key, row
 
-    async def write(self, partition: int, rows: Mapping[bytes, bytes], partition_row: bytes) -> None:
-        """Write rows, then the partition row; when the broker has them, take them into memory."""
+    async def write(
+        self, partition: int, rows: Mapping[bytes, bytes], partition_row: bytes, headers: Headers = ()
+    ) -> None:
+        """Write rows, then the partition row with ``headers``; when the broker has them, take them into memory."""
         records = dict(rows)
-        for key in self._outdated.pop(partition, ()):
+        for key in sorted(self._outdated.pop(partition, ())):
             records.setdefault(key, self.rows[key])
         records[partition_key(partition)] = partition_row
-        items = [(key, value, ()) for key, value in records.items()]
+        items: list[Item] = [(key, value, ()) for key, value in records.items()]
+        items[-1] = (partition_key(partition), partition_row, headers)
         topic = self.changelog_topic_name
         producer: Any = self.app.producer
         first, last = await producer.write(topic, partition, items, limit=WRITE_BYTES)
