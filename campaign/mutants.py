@@ -16,6 +16,7 @@ from crl_stream.core import proposer as proposing
 from crl_stream.core.overview import Ledger
 from crl_stream.core.row import TaskRow, decode_row
 from crl_stream.topology import monitor, proposer
+from crl_stream.topology.origins import Origins
 from crl_stream.topology.partition import PartitionRow, decode_partition
 from crl_stream.worker.last_word import LastWord
 from crl_stream.worker.stages import TableStage
@@ -70,6 +71,15 @@ def _outputs_first() -> Any:
 
 def _origins() -> Any:
     return patch.object(monitor._Fold, "_is_new_here", lambda _self, _record: True)
+
+
+def _bytes_of_forwards() -> Any:
+    def believe(self: Origins, source: int, offset: int, _: Any) -> str:
+        highest = self._latest.get(source, -1)
+        self._latest[source] = max(highest, offset)
+        return "new" if offset > highest else "known"
+
+    return patch.object(Origins, "take", believe)
 
 
 class _Forgetful(dict[int, int]):
@@ -129,9 +139,7 @@ def _last_word() -> Any:
 
 def _mark_of_looks() -> Any:
     def trust(self: LastWord, partition: int, _headers: Any) -> None:
-        self._seen[partition] = {
-            topic: len(self._reader._broker.topics[topic][partition]) for topic in self.topics
-        }
+        self._seen[partition] = {topic: len(self._reader._broker.topics[topic][partition]) for topic in self.topics}
 
     return patch.object(LastWord, "open", trust)
 
@@ -147,6 +155,7 @@ MUTANTS: Final[dict[str, Switch]] = {
     "ring of invocation ids": _id_ring,
     "outputs before rows": _outputs_first,
     "origins of forwarded records": _origins,
+    "bytes of forwarded records": _bytes_of_forwards,
     "position of commands": _command_position,
     "position of rows on recovery": _recovery_position,
     "rewriting of rows that a late writer covered": _outdated,

@@ -1,5 +1,4 @@
-"""Records by their position: the command that a reference names, the record that a state ends with, what lies between
-two writes."""
+"""Records by position: the command a reference names, the record a state ends with, those between two writes."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ async def test_an_old_record_that_is_written_late_is_covered_by_the_newest_thoug
     for topic, (old, _) in found.items():
         await installation.send(old, KEY, topic, HOME)
     await newest_is_last(installation, found)
-    _, page = await worker.get("/api/status")
+    _, page = await worker.get("/api/worker")
     assert page["counters"]["mended"] == len(TOPICS)
     assert "old records stand behind newer ones" in worker.log.read_text()
 
@@ -78,5 +78,5 @@ async def test_an_owner_that_comes_back_writes_nothing_when_nobody_has_written_l
     await installation.publish(*invocations("v2", "S" * 3))
     await installation.settled()
     assert {topic: (await values(installation, topic))[: len(before[topic])] for topic in TOPICS} == before
-    _, page = await worker.get("/api/status")
+    _, page = await worker.get("/api/worker")
     assert page["counters"]["mended"] == 0
