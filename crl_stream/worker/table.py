@@ -71,20 +71,22 @@ class TaskTable(faust.Table):
         records = dict(rows)
         for key in sorted(self._outdated.pop(partition, ())):
             records.setdefault(key, self.rows[key])
-        records[partition_key(partition)] = partition_row
+        last = partition_key(partition)
+        records.pop(last, None)  # an outdated one must not stand before the rows
         items: list[Item] = [(key, value, ()) for key, value in records.items()]
-        items[-1] = (partition_key(partition), partition_row, headers)
+        items.append((last, partition_row, headers))
+        records[last] = partition_row
         topic = self.changelog_topic_name
         producer: Any = self.app.producer
-        first, last = await producer.write(topic, partition, items, limit=WRITE_BYTES)
+        first, end = await producer.write(topic, partition, items, limit=WRITE_BYTES)
         expected = self._written.get(partition, -1) + 1
         # Nothing but this process writes here; a hole is somebody else's record, whatever it says.
-        if first < expected or last - first != len(items) - 1 or (partition in self._written and first != expected):
+        if first < expected or end - first != len(items) - 1 or (partition in self._written and first != expected):
             raise Unsafe(
                 f"{topic} partition {partition} has another writer: {expected} was expected, {first} written",
                 hint="is a second installation running with the same worker.app_id? stop it, then restart this one",
             )
-        self._written[partition] = last
+        self._written[partition] = end
         self.rows.update(records)
         self._keys[partition].update(records)
 
