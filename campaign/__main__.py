@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import time
 from typing import Any
@@ -28,6 +29,7 @@ def main(words: list[str] | None = None) -> int:
         section.add_argument("--first", type=int, default=0, metavar="N", help="the first seed; default: 0")
         section.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(words)
+    logging.getLogger("crl_stream").setLevel(logging.ERROR)  # late writes are what a seed is about
     run = _simulate if options.section == "simulate" else _take_away
     try:
         return run(options.first, options.seeds, as_json=options.json)

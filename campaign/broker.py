@@ -19,6 +19,7 @@ class Change(NamedTuple):
     value: bytes
     writer: int
     """Number of the process that wrote it."""
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Changelog:
@@ -31,11 +32,11 @@ class Changelog:
         """Records below this offset may be compacted: the catalog's ``compaction_lag`` leaves the owner of a partition
         five minutes to write again what a late writer has covered."""
 
-    def append(self, partition: int, items: Iterable[tuple[bytes, bytes]], writer: int) -> tuple[int, int]:
+    def append(self, partition: int, items: Iterable[tuple[bytes, bytes, Any]], writer: int) -> tuple[int, int]:
         """Offsets of the first and the last of the items."""
         first = self.end
-        for key, value in items:
-            self.records.append(Change(partition, self.end, key, value, writer))
+        for key, value, headers in items:
+            self.records.append(Change(partition, self.end, key, value, writer, tuple(headers)))
             self.end += 1
         return first, self.end - 1
 
@@ -74,6 +75,8 @@ class Broker:
 
     def value_at(self, topic: str, partition: int, offset: int) -> Any:
         """The record at a position, None when there is none."""
+        if (changelog := self.changelogs.get((topic, partition))) is not None:
+            return next((record for record in reversed(changelog.records) if record.offset == offset), None)
         logs = self.topics[topic]
         if not 0 <= partition < len(logs) or not 0 <= offset < len(logs[partition]):
             return None

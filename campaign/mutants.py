@@ -16,7 +16,9 @@ from crl_stream.core import proposer as proposing
 from crl_stream.core.overview import Ledger
 from crl_stream.core.row import TaskRow, decode_row
 from crl_stream.topology import monitor, proposer
+from crl_stream.topology.origins import Origins
 from crl_stream.topology.partition import PartitionRow, decode_partition
+from crl_stream.worker.last_word import LastWord
 from crl_stream.worker.stages import TableStage
 from crl_stream.worker.table import TaskTable
 
@@ -60,7 +62,8 @@ def _outputs_first() -> Any:
         folded = await self.fold(partition, before, batch.records)
         if folded.partition_row != before:
             await self._persist(partition, folded)
-            await self.outlet.publish(folded.outputs)
+            written = await self.outlet.publish(folded.outputs)
+            await self.last_word.note(partition, written, (0, 0))
         self.counters.add(folded.counts)
 
     return patch.object(TableStage, "work", work)
@@ -68,6 +71,15 @@ def _outputs_first() -> Any:
 
 def _origins() -> Any:
     return patch.object(monitor._Fold, "_is_new_here", lambda _self, _record: True)
+
+
+def _bytes_of_forwards() -> Any:
+    def believe(self: Origins, source: int, offset: int, _: Any) -> str:
+        highest = self._latest.get(source, -1)
+        self._latest[source] = max(highest, offset)
+        return "new" if offset > highest else "known"
+
+    return patch.object(Origins, "take", believe)
 
 
 class _Forgetful(dict[int, int]):
@@ -103,9 +115,9 @@ def _outdated() -> Any:
 def _other_writer() -> Any:
     write = TaskTable.write
 
-    async def believe(self: TaskTable, partition: int, rows: Any, partition_row: bytes) -> None:
+    async def believe(self: TaskTable, partition: int, *what: Any) -> None:
         self._written.pop(partition, None)
-        await write(self, partition, rows, partition_row)
+        await write(self, partition, *what)
 
     return patch.object(TaskTable, "write", believe)
 
@@ -116,6 +128,20 @@ def _as_of() -> Any:
         return proposing.step(row, *rest)
 
     return patch.object(proposer, "step", forget)
+
+
+def _last_word() -> Any:
+    async def believe(_self: LastWord, *_: Any) -> dict[Any, Any]:
+        return {}
+
+    return patch.object(LastWord, "_mend", believe)
+
+
+def _mark_of_looks() -> Any:
+    def trust(self: LastWord, partition: int, _headers: Any) -> None:
+        self._seen[partition] = {topic: len(self._reader._broker.topics[topic][partition]) for topic in self.topics}
+
+    return patch.object(LastWord, "open", trust)
 
 
 def _totals_first() -> Any:
@@ -129,12 +155,15 @@ MUTANTS: Final[dict[str, Switch]] = {
     "ring of invocation ids": _id_ring,
     "outputs before rows": _outputs_first,
     "origins of forwarded records": _origins,
+    "bytes of forwarded records": _bytes_of_forwards,
     "position of commands": _command_position,
     "position of rows on recovery": _recovery_position,
     "rewriting of rows that a late writer covered": _outdated,
     "notice of another writer": _other_writer,
     "as_of guard of the proposer": _as_of,
     "totals of the overview first": _totals_first,
+    "last word of the owner": _last_word,
+    "mark of how far the owner has looked": _mark_of_looks,
 }
 """What is taken away, by the name of the guard."""
 

@@ -35,11 +35,12 @@ from crl_stream.wire.topics import (
     MESSAGES,
     OVERVIEW,
     OVERVIEW_EVENTS,
+    PROPOSALS,
     TASKS,
     VARIANTS,
 )
 
-_COMPACTED: Final = (ACTIVE_VARIANTS, VARIANTS, TASKS)
+_COMPACTED: Final = (ACTIVE_VARIANTS, VARIANTS, TASKS, PROPOSALS)
 _APART: Final = frozenset((INVOCATIONS, COMMANDS, OVERVIEW, OVERVIEW_EVENTS))
 """Topics whose records are compared in another way than as the outputs of a fold."""
 
@@ -102,7 +103,8 @@ class _Examination:
         newest = max(shown, key=lambda page: _message(OVERVIEW, page, b"overview").as_of.offset, default=None)
         if newest != pages[-1]:
             self._wrong(1, "the newest page is not that of all notes")
-        self.figures.stale_last += shown[-1:] != [newest]
+        if shown[-1:] != [newest]:
+            self._stale(1, f"{OVERVIEW} ends with an old page")
         tasks = len({record.key for partition in self.broker.topics[TASKS] for record in partition})
         if (counted := _message(OVERVIEW, pages[-1], b"overview").tasks) != tasks:
             self._wrong(1, f"the page counts {counted} tasks of {tasks}")
@@ -176,7 +178,8 @@ class _Examination:
             for partition, log in enumerate(self.broker.topics[topic]):
                 last = {record.key: record.value for record in log}
                 newest = dict(self.wanted.get((topic, partition), []))
-                self.figures.stale_last += sum(last.get(key) != value for key, value in newest.items())
+                if stale := sum(last.get(key) != value for key, value in newest.items()):
+                    self._stale(stale, f"{topic} {partition}: {stale} keys end with an old record")
 
     def _count_sent(self, rows: dict[bytes, bytes]) -> None:
         """Without the engine: as many outcomes as ids were sent, one answer for each order."""
@@ -214,6 +217,10 @@ class _Examination:
                 else _identity(output, output.topic)
             )
             self.wanted.setdefault((output.topic, output.partition), []).append(identity)
+
+    def _stale(self, keys: int, complaint: str) -> None:
+        self.figures.stale_last += keys
+        self.figures.complaints.append(complaint)
 
     def _wrong(self, rows: int, complaint: str) -> None:
         self.figures.wrong_rows += rows

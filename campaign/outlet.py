@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import random
 import types
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Sequence
 from typing import Any
 
 from campaign.broker import Broker
@@ -52,6 +52,15 @@ class Reader:
         """The records at (partition, offset)."""
         return {place: self._broker.value_at(topic, *place) for place in places}
 
+    async def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The offset behind the last record of each (topic, partition)."""
+        return {(topic, partition): len(self._broker.topics[topic][partition]) for topic, partition in places}
+
+    async def between(self, topic: str, partition: int, first: int, end: int) -> AsyncIterator[Any]:
+        """The records from ``first`` up to ``end``."""
+        for record in self._broker.topics[topic][partition][first:end]:
+            yield record
+
 
 class Outlet:
     """Outputs and rows of one process.  It stands for the app, its consumer and its producer as well."""
@@ -65,23 +74,27 @@ class Outlet:
     def check_pulse(self) -> None:
         """A process that was stopped right after this does not know that it has lost its partition."""
 
-    async def publish(self, outputs: Iterable[Output]) -> None:
+    async def publish(self, outputs: Iterable[Output]) -> dict[tuple[str, int], tuple[int, int, int]]:
         """Each partition of a topic in its order, the partitions in any."""
         groups: dict[tuple[str, int], list[Output]] = {}
         for output in outputs:
             groups.setdefault((output.topic, output.partition), []).append(output)
         await _stop(Point.BEFORE_OUTPUTS)
+        written = {}
         waiting = list(groups.items())
         self._rng.shuffle(waiting)
         for number, ((topic, partition), group) in enumerate(waiting):
             if number:
                 await _stop(Point.AMID_OUTPUTS)
             cut = self._rng.randrange(len(group)) if self._rng.random() < 0.2 else 0
+            first = len(self._broker.topics[topic][partition])
             self._append(topic, partition, group[:cut])
             if cut:
                 await _stop(Point.AMID_OUTPUTS)
             self._append(topic, partition, group[cut:])
+            written[topic, partition] = first, len(self._broker.topics[topic][partition]) - 1, len(group)
         self.counters.outputs += sum(map(len, groups.values()))
+        return written
 
     def _append(self, topic: str, partition: int, group: Iterable[Output]) -> None:
         for output in group:
@@ -92,13 +105,12 @@ class Outlet:
     ) -> tuple[int, int]:
         """Rows appear at once, or when they are too many (``limit``) in two pieces."""
         changelog = self._broker.changelogs[topic, partition]
-        pairs = [(key, value) for key, value, _ in items]
         await _stop(Point.AFTER_OUTPUTS)
-        cut = self._rng.randrange(len(pairs)) if limit and self._rng.random() < 0.4 else 0
+        cut = self._rng.randrange(len(items)) if limit and self._rng.random() < 0.4 else 0
         first = changelog.end
         if cut:
-            changelog.append(partition, pairs[:cut], self._number)
+            changelog.append(partition, items[:cut], self._number)
             await _stop(Point.AMID_ROWS)
-        _, last = changelog.append(partition, pairs[cut:], self._number)
+        _, last = changelog.append(partition, items[cut:], self._number)
         await _stop(Point.AFTER_ROWS)
         return first, last

@@ -125,15 +125,16 @@ class Process:
         self._end = 0
 
     def _make_stage(self, outlet: Any) -> Any:
+        reader = cast("Any", Reader(self.broker))
         if self.kind is Kind.INLET:
             return InletStage(self.broker.partitions, outlet)
         if self.table is None:
             return TallyStage(self.source, outlet, gapless=self.source != TASKS)
         if self.kind is Kind.MONITOR:
-            return MonitorStage(self.table, outlet, cast("Any", Reader(self.broker)))
+            return MonitorStage(self.table, outlet, reader)
         if self.kind is Kind.PROPOSER:
-            return ProposerStage(self.table, outlet, remedies())
-        return OverviewStage(self.table, outlet)
+            return ProposerStage(self.table, outlet, reader, remedies())
+        return OverviewStage(self.table, outlet, reader)
 
     @property
     def waiting(self) -> int:
@@ -160,6 +161,11 @@ class Process:
         first, self._end = self.next_offset, self.next_offset + len(batch)
         self._work = self.stage.work(cast("Any", Batch(self.partition, batch)))
         return first, self._end
+
+    def look(self) -> None:
+        """Begin to look whether somebody else has written on its compacted topics."""
+        self._batch, self._end = (), self.next_offset
+        self._work = self.stage.look([self.partition])
 
     def advance(self) -> Point:
         """Go on to the next place; ``IDLE`` when the batch is done.  Raises ``Died``."""

@@ -49,9 +49,10 @@ class Simulation:
             elif self.zombies and self.rng.random() < self.wake:
                 self._wake()
             elif not self._step() and not self.traffic.left:
-                if not self.zombies:
+                if self.zombies:
+                    self._wake()
+                elif not self._look_everywhere():
                     break
-                self._wake()
         else:
             raise AssertionError(f"seed {self.seed} never comes to rest")
         for key in list(self._watched):
@@ -82,13 +83,30 @@ class Simulation:
             if busy:
                 self._advance(self.rng.choice(busy))
             return bool(busy)
-        key = self.rng.choice(waiting)
+        key = kind, _ = self.rng.choice(waiting)
         owner = self.owners.get(key) or self._assign(key)
-        if self.traffic.left and self.rng.random() < self.crash / 2:
+        if kind in POSITION_OF and self.rng.random() < 0.05:
+            owner.look()
+            self.figures.looks += 1
+        elif self.traffic.left and self.rng.random() < self.crash / 2:
             self._die(key, Point.IDLE)
         elif owner.waiting > 0:
             self._begin(key, owner)
         return True
+
+    def _look_everywhere(self) -> bool:
+        """When nothing is left to do every owner looks once more; whether one had something to write."""
+        before = self.figures.mended
+        for kind in POSITION_OF:
+            for partition, log in enumerate(self.broker.topics[SOURCE_OF[kind]]):
+                if log and (kind is not Kind.OVERVIEW or not partition):
+                    owner = self.owners.get((kind, partition)) or self._assign((kind, partition))
+                    owner.look()
+                    self.figures.looks += 1
+                    while self._go_on(owner) not in {Point.IDLE, None}:
+                        pass
+                    self._note(owner)
+        return self.figures.mended > before
 
     def _has_work(self, kind: Kind, partition: int, end: int) -> bool:
         if SOURCE_OF[kind] == OVERVIEW_EVENTS and partition:
@@ -158,6 +176,8 @@ class Simulation:
     def _note(self, process: Process) -> None:
         self.figures.skipped += process.counters.skipped
         process.counters.skipped = 0
+        self.figures.mended += process.counters.mended
+        process.counters.mended = 0
         if process.went_back:
             process.went_back = False
             self._went_back.append(f"{process.kind.value} {process.partition}: the partition row went back")

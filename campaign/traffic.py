@@ -25,6 +25,7 @@ from crl_stream.core.policy import (
 )
 from crl_stream.core.proposer import approval_of
 from crl_stream.wire.codec import decode, encode
+from crl_stream.wire.dead_letter import ORIGIN_OFFSET, ORIGIN_PARTITION
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, POLICY_KEY, PROPOSALS, ROLLBACKS
 
 VARIANTS: Final = ("default", "v2", "v3", "v4")
@@ -88,11 +89,19 @@ class Traffic:
         return self._numbers
 
     def _put(self, key: TaskKey, value: bytes) -> None:
-        partition = None
-        if self.rng.random() < 0.05:
+        partition: int | None = None
+        headers: tuple[tuple[str, bytes], ...] = ()
+        if (roll := self.rng.random()) < 0.05:
             partition = self.rng.randrange(self.broker.partitions)
             self.misplaced += 1
-        self.broker.append(INVOCATIONS, key.encode(), value, partition=partition)
+        elif roll < 0.07:
+            headers = self._made_up_origin()
+        self.broker.append(INVOCATIONS, key.encode(), value, partition=partition, headers=headers)
+
+    def _made_up_origin(self) -> tuple[tuple[str, bytes], ...]:
+        """As if a record had been forwarded, from a place where another one is or will be."""
+        source, offset = self.rng.randrange(self.broker.partitions), self.rng.choice((self.rng.randrange(200), 10**17))
+        return (ORIGIN_PARTITION, b"%d" % source), (ORIGIN_OFFSET, b"%d" % offset)
 
     # -- outcomes and scores -----------------------------------------------------------------------
     def _outcome(self, task: TaskKey) -> None:

@@ -55,7 +55,8 @@ async def adopt_log(settings: Settings, *, dry_run: bool) -> list[dict[str, Any]
                         + [state.incarnation if state is not None else 0]
                     )
                     new = state or PartitionRow()
-                    new.next_offset, new.last_hash, new.incarnation, new.origins = first[place], b"", before + 1, {}
+                    new.next_offset, new.last_hash, new.incarnation = first[place], b"", before + 1
+                    new.origins, new.forwards = {}, b""
                     new.commanded = {
                         p: o for p, o in new.commanded.items() if o < end[TopicPartition(names(COMMANDS), p)]
                     }

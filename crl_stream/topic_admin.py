@@ -27,6 +27,9 @@ _TIMEOUT_MS: Final = 15_000
 _TOPIC_LEVEL: Final = 1
 """DescribeConfigs: the value was set on the topic itself."""
 _APPEAR_SECONDS: Final = 15.0
+_AT_LEAST: Final = frozenset(("max.message.bytes", "min.compaction.lag.ms"))
+"""More is safe.  With less lag, compaction may keep the row that a process wrote late before its owner has put the newer
+one behind it."""
 
 Kind = Literal["missing", "partitions", "replication", "config"]
 
@@ -131,7 +134,7 @@ class TopicAdmin:
             there = found.configs.get(setting, "unset")
             if _normal(there) != _normal(value):
                 unsafe = setting in {"cleanup.policy", "message.timestamp.type"} or (
-                    setting == "max.message.bytes" and there.isdigit() and int(there) < int(value)
+                    setting in _AT_LEAST and there.isdigit() and int(there) < int(value)
                 )
                 differences.append(Difference(name, "config", setting, value, there, unsafe=unsafe))
         return differences

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import random
+from typing import Any
 
 import pytest
 from source_tree import ROOT
 
 from campaign import __main__ as program
+from campaign.broker import Broker
 from campaign.figures import Figures
 from campaign.mutants import MUTANTS, first_caught
-from campaign.outlet import Point
+from campaign.outlet import Outlet, Point
+from campaign.processes import Kind, Table
 from campaign.simulation import run_seed
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.row import encode_row, new_row
+from crl_stream.topology.partition import PartitionRow, encode_partition, partition_key
+from crl_stream.worker.last_word import SEEN
 
 SEEDS = range(100)
 
@@ -25,8 +33,26 @@ def test_nothing_is_lost_doubled_or_wrong_whatever_dies_stalls_or_comes_twice() 
     # What never happened has shown nothing.
     assert {point for point in Point if total.crashes[point] >= 10} == set(Point)
     assert min(total.crashes_with_orders, total.engaged, total.skipped, total.duplicates) > 100
-    assert min(total.late_rows, total.refused_writers, total.compacted) > 50
+    assert min(total.late_rows, total.refused_writers, total.compacted, total.looks, total.mended) > 50
     assert total.inconclusive <= len(SEEDS) // 20
+
+
+async def test_the_partition_row_is_the_last_record_of_a_write_though_it_was_covered_itself() -> None:
+    broker = Broker(1, start=0, tick=1)
+    changelog = broker.changelogs[Kind.MONITOR.value, 0]
+    newer, older = encode_partition(PartitionRow(next_offset=9)), encode_partition(PartitionRow(next_offset=1))
+    row = encode_row(new_row(TaskKey("a", "b")))
+    changelog.append(0, [(partition_key(0), newer, ()), (b"a/b", row, ()), (partition_key(0), older, ())], writer=1)
+    outlet: Any = Outlet(2, broker, random.Random(0))
+    table = Table(outlet, Kind.MONITOR, 0, broker)
+    work = table.write(0, {b"a/b": row}, newer, ((SEEN, b"{}"),))
+    with pytest.raises(StopIteration):
+        while True:
+            work.send(None)
+    assert [(r.key, r.headers) for r in changelog.records[3:]] == [
+        (b"a/b", ()),
+        (partition_key(0), ((SEEN, b"{}"),)),
+    ]
 
 
 @pytest.mark.parametrize("guard", MUTANTS)

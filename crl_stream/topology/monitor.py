@@ -17,6 +17,7 @@ from crl_stream.core.monitor import Context, step
 from crl_stream.core.policy import Policy
 from crl_stream.core.row import TaskRow, decode_row, encode_row, new_row
 from crl_stream.topology.incidents import fold_failure_alert, policy_result
+from crl_stream.topology.origins import Origins
 from crl_stream.topology.partition import (
     PartitionRow,
     decode_partition,
@@ -122,6 +123,8 @@ class _Fold:
         """Of the tasks met so far, as long as no other policy comes into force."""
         self.open: dict[bytes, TaskRow] = {}
         self.touched: set[bytes] = set()
+        self.origins: Origins | None = None
+        """Of forwarded records, once there is one."""
         self.outputs: list[Output] = []
         self.applied = self.duplicates = self.forwarded = self.dead_letters = self.skipped = 0
 
@@ -137,6 +140,8 @@ class _Fold:
         if last is not None:
             state.next_offset = last.offset + 1
             state.last_hash = record_hash(last)
+        if self.origins is not None:
+            self.origins.pack()
         return Folded(
             {key: encode_row(self.open[key]) for key in sorted(self.touched)},
             encode_partition(state),
@@ -167,11 +172,19 @@ class _Fold:
         source, offset = origin
         if not 0 <= source < self.partitions:
             return True  # not one of ours: a header that somebody made up must not fill the row
-        if offset <= self.state.origins.get(source, -1):
+        if self.origins is None:
+            self.origins = Origins(self.state)
+        came = self.origins.take(source, offset, record)
+        if came == "known":
             self.duplicates += 1
-            return False
-        self.state.origins[source] = offset
-        return True
+        elif came == "old":
+            self._bury(
+                record,
+                reasons.FORWARDED_BEFORE,
+                f"forwarded from partition {source}, offset {offset}, where forwards are remembered no more: "
+                "it was applied then, or somebody has made up its origin or that of others",
+            )
+        return came == "new"
 
     def _forward(self, entry: Entry, home: int) -> None:
         record = entry.record

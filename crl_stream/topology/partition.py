@@ -33,7 +33,9 @@ class PartitionRow(msgspec.Struct, array_like=True, gc=False):
     commanded: dict[int, int] = {}
     """Highest offset per partition of ``crl.commands`` that a reference has named here."""
     origins: dict[int, int] = {}
-    """Highest offset per partition of the log that was forwarded here."""
+    """Per partition of the log: the offset up to which forwards from there are remembered no more."""
+    forwards: bytes = b""
+    """The last records that were forwarded here, as ``topology.origins`` packs them."""
 
     @property
     def policies(self) -> PolicySet:

@@ -25,6 +25,7 @@ KEY_MISMATCH: Final = "key_mismatch"
 COMMAND_MISSING: Final = "command_missing"
 COMMAND_MISMATCH: Final = "command_mismatch"
 MISPLACED_TWICE: Final = "misplaced_twice"
+FORWARDED_BEFORE: Final = "forwarded_before"
 VARIANT_LIMIT: Final = "variant_limit"
 FOLD_FAILURE: Final = "fold_failure"
 REFUSED: Final = "refused"
@@ -51,6 +52,7 @@ MEANING: Final[dict[str, str]] = {
     COMMAND_MISSING: "a reference names a command that is not there",
     COMMAND_MISMATCH: "a reference and the command it names do not agree",
     MISPLACED_TWICE: "a forwarded record is in the wrong partition again",
+    FORWARDED_BEFORE: "a forwarded record names an origin too far back to tell whether it came before",
     VARIANT_LIMIT: "the task has as many variants as it may have",
     FOLD_FAILURE: "the record makes the engine raise, which is a bug to report",
     REFUSED: "the engine refused the record",

@@ -22,6 +22,9 @@ class Counters:
     rows: int = 0
     references: int = 0
     """References to commands that the inlet appended."""
+    mended: int = 0
+    """Records of compacted topics that were written again, as a process that had lost the partition had covered them.
+    """
 
     def add(self, counts: Counts) -> None:
         """Count a batch."""

@@ -18,9 +18,10 @@ from crl_stream.wire.topics import Topics
 from crl_stream.worker import transport
 from crl_stream.worker.consumer import PROMPT, Fetching
 from crl_stream.worker.counters import Counters
+from crl_stream.worker.last_word import LOOK_SECONDS
 from crl_stream.worker.point_reader import PointReader
 from crl_stream.worker.producer import LARGEST_RECORD
-from crl_stream.worker.stages import Outlet, Stage
+from crl_stream.worker.stages import Outlet, Stage, TableStage
 from crl_stream.worker.stores import make_store
 from crl_stream.worker.table import RowPosition, TaskTable
 from crl_stream.worker.transport import BatchSchema
@@ -95,6 +96,20 @@ class Member:
 
         take.__name__ = take.__qualname__ = name
         app.agent(source, name=f"crl.{name}")(take)
+        if isinstance(stage, TableStage):
+            self._look_after(name, full, stage)
+
+    def _look_after(self, name: str, topic: str, stage: TableStage) -> None:
+        app = self.app
+
+        async def look() -> None:
+            lanes = app.consumer.lanes.items()
+            try:
+                await stage.look([tp.partition for tp, lane in lanes if tp.topic == topic and lane.open])
+            except Exception as exc:
+                app.consumer.leave(exc)
+
+        app.timer(LOOK_SECONDS, name=f"crl.{name}.look")(look)
 
     @property
     def recovered(self) -> bool:

@@ -10,10 +10,10 @@ from crl_stream.errors import Unsafe
 from crl_stream.topology.incidents import data_gap_alert
 from crl_stream.topology.inlet import reference_commands
 from crl_stream.topology.monitor import Folded, command_positions, decode_batch, fold_batch
-from crl_stream.topology.partition import decode_partition, record_hash
+from crl_stream.topology.partition import decode_partition
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output, Record
-from crl_stream.wire.topics import ALERTS, COMMANDS, INVOCATIONS
+from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, COMMANDS, INVOCATIONS, TASKS, VARIANTS
 from crl_stream.worker.lanes import Batch
 from crl_stream.worker.point_reader import PointReader
 from crl_stream.worker.stages import ADOPT, CommittedStage, Outlet, TableStage
@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 
 
 class MonitorStage(TableStage):
-    """Folds the log; it knows the log again by the hash of the last record that was folded."""
+    """Folds the log."""
+
+    compacted = (ACTIVE_VARIANTS, VARIANTS, TASKS)
 
     @property
     def hint(self) -> str:
@@ -31,8 +33,8 @@ class MonitorStage(TableStage):
         return f"was the topic made anew? `{ADOPT}` starts a new incarnation on it"
 
     def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader) -> None:
-        super().__init__(INVOCATIONS, table, outlet)
-        self.reader, self.commands_topic = reader, outlet.topics(COMMANDS)
+        super().__init__(INVOCATIONS, table, outlet, reader)
+        self.commands_topic = outlet.topics(COMMANDS)
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
         """As the partition row says, once it is certain that it speaks of this log."""
@@ -48,17 +50,7 @@ class MonitorStage(TableStage):
         state = decode_partition(data)
         if state.next_offset < first:
             await self._announce_gap(partition, first)
-        elif first < state.next_offset <= end and state.last_hash:
-            await self._compare_log(partition, state.next_offset - 1, state.last_hash)
         return await super().position(partition, committed, first, end)
-
-    async def _compare_log(self, partition: int, offset: int, expected: bytes) -> None:
-        found = (await self.reader.read(self.source, [(partition, offset)]))[partition, offset]
-        if found is None or record_hash(found) != expected:
-            raise Unsafe(
-                f"{self.place(partition)} has another record at {offset} than the one that its state ends with",
-                hint=self.hint,
-            )
 
     async def _announce_gap(self, partition: int, first: int) -> None:
         state = decode_partition(self.table.partition_row(partition))

@@ -1,10 +1,10 @@
-"""Single records by their position: the command that a reference names, the record that a state ends with."""
+"""Records by position: the command a reference names, the record a state ends with, those between two writes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -14,6 +14,10 @@ from crl_stream.errors import Unsafe
 
 TIMEOUT_SECONDS: Final = 20.0
 """After which a record that exists and does not come is a broker that does not answer."""
+AT_ONCE: Final = 2_000
+"""Records of one answer at most, where many are read."""
+
+T = TypeVar("T")
 
 
 class PointReader:
@@ -29,14 +33,50 @@ class PointReader:
         wanted = sorted(set(places))
         if not wanted:
             return {}
+        return await self._ask(topic, self._read(topic, wanted))
+
+    async def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The offset behind the last record of each (topic, partition); one request for each broker."""
+        wanted = [TopicPartition(*place) for place in places]
+        if not wanted:
+            return {}
+        return await self._ask(wanted[0].topic, self._ends(wanted))
+
+    async def between(self, topic: str, partition: int, first: int, end: int) -> AsyncIterator[Any]:
+        """The records from ``first`` up to ``end``, which there must be, without it; others may ask in between."""
+        while first < end:
+            records, first = await self._ask(topic, self._some(TopicPartition(topic, partition), first, end))
+            for record in records:
+                if record.offset < end:
+                    yield record
+
+    async def _ask(self, topic: str, answer: Awaitable[T]) -> T:
         async with self._lock:
             try:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
-                    return await self._read(topic, wanted)
+                    return await answer
             except (KafkaError, TimeoutError) as error:
                 raise Unsafe(
                     f"{topic} cannot be read: {error!r}", hint="see whether the broker answers, then restart"
                 ) from error
+
+    async def _ends(self, wanted: list[TopicPartition]) -> dict[tuple[str, int], int]:
+        consumer = await self._started()
+        found = await consumer.end_offsets(wanted)
+        return {(place.topic, place.partition): end for place, end in found.items()}
+
+    async def _some(self, place: TopicPartition, first: int, end: int) -> tuple[list[Any], int]:
+        """Records from ``first`` on, or from where the topic begins now, and the offset behind them."""
+        consumer = await self._started()
+        first = max(first, (await consumer.beginning_offsets([place]))[place])
+        if first >= end:
+            return [], end
+        consumer.assign([place])
+        consumer.seek(place, first)
+        while not (found := await consumer.getmany(place, timeout_ms=1_000, max_records=AT_ONCE)):
+            pass
+        records = found[place]
+        return records, records[-1].offset + 1
 
     async def _read(self, topic: str, wanted: list[tuple[int, int]]) -> dict[tuple[int, int], Any]:
         consumer = await self._started()

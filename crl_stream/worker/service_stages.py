@@ -14,8 +14,9 @@ from crl_stream.topology.notes import Noted, note_records
 from crl_stream.topology.overview import fold_notes
 from crl_stream.topology.proposer import decode_snapshots, propose_batch
 from crl_stream.wire.records import Record
-from crl_stream.wire.topics import OVERVIEW_EVENTS, TASKS
+from crl_stream.wire.topics import OVERVIEW, OVERVIEW_EVENTS, PROPOSALS, TASKS
 from crl_stream.worker.lanes import Batch
+from crl_stream.worker.point_reader import PointReader
 from crl_stream.worker.stages import CommittedStage, Outlet, TableStage
 from crl_stream.worker.table import TaskTable
 
@@ -32,9 +33,10 @@ class ProposerStage(TableStage):
     """Snapshots of tasks become proposals."""
 
     gapless = False
+    compacted = (PROPOSALS,)
 
-    def __init__(self, table: TaskTable, outlet: Outlet, remedies: Remedies) -> None:
-        super().__init__(TASKS, table, outlet)
+    def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader, remedies: Remedies) -> None:
+        super().__init__(TASKS, table, outlet, reader)
         self.remedies = remedies
 
     async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
@@ -70,8 +72,10 @@ class TallyStage(CommittedStage):
 class OverviewStage(TableStage):
     """Notes become the page and the alert about the rollback rate."""
 
-    def __init__(self, table: TaskTable, outlet: Outlet) -> None:
-        super().__init__(OVERVIEW_EVENTS, table, outlet)
+    compacted = (OVERVIEW,)
+
+    def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader) -> None:
+        super().__init__(OVERVIEW_EVENTS, table, outlet, reader)
 
     async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
         """The overview over a batch."""

@@ -49,7 +49,7 @@ def _proposer(settings: Settings, web: bool) -> Iterator[Member]:
     member = Member(settings, f"{settings.worker.app_id}-proposer", web=web, fetching=CALM)
     partitions = settings.kafka.partitions
     table = member.add_table("proposals", proposals_position, partitions=partitions)
-    stage = ProposerStage(table, member.outlet, load_remedies(settings.proposer.modifications))
+    stage = ProposerStage(table, member.outlet, member.reader, load_remedies(settings.proposer.modifications))
     member.add_agent("proposer", TASKS, stage, partitions=partitions)
     yield member
 
@@ -61,7 +61,7 @@ def _overview(settings: Settings, web: bool) -> Iterator[Member]:
         stage = TallyStage(topic, member.outlet, gapless=not catalog[topic].compacted)
         member.add_agent(f"tally.{topic.removeprefix('crl.')}", topic, stage, partitions=settings.kafka.partitions)
     table = member.add_table("overview", overview_position, partitions=1)
-    member.add_agent("overview", OVERVIEW_EVENTS, OverviewStage(table, member.outlet), partitions=1)
+    member.add_agent("overview", OVERVIEW_EVENTS, OverviewStage(table, member.outlet, member.reader), partitions=1)
     _schedule_review(member, table)
     yield member
 

@@ -14,13 +14,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final, Protocol
 
+from faust.types.tuples import TP
+
 from crl_stream.errors import Unsafe
+from crl_stream.topology.last_word import Place
 from crl_stream.topology.monitor import Folded
-from crl_stream.topology.partition import decode_partition
-from crl_stream.wire.records import Output, Record
+from crl_stream.topology.partition import decode_partition, record_hash
+from crl_stream.wire.records import Headers, Output, Record
 from crl_stream.wire.topics import Topics
 from crl_stream.worker.counters import Counters
 from crl_stream.worker.lanes import Batch
+from crl_stream.worker.last_word import LastWord, Writes
+from crl_stream.worker.point_reader import PointReader
 from crl_stream.worker.producer import Item
 from crl_stream.worker.table import TaskTable
 
@@ -50,30 +55,41 @@ class Outlet:
     def __init__(self, app: Any, topics: Topics, counters: Counters) -> None:
         self.app, self.topics, self.counters = app, topics, counters
 
-    async def publish(self, outputs: Iterable[Output]) -> None:
-        """Return when the broker has every output; raises when it has not."""
+    async def publish(self, outputs: Iterable[Output]) -> Writes:
+        """Return when the broker has every output, with where they are; raises when it has not."""
         groups: dict[tuple[str, int], list[Item]] = defaultdict(list)
         for output in outputs:
             groups[output.topic, output.partition].append((output.key, output.value, output.headers))
         if not groups:
-            return
+            return {}
         self.app.consumer.check_pulse()
         write = self.app.producer.write
         async with asyncio.TaskGroup() as group:
-            for (topic, partition), items in groups.items():
-                group.create_task(write(self.topics(topic), partition, items))
+            writes = {
+                (topic, partition): group.create_task(write(self.topics(topic), partition, items))
+                for (topic, partition), items in groups.items()
+            }
         self.counters.outputs += sum(map(len, groups.values()))
+        return {place: (*write.result(), len(groups[place])) for place, write in writes.items()}
 
 
 class TableStage(ABC):
-    """Folds a source topic into a table, exactly once: the partition row says how far."""
+    """Folds a source topic into a table, exactly once: the partition row says how far.
+
+    It knows the source again by the hash of the last record that was folded.
+    """
 
     gapless: bool = True
     interruptible: bool = False
+    compacted: ClassVar[tuple[str, ...]] = ()
+    """Topics that nobody else writes, and whose last record of a key must be the newest."""
 
-    def __init__(self, source: str, table: TaskTable, outlet: Outlet) -> None:
-        self.table, self.outlet, self.counters = table, outlet, outlet.counters
+    def __init__(self, source: str, table: TaskTable, outlet: Outlet, reader: PointReader) -> None:
+        self.table, self.outlet, self.counters, self.reader = table, outlet, outlet.counters, reader
         self.source = outlet.topics(source)
+        self.last_word = LastWord(self.compacted, outlet, reader)
+        self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By partition: a batch, or a look at what somebody else may have written."""
 
     @property
     def hint(self) -> str:
@@ -88,6 +104,7 @@ class TableStage(ABC):
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
         """The partition row decides; the committed offset is a hint that may lag behind or be of another topic."""
         data = self.table.partition_row(partition)
+        self.last_word.open(partition, () if data is None else await self._headers_of(partition, data))
         if data is None:
             return first
         state = decode_partition(data)
@@ -97,6 +114,8 @@ class TableStage(ABC):
                 "it is another log",
                 hint=self.hint,
             )
+        if first < state.next_offset and state.last_hash:
+            await self._compare_log(partition, state.next_offset - 1, state.last_hash)
         read_from = first if committed is None else max(committed, first)
         if (skipped := state.next_offset - read_from) > 0:
             self.counters.skipped += skipped
@@ -113,18 +132,51 @@ class TableStage(ABC):
     async def work(self, batch: Batch) -> None:
         """Fold a batch and write what came of it."""
         partition = batch.tp.partition
-        before = self.table.partition_row(partition)
-        folded = await self.fold(partition, before, batch.records)
-        self.table.check_open(partition)
-        if folded.partition_row != before:
-            await self.outlet.publish(folded.outputs)
-            await self._persist(partition, folded)
+        async with self._turns[partition]:
+            before = self.table.partition_row(partition)
+            folded = await self.fold(partition, before, batch.records)
+            self.table.check_open(partition)
+            if folded.partition_row != before:
+                written = await self.outlet.publish(folded.outputs)
+                await self.last_word.note(partition, written, _place(folded.partition_row))
+                await self._persist(partition, folded)
         self.counters.add(folded.counts)
 
     async def _persist(self, partition: int, folded: Folded) -> None:
         self.outlet.app.consumer.check_pulse()
-        await self.table.write(partition, folded.rows, folded.partition_row)
+        headers = self.last_word.headers(partition)
+        await self.table.write(partition, folded.rows, folded.partition_row, headers)
         self.counters.rows += len(folded.rows)
+
+    async def look(self, partitions: Iterable[int]) -> None:
+        """Write again what a process that had lost one of ``partitions`` has covered on a compacted topic."""
+        for partition in await self.last_word.ahead(partitions):
+            async with self._turns[partition]:
+                await self.last_word.look(partition, _place(self.table.partition_row(partition)))
+
+    async def _headers_of(self, partition: int, partition_row: bytes) -> Headers:
+        """Of the partition row's record, which is the last one of the changelog unless somebody wrote late."""
+        name = self.table.changelog_topic_name
+        last = self.table.persisted_offset(TP(name, partition))
+        if last is None:
+            return ()
+        record = (await self.reader.read(name, [(partition, last)]))[partition, last]
+        return () if record is None or record.value != partition_row else tuple(record.headers)
+
+    async def _compare_log(self, partition: int, offset: int, expected: bytes) -> None:
+        found = (await self.reader.read(self.source, [(partition, offset)]))[partition, offset]
+        if found is None and not self.gapless:
+            return  # compaction has taken it
+        if found is None or record_hash(found) != expected:
+            raise Unsafe(
+                f"{self.place(partition)} has another record at {offset} than the one that its state ends with",
+                hint=self.hint,
+            )
+
+
+def _place(partition_row: bytes | None) -> Place:
+    state = decode_partition(partition_row)
+    return state.incarnation, state.next_offset
 
 
 class CommittedStage(ABC):

@@ -16,8 +16,10 @@ from faust.types.tuples import TP
 
 from crl_stream.errors import Unsafe
 from crl_stream.topology.partition import decode_partition, partition_key
+from crl_stream.wire.records import Headers
 from crl_stream.wire.topics import PARTITION_ROW
 from crl_stream.worker.point_reader import PointReader
+from crl_stream.worker.producer import Item
 from crl_stream.worker.recovery_progress import RecoveryProgress
 from crl_stream.worker.stores import Kept, Last, RowStore
 from crl_stream.worker.transport import BatchSchema
@@ -97,26 +99,31 @@ class TaskTable(faust.Table):
                 if not key.startswith(PARTITION_ROW):
                     yield partition, key, row
 
-    async def write(self, partition: int, rows: Mapping[bytes, bytes], partition_row: bytes) -> None:
-        """Write rows, then the partition row; when the broker has them, take them into the store."""
+    async def write(
+        self, partition: int, rows: Mapping[bytes, bytes], partition_row: bytes, headers: Headers = ()
+    ) -> None:
+        """Write rows, then the partition row with ``headers``; when the broker has them, take them into the store."""
         self.check_open(partition)
         records, present = dict(rows), self.rows(partition)
-        for key in self._outdated.pop(partition, ()):
+        for key in sorted(self._outdated.pop(partition, ())):
             records.setdefault(key, present[key])
-        records[partition_key(partition)] = partition_row
-        items = [(key, value, ()) for key, value in records.items()]
+        last = partition_key(partition)
+        records.pop(last, None)  # an outdated one must not stand before the rows
+        items: list[Item] = [(key, value, ()) for key, value in records.items()]
+        items.append((last, partition_row, headers))
+        records[last] = partition_row
         topic = self.changelog_topic_name
         producer: Any = self.app.producer
-        first, last = await producer.write(topic, partition, items, limit=WRITE_BYTES)
+        first, end = await producer.write(topic, partition, items, limit=WRITE_BYTES)
         expected = self._written.get(partition, -1) + 1
         # Nothing but this process writes here; a hole is somebody else's record, whatever it says.
-        if first < expected or last - first != len(items) - 1 or (partition in self._written and first != expected):
+        if first < expected or end - first != len(items) - 1 or (partition in self._written and first != expected):
             raise Unsafe(
                 f"{topic} partition {partition} has another writer: {expected} was expected, {first} written",
                 hint="is a second installation running with the same worker.app_id? stop it, then restart this one",
             )
-        self._written[partition] = last
-        self.store.write(partition, records, Last(last, partition_key(partition), partition_row), frozenset())
+        self._written[partition] = end
+        self.store.write(partition, records, Last(end, last, partition_row), frozenset())
 
     # -- recovery and rebalance, called by Faust -----------------------------------------------------
     def persisted_offset(self, tp: TP) -> int | None:

@@ -39,6 +39,13 @@ async def rows_that_are_deleted_by_age(installation: Installation) -> None:
         await installation.admin._alter(admin, installation.names(TASKS), {"cleanup.policy": "delete"})
 
 
+async def rows_that_are_compacted_at_once(installation: Installation) -> None:
+    name = installation.admin.changelog
+    async with installation.admin._admin() as admin:
+        wanted = installation.admin._wanted(installation.admin.specs[name])
+        await installation.admin._alter(admin, name, wanted | {"min.compaction.lag.ms": "60000"})
+
+
 async def clocks_of_the_producers(installation: Installation) -> None:
     async with installation.admin._admin() as admin:
         await installation.admin._alter(
@@ -63,6 +70,7 @@ async def test_diff_is_empty_after_apply_and_apply_again_changes_nothing(install
         (too_many_partitions, "partitions is 8, 4 is expected"),
         (changelog_of_another_log, "partitions is 2, 4 is expected"),
         (rows_that_are_deleted_by_age, "cleanup.policy is delete, compact is expected"),
+        (rows_that_are_compacted_at_once, "min.compaction.lag.ms is 60000, 300000 is expected"),
         (clocks_of_the_producers, "message.timestamp.type is CreateTime, LogAppendTime is expected"),
     ],
 )
@@ -81,7 +89,8 @@ async def test_a_worker_refuses_topics_on_which_it_would_lose_events_and_says_wh
     assert word in err
     assert "hint: " in err
     assert "Traceback" not in err
-    if fault in {missing, rows_that_are_deleted_by_age, clocks_of_the_producers}:
+    mendable = (missing, rows_that_are_deleted_by_age, rows_that_are_compacted_at_once, clocks_of_the_producers)
+    if fault in mendable:
         code, _, err = await installation.run_crl("topics", "apply")
         assert code == 0, err
         assert await installation.admin.differences() == []

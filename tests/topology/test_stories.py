@@ -106,45 +106,6 @@ def test_equal_policies_have_equal_texts_and_a_text_reads_back() -> None:
     assert PolicySet().canonical() == b"{}"
 
 
-def test_a_record_in_the_wrong_partition_is_counted_in_its_task() -> None:
-    driver = TopologyDriver(partitions=4)
-    home = partition_of(KEY, 4)
-    driver.append(topics.INVOCATIONS, encode(an_invocation()), KEY, partition=(home + 1) % 4)
-    driver.pipe()
-    assert driver.snapshot(AGENT, TASK).n_outcomes == 1
-    assert_exact(driver)
-
-
-def test_a_record_forwarded_twice_by_a_crash_is_counted_once() -> None:
-    driver = TopologyDriver(partitions=4)
-    home = partition_of(KEY, 4)
-    # The same content under two ids, so that only the origin can tell the repetition.
-    for outcome in invocations("default", "SS"):
-        driver.append(topics.INVOCATIONS, encode(outcome), KEY, partition=(home + 1) % 4)
-    driver.pipe()
-    forwards = list(driver.topics[topics.INVOCATIONS][home])
-    for record in forwards:
-        fresh = msgspec.json.decode(record.value)
-        fresh["invocation_id"] += "-again"
-        driver.append(topics.INVOCATIONS, msgspec.json.encode(fresh), KEY, partition=home, headers=record.headers)
-    driver.pipe()
-    assert driver.snapshot(AGENT, TASK).n_outcomes == 2
-    assert sum(counts.duplicates for counts in driver.counts) == 2
-
-
-def test_a_record_misplaced_after_one_hop_is_a_dead_letter() -> None:
-    driver = TopologyDriver(partitions=4)
-    home = partition_of(KEY, 4)
-    driver.append(topics.INVOCATIONS, encode(an_invocation()), KEY, partition=(home + 1) % 4)
-    driver.pipe()
-    [forwarded] = driver.topics[topics.INVOCATIONS][home]
-    driver.append(topics.INVOCATIONS, forwarded.value, KEY, partition=(home + 2) % 4, headers=forwarded.headers)
-    driver.pipe()
-    [dead] = driver.records(topics.DEAD_LETTERS)
-    assert dead.value == forwarded.value
-    assert b"misplaced_twice" in dict(dead.headers)["__streams.errors.exception"]
-
-
 def _reference(driver: TopologyDriver, **changes: object) -> m.CommandRef:
     """A reference to a command that the inlet has never seen, as a forger would write it."""
     command = a_command(m.HoldTask)

@@ -18,6 +18,7 @@ GIVEN_BY_OTHERS = {
     reasons.COMMAND_MISSING,
     reasons.COMMAND_MISMATCH,
     reasons.MISPLACED_TWICE,
+    reasons.FORWARDED_BEFORE,
     reasons.VARIANT_LIMIT,
     reasons.FOLD_FAILURE,
     reasons.REFUSED,

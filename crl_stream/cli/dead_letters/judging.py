@@ -138,6 +138,8 @@ def _doubt_about(one: DeadLetter, decoded: Decoded | Rejected) -> str | None:
         return "it would replace the policy in force by an old one"
     if one.letter.reason == reasons.FOLD_FAILURE:
         return "it made the engine raise, and does so again until a release mends that"
+    if one.letter.reason == reasons.FORWARDED_BEFORE:
+        return "it may have been applied long ago, and would count twice"
     return None
 
 

@@ -1,0 +1,85 @@
+"""Which record of a key is the newest on a compacted topic, and whether it is the last one too.
+
+A process that has lost its partition may write after its successor.  Compaction keeps the last record of a key, so an
+old one that stands last is what remains.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from crl_stream.core.messages import Position
+from crl_stream.wire.records import Record
+from crl_stream.wire.topics import PROPOSALS
+
+Place = tuple[int, int]
+"""(incarnation, offset in the source) of the record that a message rests on; of a proposal (0, revision)."""
+
+
+class _Placed(msgspec.Struct):
+    """What the messages of compacted topics say of their age."""
+
+    incarnation: int = 0
+    position: Position | None = None
+    as_of: Position | None = None
+    revision: int = 0
+
+
+_DECODER: Final = msgspec.json.Decoder(_Placed)
+
+
+def place_of(topic: str, value: bytes | None) -> Place | None:
+    """The age of a message of a compacted topic; None when the bytes are none of ours."""
+    if value is None:
+        return None
+    try:
+        placed = _DECODER.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    if topic == PROPOSALS:
+        return 0, placed.revision
+    position = placed.as_of or placed.position
+    return None if position is None else (placed.incarnation, position.offset)
+
+
+def is_suspect(topic: str, record: Record, folded: Place) -> bool:
+    """Whether a foreign record may stand where a newer one should.
+
+    ``folded`` is (incarnation, next offset) of whoever owns the partition.  What rests on a record behind that is
+    published once more, and so later, by the owner itself.  Of a proposal that cannot be told.
+    """
+    if topic == PROPOSALS:
+        return True
+    place = place_of(topic, record.value)
+    return place is None or place < folded
+
+
+class _Known(NamedTuple):
+    newest: Place | None
+    at: int
+    """Offset of the newest record."""
+    last: int
+    """Offset of the last record."""
+
+
+class LastWords:
+    """Records of one partition of a compacted topic, taken in the order of their offsets."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._known: dict[bytes, _Known] = {}
+
+    def take(self, key: bytes, record: Record) -> None:
+        """The next record of a key."""
+        place, known, offset = place_of(self._topic, record.value), self._known.get(key), record.offset
+        is_newer = place is not None and (known is None or known.newest is None or known.newest <= place)
+        if is_newer or known is None:
+            self._known[key] = _Known(place, offset, offset)
+        else:
+            self._known[key] = known._replace(last=offset)
+
+    def covered(self) -> list[int]:
+        """Offsets of the records that are the newest of their key and not the last, ascending."""
+        return sorted(k.at for k in self._known.values() if k.newest is not None and k.at != k.last)

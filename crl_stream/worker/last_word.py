@@ -1,0 +1,119 @@
+"""The owner of a partition has the last word on the compacted topics that it writes.
+
+A process that stalled between its fold and its outputs may write when another one owns the partition, and nothing of
+this side can prevent it: the bytes may lie in the buffers of its network.  But nobody else writes these topics, so each
+offset between two writes of the owner is somebody else's record.  The owner reads those, and where an old record
+covers a newer one it writes the newest again, byte for byte.
+
+Up to where it has looked stands beside the partition row, as a header of the same record.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from crl_stream.topology.last_word import LastWords, Place, is_suspect
+from crl_stream.wire.records import Headers, Output
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 10.0
+"""Between two looks at the ends of the topics."""
+SEEN: Final = "crl-seen"
+"""Header of a partition row in its changelog: topic to the offset below which the owner knows every record."""
+_DECODER: Final = msgspec.json.Decoder(dict[str, int])
+
+Writes = Mapping[tuple[str, int], tuple[int, int, int]]
+"""(topic, partition) to offsets of the first and last record and the number of records that were written."""
+
+
+class LastWord:
+    """What the owner knows of ``topics`` (the catalog's names), by partition."""
+
+    def __init__(self, topics: tuple[str, ...], outlet: Any, reader: Any) -> None:
+        self.topics, self._outlet, self._reader = topics, outlet, reader
+        self._seen: dict[int, dict[str, int]] = {}
+        """Partition, topic: every record below this offset is the owner's or was looked at."""
+
+    def open(self, partition: int, headers: Headers) -> None:
+        """A partition was assigned; ``headers`` are those of its partition row.
+
+        Without the header everything is looked at once.
+        """
+        found: dict[str, int] = {}
+        for name, value in headers:
+            if name == SEEN:
+                found = _DECODER.decode(value)
+        self._seen[partition] = {topic: found.get(topic, 0) for topic in self.topics}
+
+    def headers(self, partition: int) -> Headers:
+        """What to write beside the partition row."""
+        return ((SEEN, msgspec.json.encode(self._seen.get(partition, {}))),) if self.topics else ()
+
+    async def note(self, partition: int, written: Writes, folded: Place) -> None:
+        """The owner has written; what stands between is looked at."""
+        waiting = [written]
+        while waiting:
+            for (topic, place), (first, last, count) in waiting.pop().items():
+                if topic not in self.topics or place != partition:
+                    continue
+                seen = self._seen.setdefault(partition, dict.fromkeys(self.topics, 0))
+                foreign = first > seen[topic] or last - first + 1 != count
+                begin, seen[topic] = seen[topic], last + 1
+                if foreign:
+                    waiting.append(await self._mend(topic, partition, min(begin, first), last + 1, folded))
+
+    async def ahead(self, partitions: Iterable[int]) -> list[int]:
+        """Partitions in which some topic ends elsewhere than the owner knows: it is writing, or somebody else was."""
+        known = [partition for partition in partitions if partition in self._seen]
+        ends = await self._ends(known)
+        return [p for p in known if any(ends[topic, p] != self._seen[p][topic] for topic in self.topics)]
+
+    async def look(self, partition: int, folded: Place) -> None:
+        """Look at what has come since; nothing of the owner's may be on its way."""
+        ends = await self._ends([partition])
+        for topic in self.topics:
+            end, begin = ends[topic, partition], self._seen[partition][topic]
+            self._seen[partition][topic] = end
+            if end != begin:
+                # One that ends earlier was made anew.
+                begin = begin if begin < end else 0
+                await self.note(partition, await self._mend(topic, partition, begin, end, folded), folded)
+
+    async def _ends(self, partitions: list[int]) -> dict[tuple[str, int], int]:
+        names = {(self._outlet.topics(topic), p): (topic, p) for topic in self.topics for p in partitions}
+        found = await self._reader.ends(names)
+        return {place: found[name] for name, place in names.items()}
+
+    async def _mend(self, topic: str, partition: int, first: int, end: int, folded: Place) -> Writes:
+        """Write the newest record again of each key that has an old one in ``first`` to ``end`` and an old one last."""
+        name = self._outlet.topics(topic)
+        suspects = set()
+        async for record in self._reader.between(name, partition, first, end):
+            if record.key is not None and is_suspect(topic, record, folded):
+                suspects.add(record.key)
+        if not suspects:
+            return {}
+        words = LastWords(topic)
+        async for record in self._reader.between(name, partition, 0, end):
+            if record.key in suspects:
+                words.take(record.key, record)
+        places = [(partition, offset) for offset in words.covered()]
+        if not places:
+            return {}
+        log.warning(
+            "%s partition %d: old records stand behind newer ones, written late by a process that had lost the "
+            "partition; the newest of %d keys are written again",
+            *(name, partition, len(places)),
+        )
+        found = await self._reader.read(name, places)
+        newest = [found[place] for place in places if found[place] is not None]
+        self._outlet.counters.mended += len(newest)
+        written: Writes = await self._outlet.publish(
+            Output(topic, partition, record.key, record.value, tuple(record.headers)) for record in newest
+        )
+        return written
