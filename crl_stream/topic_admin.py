@@ -28,8 +28,8 @@ _TOPIC_LEVEL: Final = 1
 """DescribeConfigs: the value was set on the topic itself."""
 _APPEAR_SECONDS: Final = 15.0
 _AT_LEAST: Final = frozenset(("max.message.bytes", "min.compaction.lag.ms"))
-"""More is safe.  With less lag, compaction may keep the row that a process wrote late before its owner has put the newer
-one behind it."""
+"""More is safe.  With less lag compaction may keep a row that a process wrote late, before the owner has written the
+newer one again."""
 
 Kind = Literal["missing", "partitions", "replication", "config"]
 

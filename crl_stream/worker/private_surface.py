@@ -1,4 +1,4 @@
-"""Everything of Faust that this package touches beside its documented API, in one place.
+"""Everything of Faust and aiokafka that this package touches beside their documented API, in one place.
 
 Faust is pinned to the exact version this was read and tested on; a contract test goes red when one of these names is
 gone, and a worker refuses to start on another version.
@@ -33,7 +33,25 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "highwaters",
         "seek_wait",
     ),
+    # Called by us on the consumer of Faust.
+    "faust.transport.consumer:Consumer": ("assignment", "app", "transport", "commit"),
     "faust.transport.consumer:Fetcher": ("_drainer",),
+    "faust.app.base:App": (
+        "_fetcher",
+        "rebalancing",
+        "rebalancing_count",
+        "consumer_generation_id",
+        "tables",
+        "assignor",
+    ),
+    "faust.agents.agent:Agent": ("_actors",),
+    "faust.agents.actor:Actor": ("actor_task",),
+    "faust.tables.manager:TableManager": ("recovery", "changelog_topics", "add"),
+    "faust.tables.recovery:Recovery": ("completed", "active_remaining_total"),
+    "faust.assignor.partition_assignor:PartitionAssignor": ("tables_metadata",),
+    "mode.services:Service": ("crash_reason", "should_stop", "add_future"),
+    "faust.transport.producer:Producer": ("buffer",),
+    "faust.transport.producer:ProducerBuffer": ("size",),
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": ("_create_worker_consumer",),
     "faust.transport.drivers.aiokafka:Producer": ("_settings_extra", "_ensure_producer", "flush"),
     "faust.transport.drivers:TRANSPORTS": ("aliases",),
@@ -43,20 +61,33 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "on_rebalance",
         "on_recovery_completed",
         "recovery_buffer_size",
+        "changelog_topic_name",
     ),
-    "faust.tables.recovery:Recovery": ("active_remaining_total",),
-    # Attributes of the aiokafka consumer that Faust sets to 1,500 ms and 1 byte without a setting.
-    "aiokafka:AIOKafkaConsumer": (),
+    # The first two Faust sets to 1,500 ms and 1 byte without a setting; the client knows a topic's partitions.
+    "aiokafka:AIOKafkaConsumer": ("_fetch_max_wait_ms", "_fetch_min_bytes", "_client"),
+    "aiokafka.client:AIOKafkaClient": ("fetch_all_metadata",),
+    "aiokafka:AIOKafkaProducer": ("create_batch", "send_batch"),
+    "aiokafka.producer.message_accumulator:BatchBuilder": ("append", "record_count", "size"),
 }
 
 
+AIOKAFKA_VERSIONS: Final = "0.14."
+"""How the versions begin that have the private names above."""
+
+
 def check_version() -> None:
-    """Refuse any Faust but the one this transport was tested on, and one without its compiled stream."""
+    """Refuse any Faust and aiokafka but those this transport was tested on, and a Faust without its compiled stream."""
     found = version("faust-streaming")
     if found != FAUST_VERSION:
         raise Unsafe(
             f"faust-streaming {found} is installed, the transport was tested on {FAUST_VERSION}",
             hint=f"pip install faust-streaming=={FAUST_VERSION}",
+        )
+    found = version("aiokafka")
+    if not found.startswith(AIOKAFKA_VERSIONS):
+        raise Unsafe(
+            f"aiokafka {found} is installed, the transport was tested on {AIOKAFKA_VERSIONS}x",
+            hint=f"pip install 'aiokafka=={AIOKAFKA_VERSIONS}*'",
         )
     # Faust's pure-Python stream acknowledges what it skips after a rebalance; the compiled one does not.
     from faust import streams

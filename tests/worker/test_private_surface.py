@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.metadata
 import inspect
@@ -12,6 +13,7 @@ import aiokafka
 import pytest
 from faust import streams
 from faust.transport.drivers import aiokafka as driver
+from source_tree import ROOT
 
 from crl_stream.errors import Unsafe
 from crl_stream.worker import private_surface
@@ -21,6 +23,8 @@ from crl_stream.worker.producer import Producer
 from crl_stream.worker.transport import SCHEME, Transport, register
 
 NAMES = [(place, name) for place, names in SURFACE.items() for name in names]
+DOCUMENTED = {"_asdict", "_replace", "_exit"}
+"""Of named tuples and of os: private by name only."""
 CALLERS = {"faust.app.base", "faust.transport.conductor"}
 OVERRIDDEN = [(Consumer, driver.Consumer), (ConsumerThread, driver.AIOKafkaConsumerThread), (Producer, driver.Producer)]
 
@@ -58,6 +62,29 @@ def test_another_faust_is_refused_with_the_way_back(monkeypatch: pytest.MonkeyPa
     with pytest.raises(Unsafe, match=r"0\.99\.0 is installed") as caught:
         check_version()
     assert caught.value.hint == f"pip install faust-streaming=={FAUST_VERSION}"
+
+
+def test_another_aiokafka_is_refused_with_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private_surface, "version", lambda name: FAUST_VERSION if "faust" in name else "0.15.0")
+    with pytest.raises(Unsafe, match=r"aiokafka 0\.15\.0 is installed") as caught:
+        check_version()
+    assert caught.value.hint == "pip install 'aiokafka==0.14.*'"
+
+
+def test_no_private_name_of_others_is_touched_that_the_surface_does_not_list() -> None:
+    listed = {name for names in SURFACE.values() for name in names}
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "crl_stream").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    functions = {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    fields = {n.target.id for n in nodes if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
+    names = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    attributes = [n for n in nodes if isinstance(n, ast.Attribute) and re.match(r"_[a-z]", n.attr)]
+    on_self = [n.attr for n in attributes if isinstance(n.value, ast.Name) and n.value.id in {"self", "cls"}]
+    stored = {n.attr for n in attributes if isinstance(n.ctx, ast.Store) and n.attr in on_self}
+    own = functions | fields | names | stored
+    touched = {n.attr for n in attributes} - own - DOCUMENTED
+    assert {"_actors", "_drainer", "_client", "_fetch_min_bytes"} <= touched, "the walk sees what is there"
+    assert touched - listed == set()
 
 
 def test_a_faust_without_its_compiled_stream_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

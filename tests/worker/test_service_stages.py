@@ -12,13 +12,16 @@ from faust.types.tuples import TP
 
 from crl_stream.errors import Unavailable, Unsafe
 from crl_stream.settings import load_settings
+from crl_stream.settings.remedies import load_remedies
+from crl_stream.topology.driver import Stored
+from crl_stream.topology.partition import PartitionRow, encode_partition, record_hash
 from crl_stream.wire.topics import ALERTS, ROLLBACKS, Topics
 from crl_stream.worker import services
 from crl_stream.worker.counters import Counters
 from crl_stream.worker.lanes import Batch
 from crl_stream.worker.member import Member
 from crl_stream.worker.monitor_stages import InletStage
-from crl_stream.worker.service_stages import LONGEST_WAIT, SinkStage, TallyStage
+from crl_stream.worker.service_stages import LONGEST_WAIT, OverviewStage, ProposerStage, SinkStage, TallyStage
 
 OUTLET: Any = SimpleNamespace(topics=Topics(""), counters=Counters())
 
@@ -65,6 +68,47 @@ async def test_commands_that_were_made_anew_are_for_people_to_adopt() -> None:
     with pytest.raises(Unsafe) as refused:
         await InletStage(4, OUTLET).position(0, 900, 0, 12)
     assert "crl topics adopt" in (refused.value.hint or "")
+
+
+class OneRecord:
+    """A topic of which one record is known."""
+
+    def __init__(self, record: Any) -> None:
+        self.record = record
+
+    async def read(self, _topic: str, places: Any) -> dict[tuple[int, int], Any]:
+        return dict.fromkeys(places, self.record)
+
+
+def a_table(**state: Any) -> Any:
+    row = encode_partition(PartitionRow(**state))
+    return SimpleNamespace(
+        partition_row=lambda _: row, persisted_offset=lambda _: None, changelog_topic_name="a-changelog"
+    )
+
+
+def stages_on(table: Any, record: Any) -> list[Any]:
+    reader: Any = OneRecord(record)
+    return [ProposerStage(table, OUTLET, reader, load_remedies()), OverviewStage(table, OUTLET, reader)]
+
+
+async def test_a_source_that_was_made_anew_and_is_longer_than_the_state_is_known_by_its_records_and_refused() -> None:
+    known, other = Stored(8, 5, b"a/b", b"known"), Stored(8, 6, b"a/b", b"other")
+    table = a_table(next_offset=9, last_hash=record_hash(known))
+    for stage in stages_on(table, known):
+        assert await stage.position(0, None, 0, 100) == 9
+    for stage in stages_on(table, other):
+        with pytest.raises(Unsafe, match="has another record at 8 than the one that its state ends with") as refused:
+            await stage.position(0, None, 0, 100)
+        assert "delete the topic a-changelog" in (refused.value.hint or "")
+
+
+async def test_a_last_record_that_is_gone_says_something_only_where_nothing_is_compacted() -> None:
+    proposer, overview = stages_on(a_table(next_offset=9, last_hash=b"12345678"), None)
+    assert await proposer.position(0, None, 0, 100) == 9
+    with pytest.raises(Unsafe, match="has another record at 8"):
+        await overview.position(0, None, 0, 100)
+    assert await overview.position(0, None, 9, 100) == 9, "retention has taken it"
 
 
 AN_HOUR = datetime(2026, 11, 23, 9, tzinfo=UTC).timestamp()
