@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -80,6 +82,28 @@ async def read_all(servers: str, topic: str, *, committed_only: bool) -> list[An
         return found
     finally:
         await consumer.stop()
+
+
+async def stable(servers: str, topic: str, seconds: float) -> bool:
+    """Wait until no transaction is open on a topic, so that who reads only what is committed sees all of it."""
+    until = time.monotonic() + seconds
+    readers = [
+        AIOKafkaConsumer(bootstrap_servers=servers, group_id=None, isolation_level=f"read_{level}")
+        for level in ("committed", "uncommitted")
+    ]
+    await asyncio.gather(*(reader.start() for reader in readers))
+    try:
+        numbers = (await partitions_of(readers[0], [topic])).get(topic, [])
+        places = [TopicPartition(topic, number) for number in numbers]
+        while True:
+            committed, there = await asyncio.gather(*(reader.end_offsets(places) for reader in readers))
+            if committed == there:
+                return True
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(1.0)
+    finally:
+        await asyncio.gather(*(reader.stop() for reader in readers))
 
 
 def last_values(records: list[Any], key_of: Callable[[bytes], str | None]) -> dict[str, int]:

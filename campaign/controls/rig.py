@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
-from campaign.controls.recount import Event, Recount, last_values, read_all, recount
+from campaign.controls.recount import Event, Recount, last_values, read_all, recount, stable
 
 PARTITIONS: Final = 4
 KEYS: Final = 200
@@ -26,6 +26,8 @@ RATE: Final = 300
 PATIENCE: Final = 60.0
 """Seconds without an output after which a person would restart everything."""
 SETTLE_SECONDS: Final = 90.0
+TRANSACTION_SECONDS: Final = 150.0
+"""A transaction that a killed process left open hides whatever comes behind it for its minute, and some seconds more."""
 
 
 class Control(NamedTuple):
@@ -214,6 +216,9 @@ class Rig:
                 await asyncio.to_thread(worker.wait, 30)
         control = self.control
         changelog = control.changelog.format(name=self.name)
+        if control.committed_only:
+            for topic in (changelog, f"{self.name}-outputs"):
+                await stable(self.servers, topic, TRANSACTION_SECONDS)
         rows = await read_all(self.servers, changelog, committed_only=control.committed_only)
         outputs = await read_all(self.servers, f"{self.name}-outputs", committed_only=control.committed_only)
         answered = [json.loads(record.value)["id"] for record in outputs]
