@@ -115,7 +115,9 @@ FAULTS: Final[dict[str, tuple[str, Fault, int, int]]] = {
 """Title, what is done, how often in the whole campaign, how often in one round."""
 
 
-async def run_round(control: Control, fault: str, times: int, python: str, broker: Broker, line: Line, seed: int) -> None:
+async def run_round(
+    control: Control, fault: str, times: int, python: str, broker: Broker, line: Line, seed: int
+) -> None:
     """One round of one control: topics of its own, ``times`` faults, a recount."""
     rng = random.Random(seed)
     name = f"{control.name}{uuid.uuid4().hex[:8]}"
@@ -162,18 +164,32 @@ async def run(arguments: argparse.Namespace) -> list[Line]:
 
 def table(lines: list[Line]) -> str:
     """The figures as people read them."""
-    heads = ("control", "fault", "times", "events", "lost", "doubled", "silent", "repeated", "lag", "ended", "stuck", "p50", "p95")
+    heads = (
+        "control",
+        "fault",
+        "times",
+        "events",
+        "lost",
+        "doubled",
+        "silent",
+        "repeated",
+        "lag",
+        "ended",
+        "stuck",
+        "p50",
+        "p95",
+    )
     rows = [heads]
     for line in lines:
         r, ordered = line.recount, sorted(line.recovery) or [0.0]
         middle, high = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
-        rows.append(
-            (line.control, line.fault, *map(str, (line.times, r.events, r.lost, r.doubled, r.silent, r.repeated, r.lag)))
-            + (str(line.ended), str(line.stuck), f"{middle:.1f} s", f"{high:.1f} s")
-        )
+        figures = (line.times, r.events, r.lost, r.doubled, r.silent, r.repeated, r.lag, line.ended, line.stuck)
+        rows.append((line.control, line.fault, *map(str, figures), f"{middle:.1f} s", f"{high:.1f} s"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
     shown = [
-        "  ".join(f"{cell:<{w}}" if n < 2 else f"{cell:>{w}}" for n, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            f"{cell:<{w}}" if n < 2 else f"{cell:>{w}}" for n, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     ]
     return "\n".join(shown + [f"{line.control}, {line.fault}: {line.complaint}" for line in lines if line.complaint])

@@ -27,7 +27,7 @@ PATIENCE: Final = 60.0
 """Seconds without an output after which a person would restart everything."""
 SETTLE_SECONDS: Final = 90.0
 TRANSACTION_SECONDS: Final = 150.0
-"""A transaction that a killed process left open hides whatever comes behind it for its minute, and some seconds more."""
+"""A transaction that a killed process left open hides whatever comes behind it for a minute and some seconds more."""
 
 
 class Control(NamedTuple):
@@ -46,7 +46,9 @@ class Control(NamedTuple):
 class Rig:
     """Open it with ``async with``; processes and topics of the round are gone afterwards."""
 
-    def __init__(self, control: Control, python: str, servers: str, name: str, folder: Path, rng: random.Random) -> None:
+    def __init__(
+        self, control: Control, python: str, servers: str, name: str, folder: Path, rng: random.Random
+    ) -> None:
         self.control, self.name, self.servers, self.rng = control, name, servers, rng
         self.python, self.folder = python, folder
         self.events: list[Event] = []
@@ -66,7 +68,9 @@ class Rig:
         """Topics, no worker yet."""
         self.folder.mkdir(parents=True, exist_ok=True)
         await self._admin.start()
-        await self._admin.create_topics([NewTopic(f"{self.name}-{each}", PARTITIONS, 1) for each in ("events", "outputs")])
+        await self._admin.create_topics(
+            [NewTopic(f"{self.name}-{each}", PARTITIONS, 1) for each in ("events", "outputs")]
+        )
         await self._reader.start()
         return self
 

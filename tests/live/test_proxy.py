@@ -95,9 +95,7 @@ async def test_a_silent_network_delivers_nothing_until_it_heals_and_then_all_of_
     assert await asyncio.wait_for(client[0].readexactly(5), PATIENCE) == b"lost?"
 
 
-async def test_where_only_answers_are_lost_the_request_has_its_effect(
-    client: Client, proxy: Proxy, echo: Echo
-) -> None:
+async def test_where_only_answers_are_lost_the_request_has_its_effect(client: Client, proxy: Proxy, echo: Echo) -> None:
     proxy.silence(Direction.ANSWERS)
     client[1].write(b"done")
     assert await nothing_comes(client)
