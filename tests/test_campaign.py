@@ -7,11 +7,12 @@ import json
 import pytest
 from source_tree import ROOT
 
-from campaign import __main__ as program
-from campaign.figures import Figures
-from campaign.mutants import MUTANTS, first_caught
-from campaign.outlet import Point
-from campaign.simulation import run_seed
+from campaign.__main__ import main
+from campaign.simulated import program
+from campaign.simulated.figures import Figures
+from campaign.simulated.mutants import MUTANTS, first_caught
+from campaign.simulated.outlet import Point
+from campaign.simulated.simulation import run_seed
 
 SEEDS = range(100)
 
@@ -49,10 +50,10 @@ def test_the_product_knows_nothing_of_the_campaign() -> None:
 def test_a_run_prints_its_figures_and_a_failure_how_to_repeat_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert program.main(["simulate", "--seeds", "2", "--first", "7", "--json"]) == 0
+    assert main(["simulate", "--seeds", "2", "--first", "7", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert (figures["seeds"], figures["lost"], figures["first_failure"]) == (2, 0, None)
 
     monkeypatch.setattr(program, "run_seed", lambda seed: 1 // (seed - 8))
-    assert program.main(["simulate", "--seeds", "2", "--first", "8"]) == 1
+    assert main(["simulate", "--seeds", "2", "--first", "8"]) == 1
     assert "python -m campaign simulate --first 8 --seeds 1" in capsys.readouterr().out
