@@ -30,8 +30,11 @@ class Worker:
         url: str,
         log: Path,
         session: aiohttp.ClientSession,
+        bootstrap_servers: str,
     ) -> None:
         self.name, self.role, self.process, self.url, self.log = name, role, process, url, log
+        self.bootstrap_servers = bootstrap_servers
+        """Where it finds Kafka."""
         self._session = session
 
     @property

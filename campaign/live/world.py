@@ -184,7 +184,8 @@ class World:
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
             )
-        worker = Worker(name, role, process, f"http://127.0.0.1:{port}", log, self._session)
+        url, servers = f"http://127.0.0.1:{port}", own["kafka_bootstrap_servers"]
+        worker = Worker(name, role, process, url, log, self._session, servers)
         self.started.append(worker)
         return worker
 

@@ -34,7 +34,7 @@ class _Task:
     ids: deque[str] = field(default_factory=lambda: deque(maxlen=RING))
     ever: set[str] = field(default_factory=set)
     again: int = 0
-    """Outcomes that were counted anew, since their id was no longer remembered."""
+    """Outcomes that the load has sent as new ones, under an id that it had used before."""
     variants: dict[str, _Variant] = field(default_factory=lambda: defaultdict(_Variant))
 
 
@@ -89,15 +89,16 @@ class Recount:
                 return
             self._origins[partition][source] = offset
         if "type" not in message:  # an outcome
-            self._count(self._tasks[key], message, record.offset)
+            known = self.sent.get(("crl.invocations", partition, record.offset))
+            self._count(self._tasks[key], message, record.offset, fresh=known is not None and known[0] == "outcome")
 
     @staticmethod
-    def _count(task: _Task, message: Mapping[str, Any], offset: int) -> None:
+    def _count(task: _Task, message: Mapping[str, Any], offset: int, *, fresh: bool) -> None:
         name = message["invocation_id"]
         if name in task.ids:
             return
         task.ids.append(name)
-        task.again += name in task.ever
+        task.again += fresh and name in task.ever
         task.ever.add(name)
         variant, success = task.variants[message["variant_id"]], message["status"] == "success"
         if message.get("role") == "shadow":
