@@ -38,7 +38,7 @@ It leaves ``world`` as it found it: as many workers, the broker running.
 
 A fault that deletes records of the log calls ``oracle.reading.keep_records`` first, and says in ``world.archive`` and
 ``world.gaps`` what it has kept and what was never folded.  One that sets committed offsets back calls
-``world.offsets.forget()``.  A record that the load does not know is sent with ``world.load.send(Draft(...))``; ``what`` tells
-the oracle what must become of it (``traffic.RUBBISH``: one dead letter with its bytes).  ``Worker`` processes find Kafka
-at ``world.bootstrap_servers`` when they are started: put a proxy's address there (the broker must advertise it too).
+``world.offsets.forget()``.  A record that the load does not know is sent with ``world.load.send(Draft(...))``; ``what``
+tells the oracle what must become of it (``traffic.RUBBISH``: one dead letter with its bytes).  Worker processes find
+Kafka at ``world.bootstrap_servers`` when they are started: put a proxy's address there (the broker must advertise it).
 """

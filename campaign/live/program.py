@@ -62,7 +62,7 @@ def _live(options: argparse.Namespace) -> int:
         return 2
     folder = options.folder or Path(tempfile.mkdtemp(prefix="crl-campaign-"))
     journal = Journal(file)
-    planned = [each for each in plan_rounds(list(faults.values()), options.seed, options.scale)]
+    planned = list(plan_rounds(list(faults.values()), options.seed, options.scale))
     left = [each for each in planned if each.key not in journal.keys]
     _note(f"{len(left)} rounds of {len(planned)}; results in {file}, logs in {folder}")
     try:

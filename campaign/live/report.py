@@ -64,8 +64,8 @@ class Line:
 
     @property
     def notes(self) -> str:
-        """Sums of the figures of the faults, and whatever failed."""
-        words = [f"{name} {value:,.10g}" for name, value in self.figures.items()]
+        """Sums of the figures of the faults (of seconds the most), and whatever failed."""
+        words = [f"{name} {_figure(name, value)}" for name, value in self.figures.items()]
         words += [f"{name.replace('_', ' ')} {n}" for name in ("late_rows", "stale_last") if (n := getattr(self, name))]
         return "; ".join([*self.failures[:2], *words])
 
@@ -100,7 +100,8 @@ def sum_up(rounds: Iterable[Played], faults: Mapping[str, Fault]) -> list[Line]:
             for name, value in one["in_flight"].items() if raced else ():
                 races.figures[name] += value
             for name, value in one["figures"].items():
-                line.figures[name] += value
+                largest = name.startswith("seconds")
+                line.figures[name] = max(line.figures[name], value) if largest else line.figures[name] + value
         findings = played.findings or {}
         for name in ("records", *BREACHES, "same_id_duplicates", "late_rows", "stale_last"):
             setattr(line, name, getattr(line, name) + findings.get(name, 0))
@@ -136,6 +137,10 @@ def table(lines: Sequence[Line], *, markdown: bool = False) -> str:
         ).rstrip()
         for row in shown
     )
+
+
+def _figure(name: str, value: float) -> str:
+    return f"at most {value:.1f}" if name.startswith("seconds") else f"{value:,.0f}"
 
 
 def _shown(line: Line, name: str) -> str:

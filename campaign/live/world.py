@@ -9,8 +9,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -39,6 +40,8 @@ COMMIT_INTERVAL: Final = 5.0
 WORKER: Final = ("-m", "crl_stream")
 LAUNCHER: Final = ("-m", "campaign.live.launcher")
 """Starts a worker that dies at a named line, or lacks a guard."""
+REACHED: Final = "campaign: the line is reached: "
+"""What such a worker says last."""
 
 
 class Plan(NamedTuple):
@@ -100,6 +103,7 @@ class World:
         """Every process so far, with its log."""
         self._closing = AsyncExitStack()
         self._session: aiohttp.ClientSession | None = None
+        self._turns: Iterator[str] | None = None
 
     def _groups(self) -> dict[str, list[str]]:
         groups = {self.app_id: [INVOCATIONS, COMMANDS]}
@@ -202,6 +206,33 @@ class World:
         """Wait until every process that lives is ready."""
         await asyncio.gather(*(worker.ready(seconds) for worker in (*self.workers, *self.services)))
 
+    async def refill(self) -> None:
+        """As many workers and services as the plan says, ready; others are started or stopped."""
+        wanted = {"monitor": self.plan.workers, "services": int(self.plan.services)}
+        for role, count in wanted.items():
+            there = self.workers if role == "monitor" else self.services
+            for _ in range(count - len(there)):
+                self.start_worker(role=role)
+            await asyncio.gather(*(worker.stop() for worker in there[: max(0, len(there) - count)]))
+        await self.ready()
+
+    async def spread(self, seconds: float = PATIENCE) -> None:
+        """Wait until every partition has an owner, and every worker that can have one a partition."""
+        async with asyncio.timeout(seconds):
+            while True:
+                shares = await asyncio.gather(*(worker.partitions() for worker in self.workers))
+                if set().union(*shares) == set(range(self.partitions)) and all(shares[: self.partitions]):
+                    return
+                await asyncio.sleep(0.1)
+
+    def turns(self, names: Iterable[str], rng: random.Random) -> Iterator[str]:
+        """Each of the names in turn, in an order of the round's, over and over."""
+        if self._turns is None:
+            shuffled = list(names)
+            rng.shuffle(shuffled)
+            self._turns = cycle(shuffled)
+        return self._turns
+
     # -- what the system says ----------------------------------------------------------------------
     def mark(self) -> Mark:
         """Now."""
@@ -227,6 +258,26 @@ class World:
             for name, value in figures.get("counters", {}).items():
                 total[name] = total.get(name, 0) + value
         return total
+
+    @staticmethod
+    def has_reached(worker: Worker) -> bool:
+        """Whether a spoilt worker has said that it reached its line."""
+        return REACHED in worker.said()
+
+    async def reached(self, worker: Worker, seconds: float = PATIENCE) -> None:
+        """Wait until a spoilt worker has said that it reached its line."""
+        async with asyncio.timeout(seconds):
+            while not self.has_reached(worker):  # noqa: ASYNC110 - it says so in a file
+                await asyncio.sleep(0.02)
+
+    def api_versions(self) -> str:
+        """Highest versions of the requests that carry records, as the broker offers them to a client."""
+        known = {0: "Produce", 1: "Fetch", 2: "ListOffsets", 8: "OffsetCommit", 11: "JoinGroup"}
+        connections = self.admin._client._conns.values()
+        versions: dict[int, tuple[int, int]] = next(
+            (found for connection in connections if (found := connection._versions)), {}
+        )
+        return ", ".join(f"{name} {versions[key][1]}" for key, name in known.items() if key in versions)
 
     async def lag(self) -> int:
         """Records of the log that are not folded yet."""

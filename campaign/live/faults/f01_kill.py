@@ -14,7 +14,7 @@ PER_ROUND = 20
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Kill as soon as the victim has folded something that is not committed, half of the time with an order in its hands.
+    """Kill when the victim has folded something that is not committed, half of the time with an order in its hands.
 
     The system has noticed when somebody found records of the victim's partitions folded but not committed.
     """
