@@ -29,7 +29,7 @@ class OwnTask:
     def outcome(self, *, what: str = OUTCOME, skew: timedelta = timedelta(), **fields: Any) -> Draft:
         """A success; ``skew`` is how far the runtime's clock is ahead of this machine's."""
         at = (datetime.now(UTC) + skew).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        given = {
+        given: dict[str, Any] = {
             "schema_version": 1,
             "invocation_id": f"own-{self.key.task_type}-{next(self._ids)}",
             "timestamp": at,

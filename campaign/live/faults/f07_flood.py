@@ -28,7 +28,7 @@ LAG: Final = 2_000
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Noticed when thousands of records waited, and all of them were folded at last; memory is a figure of it."""
     await world.moved()
-    in_flight, mark = world.in_flight(), world.mark()
+    mark = world.mark()
     broker_is_slow = rng.random() < 0.4
     async with Supervisor(world) as supervisor:
         most = await (_slow(world) if broker_is_slow else _flood(world))
@@ -43,7 +43,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         "worker exits": supervisor.exits.total(),
     }
     noticed = most >= (LAG if not broker_is_slow else world.plan.rate * STANDS / 2)
-    return Engagement(noticed, figures, recovery, in_flight, "slow broker" if broker_is_slow else "flood")
+    return Engagement(noticed, figures, recovery, note="slow broker" if broker_is_slow else "flood")
 
 
 async def _flood(world: World) -> float:

@@ -20,7 +20,7 @@ PER_ROUND = 4
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Noticed when the group counts and publishes as many dead letters more; no worker may end of it."""
     await world.moved()
-    in_flight, mark, before = world.in_flight(), world.mark(), await _letters(world)
+    mark, before = world.mark(), await _letters(world)
     workers = {worker.name for worker in world.workers}
     sent = await world.load.send(*_poison(world, rng))
     newest: dict[int, int] = defaultdict(int)
@@ -33,7 +33,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     of_the_log = sum(each.draft.topic == INVOCATIONS for each in sent)
     letters = await _letters(world) - before
     figures = {"poisonous records": len(sent), "of these on the log": of_the_log, "dead letters": letters}
-    return Engagement(letters >= of_the_log > 0, figures, recovery, in_flight)
+    return Engagement(letters >= of_the_log > 0, figures, recovery)
 
 
 async def _letters(world: World) -> int:

@@ -29,7 +29,7 @@ HEADERS: Final = 300_000
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Noticed when what was taken is in the dead letters, and what is only wrapped in too much was counted."""
     await world.moved()
-    in_flight, mark, before = world.in_flight(), world.mark(), await _letters(world)
+    mark, before = world.mark(), await _letters(world)
     workers = {worker.name for worker in world.workers}
     task = OwnTask(world, "oversize")
     wrapped = task.outcome()._replace(headers=(("baggage", b"x" * HEADERS),))
@@ -57,7 +57,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         "largest value taken": max(largest, PACKED),
         "largest without compression": largest,
     }
-    return Engagement(letters >= len(accepted) and page["n_outcomes"] == 1, figures, recovery, in_flight)
+    return Engagement(letters >= len(accepted) and page["n_outcomes"] == 1, figures, recovery)
 
 
 def _poison(rng: random.Random) -> list[Draft]:

@@ -29,7 +29,7 @@ WHOLE_LOG: Final = 0.2
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Noticed when the duplicates were counted as such; what is forgotten must be counted anew, to the letter."""
     await world.moved()
-    in_flight, mark = world.in_flight(), world.mark()
+    mark = world.mark()
     duplicates = (await world.counters()).get("duplicates", 0)
     if rng.random() < WHOLE_LOG:
         again, recovery = await _whole_log(world), None
@@ -44,10 +44,10 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         recovery = world.progress.since[sent[0].partition] - mark.time
         known, again, note = int(others < RING), 1, f"after {others}"
         wanted = (others + 2 - known, known)
-        if (found := (page["n_outcomes"], page["n_duplicates"])) != wanted:
-            raise RuntimeError(f"{note} others: counted and recognised {found} instead of {wanted}")
+        if (there := (page["n_outcomes"], page["n_duplicates"])) != wanted:
+            raise RuntimeError(f"{note} others: counted and recognised {there} instead of {wanted}")
     found = (await world.counters()).get("duplicates", 0) - duplicates
-    return Engagement(found >= known, {"sent again": again, "duplicates counted": found}, recovery, in_flight, note)
+    return Engagement(found >= known, {"sent again": again, "duplicates counted": found}, recovery, note=note)
 
 
 async def _whole_log(world: World) -> int:

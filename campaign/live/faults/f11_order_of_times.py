@@ -22,7 +22,7 @@ LIMIT: Final = timedelta(hours=1)
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Noticed when each one that is more than an hour off was flagged; all of them are counted."""
     await world.moved()
-    in_flight, mark = world.in_flight(), world.mark()
+    mark = world.mark()
     task = OwnTask(world, "times")
     skews = [timedelta(seconds=rng.uniform(-86_400, 86_400)) for _ in range(OUTCOMES)]
     # What is close to the limit could be on either side of it when it arrives.
@@ -33,4 +33,4 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     wanted = (len(skews), sum(abs(skew) > LIMIT for skew in skews))
     if (found := (page["n_outcomes"], page["n_skewed"])) != wanted:
         raise RuntimeError(f"counted and flagged {found} instead of {wanted}")
-    return Engagement(page["n_skewed"] > 0, {"outcomes": wanted[0], "flagged": wanted[1]}, recovery, in_flight)
+    return Engagement(page["n_skewed"] > 0, {"outcomes": wanted[0], "flagged": wanted[1]}, recovery)
