@@ -74,9 +74,12 @@ def _command(kind: type, **fields: Any) -> bytes:
     return encode(kind(**(given | fields)))
 
 
-def order(kind: type = m.HoldTask, **changes: Any) -> bytes:
+def order(kind: Any = m.HoldTask, **changes: Any) -> bytes:
     """A command for a task with some fields changed."""
-    needed = {m.ActivateVariant: {"variant_id": "v"}, m.ConfirmRollback: {"rollback_id": "rb-1"}}
+    needed: dict[Any, dict[str, str]] = {
+        m.ActivateVariant: {"variant_id": "v"},
+        m.ConfirmRollback: {"rollback_id": "rb-1"},
+    }
     fields = needed.get(kind, {}) | {"agent_name": AGENT, "task_type": TASK}
     return changed(json.loads(_command(kind, **fields)), **changes)
 

@@ -179,7 +179,7 @@ def table(lines: list[Line]) -> str:
         "p50",
         "p95",
     )
-    rows = [heads]
+    rows: list[tuple[str, ...]] = [heads]
     for line in lines:
         r, ordered = line.recount, sorted(line.recovery) or [0.0]
         middle, high = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]

@@ -33,7 +33,7 @@ class Administration:
         """Delete it with all that it holds, and wait until it is gone."""
         await self._admin.delete_topics([topic])
         async with asyncio.timeout(PATIENCE):
-            while topic in await self._admin.list_topics():  # noqa: ASYNC110 - the event is on a broker
+            while topic in await self._admin.list_topics():
                 await asyncio.sleep(0.05)
 
     async def add_partitions(self, topic: str, total: int) -> None:

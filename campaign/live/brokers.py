@@ -95,7 +95,7 @@ class Broker:
         """Wait until it ends by itself; ``TimeoutError`` when it does not."""
         assert self._kafka is not None
         async with asyncio.timeout(seconds):
-            while await asyncio.to_thread(self._kafka.status) is not None:  # noqa: ASYNC110 - a process has no event
+            while await asyncio.to_thread(self._kafka.status) is not None:
                 await asyncio.sleep(0.2)
         await self.stop()
 

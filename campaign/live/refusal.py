@@ -20,15 +20,6 @@ async def stop_all(world: World) -> int:
     return len(workers)
 
 
-async def start_all(world: World) -> None:
-    """As many workers and services as the plan has, ready."""
-    for _ in range(world.plan.workers - len(world.workers)):
-        world.start_worker()
-    if world.plan.services and not world.services:
-        world.start_worker(role="services")
-    await world.ready()
-
-
 async def refusal(world: World, worker: Worker | None = None) -> tuple[int, str]:
     """Start a worker that must end (or take one that runs): its exit code and what it said.
 

@@ -24,7 +24,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
     The system has noticed when workers complained about the broker in their logs, or ended and were started again.
     """
-    how = rng.choice(("TERM", "KILL"))
+    how = next(world.turns(("TERM", "KILL"), rng))
     away = 60.0 if rng.random() < LONG_SHARE else rng.choice((0.0, 5.0, 5.0))
     await world.moved()
     in_flight, mark = world.in_flight(), world.mark()

@@ -38,18 +38,18 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     await world.moved()
     victim, partitions = await _victim(world, rng)
     proxy = world.broker.route_to(victim.bootstrap_servers)
-    what, share = rng.choice(KINDS), rng.random()
+    kind, share = next(world.turns(KINDS, rng)), rng.random()
     in_flight, mark = world.in_flight(), world.mark()
     async with Supervisor(world) as supervisor:
         try:
-            noticed, figures = await what(world, victim, partitions, proxy, share)
+            noticed, figures = await KINDS[kind](world, victim, partitions, proxy, share)
         finally:
             await proxy.heal()
         ends = await world.progress.ends(world.names(INVOCATIONS))
         recovery = await world.progress.beyond({p: ends[p] for p in partitions}, PATIENCE) - mark.time
     complaints = len(world.said(mark, BROKER_TROUBLE, workers=[victim]))
     figures |= {"complaints": complaints, "worker exits": supervisor.exits.total(), "skipped": world.skipped(mark)}
-    return Engagement(noticed or complaints > 0, figures, recovery, in_flight, _name(what))
+    return Engagement(noticed or complaints > 0, figures, recovery, in_flight, kind)
 
 
 async def _victim(world: World, rng: random.Random) -> tuple[Worker, set[int]]:
@@ -118,7 +118,8 @@ async def slow(world: World, victim: Worker, partitions: set[int], proxy: Proxy,
         ends = await world.progress.ends(world.names(INVOCATIONS))
         began = time.monotonic()
         fastest = min(fastest, await world.progress.beyond({p: ends[p] for p in partitions}, PATIENCE) - began)
-    return fastest >= 2 * DELAY, {"fastest fold s": fastest}
+    kept = victim.alive and partitions <= await victim.partitions()
+    return kept and fastest >= 2 * DELAY, {"fastest fold s": fastest}
 
 
 async def refused(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:
@@ -128,16 +129,7 @@ async def refused(world: World, victim: Worker, partitions: set[int], proxy: Pro
     return await _silence(world, victim, partitions, proxy, 5.0 + 5.0 * share, *())
 
 
-KINDS: Final[tuple[Callable[[World, Worker, set[int], Proxy, float], Awaitable[Noticed]], ...]] = (
-    silent,
-    silent_then_reset,
-    requests_lost,
-    answers_lost,
-    resets,
-    slow,
-    refused,
-)
-
-
-def _name(kind: Callable[..., object]) -> str:
-    return kind.__name__.replace("_", " ")
+KINDS: Final[dict[str, Callable[[World, Worker, set[int], Proxy, float], Awaitable[Noticed]]]] = {
+    each.__name__.replace("_", " "): each
+    for each in (silent, silent_then_reset, requests_lost, answers_lost, resets, slow, refused)
+}

@@ -21,6 +21,7 @@ BURST: Final = 20_000
 SLOW_SECONDS: Final = 10.0
 STANDS: Final = 0.4
 GOES: Final = 0.1
+KINDS: Final = ("flood", "slow broker", "another flood")
 LAG: Final = 2_000
 """Records that waited at once: from here on a flood was one."""
 
@@ -29,7 +30,8 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     """Noticed when thousands of records waited, and all of them were folded at last; memory is a figure of it."""
     await world.moved()
     mark = world.mark()
-    broker_is_slow = rng.random() < 0.4
+    kind = next(world.turns(KINDS, rng))
+    broker_is_slow = kind == "slow broker"
     async with Supervisor(world) as supervisor:
         most = await (_slow(world) if broker_is_slow else _flood(world))
         ends = await world.progress.ends(world.names(INVOCATIONS))
@@ -43,7 +45,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         "worker exits": supervisor.exits.total(),
     }
     noticed = most >= (LAG if not broker_is_slow else world.plan.rate * STANDS / 2)
-    return Engagement(noticed, figures, recovery, note="slow broker" if broker_is_slow else "flood")
+    return Engagement(noticed, figures, recovery, note=kind)
 
 
 async def _flood(world: World) -> float:

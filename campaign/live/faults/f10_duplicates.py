@@ -14,16 +14,16 @@ from crl_stream.wire.topics import INVOCATIONS
 
 ID = "F10"
 TITLE = "duplicates"
-TIMES = 15
-PER_ROUND = 5
+TIMES = 18
+PER_ROUND = 9
 AFTER: Final = (1, 20, 62, 63, 64, 65, 500, 5_000)
 """Other outcomes of the task between an outcome and its repetition."""
 RING: Final = 64
 """Ids that a task remembers, the repeated one among them: it is known again while fewer others came."""
 FORGOTTEN: Final = "forgotten"
 """In the ledger: an outcome whose id may be no longer remembered, and is then counted anew."""
-WHOLE_LOG: Final = 0.2
-"""Share of faults that send the whole log again."""
+WHOLE_LOG: Final = "whole log"
+KINDS: Final = (*map(str, AFTER), WHOLE_LOG)
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
@@ -31,11 +31,12 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     await world.moved()
     mark = world.mark()
     duplicates = (await world.counters()).get("duplicates", 0)
-    if rng.random() < WHOLE_LOG:
+    kind = next(world.turns(KINDS, rng))
+    if kind == WHOLE_LOG:
         again, recovery = await _whole_log(world), None
-        note, known = "whole log", 1
+        note, known = WHOLE_LOG, 1
     else:
-        others = rng.choice(AFTER)
+        others = int(kind)
         task = OwnTask(world, "duplicates")
         first = task.outcome()
         await world.load.send(first, *(task.outcome() for _ in range(others)))

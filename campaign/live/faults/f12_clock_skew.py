@@ -33,7 +33,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         return Engagement(engaged=False, note="not run: libfaketime is not installed (package faketime)")
     await world.moved()
     in_flight, mark = world.in_flight(), world.mark()
-    kind = rng.choice(("ahead", "behind", "set back"))
+    kind = next(world.turns(("ahead", "behind", "set back"), rng))
     clock = world.folder / f"clock-{len(world.started)}"
     clock.write_text(f"{0 if kind == 'set back' else SKEW if kind == 'ahead' else -SKEW:+d}", encoding="ascii")
     wrong = {

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from campaign.live.administration import administering
 from campaign.live.fault import Engagement
 from campaign.live.oracle.reading import keep_records
-from campaign.live.refusal import start_all, stop_all
+from campaign.live.refusal import stop_all
 from campaign.live.world import PATIENCE, World
 from crl_stream.core import messages as m
 from crl_stream.topic_reader import TopicReader
@@ -31,9 +31,10 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     in_flight, mark = world.in_flight(), world.mark()
     await stop_all(world)
     topic = world.names(INVOCATIONS)
-    folded = await _settled_marks(world)
+    await world.progress.caught_up()
+    folded = world.progress.marks()
     async with asyncio.timeout(PATIENCE):
-        while any(end < folded[p] + UNFOLDED for p, end in (await world.progress.ends(topic)).items()):  # noqa: ASYNC110
+        while any(end < folded[p] + UNFOLDED for p, end in (await world.progress.ends(topic)).items()):
             await asyncio.sleep(0.2)
     await world.load.pause()
     world.archive = world.folder / "archive.jsonl"
@@ -45,7 +46,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         await admin.delete_records({TopicPartition(topic, p): cut for p, cut in cuts.items()})
     world.gaps += [(p, folded[p], cut) for p, cut in cuts.items()]
     world.load.go_on()
-    await start_all(world)
+    await world.refill()
     recovery = await world.progress.beyond(ends, PATIENCE) - mark.time
     announced = {
         (each.message.position.partition, each.message.position.offset, each.message.number)
@@ -59,13 +60,3 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         )
     figures = {"partitions cut": len(cuts), "records lost": sum(cut - folded[p] for p, cut in cuts.items())}
     return Engagement(wanted <= announced, figures, recovery, in_flight)
-
-
-async def _settled_marks(world: World) -> dict[int, int]:
-    """How far each partition is folded, once the reader of the changelog has met its end."""
-    marks = world.progress.marks()
-    while True:
-        await asyncio.sleep(1.0)
-        if (now := world.progress.marks()) == marks:
-            return marks
-        marks = now

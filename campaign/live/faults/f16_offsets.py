@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 
 from campaign.live.administration import Administration, administering
 from campaign.live.fault import Engagement
-from campaign.live.refusal import UNSAFE, check_refusal, refusal, start_all, stop_all
+from campaign.live.refusal import UNSAFE, check_refusal, refusal, stop_all
 from campaign.live.world import PATIENCE, World
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS
 
@@ -23,7 +23,7 @@ KINDS = ("group deleted", "earliest", "-1000", "beyond the end", "commands beyon
 async def induce(world: World, rng: random.Random) -> Engagement:
     """The partition rows decide.  Noticed when records were folded already and skipped, or the refusal had its hint."""
     await world.moved()
-    in_flight, mark, kind = world.in_flight(), world.mark(), rng.choice(KINDS)
+    in_flight, mark, kind = world.in_flight(), world.mark(), next(world.turns(KINDS, rng))
     await stop_all(world)
     log, commands = world.names(INVOCATIONS), world.names(COMMANDS)
     async with administering(world.broker.bootstrap_servers) as admin:
@@ -36,7 +36,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
             refused = 1
             await admin.commit(world.app_id, {place: at for place, at in before.items() if place.topic == commands})
             world.offsets.forget()
-    await start_all(world)
+    await world.refill()
     ends = await world.progress.ends(log)
     recovery = await world.progress.beyond({p: end for p, end in ends.items() if end}, PATIENCE) - mark.time
     skipped = world.skipped(mark)
