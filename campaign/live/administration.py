@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import for_code
+from aiokafka.errors import CommitFailedError, for_code
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest, DeleteGroupsRequest
 
 PATIENCE: Final = 60.0
@@ -72,13 +72,17 @@ class Administration:
         return {place: value.offset for place, value in found.items() if value.offset >= 0}
 
     async def commit(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
-        """Move the offsets of a group that has no member."""
+        """Move the offsets of a group; it waits until its last member has left it, or was found to be dead."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self._address, group_id=group, enable_auto_commit=False)
         await consumer.start()
         try:
             consumer.assign(list(offsets))
             async with asyncio.timeout(PATIENCE):
-                await consumer.commit(dict(offsets))
+                while True:
+                    try:
+                        return await consumer.commit(dict(offsets))
+                    except CommitFailedError:
+                        await asyncio.sleep(0.3)
         finally:
             await consumer.stop()
 

@@ -134,7 +134,7 @@ class Load:
             try:
                 assert self._producer is not None
                 future = await self._producer.send(
-                    self.names(draft.topic), draft.value, key=draft.key, partition=partition, headers=draft.headers
+                    self.names(draft.topic), draft.value, key=draft.key, partition=partition, headers=list(draft.headers)
                 )
             except (KafkaError, OSError) as error:
                 self.unknown += 1

@@ -267,7 +267,7 @@ class World:
     async def reached(self, worker: Worker, seconds: float = PATIENCE) -> None:
         """Wait until a spoilt worker has said that it reached its line."""
         async with asyncio.timeout(seconds):
-            while not self.has_reached(worker):  # noqa: ASYNC110 - it says so in a file
+            while not self.has_reached(worker):
                 await asyncio.sleep(0.02)
 
     def api_versions(self) -> str:
