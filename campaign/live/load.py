@@ -133,8 +133,9 @@ class Load:
                 partition = partition_of(draft.key or b"", self.partitions)
             try:
                 assert self._producer is not None
+                topic, headers = self.names(draft.topic), list(draft.headers)
                 future = await self._producer.send(
-                    self.names(draft.topic), draft.value, key=draft.key, partition=partition, headers=list(draft.headers)
+                    topic, draft.value, key=draft.key, partition=partition, headers=headers
                 )
             except (KafkaError, OSError) as error:
                 self.unknown += 1

@@ -36,6 +36,8 @@ class Stage(Protocol):
     """Whether every offset of the source has a record; in a compacted topic some have none any more."""
     interruptible: bool
     """Whether ``work`` may be cancelled when partitions move, since it keeps nothing that could be half done."""
+    changelog: str | None
+    """The broker's name of the topic that its state is recovered from; None where it keeps none."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
         """Where reading starts: ``committed`` by the group, ``first`` and ``end`` of the log; may raise ``Unsafe``."""
@@ -74,6 +76,12 @@ class TableStage(ABC):
     def __init__(self, source: str, table: TaskTable, outlet: Outlet) -> None:
         self.table, self.outlet, self.counters = table, outlet, outlet.counters
         self.source = outlet.topics(source)
+
+    @property
+    def changelog(self) -> str:
+        """Of its table."""
+        name: str = self.table.changelog_topic_name
+        return name
 
     @property
     def hint(self) -> str:
@@ -131,6 +139,7 @@ class CommittedStage(ABC):
 
     gapless: bool = True
     interruptible: bool = False
+    changelog: str | None = None
     repeatable: ClassVar[bool] = False
     """Whether whoever gets what is done knows it again, so that a topic that was made anew is read from its beginning.
     """

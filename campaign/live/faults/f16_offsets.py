@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 from aiokafka import TopicPartition
@@ -25,21 +26,21 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     await world.moved()
     in_flight, mark, kind = world.in_flight(), world.mark(), next(world.turns(KINDS, rng))
     await stop_all(world)
+    await world.offsets.stop()
     log, commands = world.names(INVOCATIONS), world.names(COMMANDS)
     async with administering(world.broker.bootstrap_servers) as admin:
         before = await admin.committed(world.app_id)
         await _move(admin, world, kind, before)
-        world.offsets.forget()
         refused = 0
         if kind == "commands beyond the end":
             check_refusal(*await refusal(world), UNSAFE, "was the topic made anew?")
             refused = 1
             await admin.commit(world.app_id, {place: at for place, at in before.items() if place.topic == commands})
-            world.offsets.forget()
     await world.refill()
     ends = await world.progress.ends(log)
     recovery = await world.progress.beyond({p: end for p, end in ends.items() if end}, PATIENCE) - mark.time
     skipped = world.skipped(mark)
+    await _committed(world)
     noticed = bool(refused or skipped or kind == "beyond the end")
     return Engagement(noticed, {"skipped": skipped, "refused": refused}, recovery, in_flight, kind)
 
@@ -55,3 +56,16 @@ async def _move(admin: Administration, world: World, kind: str, before: dict[Top
     else:
         which = commands if kind == "commands beyond the end" else log
         await admin.commit(world.app_id, {TopicPartition(which, p): 10_000_000 for p in range(world.partitions)})
+
+
+async def _committed(world: World) -> None:
+    """Wait until the group has committed places that are there; from then on they may not go back again."""
+    log = world.names(INVOCATIONS)
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            ends, committed = await world.progress.ends(log), await world.offsets.committed(world.app_id)
+            if all(0 < committed.get((log, p), 0) <= end for p, end in ends.items() if end):
+                break
+            await asyncio.sleep(0.2)
+    world.offsets.forget()
+    world.offsets.start()
