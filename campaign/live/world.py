@@ -42,6 +42,8 @@ LAUNCHER: Final = ("-m", "campaign.live.launcher")
 """Starts a worker that dies at a named line, or lacks a guard."""
 REACHED: Final = "campaign: the line is reached: "
 """What such a worker says last."""
+RECOVERED: Final = "campaign: recovered "
+"""What a worker says that was asked to tell what it recovers: how many records of which partition."""
 
 
 class Plan(NamedTuple):
