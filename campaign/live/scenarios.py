@@ -126,18 +126,18 @@ async def commit_ahead_of_the_rows(world: World, words: tuple[str, ...]) -> str 
 async def zombie(world: World, words: tuple[str, ...]) -> str | None:
     """It stands still with rows in its hands until another has them, and goes on: it must leave first."""
     late = await _wake_zombie(world, words)
-    told = STOOD_STILL in late.said()
-    complaint = await _verdict(world)
-    return complaint or (None if told else "a process that had stood still for a session went on writing")
+    if STOOD_STILL not in late.said():
+        return "a process that had stood still for a session went on writing"
+    return await _verdict(world)
 
 
 async def zombie_that_does_not_look(world: World, words: tuple[str, ...]) -> str | None:
     """Rows that come late all the same are noticed by the owner, by their offsets."""
     late = await _wake_zombie(world, ("--without", "pulse", *words))
-    told = bool(re.search(OTHER_WRITER, "".join(worker.said() for worker in world.started)))
     late.kill()
-    complaint = await _verdict(world)
-    return complaint or (None if told else "nobody noticed that somebody else wrote rows")
+    if not re.search(OTHER_WRITER, "".join(worker.said() for worker in world.started)):
+        return "nobody noticed that somebody else wrote rows"
+    return await _verdict(world)
 
 
 async def _wake_zombie(world: World, words: tuple[str, ...]) -> Worker:
