@@ -2,8 +2,9 @@
 
     faults/    one file for each type of fault; the folder is the list
     fault      what such a file says, and what comes of inducing it once
-    world      what a round breaks: topics, workers, load, logs, counters
-    workers    a worker process: start, stop, kill, stand still
+    world      what a round breaks: topics, workers, load, progress, offsets
+    fleet      its processes: started, counted, and what their logs say
+    workers    a worker process: stop, kill, stand still
     brokers    the broker: start, stop, kill, stand still, on the same data and port
     load       sends without end, and writes down what Kafka took
     traffic    what is sent: outcomes, repetitions, misplaced records, scores, orders, policies, rubbish
@@ -13,6 +14,10 @@
     oracle/    a process of its own that folds and counts what lies on the topics
     journal    the results file, one line a round
     report     the table
+    points     named lines at which a worker can be made to die or to stand still
+    guards     what can be taken away from a worker
+    launcher   starts a worker that is spoilt so
+    scenarios  in which a guard is missed
 
 Add a fault
 ===========

@@ -80,7 +80,8 @@ class Administration:
             async with asyncio.timeout(PATIENCE):
                 while True:
                     try:
-                        return await consumer.commit(dict(offsets))
+                        await consumer.commit(dict(offsets))
+                        break
                     except CommitFailedError:
                         await asyncio.sleep(0.3)
         finally:

@@ -116,3 +116,15 @@ class Broker:
         if self._pid:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, number)
+
+
+class GivenBroker(Broker):
+    """A broker that somebody else runs: for rounds that leave it alone."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._given = bootstrap_servers
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Its address."""
+        return self._given

@@ -15,6 +15,8 @@ class Journal:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.played = read_journal(file) if file.exists() else []
+        if file.exists():  # without a last line that was cut off
+            file.write_bytes(b"".join(msgspec.json.encode(played) + b"\n" for played in self.played))
         self.keys = {played.key for played in self.played}
 
     def append(self, played: Played) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import sys
 import tempfile
 import time
@@ -17,6 +18,7 @@ from campaign.live.fault import Fault, find_faults
 from campaign.live.journal import Journal, read_journal
 from campaign.live.report import sum_up, table, verdict
 from campaign.live.rounds import Round, plan_rounds, play
+from campaign.live.scenarios import MUTANTS, Judged, Mutant, try_scenario
 
 BROKEN: Final = 3
 """Exit code when a promise was broken, or too little was noticed."""
@@ -38,6 +40,12 @@ def add_sections(sections: Any) -> None:
     live.add_argument("--list", action="store_true", help="list the faults, play nothing")
     live.add_argument("--json", action="store_true", help="print JSON")
     live.set_defaults(run=_live)
+    mutants = sections.add_parser("live-mutants", help="take one guard after the other away from real workers")
+    mutants.add_argument("--only", metavar="GUARD,GUARD", help="these and no others")
+    mutants.add_argument("--folder", type=Path, help="for logs; default: a new one")
+    mutants.add_argument("--list", action="store_true", help="list the guards and their scenarios, play nothing")
+    mutants.add_argument("--json", action="store_true", help="print JSON")
+    mutants.set_defaults(run=_mutants)
     report = sections.add_parser("report", help="print the table of a results file")
     report.add_argument("file", type=Path)
     report.add_argument("--markdown", action="store_true", help="as a table for docs/")
@@ -61,6 +69,7 @@ def _live(options: argparse.Namespace) -> int:
         _note(f"{file} is there already: --resume {file} goes on with it")
         return 2
     folder = options.folder or Path(tempfile.mkdtemp(prefix="crl-campaign-"))
+    _be_quiet()
     journal = Journal(file)
     planned = list(plan_rounds(list(faults.values()), options.seed, options.scale))
     left = [each for each in planned if each.key not in journal.keys]
@@ -110,6 +119,42 @@ class _Progress:
             _note(text)
 
 
+def _mutants(options: argparse.Namespace) -> int:
+    wanted = options.only.split(",") if options.only else [mutant.guard for mutant in MUTANTS]
+    chosen = [mutant for mutant in MUTANTS if mutant.guard in wanted]
+    if options.list or len(chosen) < len(wanted):
+        for mutant in MUTANTS:
+            print(f"{mutant.guard:<22} {mutant.scenario.__name__:<28} {mutant.what}")
+        return 0 if options.list else 2
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="crl-campaign-"))
+    _be_quiet()
+    judged: list[Judged] = []
+    try:
+        asyncio.run(_try_all(chosen, folder, judged))
+    except KeyboardInterrupt:
+        _note("stopped")
+    if options.json:
+        print(json.dumps([one._asdict() | {"caught": one.caught} for one in judged], indent=2))
+    else:
+        for one in judged:
+            print(f"{one.guard:<22} {'caught' if one.caught else 'NOT CAUGHT':<11} {one.says[:110]}")
+    return 0 if len(judged) == len(chosen) and all(one.caught for one in judged) else BROKEN
+
+
+async def _try_all(chosen: list[Mutant], folder: Path, judged: list[Judged]) -> None:
+    controls: dict[str, str | None] = {}
+    async with Broker(folder / "broker") as broker:
+        for mutant in chosen:
+            name = mutant.scenario.__name__
+            if name not in controls:
+                _note(f"{name}, with all guards ...")
+                controls[name] = await try_scenario(broker, folder / name, mutant, spoilt=False)
+            _note(f"{name}, without {mutant.guard} ...")
+            complaint = await try_scenario(broker, folder / f"{name}-{mutant.guard}", mutant, spoilt=True)
+            judged.append(Judged(mutant.guard, name, controls[name], complaint))
+            _note(f"{mutant.guard}: {judged[-1].says}")
+
+
 def _report(file: Path, options: argparse.Namespace) -> int:
     if not file.exists():
         _note(f"there is no {file}")
@@ -133,6 +178,11 @@ def _list(faults: list[Fault], *, as_json: bool) -> None:
         return
     for fault in faults:
         print(f"{fault.id:<4} {fault.times:>4} times, {fault.per_round:>3} in a round  {fault.title}")
+
+
+def _be_quiet() -> None:
+    """What aiokafka says of a broker that is being broken is no news."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def _note(text: str) -> None:

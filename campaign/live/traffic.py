@@ -73,7 +73,7 @@ class Traffic:
         self._recent: dict[TaskKey, deque[m.Invocation]] = {key: deque(maxlen=RECENT) for key in self.tasks}
         self._numbers = count(1)
         self._drafted = 0
-        self._clock = datetime(2026, 1, 1, tzinfo=UTC)
+        self._clock = datetime.now(UTC)
 
     def draft(self) -> Draft:
         """The next record."""

@@ -36,8 +36,10 @@ class Stage(Protocol):
     """Whether every offset of the source has a record; in a compacted topic some have none any more."""
     interruptible: bool
     """Whether ``work`` may be cancelled when partitions move, since it keeps nothing that could be half done."""
-    changelog: str | None
-    """The broker's name of the topic that its state is recovered from; None where it keeps none."""
+
+    @property
+    def changelog(self) -> str | None:
+        """The broker's name of the topic that its state is recovered from; None where it keeps none."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
         """Where reading starts: ``committed`` by the group, ``first`` and ``end`` of the log; may raise ``Unsafe``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import subprocess
 
@@ -36,8 +37,9 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         victim.kill()
     mark, in_flight = world.mark(), world.in_flight()
     reached = world.has_reached(victim)
-    await world.refill()
     await world.progress.caught_up()
-    recovery = await world.progress.beyond(world.progress.marks(), PATIENCE) - mark.time
+    marks = world.progress.marks()
+    moved, _ = await asyncio.gather(world.progress.beyond(marks, PATIENCE), world.refill())
+    recovery = moved - mark.time
     figures = {name: 1, "skipped": world.skipped(mark)}
     return Engagement(code == KILLED and reached, figures, recovery, in_flight, note=f"{name}:{number}, code {code}")
