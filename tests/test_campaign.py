@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from source_tree import ROOT
 
-from campaign import __main__ as program
-from campaign.broker import Broker
-from campaign.figures import Figures
-from campaign.mutants import MUTANTS, first_caught
-from campaign.outlet import Outlet, Point
-from campaign.processes import Kind, Table
-from campaign.simulation import run_seed
+from campaign.__main__ import main
+from campaign.simulated import program
+from campaign.simulated.broker import Broker
+from campaign.simulated.figures import Figures
+from campaign.simulated.mutants import MUTANTS, first_caught
+from campaign.simulated.outlet import Outlet, Point
+from campaign.simulated.processes import Kind, Table
+from campaign.simulated.simulation import run_seed
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.row import encode_row, new_row
 from crl_stream.topology.partition import PartitionRow, encode_partition, partition_key
@@ -74,10 +75,10 @@ def test_the_product_knows_nothing_of_the_campaign() -> None:
 def test_a_run_prints_its_figures_and_a_failure_how_to_repeat_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert program.main(["simulate", "--seeds", "2", "--first", "7", "--json"]) == 0
+    assert main(["simulate", "--seeds", "2", "--first", "7", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert (figures["seeds"], figures["lost"], figures["first_failure"]) == (2, 0, None)
 
     monkeypatch.setattr(program, "run_seed", lambda seed: 1 // (seed - 8))
-    assert program.main(["simulate", "--seeds", "2", "--first", "8"]) == 1
+    assert main(["simulate", "--seeds", "2", "--first", "8"]) == 1
     assert "python -m campaign simulate --first 8 --seeds 1" in capsys.readouterr().out

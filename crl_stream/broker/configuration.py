@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 HOST: Final = "127.0.0.1"
 
@@ -17,9 +18,14 @@ appender.console.layout.pattern = [%d] %p %m (%c)%n
 """
 
 
-def write_configuration(folder: Path, port: int, controller_port: int) -> tuple[Path, Path]:
-    """Write server.properties and log4j2.properties into ``folder``; returns both paths."""
-    properties = {
+def write_configuration(
+    folder: Path, port: int, controller_port: int, others: Mapping[str, Any] | None = None
+) -> tuple[Path, Path]:
+    """Write server.properties and log4j2.properties into ``folder``; returns both paths.
+
+    ``others`` are properties of Kafka's that are set beside ours or in their place.
+    """
+    properties: dict[str, Any] = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
@@ -48,6 +54,7 @@ def write_configuration(folder: Path, port: int, controller_port: int) -> tuple[
         "message.max.bytes": 4 * 1024 * 1024 + 64 * 1024,
         "replica.fetch.max.bytes": 8 * 1024 * 1024,
     }
+    properties |= others or {}
     server, log4j = folder / "server.properties", folder / "log4j2.properties"
     text = "".join(f"{name}={_escaped(str(value))}\n" for name, value in properties.items())
     server.write_text(text, encoding="latin-1", errors="backslashreplace")

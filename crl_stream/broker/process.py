@@ -15,10 +15,10 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, NamedTuple, Self, TextIO
+from typing import Any, Final, NamedTuple, Self, TextIO
 
 from crl_stream.broker.configuration import HOST, write_configuration
 from crl_stream.broker.jars import KAFKA_VERSION, Progress, fetch, quiet
@@ -50,8 +50,8 @@ class EmbeddedBroker:
     """One Kafka node whose data lives in ``data_dir``.
 
     ``port`` None takes the port of the last run, else 9092, else a free one; a given port is used or refused.
-    ``ephemeral`` puts the data into a folder of its own that goes with the broker.  Used as a context manager it
-    starts and stops.
+    ``ephemeral`` puts the data into a folder of its own that goes with the broker.  ``properties`` are Kafka's own,
+    beside those of ``write_configuration`` or in their place.  Used as a context manager it starts and stops.
     """
 
     def __init__(
@@ -62,9 +62,10 @@ class EmbeddedBroker:
         port: int | None = None,
         heap_mb: int = 512,
         ephemeral: bool = False,
+        properties: Mapping[str, Any] | None = None,
         progress: Progress = quiet,
     ) -> None:
-        self.data_dir, self.cache_dir = data_dir, cache_dir
+        self.data_dir, self.cache_dir, self.properties = data_dir, cache_dir, properties
         self.port, self.heap_mb, self.ephemeral, self.progress = port, heap_mb, ephemeral, progress
         self._child: subprocess.Popen[bytes] | None = None
         if ephemeral:
@@ -132,7 +133,7 @@ class EmbeddedBroker:
         java = find_java()
         class_path = os.pathsep.join(map(str, fetch(self.cache_dir, self.progress)))
         port = self._choose_port(last_port)
-        server, log4j = write_configuration(self.data_dir, port, free_port())
+        server, log4j = write_configuration(self.data_dir, port, free_port(), self.properties)
         log = self.data_dir / "server.log"
         what = f"Kafka {KAFKA_VERSION} on Java {java.version}"
         self.progress(what, 0, 2)

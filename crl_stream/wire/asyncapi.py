@@ -182,10 +182,14 @@ def _dead_letter() -> dict[str, Any]:
             "properties": {
                 dead_letter.REASON: {"type": "string", "enum": list(reasons.MEANING)},
                 **{name: {"type": "string", "description": text} for name, text in texts.items()},
+                dead_letter.CUT: {
+                    "type": "string",
+                    "description": "Sizes and SHA-256 of the whole key and value, where only their beginning is here.",
+                },
             },
             "required": [dead_letter.REASON, *texts],
         },
-        "payload": {"description": "The original bytes, whatever they were."},
+        "payload": {"description": "The original bytes, whatever they were; of more than 1 MiB the beginning."},
     }
 
 

@@ -1,11 +1,13 @@
 """Dead letters, forwards and replays: the headers that say where a record came from and why it is here.
 
 Names of the error headers are those of Kafka Streams (KIP-1034), so that its tools read them; the stack trace is left
-out on purpose.  The value and key are the original bytes, so that a replay is byte-identical.
+out on purpose.  The value and key are the original bytes, so that a replay is byte-identical, unless no topic would
+take them (``CUT``).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -20,7 +22,9 @@ PARTITION: Final = "__streams.errors.partition"
 OFFSET: Final = "__streams.errors.offset"
 _MAX_TEXT: Final = 4 * MAX_DETAIL
 """Bytes that are looked at of a text in a header."""
-_ERRORS: Final = frozenset((REASON, MESSAGE, TOPIC, PARTITION, OFFSET))
+CUT: Final = "crl-cut"
+"""In a letter that has only the beginning of its record: sizes and SHA-256 of the whole key and value."""
+_ERRORS: Final = frozenset((REASON, MESSAGE, TOPIC, PARTITION, OFFSET, CUT))
 
 ORIGIN_PARTITION: Final = "crl-origin-partition"
 ORIGIN_OFFSET: Final = "crl-origin-offset"
@@ -38,6 +42,11 @@ _REPLAYED: Final = frozenset(
 
 MAX_HEADERS: Final = 16_384
 """Bytes of a record's own headers that travel with it; a record with more loses them all."""
+MAX_KEY: Final = 512 * 1_024
+MAX_VALUE: Final = 1_024 * 1_024
+"""Bytes of a record that travel with it.  Only a compressed batch has room for more: it may be a thousand times as
+large when it is unpacked, and no topic would take it back.
+"""
 _MAX_DIGITS: Final = 18
 """Of a number in a header: what always fits 63 bits."""
 
@@ -47,9 +56,13 @@ def dead_letter(
 ) -> Output:
     """The dead letter of ``record``, which was read from ``topic`` and ``partition``.
 
-    It goes to the same partition number unless ``target`` says otherwise.
+    It goes to the same partition number unless ``target`` says otherwise.  Its key and value are the record's, bounded
+    by ``MAX_KEY`` and ``MAX_VALUE``; what is cut says so, and the whole record stays where it was read from.
     """
     own = _bounded(record.headers, _ERRORS)
+    key, value = _bound(record.key, MAX_KEY), _bound(record.value, MAX_VALUE)
+    whole = key is record.key and value is record.value
+    cut = () if whole else ((CUT, _describe(record)),)
     errors = (
         (REASON, reason.encode()),
         (MESSAGE, plain(detail).encode()),
@@ -57,7 +70,19 @@ def dead_letter(
         (PARTITION, b"%d" % partition),
         (OFFSET, b"%d" % record.offset),
     )
-    return Output(DEAD_LETTERS, partition if target is None else target, record.key, record.value, own + errors)
+    return Output(DEAD_LETTERS, partition if target is None else target, key, value, own + errors + cut)
+
+
+def _bound(data: bytes | None, limit: int) -> bytes | None:
+    return data if data is None or len(data) <= limit else data[:limit]
+
+
+def _describe(record: Record) -> bytes:
+    parts = []
+    for name, data in (("key", record.key), ("value", record.value)):
+        whole = data or b""
+        parts.append(f"{name} {len(whole)} bytes sha256 {hashlib.sha256(whole).hexdigest()}")
+    return ", ".join(parts).encode()
 
 
 class Letter(NamedTuple):

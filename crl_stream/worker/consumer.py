@@ -199,6 +199,7 @@ class Consumer(driver.Consumer):
         await self._settle()
         first, end = await self.earliest_offsets(*sources), await self.highwaters(*sources)
         try:
+            await self._check_changelogs(sources)
             for tp in sources:
                 stage = self.stages[tp.topic]
                 offsets[tp] = await stage.position(tp.partition, offsets[tp], first[tp], end[tp])
@@ -214,6 +215,21 @@ class Consumer(driver.Consumer):
             self.safe[tp] = offsets[tp]
             lane.driver = self.add_future(self._drive(lane))
         return offsets
+
+    async def _check_changelogs(self, sources: list[TP]) -> None:
+        """``Unsafe`` when a changelog has lost its beginning: rows are missing, and no other sign of it is left.
+
+        Compaction takes single records, and never moves the beginning.
+        """
+        names = {tp: self.stages[tp.topic].changelog for tp in sources}
+        places = [TP(name, tp.partition) for tp, name in names.items() if name is not None]
+        starts = await self.earliest_offsets(*places) if places else {}
+        for place, start in starts.items():
+            if start:
+                raise Unsafe(
+                    f"{place.topic} partition {place.partition} has lost its records before {start}: rows are missing",
+                    hint=f"delete the topic {place.topic} and run `crl topics apply`: the log is folded anew",
+                )
 
     async def _drive(self, lane: Lane) -> None:
         stage = self.stages[lane.tp.topic]

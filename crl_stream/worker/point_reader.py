@@ -16,6 +16,8 @@ TIMEOUT_SECONDS: Final = 20.0
 """After which a record that exists and does not come is a broker that does not answer."""
 AT_ONCE: Final = 2_000
 """Records of one answer at most, where many are read."""
+CLOSE: Final = 100
+"""Records that are rather read and left than asked past: a request costs a way to the broker and back."""
 
 T = TypeVar("T")
 
@@ -83,17 +85,30 @@ class PointReader:
         there = (await partitions_of(consumer, [topic])).get(topic, [])
         places = {TopicPartition(topic, partition) for partition, _ in wanted if partition in there}
         first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-        found: dict[tuple[int, int], Any] = {}
-        for partition, offset in wanted:
-            place = TopicPartition(topic, partition)
-            found[partition, offset] = None
-            if place not in places or not first[place] <= offset < end[place]:
-                continue
-            consumer.assign([place])
-            consumer.seek(place, offset)
-            record = await consumer.getone(place)
-            if record.offset == offset:
-                found[partition, offset] = record
+        found: dict[tuple[int, int], Any] = dict.fromkeys(wanted)
+        for place in sorted(places):
+            offsets = [
+                at for partition, at in wanted if partition == place.partition and first[place] <= at < end[place]
+            ]
+            for record in await self._pick(consumer, place, offsets):
+                found[place.partition, record.offset] = record
+        return found
+
+    @staticmethod
+    async def _pick(consumer: AIOKafkaConsumer, place: TopicPartition, offsets: list[int]) -> list[Any]:
+        """The records at ascending ``offsets``: what lies close together comes in one answer of the broker."""
+        found: list[Any] = []
+        consumer.assign([place])
+        behind: int | None = None
+        while offsets:
+            if behind is None or offsets[0] > behind + CLOSE:
+                consumer.seek(place, offsets[0])
+            records = (await consumer.getmany(place, timeout_ms=1_000)).get(place, [])
+            if records:
+                wanted = set(offsets)
+                found += [record for record in records if record.offset in wanted]
+                behind = records[-1].offset + 1
+                offsets = [offset for offset in offsets if offset >= behind]
         return found
 
     async def _started(self) -> AIOKafkaConsumer:

@@ -42,6 +42,10 @@ class Stage(Protocol):
     interruptible: bool
     """Whether ``work`` may be cancelled when partitions move, since it keeps nothing that could be half done."""
 
+    @property
+    def changelog(self) -> str | None:
+        """The broker's name of the topic that its state is recovered from; None where it keeps none."""
+
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
         """Where reading starts: ``committed`` by the group, ``first`` and ``end`` of the log; may raise ``Unsafe``."""
 
@@ -90,6 +94,12 @@ class TableStage(ABC):
         self.last_word = LastWord(self.compacted, outlet, reader)
         self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By partition: a batch, or a look at what somebody else may have written."""
+
+    @property
+    def changelog(self) -> str:
+        """Of its table."""
+        name: str = self.table.changelog_topic_name
+        return name
 
     @property
     def hint(self) -> str:
@@ -184,6 +194,7 @@ class CommittedStage(ABC):
 
     gapless: bool = True
     interruptible: bool = False
+    changelog: str | None = None
     repeatable: ClassVar[bool] = False
     """Whether whoever gets what is done knows it again, so that a topic that was made anew is read from its beginning.
     """

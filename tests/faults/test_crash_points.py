@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from builders import a_collapse, a_command, an_invocation, invocations
@@ -15,19 +14,17 @@ from crl_stream.wire.topics import ROLLBACKS
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
-PROGRAM = str(Path(__file__).with_name("crashing_worker.py"))
 
-
-@pytest.mark.parametrize(("place", "duplicates"), [("after_outputs", True), ("after_rows", False)])
+@pytest.mark.parametrize(("line", "duplicates"), [("outputs:1", True), ("rows:1", False), ("memory:1", False)])
 async def test_a_crash_between_two_writes_leaves_no_trace_but_equal_bytes(
-    installation: Installation, place: str, duplicates: bool
+    installation: Installation, line: str, duplicates: bool
 ) -> None:
     for message in a_collapse():
         if isinstance(message, m.Invocation):
             await installation.publish(message)
         else:
             await installation.order(message)
-    worker = installation.start_worker((PROGRAM, place, "1"))
+    worker = installation.start_worker(("-m", "campaign.live.launcher", "--die", line, "worker"))
     assert await asyncio.to_thread(worker.process.wait, 60) == -9
     worker = await installation.worker()
     await installation.settled()

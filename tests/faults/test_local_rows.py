@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import re
 import shutil
 from pathlib import Path
@@ -14,14 +15,13 @@ from builders import invocations
 from fold_oracle import assert_topics_equal_the_fold
 from installation import Installation, WorkerProcess
 
+from campaign.live.load import Load
 from crl_stream.worker.stores import Kept
-from faults.load import Load
 
 rocksdb = pytest.importorskip("crl_stream.worker.stores.rocksdb", reason="needs the extra crl-stream[rocksdb]")
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(600)]
 
-PROGRAM = str(Path(__file__).with_name("crashing_worker.py"))
 ON_DISK = {"worker_store": "rocksdb"}
 RECOVERED = re.compile(r"(\d+) changelog records recovered in")
 
@@ -43,8 +43,21 @@ def records_read(worker: WorkerProcess) -> int:
     return sum(int(count) for count in RECOVERED.findall(worker.log.read_text()))
 
 
+def make_load(installation: Installation, seed: int) -> Load:
+    kafka, ledger = installation.kafka, installation.folder / f"ledger-{seed}"
+    rng = random.Random(seed)
+    return Load(kafka.bootstrap_servers, installation.names, kafka.partitions, rng, ledger, rate=1_000)
+
+
+async def burst(installation: Installation, seed: int, size: int) -> None:
+    load = make_load(installation, seed)
+    await load.start()
+    await load.burst(size)
+    await load.stop()
+
+
 async def run_load(installation: Installation, size: int = 1_500) -> None:
-    await Load(installation, seed=size).burst(size)
+    await burst(installation, size, size)
     await installation.settled()
 
 
@@ -72,7 +85,7 @@ async def changelog_ends(installation: Installation) -> dict[int, int]:
 async def test_a_kill_between_the_changelogs_ack_and_the_write_on_disk_loses_and_doubles_nothing(
     installation: Installation,
 ) -> None:
-    worker = installation.start_worker((PROGRAM, "after_changelog", "6"), **ON_DISK)
+    worker = installation.start_worker(("-m", "campaign.live.launcher", "--die", "rows:6", "worker"), **ON_DISK)
     async with asyncio.timeout(60):
         while worker.process.poll() is None:
             await installation.publish(*invocations("default", "SSF"))
@@ -96,7 +109,7 @@ async def test_a_restart_reads_nothing_after_a_stop_and_little_after_a_kill(inst
     worker = await installation.worker(**ON_DISK)
     await run_load(installation)
     written = sum((await changelog_ends(installation)).values())
-    await Load(installation, seed=1).burst(4_000)
+    await burst(installation, 1, 4_000)
     assert await worker.stop() == 0, "amid its work"
     worker = await installation.worker(**ON_DISK)
     assert records_read(worker) == 0
@@ -207,8 +220,8 @@ async def test_kills_and_rebalances_between_workers_with_rows_on_disk_lose_and_d
         )
 
     workers = {0: await start(0), 1: await start(1)}
-    load = Load(installation, seed=30)
-    load.start()
+    load = make_load(installation, 30)
+    await load.start()
     for turn in range(4):
         for worker in workers.values():
             await worker.ready()

@@ -7,7 +7,9 @@ import asyncio
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from builders import AGENT, TASK, invocations
+from fold_oracle import assert_topics_equal_the_fold
 from installation import Installation
 
 from crl_stream.core import messages as m
@@ -78,3 +80,30 @@ async def test_a_state_that_is_gone_while_its_log_was_cut_is_refused(installatio
     assert await asyncio.to_thread(worker.process.wait, 60) == 70
     assert "its state is gone and its log starts at 3" in worker.log.read_text()
     assert "hint: " in worker.log.read_text()
+
+
+async def test_a_changelog_that_has_lost_its_beginning_is_refused_and_made_anew_from_the_log(
+    installation: Installation,
+) -> None:
+    worker = await installation.worker()
+    await installation.publish(*invocations("default", "S" * 5))
+    await installation.settled()
+    assert await worker.stop() == 0
+    async with installation.admin._admin() as admin:
+        place = TopicPartition(installation.admin.changelog, HOME)
+        kept = ConfigResource(ConfigResourceType.TOPIC, place.topic, {"cleanup.policy": "compact,delete"})
+        await admin.alter_configs([kept])
+        await admin.delete_records({place: RecordsToDelete(before_offset=2)})
+    await installation.admin.apply()
+    worker = installation.start_worker()
+    assert await asyncio.to_thread(worker.process.wait, 60) == 70
+    assert "has lost its records before 2: rows are missing" in worker.log.read_text()
+    assert f"hint: delete the topic {place.topic} and run `crl topics apply`" in worker.log.read_text()
+    async with installation.admin._admin() as admin:
+        await admin.delete_topics([place.topic])
+        while place.topic in await admin.list_topics():
+            await asyncio.sleep(0.05)
+    await installation.admin.apply()
+    await installation.worker()
+    await installation.settled()
+    await assert_topics_equal_the_fold(installation)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crl_stream.contract import load_catalog
 from crl_stream.wire import dead_letter as letters
 from crl_stream.wire import reasons
 from crl_stream.wire.dead_letter import (
@@ -38,7 +40,7 @@ class Incoming(NamedTuple):
 
 
 TRACE = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-RESERVED = [letters.REASON, letters.MESSAGE, letters.TOPIC, letters.PARTITION, letters.OFFSET]
+RESERVED = [letters.REASON, letters.MESSAGE, letters.TOPIC, letters.PARTITION, letters.OFFSET, letters.CUT]
 header_names = st.text(max_size=20) | st.sampled_from([*RESERVED, letters.ORIGIN_PARTITION, letters.ORIGIN_OFFSET])
 header_values = st.binary(max_size=30) | st.sampled_from(
     [b"0", b"12", b"-1", b"1_0", b" 1", b"9" * 18, b"9" * 19, b"1e3"]
@@ -173,3 +175,26 @@ def test_a_letter_is_no_mark_whatever_its_sender_wrote_and_its_own_headers_are_h
     reserved = {*RESERVED, letters.ORIGIN_PARTITION, letters.ORIGIN_OFFSET}
     assert own_headers(letter.headers) == (*(pair for pair in headers if pair[0] not in reserved), *forged)
     assert read_mark(headers) is None
+
+
+def test_what_no_topic_would_take_is_cut_and_its_letter_says_how_large_it_was() -> None:
+    value, key = b"\0" * (letters.MAX_VALUE + 1), b"k" * (letters.MAX_KEY + 1)
+    letter = dead_letter(Incoming(key=key, value=value), INVOCATIONS, 3, reasons.OVERSIZE, "too large")
+    assert (letter.key, letter.value) == (key[:-1], value[:-1])
+    said = dict(letter.headers)[letters.CUT].decode()
+    assert said == (
+        f"key {len(key)} bytes sha256 {hashlib.sha256(key).hexdigest()}, "
+        f"value {len(value)} bytes sha256 {hashlib.sha256(value).hexdigest()}"
+    )
+
+
+def test_what_fits_is_whole_and_has_no_word_of_a_cut() -> None:
+    record = Incoming(key=b"k" * letters.MAX_KEY, value=b"v" * letters.MAX_VALUE)
+    letter = dead_letter(record, INVOCATIONS, 3, reasons.OVERSIZE, "too large")
+    assert (letter.key, letter.value) == (record.key, record.value)
+    assert letters.CUT not in dict(letter.headers)
+
+
+def test_the_largest_letter_is_one_that_its_topic_takes() -> None:
+    bounds = letters.MAX_KEY + letters.MAX_VALUE + letters.MAX_HEADERS
+    assert bounds + 16_384 < load_catalog()[DEAD_LETTERS].max_message_bytes

@@ -7,12 +7,12 @@ import re
 
 import pytest
 
+from campaign.malformed import FEEDBACK, INPUTS, KEY, ORDERS, changed, nested, outcome, padded, policy, with_text
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import Decoded, Rejected, decode
 from crl_stream.wire.complaints import MAX_DETAIL
 from crl_stream.wire.strict_json import MAX_BYTES, MAX_DEPTH
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, DEAD_LETTERS, INVOCATIONS, POLICY_KEY, TASKS
-from wire.malformed import FEEDBACK, INPUTS, KEY, ORDERS, changed, nested, outcome, padded, policy, with_text
 
 GIVEN_BY_OTHERS = {
     reasons.COMMAND_MISSING,

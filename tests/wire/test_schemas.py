@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from campaign.malformed import INPUTS, KEY, ORDERS
 from crl_stream.contract import contract_root
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import Decoded, Rejected, decode, encode
 from crl_stream.wire.schemas import schema_name
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, TOPIC_OF
 from wire import messages
-from wire.malformed import INPUTS, KEY, ORDERS
 from wire.messages import tries
 
 OF_THE_TEXT = {

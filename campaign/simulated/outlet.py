@@ -8,7 +8,7 @@ import types
 from collections.abc import AsyncIterator, Generator, Iterable, Sequence
 from typing import Any
 
-from campaign.broker import Broker
+from campaign.simulated.broker import Broker
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import Topics
 from crl_stream.worker.counters import Counters

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from campaign.broker import Broker
-from campaign.figures import Figures
-from campaign.oracle import examine
-from campaign.outlet import Point
-from campaign.processes import POSITION_OF, SOURCE_OF, Died, Kind, Process
-from campaign.traffic import Traffic
+from campaign.simulated.broker import Broker
+from campaign.simulated.figures import Figures
+from campaign.simulated.oracle import examine
+from campaign.simulated.outlet import Point
+from campaign.simulated.processes import POSITION_OF, SOURCE_OF, Died, Kind, Process
+from campaign.simulated.traffic import Traffic
 from crl_stream.wire.topics import OVERVIEW_EVENTS
 
 START: Final = 1_763_562_600_000

@@ -14,8 +14,8 @@ from functools import lru_cache
 from itertools import count
 from typing import Any, Final, cast
 
-from campaign.broker import Broker
-from campaign.outlet import Batch, Outlet, Point, Reader
+from campaign.simulated.broker import Broker
+from campaign.simulated.outlet import Batch, Outlet, Point, Reader
 from crl_stream.core.overview import row_position as overview_position
 from crl_stream.core.proposal_row import row_position as proposals_position
 from crl_stream.core.remedies import Remedies

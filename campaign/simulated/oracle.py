@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final
 
-from campaign.broker import Broker
-from campaign.figures import Figures
-from campaign.processes import Kind, Table, remedies
-from campaign.traffic import Traffic
+from campaign.simulated.broker import Broker
+from campaign.simulated.figures import Figures
+from campaign.simulated.processes import Kind, Table, remedies
+from campaign.simulated.traffic import Traffic
 from crl_stream.core.messages import CommandResult, SetPolicy
 from crl_stream.core.row import decode_row
 from crl_stream.topology.inlet import reference_commands

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 from unittest.mock import patch
 
-from campaign.simulation import run_seed
+from campaign.simulated.simulation import run_seed
 from crl_stream.core import monitor as engine
 from crl_stream.core import proposer as proposing
 from crl_stream.core.overview import Ledger

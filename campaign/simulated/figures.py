@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from campaign.outlet import Point
+from campaign.simulated.outlet import Point
 
 
 @dataclass

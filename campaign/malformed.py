@@ -1,11 +1,9 @@
-"""Records that are wrong in one way each, and the word that says so."""
+"""Records that are wrong in one way each, and the word that says so: of the log and of the commands."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
-
-from builders import AGENT, TASK, a_command, a_policy, an_invocation
+from typing import Any, Final
 
 from crl_stream.core import messages as m
 from crl_stream.core.policy import PolicySet
@@ -14,19 +12,31 @@ from crl_stream.wire.codec import encode
 from crl_stream.wire.strict_json import MAX_BYTES, MAX_DEPTH
 from crl_stream.wire.topics import POLICY_KEY
 
-KEY = f"{AGENT}/{TASK}".encode()
-DROP = object()
-FEEDBACK = {
+AGENT, TASK = "backend-architect", "api-design"
+KEY: Final = f"{AGENT}/{TASK}".encode()
+DROP: Final = object()
+"""Instead of a field's value: leave the field out."""
+AT: Final = "2025-11-19T14:30:00Z"
+OUTCOME: Final[dict[str, Any]] = {
+    "schema_version": 1,
+    "invocation_id": "inv-1",
+    "timestamp": AT,
+    "agent_name": AGENT,
+    "task_type": TASK,
+    "variant_id": "default",
+    "status": "success",
+}
+FEEDBACK: Final[dict[str, Any]] = {
     "type": "feedback",
     "schema_version": 1,
     "feedback_id": "fb-1",
-    "timestamp": "2025-11-19T14:30:00Z",
+    "timestamp": AT,
     "agent_name": AGENT,
     "task_type": TASK,
     "invocation_id": "inv-1",
     "quality": 0.5,
 }
-REFERENCE = {
+REFERENCE: Final[dict[str, Any]] = {
     "type": "command_ref",
     "schema_version": 1,
     "command_id": "cmd-1",
@@ -39,11 +49,13 @@ REFERENCE = {
 
 
 def changed(fields: dict[str, Any], **changes: Any) -> bytes:
+    """A message's JSON with some fields changed, added or dropped."""
     return json.dumps({name: value for name, value in (fields | changes).items() if value is not DROP}).encode()
 
 
 def outcome(**changes: Any) -> bytes:
-    return changed(json.loads(encode(an_invocation())), **changes)
+    """An invocation with some fields changed."""
+    return changed(OUTCOME, **changes)
 
 
 def with_text(text: str) -> bytes:
@@ -51,13 +63,31 @@ def with_text(text: str) -> bytes:
     return outcome(quality="@").replace(b'"@"', text.encode())
 
 
-def order(kind: type = m.HoldTask, **changes: Any) -> bytes:
-    needed = {m.ActivateVariant: {"variant_id": "v"}, m.ConfirmRollback: {"rollback_id": "rb-1"}}
-    return changed(json.loads(encode(a_command(kind, **needed.get(kind, {})))), **changes)
+def _command(kind: type, **fields: Any) -> bytes:
+    given: dict[str, Any] = {
+        "schema_version": 1,
+        "command_id": "cmd-1",
+        "timestamp": AT,
+        "actor": "ada",
+        "reason": "it is asked for",
+    }
+    return encode(kind(**(given | fields)))
+
+
+def order(kind: Any = m.HoldTask, **changes: Any) -> bytes:
+    """A command for a task with some fields changed."""
+    needed: dict[Any, dict[str, str]] = {
+        m.ActivateVariant: {"variant_id": "v"},
+        m.ConfirmRollback: {"rollback_id": "rb-1"},
+    }
+    fields = needed.get(kind, {}) | {"agent_name": AGENT, "task_type": TASK}
+    return changed(json.loads(_command(kind, **fields)), **changes)
 
 
 def policy(**changes: Any) -> bytes:
-    return changed(json.loads(encode(a_policy(PolicySet()))), **changes)
+    """A policy with some fields changed."""
+    policies = PolicySet()
+    return changed(json.loads(_command(m.SetPolicy, policy=policies, policy_hash=policies.digest())), **changes)
 
 
 def nested(depth: int) -> bytes:
@@ -66,11 +96,12 @@ def nested(depth: int) -> bytes:
 
 
 def padded(size: int) -> bytes:
+    """An invocation of exactly this many bytes."""
     value = outcome()
     return value + b" " * (size - len(value))
 
 
-INPUTS: list[tuple[str, str, bytes | None]] = [
+INPUTS: Final[list[tuple[str, str, bytes | None]]] = [
     ("no value", reasons.NULL_VALUE, None),
     ("one byte too many", reasons.OVERSIZE, padded(MAX_BYTES + 1)),
     ("a string that never ends", reasons.OVERSIZE, b'"' * (MAX_BYTES + 1)),
@@ -211,7 +242,7 @@ INPUTS: list[tuple[str, str, bytes | None]] = [
         changed(REFERENCE, agent_name=DROP, task_type=DROP),
     ),
 ]
-ORDERS: list[tuple[str, str, bytes | None, bytes]] = [
+ORDERS: Final[list[tuple[str, str, bytes | None, bytes]]] = [
     ("no value", reasons.NULL_VALUE, None, KEY),
     ("no JSON", reasons.NOT_JSON, b"hold", KEY),
     ("no type", reasons.MISSING_FIELD, order(type=DROP), KEY),

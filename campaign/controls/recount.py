@@ -1,0 +1,120 @@
+"""What came of the records of a control: a recount of its input against its changelog and its outputs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from crl_stream.connection import partitions_of
+
+
+class Event(NamedTuple):
+    """A record of the input."""
+
+    id: str
+    key: str
+
+
+@dataclass
+class Recount:
+    """Figures; all zero but ``events`` and ``outputs`` where nothing went wrong."""
+
+    events: int = 0
+    outputs: int = 0
+    lost: int = 0
+    """Records that the table has not counted, net for each key."""
+    doubled: int = 0
+    """Records that the table has counted more than once, net for each key."""
+    silent: int = 0
+    """Records without an output."""
+    repeated: int = 0
+    """Outputs of a record beyond its first, with whatever number."""
+    lag: int = 0
+    """Records that were never committed as read."""
+
+    def add(self, other: Recount) -> None:
+        """Sum up."""
+        for name, value in asdict(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+
+def recount(events: list[Event], counted: dict[str, int], answered: list[str], lag: int) -> Recount:
+    """Compare ``events`` with what the table holds by key and with the ids of all outputs."""
+    expected = Counter(event.key for event in events)
+    differences = [counted.get(key, 0) - expected[key] for key in expected.keys() | counted.keys()]
+    outputs = Counter(answered)
+    return Recount(
+        events=len(events),
+        outputs=len(answered),
+        lost=-sum(difference for difference in differences if difference < 0),
+        doubled=sum(difference for difference in differences if difference > 0),
+        silent=sum(not outputs[event.id] for event in events),
+        repeated=sum(count - 1 for count in outputs.values()),
+        lag=lag,
+    )
+
+
+async def read_all(servers: str, topic: str, *, committed_only: bool) -> list[Any]:
+    """Every record of a topic as it stands; of a transactional writer's only the committed ones, if asked for."""
+    level = "read_committed" if committed_only else "read_uncommitted"
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, group_id=None, isolation_level=level)
+    await consumer.start()
+    try:
+        numbers = (await partitions_of(consumer, [topic])).get(topic, [])
+        places = [TopicPartition(topic, number) for number in numbers]
+        first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        found: list[Any] = []
+        for place in places:
+            if end[place] <= first[place]:
+                continue
+            consumer.assign([place])
+            consumer.seek(place, first[place])
+            while await consumer.position(place) < end[place]:
+                polled = await consumer.getmany(timeout_ms=500)
+                found += polled.get(place, [])
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def stable(servers: str, topic: str, seconds: float) -> bool:
+    """Wait until no transaction is open on a topic, so that who reads only what is committed sees all of it."""
+    until = time.monotonic() + seconds
+    readers = [
+        AIOKafkaConsumer(bootstrap_servers=servers, group_id=None, isolation_level=f"read_{level}")
+        for level in ("committed", "uncommitted")
+    ]
+    await asyncio.gather(*(reader.start() for reader in readers))
+    try:
+        numbers = (await partitions_of(readers[0], [topic])).get(topic, [])
+        places = [TopicPartition(topic, number) for number in numbers]
+        while True:
+            committed, there = await asyncio.gather(*(reader.end_offsets(places) for reader in readers))
+            if committed == there:
+                return True
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(1.0)
+    finally:
+        await asyncio.gather(*(reader.stop() for reader in readers))
+
+
+def last_values(records: list[Any], key_of: Callable[[bytes], str | None]) -> dict[str, int]:
+    """What a changelog comes to: the last number of each key; ``key_of`` is None for what is no count."""
+    found: dict[str, int] = {}
+    for record in records:
+        key = key_of(record.key)
+        if key is None:
+            continue
+        if record.value is None:
+            found.pop(key, None)
+        else:
+            found[key] = json.loads(record.value)
+    return found

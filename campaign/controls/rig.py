@@ -1,0 +1,232 @@
+"""One control under test: its topics, its worker processes, a load whose records are known, and its own progress."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
+
+from campaign.controls.recount import Event, Recount, last_values, read_all, recount, stable
+
+PARTITIONS: Final = 4
+KEYS: Final = 200
+RATE: Final = 300
+"""Records a second, as in the campaign."""
+PATIENCE: Final = 60.0
+"""Seconds without an output after which a person would restart everything."""
+SETTLE_SECONDS: Final = 90.0
+TRANSACTION_SECONDS: Final = 150.0
+"""A transaction that a killed process left open hides whatever comes behind it for a minute and some seconds more."""
+
+
+class Control(NamedTuple):
+    """A program that counts."""
+
+    name: str
+    title: str
+    program: Path
+    committed_only: bool
+    """Whether it writes in transactions, so that only what is committed counts."""
+    changelog: str
+    """Name of its changelog; ``{name}`` is the round's."""
+    key_of: Callable[[bytes], str | None]
+
+
+class Rig:
+    """Open it with ``async with``; processes and topics of the round are gone afterwards."""
+
+    def __init__(
+        self, control: Control, python: str, servers: str, name: str, folder: Path, rng: random.Random
+    ) -> None:
+        self.control, self.name, self.servers, self.rng = control, name, servers, rng
+        self.python, self.folder = python, folder
+        self.events: list[Event] = []
+        """Every record that the broker has acknowledged."""
+        self.started: list[subprocess.Popen[bytes]] = []
+        self.ended: list[int] = []
+        """Exit codes of workers that ended by themselves."""
+        self.stuck = 0
+        """Times that nothing came for ``PATIENCE`` seconds, and everything was restarted."""
+        self._expected_to_end: set[int] = set()
+        self._admin: Any = AIOKafkaAdminClient(bootstrap_servers=servers)
+        self._reader: Any = AIOKafkaConsumer(bootstrap_servers=servers, group_id=None)
+        self._producer: Any = None
+        self._load: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Topics, no worker yet."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        await self._admin.start()
+        await self._admin.create_topics(
+            [NewTopic(f"{self.name}-{each}", PARTITIONS, 1) for each in ("events", "outputs")]
+        )
+        await self._reader.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End everything."""
+        if self._load is not None:
+            self._load.cancel()
+            await asyncio.gather(self._load, return_exceptions=True)
+        for worker in self.started:
+            worker.kill()
+            worker.wait()
+        if self._producer is not None:
+            with suppress(KafkaError, OSError, TimeoutError):
+                await asyncio.wait_for(self._producer.stop(), 15)
+        await self._reader.stop()
+        with suppress(KafkaError, OSError):
+            await self._admin.delete_topics([t for t in await self._admin.list_topics() if self.name in t])
+        await self._admin.close()
+
+    # -- workers ---------------------------------------------------------------------------------------
+    @property
+    def workers(self) -> list[subprocess.Popen[bytes]]:
+        """Those that live."""
+        return [worker for worker in self.started if worker.poll() is None]
+
+    def start_worker(self) -> None:
+        """One process more."""
+        number = len(self.started) + 1
+        own = {
+            "CONTROL_NAME": self.name,
+            "CONTROL_BROKER": self.servers,
+            "CONTROL_FOLDER": str(self.folder / f"state-{number}"),
+            "CONTROL_PARTITIONS": str(PARTITIONS),
+        }
+        with (self.folder / f"worker-{number}.log").open("wb") as output:
+            process = subprocess.Popen(
+                [self.python, str(self.control.program)],
+                env=dict(os.environ) | own,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+            )
+        self.started.append(process)
+
+    def expect_end(self, worker: subprocess.Popen[bytes]) -> None:
+        """The campaign ends this one; it is not counted as ended by itself."""
+        self._expected_to_end.add(worker.pid)
+
+    def attend(self, wanted: int) -> None:
+        """Start what is missing, as a service manager would, and note who ended by itself."""
+        for worker in self.started:
+            if worker.poll() is not None and worker.pid not in self._expected_to_end:
+                self._expected_to_end.add(worker.pid)
+                self.ended.append(worker.returncode)
+        while len(self.workers) < wanted:
+            self.start_worker()
+
+    # -- progress --------------------------------------------------------------------------------------
+    async def outputs(self) -> int:
+        """Records on the output topic, as it stands."""
+        return sum((await self._ends(f"{self.name}-outputs")).values())
+
+    async def progress(self, wanted: int, more: int = 300) -> float:
+        """Wait until ``more`` outputs have come, restarting what has ended; seconds it took.
+
+        Where nothing comes for ``PATIENCE`` seconds every worker is killed and started anew, once; ``TimeoutError``
+        when that does not help either.
+        """
+        began = time.monotonic()
+        mark = await self.outputs()
+        for attempt in range(3):
+            until = time.monotonic() + PATIENCE
+            while time.monotonic() < until:
+                self.attend(wanted)
+                with suppress(KafkaError, OSError, TimeoutError):
+                    if await self.outputs() >= mark + more:
+                        return time.monotonic() - began
+                await asyncio.sleep(0.2)
+            self.stuck += 1
+            if attempt < 2:
+                for worker in self.workers:
+                    self.expect_end(worker)
+                    worker.kill()
+                    worker.wait()
+        raise TimeoutError(f"{self.control.title} does not go on, see {self.folder}")
+
+    async def _ends(self, topic: str) -> dict[TopicPartition, int]:
+        places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        found: dict[TopicPartition, int] = await asyncio.wait_for(self._reader.end_offsets(places), 10)
+        return found
+
+    async def lag(self) -> int:
+        """Records that are not committed as read."""
+        ends = await self._ends(f"{self.name}-events")
+        committed = await self._admin.list_consumer_group_offsets(self.name)
+        return sum(end - max(0, committed[place].offset if place in committed else 0) for place, end in ends.items())
+
+    # -- load ------------------------------------------------------------------------------------------
+    async def start_load(self) -> None:
+        """Send from now on."""
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self.servers, acks="all", enable_idempotence=True, request_timeout_ms=120_000
+        )
+        await self._producer.start()
+        self._load = asyncio.create_task(self._send())
+
+    async def stop_load(self) -> None:
+        """Send no more; everything is acknowledged when this returns."""
+        assert self._load is not None
+        self._load.cancel()
+        await asyncio.gather(self._load, return_exceptions=True)
+        await asyncio.wait_for(self._producer.flush(), 150)
+
+    async def _send(self) -> None:
+        number, due = 0, time.monotonic()
+        while True:
+            for _ in range(RATE // 20):
+                number += 1
+                event = Event(f"e{number}", f"k{self.rng.randrange(KEYS)}")
+                value = json.dumps(event._asdict()).encode()
+                future = await self._producer.send(f"{self.name}-events", value, key=event.key.encode())
+                future.add_done_callback(lambda done, event=event: self._sent(event, done))
+            due = max(due + 0.05, time.monotonic() - 1.0)
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    def _sent(self, event: Event, done: asyncio.Future[Any]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            self.events.append(event)
+
+    # -- the end ---------------------------------------------------------------------------------------
+    async def finish(self, wanted: int) -> Recount:
+        """Let it come to rest, end it in order, and count."""
+        await self.stop_load()
+        until = time.monotonic() + SETTLE_SECONDS
+        lag = 1
+        while lag and time.monotonic() < until:
+            self.attend(wanted)
+            with suppress(KafkaError, OSError, TimeoutError):
+                lag = await self.lag()
+            await asyncio.sleep(0.5)
+        for worker in self.workers:
+            self.expect_end(worker)
+            worker.terminate()
+        for worker in self.started:
+            with suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(worker.wait, 30)
+        control = self.control
+        changelog = control.changelog.format(name=self.name)
+        if control.committed_only:
+            for topic in (changelog, f"{self.name}-outputs"):
+                await stable(self.servers, topic, TRANSACTION_SECONDS)
+        rows = await read_all(self.servers, changelog, committed_only=control.committed_only)
+        outputs = await read_all(self.servers, f"{self.name}-outputs", committed_only=control.committed_only)
+        answered = [json.loads(record.value)["id"] for record in outputs]
+        # What was never acknowledged may be on the topic all the same: the topic is the truth.
+        records = await read_all(self.servers, f"{self.name}-events", committed_only=False)
+        events = [Event(**json.loads(record.value)) for record in records]
+        return recount(events, last_values(rows, control.key_of), answered, lag)

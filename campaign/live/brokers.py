@@ -1,0 +1,130 @@
+"""The broker of a campaign: the embedded Kafka, whose data and ports outlive its process, and the ways to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Final, Self
+
+from campaign.live.listeners import listener_properties, stable_ports
+from campaign.live.proxy import Proxy
+from crl_stream.broker import EmbeddedBroker
+from crl_stream.broker.configuration import HOST
+from crl_stream.settings.model import Client
+
+ROUTES: Final = 4
+"""Workers that can have a way of their own."""
+
+
+class Broker:
+    """One Kafka node on loopback; started again it has the same data and the same ports.
+
+    The campaign and the oracle reach it directly, a worker through one of its ``routes`` where its network is to be
+    bad while all others' is good.
+    """
+
+    def __init__(self, folder: Path, *, heap_mb: int = 512) -> None:
+        self.folder = folder
+        self.port, self._controller, self._guarded, *upstreams = stable_ports(3 + ROUTES)
+        self.routes = [Proxy(upstream) for upstream in upstreams]
+        self._kafka: EmbeddedBroker | None = None
+        self._heap_mb, self._pid = heap_mb, 0
+        self._stack = AsyncExitStack()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Its own address; workers may be given a proxy's instead, see ``World.bootstrap_servers``."""
+        return f"{HOST}:{self.port}"
+
+    @property
+    def guarded_servers(self) -> str:
+        """The address where a client must say who it is (``listeners.USER``) and can be denied something."""
+        return f"{HOST}:{self._guarded}"
+
+    def address_of(self, route: int) -> str:
+        """The address for whoever takes this route."""
+        return f"{HOST}:{self.routes[route].port}"
+
+    def route_to(self, address: str) -> Proxy:
+        """The route that has this address."""
+        return next(proxy for proxy in self.routes if address == f"{HOST}:{proxy.port}")
+
+    @property
+    def log(self) -> Path:
+        """What it says."""
+        return self.folder / "server.log"
+
+    async def __aenter__(self) -> Self:
+        """Start, with a good network on every way."""
+        for proxy in self.routes:
+            await self._stack.enter_async_context(proxy)
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop, and remove its data."""
+        self.go_on()
+        await self.stop()
+        await self._stack.aclose()
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+
+    async def start(self) -> None:
+        """Return when it answers; 3 to 6 seconds, more after a kill."""
+        properties = listener_properties(self.port, self._controller, self._guarded, self.routes)
+        self._kafka = EmbeddedBroker(
+            self.folder, Client().cache_dir, port=self.port, heap_mb=self._heap_mb, properties=properties
+        )
+        self._pid = (await asyncio.to_thread(self._kafka.start)).pid
+
+    async def stop(self) -> None:
+        """SIGTERM, and wait: it ends in order."""
+        if self._kafka is not None:
+            await asyncio.to_thread(self._kafka.stop)
+        self._pid = 0
+
+    async def kill(self) -> None:
+        """``kill -9``, and wait until it is gone."""
+        self._signal(signal.SIGKILL)
+        await self.stop()
+
+    async def ended(self, seconds: float) -> None:
+        """Wait until it ends by itself; ``TimeoutError`` when it does not."""
+        assert self._kafka is not None
+        async with asyncio.timeout(seconds):
+            while await asyncio.to_thread(self._kafka.status) is not None:
+                await asyncio.sleep(0.2)
+        await self.stop()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process is there, moving or not."""
+        return self._kafka is not None and self._kafka.status() is not None
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay, and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._pid:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, number)
+
+
+class GivenBroker(Broker):
+    """A broker that somebody else runs: for rounds that leave it alone."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._given = bootstrap_servers
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Its address."""
+        return self._given

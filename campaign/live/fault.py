@@ -1,0 +1,76 @@
+"""What a fault is: a file of ``campaign/live/faults/``, and what comes of inducing it once."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from campaign.live import faults
+from campaign.live.world import World
+
+ORDERS_RACING: Final = "F26"
+"""What the table calls faults that met a command, a score or a policy in flight."""
+
+
+@dataclass
+class Engagement:
+    """One fault: whether the system noticed it by its own numbers, and what they were."""
+
+    engaged: bool
+    figures: Mapping[str, float] = field(default_factory=dict)
+    recovery_seconds: float | None = None
+    """From the fault to the first record that was newly folded where it struck."""
+    in_flight: Mapping[str, int] = field(default_factory=dict)
+    """Commands, policies and scores that it met, as ``World.in_flight`` counts them (F26)."""
+    note: str = ""
+
+    @property
+    def raced(self) -> bool:
+        """Whether it met any."""
+        return any(self.in_flight.values())
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A type of fault."""
+
+    id: str
+    title: str
+    times: int
+    """In the whole campaign."""
+    per_round: int
+    induce: Callable[[World, random.Random], Awaitable[Engagement]]
+    prepare: Callable[[World, random.Random], Awaitable[None]] | None = None
+    """Instead of ``World.start``."""
+    own_broker: bool = False
+    """Whether its rounds need a broker of their own, since it hurts more than their topics."""
+    examines: bool = True
+    """Whether the oracle is asked afterwards."""
+    plan: dict[str, Any] = field(default_factory=dict)
+    """What its rounds must have, whatever the seed says: fields of ``world.Plan``."""
+
+
+def find_faults() -> dict[str, Fault]:
+    """Every type of fault by its id, in the order of their numbers."""
+    found: dict[str, Fault] = {}
+    for each in pkgutil.iter_modules(faults.__path__):
+        chapter = importlib.import_module(f"{faults.__name__}.{each.name}")
+        fault = Fault(
+            chapter.ID,
+            chapter.TITLE,
+            chapter.TIMES,
+            chapter.PER_ROUND,
+            chapter.induce,
+            getattr(chapter, "prepare", None),
+            own_broker=getattr(chapter, "OWN_BROKER", False),
+            examines=getattr(chapter, "EXAMINES", True),
+            plan=getattr(chapter, "PLAN", {}),
+        )
+        if fault.id in found:
+            raise ValueError(f"two files call their fault {fault.id}")
+        found[fault.id] = fault
+    return dict(sorted(found.items(), key=lambda item: int(item[0][1:])))

@@ -1,0 +1,31 @@
+"""No fault at all: topics, two workers, a restart in order of each; what everything else is measured against."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from campaign.live.fault import Engagement
+from campaign.live.world import PATIENCE, World
+
+ID = "F0"
+TITLE = "baseline: two workers, a restart of each"
+TIMES = 10
+PER_ROUND = 2
+PLAN = {"workers": 2}
+
+
+async def induce(world: World, rng: random.Random) -> Engagement:
+    """Restart one in order; it is noticed when the other one had all partitions in between, and nothing was skipped."""
+    worker, other = rng.sample(world.workers, 2)
+    partitions = await world.busy(worker)
+    mark = world.mark()
+    code = await worker.stop()
+    await world.progress.caught_up()
+    recovery = await world.progress.beyond(world.progress.marks(partitions), PATIENCE) - mark.time
+    took_over = partitions <= await other.partitions()
+    begun = time.monotonic()
+    world.start_worker()
+    await world.ready()
+    figures = {"seconds to ready": time.monotonic() - begun, "skipped": world.skipped(mark)}
+    return Engagement(code == 0 and took_over, figures, recovery, note=f"Kafka API versions {world.api_versions()}")

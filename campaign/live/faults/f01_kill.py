@@ -1,0 +1,36 @@
+"""kill -9 of a worker while it folds, again and again; another takes its place."""
+
+from __future__ import annotations
+
+import random
+
+from campaign.live.fault import Engagement
+from campaign.live.world import PATIENCE, World
+
+ID = "F1"
+TITLE = "kill -9"
+TIMES = 200
+PER_ROUND = 20
+
+
+async def induce(world: World, rng: random.Random) -> Engagement:
+    """Kill when the victim has folded something that is not committed, half of the time with an order in its hands.
+
+    The system has noticed when somebody found records of the victim's partitions folded but not committed.
+    """
+    victim = rng.choice(world.workers)
+    partitions = await world.busy(victim)
+    if rng.random() < 0.5:
+        task = world.load.traffic.task_in(partitions)
+        make = rng.choice((world.load.traffic.command, world.load.traffic.feedback))
+        await world.load.send(make(task), *([world.load.traffic.policy()] if rng.random() < 0.3 else []))
+    mark, in_flight = world.mark(), world.in_flight()
+    victim.kill()
+    world.start_worker()
+    await world.progress.caught_up()
+    marks = world.progress.marks(partitions)
+    recovery = await world.progress.beyond(marks, PATIENCE) - mark.time if partitions else None
+    await world.ready()
+    skipped = world.skipped(mark)
+    figures = {"skipped": skipped, "partitions": len(partitions)}
+    return Engagement(skipped > 0, figures, recovery, in_flight)

@@ -1,0 +1,61 @@
+"""A worker that stands still for longer than its session, and goes on when another has its partitions."""
+
+from __future__ import annotations
+
+import random
+
+from campaign.live.fault import Engagement
+from campaign.live.workers import Worker
+from campaign.live.world import LAUNCHER, PATIENCE, World
+
+ID = "F3"
+TITLE = "zombie: SIGSTOP beyond the session, then SIGCONT"
+TIMES = 20
+PER_ROUND = 5
+UNSAFE = 70
+STOOD_STILL = "the process stood still"
+OTHER_WRITER = "has another writer"
+LINES = ("fold", "outputs", "amid_rows")
+"""Where it stands still with a batch in its hands; at the last one it has looked at the clock for the last time."""
+
+
+async def induce(world: World, rng: random.Random) -> Engagement:
+    """Noticed when it leaves by itself and says why; so does an owner whose rows it has covered before."""
+    holds = rng.random() < 0.6
+    zombie = await (_stall(world, rng) if holds else _stop(world, rng))
+    mark, in_flight = world.mark(), world.in_flight()
+    # Its partitions are among those that must all move.
+    await world.progress.caught_up()
+    recovery = await world.progress.beyond(world.progress.marks(), PATIENCE) - mark.time
+    woken = world.mark()
+    zombie.go_on()
+    code = await zombie.ended()
+    await world.refill()
+    await world.progress.caught_up()
+    await world.progress.beyond(world.progress.marks(), PATIENCE)
+    await world.refill()
+    reasons = world.said(woken, f"{STOOD_STILL}|{OTHER_WRITER}")
+    figures = {
+        "with a batch in hand": float(holds),
+        "left by themselves": reasons.count(STOOD_STILL) / 2,  # each says it twice, with and without its traceback
+        "other writers found": reasons.count(OTHER_WRITER) / 2,
+        "skipped": world.skipped(mark),
+    }
+    return Engagement(code == UNSAFE and bool(reasons), figures, recovery, in_flight, note=f"exit code {code}")
+
+
+async def _stop(world: World, rng: random.Random) -> Worker:
+    """Wherever it is just now."""
+    worker = rng.choice(world.workers)
+    await world.busy(worker)
+    worker.pause()
+    return worker
+
+
+async def _stall(world: World, rng: random.Random) -> Worker:
+    """At a named line: a spoilt worker takes the place of another."""
+    await rng.choice(world.workers).stop()
+    point = f"{rng.choice(LINES)}:{rng.randint(1, 20)}"
+    worker = world.start_worker(program=(*LAUNCHER, "--stall", point))
+    await world.reached(worker)
+    return worker

@@ -1,0 +1,135 @@
+"""The network between one worker and the broker: silent, both ways or one way, reset, slow, closed to newcomers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from campaign.live.fault import Engagement
+from campaign.live.proxy import Direction, Proxy
+from campaign.live.supervision import Supervisor
+from campaign.live.trouble import BROKER_TROUBLE
+from campaign.live.workers import Worker
+from campaign.live.world import PATIENCE, World
+from crl_stream.wire.topics import INVOCATIONS
+
+ID = "F6"
+TITLE = "bad network of one worker"
+TIMES = 40
+PER_ROUND = 5
+PLAN = {"services": False}
+DELAY: Final = 0.3
+"""Seconds, each way."""
+
+
+async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a fault's function
+    """Each worker has a way to the broker of its own."""
+    for route in range(world.plan.workers):
+        world.start_worker(kafka_bootstrap_servers=world.broker.address_of(route))
+    await world.ready()
+    await world.load.start()
+
+
+async def induce(world: World, rng: random.Random) -> Engagement:
+    """One kind of bad network for one worker that has partitions; then a good one."""
+    await world.moved()
+    victim, partitions = await _victim(world, rng)
+    proxy = world.broker.route_to(victim.bootstrap_servers)
+    kind, share = next(world.turns(KINDS, rng)), rng.random()
+    in_flight, mark = world.in_flight(), world.mark()
+    async with Supervisor(world) as supervisor:
+        try:
+            noticed, figures = await KINDS[kind](world, victim, partitions, proxy, share)
+        finally:
+            await proxy.heal()
+        ends = await world.progress.ends(world.names(INVOCATIONS))
+        recovery = await world.progress.beyond({p: ends[p] for p in partitions}, PATIENCE) - mark.time
+    complaints = len(world.said(mark, BROKER_TROUBLE, workers=[victim]))
+    figures |= {"complaints": complaints, "worker exits": supervisor.exits.total(), "skipped": world.skipped(mark)}
+    return Engagement(noticed or complaints > 0, figures, recovery, in_flight, kind)
+
+
+async def _victim(world: World, rng: random.Random) -> tuple[Worker, set[int]]:
+    """A worker that has partitions, and which."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            victim = rng.choice(world.workers)
+            if partitions := await victim.partitions():
+                return victim, partitions
+            await asyncio.sleep(0.2)
+
+
+Noticed = tuple[bool, dict[str, float]]
+
+
+async def silent(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:
+    """Silent for 5 s, now and then 30 or 90, and until others have gone on with its partitions; what was held comes."""
+    return await _silence(world, victim, partitions, proxy, 90.0 if share < 0.08 else 30.0 if share < 0.2 else 5.0)
+
+
+async def silent_then_reset(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
+    """The same, and what was held never comes: its connections are broken first."""
+    found = await _silence(world, victim, partitions, proxy, 5.0)
+    proxy.reset()
+    return found
+
+
+async def requests_lost(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
+    """What it sends does not arrive."""
+    return await _silence(world, victim, partitions, proxy, 5.0, Direction.REQUESTS)
+
+
+async def answers_lost(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
+    """What it sends takes effect, and it is not told."""
+    return await _silence(world, victim, partitions, proxy, 5.0, Direction.ANSWERS)
+
+
+async def _silence(
+    world: World, victim: Worker, partitions: set[int], proxy: Proxy, seconds: float, *directions: Direction
+) -> Noticed:
+    """Noticed when others have folded on where the silent one had been."""
+    began = time.monotonic()
+    ends = await world.progress.ends(world.names(INVOCATIONS))
+    proxy.silence(*directions)
+    taken = await world.progress.beyond({p: ends[p] for p in partitions}, PATIENCE) - began
+    others = [worker for worker in world.workers if worker is not victim]
+    held = set().union(*[await worker.partitions() for worker in others])
+    await asyncio.sleep(max(0.0, began + seconds - time.monotonic()))
+    return partitions <= held, {"silent s": time.monotonic() - began, "taken over in s": taken}
+
+
+async def resets(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
+    """Every connection is broken, five times, each time when something was folded again."""
+    broken = 0
+    for _ in range(5):
+        broken += proxy.reset()
+        await world.progress.beyond(world.progress.marks(partitions), PATIENCE)
+    return False, {"connections reset": broken}
+
+
+async def slow(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
+    """300 ms each way.  Noticed when no record is folded in less than the three ways that it takes."""
+    proxy.slow(DELAY)
+    fastest = PATIENCE
+    for _ in range(8):
+        ends = await world.progress.ends(world.names(INVOCATIONS))
+        began = time.monotonic()
+        fastest = min(fastest, await world.progress.beyond({p: ends[p] for p in partitions}, PATIENCE) - began)
+    kept = victim.alive and partitions <= await victim.partitions()
+    return kept and fastest >= 2 * DELAY, {"fastest fold s": fastest}
+
+
+async def refused(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:
+    """Its connections are broken, and no new one is taken."""
+    await proxy.refuse()
+    proxy.reset()
+    return await _silence(world, victim, partitions, proxy, 5.0 + 5.0 * share, *())
+
+
+KINDS: Final[dict[str, Callable[[World, Worker, set[int], Proxy, float], Awaitable[Noticed]]]] = {
+    each.__name__.replace("_", " "): each
+    for each in (silent, silent_then_reset, requests_lost, answers_lost, resets, slow, refused)
+}

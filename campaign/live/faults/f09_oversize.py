@@ -1,0 +1,85 @@
+"""Records that are too large in every way: values, names, keys, headers, and values that only compression lets in."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+
+from campaign.live.fault import Engagement
+from campaign.live.own_task import OwnTask
+from campaign.live.traffic import RUBBISH, Draft
+from campaign.live.world import PATIENCE, World
+from campaign.malformed import KEY, outcome, padded
+from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS
+
+ID = "F9"
+TITLE = "oversize"
+TIMES = 12
+PER_ROUND = 4
+SIZES: Final = (70_000, 900_000, 1_000_000, 1_100_000, 5_000_000)
+"""Bytes of a value: the topic takes a megabyte, the product 64 KiB."""
+PACKED: Final = 8_000_000
+"""Bytes of a value that a producer compresses, so that the topic takes it."""
+HEADERS: Final = 300_000
+
+
+async def induce(world: World, rng: random.Random) -> Engagement:
+    """Noticed when what was taken is in the dead letters, and what is only wrapped in too much was counted."""
+    await world.moved()
+    mark, before = world.mark(), await _letters(world)
+    workers = {worker.name for worker in world.workers}
+    task = OwnTask(world, "oversize")
+    wrapped = task.outcome()._replace(headers=(("baggage", b"x" * HEADERS),))
+    accepted: list[tuple[int, int]] = []
+    largest = 0
+    poison = [*_poison(rng)]
+    for draft in poison:
+        for sent in await world.load.send(draft):
+            accepted.append((sent.partition, sent.offset))
+            largest = max(largest, len(draft.value or b""))
+    accepted.append(await _send_packed(world, rng))
+    counted = await world.load.send(wrapped)
+    newest: dict[int, int] = defaultdict(int)
+    for partition, offset in accepted:
+        newest[partition] = max(newest[partition], offset)
+    recovery = await world.progress.beyond(newest, PATIENCE) - mark.time
+    page = await task.folded(counted)
+    if ended := workers - {worker.name for worker in world.workers}:
+        raise RuntimeError(f"an oversized record has ended {', '.join(sorted(ended))}")
+    letters = await _letters(world) - before
+    figures = {
+        "sent": len(poison) + 2,
+        "taken": len(accepted) + 1,
+        "dead letters": letters,
+        "largest value taken": max(largest, PACKED),
+        "largest without compression": largest,
+    }
+    return Engagement(letters >= len(accepted) and page["n_outcomes"] == 1, figures, recovery)
+
+
+def _poison(rng: random.Random) -> list[Draft]:
+    long = "x" * rng.choice((129, 2_000, 60_000))
+    found: list[tuple[bytes | None, bytes]] = [(KEY, padded(size)) for size in SIZES]
+    found += [(KEY, outcome(invocation_id=long)), (KEY, outcome(variant_id=long)), (b"k" * 500_000, outcome())]
+    drafts = [Draft(RUBBISH, INVOCATIONS, key, value, partition=0) for key, value in found]
+    headers = tuple((f"h{number}", b"y" * 10_000) for number in range(HEADERS // 10_000))
+    return [*drafts, Draft(RUBBISH, INVOCATIONS, KEY, b"{", partition=0, headers=headers)]
+
+
+async def _send_packed(world: World, rng: random.Random) -> tuple[int, int]:
+    """A value that is small on the way and large when it is unpacked."""
+    producer: Any = AIOKafkaProducer(
+        bootstrap_servers=world.broker.bootstrap_servers, compression_type="gzip", max_request_size=2 * PACKED
+    )
+    async with producer:
+        at = await producer.send_and_wait(
+            world.names(INVOCATIONS), padded(PACKED), key=KEY, partition=rng.randrange(world.partitions)
+        )
+    return at.partition, at.offset
+
+
+async def _letters(world: World) -> int:
+    return sum((await world.progress.ends(world.names(DEAD_LETTERS))).values())

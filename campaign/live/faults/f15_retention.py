@@ -1,0 +1,62 @@
+"""Retention takes records of the log while no worker runs, some of them before they were folded."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from aiokafka import TopicPartition
+
+from campaign.live.administration import administering
+from campaign.live.fault import Engagement
+from campaign.live.oracle.reading import keep_records
+from campaign.live.refusal import stop_all
+from campaign.live.world import PATIENCE, World
+from crl_stream.core import messages as m
+from crl_stream.topic_reader import TopicReader
+from crl_stream.wire.topics import ALERTS, INVOCATIONS
+
+ID = "F15"
+TITLE = "retention"
+TIMES = 12
+PER_ROUND = 2
+PLAN = {"services": False}
+UNFOLDED = 200
+"""Records of a partition that must wait before some of them are taken."""
+
+
+async def induce(world: World, rng: random.Random) -> Engagement:
+    """Noticed when a ``data_gap`` alert says, for each partition that was cut, exactly what was cut."""
+    await world.moved()
+    in_flight, mark = world.in_flight(), world.mark()
+    await stop_all(world)
+    topic = world.names(INVOCATIONS)
+    await world.progress.caught_up()
+    folded = world.progress.marks()
+    async with asyncio.timeout(PATIENCE):
+        while any(end < folded[p] + UNFOLDED for p, end in (await world.progress.ends(topic)).items()):
+            await asyncio.sleep(0.2)
+    await world.load.pause()
+    world.archive = world.folder / "archive.jsonl"
+    await keep_records(world.broker.bootstrap_servers, topic, range(world.partitions), world.archive)
+    ends = await world.progress.ends(topic)
+    chosen = rng.sample(range(world.partitions), rng.randint(1, world.partitions))
+    cuts = {p: rng.randint(folded[p] + 1, ends[p]) for p in chosen}
+    async with administering(world.broker.bootstrap_servers) as admin:
+        await admin.delete_records({TopicPartition(topic, p): cut for p, cut in cuts.items()})
+    world.gaps += [(p, folded[p], cut) for p, cut in cuts.items()]
+    world.load.go_on()
+    await world.refill()
+    recovery = await world.progress.beyond(ends, PATIENCE) - mark.time
+    announced = {
+        (each.message.position.partition, each.message.position.offset, each.message.number)
+        for each in await TopicReader(world.kafka).read(ALERTS)
+        if isinstance(each.message, m.Alert) and each.message.kind == "data_gap" and each.message.position is not None
+    }
+    wanted = {(p, cut, float(cut - folded[p])) for p, cut in cuts.items()}
+    if missing := wanted - announced:
+        raise RuntimeError(
+            f"gaps {sorted(missing)} (partition, first left, lost) were not announced: {sorted(announced)}"
+        )
+    figures = {"partitions cut": len(cuts), "records lost": sum(cut - folded[p] for p, cut in cuts.items())}
+    return Engagement(wanted <= announced, figures, recovery, in_flight)

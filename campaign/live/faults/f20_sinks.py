@@ -1,0 +1,106 @@
+"""A topic that workers write to takes nothing: too few replicas, no right to write, or it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Final
+
+from campaign.live.administration import administering
+from campaign.live.fault import Engagement
+from campaign.live.listeners import PASSWORD, USER
+from campaign.live.own_task import OwnTask
+from campaign.live.refusal import CONTRACT, run_crl
+from campaign.live.supervision import Supervisor
+from campaign.live.world import PATIENCE, World
+from crl_stream.wire.topics import DECISIONS, INVOCATIONS, RECEIPTS
+
+ID = "F20"
+TITLE = "output topic takes nothing"
+TIMES = 12
+PER_ROUND = 4
+PLAN = {"services": False}
+KINDS: Final = ("too few replicas", "too few replicas for long", "denied", "gone")
+SHORT: Final = 8.0
+LONG: Final = 40.0
+"""Seconds; a write is tried again for 30."""
+REASONS: Final = r"NotEnoughReplicas|TopicAuthorizationFailed|UnknownTopicOrPartition|does not exist|KafkaTimeoutError"
+
+
+async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a fault's function
+    """Workers say who they are, so that something can be denied to them."""
+    world.bootstrap_servers = world.broker.guarded_servers
+    world.settings |= {
+        "kafka_security_protocol": "SASL_PLAINTEXT",
+        "kafka_sasl_mechanism": "PLAIN",
+        "kafka_sasl_username": USER,
+        "kafka_sasl_password": PASSWORD,
+    }
+    await world.start()
+
+
+async def induce(world: World, rng: random.Random) -> Engagement:
+    """Noticed when a worker says what the broker told it; nothing may be committed beyond what was written."""
+    kind = next(world.turns(KINDS, rng))
+    await world.moved()
+    in_flight, mark = world.in_flight(), world.mark()
+    async with Supervisor(world) as supervisor:
+        if kind == "gone":
+            await _gone(world, supervisor)
+        elif kind == "denied":
+            await _denied(world, supervisor)
+        else:
+            await _too_few(world, SHORT if kind == KINDS[0] else LONG)
+        ends = await world.progress.ends(world.names(INVOCATIONS))
+        recovery = await world.progress.beyond({p: end for p, end in ends.items() if end}, PATIENCE) - mark.time
+    reasons = len(world.said(mark, REASONS))
+    figures = {"reasons in logs": reasons, "worker exits": supervisor.exits.total(), "skipped": world.skipped(mark)}
+    return Engagement(reasons > 0, figures, recovery, in_flight, kind)
+
+
+async def _too_few(world: World, seconds: float) -> None:
+    topic = world.names(DECISIONS)
+    async with administering(world.broker.bootstrap_servers) as admin:
+        before = await admin.configure(topic, min_insync_replicas=2)
+        try:
+            await asyncio.sleep(seconds)
+            await _check_commits(world)
+        finally:
+            await admin.restore(topic, before)
+
+
+async def _denied(world: World, supervisor: Supervisor) -> None:
+    topic = world.names(DECISIONS)
+    async with administering(world.broker.bootstrap_servers) as admin:
+        await admin.deny_writing(topic, USER)
+        try:
+            await _ended(supervisor)
+            await _check_commits(world)
+        finally:
+            await admin.allow_writing(topic, USER)
+
+
+async def _gone(world: World, supervisor: Supervisor) -> None:
+    """Receipts, which nothing is computed from: whoever deletes a topic has lost what was in it."""
+    async with administering(world.broker.bootstrap_servers) as admin:
+        await admin.delete_topic(world.names(RECEIPTS))
+    task = OwnTask(world, "receipts")
+    await world.load.send(*(task.outcome(active_epoch=1, runtime_id=f"r{number}") for number in range(3)))
+    await _ended(supervisor, CONTRACT)
+    await run_crl(world, "topics", "apply")
+
+
+async def _ended(supervisor: Supervisor, code: int | None = None) -> None:
+    """Wait until a worker has ended, with this code if it is given."""
+    async with asyncio.timeout(PATIENCE):
+        while not (supervisor.exits[code] if code is not None else supervisor.exits):
+            await asyncio.sleep(0.1)
+
+
+async def _check_commits(world: World) -> None:
+    """No partition is committed beyond its row."""
+    await world.progress.caught_up()
+    log, rows = world.names(INVOCATIONS), world.progress.marks()
+    for (topic, partition), at in (await world.offsets.committed(world.app_id)).items():
+        if topic == log and at > rows[partition]:
+            raise RuntimeError(f"partition {partition} is committed to {at}, and folded to {rows[partition]}")

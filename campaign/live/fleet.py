@@ -1,0 +1,190 @@
+"""The worker processes of a round: how they are started, what they say, how many there are."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import aiohttp
+
+import crl_stream
+from campaign.live.brokers import Broker
+from campaign.live.workers import READY_SECONDS, SKIPPED, Worker
+from crl_stream.broker.ports import free_port
+from crl_stream.settings.model import Kafka
+
+ROOT: Final = Path(crl_stream.__file__).resolve().parent.parent
+PATIENCE: Final = 90.0
+"""Seconds after which a group that has not gone on is stuck, also on a busy machine."""
+SESSION: Final = 3.0
+COMMIT_INTERVAL: Final = 5.0
+"""Seconds: long, so that whoever takes a partition over finds work that is done already."""
+WORKER: Final = ("-m", "crl_stream")
+LAUNCHER: Final = ("-m", "campaign.live.launcher")
+"""Starts a worker that dies at a named line, or lacks a guard."""
+REACHED: Final = "campaign: the line is reached: "
+"""What such a worker says last."""
+RECOVERED: Final = "campaign: recovered "
+"""What a worker says that was asked to tell what it recovers: how many records of which partition."""
+
+
+class Plan(NamedTuple):
+    """How a round is set up."""
+
+    name: str
+    """Prefix of topics, groups and files."""
+    partitions: int = 4
+    workers: int = 2
+    services: bool = False
+    rate: int = 300
+    """Records a second."""
+
+
+class Mark(NamedTuple):
+    """A moment, as far as logs go."""
+
+    logs: dict[str, int]
+    time: float
+
+
+class Fleet:
+    """Processes of one installation, and their logs."""
+
+    def __init__(self, broker: Broker, plan: Plan, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.broker, self.plan, self.folder = broker, plan, folder
+        self.bootstrap_servers = broker.bootstrap_servers
+        """Where workers that are started from now on find Kafka: a fault may put a proxy's address here."""
+        self.settings: dict[str, str] = {}
+        """Further settings of every worker, such as ``worker_commit_interval_seconds``."""
+        self.environment: dict[str, str] = {}
+        """Further variables of the environment of every worker."""
+        self.partitions = plan.partitions
+        self.kafka = Kafka(
+            bootstrap_servers=broker.bootstrap_servers, topic_prefix=f"{plan.name}.", partitions=plan.partitions
+        )
+        """For whoever reads and writes beside the workers: always the broker's own address."""
+        self.app_id = plan.name
+        self.started: list[Worker] = []
+        """Every process so far, with its log."""
+        self._session: aiohttp.ClientSession | None = None
+
+    # -- workers -----------------------------------------------------------------------------------
+    @property
+    def workers(self) -> list[Worker]:
+        """The monitors that live, oldest first."""
+        return [worker for worker in self.started if worker.role == "monitor" and worker.alive]
+
+    @property
+    def services(self) -> list[Worker]:
+        """The processes of the services that live."""
+        return [worker for worker in self.started if worker.role == "services" and worker.alive]
+
+    def start_worker(
+        self,
+        *,
+        role: str = "monitor",
+        program: Sequence[str] = WORKER,
+        environment: Mapping[str, str] | None = None,
+        **settings: str,
+    ) -> Worker:
+        """Start a ``crl worker``; returns at once.  ``program`` is what stands between Python and ``worker``."""
+        assert self._session is not None
+        name, port = f"{role}-{len(self.started) + 1}", free_port()
+        log = self.folder / f"{name}.log"
+        own = {
+            "kafka_bootstrap_servers": self.bootstrap_servers,
+            "kafka_topic_prefix": self.kafka.topic_prefix,
+            "kafka_partitions": str(self.partitions),
+            "worker_app_id": self.app_id,
+            "worker_data_dir": str(self.folder / name),
+            "worker_web_port": str(port),
+            "worker_session_timeout_seconds": str(SESSION),
+            "worker_heartbeat_seconds": "0.5",
+            "worker_commit_interval_seconds": str(COMMIT_INTERVAL),
+            "telemetry_folder": str(self.folder / "telemetry"),
+        }
+        own |= self.settings | settings
+        callers = {key: value for key, value in os.environ.items() if not key.startswith("CRL_")}
+        variables = {f"CRL_{key.upper()}": value for key, value in own.items()}
+        outside = {"PYTHONPATH": str(ROOT), "XDG_DATA_HOME": str(self.folder)}
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, *program, "worker", "--role", role],
+                env=callers | outside | variables | self.environment | dict(environment or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+            )
+        url, servers = f"http://127.0.0.1:{port}", own["kafka_bootstrap_servers"]
+        worker = Worker(name, role, process, url, log, self._session, servers)
+        self.started.append(worker)
+        return worker
+
+    async def ready(self, seconds: float = READY_SECONDS) -> None:
+        """Wait until every process that lives is ready."""
+        await asyncio.gather(*(worker.ready(seconds) for worker in (*self.workers, *self.services)))
+
+    async def refill(self) -> None:
+        """As many workers and services as the plan says, ready; others are started or stopped."""
+        wanted = {"monitor": self.plan.workers, "services": int(self.plan.services)}
+        for role, count in wanted.items():
+            there = self.workers if role == "monitor" else self.services
+            for _ in range(count - len(there)):
+                self.start_worker(role=role)
+            await asyncio.gather(*(worker.stop() for worker in there[: max(0, len(there) - count)]))
+        await self.ready()
+
+    async def spread(self, seconds: float = PATIENCE) -> None:
+        """Wait until every partition has an owner, and every worker that can have one a partition."""
+        async with asyncio.timeout(seconds):
+            while True:
+                shares = await asyncio.gather(*(worker.partitions() for worker in self.workers))
+                if set().union(*shares) == set(range(self.partitions)) and all(shares[: self.partitions]):
+                    return
+                await asyncio.sleep(0.1)
+
+    # -- what the system says ----------------------------------------------------------------------
+    def mark(self) -> Mark:
+        """Now."""
+        return Mark({worker.name: worker.log.stat().st_size for worker in self.started}, time.monotonic())
+
+    def said(
+        self, since: Mark, pattern: str | re.Pattern[str], *, workers: Iterable[Worker] | None = None
+    ) -> list[Any]:
+        """All matches in the logs since then, as ``re.findall`` gives them; of all processes, also dead ones."""
+        found: list[Any] = []
+        for worker in self.started if workers is None else workers:
+            found += re.findall(pattern, worker.said(since.logs.get(worker.name, 0)))
+        return found
+
+    def skipped(self, since: Mark) -> int:
+        """Records that were folded already when their partition was given to a worker, since then."""
+        return sum(int(count) for count in self.said(since, SKIPPED))
+
+    async def counters(self) -> dict[str, int]:
+        """The counters of the monitors that live, summed."""
+        total: dict[str, int] = {}
+        for figures in await asyncio.gather(*(worker.figures() for worker in self.workers)):
+            for name, value in figures.get("counters", {}).items():
+                total[name] = total.get(name, 0) + value
+        return total
+
+    @staticmethod
+    def has_reached(worker: Worker) -> bool:
+        """Whether a spoilt worker has said that it reached its line."""
+        return REACHED in worker.said()
+
+    async def reached(self, worker: Worker, seconds: float = PATIENCE) -> None:
+        """Wait until a spoilt worker has said that it reached its line."""
+        async with asyncio.timeout(seconds):
+            while not self.has_reached(worker):
+                await asyncio.sleep(0.02)

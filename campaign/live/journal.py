@@ -1,0 +1,38 @@
+"""The results file of a campaign: one JSON line for each round that was played, so that it can go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from campaign.live.rounds import Played
+
+
+class Journal:
+    """Appends to ``file``; rounds that stand in it already need not be played again."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.played = read_journal(file) if file.exists() else []
+        if file.exists():  # without a last line that was cut off
+            file.write_bytes(b"".join(msgspec.json.encode(played) + b"\n" for played in self.played))
+        self.keys = {played.key for played in self.played}
+
+    def append(self, played: Played) -> None:
+        """One more line, on the disk when this returns."""
+        with self.file.open("ab") as file:
+            file.write(msgspec.json.encode(played) + b"\n")
+        self.played.append(played)
+        self.keys.add(played.key)
+
+
+def read_journal(file: Path) -> list[Played]:
+    """Every round of a results file; a last line that was cut off is left out."""
+    found = []
+    for line in file.read_bytes().splitlines():
+        try:
+            found.append(msgspec.json.decode(line, type=Played))
+        except msgspec.DecodeError:
+            break
+    return found

@@ -1,0 +1,54 @@
+"""Ways to the campaign's broker: its own address, one proxied way per worker, and one that asks who is there.
+
+A client is told the address that belongs to the listener it came in by, so that it stays on its way.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any, Final
+
+from campaign.live.proxy import Proxy
+from crl_stream.broker.configuration import HOST
+from crl_stream.broker.ports import bindable, listens
+
+USER: Final = "campaign"
+PASSWORD: Final = "loopback only"  # noqa: S105 - opens a broker of this machine that lives as long as the campaign
+GUARDED: Final = "GUARDED"
+
+
+def stable_ports(count: int) -> list[int]:
+    """Free ports that no outgoing connection is given while the broker is down: below the ephemeral range."""
+    found: set[int] = set()
+    chance = random.SystemRandom()
+    while len(found) < count:
+        port = chance.randrange(15_000, 32_000)
+        if port not in found and not listens(port) and bindable(port):
+            found.add(port)
+    return sorted(found)
+
+
+def listener_properties(port: int, controller: int, guarded: int, routes: Sequence[Proxy]) -> dict[str, Any]:
+    """Kafka's properties for all ways.
+
+    At ``guarded`` a client says that it is ``USER``, who may do what no ACL denies; everybody else is a super user.
+    """
+    ways = [("PLAINTEXT", port, port), (GUARDED, guarded, guarded)]
+    ways += [(f"ROUTE{number}", proxy.upstream, proxy.port) for number, proxy in enumerate(routes)]
+    protocols = {name: "SASL_PLAINTEXT" if name == GUARDED else "PLAINTEXT" for name, *_ in ways}
+    login = "org.apache.kafka.common.security.plain.PlainLoginModule"
+    return {
+        "controller.quorum.voters": f"1@{HOST}:{controller}",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listeners": ",".join(f"{name}://{HOST}:{own}" for name, own, _ in [*ways, ("CONTROLLER", controller, 0)]),
+        "advertised.listeners": ",".join(f"{name}://{HOST}:{told}" for name, _, told in ways),
+        "listener.security.protocol.map": ",".join(
+            f"{n}:{p}" for n, p in {**protocols, "CONTROLLER": "PLAINTEXT"}.items()
+        ),
+        "sasl.enabled.mechanisms": "PLAIN",
+        f"listener.name.{GUARDED.lower()}.plain.sasl.jaas.config": f'{login} required user_{USER}="{PASSWORD}";',
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",
+        "allow.everyone.if.no.acl.found": "true",
+    }

@@ -1,0 +1,92 @@
+"""Committed offsets of a round's groups: they never go back, and at the end they are at the ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from campaign.live.progress import Progress
+
+EVERY: Final = 1.0
+"""Seconds between two looks."""
+
+
+class Offsets:
+    """Looks at the committed offsets of ``groups`` (group to the broker's names of the topics it reads)."""
+
+    def __init__(self, admin: AIOKafkaAdminClient, progress: Progress, groups: Mapping[str, Sequence[str]]) -> None:
+        self._admin: Any = admin
+        self._progress, self.groups = progress, groups
+        self.went_back: list[str] = []
+        """Each step back, in words (I9)."""
+        self._seen: dict[tuple[str, str, int], int] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """End."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def forget(self) -> None:
+        """For a fault that sets them back on purpose."""
+        self._seen.clear()
+
+    async def committed(self, group: str) -> dict[tuple[str, int], int]:
+        """By topic and partition; what was never committed is not there."""
+        found = await self._admin.list_consumer_group_offsets(group)
+        return {(place.topic, place.partition): at.offset for place, at in found.items() if at.offset >= 0}
+
+    async def look(self) -> None:
+        """Compare with the last look."""
+        for group in self.groups:
+            for (topic, partition), offset in (await self.committed(group)).items():
+                before = self._seen.get((group, topic, partition), 0)
+                if offset < before:
+                    self.went_back.append(f"{group}: {topic} {partition} went back from {before} to {offset}")
+                self._seen[group, topic, partition] = offset
+
+    async def settled(self, seconds: float) -> None:
+        """Wait until every group has committed all there is, and nothing more comes of it.
+
+        ``TimeoutError`` says what is left.
+        """
+        until = time.monotonic() + seconds
+        last: dict[tuple[str, int], int] | None = None
+        while True:
+            left: list[str] = []
+            ends: dict[tuple[str, int], int] = {}
+            with suppress(KafkaError, OSError):
+                for group, topics in self.groups.items():
+                    committed = await self.committed(group)
+                    for topic in topics:
+                        for partition, end in (await self._progress.ends(topic, self._partitions(topic))).items():
+                            ends[topic, partition] = end
+                            if committed.get((topic, partition), 0) != end:
+                                at = committed.get((topic, partition), 0)
+                                left.append(f"{group} is at {at} of {end} in {topic} {partition}")
+                if not left and ends == last:
+                    return
+                last = ends if not left else None
+            if time.monotonic() > until:
+                raise TimeoutError(f"not settled after {seconds:.0f} s: {'; '.join(left[:5]) or 'no answer'}")
+            await asyncio.sleep(0.3)
+
+    def _partitions(self, topic: str) -> range:
+        return range(1) if topic.endswith("overview-events") else self._progress.partitions
+
+    async def _watch(self) -> None:
+        while True:
+            with suppress(KafkaError, OSError):
+                await self.look()
+            await asyncio.sleep(EVERY)

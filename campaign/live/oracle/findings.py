@@ -1,0 +1,57 @@
+"""What the oracle found: figures of what held, and whatever did not, counted and in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
+
+
+class Findings(Struct, kw_only=True):
+    """Of one round."""
+
+    records: int = 0
+    """Of the log."""
+    rows: int = 0
+    outputs: int = 0
+    """Distinct ones."""
+    outcomes: int = 0
+    """Counted without the engine, each once."""
+    commands: int = 0
+    poison: int = 0
+    forwarded: int = 0
+    same_id_duplicates: int = 0
+    """Outputs that are there more than once, with the same bytes."""
+    late_rows: int = 0
+    """Rows whose last changelog record is an older one, by a process that had lost the partition."""
+    stale_last: int = 0
+    """Keys of compacted topics whose last record is not the newest; readers keep the newest that they see."""
+    gaps: int = 0
+    """Gaps that were announced."""
+    seconds: float = 0.0
+    lost: int = 0
+    doubled: int = 0
+    wrong_rows: int = 0
+    disordered: int = 0
+    foreign: int = 0
+    """Records that the fold does not know."""
+    went_back: int = 0
+    """Committed offsets that went back."""
+    complaints: list[str] = field(default_factory=list)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every promise held."""
+        counted = self.lost, self.doubled, self.wrong_rows, self.disordered, self.foreign, self.went_back
+        return not any(counted) and not self.complaints
+
+    def complain(self, kind: str, number: int, text: str) -> None:
+        """Count ``number`` more of a kind (the name of a field), and say what it is."""
+        setattr(self, kind, getattr(self, kind) + number)
+        if len(self.complaints) < 40:
+            self.complaints.append(f"{kind} {number}: {text}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)

@@ -1,0 +1,189 @@
+"""The commands ``live`` and ``report``: play rounds on a real broker, and print what they came to."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from campaign.live.brokers import Broker
+from campaign.live.fault import Fault, find_faults
+from campaign.live.journal import Journal, read_journal
+from campaign.live.report import sum_up, table, verdict
+from campaign.live.rounds import Round, plan_rounds, play
+from campaign.live.scenarios import MUTANTS, Judged, Mutant, try_scenario
+
+BROKEN: Final = 3
+"""Exit code when a promise was broken, or too little was noticed."""
+EVERY: Final = 5.0
+"""Seconds between two lines about the progress of a round."""
+
+
+def add_sections(sections: Any) -> None:
+    """Describe both commands to the parser of ``python -m campaign``."""
+    live = sections.add_parser("live", help="break real workers on a real broker, under load")
+    live.add_argument("--seed", type=int, default=1, metavar="S", help="default: %(default)s")
+    live.add_argument("--only", metavar="F1,F5", help="these faults and no others")
+    live.add_argument("--scale", type=float, default=1.0, metavar="X", help="0.1 is a tenth of the faults of each type")
+    live.add_argument(
+        "--resume", type=Path, metavar="FILE", help="go on with a results file: its rounds are not repeated"
+    )
+    live.add_argument("--results", type=Path, metavar="FILE", help="where to; default: campaign-DATE.jsonl")
+    live.add_argument("--folder", type=Path, help="for logs of rounds that fail; default: a new one")
+    live.add_argument("--list", action="store_true", help="list the faults, play nothing")
+    live.add_argument("--json", action="store_true", help="print JSON")
+    live.set_defaults(run=_live)
+    mutants = sections.add_parser("live-mutants", help="take one guard after the other away from real workers")
+    mutants.add_argument("--only", metavar="GUARD,GUARD", help="these and no others")
+    mutants.add_argument("--folder", type=Path, help="for logs; default: a new one")
+    mutants.add_argument("--list", action="store_true", help="list the guards and their scenarios, play nothing")
+    mutants.add_argument("--json", action="store_true", help="print JSON")
+    mutants.set_defaults(run=_mutants)
+    report = sections.add_parser("report", help="print the table of a results file")
+    report.add_argument("file", type=Path)
+    report.add_argument("--markdown", action="store_true", help="as a table for docs/")
+    report.add_argument("--json", action="store_true", help="print JSON")
+    report.set_defaults(run=lambda options: _report(options.file, options))
+
+
+def _live(options: argparse.Namespace) -> int:
+    faults = find_faults()
+    if options.only:
+        wanted = [word.strip().upper() for word in options.only.split(",")]
+        if unknown := [word for word in wanted if word not in faults]:
+            _note(f"there is no fault {unknown[0]}; there are {', '.join(faults)}")
+            return 2
+        faults = {name: faults[name] for name in faults if name in wanted}
+    if options.list:
+        _list(list(faults.values()), as_json=options.json)
+        return 0
+    file = options.resume or options.results or Path(f"campaign-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl")
+    if file.exists() and not options.resume:
+        _note(f"{file} is there already: --resume {file} goes on with it")
+        return 2
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="crl-campaign-"))
+    _be_quiet()
+    journal = Journal(file)
+    planned = list(plan_rounds(list(faults.values()), options.seed, options.scale))
+    left = [each for each in planned if each.key not in journal.keys]
+    _note(f"{len(left)} rounds of {len(planned)}; results in {file}, logs in {folder}")
+    try:
+        asyncio.run(_play_all(left, journal, folder))
+    except KeyboardInterrupt:
+        _note(f"stopped; it goes on with --resume {file}")
+    return _report(file, options)
+
+
+async def _play_all(rounds: list[Round], journal: Journal, folder: Path) -> None:
+    shared: Broker | None = None
+    try:
+        for number, planned in enumerate(rounds, 1):
+            if planned.fault.own_broker:
+                if shared is not None:
+                    await shared.__aexit__()
+                    shared = None
+                async with Broker(folder / f"broker-{number}") as broker:
+                    played = await play(planned, broker, folder, _Progress())
+            else:
+                if shared is None:
+                    shared = await Broker(folder / f"broker-{number}").__aenter__()
+                played = await play(planned, shared, folder, _Progress())
+            journal.append(played)
+            how = "exact" if played.is_exact else f"NOT EXACT: {played.error or played.findings['complaints'][0]}"  # type: ignore[index]
+            noticed = sum(one["engaged"] for one in played.engagements)
+            _note(
+                f"[{number}/{len(rounds)}] {played.fault} round {played.number}: {noticed} of {planned.times} noticed, "
+                f"{played.acknowledged:,} records, {played.seconds:.0f} s, {how}"
+            )
+    finally:
+        if shared is not None:
+            await shared.__aexit__()
+
+
+class _Progress:
+    """Says no more than one line in a few seconds."""
+
+    def __init__(self) -> None:
+        self._said = 0.0
+
+    def __call__(self, text: str) -> None:
+        if (now := time.monotonic()) - self._said >= EVERY:
+            self._said = now
+            _note(text)
+
+
+def _mutants(options: argparse.Namespace) -> int:
+    wanted = options.only.split(",") if options.only else [mutant.guard for mutant in MUTANTS]
+    chosen = [mutant for mutant in MUTANTS if mutant.guard in wanted]
+    if options.list or len(chosen) < len(wanted):
+        for mutant in MUTANTS:
+            print(f"{mutant.guard:<22} {mutant.scenario.__name__:<28} {mutant.what}")
+        return 0 if options.list else 2
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="crl-campaign-"))
+    _be_quiet()
+    judged: list[Judged] = []
+    try:
+        asyncio.run(_try_all(chosen, folder, judged))
+    except KeyboardInterrupt:
+        _note("stopped")
+    if options.json:
+        print(json.dumps([one._asdict() | {"caught": one.caught} for one in judged], indent=2))
+    else:
+        for one in judged:
+            print(f"{one.guard:<22} {'caught' if one.caught else 'NOT CAUGHT':<11} {one.says[:110]}")
+    return 0 if len(judged) == len(chosen) and all(one.caught for one in judged) else BROKEN
+
+
+async def _try_all(chosen: list[Mutant], folder: Path, judged: list[Judged]) -> None:
+    controls: dict[str, str | None] = {}
+    async with Broker(folder / "broker") as broker:
+        for mutant in chosen:
+            name = mutant.scenario.__name__
+            if name not in controls:
+                _note(f"{name}, with all guards ...")
+                controls[name] = await try_scenario(broker, folder / name, mutant, spoilt=False)
+            _note(f"{name}, without {mutant.guard} ...")
+            complaint = await try_scenario(broker, folder / f"{name}-{mutant.guard}", mutant, spoilt=True)
+            judged.append(Judged(mutant.guard, name, controls[name], complaint))
+            _note(f"{mutant.guard}: {judged[-1].says}")
+
+
+def _report(file: Path, options: argparse.Namespace) -> int:
+    if not file.exists():
+        _note(f"there is no {file}")
+        return 2
+    lines = sum_up(read_journal(file), find_faults())
+    wrong = verdict(lines)
+    if options.json:
+        print(json.dumps({"faults": [line.as_dict() for line in lines], "wrong": wrong}, indent=2))
+    else:
+        print(table(lines, markdown=getattr(options, "markdown", False)))
+        for text in wrong:
+            print(f"WRONG: {text}")
+        if not wrong and lines:
+            print("nothing was lost, doubled or wrong")
+    return BROKEN if wrong or not lines else 0
+
+
+def _list(faults: list[Fault], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([{"id": f.id, "title": f.title, "times": f.times, "per_round": f.per_round} for f in faults]))
+        return
+    for fault in faults:
+        print(f"{fault.id:<4} {fault.times:>4} times, {fault.per_round:>3} in a round  {fault.title}")
+
+
+def _be_quiet() -> None:
+    """What aiokafka says of a broker that is being broken is no news."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

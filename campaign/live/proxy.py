@@ -1,0 +1,181 @@
+"""The network between one client and the broker, as a TCP proxy that can be made bad in every way that networks are.
+
+A worker gets a proxy of its own: the broker has one listener for each, and advertises the proxy's address on it
+(``listeners``), so that whatever a client asks for comes through here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections import Counter
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final, Self
+
+from crl_stream.broker.configuration import HOST
+
+CHUNK: Final = 65_536
+WAITING: Final = 32
+"""Chunks that one direction of a connection holds back before its sender feels it."""
+_CLOSE_WITH_RESET: Final = struct.pack("ii", 1, 0)
+
+
+class Direction(Enum):
+    """What flows through a connection."""
+
+    REQUESTS = "requests"
+    ANSWERS = "answers"
+
+
+BOTH: Final = (Direction.REQUESTS, Direction.ANSWERS)
+
+
+class Proxy:
+    """One port of this machine in front of the broker's ``upstream`` port; as a context manager it listens.
+
+    What a silent network holds back is delivered when it heals, if both ends still want it: that is what TCP makes of
+    lost packets.  A new connection is taken meanwhile and nothing answers on it.
+    """
+
+    def __init__(self, upstream: int, port: int = 0) -> None:
+        self.upstream, self.port = upstream, port
+        self.connections = 0
+        """That were opened."""
+        self.resets = 0
+        """That this proxy has broken."""
+        self.passed: Counter[Direction] = Counter()
+        """Bytes that came out at the other side."""
+        self.held: Counter[Direction] = Counter()
+        """Bytes that came while their direction was silent."""
+        self._delay = 0.0
+        self._open = {direction: asyncio.Event() for direction in Direction}
+        for gate in self._open.values():
+            gate.set()
+        self._server: asyncio.Server | None = None
+        self._live: set[_Connection] = set()
+
+    async def __aenter__(self) -> Self:
+        """Listen."""
+        await self.accept()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close everything."""
+        await self.refuse()
+        self._break()
+        await asyncio.gather(*(connection.ended.wait() for connection in self._live))
+
+    # -- what a network does -------------------------------------------------------------------------
+    def silence(self, *directions: Direction) -> None:
+        """Let nothing through, in both directions or in those named, until ``heal``."""
+        for direction in directions or BOTH:
+            self._open[direction].clear()
+
+    def slow(self, seconds: float) -> None:
+        """Deliver each byte this much later, in each direction."""
+        self._delay = seconds
+
+    def reset(self) -> int:
+        """Break every connection with a TCP reset, in the middle of whatever it carries; returns how many."""
+        broken = self._break()
+        self.resets += broken
+        return broken
+
+    async def refuse(self) -> None:
+        """Take no new connection; those that there are stay."""
+        if self._server is not None:
+            self._server.close()
+            # Not wait_closed(): from Python 3.12 on it waits for the connections too.
+            self._server = None
+
+    async def accept(self) -> None:
+        """Take connections, at the same port as before."""
+        if self._server is None:
+            self._server = await asyncio.start_server(self._serve, HOST, self.port, limit=CHUNK)
+            self.port = self._server.sockets[0].getsockname()[1]
+
+    async def heal(self) -> None:
+        """A good network again; what was held back is delivered."""
+        self._delay = 0.0
+        await self.accept()
+        for gate in self._open.values():
+            gate.set()
+
+    # -- connections -----------------------------------------------------------------------------------
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            broker_reader, broker_writer = await asyncio.open_connection(HOST, self.upstream, limit=CHUNK)
+        except OSError:
+            _abort(writer)
+            return
+        connection = _Connection((writer, broker_writer))
+        self._live.add(connection)
+        try:
+            async with asyncio.TaskGroup() as group:
+                connection.tasks = [
+                    group.create_task(self._carry(reader, broker_writer, Direction.REQUESTS)),
+                    group.create_task(self._carry(broker_reader, writer, Direction.ANSWERS)),
+                ]
+        except* (OSError, _Ended):
+            pass  # one end went away: so does the other
+        finally:
+            self._live.discard(connection)
+            for each in connection.writers:
+                _abort(each)
+            connection.ended.set()
+
+    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, direction: Direction) -> None:
+        """From one end to the other, as late as the network says and in order."""
+        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(WAITING)
+        now, gate = asyncio.get_running_loop().time, self._open[direction]
+
+        async def deliver() -> None:
+            while True:
+                due, data = await waiting.get()
+                if (left := due - now()) > 0:
+                    await asyncio.sleep(left)
+                await gate.wait()
+                if not data:
+                    raise _Ended  # also a farewell is lost in a silent network
+                sink.write(data)
+                await sink.drain()
+                self.passed[direction] += len(data)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(deliver())
+            data = b"more"
+            while data:
+                data = await source.read(CHUNK)
+                if not gate.is_set():
+                    self.held[direction] += len(data)
+                await waiting.put((now() + self._delay, data))
+
+    def _break(self) -> int:
+        live = list(self._live)
+        for connection in live:
+            for each in connection.writers:
+                _abort(each)
+            for task in connection.tasks:
+                task.cancel()
+        return len(live)
+
+
+class _Ended(Exception):
+    """One end has closed the connection."""
+
+
+class _Connection:
+    def __init__(self, writers: Iterable[asyncio.StreamWriter]) -> None:
+        self.writers, self.ended = tuple(writers), asyncio.Event()
+        self.tasks: list[asyncio.Task[None]] = []
+
+
+def _abort(writer: asyncio.StreamWriter) -> None:
+    """Close so that the other end sees a reset and not an orderly end."""
+    own = writer.get_extra_info("socket")
+    if own is not None and not writer.transport.is_closing():
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE_WITH_RESET)
+    writer.transport.abort()

@@ -1,0 +1,269 @@
+"""Scenarios in which a guard is missed: each is green with it and red without, or the campaign could not see.
+
+A scenario is given a world and the words for the launcher that take the guard away (none: the control); it returns
+what is wrong, or None.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from campaign.live.brokers import Broker
+from campaign.live.faults.f03_zombie import OTHER_WRITER, STOOD_STILL
+from campaign.live.rounds import examine
+from campaign.live.workers import Worker
+from campaign.live.world import LAUNCHER, PATIENCE, RECOVERED, Plan, World
+from crl_stream.wire.topics import DECISIONS, INVOCATIONS
+
+Scenario = Callable[[World, tuple[str, ...]], Awaitable[str | None]]
+LOST_BATCH: Final = "expected offset|was dropped on the way"
+
+
+async def _verdict(world: World) -> str | None:
+    await world.refill()
+    findings = await examine(world)
+    return findings.complaints[0] if findings.complaints else None
+
+
+def _start(world: World, words: tuple[str, ...], *more: str) -> Worker:
+    return world.start_worker(program=(*LAUNCHER, *words, *more))
+
+
+async def load_with_repeated_ids(world: World, words: tuple[str, ...]) -> str | None:
+    """Nothing breaks; one record in twenty is a repetition."""
+    worker = _start(world, words)
+    await worker.ready()
+    await world.load.start()
+    await world.load.burst(2_000)
+    return await _verdict(world)
+
+
+async def death_after_the_rows(world: World, words: tuple[str, ...]) -> str | None:
+    """A kill -9 when rows and partition row are written, in a batch that has outputs."""
+    return await _death_at(world, words, "memory:12")
+
+
+async def death_before_the_rows(world: World, words: tuple[str, ...]) -> str | None:
+    """A kill -9 when the outputs are out, among them records that were forwarded."""
+    return await _death_at(world, words, "outputs:12")
+
+
+async def _death_at(world: World, words: tuple[str, ...], line: str) -> str | None:
+    victim = _start(world, words, "--die", line)
+    await world.load.start()
+    await victim.ended(PATIENCE)
+    worker = _start(world, words)
+    await worker.ready()
+    await world.progress.caught_up()
+    await world.progress.beyond(world.progress.marks(), PATIENCE)
+    return await _verdict(world)
+
+
+async def output_topic_that_refuses(world: World, words: tuple[str, ...]) -> str | None:
+    """The broker takes no decision for a while: whoever goes on without its answer has lost some."""
+    worker = _start(world, words)
+    await worker.ready()
+    await world.load.start()
+    await world.progress.beyond(world.progress.marks(), PATIENCE)
+    topic = world.names(DECISIONS)
+    await world.admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": "10"})])
+    ended = asyncio.create_task(worker.ended(PATIENCE))
+    marks = {partition: mark + 300 for partition, mark in world.progress.marks().items()}
+    moved = asyncio.create_task(world.progress.beyond(marks, PATIENCE))
+    await asyncio.wait({ended, moved}, return_when=asyncio.FIRST_COMPLETED)
+    moved.cancel()
+    await asyncio.gather(moved, return_exceptions=True)
+    await world.topics.apply()
+    return await _verdict(world)
+
+
+async def batch_lost_on_its_way(world: World, words: tuple[str, ...]) -> str | None:
+    """Between poll and lane a batch vanishes, as when Faust clears a queue."""
+    worker = _start(world, words, "--drop", "9")
+    await world.load.start()
+    ended = asyncio.create_task(worker.ended(PATIENCE))
+    marks = dict.fromkeys(world.progress.partitions, 200)
+    moved = asyncio.create_task(world.progress.beyond(marks, PATIENCE))
+    await asyncio.wait({ended, moved}, return_when=asyncio.FIRST_COMPLETED)
+    moved.cancel()
+    await asyncio.gather(moved, return_exceptions=True)
+    return await _verdict(world)
+
+
+async def commit_ahead_of_the_rows(world: World, words: tuple[str, ...]) -> str | None:
+    """Somebody sets the committed offsets to the end of a log that nobody has folded yet."""
+    worker = world.start_worker()
+    await worker.ready()
+    await world.load.start()
+    await world.progress.beyond(world.progress.marks(), PATIENCE)
+    await worker.stop()
+    await world.load.burst(1_000)
+    await world.load.pause()
+    topic = world.names(INVOCATIONS)
+    ends = await world.progress.ends(topic)
+    async with AIOKafkaConsumer(
+        bootstrap_servers=world.bootstrap_servers, group_id=world.app_id, enable_auto_commit=False
+    ) as consumer:
+        places = {TopicPartition(topic, partition): end for partition, end in ends.items()}
+        consumer.assign(list(places))
+        await consumer.commit(places)
+    worker = _start(world, words)
+    await worker.ready()
+    world.load.go_on()
+    await world.progress.beyond(world.progress.marks(), PATIENCE)
+    return await _verdict(world)
+
+
+async def zombie(world: World, words: tuple[str, ...]) -> str | None:
+    """It stands still with rows in its hands until another has them, and goes on: it must leave first."""
+    late = await _wake_zombie(world, words)
+    if STOOD_STILL not in late.said():
+        return "a process that had stood still for a session went on writing"
+    return await _verdict(world)
+
+
+async def zombie_that_does_not_look(world: World, words: tuple[str, ...]) -> str | None:
+    """Rows that come late all the same are noticed by the owner, by their offsets."""
+    late = await _wake_zombie(world, ("--without", "pulse", *words))
+    late.kill()
+    if not re.search(OTHER_WRITER, "".join(worker.said() for worker in world.started)):
+        return "nobody noticed that somebody else wrote rows"
+    return await _verdict(world)
+
+
+async def _wake_zombie(world: World, words: tuple[str, ...]) -> Worker:
+    late = _start(world, words, "--stall", "amid_rows:40")
+    await world.load.start()
+    await world.reached(late)
+    owner = _start(world, words)
+    await owner.ready()
+    await world.progress.caught_up()
+    await world.progress.beyond(world.progress.marks(), PATIENCE)
+    late.go_on()
+    marks = {partition: mark + 300 for partition, mark in world.progress.marks().items()}
+    ended = [asyncio.create_task(worker.ended(PATIENCE)) for worker in (late, owner)]
+    moved = asyncio.create_task(world.progress.beyond(marks, PATIENCE))
+    await asyncio.wait({*ended, moved}, return_when=asyncio.FIRST_COMPLETED)
+    moved.cancel()
+    await asyncio.gather(moved, return_exceptions=True)
+    return late
+
+
+async def stop_in_order(world: World, words: tuple[str, ...]) -> str | None:
+    """SIGTERM commits: whoever comes next finds nothing that is folded already."""
+    world.settings["worker_commit_interval_seconds"] = "60"
+    worker = _start(world, words)
+    await worker.ready()
+    await world.load.start()
+    await world.progress.beyond(world.progress.marks(), PATIENCE)
+    mark = world.mark()
+    await worker.stop()
+    del world.settings["worker_commit_interval_seconds"]
+    complaint = await _verdict(world)
+    skipped = world.skipped(mark)
+    return complaint or (f"{skipped} records were not committed by a stop in order" if skipped else None)
+
+
+async def storm(world: World, words: tuple[str, ...]) -> str | None:
+    """Workers come and go: nobody loses a batch, writes late, or has to leave for it."""
+    _start(world, words)
+    await world.ready()
+    await world.load.start()
+    mark = world.mark()
+    for _ in range(4):
+        joining = [_start(world, words) for _ in range(2)]
+        await world.ready()
+        await world.load.burst(500)
+        await asyncio.gather(*(worker.stop() for worker in joining))
+        await world.progress.caught_up()
+        if not world.workers:
+            _start(world, words)
+        await world.progress.beyond(world.progress.marks(), PATIENCE)
+    told = world.said(mark, f"leaving without commit: .*(?:{LOST_BATCH}|{OTHER_WRITER})")
+    complaint = await _verdict(world)
+    return complaint or (f"{len(told)} workers had to leave: {told[0]}" if told else None)
+
+
+async def partition_that_stays(world: World, words: tuple[str, ...]) -> str | None:
+    """A rebalance reads the changelog of a partition that stays no more than it has grown."""
+    first = _start(world, words, "--tell-recovery")
+    await first.ready()
+    await world.load.start()
+    await world.progress.beyond(dict.fromkeys(world.progress.partitions, 300), PATIENCE)
+    mark = world.mark()
+    second = _start(world, words)
+    await second.ready()
+    await world.spread()
+    stays = await first.partitions()
+    told = world.said(mark, rf"{RECOVERED}(\d+) of (\d+)", workers=[first])
+    again = sum(int(count) for count, partition in told if int(partition) in stays)
+    complaint = await _verdict(world)
+    return complaint or (f"{again} records were recovered of partitions that stayed" if again else None)
+
+
+class Mutant(NamedTuple):
+    """A guard, and the scenario that misses it."""
+
+    guard: str
+    scenario: Scenario
+    what: str
+
+
+MUTANTS: Final = (
+    Mutant("id_ring", load_with_repeated_ids, "ring of invocation ids"),
+    Mutant("outputs_first", death_after_the_rows, "outputs before rows"),
+    Mutant("origins", death_before_the_rows, "origins of forwarded records"),
+    Mutant("awaited_outputs", output_topic_that_refuses, "outputs are awaited (flush barrier)"),
+    Mutant("contiguity", batch_lost_on_its_way, "batches follow each other"),
+    Mutant("partition_row", commit_ahead_of_the_rows, "the partition row says where reading starts"),
+    Mutant("pulse", zombie, "heartbeat (pulse)"),
+    Mutant("other_writer", zombie_that_does_not_look, "notice of another writer"),
+    Mutant("commit_when_leaving", stop_in_order, "commit before partitions are given up"),
+    Mutant("settling", storm, "a batch in flight is finished before its partition goes"),
+    Mutant("lane_of_a_batch", storm, "a batch belongs to the assignment it was polled for (generation)"),
+    Mutant("no_poll_while_moving", storm, "sources are not polled while partitions move"),
+    Mutant("persisted_offset", partition_that_stays, "a partition that stays is not read again"),
+)
+
+
+class Judged(NamedTuple):
+    """What became of a guard."""
+
+    guard: str
+    scenario: str
+    control: str | None
+    """What was wrong with the guard in place: must be None."""
+    complaint: str | None
+    """What was wrong without it."""
+
+    @property
+    def caught(self) -> bool:
+        """Whether the scenario is green with the guard and red without."""
+        return self.control is None and self.complaint is not None
+
+    @property
+    def says(self) -> str:
+        """In words."""
+        if self.control is not None:
+            return f"the scenario is red with the guard too: {self.control}"
+        return self.complaint or "nobody misses it"
+
+
+async def try_scenario(broker: Broker, folder: Path, mutant: Mutant, *, spoilt: bool) -> str | None:
+    """Play it with or without the guard: what is wrong, if anything; also that it could not be played to its end."""
+    words = ("--without", mutant.guard) if spoilt else ()
+    plan = Plan(name=f"m-{mutant.guard}-{spoilt:d}-{time.time_ns() // 1_000_000:x}", workers=1, rate=300)
+    try:
+        async with World(broker, plan, folder, random.Random(mutant.guard)) as world:
+            return await mutant.scenario(world, words)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"

@@ -1,0 +1,12 @@
+"""What a worker says of a broker that does not answer, or answers badly, in its own log."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+BROKER_TROUBLE: Final = re.compile(
+    r"Unable to connect|Unable connect|[Cc]onnection(?: to | reset| lost| refused|Error)|ConnectionError|NodeNotReady"
+    r"|Heartbeat failed|heartbeat|Failed fetch|RequestTimedOut|KafkaTimeoutError|NotLeaderForPartition|coordinator"
+    r"|NotEnoughReplicas|Kafka does not answer|cannot be read",
+)

@@ -1,0 +1,124 @@
+"""Worker processes of a world: started, asked, stopped, killed, stood still."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+READY_SECONDS: Final = 120.0
+"""After which a worker that is not ready is a defect, also on a busy machine."""
+STOP_SECONDS: Final = 60.0
+SKIPPED: Final = re.compile(r"(\d+) records from offset \d+ on are folded already and skipped")
+"""What a worker says when it is given a partition whose rows are ahead of the committed offset."""
+
+
+class Worker:
+    """One ``crl worker`` process; its log is a file."""
+
+    def __init__(
+        self,
+        name: str,
+        role: str,
+        process: subprocess.Popen[bytes],
+        url: str,
+        log: Path,
+        session: aiohttp.ClientSession,
+        bootstrap_servers: str,
+    ) -> None:
+        self.name, self.role, self.process, self.url, self.log = name, role, process, url, log
+        self.bootstrap_servers = bootstrap_servers
+        """Where it finds Kafka."""
+        self._session = session
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process is there, moving or not."""
+        return self.process.poll() is None
+
+    # -- what it says ------------------------------------------------------------------------------
+    def said(self, since: int = 0) -> str:
+        """Its log from byte ``since`` on."""
+        with self.log.open("rb") as file:
+            file.seek(since)
+            return file.read().decode(errors="replace")
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        """Status and body of one of its views; (0, None) when it does not answer."""
+        with suppress(aiohttp.ClientError, TimeoutError, OSError):
+            async with self._session.get(self.url + path, timeout=aiohttp.ClientTimeout(5)) as response:
+                return response.status, await response.json()
+        return 0, None
+
+    async def figures(self) -> dict[str, Any]:
+        """``/api/worker``: its counters and partitions; empty when it does not answer."""
+        status, body = await self.get("/api/worker")
+        return body if status == 200 and isinstance(body, dict) else {}
+
+    async def is_ready(self) -> bool:
+        """Whether it works on all it was given."""
+        if self.role == "monitor":
+            return bool((await self.figures()).get("ready"))
+        status, _ = await self.get("/readyz")
+        return status == 200
+
+    async def partitions(self) -> set[int]:
+        """The partitions of the log that it says it has."""
+        return {each["partition"] for each in (await self.figures()).get("partitions", ())}
+
+    async def ready(self, seconds: float = READY_SECONDS) -> None:
+        """Wait until it works on all it was given; ``WorkerEnded`` with its last lines when it ends instead.
+
+        Not until ``/readyz`` says so: that also asks for the policy of its settings, and the load has others.
+        """
+        async with asyncio.timeout(seconds):
+            while True:
+                if not self.alive:
+                    raise WorkerEnded(self)
+                if await self.is_ready():
+                    return
+                await asyncio.sleep(0.05)
+
+    # -- what is done to it ------------------------------------------------------------------------
+    def kill(self) -> None:
+        """``kill -9``."""
+        with suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def terminate(self) -> None:
+        """SIGTERM, without waiting."""
+        if self.alive:
+            self.process.send_signal(signal.SIGTERM)
+
+    async def ended(self, seconds: float = STOP_SECONDS) -> int:
+        """Wait until the process has ended; its exit code."""
+        return await asyncio.to_thread(self.process.wait, seconds)
+
+    async def stop(self, seconds: float = STOP_SECONDS) -> int:
+        """SIGTERM, and wait; its exit code."""
+        self.terminate()
+        return await self.ended(seconds)
+
+    def pause(self) -> None:
+        """SIGSTOP: it stands still and does not know."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self.process.send_signal(signal.SIGCONT)
+
+
+class WorkerEnded(RuntimeError):
+    """A worker has ended that should have become ready."""
+
+    def __init__(self, worker: Worker) -> None:
+        last = worker.said().strip().splitlines()[-3:]
+        super().__init__(f"{worker.name} ended with code {worker.process.returncode}: {' / '.join(last)[-600:]}")
+        self.worker = worker

@@ -1,0 +1,157 @@
+"""What a round breaks: an installation of its own on a real broker, its workers, its load, and all they say."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AsyncExitStack
+from itertools import cycle
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+from aiokafka.admin import AIOKafkaAdminClient
+
+from campaign.live.brokers import Broker
+from campaign.live.fleet import LAUNCHER, PATIENCE, REACHED, RECOVERED, ROOT, Fleet, Mark, Plan
+from campaign.live.load import Load, Sent
+from campaign.live.offsets import Offsets
+from campaign.live.progress import Progress
+from campaign.live.traffic import COMMAND, FEEDBACK, POLICY
+from campaign.live.workers import Worker
+from crl_stream.topic_admin import TopicAdmin
+from crl_stream.topology.notes import SOURCES
+from crl_stream.wire.topics import COMMANDS, INVOCATIONS, OVERVIEW_EVENTS, TASKS, Topics
+
+__all__ = ["LAUNCHER", "PATIENCE", "REACHED", "RECOVERED", "ROOT", "Mark", "Plan", "World"]
+
+
+class World(Fleet):
+    """Open it with ``async with``; every process and topic of it is gone afterwards."""
+
+    def __init__(self, broker: Broker, plan: Plan, folder: Path, rng: random.Random) -> None:
+        super().__init__(broker, plan, folder)
+        self.random = rng
+        self.names = Topics(self.kafka.topic_prefix)
+        self.topics = TopicAdmin(self.kafka, self.app_id)
+        self.admin: Any = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+        self.progress = Progress(broker.bootstrap_servers, self.topics.changelog, plan.partitions)
+        self.offsets = Offsets(self.admin, self.progress, self._groups())
+        self.ledger = folder / "ledger.jsonl"
+        self.load = Load(
+            broker.bootstrap_servers,
+            self.names,
+            plan.partitions,
+            random.Random(rng.random()),
+            self.ledger,
+            rate=plan.rate,
+        )
+        self.archive: Path | None = None
+        """A file of records of the log that were deleted on purpose, for the oracle; see ``oracle.reading``."""
+        self.gaps: list[tuple[int, int, int]] = []
+        """(partition, from, to): records of the archive that were deleted before they were folded."""
+        self._closing = AsyncExitStack()
+        self._turns: Iterator[str] | None = None
+
+    def _groups(self) -> dict[str, list[str]]:
+        groups = {self.app_id: [INVOCATIONS, COMMANDS]}
+        if self.plan.services:
+            groups |= {f"{self.app_id}-proposer": [TASKS], f"{self.app_id}-overview": [*SOURCES, OVERVIEW_EVENTS]}
+        return {group: [self.names(topic) for topic in topics] for group, topics in groups.items()}
+
+    async def __aenter__(self) -> Self:
+        """Topics, clients; no worker and no load yet."""
+        async with AsyncExitStack() as stack:
+            self._session = await stack.enter_async_context(aiohttp.ClientSession())
+            stack.push_async_callback(self._remove)
+            await self.topics.apply()
+            await self.admin.start()
+            stack.push_async_callback(self.admin.close)
+            await self.progress.start()
+            stack.push_async_callback(self.progress.stop)
+            self.offsets.start()
+            stack.push_async_callback(self.offsets.stop)
+            stack.push_async_callback(self.load.stop)
+            stack.callback(self._end_workers)
+            self._closing = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End everything, and delete the topics."""
+        await self._closing.aclose()
+
+    def _end_workers(self) -> None:
+        for worker in self.started:
+            worker.kill()
+
+    async def _remove(self) -> None:
+        async with self.topics._admin() as admin:
+            await admin.delete_topics([name for name in self.topics.specs if name in set(await admin.list_topics())])
+
+    async def start(self, workers: int | None = None) -> None:
+        """The workers of the plan (or as many as said) and its services, ready; then the load."""
+        for _ in range(self.plan.workers if workers is None else workers):
+            self.start_worker()
+        if self.plan.services:
+            self.start_worker(role="services")
+        await self.ready()
+        await self.load.start()
+
+    def turns(self, names: Iterable[str], rng: random.Random) -> Iterator[str]:
+        """Each of the names in turn, in an order of the round's, over and over."""
+        if self._turns is None:
+            shuffled = list(names)
+            rng.shuffle(shuffled)
+            self._turns = cycle(shuffled)
+        return self._turns
+
+    def api_versions(self) -> str:
+        """Highest versions of the requests that carry records, as the broker offers them to a client."""
+        known = {0: "Produce", 1: "Fetch", 2: "ListOffsets", 8: "OffsetCommit", 11: "JoinGroup"}
+        connections = self.admin._client._conns.values()
+        versions: dict[int, tuple[int, int]] = next(
+            (found for connection in connections if (found := connection._versions)), {}
+        )
+        return ", ".join(f"{name} {versions[key][1]}" for key, name in known.items() if key in versions)
+
+    async def lag(self) -> int:
+        """Records of the log that are not folded yet."""
+        ends = await self.progress.ends(self.names(INVOCATIONS))
+        return sum(max(0, end - self.progress.rows[partition].next_offset) for partition, end in ends.items())
+
+    def in_flight(self) -> dict[str, int]:
+        """Commands, policies and scores that Kafka has taken and that are not folded yet, by kind."""
+        found = dict.fromkeys((COMMAND, POLICY, FEEDBACK), 0)
+        for sent in self.load.newest:
+            if sent.draft.what in found and not self._is_folded(sent):
+                found[sent.draft.what] += 1
+        return found
+
+    def _is_folded(self, sent: Sent) -> bool:
+        if sent.draft.topic == INVOCATIONS:
+            return self.progress.rows[sent.partition].next_offset > sent.offset
+        rows = self.progress.rows
+        homes: Collection[int] = rows if sent.draft.what == POLICY else (sent.partition,)
+        return all(rows[home].commanded.get(sent.partition, -1) >= sent.offset for home in homes)
+
+    # -- waiting -----------------------------------------------------------------------------------
+    async def busy(self, worker: Worker, seconds: float = PATIENCE) -> set[int]:
+        """Wait until a worker has folded something on each of its partitions from now on; returns them."""
+        partitions = await worker.partitions()
+        await self.progress.caught_up()
+        await self.progress.beyond(self.progress.marks(partitions), seconds)
+        return partitions
+
+    async def moved(self, seconds: float = PATIENCE) -> None:
+        """Wait until the group has folded something more, on any partition."""
+        await self.progress.beyond(self.progress.marks(), seconds, every=False)
+
+    async def recovered(self, since: Mark, partitions: Collection[int] | None = None) -> float:
+        """Wait until each of the partitions has moved on from here; seconds from ``since`` to the last of them."""
+        return await self.progress.beyond(self.progress.marks(partitions), PATIENCE) - since.time
+
+    async def settle(self, seconds: float = 180.0) -> None:
+        """End the load, and wait until all of it is folded, told and committed by every group."""
+        await self.load.pause()
+        await self.offsets.settled(seconds)
+        await self.offsets.look()
