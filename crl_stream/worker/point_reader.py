@@ -18,6 +18,9 @@ AT_ONCE: Final = 2_000
 """Records of one answer at most, where many are read."""
 CLOSE: Final = 100
 """Records that are rather read and left than asked past: a request costs a way to the broker and back."""
+FETCH_WAIT_MS: Final = 10
+"""The broker answers one request of a connection after the other: what is asked next would wait behind a fetch that
+waits for records to come."""
 
 T = TypeVar("T")
 
@@ -61,6 +64,9 @@ class PointReader:
                 raise Unsafe(
                     f"{topic} cannot be read: {error!r}", hint="see whether the broker answers, then restart"
                 ) from error
+            finally:
+                if self._consumer is not None:
+                    self._consumer.unsubscribe()  # it would go on fetching what nobody asks for
 
     async def _ends(self, wanted: list[TopicPartition]) -> dict[tuple[str, int], int]:
         consumer = await self._started()
@@ -113,7 +119,9 @@ class PointReader:
 
     async def _started(self) -> AIOKafkaConsumer:
         if self._consumer is None:
-            consumer = AIOKafkaConsumer(**self._options, group_id=None, enable_auto_commit=False)
+            consumer = AIOKafkaConsumer(
+                **self._options, group_id=None, enable_auto_commit=False, fetch_max_wait_ms=FETCH_WAIT_MS
+            )
             await consumer.start()
             self._consumer = consumer
         return self._consumer
