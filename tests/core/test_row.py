@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
 from crl_stream.core.policy import Limits, Policy
-from crl_stream.core.row import SIZE, decode_row, encode_row, new_row
+from crl_stream.core.row import SIZE, decode_row, encode_row, new_row, row_position
 
 from .histories import histories
 from .task import KEY, Task, proven
@@ -27,6 +28,18 @@ def test_a_row_reads_back_bit_for_bit_after_any_history(history: list[Any]) -> N
     data = encode_row(task.row)
     assert decode_row(data) == task.row
     assert encode_row(decode_row(data)) == data
+    assert row_position(data) == (task.row.incarnation, task.row.offset)
+
+
+def test_a_table_of_rows_takes_the_memory_that_their_bytes_have() -> None:
+    task = Task()
+    busy(task, ["default", "api-optimized", "v3"], 25)
+    encode_row(task.row)
+    tracemalloc.start()
+    rows = [encode_row(task.row) for _ in range(200)]
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 1.05 * sum(map(len, rows)), "the encoder's own buffers are half again as large"
 
 
 def test_a_new_row_is_empty_and_reads_back() -> None:
