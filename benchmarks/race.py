@@ -1,0 +1,182 @@
+"""Every contestant on the same input topic, one worker process each, one after the other, round after round."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import tempfile
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from benchmarks.course import Course, course
+from benchmarks.entrants import ENTRANTS, OURS, Entrant, Missing, environment, summary_of
+from benchmarks.oracle import Summary
+from benchmarks.running import Failed, Watch, figures, started, wait, watched
+from benchmarks.stack import Stack, create_topics, delete_topics, installation, note, worker
+from crl_stream.cli.processes import log_file
+from crl_stream.connection import partitions_of
+from crl_stream.wire.topics import TASKS, Topics
+from crl_stream.worker_views import ask
+
+DELIVERY_SECONDS = 20.0
+"""Until everything that a contestant has sent must be on the broker."""
+
+
+def race(
+    bootstrap_servers: str, events: int, tasks: int, length: int, *, repeats: int, limit: float, names: Sequence[str]
+) -> dict[str, Any]:
+    """Results by contestant: one entry for each round."""
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    with course(bootstrap_servers, events, tasks, length) as filled:
+        for number in range(repeats):
+            for name in names:
+                if results[name] and "missing" in results[name][-1]:
+                    continue
+                result = run_one(bootstrap_servers, filled, ENTRANTS[name], limit)
+                results[name].append(result)
+                note(f"  {length} in a row, round {number + 1} of {repeats}, {name}: {in_words(result)}")
+        delete_topics(bootstrap_servers, filled.settings.kafka.topic_prefix)
+    return {"events": events, "tasks": tasks, "length": length, "partitions": 4, "results": results}
+
+
+def in_words(result: dict[str, Any]) -> str:
+    """One line about a run."""
+    for kind in ("missing", "failed", "wrong"):
+        if kind in result:
+            return f"{kind.upper()}: {result[kind]}"
+    return (
+        f"{result['events_per_second']:,.0f} events/s, {result['events_per_cpu_second']:,.0f} per cpu-second"
+        f" ({result['events']:,} events in {result['seconds']:.1f} s)"
+    )
+
+
+def run_one(bootstrap_servers: str, filled: Course, entrant: Entrant, limit: float) -> dict[str, Any]:
+    """One run of one contestant, checked against the oracle; everything it leaves on the broker is deleted."""
+    name = f"r{uuid.uuid4().hex[:8]}"
+    try:
+        if entrant.name == OURS:
+            return _run_ours(bootstrap_servers, filled, name, limit)
+        return _run_other(bootstrap_servers, filled, entrant, name, limit)
+    except Missing as error:
+        return {"missing": str(error)}
+    except Failed as error:
+        return {"failed": str(error)}
+    finally:
+        delete_topics(bootstrap_servers, name)
+
+
+def _run_ours(bootstrap_servers: str, filled: Course, name: str, limit: float) -> dict[str, Any]:
+    kafka = filled.settings.kafka
+    flags = [f"kafka.partitions={kafka.partitions}", "limits.snapshot_seconds=0"]
+    sink = Topics(kafka.topic_prefix)(TASKS)
+    with installation(bootstrap_servers, flags, prefix=kafka.topic_prefix, app_id=name) as stack:
+        before = asyncio.run(_ends(bootstrap_servers, sink))
+        with worker(stack, wait=False) as process, _watched(stack, process) as watch:
+            try:
+                complete = wait(watch, lambda: process.poll() is None, filled.events, limit)
+            except Failed as error:
+                log = log_file(stack.settings, "monitor").read_text(encoding="utf-8")
+                raise Failed(f"{error}: {log[-1_500:]}") from error
+            counters = ask(stack.settings, "/api/worker")["counters"]
+            found = figures(watch, wanted=filled.events)
+        checked = asyncio.run(_check(bootstrap_servers, filled, ENTRANTS[OURS], sink, before, complete=complete))
+    return found | checked | _batches(counters)
+
+
+def _watched(stack: Stack, process: subprocess.Popen[bytes]) -> AbstractContextManager[Watch]:
+    # Each partition begins with a reference to the policy.
+    return watched([stack.settings], [process], beside=stack.settings.kafka.partitions)
+
+
+def _batches(counters: dict[str, int]) -> dict[str, Any]:
+    return {
+        "events_per_batch": counters["applied"] / counters["batches"],
+        "events_per_row": counters["applied"] / counters["rows"],
+        "outputs_per_event": counters["outputs"] / counters["applied"],
+    }
+
+
+def _run_other(bootstrap_servers: str, filled: Course, entrant: Entrant, name: str, limit: float) -> dict[str, Any]:
+    kafka = filled.settings.kafka
+    sink = Topics(kafka.topic_prefix)(TASKS) if entrant.shares_topics else f"{name}-snapshots"
+    topics = [f"{name}-changelog"] if entrant.shares_topics else [sink]
+    command = entrant.command()
+    create_topics(bootstrap_servers, topics, kafka.partitions)
+    before = asyncio.run(_ends(bootstrap_servers, sink))
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        log = Path(folder, "log.txt")
+        Path(folder, "policy.json").write_bytes(filled.settings.policies.canonical())
+        words = [bootstrap_servers, name, filled.source, sink, str(kafka.partitions), folder]
+        with started([*command, *words], environment(), log) as (process, watch):
+            try:
+                complete = wait(watch, lambda: process.poll() is None, filled.events, limit)
+            except Failed as error:
+                raise Failed(f"{error}: {log.read_text(encoding='utf-8', errors='replace')[-1_500:]}") from error
+            end = None
+            if complete and not entrant.shares_topics:
+                # Counted is not delivered; the others' figures, as ours, end when the broker has the outputs.
+                asyncio.run(_delivered(bootstrap_servers, sink, filled.oracle.snapshots_due if filled.oracle else 0))
+                watch.add(watch.count, [process])
+                end = watch.samples[-1]
+            found = figures(watch, wanted=filled.events, end=end)
+    return found | asyncio.run(_check(bootstrap_servers, filled, entrant, sink, before, complete=complete))
+
+
+async def _ends(bootstrap_servers: str, topic: str) -> dict[int, int]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+    await consumer.start()
+    try:
+        there = (await partitions_of(consumer, [topic])).get(topic, [])
+        ends = await consumer.end_offsets([TopicPartition(topic, partition) for partition in there])
+        return {place.partition: offset for place, offset in ends.items()}
+    finally:
+        await consumer.stop()
+
+
+async def _delivered(bootstrap_servers: str, topic: str, wanted: int) -> None:
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, number) for number in (await partitions_of(consumer, [topic]))[topic]]
+        until = time.monotonic() + DELIVERY_SECONDS
+        while sum((await consumer.end_offsets(places)).values()) < wanted and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+    finally:
+        await consumer.stop()
+
+
+async def _check(
+    bootstrap_servers: str, filled: Course, entrant: Entrant, topic: str, before: dict[int, int], *, complete: bool
+) -> dict[str, Any]:
+    """Compare every snapshot with the oracle's; of a run that was cut off, those that are there."""
+    if filled.oracle is None:
+        return {}
+    found: dict[str, list[tuple[int, Summary]]] = defaultdict(list)
+    ends = await _ends(bootstrap_servers, topic)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+    await consumer.start()
+    try:
+        for partition, end in ends.items():
+            place = TopicPartition(topic, partition)
+            consumer.assign([place])
+            consumer.seek(place, before.get(partition, 0))
+            while await consumer.position(place) < end:
+                for record in (await consumer.getmany(timeout_ms=500)).get(place, []):
+                    if (read := summary_of(entrant, record.value)) is not None:
+                        (task, n), summary = read
+                        found[task].append((n, summary))
+    finally:
+        await consumer.stop()
+    count = sum(map(len, found.values()))
+    if not count:
+        return {"wrong": "there is no snapshot"}
+    # Ours also publishes a snapshot with every decision, and then the next ten outcomes later.
+    said = filled.oracle.complaint(found, complete=complete, exact=not entrant.shares_topics)
+    return {"wrong": said} if said else {"snapshots_checked": count}
