@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -21,8 +22,9 @@ from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, POLICY_KEY, Topics
 
-EVERY_TENTH = "limits.snapshot_seconds=0"
-"""Ours, too, publishes a snapshot for each tenth outcome, however fast they come; its default is one a second."""
+
+FILL_BYTES = 100_000
+"""Of a record batch in the input topic: the broker gives all of its records one time."""
 
 
 class Course(NamedTuple):
@@ -33,8 +35,18 @@ class Course(NamedTuple):
     tasks: int
     length: int
     """Outcomes of a task in a row."""
+    snapshot_seconds: float
+    """Of the log's time between two snapshots of a task, at least; the product's default is 1."""
     oracle: Oracle | None
     """What was put in, for whoever checks what came out."""
+    written_per_second: float
+    """How fast the log was written, which its times tell."""
+
+    @property
+    def flags(self) -> list[str]:
+        """The settings of every worker on this course."""
+        partitions = self.settings.kafka.partitions
+        return [f"kafka.partitions={partitions}", f"limits.snapshot_seconds={self.snapshot_seconds}"]
 
     @property
     def settings(self) -> Settings:
@@ -49,38 +61,55 @@ class Course(NamedTuple):
 
 @contextlib.contextmanager
 def course(
-    bootstrap_servers: str, events: int, tasks: int, length: int, *, partitions: int = 4, check: bool = True
+    bootstrap_servers: str,
+    events: int,
+    tasks: int,
+    length: int,
+    *,
+    partitions: int = 4,
+    snapshot_seconds: float = 1.0,
+    check: bool = True,
 ) -> Iterator[Course]:
     """Fill a topic; without ``check`` nothing is expected, which saves the memory of a large one."""
-    with installation(bootstrap_servers, [f"kafka.partitions={partitions}", EVERY_TENTH]) as stack:
+    flags = [f"kafka.partitions={partitions}", f"limits.snapshot_seconds={snapshot_seconds}"]
+    with installation(bootstrap_servers, flags) as stack:
         oracle = Oracle() if check else None
+        started = time.perf_counter()
         asyncio.run(_fill(stack.settings, events, tasks, length, oracle))
-        yield Course(stack, events, tasks, length, oracle)
+        rate = events / (time.perf_counter() - started)
+        yield Course(stack, events, tasks, length, snapshot_seconds, oracle, rate)
 
 
 async def _fill(settings: Settings, events: int, tasks: int, length: int, oracle: Oracle | None) -> None:
     kafka = settings.kafka
     topic = Topics(kafka.topic_prefix)(INVOCATIONS)
-    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, max_batch_size=500_000)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, max_batch_size=FILL_BYTES)
     await producer.start()
     try:
         await _set_policy(producer, settings)
-        builders: dict[int, Any] = {}
-        waiting: list[Any] = []
+        batches: dict[int, tuple[Any, list[tuple[str, str, bool]]]] = {}
+        sent: list[tuple[Any, list[tuple[str, str, bool]]]] = []
+
+        async def send(home: int) -> None:
+            builder, entries = batches.pop(home)
+            sent.append((await producer.send_batch(builder, topic, partition=home), entries))
+
         for key, message in runs(events, tasks, length, timestamp=utc_now()):
-            name = key.encode()
+            name, value = key.encode(), encode(message)
             home = partition_of(name, kafka.partitions)
+            if home in batches and batches[home][0].append(timestamp=None, key=name, value=value) is None:
+                await send(home)
+            if home not in batches:
+                batches[home] = producer.create_batch(), []
+                batches[home][0].append(timestamp=None, key=name, value=value)
             if oracle is not None:
-                oracle.take(name.decode(), message.variant_id, success=message.status == "success")
-            record = {"timestamp": None, "key": name, "value": encode(message)}
-            if (builder := builders.get(home)) is None or builder.append(**record) is None:
-                if builder is not None:
-                    waiting.append(await producer.send_batch(builder, topic, partition=home))
-                builders[home] = producer.create_batch()
-                builders[home].append(**record)
-        for home, builder in builders.items():
-            waiting.append(await producer.send_batch(builder, topic, partition=home))
-        await asyncio.gather(*waiting)
+                batches[home][1].append((name.decode(), message.variant_id, message.status == "success"))
+        for home in list(batches):
+            await send(home)
+        for future, entries in sent:
+            appended = (await future).timestamp
+            if oracle is not None:
+                oracle.take(entries, appended)
     finally:
         await producer.stop()
 

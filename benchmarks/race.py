@@ -25,16 +25,27 @@ from crl_stream.connection import partitions_of
 from crl_stream.wire.topics import TASKS, Topics
 from crl_stream.worker_views import ask
 
+TURN = 10_000
+"""Outcomes until a task comes again: more than a batch of each of four partitions holds, so that ``length`` outcomes are
+what a batch brings to a row."""
 DELIVERY_SECONDS = 20.0
 """Until everything that a contestant has sent must be on the broker."""
 
 
 def race(
-    bootstrap_servers: str, events: int, tasks: int, length: int, *, repeats: int, limit: float, names: Sequence[str]
+    bootstrap_servers: str,
+    events: int,
+    length: int,
+    *,
+    repeats: int,
+    limit: float,
+    names: Sequence[str],
+    snapshot_seconds: float = 1.0,
 ) -> dict[str, Any]:
-    """Results by contestant: one entry for each round."""
+    """Results by contestant, one entry for each round; ``length`` outcomes of a task come in a row."""
+    tasks = TURN // length
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    with course(bootstrap_servers, events, tasks, length) as filled:
+    with course(bootstrap_servers, events, tasks, length, snapshot_seconds=snapshot_seconds) as filled:
         for number in range(repeats):
             for name in names:
                 if results[name] and "missing" in results[name][-1]:
@@ -43,7 +54,15 @@ def race(
                 results[name].append(result)
                 note(f"  {length} in a row, round {number + 1} of {repeats}, {name}: {in_words(result)}")
         delete_topics(bootstrap_servers, filled.settings.kafka.topic_prefix)
-    return {"events": events, "tasks": tasks, "length": length, "partitions": 4, "results": results}
+    return {
+        "events": events,
+        "tasks": tasks,
+        "length": length,
+        "partitions": 4,
+        "snapshot_seconds": snapshot_seconds,
+        "written_per_second": filled.written_per_second,
+        "results": results,
+    }
 
 
 def in_words(result: dict[str, Any]) -> str:
@@ -74,7 +93,7 @@ def run_one(bootstrap_servers: str, filled: Course, entrant: Entrant, limit: flo
 
 def _run_ours(bootstrap_servers: str, filled: Course, name: str, limit: float) -> dict[str, Any]:
     kafka = filled.settings.kafka
-    flags = [f"kafka.partitions={kafka.partitions}", "limits.snapshot_seconds=0"]
+    flags = filled.flags
     sink = Topics(kafka.topic_prefix)(TASKS)
     with installation(bootstrap_servers, flags, prefix=kafka.topic_prefix, app_id=name) as stack:
         before = asyncio.run(_ends(bootstrap_servers, sink))
@@ -113,7 +132,15 @@ def _run_other(bootstrap_servers: str, filled: Course, entrant: Entrant, name: s
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         log = Path(folder, "log.txt")
         Path(folder, "policy.json").write_bytes(filled.settings.policies.canonical())
-        words = [bootstrap_servers, name, filled.source, sink, str(kafka.partitions), folder]
+        words = [
+            bootstrap_servers,
+            name,
+            filled.source,
+            sink,
+            str(kafka.partitions),
+            folder,
+            str(filled.snapshot_seconds),
+        ]
         with started([*command, *words], environment(), log) as (process, watch):
             try:
                 complete = wait(watch, lambda: process.poll() is None, filled.events, limit)
@@ -122,7 +149,13 @@ def _run_other(bootstrap_servers: str, filled: Course, entrant: Entrant, name: s
             end = None
             if complete and not entrant.shares_topics:
                 # Counted is not delivered; the others' figures, as ours, end when the broker has the outputs.
-                asyncio.run(_delivered(bootstrap_servers, sink, filled.oracle.snapshots_due if filled.oracle else 0))
+                asyncio.run(
+                    _delivered(
+                        bootstrap_servers,
+                        sink,
+                        filled.oracle.snapshots_due(filled.snapshot_seconds) if filled.oracle else 0,
+                    )
+                )
                 watch.add(watch.count, [process])
                 end = watch.samples[-1]
             found = figures(watch, wanted=filled.events, end=end)
@@ -177,6 +210,8 @@ async def _check(
     count = sum(map(len, found.values()))
     if not count:
         return {"wrong": "there is no snapshot"}
-    # Ours also publishes a snapshot with every decision, and then the next ten outcomes later.
-    said = filled.oracle.complaint(found, complete=complete, exact=not entrant.shares_topics)
+    # Ours also publishes a snapshot with every decision, and then the next one ten outcomes later.
+    said = filled.oracle.complaint(
+        found, complete=complete, extra=entrant.shares_topics, seconds=filled.snapshot_seconds
+    )
     return {"wrong": said} if said else {"snapshots_checked": count}

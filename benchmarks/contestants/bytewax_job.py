@@ -13,7 +13,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 
-from benchmarks.contestants.job import is_due, is_outcome, snapshot, step
+from benchmarks.contestants.job import is_outcome, publish, step
 from benchmarks.contestants.meter import Course, Meter
 
 EPOCH = timedelta(seconds=10)
@@ -24,15 +24,16 @@ def create_flow(course: Course) -> Dataflow:
     """Source, parse, state, sink."""
     meter = Meter()
 
-    def parse(record: Any) -> tuple[str, dict[str, Any]] | None:
+    def parse(record: Any) -> tuple[str, tuple[int, dict[str, Any]]] | None:
         message = json.loads(record.value)
-        return (record.key.decode(), message) if is_outcome(message) else None
+        return (record.key.decode(), (record.timestamp[1], message)) if is_outcome(message) else None
 
-    def take(state: dict[str, Any] | None, message: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    def take(state: dict[str, Any] | None, given: tuple[int, dict[str, Any]]) -> tuple[dict[str, Any], Any]:
+        time, message = given
         state = step(state, message)
         meter.count += 1
         task = f"{message['agent_name']}/{message['task_type']}"
-        return state, snapshot(task, state) if is_due(state) else None
+        return state, publish(task, state, time, course.snapshot_seconds)
 
     def to_record(made: tuple[str, Any]) -> Any:
         task, page = made

@@ -1,7 +1,8 @@
 """The equivalent job of the Python contestants: parse, validate, a window of 20 and lifetime counts per variant.
 
-State is kept per task and is plain JSON.  A snapshot is due at the cadence of ours: outcomes 1, 2, 5 and 10 of a task,
-then each tenth.  There are no detectors, no learning, no duplicates, no facts but the snapshot.
+State is kept per task and is plain JSON.  A snapshot is due at the cadence of ours: with outcomes 1, 2, 5 and 10 of a
+task, then ten outcomes and ``seconds`` of the log's time after the last one.  There are no detectors, no learning, no
+duplicates, no facts but the snapshot.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def is_outcome(message: Any) -> bool:
 def step(state: dict[str, Any] | None, message: dict[str, Any]) -> dict[str, Any]:
     """The state of a task after one more outcome; changes ``state`` in place."""
     if state is None:
-        state = {"n": 0, "variants": {}}
+        state = {"n": 0, "variants": {}, "shown_n": 0, "shown_time": 0}
     state["n"] += 1
     variant = state["variants"].get(message["variant_id"])
     if variant is None:
@@ -43,10 +44,14 @@ def step(state: dict[str, Any] | None, message: dict[str, Any]) -> dict[str, Any
     return state
 
 
-def is_due(state: dict[str, Any]) -> bool:
-    """Whether the outcome that was just taken in calls for a snapshot."""
+def publish(task: str, state: dict[str, Any], time: int, seconds: float) -> dict[str, Any] | None:
+    """The snapshot that the outcome just taken in calls for, if it does; ``time`` is the record's, in milliseconds."""
     n = state["n"]
-    return n % EVERY == 0 or n in EARLY
+    late = n - state["shown_n"] >= EVERY and time - state["shown_time"] >= seconds * 1_000
+    if not late and n not in EARLY:
+        return None
+    state["shown_n"], state["shown_time"] = n, time
+    return snapshot(task, state)
 
 
 def snapshot(task: str, state: dict[str, Any]) -> dict[str, Any]:

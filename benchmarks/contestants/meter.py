@@ -31,5 +31,5 @@ class Course:
     """What a contestant is told on its command line: where Kafka is, its own name, what to read and to write."""
 
     def __init__(self) -> None:
-        self.servers, self.name, self.source, self.sink, partitions, self.folder = sys.argv[1:7]
-        self.partitions = int(partitions)
+        self.servers, self.name, self.source, self.sink, partitions, self.folder, seconds = sys.argv[1:8]
+        self.partitions, self.snapshot_seconds = int(partitions), float(seconds)

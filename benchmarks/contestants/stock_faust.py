@@ -7,7 +7,7 @@ from typing import Any
 
 import faust
 
-from benchmarks.contestants.job import is_due, is_outcome, snapshot, step
+from benchmarks.contestants.job import is_outcome, publish, step
 from benchmarks.contestants.meter import Course, Meter
 
 
@@ -28,13 +28,16 @@ def create_app(course: Course) -> faust.App:
 
     @app.agent(source)
     async def take(stream: Any) -> None:
-        async for key, message in stream.items():
+        async for event in stream.events():
+            message = event.value
             if not is_outcome(message):
                 continue
-            task = key.decode()
-            state = tasks[task] = step(tasks.get(task), message)
-            if is_due(state):
-                await sink.send(key=key, value=snapshot(task, state))
+            task = event.key.decode()
+            state = step(tasks.get(task), message)
+            page = publish(task, state, int(event.message.timestamp * 1_000), course.snapshot_seconds)
+            tasks[task] = state
+            if page is not None:
+                await sink.send(key=event.key, value=page)
             meter.count += 1
 
     return app

@@ -36,6 +36,7 @@ public final class EquivalentJob {
     private static final String STORE = "tasks";
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final AtomicLong COUNT = new AtomicLong();
+    private static long snapshotMillis;
 
     private EquivalentJob() {}
 
@@ -68,6 +69,8 @@ public final class EquivalentJob {
     /** State of a task. */
     public static final class Task {
         public long n;
+        @JsonProperty("shown_n") public long shownN;
+        @JsonProperty("shown_time") public long shownTime;
         public Map<String, Variant> variants = new LinkedHashMap<>();
     }
 
@@ -121,8 +124,15 @@ public final class EquivalentJob {
                 task = new Task();
             }
             take(task, outcome);
+            final boolean late = task.n - task.shownN >= EVERY
+                && record.timestamp() - task.shownTime >= snapshotMillis;
+            final boolean due = late || EARLY.contains(task.n);
+            if (due) {
+                task.shownN = task.n;
+                task.shownTime = record.timestamp();
+            }
             tasks.put(record.key(), task);
-            if (task.n % EVERY == 0 || EARLY.contains(task.n)) {
+            if (due) {
                 context.forward(record.withValue(write(snapshot(record.key(), task))));
             }
             COUNT.incrementAndGet();
@@ -171,8 +181,9 @@ public final class EquivalentJob {
         }
     }
 
-    /** Arguments: servers, name, source, sink, partitions, folder; runs until SIGTERM. */
+    /** Arguments: servers, name, source, sink, partitions, folder, seconds; runs until SIGTERM. */
     public static void main(final String[] words) throws InterruptedException {
+        snapshotMillis = Math.round(Double.parseDouble(words[6]) * 1_000);
         final Properties given = new Properties();
         given.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, words[0]);
         given.put(StreamsConfig.APPLICATION_ID_CONFIG, words[1]);
