@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import tempfile
 import time
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from benchmarks.course import Course, course
 from benchmarks.entrants import ENTRANTS, OURS, Entrant, Missing, environment, summary_of
 from benchmarks.oracle import Summary
-from benchmarks.running import Failed, Watch, figures, started, wait, watched
-from benchmarks.stack import Stack, create_topics, delete_topics, installation, note, worker
+from benchmarks.running import Failed, figures, started, wait, watched
+from benchmarks.stack import create_topics, delete_topics, installation, note, worker
 from crl_stream.cli.processes import log_file
 from crl_stream.connection import partitions_of
 from crl_stream.wire.topics import TASKS, Topics
@@ -81,7 +80,7 @@ def run_one(bootstrap_servers: str, filled: Course, entrant: Entrant, limit: flo
     name = f"r{uuid.uuid4().hex[:8]}"
     try:
         if entrant.name == OURS:
-            return _run_ours(bootstrap_servers, filled, name, limit)
+            return run_ours(bootstrap_servers, filled, name, limit)
         return _run_other(bootstrap_servers, filled, entrant, name, limit)
     except Missing as error:
         return {"missing": str(error)}
@@ -91,27 +90,34 @@ def run_one(bootstrap_servers: str, filled: Course, entrant: Entrant, limit: flo
         delete_topics(bootstrap_servers, name)
 
 
-def _run_ours(bootstrap_servers: str, filled: Course, name: str, limit: float) -> dict[str, Any]:
-    kafka = filled.settings.kafka
-    flags = filled.flags
-    sink = Topics(kafka.topic_prefix)(TASKS)
-    with installation(bootstrap_servers, flags, prefix=kafka.topic_prefix, app_id=name) as stack:
+def run_ours(
+    bootstrap_servers: str, filled: Course, name: str, limit: float, *, workers: int = 1
+) -> dict[str, Any]:
+    """The product's own command, as many processes as asked for in one group."""
+    prefix = filled.settings.kafka.topic_prefix
+    sink = Topics(prefix)(TASKS)
+    with ExitStack() as stacks:
+        members = [
+            stacks.enter_context(installation(bootstrap_servers, filled.flags, prefix=prefix, app_id=name))
+            for _ in range(workers)
+        ]
         before = asyncio.run(_ends(bootstrap_servers, sink))
-        with worker(stack, wait=False) as process, _watched(stack, process) as watch:
+        with ExitStack() as started_workers:
+            processes = [started_workers.enter_context(worker(member, wait=False)) for member in members]
+            settings = [member.settings for member in members]
+            # Each partition begins with a reference to the policy.
+            partitions = filled.settings.kafka.partitions
+            watch = started_workers.enter_context(watched(settings, processes, beside=partitions))
             try:
-                complete = wait(watch, lambda: process.poll() is None, filled.events, limit)
+                complete = wait(watch, lambda: all(p.poll() is None for p in processes), filled.events, limit)
             except Failed as error:
-                log = log_file(stack.settings, "monitor").read_text(encoding="utf-8")
-                raise Failed(f"{error}: {log[-1_500:]}") from error
-            counters = ask(stack.settings, "/api/worker")["counters"]
+                logs = [log_file(each, "monitor").read_text(encoding="utf-8")[-1_500:] for each in settings]
+                raise Failed(f"{error}: {logs}") from error
+            counters = [ask(each, "/api/worker")["counters"] for each in settings]
             found = figures(watch, wanted=filled.events)
         checked = asyncio.run(_check(bootstrap_servers, filled, ENTRANTS[OURS], sink, before, complete=complete))
-    return found | checked | _batches(counters)
-
-
-def _watched(stack: Stack, process: subprocess.Popen[bytes]) -> AbstractContextManager[Watch]:
-    # Each partition begins with a reference to the policy.
-    return watched([stack.settings], [process], beside=stack.settings.kafka.partitions)
+    totals = {kind: sum(each[kind] for each in counters) for kind in counters[0]}
+    return found | checked | _batches(totals) | {"applied_by_each": [each["applied"] for each in counters]}
 
 
 def _batches(counters: dict[str, int]) -> dict[str, Any]:
