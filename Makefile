@@ -27,7 +27,7 @@ format: dev ## lay the code out, and fix what the linter can fix
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format --quiet
 
-bench: runtime ## measure: cost of a step, bytes of a row, events per second, time to a switch
+bench: dev ## measure us and others side by side, 25 minutes (ARGS="--quick", or the names of sections)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 faults: runtime ## break things on purpose, and count what is lost or doubled (ARGS="simulate --seeds 10000" or mutants)

@@ -22,7 +22,6 @@ from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, POLICY_KEY, Topics
 
-
 FILL_BYTES = 100_000
 """Of a record batch in the input topic: the broker gives all of its records one time."""
 

@@ -14,8 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.environment import bench_python, installed_version, why_missing
 from benchmarks.oracle import Summary
-from benchmarks.environment import bench_python, installed_version
 from benchmarks.stack import note
 from crl_stream.broker.jars import KAFKA_VERSION, fetch
 from crl_stream.broker.java import find_java
@@ -71,7 +71,7 @@ def _with(library: str, module: str) -> Callable[[], list[str]]:
     def command() -> list[str]:
         python = bench_python()
         if python is None or installed_version(library) is None:
-            raise Missing(f"{library} is not installed in .venv-bench")
+            raise Missing(why_missing(library))
         return [str(python), "-m", f"benchmarks.contestants.{module}"]
 
     return command

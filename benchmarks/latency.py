@@ -102,9 +102,7 @@ def in_words(figures: Mapping[str, Any]) -> str:
 
 
 # -- ours -----------------------------------------------------------------------------------------------
-def _measure(
-    bootstrap_servers: str, partitions: int, cells: Sequence[Cell]
-) -> Iterator[tuple[Cell, dict[str, Any]]]:
+def _measure(bootstrap_servers: str, partitions: int, cells: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
     with installation(bootstrap_servers, [f"kafka.partitions={partitions}"]) as stack:
         template = story()
         primed = [_of(message, key) for cell in cells for key in cell.keys for message in template[:-1]]

@@ -25,8 +25,8 @@ from crl_stream.wire.topics import TASKS, Topics
 from crl_stream.worker_views import ask
 
 TURN = 10_000
-"""Outcomes until a task comes again: more than a batch of each of four partitions holds, so that ``length`` outcomes are
-what a batch brings to a row."""
+"""Outcomes until a task comes again: more than a batch of each of four partitions holds, so that a batch brings
+``length`` outcomes to a row."""
 DELIVERY_SECONDS = 20.0
 """Until everything that a contestant has sent must be on the broker."""
 
@@ -54,6 +54,7 @@ def race(
                 note(f"  {length} in a row, round {number + 1} of {repeats}, {name}: {in_words(result)}")
         delete_topics(bootstrap_servers, filled.settings.kafka.topic_prefix)
     return {
+        "contestants": {name: {"title": ENTRANTS[name].title, "setup": ENTRANTS[name].describe()} for name in names},
         "events": events,
         "tasks": tasks,
         "length": length,
@@ -90,9 +91,7 @@ def run_one(bootstrap_servers: str, filled: Course, entrant: Entrant, limit: flo
         delete_topics(bootstrap_servers, name)
 
 
-def run_ours(
-    bootstrap_servers: str, filled: Course, name: str, limit: float, *, workers: int = 1
-) -> dict[str, Any]:
+def run_ours(bootstrap_servers: str, filled: Course, name: str, limit: float, *, workers: int = 1) -> dict[str, Any]:
     """The product's own command, as many processes as asked for in one group."""
     prefix = filled.settings.kafka.topic_prefix
     sink = Topics(prefix)(TASKS)
@@ -185,7 +184,9 @@ async def _delivered(bootstrap_servers: str, topic: str, wanted: int) -> None:
     try:
         places = [TopicPartition(topic, number) for number in (await partitions_of(consumer, [topic]))[topic]]
         until = time.monotonic() + DELIVERY_SECONDS
-        while sum((await consumer.end_offsets(places)).values()) < wanted and time.monotonic() < until:
+        while sum((await consumer.end_offsets(places)).values()) < wanted:
+            if time.monotonic() > until:
+                raise Failed(f"its snapshots were not on the broker {DELIVERY_SECONDS:.0f} s after the last was due")
             await asyncio.sleep(0.02)
     finally:
         await consumer.stop()

@@ -31,7 +31,14 @@ def run(bootstrap_servers: str, *, events: int, limit: float, repeats: int, quic
 
 
 def _rounds(
-    bootstrap_servers: str, events: int, tasks: int, length: int, *, limit: float, partitions: int = 4, check: bool = True
+    bootstrap_servers: str,
+    events: int,
+    tasks: int,
+    length: int,
+    *,
+    limit: float,
+    partitions: int = 4,
+    check: bool = True,
 ) -> list[dict[str, Any]]:
     with course(bootstrap_servers, events, tasks, length, partitions=partitions, check=check) as filled:
         result = _run(bootstrap_servers, filled, limit, 1)

@@ -23,6 +23,7 @@ SECONDS: Final = 4
 PER_SECOND: Final = 250
 
 STAGES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("waiting", ("select (selectors", "wait (threading")),
     ("snapshots", ("task_snapshot (", "active_variant (", "variant_catalogue (")),
     ("decode records", ("decode_batch (",)),
     ("rows: decode and encode", ("decode_row (", "encode_row (", "encode_partition (", "decode_partition (")),
@@ -31,7 +32,10 @@ STAGES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("fold: around the step", ("fold_batch (", "record_hash (")),
     ("send rows", ("write (crl_stream/worker/table",)),
     ("send outputs", ("publish (crl_stream/worker/stages",)),
-    ("send: record batches", ("write (crl_stream/worker/producer", "(aiokafka/producer", "(aiokafka/record/default_records")),
+    (
+        "send: record batches",
+        ("write (crl_stream/worker/producer", "(aiokafka/producer", "(aiokafka/record/default_records"),
+    ),
     ("poll", ("_getmany (", "(aiokafka/consumer")),
     ("connection", ("(aiokafka/conn", "(aiokafka/client", "(aiokafka/protocol")),
     ("lanes", ("(crl_stream/worker",)),
@@ -55,9 +59,9 @@ class Stacks(Counter[str]):
         return found
 
     def shares(self) -> dict[str, float]:
-        """Stage to its share of all samples, the largest first."""
-        total = self.total()
-        return {name: count / total for name, count in self.most_common()}
+        """Stage to its share of all samples but those of a thread that waits, the largest first."""
+        total = self.total() - self["waiting"]
+        return {name: count / total for name, count in self.most_common() if name != "waiting"}
 
 
 def stage_of(frames: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""How far a contestant is: it counts, and its process prints the count, so that whoever started it can put a time to it.
+"""How far a contestant is: it counts, and its process prints the count; whoever started it puts a time to that.
 
 This file and ``job`` import the standard library alone: they also run in the environment of other people's libraries.
 """
