@@ -29,8 +29,9 @@ def main(words: list[str]) -> int:
         _save(_throughput(races), folder / "throughput.svg")
     if page.get("latency", {}).get("ours"):
         _save(_latency(page["latency"]["ours"]), folder / "latency.svg")
-    if "shares" in page.get("stages", {}):
-        _save(_stages(page["stages"]), folder / "stages.svg")
+    stages = {name: found for name, found in page.get("stages", {}).items() if "shares" in found}
+    if stages:
+        _save(_stages(stages), folder / "stages.svg")
     return 0
 
 
@@ -78,12 +79,13 @@ def _latency(ours: dict[str, Any]) -> Any:
 
 
 def _stages(stages: dict[str, Any]) -> Any:
-    figure, axis = plt.subplots(figsize=(6, 3.2))
-    names = list(stages["shares"])
-    axis.barh(names, [100 * share for share in stages["shares"].values()], color="#3465a4")
-    axis.invert_yaxis()
-    axis.set_xlabel("% of the worker's busy time")
-    axis.grid(axis="x", alpha=0.4)
+    figure, axes = plt.subplots(1, len(stages), figsize=(4.4 * len(stages), 3.2), squeeze=False, layout="constrained")
+    for axis, (name, found) in zip(axes[0], stages.items(), strict=True):
+        axis.barh(list(found["shares"]), [100 * share for share in found["shares"].values()], color="#3465a4")
+        axis.invert_yaxis()
+        axis.set_title(f"{name} and batch")
+        axis.set_xlabel("% of the worker's busy time")
+        axis.grid(axis="x", alpha=0.4)
     return figure
 
 

@@ -67,8 +67,8 @@ def tables(page: Page) -> Iterator[tuple[str, str, list[Sequence[str]]]]:
             yield _race(found[name])
     if "latency" in found:
         yield _latency(found["latency"])
-    if "shares" in found.get("stages", {}):
-        yield _stages(found["stages"])
+    for name, stages in found.get("stages", {}).items():
+        yield _stages(name, stages)
     if "scaling" in found:
         yield _scaling(found["scaling"])
     if "fold" in found:
@@ -168,11 +168,14 @@ def _milliseconds(found: Spread | None) -> str:
     return f"{found.median:.1f}{several}"
 
 
-def _stages(stages: Page) -> tuple[str, str, list[Sequence[str]]]:
+def _stages(name: str, stages: Page) -> tuple[str, str, list[Sequence[str]]]:
+    title = f"Where our worker's time goes, {name} and batch"
+    if "missing" in stages:
+        return title, "", [("stage", "share"), (f"missing: {stages['missing'][:160]}", "")]
     rate, busy = stages["events_per_second"], stages["busy"]
     remark = f"Samples of one worker that catches up at {rate:,.0f} events/s, {busy:.0%} of a core busy."
     rows = [(stage, f"{share:.1%}", f"{share * busy / rate * 1e6:.2f}") for stage, share in stages["shares"].items()]
-    return "Where our worker's time goes", remark, [("stage", "share", "us of cpu per event"), *rows]
+    return title, remark, [("stage", "share", "us of cpu per event"), *rows]
 
 
 def _scaling(scaling: Page) -> tuple[str, str, list[Sequence[str]]]:

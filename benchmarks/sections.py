@@ -72,7 +72,7 @@ def sections(plan: Plan) -> dict[str, Section]:
             usual=not quick,
             beside_others=True,
         ),
-        "stages": Section("where our worker's time goes", 25, partial(_stages, plan), beside_others=True),
+        "stages": Section("where our worker's time goes", 30 if quick else 60, partial(_stages, plan), True, True),
         "scaling": Section(
             "ours: tasks, partitions, workers", 60 if quick else 260, partial(_scaling, plan), usual=not quick
         ),
@@ -95,7 +95,7 @@ def _race(plan: Plan, length: int, snapshot_seconds: float, names: list[str], se
 
 
 def _stages(plan: Plan, servers: str) -> dict[str, Any]:
-    return stages.run(servers, events=2 * plan.events if plan.quick else plan.events + 100_000)
+    return stages.run(servers, events=500_000, lengths=(5,) if plan.quick else (1, 5))
 
 
 def _scaling(plan: Plan, servers: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from benchmarks.course import course
 from benchmarks.environment import FOLDER
+from benchmarks.race import TURN
 from benchmarks.running import Failed, wait, watched
 from benchmarks.stack import delete_topics, installation, note, worker
 
@@ -73,13 +74,18 @@ def stage_of(frames: list[str]) -> str:
     return "other"
 
 
-def run(bootstrap_servers: str, *, events: int) -> dict[str, Any]:
+def run(bootstrap_servers: str, *, events: int, lengths: Iterable[int] = (1, 5)) -> dict[str, Any]:
+    """A profile for each number of events per touched row."""
+    return {f"{length} per row": _profile(bootstrap_servers, events, length) for length in lengths}
+
+
+def _profile(bootstrap_servers: str, events: int, length: int) -> dict[str, Any]:
     """Shares of the worker's busy time by stage, and how much of the time it was not busy."""
     spy = FOLDER / "bin" / "py-spy"
     if not spy.exists():
         return {"missing": "py-spy is not installed in .venv-bench"}
     name = f"r{uuid.uuid4().hex[:8]}"
-    with course(bootstrap_servers, events, 2_000, 5, check=False) as filled:
+    with course(bootstrap_servers, events, TURN // length, length, check=False) as filled:
         prefix = filled.settings.kafka.topic_prefix
         with (
             tempfile.TemporaryDirectory() as folder,
@@ -87,7 +93,7 @@ def run(bootstrap_servers: str, *, events: int) -> dict[str, Any]:
             worker(stack, wait=False) as process,
             watched([stack.settings], [process], beside=filled.settings.kafka.partitions) as watch,
         ):
-            wait(watch, lambda: process.poll() is None, events // 5, 60.0)
+            wait(watch, lambda: process.poll() is None, events // 6, 60.0)
             raw = Path(folder, "stacks.txt")
             command = [str(spy), "record", "--pid", str(process.pid), "--format", "raw", "--output", str(raw)]
             command += ["--rate", str(PER_SECOND), "--duration", str(SECONDS), "--nonblocking"]
@@ -101,7 +107,7 @@ def run(bootstrap_servers: str, *, events: int) -> dict[str, Any]:
             stacks = Stacks.of(raw.read_text(encoding="utf-8").splitlines())
         delete_topics(bootstrap_servers, prefix)
     shares = stacks.shares()
-    note("  " + ", ".join(f"{stage} {share:.0%}" for stage, share in list(shares.items())[:6]))
+    note(f"  {length} per row: " + ", ".join(f"{stage} {share:.0%}" for stage, share in list(shares.items())[:6]))
     return {
         "samples": stacks.total(),
         "seconds": seconds,
