@@ -45,6 +45,8 @@ def main(words: list[str] | None = None) -> int:
     note(f"the figures are in {path}; python -m benchmarks report {path} --markdown makes a page of them")
     if failed:
         note(f"failed: {', '.join(failed)}; go on with --resume {path}")
+    elif options.document:
+        report.document(path)
     return 1 if failed else 0
 
 
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, metavar="N", help="rounds of each comparison; default: 3, quick: 1")
     parser.add_argument("--rows", type=int, metavar="N", help="of the recovery; default: 1,000,000, quick: 50,000")
     parser.add_argument("--resume", type=Path, metavar="FILE", help="go on with the sections that FILE has not yet")
+    parser.add_argument("--document", action="store_true", help="then bring docs/performance.md up to date")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -8,46 +8,28 @@ of ``crl.rollbacks`` reads the fact, and the Resolver would answer with the othe
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import math
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaProducer
-
 from benchmarks.entrants import ENTRANTS, Missing, environment
-from benchmarks.latency_load import PLACEHOLDER
-from benchmarks.running import Failed, started, stop
+from benchmarks.latency_processes import arrived, reader, send, wait_for
+from benchmarks.probes import AGENT, BACKGROUND_TASKS, aimed_at, fill_topic, healthy, story
+from benchmarks.running import Failed, started
 from benchmarks.stack import Stack, create_topics, delete_topics, installation, note, worker
-from crl_stream.client.publisher import utc_now
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.topology.driver import TopologyDriver
-from crl_stream.wire.codec import encode
-from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import INVOCATIONS, ROLLBACKS, Topics
 from crl_stream.worker_views import ask
 
-GOOD, BAD = "api-baseline", "api-optimized"
-AGENT = "probe"
 PARTITIONS = (4, 12, 64)
 RATES = (100, 1_000, 10_000)
-PROBES_PER_SECOND = 100
 REPEATED = 1_000
 """The rate at which the goal stands; it is measured several times."""
-WARM_UP = 1.0
-"""Seconds of load before the first probe."""
-PATIENCE = 20.0
-"""Seconds until the last probe must have had its effect."""
-BACKGROUND_TASKS = 200
 
 
 class Cell(NamedTuple):
@@ -105,7 +87,7 @@ def in_words(figures: Mapping[str, Any]) -> str:
 def _measure(bootstrap_servers: str, partitions: int, cells: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
     with installation(bootstrap_servers, [f"kafka.partitions={partitions}"]) as stack:
         template = story()
-        primed = [_of(message, key) for cell in cells for key in cell.keys for message in template[:-1]]
+        primed = [aimed_at(message, key) for cell in cells for key in cell.keys for message in template[:-1]]
         asyncio.run(_fill(stack, primed))
         with worker(stack):
             _wait_until_folded(stack, len(primed))
@@ -125,11 +107,11 @@ def _measure_cell(stack: Stack, cell: Cell, last: m.Invocation) -> dict[str, Any
         plan = {"servers": servers, "partitions": kafka.partitions, "prefix": prefix}
         effects = plan | {"topic": topics(ROLLBACKS), "flags": flags, "epoch": 2}
         bare = plan | {"topic": topics(INVOCATIONS)}
-        with _reader(folder / "effects.json", effects) as arrived, _reader(folder / "bare.json", bare) as seen:
-            probes = [_of(last, key) for key in cell.keys]
-            published = _send(folder / "load.json", servers, topics(INVOCATIONS), kafka.partitions, cell, probes)
-            _wait_for(cell.probes, arrived, seen)
-        effect, path = _arrived(folder / "effects.json"), _arrived(folder / "bare.json")
+        with reader(folder / "effects.json", effects) as effects_seen, reader(folder / "bare.json", bare) as seen:
+            probes = [aimed_at(last, key) for key in cell.keys]
+            published = send(folder / "load.json", servers, topics(INVOCATIONS), kafka.partitions, cell.rate, probes)
+            wait_for(cell.probes, effects_seen, seen)
+        effect, path = arrived(folder / "effects.json"), arrived(folder / "bare.json")
     times = published["published"]
     return _figures(
         cell,
@@ -182,21 +164,21 @@ def _measure_other(bootstrap_servers: str, name: str, cell: Cell) -> dict[str, A
             words = [bootstrap_servers, unique, source, sink, str(partitions), str(state), "1.0"]
             plan = {"servers": bootstrap_servers, "partitions": partitions, "prefix": f"{AGENT}/"}
             with started([*command, *words], environment(), folder / "log.txt") as (process, watch):
-                warm_up = [_healthy(number, f"warm-{number:08d}") for number in range(BACKGROUND_TASKS)]
-                asyncio.run(_fill_topic(bootstrap_servers, source, partitions, warm_up))
+                warm_up = [healthy(number, f"warm-{number:08d}") for number in range(BACKGROUND_TASKS)]
+                asyncio.run(fill_topic(bootstrap_servers, source, partitions, warm_up))
                 until = time.monotonic() + 60.0
                 while watch.count < len(warm_up):
                     if process.poll() is not None or time.monotonic() > until:
                         raise Failed(f"it took nothing in: {(folder / 'log.txt').read_text(errors='replace')[-800:]}")
                     time.sleep(0.05)
                 with (
-                    _reader(folder / "effects.json", plan | {"topic": sink}) as arrived,
-                    _reader(folder / "bare.json", plan | {"topic": source}) as seen,
+                    reader(folder / "effects.json", plan | {"topic": sink}) as effects_seen,
+                    reader(folder / "bare.json", plan | {"topic": source}) as seen,
                 ):
-                    probes = [_of(_healthy(0, f"p-{n}"), key) for n, key in enumerate(cell.keys)]
-                    published = _send(folder / "load.json", bootstrap_servers, source, partitions, cell, probes)
-                    _wait_for(cell.probes, arrived, seen)
-            effect, path = _arrived(folder / "effects.json"), _arrived(folder / "bare.json")
+                    probes = [aimed_at(healthy(0, f"p-{n}"), key) for n, key in enumerate(cell.keys)]
+                    published = send(folder / "load.json", bootstrap_servers, source, partitions, cell.rate, probes)
+                    wait_for(cell.probes, effects_seen, seen)
+            effect, path = arrived(folder / "effects.json"), arrived(folder / "bare.json")
     finally:
         delete_topics(bootstrap_servers, unique)
     times = published["published"]
@@ -207,68 +189,10 @@ def _measure_other(bootstrap_servers: str, name: str, cell: Cell) -> dict[str, A
     return _figures(cell, published, paths)
 
 
-# -- outcomes -------------------------------------------------------------------------------------------
-def story() -> list[m.Invocation]:
-    """Outcomes up to and with the one that reveals the degradation, found with the engine itself."""
-    driver = TopologyDriver()
-    made: list[m.Invocation] = []
-
-    def publish(variant: str, status: str) -> None:
-        made.append(_outcome(TaskKey(AGENT, "task"), f"inv-{len(made)}", variant, status))
-        driver.pipe(made[-1])
-
-    # The active variant stays just below what auto-apply asks of the other one: nothing is promoted.
-    for _ in range(20):
-        publish(BAD, "success")
-    for number in range(10):
-        publish(GOOD, "failure" if number % 10 == 9 else "success")
-    while not driver.read(ROLLBACKS):
-        publish(BAD, "failure")
-    return made
-
-
-def _outcome(key: TaskKey, invocation_id: str, variant: str, status: str) -> m.Invocation:
-    return m.Invocation(
-        schema_version=1,
-        invocation_id=invocation_id,
-        timestamp=utc_now(),
-        agent_name=key.agent_name,
-        task_type=key.task_type,
-        variant_id=variant,
-        status=status,  # type: ignore[arg-type]
-    )
-
-
-def _healthy(number: int, invocation_id: str) -> m.Invocation:
-    return _outcome(TaskKey("other", f"task-{number % BACKGROUND_TASKS}"), invocation_id, GOOD, "success")
-
-
-def _of(message: m.Invocation, key: TaskKey) -> m.Invocation:
-    fields = {name: getattr(message, name) for name in message.__struct_fields__}
-    return m.Invocation(**(fields | {"agent_name": key.agent_name, "task_type": key.task_type}))
-
-
 async def _fill(stack: Stack, messages: Sequence[m.Invocation]) -> None:
     kafka = stack.settings.kafka
     topic = Topics(kafka.topic_prefix)(INVOCATIONS)
-    await _fill_topic(kafka.bootstrap_servers, topic, kafka.partitions, messages)
-
-
-async def _fill_topic(servers: str, topic: str, partitions: int, messages: Sequence[m.Invocation]) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=servers, linger_ms=20, max_batch_size=200_000)
-    await producer.start()
-    try:
-        waiting = []
-        for message in messages:
-            key = TaskKey(message.agent_name, message.task_type).encode()
-            home = partition_of(key, partitions)
-            waiting.append(await producer.send(topic, encode(message), key=key, partition=home))
-            if len(waiting) >= 20_000:
-                await asyncio.gather(*waiting)
-                waiting.clear()
-        await asyncio.gather(*waiting)
-    finally:
-        await producer.stop()
+    await fill_topic(kafka.bootstrap_servers, topic, kafka.partitions, messages)
 
 
 def _wait_until_folded(stack: Stack, count: int) -> None:
@@ -277,71 +201,3 @@ def _wait_until_folded(stack: Stack, count: int) -> None:
         if time.monotonic() > until:
             raise SystemExit(f"the worker did not fold {count:,} outcomes within 120 s")
         time.sleep(0.2)
-
-
-# -- processes ------------------------------------------------------------------------------------------
-def _send(
-    path: Path, servers: str, topic: str, partitions: int, cell: Cell, probes: Sequence[m.Invocation]
-) -> dict[str, Any]:
-    def record(message: m.Invocation) -> tuple[int, str, str]:
-        key = TaskKey(message.agent_name, message.task_type).encode()
-        return partition_of(key, partitions), key.decode(), encode(message).decode()
-
-    plan = {
-        "servers": servers,
-        "topic": topic,
-        "rate": cell.rate,
-        "probe_every": max(1, cell.rate // PROBES_PER_SECOND),
-        "warm_up": WARM_UP,
-        "id": uuid.uuid4().hex[:4],
-        "background": [record(_healthy(number, PLACEHOLDER.decode())) for number in range(BACKGROUND_TASKS)],
-        "probes": [record(message) for message in probes],
-    }
-    path.write_text(json.dumps(plan), encoding="utf-8")
-    command = [sys.executable, "-m", "benchmarks.latency_load", str(path)]
-    subprocess.run(command, env=environment(), check=True, timeout=300.0)
-    result: dict[str, Any] = json.loads(path.with_suffix(".published").read_text(encoding="utf-8"))
-    return result
-
-
-class _Arrivals:
-    """How many probes a reader has seen."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.ready = threading.Event()
-
-    def read(self, stream: Any) -> None:
-        for line in stream:
-            self.count = int(line)
-            self.ready.set()
-
-
-@contextlib.contextmanager
-def _reader(path: Path, plan: Mapping[str, Any]) -> Iterator[_Arrivals]:
-    """A process that notes when probes arrive; it reads already, and has written its times when this is left."""
-    path.write_text(json.dumps(plan), encoding="utf-8")
-    command, pipe = [sys.executable, "-m", "benchmarks.latency_reader", str(path)], subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment(), start_new_session=True)
-    arrivals = _Arrivals()
-    threading.Thread(target=arrivals.read, args=(process.stdout,), daemon=True).start()
-    try:
-        if not arrivals.ready.wait(60.0):
-            raise Failed("a reader did not start within 60 s")
-        yield arrivals
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait(20.0)
-    finally:
-        stop(process)
-
-
-def _wait_for(count: int, *arrivals: _Arrivals) -> None:
-    until = time.monotonic() + PATIENCE
-    while any(each.count < count for each in arrivals) and time.monotonic() < until:
-        time.sleep(0.05)
-
-
-def _arrived(path: Path) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = json.loads(path.with_suffix(".arrived").read_text(encoding="utf-8"))
-    return found

@@ -10,32 +10,70 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environment import bench_python
+from benchmarks.environment import ROOT, bench_python
 from benchmarks.goals import RATE, Goal, judge
 from benchmarks.spread import Spread, is_right, ratio, spread
 from benchmarks.stack import note
 
 Page = Mapping[str, Any]
+PAGE = ROOT / "docs" / "performance.md"
+FIGURES = ROOT / "docs" / "performance"
+BEGIN, END = "<!-- tables: made by python -m benchmarks report FILE --document -->", "<!-- end of the tables -->"
 _MARKS = {True: "met", False: "MISSED", None: "not measured"}
 
 
 def main(words: list[str]) -> int:
-    """``report FILE [--markdown] [--plots FOLDER]``."""
+    """``report FILE [--markdown] [--plots FOLDER] [--document]``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks report", description=__doc__)
     parser.add_argument("file", type=Path, help="what a run has written")
     parser.add_argument("--markdown", action="store_true", help="tables in Markdown")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw SVG files into FOLDER")
+    parser.add_argument("--document", action="store_true", help="bring docs/performance.md up to date with FILE")
     options = parser.parse_args(words)
+    if options.document:
+        return 0 if document(options.file) else 1
+    if options.plots and not draw(options.file, options.plots):
+        return 1
     page = json.loads(options.file.read_text(encoding="utf-8"))
-    if options.plots:
-        python = bench_python()
-        if python is None:
-            note("nothing can be drawn: there is no .venv-bench; `make bench` makes it")
-            return 1
-        script = Path(__file__).with_name("plots.py")
-        subprocess.run([python, script, options.file, options.plots], check=True)
     print(markdown(page) if options.markdown else text(page))
     return 0
+
+
+def draw(file: Path, folder: Path) -> bool:
+    """Plots of a run; False when there is nothing to draw with."""
+    python = bench_python()
+    if python is None:
+        note("nothing can be drawn: there is no .venv-bench; `make bench` makes it")
+        return False
+    return not subprocess.run([python, Path(__file__).with_name("plots.py"), file, folder], check=False).returncode
+
+
+def document(file: Path) -> bool:
+    """Keep a run in docs/ with its date, draw it, and put its tables into the page."""
+    kept = file.read_text(encoding="utf-8")
+    # What a contestant says when it fails may name places of this machine.
+    for place in (str(ROOT), sys.prefix, str(Path.home())):
+        kept = kept.replace(place, "")
+    page = json.loads(kept)
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    for old in FIGURES.glob("*.json"):
+        old.unlink()
+    path = FIGURES / f"{page['started'][:10]}.json"
+    path.write_text(kept, encoding="utf-8")
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), page), encoding="utf-8")
+    note(f"{PAGE} has the tables, {FIGURES} the run and its plots")
+    return draw(path, FIGURES)
+
+
+def with_tables(text_: str, page: Page) -> str:
+    """The page with the tables of a run in their place."""
+    before, found, rest = text_.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not found or not ended:
+        raise SystemExit(f"{PAGE} has no place for the tables: {BEGIN} ... {END}")
+    rounds = f"{page['repeats']} round{'s' * (page['repeats'] != 1)} of each comparison"
+    head = f"Measured on {page['started'][:10]}, {rounds}."
+    return f"{before}{BEGIN}\n\n{head}\n\n{markdown(page)}\n\n{END}{after}"
 
 
 def markdown(page: Page) -> str:

@@ -13,9 +13,10 @@ from benchmarks import __main__ as program
 from benchmarks.contestants import job
 from benchmarks.entrants import ENTRANTS, FOLDER, of_job, summary_of
 from benchmarks.goals import judge
-from benchmarks.latency import quantiles, story
+from benchmarks.latency import quantiles
 from benchmarks.oracle import Oracle
 from benchmarks.outcomes import runs
+from benchmarks.probes import story
 from benchmarks.report import markdown, text
 from benchmarks.spread import Spread, ratio, spread
 from benchmarks.stages import Stacks, stage_of
