@@ -40,8 +40,8 @@ lock: dev ## pin the requirements anew (ARGS=--upgrade takes the newest)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 	@$(BIN)/python scripts/lock.py $(ARGS)
 
-clean: ## remove .venv and all that checks and builds left (the demo's data stays)
-	@rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+clean: ## remove the virtual environments and all that checks and builds left (the demo's data stays)
+	@rm -rf .venv .venv-bench build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 runtime dev:

@@ -18,7 +18,7 @@ from benchmarks.environment import bench_python, installed_version, why_missing
 from benchmarks.oracle import Summary
 from benchmarks.stack import note
 from crl_stream.broker.jars import KAFKA_VERSION, fetch
-from crl_stream.broker.java import find_java
+from crl_stream.broker.java import OLDEST, find_java
 from crl_stream.errors import BrokerError
 from crl_stream.settings import load_settings
 
@@ -95,7 +95,7 @@ def _java_classes() -> tuple[Path, str]:
     class_path = os.pathsep.join(map(str, jars))
     source = FOLDER / "kafka_streams" / "EquivalentJob.java"
     done = subprocess.run(
-        [javac, "-d", classes, "-cp", class_path, source], capture_output=True, text=True, check=False
+        [javac, "--release", str(OLDEST), "-d", classes, "-cp", class_path, source], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise Missing(f"javac refused {source.name}: {done.stderr[-400:]}")
