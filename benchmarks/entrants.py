@@ -95,7 +95,10 @@ def _java_classes() -> tuple[Path, str]:
     class_path = os.pathsep.join(map(str, jars))
     source = FOLDER / "kafka_streams" / "EquivalentJob.java"
     done = subprocess.run(
-        [javac, "--release", str(OLDEST), "-d", classes, "-cp", class_path, source], capture_output=True, text=True, check=False
+        [javac, "--release", str(OLDEST), "-d", classes, "-cp", class_path, source],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise Missing(f"javac refused {source.name}: {done.stderr[-400:]}")
