@@ -52,7 +52,7 @@ def run(bootstrap_servers: str, *, repeats: int = 5, probes: int = 1_000, quick:
         rates = [REPEATED] if quick else RATES
         several = repeats if partitions < PARTITIONS[-1] else min(2, repeats)
         cells = [
-            Cell(f"{rate}-{number}", rate, max(100, probes // several) if rate == REPEATED else probes)
+            Cell(f"{rate}-{number}", rate, max(min(500, probes), probes // several) if rate == REPEATED else probes)
             for rate in rates
             for number in range(several if rate == REPEATED else 1)
         ]

@@ -22,7 +22,7 @@ def run(bootstrap_servers: str, *, events: int, limit: float, repeats: int, quic
         "1 partition": _rounds(bootstrap_servers, events, 2_000, 5, limit=limit, partitions=1),
         "64 partitions": _rounds(bootstrap_servers, events, 2_000, 5, limit=limit, partitions=64),
     }
-    found |= _workers(bootstrap_servers, events if quick else 2 * events, limit, repeats)
+    found |= _workers(bootstrap_servers, events, limit, repeats)
     if not quick:
         note("  1,000,000 outcomes, each of another task: half a minute until they are in the log")
         many = _rounds(bootstrap_servers, MANY_TASKS, MANY_TASKS, 1, limit=SECONDS_FOR_MANY, check=False)

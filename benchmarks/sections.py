@@ -59,7 +59,7 @@ def sections(plan: Plan) -> dict[str, Section]:
     for length in LENGTHS:
         found[f"race{length}"] = Section(
             f"all contestants on one topic, {length} events per touched row",
-            (12 + 40 * plan.repeats) if quick else (20 + 65 * plan.repeats),
+            (10 + 45 * plan.repeats) if quick else (10 + 61 * plan.repeats),
             partial(_race, plan, length, 1.0, list(ENTRANTS)),
             usual=not quick or length == 5,
             beside_others=True,
@@ -67,14 +67,14 @@ def sections(plan: Plan) -> dict[str, Section]:
     found |= {
         "race5-tenth": Section(
             "the same with a snapshot for every tenth event, however fast they come",
-            20 + 45 * plan.repeats,
+            10 + 34 * plan.repeats,
             partial(_race, plan, 5, 0.0, ["ours", "bare", "quix", "kafka_streams"]),
             usual=not quick,
             beside_others=True,
         ),
         "stages": Section("where our worker's time goes", 30 if quick else 60, partial(_stages, plan), True, True),
         "scaling": Section(
-            "ours: tasks, partitions, workers", 60 if quick else 260, partial(_scaling, plan), usual=not quick
+            "ours: tasks, partitions, workers", 60 if quick else 230, partial(_scaling, plan), usual=not quick
         ),
         "latency": Section(
             "from publishing to the fact and the Resolver", 40 if quick else 280, partial(_latency, plan),
