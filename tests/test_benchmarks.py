@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from benchmarks.latency import quantiles
 from benchmarks.oracle import Oracle
 from benchmarks.outcomes import runs
 from benchmarks.probes import story
-from benchmarks.report import markdown, text
+from benchmarks.report import FIGURES as FIGURES_FOLDER
+from benchmarks.report import PAGE, markdown, text, with_tables
 from benchmarks.spread import Spread, ratio, spread
 from benchmarks.stages import Stacks, stage_of
 from crl_stream.broker.jars import KAFKA_VERSION, read_pins
@@ -266,3 +268,11 @@ def test_a_run_that_has_everything_measures_nothing_again(tmp_path: Path, capsys
 def test_results_of_runs_do_not_get_into_the_repository() -> None:
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
     assert {"/benchmarks/results/", "/.venv-bench"} <= set(ignored)
+
+
+def test_the_page_shows_the_run_that_is_kept_beside_it() -> None:
+    (kept,) = FIGURES_FOLDER.glob("*.json")
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_tables(page, json.loads(kept.read_text(encoding="utf-8"))) == page
+    for plot in re.findall(r"\(performance/(.*?)\)", page):
+        assert (FIGURES_FOLDER / plot).is_file()
