@@ -26,7 +26,7 @@ def prepare() -> str:
     wanted = hashlib.sha256(PINS.read_bytes()).hexdigest()
     if bench_python() is not None and _STAMP.exists() and _STAMP.read_text(encoding="ascii") == wanted:
         return ""
-    print(f"Installing what is measured beside us into {FOLDER.name} (450 MB, once; a minute or two)", file=sys.stderr)
+    print(f"Installing what is measured beside us into {FOLDER.name} (340 MB, once; a minute or two)", file=sys.stderr)
     if FOLDER.exists():
         shutil.rmtree(FOLDER)
     pip = [str(FOLDER / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
