@@ -78,6 +78,12 @@ def _with(library: str, module: str) -> Callable[[], list[str]]:
 
 
 @cache
+def _classes() -> tempfile.TemporaryDirectory[str]:
+    """Where the compiled job lies until this program ends."""
+    return tempfile.TemporaryDirectory(prefix="crl-bench-java-")
+
+
+@cache
 def _java_classes() -> tuple[Path, str]:
     """The runtime and the class path of the compiled job; compiled once in a run."""
     javac = shutil.which("javac", path=_java_path())
@@ -91,7 +97,7 @@ def _java_classes() -> tuple[Path, str]:
         jars = [*jars, *fetch(cache_dir, lambda text, done, of: note(f"{text}: {done} of {of}"), path=pins, what=what)]
     except BrokerError as error:
         raise Missing(f"{error.message} {error.hint or ''}") from error
-    classes = Path(tempfile.mkdtemp(prefix="crl-bench-java-"))
+    classes = _classes().name
     class_path = os.pathsep.join(map(str, jars))
     source = FOLDER / "kafka_streams" / "EquivalentJob.java"
     done = subprocess.run(
@@ -102,7 +108,7 @@ def _java_classes() -> tuple[Path, str]:
     )
     if done.returncode:
         raise Missing(f"javac refused {source.name}: {done.stderr[-400:]}")
-    return java.path, os.pathsep.join([str(classes), class_path])
+    return java.path, os.pathsep.join([classes, class_path])
 
 
 def _java_path() -> str:
