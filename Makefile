@@ -27,7 +27,7 @@ format: dev ## lay the code out, and fix what the linter can fix
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format --quiet
 
-bench: runtime ## measure: cost of a step, bytes of a row, events per second, time to a switch
+bench: dev ## measure us and others side by side, 25 minutes (ARGS="--quick", or the names of sections)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 faults: runtime ## break things on purpose, and count what is lost or doubled (ARGS="simulate --seeds 10000" or mutants)
@@ -40,8 +40,8 @@ lock: dev ## pin the requirements anew (ARGS=--upgrade takes the newest)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 	@$(BIN)/python scripts/lock.py $(ARGS)
 
-clean: ## remove .venv and all that checks and builds left (the demo's data stays)
-	@rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+clean: ## remove the virtual environments and all that checks and builds left (the demo's data stays)
+	@rm -rf .venv .venv-bench build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 runtime dev:

@@ -1,62 +1,96 @@
-"""``python -m benchmarks [fold|rows|guide|throughput|latency|console|recovery]... [--json] [--rows N]``."""
+"""``python -m benchmarks [SECTION...]`` measures; ``python -m benchmarks report FILE`` shows what was measured."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from benchmarks import console, fold, guide, latency, recovery, rows, throughput
+from benchmarks import report
+from benchmarks.environment import ROOT, prepare
+from benchmarks.machine import describe
+from benchmarks.sections import Plan, sections
 from benchmarks.stack import broker, note
+from crl_stream.cli.processes import leaving_in_order
 
-PURE = {"fold": fold.run, "rows": rows.run, "guide": guide.run}
-ON_KAFKA = {"throughput": throughput.run, "latency": latency.run, "console": console.run, "recovery": recovery.run}
+RESULTS = ROOT / "benchmarks" / "results"
 
 
-def main() -> int:
-    """Run what was asked for, or everything, and print the figures."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join([*PURE, *ON_KAFKA])}; default: all")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--rows", type=int, default=recovery.ROWS, help="of recovery; default: %(default)s")
-    options = parser.parse_args()
-    wanted = options.sections or [*PURE, *ON_KAFKA]
-    if unknown := set(wanted) - PURE.keys() - ON_KAFKA.keys():
-        parser.error(f"there is no section {min(unknown)}; one of {', '.join([*PURE, *ON_KAFKA])}")
-    figures: dict[str, Any] = {}
-    for name, run in PURE.items():
-        if name in wanted:
-            note(f"{name} ...")
-            figures[name] = run()
-    if kafka := [name for name in ON_KAFKA if name in wanted]:
-        with broker() as bootstrap_servers:
-            for name in kafka:
-                more = {"rows": options.rows} if name == "recovery" else {}
-                figures[name] = ON_KAFKA[name](bootstrap_servers, **more)
+def main(words: list[str] | None = None) -> int:
+    """Measure or report; 1 when a section failed."""
+    words = sys.argv[1:] if words is None else words
+    if words[:1] == ["report"]:
+        return report.main(words[1:])
+    options = _parser().parse_args(words)
+    plan = Plan(quick=options.quick, repeats=options.repeats or (1 if options.quick else 3), rows=options.rows)
+    known = sections(plan)
+    wanted = options.sections or [name for name, section in known.items() if section.usual]
+    if unknown := set(wanted) - known.keys():
+        _parser().error(f"there is no section {min(unknown)}; one of {', '.join(known)}")
+    path = options.resume or RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}.json"
+    page = json.loads(path.read_text(encoding="utf-8")) if options.resume else {}
+    page |= {"machine": describe(), "quick": plan.quick, "repeats": plan.repeats}
+    page.setdefault("started", datetime.now(UTC).isoformat(timespec="seconds"))
+    page.setdefault("sections", {})
+    left = [name for name in wanted if name not in page["sections"]]
+    failed = _measure(left, plan, page, path) if left else []
     if options.json:
-        print(json.dumps(figures, indent=2))
+        print(json.dumps(page, indent=2))
     else:
-        _show(figures, 0)
-    return 0
+        print(report.text(page))
+    note(f"the figures are in {path}; python -m benchmarks report {path} --markdown makes a page of them")
+    if failed:
+        note(f"failed: {', '.join(failed)}; go on with --resume {path}")
+    elif options.document:
+        report.document(path)
+    return 1 if failed else 0
 
 
-def _show(value: dict[str, Any], depth: int) -> None:
-    for name, inner in value.items():
-        if not isinstance(inner, dict):
-            shown = (
-                f"{inner:,.2f}"
-                if isinstance(inner, float) and inner < 1_000
-                else f"{inner:,.0f}"
-                if isinstance(inner, float)
-                else str(inner)
-            )
-            print(f"{'  ' * depth}{name}: {shown}")
-        elif inner.keys() == {"min", "median", "max"}:
-            print(f"{'  ' * depth}{name}: {inner['median']:.2f} ({inner['min']:.2f} to {inner['max']:.2f})")
-        else:
-            print(f"{'  ' * depth}{name}")
-            _show(inner, depth + 1)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(sections(Plan())))
+    parser.add_argument("--quick", action="store_true", help="about three minutes: fewer settings, events and rounds")
+    parser.add_argument("--repeats", type=int, metavar="N", help="rounds of each comparison; default: 3, quick: 1")
+    parser.add_argument("--rows", type=int, metavar="N", help="of the recovery; default: 1,000,000, quick: 50,000")
+    parser.add_argument("--resume", type=Path, metavar="FILE", help="go on with the sections that FILE has not yet")
+    parser.add_argument("--document", action="store_true", help="then bring docs/performance.md up to date")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _measure(names: list[str], plan: Plan, page: dict[str, Any], path: Path) -> list[str]:
+    """Measure one section after the other; each is kept as soon as it is there."""
+    known = sections(plan)
+    if any(known[name].beside_others for name in names):
+        prepare()
+    failed = []
+    whole = sum(known[name].seconds for name in names)
+    started, done = time.perf_counter(), 0.0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with leaving_in_order(), broker() as bootstrap_servers:
+        for name in names:
+            note(f"{name}: {known[name].what} ({_left(whole - done)} left in all)")
+            try:
+                page["sections"][name] = known[name].run(bootstrap_servers)
+            except KeyboardInterrupt:
+                note(f"stopped; go on with --resume {path}")
+                raise SystemExit(130) from None
+            except Exception as error:
+                note(f"{name} FAILED: {error!r}")
+                failed.append(name)
+            done += known[name].seconds
+            page["seconds"] = page.get("seconds", 0.0) + time.perf_counter() - started
+            started = time.perf_counter()
+            path.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8")
+    return failed
+
+
+def _left(seconds: float) -> str:
+    return f"about {seconds / 60:.0f} min" if seconds >= 90 else f"about {seconds:.0f} s"
 
 
 if __name__ == "__main__":

@@ -1,160 +1,203 @@
-"""From publishing the outcome that reveals a degradation to the Resolver's answer with the new variant."""
+"""From publishing an outcome to its effect: the fact read by a consumer, the Resolver answering; beside the bare path.
+
+A probe is the outcome that reveals a degradation of a task that was brought to the brink before.  Its three times are
+of one record: a plain consumer of the log reads it (the bare path: same record, same load, same time), a plain consumer
+of ``crl.rollbacks`` reads the fact, and the Resolver would answer with the other variant.
+"""
 
 from __future__ import annotations
 
-import statistics
-import threading
+import asyncio
+import math
+import tempfile
 import time
-from typing import Any
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from benchmarks.stack import Stack, installation, note, worker
-from crl_stream.client import Publisher, Resolver
+from benchmarks.entrants import ENTRANTS, Missing, environment
+from benchmarks.latency_processes import arrived, reader, send, wait_for
+from benchmarks.probes import AGENT, BACKGROUND_TASKS, aimed_at, fill_topic, healthy, story
+from benchmarks.running import Failed, started
+from benchmarks.stack import Stack, create_topics, delete_topics, installation, note, worker
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.topology.driver import TopologyDriver
-from crl_stream.wire.topics import ROLLBACKS
+from crl_stream.wire.topics import INVOCATIONS, ROLLBACKS, Topics
+from crl_stream.worker_views import ask
 
-ROLLBACKS_WANTED = 220
-GOOD, BAD = "api-baseline", "api-optimized"
-RATES = (0, 1_000)
-"""Other events per second meanwhile."""
+PARTITIONS = (4, 12, 64)
+RATES = (100, 1_000, 10_000)
+REPEATED = 1_000
+"""The rate at which the goal stands; it is measured several times."""
 
 
-def run(bootstrap_servers: str) -> dict[str, Any]:
-    """Every task is brought to the brink; then one outcome each is published and its rollback waited for."""
+class Cell(NamedTuple):
+    """One measurement: other outcomes and probes at ``rate`` per second together."""
+
+    name: str
+    rate: int
+    probes: int
+
+    @property
+    def keys(self) -> list[TaskKey]:
+        """The probed tasks."""
+        return [TaskKey(AGENT, f"{self.name}-{number}") for number in range(self.probes)]
+
+
+def run(bootstrap_servers: str, *, repeats: int = 5, probes: int = 1_000, quick: bool = False) -> dict[str, Any]:
+    """Figures by partitions and rate; ``repeats`` of those at 1,000 a second."""
     found: dict[str, Any] = {}
-    for rate in RATES:
-        with installation(bootstrap_servers) as stack, worker(stack):
-            note(f"latency: {ROLLBACKS_WANTED} rollbacks at {rate:,} other events per second")
-            times = _measure(stack, rate)
-            bare = _bare(stack)
-        found[f"{rate:,} other events/s"] = {
-            "rollbacks": len(times),
-            "p50 ms": statistics.median(times),
-            "p99 ms": statistics.quantiles(times, n=100)[98],
-            "max ms": max(times),
-            "bare produce to consume, p50 ms": statistics.median(bare),
-            "bare produce to consume, p99 ms": statistics.quantiles(bare, n=100)[98],
-            "ratio p50 / bare p50": statistics.median(times) / statistics.median(bare),
-        }
+    for partitions in PARTITIONS[:1] if quick else PARTITIONS:
+        rates = [REPEATED] if quick else RATES
+        several = repeats if partitions < PARTITIONS[-1] else min(2, repeats)
+        cells = [
+            Cell(f"{rate}-{number}", rate, max(min(500, probes), probes // several) if rate == REPEATED else probes)
+            for rate in rates
+            for number in range(several if rate == REPEATED else 1)
+        ]
+        for cell, figures in _measure(bootstrap_servers, partitions, cells):
+            note(f"  {partitions} partitions, {cell.rate:,}/s: {in_words(figures)}")
+            found.setdefault(f"{partitions} partitions", {}).setdefault(f"{cell.rate}/s", []).append(figures)
     return found
 
 
-def _story(key: TaskKey) -> list[m.Invocation]:
-    """Outcomes up to and with the one that reveals the degradation, found with the engine itself."""
-    driver = TopologyDriver()
-    story = []
-
-    def publish(variant: str, status: str) -> None:
-        number = len(story)
-        story.append(
-            m.Invocation(
-                schema_version=1,
-                invocation_id=f"inv-{number}",
-                timestamp="2025-11-19T14:30:00Z",
-                agent_name=key.agent_name,
-                task_type=key.task_type,
-                variant_id=variant,
-                status=status,  # type: ignore[arg-type]
-            )
-        )
-        driver.pipe(story[-1])
-
-    # The active variant stays just below what auto-apply asks of the other one: nothing is promoted.
-    for _ in range(30):
-        publish(BAD, "success")
-    for number in range(30):
-        publish(GOOD, "failure" if number % 10 == 9 else "success")
-    while not driver.read(ROLLBACKS):
-        publish(BAD, "failure")
-    return story
+def run_others(bootstrap_servers: str, names: Sequence[str], *, probes: int = 500) -> dict[str, Any]:
+    """The same for other contestants at 1,000 a second with 4 partitions: from produce to their output read."""
+    found: dict[str, Any] = {}
+    for name in names:
+        cell = Cell("probe", REPEATED, probes)
+        try:
+            found[name] = _measure_other(bootstrap_servers, name, cell)
+            note(f"  {name}, 4 partitions, {cell.rate:,}/s: {in_words(found[name])}")
+        except (Missing, Failed) as error:
+            found[name] = {"missing": str(error)}
+            note(f"  {name}: MISSING: {error}")
+    return found
 
 
-def _measure(stack: Stack, rate: int) -> list[float]:
-    keys = [TaskKey("backend-architect", f"api-design-{number}") for number in range(ROLLBACKS_WANTED)]
-    times = []
-    template = _story(keys[0])
-    stop = threading.Event()
-    with Publisher(stack.settings) as publisher, Resolver(stack.settings) as resolver:
-        resolver.wait_until_ready()
-        for key in keys:
-            for message in template[:-1]:
-                while not publisher.publish(_of(message, key)):
-                    publisher.flush(1.0)
-        publisher.flush(120.0)
-        for key in keys:
-            assert resolver.wait_for_epoch(*key, 1, 120.0)
-        _wait_until_folded(stack, len(keys) * (len(template) - 1))
-        noise = threading.Thread(target=_make_noise, args=(stack, rate, stop), daemon=True)
-        noise.start()
-        for key in keys:
-            assert resolver.resolve(*key) is not None
-            started = time.perf_counter()
-            publisher.publish(_of(template[-1], key))
-            assert resolver.wait_for_epoch(*key, 2, 60.0)
-            resolution = resolver.resolve(*key)
-            assert resolution is not None and resolution.variant_id == GOOD
-            times.append((time.perf_counter() - started) * 1_000)
-        stop.set()
-        noise.join()
-    return times
+def in_words(figures: Mapping[str, Any]) -> str:
+    """One line about a cell."""
+    paths = [f"{name} p50 {q['p50']:.1f} p99 {q['p99']:.1f} ms" for name, q in figures["paths"].items()]
+    lost = f", {figures['lost']} NEVER CAME" if figures["lost"] else ""
+    return f"{'; '.join(paths)} ({figures['probes']} probes, load {figures['load']['per_second']:,.0f}/s{lost})"
 
 
-def _of(message: m.Invocation, key: TaskKey) -> m.Invocation:
-    fields = {name: getattr(message, name) for name in message.__struct_fields__}
-    return m.Invocation(**(fields | {"task_type": key.task_type}))
+# -- ours -----------------------------------------------------------------------------------------------
+def _measure(bootstrap_servers: str, partitions: int, cells: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    with installation(bootstrap_servers, [f"kafka.partitions={partitions}"]) as stack:
+        template = story()
+        primed = [aimed_at(message, key) for cell in cells for key in cell.keys for message in template[:-1]]
+        asyncio.run(_fill(stack, primed))
+        with worker(stack):
+            _wait_until_folded(stack, len(primed))
+            for cell in cells:
+                yield cell, _measure_cell(stack, cell, template[-1])
+        delete_topics(bootstrap_servers, stack.settings.kafka.topic_prefix)
+
+
+def _measure_cell(stack: Stack, cell: Cell, last: m.Invocation) -> dict[str, Any]:
+    kafka = stack.settings.kafka
+    topics, servers = Topics(kafka.topic_prefix), kafka.bootstrap_servers
+    prefix = f"{AGENT}/{cell.name}-"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        flags = [f"{setting}={value}" for setting, value in stack.session.flags.items()]
+        flags += [f"client.cache_dir={folder}"]
+        plan = {"servers": servers, "partitions": kafka.partitions, "prefix": prefix}
+        effects = plan | {"topic": topics(ROLLBACKS), "flags": flags, "epoch": 2}
+        bare = plan | {"topic": topics(INVOCATIONS)}
+        with reader(folder / "effects.json", effects) as effects_seen, reader(folder / "bare.json", bare) as seen:
+            probes = [aimed_at(last, key) for key in cell.keys]
+            published = send(folder / "load.json", servers, topics(INVOCATIONS), kafka.partitions, cell.rate, probes)
+            wait_for(cell.probes, effects_seen, seen)
+        effect, path = arrived(folder / "effects.json"), arrived(folder / "bare.json")
+    times = published["published"]
+    return _figures(
+        cell,
+        published,
+        {
+            "publish to Resolver": _milliseconds(times, effect["resolved"]),
+            "publish to fact read": _milliseconds(times, effect["read"]),
+            "bare produce to consume": _milliseconds(times, path["read"]),
+        },
+    )
+
+
+def _figures(cell: Cell, published: dict[str, Any], paths: dict[str, list[float]]) -> dict[str, Any]:
+    load = {name: published[name] for name in ("per_second", "late_ms", "failed")}
+    return {
+        "rate": cell.rate,
+        "probes": cell.probes,
+        "lost": sum(cell.probes - len(times) for times in paths.values()),
+        "load": load,
+        "paths": {name: quantiles(times) for name, times in paths.items() if times},
+    }
+
+
+def quantiles(times: Sequence[float]) -> dict[str, float]:
+    """The smallest time that so many of all do not exceed."""
+    ordered = sorted(times)
+    at = {name: ordered[math.ceil(share * len(ordered)) - 1] for name, share in _SHARES.items()}
+    return at | {"max": ordered[-1], "n": len(ordered)}
+
+
+_SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+
+
+def _milliseconds(published: Mapping[str, int], arrived: Mapping[str, int]) -> list[float]:
+    return [(arrived[key] - time_) / 1e6 for key, time_ in published.items() if key in arrived]
+
+
+# -- others ---------------------------------------------------------------------------------------------
+def _measure_other(bootstrap_servers: str, name: str, cell: Cell) -> dict[str, Any]:
+    """A probe is the first outcome of a task: every contestant publishes a snapshot of it."""
+    unique, partitions = f"l{uuid.uuid4().hex[:8]}", 4
+    source, sink = f"{unique}-outcomes", f"{unique}-snapshots"
+    command = ENTRANTS[name].command()
+    create_topics(bootstrap_servers, [source, sink], partitions)
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as text:
+            folder = Path(text)
+            state = folder / "state"
+            state.mkdir()
+            words = [bootstrap_servers, unique, source, sink, str(partitions), str(state), "1.0"]
+            plan = {"servers": bootstrap_servers, "partitions": partitions, "prefix": f"{AGENT}/"}
+            with started([*command, *words], environment(), folder / "log.txt") as (process, watch):
+                warm_up = [healthy(number, f"warm-{number:08d}") for number in range(BACKGROUND_TASKS)]
+                asyncio.run(fill_topic(bootstrap_servers, source, partitions, warm_up))
+                until = time.monotonic() + 60.0
+                while watch.count < len(warm_up):
+                    if process.poll() is not None or time.monotonic() > until:
+                        raise Failed(f"it took nothing in: {(folder / 'log.txt').read_text(errors='replace')[-800:]}")
+                    time.sleep(0.05)
+                with (
+                    reader(folder / "effects.json", plan | {"topic": sink}) as effects_seen,
+                    reader(folder / "bare.json", plan | {"topic": source}) as seen,
+                ):
+                    probes = [aimed_at(healthy(0, f"p-{n}"), key) for n, key in enumerate(cell.keys)]
+                    published = send(folder / "load.json", bootstrap_servers, source, partitions, cell.rate, probes)
+                    wait_for(cell.probes, effects_seen, seen)
+            effect, path = arrived(folder / "effects.json"), arrived(folder / "bare.json")
+    finally:
+        delete_topics(bootstrap_servers, unique)
+    times = published["published"]
+    paths = {
+        "produce to output read": _milliseconds(times, effect["read"]),
+        "bare produce to consume": _milliseconds(times, path["read"]),
+    }
+    return _figures(cell, published, paths)
+
+
+async def _fill(stack: Stack, messages: Sequence[m.Invocation]) -> None:
+    kafka = stack.settings.kafka
+    topic = Topics(kafka.topic_prefix)(INVOCATIONS)
+    await fill_topic(kafka.bootstrap_servers, topic, kafka.partitions, messages)
 
 
 def _wait_until_folded(stack: Stack, count: int) -> None:
-    from crl_stream.worker_views import ask
-
+    until = time.monotonic() + 120.0
     while ask(stack.settings, "/api/worker")["counters"]["applied"] < count:
-        time.sleep(0.05)
-
-
-def _make_noise(stack: Stack, rate: int, stop: threading.Event) -> None:
-    """Healthy outcomes of other tasks, every 10 ms."""
-    if not rate:
-        return
-    with Publisher(stack.settings) as publisher:
-        number, due = 0, time.perf_counter()
-        while not stop.is_set():
-            for _ in range(rate // 100):
-                number += 1
-                publisher.invocation("other", f"task-{number % 50}", "v", "success", invocation_id=f"n-{number}")
-            due += 0.01
-            stop.wait(max(0.0, due - time.perf_counter()))
-
-
-def _bare(stack: Stack) -> list[float]:
-    """One record to the broker and back, with the same client library and nothing in between."""
-    import asyncio
-
-    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-
-    from crl_stream.wire.topics import RECEIPTS, Topics
-
-    topic, servers = Topics(stack.settings.kafka.topic_prefix)(RECEIPTS), stack.settings.kafka.bootstrap_servers
-
-    async def measure() -> list[float]:
-        producer, consumer = AIOKafkaProducer(bootstrap_servers=servers), AIOKafkaConsumer(bootstrap_servers=servers)
-        await producer.start()
-        await consumer.start()
-        try:
-            place = TopicPartition(topic, 0)
-            consumer.assign([place])
-            await consumer.seek_to_end(place)
-            await consumer.position(place)
-            times = []
-            for number in range(ROLLBACKS_WANTED):
-                started = time.perf_counter()
-                await producer.send(topic, b"%d" % number, partition=0)
-                while (await consumer.getone()).value != b"%d" % number:
-                    pass
-                times.append((time.perf_counter() - started) * 1_000)
-            return times
-        finally:
-            await producer.stop()
-            await consumer.stop()
-
-    return asyncio.run(measure())
+        if time.monotonic() > until:
+            raise SystemExit(f"the worker did not fold {count:,} outcomes within 120 s")
+        time.sleep(0.2)

@@ -41,3 +41,21 @@ def outcomes(count: int, tasks: int = 1, **fields: object) -> Iterator[tuple[Tas
     for number in range(count):
         key = keys[number % tasks]
         yield key, outcome(key, number, **fields)
+
+
+def runs(count: int, tasks: int, length: int, **fields: object) -> Iterator[tuple[TaskKey, m.Invocation]]:
+    """``count`` outcomes over ``tasks``, ``length`` of a task in a row, again and again.
+
+    A batch then touches a row about ``length`` times, as long as it holds fewer outcomes than one turn over the tasks
+    of its partition.  Variants take turns within each task; which outcome fails depends on nothing that repeats.
+    """
+    keys = [TaskKey("backend-architect", f"api-design-{number}") for number in range(tasks)]
+    for number in range(count):
+        turn, place = divmod(number, length * tasks)
+        mixed = (number * 2_654_435_761 & 0xFFFF_FFFF) >> 16
+        key = keys[place // length]
+        given = {
+            "variant_id": VARIANTS[(turn * length + place % length) % 3],
+            "status": "failure" if mixed % 15 == 0 else "success",
+        }
+        yield key, outcome(key, number, **(given | fields))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import io
 import os
 import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from crl_stream.broker import EmbeddedBroker
 from crl_stream.cli.processes import prepare_topics, running, with_free_port
@@ -38,15 +42,19 @@ def broker() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def installation(bootstrap_servers: str) -> Iterator[Stack]:
-    """Topics of their own, no worker yet."""
+def installation(
+    bootstrap_servers: str, flags: Iterable[str] = (), *, prefix: str = "", app_id: str = ""
+) -> Iterator[Stack]:
+    """An installation without a worker yet; its topics are its own, unless the ``prefix`` of another one is given."""
     name = uuid.uuid4().hex[:8]
-    flags = [f"kafka.topic_prefix=b{name}.", f"worker.app_id=b{name}", "client.runtime_id=bench", "worker.web_port=0"]
+    given = [f"kafka.topic_prefix={prefix or f'b{name}.'}", f"worker.app_id={app_id or f'b{name}'}"]
+    given += ["client.runtime_id=bench", "worker.web_port=0", *flags]
     with tempfile.TemporaryDirectory() as folder:
-        flags += [f"worker.data_dir={folder}", f"client.cache_dir={folder}", f"telemetry.folder={folder}/telemetry"]
-        session = Session(None, flags)
+        given += [f"worker.data_dir={folder}", f"client.cache_dir={folder}", f"telemetry.folder={folder}/telemetry"]
+        session = Session(None, given)
         settings = with_free_port(session, session.at(bootstrap_servers), other_if_taken=True)
-        prepare_topics(settings)
+        with contextlib.redirect_stderr(io.StringIO()):  # "topics: 15 changes" is no progress
+            prepare_topics(settings)
         yield Stack(settings, session)
 
 
@@ -55,6 +63,39 @@ def worker(stack: Stack, *, wait: bool = True) -> Iterator[subprocess.Popen[byte
     """One worker process, the monitor alone."""
     with running(stack.session, stack.settings, quiet=True, with_services=False, wait=wait) as installed:
         yield installed.monitor
+
+
+def create_topics(bootstrap_servers: str, names: Iterable[str], partitions: int, **configs: str) -> None:
+    """Create topics that do not exist yet."""
+
+    async def create() -> None:
+        async with admin(bootstrap_servers) as client:
+            wanted = [NewTopic(name, partitions, 1, topic_configs=configs) for name in names]
+            await client.create_topics(wanted)
+
+    asyncio.run(create())
+
+
+def delete_topics(bootstrap_servers: str, part: str) -> None:
+    """Delete every topic with ``part`` in its name: what a contestant leaves must not burden the next one."""
+
+    async def delete() -> None:
+        async with admin(bootstrap_servers) as client:
+            if names := [name for name in await client.list_topics() if part in name]:
+                await client.delete_topics(names)
+
+    asyncio.run(delete())
+
+
+@contextlib.asynccontextmanager
+async def admin(bootstrap_servers: str) -> Any:
+    """An administrator's connection."""
+    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 def note(text: str) -> None:

@@ -2,7 +2,7 @@
 
     lock.py             write requirements/*.txt, keeping the pins that still fit
     lock.py --upgrade   the same, with the newest versions that fit
-    lock.py --check     say whether the pins are in step with pyproject.toml (no network, no uv)
+    lock.py --check     say whether the pins are in step with pyproject.toml and bench.in (no network, no uv)
 
 The files name no index and no path of this machine: where packages come from is the affair of whoever installs them.
 """
@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "requirements"
 PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;\\]+)(?: ; (?P<marker>[^\\]+?))? \\$")
 DIRECT = "# direct: "
+BENCH = "bench.txt"
 
 
 class Lock(NamedTuple):
@@ -47,7 +48,14 @@ def locks() -> list[Lock]:
         Lock(FOLDER / "dev.txt", "everything that `make test` needs", [*build, *runtime, *dev]),
         Lock(FOLDER / "runtime.txt", "everything that `make demo` and a deployment need", runtime),
         Lock(FOLDER / "build.txt", "what builds the package itself", build),
+        Lock(FOLDER / BENCH, "what `make bench` measures beside us, in an environment of its own", bench()),
     ]
+
+
+def bench() -> list[str]:
+    """The requirements of the benchmarks: other people's libraries, which the package itself never needs."""
+    lines = (FOLDER / "bench.in").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def write(lock: Lock, options: list[str]) -> None:
@@ -65,7 +73,8 @@ def write(lock: Lock, options: list[str]) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("UV_") or k == "UV_CACHE_DIR"}
         subprocess.run([Path(sys.executable).parent / "uv", *arguments], cwd=folder, env=environment, check=True)
         body = pins.read_text(encoding="utf-8")
-    header = f"# {lock.purpose}; made by `make lock` from pyproject.toml for Python 3.11 and newer\n"
+    source_name = "requirements/bench.in" if lock.path.name == BENCH else "pyproject.toml"
+    header = f"# {lock.purpose}; made by `make lock` from {source_name} for Python 3.11 and newer\n"
     header += "".join(f"{DIRECT}{requirement}\n" for requirement in lock.requirements)
     lock.path.parent.mkdir(exist_ok=True)
     lock.path.write_text(header + "\n" + body, encoding="utf-8")
@@ -79,7 +88,7 @@ def faults(lock: Lock) -> list[str]:
     lines = lock.path.read_text(encoding="utf-8").splitlines()
     found = []
     if [line.removeprefix(DIRECT) for line in lines if line.startswith(DIRECT)] != lock.requirements:
-        found.append(f"{name} was made from other requirements than those in pyproject.toml")
+        found.append(f"{name} was made from other requirements than are wanted now")
     pins: dict[str, list[Version]] = {}
     for number, line in enumerate(lines):
         if not line or line.startswith(("#", "    --hash=sha256:")):
@@ -112,7 +121,10 @@ def main() -> int:
     first, *rest = locks()
     write(first, ["--upgrade"] if arguments.upgrade else [])
     for lock in rest:
-        write(lock, ["--upgrade", "--constraints", str(first.path)])
+        if lock.path.name == BENCH:
+            write(lock, ["--upgrade"] if arguments.upgrade else [])
+        else:
+            write(lock, ["--upgrade", "--constraints", str(first.path)])
     return 0
 
 

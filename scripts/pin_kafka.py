@@ -1,6 +1,6 @@
 """Pin Kafka's jars: resolve the version that ``crl_stream.broker.jars`` names and write the hash of every jar.
 
-    pin_kafka.py     writes crl_stream/broker/kafka-jars.txt
+    pin_kafka.py     writes crl_stream/broker/kafka-jars.txt, and what Kafka Streams needs beyond it for `make bench`
 
 Run it when the version changes, and read the difference: whatever is written here is what `crl broker` runs.
 """
@@ -16,12 +16,15 @@ from jgo.maven import Dependency, MavenContext, PythonResolver
 
 from crl_stream.broker.jars import KAFKA_VERSION, PINS
 
+GROUP = "org.apache.kafka"
+STREAMS = Path(__file__).resolve().parent.parent / "benchmarks" / "contestants" / "kafka_streams" / "jars.txt"
 
-def main() -> int:
-    """Resolve, download and hash."""
+
+def resolve(artifact_id: str) -> list[str]:
+    """One line for each jar that an artifact of Kafka runs with, itself first."""
     with tempfile.TemporaryDirectory() as folder:
         context = MavenContext(resolver=PythonResolver(), repo_cache=Path(folder))
-        root = Dependency(context.project("org.apache.kafka", "kafka_2.13").at_version(KAFKA_VERSION).artifact())
+        root = Dependency(context.project(GROUP, artifact_id).at_version(KAFKA_VERSION).artifact())
         _, needed = context.resolver.resolve([root])
         lines = []
         for dependency in [root, *needed]:
@@ -30,8 +33,17 @@ def main() -> int:
                 digest = hashlib.sha256(artifact.resolve().read_bytes()).hexdigest()
                 lines.append(f"{artifact.groupId} {artifact.artifactId} {artifact.version} {digest}")
                 print(lines[-1])
+    return [lines[0], *sorted(lines[1:])]
+
+
+def main() -> int:
+    """Resolve, download and hash."""
+    broker = resolve("kafka_2.13")
     header = f"# Apache Kafka {KAFKA_VERSION} and what it runs with: group, artifact, version, SHA-256 of the jar\n"
-    PINS.write_text(header + "\n".join([lines[0], *sorted(lines[1:])]) + "\n", encoding="utf-8")
+    PINS.write_text(header + "\n".join(broker) + "\n", encoding="utf-8")
+    beyond = [line for line in resolve("kafka-streams") if line not in broker]
+    header = f"# Kafka Streams {KAFKA_VERSION} beyond the broker's jars: group, artifact, version, SHA-256 of the jar\n"
+    STREAMS.write_text(header + "\n".join(beyond) + "\n", encoding="utf-8")
     return 0
 
 

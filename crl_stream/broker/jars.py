@@ -44,9 +44,9 @@ class Pin(NamedTuple):
         return f"{self.artifact}-{self.version}.jar"
 
 
-def read_pins() -> list[Pin]:
-    """The jars of this release, in the order of the class path."""
-    lines = PINS.read_text(encoding="utf-8").splitlines()
+def read_pins(path: Path = PINS) -> list[Pin]:
+    """The jars that a file of pins names, in the order of the class path; by default the broker's."""
+    lines = path.read_text(encoding="utf-8").splitlines()
     return [Pin(*line.split()) for line in lines if line and not line.startswith("#")]
 
 
@@ -54,13 +54,16 @@ def quiet(_what: str, _done: int, _total: int) -> None:
     """Progress that nobody watches."""
 
 
-def fetch(cache: Path, progress: Progress = quiet) -> list[Path]:
+def fetch(
+    cache: Path, progress: Progress = quiet, *, path: Path = PINS, what: str = f"Kafka {KAFKA_VERSION} (43 MB, once)"
+) -> list[Path]:
     """The jars, from the cache or the network; ``BrokerError`` with a hint when they cannot be had.
 
-    Files in the cache are trusted by name: they got it after their hash was right.
+    ``path`` is a file of pins, ``what`` the words of its progress.  Files in the cache are trusted by name: they got
+    it after their hash was right.
     """
     folder = cache / f"kafka-{KAFKA_VERSION}"
-    pins = read_pins()
+    pins = read_pins(path)
     paths = [folder / pin.file_name for pin in pins]
     if all(path.is_file() for path in paths):
         return paths
@@ -68,7 +71,7 @@ def fetch(cache: Path, progress: Progress = quiet) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         with _only_one(folder / ".lock"):
             missing = [pin for pin in pins if not (folder / pin.file_name).is_file()]
-            _fetch_missing(folder, missing, progress)
+            _fetch_missing(folder, missing, progress, what)
     except OSError as error:
         raise _no_place(folder, error) from error
     return paths
@@ -82,13 +85,12 @@ def _only_one(path: Path) -> Iterator[None]:
         yield
 
 
-def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress) -> None:
+def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: str) -> None:
     if not missing:
         return
     incoming = folder / ".incoming"
     shutil.rmtree(incoming, ignore_errors=True)
     _trust_the_named_authorities()
-    what = f"Kafka {KAFKA_VERSION} (43 MB, once)"
     progress(what, 0, len(missing))
     try:
         with ThreadPoolExecutor(_AT_ONCE) as pool:

@@ -1,0 +1,35 @@
+"""How far a contestant is: it counts, and its process prints the count; whoever started it puts a time to that.
+
+This file and ``job`` import the standard library alone: they also run in the environment of other people's libraries.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+EVERY = 0.05
+"""Seconds between two lines."""
+
+
+class Meter:
+    """Counts the outcomes that a job has taken in."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        threading.Thread(target=self._tell, daemon=True).start()
+
+    def _tell(self) -> None:
+        while True:
+            os.write(1, b"%d\n" % self.count)  # Faust makes log lines of what is printed
+            time.sleep(EVERY)
+
+
+class Course:
+    """What a contestant is told on its command line: where Kafka is, its own name, what to read and to write."""
+
+    def __init__(self) -> None:
+        self.servers, self.name, self.source, self.sink, partitions, self.folder, seconds = sys.argv[1:8]
+        self.partitions, self.snapshot_seconds = int(partitions), float(seconds)

@@ -1,0 +1,68 @@
+"""The virtual environment of other people's libraries: ``.venv-bench``, made once from pins with hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / ".venv-bench"
+PINS = ROOT / "requirements" / "bench.txt"
+_STAMP = FOLDER / ".crl-bench"
+
+_reason = ""
+
+
+def prepare() -> str:
+    """Make the environment, unless it is there; what went wrong, or an empty text.
+
+    pip takes its index and proxy from the environment, as in ``scripts/bootstrap``.
+    """
+    global _reason  # noqa: PLW0603 - asked again for each contestant that is missing
+    wanted = hashlib.sha256(PINS.read_bytes()).hexdigest()
+    if bench_python() is not None and _STAMP.exists() and _STAMP.read_text(encoding="ascii") == wanted:
+        return ""
+    print(f"Installing what is measured beside us into {FOLDER.name} (340 MB, once; a minute or two)", file=sys.stderr)
+    if FOLDER.exists():
+        shutil.rmtree(FOLDER)
+    pip = [str(FOLDER / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    for what, command in (
+        ("a virtual environment cannot be made", [sys.executable, "-m", "venv", str(FOLDER)]),
+        ("pip could not install", [*pip, "--no-deps", "--require-hashes", "-r", str(PINS)]),
+    ):
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode:
+            _reason = f"{what}: {(done.stderr or done.stdout).strip()[-600:]}"
+            print(
+                f"{_reason}\nhint: is a package index within reach (PIP_INDEX_URL, HTTPS_PROXY, PIP_CERT)?",
+                file=sys.stderr,
+            )
+            return _reason
+    _STAMP.write_text(wanted, encoding="ascii")
+    installed_version.cache_clear()
+    return ""
+
+
+def bench_python() -> Path | None:
+    """Its interpreter, if it was made."""
+    python = FOLDER / "bin" / "python"
+    return python if python.exists() else None
+
+
+def why_missing(library: str) -> str:
+    """Why a library is not there."""
+    return f"{library} is not installed in {FOLDER.name}" + (f" ({_reason})" if _reason else "")
+
+
+@cache
+def installed_version(library: str) -> str | None:
+    """The version of a library in it."""
+    if (python := bench_python()) is None:
+        return None
+    code = f"import importlib.metadata as m; print(m.version({library!r}))"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None

@@ -1,0 +1,117 @@
+"""What can be measured, in the order in which it is, and about how long each takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+from benchmarks import console, fold, guide, latency, rows, scaling, stages
+from benchmarks.entrants import ENTRANTS
+from benchmarks.race import race
+
+LENGTHS = (1, 5, 20)
+"""Outcomes of a task in a row, and so events per touched row and batch."""
+
+
+class Plan(NamedTuple):
+    """How much is measured."""
+
+    quick: bool = False
+    repeats: int = 3
+    rows: int | None = None
+
+    @property
+    def events(self) -> int:
+        """In the input topic of a race."""
+        return 100_000 if self.quick else 300_000
+
+    @property
+    def limit(self) -> float:
+        """Seconds after which a contestant that is not done is stopped; its rate up to then counts."""
+        return 5.0 if self.quick else 10.0
+
+
+class Section(NamedTuple):
+    """One part of a run."""
+
+    what: str
+    seconds: float
+    """About how long it takes."""
+    run: Callable[[str], dict[str, Any]]
+    """Of the broker's address."""
+    usual: bool = True
+    """Whether a run has it that names no sections."""
+    beside_others: bool = False
+    """Whether it needs the environment of other people's libraries."""
+
+
+def sections(plan: Plan) -> dict[str, Section]:
+    """Every section by name."""
+    quick = plan.quick
+    found = {
+        "fold": Section("cost of a step, and its growth with variants", 25, lambda _: fold.run()),
+        "rows": Section("memory per variant", 15, lambda _: rows.run()),
+        "guide": Section("the costs that the guide names", 10, lambda _: guide.run(), usual=not quick),
+    }
+    for length in LENGTHS:
+        found[f"race{length}"] = Section(
+            f"all contestants on one topic, {length} events per touched row",
+            (10 + 45 * plan.repeats) if quick else (10 + 61 * plan.repeats),
+            partial(_race, plan, length, 1.0, list(ENTRANTS)),
+            usual=not quick or length == 5,
+            beside_others=True,
+        )
+    found |= {
+        "race5-tenth": Section(
+            "the same with a snapshot for every tenth event, however fast they come",
+            10 + 34 * plan.repeats,
+            partial(_race, plan, 5, 0.0, ["ours", "bare", "quix", "kafka_streams"]),
+            usual=not quick,
+            beside_others=True,
+        ),
+        "stages": Section("where our worker's time goes", 30 if quick else 60, partial(_stages, plan), True, True),
+        "scaling": Section(
+            "ours: tasks, partitions, workers", 60 if quick else 230, partial(_scaling, plan), usual=not quick
+        ),
+        "latency": Section(
+            "from publishing to the fact and the Resolver", 40 if quick else 280, partial(_latency, plan),
+            beside_others=True,
+        ),
+        "console": Section("crl dashboard and status, cold", 45, console.run, usual=not quick),
+    }  # fmt: skip
+    if find_spec("benchmarks.recovery") is not None:
+        found["recovery"] = Section("a worker reads its rows back", 30 if quick else 150, partial(_recovery, plan))
+    return found
+
+
+def _race(plan: Plan, length: int, snapshot_seconds: float, names: list[str], servers: str) -> dict[str, Any]:
+    return race(
+        servers, plan.events, length,
+        repeats=plan.repeats, limit=plan.limit, names=names, snapshot_seconds=snapshot_seconds,
+    )  # fmt: skip
+
+
+def _stages(plan: Plan, servers: str) -> dict[str, Any]:
+    return stages.run(servers, events=500_000, lengths=(5,) if plan.quick else (1, 5))
+
+
+def _scaling(plan: Plan, servers: str) -> dict[str, Any]:
+    return scaling.run(servers, events=plan.events, limit=plan.limit, repeats=plan.repeats, quick=plan.quick)
+
+
+def _latency(plan: Plan, servers: str) -> dict[str, Any]:
+    if plan.quick:
+        return {"ours": latency.run(servers, repeats=1, probes=500, quick=True)}
+    return {
+        "ours": latency.run(servers),
+        "others": latency.run_others(servers, ["quix", "kafka_streams", "faust"]),
+    }
+
+
+def _recovery(plan: Plan, servers: str) -> dict[str, Any]:
+    recovery: Any = import_module("benchmarks.recovery")
+    found: dict[str, Any] = recovery.run(servers, rows=plan.rows or (50_000 if plan.quick else 1_000_000))
+    return found

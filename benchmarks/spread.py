@@ -1,0 +1,39 @@
+"""Figures of several rounds: their median and range, and ratios that compare only what ran in the same round."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+
+class Spread(NamedTuple):
+    """The middle one of some figures, the smallest and the largest."""
+
+    median: float
+    least: float
+    most: float
+    rounds: int
+
+    @classmethod
+    def of(cls, figures: Iterable[float]) -> Spread | None:
+        """None when there is no figure; what is not a number is left out."""
+        known = [figure for figure in figures if not math.isnan(figure)]
+        return cls(statistics.median(known), min(known), max(known), len(known)) if known else None
+
+
+def is_right(result: dict[str, Any]) -> bool:
+    """Whether a run took place and what it published was found right: only then does its figure count."""
+    return not result.keys() & {"missing", "failed", "wrong"}
+
+
+def spread(results: Sequence[dict[str, Any]], figure: str) -> Spread | None:
+    """A figure over the rounds that are right."""
+    return Spread.of(result[figure] for result in results if is_right(result))
+
+
+def ratio(ours: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]], figure: str) -> Spread | None:
+    """Ours to another's, round by round: the machine was the same to both, within minutes."""
+    pairs = zip(ours, others, strict=False)
+    return Spread.of(a[figure] / b[figure] for a, b in pairs if is_right(a) and is_right(b) and b[figure] > 0)
