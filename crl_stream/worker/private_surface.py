@@ -34,13 +34,19 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "seek_wait",
     ),
     "faust.transport.consumer:Fetcher": ("_drainer",),
-    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": ("_create_worker_consumer",),
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": (
+        "_create_worker_consumer",
+        "_ensure_consumer",
+        "call_thread",
+        "on_start",
+    ),
     "faust.transport.drivers.aiokafka:Producer": ("_settings_extra", "_ensure_producer", "flush"),
     "faust.transport.drivers:TRANSPORTS": ("aliases",),
     "faust.tables.table:Table": ("persisted_offset", "apply_changelog_batch", "on_rebalance", "data"),
     "faust.stores.memory:Store": ("data",),
-    # Attributes of the aiokafka consumer that Faust sets to 1,500 ms and 1 byte without a setting.
-    "aiokafka:AIOKafkaConsumer": (),
+    # Faust sets the wait to 1,500 ms without a setting, and pauses partitions for itself alone.
+    "aiokafka:AIOKafkaConsumer": ("_fetch_max_wait_ms", "_fetcher", "pause"),
+    "aiokafka.consumer.fetcher:Fetcher": ("_proc_fetch_request",),
 }
 
 
