@@ -42,8 +42,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         pace(self._consumer)
 
-    async def leave_unread(self, partitions: set[TP]) -> None:
-        """Ask for nothing of these until the next assignment."""
+    async def leave_unread(self, partitions: set[TP], rebalance: int) -> None:
+        """Ask for nothing of these until the next assignment; ``rebalance`` is the one that they were assigned in."""
+        if self.app.rebalancing_count != rebalance:
+            return  # the next recovery has to read them
         with suppress(IllegalStateError):  # revoked meanwhile
             self._ensure_consumer().pause(*(TopicPartition(*tp) for tp in partitions))
 
@@ -211,8 +213,8 @@ class Consumer(driver.Consumer):
         # The changelogs are recovered.  Faust pauses them for itself alone: aiokafka would fetch what this process
         # writes, hold back its other fetches while that waits, and keep it.
         thread: Any = self._thread
-        changelogs = self.app.tables.changelog_topics
-        await thread.call_thread(thread.leave_unread, {tp for tp in self.assignment() if tp.topic in changelogs})
+        changelogs = {tp for tp in self.assignment() if tp.topic in self.app.tables.changelog_topics}
+        await thread.call_thread(thread.leave_unread, changelogs, self._assigned_in)
         for tp in sources:
             stage = self.stages[tp.topic]
             most = PATIENT_BACKLOG if stage.interruptible else BACKLOG

@@ -69,14 +69,16 @@ async def test_a_request_whose_partitions_are_taken_away_while_it_waits_is_never
     assert len(sent) == 1
 
 
-async def test_what_is_left_unread_is_asked_for_no_more_even_when_some_of_it_has_gone() -> None:
+async def test_what_is_left_unread_is_asked_for_no_more_until_it_is_assigned_again() -> None:
     consumer = AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1")
     log, changelog = TopicPartition("log", 0), TopicPartition("changelog", 0)
     consumer.assign([log, changelog])
     thread: Any = object.__new__(ConsumerThread)
-    thread._consumer = consumer
-    await thread.leave_unread({TP("changelog", 0)})
+    thread._consumer, thread.app = consumer, SimpleNamespace(rebalancing_count=2)
+    await thread.leave_unread({TP("changelog", 0)}, 1)
+    assert not consumer.paused(), "a recovery that began meanwhile would wait for it for ever"
+    await thread.leave_unread({TP("changelog", 0)}, 2)
     assert consumer.paused() == {changelog}
-    await thread.leave_unread({TP("revoked", 0)})
+    await thread.leave_unread({TP("revoked", 0)}, 2)
     assert consumer.paused() == {changelog}
     consumer._closed = True  # it was never started; else it complains
