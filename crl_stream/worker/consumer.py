@@ -10,41 +10,44 @@ import asyncio
 import os
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import faust
+from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
 
 from crl_stream.errors import CrlError, Unsafe
+from crl_stream.worker.fetching import WAIT_MS, pace
 from crl_stream.worker.lanes import BACKLOG, PATIENT_BACKLOG, Batch, Lane
 
 if TYPE_CHECKING:
     from crl_stream.worker.stages import Stage
 
 
-class Fetching(NamedTuple):
-    """The broker answers a fetch after ``wait_ms`` or with ``min_bytes``, whichever is first."""
-
-    wait_ms: int
-    min_bytes: int
-
-
-PROMPT: Final = Fetching(4, 65_536)
-"""Milliseconds at low load, few requests at high load; the price is 250 requests a second while nothing happens."""
-CALM: Final = Fetching(250, 1)
-"""At once when there is something, and few requests when nothing happens; more of them at high load."""
 EXIT_UNSAFE: Final = Unsafe.exit_code
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread with fetches that do not wait for 1.5 seconds."""
+    """Faust's consumer thread with fetches that are paced, and that ask for nothing which nobody reads."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms, consumer._fetch_min_bytes = transport.fetching
+        consumer._fetch_max_wait_ms = WAIT_MS
         return consumer
+
+    async def on_start(self) -> None:
+        """Start, and pace what is asked for."""
+        await super().on_start()
+        pace(self._consumer)
+
+    async def leave_unread(self, partitions: set[TP], rebalance: int) -> None:
+        """Ask for nothing of these until the next assignment; ``rebalance`` is the one that they were assigned in."""
+        if self.app.rebalancing_count != rebalance:
+            return  # the next recovery has to read them
+        with suppress(IllegalStateError):  # revoked meanwhile
+            self._ensure_consumer().pause(*(TopicPartition(*tp) for tp in partitions))
 
 
 class Consumer(driver.Consumer):
@@ -208,6 +211,11 @@ class Consumer(driver.Consumer):
         if self._is_moving():
             return offsets
         await self.seek_wait({tp: offsets[tp] for tp in sources})
+        # The changelogs are recovered.  Faust pauses them for itself alone: aiokafka would fetch what this process
+        # writes, hold back its other fetches while that waits, and keep it.
+        thread: Any = self._thread
+        changelogs = {tp for tp in self.assignment() if tp.topic in self.app.tables.changelog_topics}
+        await thread.call_thread(thread.leave_unread, changelogs, self._assigned_in)
         for tp in sources:
             stage = self.stages[tp.topic]
             most = PATIENT_BACKLOG if stage.interruptible else BACKLOG

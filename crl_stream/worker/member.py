@@ -16,7 +16,6 @@ from crl_stream.settings import Settings
 from crl_stream.settings.model import Kafka
 from crl_stream.wire.topics import Topics
 from crl_stream.worker import transport
-from crl_stream.worker.consumer import PROMPT, Fetching
 from crl_stream.worker.counters import Counters
 from crl_stream.worker.last_word import LOOK_SECONDS
 from crl_stream.worker.point_reader import PointReader
@@ -39,7 +38,7 @@ class Member:
     ``group`` names its consumer group and stands before the names of its changelogs.
     """
 
-    def __init__(self, settings: Settings, group: str, *, web: bool = False, fetching: Fetching = PROMPT) -> None:
+    def __init__(self, settings: Settings, group: str, *, web: bool = False) -> None:
         transport.register()
         self.settings, self.group = settings, group
         self.topics, self.counters = Topics(settings.kafka.topic_prefix), Counters()
@@ -47,7 +46,6 @@ class Member:
         self.url = URL(worker.advertised_url or f"http://{worker.web_host}:{worker.web_port}")
         self.app: Any = _app(settings, group, self.url, web=web)
         """The ``faust.App``; Faust's own types do not know what our transport adds."""
-        self.app.transport.fetching = fetching
         self._closing = AsyncExitStack()
         self.outlet = Outlet(self.app, self.topics, self.counters)
         self.reader = PointReader(connection_options(settings.kafka))

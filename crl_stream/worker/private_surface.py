@@ -52,7 +52,12 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     "mode.services:Service": ("crash_reason", "should_stop", "add_future"),
     "faust.transport.producer:Producer": ("buffer",),
     "faust.transport.producer:ProducerBuffer": ("size",),
-    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": ("_create_worker_consumer",),
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": (
+        "_create_worker_consumer",
+        "_ensure_consumer",
+        "call_thread",
+        "on_start",
+    ),
     "faust.transport.drivers.aiokafka:Producer": ("_settings_extra", "_ensure_producer", "flush"),
     "faust.transport.drivers:TRANSPORTS": ("aliases",),
     "faust.tables.table:Table": (
@@ -63,8 +68,10 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "recovery_buffer_size",
         "changelog_topic_name",
     ),
-    # The first two Faust sets to 1,500 ms and 1 byte without a setting; the client knows a topic's partitions.
-    "aiokafka:AIOKafkaConsumer": ("_fetch_max_wait_ms", "_fetch_min_bytes", "_client"),
+    # Faust sets the wait to 1,500 ms without a setting, and pauses partitions for itself alone; the client knows a
+    # topic's partitions.
+    "aiokafka:AIOKafkaConsumer": ("_fetch_max_wait_ms", "_fetcher", "pause", "_client"),
+    "aiokafka.consumer.fetcher:Fetcher": ("_proc_fetch_request",),
     "aiokafka.client:AIOKafkaClient": ("fetch_all_metadata",),
     "aiokafka:AIOKafkaProducer": ("create_batch", "send_batch"),
     "aiokafka.producer.message_accumulator:BatchBuilder": ("append", "record_count", "size"),

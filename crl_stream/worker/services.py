@@ -22,7 +22,6 @@ from crl_stream.topology.notes import NOTES_PARTITION, SOURCES
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import ALERTS, OVERVIEW_EVENTS, TASKS
-from crl_stream.worker.consumer import CALM
 from crl_stream.worker.member import Member
 from crl_stream.worker.review_hours import ReviewHours
 from crl_stream.worker.service_stages import Deliver, OverviewStage, ProposerStage, SinkStage, TallyStage
@@ -46,7 +45,7 @@ def create_services(settings: Settings, roles: Collection[str], *, web: bool) ->
 
 
 def _proposer(settings: Settings, web: bool) -> Iterator[Member]:
-    member = Member(settings, f"{settings.worker.app_id}-proposer", web=web, fetching=CALM)
+    member = Member(settings, f"{settings.worker.app_id}-proposer", web=web)
     partitions = settings.kafka.partitions
     table = member.add_table("proposals", proposals_position, partitions=partitions)
     stage = ProposerStage(table, member.outlet, member.reader, load_remedies(settings.proposer.modifications))
@@ -55,7 +54,7 @@ def _proposer(settings: Settings, web: bool) -> Iterator[Member]:
 
 
 def _overview(settings: Settings, web: bool) -> Iterator[Member]:
-    member = Member(settings, f"{settings.worker.app_id}-overview", web=web, fetching=CALM)
+    member = Member(settings, f"{settings.worker.app_id}-overview", web=web)
     catalog = load_catalog()
     for topic in SOURCES:
         stage = TallyStage(topic, member.outlet, gapless=not catalog[topic].compacted)
@@ -87,7 +86,7 @@ def _schedule_review(member: Member, table: TaskTable) -> None:
 
 def _files(settings: Settings, web: bool) -> Iterator[Member]:
     files = TelemetryFiles(settings.telemetry.folder)
-    member = Member(settings, f"{settings.worker.app_id}-files", web=web, fetching=CALM)
+    member = Member(settings, f"{settings.worker.app_id}-files", web=web)
     member.at_close(asyncio.to_thread, files.close)
     _add_sinks(member, "files", FILE_OF, files.deliver)
     yield member
@@ -96,7 +95,7 @@ def _files(settings: Settings, web: bool) -> Iterator[Member]:
 def _notifiers(settings: Settings, web: bool) -> Iterator[Member]:
     """A group for each channel, so that a failing one neither delays nor loses the others."""
     for notifier in open_notifiers(settings.notifiers):
-        member = Member(settings, f"{settings.worker.app_id}-notifier-{notifier.name}", web=web, fetching=CALM)
+        member = Member(settings, f"{settings.worker.app_id}-notifier-{notifier.name}", web=web)
         member.at_close(notifier.close)
         _add_sinks(member, f"notifier.{notifier.name}", notifier.topics, notifier.deliver)
         yield member

@@ -160,7 +160,12 @@ class TableStage(ABC):
 
     async def look(self, partitions: Iterable[int]) -> None:
         """Write again what a process that had lost one of ``partitions`` has covered on a compacted topic."""
-        for partition in await self.last_word.ahead(partitions):
+        try:
+            ahead = await self.last_word.ahead(partitions)
+        except Unsafe as error:
+            log.warning("%s: late records are looked for again in a while: %s", self.source, error.message)
+            return
+        for partition in ahead:
             async with self._turns[partition]:
                 await self.last_word.look(partition, _place(self.table.partition_row(partition)))
 

@@ -8,7 +8,7 @@ import faust
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
-from crl_stream.worker.consumer import PROMPT, Consumer
+from crl_stream.worker.consumer import Consumer
 from crl_stream.worker.producer import Producer
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ class Transport(driver.Transport):
         super().__init__(*args, **kwargs)
         self.stages: dict[str, Stage] = {}
         """Source topic to its stage."""
-        self.fetching = PROMPT
 
 
 def register() -> None:

@@ -1,25 +1,84 @@
-"""The monitor is prompt; what is beside it costs next to nothing while nothing happens."""
+"""A lone record is asked for at once; under load requests are spaced; own writes are not fetched again."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import asyncio
+from types import SimpleNamespace
+from typing import Any
 
-from crl_stream.settings import load_settings
-from crl_stream.worker.monitor import Monitor
-from crl_stream.worker.services import create_services
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from faust.types.tuples import TP
+
+from crl_stream.worker import fetching
+from crl_stream.worker.consumer import ConsumerThread
+from crl_stream.worker.fetching import GATHER_SECONDS, pace
 
 
-def test_only_the_monitor_asks_the_broker_hundreds_of_times_a_second(tmp_path: Path) -> None:
-    flags = {
-        "kafka.bootstrap_servers": "127.0.0.1:1",
-        "telemetry.folder": str(tmp_path),
-        "worker.data_dir": str(tmp_path),
-    }
-    settings = load_settings(environment={}, flags=flags)
-    assert Monitor(settings).app.transport.fetching.wait_ms <= 5
-    services = create_services(settings, ["proposer", "overview", "files", "notifier"], web=False)
-    assert len(services) == 4
-    for member in services:
-        asked = member.app.transport.fetching
-        assert asked.wait_ms >= 100, f"{member.group} asks all the time"
-        assert asked.min_bytes == 1, f"{member.group} hears late of a single record"
+class Clock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(fetching, "monotonic", lambda: self.now)
+        monkeypatch.setattr(fetching.asyncio, "sleep", self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        """Pass the time."""
+        self.now += seconds
+
+
+def paced(clock: Clock | None = None) -> tuple[Any, list[tuple[int, float]]]:
+    """A paced fetch, and where its requests note their node and time."""
+    sent: list[tuple[int, float]] = []
+
+    async def send(assignment: Any, node: int, request: Any) -> bool:
+        del assignment
+        sent.append((node, clock.now if clock else 0.0))
+        return bool(request == "records")
+
+    fetcher = SimpleNamespace(_proc_fetch_request=send)
+    pace(SimpleNamespace(_fetcher=fetcher))
+    return fetcher._proc_fetch_request, sent
+
+
+async def test_requests_to_a_broker_are_spaced_and_the_first_one_waits_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    fetch, sent = paced(clock)
+    assert await fetch(None, 1, "records")
+    assert not await fetch(None, 1, "nothing")
+    await fetch(None, 2, "records")
+    assert sent == [(1, 100.0), (1, 100.0 + GATHER_SECONDS), (2, 100.0 + GATHER_SECONDS)]
+    clock.now += 1.0
+    await fetch(None, 1, "records")
+    assert sent[-1] == (1, clock.now), "after a pause of its own a request waits for nothing"
+
+
+async def test_a_request_whose_partitions_are_taken_away_while_it_waits_is_never_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fetching, "GATHER_SECONDS", 3_600.0)
+    fetch, sent = paced()
+    await fetch(None, 1, "records")
+    waiting = asyncio.create_task(fetch(None, 1, "records"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    assert await waiting is False, "aiokafka itself answers a cancelled fetch so, and awaits it"
+    assert len(sent) == 1
+
+
+async def test_what_is_left_unread_is_asked_for_no_more_until_it_is_assigned_again() -> None:
+    consumer = AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1")
+    log, changelog = TopicPartition("log", 0), TopicPartition("changelog", 0)
+    consumer.assign([log, changelog])
+    thread: Any = object.__new__(ConsumerThread)
+    thread._consumer, thread.app = consumer, SimpleNamespace(rebalancing_count=2)
+    await thread.leave_unread({TP("changelog", 0)}, 1)
+    assert not consumer.paused(), "a recovery that began meanwhile would wait for it for ever"
+    await thread.leave_unread({TP("changelog", 0)}, 2)
+    assert consumer.paused() == {changelog}
+    await thread.leave_unread({TP("revoked", 0)}, 2)
+    assert consumer.paused() == {changelog}
+    consumer._closed = True  # it was never started; else it complains

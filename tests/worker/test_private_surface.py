@@ -11,6 +11,7 @@ from typing import Any
 
 import aiokafka
 import pytest
+from aiokafka.consumer.fetcher import Fetcher
 from faust import streams
 from faust.transport.drivers import aiokafka as driver
 from source_tree import ROOT
@@ -25,7 +26,7 @@ from crl_stream.worker.transport import SCHEME, Transport, register
 NAMES = [(place, name) for place, names in SURFACE.items() for name in names]
 DOCUMENTED = {"_asdict", "_replace", "_exit"}
 """Of named tuples and of os: private by name only."""
-CALLERS = {"faust.app.base", "faust.transport.conductor"}
+CALLERS = {"faust.app.base", "faust.transport.conductor", "mode.services"}
 OVERRIDDEN = [(Consumer, driver.Consumer), (ConsumerThread, driver.AIOKafkaConsumerThread), (Producer, driver.Producer)]
 
 
@@ -83,7 +84,7 @@ def test_no_private_name_of_others_is_touched_that_the_surface_does_not_list() -
     stored = {n.attr for n in attributes if isinstance(n.ctx, ast.Store) and n.attr in on_self}
     own = functions | fields | names | stored
     touched = {n.attr for n in attributes} - own - DOCUMENTED
-    assert {"_actors", "_drainer", "_client", "_fetch_min_bytes"} <= touched, "the walk sees what is there"
+    assert {"_actors", "_drainer", "_client", "_fetch_max_wait_ms"} <= touched, "the walk sees what is there"
     assert touched - listed == set()
 
 
@@ -116,10 +117,14 @@ def test_the_overrides_are_all_listed_in_the_surface() -> None:
         assert set(overrides(ours, theirs)) <= listed[place], place
 
 
-def test_the_fetch_of_aiokafka_reads_the_two_numbers_that_we_set() -> None:
-    source = inspect.getsource(aiokafka.AIOKafkaConsumer)
-    assert "self._fetch_max_wait_ms" in source
-    assert "self._fetch_min_bytes" in source
+def test_aiokafka_waits_as_we_set_it_and_fetches_through_the_method_that_we_pace() -> None:
+    assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in inspect.getsource(aiokafka.AIOKafkaConsumer)
+    assert "self._proc_fetch_request(assignment, node_id, request)" in inspect.getsource(Fetcher)
+    assert list(inspect.signature(Fetcher._proc_fetch_request).parameters)[1:] == ["assignment", "node_id", "request"]
+
+
+def test_aiokafka_asks_for_nothing_of_a_paused_partition() -> None:
+    assert "tp_state.paused" in inspect.getsource(Fetcher._get_actions_per_node)
 
 
 def test_the_producer_waits_for_all_replicas_and_repeats_without_doubling() -> None:

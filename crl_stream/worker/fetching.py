@@ -1,0 +1,35 @@
+"""How often the broker is asked for records.
+
+The broker answers as soon as it has one, so a lone record is handed over at once and an idle worker hardly asks.  Two
+requests are at least ``GATHER_SECONDS`` apart, so that under load each brings what has come meanwhile: a request for
+every record would cost the broker and the worker more than the records do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import Any, Final
+
+GATHER_SECONDS: Final = 0.004
+"""Between two requests to one broker; a record waits half of it under load."""
+WAIT_MS: Final = 50
+"""The broker answers an idle request after this.  A partition that was left out of it waits as long to be asked for."""
+
+
+def pace(consumer: Any) -> None:
+    """Space out the requests of a started aiokafka consumer."""
+    fetcher = consumer._fetcher
+    fetch, sent = fetcher._proc_fetch_request, dict[int, float]()
+
+    async def fetch_later(assignment: Any, node: int, request: Any) -> bool:
+        pause = sent.get(node, 0.0) + GATHER_SECONDS - monotonic()
+        if pause > 0.0:
+            try:
+                await asyncio.sleep(pause)
+            except asyncio.CancelledError:
+                return False  # the partitions are gone; aiokafka's own answer to this
+        sent[node] = monotonic()
+        return bool(await fetch(assignment, node, request))
+
+    fetcher._proc_fetch_request = fetch_later
