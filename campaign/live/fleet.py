@@ -16,7 +16,7 @@ import aiohttp
 
 import crl_stream
 from campaign.live.brokers import Broker
-from campaign.live.workers import READY_SECONDS, SKIPPED, Worker
+from campaign.live.workers import READY_SECONDS, SKIPPED, Worker, WorkerEnded
 from crl_stream.broker.ports import free_port
 from crl_stream.settings.model import Kafka
 
@@ -136,12 +136,20 @@ class Fleet:
     async def refill(self) -> None:
         """As many workers and services as the plan says, ready; others are started or stopped."""
         wanted = {"monitor": self.plan.workers, "services": int(self.plan.services)}
-        for role, count in wanted.items():
-            there = self.workers if role == "monitor" else self.services
-            for _ in range(count - len(there)):
-                self.start_worker(role=role)
-            await asyncio.gather(*(worker.stop() for worker in there[: max(0, len(there) - count)]))
-        await self.ready()
+        async with asyncio.timeout(READY_SECONDS):
+            while True:
+                for role, count in wanted.items():
+                    there = self.workers if role == "monitor" else self.services
+                    for _ in range(count - len(there)):
+                        self.start_worker(role=role)
+                    await asyncio.gather(*(worker.stop() for worker in there[: max(0, len(there) - count)]))
+                try:
+                    await self.ready()
+                except WorkerEnded:
+                    # A worker that is not heard for half a session leaves, as one should on a machine that is too busy.
+                    continue
+                if (len(self.workers), len(self.services)) == tuple(wanted.values()):
+                    return
 
     async def spread(self, seconds: float = PATIENCE) -> None:
         """Wait until every partition has an owner, and every worker that can have one a partition."""
@@ -169,6 +177,10 @@ class Fleet:
     def skipped(self, since: Mark) -> int:
         """Records that were folded already when their partition was given to a worker, since then."""
         return sum(int(count) for count in self.said(since, SKIPPED))
+
+    def left(self, since: Mark) -> int:
+        """Workers that have left by themselves since then, for whatever reason."""
+        return len(self.said(since, r"leaving without commit: "))
 
     async def counters(self) -> dict[str, int]:
         """The counters of the monitors that live, summed."""

@@ -201,6 +201,18 @@ def drop_batch(number: int) -> None:
     _replace(Lane, "put", lose)
 
 
+def slow_outputs(seconds: float) -> None:
+    """Let each write of outputs take longer, so that a batch is in flight whenever partitions move."""
+    write = Producer.write
+
+    async def dawdle(self: Producer, topic: str, partition: int, items: Any, **options: Any) -> Written:
+        if not topic.endswith("-changelog"):
+            await asyncio.sleep(seconds)
+        return await write(self, topic, partition, items, **options)
+
+    _replace(Producer, "write", dawdle)
+
+
 def tell_recovery() -> None:
     """Say how many records of which partition are recovered."""
     apply = TaskTable.apply_changelog_batch

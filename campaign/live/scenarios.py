@@ -193,6 +193,27 @@ async def storm(world: World, words: tuple[str, ...]) -> str | None:
     return complaint or (f"{len(told)} workers had to leave: {told[0]}" if told else None)
 
 
+async def partition_taken_amid_a_batch(world: World, words: tuple[str, ...]) -> str | None:
+    """A second worker joins while outputs take a second: what is in flight is finished before a partition goes."""
+    first = _start(world, words, "--slow", "1")
+    await first.ready()
+    await world.load.start()
+    await world.progress.beyond(world.progress.marks(), PATIENCE)
+    mark = world.mark()
+    second = _start(world, words, "--slow", "1")
+    await second.ready()
+    await world.spread()
+    await world.progress.caught_up()
+    await world.progress.beyond(world.progress.marks(), PATIENCE)
+    told = world.said(mark, f"leaving without commit: .*{OTHER_WRITER}")
+    await world.refill()
+    findings = await examine(world)
+    if findings.complaints:
+        return findings.complaints[0]
+    late = f"{findings.late_rows} rows were written late, {len(told)} workers had to leave for it"
+    return late if findings.late_rows or told else None
+
+
 async def partition_that_stays(world: World, words: tuple[str, ...]) -> str | None:
     """A rebalance reads the changelog of a partition that stays no more than it has grown."""
     first = _start(world, words, "--tell-recovery")
@@ -228,7 +249,7 @@ MUTANTS: Final = (
     Mutant("pulse", zombie, "heartbeat (pulse)"),
     Mutant("other_writer", zombie_that_does_not_look, "notice of another writer"),
     Mutant("commit_when_leaving", stop_in_order, "commit before partitions are given up"),
-    Mutant("settling", storm, "a batch in flight is finished before its partition goes"),
+    Mutant("settling", partition_taken_amid_a_batch, "a batch in flight is finished before its partition goes"),
     Mutant("lane_of_a_batch", storm, "a batch belongs to the assignment it was polled for (generation)"),
     Mutant("no_poll_while_moving", storm, "sources are not polled while partitions move"),
     Mutant("persisted_offset", partition_that_stays, "a partition that stays is not read again"),
