@@ -13,7 +13,6 @@
     refusal    a worker that must refuse, and the cure that its hint names
     own_task   a task that one fault alone sends outcomes to
     trouble    what workers say of a bad broker
-    newest     when the newest record says that it was written
     load       sends without end, and writes down what Kafka took
     traffic    what is sent: outcomes, repetitions, misplaced records, scores, orders, policies, rubbish
     progress   how far the log is folded, as the changelog says

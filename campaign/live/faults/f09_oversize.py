@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
 from campaign.live.fault import Engagement
+from campaign.live.load import Sent
 from campaign.live.own_task import OwnTask
 from campaign.live.traffic import RUBBISH, Draft
 from campaign.live.world import PATIENCE, World
@@ -40,8 +41,9 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     for draft in poison:
         if (at := await _send(world, draft)) is not None:
             accepted.append(at)
+            world.load.note(Sent(draft, *at))
             largest = max(largest, len(draft.value or b""))
-    packed = Draft(RUBBISH, INVOCATIONS, KEY, padded(PACKED), partition=rng.randrange(world.partitions))
+    packed = Draft(RUBBISH, INVOCATIONS, KEY, b" " * PACKED, partition=rng.randrange(world.partitions))
     if (at := await _send(world, packed, compression_type="gzip")) is None:
         raise RuntimeError("the topic did not take a large value that was compressed")
     accepted.append(at)
