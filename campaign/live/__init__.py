@@ -6,6 +6,13 @@
     fleet      its processes: started, counted, and what their logs say
     workers    a worker process: stop, kill, stand still
     brokers    the broker: start, stop, kill, stand still, on the same data and port
+    listeners  the ways to it: direct, one per worker, one that asks who is there
+    proxy      a way that can be silent, one-sided, slow, reset or closed
+    administration  what an administrator can do to topics, groups and rights
+    supervision     starts again what ends, as a service manager would
+    refusal    a worker that must refuse, and the cure that its hint names
+    own_task   a task that one fault alone sends outcomes to
+    trouble    what workers say of a bad broker
     load       sends without end, and writes down what Kafka took
     traffic    what is sent: outcomes, repetitions, misplaced records, scores, orders, policies, rubbish
     progress   how far the log is folded, as the changelog says

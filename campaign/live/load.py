@@ -152,11 +152,15 @@ class Load:
             self.unknown += 1
             return
         at = future.result()
-        self.acknowledged += 1
         self.last_acknowledged = time.monotonic()
-        sent = Sent(draft, at.partition, at.offset)
+        self.note(Sent(draft, at.partition, at.offset))
+
+    def note(self, sent: Sent) -> None:
+        """Write down what Kafka has taken, also from somebody else's producer."""
+        self.acknowledged += 1
         self.newest.append(sent)
-        entry = [draft.what, draft.topic, at.partition, at.offset, draft.task, draft.id]
+        draft = sent.draft
+        entry = [draft.what, draft.topic, sent.partition, sent.offset, draft.task, draft.id]
         self._ledger.write(json.dumps(entry) + "\n")
 
     async def _recover(self, error: Exception) -> None:

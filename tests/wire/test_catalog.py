@@ -80,6 +80,12 @@ def test_every_topic_but_the_overviews_has_a_partition_for_each_of_the_log() -> 
     assert {counts[OVERVIEW], counts[OVERVIEW_EVENTS]} == {1}
 
 
+def test_no_topic_depends_on_the_clock_of_whoever_writes_it() -> None:
+    """Kafka refuses records from more than an hour ahead, and compaction would take the newest rows of a slow clock."""
+    catalog = load_catalog()
+    assert {spec.timestamp_type for spec in (*catalog.topics, *catalog.changelogs)} == {"LogAppendTime"}
+
+
 def test_three_replicas_ask_for_two_that_have_the_record() -> None:
     spec = load_catalog()[INVOCATIONS]
     assert spec.configs(1)["min.insync.replicas"] == "1"
@@ -91,7 +97,7 @@ def test_the_settings_of_a_topic_are_spelled_as_the_broker_prints_them() -> None
     assert load_catalog()["crl.active-variants"].configs() == {
         "cleanup.policy": "compact",
         "max.message.bytes": "1048576",
-        "message.timestamp.type": "CreateTime",
+        "message.timestamp.type": "LogAppendTime",
         "min.cleanable.dirty.ratio": "0.2",
         "min.compaction.lag.ms": "300000",
         "min.insync.replicas": "1",

@@ -7,8 +7,10 @@ from collections import defaultdict
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
 
 from campaign.live.fault import Engagement
+from campaign.live.load import Sent
 from campaign.live.own_task import OwnTask
 from campaign.live.traffic import RUBBISH, Draft
 from campaign.live.world import PATIENCE, World
@@ -35,12 +37,16 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     wrapped = task.outcome()._replace(headers=(("baggage", b"x" * HEADERS),))
     accepted: list[tuple[int, int]] = []
     largest = 0
-    poison = [*_poison(rng)]
+    poison = _poison(rng)
     for draft in poison:
-        for sent in await world.load.send(draft):
-            accepted.append((sent.partition, sent.offset))
+        if (at := await _send(world, draft)) is not None:
+            accepted.append(at)
+            world.load.note(Sent(draft, *at))
             largest = max(largest, len(draft.value or b""))
-    accepted.append(await _send_packed(world, rng))
+    packed = Draft(RUBBISH, INVOCATIONS, KEY, b" " * PACKED, partition=rng.randrange(world.partitions))
+    if (at := await _send(world, packed, compression_type="gzip")) is None:
+        raise RuntimeError("the topic did not take a large value that was compressed")
+    accepted.append(at)
     counted = await world.load.send(wrapped)
     newest: dict[int, int] = defaultdict(int)
     for partition, offset in accepted:
@@ -69,15 +75,28 @@ def _poison(rng: random.Random) -> list[Draft]:
     return [*drafts, Draft(RUBBISH, INVOCATIONS, KEY, b"{", partition=0, headers=headers)]
 
 
-async def _send_packed(world: World, rng: random.Random) -> tuple[int, int]:
-    """A value that is small on the way and large when it is unpacked."""
+async def _send(world: World, draft: Draft, **options: Any) -> tuple[int, int] | None:
+    """Where Kafka has put it, None when it is too large for the topic.
+
+    By a producer of its own: one that counts its batches cannot go on after one that was refused.
+    """
     producer: Any = AIOKafkaProducer(
-        bootstrap_servers=world.broker.bootstrap_servers, compression_type="gzip", max_request_size=2 * PACKED
+        bootstrap_servers=world.broker.bootstrap_servers,
+        max_request_size=2 * PACKED,
+        max_batch_size=2 * PACKED,
+        **options,
     )
     async with producer:
-        at = await producer.send_and_wait(
-            world.names(INVOCATIONS), padded(PACKED), key=KEY, partition=rng.randrange(world.partitions)
-        )
+        try:
+            at = await producer.send_and_wait(
+                world.names(draft.topic),
+                draft.value,
+                key=draft.key,
+                partition=draft.partition,
+                headers=list(draft.headers),
+            )
+        except MessageSizeTooLargeError:
+            return None
     return at.partition, at.offset
 
 

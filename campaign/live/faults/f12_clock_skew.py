@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from pathlib import Path
 from typing import Final
 
 from campaign.live.fault import Engagement
-from campaign.live.newest import newest_timestamp
-from campaign.live.workers import WorkerEnded
+from campaign.live.supervision import Supervisor
 from campaign.live.world import PATIENCE, World
 from crl_stream.wire.topics import INVOCATIONS
 
@@ -26,13 +26,13 @@ SKEW: Final = 7_200
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Every worker is replaced by one with a wrong clock: +-2 h, or right and then set back.
 
-    Noticed when what it writes carries its wrong time; nothing else may come of it.
+    Noticed when their logs carry the wrong time; nothing else may come of it.
     """
     library = find_library()
     if library is None:
         return Engagement(engaged=False, note="not run: libfaketime is not installed (package faketime)")
     await world.moved()
-    in_flight, mark = world.in_flight(), world.mark()
+    mark = world.mark()
     kind = next(world.turns(("ahead", "behind", "set back"), rng))
     clock = world.folder / f"clock-{len(world.started)}"
     clock.write_text(f"{0 if kind == 'set back' else SKEW if kind == 'ahead' else -SKEW:+d}", encoding="ascii")
@@ -42,29 +42,37 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
-    honest = world.workers
-    skewed = [world.start_worker(environment=wrong) for _ in honest]
-    try:
-        await world.ready()
-    except WorkerEnded as error:
-        raise RuntimeError(f"a clock that is {kind} has ended a worker: {error}") from error
-    for worker in honest:
+    async with Supervisor(world) as supervisor:
+        world.environment |= wrong
+        try:
+            await _replace_all(world, supervisor)
+            await _folds(world)
+            if kind == "set back":
+                clock.write_text(f"{-SKEW:+d}", encoding="ascii")
+            recovery = await _folds(world) - mark.time
+            written = await _written(world)
+            off = written - time.time()
+        finally:
+            for name in wrong:
+                world.environment.pop(name, None)
+        await _replace_all(world, supervisor)
+    if refused := world.said(mark, "InvalidTimestamp"):
+        raise RuntimeError(f"the broker has refused what a clock that is {kind} has stamped: {refused[0]}")
+    return Engagement(abs(off) > SKEW / 2, {"clock off by s": off}, recovery, note=kind)
+
+
+async def _replace_all(world: World, supervisor: Supervisor) -> None:
+    """Every worker ends; the supervisor starts another with the environment of now."""
+    for worker in world.workers:
         await worker.stop()
-    await _folds(world)
-    if kind == "set back":
-        clock.write_text(f"{-SKEW:+d}", encoding="ascii")
-    await _folds(world)
-    written = await newest_timestamp(world.broker.bootstrap_servers, world.topics.changelog, world.partitions)
-    off = written - time.time()
-    recovery = await _folds(world) - mark.time
-    if ended := [worker.name for worker in skewed if not worker.alive]:
-        raise RuntimeError(f"a clock that is {kind} has ended {ended}: {world.said(mark, '.*CRITICAL.*')[:3]}")
-    for _ in honest:
-        world.start_worker()
-    await world.ready()
-    for worker in skewed:
-        await worker.stop()
-    return Engagement(abs(off) > SKEW / 2, {"clock off by s": off}, recovery, in_flight, kind)
+    await supervisor.ready()
+
+
+async def _written(world: World) -> float:
+    """What a worker's clock says, by the newest line of its log; seconds since the epoch."""
+    lines = [re.findall(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ ", each.said(), re.MULTILINE) for each in world.workers]
+    found = [time.mktime(time.strptime(times[-1], "%Y-%m-%d %H:%M:%S")) for times in lines if times]
+    return max(found, key=lambda at: abs(at - time.time())) if found else time.time()
 
 
 async def _folds(world: World) -> float:

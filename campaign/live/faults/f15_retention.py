@@ -28,7 +28,7 @@ UNFOLDED = 200
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Noticed when a ``data_gap`` alert says, for each partition that was cut, exactly what was cut."""
     await world.moved()
-    in_flight, mark = world.in_flight(), world.mark()
+    mark = world.mark()
     await stop_all(world)
     topic = world.names(INVOCATIONS)
     await world.progress.caught_up()
@@ -59,4 +59,4 @@ async def induce(world: World, rng: random.Random) -> Engagement:
             f"gaps {sorted(missing)} (partition, first left, lost) were not announced: {sorted(announced)}"
         )
     figures = {"partitions cut": len(cuts), "records lost": sum(cut - folded[p] for p, cut in cuts.items())}
-    return Engagement(wanted <= announced, figures, recovery, in_flight)
+    return Engagement(wanted <= announced, figures, recovery)

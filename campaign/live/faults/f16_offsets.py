@@ -24,7 +24,7 @@ KINDS = ("group deleted", "earliest", "-1000", "beyond the end", "commands beyon
 async def induce(world: World, rng: random.Random) -> Engagement:
     """The partition rows decide.  Noticed when records were folded already and skipped, or the refusal had its hint."""
     await world.moved()
-    in_flight, mark, kind = world.in_flight(), world.mark(), next(world.turns(KINDS, rng))
+    mark, kind = world.mark(), next(world.turns(KINDS, rng))
     await stop_all(world)
     await world.offsets.stop()
     log, commands = world.names(INVOCATIONS), world.names(COMMANDS)
@@ -42,7 +42,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     skipped = world.skipped(mark)
     await _committed(world)
     noticed = bool(refused or skipped or kind == "beyond the end")
-    return Engagement(noticed, {"skipped": skipped, "refused": refused}, recovery, in_flight, kind)
+    return Engagement(noticed, {"skipped": skipped, "refused": refused}, recovery, note=kind)
 
 
 async def _move(admin: Administration, world: World, kind: str, before: dict[TopicPartition, int]) -> None:

@@ -27,14 +27,14 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     """Noticed when records are gone and the rows are not, or when the refusal had its hint."""
     kind = next(world.turns(KINDS, rng))
     await world.moved()
-    in_flight, mark = world.in_flight(), world.mark()
+    mark = world.mark()
     figures = await {KINDS[0]: _compact, KINDS[1]: _cut, KINDS[2]: _delete}[kind](world)
     await world.refill()
     ends = await world.progress.ends(world.names(INVOCATIONS))
     recovery = await world.progress.beyond({p: end for p, end in ends.items() if end}, PATIENCE) - mark.time
     world.offsets.forget()
     world.offsets.start()
-    return Engagement(any(figures.values()), figures, recovery, in_flight, kind)
+    return Engagement(any(figures.values()), figures, recovery, note=kind)
 
 
 async def _compact(world: World) -> dict[str, float]:
