@@ -33,6 +33,8 @@ REACHED: Final = "campaign: the line is reached: "
 """What such a worker says last."""
 RECOVERED: Final = "campaign: recovered "
 """What a worker says that was asked to tell what it recovers: how many records of which partition."""
+TASKS: Final = "campaign: unfinished tasks "
+"""What a worker says that was asked to, with how many asyncio has."""
 
 
 class Plan(NamedTuple):

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final
 
-from campaign.live.world import RECOVERED
+from campaign.live.world import RECOVERED, TASKS
 from crl_stream.core import monitor as engine
 from crl_stream.topology import monitor
 from crl_stream.worker.consumer import Consumer
@@ -20,6 +21,8 @@ from crl_stream.worker.last_word import LastWord
 from crl_stream.worker.producer import Producer, Written
 from crl_stream.worker.stages import TableStage
 from crl_stream.worker.table import TaskTable
+
+TELL_SECONDS: Final = 5.0
 
 
 def _replace(owner: Any, name: str, value: Any) -> None:
@@ -224,3 +227,18 @@ def tell_recovery() -> None:
         apply(self, batch)
 
     _replace(TaskTable, "apply_changelog_batch", tell)
+
+
+def tell_tasks() -> None:
+    """Say with every beat of the consumer how many tasks of this process are not finished."""
+    check = Consumer.check_pulse
+    said = 0.0
+
+    def tell(self: Consumer) -> None:
+        nonlocal said
+        if (now := monotonic()) - said >= TELL_SECONDS:
+            said = now
+            print(f"{TASKS}{len(asyncio.all_tasks())}", file=sys.stderr, flush=True)
+        check(self)
+
+    _replace(Consumer, "check_pulse", tell)

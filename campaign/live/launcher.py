@@ -9,7 +9,7 @@ import argparse
 import signal
 import sys
 
-from campaign.live.guards import GUARDS, drop_batch, remove, slow_outputs, tell_recovery
+from campaign.live.guards import GUARDS, drop_batch, remove, slow_outputs, tell_recovery, tell_tasks
 from campaign.live.points import POINTS, arm
 from crl_stream.cli import main as crl
 
@@ -24,6 +24,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--without", action="append", default=[], metavar="GUARD", help=f"one of {', '.join(GUARDS)}")
     parser.add_argument("--drop", type=int, metavar="N", help="lose the N-th batch on its way to its lane")
     parser.add_argument("--slow", type=float, metavar="SECONDS", help="let each write of outputs take longer")
+    parser.add_argument("--tell-tasks", action="store_true", help="say how many tasks asyncio has, again and again")
     parser.add_argument("--tell-recovery", action="store_true", help="say what is recovered")
     options, rest = parser.parse_known_args(words)
     for guard in options.without:
@@ -34,6 +35,8 @@ def main(words: list[str]) -> None:
         slow_outputs(options.slow)
     if options.tell_recovery:
         tell_recovery()
+    if options.tell_tasks:
+        tell_tasks()
     for what, sign in _SIGNS.items():
         for each in getattr(options, what):
             name, _, number = each.partition(":")

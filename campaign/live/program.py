@@ -1,4 +1,4 @@
-"""The commands ``live`` and ``report``: play rounds on a real broker, and print what they came to."""
+"""The commands ``live``, ``live-mutants``, ``soak`` and ``report``: on a real broker, and what came of it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from campaign.live.journal import Journal, read_journal
 from campaign.live.report import sum_up, table, verdict
 from campaign.live.rounds import Round, plan_rounds, play
 from campaign.live.scenarios import MUTANTS, Judged, Mutant, try_scenario
+from campaign.live.soak import soak, text
 
 BROKEN: Final = 3
 """Exit code when a promise was broken, or too little was noticed."""
@@ -46,6 +47,12 @@ def add_sections(sections: Any) -> None:
     mutants.add_argument("--list", action="store_true", help="list the guards and their scenarios, play nothing")
     mutants.add_argument("--json", action="store_true", help="print JSON")
     mutants.set_defaults(run=_mutants)
+    long = sections.add_parser("soak", help="half an hour of kills and rebalances around a worker that nobody touches")
+    long.add_argument("--minutes", type=float, default=30.0, metavar="M", help="default: %(default)g")
+    long.add_argument("--seed", type=int, default=1, metavar="S", help="default: %(default)s")
+    long.add_argument("--folder", type=Path, help="for logs; default: a new one")
+    long.add_argument("--json", action="store_true", help="print JSON")
+    long.set_defaults(run=_soak)
     report = sections.add_parser("report", help="print the table of a results file")
     report.add_argument("file", type=Path)
     report.add_argument("--markdown", action="store_true", help="as a table for docs/")
@@ -153,6 +160,15 @@ async def _try_all(chosen: list[Mutant], folder: Path, judged: list[Judged]) -> 
             complaint = await try_scenario(broker, folder / f"{name}-{mutant.guard}", mutant, spoilt=True)
             judged.append(Judged(mutant.guard, name, controls[name], complaint))
             _note(f"{mutant.guard}: {judged[-1].says}")
+
+
+def _soak(options: argparse.Namespace) -> int:
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="crl-soak-"))
+    _be_quiet()
+    _note(f"{options.minutes:g} minutes; logs in {folder}")
+    found = asyncio.run(soak(options.minutes, folder, options.seed, _note))
+    print(text(found, as_json=options.json))
+    return 0 if found["is_flat"] and not found["findings"]["complaints"] else BROKEN
 
 
 def _report(file: Path, options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ import aiohttp
 from aiokafka.admin import AIOKafkaAdminClient
 
 from campaign.live.brokers import Broker
-from campaign.live.fleet import LAUNCHER, PATIENCE, REACHED, RECOVERED, ROOT, Fleet, Mark, Plan
+from campaign.live.fleet import LAUNCHER, PATIENCE, REACHED, RECOVERED, ROOT, TASKS, Fleet, Mark, Plan
 from campaign.live.load import Load, Sent
 from campaign.live.offsets import Offsets
 from campaign.live.progress import Progress
@@ -21,9 +21,10 @@ from campaign.live.traffic import COMMAND, FEEDBACK, POLICY
 from campaign.live.workers import Worker
 from crl_stream.topic_admin import TopicAdmin
 from crl_stream.topology.notes import SOURCES
-from crl_stream.wire.topics import COMMANDS, INVOCATIONS, OVERVIEW_EVENTS, TASKS, Topics
+from crl_stream.wire.topics import COMMANDS, INVOCATIONS, OVERVIEW_EVENTS, Topics
+from crl_stream.wire.topics import TASKS as SNAPSHOTS
 
-__all__ = ["LAUNCHER", "PATIENCE", "REACHED", "RECOVERED", "ROOT", "Mark", "Plan", "World"]
+__all__ = ["LAUNCHER", "PATIENCE", "REACHED", "RECOVERED", "ROOT", "TASKS", "Mark", "Plan", "World"]
 
 
 class World(Fleet):
@@ -56,7 +57,7 @@ class World(Fleet):
     def _groups(self) -> dict[str, list[str]]:
         groups = {self.app_id: [INVOCATIONS, COMMANDS]}
         if self.plan.services:
-            groups |= {f"{self.app_id}-proposer": [TASKS], f"{self.app_id}-overview": [*SOURCES, OVERVIEW_EVENTS]}
+            groups |= {f"{self.app_id}-proposer": [SNAPSHOTS], f"{self.app_id}-overview": [*SOURCES, OVERVIEW_EVENTS]}
         return {group: [self.names(topic) for topic in topics] for group, topics in groups.items()}
 
     async def __aenter__(self) -> Self:

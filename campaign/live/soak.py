@@ -1,0 +1,179 @@
+"""A long run: one worker that nobody touches, others that are killed, join and leave beside it, and what it all costs.
+
+What grows in half an hour grows for ever: memory, open files and unfinished tasks of the untouched processes, and the
+lag of the group, are sampled all the while, and compared between an early and the last part of the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from campaign.live.brokers import Broker
+from campaign.live.rounds import examine
+from campaign.live.workers import Worker
+from campaign.live.world import LAUNCHER, TASKS, Plan, World
+
+WARM: Final = 0.25
+"""Share of the run until caches, pools and the allocator have what they need."""
+PART: Final = 0.25
+"""Share of the run that is compared: right after the warm part, and at the end."""
+SAMPLE_SECONDS: Final = 5.0
+DISTURB_SECONDS: Final = 20.0
+"""Between the end of one disturbance and the next."""
+GROWTH: Final = {"memory MB": 1.10, "open files": 1.10, "tasks": 1.10, "lag": 2.0}
+"""How much the median of the last part may be above the early one's: what is more is not flat."""
+SLACK: Final = {"memory MB": 5.0, "open files": 5.0, "tasks": 5.0, "lag": 600.0}
+"""And at least by how much, since small figures jump; the lag, by two seconds of the load."""
+Say = Callable[[str], None]
+
+
+class Sample(NamedTuple):
+    """One look."""
+
+    seconds: float
+    worker: str
+    figures: dict[str, float]
+
+
+class Trend(NamedTuple):
+    """A figure over the run."""
+
+    worker: str
+    name: str
+    early: float
+    last: float
+    peak: float
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it stayed where it was, as ``GROWTH`` and ``SLACK`` have it."""
+        return self.last <= max(self.early * GROWTH[self.name], self.early + SLACK[self.name])
+
+
+async def soak(minutes: float, folder: Path, seed: int, say: Say) -> dict[str, Any]:
+    """Run for so long; what was found, as it stands in JSON."""
+    rng = random.Random(seed)
+    plan = Plan(name=f"soak-{time.time_ns() // 1_000_000 & 0xFFFFFF:x}", workers=2, services=True, rate=300)
+    samples: list[Sample] = []
+    disturbances = {"kill -9": 0, "joined and left": 0}
+    async with Broker(folder / "broker") as broker, World(broker, plan, folder / "world", rng) as world:
+        untouched = world.start_worker(program=(*LAUNCHER, "--tell-tasks"))
+        world.start_worker()
+        services = world.start_worker(role="services", program=(*LAUNCHER, "--tell-tasks"))
+        await world.ready()
+        await world.load.start()
+        began = time.monotonic()
+        looking = asyncio.create_task(_look(world, {"worker": untouched, "services": services}, samples, began, say))
+        try:
+            while (elapsed := time.monotonic() - began) < minutes * 60:
+                await asyncio.sleep(min(DISTURB_SECONDS, minutes * 60 - elapsed))
+                name = rng.choice(list(disturbances))
+                await _disturb(world, untouched, name)
+                disturbances[name] += 1
+                if looking.done():
+                    looking.result()
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+        ends = {worker.name: worker.alive for worker in (untouched, services)}
+        findings = await examine(world)
+        acknowledged = world.load.acknowledged
+    trends = find_trends(samples, minutes * 60)
+    return {
+        "minutes": minutes,
+        "records": acknowledged,
+        "disturbances": disturbances,
+        "untouched_alive": ends,
+        "trends": [trend._asdict() | {"is_flat": trend.is_flat} for trend in trends],
+        "findings": findings.as_dict(),
+        "is_flat": all(trend.is_flat for trend in trends) and all(ends.values()),
+    }
+
+
+async def _disturb(world: World, untouched: Worker, name: str) -> None:
+    """Kill another worker than the untouched one, or let one join and leave; returns when the group has gone on."""
+    if name == "kill -9":
+        victim = next(worker for worker in world.workers if worker is not untouched)
+        victim.kill()
+        world.start_worker()
+    else:
+        guest = world.start_worker()
+        await world.ready()
+        await world.spread()
+        await guest.stop()
+    await world.refill()
+    await world.progress.caught_up()
+    await world.progress.beyond(world.progress.marks(), 90.0)
+
+
+async def _look(world: World, workers: dict[str, Worker], samples: list[Sample], began: float, say: Say) -> None:
+    said = 0.0
+    while True:
+        seconds = time.monotonic() - began
+        for name, worker in workers.items():
+            figures = _of_process(worker)
+            if name == "worker":
+                with suppress(TimeoutError):
+                    figures["lag"] = await asyncio.wait_for(world.lag(), 10)
+            samples.append(Sample(seconds, name, figures))
+        if seconds - said >= 60:
+            said = seconds
+            told = "; ".join(
+                f"{name} " + ", ".join(f"{what} {value:,.0f}" for what, value in _of_process(worker).items())
+                for name, worker in workers.items()
+            )
+            say(f"{seconds / 60:.0f} min: {world.load.acknowledged:,} records; {told}")
+        await asyncio.sleep(SAMPLE_SECONDS)
+
+
+def _of_process(worker: Worker) -> dict[str, float]:
+    """Resident memory, open files and unfinished tasks, as the kernel and the process itself have them."""
+    here = Path("/proc", str(worker.process.pid))
+    found: dict[str, float] = {}
+    with suppress(OSError):
+        found["memory MB"] = int((here / "statm").read_text(encoding="ascii").split()[1]) * 4096 / 1e6
+        found["open files"] = len(list((here / "fd").iterdir()))
+    told = worker.said().rpartition(TASKS)[2].split("\n", 1)[0]
+    if told.isdigit():
+        found["tasks"] = int(told)
+    return found
+
+
+def find_trends(samples: list[Sample], seconds: float) -> list[Trend]:
+    """The medians of the part after the warm one and of the last, and the peak, of each figure of each process."""
+    trends = []
+    for worker in dict.fromkeys(sample.worker for sample in samples):
+        for name in GROWTH:
+            series = [(s.seconds, s.figures[name]) for s in samples if s.worker == worker and name in s.figures]
+            early = [value for at, value in series if WARM * seconds <= at < (WARM + PART) * seconds]
+            last = [value for at, value in series if at >= (1 - PART) * seconds]
+            if early and last:
+                peak = max(value for _, value in series)
+                trends.append(Trend(worker, name, statistics.median(early), statistics.median(last), peak))
+    return trends
+
+
+def text(found: dict[str, Any], *, as_json: bool) -> str:
+    """What was found, for people or for programs."""
+    if as_json:
+        return json.dumps(found, indent=2)
+    head = ", ".join(f"{name} {count}" for name, count in found["disturbances"].items())
+    lines = [f"{found['minutes']:g} minutes, {found['records']:,} records, {head}", ""]
+    lines += ["| process | figure | after the warm part | at the end | peak | |", "|---|---|---:|---:|---:|---|"]
+    lines += [
+        f"| {t['worker']} | {t['name']} | {t['early']:,.1f} | {t['last']:,.1f} | {t['peak']:,.1f} | "
+        f"{'flat' if t['is_flat'] else 'GROWS'} |"
+        for t in found["trends"]
+    ]
+    findings = found["findings"]
+    counts = ", ".join(f"{name.replace('_', ' ')} {findings[name]}" for name in ("lost", "doubled", "wrong_rows"))
+    lines += ["", f"{counts}, same-id duplicates {findings['same_id_duplicates']:,}", *findings["complaints"][:5]]
+    return "\n".join(lines)
