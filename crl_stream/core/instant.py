@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
-_REMEMBERED: Final = 1_024
-"""Records of one batch mostly have one append time."""
 
-
-@lru_cache(_REMEMBERED)
 def to_text(milliseconds: int) -> str:
     """``2025-11-19T14:30:00.000Z``."""
     moment = _EPOCH + timedelta(milliseconds=milliseconds)
@@ -25,7 +20,6 @@ def from_text(text: str) -> int:
     return (datetime.fromisoformat(text).astimezone(UTC) - _EPOCH) // _MILLISECOND
 
 
-@lru_cache(_REMEMBERED)
 def day(milliseconds: int) -> str:
     """``20251119``: the day that ids carry, for people."""
     return (_EPOCH + timedelta(milliseconds=milliseconds)).strftime("%Y%m%d")

@@ -26,10 +26,8 @@ from crl_stream.core.messages import (
 from crl_stream.core.policy import Policy
 from crl_stream.core.row import (
     ERROR,
-    FAILED,
     JUDGED,
     MICRO,
-    OUTCOME,
     REGISTERED,
     RETIRED,
     SEEN,
@@ -42,6 +40,7 @@ from crl_stream.core.row import (
 from crl_stream.core.turn import Context, Turn
 from crl_stream.core.verdict import Rules, judge, rules_of, sentence
 from crl_stream.core.version import ENGINE_VERSION
+from crl_stream.core.window import outcomes
 
 _EARLY = frozenset((1, 2, 5, 10))
 
@@ -235,19 +234,18 @@ def _configuration(variant: Variant) -> VariantConfiguration | None:
 
 
 def _window(variant: Variant) -> WindowSnapshot:
-    """Column by column: a snapshot has a window for each variant, and is the dearest of what is often published."""
-    found = list(OUTCOME.iter_unpack(variant.window))
-    offsets, _, rewards, _, _, _, flags = zip(*found, strict=True) if found else ((),) * 7
-    n = len(found) or 1
+    found = list(outcomes(variant))
+    size = len(found)
+    n = size or 1
     return WindowSnapshot(
-        size=len(found),
+        size=size,
         judged=variant.judged.n,
-        success_rate=len([f for f in flags if f & SUCCESS]) / n,
-        avg_reward=sum(rewards) / MICRO / n,
-        error_rate=len([f for f in flags if f & ERROR]) / n,
-        outcomes="".join(["S" if f & SUCCESS else "E" if f & FAILED else "F" for f in flags]),
-        rewards=[reward / MICRO for reward in rewards],
-        offsets=list(offsets),
-        judged_outcomes="".join(["J" if f & JUDGED else "-" for f in flags]),
-        error_outcomes="".join(["E" if f & ERROR else "-" for f in flags]),
+        success_rate=sum(bool(o.flags & SUCCESS) for o in found) / n,
+        avg_reward=sum(o.reward for o in found) / MICRO / n,
+        error_rate=sum(bool(o.flags & ERROR) for o in found) / n,
+        outcomes="".join(o.letter for o in found),
+        rewards=[o.reward / MICRO for o in found],
+        offsets=[o.offset for o in found],
+        judged_outcomes="".join("J" if o.flags & JUDGED else "-" for o in found),
+        error_outcomes="".join("E" if o.flags & ERROR else "-" for o in found),
     )
