@@ -41,7 +41,10 @@ async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when a worker says what the broker told it, or holds a partition; nothing may be committed beyond what was written."""
+    """Noticed when a worker says what the broker told it, or holds a partition.
+
+    Nothing may be committed beyond what was written.
+    """
     kind = next(world.turns(KINDS, rng))
     await world.moved()
     in_flight, mark = world.in_flight(), world.mark()
