@@ -114,7 +114,7 @@ async def slow(world: World, victim: Worker, partitions: set[int], proxy: Proxy,
     """300 ms each way.  Noticed when no record is folded in less than the three ways that it takes."""
     proxy.slow(DELAY)
     fastest = PATIENCE
-    for _ in range(8):
+    for _ in range(3):
         ends = await world.progress.ends(world.names(INVOCATIONS))
         began = time.monotonic()
         fastest = min(fastest, await world.progress.beyond({p: ends[p] for p in partitions}, PATIENCE) - began)

@@ -60,10 +60,9 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         "sent": len(poison) + 2,
         "taken": len(accepted) + 1,
         "dead letters": letters,
-        "largest value taken": max(largest, PACKED),
-        "largest without compression": largest,
     }
-    return Engagement(letters >= len(accepted) and page["n_outcomes"] == 1, figures, recovery)
+    note = f"largest value taken {largest} bytes, compressed {PACKED}"
+    return Engagement(letters >= len(accepted) and page["n_outcomes"] == 1, figures, recovery, note=note)
 
 
 def _poison(rng: random.Random) -> list[Draft]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from typing import Final
 
 from campaign.live.administration import administering
@@ -40,33 +41,47 @@ async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when a worker says what the broker told it; nothing may be committed beyond what was written."""
+    """Noticed when a worker says what the broker told it, or holds a partition.
+
+    Nothing may be committed beyond what was written.
+    """
     kind = next(world.turns(KINDS, rng))
     await world.moved()
     in_flight, mark = world.in_flight(), world.mark()
+    held = 0
     async with Supervisor(world) as supervisor:
         if kind == "gone":
             await _gone(world, supervisor)
         elif kind == "denied":
             await _denied(world, supervisor)
         else:
-            await _too_few(world, SHORT if kind == KINDS[0] else LONG)
+            held = await _too_few(world, SHORT if kind == KINDS[0] else LONG)
         ends = await world.progress.ends(world.names(INVOCATIONS))
         recovery = await world.progress.beyond({p: end for p, end in ends.items() if end}, PATIENCE) - mark.time
     reasons = len(world.said(mark, REASONS))
     figures = {"reasons in logs": reasons, "worker exits": supervisor.exits.total(), "skipped": world.skipped(mark)}
-    return Engagement(reasons > 0, figures, recovery, in_flight, kind)
+    figures["partitions held"] = held
+    return Engagement(bool(reasons or held), figures, recovery, in_flight, kind)
 
 
-async def _too_few(world: World, seconds: float) -> None:
+async def _too_few(world: World, seconds: float) -> int:
+    """Returns how many partitions were held: records waited on them, and none was folded for half of the time.
+
+    Every task gets a command, whose answer is a decision.
+    """
     topic = world.names(DECISIONS)
     async with administering(world.broker.bootstrap_servers) as admin:
         before = await admin.configure(topic, min_insync_replicas=2)
         try:
+            await world.load.send(*(world.load.traffic.command(task) for task in world.load.traffic.tasks))
             await asyncio.sleep(seconds)
+            ends = await world.progress.ends(world.names(INVOCATIONS))
+            late, waiting = time.monotonic() - seconds / 2, world.progress.marks()
+            held = sum(waiting[p] < end and world.progress.since[p] < late for p, end in ends.items())
             await _check_commits(world)
         finally:
             await admin.restore(topic, before)
+    return held
 
 
 async def _denied(world: World, supervisor: Supervisor) -> None:
