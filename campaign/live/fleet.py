@@ -24,6 +24,8 @@ ROOT: Final = Path(crl_stream.__file__).resolve().parent.parent
 PATIENCE: Final = 90.0
 """Seconds after which a group that has not gone on is stuck, also on a busy machine."""
 SESSION: Final = 3.0
+SERVICES_SESSION: Final = 9.0
+"""Four groups start in one process: on a busy machine it stands still for half of a shorter session, and leaves."""
 COMMIT_INTERVAL: Final = 5.0
 """Seconds: long, so that whoever takes a partition over finds work that is done already."""
 WORKER: Final = ("-m", "crl_stream")
@@ -108,7 +110,7 @@ class Fleet:
             "worker_app_id": self.app_id,
             "worker_data_dir": str(self.folder / name),
             "worker_web_port": str(port),
-            "worker_session_timeout_seconds": str(SESSION),
+            "worker_session_timeout_seconds": str(SESSION if role == "monitor" else SERVICES_SESSION),
             "worker_heartbeat_seconds": "0.5",
             "worker_commit_interval_seconds": str(COMMIT_INTERVAL),
             "telemetry_folder": str(self.folder / "telemetry"),
