@@ -44,7 +44,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def leave_unread(self, partitions: set[TP], rebalance: int) -> None:
         """Ask for nothing of these until the next assignment; ``rebalance`` is the one that they were assigned in."""
-        if self.app.rebalancing_count != rebalance:
+        if self.app.rebalancing_count != rebalance or self.app.in_recovery:
             return  # the next recovery has to read them
         with suppress(IllegalStateError):  # revoked meanwhile
             self._ensure_consumer().pause(*(TopicPartition(*tp) for tp in partitions))
@@ -67,6 +67,10 @@ class Consumer(driver.Consumer):
     def _is_moving(self) -> bool:
         """Whether partitions were revoked and not assigned again yet."""
         return bool(self._assigned_in != self.app.rebalancing_count)
+
+    def _has_moved(self, assigned_in: int) -> bool:
+        """Whether partitions were revoked or assigned since that assignment."""
+        return self._assigned_in != assigned_in or self._is_moving()
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -193,6 +197,7 @@ class Consumer(driver.Consumer):
     async def seek_to_committed(self) -> dict[TP, int]:
         """Open a lane for each assigned source partition, at the position its stage says."""
         app: Any = self.app
+        assigned_in = self._assigned_in
         if self._is_moving() or asyncio.current_task() is app._fetcher._drainer:
             return {}  # the drain loop seeks when a revoke surprises it; the next assignment seeks anyway
         offsets = {TP(tp.topic, tp.partition): offset for tp, offset in (await super().seek_to_committed()).items()}
@@ -208,14 +213,16 @@ class Consumer(driver.Consumer):
                 offsets[tp] = await stage.position(tp.partition, offsets[tp], first[tp], end[tp])
         except Exception as exc:
             self.leave(exc)
-        if self._is_moving():
+        if self._has_moved(assigned_in):
             return offsets
         await self.seek_wait({tp: offsets[tp] for tp in sources})
         # The changelogs are recovered.  Faust pauses them for itself alone: aiokafka would fetch what this process
         # writes, hold back its other fetches while that waits, and keep it.
         thread: Any = self._thread
         changelogs = {tp for tp in self.assignment() if tp.topic in self.app.tables.changelog_topics}
-        await thread.call_thread(thread.leave_unread, changelogs, self._assigned_in)
+        await thread.call_thread(thread.leave_unread, changelogs, assigned_in)
+        if self._has_moved(assigned_in):
+            return offsets
         for tp in sources:
             stage = self.stages[tp.topic]
             most = PATIENT_BACKLOG if stage.interruptible else BACKLOG

@@ -40,6 +40,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "_fetcher",
         "rebalancing",
         "rebalancing_count",
+        "in_recovery",
         "consumer_generation_id",
         "tables",
         "assignor",

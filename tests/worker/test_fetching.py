@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
+import faust
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP
 
 from crl_stream.worker import fetching
 from crl_stream.worker.consumer import ConsumerThread
 from crl_stream.worker.fetching import GATHER_SECONDS, pace
+from crl_stream.worker.transport import SCHEME, register
 
 
 class Clock:
@@ -74,7 +78,7 @@ async def test_what_is_left_unread_is_asked_for_no_more_until_it_is_assigned_aga
     log, changelog = TopicPartition("log", 0), TopicPartition("changelog", 0)
     consumer.assign([log, changelog])
     thread: Any = object.__new__(ConsumerThread)
-    thread._consumer, thread.app = consumer, SimpleNamespace(rebalancing_count=2)
+    thread._consumer, thread.app = consumer, SimpleNamespace(rebalancing_count=2, in_recovery=False)
     await thread.leave_unread({TP("changelog", 0)}, 1)
     assert not consumer.paused(), "a recovery that began meanwhile would wait for it for ever"
     await thread.leave_unread({TP("changelog", 0)}, 2)
@@ -82,3 +86,59 @@ async def test_what_is_left_unread_is_asked_for_no_more_until_it_is_assigned_aga
     await thread.leave_unread({TP("revoked", 0)}, 2)
     assert consumer.paused() == {changelog}
     consumer._closed = True  # it was never started; else it complains
+
+
+@pytest.fixture
+async def consumer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """A consumer with one partition of the log and of its changelog, assigned in the first rebalance."""
+    register()
+    app: Any = faust.App("a", broker=f"{SCHEME}://127.0.0.1:1", store="memory://")
+    consumer = app.consumer
+    log, changelog = TP("log", 0), TP("changelog", 0)
+
+    async def offsets(*_: Any) -> dict[TP, int]:
+        return {log: 0}
+
+    async def nothing(*_: Any) -> None:
+        """Neither a seek nor a check."""
+
+    for name in ("earliest_offsets", "highwaters"):
+        monkeypatch.setattr(consumer, name, offsets)
+    for name in ("seek_wait", "_check_changelogs"):
+        monkeypatch.setattr(consumer, name, nothing)
+    monkeypatch.setattr(driver.Consumer, "seek_to_committed", offsets)
+    monkeypatch.setattr(consumer, "assignment", lambda: {log, changelog})
+    monkeypatch.setattr(app, "_fetcher", SimpleNamespace(_drainer=None))
+    monkeypatch.setattr(app, "tables", SimpleNamespace(changelog_topics={"changelog"}))
+    consumer._assigned_in = app.rebalancing_count = 1
+    loop = consumer._thread.thread_loop
+    yield consumer
+    for lane in consumer.lanes.values():
+        lane.driver.cancel()
+    loop.close()
+
+
+@pytest.mark.parametrize("step", ["position", "leave_unread"])
+async def test_what_a_rebalance_has_overtaken_opens_no_lane_and_leaves_nothing_unread_that_the_next_recovery_reads(
+    consumer: Any, step: str
+) -> None:
+    unread: list[int] = []
+
+    def rebalance(at: str) -> None:
+        if at == step:
+            consumer.app.rebalancing_count += 1
+            consumer._assigned_in = consumer.app.rebalancing_count
+
+    async def position(*_: Any) -> int:
+        rebalance("position")
+        return 0
+
+    async def call_thread(_function: Any, _partitions: Any, assigned_in: int) -> None:
+        unread.append(assigned_in)
+        rebalance("leave_unread")
+
+    consumer.transport.stages["log"] = SimpleNamespace(position=position, interruptible=False, gapless=True)
+    consumer._thread = SimpleNamespace(call_thread=call_thread, leave_unread=None)
+    await consumer.seek_to_committed()
+    assert consumer.lanes == {}
+    assert unread == ([] if step == "position" else [1]), "of its own assignment, whatever has come meanwhile"
