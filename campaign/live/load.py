@@ -95,7 +95,8 @@ class Load:
 
     async def burst(self, records: int) -> None:
         """As many records at once, acknowledged when this returns."""
-        await self._send([self.traffic.draft() for _ in range(records)])
+        # Drafted one by one as they are sent: what repeats a record must not overtake it.
+        await self._send(self.traffic.draft() for _ in range(records))
         if self._waiting:
             await asyncio.gather(*self._waiting, return_exceptions=True)
 

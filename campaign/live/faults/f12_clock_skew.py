@@ -39,7 +39,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     wrong = {
         "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     async with Supervisor(world) as supervisor:
