@@ -137,9 +137,8 @@ def _mutants(options: argparse.Namespace) -> int:
         print(json.dumps([one._asdict() | {"caught": one.caught} for one in judged], indent=2))
     else:
         for one in judged:
-            print(
-                f"{one.guard:<22} {'caught' if one.caught else 'not seen' if one.right else 'NOT CAUGHT':<11} {one.says[:110]}"
-            )
+            seen = "caught" if one.caught else "not seen" if one.right else "NOT CAUGHT"
+            print(f"{one.guard:<22} {seen:<11} {one.says[:110]}")
     return 0 if len(judged) == len(chosen) and all(one.right for one in judged) else BROKEN
 
 
