@@ -28,7 +28,7 @@ class Findings(Struct, kw_only=True):
     stale_last: int = 0
     """Keys of compacted topics whose last record is not the newest; readers keep the newest that they see."""
     forgotten: int = 0
-    """Outcomes that were rightly counted anew, since more than ``duplicate_ids`` others came before their repetition."""
+    """Outcomes rightly counted anew: more than ``duplicate_ids`` others came before their repetition."""
     gaps: int = 0
     """Gaps that were announced."""
     seconds: float = 0.0
