@@ -13,12 +13,12 @@ from campaign.live import faults
 from campaign.live.fault import find_faults
 from campaign.live.guards import GUARDS
 from campaign.live.journal import Journal, read_journal
+from campaign.live.mutants import MUTANTS
 from campaign.live.offsets import Offsets
 from campaign.live.oracle.findings import Findings
 from campaign.live.points import POINTS
 from campaign.live.report import sum_up, table, verdict
 from campaign.live.rounds import Played, plan_rounds
-from campaign.live.scenarios import MUTANTS
 
 
 def a_round(number: int = 1, *, engaged: int = 20, **found: Any) -> Played:
