@@ -65,8 +65,10 @@ class PointReader:
                     f"{topic} cannot be read: {error!r}", hint="see whether the broker answers, then restart"
                 ) from error
             finally:
+                # It would go on fetching what nobody asks for.  Unsubscribing ends aiokafka's fetcher when it was about
+                # to begin.
                 if self._consumer is not None:
-                    self._consumer.unsubscribe()  # it would go on fetching what nobody asks for
+                    self._consumer.pause(*self._consumer.assignment())
 
     async def _ends(self, wanted: list[TopicPartition]) -> dict[tuple[str, int], int]:
         consumer = await self._started()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -60,3 +61,13 @@ async def test_what_is_not_there_is_none_and_the_rest_comes(broker: Broker) -> N
         (1, 0): None,
         (7, 2): None,
     }
+
+
+async def test_a_question_without_an_answer_is_followed_by_one_that_has_one(broker: Broker) -> None:
+    reader = PointReader({"bootstrap_servers": broker.bootstrap_servers})
+    try:
+        assert await reader.read(TOPIC, [(1, 0)]) == {(1, 0): None}
+        async with asyncio.timeout(10):
+            assert (await reader.read(TOPIC, [(0, 5)]))[0, 5].value == b"5"
+    finally:
+        await reader.close()
