@@ -30,7 +30,7 @@ format: dev ## lay the code out, and fix what the linter can fix
 bench: runtime ## measure: cost of a step, bytes of a row, events per second, time to a switch
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-faults: runtime ## break things on purpose, and count what is lost or doubled (ARGS="simulate --seeds 10000" or mutants)
+faults: runtime ## break things on purpose, and count what is lost or doubled (ARGS=live, "simulate --seeds 10000", mutants, live-mutants)
 	@$(BIN)/python -m campaign $(or $(ARGS),simulate)
 
 contract: dev ## bring the schemas and the AsyncAPI document in topics/ up to date

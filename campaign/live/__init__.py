@@ -25,6 +25,7 @@
     guards     what can be taken away from a worker
     launcher   starts a worker that is spoilt so
     scenarios  in which a guard is missed
+    mutants    which scenario misses which guard
 
 Add a fault
 ===========

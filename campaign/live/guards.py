@@ -11,6 +11,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from faust.transport.drivers import aiokafka as driver
+from faust.types.tuples import TP
+
 from campaign.live.world import RECOVERED
 from crl_stream.core import monitor as engine
 from crl_stream.topology import monitor
@@ -130,15 +133,18 @@ def _lane_of_a_batch() -> None:
 
 
 def _no_poll_while_moving() -> None:
-    getmany = Consumer._getmany
+    getmany, stock = Consumer._getmany, driver.Consumer._getmany
 
     async def poll(self: Consumer, active: Any, timeout: float) -> Any:
-        flag = self.app.rebalancing
-        self.app.rebalancing = False
-        try:
+        if active is None or not self.app.rebalancing:
             return await getmany(self, active, timeout)
-        finally:
-            self.app.rebalancing = flag
+        before, result = dict(self.lanes), {}
+        for place, records in (await stock(self, active, timeout)).items():
+            tp = TP(place.topic, place.partition)
+            batch = self._admit(tp, records, before, {}) if tp.topic in self.stages else Batch(tp, records)
+            if records and batch is not None:
+                result[tp] = [batch]
+        return result
 
     _replace(Consumer, "_getmany", poll)
 
@@ -194,6 +200,18 @@ def drop_batch(number: int) -> None:
             put(self, batch)
 
     _replace(Lane, "put", lose)
+
+
+def slow_outputs(seconds: float) -> None:
+    """Let each write of outputs take longer, so that a batch is in flight whenever partitions move."""
+    write = Producer.write
+
+    async def dawdle(self: Producer, topic: str, partition: int, items: Any, **options: Any) -> Written:
+        if not topic.endswith("-changelog"):
+            await asyncio.sleep(seconds)
+        return await write(self, topic, partition, items, **options)
+
+    _replace(Producer, "write", dawdle)
 
 
 def tell_recovery() -> None:

@@ -9,7 +9,7 @@ import argparse
 import signal
 import sys
 
-from campaign.live.guards import GUARDS, drop_batch, remove, tell_recovery
+from campaign.live.guards import GUARDS, drop_batch, remove, slow_outputs, tell_recovery
 from campaign.live.points import POINTS, arm
 from crl_stream.cli import main as crl
 
@@ -23,12 +23,15 @@ def main(words: list[str]) -> None:
     parser.add_argument("--stall", action="append", default=[], metavar="POINT:N", help="the same with SIGSTOP")
     parser.add_argument("--without", action="append", default=[], metavar="GUARD", help=f"one of {', '.join(GUARDS)}")
     parser.add_argument("--drop", type=int, metavar="N", help="lose the N-th batch on its way to its lane")
+    parser.add_argument("--slow", type=float, metavar="SECONDS", help="let each write of outputs take longer")
     parser.add_argument("--tell-recovery", action="store_true", help="say what is recovered")
     options, rest = parser.parse_known_args(words)
     for guard in options.without:
         remove(guard)
     if options.drop:
         drop_batch(options.drop)
+    if options.slow:
+        slow_outputs(options.slow)
     if options.tell_recovery:
         tell_recovery()
     for what, sign in _SIGNS.items():

@@ -16,9 +16,9 @@ from typing import Any, Final
 from campaign.live.brokers import Broker
 from campaign.live.fault import Fault, find_faults
 from campaign.live.journal import Journal, read_journal
+from campaign.live.mutants import MUTANTS, Judged, Mutant, try_scenario
 from campaign.live.report import sum_up, table, verdict
 from campaign.live.rounds import Round, plan_rounds, play
-from campaign.live.scenarios import MUTANTS, Judged, Mutant, try_scenario
 
 BROKEN: Final = 3
 """Exit code when a promise was broken, or too little was noticed."""
@@ -137,8 +137,9 @@ def _mutants(options: argparse.Namespace) -> int:
         print(json.dumps([one._asdict() | {"caught": one.caught} for one in judged], indent=2))
     else:
         for one in judged:
-            print(f"{one.guard:<22} {'caught' if one.caught else 'NOT CAUGHT':<11} {one.says[:110]}")
-    return 0 if len(judged) == len(chosen) and all(one.caught for one in judged) else BROKEN
+            seen = "caught" if one.caught else "not seen" if one.right else "NOT CAUGHT"
+            print(f"{one.guard:<22} {seen:<11} {one.says[:110]}")
+    return 0 if len(judged) == len(chosen) and all(one.right for one in judged) else BROKEN
 
 
 async def _try_all(chosen: list[Mutant], folder: Path, judged: list[Judged]) -> None:
@@ -151,7 +152,7 @@ async def _try_all(chosen: list[Mutant], folder: Path, judged: list[Judged]) -> 
                 controls[name] = await try_scenario(broker, folder / name, mutant, spoilt=False)
             _note(f"{name}, without {mutant.guard} ...")
             complaint = await try_scenario(broker, folder / f"{name}-{mutant.guard}", mutant, spoilt=True)
-            judged.append(Judged(mutant.guard, name, controls[name], complaint))
+            judged.append(Judged(mutant.guard, name, controls[name], complaint, mutant.unseen))
             _note(f"{mutant.guard}: {judged[-1].says}")
 
 

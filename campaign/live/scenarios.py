@@ -7,21 +7,17 @@ what is wrong, or None.
 from __future__ import annotations
 
 import asyncio
-import random
 import re
-import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from campaign.live.brokers import Broker
 from campaign.live.faults.f03_zombie import OTHER_WRITER, STOOD_STILL
 from campaign.live.rounds import examine
 from campaign.live.workers import Worker
-from campaign.live.world import LAUNCHER, PATIENCE, RECOVERED, Plan, World
+from campaign.live.world import LAUNCHER, PATIENCE, RECOVERED, World
 from crl_stream.wire.topics import DECISIONS, INVOCATIONS
 
 Scenario = Callable[[World, tuple[str, ...]], Awaitable[str | None]]
@@ -193,6 +189,27 @@ async def storm(world: World, words: tuple[str, ...]) -> str | None:
     return complaint or (f"{len(told)} workers had to leave: {told[0]}" if told else None)
 
 
+async def partition_taken_amid_a_batch(world: World, words: tuple[str, ...]) -> str | None:
+    """A second worker joins while outputs take a second: what is in flight is finished before a partition goes."""
+    first = _start(world, words, "--slow", "1")
+    await first.ready()
+    await world.load.start()
+    await world.progress.beyond(world.progress.marks(), PATIENCE)
+    mark = world.mark()
+    second = _start(world, words, "--slow", "1")
+    await second.ready()
+    await world.spread()
+    await world.progress.caught_up()
+    await world.progress.beyond(world.progress.marks(), PATIENCE)
+    told = world.said(mark, f"leaving without commit: .*{OTHER_WRITER}")
+    await world.refill()
+    findings = await examine(world)
+    if findings.complaints:
+        return findings.complaints[0]
+    late = f"{findings.late_rows} rows were written late, {len(told)} workers had to leave for it"
+    return late if findings.late_rows or told else None
+
+
 async def partition_that_stays(world: World, words: tuple[str, ...]) -> str | None:
     """A rebalance reads the changelog of a partition that stays no more than it has grown."""
     first = _start(world, words, "--tell-recovery")
@@ -208,62 +225,3 @@ async def partition_that_stays(world: World, words: tuple[str, ...]) -> str | No
     again = sum(int(count) for count, partition in told if int(partition) in stays)
     complaint = await _verdict(world)
     return complaint or (f"{again} records were recovered of partitions that stayed" if again else None)
-
-
-class Mutant(NamedTuple):
-    """A guard, and the scenario that misses it."""
-
-    guard: str
-    scenario: Scenario
-    what: str
-
-
-MUTANTS: Final = (
-    Mutant("id_ring", load_with_repeated_ids, "ring of invocation ids"),
-    Mutant("outputs_first", death_after_the_rows, "outputs before rows"),
-    Mutant("origins", death_before_the_rows, "origins of forwarded records"),
-    Mutant("awaited_outputs", output_topic_that_refuses, "outputs are awaited (flush barrier)"),
-    Mutant("contiguity", batch_lost_on_its_way, "batches follow each other"),
-    Mutant("partition_row", commit_ahead_of_the_rows, "the partition row says where reading starts"),
-    Mutant("pulse", zombie, "heartbeat (pulse)"),
-    Mutant("other_writer", zombie_that_does_not_look, "notice of another writer"),
-    Mutant("commit_when_leaving", stop_in_order, "commit before partitions are given up"),
-    Mutant("settling", storm, "a batch in flight is finished before its partition goes"),
-    Mutant("lane_of_a_batch", storm, "a batch belongs to the assignment it was polled for (generation)"),
-    Mutant("no_poll_while_moving", storm, "sources are not polled while partitions move"),
-    Mutant("persisted_offset", partition_that_stays, "a partition that stays is not read again"),
-)
-
-
-class Judged(NamedTuple):
-    """What became of a guard."""
-
-    guard: str
-    scenario: str
-    control: str | None
-    """What was wrong with the guard in place: must be None."""
-    complaint: str | None
-    """What was wrong without it."""
-
-    @property
-    def caught(self) -> bool:
-        """Whether the scenario is green with the guard and red without."""
-        return self.control is None and self.complaint is not None
-
-    @property
-    def says(self) -> str:
-        """In words."""
-        if self.control is not None:
-            return f"the scenario is red with the guard too: {self.control}"
-        return self.complaint or "nobody misses it"
-
-
-async def try_scenario(broker: Broker, folder: Path, mutant: Mutant, *, spoilt: bool) -> str | None:
-    """Play it with or without the guard: what is wrong, if anything; also that it could not be played to its end."""
-    words = ("--without", mutant.guard) if spoilt else ()
-    plan = Plan(name=f"m-{mutant.guard}-{spoilt:d}-{time.time_ns() // 1_000_000:x}", workers=1, rate=300)
-    try:
-        async with World(broker, plan, folder, random.Random(mutant.guard)) as world:
-            return await mutant.scenario(world, words)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"

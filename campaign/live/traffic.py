@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import deque
 from datetime import UTC, datetime, timedelta
@@ -101,12 +100,20 @@ class Traffic:
     # -- outcomes and scores -----------------------------------------------------------------------
     def outcome(self, task: TaskKey) -> Draft:
         """One finished invocation with an id of its own."""
+        message = self._invocation(task)
+        draft = self._record(OUTCOME, task, encode(message), message.invocation_id)
+        # A misplaced one may come home so late that its id would be forgotten before its repetition, or after.
+        if draft.partition is None:
+            self._recent[task].append(message)
+        return draft
+
+    def _invocation(self, task: TaskKey) -> m.Invocation:
         rng = self.rng
         variant = rng.choice(VARIANTS)
         # Every variant has its bad times, so that windows degrade, roll back and recover all the while.
         bad = (self._drafted // WORSE_EVERY + VARIANTS.index(variant)) % 3 == 0
         success = rng.random() < (0.25 if bad else 0.95)
-        message = m.Invocation(
+        return m.Invocation(
             schema_version=1,
             invocation_id=f"i{next(self._numbers)}",
             timestamp=self._at(rng.choice((0, 0, 0, -86_400, 86_400))),
@@ -122,8 +129,6 @@ class Traffic:
             variant_source=rng.choice((None, None, "explore")),
             role=rng.choice((None, None, None, None, None, "shadow")),
         )
-        self._recent[task].append(message)
-        return self._record(OUTCOME, task, encode(message), message.invocation_id)
 
     def repeat(self, task: TaskKey) -> Draft:
         """An outcome again, now and then with another variant."""
@@ -132,7 +137,7 @@ class Traffic:
         again = self.rng.choice(self._recent[task])
         if self.rng.random() < 0.3:
             again = msgspec.structs.replace(again, variant_id=self.rng.choice(VARIANTS))
-        return self._record(REPEAT, task, encode(again), again.invocation_id)
+        return self._record(REPEAT, task, encode(again), again.invocation_id)._replace(partition=None)
 
     def feedback(self, task: TaskKey) -> Draft:
         """A late score: of an outcome, of the same one twice, of one that is yet to come."""
@@ -199,10 +204,7 @@ class Traffic:
         rng = self.rng
         topic = COMMANDS if rng.random() < 0.1 else INVOCATIONS
         if topic == INVOCATIONS and rng.random() < 0.3:
-            value = json.loads(self.outcome(task).value or b"")
-            self._recent[task].pop()
-            value["invocation_id"] = f"x{next(self._numbers)}"
-            bad = json.dumps(value).encode()
+            bad = encode(self._invocation(task))
             return Draft(RUBBISH, topic, rng.choice((None, b"nobody/nothing")), bad, partition=self._any())
         bad_value = rng.choice(BAD_VALUES)
         key = task.encode() if bad_value is None else rng.choice((None, task.encode()))

@@ -13,11 +13,12 @@ from campaign.live import faults
 from campaign.live.fault import find_faults
 from campaign.live.guards import GUARDS
 from campaign.live.journal import Journal, read_journal
+from campaign.live.mutants import MUTANTS
+from campaign.live.offsets import Offsets
 from campaign.live.oracle.findings import Findings
 from campaign.live.points import POINTS
 from campaign.live.report import sum_up, table, verdict
 from campaign.live.rounds import Played, plan_rounds
-from campaign.live.scenarios import MUTANTS
 
 
 def a_round(number: int = 1, *, engaged: int = 20, **found: Any) -> Played:
@@ -106,3 +107,21 @@ def test_the_folder_is_the_list(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_line_and_every_guard_that_is_named_is_in_the_product() -> None:
     assert [name for name, point in POINTS.items() if not callable(getattr(point.owner, point.function))] == []
     assert {mutant.guard for mutant in MUTANTS} == set(GUARDS)
+
+
+async def test_a_committed_offset_that_goes_back_is_told_and_one_that_is_set_back_on_purpose_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = iter([5, 7, 6, 2])
+    offsets = Offsets(None, None, {"group": ["log"]})  # type: ignore[arg-type]
+
+    async def committed(_group: str) -> dict[tuple[str, int], int]:
+        return {("log", 0): next(said)}
+
+    monkeypatch.setattr(offsets, "committed", committed)
+    for _ in range(3):
+        await offsets.look()
+    assert offsets.went_back == ["group: log 0 went back from 7 to 6"]
+    offsets.forget()
+    await offsets.look()
+    assert len(offsets.went_back) == 1

@@ -26,6 +26,6 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     took_over = partitions <= await other.partitions()
     begun = time.monotonic()
     world.start_worker()
-    await world.ready()
+    await world.refill()
     figures = {"seconds to ready": time.monotonic() - begun, "skipped": world.skipped(mark)}
     return Engagement(code == 0 and took_over, figures, recovery, note=f"Kafka API versions {world.api_versions()}")

@@ -30,7 +30,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     await world.progress.caught_up()
     marks = world.progress.marks(partitions)
     recovery = await world.progress.beyond(marks, PATIENCE) - mark.time if partitions else None
-    await world.ready()
+    await world.refill()
     skipped = world.skipped(mark)
-    figures = {"skipped": skipped, "partitions": len(partitions)}
+    figures = {"skipped": skipped, "partitions": len(partitions), "left by themselves": world.left(mark)}
     return Engagement(skipped > 0, figures, recovery, in_flight)

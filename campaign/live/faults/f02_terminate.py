@@ -23,7 +23,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     stopped = world.mark()
     await world.progress.caught_up()
     recovery = await world.progress.beyond(world.progress.marks(partitions), PATIENCE) - mark.time
-    await world.ready()
+    await world.refill()
     told = world.said(mark, "stopping: batches in flight are finished and committed", workers=[victim])
     figures = {"skipped": world.skipped(mark), "seconds to stop": stopped.time - mark.time}
     return Engagement(code == 0 and bool(told), figures, recovery, note=f"exit code {code}")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import subprocess
+from contextlib import suppress
 
 from campaign.live.fault import Engagement
 from campaign.live.points import POINTS
+from campaign.live.workers import WorkerEnded
 from campaign.live.world import LAUNCHER, PATIENCE, World
 
 ID = "F23"
@@ -28,7 +30,8 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     program = (*LAUNCHER, "--die", f"{name}:{number}")
     victim = world.start_worker(role=point.role, program=program)
     if name in {"revoke", "revoked"}:
-        await victim.ready()
+        with suppress(WorkerEnded):  # when it is given less while it starts
+            await victim.ready()
         world.start_worker()  # whoever joins takes partitions
     try:
         code = await victim.ended(PATIENCE)

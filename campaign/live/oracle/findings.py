@@ -27,6 +27,8 @@ class Findings(Struct, kw_only=True):
     """Rows whose last changelog record is an older one, by a process that had lost the partition."""
     stale_last: int = 0
     """Keys of compacted topics whose last record is not the newest; readers keep the newest that they see."""
+    forgotten: int = 0
+    """Outcomes rightly counted anew: more than ``duplicate_ids`` others came before their repetition."""
     gaps: int = 0
     """Gaps that were announced."""
     seconds: float = 0.0

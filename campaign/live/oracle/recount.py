@@ -137,8 +137,7 @@ class Recount:
         for what, task, name in self.sent.values():
             if what == "outcome" and name not in self._tasks[task.encode()].ever:
                 findings.complain("lost", 1, f"outcome {name} of {task} was acknowledged and not counted")
-        if again := sum(task.again for task in self._tasks.values()):
-            findings.complain("doubled", again, "ids came again after they were forgotten: the load is to blame")
+        findings.forgotten += sum(task.again for task in self._tasks.values())
 
     def compare_letters(self, letters: Mapping[Place, set[bytes | None]], findings: Findings) -> None:
         """Each poisonous record has one dead letter, with its bytes."""

@@ -1,0 +1,104 @@
+"""Which scenario misses which guard of the shell, and how one is tried."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from campaign.live.brokers import Broker
+from campaign.live.scenarios import (
+    Scenario,
+    batch_lost_on_its_way,
+    commit_ahead_of_the_rows,
+    death_after_the_rows,
+    death_before_the_rows,
+    load_with_repeated_ids,
+    output_topic_that_refuses,
+    partition_taken_amid_a_batch,
+    partition_that_stays,
+    stop_in_order,
+    storm,
+    zombie,
+    zombie_that_does_not_look,
+)
+from campaign.live.world import Plan, World
+
+
+class Mutant(NamedTuple):
+    """A guard, and the scenario that misses it."""
+
+    guard: str
+    scenario: Scenario
+    what: str
+    unseen: str = ""
+    """Why nobody misses it alone, where that is so."""
+
+
+MUTANTS: Final = (
+    Mutant("id_ring", load_with_repeated_ids, "ring of invocation ids"),
+    Mutant("outputs_first", death_after_the_rows, "outputs before rows"),
+    Mutant("origins", death_before_the_rows, "origins of forwarded records"),
+    Mutant("awaited_outputs", output_topic_that_refuses, "outputs are awaited (flush barrier)"),
+    Mutant("contiguity", batch_lost_on_its_way, "batches follow each other"),
+    Mutant("partition_row", commit_ahead_of_the_rows, "the partition row says where reading starts"),
+    Mutant("pulse", zombie, "heartbeat (pulse)"),
+    Mutant("other_writer", zombie_that_does_not_look, "notice of another writer"),
+    Mutant("commit_when_leaving", stop_in_order, "commit before partitions are given up"),
+    Mutant("settling", partition_taken_amid_a_batch, "a batch in flight is finished before its partition goes"),
+    Mutant(
+        "lane_of_a_batch",
+        storm,
+        "a batch belongs to the assignment it was polled for (generation)",
+        "a batch of an old assignment seldom comes so late, and then it does not continue what the lane has: it leaves",
+    ),
+    Mutant(
+        "no_poll_while_moving",
+        storm,
+        "sources are not polled while partitions move",
+        "what is polled then finds no open lane, and the next assignment seeks back",
+    ),
+    Mutant("persisted_offset", partition_that_stays, "a partition that stays is not read again"),
+)
+
+
+class Judged(NamedTuple):
+    """What became of a guard."""
+
+    guard: str
+    scenario: str
+    control: str | None
+    """What was wrong with the guard in place: must be None."""
+    complaint: str | None
+    """What was wrong without it."""
+    unseen: str = ""
+    """Why nobody is expected to miss it."""
+
+    @property
+    def caught(self) -> bool:
+        """Whether the scenario is green with the guard and red without."""
+        return self.control is None and self.complaint is not None
+
+    @property
+    def right(self) -> bool:
+        """Whether it was caught, or is known not to be missed alone."""
+        return self.caught or (self.control is None and bool(self.unseen))
+
+    @property
+    def says(self) -> str:
+        """In words."""
+        if self.control is not None:
+            return f"the scenario is red with the guard too: {self.control}"
+        return self.complaint or f"nobody misses it; {self.unseen or 'why?'}"
+
+
+async def try_scenario(broker: Broker, folder: Path, mutant: Mutant, *, spoilt: bool) -> str | None:
+    """Play it with or without the guard: what is wrong, if anything; also that it could not be played to its end."""
+    words = ("--without", mutant.guard) if spoilt else ()
+    plan = Plan(name=f"m-{mutant.guard}-{spoilt:d}-{time.time_ns() // 1_000_000:x}", workers=1, rate=300)
+    try:
+        async with World(broker, plan, folder, random.Random(mutant.guard)) as world:
+            return await mutant.scenario(world, words)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
