@@ -29,14 +29,12 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     """Noticed when a ``data_gap`` alert says, for each partition that was cut, exactly what was cut."""
     await world.moved()
     mark = world.mark()
+    await world.settle()
     await stop_all(world)
     topic = world.names(INVOCATIONS)
     await world.progress.caught_up()
     folded = world.progress.marks()
-    async with asyncio.timeout(PATIENCE):
-        while any(end < folded[p] + UNFOLDED for p, end in (await world.progress.ends(topic)).items()):
-            await asyncio.sleep(0.2)
-    await world.load.pause()
+    await _send_outcomes(world, folded)
     world.archive = world.folder / "archive.jsonl"
     await keep_records(world.broker.bootstrap_servers, topic, range(world.partitions), world.archive)
     ends = await world.progress.ends(topic)
@@ -60,3 +58,11 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         )
     figures = {"partitions cut": len(cuts), "records lost": sum(cut - folded[p] for p, cut in cuts.items())}
     return Engagement(wanted <= announced, figures, recovery)
+
+
+async def _send_outcomes(world: World, folded: dict[int, int]) -> None:
+    """Outcomes at home, and nothing else: what is lost with them is nothing that another record speaks of."""
+    traffic, topic = world.load.traffic, world.names(INVOCATIONS)
+    async with asyncio.timeout(PATIENCE):
+        while any(end < folded[p] + UNFOLDED for p, end in (await world.progress.ends(topic)).items()):
+            await world.load.send(*(traffic.outcome(task)._replace(partition=None) for task in traffic.tasks))
