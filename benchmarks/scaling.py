@@ -48,9 +48,12 @@ def _rounds(
 
 
 def _workers(bootstrap_servers: str, events: int, limit: float, repeats: int) -> dict[str, Any]:
-    """One and two processes on the same topic, in turns."""
+    """One and two processes on the same topic, in turns.
+
+    Two join one after the other, which weighs the less the longer the course is.
+    """
     found: dict[str, list[dict[str, Any]]] = {"1 worker": [], "2 workers": []}
-    with course(bootstrap_servers, events, 2_000, 5) as filled:
+    with course(bootstrap_servers, 2 * events, 2_000, 5) as filled:
         for _ in range(repeats):
             for number, results in enumerate(found.values(), start=1):
                 results.append(_run(bootstrap_servers, filled, 2 * limit, number))

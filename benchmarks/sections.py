@@ -74,7 +74,7 @@ def sections(plan: Plan) -> dict[str, Section]:
         ),
         "stages": Section("where our worker's time goes", 30 if quick else 60, partial(_stages, plan), True, True),
         "scaling": Section(
-            "ours: tasks, partitions, workers", 60 if quick else 230, partial(_scaling, plan), usual=not quick
+            "ours: tasks, partitions, workers", 60 if quick else 280, partial(_scaling, plan), usual=not quick
         ),
         "latency": Section(
             "from publishing to the fact and the Resolver", 40 if quick else 280, partial(_latency, plan),
