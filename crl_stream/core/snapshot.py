@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+from struct import Struct as Layout
+from typing import Final
+
 import msgspec
 
 from crl_stream.core.activation import cooldown_left, decide, mean_reward, reasoning
@@ -29,10 +34,10 @@ from crl_stream.core.row import (
     FAILED,
     JUDGED,
     MICRO,
-    OUTCOME,
     REGISTERED,
     RETIRED,
     SEEN,
+    SIZE,
     SUCCESS,
     Configuration,
     StandingOrder,
@@ -236,18 +241,38 @@ def _configuration(variant: Variant) -> VariantConfiguration | None:
 
 def _window(variant: Variant) -> WindowSnapshot:
     """Column by column: a snapshot has a window for each variant, and is the dearest of what is often published."""
-    found = list(OUTCOME.iter_unpack(variant.window))
-    offsets, _, rewards, _, _, _, flags = zip(*found, strict=True) if found else ((),) * 7
-    n = len(found) or 1
+    window = variant.window
+    size = len(window) // SIZE
+    columns = _columns_of(size).unpack(window)
+    rewards = columns[1::2]
+    flags = window[SIZE - 1 :: SIZE]
+    outcomes, errors = flags.translate(_OUTCOME_LETTERS).decode(), flags.translate(_ERROR_LETTERS).decode()
+    n = size or 1
     return WindowSnapshot(
-        size=len(found),
+        size=size,
         judged=variant.judged.n,
-        success_rate=len([f for f in flags if f & SUCCESS]) / n,
+        success_rate=outcomes.count("S") / n,
         avg_reward=sum(rewards) / MICRO / n,
-        error_rate=len([f for f in flags if f & ERROR]) / n,
-        outcomes="".join(["S" if f & SUCCESS else "E" if f & FAILED else "F" for f in flags]),
+        error_rate=errors.count("E") / n,
+        outcomes=outcomes,
         rewards=[reward / MICRO for reward in rewards],
-        offsets=list(offsets),
-        judged_outcomes="".join(["J" if f & JUDGED else "-" for f in flags]),
-        error_outcomes="".join(["E" if f & ERROR else "-" for f in flags]),
+        offsets=list(columns[::2]),
+        judged_outcomes=flags.translate(_JUDGED_LETTERS).decode(),
+        error_outcomes=errors,
     )
+
+
+@lru_cache
+def _columns_of(size: int) -> Layout:
+    """Offset and reward of each of ``size`` outcomes in a row, as in ``OUTCOME``."""
+    return Layout("<" + "q8xi10x" * size)
+
+
+def _letters(letter: Callable[[int], str]) -> bytes:
+    return "".join(map(letter, range(256))).encode()
+
+
+_OUTCOME_LETTERS: Final = _letters(lambda flags: "S" if flags & SUCCESS else "E" if flags & FAILED else "F")
+_JUDGED_LETTERS: Final = _letters(lambda flags: "J" if flags & JUDGED else "-")
+_ERROR_LETTERS: Final = _letters(lambda flags: "E" if flags & ERROR else "-")
+"""By flags, since the last byte of an outcome is its flags."""
