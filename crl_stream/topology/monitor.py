@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.monitor import Context, step
@@ -33,8 +35,8 @@ from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, TOPIC_OF
 
 
-class Entry(NamedTuple):
-    """A record of the log, decoded once."""
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A record of the log, decoded once; there is one for each, so it is of the kind that is quickest made and read."""
 
     record: Record
     message: Any
