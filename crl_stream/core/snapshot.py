@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+from struct import Struct as Layout
+from typing import Final
+
 import msgspec
 
 from crl_stream.core.activation import cooldown_left, decide, mean_reward, reasoning
@@ -26,11 +31,13 @@ from crl_stream.core.messages import (
 from crl_stream.core.policy import Policy
 from crl_stream.core.row import (
     ERROR,
+    FAILED,
     JUDGED,
     MICRO,
     REGISTERED,
     RETIRED,
     SEEN,
+    SIZE,
     SUCCESS,
     Configuration,
     StandingOrder,
@@ -40,7 +47,6 @@ from crl_stream.core.row import (
 from crl_stream.core.turn import Context, Turn
 from crl_stream.core.verdict import Rules, judge, rules_of, sentence
 from crl_stream.core.version import ENGINE_VERSION
-from crl_stream.core.window import outcomes
 
 _EARLY = frozenset((1, 2, 5, 10))
 
@@ -234,18 +240,39 @@ def _configuration(variant: Variant) -> VariantConfiguration | None:
 
 
 def _window(variant: Variant) -> WindowSnapshot:
-    found = list(outcomes(variant))
-    size = len(found)
+    """Column by column: a snapshot has a window for each variant, and is the dearest of what is often published."""
+    window = variant.window
+    size = len(window) // SIZE
+    columns = _columns_of(size).unpack(window)
+    rewards = columns[1::2]
+    flags = window[SIZE - 1 :: SIZE]
+    outcomes, errors = flags.translate(_OUTCOME_LETTERS).decode(), flags.translate(_ERROR_LETTERS).decode()
     n = size or 1
     return WindowSnapshot(
         size=size,
         judged=variant.judged.n,
-        success_rate=sum(bool(o.flags & SUCCESS) for o in found) / n,
-        avg_reward=sum(o.reward for o in found) / MICRO / n,
-        error_rate=sum(bool(o.flags & ERROR) for o in found) / n,
-        outcomes="".join(o.letter for o in found),
-        rewards=[o.reward / MICRO for o in found],
-        offsets=[o.offset for o in found],
-        judged_outcomes="".join("J" if o.flags & JUDGED else "-" for o in found),
-        error_outcomes="".join("E" if o.flags & ERROR else "-" for o in found),
+        success_rate=outcomes.count("S") / n,
+        avg_reward=sum(rewards) / MICRO / n,
+        error_rate=errors.count("E") / n,
+        outcomes=outcomes,
+        rewards=[reward / MICRO for reward in rewards],
+        offsets=list(columns[::2]),
+        judged_outcomes=flags.translate(_JUDGED_LETTERS).decode(),
+        error_outcomes=errors,
     )
+
+
+@lru_cache
+def _columns_of(size: int) -> Layout:
+    """Offset and reward of each of ``size`` outcomes in a row, as in ``OUTCOME``."""
+    return Layout("<" + "q8xi10x" * size)
+
+
+def _letters(letter: Callable[[int], str]) -> bytes:
+    return "".join(map(letter, range(256))).encode()
+
+
+_OUTCOME_LETTERS: Final = _letters(lambda flags: "S" if flags & SUCCESS else "E" if flags & FAILED else "F")
+_JUDGED_LETTERS: Final = _letters(lambda flags: "J" if flags & JUDGED else "-")
+_ERROR_LETTERS: Final = _letters(lambda flags: "E" if flags & ERROR else "-")
+"""By flags, since the last byte of an outcome is its flags."""

@@ -6,7 +6,9 @@ Everything that is published is built here, so that ids, times and positions com
 from __future__ import annotations
 
 import hashlib
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from crl_stream.core.instant import day, to_text
 from crl_stream.core.messages import (
@@ -23,7 +25,7 @@ from crl_stream.core.messages import (
 from crl_stream.core.messages.facts import AlertKind, Severity
 from crl_stream.core.messages.parts import ActivationCause, DecisionKind
 from crl_stream.core.rollback import remember_rollback
-from crl_stream.core.row import Frozen, Sums, TaskRow, Variant
+from crl_stream.core.row import Frozen, TaskRow, Variant
 from crl_stream.core.verdict import (
     Verdict,
     evidence_of,
@@ -36,7 +38,7 @@ from crl_stream.core.version import ENGINE_VERSION
 from crl_stream.core.window import restart_judging
 
 
-class Context(NamedTuple):
+class Context(msgspec.Struct, frozen=True, gc=False):
     """Where in the log a message stands, and under which policy."""
 
     partition: int
@@ -293,8 +295,4 @@ def _frozen(old: Variant, needed: int) -> Frozen | None:
     known = Frozen(old.variant_id, old.life)
     if old.baseline is not None and old.life.n < old.baseline.sums.n:
         known = old.baseline
-    return Frozen(known.variant_id, _copy(known.sums)) if known.sums.n >= needed else None
-
-
-def _copy(sums: Sums) -> Sums:
-    return Sums(sums.n, sums.successes, sums.errors, sums.reward, sums.squares)
+    return Frozen(known.variant_id, msgspec.structs.replace(known.sums)) if known.sums.n >= needed else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+import msgspec
+
 from crl_stream.core import evidence
 from crl_stream.core.detectors import DETECTORS, Detector, Finding
 from crl_stream.core.messages.parts import Evidence, Judged, VerdictKind
@@ -17,7 +19,7 @@ DEGRADED: Final = "DEGRADED"
 INCONCLUSIVE: Final = "INCONCLUSIVE"
 
 
-class Rules(NamedTuple):
+class Rules(msgspec.Struct, frozen=True):
     """A policy made ready for the hot path."""
 
     policy: Policy

@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.monitor import Context, step
@@ -33,8 +35,8 @@ from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, TOPIC_OF
 
 
-class Entry(NamedTuple):
-    """A record of the log, decoded once."""
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A record of the log, decoded once; there is one for each, so it is of the kind that is quickest made and read."""
 
     record: Record
     message: Any
@@ -123,6 +125,8 @@ class _Fold:
         """Of the tasks met so far, as long as no other policy comes into force."""
         self.open: dict[bytes, TaskRow] = {}
         self.touched: set[bytes] = set()
+        self.folded: dict[bytes, bytes] = {}
+        """Rows that the rest of the batch does not touch."""
         self.origins: Origins | None = None
         """Of forwarded records, once there is one."""
         self.outputs: list[Output] = []
@@ -131,19 +135,23 @@ class _Fold:
     def run(self, entries: Sequence[Entry]) -> Folded:
         state = self.state
         last = None
-        for entry in entries:
+        # A row is closed behind its last record, while it is in the processor's cache: a batch touches many.
+        last_of = {entry.key: number for number, entry in enumerate(entries)}
+        for number, entry in enumerate(entries):
             if entry.record.offset < state.next_offset:
                 self.skipped += 1
-                continue
-            last = entry.record
-            self._take(entry)
+            else:
+                last = entry.record
+                self._take(entry)
+            if last_of[entry.key] == number:
+                self._close(entry.key)
         if last is not None:
             state.next_offset = last.offset + 1
             state.last_hash = record_hash(last)
         if self.origins is not None:
             self.origins.pack()
         return Folded(
-            {key: encode_row(self.open[key]) for key in sorted(self.touched)},
+            dict(sorted(self.folded.items())),
             encode_partition(state),
             state.next_offset,
             self.outputs,
@@ -163,6 +171,11 @@ class _Fold:
             self._forward(entry, home)
         elif not record.headers or self._is_new_here(record):
             self._apply(entry.key, message, record)
+
+    def _close(self, key: bytes) -> None:
+        row = self.open.pop(key, None)
+        if row is not None and key in self.touched:
+            self.folded[key] = encode_row(row)
 
     def _is_new_here(self, record: Record) -> bool:
         """Whether a forwarded record comes for the first time; a crash may forward it twice."""

@@ -48,7 +48,7 @@ def test_the_monitor_never_refuses_a_proposal_that_is_approved_when_it_is_made_o
             if proposal.revision > 1 and not proposal.history[-1].reason.startswith("new evidence"):
                 continue
             row = msgspec.msgpack.decode(seen.task, type=TaskRow)
-            at = seen.position._replace(offset=seen.position.offset + 1)
+            at = msgspec.structs.replace(seen.position, offset=seen.position.offset + 1)
             [result] = [f for f in step(row, approval(proposal), at, POLICY).facts if isinstance(f, m.CommandResult)]
             assert result.outcome == "applied", result.detail
 
