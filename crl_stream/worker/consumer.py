@@ -69,8 +69,9 @@ class Consumer(driver.Consumer):
         return bool(self._assigned_in != self.app.rebalancing_count)
 
     def _has_moved(self, assigned_in: int) -> bool:
-        """Whether partitions were revoked or assigned since that assignment."""
-        return self._assigned_in != assigned_in or self._is_moving()
+        """Whether partitions were revoked or assigned since that assignment, or its tables are not recovered yet."""
+        recovering = self.app.in_recovery or self.app.tables.recovery.signal_recovery_start.is_set()
+        return self._assigned_in != assigned_in or self._is_moving() or recovering
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -198,8 +199,10 @@ class Consumer(driver.Consumer):
         """Open a lane for each assigned source partition, at the position its stage says."""
         app: Any = self.app
         assigned_in = self._assigned_in
-        if self._is_moving() or asyncio.current_task() is app._fetcher._drainer:
-            return {}  # the drain loop seeks when a revoke surprises it; the next assignment seeks anyway
+        if self._has_moved(assigned_in) or asyncio.current_task() is app._fetcher._drainer:
+            # The drain loop seeks when a revoke surprises it, and so does a recovery that another one has overtaken:
+            # rows are missing, and so would be the position.  The recovery that ends last seeks anyway.
+            return {}
         offsets = {TP(tp.topic, tp.partition): offset for tp, offset in (await super().seek_to_committed()).items()}
         sources = [tp for tp in offsets if tp.topic in self.stages]
         if not sources:
@@ -293,5 +296,7 @@ class Consumer(driver.Consumer):
         """Finish, commit, then forget."""
         await super().on_partitions_revoked(revoked)
         for tp in revoked:
-            for state in (self.lanes, self.safe, self.durable):
+            if (lane := self.lanes.pop(tp, None)) is not None:
+                lane.close()
+            for state in (self.safe, self.durable):
                 state.pop(tp, None)

@@ -48,7 +48,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     "faust.agents.agent:Agent": ("_actors",),
     "faust.agents.actor:Actor": ("actor_task",),
     "faust.tables.manager:TableManager": ("recovery", "changelog_topics", "add"),
-    "faust.tables.recovery:Recovery": ("completed", "active_remaining_total"),
+    "faust.tables.recovery:Recovery": ("completed", "active_remaining_total", "signal_recovery_start"),
     "faust.assignor.partition_assignor:PartitionAssignor": ("tables_metadata",),
     "mode.services:Service": ("crash_reason", "should_stop", "add_future"),
     "faust.transport.producer:Producer": ("buffer",),

@@ -109,13 +109,37 @@ async def consumer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     monkeypatch.setattr(driver.Consumer, "seek_to_committed", offsets)
     monkeypatch.setattr(consumer, "assignment", lambda: {log, changelog})
     monkeypatch.setattr(app, "_fetcher", SimpleNamespace(_drainer=None))
-    monkeypatch.setattr(app, "tables", SimpleNamespace(changelog_topics={"changelog"}))
+    recovery = SimpleNamespace(signal_recovery_start=asyncio.Event())
+    monkeypatch.setattr(app, "tables", SimpleNamespace(changelog_topics={"changelog"}, recovery=recovery))
     consumer._assigned_in = app.rebalancing_count = 1
     loop = consumer._thread.thread_loop
     yield consumer
     for lane in consumer.lanes.values():
         lane.driver.cancel()
     loop.close()
+
+
+@pytest.mark.parametrize("state", ["moving", "to be recovered", "in recovery", "settled"])
+async def test_no_position_is_asked_for_while_rows_may_be_missing(consumer: Any, state: str) -> None:
+    asked: list[bool] = []
+
+    async def position(*_: Any) -> int:
+        asked.append(True)
+        return 7
+
+    async def call_thread(*_: Any) -> None:
+        """Leaves nothing unread."""
+
+    app = consumer.app
+    consumer.transport.stages["log"] = SimpleNamespace(position=position, interruptible=False, gapless=True)
+    consumer._thread = SimpleNamespace(call_thread=call_thread, leave_unread=None)
+    if state == "moving":
+        app.rebalancing_count += 1
+    elif state == "to be recovered":
+        app.tables.recovery.signal_recovery_start.set()
+    app.in_recovery = state == "in recovery"
+    await consumer.seek_to_committed()
+    assert bool(asked) is bool(consumer.lanes) is (state == "settled")
 
 
 @pytest.mark.parametrize("step", ["position", "leave_unread"])
