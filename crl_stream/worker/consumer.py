@@ -70,7 +70,8 @@ class Consumer(driver.Consumer):
 
     def _has_moved(self, assigned_in: int) -> bool:
         """Whether partitions were revoked or assigned since that assignment, or its tables are not recovered yet."""
-        recovering = self.app.in_recovery or self.app.tables.recovery.signal_recovery_start.is_set()
+        app: Any = self.app
+        recovering = app.in_recovery or app.tables.recovery.signal_recovery_start.is_set()
         return self._assigned_in != assigned_in or self._is_moving() or recovering
 
     @property
