@@ -13,13 +13,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import faust
-from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
 
 from crl_stream.errors import CrlError, Unsafe
-from crl_stream.worker.fetching import WAIT_MS, pace
+from crl_stream.worker.fetching import ConsumerThread
 from crl_stream.worker.lanes import BACKLOG, PATIENT_BACKLOG, Batch, Lane
 
 if TYPE_CHECKING:
@@ -27,27 +26,6 @@ if TYPE_CHECKING:
 
 
 EXIT_UNSAFE: Final = Unsafe.exit_code
-
-
-class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread with fetches that are paced, and that ask for nothing which nobody reads."""
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = WAIT_MS
-        return consumer
-
-    async def on_start(self) -> None:
-        """Start, and pace what is asked for."""
-        await super().on_start()
-        pace(self._consumer)
-
-    async def leave_unread(self, partitions: set[TP], rebalance: int) -> None:
-        """Ask for nothing of these until the next assignment; ``rebalance`` is the one that they were assigned in."""
-        if self.app.rebalancing_count != rebalance or self.app.in_recovery:
-            return  # the next recovery has to read them
-        with suppress(IllegalStateError):  # revoked meanwhile
-            self._ensure_consumer().pause(*(TopicPartition(*tp) for tp in partitions))
 
 
 class Consumer(driver.Consumer):

@@ -8,8 +8,14 @@ every record would cost the broker and the worker more than the records do.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
+
+from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError
+from faust.transport.drivers import aiokafka as driver
+from faust.types.tuples import TP
 
 GATHER_SECONDS: Final = 0.004
 """Between two requests to one broker; a record waits half of it under load."""
@@ -33,3 +39,24 @@ def pace(consumer: Any) -> None:
         return bool(await fetch(assignment, node, request))
 
     fetcher._proc_fetch_request = fetch_later
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's consumer thread with fetches that are paced, and that ask for nothing which nobody reads."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = WAIT_MS
+        return consumer
+
+    async def on_start(self) -> None:
+        """Start, and pace what is asked for."""
+        await super().on_start()
+        pace(self._consumer)
+
+    async def leave_unread(self, partitions: set[TP], rebalance: int) -> None:
+        """Ask for nothing of these until the next assignment; ``rebalance`` is the one that they were assigned in."""
+        if self.app.rebalancing_count != rebalance or self.app.in_recovery:
+            return  # the next recovery has to read them
+        with suppress(IllegalStateError):  # revoked meanwhile
+            self._ensure_consumer().pause(*(TopicPartition(*tp) for tp in partitions))

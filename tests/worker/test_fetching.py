@@ -14,8 +14,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP
 
 from crl_stream.worker import fetching
-from crl_stream.worker.consumer import ConsumerThread
-from crl_stream.worker.fetching import GATHER_SECONDS, pace
+from crl_stream.worker.fetching import GATHER_SECONDS, ConsumerThread, pace
 from crl_stream.worker.transport import SCHEME, register
 
 

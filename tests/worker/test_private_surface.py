@@ -18,7 +18,8 @@ from source_tree import ROOT
 
 from crl_stream.errors import Unsafe
 from crl_stream.worker import private_surface
-from crl_stream.worker.consumer import Consumer, ConsumerThread
+from crl_stream.worker.consumer import Consumer
+from crl_stream.worker.fetching import ConsumerThread
 from crl_stream.worker.private_surface import FAUST_VERSION, SURFACE, check_version
 from crl_stream.worker.producer import Producer
 from crl_stream.worker.transport import SCHEME, Transport, register
