@@ -116,3 +116,14 @@ def test_every_python_that_a_test_starts_is_told_what_to_run() -> None:
 
 def test_the_programs_that_people_start_can_be_started() -> None:
     assert [name for name in ("scripts/bootstrap", ".ci/run") if not os.access(ROOT / name, os.X_OK)] == []
+
+
+def test_every_test_file_that_a_page_names_is_there() -> None:
+    """A promise is shown by a test; a page that names one which has gone shows nothing."""
+    there = {path.name for path in (ROOT / "tests").rglob("*.py")}
+    gone = []
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for named in re.findall(r"(tests/[\w/]+\.py|\btest_\w+\.py)", page.read_text(encoding="utf-8")):
+            exists = (ROOT / named).exists() if named.startswith("tests/") else named in there
+            gone += [] if exists else [f"{page.relative_to(ROOT)}: {named}"]
+    assert gone == []
