@@ -6,6 +6,8 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from campaign.simulated.figures import Figures, table
@@ -53,10 +55,22 @@ def _simulate(first: int, seeds: int, *, as_json: bool) -> int:
     return 0 if failure is None and total.seeds == seeds else 1
 
 
-def _play(seed: int) -> Figures:
-    logging.getLogger("crl_stream").setLevel(logging.ERROR)  # late writes are what a seed is about
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the warnings of late writes: they are what a seed is about."""
+    logger = logging.getLogger("crl_stream")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
     try:
-        return run_seed(seed).examine()
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _play(seed: int) -> Figures:
+    try:
+        with _quietly():
+            return run_seed(seed).examine()
     except Exception as error:
         return Figures(seeds=1, complaints=[f"{type(error).__name__}: {error}"])
 
@@ -75,7 +89,8 @@ def _take_away(first: int, seeds: int, *, as_json: bool) -> int:
     caught: dict[str, Any] = {}
     for guard in MUTANTS:
         _note(f"without the {guard} ...")
-        found = first_caught(guard, first=first, seeds=seeds)
+        with _quietly():
+            found = first_caught(guard, first=first, seeds=seeds)
         caught[guard] = None if found is None else {"seed": found[0], "complaint": found[1]}
     if as_json:
         print(json.dumps(caught, indent=2))
