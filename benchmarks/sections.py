@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from benchmarks import console, fold, guide, latency, rows, scaling, stages
+from benchmarks import console, fold, guide, latency, recovery, rows, scaling, stages
 from benchmarks.entrants import ENTRANTS
 from benchmarks.race import race
 
@@ -82,8 +80,7 @@ def sections(plan: Plan) -> dict[str, Section]:
         ),
         "console": Section("crl dashboard and status, cold", 45, console.run, usual=not quick),
     }  # fmt: skip
-    if find_spec("benchmarks.recovery") is not None:
-        found["recovery"] = Section("a worker reads its rows back", 30 if quick else 150, partial(_recovery, plan))
+    found["recovery"] = Section("a worker reads its rows back", 30 if quick else 150, partial(_recovery, plan))
     return found
 
 
@@ -112,6 +109,4 @@ def _latency(plan: Plan, servers: str) -> dict[str, Any]:
 
 
 def _recovery(plan: Plan, servers: str) -> dict[str, Any]:
-    recovery: Any = import_module("benchmarks.recovery")
-    found: dict[str, Any] = recovery.run(servers, rows=plan.rows or (50_000 if plan.quick else 1_000_000))
-    return found
+    return recovery.run(servers, rows=plan.rows or (50_000 if plan.quick else 1_000_000))

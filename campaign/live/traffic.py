@@ -15,7 +15,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.policy import AutoApply, Degradation, Operations, Policy, PolicySet
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
-from crl_stream.wire.topics import COMMANDS, INVOCATIONS, POLICY_KEY
+from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, POLICY_KEY
 
 TASKS: Final = 50
 VARIANTS: Final = ("default", "v2", "v3", "v4")
@@ -231,18 +231,4 @@ class Traffic:
         }
 
 
-_COMMANDS: Final = (
-    m.ActivateVariant,
-    m.UndoRollback,
-    m.ConfirmRollback,
-    m.PinVariant,
-    m.UnpinVariant,
-    m.HoldTask,
-    m.ResumeTask,
-    m.LiftQuarantine,
-    m.RegisterVariant,
-    m.RetireVariant,
-    m.ApproveProposal,
-    m.RejectProposal,
-    m.DeferProposal,
-)
+_COMMANDS: Final = tuple(kind for kind in MESSAGES[COMMANDS] if kind is not m.SetPolicy)
