@@ -59,8 +59,10 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     "faust.transport.producer:Producer": ("buffer",),
     "faust.transport.producer:ProducerBuffer": ("size",),
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": (
+        "_commit",
         "_create_worker_consumer",
         "_ensure_consumer",
+        "assignment",
         "call_thread",
         "on_start",
     ),

@@ -89,6 +89,15 @@ async def test_what_is_left_unread_is_asked_for_no_more_until_it_is_assigned_aga
     consumer._closed = True  # it was never started; else it complains
 
 
+async def test_a_commit_of_what_is_assigned_no_more_is_none_and_ends_no_worker() -> None:
+    consumer = AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1")
+    consumer.assign([TopicPartition("log", 0)])
+    thread: Any = object.__new__(ConsumerThread)
+    thread._consumer = consumer
+    assert await thread._commit({TP("log", 1): 7}) is False
+    consumer._closed = True  # it was never started; else it complains
+
+
 @pytest.fixture
 async def consumer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     """A consumer with one partition of the log and of its changelog, assigned in the first rebalance."""
