@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from crl_stream.core.messages.parts import DecisionKind
 from crl_stream.core.policy import Policy
 from crl_stream.core.row import MICRO, RETIRED, TaskRow, Variant
 
-LEVELS: tuple[DecisionKind, ...] = ("no_action", "human_approval", "auto_apply")
+NO_ACTION: Final = "no_action"
+LEVELS: tuple[DecisionKind, ...] = (NO_ACTION, "human_approval", "auto_apply")
 
 
 def decide(variant: Variant, *, active: bool, policy: Policy) -> DecisionKind:

@@ -20,9 +20,11 @@ METRICS: Final = ("success_rate", "avg_reward", "error_rate")
 CEILING: Final = 1e30
 MIN_LIFETIME: Final = 40
 """Outcomes a variant's own lifetime needs before it serves as a baseline."""
-SPREAD: Final = (1.0, 2.0, 4.0)
+SPREAD: Final[tuple[float, ...]] = (1.0, 2.0, 4.0)
 """The alternatives: once, twice, four times the rule's own limit; error rates times 2, 3, 5."""
-_TIMES_1, _TIMES_2, _TIMES_3 = (1.0 + factor for factor in SPREAD)
+_TIMES_1: Final = 1.0 + SPREAD[0]
+_TIMES_2: Final = 1.0 + SPREAD[1]
+_TIMES_3: Final = 1.0 + SPREAD[2]
 SMALLEST: Final = 0.05
 """The smallest drop an alternative claims: outcomes hardly tell a smaller one, and R would grow by itself for ever."""
 _FADING: Final = 0.999
@@ -106,9 +108,11 @@ def update(
             (e2 + 1.0) * (1.0 - w2) / rest,
             (e3 + 1.0) * (1.0 - w3) / rest,
         )
-    variant.evidence = found = [s1, s2, s3, r1, r2, r3, e1, e2, e3]
-    if max(found) > CEILING:
-        variant.evidence = [value if value < CEILING else CEILING for value in found]
+    found = [s1, s2, s3, r1, r2, r3, e1, e2, e3]
+    # None is negative: one look at their sum tells that all are below.
+    if not s1 + s2 + s3 + r1 + r2 + r3 + e1 + e2 + e3 < CEILING:
+        found = [value if value < CEILING else CEILING for value in found]
+    variant.evidence = found
     return WEIGHED
 
 

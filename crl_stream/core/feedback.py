@@ -49,7 +49,7 @@ def settle_waiting(turn: Turn, variant: Variant, invocation: int) -> None:
 def _amend(turn: Turn, variant: Variant, invocation: int, reward: int | None, quality: int | None) -> bool:
     """Amend the outcome and what follows from its reward; False when it is not in the variant's window."""
     before = variant.life.reward
-    if not amend(variant, invocation, reward, quality, turn.policy.learning):
+    if not amend(variant, invocation, reward, quality, turn.rules.formula):
         return False
     turn.row.amended += 1
     if variant.life.reward != before:

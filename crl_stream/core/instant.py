@@ -9,10 +9,22 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
+_FRACTIONS: Final = [f".{number:03}Z" for number in range(1_000)]
+_REMEMBERED: Final = 4_096
+_seconds: Final[dict[int, str]] = {}
+_days: Final[dict[int, str]] = {}
+"""Texts of seconds and days: records that come together share them, and a datetime is dear."""
+
+
 def to_text(milliseconds: int) -> str:
     """``2025-11-19T14:30:00.000Z``."""
-    moment = _EPOCH + timedelta(milliseconds=milliseconds)
-    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+    second = milliseconds // 1_000
+    text = _seconds.get(second)
+    if text is None:
+        if len(_seconds) >= _REMEMBERED:
+            _seconds.clear()
+        text = _seconds[second] = (_EPOCH + timedelta(seconds=second)).isoformat()[:-6]
+    return text + _FRACTIONS[milliseconds - second * 1_000]
 
 
 def from_text(text: str) -> int:
@@ -22,4 +34,10 @@ def from_text(text: str) -> int:
 
 def day(milliseconds: int) -> str:
     """``20251119``: the day that ids carry, for people."""
-    return (_EPOCH + timedelta(milliseconds=milliseconds)).strftime("%Y%m%d")
+    number = milliseconds // 86_400_000
+    text = _days.get(number)
+    if text is None:
+        if len(_days) >= _REMEMBERED:
+            _days.clear()
+        text = _days[number] = (_EPOCH + timedelta(days=number)).strftime("%Y%m%d")
+    return text

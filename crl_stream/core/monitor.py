@@ -37,7 +37,7 @@ from crl_stream.core.row import (
 )
 from crl_stream.core.snapshot import active_variant, is_due, task_snapshot, variant_catalogue
 from crl_stream.core.turn import Context, Turn
-from crl_stream.core.window import is_low, take_in
+from crl_stream.core.window import is_low, pack_outcome, take_in
 
 __all__ = ["Context", "Step", "fold", "look_again", "step"]
 
@@ -57,8 +57,9 @@ _QUIET: Final = Step("applied", None, ())
 def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
     """Fold one Invocation, Feedback or task command into ``row``, in place."""
     row.offset, row.incarnation = at.offset, at.incarnation
-    if at.timestamp_ms > row.time:
-        row.time = at.timestamp_ms
+    time = at.timestamp_ms
+    if time > row.time:
+        row.time = time
     turn = Turn(row, at, policy)
     if row.pinned is not None or row.held is not None:
         _expire_orders(turn)
@@ -109,32 +110,36 @@ def fold(
 def _take_invocation(
     turn: Turn, invocation: Invocation
 ) -> tuple[Literal["applied", "duplicate", "rejected"], str | None]:
-    row, policy, rules = turn.row, turn.policy, turn.rules
+    row, rules, offset = turn.row, turn.rules, turn.at.offset
+    formula = rules.formula
+    variant_id = invocation.variant_id
     digest = blake2b(invocation.invocation_id.encode(), digest_size=8).digest()
-    variant = row.variants.get(invocation.variant_id)
+    variant = row.variants.get(variant_id)
     if variant is None and not is_known(row.ids, digest):
-        variant = add_variant(turn, invocation.variant_id)
+        variant = add_variant(turn, variant_id)
         if variant is None:
             # Its id is not remembered: sent again when there is room, it counts.
             return "rejected", "variant_limit"
     if not remember(row.ids, digest, rules.duplicate_ids) or variant is None:
         row.duplicates += 1
         return "duplicate", None
-    variant.last_offset = turn.at.offset
+    variant.last_offset = offset
 
-    success = invocation.status == "success"
-    quality = ABSENT if invocation.quality is None else round(invocation.quality * MICRO)
-    speed = speed_of(invocation, policy.learning)
-    errors = invocation.error_count if invocation.error_count < 255 else 255
+    status, share, errors, given = invocation.status, invocation.quality, invocation.error_count, invocation.reward
+    success = status == "success"
+    quality = ABSENT if share is None else round(share * MICRO)
+    speed = speed_of(invocation, formula)
+    if errors > 255:
+        errors = 255
     flags = SUCCESS if success else 0
-    if invocation.status == "error":
+    if status == "error":
         flags |= ERROR | FAILED
     elif errors:
         flags |= ERROR
-    if invocation.reward is None:
-        reward = reward_of(success, quality, speed, errors, policy.learning)
+    if given is None:
+        reward = reward_of(success, quality, speed, errors, formula)
     else:
-        reward, flags = round(invocation.reward * MICRO), flags | EXPLICIT
+        reward, flags = round(given * MICRO), flags | EXPLICIT
     if invocation.role == "shadow":
         shadow = variant.shadow
         shadow.n += 1
@@ -145,34 +150,29 @@ def _take_invocation(
     explored = invocation.variant_source == "explore"
     if row.active is None and not explored and not variant.quarantined and variant.state != RETIRED:
         turn.activate(variant, "first_seen", invocation.invocation_id, "The first variant seen")
-    if invocation.active_epoch is None or invocation.active_epoch >= variant.epoch:
+    seen_epoch = invocation.active_epoch
+    if seen_epoch is None or seen_epoch >= variant.epoch:
         flags |= JUDGED
         flags |= update(variant, reward, flags, rules.size, rules.success_drops, rules.reward_drops)
-    outcome = (
-        turn.at.offset,
-        int.from_bytes(digest, "little"),
-        reward,
-        speed,
-        quality,
-        errors,
-        flags,
-    )
-    take_in(variant, outcome, rules.size, rules.rate, rules.reward_drops)
+    packed = pack_outcome(offset, digest, reward, speed, quality, errors, flags)
+    take_in(variant, packed, reward, flags, rules.size, rules.rate, rules.reward_drops)
     if variant.life.n == 1:
         turn.catalogue_changed = True  # it may have run in the shadow so far
     row.n += 1
     if not success:
         variant.failures += 1
-    if speed != ABSENT and speed < 0:
+    if speed < 0 and speed != ABSENT:
         variant.slow += 1
     if is_low(quality):
         variant.low_quality += 1
     if row.waiting:
-        settle_waiting(turn, variant, outcome[1])
-    if invocation.runtime_id is not None and not explored:
-        follow_runtime(turn, invocation.runtime_id, invocation.active_epoch)
+        settle_waiting(turn, variant, int.from_bytes(digest, "little"))
+    runtime_id = invocation.runtime_id
+    if runtime_id is not None and not explored:
+        follow_runtime(turn, runtime_id, seen_epoch)
     watch_clock(turn, invocation.timestamp)
-    if row.held is not None and is_over(row.held, row):
+    held = row.held
+    if held is not None and is_over(held, row):
         end_hold(turn)
     if flags & JUDGED:
         review(turn, variant, outcome=True)

@@ -6,7 +6,7 @@ that a hold or a missing target does not use up the one rollback of an activatio
 
 from __future__ import annotations
 
-from crl_stream.core.activation import LEVELS, best_candidate, blocked, decide, reasoning
+from crl_stream.core.activation import LEVELS, NO_ACTION, best_candidate, blocked, decide, reasoning
 from crl_stream.core.evidence import forget
 from crl_stream.core.instant import to_text
 from crl_stream.core.rollback import candidates
@@ -174,14 +174,15 @@ def _open_epoch(variant: Variant, epoch: int) -> None:
 def state_decision(turn: Turn, variant: Variant) -> None:
     """The matrix's word, at most once per variant, level and epoch."""
     row, policy = turn.row, turn.policy
-    active = variant.variant_id == row.active
-    level = decide(variant, active=active, policy=policy)
+    active, epoch = variant.variant_id == row.active, row.epoch
+    # Most outcomes are of the active variant or of one that nobody would promote.
+    level = NO_ACTION if active or variant.q < turn.rules.least_q else decide(variant, active=active, policy=policy)
     bit = _BITS[level]
-    if variant.decided_epoch == row.epoch and variant.decided & bit:
+    if variant.decided_epoch == epoch and variant.decided & bit:
         return
-    _open_epoch(variant, row.epoch)
+    _open_epoch(variant, epoch)
     variant.decided |= bit
-    if policy.operations.mode != "observe":
+    if turn.rules.mode != "observe":
         decision_id = turn.decision(variant, level, reasoning(variant, active=active, policy=policy))
         if level == "auto_apply":
             variant.auto_apply_id = decision_id

@@ -17,15 +17,22 @@ from crl_stream.core.packing import pack
 MICRO: Final = 1_000_000
 OUTCOME: Final = Layout("<qQiiiBB")
 """offset, hash of the invocation id, reward, speed, quality (millionths), error count, flags."""
-SIZE: Final = OUTCOME.size
+SIZE: Final = 30
 ABSENT: Final = -(2**31)
 """A speed or quality that was not given."""
 
-SUCCESS, ERROR, FAILED, EXPLICIT, JUDGED, WEIGHED = 1, 2, 4, 8, 16, 32
+SUCCESS: Final = 1
+ERROR: Final = 2
+FAILED: Final = 4
+EXPLICIT: Final = 8
+JUDGED: Final = 16
+WEIGHED: Final = 32
 """Flags: succeeded; counts as error; status ``error``; reward given, not computed; judged since activation; in the
 evidence as it stands."""
 
-SEEN, REGISTERED, RETIRED = 0, 1, 2
+SEEN: Final = 0
+REGISTERED: Final = 1
+RETIRED: Final = 2
 
 
 class Sums(msgspec.Struct, array_like=True, gc=False):

@@ -53,10 +53,11 @@ _EARLY = frozenset((1, 2, 5, 10))
 
 def is_due(row: TaskRow, rules: Rules) -> bool:
     """Whether a snapshot is due without any fact: early outcomes, then every so many outcomes and seconds."""
-    fresh = row.n - row.shown_n
+    n = row.n
+    fresh = n - row.shown_n
     if fresh >= rules.snapshot_outcomes:
-        return row.time - row.shown_time >= rules.snapshot_ms or row.n in _EARLY
-    return fresh > 0 and row.n in _EARLY
+        return row.time - row.shown_time >= rules.snapshot_ms or n in _EARLY
+    return fresh > 0 and n in _EARLY
 
 
 def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:

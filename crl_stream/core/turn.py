@@ -24,6 +24,7 @@ from crl_stream.core.messages import (
 )
 from crl_stream.core.messages.facts import AlertKind, Severity
 from crl_stream.core.messages.parts import ActivationCause, DecisionKind
+from crl_stream.core.policy import Policy
 from crl_stream.core.rollback import remember_rollback
 from crl_stream.core.row import Frozen, TaskRow, Variant
 from crl_stream.core.verdict import (
@@ -38,8 +39,8 @@ from crl_stream.core.version import ENGINE_VERSION
 from crl_stream.core.window import restart_judging
 
 
-class Context(msgspec.Struct, frozen=True, gc=False):
-    """Where in the log a message stands, and under which policy."""
+class Context(msgspec.Struct, gc=False):
+    """Where in the log a message stands, and under which policy; a step keeps its values, never itself."""
 
     partition: int
     offset: int
@@ -54,7 +55,7 @@ class Turn:
 
     __slots__ = ("active_changed", "at", "catalogue_changed", "facts", "policy", "row", "rules")
 
-    def __init__(self, row: TaskRow, at: Context, policy: Any) -> None:
+    def __init__(self, row: TaskRow, at: Context, policy: Policy) -> None:
         self.row, self.at, self.policy, self.rules = row, at, policy, rules_of(policy)
         self.facts: list[Any] = []
         self.active_changed = self.catalogue_changed = False
@@ -81,7 +82,7 @@ class Turn:
     @property
     def enforced(self) -> bool:
         """Whether what is decided is done."""
-        return bool(self.policy.operations.mode == "enforce")
+        return self.rules.mode == "enforce"
 
     @property
     def undo_command(self) -> str:

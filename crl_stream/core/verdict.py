@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-import msgspec
-
 from crl_stream.core import evidence
 from crl_stream.core.detectors import DETECTORS, Detector, Finding
+from crl_stream.core.learning import Formula
 from crl_stream.core.messages.parts import Evidence, Judged, VerdictKind
 from crl_stream.core.policy import Policy
 from crl_stream.core.row import MICRO, Sums, Variant
@@ -19,29 +18,59 @@ DEGRADED: Final = "DEGRADED"
 INCONCLUSIVE: Final = "INCONCLUSIVE"
 
 
-class Rules(msgspec.Struct, frozen=True):
+class Rules:
     """A policy made ready for the hot path."""
 
-    policy: Policy
-    size: int
-    rate: float
-    min_baseline: int
-    own_baseline: int
-    """Outcomes before its activation from which on a variant is judged against its own lifetime."""
-    min_recent: int
-    limits: tuple[tuple[Detector, Callable[[Sums, Sums, int], bool | None], int], ...]
-    guarded: bool
-    threshold: float
-    success_drops: tuple[float, float, float]
-    reward_drops: tuple[float, float, float]
-    lifetime: bool
-    """Whether the baseline is the whole lifetime."""
-    mode: str
-    exploration: float
-    max_skew: float
-    duplicate_ids: int
-    snapshot_outcomes: int
-    snapshot_ms: float
+    __slots__ = (
+        "duplicate_ids",
+        "exploration",
+        "formula",
+        "guarded",
+        "least_q",
+        "lifetime",
+        "limits",
+        "max_skew",
+        "min_baseline",
+        "min_recent",
+        "mode",
+        "own_baseline",
+        "policy",
+        "rate",
+        "reward_drops",
+        "size",
+        "snapshot_ms",
+        "snapshot_outcomes",
+        "success_drops",
+        "threshold",
+    )
+
+    def __init__(self, policy: Policy) -> None:
+        degradation, operations, limits = policy.degradation, policy.operations, policy.limits
+        self.policy = policy
+        self.formula = Formula(policy.learning)
+        self.size, self.rate = degradation.lookback_window, policy.learning.rate
+        self.guarded = degradation.guard == "evidence"
+        self.threshold = evidence.threshold(degradation)
+        self.success_drops = evidence.drops(degradation.success_drop)
+        self.reward_drops = evidence.drops(degradation.reward_drop)
+        self.min_baseline = degradation.min_baseline
+        self.own_baseline = degradation.min_baseline
+        """Outcomes before its activation from which on a variant is judged against its own lifetime."""
+        if self.guarded and self.own_baseline < evidence.MIN_LIFETIME:
+            # A shorter lifetime is no evidence: a newcomer that fails at once would spoil it before it counts.
+            self.own_baseline = evidence.MIN_LIFETIME
+        self.min_recent = min(degradation.min_recent, self.size)  # a smaller window is judged when it is full
+        self.limits: tuple[tuple[Detector, Callable[[Sums, Sums, int], bool | None], int], ...] = tuple(
+            [(detector, detector.exceeds, detector.limit(degradation)) for detector in DETECTORS]
+        )
+        self.lifetime = degradation.baseline == "lifetime"
+        """Whether the baseline is the whole lifetime."""
+        self.least_q = min(policy.auto_apply.q_threshold, policy.human_approval.q_threshold)
+        """A variant with less is nobody's candidate."""
+        self.mode, self.exploration = operations.mode, operations.exploration
+        self.max_skew = operations.max_skew_seconds
+        self.duplicate_ids = limits.duplicate_ids
+        self.snapshot_outcomes, self.snapshot_ms = limits.snapshot_outcomes, limits.snapshot_seconds * 1_000
 
 
 _rules: dict[int, Rules] = {}
@@ -53,28 +82,7 @@ def rules_of(policy: Policy) -> Rules:
     if rules is None or rules.policy is not policy:
         if len(_rules) >= 1024:
             _rules.clear()
-        degradation, guarded = policy.degradation, policy.degradation.guard == "evidence"
-        rules = _rules[id(policy)] = Rules(
-            policy,
-            degradation.lookback_window,
-            policy.learning.rate,
-            degradation.min_baseline,
-            # A shorter lifetime is no evidence: a newcomer that fails at once would spoil it before it counts.
-            max(degradation.min_baseline, evidence.MIN_LIFETIME) if guarded else degradation.min_baseline,
-            min(degradation.min_recent, degradation.lookback_window),  # a smaller window is judged when it is full
-            tuple((detector, detector.exceeds, detector.limit(degradation)) for detector in DETECTORS),
-            guarded,
-            evidence.threshold(degradation),
-            evidence.drops(degradation.success_drop),
-            evidence.drops(degradation.reward_drop),
-            degradation.baseline == "lifetime",
-            policy.operations.mode,
-            policy.operations.exploration,
-            policy.operations.max_skew_seconds,
-            policy.limits.duplicate_ids,
-            policy.limits.snapshot_outcomes,
-            policy.limits.snapshot_seconds * 1_000,
-        )
+        rules = _rules[id(policy)] = Rules(policy)
     return rules
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from struct import Struct as Layout
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
 from crl_stream.core.evidence import carry, forget
-from crl_stream.core.learning import advance, reward_of
-from crl_stream.core.policy import Learning
+from crl_stream.core.learning import Formula, advance, reward_of
 from crl_stream.core.row import (
     ABSENT,
     ERROR,
@@ -24,6 +24,11 @@ from crl_stream.core.row import (
     Sums,
     Variant,
 )
+
+_WEIGHT: Final = Layout("<16xi9xB")
+"""Of an ``OUTCOME`` reward and flags."""
+pack_outcome: Final = Layout("<q8siiiBB").pack
+"""An ``OUTCOME``, given the bytes of the hash."""
 
 
 class Outcome(NamedTuple):
@@ -56,54 +61,67 @@ def judged_outcomes(variant: Variant) -> list[Outcome]:
 
 def take_in(
     variant: Variant,
-    outcome: tuple[int, int, int, int, int, int, int],
+    outcome: bytes,
+    reward: int,
+    flags: int,
     size: int,
     rate: float,
     reward_drops: tuple[float, float, float],
 ) -> None:
-    """Add an outcome to lifetime, window and Q; ``size`` is the window's length, ``rate`` that of learning.
+    """Add an outcome, packed, to lifetime, window and Q; ``size`` is the window's length, ``rate`` that of learning.
 
     An outcome that leaves the window moves Q and the evidence of the window's start, by ``reward_drops``.
     """
-    reward, flags = outcome[2], outcome[6]
     square = reward * reward // MICRO
-    success, error = flags & SUCCESS, (flags & ERROR) >> 1
-    life, judged, window = variant.life, variant.judged, variant.window
+    life, window = variant.life, variant.window
     number = life.n + 1
     # The newest is not in yet, so the oldest one's number is n - 1 less what the window holds, plus one.
-    while len(window) >= size * SIZE:
-        _evict(variant, number - len(window) // SIZE, rate, reward_drops)
+    while len(window) > size * SIZE:
+        _count(variant.judged, *_evict(variant, number - len(window) // SIZE, rate, reward_drops), 0, 0)
+    if len(window) == size * SIZE:
+        old_reward, old_flags = _evict(variant, number - size, rate, reward_drops)
+        _count(variant.judged, old_reward, old_flags, reward, flags)
+    elif flags & JUDGED:
+        _count(variant.judged, 0, 0, reward, flags)
     life.n = number
     life.reward += reward
     life.squares += square
-    life.successes += success
-    life.errors += error
-    step = 1.0 / number
-    variant.q += (step if step > rate else rate) * (reward / MICRO - variant.q)
-    if flags & JUDGED:
-        judged.n += 1
-        judged.reward += reward
-        judged.squares += square
-        judged.successes += success
-        judged.errors += error
-    window += OUTCOME.pack(*outcome)
+    if flags & SUCCESS:
+        life.successes += 1
+    if flags & ERROR:
+        life.errors += 1
+    step, q = 1.0 / number, variant.q
+    variant.q = q + (step if step > rate else rate) * (reward / MICRO - q)
+    window += outcome
 
 
-def _evict(variant: Variant, number: int, rate: float, reward_drops: tuple[float, float, float]) -> None:
-    """Drop the oldest outcome, the variant's ``number``-th."""
+def _evict(variant: Variant, number: int, rate: float, reward_drops: tuple[float, float, float]) -> tuple[int, int]:
+    """Drop the oldest outcome, the variant's ``number``-th; its reward and flags, which the sums still count."""
     window = variant.window
-    _, _, reward, _, _, _, flags = OUTCOME.unpack_from(window)
+    reward: int
+    flags: int
+    reward, flags = _WEIGHT.unpack_from(window)
     if flags & WEIGHED and variant.reward_start is not None:
         variant.reward_start = carry(variant, variant.reward_start, reward, reward_drops)
-    if flags & JUDGED:
-        judged = variant.judged
-        judged.n -= 1
-        judged.reward -= reward
-        judged.squares -= reward * reward // MICRO
-        judged.successes -= flags & SUCCESS
-        judged.errors -= (flags & ERROR) >> 1
     variant.q_start = advance(variant.q_start, number, reward, rate)
     del window[:SIZE]
+    return reward, flags
+
+
+def _count(judged: Sums, old_reward: int, old_flags: int, reward: int, flags: int) -> None:
+    """One outcome of the window for another; most sums stay as they are when one like it leaves."""
+    leaves, comes = old_flags & JUDGED, flags & JUDGED
+    old_flags, flags = old_flags if leaves else 0, flags if comes else 0
+    old_reward, reward = old_reward if leaves else 0, reward if comes else 0
+    if leaves != comes:
+        judged.n += 1 if comes else -1
+    if old_reward != reward:
+        judged.reward += reward - old_reward
+        judged.squares += reward * reward // MICRO - old_reward * old_reward // MICRO
+    if (old_flags ^ flags) & SUCCESS:
+        judged.successes += 1 if flags & SUCCESS else -1
+    if (old_flags ^ flags) & ERROR:
+        judged.errors += 1 if flags & ERROR else -1
 
 
 def looking_back(variant: Variant, last: int, earlier: bytes = b"") -> Variant:
@@ -132,7 +150,7 @@ def restart_judging(variant: Variant) -> None:
     forget(variant)
 
 
-def amend(variant: Variant, invocation: int, reward: int | None, quality: int | None, learning: Learning) -> bool:
+def amend(variant: Variant, invocation: int, reward: int | None, quality: int | None, formula: Formula) -> bool:
     """Give an outcome the reward or quality that became known late; False when the window has it not.
 
     Afterwards lifetime, window sums and Q are as if it had been known from the start; ``evidence.reweigh`` does the
@@ -152,7 +170,7 @@ def amend(variant: Variant, invocation: int, reward: int | None, quality: int | 
     elif flags & EXPLICIT:
         new_reward = found.reward
     else:
-        new_reward = reward_of(bool(flags & SUCCESS), new_quality, found.speed, found.errors, learning)
+        new_reward = reward_of(bool(flags & SUCCESS), new_quality, found.speed, found.errors, formula)
     _shift(variant.life, found.reward, new_reward)
     if flags & JUDGED:
         _shift(variant.judged, found.reward, new_reward)
@@ -169,7 +187,7 @@ def amend(variant: Variant, invocation: int, reward: int | None, quality: int | 
         found.errors,
         flags,
     )
-    relearn(variant, learning.rate)
+    relearn(variant, formula.rate)
     return True
 
 

@@ -11,13 +11,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.monitor import Context, step
 from crl_stream.core.policy import Policy
 from crl_stream.core.row import TaskRow, decode_row, encode_row, new_row
+from crl_stream.topology.entries import Entry, command_positions, decode_batch
 from crl_stream.topology.incidents import fold_failure_alert, policy_result
 from crl_stream.topology.origins import Origins
 from crl_stream.topology.partition import (
@@ -34,15 +33,7 @@ from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, TOPIC_OF
 
-
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """A record of the log, decoded once; there is one for each, so it is of the kind that is quickest made and read."""
-
-    record: Record
-    message: Any
-    """Invocation, Feedback, CommandRef or Rejected."""
-    key: bytes
-    """Of the task; empty when the record has none."""
+__all__ = ["Counts", "Entry", "Folded", "command_positions", "decode_batch", "fold_batch"]
 
 
 class Counts(NamedTuple):
@@ -64,24 +55,6 @@ class Folded(NamedTuple):
     next_offset: int
     outputs: list[Output]
     counts: Counts
-
-
-def decode_batch(records: Sequence[Record]) -> list[Entry]:
-    """Decode every record; a bad one becomes an entry with its rejection."""
-    entries = []
-    for record in records:
-        decoded = decode(INVOCATIONS, record.value, record.key)
-        if isinstance(decoded, Rejected):
-            entries.append(Entry(record, decoded, b""))
-        else:
-            # The codec has checked that the key is the one of the payload's task.
-            entries.append(Entry(record, decoded.message, record.key or b""))
-    return entries
-
-
-def command_positions(entries: Sequence[Entry]) -> set[tuple[int, int]]:
-    """(partition, offset) of each record of ``crl.commands`` that the batch refers to."""
-    return {(entry.message.partition, entry.message.offset) for entry in entries if type(entry.message) is m.CommandRef}
 
 
 def fold_batch(
@@ -106,6 +79,24 @@ def fold_batch(
     return fold_around_poison(fold, f"records of partition {partition}")
 
 
+class _Task:
+    """A task that records of the batch name, in the order of the batch."""
+
+    __slots__ = ("home", "key", "left", "policy", "row", "touched")
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.left = 0
+        """Records of it that are still to come."""
+        self.home = -1
+        """Its partition, once it was asked for."""
+        self.row: TaskRow | None = None
+        """From its first record that is folded on, until its last."""
+        self.policy: Policy | None = None
+        """As long as no other one comes into force."""
+        self.touched = False
+
+
 class _Fold:
     """One attempt at one batch."""
 
@@ -121,10 +112,9 @@ class _Fold:
         self.partition, self.partitions = partition, partitions
         self.state, self.rows, self.commands, self.poisoned = state, rows, commands, poisoned
         self.policies = state.policies
-        self.policy_of: dict[bytes, Policy] = {}
-        """Of the tasks met so far, as long as no other policy comes into force."""
-        self.open: dict[bytes, TaskRow] = {}
-        self.touched: set[bytes] = set()
+        self.tasks: dict[bytes, _Task] = {}
+        self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash)
+        """The record under way: one for all of them, and moved on."""
         self.folded: dict[bytes, bytes] = {}
         """Rows that the rest of the batch does not touch."""
         self.origins: Origins | None = None
@@ -133,18 +123,26 @@ class _Fold:
         self.applied = self.duplicates = self.forwarded = self.dead_letters = self.skipped = 0
 
     def run(self, entries: Sequence[Entry]) -> Folded:
-        state = self.state
-        last = None
+        state, first, last = self.state, self.state.next_offset, None
         # A row is closed behind its last record, while it is in the processor's cache: a batch touches many.
-        last_of = {entry.key: number for number, entry in enumerate(entries)}
-        for number, entry in enumerate(entries):
-            if entry.record.offset < state.next_offset:
+        tasks, order = self.tasks, []
+        for entry in entries:
+            key = entry.key
+            task = tasks.get(key)
+            if task is None:
+                task = tasks[key] = _Task(key)
+            task.left += 1
+            order.append(task)
+        for entry, task in zip(entries, order, strict=True):
+            record = entry.record
+            if record.offset < first:
                 self.skipped += 1
             else:
-                last = entry.record
-                self._take(entry)
-            if last_of[entry.key] == number:
-                self._close(entry.key)
+                last = record
+                self._take(entry, record, task)
+            task.left -= 1
+            if task.left == 0:
+                self._close(task)
         if last is not None:
             state.next_offset = last.offset + 1
             state.last_hash = record_hash(last)
@@ -158,24 +156,27 @@ class _Fold:
             Counts(self.applied, self.duplicates, self.forwarded, self.dead_letters, self.skipped),
         )
 
-    def _take(self, entry: Entry) -> None:
-        message, record = entry.message, entry.record
+    def _take(self, entry: Entry, record: Record, task: _Task) -> None:
+        message = entry.message
         kind = type(message)
         if record.offset in self.poisoned:
             self._report_failure(entry)
         elif kind is Rejected:
             self._bury(record, message.reason, message.detail)
         elif kind is m.CommandRef:
-            self._take_reference(entry)
-        elif (home := partition_of(entry.key, self.partitions)) != self.partition:
-            self._forward(entry, home)
-        elif not record.headers or self._is_new_here(record):
-            self._apply(entry.key, message, record)
+            self._take_reference(entry, task)
+        else:
+            if task.home < 0:
+                task.home = partition_of(task.key, self.partitions)
+            if task.home != self.partition:
+                self._forward(record, task.home)
+            elif not record.headers or self._is_new_here(record):
+                self._apply(task, message, record)
 
-    def _close(self, key: bytes) -> None:
-        row = self.open.pop(key, None)
-        if row is not None and key in self.touched:
-            self.folded[key] = encode_row(row)
+    def _close(self, task: _Task) -> None:
+        if task.touched and task.row is not None:
+            self.folded[task.key] = encode_row(task.row)
+        task.row = None
 
     def _is_new_here(self, record: Record) -> bool:
         """Whether a forwarded record comes for the first time; a crash may forward it twice."""
@@ -199,8 +200,7 @@ class _Fold:
             )
         return came == "new"
 
-    def _forward(self, entry: Entry, home: int) -> None:
-        record = entry.record
+    def _forward(self, record: Record, home: int) -> None:
         if record.headers and origin_of(record.headers) is not None:
             self._bury(
                 record,
@@ -211,26 +211,27 @@ class _Fold:
         self.outputs.append(forwarded(record, INVOCATIONS, self.partition, home))
         self.forwarded += 1
 
-    def _apply(self, key: bytes, message: Any, record: Record) -> None:
-        row = self.open.get(key)
+    def _apply(self, task: _Task, message: Any, record: Record) -> None:
+        row, policy, at = task.row, task.policy, self.at
         if row is None:
-            data = self.rows.get(key)
-            row = self.open[key] = new_row(TaskKey.decode(key)) if data is None else decode_row(data)
-        policy = self.policy_of.get(key)
+            data = self.rows.get(task.key)
+            row = task.row = new_row(TaskKey.decode(task.key)) if data is None else decode_row(data)
         if policy is None:
-            policy = self.policy_of[key] = self.policies.for_task(row.key)
-        state = self.state
-        if record.offset <= row.offset and row.incarnation >= state.incarnation:
+            policy = task.policy = self.policies.for_task(row.key)
+        offset = record.offset
+        if offset <= row.offset and row.incarnation >= at.incarnation:
             self.skipped += 1
             return
-        at = Context(self.partition, record.offset, record.timestamp, state.incarnation, state.policy_hash)
+        at.offset, at.timestamp_ms = offset, record.timestamp
         try:
             done = step(row, message, at, policy)
         except Exception as error:
-            raise Poison(record.offset, error) from error
-        self.touched.add(key)
-        for fact in done.facts:
-            self.outputs.append(Output(TOPIC_OF[type(fact)], self.partition, key, encode(fact)))
+            raise Poison(offset, error) from error
+        task.touched = True
+        facts = done.facts
+        if facts:
+            for fact in facts:
+                self.outputs.append(Output(TOPIC_OF[type(fact)], self.partition, task.key, encode(fact)))
         if done.disposition == "applied":
             self.applied += 1
         elif done.disposition == "duplicate":
@@ -238,7 +239,7 @@ class _Fold:
         else:
             self._bury(record, done.reason or reasons.REFUSED, f"refused by the engine: {done.reason}")
 
-    def _take_reference(self, entry: Entry) -> None:
+    def _take_reference(self, entry: Entry, task: _Task) -> None:
         ref: m.CommandRef = entry.message
         record, state = entry.record, self.state
         if ref.agent_name is not None and (home := partition_of(entry.key, self.partitions)) != self.partition:
@@ -275,13 +276,14 @@ class _Fold:
         if isinstance(command, m.SetPolicy):
             self._set_policy(command, record)
         else:
-            self._apply(entry.key, command, record)
+            self._apply(task, command, record)
 
     def _set_policy(self, command: m.SetPolicy, record: Record) -> None:
         state = self.state
         state.policy, state.policy_hash = command.policy.canonical(), command.policy.digest()
-        self.policies = command.policy
-        self.policy_of.clear()
+        self.policies, self.at.policy_hash = command.policy, state.policy_hash
+        for task in self.tasks.values():
+            task.policy = None
         self.applied += 1
         result = policy_result(command, self.partition, record, state)
         self.outputs.append(Output(TOPIC_OF[type(result)], self.partition, record.key, encode(result)))

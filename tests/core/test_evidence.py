@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from crl_stream.core import evidence
 from crl_stream.core import messages as m
+from crl_stream.core.learning import Formula
 from crl_stream.core.policy import Degradation, Learning, Policy
-from crl_stream.core.row import ABSENT, ERROR, FAILED, JUDGED, MICRO, SUCCESS, Variant
+from crl_stream.core.row import ABSENT, ERROR, FAILED, JUDGED, MICRO, OUTCOME, SUCCESS, Variant
 from crl_stream.core.verdict import rules_of
 from crl_stream.core.window import amend, take_in
 
@@ -25,13 +26,8 @@ GOOD, BAD, BROKEN = (MICRO, SUCCESS | JUDGED), (-MICRO, JUDGED), (-MICRO, ERROR 
 def learn(variant: Variant, reward: int, flags: int) -> None:
     """One outcome as the engine takes it: evidence first, then lifetime and window."""
     flags |= evidence.update(variant, reward, flags, RULES.size, RULES.success_drops, RULES.reward_drops)
-    take_in(
-        variant,
-        (variant.life.n, variant.life.n, reward, ABSENT, ABSENT, 0, flags),
-        RULES.size,
-        RULES.rate,
-        RULES.reward_drops,
-    )
+    outcome = OUTCOME.pack(variant.life.n, variant.life.n, reward, ABSENT, ABSENT, 0, flags)
+    take_in(variant, outcome, reward, flags, RULES.size, RULES.rate, RULES.reward_drops)
 
 
 def a_variant(random: Random, n: int, success_rate: float) -> Variant:
@@ -69,8 +65,8 @@ def test_however_small_the_limits_are_outcomes_as_before_are_no_evidence(
         flags = (SUCCESS if success else 0) | JUDGED
         given = (MICRO if success else -MICRO) if reward is None else reward
         flags |= evidence.update(variant, given, flags, rules.size, rules.success_drops, rules.reward_drops)
-        outcome = (number, number, given, ABSENT, ABSENT, 0, flags)
-        take_in(variant, outcome, rules.size, rules.rate, rules.reward_drops)
+        outcome = OUTCOME.pack(number, number, given, ABSENT, ABSENT, 0, flags)
+        take_in(variant, outcome, given, flags, rules.size, rules.rate, rules.reward_drops)
         if evidence.e_value(variant) >= rules.threshold:
             alarms += 1
             evidence.forget(variant)
@@ -149,7 +145,7 @@ def test_a_healthy_variant_is_taken_for_a_degraded_one_no_more_often_than_the_bu
 def test_healthy_rewards_that_come_late_are_taken_for_bad_ones_no_more_often_than_the_budget_allows() -> None:
     random = Random("late")
     budget, steps = 200, 20_000
-    limit, learning = evidence.threshold(Degradation(false_alarm_budget=budget)), Learning()
+    limit, learning = evidence.threshold(Degradation(false_alarm_budget=budget)), Formula(Learning())
     variant, alarms = a_variant(random, 400, 1.0), 0
     for _ in range(steps):
         learn(variant, *GOOD)

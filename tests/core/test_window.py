@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crl_stream.core.learning import advance, reward_of
+from crl_stream.core.learning import Formula, advance, reward_of
 from crl_stream.core.policy import Learning
-from crl_stream.core.row import ABSENT, ERROR, EXPLICIT, FAILED, JUDGED, MICRO, SUCCESS, Sums, Variant
+from crl_stream.core.row import ABSENT, ERROR, EXPLICIT, FAILED, JUDGED, MICRO, OUTCOME, SUCCESS, Sums, Variant
 from crl_stream.core.window import (
     Outcome,
     amend,
@@ -22,7 +22,7 @@ from crl_stream.core.window import (
     take_in,
 )
 
-LEARNING = Learning()
+LEARNING = Formula(Learning())
 RATE = 0.1
 DROPS = (0.15, 0.3, 0.6)
 
@@ -32,10 +32,14 @@ flags = st.sampled_from([SUCCESS, 0, ERROR | FAILED, SUCCESS | ERROR]).flatmap(
 taken = st.tuples(st.integers(-MICRO, MICRO), flags)
 
 
+def put(variant: Variant, outcome: Outcome | tuple[int, ...], size: int, rate: float, drops: Any) -> None:
+    take_in(variant, OUTCOME.pack(*outcome), outcome[2], outcome[6], size, rate, drops)
+
+
 def fill(entries: list[tuple[int, int]], size: int = 20) -> Variant:
     variant = Variant("v")
     for number, (reward, flag) in enumerate(entries):
-        take_in(variant, (number, 1000 + number, reward, ABSENT, ABSENT, 0, flag | EXPLICIT), size, RATE, DROPS)
+        put(variant, (number, 1000 + number, reward, ABSENT, ABSENT, 0, flag | EXPLICIT), size, RATE, DROPS)
     return variant
 
 
@@ -99,8 +103,8 @@ def test_an_outcome_that_has_left_the_window_is_never_amended() -> None:
 @pytest.mark.parametrize("quality", [0, MICRO // 4, MICRO])
 def test_a_late_quality_enters_a_computed_reward_and_leaves_a_given_one_alone(quality: int) -> None:
     computed, explicit = Variant("a"), Variant("b")
-    take_in(computed, (0, 1, MICRO, ABSENT, ABSENT, 1, SUCCESS), 20, RATE, DROPS)
-    take_in(explicit, (0, 1, 300_000, ABSENT, ABSENT, 1, SUCCESS | EXPLICIT), 20, RATE, DROPS)
+    put(computed, (0, 1, MICRO, ABSENT, ABSENT, 1, SUCCESS), 20, RATE, DROPS)
+    put(explicit, (0, 1, 300_000, ABSENT, ABSENT, 1, SUCCESS | EXPLICIT), 20, RATE, DROPS)
     assert amend(computed, 1, None, quality, LEARNING)
     assert amend(explicit, 1, None, quality, LEARNING)
     assert computed.life.reward == reward_of(True, quality, ABSENT, 1, LEARNING)
@@ -119,7 +123,7 @@ def test_after_a_restart_nothing_old_is_judged_and_nothing_is_forgotten(entries:
     assert variant.judged == Sums()
     assert variant.evidence == [0.0] * 9
     assert (variant.life, variant.q, [o.reward for o in outcomes(variant)]) == (life, q, window)
-    take_in(variant, (99, 99, 5, ABSENT, ABSENT, 0, SUCCESS | JUDGED), 20, RATE, DROPS)
+    put(variant, (99, 99, 5, ABSENT, ABSENT, 0, SUCCESS | JUDGED), 20, RATE, DROPS)
     assert variant.judged == Sums(1, 1, 0, 5, 0)
 
 
@@ -130,14 +134,14 @@ def test_a_smaller_window_forgets_the_oldest_and_a_larger_one_fills_up(
 ) -> None:
     variant = fill(entries)
     extra = (len(entries), 1, 7, ABSENT, ABSENT, 0, SUCCESS | JUDGED)
-    take_in(variant, extra, smaller, RATE, DROPS)
+    put(variant, extra, smaller, RATE, DROPS)
     expected = [*entries, (7, SUCCESS | JUDGED)][-smaller:]
     assert [o.reward for o in outcomes(variant)] == [reward for reward, _ in expected]
     assert variant.judged == sums([entry for entry in expected if entry[1] & JUDGED])
     q = variant.q
     relearn(variant, RATE)
     assert variant.q == q
-    take_in(variant, extra, 50, RATE, DROPS)
+    put(variant, extra, 50, RATE, DROPS)
     assert len(list(outcomes(variant))) == smaller + 1
 
 

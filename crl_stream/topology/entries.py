@@ -1,0 +1,38 @@
+"""Records of the log with what they say: decoded once, before they are folded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from crl_stream.core import messages as m
+from crl_stream.wire.codec import Rejected, decode_logged
+from crl_stream.wire.records import Record
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A record of the log, decoded once; there is one for each, so it is of the kind that is quickest made and read."""
+
+    record: Record
+    message: Any
+    """Invocation, Feedback, CommandRef or Rejected."""
+    key: bytes
+    """Of the task; empty when the record has none."""
+
+
+def decode_batch(records: Sequence[Record]) -> list[Entry]:
+    """Decode every record; a bad one becomes an entry with its rejection."""
+    entries = []
+    for record in records:
+        key = record.key
+        message = decode_logged(record.value, key)
+        # The codec has checked that the key is the one of the payload's task.
+        entries.append(Entry(record, message, b"" if key is None or type(message) is Rejected else key))
+    return entries
+
+
+def command_positions(entries: Sequence[Entry]) -> set[tuple[int, int]]:
+    """(partition, offset) of each record of ``crl.commands`` that the batch refers to."""
+    return {(entry.message.partition, entry.message.offset) for entry in entries if type(entry.message) is m.CommandRef}
