@@ -161,6 +161,7 @@ class Resolver:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
         )
+        saving = asyncio.ensure_future(asyncio.sleep(0))
         try:
             await consumer.start()
             places = await self._places(consumer, names)
@@ -184,10 +185,11 @@ class Resolver:
                 elif time.monotonic() - heard >= STALE_SECONDS:
                     # Whatever comes back may be another cluster: read it from its beginning.
                     raise KafkaConnectionError(f"no answer for {STALE_SECONDS:.0f} s")
-                if not ends and time.monotonic() - saved >= _SAVE_SECONDS:
-                    self._save()
-                    saved = time.monotonic()
+                if not ends and saving.done() and time.monotonic() - saved >= _SAVE_SECONDS:
+                    # Elsewhere: thousands of tasks take longer to write than a rollback may wait to be heard of.
+                    saving, saved = asyncio.ensure_future(asyncio.to_thread(self._save)), time.monotonic()
         finally:
+            await saving
             await consumer.stop()
 
     async def _places(self, consumer: AIOKafkaConsumer, names: dict[str, str]) -> list[TopicPartition]:
@@ -241,15 +243,17 @@ class Resolver:
         if not self._unsaved:
             return
         self._unsaved = False
-        page = {
-            ACTIVE_VARIANTS: [json.loads(encode(message)) for message in self._active.values()],
-            VARIANTS: [json.loads(encode(message)) for message in self._known.values()],
+        # Of dicts that change meanwhile; their lists are made in one step.
+        known: dict[str, list[Any]] = {
+            ACTIVE_VARIANTS: list(self._active.values()),
+            VARIANTS: list(self._known.values()),
         }
+        lists = (b'"%s":[%s]' % (name.encode(), b",".join(map(encode, every))) for name, every in known.items())
         file = kept_file(self.settings)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             partial = file.with_suffix(f".{threading.get_ident()}.part")
-            partial.write_text(json.dumps(page), encoding="utf-8")
+            partial.write_bytes(b"{%s}" % b",".join(lists))
             partial.replace(file)
         except OSError as error:
             log.warning("the active variants cannot be kept in %s: %s", file, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,31 @@ async def test_without_kafka_a_runtime_uses_what_was_kept_and_says_so(
         assert found is not None
         assert (found.variant_id, found.source) == ("default", "file")
         assert not resolver.wait_until_ready(0.1)
+
+
+async def test_a_disk_that_stands_still_keeps_no_rollback_from_a_runtime_and_in_the_end_all_is_kept(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await installation.worker()
+    await installation.publish(*invocations("default", "S" * 3))
+    settings = settings_of(installation, tmp_path / "cache")
+    writes, goes_on, plain = threading.Event(), threading.Event(), Resolver._save
+
+    def stand_still(resolver: Resolver) -> None:
+        writes.set()
+        assert goes_on.wait(60.0)
+        plain(resolver)
+
+    monkeypatch.setattr(Resolver, "_save", stand_still)
+    with Resolver(settings) as resolver:
+        try:
+            assert await asyncio.to_thread(resolver.wait_for_epoch, AGENT, TASK, 1, 30.0)
+            assert await asyncio.to_thread(writes.wait, 30.0)
+            await installation.publish(*invocations("better", "S" * 5, variant_source="explore"))
+            await installation.order(a_command(m.ActivateVariant, variant_id="better"))
+            assert await asyncio.to_thread(resolver.wait_for_epoch, AGENT, TASK, 2, 30.0)
+        finally:
+            goes_on.set()
+    kept = json.loads(kept_file(settings).read_bytes())
+    assert [(each["variant_id"], each["epoch"]) for each in kept[ACTIVE_VARIANTS]] == [("better", 2)]
+    assert {each["task_type"] for each in kept[VARIANTS]} == {TASK}
