@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from campaign.live import program as live
@@ -24,4 +25,6 @@ def main(words: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # As Ctrl-C does: the workers and the broker end too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -10,6 +10,7 @@
     +-- Unavailable        Kafka or a worker does not answer                          exit 69
     +-- ContractError      topics on the broker do not match the catalog              exit 78
     +-- Unsafe             going on could lose or double events                       exit 70
+        +-- Unanswered     a question that the work depends on got no answer; nothing was changed
 
 The exit codes follow sysexits(3) from 64 on.  A command line prints ``message`` and ``hint`` to stderr,
 never a traceback.
@@ -86,3 +87,7 @@ class Unsafe(CrlError):
     """Going on could lose or double events; the worker leaves without committing."""
 
     exit_code = 70
+
+
+class Unanswered(Unsafe):
+    """The broker did not answer a question in time; whoever can wait asks again, whoever cannot leaves."""

@@ -20,6 +20,7 @@ from campaign.live.mutants import MUTANTS, Judged, Mutant, try_scenario
 from campaign.live.report import sum_up, table, verdict
 from campaign.live.rounds import Round, plan_rounds, play
 from campaign.live.soak import soak, text
+from campaign.quietly import quietly
 
 BROKEN: Final = 3
 """Exit code when a promise was broken, or too little was noticed."""
@@ -54,10 +55,10 @@ def add_sections(sections: Any) -> None:
     long.add_argument("--json", action="store_true", help="print JSON")
     long.set_defaults(run=_soak)
     report = sections.add_parser("report", help="print the table of a results file")
-    report.add_argument("file", type=Path)
+    report.add_argument("files", type=Path, nargs="+", metavar="FILE", help="parts of one campaign")
     report.add_argument("--markdown", action="store_true", help="as a table for docs/")
     report.add_argument("--json", action="store_true", help="print JSON")
-    report.set_defaults(run=lambda options: _report(options.file, options))
+    report.set_defaults(run=lambda options: _report(options.files, options))
 
 
 def _live(options: argparse.Namespace) -> int:
@@ -76,16 +77,16 @@ def _live(options: argparse.Namespace) -> int:
         _note(f"{file} is there already: --resume {file} goes on with it")
         return 2
     folder = options.folder or Path(tempfile.mkdtemp(prefix="crl-campaign-"))
-    _be_quiet()
     journal = Journal(file)
     planned = list(plan_rounds(list(faults.values()), options.seed, options.scale))
     left = [each for each in planned if each.key not in journal.keys]
     _note(f"{len(left)} rounds of {len(planned)}; results in {file}, logs in {folder}")
     try:
-        asyncio.run(_play_all(left, journal, folder))
+        with _without_news():
+            asyncio.run(_play_all(left, journal, folder))
     except KeyboardInterrupt:
         _note(f"stopped; it goes on with --resume {file}")
-    return _report(file, options)
+    return _report([file], options)
 
 
 async def _play_all(rounds: list[Round], journal: Journal, folder: Path) -> None:
@@ -134,10 +135,10 @@ def _mutants(options: argparse.Namespace) -> int:
             print(f"{mutant.guard:<22} {mutant.scenario.__name__:<28} {mutant.what}")
         return 0 if options.list else 2
     folder = options.folder or Path(tempfile.mkdtemp(prefix="crl-campaign-"))
-    _be_quiet()
     judged: list[Judged] = []
     try:
-        asyncio.run(_try_all(chosen, folder, judged))
+        with _without_news():
+            asyncio.run(_try_all(chosen, folder, judged))
     except KeyboardInterrupt:
         _note("stopped")
     if options.json:
@@ -165,18 +166,18 @@ async def _try_all(chosen: list[Mutant], folder: Path, judged: list[Judged]) -> 
 
 def _soak(options: argparse.Namespace) -> int:
     folder = options.folder or Path(tempfile.mkdtemp(prefix="crl-soak-"))
-    _be_quiet()
     _note(f"{options.minutes:g} minutes; logs in {folder}")
-    found = asyncio.run(soak(options.minutes, folder, options.seed, _note))
+    with _without_news():
+        found = asyncio.run(soak(options.minutes, folder, options.seed, _note))
     print(text(found, as_json=options.json))
     return 0 if found["is_flat"] and not found["findings"]["complaints"] else BROKEN
 
 
-def _report(file: Path, options: argparse.Namespace) -> int:
-    if not file.exists():
-        _note(f"there is no {file}")
+def _report(files: list[Path], options: argparse.Namespace) -> int:
+    if missing := [file for file in files if not file.exists()]:
+        _note(f"there is no {missing[0]}")
         return 2
-    lines = sum_up(read_journal(file), find_faults())
+    lines = sum_up([played for file in files for played in read_journal(file)], find_faults())
     wrong = verdict(lines)
     if options.json:
         print(json.dumps({"faults": [line.as_dict() for line in lines], "wrong": wrong}, indent=2))
@@ -197,9 +198,9 @@ def _list(faults: list[Fault], *, as_json: bool) -> None:
         print(f"{fault.id:<4} {fault.times:>4} times, {fault.per_round:>3} in a round  {fault.title}")
 
 
-def _be_quiet() -> None:
-    """What aiokafka says of a broker that is being broken is no news."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+def _without_news() -> Any:
+    # What aiokafka says of a broker that is being broken.
+    return quietly("aiokafka", logging.CRITICAL)
 
 
 def _note(text: str) -> None:

@@ -64,7 +64,7 @@ class Line:
 
     @property
     def notes(self) -> str:
-        """Sums of the figures of the faults (of seconds the most), and whatever failed."""
+        """Sums of the figures of the faults (of times, sizes and rates the most), and whatever failed."""
         words = [f"{name} {_figure(name, value)}" for name, value in self.figures.items()]
         words += [f"{name.replace('_', ' ')} {n}" for name in ("late_rows", "stale_last") if (n := getattr(self, name))]
         return "; ".join([*self.failures[:2], *words])
@@ -100,7 +100,7 @@ def sum_up(rounds: Iterable[Played], faults: Mapping[str, Fault]) -> list[Line]:
             for name, value in one["in_flight"].items() if raced else ():
                 races.figures[name] += value
             for name, value in one["figures"].items():
-                largest = name.startswith("seconds")
+                largest = is_extreme(name)
                 line.figures[name] = max(line.figures[name], value) if largest else line.figures[name] + value
         findings = played.findings or {}
         for name in ("records", *BREACHES, "same_id_duplicates", "late_rows", "stale_last"):
@@ -139,8 +139,13 @@ def table(lines: Sequence[Line], *, markdown: bool = False) -> str:
     )
 
 
+def is_extreme(name: str) -> bool:
+    """Whether of several figures of this name the largest says something, and their sum does not."""
+    return name.startswith(("seconds", "largest", "most")) or name.endswith((" s", "/s"))
+
+
 def _figure(name: str, value: float) -> str:
-    return f"at most {value:.1f}" if name.startswith("seconds") else f"{value:,.0f}"
+    return f"at most {value:,.1f}" if is_extreme(name) else f"{value:,.0f}"
 
 
 def _shown(line: Line, name: str) -> str:

@@ -6,10 +6,9 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
+from campaign.quietly import quietly
 from campaign.simulated.figures import Figures, table
 from campaign.simulated.mutants import ENOUGH, MUTANTS, first_caught
 from campaign.simulated.simulation import run_seed
@@ -55,21 +54,14 @@ def _simulate(first: int, seeds: int, *, as_json: bool) -> int:
     return 0 if failure is None and total.seeds == seeds else 1
 
 
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the warnings of late writes: they are what a seed is about."""
-    logger = logging.getLogger("crl_stream")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
+def _without_warnings() -> Any:
+    # Late writes are what a seed is about.
+    return quietly("crl_stream", logging.ERROR)
 
 
 def _play(seed: int) -> Figures:
     try:
-        with _quietly():
+        with _without_warnings():
             return run_seed(seed).examine()
     except Exception as error:
         return Figures(seeds=1, complaints=[f"{type(error).__name__}: {error}"])
@@ -89,7 +81,7 @@ def _take_away(first: int, seeds: int, *, as_json: bool) -> int:
     caught: dict[str, Any] = {}
     for guard in MUTANTS:
         _note(f"without the {guard} ...")
-        with _quietly():
+        with _without_warnings():
             found = first_caught(guard, first=first, seeds=seeds)
         caught[guard] = None if found is None else {"seed": found[0], "complaint": found[1]}
     if as_json:

@@ -20,6 +20,7 @@ from faust.types.tuples import TP, ConsumerMessage
 from crl_stream.errors import CrlError, Unsafe
 from crl_stream.worker.fetching import ConsumerThread
 from crl_stream.worker.lanes import BACKLOG, PATIENT_BACKLOG, Batch, Lane
+from crl_stream.worker.recovery_progress import RecoveryWatch
 
 if TYPE_CHECKING:
     from crl_stream.worker.stages import Stage
@@ -39,6 +40,7 @@ class Consumer(driver.Consumer):
         self.durable: dict[TP, int] = {}
         """What the broker has accepted of ``safe``."""
         self.pulse = monotonic()
+        self._watch = RecoveryWatch()
         self._assigned_in = 0
         """The rebalance, counted by Faust, that the last assignment belongs to."""
 
@@ -79,11 +81,18 @@ class Consumer(driver.Consumer):
         polled = await super()._getmany(active_partitions, timeout)
         result: dict[TP, list[Any]] = {}
         again: dict[TP, int] = {}
+        stopped = not self.flow_active
         for place, records in polled.items():
             tp = TP(place.topic, place.partition)
             if not records:
                 continue
             if tp.topic in changelogs:
+                if stopped:
+                    # Faust throws away what comes now.  When this poll has outlived a rebalance, the recovery may have
+                    # sought its place already, and would wait for these records for ever.
+                    again[tp] = records[0].offset
+                    continue
+                self._watch.progress()
                 result[tp] = [Batch(tp, records)]
             elif tp.topic not in self.stages:
                 result[tp] = records
@@ -168,6 +177,7 @@ class Consumer(driver.Consumer):
         while not self.should_stop:
             try:
                 self.check_pulse()
+                self._watch.check(self.app)
             except Unsafe as exc:
                 self.leave(exc)
             self.pulse = monotonic()

@@ -8,6 +8,7 @@ every record would cost the broker and the worker more than the records do.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
@@ -53,6 +54,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Start, and pace what is asked for."""
         await super().on_start()
         pace(self._consumer)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit what is still assigned.
+
+        When all of it is gone, stock Faust commits nothing at all, which aiokafka takes for an error.
+        """
+        assigned = self.assignment()
+        still = {tp: offset for tp, offset in offsets.items() if tp in assigned}
+        return bool(still) and await super()._commit(still)
 
     async def leave_unread(self, partitions: set[TP], rebalance: int) -> None:
         """Ask for nothing of these until the next assignment; ``rebalance`` is the one that they were assigned in."""

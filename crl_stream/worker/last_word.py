@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from crl_stream.errors import Unanswered
 from crl_stream.topology.last_word import LastWords, Place, is_suspect
 from crl_stream.wire.records import Headers, Output
 
@@ -74,15 +75,24 @@ class LastWord:
         return [p for p in known if any(ends[topic, p] != self._seen[p][topic] for topic in self.topics)]
 
     async def look(self, partition: int, folded: Place) -> None:
-        """Look at what has come since; nothing of the owner's may be on its way."""
+        """Look at what has come since; nothing of the owner's may be on its way.
+
+        ``Unanswered`` when it could not look to the end: the next look begins where this one did.
+        """
         ends = await self._ends([partition])
+        seen = self._seen[partition]
         for topic in self.topics:
-            end, begin = ends[topic, partition], self._seen[partition][topic]
-            self._seen[partition][topic] = end
-            if end != begin:
-                # One that ends earlier was made anew.
-                begin = begin if begin < end else 0
+            end, begin = ends[topic, partition], seen[topic]
+            if end == begin:
+                continue
+            seen[topic] = end
+            # One that ends earlier was made anew.
+            begin = begin if begin < end else 0
+            try:
                 await self.note(partition, await self._mend(topic, partition, begin, end, folded), folded)
+            except Unanswered:
+                seen[topic] = begin
+                raise
 
     async def _ends(self, partitions: list[int]) -> dict[tuple[str, int], int]:
         names = {(self._outlet.topics(topic), p): (topic, p) for topic in self.topics for p in partitions}

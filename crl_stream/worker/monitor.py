@@ -14,6 +14,10 @@ class Monitor(Member):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.worker.app_id, web=True)
+        self.has_announced = False
+        """Whether the policy of its settings was compared with that of its partitions, and sent where it differs."""
+        self.announced_at: tuple[int, int] | None = None
+        """Partition and offset in ``crl.commands``, where it was sent."""
         partitions = settings.kafka.partitions
         self.table = self.add_table("tasks", row_position, partitions=partitions)
         monitor = MonitorStage(self.table, self.outlet, self.reader)

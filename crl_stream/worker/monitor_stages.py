@@ -46,6 +46,9 @@ class MonitorStage(TableStage):
                     f"starts at {first}",
                     hint=f"put {self.table.changelog_topic_name} back, or start anew with `{ADOPT}`",
                 )
+            if first:
+                # No alert: whoever begins with an old log knows that it has lost its beginning.
+                log.warning("%s: the fold begins at offset %d, where its log begins", self.place(partition), first)
             return first
         state = decode_partition(data)
         if state.next_offset < first:

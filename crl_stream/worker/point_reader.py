@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from crl_stream.connection import partitions_of
-from crl_stream.errors import Unsafe
+from crl_stream.errors import Unanswered
 
 TIMEOUT_SECONDS: Final = 20.0
 """After which a record that exists and does not come is a broker that does not answer."""
@@ -34,7 +34,7 @@ class PointReader:
         self._lock = asyncio.Lock()
 
     async def read(self, topic: str, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Any]:
-        """The records at (partition, offset), None where there is none; ``Unsafe`` when the broker does not answer."""
+        """The records at (partition, offset), None where there is none; ``Unanswered`` when no answer comes."""
         wanted = sorted(set(places))
         if not wanted:
             return {}
@@ -61,7 +61,7 @@ class PointReader:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
                     return await answer
             except (KafkaError, TimeoutError) as error:
-                raise Unsafe(
+                raise Unanswered(
                     f"{topic} cannot be read: {error!r}", hint="see whether the broker answers, then restart"
                 ) from error
             finally:

@@ -26,11 +26,25 @@ def pending_partitions(monitor: Monitor) -> list[int]:
     return [partition for partition, row in rows.items() if row.policy_hash != wanted]
 
 
-async def announce_policy(monitor: Monitor) -> bool:
-    """Send ``SetPolicy`` when a partition of this worker has another policy; True when one was sent."""
+def has_been_heard(monitor: Monitor) -> bool:
+    """Whether the policy of its settings needed no announcement, or every partition of this worker has folded it.
+
+    Another one may have come since: that is an operator's, or a newer worker's, doing.
+    """
+    if monitor.announced_at is None:
+        return monitor.has_announced
+    home, offset = monitor.announced_at
+    assigned = {tp.partition for tp in monitor.app.consumer.assignment()}
+    rows = (decode_partition(monitor.table.partition_row(partition)) for partition in assigned)
+    return all(row.commanded.get(home, -1) >= offset for row in rows)
+
+
+async def announce_policy(monitor: Monitor) -> None:
+    """Send ``SetPolicy`` when a partition of this worker has another policy."""
     partitions = pending_partitions(monitor)
     if not partitions:
-        return False
+        monitor.has_announced = True
+        return
     policies = monitor.settings.policies
     command = m.SetPolicy(
         schema_version=m.SCHEMA_VERSION,
@@ -42,9 +56,10 @@ async def announce_policy(monitor: Monitor) -> bool:
         policy_hash=policies.digest(),
     )
     home = partition_of(POLICY_KEY, monitor.settings.kafka.partitions)
-    await monitor.outlet.publish([Output(COMMANDS, home, POLICY_KEY, encode(command))])
+    written = await monitor.outlet.publish([Output(COMMANDS, home, POLICY_KEY, encode(command))])
+    offset, _, _ = written[COMMANDS, home]
+    monitor.announced_at, monitor.has_announced = (home, offset), True
     log.info("policy %s was sent: partitions %s have another one", policies.digest(), partitions)
-    return True
 
 
 def _user() -> str:

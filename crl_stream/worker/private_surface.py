@@ -34,7 +34,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "seek_wait",
     ),
     # Called by us on the consumer of Faust.
-    "faust.transport.consumer:Consumer": ("assignment", "app", "transport", "commit"),
+    "faust.transport.consumer:Consumer": ("assignment", "app", "transport", "commit", "flow_active"),
     "faust.transport.consumer:Fetcher": ("_drainer",),
     "faust.app.base:App": (
         "_fetcher",
@@ -48,14 +48,21 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     "faust.agents.agent:Agent": ("_actors",),
     "faust.agents.actor:Actor": ("actor_task",),
     "faust.tables.manager:TableManager": ("recovery", "changelog_topics", "add"),
-    "faust.tables.recovery:Recovery": ("completed", "active_remaining_total", "signal_recovery_start"),
+    "faust.tables.recovery:Recovery": (
+        "completed",
+        "active_remaining_total",
+        "need_recovery",
+        "signal_recovery_start",
+    ),
     "faust.assignor.partition_assignor:PartitionAssignor": ("tables_metadata",),
     "mode.services:Service": ("crash_reason", "should_stop", "add_future"),
     "faust.transport.producer:Producer": ("buffer",),
     "faust.transport.producer:ProducerBuffer": ("size",),
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": (
+        "_commit",
         "_create_worker_consumer",
         "_ensure_consumer",
+        "assignment",
         "call_thread",
         "on_start",
     ),

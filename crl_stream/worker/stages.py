@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, Protocol
 
 from faust.types.tuples import TP
 
-from crl_stream.errors import Unsafe
+from crl_stream.errors import Unanswered, Unsafe
 from crl_stream.topology.last_word import Place
 from crl_stream.topology.monitor import Folded
 from crl_stream.topology.partition import decode_partition, record_hash
@@ -161,13 +161,11 @@ class TableStage(ABC):
     async def look(self, partitions: Iterable[int]) -> None:
         """Write again what a process that had lost one of ``partitions`` has covered on a compacted topic."""
         try:
-            ahead = await self.last_word.ahead(partitions)
-        except Unsafe as error:
+            for partition in await self.last_word.ahead(partitions):
+                async with self._turns[partition]:
+                    await self.last_word.look(partition, _place(self.table.partition_row(partition)))
+        except Unanswered as error:
             log.warning("%s: late records are looked for again in a while: %s", self.source, error.message)
-            return
-        for partition in ahead:
-            async with self._turns[partition]:
-                await self.last_word.look(partition, _place(self.table.partition_row(partition)))
 
     async def _headers_of(self, partition: int, partition_row: bytes) -> Headers:
         """Of the partition row's record, which is the last one of the changelog unless somebody wrote late."""

@@ -46,10 +46,7 @@ def records_read(worker: WorkerProcess) -> int:
 def make_load(installation: Installation, seed: int) -> Load:
     kafka, ledger = installation.kafka, installation.folder / f"ledger-{seed}"
     rng = random.Random(seed)
-    load = Load(kafka.bootstrap_servers, installation.names, kafka.partitions, rng, ledger, rate=1_000)
-    # A worker that is overtaken by another policy before its own was in force is not ready.
-    load.traffic.order = load.traffic.command  # type: ignore[method-assign]
-    return load
+    return Load(kafka.bootstrap_servers, installation.names, kafka.partitions, rng, ledger, rate=1_000)
 
 
 async def burst(installation: Installation, seed: int, size: int) -> None:

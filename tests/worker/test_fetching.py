@@ -13,8 +13,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP
 
+from crl_stream.errors import Unsafe
 from crl_stream.worker import fetching
 from crl_stream.worker.fetching import GATHER_SECONDS, ConsumerThread, pace
+from crl_stream.worker.recovery_progress import RecoveryWatch
 from crl_stream.worker.transport import SCHEME, register
 
 
@@ -84,6 +86,15 @@ async def test_what_is_left_unread_is_asked_for_no_more_until_it_is_assigned_aga
     assert consumer.paused() == {changelog}
     await thread.leave_unread({TP("revoked", 0)}, 2)
     assert consumer.paused() == {changelog}
+    consumer._closed = True  # it was never started; else it complains
+
+
+async def test_a_commit_of_what_is_assigned_no_more_is_none_and_ends_no_worker() -> None:
+    consumer = AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1")
+    consumer.assign([TopicPartition("log", 0)])
+    thread: Any = object.__new__(ConsumerThread)
+    thread._consumer = consumer
+    assert await thread._commit({TP("log", 1): 7}) is False
     consumer._closed = True  # it was never started; else it complains
 
 
@@ -165,3 +176,47 @@ async def test_what_a_rebalance_has_overtaken_opens_no_lane_and_leaves_nothing_u
     await consumer.seek_to_committed()
     assert consumer.lanes == {}
     assert unread == ([] if step == "position" else [1]), "of its own assignment, whatever has come meanwhile"
+
+
+@pytest.mark.parametrize("flow", [True, False], ids=["in-a-recovery", "before-one-goes-on"])
+async def test_records_of_a_changelog_that_nobody_takes_are_polled_again(
+    consumer: Any, monkeypatch: pytest.MonkeyPatch, flow: bool
+) -> None:
+    """A poll may outlive a rebalance: what it brings before the flow goes on, Faust throws away."""
+    changelog, sought = TP("changelog", 0), dict[TP, int]()
+    polled = {changelog: [SimpleNamespace(offset=offset) for offset in (4, 5)]}
+
+    async def getmany(*_: Any, **__: Any) -> Any:
+        return polled
+
+    async def seek_wait(places: dict[TP, int]) -> None:
+        sought.update(places)
+
+    consumer._thread = SimpleNamespace(getmany=getmany)
+    monkeypatch.setattr(consumer, "seek_wait", seek_wait)
+    consumer.app.rebalancing, consumer.flow_active = True, flow
+    result = await consumer._getmany({changelog}, 1.0)
+    assert (set(result), sought) == (({changelog}, {}) if flow else (set(), {changelog: 4}))
+
+
+def test_a_recovery_that_stands_still_ends_its_worker_and_one_that_reads_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, missing = [0.0], [True]
+    monkeypatch.setattr("crl_stream.worker.recovery_progress.monotonic", lambda: clock[0])
+    recovery = SimpleNamespace(need_recovery=lambda: missing[0])
+    app, watch = SimpleNamespace(in_recovery=True, tables=SimpleNamespace(recovery=recovery)), RecoveryWatch()
+    for clock[0] in (0.0, 50.0):
+        watch.check(app)
+    watch.progress()
+    for clock[0] in (60.0, 119.0):
+        watch.check(app)
+    missing[0] = False
+    for clock[0] in (130.0, 900.0):
+        watch.check(app)
+    missing[0] = True
+    for clock[0] in (901.0, 960.0):
+        watch.check(app)
+    clock[0] = 962.0
+    with pytest.raises(Unsafe, match="no record for 60 s"):
+        watch.check(app)

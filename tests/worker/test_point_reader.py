@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from campaign.live.brokers import Broker
+from crl_stream.errors import Unanswered
+from crl_stream.wire.records import Output
+from crl_stream.wire.topics import TASKS, Topics
+from crl_stream.worker.counters import Counters
+from crl_stream.worker.last_word import LastWord, Writes
 from crl_stream.worker.point_reader import PointReader
 
 pytestmark = pytest.mark.integration
@@ -24,7 +30,7 @@ async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
     async with Broker(tmp_path / "kafka") as started:
         admin = AIOKafkaAdminClient(bootstrap_servers=started.bootstrap_servers)
         await admin.start()
-        await admin.create_topics([NewTopic(TOPIC, 2, 1)])
+        await admin.create_topics([NewTopic(TOPIC, 2, 1), NewTopic(TASKS, 1, 1)])
         await admin.close()
         producer = AIOKafkaProducer(bootstrap_servers=started.bootstrap_servers)
         await producer.start()
@@ -71,3 +77,55 @@ async def test_a_question_without_an_answer_is_followed_by_one_that_has_one(brok
             assert (await reader.read(TOPIC, [(0, 5)]))[0, 5].value == b"5"
     finally:
         await reader.close()
+
+
+class Severed(PointReader):
+    """Loses its broker once, after it has heard where the topics end."""
+
+    route: Any = None
+
+    async def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        found = await super().ends(places)
+        route, self.route = self.route, None
+        if route is not None:
+            await route.refuse()
+            route.reset()
+        return found
+
+
+class Outlet:
+    """Writes what is to be written again."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self.counters, self.topics = Counters(), Topics("")
+        self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers)
+
+    async def publish(self, outputs: Iterable[Output]) -> Writes:
+        places = [await self.producer.send_and_wait(o.topic, o.value, o.key, o.partition) for o in outputs]
+        return {(TASKS, 0): (places[0].offset, places[-1].offset, len(places))}
+
+
+async def test_a_look_for_late_records_that_loses_its_broker_is_made_again(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crl_stream.worker.point_reader.TIMEOUT_SECONDS", 2.0)
+    outlet = Outlet(broker.bootstrap_servers)
+    await outlet.producer.start()
+    reader = Severed({"bootstrap_servers": broker.address_of(0)})
+    reader.route = broker.routes[0]
+    last_word = LastWord((TASKS,), outlet, reader)
+    last_word.open(0, ())
+    newest = b'{"incarnation":0,"position":{"partition":0,"offset":7}}'
+    try:
+        await outlet.producer.send_and_wait(TASKS, newest, b"a/b", 0)
+        await outlet.producer.send_and_wait(TASKS, newest.replace(b"7", b"3"), b"a/b", 0)
+        with pytest.raises(Unanswered):
+            await last_word.look(0, (0, 8))
+        await broker.routes[0].accept()
+        await last_word.look(0, (0, 8))
+        assert outlet.counters.mended == 1
+        assert (await reader.read(TASKS, [(0, 2)]))[0, 2].value == newest
+        assert await last_word.ahead([0]) == []
+    finally:
+        await reader.close()
+        await outlet.producer.stop()
