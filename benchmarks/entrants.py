@@ -14,11 +14,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks import compiled
 from benchmarks.environment import bench_python, installed_version, why_missing
 from benchmarks.oracle import Summary
 from benchmarks.stack import note
 from crl_stream.broker.jars import KAFKA_VERSION, fetch
 from crl_stream.broker.java import OLDEST, find_java
+from crl_stream.cli.processes import CRL
 from crl_stream.errors import BrokerError
 from crl_stream.settings import load_settings
 
@@ -121,16 +123,21 @@ def _kafka_streams() -> list[str]:
     return [str(java), f"-Xmx{JAVA_HEAP_MB}m", "-cp", class_path, "EquivalentJob"]
 
 
-def _ours() -> list[str]:
-    raise AssertionError("ours is started by the product's own command")
+def _compiled() -> list[str]:
+    if reason := compiled.prepare():
+        raise Missing(reason)
+    return compiled.program("from crl_stream.cli import main; main()")
 
 
-OURS = "ours"
+OURS, COMPILED = "ours", "compiled"
+"""Both are the product's own command."""
 ENTRANTS: dict[str, Entrant] = {
     entrant.name: entrant
     for entrant in (
-        Entrant(OURS, "crl-stream, the whole job", _ours, of_ours, shares_topics=True,
+        Entrant(OURS, "crl-stream, the whole job", lambda: list(CRL), of_ours, shares_topics=True,
                 describe=lambda: f"Faust {version('faust-streaming')} under our transport, `crl worker`, defaults"),
+        Entrant(COMPILED, "crl-stream compiled, the whole job", _compiled, of_ours, shares_topics=True,
+                describe=lambda: f"the same, its hot modules compiled by mypyc {version('mypy')}"),
         Entrant("bare", "the same job bare on aiokafka", _here("bare"), of_ours, shares_topics=True,
                 describe=lambda: f"aiokafka {version('aiokafka')}, idempotent, acks=all"),
         Entrant("quix", "Quix Streams, windows and counts", _with("quixstreams", "quix"), of_job,

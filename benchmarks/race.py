@@ -15,7 +15,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.course import Course, course
-from benchmarks.entrants import ENTRANTS, OURS, Entrant, Missing, environment, summary_of
+from benchmarks.entrants import COMPILED, ENTRANTS, OURS, Entrant, Missing, environment, summary_of
 from benchmarks.oracle import Summary
 from benchmarks.running import Failed, figures, started, wait, watched
 from benchmarks.stack import create_topics, delete_topics, installation, note, worker
@@ -80,8 +80,8 @@ def run_one(bootstrap_servers: str, filled: Course, entrant: Entrant, limit: flo
     """One run of one contestant, checked against the oracle; everything it leaves on the broker is deleted."""
     name = f"r{uuid.uuid4().hex[:8]}"
     try:
-        if entrant.name == OURS:
-            return run_ours(bootstrap_servers, filled, name, limit)
+        if entrant.name in {OURS, COMPILED}:
+            return run_ours(bootstrap_servers, filled, name, limit, entrant=entrant)
         return _run_other(bootstrap_servers, filled, entrant, name, limit)
     except Missing as error:
         return {"missing": str(error)}
@@ -91,8 +91,17 @@ def run_one(bootstrap_servers: str, filled: Course, entrant: Entrant, limit: flo
         delete_topics(bootstrap_servers, name)
 
 
-def run_ours(bootstrap_servers: str, filled: Course, name: str, limit: float, *, workers: int = 1) -> dict[str, Any]:
+def run_ours(
+    bootstrap_servers: str,
+    filled: Course,
+    name: str,
+    limit: float,
+    *,
+    workers: int = 1,
+    entrant: Entrant = ENTRANTS[OURS],
+) -> dict[str, Any]:
     """The product's own command, as many processes as asked for in one group."""
+    program = entrant.command()
     prefix = filled.settings.kafka.topic_prefix
     sink = Topics(prefix)(TASKS)
     with ExitStack() as stacks:
@@ -102,7 +111,9 @@ def run_ours(bootstrap_servers: str, filled: Course, name: str, limit: float, *,
         ]
         before = asyncio.run(_ends(bootstrap_servers, sink))
         with ExitStack() as started_workers:
-            processes = [started_workers.enter_context(worker(member, wait=False)) for member in members]
+            processes = [
+                started_workers.enter_context(worker(member, wait=False, program=program)) for member in members
+            ]
             settings = [member.settings for member in members]
             # Each partition begins with a reference to the policy.
             partitions = filled.settings.kafka.partitions
@@ -112,9 +123,12 @@ def run_ours(bootstrap_servers: str, filled: Course, name: str, limit: float, *,
             except Failed as error:
                 logs = [log_file(each, "monitor").read_text(encoding="utf-8")[-1_500:] for each in settings]
                 raise Failed(f"{error}: {logs}") from error
-            counters = [ask(each, "/api/worker")["counters"] for each in settings]
+            pages = [ask(each, "/api/worker") for each in settings]
+            if any(page["compiled"] != (entrant.name == COMPILED) for page in pages):
+                raise Failed("it is the other build")
+            counters = [page["counters"] for page in pages]
             found = figures(watch, wanted=filled.events)
-        checked = asyncio.run(_check(bootstrap_servers, filled, ENTRANTS[OURS], sink, before, complete=complete))
+        checked = asyncio.run(_check(bootstrap_servers, filled, entrant, sink, before, complete=complete))
     totals = {kind: sum(each[kind] for each in counters) for kind in counters[0]}
     return found | checked | _batches(totals) | {"applied_by_each": [each["applied"] for each in counters]}
 

@@ -19,6 +19,7 @@ Page = Mapping[str, Any]
 PAGE = ROOT / "docs" / "performance.md"
 FIGURES = ROOT / "docs" / "performance"
 BEGIN, END = "<!-- tables: made by python -m benchmarks report FILE --document -->", "<!-- end of the tables -->"
+_FLAT = {"builds": "Compiled", "rows": "Memory", "recovery": "Recovery", "console": "Console", "guide": "The guide"}
 _MARKS = {True: "met", False: "MISSED", None: "not measured"}
 
 
@@ -111,7 +112,7 @@ def tables(page: Page) -> Iterator[tuple[str, str, list[Sequence[str]]]]:
         yield _scaling(found["scaling"])
     if "fold" in found:
         yield "Microseconds", "", [("what", "median", "least", "most"), *_fold(found["fold"])]
-    for name, title in (("rows", "Memory"), ("recovery", "Recovery"), ("console", "Console"), ("guide", "The guide")):
+    for name, title in _FLAT.items():
         if name in found:
             yield title, "", [("what", "figure"), *_flat(found[name], ())]
     yield "Goals", "", [("goal", "wanted", "found", ""), *(_goal(goal) for goal in judge(found))]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from benchmarks import console, fold, guide, latency, recovery, rows, scaling, stages
+from benchmarks import builds, console, fold, guide, latency, recovery, rows, scaling, stages
 from benchmarks.entrants import ENTRANTS
 from benchmarks.race import race
 
@@ -51,13 +51,14 @@ def sections(plan: Plan) -> dict[str, Section]:
     quick = plan.quick
     found = {
         "fold": Section("cost of a step, and its growth with variants", 25, lambda _: fold.run()),
+        "builds": Section("the pure stages, interpreted and compiled", 40 + 13 * plan.repeats, partial(_builds, plan)),
         "rows": Section("memory per variant", 15, lambda _: rows.run()),
         "guide": Section("the costs that the guide names", 10, lambda _: guide.run(), usual=not quick),
     }
     for length in LENGTHS:
         found[f"race{length}"] = Section(
             f"all contestants on one topic, {length} events per touched row",
-            (10 + 45 * plan.repeats) if quick else (10 + 61 * plan.repeats),
+            (40 + 51 * plan.repeats) if quick else (40 + 71 * plan.repeats),
             partial(_race, plan, length, 1.0, list(ENTRANTS)),
             usual=not quick or length == 5,
             beside_others=True,
@@ -65,8 +66,8 @@ def sections(plan: Plan) -> dict[str, Section]:
     found |= {
         "race5-tenth": Section(
             "the same with a snapshot for every tenth event, however fast they come",
-            10 + 34 * plan.repeats,
-            partial(_race, plan, 5, 0.0, ["ours", "bare", "quix", "kafka_streams"]),
+            10 + 42 * plan.repeats,
+            partial(_race, plan, 5, 0.0, ["ours", "compiled", "bare", "quix", "kafka_streams"]),
             usual=not quick,
             beside_others=True,
         ),
@@ -89,6 +90,10 @@ def _race(plan: Plan, length: int, snapshot_seconds: float, names: list[str], se
         servers, plan.events, length,
         repeats=plan.repeats, limit=plan.limit, names=names, snapshot_seconds=snapshot_seconds,
     )  # fmt: skip
+
+
+def _builds(plan: Plan, _: str) -> dict[str, Any]:
+    return builds.run(repeats=plan.repeats)
 
 
 def _stages(plan: Plan, servers: str) -> dict[str, Any]:

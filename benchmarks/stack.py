@@ -10,14 +10,14 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from crl_stream.broker import EmbeddedBroker
-from crl_stream.cli.processes import prepare_topics, running, with_free_port
+from crl_stream.cli.processes import CRL, prepare_topics, running, with_free_port
 from crl_stream.cli.session import Session
 from crl_stream.settings import Settings, load_settings
 
@@ -59,9 +59,11 @@ def installation(
 
 
 @contextlib.contextmanager
-def worker(stack: Stack, *, wait: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+def worker(stack: Stack, *, wait: bool = True, program: Sequence[str] = CRL) -> Iterator[subprocess.Popen[bytes]]:
     """One worker process, the monitor alone."""
-    with running(stack.session, stack.settings, quiet=True, with_services=False, wait=wait) as installed:
+    with running(
+        stack.session, stack.settings, quiet=True, with_services=False, wait=wait, program=program
+    ) as installed:
         yield installed.monitor
 
 

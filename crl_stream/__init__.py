@@ -16,6 +16,7 @@ If you are here to read the code, read in this order:
     guide/       the Python API of the safety guide, word for word, over the same engine
     cli/         the command ``crl``, one file per command
     overview_page.py  reads the one page of the system
+    compiled.py  whether this installation runs the engine as C
     contract.py  finds ``topics/``, the contract that is readable without Python
     errors.py    every error a person may meet
 

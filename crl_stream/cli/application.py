@@ -39,6 +39,7 @@ from crl_stream.cli.proposals import command as proposals
 from crl_stream.cli.session import Session
 from crl_stream.cli.streams import drop_output, prepare_streams
 from crl_stream.cli.talk import complain
+from crl_stream.compiled import is_compiled
 from crl_stream.errors import CrlError
 
 INTERRUPTED = 130
@@ -59,7 +60,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"crl {__version__}")
+        typer.echo(f"crl {__version__}" + (", compiled" if is_compiled() else ""))
         raise typer.Exit
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Final
@@ -21,6 +21,8 @@ from crl_stream.settings import Settings
 from crl_stream.topic_admin import TopicAdmin
 from crl_stream.worker_views import ask
 
+CRL: Final = (sys.executable, "-m", "crl_stream")
+"""The words that are this program; a benchmark has others, for another build of it."""
 READY_SECONDS: Final = 60.0
 WATCH_SECONDS: Final = 1.0
 """Between two looks at the processes."""
@@ -70,8 +72,8 @@ ROLES_OF: Final = {
 class _Kept:
     """A process beside the monitor that is started again, with patience, when it ends."""
 
-    def __init__(self, session: Session, settings: Settings, name: str, *, quiet: bool) -> None:
-        self._session, self._quiet, self.name = session, quiet, name
+    def __init__(self, session: Session, settings: Settings, name: str, *, quiet: bool, program: Sequence[str]) -> None:
+        self._session, self._quiet, self._program, self.name = session, quiet, program, name
         # A URL under which the monitor is known leads to the monitor.
         self.settings = session.at(
             settings.kafka.bootstrap_servers, web_port=free_port(settings.worker.web_host), advertised_url=""
@@ -81,7 +83,7 @@ class _Kept:
 
     def _start(self) -> None:
         self._began, self._restart_at = time.monotonic(), 0.0
-        self.process = _start(self._session, self.settings, self.name, quiet=self._quiet)
+        self.process = _start(self._session, self.settings, self.name, quiet=self._quiet, program=self._program)
 
     def keep(self) -> None:
         """Look after it: say when it has ended, and start it again when its time has come."""
@@ -100,13 +102,15 @@ class _Kept:
 class Running:
     """The processes of one installation on this machine: the monitor, and the services beside it."""
 
-    def __init__(self, session: Session, settings: Settings, *, quiet: bool, with_services: bool) -> None:
+    def __init__(
+        self, session: Session, settings: Settings, *, quiet: bool, with_services: bool, program: Sequence[str] = CRL
+    ) -> None:
         self._quiet, self.settings = quiet, settings
         self.beside: list[_Kept] = []
-        self.monitor = _start(session, settings, "monitor", quiet=quiet)
+        self.monitor = _start(session, settings, "monitor", quiet=quiet, program=program)
         try:
             for name in [name for name in ROLES_OF if name != "monitor"] if with_services else []:
-                self.beside.append(_Kept(session, settings, name, quiet=quiet))
+                self.beside.append(_Kept(session, settings, name, quiet=quiet, program=program))
         except BaseException:
             self.stop()
             raise
@@ -159,11 +163,17 @@ class Running:
 
 @contextmanager
 def running(
-    session: Session, settings: Settings, *, quiet: bool = False, with_services: bool = True, wait: bool = True
+    session: Session,
+    settings: Settings,
+    *,
+    quiet: bool = False,
+    with_services: bool = True,
+    wait: bool = True,
+    program: Sequence[str] = CRL,
 ) -> Iterator[Running]:
     """The monitor and the services as processes of their own, ready unless told not to ``wait``; stopped at the end."""
     with leaving_in_order():
-        installation = Running(session, settings, quiet=quiet, with_services=with_services)
+        installation = Running(session, settings, quiet=quiet, with_services=with_services, program=program)
         try:
             if wait:
                 installation.wait_until_ready()
@@ -192,9 +202,11 @@ def prepare_topics(settings: Settings) -> None:
         say(f"topics: {len(done)} changes")
 
 
-def _start(session: Session, settings: Settings, name: str, *, quiet: bool) -> subprocess.Popen[bytes]:
+def _start(
+    session: Session, settings: Settings, name: str, *, quiet: bool, program: Sequence[str] = CRL
+) -> subprocess.Popen[bytes]:
     """A worker as a process of its own, with the settings of this call."""
-    command = [sys.executable, "-m", "crl_stream"]
+    command = [*program]
     if session.config_file is not None:
         command += ["--config", str(session.config_file)]
     for setting, value in session.flags.items():

@@ -50,12 +50,12 @@ def test_services_that_cannot_start_are_not_started_every_moment(
 ) -> None:
     started: list[str] = []
 
-    def start(_session: Any, _settings: Any, role: str, *, quiet: bool) -> subprocess.Popen[bytes]:
-        assert not quiet
+    def start(_session: Any, _settings: Any, role: str, *, quiet: bool, program: Any) -> subprocess.Popen[bytes]:
+        assert (quiet, program) == (False, processes.CRL)
         started.append(role)
         # Only the monitor and the notifier live.
-        program = "raise SystemExit(78)" if role == "services" else "import time; time.sleep(1.5)"
-        return subprocess.Popen([sys.executable, "-c", program], env=environment_of_this_checkout())
+        code = "raise SystemExit(78)" if role == "services" else "import time; time.sleep(1.5)"
+        return subprocess.Popen([sys.executable, "-c", code], env=environment_of_this_checkout())
 
     monkeypatch.setattr(processes, "_start", start)
     monkeypatch.setattr(processes, "WATCH_SECONDS", 0.01)

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from crl_stream import __version__
+from crl_stream.compiled import is_compiled
 from crl_stream.worker.member import Member
 from crl_stream.worker.views.gate import make_gate
 from crl_stream.worker.views.pages import answer, route
@@ -32,6 +33,7 @@ def add_health_views(members: Sequence[Member]) -> None:
         return answer(
             {
                 "version": __version__,
+                "compiled": is_compiled(),
                 "url": str(first.url),
                 "groups": {
                     member.group: {"ready": member.recovered, "counters": member.counters.as_dict()}

@@ -9,6 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from crl_stream import __version__
+from crl_stream.compiled import is_compiled
 from crl_stream.core.identity import TaskKey
 from crl_stream.topology.inspection import snapshot, summary
 from crl_stream.topology.partition import decode_partition
@@ -152,6 +153,7 @@ class _Pages:
             {
                 "app_id": monitor.settings.worker.app_id,
                 "version": __version__,
+                "compiled": is_compiled(),
                 "url": str(monitor.url),
                 "ready": monitor.recovered,
                 "partitions": partitions,

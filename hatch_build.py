@@ -1,0 +1,55 @@
+"""The build of a wheel whose hot modules are C: only where ``HATCH_BUILD_HOOK_ENABLE_CUSTOM=true`` asks for it.
+
+mypyc compiles the modules that ``pyproject.toml`` lists, in a copy: nothing is left beside the sources.  Each stays in
+the wheel as source too, for tracebacks and for people; Python prefers the compiled one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+PACKAGE = "crl_stream"
+
+
+class CompiledBuild(BuildHookInterface[Any]):
+    """Compiles before the files of the wheel are gathered."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Add what was compiled to the wheel, which then fits this Python and this platform only."""
+        if version == "editable":
+            return  # whoever works on the sources runs the sources
+        self._folder = Path(tempfile.mkdtemp(prefix="crl-compiled-"))
+        for path in compile_modules(Path(self.root), self.config["modules"], self._folder):
+            build_data["force_include"][str(path)] = str(path.relative_to(self._folder))
+        build_data["pure_python"], build_data["infer_tag"] = False, True
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
+        """The wheel is written."""
+        if version != "editable":
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def compile_modules(root: Path, modules: list[str], folder: Path) -> list[Path]:
+    """Compile in ``folder`` and name the libraries there; ``SystemExit`` with mypyc's words when it cannot."""
+    shutil.copytree(root / PACKAGE, folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {"MYPYC_OPT_LEVEL": "3", "MYPYC_DEBUG_LEVEL": "0"} | os.environ
+    done = subprocess.run(
+        [sys.executable, "-m", "mypyc", "--config-file=", *modules],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"mypyc could not compile:\n{(done.stdout + done.stderr)[-4_000:]}")
+    return sorted(path for path in folder.rglob("*") if path.suffix in {".so", ".pyd"} and "build" not in path.parts)
