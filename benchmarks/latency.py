@@ -30,6 +30,11 @@ PARTITIONS = (4, 12, 64)
 RATES = (100, 1_000, 10_000)
 REPEATED = 1_000
 """The rate at which the goal stands; it is measured several times."""
+WARM_PROBES = 16
+"""Before what is measured, for each partition: the first write to each of several hundred files keeps the journal of a
+disk busy for a second or two, and everybody who writes waits."""
+SETTLING_SECONDS = 6.0
+"""Afterwards; ext4 writes its journal every five."""
 
 
 class Cell(NamedTuple):
@@ -87,10 +92,13 @@ def in_words(figures: Mapping[str, Any]) -> str:
 def _measure(bootstrap_servers: str, partitions: int, cells: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
     with installation(bootstrap_servers, [f"kafka.partitions={partitions}"]) as stack:
         template = story()
-        primed = [aimed_at(message, key) for cell in cells for key in cell.keys for message in template[:-1]]
+        first = Cell("warm", REPEATED, max(200, WARM_PROBES * partitions))
+        primed = [aimed_at(message, key) for cell in (first, *cells) for key in cell.keys for message in template[:-1]]
         asyncio.run(_fill(stack, primed))
         with worker(stack):
             _wait_until_folded(stack, len(primed))
+            _measure_cell(stack, first, template[-1])
+            time.sleep(SETTLING_SECONDS)
             for cell in cells:
                 yield cell, _measure_cell(stack, cell, template[-1])
         delete_topics(bootstrap_servers, stack.settings.kafka.topic_prefix)
