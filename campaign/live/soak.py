@@ -70,6 +70,8 @@ async def soak(minutes: float, folder: Path, seed: int, say: Say) -> dict[str, A
     disturbances = {"kill -9": 0, "joined and left": 0}
     async with Broker(folder / "broker") as broker, World(broker, plan, folder / "world", rng) as world:
         await _keep_everything(world)
+        # Whether anything grows is the question here, not whether a busy machine lets a process stand still.
+        world.settings |= {"worker_session_timeout_seconds": "9", "worker_heartbeat_seconds": "1"}
         untouched = world.start_worker(program=(*LAUNCHER, "--tell-tasks"))
         world.start_worker()
         services = world.start_worker(role="services", program=(*LAUNCHER, "--tell-tasks"))
