@@ -50,6 +50,8 @@ def _of_the_race(figures: Figures) -> Iterator[Goal]:
         for length in (20, 5, 1):
             name = f"whole job / {title}, {length} events per touched row"
             yield _at_least(name, factor, _ratios(figures, length, other))
+            if other == "faust" and "compiled" in figures.get(f"race{length}", {}).get("results", {}):
+                yield _at_least(f"{name}, compiled", factor, _ratios(figures, length, other, "compiled"))
 
 
 def _ratios(figures: Figures, length: int, other: str, ours: str = "ours") -> Any:
