@@ -9,15 +9,11 @@ whatever its epoch: it may be of a cluster that was made anew.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
 import random
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -25,12 +21,13 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from crl_stream.client.address import kafka_of
 from crl_stream.client.background import Background
+from crl_stream.client.keeping import keep, read_kept
 from crl_stream.connection import connection_options, partitions_of
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages.inputs import VariantSource
 from crl_stream.settings import Settings, load_settings
-from crl_stream.wire.codec import Rejected, decode, encode
+from crl_stream.wire.codec import Rejected, decode
 from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS, Topics
 
 log = logging.getLogger(__name__)
@@ -229,41 +226,17 @@ class Resolver:
 
     # -- the file ----------------------------------------------------------------------------------
     def _load(self) -> None:
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            page = json.loads(kept_file(self.settings).read_bytes())
-            for topic, store in ((ACTIVE_VARIANTS, self._active), (VARIANTS, self._known)):
-                for entry in page[topic]:
-                    decoded = decode(topic, json.dumps(entry).encode(), None)
-                    if not isinstance(decoded, Rejected):
-                        message = decoded.message
-                        store[TaskKey(message.agent_name, message.task_type)] = message
-            self._from_file = set(self._active)
+        stores: dict[str, dict[TaskKey, Any]] = {ACTIVE_VARIANTS: self._active, VARIANTS: self._known}
+        for topic, message in read_kept(self.settings, stores):
+            stores[topic][TaskKey(message.agent_name, message.task_type)] = message
+        self._from_file = set(self._active)
 
     def _save(self) -> None:
-        if not self._unsaved:
-            return
-        self._unsaved = False
-        # Of dicts that change meanwhile; their lists are made in one step.
-        known: dict[str, list[Any]] = {
-            ACTIVE_VARIANTS: list(self._active.values()),
-            VARIANTS: list(self._known.values()),
-        }
-        lists = (b'"%s":[%s]' % (name.encode(), b",".join(map(encode, every))) for name, every in known.items())
-        file = kept_file(self.settings)
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_suffix(f".{threading.get_ident()}.part")
-            partial.write_bytes(b"{%s}" % b",".join(lists))
-            partial.replace(file)
-        except OSError as error:
-            log.warning("the active variants cannot be kept in %s: %s", file, error)
-
-
-def kept_file(settings: Settings) -> Path:
-    """Where the active variants of a Kafka are kept for the time in which it cannot be reached."""
-    kafka = settings.kafka
-    where = hashlib.sha256(f"{kafka.bootstrap_servers} {kafka.topic_prefix}".encode()).hexdigest()[:12]
-    return settings.client.cache_dir / f"active-variants-{where}.json"
+        if self._unsaved:
+            self._unsaved = False
+            # Of dicts that change meanwhile; their lists are made in one step.
+            active, known = list(self._active.values()), list(self._known.values())
+            keep(self.settings, {ACTIVE_VARIANTS: active, VARIANTS: known})
 
 
 def _answered(consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> int:

@@ -12,7 +12,7 @@ from builders import AGENT, TASK, a_command, invocations
 from installation import Installation
 
 from crl_stream.client import Resolver
-from crl_stream.client.resolver import kept_file
+from crl_stream.client.keeping import kept_file
 from crl_stream.core import messages as m
 from crl_stream.settings import Settings, load_settings
 from crl_stream.wire.codec import encode
