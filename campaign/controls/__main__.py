@@ -37,7 +37,13 @@ def _quix_key(key: bytes) -> str | None:
 
 CONTROLS: Final = (
     Control(
-        "faust", "stock Faust, at least once", HERE / "stock_faust.py", False, "{name}-counts-changelog", _faust_key
+        "faust",
+        "stock Faust, at least once",
+        HERE / "stock_faust.py",
+        False,
+        "{name}-counts-changelog",
+        _faust_key,
+        True,
     ),
     Control(
         "quix",
@@ -46,6 +52,7 @@ CONTROLS: Final = (
         True,
         "changelog__{name}--{name}-events--default",
         _quix_key,
+        False,
     ),
 )
 

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +27,8 @@ RATE: Final = 300
 PATIENCE: Final = 60.0
 """Seconds without an output after which a person would restart everything."""
 SETTLE_SECONDS: Final = 90.0
+HOPELESS: Final = 20
+"""Workers that ended by themselves before anything came out."""
 TRANSACTION_SECONDS: Final = 150.0
 """A transaction that a killed process left open hides whatever comes behind it for a minute and some seconds more."""
 
@@ -41,6 +44,8 @@ class Control(NamedTuple):
     changelog: str
     """Name of its changelog; ``{name}`` is the round's."""
     key_of: Callable[[bytes], str | None]
+    has_our_libraries: bool
+    """Whether it runs on what this package is installed with, not on ``requirements/bench.txt``."""
 
 
 class Rig:
@@ -56,6 +61,8 @@ class Rig:
         self.started: list[subprocess.Popen[bytes]] = []
         self.ended: list[int] = []
         """Exit codes of workers that ended by themselves."""
+        self.recovered = False
+        """Whether anything has ever come out."""
         self.stuck = 0
         """Times that nothing came for ``PATIENCE`` seconds, and everything was restarted."""
         self._expected_to_end: set[int] = set()
@@ -107,7 +114,7 @@ class Rig:
         }
         with (self.folder / f"worker-{number}.log").open("wb") as output:
             process = subprocess.Popen(
-                [self.python, str(self.control.program)],
+                [sys.executable if self.control.has_our_libraries else self.python, str(self.control.program)],
                 env=dict(os.environ) | own,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -126,8 +133,15 @@ class Rig:
             if worker.poll() is not None and worker.pid not in self._expected_to_end:
                 self._expected_to_end.add(worker.pid)
                 self.ended.append(worker.returncode)
+        if len(self.ended) >= HOPELESS and not self.recovered:
+            raise TimeoutError(f"{self.control.title} ends again and again: {self._last_words()}")
         while len(self.workers) < wanted:
             self.start_worker()
+
+    def _last_words(self) -> str:
+        logs = sorted(self.folder.glob("worker-*.log"), key=lambda log: log.stat().st_mtime)
+        lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()]
+        return lines[-1] if lines else "nothing"
 
     # -- progress --------------------------------------------------------------------------------------
     async def outputs(self) -> int:
@@ -148,6 +162,7 @@ class Rig:
                 self.attend(wanted)
                 with suppress(KafkaError, OSError, TimeoutError):
                     if await self.outputs() >= mark + more:
+                        self.recovered = True
                         return time.monotonic() - began
                 await asyncio.sleep(0.2)
             self.stuck += 1
