@@ -133,8 +133,8 @@ async def zombie_that_does_not_look(world: World, words: tuple[str, ...]) -> str
     late.kill()
     if not re.search(OTHER_WRITER, "".join(worker.said() for worker in world.started)):
         return "nobody noticed that somebody else wrote rows"
-    if not world.workers:  # whoever notices leaves, and that may be both
-        await _start(world, words).ready()
+    # Whoever notices leaves, the other one perhaps a moment later: somebody has to finish.
+    await _start(world, words).ready()
     return await _verdict(world)
 
 
