@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 STOP_SECONDS: Final = 15.0
 """After which a stop hangs; below what supervisors wait before they kill."""
+EARLY_STOP_SECONDS: Final = 3.0
+"""The same before it was ever ready: aiokafka now and then does not let go of a group that it is about to join."""
 LOOPBACK: Final = frozenset(("127.0.0.1", "localhost", "::1"))
 _NOISY: Final = (
     *("faust", "mode", "aiokafka", "kafka", "asyncio"),
@@ -97,23 +99,28 @@ async def _serve(settings: Settings, roles: Collection[str]) -> int:
         log.critical("cannot start: %s", error)
         return Unavailable.exit_code
     finally:
+        was_ready = starting.done()
         for task in (starting, *ends):
             task.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         log.info("stopping: batches in flight are finished and committed")
-        await _close(members, owners)
+        await _close(members, owners, early=not was_ready and stop.is_set())
     return _tell_crash(members) or (0 if stop.is_set() else Unsafe.exit_code)
 
 
-async def _close(members: Sequence[Member], owners: Owners | None) -> None:
+async def _close(members: Sequence[Member], owners: Owners | None, *, early: bool) -> None:
     """Close all at once; leave at once when one hangs: nothing is lost by that, the next start goes on from there."""
+    seconds = EARLY_STOP_SECONDS if early else STOP_SECONDS
     try:
-        async with asyncio.timeout(STOP_SECONDS):
+        async with asyncio.timeout(seconds):
             ends = await asyncio.gather(*(member.close() for member in members), return_exceptions=True)
             if owners is not None:
                 await owners.close()
     except TimeoutError:
-        log.critical("did not stop within %.0f s: leaving without the last commit, which a restart makes", STOP_SECONDS)
+        if early:
+            log.info("stopped before it was ready, without waiting for the group")
+            os._exit(0)
+        log.critical("did not stop within %.0f s: leaving without the last commit, which a restart makes", seconds)
         os._exit(Unsafe.exit_code)
     for member, end in zip(members, ends, strict=True):
         if isinstance(end, BaseException):
