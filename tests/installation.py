@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from crl_stream.settings.model import Kafka
 from crl_stream.topic_admin import TopicAdmin
 from crl_stream.topic_reader import Received, TopicReader
 from crl_stream.topology.partition import decode_partition, partition_key
+from crl_stream.topology.waiting import Waiting
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, POLICY_KEY, Topics
@@ -218,6 +220,17 @@ class Installation:
                 if commands <= referenced | rejected and not any((await self.lag()).values()):
                     return
                 await asyncio.sleep(0.1)
+
+    async def silent(self, seconds: float = 60.0) -> None:
+        """Wait until no row waits for a tick that is due soon, so that nothing is written any more; at once when no
+        worker is there that could tick."""
+        async with asyncio.timeout(seconds):
+            while any(worker.process.poll() is None for worker in self.workers):
+                rows = [row for rows in (await self.changelog()).values() for row in rows.items()]
+                soon = Waiting.of(rows).next
+                if soon is None or soon > (time.time() + 10.0) * 1_000:
+                    return
+                await asyncio.sleep(0.2)
 
     async def wait_for(self, topic: str, kind: type, true: Any = lambda _: True, seconds: float = 30.0) -> Any:
         """The first message of a topic of this kind for which ``true``, waiting for it."""

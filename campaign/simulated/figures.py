@@ -36,6 +36,8 @@ class Figures:
     """Changelog records that compaction took."""
     outcomes: int = 0
     commands: int = 0
+    ticks: int = 0
+    """Ticks of owners and of processes that had lost their partition."""
     outputs: int = 0
     rows: int = 0
     duplicates: int = 0
@@ -93,6 +95,7 @@ def table(figures: Figures, seconds: float) -> str:
         ("records read again", f.replayed),
         ("  skipped, as they were folded already", f.skipped),
         ("changelog records compacted", f.compacted),
+        ("ticks", f.ticks),
         ("rows compared", f.rows),
         ("distinct outputs compared", f.outputs),
         ("same-id duplicates", f.duplicates),

@@ -14,7 +14,7 @@ from campaign.simulated.figures import Figures
 from campaign.simulated.processes import Kind, Table, remedies
 from campaign.simulated.traffic import Traffic
 from crl_stream.core.messages import CommandResult, SetPolicy
-from crl_stream.core.row import decode_row
+from crl_stream.core.row import decode_row, row_position
 from crl_stream.topology.inlet import reference_commands
 from crl_stream.topology.monitor import Folded, command_positions, decode_batch, fold_batch
 from crl_stream.topology.notes import OWN_KINDS, SOURCES, Noted, note_records
@@ -68,6 +68,7 @@ class _Examination:
         self._compare_outputs()
         self._compare_appended()
         self._compare_last()
+        self._compare_shown(folds)
         self._count_sent({key: value for folded in folds for key, value in folded.rows.items()})
 
     # -- the folds ---------------------------------------------------------------------------------
@@ -180,6 +181,13 @@ class _Examination:
                 newest = dict(self.wanted.get((topic, partition), []))
                 if stale := sum(last.get(key) != value for key, value in newest.items()):
                     self._stale(stale, f"{topic} {partition}: {stale} keys end with an old record")
+
+    def _compare_shown(self, folds: list[Folded]) -> None:
+        """All is silent: the last snapshot of each task is of the last record that touched its row."""
+        for folded in folds:
+            shown = {o.key: _message(TASKS, o.value, o.key).as_of.offset for o in folded.outputs if o.topic == TASKS}
+            if late := {key for key, data in folded.rows.items() if shown.get(key) != row_position(data)[1]}:
+                self._stale(len(late), f"{TASKS}: {sorted(late)} changed after their last snapshot")
 
     def _count_sent(self, rows: dict[bytes, bytes]) -> None:
         """Without the engine: as many outcomes as ids were sent, one answer for each order."""

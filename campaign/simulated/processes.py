@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 from campaign.simulated.broker import Broker
 from campaign.simulated.outlet import Batch, Outlet, Point, Reader
+from crl_stream.core.messages import Tick
 from crl_stream.core.overview import row_position as overview_position
 from crl_stream.core.proposal_row import row_position as proposals_position
 from crl_stream.core.remedies import Remedies
@@ -24,7 +25,8 @@ from crl_stream.errors import Unsafe
 from crl_stream.settings.remedies import load_remedies
 from crl_stream.topology.notes import SOURCES
 from crl_stream.topology.partition import decode_partition
-from crl_stream.wire.topics import COMMANDS, INVOCATIONS, OVERVIEW_EVENTS, TASKS
+from crl_stream.wire.codec import encode
+from crl_stream.wire.topics import COMMANDS, INVOCATIONS, OVERVIEW_EVENTS, TASKS, TICK_KEY
 from crl_stream.worker.counters import Counters
 from crl_stream.worker.monitor_stages import InletStage, MonitorStage
 from crl_stream.worker.service_stages import OverviewStage, ProposerStage, TallyStage
@@ -161,6 +163,17 @@ class Process:
         first, self._end = self.next_offset, self.next_offset + len(batch)
         self._work = self.stage.work(cast("Any", Batch(self.partition, batch)))
         return first, self._end
+
+    @property
+    def wakes_at(self) -> int | None:
+        """When the first row of its partition is due that waits for time, by what it has in memory."""
+        if not isinstance(self.stage, MonitorStage):
+            return None
+        return self.stage.ticking.waiting[self.partition].next
+
+    def tick(self) -> None:
+        """Append a tick to the log; one that has lost the partition without knowing does so too."""
+        self.broker.append(INVOCATIONS, TICK_KEY, encode(Tick(schema_version=1)), partition=self.partition)
 
     def look(self) -> None:
         """Begin to look whether somebody else has written on its compacted topics."""

@@ -48,10 +48,12 @@ class Simulation:
                         self.traffic.send()
             elif self.zombies and self.rng.random() < self.wake:
                 self._wake()
+            elif self.rng.random() < 0.02:
+                self._tick(self.rng.choice([*self.owners.values(), *self.zombies, None]))
             elif not self._step() and not self.traffic.left:
                 if self.zombies:
                     self._wake()
-                elif not self._look_everywhere():
+                elif not self._look_everywhere() and not self._tick_everywhere():
                     break
         else:
             raise AssertionError(f"seed {self.seed} never comes to rest")
@@ -92,6 +94,30 @@ class Simulation:
             self._die(key, Point.IDLE)
         elif owner.waiting > 0:
             self._begin(key, owner)
+        return True
+
+    def _tick(self, process: Process | None) -> None:
+        """A process appends a tick when a row is due, and now and then when none is."""
+        if process is None or process.kind is not Kind.MONITOR:
+            return
+        due = process.wakes_at
+        if (due is not None and due <= self.broker.clock) or self.rng.random() < 0.1:
+            process.tick()
+            self.figures.ticks += 1
+
+    def _tick_everywhere(self) -> bool:
+        """When all is silent: time goes on to the next row that waits for it; False when none does."""
+        wakes = {}
+        for partition, log in enumerate(self.broker.topics[SOURCE_OF[Kind.MONITOR]]):
+            if log:
+                owner = self.owners.get((Kind.MONITOR, partition)) or self._assign((Kind.MONITOR, partition))
+                if (wake := owner.wakes_at) is not None:
+                    wakes[wake, partition] = owner
+        if not wakes:
+            return False
+        first = min(wakes)
+        self.broker.clock = max(self.broker.clock, first[0])
+        self._tick(wakes[first])
         return True
 
     def _look_everywhere(self) -> bool:

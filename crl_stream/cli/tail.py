@@ -108,6 +108,8 @@ def line_of(received: Received) -> str:
         what = f"{message.runtime_id} uses {message.variant_id} of {task}, epoch {message.epoch}"
     elif received.topic == INVOCATIONS and isinstance(message, m.CommandRef):
         what = f"reference to command {message.partition}:{message.offset}"
+    elif isinstance(message, m.Tick):
+        what = "tick: rows of this partition wait for time"
     stamp = time_of(message)
     return f"{stamp}  {what}" if stamp else what
 

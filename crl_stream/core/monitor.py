@@ -18,7 +18,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.learning import reward_of, speed_of
 from crl_stream.core.membership import add_variant, follow_runtime, is_known, remember, watch_clock
 from crl_stream.core.messages import Feedback, Invocation
-from crl_stream.core.orders import end_hold, is_over
+from crl_stream.core.orders import end_hold, is_over, next_end
 from crl_stream.core.policy import Policy
 from crl_stream.core.reaction import protect, review, state_decision
 from crl_stream.core.row import (
@@ -29,6 +29,7 @@ from crl_stream.core.row import (
     JUDGED,
     MICRO,
     RETIRED,
+    SILENCE,
     SUCCESS,
     TaskRow,
     decode_row,
@@ -39,7 +40,7 @@ from crl_stream.core.snapshot import active_variant, is_due, task_snapshot, vari
 from crl_stream.core.turn import Context, Turn
 from crl_stream.core.window import is_low, pack_outcome, take_in
 
-__all__ = ["Context", "Step", "fold", "look_again", "step"]
+__all__ = ["Context", "Step", "fold", "look_again", "pass_time", "step"]
 
 
 class Step(NamedTuple):
@@ -78,6 +79,21 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
     if disposition == "applied" and not turn.facts:
         return _QUIET
     return Step(disposition, reason, turn.facts)
+
+
+def pass_time(row: TaskRow, at: Context, policy: Policy) -> Sequence[Any]:
+    """Let ``row`` know that it is ``at.timestamp_ms`` now; its facts.  For a row whose ``wake`` has come.
+
+    Pins and holds that are over end, and what was not published yet is published.  Nothing is judged: whatever a hold
+    kept back waits for the next outcome, as always.
+    """
+    row.offset, row.incarnation = at.offset, at.incarnation
+    if at.timestamp_ms > row.time:
+        row.time = at.timestamp_ms
+    turn = Turn(row, at, policy)
+    _expire_orders(turn)
+    _publish_state(turn, due=True)
+    return turn.facts
 
 
 def look_again(row: TaskRow, at: Context, policy: Policy) -> Step:
@@ -190,7 +206,8 @@ def _expire_orders(turn: Turn) -> None:
         end_hold(turn)
 
 
-def _publish_state(turn: Turn) -> None:
+def _publish_state(turn: Turn, *, due: bool = False) -> None:
+    """Publish what has changed, and say when the row has to be looked at again; ``due``: a snapshot in any case."""
     row, rules = turn.row, turn.rules
     if row.active is not None and (
         turn.active_changed or row.shown_exploration != rules.exploration or row.shown_mode != rules.mode
@@ -199,6 +216,17 @@ def _publish_state(turn: Turn) -> None:
         turn.facts.append(active_variant(turn))
     if turn.catalogue_changed:
         turn.facts.append(variant_catalogue(turn))
-    if turn.facts or is_due(row, rules):
+    if due or turn.facts or is_due(row, rules):
         row.shown_n, row.shown_time = row.n, row.time
+        wake = 0
         turn.facts.append(task_snapshot(row, turn.at, turn.policy))
+    else:
+        wake = row.shown_time + rules.snapshot_ms
+        silent = row.time + SILENCE
+        if silent > wake:
+            wake = silent
+    if row.pinned is not None or row.held is not None or row.reviews:
+        end = next_end(row)
+        if end and (wake == 0 or end < wake):
+            wake = end
+    row.wake = wake

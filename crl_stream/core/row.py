@@ -7,7 +7,7 @@ millionths, so that a late amendment takes out exactly what it had put in.
 from __future__ import annotations
 
 from struct import Struct as Layout
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -211,12 +211,17 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """Apart from ``ids``: scores must not push out the ids of outcomes."""
     rollbacks: list[PastRollback] = []
     """The last 8, oldest first; those that are reviewed give way first."""
+    wake: int = -1
+    """When a tick has something to do here, in milliseconds.  0: nothing waits; -1: an older engine wrote the row."""
 
     @property
     def key(self) -> TaskKey:
         """The task this row belongs to."""
         return TaskKey(self.agent_name, self.task_type)
 
+
+SILENCE: Final = 1_000
+"""Milliseconds without a record after which a tick publishes what of a task was not published yet."""
 
 _DECODER: Final = msgspec.msgpack.Decoder(TaskRow)
 
@@ -261,3 +266,28 @@ def decode_row(data: bytes) -> TaskRow:
         return _DECODER.decode(data)
     except UnicodeDecodeError as error:
         raise msgspec.DecodeError(f"a name is not UTF-8: {error}") from error
+
+
+_WAKE_DECODER: Final = msgspec.msgpack.Decoder(
+    msgspec.defstruct(
+        "_Wake",
+        [(name, int if name == "wake" else msgspec.Raw, -1) for name in TaskRow.__struct_fields__],
+        array_like=True,
+        gc=False,
+    )
+)
+"""Reads one number of a row and passes over the rest."""
+
+
+def row_wake(data: bytes) -> int:
+    """``wake`` of a row; of one that an older engine wrote, what that engine had left unpublished.
+
+    ``msgspec.MsgspecError`` when the bytes are not a row.
+    """
+    place: Any = _WAKE_DECODER.decode(data)
+    wake: int = place.wake
+    if wake >= 0:
+        return wake
+    row = decode_row(data)
+    until = [order.until for order in (row.pinned, row.held) if order is not None and order.until is not None]
+    return min([*until, row.time + SILENCE] if row.n > row.shown_n else until, default=0)

@@ -70,7 +70,7 @@ class Rules:
         self.mode, self.exploration = operations.mode, operations.exploration
         self.max_skew = operations.max_skew_seconds
         self.duplicate_ids = limits.duplicate_ids
-        self.snapshot_outcomes, self.snapshot_ms = limits.snapshot_outcomes, limits.snapshot_seconds * 1_000
+        self.snapshot_outcomes, self.snapshot_ms = limits.snapshot_outcomes, round(limits.snapshot_seconds * 1_000)
 
 
 _rules: dict[int, Rules] = {}

@@ -21,10 +21,11 @@ from crl_stream.topology.inspection import snapshot
 from crl_stream.topology.monitor import Counts, Folded, command_positions, decode_batch, fold_batch
 from crl_stream.topology.partition import decode_partition, partition_key
 from crl_stream.topology.proposer import decode_snapshots, propose_batch
+from crl_stream.topology.waiting import Waiting
 from crl_stream.wire.codec import Rejected, decode, encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output
-from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, INVOCATIONS, POLICY_KEY, PROPOSALS, TASKS
+from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, INVOCATIONS, POLICY_KEY, PROPOSALS, TASKS, TICK_KEY
 
 
 class Crash(enum.Enum):
@@ -99,8 +100,8 @@ class TopologyDriver:
     def pipe(self, *elements: Any) -> list[Output]:
         """Append messages, then fold everything that waits as one batch per partition.
 
-        An element is an ``Invocation``, ``Feedback`` or command, raw bytes (keyed by ``a/b``), a pair (key,
-        value) of bytes, or a ``Crash`` or ``ProposerCrash``, which ends a batch.
+        An element is an ``Invocation``, ``Feedback`` or command, a ``Tick`` (one for each partition), raw bytes
+        (keyed by ``a/b``), a pair (key, value) of bytes, or a ``Crash`` or ``ProposerCrash``, which ends a batch.
         """
         outputs: list[Output] = []
         for element in elements:
@@ -115,9 +116,37 @@ class TopologyDriver:
         """Like ``pipe``, with a batch for each element."""
         return [output for element in elements for output in self.pipe(element)]
 
+    def fall_silent(self, milliseconds: int = 2_000) -> list[Output]:
+        """Let so much time pass without a message, with the ticks that the partitions' owners would append.
+
+        Time goes on from the newest record of the log, or from the driver's clock where that is ahead.
+        """
+        outputs: list[Output] = []
+        now = max([self.clock, *(log[-1].timestamp for log in self.topics[INVOCATIONS] if log)])
+        end = now + milliseconds
+        while True:
+            wakes = [Waiting.of(changelog.items()).next for changelog in self.changelog]
+            first = min([wake for wake in wakes if wake is not None], default=None)
+            if first is None or first > end:
+                break
+            now = max(now, first)
+            for partition, wake in enumerate(wakes):
+                if wake is not None and wake <= now:
+                    self._tick(partition, now)
+            outputs += self._work(None)
+        self.clock = end
+        return outputs
+
+    def _tick(self, partition: int, timestamp: int | None = None) -> None:
+        value = encode(m.Tick(schema_version=m.SCHEMA_VERSION))
+        self.append(INVOCATIONS, value, TICK_KEY, partition=partition, timestamp=timestamp)
+
     def _put(self, element: Any) -> None:
         if isinstance(element, m.Invocation | m.Feedback):
             self.append(INVOCATIONS, encode(element), TaskKey(element.agent_name, element.task_type).encode())
+        elif isinstance(element, m.Tick):
+            for partition in range(self.partitions):
+                self._tick(partition)
         elif isinstance(element, m.SetPolicy):
             self.append(COMMANDS, encode(element), POLICY_KEY)
         elif isinstance(element, m.Command):

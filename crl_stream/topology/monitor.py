@@ -5,6 +5,8 @@ exactly one of applied, duplicate, forwarded, dead letter; nothing depends on wh
 next begins; rows keep the highest applied offset, so that a record met again changes nothing.
 """
 
+# over 300 lines because what becomes of a record, whatever its kind, is one decision
+
 from __future__ import annotations
 
 import hashlib
@@ -13,7 +15,7 @@ from typing import Any, NamedTuple
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.monitor import Context, step
+from crl_stream.core.monitor import Context, pass_time, step
 from crl_stream.core.policy import Policy
 from crl_stream.core.row import TaskRow, decode_row, encode_row, new_row
 from crl_stream.topology.entries import Entry, command_positions, decode_batch
@@ -26,6 +28,7 @@ from crl_stream.topology.partition import (
     record_hash,
 )
 from crl_stream.topology.poison import Poison, fold_around_poison
+from crl_stream.topology.waiting import Waiting
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import Rejected, decode, encode
 from crl_stream.wire.dead_letter import dead_letter, forwarded, origin_of
@@ -45,6 +48,8 @@ class Counts(NamedTuple):
     dead_letters: int = 0
     skipped: int = 0
     """Folded before this batch: met again after a crash or a rebalance."""
+    ticks: int = 0
+    """Records that said no more than that time has passed."""
 
 
 class Folded(NamedTuple):
@@ -55,6 +60,8 @@ class Folded(NamedTuple):
     next_offset: int
     outputs: list[Output]
     counts: Counts
+    wakes: Mapping[bytes, int] = {}
+    """When each row that was touched has to be looked at again, for ``Waiting``; 0: it waits for nothing."""
 
 
 def fold_batch(
@@ -64,17 +71,18 @@ def fold_batch(
     rows: Mapping[bytes, bytes],
     entries: Sequence[Entry],
     commands: Mapping[tuple[int, int], bytes | None],
+    waiting: Waiting | None = None,
 ) -> Folded:
     """Fold consecutive records of one partition.
 
     ``rows`` are the partition's rows by task key, ``commands`` the values of the records that
-    ``command_positions`` named, None where there is no such record.  Raises ``Unsafe`` when too many records make
-    the engine raise.
+    ``command_positions`` named, None where there is no such record.  ``waiting`` is the index of ``rows``; without it,
+    a tick looks through all of them.  Raises ``Unsafe`` when too many records make the engine raise.
     """
 
     def fold(poisoned: Mapping[int, Exception]) -> Folded:
         state = decode_partition(partition_row)
-        return _Fold(partition, partitions, state, rows, commands, poisoned).run(entries)
+        return _Fold(partition, partitions, state, rows, commands, poisoned, waiting).run(entries)
 
     return fold_around_poison(fold, f"records of partition {partition}")
 
@@ -108,8 +116,10 @@ class _Fold:
         rows: Mapping[bytes, bytes],
         commands: Mapping[tuple[int, int], bytes | None],
         poisoned: Mapping[int, Exception],
+        waiting: Waiting | None,
     ) -> None:
         self.partition, self.partitions = partition, partitions
+        self.waiting, self.changed = waiting, Waiting()
         self.state, self.rows, self.commands, self.poisoned = state, rows, commands, poisoned
         self.policies = state.policies
         self.tasks: dict[bytes, _Task] = {}
@@ -120,7 +130,7 @@ class _Fold:
         self.origins: Origins | None = None
         """Of forwarded records, once there is one."""
         self.outputs: list[Output] = []
-        self.applied = self.duplicates = self.forwarded = self.dead_letters = self.skipped = 0
+        self.applied = self.duplicates = self.forwarded = self.dead_letters = self.skipped = self.ticks = 0
 
     def run(self, entries: Sequence[Entry]) -> Folded:
         state, first, last = self.state, self.state.next_offset, None
@@ -153,7 +163,8 @@ class _Fold:
             encode_partition(state),
             state.next_offset,
             self.outputs,
-            Counts(self.applied, self.duplicates, self.forwarded, self.dead_letters, self.skipped),
+            Counts(self.applied, self.duplicates, self.forwarded, self.dead_letters, self.skipped, self.ticks),
+            self.changed.wakes,
         )
 
     def _take(self, entry: Entry, record: Record, task: _Task) -> None:
@@ -165,6 +176,8 @@ class _Fold:
             self._bury(record, message.reason, message.detail)
         elif kind is m.CommandRef:
             self._take_reference(entry, task)
+        elif kind is m.Tick:
+            self._tick(record)
         else:
             if task.home < 0:
                 task.home = partition_of(task.key, self.partitions)
@@ -176,6 +189,7 @@ class _Fold:
     def _close(self, task: _Task) -> None:
         if task.touched and task.row is not None:
             self.folded[task.key] = encode_row(task.row)
+            self.changed.put(task.key, task.row.wake)
         task.row = None
 
     def _is_new_here(self, record: Record) -> bool:
@@ -238,6 +252,45 @@ class _Fold:
             self.duplicates += 1
         else:
             self._bury(record, done.reason or reasons.REFUSED, f"refused by the engine: {done.reason}")
+
+    def _tick(self, record: Record) -> None:
+        """Tell every row whose time has come what time it is, in the order of their keys."""
+        self.ticks += 1
+        at = self.at
+        for key in self._due(record.timestamp):
+            task = self.tasks.get(key)
+            if task is None:
+                task = self.tasks[key] = _Task(key)
+            row = task.row
+            if row is None:
+                data = self.folded.get(key) or self.rows.get(key)
+                if data is None:
+                    continue  # the partition went elsewhere meanwhile, and what this batch comes to is not written
+                row = task.row = decode_row(data)
+            if record.offset > row.offset or row.incarnation < at.incarnation:
+                if task.policy is None:
+                    task.policy = self.policies.for_task(row.key)
+                at.offset, at.timestamp_ms = record.offset, record.timestamp
+                try:
+                    facts = pass_time(row, at, task.policy)
+                except Exception as error:
+                    raise Poison(record.offset, error) from error
+                task.touched = True
+                for fact in facts:
+                    self.outputs.append(Output(TOPIC_OF[type(fact)], self.partition, key, encode(fact)))
+            if task.left == 0:
+                self._close(task)
+
+    def _due(self, now: int) -> list[bytes]:
+        """Keys of the rows that wait for a time that has come: as this batch has left them, else as it found them."""
+        changed = self.changed
+        for task in self.tasks.values():
+            if task.touched and task.row is not None:
+                changed.put(task.key, task.row.wake)
+        waiting = self.waiting
+        if waiting is None:
+            waiting = self.waiting = Waiting.of(self.rows.items())
+        return sorted([*(key for key in waiting.due(now) if key not in changed.wakes), *changed.due(now)])
 
     def _take_reference(self, entry: Entry, task: _Task) -> None:
         ref: m.CommandRef = entry.message

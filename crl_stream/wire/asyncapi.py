@@ -14,7 +14,7 @@ from crl_stream.wire import dead_letter, reasons
 from crl_stream.wire.catalog import Catalog, TopicSpec
 from crl_stream.wire.cloudevents import HEADER_MEANING
 from crl_stream.wire.schemas import schema_name
-from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS, MESSAGES, OVERVIEW_KEY, POLICY_KEY, PROPOSALS
+from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS, MESSAGES, OVERVIEW_KEY, POLICY_KEY, PROPOSALS, TICK_KEY
 
 KAFKA_BINDING: Final = "0.5.0"
 OUTSIDE: Final = frozenset(("runtime", "operator"))
@@ -134,7 +134,7 @@ def _message(topic: str, kind: type) -> dict[str, Any]:
         "payload": {"$ref": f"./schemas/{schema_name(topic, kind)}"},
         "bindings": {"kafka": {"key": _key(topic, kind), "bindingVersion": KAFKA_BINDING}},
     }
-    if topic == INVOCATIONS and kind is not m.CommandRef:
+    if topic == INVOCATIONS and kind not in {m.CommandRef, m.Tick}:
         body["traits"] = [{"$ref": "#/components/messageTraits/cloudEvents"}]
     return body
 
@@ -146,6 +146,8 @@ def _key(topic: str, kind: type) -> dict[str, Any]:
         return _POLICY_KEY
     if kind in _FOR_ONE_OR_ALL:
         return {"oneOf": [_TASK_KEY, _POLICY_KEY]}
+    if kind is m.Tick:
+        return {"type": "string", "const": TICK_KEY.decode()}
     if kind is m.Overview:
         return {"type": "string", "const": OVERVIEW_KEY.decode()}
     if kind in {m.Alert, m.AlertNote}:

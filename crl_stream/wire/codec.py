@@ -24,7 +24,7 @@ from crl_stream.core.identity import TaskKey, is_identifier
 from crl_stream.wire import reasons
 from crl_stream.wire.complaints import IDENTIFIER_HINT, TIMESTAMP_HINT, explain, plain
 from crl_stream.wire.strict_json import MAX_BYTES, Bad, parse_object
-from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, POLICY_KEY
+from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, POLICY_KEY, TICK_KEY
 
 MAX_KEY: Final = 257
 """``agent_name/task_type``: two names of at most 128 characters."""
@@ -47,7 +47,7 @@ class Rejected(msgspec.Struct, frozen=True, gc=False):
 
 _encode: Final = msgspec.json.Encoder().encode
 _as_invocation: Final = msgspec.json.Decoder(m.Invocation).decode
-_LOG_KINDS: Final[dict[str, type]] = {"feedback": m.Feedback, "command_ref": m.CommandRef}
+_LOG_KINDS: Final[dict[str, type]] = {"feedback": m.Feedback, "command_ref": m.CommandRef, "tick": m.Tick}
 _COMMAND_KINDS: Final[dict[str, type]] = {kind.__name__: kind for kind in MESSAGES[COMMANDS]}
 _decoders: Final[dict[Any, Callable[[bytes], Any]]] = {
     kind: msgspec.json.Decoder(kind).decode for topic in (INVOCATIONS, COMMANDS) for kind in MESSAGES[topic]
@@ -185,7 +185,10 @@ def _check(message: Any, kind: type, key: bytes) -> Any:
     task_type = getattr(message, "task_type", None)
     if (agent_name is None) != (task_type is None):
         return Rejected(reasons.MISSING_FIELD, "agent_name, task_type: they come together or not at all")
-    expected = POLICY_KEY if agent_name is None else f"{agent_name}/{task_type}".encode()
+    if kind is m.Tick:
+        expected = TICK_KEY
+    else:
+        expected = POLICY_KEY if agent_name is None else f"{agent_name}/{task_type}".encode()
     if key != expected:
         shown = key[:MAX_KEY].decode("utf-8", "replace")
         return Rejected(

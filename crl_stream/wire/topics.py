@@ -26,7 +26,7 @@ OVERVIEW: Final = "crl.overview"
 DEAD_LETTERS: Final = "crl.dead-letters"
 
 MESSAGES: Final[dict[str, tuple[type, ...]]] = {
-    INVOCATIONS: (m.Invocation, m.Feedback, m.CommandRef),
+    INVOCATIONS: (m.Invocation, m.Feedback, m.CommandRef, m.Tick),
     COMMANDS: (
         m.ActivateVariant,
         m.UndoRollback,
@@ -62,6 +62,8 @@ TOPIC_OF: Final[dict[type, str]] = {kind: topic for topic, kinds in MESSAGES.ite
 
 POLICY_KEY: Final = b"!policy"
 """Record key of ``SetPolicy`` and of its references; ``!`` cannot stand in an identifier."""
+TICK_KEY: Final = b"!tick"
+"""Record key of a ``Tick``, which is about every task of its partition."""
 OVERVIEW_KEY: Final = b"overview"
 """Record key of the one page of ``crl.overview``."""
 PARTITION_ROW: Final = b"!partition/"

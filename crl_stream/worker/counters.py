@@ -17,6 +17,8 @@ class Counters:
     dead_letters: int = 0
     skipped: int = 0
     """Folded before: behind the partition row when the partition was assigned, or met again."""
+    ticks: int = 0
+    """Records that said no more than that time has passed."""
     batches: int = 0
     outputs: int = 0
     rows: int = 0
@@ -33,6 +35,7 @@ class Counters:
         self.forwarded += counts.forwarded
         self.dead_letters += counts.dead_letters
         self.skipped += counts.skipped
+        self.ticks += counts.ticks
         self.batches += 1
 
     def as_dict(self) -> dict[str, int]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from crl_stream.core.row import row_position
+from crl_stream.errors import Unsafe
 from crl_stream.settings import Settings
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS
 from crl_stream.worker.member import Member
 from crl_stream.worker.monitor_stages import InletStage, MonitorStage
+from crl_stream.worker.ticking import LOOK_SECONDS
 
 
 class Monitor(Member):
@@ -23,3 +25,16 @@ class Monitor(Member):
         monitor = MonitorStage(self.table, self.outlet, self.reader)
         self.add_agent("monitor", INVOCATIONS, monitor, partitions=partitions)
         self.add_agent("inlet", COMMANDS, InletStage(partitions, self.outlet), partitions=partitions)
+        self._tick_for(monitor)
+
+    def _tick_for(self, stage: MonitorStage) -> None:
+        app, log_topic = self.app, self.topics(INVOCATIONS)
+
+        async def tick() -> None:
+            lanes = app.consumer.lanes.items()
+            try:
+                await stage.ticking.look([tp.partition for tp, lane in lanes if tp.topic == log_topic and lane.open])
+            except Unsafe as exc:
+                app.consumer.leave(exc)
+
+        app.timer(LOOK_SECONDS, name="crl.monitor.tick")(tick)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from typing import Final
 
 from crl_stream.errors import Unsafe
 from crl_stream.topology.incidents import data_gap_alert
 from crl_stream.topology.inlet import reference_commands
 from crl_stream.topology.monitor import Folded, command_positions, decode_batch, fold_batch
 from crl_stream.topology.partition import decode_partition
+from crl_stream.topology.waiting import Waiting
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, COMMANDS, INVOCATIONS, TASKS, VARIANTS
@@ -18,8 +21,12 @@ from crl_stream.worker.lanes import Batch
 from crl_stream.worker.point_reader import PointReader
 from crl_stream.worker.stages import ADOPT, CommittedStage, Outlet, TableStage
 from crl_stream.worker.table import TaskTable
+from crl_stream.worker.ticking import Ticking
 
 log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 5_000
+"""Rows that are looked at before others may go on."""
 
 
 class MonitorStage(TableStage):
@@ -35,9 +42,29 @@ class MonitorStage(TableStage):
     def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader) -> None:
         super().__init__(INVOCATIONS, table, outlet, reader)
         self.commands_topic = outlet.topics(COMMANDS)
+        self.ticking = Ticking(outlet)
+        self._indexed: dict[int, bytes | None] = {}
+        """By partition: the partition row that its index of waiting rows is true of."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """As the partition row says, once it is certain that it speaks of this log."""
+        """As the partition row says, once it is certain that it speaks of this log; and what waits for time there."""
+        found = await self._start(partition, committed, first, end)
+        await self._index(partition)
+        return found
+
+    async def _index(self, partition: int) -> None:
+        """Find the rows that wait for time, unless the index is still true."""
+        known, waiting = self.table.partition_row(partition), self.ticking.waiting.get(partition)
+        if waiting is None or self._indexed.get(partition) != known:
+            waiting = Waiting()
+            for number, (key, row) in enumerate(self.table.store.items(partition)):
+                waiting.add(key, row)
+                if number % _AT_ONCE == _AT_ONCE - 1:
+                    await asyncio.sleep(0)
+            self._indexed[partition] = known
+        self.ticking.begin(partition, waiting)
+
+    async def _start(self, partition: int, committed: int | None, first: int, end: int) -> int:
         data = self.table.partition_row(partition)
         if data is None:
             if committed and first:
@@ -69,7 +96,19 @@ class MonitorStage(TableStage):
         places = command_positions(entries)
         found = await self.reader.read(self.commands_topic, places) if places else {}
         commands = {place: None if record is None else record.value for place, record in found.items()}
-        return fold_batch(partition, self.table.width, before, self.table.rows(partition), entries, commands)
+        rows, waiting = self.table.rows(partition), self.ticking.waiting.get(partition)
+        return fold_batch(partition, self.table.width, before, rows, entries, commands, waiting)
+
+    async def work(self, batch: Batch) -> None:
+        """Fold a batch and write what came of it."""
+        await super().work(batch)
+        self.ticking.note(batch.tp.partition, batch.records)
+
+    async def _persist(self, partition: int, folded: Folded) -> None:
+        await super()._persist(partition, folded)
+        if (waiting := self.ticking.waiting.get(partition)) is not None:
+            waiting.settle(folded.wakes)
+            self._indexed[partition] = folded.partition_row
 
 
 class InletStage(CommittedStage):

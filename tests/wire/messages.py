@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from crl_stream.core import messages as m
 from crl_stream.core.policy import Degradation, Operations, Policy, PolicySet
 from crl_stream.wire.codec import encode
-from crl_stream.wire.topics import COMMANDS, MESSAGES, POLICY_KEY
+from crl_stream.wire.topics import COMMANDS, MESSAGES, POLICY_KEY, TICK_KEY
 
 
 def tries(count: int) -> settings:
@@ -138,7 +138,8 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
 commands = st.one_of(
     [st.builds(kind, **{name: _FIELDS[name] for name in kind.__struct_fields__}) for kind in MESSAGES[COMMANDS]]
 )
-inputs = st.one_of(invocations, feedback, references, commands)
+ticks = st.just(m.Tick(schema_version=1))
+inputs = st.one_of(invocations, feedback, references, commands, ticks)
 """Everything that a stranger may send."""
 
 scalars = st.one_of(
@@ -147,13 +148,15 @@ scalars = st.one_of(
     st.integers(-(2**70), 2**70),
     st.floats(),
     st.text(max_size=20),
-    st.sampled_from([0, 1, -1, 2, 1.0, 1e308, "feedback", "command_ref", "2025-11-19T14:30:00Z", "a\n", "a/b"]),
+    st.sampled_from([0, 1, -1, 2, 1.0, 1e308, "feedback", "command_ref", "tick", "2025-11-19T14:30:00Z", "a\n", "a/b"]),
 )
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3))
 
 
 def key_of(message: Any) -> bytes:
     """The key that the contract asks for."""
+    if isinstance(message, m.Tick) or getattr(message, "type", None) == "tick":
+        return TICK_KEY
     agent_name = getattr(message, "agent_name", None)
     return POLICY_KEY if agent_name is None else f"{agent_name}/{message.task_type}".encode()
 

@@ -37,7 +37,7 @@ from crl_stream.core.messages.facts import (
     Receipt,
     RollbackEvent,
 )
-from crl_stream.core.messages.inputs import CommandRef, Feedback, Invocation
+from crl_stream.core.messages.inputs import CommandRef, Feedback, Invocation, Tick
 from crl_stream.core.messages.overview import (
     AlertNote,
     Overview,
@@ -124,6 +124,7 @@ __all__ = [
     "TaskNote",
     "TaskSnapshot",
     "TaskStanding",
+    "Tick",
     "UndoRollback",
     "UnpinVariant",
     "VariantCatalogue",

@@ -1,6 +1,6 @@
-"""What enters the log ``crl.invocations``: outcomes, late scores, references to commands.
+"""What enters the log ``crl.invocations``: outcomes, late scores, references to commands, ticks.
 
-An ``Invocation`` has no ``type`` field, since runtimes in any language write it; the other two do.
+An ``Invocation`` has no ``type`` field, since runtimes in any language write it; the others do.
 """
 
 from __future__ import annotations
@@ -87,3 +87,13 @@ class CommandRef(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
     agent_name: Identifier | None = None
     """Absent, as task_type, when the command is for every task (``SetPolicy``)."""
     task_type: Identifier | None = None
+
+
+class Tick(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="tick"):
+    """Says that time has passed while rows of this partition wait for it; its append time is the time.
+
+    Only the worker that owns the partition writes it, under the key ``!tick``, at most once a second and never while
+    nothing waits.  It changes nothing but time, so a repeated or forged one does no harm.
+    """
+
+    schema_version: SchemaVersion

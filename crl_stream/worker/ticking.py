@@ -1,0 +1,107 @@
+"""Who tells the fold that time has passed: a worker, for the partitions that it owns, while rows there wait for it.
+
+A tick goes into the log as every other record does, so that whoever folds the log sees the same time at the same place.
+One is appended when the first waiting row of a partition is due; the next one not before the fold has taken it in, nor
+within a second of it.  While nothing waits, nothing is appended.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
+from typing import Final
+
+from crl_stream.core.messages import SCHEMA_VERSION, Tick
+from crl_stream.errors import Unsafe
+from crl_stream.topology.waiting import Waiting
+from crl_stream.wire.codec import encode
+from crl_stream.wire.records import Output, Record
+from crl_stream.wire.topics import INVOCATIONS, TICK_KEY
+from crl_stream.worker.stages import Outlet
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 0.2
+"""Between two looks whether a row is due; a look at nothing that waits is one comparison for each partition."""
+PAUSE_SECONDS: Final = 1.0
+"""Between two ticks of a partition at least."""
+_TICK: Final = encode(Tick(schema_version=SCHEMA_VERSION))
+
+
+class Ticking:
+    """Appends ticks for one stage.
+
+    Rows wait for the broker's time, which this process can only estimate: from its own clock, corrected by the stamps
+    of the records that it folds.  A wrong estimate costs one tick in vain; the stamp of that tick then corrects it.
+    """
+
+    def __init__(self, outlet: Outlet, clock: Callable[[], float] = monotonic) -> None:
+        self.outlet, self._clock = outlet, clock
+        self.waiting: dict[int, Waiting] = {}
+        """By partition, for those that this worker was given."""
+        self._began = time.time() - clock()
+        self._ahead: dict[int, float] = {}
+        """Seconds by which the broker's time is ahead of ``clock``, by partition."""
+        self._sent: dict[int, float] = {}
+        self._pending: dict[int, int] = {}
+        """Offset of a tick that is not folded yet, by partition."""
+        self._failures = 0
+
+    def begin(self, partition: int, waiting: Waiting) -> None:
+        """A partition was given to this worker; nothing that was sent for an earlier assignment is waited for."""
+        self.waiting[partition] = waiting
+        self._pending.pop(partition, None)
+
+    def note(self, partition: int, records: Sequence[Record]) -> None:
+        """A batch was folded: what its stamps say of the broker's time."""
+        if not records:
+            return
+        last, ahead = records[-1], self._ahead.get(partition, self._began)
+        pending = self._pending.get(partition)
+        if pending is not None and last.offset >= pending:
+            del self._pending[partition]
+            for record in records:
+                if record.offset == pending and record.key == TICK_KEY:
+                    self._ahead[partition] = record.timestamp / 1_000 - self._sent[partition]
+                    return
+        # The broker's time is this or later.
+        self._ahead[partition] = max(ahead, last.timestamp / 1_000 - self._clock())
+
+    def due(self, partitions: Iterable[int]) -> list[int]:
+        """Partitions that need a tick now."""
+        now, found = self._clock(), []
+        for partition in partitions:
+            waiting = self.waiting.get(partition)
+            if waiting is None or waiting.next is None or partition in self._pending:
+                continue
+            if now - self._sent.get(partition, -PAUSE_SECONDS) < PAUSE_SECONDS:
+                continue
+            if waiting.next <= (now + self._ahead.get(partition, self._began)) * 1_000:
+                found.append(partition)
+        return found
+
+    async def look(self, partitions: Iterable[int]) -> None:
+        """Append what is due; ``Unsafe`` when this worker may have lost its partitions.
+
+        A tick that cannot be sent is not worth ending for: it is tried again, and ordinary writes say what is wrong.
+        """
+        due = self.due(partitions)
+        if not due:
+            return
+        now = self._clock()
+        for partition in due:
+            self._sent[partition] = now
+        try:
+            written = await self.outlet.publish(Output(INVOCATIONS, partition, TICK_KEY, _TICK) for partition in due)
+        except Unsafe:
+            raise
+        except Exception as error:
+            self._failures += 1
+            if self._failures & (self._failures - 1) == 0:  # the 1st, 2nd, 4th, 8th ...
+                log.warning("snapshots and ends of holds may be late: no tick for partitions %s: %r", due, error)
+            return
+        self._failures = 0
+        for partition in due:
+            self._pending[partition] = written[INVOCATIONS, partition][0]

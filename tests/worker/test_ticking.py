@@ -1,0 +1,133 @@
+"""A worker appends a tick when a row that it owns is due by the broker's clock, and none while nothing waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from crl_stream.errors import Unsafe
+from crl_stream.topology.waiting import Waiting
+from crl_stream.wire.records import Output
+from crl_stream.wire.topics import INVOCATIONS, TICK_KEY
+from crl_stream.worker.ticking import Ticking
+
+
+class Broker:
+    """A log whose clock is ``ahead`` seconds ahead of the worker's, and what a worker has appended."""
+
+    def __init__(self, ahead: float = 0.0) -> None:
+        self.now, self.ahead = 1_000.0, ahead
+        self.ticks: list[Any] = []
+        self.trouble: Exception | None = None
+        self.ticking = Ticking(self, self.clock)  # type: ignore[arg-type]
+        self.ticking._began = 0.0
+
+    def clock(self) -> float:
+        return self.now
+
+    @property
+    def time(self) -> int:
+        """What it stamps records with."""
+        return round((self.now + self.ahead) * 1_000)
+
+    async def publish(self, outputs: Iterable[Output]) -> dict[Any, Any]:
+        if self.trouble is not None:
+            raise self.trouble
+        written = {}
+        for output in outputs:
+            assert (output.topic, output.key) == (INVOCATIONS, TICK_KEY)
+            record = SimpleNamespace(offset=len(self.ticks), timestamp=self.time, key=TICK_KEY)
+            self.ticks.append(record)
+            written[INVOCATIONS, output.partition] = (record.offset, record.offset, 1)
+        return written
+
+    def wait(self, milliseconds: int, partition: int = 0) -> Waiting:
+        """A row of the partition is due in so many milliseconds."""
+        waiting = self.ticking.waiting.get(partition) or Waiting()
+        self.ticking.begin(partition, waiting)
+        waiting.settle({b"a/b": self.time + milliseconds})
+        return waiting
+
+    def run(self, seconds: float, partitions: Iterable[int] = (0,), *, folds: bool = True) -> int:
+        """Look five times a second; every tick is folded, and ends the waiting when it is not too early."""
+        before = len(self.ticks)
+        for _ in range(round(seconds * 5)):
+            seen = len(self.ticks)
+            asyncio.run(self.ticking.look(partitions))
+            for record in self.ticks[seen:] if folds else ():
+                waiting = self.ticking.waiting[0]
+                waiting.settle(dict.fromkeys(waiting.due(record.timestamp), 0))
+                self.ticking.note(0, [record])
+            self.now += 0.2
+        return len(self.ticks) - before
+
+
+def test_a_row_that_is_due_gets_one_tick_and_then_there_is_silence() -> None:
+    broker = Broker()
+    broker.wait(1_000)
+    assert broker.run(0.8) == 0
+    assert broker.run(1.0) == 1
+    assert broker.run(60.0) == 0
+
+
+def test_nothing_that_waits_is_no_tick() -> None:
+    broker = Broker()
+    broker.ticking.begin(0, Waiting())
+    assert broker.run(60.0, (0, 1)) == 0
+
+
+@pytest.mark.parametrize("ahead", [-86_400.0, -600.0, -3.0, 600.0, 86_400.0])
+def test_a_broker_with_another_clock_costs_one_tick_in_vain_and_no_delay(ahead: float) -> None:
+    broker = Broker(ahead)
+    waiting = broker.wait(1_000)
+    broker.ticking.note(0, [SimpleNamespace(offset=0, timestamp=broker.time, key=b"a/b")])  # type: ignore[list-item]
+    assert broker.run(2.2) <= 2
+    assert waiting.next is None, "it was published within two seconds"
+    assert broker.run(60.0) == 0
+    broker.wait(30_000)
+    assert broker.run(29.0) == 0, "the first tick has told what time it is there"
+    assert broker.run(2.0) == 1
+
+
+def test_while_a_tick_is_not_folded_yet_no_other_one_is_sent() -> None:
+    broker = Broker()
+    broker.wait(0)
+    assert broker.run(60.0, folds=False) == 1
+
+
+def test_rows_that_stay_due_get_one_tick_a_second_at_most() -> None:
+    broker = Broker()
+    waiting = broker.wait(0)
+    for number in range(50):
+        waiting.settle({b"a/%d" % number: broker.time + 200 * number})
+    assert 9 <= broker.run(10.0) <= 11
+
+
+def test_a_new_assignment_does_not_wait_for_the_tick_of_the_old_one() -> None:
+    broker = Broker()
+    broker.wait(0)
+    broker.run(5.0, folds=False)
+    broker.ticking.begin(0, broker.ticking.waiting[0])
+    assert broker.run(2.0) == 1
+
+
+def test_a_tick_that_cannot_be_sent_ends_nothing_and_is_sent_later(caplog: pytest.LogCaptureFixture) -> None:
+    broker = Broker()
+    broker.wait(0)
+    broker.trouble = ConnectionError("no broker")
+    assert broker.run(60.0) == 0
+    assert 1 <= len(caplog.records) <= 8, "minutes of it do not fill the log"
+    broker.trouble = None
+    assert broker.run(2.0) == 1
+
+
+def test_a_worker_that_may_have_lost_its_partitions_sends_none() -> None:
+    broker = Broker()
+    broker.wait(0)
+    broker.trouble = Unsafe("it stood still", hint="restart it")
+    with pytest.raises(Unsafe):
+        broker.run(1.0)
