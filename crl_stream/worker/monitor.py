@@ -13,7 +13,7 @@ class Monitor(Member):
     """What folds the log, and what its views show."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, settings.worker.app_id, web=True)
+        super().__init__(settings, web=True)
         self.has_announced = False
         """Whether the policy of its settings was compared with that of its partitions, and sent where it differs."""
         self.announced_at: tuple[int, int] | None = None
