@@ -35,7 +35,7 @@ async def adopt_log(settings: Settings, *, dry_run: bool) -> list[dict[str, Any]
     states = await _states(settings)
     actives = [r.message for r in await reader.read(ACTIVE_VARIANTS) if r.message is not None]
     done: list[dict[str, Any]] = []
-    consumer = AIOKafkaConsumer(**connection_options(kafka), group_id=app_id, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**connection_options(kafka), group_id=names.group(app_id), enable_auto_commit=False)
     producer = AIOKafkaProducer(**connection_options(kafka), acks="all", enable_idempotence=True)
     with reaching(kafka):
         try:
@@ -78,7 +78,7 @@ async def _states(settings: Settings) -> dict[int, PartitionRow]:
     kafka = settings.kafka
     changelog = Topics(kafka.topic_prefix).changelog(settings.worker.app_id)
     found: dict[int, PartitionRow] = {}
-    # The changelog has the installation's prefix in its own way, so it is read by its full name.
+    # It is not a topic of the contract, so it is read by its full name.
     for received in await TopicReader(kafka.model_copy(update={"topic_prefix": ""})).read(changelog):
         record = received.record
         if record.key == partition_key(record.partition) and record.value is not None:

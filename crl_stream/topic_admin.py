@@ -79,7 +79,7 @@ class TopicAdmin:
         self.specs: dict[str, TopicSpec] = {names(spec.name): spec for spec in catalog.topics}
         self.changelog = names.changelog(app_id)
         """Of the monitor's table."""
-        self.specs |= {spec.name.format(app_id=app_id): spec for spec in catalog.changelogs}
+        self.specs |= {names(spec.name.format(app_id=app_id)): spec for spec in catalog.changelogs}
 
     async def find(self) -> dict[str, Found]:
         """The topics of the catalog that exist."""

@@ -107,7 +107,7 @@ async def commit_ahead_of_the_rows(world: World, words: tuple[str, ...]) -> str 
     topic = world.names(INVOCATIONS)
     ends = await world.progress.ends(topic)
     async with AIOKafkaConsumer(
-        bootstrap_servers=world.bootstrap_servers, group_id=world.app_id, enable_auto_commit=False
+        bootstrap_servers=world.bootstrap_servers, group_id=world.names.group(world.app_id), enable_auto_commit=False
     ) as consumer:
         places = {TopicPartition(topic, partition): end for partition, end in ends.items()}
         consumer.assign(list(places))

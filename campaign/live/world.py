@@ -55,9 +55,13 @@ class World(Fleet):
         self._turns: Iterator[str] | None = None
 
     def _groups(self) -> dict[str, list[str]]:
-        groups = {self.app_id: [INVOCATIONS, COMMANDS]}
+        group = self.names.group
+        groups = {group(self.app_id): [INVOCATIONS, COMMANDS]}
         if self.plan.services:
-            groups |= {f"{self.app_id}-proposer": [SNAPSHOTS], f"{self.app_id}-overview": [*SOURCES, OVERVIEW_EVENTS]}
+            groups |= {
+                group(self.app_id, "proposer"): [SNAPSHOTS],
+                group(self.app_id, "overview"): [*SOURCES, OVERVIEW_EVENTS],
+            }
         return {group: [self.names(topic) for topic in topics] for group, topics in groups.items()}
 
     async def __aenter__(self) -> Self:

@@ -21,6 +21,7 @@ from crl_stream.cli import (
     config,
     dashboard,
     notify,
+    policy,
     publish,
     quarantine,
     replay,
@@ -86,6 +87,7 @@ app.command()(up.up)
 app.add_typer(broker.app, name="broker")
 app.command()(worker.worker)
 app.add_typer(topics.app, name="topics")
+app.add_typer(policy.app, name="policy")
 app.command()(publish.publish)
 app.command()(replay.replay)
 app.command()(tail.tail)

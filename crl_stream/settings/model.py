@@ -42,7 +42,7 @@ class Kafka(_Section):
     bootstrap_servers: str = ""
     """host:port, several with commas; empty uses the embedded broker."""
     topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
-    """Put before every topic name, so that installations can share a cluster."""
+    """Before every topic, consumer group and changelog; two installations on a cluster differ in it."""
     partitions: Annotated[int, Field(ge=1, le=1_024)] = 4
     """Of crl.invocations and of all topics that go with it; cannot be changed later without a new log."""
     replication_factor: Annotated[int, Field(ge=1, le=9)] = 1
@@ -62,7 +62,7 @@ class Worker(_Section):
     """How the worker process behaves."""
 
     app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "crl-monitor"
-    """Consumer group, and the name of the changelog."""
+    """Names the consumer groups and changelogs, behind kafka.topic_prefix."""
     instance_id: str = ""
     """Static membership: a restart within the session moves no partition. One per process."""
     web_host: str = "127.0.0.1"

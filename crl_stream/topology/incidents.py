@@ -71,8 +71,10 @@ def data_gap_alert(partition: int, expected: int, first: int, timestamp: int, st
     )
 
 
-def policy_result(command: m.SetPolicy, partition: int, record: Record, state: PartitionRow) -> m.CommandResult:
-    """A policy set came into force in this partition of the log."""
+def policy_result(
+    command: m.SetPolicy, partition: int, record: Record, state: PartitionRow, *, refused: bool
+) -> m.CommandResult:
+    """A policy set came into force in this partition, or was refused as there is one; ``state`` is after it."""
     return m.CommandResult(
         result_id=_identify("cmdr", "SetPolicy", record.timestamp, state.incarnation, partition, record.offset),
         timestamp=to_text(record.timestamp),
@@ -82,8 +84,9 @@ def policy_result(command: m.SetPolicy, partition: int, record: Record, state: P
         command="SetPolicy",
         actor=command.actor,
         reason=command.reason,
-        outcome="applied",
-        detail=f"policy {state.policy_hash} is in force in partition {partition}",
+        outcome="refused" if refused else "applied",
+        detail=f"policy {state.policy_hash} is in force in partition {partition}"
+        + (f", set by {state.policy_actor or 'somebody'} before" if refused else ""),
         epoch=0,
         position=m.Position(partition, record.offset),
         policy_hash=state.policy_hash,

@@ -333,12 +333,13 @@ class _Fold:
 
     def _set_policy(self, command: m.SetPolicy, record: Record) -> None:
         state = self.state
-        state.policy, state.policy_hash = command.policy.canonical(), command.policy.digest()
-        self.policies, self.at.policy_hash = command.policy, state.policy_hash
-        for task in self.tasks.values():
-            task.policy = None
+        if not (refused := command.if_none and state.has_policy):
+            state.set_policy(command.policy, command.actor, record.timestamp)
+            self.policies, self.at.policy_hash = command.policy, state.policy_hash
+            for task in self.tasks.values():
+                task.policy = None
         self.applied += 1
-        result = policy_result(command, self.partition, record, state)
+        result = policy_result(command, self.partition, record, state, refused=refused)
         self.outputs.append(Output(TOPIC_OF[type(result)], self.partition, record.key, encode(result)))
 
     def _bury(self, record: Record, reason: str, detail: str) -> None:

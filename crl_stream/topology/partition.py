@@ -36,11 +36,25 @@ class PartitionRow(msgspec.Struct, array_like=True, gc=False):
     """Per partition of the log: the offset up to which forwards from there are remembered no more."""
     forwards: bytes = b""
     """The last records that were forwarded here, as ``topology.origins`` packs them."""
+    policy_actor: str = ""
+    """Who set the policy; empty where none was set yet, or before this was kept."""
+    policy_time: int = 0
+    """When it came into force here, in milliseconds; 0 as above."""
 
     @property
     def policies(self) -> PolicySet:
         """The policy set in force at ``next_offset``."""
         return _parse(self.policy)
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether a policy was set; without one the guide's is in force."""
+        return bool(self.policy_time) or self.policy_hash != _GUIDE_HASH
+
+    def set_policy(self, policies: PolicySet, actor: str, time: int) -> None:
+        """Put ``policies`` into force."""
+        self.policy, self.policy_hash = policies.canonical(), policies.digest()
+        self.policy_actor, self.policy_time = actor, time
 
 
 @lru_cache(maxsize=64)

@@ -80,6 +80,10 @@ class Topics:
         """The broker's name of a catalog topic."""
         return self.prefix + topic
 
+    def group(self, app_id: str, role: str = "") -> str:
+        """The consumer group of the monitor, or of a service when ``role`` names one."""
+        return self(f"{app_id}-{role}" if role else app_id)
+
     def changelog(self, app_id: str, table: str = "tasks") -> str:
-        """The private changelog of a table: whoever writes it owns the state."""
-        return f"{app_id}-{table}-changelog"
+        """The private changelog of a table: its writer owns the state."""
+        return self(f"{app_id}-{table}-changelog")

@@ -35,13 +35,14 @@ aiokafka would take it out of its group, and it would not come back.  Heartbeats
 class Member:
     """A Faust app of this process, for whoever runs or shows it; nothing is connected before it is started.
 
-    ``group`` names its consumer group and stands before the names of its changelogs.
+    ``role`` names the service; the monitor has none.  Its consumer group is named after the installation and the role.
     """
 
-    def __init__(self, settings: Settings, group: str, *, web: bool = False) -> None:
+    def __init__(self, settings: Settings, role: str = "", *, web: bool = False) -> None:
         transport.register()
-        self.settings, self.group = settings, group
+        self.settings = settings
         self.topics, self.counters = Topics(settings.kafka.topic_prefix), Counters()
+        self.group = group = self.topics.group(settings.worker.app_id, role)
         worker = settings.worker
         self.url = URL(worker.advertised_url or f"http://{worker.web_host}:{worker.web_port}")
         self.app: Any = _app(settings, group, self.url, web=web)

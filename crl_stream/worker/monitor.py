@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crl_stream.core.row import row_position
 from crl_stream.errors import Unsafe
+from crl_stream.fleet_policy import Ordered
 from crl_stream.settings import Settings
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS
 from crl_stream.worker.member import Member
@@ -15,11 +16,9 @@ class Monitor(Member):
     """What folds the log, and what its views show."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, settings.worker.app_id, web=True)
-        self.has_announced = False
-        """Whether the policy of its settings was compared with that of its partitions, and sent where it differs."""
-        self.announced_at: tuple[int, int] | None = None
-        """Partition and offset in ``crl.commands``, where it was sent."""
+        super().__init__(settings, web=True)
+        self.ordered: Ordered | None = None
+        """The policy that the log had been given when this process started."""
         partitions = settings.kafka.partitions
         self.table = self.add_table("tasks", row_position, partitions=partitions)
         monitor = MonitorStage(self.table, self.outlet, self.reader)

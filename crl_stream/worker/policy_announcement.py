@@ -1,69 +1,106 @@
-"""The policy of this worker's settings reaches the fold through the log, as everything else does."""
+"""The policy of the fleet and that of this worker's settings.
+
+The fleet's policy is what the log says.  A worker sends its own only to a log that has none, so that no start changes
+what a fleet is judged by; where its settings differ it says so.
+"""
 
 from __future__ import annotations
 
-import getpass
+import asyncio
 import logging
-import uuid
-from datetime import UTC, datetime
+from time import monotonic
+from typing import Any, Final
 
-from crl_stream.core import messages as m
-from crl_stream.topology.partition import decode_partition
-from crl_stream.wire.codec import encode
-from crl_stream.wire.partitioner import partition_of
-from crl_stream.wire.records import Output
-from crl_stream.wire.topics import COMMANDS, POLICY_KEY
+from crl_stream.commanding import default_actor
+from crl_stream.core.instant import to_text
+from crl_stream.fleet_policy import (
+    Ordered,
+    difference_line,
+    differences_of,
+    policy_home,
+    read_fleet_policy,
+    send_policy,
+)
+from crl_stream.settings import Settings
+from crl_stream.topology.partition import PartitionRow, decode_partition
 from crl_stream.worker.monitor import Monitor
 
 log = logging.getLogger(__name__)
 
+RESTORE_SECONDS: Final = 10.0
+"""After which a partition that has not heard of the policy is taken for one that has lost it with its state."""
+
+
+async def settle_policy(settings: Settings) -> Ordered | None:
+    """The policy that the log was given; that of ``settings``, sent to a log that has none.
+
+    Called before anything is folded.  None when the log was folded without one, which is the guide's.
+    ``Unavailable`` when Kafka does not answer.
+    """
+    fleet = await read_fleet_policy(settings, with_rows=False)
+    if fleet.exists:
+        return fleet.ordered
+    sent = await send_policy(
+        settings.kafka,
+        settings.policies,
+        actor=f"worker {default_actor()}",
+        reason=f"settings of {settings.worker.app_id}, profile {settings.profile}",
+        if_none=True,
+    )
+    log.info("policy %s was sent: the log had none", settings.policies.digest())
+    return sent
+
+
+def _rows(monitor: Monitor) -> dict[int, PartitionRow]:
+    assigned = sorted({tp.partition for tp in monitor.app.consumer.assignment()})
+    return {partition: decode_partition(monitor.table.partition_row(partition)) for partition in assigned}
+
 
 def pending_partitions(monitor: Monitor) -> list[int]:
-    """Partitions of this worker in which another policy than that of its settings is in force."""
-    wanted = monitor.settings.policies.digest()
-    assigned = {tp.partition for tp in monitor.app.consumer.assignment()}
-    rows = {partition: decode_partition(monitor.table.partition_row(partition)) for partition in sorted(assigned)}
-    return [partition for partition, row in rows.items() if row.policy_hash != wanted]
+    """Partitions of this worker that have not folded the policy which was there when it started.
 
-
-def has_been_heard(monitor: Monitor) -> bool:
-    """Whether the policy of its settings needed no announcement, or every partition of this worker has folded it.
-
-    Another one may have come since: that is an operator's, or a newer worker's, doing.
+    Another one may have come since: that is an operator's doing, and no reason to wait.
     """
-    if monitor.announced_at is None:
-        return monitor.has_announced
-    home, offset = monitor.announced_at
-    assigned = {tp.partition for tp in monitor.app.consumer.assignment()}
-    rows = (decode_partition(monitor.table.partition_row(partition)) for partition in assigned)
-    return all(row.commanded.get(home, -1) >= offset for row in rows)
+    ordered = monitor.ordered
+    if ordered is None:
+        return []
+    home = policy_home(monitor.settings.kafka)
+    return [p for p, row in _rows(monitor).items() if row.commanded.get(home, -1) < ordered.offset]
 
 
-async def announce_policy(monitor: Monitor) -> None:
-    """Send ``SetPolicy`` when a partition of this worker has another policy."""
-    partitions = pending_partitions(monitor)
-    if not partitions:
-        monitor.has_announced = True
-        return
-    policies = monitor.settings.policies
-    command = m.SetPolicy(
-        schema_version=m.SCHEMA_VERSION,
-        command_id=f"policy-{policies.digest()}-{uuid.uuid4().hex[:12]}",
-        timestamp=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        actor=f"worker {_user()}",
-        reason=f"settings of {monitor.settings.worker.app_id}, profile {monitor.settings.profile}",
-        policy=policies,
-        policy_hash=policies.digest(),
-    )
-    home = partition_of(POLICY_KEY, monitor.settings.kafka.partitions)
-    written = await monitor.outlet.publish([Output(COMMANDS, home, POLICY_KEY, encode(command))])
-    offset, _, _ = written[COMMANDS, home]
-    monitor.announced_at, monitor.has_announced = (home, offset), True
-    log.info("policy %s was sent: partitions %s have another one", policies.digest(), partitions)
+def policy_of(monitor: Monitor) -> dict[str, Any]:
+    """The policy in force in this worker's partitions, and how its settings differ."""
+    row = max(_rows(monitor).values(), key=lambda row: row.policy_time, default=PartitionRow())
+    policies, actor, time = row.policies, row.policy_actor, row.policy_time
+    if not row.has_policy and monitor.ordered is not None:
+        policies, actor, time = monitor.ordered.policies, monitor.ordered.actor, monitor.ordered.time
+    found = differences_of(monitor.settings, policies)
+    return {
+        "in_force": policies.digest(),
+        "set_by": actor or None,
+        "set_at": to_text(time) if time else None,
+        "settings": monitor.settings.policies.digest(),
+        "differences": [{"setting": d.setting, "in_force": d.one, "settings": d.other} for d in found],
+        "says": difference_line(policies, actor, time, len(found)) if found else None,
+        "pending": pending_partitions(monitor),
+    }
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
+async def follow_policy(monitor: Monitor) -> None:
+    """Wait until every partition of a worker that is ready has the policy, then say how its settings differ.
+
+    A partition that has lost it, as it was folded again from a log that does not have the command any more, gets it
+    again.
+    """
+    began = monotonic()
+    while pending := pending_partitions(monitor):
+        if monitor.recovered and monotonic() - began > RESTORE_SECONDS and monitor.ordered is not None:
+            ordered = monitor.ordered
+            log.warning("policy %s is sent again: partitions %s do not have it", ordered.policies.digest(), pending)
+            sent = await send_policy(
+                monitor.settings.kafka, ordered.policies, actor=ordered.actor, reason="restored", if_none=True
+            )
+            monitor.ordered, began = ordered._replace(offset=sent.offset), monotonic()
+        await asyncio.sleep(0.1)
+    if (says := policy_of(monitor)["says"]) is not None:
+        log.warning("%s", says)

@@ -19,7 +19,7 @@ from crl_stream.errors import ConfigError, CrlError, Unavailable, Unsafe, UsageE
 from crl_stream.settings import Settings
 from crl_stream.worker.member import Member
 from crl_stream.worker.monitor import Monitor
-from crl_stream.worker.policy_announcement import announce_policy
+from crl_stream.worker.policy_announcement import follow_policy, settle_policy
 from crl_stream.worker.preflight import check_topics
 from crl_stream.worker.private_surface import check_version
 from crl_stream.worker.services import MONITOR, create_services
@@ -88,6 +88,8 @@ async def _serve(settings: Settings, roles: Collection[str]) -> int:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    if monitor is not None:
+        monitor.ordered = await settle_policy(settings)
     starting = asyncio.create_task(_start(settings, members, monitor))
     ends = {asyncio.create_task(stop.wait()), asyncio.create_task(_crashed(members))}
     try:
@@ -148,7 +150,7 @@ async def _crashed(members: Sequence[Member]) -> None:
 
 
 async def _start(settings: Settings, members: Sequence[Member], monitor: Monitor | None) -> None:
-    """Join every group, all at once; once settled: tidy memory, say so, send the policy."""
+    """Join every group, all at once; once settled: tidy memory, say so, follow the policy."""
     try:
         async with asyncio.TaskGroup() as group:
             for member in members:
@@ -172,4 +174,4 @@ async def _start(settings: Settings, members: Sequence[Member], monitor: Monitor
     )
     while not monitor.app.consumer.assignment():  # noqa: ASYNC110 - Faust has no event for it
         await asyncio.sleep(0.2)
-    await announce_policy(monitor)
+    await follow_policy(monitor)

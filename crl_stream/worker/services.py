@@ -45,7 +45,7 @@ def create_services(settings: Settings, roles: Collection[str], *, web: bool) ->
 
 
 def _proposer(settings: Settings, web: bool) -> Iterator[Member]:
-    member = Member(settings, f"{settings.worker.app_id}-proposer", web=web)
+    member = Member(settings, "proposer", web=web)
     partitions = settings.kafka.partitions
     table = member.add_table("proposals", proposals_position, partitions=partitions)
     stage = ProposerStage(table, member.outlet, member.reader, load_remedies(settings.proposer.modifications))
@@ -54,7 +54,7 @@ def _proposer(settings: Settings, web: bool) -> Iterator[Member]:
 
 
 def _overview(settings: Settings, web: bool) -> Iterator[Member]:
-    member = Member(settings, f"{settings.worker.app_id}-overview", web=web)
+    member = Member(settings, "overview", web=web)
     catalog = load_catalog()
     for topic in SOURCES:
         stage = TallyStage(topic, member.outlet, gapless=not catalog[topic].compacted)
@@ -86,7 +86,7 @@ def _schedule_review(member: Member, table: TaskTable) -> None:
 
 def _files(settings: Settings, web: bool) -> Iterator[Member]:
     files = TelemetryFiles(settings.telemetry.folder)
-    member = Member(settings, f"{settings.worker.app_id}-files", web=web)
+    member = Member(settings, "files", web=web)
     member.at_close(asyncio.to_thread, files.close)
     _add_sinks(member, "files", FILE_OF, files.deliver)
     yield member
@@ -95,7 +95,7 @@ def _files(settings: Settings, web: bool) -> Iterator[Member]:
 def _notifiers(settings: Settings, web: bool) -> Iterator[Member]:
     """A group for each channel, so that a failing one neither delays nor loses the others."""
     for notifier in open_notifiers(settings.notifiers):
-        member = Member(settings, f"{settings.worker.app_id}-notifier-{notifier.name}", web=web)
+        member = Member(settings, f"notifier-{notifier.name}", web=web)
         member.at_close(notifier.close)
         _add_sinks(member, f"notifier.{notifier.name}", notifier.topics, notifier.deliver)
         yield member

@@ -87,6 +87,26 @@ def test_a_policy_is_in_force_from_its_place_in_the_log_on_and_not_before() -> N
     assert_exact(driver)
 
 
+def test_a_policy_for_a_log_that_has_none_is_refused_where_there_is_one_and_the_order_of_the_two_decides() -> None:
+    shadow = PolicySet(default=Policy(operations=Operations(mode="shadow")))
+    observe = PolicySet(default=Policy(operations=Operations(mode="observe")))
+    for first in (shadow, PolicySet()):
+        driver = TopologyDriver(partitions=3)
+        driver.pipe_each(invocations("default", "S" * 3))
+        driver.pipe(msgspec.structs.replace(a_policy(first), if_none=True))
+        driver.pipe(msgspec.structs.replace(a_policy(observe), if_none=True))
+        driver.pipe_each(invocations("default", "S" * 3))
+        assert driver.snapshot(AGENT, TASK).policy_hash == first.digest()
+        results = [r for r in driver.read(topics.DECISIONS) if isinstance(r, m.CommandResult)]
+        assert sorted(r.outcome for r in results) == ["applied"] * 3 + ["refused"] * 3
+        assert {r.policy_hash for r in results} == {first.digest()}
+        assert_exact(driver)
+        driver.pipe(a_policy(observe))
+        driver.pipe_each(invocations("default", "S" * 3))
+        assert driver.snapshot(AGENT, TASK).policy_hash == observe.digest(), "a person may always change it"
+        assert_exact(driver)
+
+
 def test_an_override_for_one_task_leaves_the_others_alone() -> None:
     policies = PolicySet(tasks={f"{AGENT}/{TASK}": Policy(operations=Operations(exploration=0.25))})
     driver = TopologyDriver()

@@ -134,6 +134,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "until": maybe(instants),
     "policy": policy_sets,
     "policy_hash": st.text("0123456789abcdef", min_size=16, max_size=16),
+    "if_none": st.booleans(),
 }
 commands = st.one_of(
     [st.builds(kind, **{name: _FIELDS[name] for name in kind.__struct_fields__}) for kind in MESSAGES[COMMANDS]]

@@ -112,9 +112,10 @@ def test_a_topic_of_nobody_is_not_found() -> None:
         load_catalog()["crl.nobody"]
 
 
-def test_a_prefix_stands_before_topics_and_not_before_the_changelog() -> None:
+def test_a_prefix_stands_before_topics_groups_and_changelogs() -> None:
     assert Topics("staging.")(INVOCATIONS) == "staging.crl.invocations"
-    assert Topics("staging.").changelog("crl") == "crl-tasks-changelog"
+    assert Topics("staging.").changelog("crl") == "staging.crl-tasks-changelog"
+    assert (Topics("s.").group("crl"), Topics("s.").group("crl", "files")) == ("s.crl", "s.crl-files")
     assert [spec.name.format(app_id="crl") for spec in load_catalog().changelogs] == [
         Topics().changelog("crl", table) for table in ("tasks", "proposals", "overview")
     ]

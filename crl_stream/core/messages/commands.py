@@ -146,6 +146,9 @@ class SetPolicy(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True
 
     policy: PolicySet
     policy_hash: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$", max_length=16)]
+    if_none: bool = False
+    """Refused where a policy was set before: what a worker sends at its start, which must not change a fleet's policy.
+    """
 
 
 AnyTaskCommand = (

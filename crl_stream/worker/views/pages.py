@@ -16,7 +16,7 @@ from crl_stream.topology.partition import decode_partition
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.worker.monitor import Monitor
-from crl_stream.worker.policy_announcement import has_been_heard, pending_partitions
+from crl_stream.worker.policy_announcement import pending_partitions, policy_of
 from crl_stream.worker.views.gate import JSON, make_gate, problem
 from crl_stream.worker.views.owners import OWN, Owners
 
@@ -160,6 +160,7 @@ class _Pages:
                 "peers": self.owners.peers(),
                 "counters": monitor.counters.as_dict(),
                 "policy_hash": monitor.settings.policies.digest(),
+                "policy": policy_of(monitor),
             }
         )
 
@@ -171,8 +172,7 @@ class _Pages:
         monitor = self.monitor
         settled = monitor.recovered
         waiting = pending_partitions(monitor) if settled else []
-        # Another's settings may come into force later; that is to be seen, and makes nobody unready.
-        self._was_under_policy |= settled and has_been_heard(monitor)
+        self._was_under_policy |= settled and not waiting
         body = {
             "ready": settled and monitor.agents_alive and self._was_under_policy,
             "recovered": settled,

@@ -1,0 +1,153 @@
+"""``crl policy``: what the fleet is judged by.  No start of a worker changes it; ``apply`` does."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from crl_stream.cli.orders import Actor, Reason
+from crl_stream.cli.talk import say, show, show_json, show_table
+from crl_stream.commanding import default_actor
+from crl_stream.core.instant import to_text
+from crl_stream.core.policy import GUIDE
+from crl_stream.core.policy_difference import Difference, policy_differences
+from crl_stream.errors import UsageError
+from crl_stream.fleet_policy import FleetPolicy, differences_of, read_fleet_policy, send_policy, set_by
+from crl_stream.settings import Settings
+
+app = typer.Typer(help="The policy that the whole fleet is judged by.", no_args_is_help=True)
+
+DIFFERENT = 3
+FOLLOW_SECONDS = 10.0
+"""How long ``apply`` waits for workers that run."""
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("show")
+def show_policy(context: typer.Context, json: Json = False) -> None:
+    """Show the policy in force, who set it and when, and where it differs from the guide."""
+    fleet = asyncio.run(read_fleet_policy(context.obj.connected))
+    found = policy_differences(GUIDE, fleet.policies)
+    if json:
+        show_json(_described(fleet) | {"settings": [{"setting": d.setting, "value": d.other} for d in found]})
+        return
+    if not fleet.exists:
+        say("No policy yet: the first worker sends that of its settings; `crl policy apply` sends yours.")
+        return
+    show(_line(fleet))
+    rows = [(d.setting, _shown(d.other), _shown(d.one)) for d in found]
+    show_table(("setting", "value", "guide"), rows, empty="It is the guide to the letter.")
+
+
+@app.command()
+def diff(context: typer.Context, json: Json = False) -> None:
+    """Compare the policy in force with your settings; exit code 3 when they differ."""
+    settings = context.obj.connected
+    fleet = asyncio.run(read_fleet_policy(settings))
+    found = differences_of(settings, fleet.policies) if fleet.exists else []
+    differs = bool(found) or not fleet.exists
+    if json:
+        show_json(_compared(fleet, settings, found))
+    elif not fleet.exists:
+        say("No policy yet: the first worker sends that of its settings; `crl policy apply` sends yours.")
+    else:
+        _show_differences(fleet, found)
+        say("`crl policy apply` puts your settings into force." if found else "Your settings are what is in force.")
+    if differs:
+        raise typer.Exit(DIFFERENT)
+
+
+@app.command()
+def apply(
+    context: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    reason: Reason = "",
+    actor: Actor = None,
+    json: Json = False,
+) -> None:
+    """Put the policy of your settings into force for the whole fleet, after showing what changes."""
+    settings = context.obj.connected
+    fleet = asyncio.run(read_fleet_policy(settings))
+    found = differences_of(settings, fleet.policies) if fleet.exists else []
+    if fleet.exists and not found:
+        if json:
+            show_json(_compared(fleet, settings, found) | {"applied": False})
+        else:
+            say(f"Nothing to do: policy {settings.policies.digest()} is in force already.")
+        return
+    if not json:
+        _show_differences(fleet, found)
+    if not yes:
+        if json or not sys.stdin.isatty():
+            raise UsageError("The policy of the whole fleet would change.", hint="say --yes, or ask on a terminal")
+        typer.confirm(
+            f"Judge the whole fleet by policy {settings.policies.digest()} from now on?", abort=True, err=True
+        )
+    told = actor or default_actor()
+    pending = asyncio.run(_apply(settings, fleet, told, reason or "crl policy apply"))
+    if json:
+        show_json(_compared(fleet, settings, found) | {"applied": True, "actor": told, "pending": pending})
+        return
+    say(f"policy {settings.policies.digest()} is set by {told}: {_became(fleet, pending)}")
+
+
+async def _apply(settings: Settings, before: FleetPolicy, actor: str, reason: str) -> list[int] | None:
+    """Send it; the partitions that have not folded it after a while, None where no worker has ever run."""
+    sent = await send_policy(settings.kafka, settings.policies, actor=actor, reason=reason)
+    if not before.rows:
+        return None
+    until = asyncio.get_running_loop().time() + FOLLOW_SECONDS
+    while True:
+        now = await read_fleet_policy(settings)
+        pending = [p for p, row in now.rows.items() if row.commanded.get(now.home, -1) < sent.offset]
+        if not pending or asyncio.get_running_loop().time() > until:
+            return pending
+        await asyncio.sleep(0.2)
+
+
+def _became(before: FleetPolicy, pending: list[int] | None) -> str:
+    if pending is None:
+        return "it is in force as soon as a worker runs"
+    if pending:
+        listed = ", ".join(map(str, pending))
+        return f"partitions {listed} take it as soon as a worker reads them; `crl status` says whether one does"
+    return f"in force in all {len(before.rows)} partitions that have outcomes"
+
+
+def _line(fleet: FleetPolicy) -> str:
+    pending = f"; pending in partitions {', '.join(map(str, fleet.pending))}" if fleet.pending else ""
+    return f"policy {fleet.policies.digest()}{set_by(fleet.actor, fleet.time)}{pending}"
+
+
+def _show_differences(fleet: FleetPolicy, found: list[Difference]) -> None:
+    if not fleet.exists:
+        show("No policy is in force yet.")
+        return
+    show(_line(fleet))
+    rows = [(d.setting, _shown(d.one), _shown(d.other)) for d in found]
+    show_table(("setting", "in force", "yours"), rows, empty="No setting differs.")
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _described(fleet: FleetPolicy) -> dict[str, Any]:
+    return {
+        "in_force": fleet.policies.digest() if fleet.exists else None,
+        "set_by": fleet.actor or None,
+        "set_at": to_text(fleet.time) if fleet.time else None,
+        "reason": (fleet.ordered.reason if fleet.ordered else "") or None,
+        "pending": fleet.pending,
+    }
+
+
+def _compared(fleet: FleetPolicy, settings: Settings, found: list[Difference]) -> dict[str, Any]:
+    return {
+        **_described(fleet),
+        "yours": settings.policies.digest(),
+        "differences": [{"setting": d.setting, "in_force": d.one, "yours": d.other} for d in found],
+    }
