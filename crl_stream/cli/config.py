@@ -13,6 +13,7 @@ from crl_stream.cli.talk import say, show, show_json, show_table
 from crl_stream.errors import ConfigError, NotFound, UsageError
 from crl_stream.settings import PROFILES, load_remedies, load_settings, trust
 from crl_stream.settings.layers import PREFIX
+from crl_stream.settings.profiles import MEANING
 from crl_stream.settings.settings_file import FILE, OVERRIDES, SettingsFile
 from crl_stream.settings.template import render
 from crl_stream.settings.trust import is_harmless
@@ -62,9 +63,11 @@ def init(
         raise UsageError(f"{path} cannot be written: {error.strerror}.", hint="name another file") from error
     settings = load_settings(file=path, environment={})
     if json:
-        show_json({"path": str(path), "profile": profile, "policy_hash": settings.policies.digest()})
+        digest = settings.policies.digest()
+        show_json({"path": str(path), "profile": profile, "meaning": MEANING[profile], "policy_hash": digest})
         return
     say(f"{path} is written; crl config show says what is in force")
+    say(f"profile {profile}: {MEANING[profile]}")
 
 
 @app.command()

@@ -5,6 +5,8 @@ The policy's own settings are those of ``core.policy``; together they are all th
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -16,6 +18,8 @@ from pydantic_core import PydanticCustomError
 from crl_stream.core.policy import Policy
 from crl_stream.settings.user_folders import user_folder
 
+_SOME_DAY = datetime(2024, 1, 1)  # noqa: DTZ001 - schedules are in wall time
+"""From which a schedule is asked for its next day, the same for all."""
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
@@ -121,10 +125,18 @@ class Review(_Section):
     @field_validator("schedule")
     @classmethod
     def _is_cron(cls, value: str) -> str:
-        from croniter import croniter
+        from croniter import CroniterBadDateError, croniter
 
-        if len(value.split()) != 5 or not croniter.is_valid(value):
+        # R and H are croniter's own: an hour by chance, another one each time it is asked.
+        by_chance = re.search(r"(?<![A-Za-z])[RrHh](?![A-Za-z])", value)
+        if len(value.split()) != 5 or by_chance or not croniter.is_valid(value):
             raise PydanticCustomError("cron", "Input should be a cron expression of five fields, like 0 9 * * 1")
+        try:
+            croniter(value, _SOME_DAY).get_next(datetime)
+        except CroniterBadDateError:
+            raise PydanticCustomError(
+                "never", "no such day ever comes; write one that does, like 0 9 * * 1 for Mondays at 9"
+            ) from None
         return value
 
     @field_validator("timezone")

@@ -77,7 +77,9 @@ def test_the_file_that_init_writes_is_in_force_at_once_and_means_its_profile(crl
 
 
 def test_the_file_that_init_writes_unasked_has_the_evidence_guard_and_says_why(crl: Program) -> None:
-    assert crl.run("config", "init").code == 0
+    result = crl.run("config", "init")
+    assert result.code == 0
+    assert "profile production: a rollback needs the rule and the evidence" in result.err
     text = (crl.folder / "crl.toml").read_text(encoding="utf-8")
     assert 'profile = "production"' in text and 'guard = "evidence"' in text
     assert "rolls a healthy variant back every 40 to 132" in text
@@ -98,7 +100,8 @@ def test_init_and_validate_say_as_json_which_policy_they_made(crl: Program) -> N
     written = json.loads(crl.run("config", "init", "mine.toml", "--profile", "conservative", "--json").out)
     valid = json.loads(crl.run("config", "validate", "mine.toml", "--json").out)
     policy = shown(crl, "--config", "mine.toml")["policy_hash"]
-    assert written == {"path": "mine.toml", "profile": "conservative", "policy_hash": policy}
+    assert (written["path"], written["profile"], written["policy_hash"]) == ("mine.toml", "conservative", policy)
+    assert "0.95" in written["meaning"]
     assert valid == {"valid": True, "profile": "conservative", "policy_hash": policy}
 
 
