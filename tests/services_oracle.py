@@ -130,12 +130,13 @@ def lines(file: Path) -> list[dict[str, Any]]:
 async def start_all(installation: Installation) -> list[Any]:
     """The monitor and the services, ready; a burst of outcomes ends with a snapshot, as it does when time goes on."""
     channel = '[notifiers.ops]\nkind = "file"\npath = "alerts.jsonl"\n'
-    (installation.folder / "crl.toml").write_text(channel, encoding="utf-8")
+    (installation.folder / "channels.toml").write_text(channel, encoding="utf-8")
     workers = [
         installation.start_worker(
             ("-m", "crl_stream", "worker", "--role", role),
             limits_snapshot_seconds="0",
             review_schedule="* * * * *",
+            config=str(installation.folder / "channels.toml"),
         )
         for role in ("monitor", "services")
     ]

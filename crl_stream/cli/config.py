@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,10 +10,13 @@ import typer
 from pydantic import SecretStr
 
 from crl_stream.cli.talk import say, show, show_json, show_table
-from crl_stream.errors import UsageError
-from crl_stream.settings import PROFILES, load_remedies, load_settings
-from crl_stream.settings.layers import FILE, OVERRIDES, PREFIX
+from crl_stream.errors import ConfigError, NotFound, UsageError
+from crl_stream.settings import PROFILES, load_remedies, load_settings, trust
+from crl_stream.settings.layers import PREFIX
+from crl_stream.settings.profiles import MEANING
+from crl_stream.settings.settings_file import FILE, OVERRIDES, SettingsFile
 from crl_stream.settings.template import render
+from crl_stream.settings.trust import is_harmless
 
 app = typer.Typer(help="The settings and where each comes from.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -28,7 +32,11 @@ def show_settings(
     origins = context.obj.settings.origins
     entries = {name: {"value": _plain(o.value), "origin": o.source} for name, o in origins.items()}
     if json:
-        show_json({"settings": entries, "policy_hash": context.obj.settings.policies.digest()})
+        settings = context.obj.settings
+        page: dict[str, Any] = {"settings": entries, "policy_hash": settings.policies.digest()}
+        if (untrusted := settings.untrusted) is not None:
+            page["untrusted"] = {"path": str(untrusted.path.resolve()), "ignored": list(untrusted.names)}
+        show_json(page)
         return
     rows = [(name, entry["value"], entry["origin"], _variable(name) if env else "") for name, entry in entries.items()]
     show_table(("setting", "value", "origin", "variable" if env else ""), rows, empty="No settings.")
@@ -55,9 +63,11 @@ def init(
         raise UsageError(f"{path} cannot be written: {error.strerror}.", hint="name another file") from error
     settings = load_settings(file=path, environment={})
     if json:
-        show_json({"path": str(path), "profile": profile, "policy_hash": settings.policies.digest()})
+        digest = settings.policies.digest()
+        show_json({"path": str(path), "profile": profile, "meaning": MEANING[profile], "policy_hash": digest})
         return
     say(f"{path} is written; crl config show says what is in force")
+    say(f"profile {profile}: {MEANING[profile]}")
 
 
 @app.command()
@@ -67,12 +77,67 @@ def validate(
     json: Json = False,
 ) -> None:
     """Check a settings file; exit code 2 with the reason when it is not right."""
-    settings = load_settings(file=path or context.obj.config_file, flags=context.obj.flags)
+    found = SettingsFile.find(path or context.obj.config_file, os.environ)
+    # Named, so that all of it is checked, trusted or not.
+    settings = load_settings(file=found.path if found else None, flags=context.obj.flags)
+    for name, channel in settings.disabled_notifiers.items():
+        raise ConfigError(f"notifiers.{name} is disabled: {channel.reason}.", hint=channel.hint)
     load_remedies(settings.proposer.modifications)
     if json:
         show_json({"valid": True, "profile": settings.profile, "policy_hash": settings.policies.digest()})
         return
     show(f"valid: profile {settings.profile}, policy {settings.policies.digest()}")
+
+
+@app.command("trust")
+def trust_file(
+    path: Annotated[
+        Path | None, typer.Argument(help="The file; default: crl.toml of the current folder.", show_default=False)
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the files that are trusted.")] = False,
+    revoked: Annotated[bool, typer.Option("--revoke", help="Trust the file no longer.")] = False,
+    json: Json = False,
+) -> None:
+    """Let a crl.toml of the current folder set addresses, credentials, places of files and notifiers.
+
+    Limits and policies count from any crl.toml.  The rest counts only while path and content are those that were
+    trusted here: after a change, trust the file again.  A file that is named by --config needs no trust.
+    """
+    if listed:
+        _list_trusted(json=json)
+    elif revoked:
+        place = (path or Path(FILE)).resolve()
+        if not trust.revoke(place):
+            raise NotFound(f"{place} is not trusted.", hint="crl config trust --list shows what is")
+        if json:
+            show_json({"path": str(place), "trusted": False})
+        else:
+            say(f"{place} is no longer trusted")
+    else:
+        _trust(path or Path(FILE), json=json)
+
+
+def _trust(path: Path, *, json: bool) -> None:
+    if not path.is_file():
+        raise NotFound(f"There is no file {path}.", hint="crl config init writes a crl.toml")
+    found = SettingsFile.find(path, {})
+    assert found is not None
+    names = [name.replace("\t", ".") for name, _ in found.layer() if not is_harmless(name)]
+    load_settings(file=path, environment={})  # a file that is wrong is not trusted
+    entry = trust.trust(path, found.content)
+    if json:
+        show_json({"path": entry.path, "sha256": entry.sha256, "trusted": True, "accepted": names})
+        return
+    say(f"{entry.path} is trusted until it changes; it now also sets {', '.join(names) or 'nothing more than before'}")
+
+
+def _list_trusted(*, json: bool) -> None:
+    entries = [entry._asdict() | {"state": entry.state()} for entry in trust.trusted()]
+    if json:
+        show_json({"trusted": entries})
+        return
+    rows = [(entry["path"], entry["state"], entry["since"], entry["sha256"][:12]) for entry in entries]
+    show_table(("file", "state", "since", "sha256"), rows, empty="No file is trusted; crl config trust trusts one.")
 
 
 def _variable(name: str) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from crl_stream.cli.talk import say, show, show_json, show_table
-from crl_stream.errors import NotFound
+from crl_stream.errors import ConfigError, NotFound
 from crl_stream.notifiers import Notifier
 from crl_stream.notifiers.options import Options
 
@@ -19,23 +19,39 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command("list")
 def list_channels(context: typer.Context, json: Json = False) -> None:
     """List the channels of the settings; secrets are not shown."""
-    channels: dict[str, Options] = dict(context.obj.settings.notifiers)
-    found = [
+    settings = context.obj.settings
+    channels: dict[str, Options] = dict(settings.notifiers)
+    found: list[dict[str, Any]] = [
         {
             "name": name,
             "kind": options.kind,
             "min_severity": options.min_severity,
             "content": options.content,
             "place": options.place(),
+            "disabled": None,
         }
         for name, options in channels.items()
+    ]
+    found += [
+        {
+            "name": name,
+            "kind": channel.kind,
+            "min_severity": None,
+            "content": None,
+            "place": None,
+            "disabled": f"{channel.reason}; {channel.hint}",
+        }
+        for name, channel in settings.disabled_notifiers.items()
     ]
     if json:
         show_json({"notifiers": found})
         return
     show_table(
         ("name", "kind", "from severity", "content", "where"),
-        [tuple(entry.values()) for entry in found],
+        [
+            (*tuple(entry.values())[:4], f"DISABLED: {entry['disabled']}" if entry["disabled"] else entry["place"])
+            for entry in found
+        ],
         empty='No channel is set: alerts go to the log of the worker.  [notifiers.ops] kind = "webhook" adds one.',
     )
 
@@ -47,7 +63,10 @@ def send_test(
     json: Json = False,
 ) -> None:
     """Send a test line through one channel, once."""
-    channels = context.obj.settings.notifiers
+    settings = context.obj.settings
+    channels = settings.notifiers
+    if (disabled := settings.disabled_notifiers.get(name)) is not None:
+        raise ConfigError(f"notifiers.{name} is disabled: {disabled.reason}.", hint=disabled.hint)
     if name not in channels:
         known = ", ".join(channels) or "none"
         raise NotFound(f"There is no channel {name}.", hint=f"the settings have {known}; see crl notify list")

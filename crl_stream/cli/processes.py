@@ -207,8 +207,8 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     """A worker as a process of its own, with the settings of this call."""
     command = [*program]
-    if session.config_file is not None:
-        command += ["--config", str(session.config_file)]
+    if (named := session.named_config) is not None:
+        command += ["--config", str(named)]
     for setting, value in session.flags.items():
         command += ["--set", f"{setting}={value}"]
     command += ["--set", f"kafka.bootstrap_servers={settings.kafka.bootstrap_servers}"]

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from crl_stream.broker import EmbeddedBroker
-from crl_stream.cli.talk import progress_bar
+from crl_stream.cli.talk import progress_bar, say
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import Unavailable, UsageError
 from crl_stream.settings import Settings, load_settings
 from crl_stream.settings.model import Kafka
+from crl_stream.settings.user_folders import without_home
 
 
 class Session:
@@ -30,8 +31,26 @@ class Session:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings as they were given; ``kafka.bootstrap_servers`` may be empty."""
-        return load_settings(file=self.config_file, flags=self.flags)
+        """The settings as they were given; ``kafka.bootstrap_servers`` may be empty.
+
+        What a person has to know about them is said, once: what is ignored, and that there is no home.
+        """
+        settings = load_settings(file=self.config_file, flags=self.flags)
+        if settings.untrusted is not None:
+            say(settings.untrusted.sentence())
+        if (missing := without_home()) is not None:
+            say(missing)
+        return settings
+
+    @property
+    def named_config(self) -> Path | None:
+        """The settings file to name to a process that is started with these settings.
+
+        One that lies in the current folder and is not trusted is not named, since that would trust it: the process
+        finds it as this one did.
+        """
+        settings = self.settings
+        return None if settings.untrusted is not None or settings.file is None else settings.file.absolute()
 
     @property
     def connected(self) -> Settings:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import math
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,11 +30,12 @@ from crl_stream.settings.model import (
     leaves,
 )
 from crl_stream.settings.notifiers import PREFIX as NOTIFIERS
-from crl_stream.settings.notifiers import named_by, resolve_notifiers
+from crl_stream.settings.notifiers import DisabledChannel, named_by, resolve_notifiers
 from crl_stream.settings.origin import Origin
 from crl_stream.settings.profiles import PROFILES
+from crl_stream.settings.settings_file import FILE, OVERRIDES, SettingsFile
+from crl_stream.settings.trust import Untrusted, was_trusted
 
-FILE: Final = "crl.toml"
 PREFIX: Final = "CRL_"
 ALIASES: Final = {"CRL_BOOTSTRAP_SERVERS": "kafka.bootstrap_servers", "CRL_PROFILE": "profile"}
 """Short names of the environment."""
@@ -43,8 +43,6 @@ NOT_SETTINGS: Final = ("CRL_CONFIG", "CRL_MAVEN_MIRROR")
 """Variables that other parts read."""
 TEST_PREFIX: Final = "CRL_TEST_"
 """Variables of tests."""
-OVERRIDES: Final = ("agents.", "tasks.")
-"""What the names of overrides begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +58,16 @@ class Settings:
     telemetry: Telemetry
     notifiers: Mapping[str, Options]
     """Channels by name, in the order of the file."""
+    disabled_notifiers: Mapping[str, DisabledChannel]
+    """Channels without a secret that they need."""
     policies: PolicySet
     profile: str = "guide"
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """Dotted name to value and source; overrides are ``agents.<name>.<section>.<field>``."""
+    file: Path | None = None
+    """The settings file that was read."""
+    untrusted: Untrusted | None = None
+    """Set when ``file`` lies in the current folder and a part of it does not count."""
 
 
 def load_settings(
@@ -74,11 +78,14 @@ def load_settings(
 ) -> Settings:
     """Put the layers together; ``ConfigError`` says what is wrong, where, and what to write instead.
 
-    ``file`` None is ``CRL_CONFIG`` or ``crl.toml`` of the current folder where there is one.
+    ``file`` None is ``CRL_CONFIG`` or ``crl.toml`` of the current folder where there is one.  Of the latter only limits
+    and policies count until it is trusted (``settings.trust``); ``Settings.untrusted`` says what does not.
     """
     environment = os.environ if environment is None else environment
     known = leaves()
-    layers = [*_file_layer(file, environment), *_environment_layer(environment, known)]
+    source = SettingsFile.find(file, environment)
+    from_file = source.layer() if source else []
+    layers = [*from_file, *_environment_layer(environment, known)]
     layers += [(name, Origin(value, f"flag --set {name}")) for name, value in (flags or {}).items()]
     profile = Origin("guide", "default")
     for name, origin in layers:
@@ -86,7 +93,7 @@ def load_settings(
             profile = origin
     if not isinstance(profile.value, str) or profile.value not in PROFILES:
         raise ConfigError(
-            f"There is no profile {_shown(profile.value)} ({profile.source}).",
+            f"There is no profile {_shown(profile.value)} ({profile.place}).",
             hint=f"one of {', '.join(PROFILES)}{_nearest(str(profile.value), PROFILES)}",
         )
     origins = {name: Origin(value, "default") for name, value in known.items()}
@@ -94,54 +101,43 @@ def load_settings(
         origins[name] = Origin(value, f"profile {profile.value}")
     overrides: dict[str, Origin] = {}
     channels: list[tuple[str, Origin]] = []
+    # What repeats the default changes nothing, whoever wrote it.
+    risky = [name for name, origin in from_file if str(origin.value) != str(known.get(name, origin))]
+    ignored = source.ignored(risky) if source else ()
     for name, origin in layers:
         if name == "profile":
             continue
         if name.startswith(OVERRIDES):
             overrides[name] = origin
         elif name.startswith(NOTIFIERS):
-            channels.append((name, origin))
+            if name not in ignored or origin.source != FILE:
+                channels.append((name, origin))
         elif name in known:
-            origins[name] = origin
+            if name not in ignored or origin.source != FILE:
+                origins[name] = origin
         else:
             raise ConfigError(
-                f"There is no setting {name!r} ({origin.source}).", hint=f"see crl config show{_nearest(name, known)}"
+                f"There is no setting {name!r} ({origin.place}).", hint=f"see crl config show{_nearest(name, known)}"
             )
     sections = {name: _section(name, origins) for name in SECTIONS}
     policies = _policies(origins, overrides)
-    notifiers, of_notifiers = resolve_notifiers(channels)
+    notifiers = resolve_notifiers(channels)
     shown = {"profile": profile, **_effective(origins, sections, policies)}
     shown |= {name.replace("\t", "."): origin for name, origin in overrides.items()}
-    shown |= of_notifiers
-    return Settings(**sections, notifiers=notifiers, policies=policies, profile=profile.value, origins=shown)
+    shown |= notifiers.origins
+    return Settings(
+        **sections,
+        notifiers=notifiers.usable,
+        disabled_notifiers=notifiers.disabled,
+        policies=policies,
+        profile=profile.value,
+        origins=shown,
+        file=source.path if source else None,
+        untrusted=Untrusted(source.path, ignored, was_trusted(source.path)) if source and ignored else None,
+    )
 
 
 # -- layers ----------------------------------------------------------------------------------------
-def _file_layer(file: Path | None, environment: Mapping[str, str]) -> Iterator[tuple[str, Origin]]:
-    chosen = file or (Path(environment["CRL_CONFIG"]) if environment.get("CRL_CONFIG") else None)
-    path = chosen or Path(FILE)
-    if chosen is None and not path.is_file():
-        return
-    try:
-        page = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}.", hint="crl config init writes one to start from") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.", hint="name another one with --config") from error
-    yield from _flat(page, path.name)
-
-
-def _flat(page: Mapping[str, Any], source: str, prefix: str = "") -> Iterator[tuple[str, Origin]]:
-    for key, value in page.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and (value or prefix != NOTIFIERS):
-            # The names of agents and tasks may have dots in them: they are kept apart by a tab until they are read.
-            separator = "\t" if prefix in {"agents.", "tasks."} else "."
-            yield from _flat(value, source, name + separator)
-        else:
-            yield name, Origin(value, source)
-
-
 def _environment_layer(environment: Mapping[str, str], known: Mapping[str, Any]) -> Iterator[tuple[str, Origin]]:
     names = {PREFIX + name.replace(".", "_").upper(): name for name in known} | ALIASES
     for variable in sorted(environment):
@@ -182,7 +178,7 @@ def _section(section: str, origins: Mapping[str, Origin]) -> Any:
         secret = SECTIONS[section].model_fields[name].annotation is SecretStr
         shown = "(a secret)" if secret else _shown(chosen[name].value)
         raise ConfigError(
-            f"{section}.{name} = {shown} ({chosen[name].source}): {first['msg']}.",
+            f"{section}.{name} = {shown} ({chosen[name].place}): {first['msg']}.",
             hint="crl config show says what is in force and where it comes from",
         ) from error
 
@@ -217,7 +213,7 @@ def _split_override(kind: str, rest: str, origin: Origin) -> tuple[str, str, str
     who, dot, section = who.rpartition(".")
     if not dot:
         raise ConfigError(
-            f"{kind}.{rest} is no setting ({origin.source}).", hint=f"write {kind}.<name>.<section>.<field>"
+            f"{kind}.{rest} is no setting ({origin.place}).", hint=f"write {kind}.<name>.<section>.<field>"
         )
     return who, dot, f"{section}.{last}"
 
@@ -229,7 +225,7 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
         if section not in POLICY_SECTIONS or entry not in POLICY_SECTIONS[section].__struct_fields__:
             known = {key: None for key in leaves() if key.split(".")[0] in POLICY_SECTIONS}
             raise ConfigError(
-                f"There is no policy setting {name!r} ({origin.source}).",
+                f"There is no policy setting {name!r} ({origin.place}).",
                 hint=f"agents and tasks may override the policy only{_nearest(name, known)}",
             )
         # A string of the environment or of a flag is read as what the field is; a file says what it means.
@@ -242,7 +238,7 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
                 raise msgspec.ValidationError("Expected a finite number")  # noqa: TRY301 - one border for all values
         except msgspec.ValidationError as error:
             raise ConfigError(
-                f"{name} = {_shown(origin.value)} ({origin.source}): {_short(str(error))}.",
+                f"{name} = {_shown(origin.value)} ({origin.place}): {_short(str(error))}.",
                 hint="crl config show says what is in force and where it comes from",
             ) from error
         nested.setdefault(section, {})[entry] = value

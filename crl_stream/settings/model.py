@@ -5,7 +5,8 @@ The policy's own settings are those of ``core.policy``; together they are all th
 
 from __future__ import annotations
 
-import os
+import re
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -15,7 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
 
 from crl_stream.core.policy import Policy
+from crl_stream.settings.user_folders import user_folder
 
+_SOME_DAY = datetime(2024, 1, 1)  # noqa: DTZ001 - schedules are in wall time
+"""From which a schedule is asked for its next day, the same for all."""
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
@@ -29,11 +33,6 @@ class _Section(BaseModel):
             # No setting is one, and pydantic would read true as 1.
             raise PydanticCustomError("boolean", "Input should not be true or false")
         return value
-
-
-def _folder(variable: str, otherwise: str) -> Path:
-    """A folder of the user's as the XDG base directory specification places it."""
-    return Path(os.environ.get(variable) or Path.home() / otherwise) / "crl-stream"
 
 
 class Kafka(_Section):
@@ -80,7 +79,7 @@ class Worker(_Section):
     """How often offsets are committed; they are a hint, the partition row decides."""
     store: Literal["memory", "rocksdb"] = "memory"
     """Where rows are kept beside their changelog; rocksdb for more than memory holds, one worker to a data_dir."""
-    data_dir: Path = Field(default_factory=lambda: _folder("XDG_DATA_HOME", ".local/share") / "worker")
+    data_dir: Path = Field(default_factory=lambda: user_folder("XDG_DATA_HOME", ".local/share") / "worker")
     """Small files, and rows with store = "rocksdb"; can be deleted while no worker runs: the state lives in Kafka."""
     max_poll_records: Annotated[int, Field(ge=1, le=100_000)] = 1_000
 
@@ -88,7 +87,7 @@ class Worker(_Section):
 class Broker(_Section):
     """The embedded broker."""
 
-    data_dir: Path = Field(default_factory=lambda: _folder("XDG_DATA_HOME", ".local/share") / "broker")
+    data_dir: Path = Field(default_factory=lambda: user_folder("XDG_DATA_HOME", ".local/share") / "broker")
     port: Port | None = None
     """Absent takes the last run's, else 9092, else a free one."""
     heap_mb: Annotated[int, Field(ge=256, le=32_768)] = 512
@@ -97,7 +96,7 @@ class Broker(_Section):
 class Client(_Section):
     """What the runtimes' library keeps on a machine."""
 
-    cache_dir: Path = Field(default_factory=lambda: _folder("XDG_CACHE_HOME", ".cache"))
+    cache_dir: Path = Field(default_factory=lambda: user_folder("XDG_CACHE_HOME", ".cache"))
     """Kafka's jars, and the active variants that a Resolver falls back to."""
     runtime_id: str = ""
     """Name of a runtime in outcomes and receipts; empty makes one of host and process."""
@@ -126,10 +125,18 @@ class Review(_Section):
     @field_validator("schedule")
     @classmethod
     def _is_cron(cls, value: str) -> str:
-        from croniter import croniter
+        from croniter import CroniterBadDateError, croniter
 
-        if len(value.split()) != 5 or not croniter.is_valid(value):
+        # R and H are croniter's own: an hour by chance, another one each time it is asked.
+        by_chance = re.search(r"(?<![A-Za-z])[RrHh](?![A-Za-z])", value)
+        if len(value.split()) != 5 or by_chance or not croniter.is_valid(value):
             raise PydanticCustomError("cron", "Input should be a cron expression of five fields, like 0 9 * * 1")
+        try:
+            croniter(value, _SOME_DAY).get_next(datetime)
+        except CroniterBadDateError:
+            raise PydanticCustomError(
+                "never", "no such day ever comes; write one that does, like 0 9 * * 1 for Mondays at 9"
+            ) from None
         return value
 
     @field_validator("timezone")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
@@ -37,32 +37,62 @@ def named_by(variable: str) -> str | None:
     return None
 
 
-def resolve_notifiers(
-    layers: Iterable[tuple[str, Origin]],
-) -> tuple[dict[str, Options], dict[str, Origin]]:
-    """The channels, and each of their settings with its origin; ``ConfigError`` names the first that is wrong."""
+class DisabledChannel(NamedTuple):
+    """A channel without a secret that it needs: it tells nothing, and all the rest works."""
+
+    kind: str
+    reason: str
+    """What is wrong with which setting; the secret is not in it."""
+    hint: str
+    """The variable to set."""
+
+
+class Channels(NamedTuple):
+    """What the settings say of channels."""
+
+    usable: dict[str, Options]
+    disabled: dict[str, DisabledChannel]
+    origins: dict[str, Origin]
+    """Of each setting."""
+
+
+def resolve_notifiers(layers: Iterable[tuple[str, Origin]]) -> Channels:
+    """The channels, and each of their settings with its origin; ``ConfigError`` names the first that is wrong.
+
+    Secrets come from elsewhere and go missing without a person who edits a file: one that is missing or unusable
+    disables its channel only.
+    """
     chosen: dict[str, dict[str, Origin]] = {}
     for setting, origin in layers:
         name, dot, field = setting.removeprefix(PREFIX).rpartition(".")
         if not dot:
             raise ConfigError(
-                f"There is no setting {setting!r} ({origin.source}).",
+                f"There is no setting {setting!r} ({origin.place}).",
                 hint=f'write [notifiers.{field or "<name>"}] and in it kind = "{next(iter(KINDS))}", one of '
                 f"{', '.join(KINDS)}",
             )
         if not _NAME.fullmatch(name):
             raise ConfigError(
-                f"[notifiers.{name!r}] names no channel ({origin.source}).",
+                f"[notifiers.{name!r}] names no channel ({origin.place}).",
                 hint="names begin with a letter and have a-z, 0-9, - and _, at most 40",
             )
         chosen.setdefault(_known_as(name, chosen, origin), {})[field] = origin
-    channels = {name: _channel(name, fields) for name, fields in chosen.items()}
+    usable: dict[str, Options] = {}
+    disabled: dict[str, DisabledChannel] = {}
     shown = {}
-    for name, options in channels.items():
+    for name, fields in chosen.items():
+        options = _channel(name, fields)
+        if isinstance(options, DisabledChannel):
+            disabled[name] = options
+            secrets = {field for field in fields if is_secret(KINDS[options.kind].options, field)}
+            for field, origin in fields.items():
+                shown[f"{PREFIX}{name}.{field}"] = Origin("set" if field in secrets else origin.value, origin.source)
+            continue
+        usable[name] = options
         for field, value in options:
-            source = chosen[name][field].source if field in chosen[name] else "default"
+            source = fields[field].source if field in fields else "default"
             shown[f"{PREFIX}{name}.{field}"] = Origin(value, source)
-    return channels, shown
+    return Channels(usable, disabled, shown)
 
 
 def _known_as(name: str, chosen: Mapping[str, Any], origin: Origin) -> str:
@@ -72,20 +102,20 @@ def _known_as(name: str, chosen: Mapping[str, Any], origin: Origin) -> str:
         return name
     if not origin.source.startswith("environment"):
         raise ConfigError(
-            f"[notifiers.{name}] and [notifiers.{same[0]}] have one name in the environment ({origin.source}).",
+            f"[notifiers.{name}] and [notifiers.{same[0]}] have one name in the environment ({origin.place}).",
             hint="rename one of them",
         )
     return same[0]
 
 
-def _channel(name: str, chosen: Mapping[str, Origin]) -> Options:
+def _channel(name: str, chosen: Mapping[str, Origin]) -> Options | DisabledChannel:
     if "kind" not in chosen:
-        source = next(iter(chosen.values())).source
-        raise ConfigError(f"{PREFIX}{name} has no kind ({source}).", hint=f"set kind to one of {', '.join(KINDS)}")
+        place = next(iter(chosen.values())).place
+        raise ConfigError(f"{PREFIX}{name} has no kind ({place}).", hint=f"set kind to one of {', '.join(KINDS)}")
     kind = chosen["kind"]
     if not isinstance(kind.value, str) or kind.value not in KINDS:
         raise ConfigError(
-            f"{PREFIX}{name}.kind = {_short(kind.value)} ({kind.source}): there is no such kind.",
+            f"{PREFIX}{name}.kind = {_short(kind.value)} ({kind.place}): there is no such kind.",
             hint=f"one of {', '.join(KINDS)}{_nearest(str(kind.value), KINDS)}",
         )
     options = KINDS[kind.value].options
@@ -93,24 +123,32 @@ def _channel(name: str, chosen: Mapping[str, Origin]) -> Options:
         if field not in options.model_fields:
             known = {f"{PREFIX}{name}.{known}": None for known in options.model_fields}
             raise ConfigError(
-                f"There is no setting {f'{PREFIX}{name}.{field}'!r} ({origin.source}).",
+                f"There is no setting {f'{PREFIX}{name}.{field}'!r} ({origin.place}).",
                 hint=f"a channel of kind {kind.value} has {', '.join(options.model_fields)}"
                 f"{_nearest(f'{PREFIX}{name}.{field}', known)}",
             )
     try:
-        return options.model_validate({field: origin.value for field, origin in chosen.items()})
+        # A secret that is empty is one that was not filled in.
+        return options.model_validate(
+            {f: origin.value for f, origin in chosen.items() if origin.value != "" or not is_secret(options, f)}
+        )
     except ValidationError as error:
-        first = error.errors()[0]
+        # What a person wrote wrong comes before what is missing from elsewhere.
+        first = min(error.errors(), key=lambda one: is_secret(options, str(one["loc"][0])))
         field = str(first["loc"][0])
+        variable = f"{_VARIABLE}{name.replace('-', '_')}_{field}".upper()
+        if is_secret(options, field):
+            place = kind.place if first["type"] == "missing" else chosen[field].place
+            what = "is missing" if first["type"] == "missing" else f"cannot be used: {first['msg']}"
+            return DisabledChannel(kind.value, f"{PREFIX}{name}.{field} ({place}) {what}", f"set {variable}")
         if first["type"] == "missing":
-            variable = f"{_VARIABLE}{name.replace('-', '_')}_{field}".upper()
             raise ConfigError(
-                f"{PREFIX}{name}.{field} is missing ({kind.source}).", hint=f"write it there, or set {variable}"
+                f"{PREFIX}{name}.{field} is missing ({kind.place}).", hint=f"write it there, or set {variable}"
             ) from None
-        value = "(a secret)" if is_secret(options, field) else _short(chosen[field].value)
         # Not `from error`: it holds the values.
         raise ConfigError(
-            f"{PREFIX}{name}.{field} = {value} ({chosen[field].source}): {first['msg']}.", hint=_HINT
+            f"{PREFIX}{name}.{field} = {_short(chosen[field].value)} ({chosen[field].place}): {first['msg']}.",
+            hint=_HINT,
         ) from None
 
 

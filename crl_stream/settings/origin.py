@@ -12,3 +12,10 @@ class Origin:
 
     value: Any
     source: str
+    line: int | None = None
+    """Of the file, where the setting stands."""
+
+    @property
+    def place(self) -> str:
+        """Source and line, for an error."""
+        return f"{self.source}, line {self.line}" if self.line else self.source

@@ -13,7 +13,8 @@ from crl_stream.contract import load_catalog
 from crl_stream.core.overview import Ledger, make_page, weekly_review
 from crl_stream.core.overview import row_position as overview_position
 from crl_stream.core.proposal_row import row_position as proposals_position
-from crl_stream.notifiers import open_notifiers
+from crl_stream.errors import ConfigError
+from crl_stream.notifiers import Notifier, open_notifiers
 from crl_stream.settings import Settings
 from crl_stream.settings.remedies import load_remedies
 from crl_stream.telemetry import TelemetryFiles
@@ -94,12 +95,31 @@ def _files(settings: Settings, web: bool) -> Iterator[Member]:
 
 def _notifiers(settings: Settings, web: bool) -> Iterator[Member]:
     """A group for each channel, so that a failing one neither delays nor loses the others."""
-    for notifier in open_notifiers(settings.notifiers):
+    for name, channel in settings.disabled_notifiers.items():
+        _say_disabled(name, channel.reason, channel.hint)
+    for notifier in _usable_notifiers(settings):
         member = Member(settings, f"notifier-{notifier.name}", web=web)
         member.at_close(notifier.close)
         _add_sinks(member, f"notifier.{notifier.name}", notifier.topics, notifier.deliver)
         yield member
         web = False
+
+
+def _say_disabled(name: str, reason: str, hint: str) -> None:
+    log.error("notifiers.%s is DISABLED, nothing is told there: %s; %s", name, reason.rstrip("."), hint)
+
+
+def _usable_notifiers(settings: Settings) -> Iterator[Notifier]:
+    """The channels that can work; the worker's log when there is none, so that alerts are told somewhere."""
+    found = False
+    for name, options in settings.notifiers.items():
+        try:
+            yield from open_notifiers({name: options})
+            found = True
+        except ConfigError as error:
+            _say_disabled(name, error.message, error.hint or "")
+    if not found:
+        yield from open_notifiers({})
 
 
 def _add_sinks(member: Member, name: str, topics: Iterable[str], deliver: Deliver) -> None:

@@ -22,14 +22,16 @@ def shown(crl: Program, *options: str) -> dict[str, Any]:
 
 
 def test_show_names_every_setting_with_its_value_and_origin(crl: Program) -> None:
-    (crl.folder / "crl.toml").write_text('profile = "conservative"\n[kafka]\npartitions = 8\n', encoding="utf-8")
+    (crl.folder / "crl.toml").write_text(
+        'profile = "conservative"\n[review]\ntimezone = "Europe/Vienna"\n', encoding="utf-8"
+    )
     crl.environment["CRL_BROKER_HEAP_MB"] = "300"
     document = shown(crl, "--set", "kafka.replication_factor=3")
     settings = document["settings"]
     assert settings.keys() == leaves().keys() | {"profile"}
     assert settings["degradation.lookback_window"] == {"value": 20, "origin": "default"}
     assert settings["auto_apply.min_samples"] == {"value": 20, "origin": "profile conservative"}
-    assert settings["kafka.partitions"] == {"value": 8, "origin": "crl.toml"}
+    assert settings["review.timezone"] == {"value": "Europe/Vienna", "origin": "crl.toml"}
     assert settings["broker.heap_mb"] == {"value": 300, "origin": "environment CRL_BROKER_HEAP_MB"}
     assert settings["kafka.replication_factor"] == {"value": 3, "origin": "flag --set kafka.replication_factor"}
     assert len(document["policy_hash"]) == 16
@@ -75,7 +77,9 @@ def test_the_file_that_init_writes_is_in_force_at_once_and_means_its_profile(crl
 
 
 def test_the_file_that_init_writes_unasked_has_the_evidence_guard_and_says_why(crl: Program) -> None:
-    assert crl.run("config", "init").code == 0
+    result = crl.run("config", "init")
+    assert result.code == 0
+    assert "profile production: a rollback needs the rule and the evidence" in result.err
     text = (crl.folder / "crl.toml").read_text(encoding="utf-8")
     assert 'profile = "production"' in text and 'guard = "evidence"' in text
     assert "rolls a healthy variant back every 40 to 132" in text
@@ -96,7 +100,8 @@ def test_init_and_validate_say_as_json_which_policy_they_made(crl: Program) -> N
     written = json.loads(crl.run("config", "init", "mine.toml", "--profile", "conservative", "--json").out)
     valid = json.loads(crl.run("config", "validate", "mine.toml", "--json").out)
     policy = shown(crl, "--config", "mine.toml")["policy_hash"]
-    assert written == {"path": "mine.toml", "profile": "conservative", "policy_hash": policy}
+    assert (written["path"], written["profile"], written["policy_hash"]) == ("mine.toml", "conservative", policy)
+    assert "0.95" in written["meaning"]
     assert valid == {"valid": True, "profile": "conservative", "policy_hash": policy}
 
 
@@ -112,7 +117,7 @@ def test_validate_says_the_profile_and_the_policy_that_a_right_file_makes(crl: P
     ("content", "said"),
     [
         ("[degradation]\nlookback_windw = 3\n", "nearest name is degradation.lookback_window"),
-        ("[degradation]\nlookback_window = 1\n", "degradation.lookback_window = 1 (mine.toml)"),
+        ("[degradation]\nlookback_window = 1\n", "degradation.lookback_window = 1 (mine.toml, line 2)"),
         ('profile = ["guide"]\n', "There is no profile"),
         ("[degradation\n", "is not TOML"),
     ],
@@ -129,3 +134,54 @@ def test_a_file_that_is_wrong_stops_every_command_that_has_settings(crl: Program
     for result in crl.run_all([["status"], ["topics", "diff"], ["worker"], ["broker", "status"], ["config", "show"]]):
         assert result.faults(2) == []
         assert "the nearest name is kafka.partitions" in result.err
+
+
+HOSTILE = '[degradation]\nlookback_window = 30\n[kafka]\nbootstrap_servers = "attacker:9"\n'
+
+
+def test_a_file_that_lies_in_the_folder_names_no_kafka_until_it_is_trusted(crl: Program) -> None:
+    """A stranger's repository must not redirect the tool, nor take the password of the environment."""
+    (crl.folder / "crl.toml").write_text(HOSTILE, encoding="utf-8")
+    result = crl.run("config", "show", "--json")
+    page = json.loads(result.out)
+    assert page["settings"]["kafka.bootstrap_servers"] == {"value": "", "origin": "default"}
+    assert page["settings"]["degradation.lookback_window"] == {"value": 30, "origin": "crl.toml"}
+    assert page["untrusted"] == {
+        "path": str(crl.folder / "crl.toml"),
+        "ignored": ["kafka.bootstrap_servers"],
+    }
+    assert result.err == (
+        "crl.toml of this folder is not trusted: ignored kafka.bootstrap_servers; read it, "
+        "then `crl config trust` accepts it\n"
+    )
+    trusted = json.loads(crl.run("config", "trust", "--json").out)
+    assert (trusted["path"], trusted["accepted"]) == (str(crl.folder / "crl.toml"), ["kafka.bootstrap_servers"])
+    assert shown(crl)["settings"]["kafka.bootstrap_servers"]["value"] == "attacker:9"
+
+
+def test_what_is_trusted_can_be_listed_and_taken_back(crl: Program) -> None:
+    file = crl.folder / "crl.toml"
+    file.write_text(HOSTILE, encoding="utf-8")
+    assert json.loads(crl.run("config", "trust", "--list", "--json").out) == {"trusted": []}
+    assert crl.run("config", "trust").code == 0
+    (listed,) = json.loads(crl.run("config", "trust", "--list", "--json").out)["trusted"]
+    assert (listed["path"], listed["state"]) == (str(file), "trusted")
+    file.write_text(HOSTILE + "\n", encoding="utf-8")
+    assert "changed" in crl.run("config", "trust", "--list").out
+    assert "has changed since it was trusted" in crl.run("config", "show").err
+    assert json.loads(crl.run("config", "trust", "--revoke", "--json").out) == {"path": str(file), "trusted": False}
+    assert crl.run("config", "trust", "--revoke").faults(4) == []
+
+
+def test_a_file_that_is_wrong_or_not_there_is_not_trusted(crl: Program) -> None:
+    assert crl.run("config", "trust").faults(4) == []
+    (crl.folder / "crl.toml").write_text("[kafka]\npartitions = 0\n", encoding="utf-8")
+    result = crl.run("config", "trust")
+    assert result.faults(2) == []
+    assert "(crl.toml, line 2)" in result.err
+
+
+def test_validate_checks_the_part_of_a_file_that_is_not_trusted_too(crl: Program) -> None:
+    (crl.folder / "crl.toml").write_text("[kafka]\npartitions = 0\n", encoding="utf-8")
+    assert crl.run("config", "show").code == 0
+    assert crl.run("config", "validate").faults(2) == []

@@ -42,6 +42,7 @@ def test_archive_of_a_folder_that_is_not_there_says_how_to_name_another(crl: Pro
 
 
 def test_notify_lists_the_channels_without_their_secrets_and_tests_one(crl: Program) -> None:
+    crl.environment["CRL_CONFIG"] = "crl.toml"
     (crl.folder / "crl.toml").write_text(
         '[notifiers.ops]\nkind = "webhook"\nurl = "https://T0P:T0P@example.com:8443/T0P-SECRET"\n'
         'secret = "0123456789abcdef-T0P"\n[notifiers.audit]\nkind = "file"\npath = "alerts.jsonl"\n',
@@ -62,6 +63,7 @@ def test_notify_lists_the_channels_without_their_secrets_and_tests_one(crl: Prog
 def test_a_channel_that_is_not_there_is_not_found_and_one_that_does_not_take_it_is_unavailable(crl: Program) -> None:
     unknown = crl.run("notify", "test", "ops")
     assert unknown.faults(4) == []
+    crl.environment["CRL_CONFIG"] = "crl.toml"
     (crl.folder / "crl.toml").write_text(
         '[notifiers.ops]\nkind = "webhook"\nurl = "http://127.0.0.1:1/T0P-SECRET"\nsecret = "0123456789abcdef-T0P"\n',
         encoding="utf-8",
@@ -69,3 +71,24 @@ def test_a_channel_that_is_not_there_is_not_found_and_one_that_does_not_take_it_
     refused = crl.run("notify", "test", "ops")
     assert refused.faults(69) == []
     assert "T0P" not in refused.err
+
+
+def test_a_channel_without_its_secret_is_listed_as_disabled_with_the_variable_and_stops_no_command(
+    crl: Program,
+) -> None:
+    crl.environment["CRL_CONFIG"] = "crl.toml"
+    (crl.folder / "crl.toml").write_text(
+        '[notifiers.on-call]\nkind = "webhook"\nurl = "https://example.com/T0P-SECRET"\n[notifiers.a]\nkind = "log"\n',
+        encoding="utf-8",
+    )
+    listed = json.loads(crl.run("notify", "list", "--json").out)["notifiers"]
+    assert [(one["name"], bool(one["disabled"])) for one in listed] == [("a", False), ("on-call", True)]
+    assert "set CRL_NOTIFIERS_ON_CALL_SECRET" in listed[1]["disabled"]
+    shown = crl.run("notify", "list")
+    assert "DISABLED: notifiers.on-call.secret (crl.toml, line 2) is missing" in shown.out
+    assert "T0P-SECRET" not in shown.out + crl.run("config", "show").out
+    assert crl.run("broker", "status").code == 4, "it does not run, and that is all"
+    for command in (["notify", "test", "on-call"], ["config", "validate"]):
+        result = crl.run(*command)
+        assert result.faults(2) == []
+        assert "CRL_NOTIFIERS_ON_CALL_SECRET" in result.err

@@ -68,17 +68,20 @@ async def test_a_standby_takes_over_however_long_it_had_nothing_to_do(kafka: str
 
 
 async def test_a_folder_that_cannot_be_written_stops_no_alert_and_is_caught_up_with(installation: Installation) -> None:
-    (installation.folder / "crl.toml").write_text('[notifiers.ops]\nkind = "file"\npath = "alerts.jsonl"\n')
+    channels = installation.folder / "channels.toml"
+    channels.write_text('[notifiers.ops]\nkind = "file"\npath = "alerts.jsonl"\n')
     blocked = installation.folder / "telemetry" / "crl" / "variant_proposals.jsonl"
     monitor = await installation.worker(limits_snapshot_seconds="0")
-    services = installation.start_worker(SERVICES)
+    services = installation.start_worker(SERVICES, config=str(channels))
     await services.ready()
     blocked.unlink(missing_ok=True)
     blocked.mkdir()
     for number in range(3):
         await installation.publish(*of_task(number, invocations("default", "S" * 60 + "F" * 15, quality=0.3)))
     await installation.wait_for(PROPOSALS, m.Proposal)
-    second = installation.start_worker(SERVICES, telemetry_folder=str(installation.folder / "elsewhere"))
+    second = installation.start_worker(
+        SERVICES, config=str(channels), telemetry_folder=str(installation.folder / "elsewhere")
+    )
     await second.ready()
     second.kill()
     await installation.settled()

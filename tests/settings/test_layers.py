@@ -97,13 +97,14 @@ def test_the_file_is_the_flag_s_else_the_variable_s_else_the_one_in_this_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert load_settings(environment={}).kafka.partitions == 4
+    assert load_settings(environment={}).policies.default.degradation.lookback_window == 20
     for number, name in enumerate(["crl.toml", "variable.toml", "flag.toml"], start=5):
-        Path(name).write_text(f"[kafka]\npartitions = {number}\n", encoding="utf-8")
+        Path(name).write_text(f"[degradation]\nlookback_window = {number}\n", encoding="utf-8")
     environment = {"CRL_CONFIG": "variable.toml"}
-    assert load_settings(environment={}).origins["kafka.partitions"].source == "crl.toml"
-    assert load_settings(environment=environment).kafka.partitions == 6
-    assert load_settings(file=Path("flag.toml"), environment=environment).origins["kafka.partitions"].value == 7
+    name = "degradation.lookback_window"
+    assert load_settings(environment={}).origins[name].source == "crl.toml"
+    assert load_settings(environment=environment).origins[name].value == 6
+    assert load_settings(file=Path("flag.toml"), environment=environment).origins[name].value == 7
 
 
 def test_a_file_that_was_named_and_is_not_there_is_an_error(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_a_profile_names_only_settings_that_exist(profile: str) -> None:
 @pytest.mark.parametrize(
     ("layers", "where"),
     [
-        (('profile = "conservativ"\n', {}, {}), "crl.toml"),
+        (('profile = "conservativ"\n', {}, {}), "crl.toml, line 1"),
         (("", {"CRL_PROFILE": "conservativ"}, {}), "environment CRL_PROFILE"),
         (("", {}, {"profile": "conservativ"}), "flag --set profile"),
     ],

@@ -79,12 +79,27 @@ def test_a_flag_is_over_the_environment_and_that_over_the_file() -> None:
 @pytest.mark.parametrize(
     ("toml", "said", "hint"),
     [
-        (OPS.replace("min_severity", "min_severty"), "'notifiers.ops.min_severty' (crl.toml)", "ops.min_severity"),
-        (OPS.replace('"webhook"', '"webhok"'), "notifiers.ops.kind = 'webhok' (crl.toml)", "nearest name is webhook"),
-        (OPS.replace('"webhook"', "[]"), "notifiers.ops.kind = [] (crl.toml)", "one of apprise, file, log, webhook"),
+        (
+            OPS.replace("min_severity", "min_severty"),
+            "'notifiers.ops.min_severty' (crl.toml, line 6)",
+            "ops.min_severity",
+        ),
+        (
+            OPS.replace('"webhook"', '"webhok"'),
+            "notifiers.ops.kind = 'webhok' (crl.toml, line 3)",
+            "nearest name is webhook",
+        ),
+        (
+            OPS.replace('"webhook"', "[]"),
+            "notifiers.ops.kind = [] (crl.toml, line 3)",
+            "one of apprise, file, log, webhook",
+        ),
         (OPS.replace('kind = "webhook"\n', ""), "notifiers.ops has no kind", "set kind to one of"),
-        (OPS.replace('"warning"', '"warn"'), "notifiers.ops.min_severity = 'warn' (crl.toml)", "crl config show"),
-        (ON_CALL, "notifiers.on-call.secret is missing", "CRL_NOTIFIERS_ON_CALL_SECRET"),
+        (
+            OPS.replace('"warning"', '"warn"'),
+            "notifiers.ops.min_severity = 'warn' (crl.toml, line 6)",
+            "crl config show",
+        ),
         ('[notifiers.a]\nkind = "log"\npath = "x"\n', "'notifiers.a.path'", "a channel of kind log has kind"),
         ('[notifiers.a]\nkind = "file"\n', "notifiers.a.path is missing", "write it there"),
         ("[notifiers.a]\n", "There is no setting 'notifiers.a'", "[notifiers.a]"),
@@ -122,12 +137,42 @@ def test_a_channel_that_is_not_right_is_refused_by_name_with_what_to_write_inste
         ("url", '"https://ops.example.com:70000/T0P-SECRET"'),
     ],
 )
-def test_a_secret_that_is_wrong_is_not_shown_in_the_error_about_it(field: str, value: str) -> None:
+def test_a_secret_that_cannot_be_used_disables_its_channel_and_is_not_shown(field: str, value: str) -> None:
     lines = [f"{field} = {value}" if line.startswith(field) else line for line in OPS.splitlines()]
-    error = refusal("\n".join(lines))
-    assert error.message.startswith(f"notifiers.ops.{field} = (a secret) (crl.toml): ")
-    assert value.strip('"') not in str(error)
-    assert error.__cause__ is None, "its cause would hold the value"
+    settings = resolve("\n".join([*lines, "[notifiers.a]", 'kind = "log"']))
+    assert list(settings.notifiers) == ["a"]
+    disabled = settings.disabled_notifiers["ops"]
+    assert disabled.reason.startswith(f"notifiers.ops.{field} (crl.toml, line ")
+    assert "cannot be used: " in disabled.reason
+    assert disabled.hint == f"set CRL_NOTIFIERS_OPS_{field.upper()}"
+    assert value.strip('"') not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("toml", "environment", "missing"),
+    [
+        (ON_CALL, {}, "secret"),
+        (ON_CALL, {"CRL_NOTIFIERS_ON_CALL_SECRET": ""}, "secret"),
+        (ON_CALL + 'secret = ""\n', {}, "secret"),
+        ('[notifiers.on-call]\nkind = "webhook"\n', {}, "url"),
+        ('[notifiers.on-call]\nkind = "apprise"\n', {}, "url"),
+        ('[notifiers.on-call]\nkind = "apprise"\nurl = ""\n', {}, "url"),
+        ("", {"CRL_NOTIFIERS_ON_CALL_KIND": "webhook"}, "url"),
+    ],
+)
+def test_a_secret_that_is_missing_disables_its_channel_and_nothing_else(
+    toml: str, environment: dict[str, str], missing: str
+) -> None:
+    settings = resolve(toml + OPS, environment)
+    assert list(settings.notifiers) == ["ops"]
+    ((name, disabled),) = settings.disabled_notifiers.items()
+    assert name in {"on-call", "on_call"}
+    assert f".{missing} (" in disabled.reason and disabled.reason.endswith("is missing")
+    assert disabled.hint == f"set CRL_NOTIFIERS_ON_CALL_{missing.upper()}"
+
+
+def test_what_is_written_wrong_in_a_channel_without_its_secret_is_an_error_all_the_same() -> None:
+    assert "notifiers.on-call.min_severity = 'warn'" in refusal(ON_CALL + 'min_severity = "warn"\n').message
 
 
 def test_a_secret_is_in_no_text_of_the_settings() -> None:

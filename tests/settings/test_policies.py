@@ -82,7 +82,7 @@ def test_a_name_with_dots_in_it_is_one_name_in_the_file_and_in_a_flag(agent: str
         ("[agents.a.degradation]\nlookback_windw = 40\n", "There is no policy setting 'degradation.lookback_windw'"),
         ("[agents]\na = 40\n", "agents.a is no setting"),
         ("agents = 40\n", "is no setting"),
-        ("[agents.a.degradation]\nlookback_window = 1\n", "degradation.lookback_window = 1 (crl.toml)"),
+        ("[agents.a.degradation]\nlookback_window = 1\n", "degradation.lookback_window = 1 (crl.toml, line 2)"),
     ],
 )
 def test_an_override_that_fits_nothing_is_refused_with_its_origin_or_name(toml: str, said: str) -> None:

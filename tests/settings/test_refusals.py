@@ -28,7 +28,7 @@ def test_a_name_with_one_letter_missing_is_refused_in_every_layer_and_the_right_
     if wrong in NAMES or wrong.endswith("."):
         return
     for error, source in [
-        (refusal(table(wrong, "1")), "crl.toml"),
+        (refusal(table(wrong, "1")), "crl.toml, line 2"),
         (refusal(flags={wrong: "1"}), f"flag --set {wrong}"),
         (refusal(environment={variable(wrong): "1"}), "environment"),
     ]:
@@ -52,7 +52,7 @@ def offered(error: ConfigError, source: str) -> str | None:
     ],
 )
 def test_a_slip_of_the_finger_is_answered_with_what_was_meant(wrong: str, right: str) -> None:
-    assert offered(refusal(table(wrong, "1")), "crl.toml") == right
+    assert offered(refusal(table(wrong, "1")), "crl.toml, line 2") == right
     assert offered(refusal(flags={wrong: "1"}), f"flag --set {wrong}") == right
     assert offered(refusal(environment={variable(wrong): "1"}), "environment") == variable(right)
 
@@ -103,7 +103,7 @@ def test_a_value_of_the_wrong_type_or_size_is_refused_by_name_value_and_file(nam
     error = refusal(table(name, value))
     assert error.message.startswith(f"{name} = ")
     assert value.strip('"').lower() in error.message.lower()
-    assert "(crl.toml)" in error.message
+    assert "(crl.toml, line 2)" in error.message
     assert error.exit_code == 2
 
 
@@ -155,6 +155,22 @@ def test_a_secret_of_the_wrong_type_is_not_shown_in_the_error_about_it(name: str
     error = refusal(table(name, "123456"))
     assert name in error.message
     assert "123456" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("toml", "line"),
+    [
+        ("# a comment\n\n[kafka]\n# another\npartitions = 0\n", 5),
+        ("[kafka]\n'partitions' = 0\n", 2),
+        ('kafka."partitions" = 0\n', 1),
+        ("\nkafka = { replication_factor = 1, partitions = 0 }\n", 2),
+        ("[kafka]\npartitions = [\n 1,\n 2,\n]\n", 2),
+        ('[tasks."a/b".degradation]\nguard = "none"\nlookback_window = 1\n', 3),
+        ("[degradation]\nguard = 'none'\n[agents.x.degradation]\nlookback_window = 1\n", 4),
+    ],
+)
+def test_an_error_names_the_line_of_the_file_however_the_setting_is_written(toml: str, line: int) -> None:
+    assert f"(crl.toml, line {line})" in refusal(toml).message
 
 
 def test_an_error_about_a_long_value_stays_short() -> None:

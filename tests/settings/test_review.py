@@ -31,12 +31,23 @@ def test_the_hour_is_that_of_the_named_zone() -> None:
     assert following.astimezone(UTC).strftime("%A %H:%M") == "Monday 07:00"
 
 
+@pytest.mark.parametrize("schedule", ["0 9 29 2 *", "0 9 31 * *", "0 9 * * fri", "0 9 l 2 *", "0 9 * mar mon#5"])
+def test_a_day_that_comes_seldom_is_taken(schedule: str) -> None:
+    assert Review(schedule=schedule).schedule == schedule
+
+
 @pytest.mark.parametrize(
     ("name", "value", "word"),
     [
         ("review.schedule", "every monday", "cron expression"),
         ("review.schedule", "* * * * * *", "five fields"),
         ("review.schedule", "0 25 * * 1", "cron expression"),
+        ("review.schedule", "0 9 30 2 *", "no such day ever comes"),
+        ("review.schedule", "0 0 31 4,6,9,11 *", "no such day ever comes"),
+        ("review.schedule", "*/5 * 30-31 feb *", "no such day ever comes"),
+        ("review.schedule", "0 9 * * 1#6", "cron expression"),
+        ("review.schedule", "R 9 * * 1", "cron expression"),
+        ("review.schedule", "0 H * * *", "cron expression"),
         ("review.timezone", "Vienna", "time zone"),
         ("review.timezone", "", "time zone"),
         ("review.timezone", "../etc", "time zone"),

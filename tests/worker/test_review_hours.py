@@ -54,3 +54,40 @@ def test_a_machine_that_was_suspended_makes_up_for_the_hour_once() -> None:
         "11-24 08:00",
         "11-24 09:00",
     ]
+
+
+@pytest.mark.parametrize("ahead", ["2035-01-01T00:00", "2026-06-01T12:00", "2027-01-04T09:00"])
+@pytest.mark.parametrize("when", ["at its start", "while it ran"])
+def test_a_clock_that_was_ahead_once_does_not_end_the_weekly_reviews(ahead: str, when: str) -> None:
+    """A machine is started before its clock is set, or its clock jumps and is put right."""
+    now = at("2026-01-05T08:00")
+    hours = ReviewHours(Review(timezone="Europe/Vienna"), at(ahead) if when == "at its start" else now)
+    if when == "while it ran":
+        hours.has_come(at(ahead))
+    came = [minute for minute in range(30 * 24 * 60) if hours.has_come(now + 60.0 * minute)]
+    assert len(came) == 5
+
+
+@pytest.mark.parametrize("hours_back", [0.2, 1, 3, 5])
+def test_a_clock_that_is_set_back_a_little_repeats_no_review(hours_back: float) -> None:
+    now = at("2026-01-05T03:00")
+    hours = ReviewHours(Review(timezone="Europe/Vienna"), now)
+    came = [hours.has_come(now + 60.0 * minute) for minute in range(6 * 60 + 20)]
+    corrected = now + 60.0 * len(came) - 3_600.0 * hours_back
+    came += [hours.has_come(corrected + 60.0 * minute) for minute in range(9 * 60)]
+    assert sum(came) == 1
+
+
+def test_a_start_with_a_clock_that_is_ahead_by_minutes_does_not_skip_the_review() -> None:
+    """It shows 9:10 when it is 8:40, and is put right at once."""
+    hours = ReviewHours(Review(timezone="Europe/Vienna"), at("2026-01-05T09:10"))
+    assert sum(hours.has_come(at("2026-01-05T08:41") + 60.0 * minute) for minute in range(60)) == 1
+
+
+def test_of_two_runs_over_the_hour_that_clocks_show_twice_each_brings_a_review_once() -> None:
+    """The wall clock goes back by itself in autumn: time does not."""
+    first = hours_between("2026-10-25T00:00", "2026-10-25T02:50", "30 2 * * *")
+    second = datetime.fromisoformat("2026-10-25T00:50+00:00").timestamp()  # 2:50, for the first time
+    hours = ReviewHours(Review(schedule="30 2 * * *", timezone="Europe/Vienna"), second)
+    assert first == ["10-25 02:30"]
+    assert not any(hours.has_come(second + 60.0 * minute) for minute in range(3 * 60))

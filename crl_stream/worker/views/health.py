@@ -18,6 +18,9 @@ def add_health_views(members: Sequence[Member]) -> None:
     """Put ``/healthz``, ``/readyz`` and ``/api/worker`` on the web server of the first member."""
     first = members[0]
     worker = first.settings.worker
+    tells = any("notifier-" in member.group for member in members)
+    lacking = first.settings.disabled_notifiers if tells else {}
+    disabled = {name: f"{channel.reason}; {channel.hint}" for name, channel in lacking.items()}
     gate = make_gate(worker.web_host, first.url, worker.web_token.get_secret_value())
     first.app.conf.web_application_options = {"middlewares": [gate]}
 
@@ -27,7 +30,10 @@ def add_health_views(members: Sequence[Member]) -> None:
 
     async def ready(_request: Any) -> web.Response:
         waiting = [member.group for member in members if not (member.recovered and member.agents_alive)]
-        return answer({"ready": not waiting, "waiting": waiting}, 503 if waiting else 200)
+        body: dict[str, Any] = {"ready": not waiting, "waiting": waiting}
+        if disabled:
+            body["disabled_notifiers"] = disabled
+        return answer(body, 503 if waiting else 200)
 
     async def about(_request: Any) -> web.Response:
         return answer(
@@ -35,6 +41,7 @@ def add_health_views(members: Sequence[Member]) -> None:
                 "version": __version__,
                 "compiled": is_compiled(),
                 "url": str(first.url),
+                "disabled_notifiers": disabled,
                 "groups": {
                     member.group: {"ready": member.recovered, "counters": member.counters.as_dict()}
                     for member in members

@@ -1,0 +1,110 @@
+"""The settings file of a call: which one it is, what it says in which line, and which of it counts."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from crl_stream.errors import ConfigError
+from crl_stream.settings.origin import Origin
+from crl_stream.settings.trust import is_harmless, is_trusted
+
+FILE: Final = "crl.toml"
+OVERRIDES: Final = ("agents.", "tasks.")
+"""What the names of overrides begin with."""
+_HEADER: Final = re.compile(r"\s*\[\[?(.+?)\]\]?\s*(?:#.*)?")
+_ENTRY: Final = re.compile(r"\s*([^#=\[{]+?)\s*=")
+
+Keys = tuple[str, ...]
+"""Keys from the outermost table on."""
+
+
+class SettingsFile(NamedTuple):
+    """A file as it was read, once."""
+
+    path: Path
+    content: bytes
+    named: bool
+    """Not merely found in the current folder."""
+
+    @classmethod
+    def find(cls, file: Path | None, environment: Mapping[str, str]) -> SettingsFile | None:
+        """The named file, else the one of the current folder if there is one."""
+        chosen = file or (Path(environment["CRL_CONFIG"]) if environment.get("CRL_CONFIG") else None)
+        path = chosen or Path(FILE)
+        if chosen is None and not path.is_file():
+            return None
+        try:
+            return cls(path, path.read_bytes(), named=chosen is not None)
+        except OSError as error:
+            raise ConfigError(
+                f"{path} cannot be read: {error.strerror}.", hint="name another one with --config"
+            ) from error
+
+    def layer(self) -> list[tuple[str, Origin]]:
+        """Its settings, in their order; ``ConfigError`` when it is not TOML."""
+        try:
+            text = self.content.decode()
+            page = tomllib.loads(text)
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"{self.path} cannot be read: byte {error.start} does not belong to UTF-8.",
+                hint="TOML is UTF-8; save it as that, or name another file with --config",
+            ) from error
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            raise ConfigError(
+                f"{self.path} is not TOML: {error}.", hint="crl config init writes one to start from"
+            ) from error
+        return list(_flat(page, self.path.name, _lines(text)))
+
+    def ignored(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those settings that do not count, because a stranger may have written them."""
+        risky = tuple(name for name in names if not is_harmless(name))
+        return () if self.named or not risky or is_trusted(self.path, self.content) else risky
+
+
+def _flat(
+    page: Mapping[str, Any], source: str, lines: Mapping[Keys, int], prefix: str = "", path: Keys = ()
+) -> Iterator[tuple[str, Origin]]:
+    for key, value in page.items():
+        name, here = f"{prefix}{key}", (*path, key)
+        if isinstance(value, Mapping) and (value or prefix != "notifiers."):
+            # The names of agents and tasks may have dots in them: they are kept apart by a tab until they are read.
+            separator = "\t" if prefix in OVERRIDES else "."
+            yield from _flat(value, source, lines, name + separator, here)
+        else:
+            yield name, Origin(value, source, _line_of(here, lines))
+
+
+def _line_of(path: Keys, lines: Mapping[Keys, int]) -> int | None:
+    """The line of a setting; one inside an inline table stands where that begins."""
+    return next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
+
+
+def _lines(text: str) -> dict[Keys, int]:
+    """The line of each table and setting, as far as their keys stand at the beginning of a line."""
+    found: dict[Keys, int] = {}
+    table: Keys = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.fullmatch(line):
+            table = _keys(header.group(1))
+            found.setdefault(table, number)
+        elif entry := _ENTRY.match(line):
+            found.setdefault((*table, *_keys(entry.group(1))), number)
+    return found
+
+
+def _keys(text: str) -> Keys:
+    """A dotted key of TOML, whose parts may be quoted, as its parts."""
+    try:
+        page: Any = tomllib.loads(f"{text} = 0")
+    except tomllib.TOMLDecodeError:
+        return (text,)
+    keys = []
+    while isinstance(page, dict):
+        key, page = next(iter(page.items()))
+        keys.append(key)
+    return tuple(keys)

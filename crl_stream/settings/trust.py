@@ -1,0 +1,132 @@
+"""Which ``crl.toml`` of a current folder may say where Kafka is and what is run: only one that its user has trusted.
+
+People and agents work in folders of strangers.  A file that merely lies there may set limits and policies; addresses,
+credentials, places of files and channels count after ``crl config trust``, which records path and hash of the content.
+A changed file has to be trusted again.  A file that is named (``--config``, ``CRL_CONFIG``) is trusted by that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from crl_stream.errors import UsageError
+from crl_stream.settings.model import POLICY_SECTIONS
+from crl_stream.settings.user_folders import user_folder
+
+HARMLESS: Final = frozenset({*POLICY_SECTIONS, "review", "proposer", "profile", "agents", "tasks"})
+"""Sections that any file may set: what is judged and when, never who is asked or what is opened."""
+_LISTED: Final = 5
+
+
+class Untrusted(NamedTuple):
+    """A file of the current folder of which a part does not count."""
+
+    path: Path
+    names: tuple[str, ...]
+    """The settings that are ignored, in the order of the file."""
+    changed: bool
+    """Whether it was trusted with another content."""
+
+    def sentence(self) -> str:
+        """What is ignored and how to trust it, on one line."""
+        shown = ", ".join(self.names[:_LISTED])
+        more = f" and {len(self.names) - _LISTED} more" if len(self.names) > _LISTED else ""
+        why = "has changed since it was trusted" if self.changed else "is not trusted"
+        return (
+            f"{self.path.name} of this folder {why}: ignored {shown}{more}; read it, then `crl config trust` accepts it"
+        )
+
+
+class Trusted(NamedTuple):
+    """One entry of the record."""
+
+    path: str
+    sha256: str
+    since: str
+
+    def state(self) -> Literal["trusted", "changed", "missing"]:
+        """Whether the file still is what was trusted."""
+        try:
+            content = Path(self.path).read_bytes()
+        except OSError:
+            return "missing"
+        return "trusted" if _hash(content) == self.sha256 else "changed"
+
+
+def is_harmless(name: str) -> bool:
+    """Whether a setting counts whoever wrote the file that it stands in."""
+    return name.partition(".")[0] in HARMLESS
+
+
+def is_trusted(path: Path, content: bytes) -> bool:
+    """Whether this very content was trusted at this place."""
+    return any(entry.path == _place(path) and entry.sha256 == _hash(content) for entry in trusted())
+
+
+def was_trusted(path: Path) -> bool:
+    """Whether any content was trusted at this place."""
+    return any(entry.path == _place(path) for entry in trusted())
+
+
+def trust(path: Path, content: bytes) -> Trusted:
+    """Record path and hash; ``UsageError`` when the record cannot be written."""
+    entry = Trusted(_place(path), _hash(content), datetime.now(UTC).isoformat(timespec="seconds"))
+    _write([*(other for other in trusted() if other.path != entry.path), entry])
+    return entry
+
+
+def revoke(path: Path) -> bool:
+    """Forget a place; False when it was not trusted."""
+    entries = trusted()
+    left = [entry for entry in entries if entry.path != _place(path)]
+    if len(left) == len(entries):
+        return False
+    _write(left)
+    return True
+
+
+def trusted() -> list[Trusted]:
+    """The whole record; one that others could have written, or that cannot be read, trusts nothing."""
+    record = _record()
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = record.stat()
+        if found.st_uid == os.getuid() and not found.st_mode & 0o022:
+            page = json.loads(record.read_bytes())
+            return [Trusted(str(one["path"]), str(one["sha256"]), str(one["since"])) for one in page["trusted"]]
+    return []
+
+
+def _write(entries: Iterable[Trusted]) -> None:
+    record = _record()
+    page = json.dumps({"trusted": [entry._asdict() for entry in entries]}, indent=1) + "\n"
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        # Made with mode 0600; a reader never sees half of it.
+        with tempfile.NamedTemporaryFile("w", dir=record.parent, delete=False, encoding="utf-8") as file:
+            file.write(page)
+        Path(file.name).replace(record)
+    except OSError as error:
+        raise UsageError(
+            f"{record} cannot be written: {error.strerror}.",
+            hint="--config FILE trusts a file for one call; XDG_DATA_HOME names another folder for the record",
+        ) from error
+
+
+def _record() -> Path:
+    return user_folder("XDG_DATA_HOME", ".local/share") / "trusted.json"
+
+
+def _place(path: Path) -> str:
+    return str(path.resolve())
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
