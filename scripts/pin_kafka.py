@@ -17,6 +17,9 @@ from jgo.maven import Dependency, MavenContext, PythonResolver
 from crl_stream.broker.jars import KAFKA_VERSION, PINS
 
 GROUP = "org.apache.kafka"
+LOGGING = ("org.apache.logging.log4j", "log4j-core", "log4j-slf4j-impl")
+"""Group, and what Kafka's own distribution has beside the artifacts that the broker names: without the second one,
+which binds the SLF4J 1.7 of the broker to the first one, in its version, the broker logs nothing at all."""
 STREAMS = Path(__file__).resolve().parent.parent / "benchmarks" / "contestants" / "kafka_streams" / "jars.txt"
 
 
@@ -36,9 +39,23 @@ def resolve(artifact_id: str) -> list[str]:
     return [lines[0], *sorted(lines[1:])]
 
 
+def binding(broker: list[str]) -> str:
+    """The line of the jar through which the broker's log reaches log4j."""
+    group, core, binding = LOGGING
+    version = next(line.split()[2] for line in broker if line.startswith(f"{group} {core} "))
+    with tempfile.TemporaryDirectory() as folder:
+        context = MavenContext(resolver=PythonResolver(), repo_cache=Path(folder))
+        jar = context.project(group, binding).at_version(version).artifact().resolve()
+        digest = hashlib.sha256(jar.read_bytes()).hexdigest()
+    line = f"{group} {binding} {version} {digest}"
+    print(line)
+    return line
+
+
 def main() -> int:
     """Resolve, download and hash."""
     broker = resolve("kafka_2.13")
+    broker = [broker[0], *sorted([*broker[1:], binding(broker)])]
     header = f"# Apache Kafka {KAFKA_VERSION} and what it runs with: group, artifact, version, SHA-256 of the jar\n"
     PINS.write_text(header + "\n".join(broker) + "\n", encoding="utf-8")
     beyond = [line for line in resolve("kafka-streams") if line not in broker]

@@ -8,13 +8,26 @@ from typing import Any, Final
 
 HOST: Final = "127.0.0.1"
 
+LOG: Final = "server.log"
+"""Kafka's log, of this start and earlier ones: at most four files of 5 MB, the oldest is ``server.log.3``."""
+OUTPUT: Final = "server.out"
+"""What the Java runtime itself says, of this start alone: it speaks when it cannot start or has no memory left."""
+
 _LOG4J: Final = """\
 rootLogger.level = INFO
-rootLogger.appenderRef.console.ref = console
-appender.console.type = Console
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = [%d] %p %m (%c)%n
+rootLogger.appenderRef.file.ref = file
+appender.file.type = RollingFile
+appender.file.name = file
+appender.file.fileName = ${sys:crl.folder}/server.log
+appender.file.filePattern = ${sys:crl.folder}/server.log.%i
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = [%d] %p %m (%c)%n
+appender.file.policies.type = Policies
+appender.file.policies.size.type = SizeBasedTriggeringPolicy
+appender.file.policies.size.size = 5MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.fileIndex = min
+appender.file.strategy.max = 3
 """
 
 

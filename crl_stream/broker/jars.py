@@ -11,10 +11,12 @@ import fcntl
 import hashlib
 import os
 import shutil
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final, NamedTuple
 
 from crl_stream.errors import BrokerError
@@ -92,18 +94,35 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
     shutil.rmtree(incoming, ignore_errors=True)
     _trust_the_named_authorities()
     progress(what, 0, len(missing))
+    waiting, results = deque(missing), SimpleQueue[BaseException | None]()
+
+    def work() -> None:
+        while waiting:
+            with suppress(IndexError):  # another one took the last
+                pin = waiting.popleft()
+                try:
+                    _fetch_one(pin, incoming, folder)
+                except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                    results.put(error)
+                else:
+                    results.put(None)
+
+    # Not a pool, whose threads a program waits for when it ends: Ctrl-C would last as long as a slow download.
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(_AT_ONCE)]
+    for thread in threads:
+        thread.start()
     try:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            waiting = [pool.submit(_fetch_one, pin, incoming, folder) for pin in missing]
-            try:
-                for number, done in enumerate(as_completed(waiting), start=1):
-                    done.result()
-                    progress(what, number, len(missing))
-            except BaseException:
-                for future in waiting:
-                    future.cancel()
-                raise
+        for number in range(1, len(missing) + 1):
+            if (error := results.get()) is not None:
+                raise error
+            progress(what, number, len(missing))
+    except Exception:
+        waiting.clear()
+        for thread in threads:
+            thread.join()
+        raise
     finally:
+        waiting.clear()
         shutil.rmtree(incoming, ignore_errors=True)
 
 

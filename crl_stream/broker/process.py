@@ -1,7 +1,10 @@
-"""The broker as a process: started, found again by whoever asks, and stopped.
+# over 300 lines because a broker is found, started, adopted and stopped by the same few files, in one class
+"""The broker as a process: started, found again by every later call, and stopped.
 
 The running Kafka holds a lock on its data folder: it inherits the open lock file.  So whether it runs is asked of the
-operating system and not of a file that a crash may have left behind, and two can never share one folder.
+operating system and not of a file that a crash may have left behind, and two can never share one folder.  Two notes
+lie beside the lock: ``starting.json``, written before Kafka runs, and ``broker.json``, written when it answers.  A
+start whose program died in between is completed by the next one that asks.
 """
 
 from __future__ import annotations
@@ -20,10 +23,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self, TextIO
 
-from crl_stream.broker.configuration import HOST, write_configuration
+from crl_stream.broker.configuration import HOST, LOG, OUTPUT, write_configuration
 from crl_stream.broker.jars import KAFKA_VERSION, Progress, fetch, quiet
 from crl_stream.broker.java import Java, find_java
+from crl_stream.broker.last_words import OTHER_FOLDER, explain, size_of_log
 from crl_stream.broker.ports import bindable, free_port, listens
+from crl_stream.broker.recorded import Recorded, recorded, spawn
 from crl_stream.errors import BrokerError
 
 USUAL_PORT: Final = 9092
@@ -31,8 +36,6 @@ START_SECONDS: Final = 60.0
 """After which a start has failed; it takes 3 to 6 seconds."""
 STOP_SECONDS: Final = 30.0
 """After which a broker that was asked to stop is killed."""
-
-_OTHER_FOLDER: Final = "name another folder: `crl --set broker.data_dir=FOLDER ...`, CRL_BROKER_DATA_DIR"
 
 
 class Endpoint(NamedTuple):
@@ -68,6 +71,7 @@ class EmbeddedBroker:
         self.data_dir, self.cache_dir, self.properties = data_dir, cache_dir, properties
         self.port, self.heap_mb, self.ephemeral, self.progress = port, heap_mb, ephemeral, progress
         self._child: subprocess.Popen[bytes] | None = None
+        self._log_began = 0
         if ephemeral:
             self.data_dir = Path(tempfile.gettempdir()) / f"crl-broker-{os.getpid()}-{id(self):x}"
 
@@ -84,10 +88,35 @@ class EmbeddedBroker:
     def _note(self) -> Path:
         return self.data_dir / "broker.json"
 
+    @property
+    def _start_note(self) -> Path:
+        return self.data_dir / "starting.json"
+
     def status(self) -> Endpoint | None:
-        """The broker that runs on this folder, whoever started it; None when none does."""
-        with _locked(self.data_dir) as lock:
-            return None if lock is not None else self._read_note()
+        """The broker that runs on this folder, started by this program or another one; None when none does."""
+        return self._read_note() if _is_taken(self.data_dir) else None
+
+    def process(self) -> Recorded | None:
+        """The process on this folder, also one that does not answer yet; None when there is none."""
+        if not _is_taken(self.data_dir):
+            return None
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            started = json.loads(self._start_note.read_text(encoding="utf-8"))
+            return Recorded(int(started["pid"]), float(started["created"]))
+        if (running := self._read_note()) is not None:  # of a release that wrote no other note
+            with suppress(ProcessLookupError):
+                return recorded(running.pid)
+        return None
+
+    def answers(self, seconds: float = 5.0) -> bool:
+        """Whether the broker that runs here says what it has; a paused one takes connections and says nothing."""
+        endpoint = self.status()
+        return endpoint is not None and asyncio.run(_answers(_port_of(endpoint.bootstrap_servers), seconds))
+
+    def why_it_ended(self) -> BrokerError:
+        """Why the broker that was started last has ended, and what to do."""
+        code = None if self._child is None else self._child.poll()
+        return explain(self.data_dir, code, self._log_began)
 
     def start(self) -> Endpoint:
         """Start the broker and wait until it answers; one that runs already is returned as it is."""
@@ -95,37 +124,36 @@ class EmbeddedBroker:
             self.data_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unusable(self.data_dir, error) from error
-        with _locked(self.data_dir) as lock:
-            if lock is None:
-                running = self._read_note(wait=START_SECONDS)
-                if running is not None:
-                    return running
-                raise BrokerError(
-                    f"Somebody else uses {self.data_dir}, and no broker answers there.",
-                    hint=f"wait for the other start to end, or {_OTHER_FOLDER}",
-                )
-            # What the last run noted tells its port, and nothing about this run.
-            last_port = self._last_port()
-            self._note.unlink(missing_ok=True)
-            try:
-                return self._start(lock, last_port)
-            except OSError as error:
-                raise _unusable(self.data_dir, error) from error
+        try:
+            with _locked(self.data_dir) as lock:
+                if lock is not None:
+                    # What the last run noted tells its port, and nothing about this run.
+                    last_port = self._last_port()
+                    self._note.unlink(missing_ok=True)
+                    self._start_note.unlink(missing_ok=True)
+                    return self._start(lock, last_port)
+        except OSError as error:
+            raise _unusable(self.data_dir, error) from error
+        return self._wait_for_other_start()
 
-    def stop(self) -> bool:
-        """Ask the broker to end, wait, and kill it if it does not; False when none ran."""
-        running = self.status()
-        if running is not None:
-            self._signal(running.pid, signal.SIGTERM)
-            if not self._gone(STOP_SECONDS):
-                self._signal(running.pid, signal.SIGKILL)
+    def stop(self, seconds: float = STOP_SECONDS) -> bool:
+        """Ask the broker to end, and kill it after ``seconds``; False when none ran.
+
+        One that is paused is woken up for it; one that is still starting is ended too.
+        """
+        running, process = self.status(), self.process()
+        if process is not None:
+            process.send(signal.SIGTERM)
+            process.send(signal.SIGCONT)
+            if not self._gone(seconds):
+                process.send(signal.SIGKILL)
                 self._gone(STOP_SECONDS)
         if self._child is not None:
             self._child.wait()
             self._child = None
         if self.ephemeral or (running is not None and running.ephemeral):
             shutil.rmtree(self.data_dir, ignore_errors=True)
-        return running is not None
+        return process is not None
 
     # -- starting ----------------------------------------------------------------------------------
     def _start(self, lock: TextIO, last_port: int | None) -> Endpoint:
@@ -134,42 +162,75 @@ class EmbeddedBroker:
         class_path = os.pathsep.join(map(str, fetch(self.cache_dir, self.progress)))
         port = self._choose_port(last_port)
         server, log4j = write_configuration(self.data_dir, port, free_port(), self.properties)
-        log = self.data_dir / "server.log"
         what = f"Kafka {KAFKA_VERSION} on Java {java.version}"
         self.progress(what, 0, 2)
-        self._format(java, class_path, server, log4j, log)
+        self._log_began = size_of_log(self.data_dir)
+        self._format(java, class_path, server, log4j)
         self.progress(what, 1, 2)
-        with log.open("wb") as output:
-            self._child = child = subprocess.Popen(
-                [*self._java(java, class_path, log4j), "kafka.Kafka", str(server)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=self.data_dir,
-                pass_fds=(lock.fileno(),),
-                # Ctrl-C in a terminal is for the program that started the broker; that one stops it in order.
-                start_new_session=True,
-            )
+        command = [*self._java(java, class_path, log4j), "kafka.Kafka", str(server)]
         try:
-            self._wait_until_it_answers(child, port, log)
+            with (self.data_dir / OUTPUT).open("wb") as output:
+                spawn(
+                    command,
+                    lambda child, process: self._record_start(child, process, port),
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=self.data_dir,
+                    pass_fds=(lock.fileno(),),
+                )
+            self._wait_until_it_answers(port)
         except BaseException:
-            child.kill()
-            child.wait()
+            if self._child is not None:
+                self._child.kill()
+                self._child.wait()
             raise
-        endpoint = Endpoint(f"{HOST}:{port}", child.pid, str(self.data_dir), str(log), ephemeral=self.ephemeral)
-        partial = self._note.with_suffix(".part")
-        partial.write_text(json.dumps(endpoint._asdict()), encoding="utf-8")
-        partial.replace(self._note)
+        assert self._child is not None
+        endpoint = self._note_endpoint(port, self._child.pid)
         self.progress(what, 2, 2)
         return endpoint
+
+    def _record_start(self, child: subprocess.Popen[bytes], process: Recorded, port: int) -> None:
+        self._child = child
+        _write(self._start_note, {**process._asdict(), "port": port, "starter": recorded(os.getpid())._asdict()})
+
+    def _note_endpoint(self, port: int, pid: int) -> Endpoint:
+        log = str(self.data_dir / LOG)
+        endpoint = Endpoint(f"{HOST}:{port}", pid, str(self.data_dir), log, ephemeral=self.ephemeral)
+        _write(self._note, endpoint._asdict())
+        return endpoint
+
+    def _wait_for_other_start(self) -> Endpoint:
+        """The broker that another program runs here, or is starting; its start is completed if that program died."""
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            if (running := self.status()) is not None:
+                return running
+            if not _is_taken(self.data_dir):
+                # The other start has failed, or its broker was just stopped: our turn.
+                return self.start()
+            if (started := self._orphaned_start()) is not None and asyncio.run(_answers(started["port"])):
+                return self._note_endpoint(started["port"], started["pid"])
+            time.sleep(0.1)
+        raise BrokerError(
+            f"Another program uses {self.data_dir}, and no broker answers there.",
+            hint=f"wait for the other start to end, end it with `crl broker stop`, or {OTHER_FOLDER}",
+        )
+
+    def _orphaned_start(self) -> dict[str, Any] | None:
+        """What was noted of a start whose program has died."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            started: dict[str, Any] = json.loads(self._start_note.read_text(encoding="utf-8"))
+            return None if Recorded(**started["starter"]).lives() else started
+        return None
 
     def _java(self, java: Java, class_path: str, log4j: Path) -> list[str]:
         # The heap is bounded; a quick start matters more here than what the best compiler would reach in an hour.
         tuning = [f"-Xmx{self.heap_mb}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
-        tuning += [f"-Dlog4j2.configurationFile={log4j}", "-XX:+ExitOnOutOfMemoryError"]
+        tuning += [f"-Dlog4j2.configurationFile={log4j}", f"-Dcrl.folder={self.data_dir.absolute()}"]
+        tuning += ["-XX:+ExitOnOutOfMemoryError", "-XX:-CreateCoredumpOnCrash", "-XX:ErrorFile=/dev/stderr"]
         return [str(java.path), *tuning, "-cp", class_path]
 
-    def _format(self, java: Java, class_path: str, server: Path, log4j: Path, log: Path) -> None:
+    def _format(self, java: Java, class_path: str, server: Path, log4j: Path) -> None:
         if (self.data_dir / "logs" / "meta.properties").is_file():
             return
         # A start that was interrupted here has left a half-made folder, and never a record.
@@ -178,20 +239,21 @@ class EmbeddedBroker:
         command += ["--cluster-id", "Y3JsLXN0cmVhbS1sb2NhbA", "--config", str(server)]
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
         if done.returncode:
-            log.write_bytes(done.stdout + done.stderr)
-            raise _failed(log)
+            (self.data_dir / OUTPUT).write_bytes(done.stdout + done.stderr)
+            raise explain(self.data_dir, done.returncode, self._log_began)
 
-    def _wait_until_it_answers(self, child: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    def _wait_until_it_answers(self, port: int) -> None:
+        assert self._child is not None
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
-            if child.poll() is not None:
-                raise _failed(log)
+            if self._child.poll() is not None:
+                raise self.why_it_ended()
             if listens(port) and asyncio.run(_answers(port)):
                 return
             time.sleep(0.05)
         raise BrokerError(
             f"Kafka did not answer within {START_SECONDS:.0f} s.",
-            hint=f"see {log}; a loaded machine may just need a second try",
+            hint=f"see {self.data_dir / LOG}; a loaded machine may just need a second try",
         )
 
     # -- ports and notes ---------------------------------------------------------------------------
@@ -214,84 +276,84 @@ class EmbeddedBroker:
             )
 
     def _last_port(self) -> int | None:
-        with suppress(OSError, ValueError, KeyError):
-            noted = json.loads(self._note.read_text(encoding="utf-8"))
-            return int(noted["bootstrap_servers"].rpartition(":")[2])
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return _port_of(json.loads(self._note.read_text(encoding="utf-8"))["bootstrap_servers"])
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return int(json.loads(self._start_note.read_text(encoding="utf-8"))["port"])
         return None
 
-    def _read_note(self, wait: float = 0.0) -> Endpoint | None:
-        until = time.monotonic() + wait
-        while True:
-            with suppress(OSError, ValueError, TypeError):
-                return Endpoint(**json.loads(self._note.read_text(encoding="utf-8")))
-            if time.monotonic() >= until:
-                return None
-            time.sleep(0.1)
-
-    def _signal(self, pid: int, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
+    def _read_note(self) -> Endpoint | None:
+        with suppress(OSError, ValueError, TypeError):
+            return Endpoint(**json.loads(self._note.read_text(encoding="utf-8")))
+        return None
 
     def _gone(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if self._child is not None:
                 self._child.poll()
-            with _locked(self.data_dir) as lock:
-                if lock is not None:
-                    return True
+            if not _is_taken(self.data_dir):
+                return True
             time.sleep(0.05)
         return False
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[TextIO | None]:
-    """The lock of a data folder, or None when somebody has it; a folder that is not there is nobody's."""
-    try:
-        file = (folder / ".lock").open("w")
-    except FileNotFoundError:
-        with Path(os.devnull).open(encoding="ascii") as nothing:  # stands for a lock
-            yield nothing
-        return
-    with file:
+    """The lock of a data folder, or None when another process has it."""
+    with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield None
-            return
-        yield file
+        else:
+            yield file
 
 
-async def _answers(port: int) -> bool:
+def _is_taken(folder: Path) -> bool:
+    """Whether a broker, or a start of one, holds the folder; asked without writing anything."""
+    try:
+        file = os.open(folder / ".lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(document), encoding="utf-8")
+    partial.replace(path)
+
+
+def _port_of(bootstrap_servers: str) -> int:
+    return int(bootstrap_servers.rpartition(":")[2])
+
+
+async def _answers(port: int, seconds: float = 5.0) -> bool:
     from aiokafka.client import AIOKafkaClient
     from aiokafka.errors import KafkaError
 
-    client = AIOKafkaClient(bootstrap_servers=f"{HOST}:{port}", request_timeout_ms=5_000)
+    client = AIOKafkaClient(bootstrap_servers=f"{HOST}:{port}", request_timeout_ms=int(seconds * 1_000))
     try:
-        await client.bootstrap()
+        async with asyncio.timeout(seconds):
+            await client.bootstrap()
         return bool(client.cluster.brokers())
-    except (KafkaError, OSError):
+    except (KafkaError, OSError):  # TimeoutError is an OSError
         return False
     finally:
-        await client.close()
-
-
-def _failed(log: Path) -> BrokerError:
-    text = log.read_text(encoding="utf-8", errors="replace")
-    if "No space left on device" in text:
-        return BrokerError("Kafka has no space left for its data.", hint=f"free some space around {log.parent}")
-    if "Address already in use" in text:
-        return BrokerError("Another program has just taken Kafka's port.", hint="start again")
-    lines = [line for line in text.splitlines() if "ERROR" in line or "Exception" in line] or text.splitlines()
-    last = lines[-1].strip()[:300] if lines else "it said nothing"
-    return BrokerError(
-        f"Kafka ended while it started: {last}",
-        hint=f"see {log}; `crl broker start --ephemeral` starts with a fresh folder",
-    )
+        with suppress(OSError):
+            async with asyncio.timeout(1.0):
+                await client.close()
 
 
 def _unusable(folder: Path, error: OSError) -> BrokerError:
     return BrokerError(
         f"Kafka's data cannot be kept in {folder}: {error.strerror or error}.",
-        hint=f"free some space, make the folder writable, or {_OTHER_FOLDER}",
+        hint=f"free some space, make the folder writable, or {OTHER_FOLDER}",
     )

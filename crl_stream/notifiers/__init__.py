@@ -4,6 +4,8 @@
     options       what every channel may be told in ``[notifiers.<name>]``
     notice        one thing to be said, and the line that says it; pure
     selection     which records of the topics become notices of a channel; pure
+    repetition    what is told again while nothing changes, told less and less often; pure
+    plain         what strangers typed, without any markup of chats and mail; pure
     backlog       what came while a channel was away, in one line; pure
     signature     how a webhook proves who sent it; pure
     notifier      a channel with patience: retries, gives up loudly, never lets another one wait

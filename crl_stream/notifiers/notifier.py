@@ -17,6 +17,7 @@ from crl_stream.notifiers.channels.log import LogOptions
 from crl_stream.notifiers.failures import Refused, Undelivered
 from crl_stream.notifiers.notice import Notice
 from crl_stream.notifiers.options import Options
+from crl_stream.notifiers.repetition import Repetitions
 from crl_stream.notifiers.selection import Selection, topics_of
 from crl_stream.wire.records import Record
 
@@ -59,6 +60,7 @@ class Notifier:
         """Why the last attempt failed; None when it did not."""
         self._channel = channel if channel is not None else KINDS[options.kind].channel(name, options)
         self._selection = Selection(options)
+        self._repetitions = Repetitions(options.remind_after_minutes)
         self._now, self._elapsed, self._sleep, self._spread = now, elapsed, sleep, spread
         self._one_at_a_time = asyncio.Lock()
 
@@ -79,9 +81,14 @@ class Notifier:
                     for notice in old:
                         self._selection.mark_sent(notice.id)
                 else:
-                    notice = waiting.pop(0)
-                    await self._send(notice)
-                    self._selection.mark_sent(notice.id)
+                    await self._tell(waiting.pop(0))
+
+    async def _tell(self, notice: Notice) -> None:
+        """Send a notice, unless it only repeats what was told a short time ago."""
+        if (admitted := self._repetitions.admit(notice, self._elapsed())) is not None:
+            delivered = await self._send(admitted)
+            self._repetitions.settle(notice, self._elapsed(), delivered=delivered)
+        self._selection.mark_sent(notice.id)
 
     async def send_test(self) -> None:
         """Send a test line, once; ``Unavailable`` when the channel does not take it."""
@@ -96,7 +103,9 @@ class Notifier:
             ) from error
 
     async def close(self) -> None:
-        """Let the channel go."""
+        """Let the channel go; what was withheld and no later notice could count is said in the log."""
+        for kind, subject, number in self._repetitions.untold():
+            log.info("notifiers.%s: %d repetitions of %s %s were not sent", self.name, number, kind, subject)
         await self._channel.close()
 
     def status(self) -> dict[str, Any]:
@@ -106,12 +115,13 @@ class Notifier:
             "kind": self.options.kind,
             "delivered": self.delivered,
             "undelivered": self.undelivered,
+            "withheld": self._repetitions.withheld,
             "attempts_failed": self.attempts_failed,
             "failing": self.failing,
         }
 
-    async def _send(self, notice: Notice) -> None:
-        """Try until it is taken or given up."""
+    async def _send(self, notice: Notice) -> bool:
+        """Try until it is taken or given up; False when it was given up."""
         began, failures, refusals = self._elapsed(), 0, 0
         while True:
             try:
@@ -131,7 +141,7 @@ class Notifier:
                         error,
                         notice.text,
                     )
-                    return
+                    return False
                 if failures & (failures - 1) == 0:
                     # The 1st, 2nd, 4th, 8th ...: a dead channel does not fill the log.
                     log.warning(
@@ -148,7 +158,7 @@ class Notifier:
                 if failures:
                     log.info("notifiers.%s works again after %d failed attempts", self.name, failures)
                 self.failing = None
-                return
+                return True
 
     async def _attempt(self, notice: Notice) -> None:
         seconds = self.options.timeout_seconds

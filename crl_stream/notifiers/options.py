@@ -26,6 +26,9 @@ class Options(BaseModel):
     """``alerts`` are made for people; ``facts`` brings programs whole rollbacks and degradations instead of theirs."""
     max_age_hours: Annotated[float, Field(gt=0.0, le=8_760.0)] = 24.0
     """What is older when its turn comes is told in one summary."""
+    remind_after_minutes: Annotated[float, Field(ge=0.0, le=525_600.0)] = 30.0
+    """What is told again while nothing changes comes as a reminder after this time, then after twice as long each
+    time, up to a day, with the number of repetitions since; 0 sends every repetition."""
     timeout_seconds: Annotated[float, Field(gt=0.0, le=300.0)] = 10.0
     """Of one attempt."""
     give_up_after_hours: Annotated[float, Field(ge=0.0, le=8_760.0)] = 0.0

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from crl_stream.core import messages as m
-from crl_stream.errors import ConfigError, Unavailable
+from crl_stream.errors import ConfigError, Unavailable, UsageError
 from crl_stream.telemetry.journal import Journal, Line
 from crl_stream.telemetry.lines import proposal_event_id, proposal_line, rollback_line
 from crl_stream.telemetry.locks import WRITER, HeldLock
@@ -38,12 +38,7 @@ class TelemetryFiles:
         self._one_at_a_time = threading.Lock()
         self._closed = False
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = HeldLock(
-                folder / WRITER,
-                taken=f"Another process writes the telemetry files of {folder}",
-                hint="one writer per folder: end that one, or give this one its own by telemetry.folder",
-            )
+            self._lock = self._lock_folder()
             try:
                 self._journals = {topic: Journal(folder / name) for topic, name in FILE_OF.items()}
             except BaseException:
@@ -89,12 +84,35 @@ class TelemetryFiles:
                 if self._closed:
                     # A batch that was cancelled may still be on its way here.
                     raise Unavailable("The telemetry files are closed.", hint="nothing is lost; the batch comes again")
+                if any(lines.values()):
+                    self._keep_folder()
                 return sum(self._journals[topic].append(found) for topic, found in lines.items() if found)
         except OSError as error:
             raise Unavailable(
                 f"The telemetry files in {self.folder} cannot be written: {error.strerror}.",
                 hint="free some space or mend the disk; nothing is lost, the events stay on their topics",
             ) from error
+
+    def _lock_folder(self) -> HeldLock:
+        """Make the folder where there is none, and be its one writer."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return HeldLock(
+            self.folder / WRITER,
+            taken=f"Another process writes the telemetry files of {self.folder}",
+            hint="one writer per folder: end that one, or give this one its own by telemetry.folder",
+        )
+
+    def _keep_folder(self) -> None:
+        """Make the folder again when it was deleted, and lock it again: the lock has gone with it."""
+        if self._lock.is_there():
+            return
+        log.warning("%s was deleted or replaced: it is made again; what was in it is not written again", self.folder)
+        try:
+            lock = self._lock_folder()
+        except UsageError as error:
+            raise Unavailable(error.message, hint=error.hint) from error
+        self._lock.release()
+        self._lock = lock
 
     async def deliver(self, topic: str, records: Sequence[Record]) -> int:
         """Write a batch of raw records of ``crl.rollbacks`` or ``crl.proposals``, off the event loop.

@@ -8,6 +8,7 @@ again.  What is there already is recognised by its id, in the file as in the arc
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from crl_stream.telemetry.reading import archived_file, entries_of, read_entry
 
 log = logging.getLogger(__name__)
 _CHUNK: Final = 1 << 16
+_TRIES: Final = 3
+"""How often a batch is written when the file is deleted beneath it."""
 
 
 class Line(NamedTuple):
@@ -47,22 +50,26 @@ class Journal:
             self._open()
 
     def append(self, lines: Sequence[Line]) -> int:
-        """Write those that are not there yet and return how many; they are on the disk then.
+        """Write those that are not there yet and return how many; they are on the disk then, under the file's name.
 
         ``OSError`` when that fails: the file is as it was before, and the same batch may be tried again.
         """
-        with touching(self.path.parent):
-            if self._is_replaced():
-                self._open()
-            fresh: dict[str, bytes] = {}
-            for line in lines:
-                if line.event_id not in fresh and not self._is_there(line):
-                    fresh[line.event_id] = line.data
-            if fresh:
-                self._write(b"".join(fresh.values()))
-            for event_id in fresh:
-                self._known.add(event_id)
-            return len(fresh)
+        for _ in range(_TRIES):
+            with touching(self.path.parent):
+                if self._is_replaced():
+                    self._open()
+                fresh: dict[str, bytes] = {}
+                for line in lines:
+                    if line.event_id not in fresh and not self._is_there(line):
+                        fresh[line.event_id] = line.data
+                if fresh:
+                    self._write(b"".join(fresh.values()))
+                for event_id in fresh:
+                    self._known.add(event_id)
+                # Who deletes or replaces the file asks no lock: then the batch has gone with it.
+                if not self._is_replaced():
+                    return len(fresh)
+        raise OSError(errno.ESTALE, f"{self.path.name} is deleted or changed again and again")
 
     def close(self) -> None:
         """Let the file go."""
@@ -90,7 +97,7 @@ class Journal:
             return True
         try:
             there, ours = self.path.stat(), os.fstat(self._file)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return True
         return (there.st_dev, there.st_ino, there.st_size) != (ours.st_dev, ours.st_ino, self._size)
 

@@ -20,6 +20,7 @@ class HeldLock:
     """
 
     def __init__(self, path: Path, *, taken: str, hint: str) -> None:
+        self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -29,6 +30,10 @@ class HeldLock:
             raise UsageError(f"{taken} ({holder}).", hint=hint) from None
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
+
+    def is_there(self) -> bool:
+        """Whether the next one would find it: not when its file, or the folder of it, was deleted or replaced."""
+        return self._file >= 0 and leads_to(self._path, self._file)
 
     def release(self) -> None:
         """Let the next one in."""
@@ -40,12 +45,27 @@ class HeldLock:
 @contextmanager
 def touching(folder: Path) -> Iterator[None]:
     """Hold the files of a folder for a moment: one appends to them or replaces them at a time."""
-    file = os.open(folder / TOUCH, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    path = folder / TOUCH
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not leads_to(path, file):
+                continue  # deleted while we waited: the next one would not see that we hold it
+            yield
+        finally:
+            os.close(file)
+        return
+
+
+def leads_to(path: Path, file: int) -> bool:
+    """Whether a path still leads to an open file."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
+        there = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    ours = os.fstat(file)
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
 def sync_folder(folder: Path) -> None:

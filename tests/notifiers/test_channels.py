@@ -61,6 +61,9 @@ class FakeApprise(types.ModuleType):
     class NotifyType:
         INFO, SUCCESS, WARNING, FAILURE = "info", "success", "warning", "failure"
 
+    class NotifyFormat:
+        TEXT = "text"
+
     def __init__(self) -> None:
         super().__init__("apprise")
         self.sent: list[dict[str, Any]] = []
@@ -84,9 +87,10 @@ async def test_apprise_is_handed_title_line_and_type(monkeypatch: pytest.MonkeyP
     channel = AppriseChannel("chat", AppriseOptions(kind="apprise", url="json://example.com"))
     await channel.send(NOTICE)
     await channel.send(NOTICE._replace(severity="info", resolved=True))
+    same = {"body": NOTICE.text, "body_format": "text"}
     assert library.sent == [
-        {"title": f"critical: {NOTICE.subject}", "body": NOTICE.text, "notify_type": "failure"},
-        {"title": f"recovered: {NOTICE.subject}", "body": NOTICE.text, "notify_type": "success"},
+        {"title": f"critical: {NOTICE.subject}", "notify_type": "failure", **same},
+        {"title": f"recovered: {NOTICE.subject}", "notify_type": "success", **same},
     ]
     library.takes = False
     with pytest.raises(Undelivered):

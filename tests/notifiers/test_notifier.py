@@ -40,6 +40,7 @@ async def test_alerts_are_told_in_their_order_and_each_once() -> None:
         "kind": "log",
         "delivered": 3,
         "undelivered": 0,
+        "withheld": 0,
         "attempts_failed": 0,
         "failing": None,
     }

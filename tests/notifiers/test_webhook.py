@@ -17,7 +17,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crl_stream.notifiers.channels.webhook import WebhookChannel, WebhookOptions
+from crl_stream.notifiers.channels.webhook import WebhookChannel, WebhookOptions, asked_wait
 from crl_stream.notifiers.failures import Refused, Undelivered
 from crl_stream.notifiers.notice import notice_of
 from crl_stream.notifiers.signature import signed_headers, verify
@@ -162,3 +162,50 @@ def test_a_secret_may_be_given_as_the_standard_writes_it() -> None:
 @pytest.mark.parametrize("headers", [{}, {"webhook-timestamp": "soon"}, {"webhook-timestamp": "²"}])
 def test_headers_that_lack_something_verify_nothing(headers: dict[str, str]) -> None:
     assert not verify(SECRET, headers, b"{}", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "date", "expected"),
+    [
+        ("7", "", 7.0),
+        (" 7 ", "", 7.0),
+        ("0.5", "", 0.5),
+        ("1e2", "", 100.0),
+        ("-30", "", 0.0),
+        ("31536000", "", 31_536_000.0),
+        ("inf", "", 0.0),
+        ("nan", "", 0.0),
+        ("", "", 0.0),
+        ("soon", "", 0.0),
+        ("Wed, 19 Nov 2025 15:02:00 GMT", "", 120.0),
+        ("Wednesday, 19-Nov-25 15:02:00 GMT", "", 120.0),
+        ("Wed Nov 19 15:02:00 2025", "", 120.0),
+        ("Wed, 19 Nov 2025 14:00:00 GMT", "", 0.0),
+        ("Thu, 19 Nov 2026 15:00:00 GMT", "", 31_536_000.0),
+        # The receiver's clock is ten minutes ahead: it means two minutes by its own.
+        ("Wed, 19 Nov 2025 15:12:00 GMT", "Wed, 19 Nov 2025 15:10:00 GMT", 120.0),
+        ("Wed, 99 Nov 2025 15:12:00 GMT", "", 0.0),
+        ("Wed, 19 Nov 99999 15:12:00 GMT", "", 0.0),
+    ],
+)
+def test_a_wait_is_asked_for_in_seconds_or_as_a_date(said: str, date: str, expected: float) -> None:
+    assert asked_wait(said, date, Clock().now()) == expected
+
+
+@given(st.text(), st.text())
+def test_no_retry_after_raises_and_none_asks_for_less_than_nothing(said: str, date: str) -> None:
+    assert asked_wait(said, date, 0.0) >= 0.0
+
+
+@pytest.mark.parametrize(
+    ("said", "waited"), [("Wed, 19 Nov 2025 15:02:00 GMT", 120.0), ("2.5", 2.5), ("31536000", 3_600.0), ("-5", 1.0)]
+)
+async def test_a_receiver_s_retry_after_is_obeyed_up_to_an_hour(receiver: Receiver, said: str, waited: float) -> None:
+    headers = {"Retry-After": said, "Date": "Wed, 19 Nov 2025 15:00:00 GMT"}
+    receiver.answers = [lambda: web.Response(status=503, headers=headers)]
+    clock = Clock()
+    options = WebhookOptions(kind="webhook", url=receiver.url, secret=SECRET)
+    notifier = a_notifier(WebhookChannel("ops", options, now=clock.now), clock, settings=options)
+    await notifier.deliver("crl.alerts", records([an_alert(1, timestamp="2025-11-19T14:59:00Z")]))
+    await notifier.close()
+    assert clock.slept == [waited]

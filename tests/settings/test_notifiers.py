@@ -46,6 +46,7 @@ def test_every_setting_of_a_channel_is_shown_with_its_origin_and_a_secret_only_a
         "notifiers.ops.min_severity": ("warning", "crl.toml"),
         "notifiers.ops.content": ("alerts", "default"),
         "notifiers.ops.max_age_hours": (24.0, "default"),
+        "notifiers.ops.remind_after_minutes": (30.0, "default"),
         "notifiers.ops.timeout_seconds": (10.0, "default"),
         "notifiers.ops.give_up_after_hours": (0.0, "default"),
         "notifiers.ops.url": ("set", "crl.toml"),

@@ -14,6 +14,7 @@ from crl_stream.errors import ConfigError
 from crl_stream.notifiers.failures import Undelivered
 from crl_stream.notifiers.notice import Notice
 from crl_stream.notifiers.options import Options
+from crl_stream.notifiers.plain import plain
 
 INSTALL: Final = "pip install crl-stream[notify]"
 _TYPES: Final = {"info": "INFO", "warning": "WARNING", "critical": "FAILURE"}
@@ -49,8 +50,10 @@ class AppriseChannel:
         """Send it once."""
         kind = "SUCCESS" if notice.resolved else _TYPES[notice.severity]
         taken = await self._apprise.async_notify(
-            title=f"{'recovered' if notice.resolved else notice.severity}: {notice.subject}",
-            body=notice.text,
+            title=plain(f"{'recovered' if notice.resolved else notice.severity}: {notice.subject}"),
+            body=plain(notice.text),
+            # What it is: without this a service takes it for the format that it likes best, HTML in a mail.
+            body_format=self._library.NotifyFormat.TEXT,
             notify_type=getattr(self._library.NotifyType, kind),
         )
         if not taken:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -60,6 +63,31 @@ class WebhookOptions(Options):
         return f"{found.scheme}://{found.netloc.rpartition('@')[2]}"
 
 
+def asked_wait(text: str, date: str, now: float) -> float:
+    """Seconds that a ``Retry-After`` asks for: a number of them, or a date; 0 when it asks for none.
+
+    A date is meant by the receiver's clock, which its ``Date`` tells; ``now`` stands for it when there is none.  The
+    bound is the notifier's.
+    """
+    with contextlib.suppress(ValueError):
+        seconds = float(text)
+        return max(0.0, seconds) if math.isfinite(seconds) else 0.0
+    until = _instant(text)
+    if until is None:
+        return 0.0
+    there = _instant(date)
+    return max(0.0, until - (now if there is None else there))
+
+
+def _instant(text: str) -> float | None:
+    """Seconds since the epoch of a date as HTTP writes it; without a zone it is UTC, as HTTP has no other."""
+    try:
+        found = parsedate_to_datetime(text.strip())
+    except (ValueError, OverflowError):
+        return None
+    return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
+
+
 class WebhookChannel:
     """Posts each notice; anything but a 2xx answer is a failure, and redirects are not followed."""
 
@@ -84,7 +112,7 @@ class WebhookChannel:
             async with self._session.post(
                 self.options.url.get_secret_value(), data=body, headers=headers, timeout=limit, allow_redirects=False
             ) as answer:
-                status, wait = answer.status, answer.headers.get("retry-after", "")
+                status, answered = answer.status, answer.headers
         except TimeoutError as error:
             raise Undelivered(f"no answer within {self.options.timeout_seconds:g} s") from error
         except (aiohttp.ClientError, ValueError) as error:
@@ -93,8 +121,8 @@ class WebhookChannel:
         if 200 <= status < 300:
             return
         failure = Refused if status in _REFUSALS else Undelivered
-        seconds = float(wait) if wait.isascii() and wait.isdigit() else 0.0
-        raise failure(f"{self.options.place()} answered {status}", retry_after=seconds)
+        wait = asked_wait(answered.get("retry-after", ""), answered.get("date", ""), self._now())
+        raise failure(f"{self.options.place()} answered {status}", retry_after=wait)
 
     async def close(self) -> None:
         """Close its connections."""

@@ -1,0 +1,146 @@
+"""Why a broker has ended, in one sentence: from its log, from what the Java runtime said, and from the disk itself.
+
+The disk is asked too: where nothing can be written, the log cannot say so either.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Final
+
+from crl_stream.broker.configuration import LOG, OUTPUT
+from crl_stream.errors import BrokerError
+
+OTHER_FOLDER: Final = "name another folder: `crl --set broker.data_dir=FOLDER ...`, CRL_BROKER_DATA_DIR"
+_TAIL: Final = 1 << 17
+"""Bytes of the end of a log that are read."""
+_FULL: Final = 4 << 20
+"""Bytes left on a disk below which it is full for Kafka."""
+
+_CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
+    (
+        r"No space left on device|Disk quota exceeded",
+        "Kafka has no space left for its data in {folder}",
+        f"free some space; the data that is there stays; or {OTHER_FOLDER}",
+    ),
+    (
+        r"Read-only file system|ReadOnlyFileSystemException|AccessDeniedException|Permission denied",
+        "Kafka cannot write to its folder {folder}",
+        f"make it writable for this user; or {OTHER_FOLDER}",
+    ),
+    (
+        r"Address already in use|Failed to bind|BindException",
+        "Another program has taken the port of Kafka",
+        "start again and a free port is taken, unless broker.port names one; `ss -ltnp` shows who has it",
+    ),
+    (
+        r"OutOfMemoryError|GC overhead limit",
+        "Kafka's heap is full",
+        "give it more with `crl --set broker.heap_mb=1024 ...`, CRL_BROKER_HEAP_MB",
+    ),
+    (
+        r"insufficient memory for the Java Runtime|Could not reserve enough space|Cannot allocate memory",
+        "This machine has too little free memory for Kafka",
+        "free some memory, or give Kafka less with CRL_BROKER_HEAP_MB (at least 256)",
+    ),
+    (
+        r"Too many open files",
+        "Kafka may not open more files",
+        "raise the limit (`ulimit -n 65536`) and start again",
+    ),
+    (
+        (
+            r"Invalid cluster\.id|InconsistentClusterIdException|InconsistentBrokerMetadata|UnsupportedVersionException"
+            r"|Unknown metadata\.version|metadata\.version.*(?:not supported|unknown)"
+            r"|No (?:readable )?meta\.properties|Stored node id|unsupported (?:meta\.)?properties version"
+        ),
+        "The data in {folder} is of another Kafka, or of another version of it",
+        f"start the version that wrote it, or {OTHER_FOLDER}",
+    ),
+    (
+        r"CorruptRecordException|CorruptIndexException|is corrupt",
+        "The data in {folder} is damaged",
+        f"put it back from a copy, or {OTHER_FOLDER}",
+    ),
+    (
+        r"UnsupportedClassVersionError|Unrecognized VM option|Could not create the Java Virtual Machine",
+        "The Java runtime cannot run Kafka",
+        "set JAVA_HOME to a Java 17 or newer; without one the packaged runtime is taken",
+    ),
+)
+"""What is looked for, in this order; the sentence; what to do."""
+
+
+def explain(folder: Path, code: int | None, since: int = 0) -> BrokerError:
+    """Why the broker of ``folder`` has ended with ``code`` (None: not known).
+
+    ``since`` is the size that its log had when it was started.
+    """
+    log = folder / LOG
+    if code is not None and code < 0:
+        # From outside: whatever its log complains about is not the reason.
+        why = "; the system does that when memory runs out" if -code == signal.SIGKILL else ""
+        return BrokerError(
+            f"Kafka was ended by {_name_of(-code)}{why}.", hint=f"see {log}, and `dmesg` for what the system did"
+        )
+    text = _end_of(folder / OUTPUT, 0) + "\n" + _end_of(log, since)
+    for pattern, sentence, hint in _CAUSES:
+        if re.search(pattern, text) or (pattern.startswith("No space") and _is_full(folder)):
+            return BrokerError(f"{sentence.format(folder=folder)}.", hint=f"{hint}; see {log}")
+    if _is_read_only(folder):
+        return BrokerError(f"{_CAUSES[1][1].format(folder=folder)}.", hint=f"{_CAUSES[1][2]}; see {log}")
+    return BrokerError(
+        f"Kafka ended{'' if code is None else f' with code {code}'}: {_last_complaint(text)}",
+        hint=f"see {log}; `crl broker start --ephemeral` starts with a fresh folder",
+    )
+
+
+def size_of_log(folder: Path) -> int:
+    """Where the words of the next start will begin."""
+    try:
+        return (folder / LOG).stat().st_size
+    except OSError:
+        return 0
+
+
+def _end_of(path: Path, since: int) -> str:
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            # Shorter than it was: it was rolled over since, and all of it is new.
+            file.seek(max(since if since <= size else 0, size - _TAIL))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _last_complaint(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    complaints = [line for line in lines if re.search(r"\b(?:ERROR|FATAL)\b|Exception|Error:", line)]
+    found = complaints[-1:] or lines[-1:]
+    return found[0][:300] if found else "it said nothing."
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _FULL
+
+
+def _is_read_only(folder: Path) -> bool:
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,45 @@
+"""Texts of strangers for services that read markup: what has a meaning there becomes a look-alike that has none.
+
+An actor, a reason or an error is what somebody typed.  In a chat it must not call everybody, in a mail it must be no
+HTML, and nowhere may it be a link that hides where it leads.  One table for all services: a character that means
+something in any of them means nothing in the message.  What commands are made of (letters, digits, ``._:-/``) stays
+as it is, so that a command can be copied; so a bare name like ``evil.com``, which may be the name of an agent, stays
+too.  Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_LOOK_ALIKE: Final = str.maketrans(
+    {
+        # HTML, and Slack's <!channel>, <@user> and <link|text>: single angle quotation marks.
+        "<": "\u2039",
+        ">": "\u203a",
+        # @everyone, @here, @user; a channel; an entity: the same, full width.
+        "@": "\uff20",
+        "#": "\uff03",
+        "&": "\uff06",
+        # [text](link): white square brackets.
+        "[": "\u27e6",
+        "]": "\u27e7",
+        # Code, bold, struck out, hidden until it is clicked; an escape.
+        "`": "\u02cb",
+        "*": "\u2217",
+        "~": "\u223c",
+        "|": "\u00a6",
+        "\\": "\uff3c",
+    }
+)
+_LINK: Final = re.compile(r"(?i)(?:[a-z][a-z0-9+.-]*:(?=//)|www\.|mailto:|tel:|javascript:|data:)\S+")
+
+
+def plain(text: str) -> str:
+    """The text without anything that a service would act on; people read the same."""
+    return _LINK.sub(_without_link, text).translate(_LOOK_ALIKE)
+
+
+def _without_link(found: re.Match[str]) -> str:
+    # Division slashes, a triangular colon, one-dot leaders.
+    return found[0].replace("//", "\u2215\u2215").replace(":", "\u02d0").replace(".", "\u2024")
