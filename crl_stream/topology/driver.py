@@ -24,7 +24,7 @@ from crl_stream.topology.proposer import decode_snapshots, propose_batch
 from crl_stream.wire.codec import Rejected, decode, encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output
-from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, INVOCATIONS, POLICY_KEY, PROPOSALS, TASKS
+from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, FLEET_KEY, INVOCATIONS, POLICY_KEY, PROPOSALS, TASKS
 
 
 class Crash(enum.Enum):
@@ -120,6 +120,9 @@ class TopologyDriver:
             self.append(INVOCATIONS, encode(element), TaskKey(element.agent_name, element.task_type).encode())
         elif isinstance(element, m.SetPolicy):
             self.append(COMMANDS, encode(element), POLICY_KEY)
+        elif isinstance(element, m.FleetCommand):
+            for partition in range(self.partitions):
+                self.append(COMMANDS, encode(element), FLEET_KEY, partition=partition)
         elif isinstance(element, m.Command):
             key = TaskKey(element.agent_name, element.task_type).encode()  # type: ignore[attr-defined]
             self.append(COMMANDS, encode(element), key)

@@ -12,6 +12,7 @@ from functools import lru_cache
 import msgspec
 
 from crl_stream.core.policy import GUIDE, PolicySet
+from crl_stream.core.row import StandingOrder
 from crl_stream.wire.records import Record
 from crl_stream.wire.topics import PARTITION_ROW
 
@@ -36,6 +37,8 @@ class PartitionRow(msgspec.Struct, array_like=True, gc=False):
     """Per partition of the log: the offset up to which forwards from there are remembered no more."""
     forwards: bytes = b""
     """The last records that were forwarded here, as ``topology.origins`` packs them."""
+    fleet: StandingOrder | None = None
+    """The hold of the whole fleet, as this partition of the log knows it."""
 
     @property
     def policies(self) -> PolicySet:

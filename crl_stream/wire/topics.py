@@ -42,6 +42,8 @@ MESSAGES: Final[dict[str, tuple[type, ...]]] = {
         m.RejectProposal,
         m.DeferProposal,
         m.SetPolicy,
+        m.HoldAll,
+        m.ResumeAll,
     ),
     DEGRADATIONS: (m.DegradationAlert,),
     ROLLBACKS: (m.RollbackEvent,),
@@ -62,6 +64,8 @@ TOPIC_OF: Final[dict[type, str]] = {kind: topic for topic, kinds in MESSAGES.ite
 
 POLICY_KEY: Final = b"!policy"
 """Record key of ``SetPolicy`` and of its references; ``!`` cannot stand in an identifier."""
+FLEET_KEY: Final = b"!fleet"
+"""Record key of ``HoldAll`` and ``ResumeAll`` and of their references, in every partition."""
 OVERVIEW_KEY: Final = b"overview"
 """Record key of the one page of ``crl.overview``."""
 PARTITION_ROW: Final = b"!partition/"

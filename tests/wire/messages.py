@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from crl_stream.core import messages as m
 from crl_stream.core.policy import Degradation, Operations, Policy, PolicySet
 from crl_stream.wire.codec import encode
-from crl_stream.wire.topics import COMMANDS, MESSAGES, POLICY_KEY
+from crl_stream.wire.topics import COMMANDS, FLEET_KEY, MESSAGES, POLICY_KEY
 
 
 def tries(count: int) -> settings:
@@ -120,6 +120,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "task_type": names,
     "expected_epoch": maybe(ordinals),
     "variant_id": names,
+    "untested": st.booleans(),
     "rollback_id": names,
     "proposal_id": names,
     "hours": maybe(st.floats(0.01, 8_760.0)),
@@ -155,6 +156,8 @@ values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.di
 def key_of(message: Any) -> bytes:
     """The key that the contract asks for."""
     agent_name = getattr(message, "agent_name", None)
+    if getattr(message, "type", type(message).__name__) in {"HoldAll", "ResumeAll"}:
+        return FLEET_KEY
     return POLICY_KEY if agent_name is None else f"{agent_name}/{message.task_type}".encode()
 
 
