@@ -231,4 +231,4 @@ class Traffic:
         }
 
 
-_COMMANDS: Final = tuple(kind for kind in MESSAGES[COMMANDS] if kind is not m.SetPolicy)
+_COMMANDS: Final = tuple(kind for kind in MESSAGES[COMMANDS] if issubclass(kind, m.TaskCommand))

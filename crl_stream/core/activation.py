@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from crl_stream.core.messages.parts import DecisionKind
 from crl_stream.core.policy import Policy
-from crl_stream.core.row import MICRO, RETIRED, TaskRow, Variant
+from crl_stream.core.row import MICRO, RETIRED, StandingOrder, TaskRow, Variant
 
 NO_ACTION: Final = "no_action"
 LEVELS: tuple[DecisionKind, ...] = (NO_ACTION, "human_approval", "auto_apply")
@@ -77,14 +77,16 @@ class Block(NamedTuple):
     reason: str
 
 
-def blocked(row: TaskRow, policy: Policy) -> Block | None:
-    """What keeps the task from any promotion; a rollback does not ask this."""
+def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) -> Block | None:
+    """What keeps the task from any promotion, a hold of the ``fleet`` too; a rollback does not ask this."""
     if policy.operations.mode == "observe":
         return Block("observe mode: alerts only")
     if row.pinned is not None:
         return Block(f"pinned by {row.pinned.actor}")
     if row.held is not None:
         return Block(f"held by {row.held.actor}")
+    if fleet is not None:
+        return Block(f"the fleet is held by {fleet.actor}")
     if left := cooldown_left(row, policy):
         return Block(f"cooling down: {left} outcomes left")
     return None

@@ -1,5 +1,7 @@
 """What people order, applied or refused, each with a sentence that says what was done or what to do next."""
 
+# over 300 lines because every command has its effect here, and each is read beside the others
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -77,22 +79,49 @@ def _activate(turn: Turn, variant_id: str, cause: Any, command: m.AnyTaskCommand
         raise _Refused(f"{variant_id} is already the active variant")
     if variant.state == RETIRED:
         raise _Refused(f"{variant_id} is retired; register it again first")
-    if variant.life.n == 0 and row.active is not None:
-        raise _Refused(f"{variant_id} has no outcome yet; let runtimes explore it first")
+    if variant.life.n == 0 and row.active is not None and not getattr(command, "untested", False):
+        raise _Refused(
+            f"{variant_id} has no outcome yet, and {_exploration(turn)}; to use it for all work untested: "
+            f"crl activate {row.agent_name}/{row.task_type} {variant_id} --untested"
+        )
     if variant.quarantined and cause != "approval":
         raise _Refused(
             f"{variant_id} is quarantined after a rollback; crl quarantine lift {row.agent_name}/{row.task_type} "
             f"{variant_id} first, or crl undo if that rollback is the latest change"
         )
+    untested = variant.life.n == 0
     variant.quarantined = False
     turn.catalogue_changed = True
-    turn.activate(variant, cause, command.command_id, command.reason or f"ordered by {command.actor}")
+    words = command.reason or f"ordered by {command.actor}"
+    left = row.active
+    turn.activate(
+        variant, cause, command.command_id, f"{words} (untested: no outcome yet)" if untested else words, untested
+    )
+    if untested and left is not None:
+        turn.alert(
+            "untested",
+            "warning",
+            f"activated by {command.actor} without a single outcome, in place of {left}; it is judged from outcome "
+            f"{turn.policy.degradation.min_recent} on",
+            about=variant_id,
+            number=0.0,
+            cause_id=command.command_id,
+            undo=True,
+        )
     return variant
 
 
+def _exploration(turn: Turn) -> str:
+    """How a variant without outcomes comes by some."""
+    share = turn.policy.operations.exploration
+    if share:
+        return f"runtimes explore it and its siblings in {share * 100:g} % of invocations (operations.exploration)"
+    return "runtimes explore nothing: operations.exploration is 0"
+
+
 def _activate_variant(turn: Turn, command: m.ActivateVariant) -> str:
-    _activate(turn, command.variant_id, "command", command)
-    return f"{command.variant_id} is active, epoch {turn.row.epoch}"
+    untested = "" if _activate(turn, command.variant_id, "command", command).life.n else "; it has no outcome yet"
+    return f"{command.variant_id} is active, epoch {turn.row.epoch}{untested}"
 
 
 def _undo(turn: Turn, command: m.UndoRollback) -> str:
@@ -168,10 +197,16 @@ def _hold(turn: Turn, command: m.HoldTask) -> str:
 
 def _resume(turn: Turn, _: m.ResumeTask) -> str:
     row = turn.row
+    fleet = turn.at.fleet
+    stays = (
+        ""
+        if fleet is None
+        else f"the fleet is held by {fleet.actor} until {to_text(fleet.until or 0)}; crl resume --all releases it"
+    )
     if row.held is None:
-        raise _Refused("nothing is held")
+        raise _Refused(f"the task itself is not held: {stays}" if stays else "nothing is held")
     end_hold(turn)
-    return "resumed"
+    return f"resumed, but it stays held: {stays}" if stays else "resumed"
 
 
 def _lift(turn: Turn, command: m.LiftQuarantine) -> str:
@@ -204,7 +239,12 @@ def _register(turn: Turn, command: m.RegisterVariant | m.Change) -> str:
         msgspec.json.encode(command.modifications),
     )
     turn.catalogue_changed = True
-    return f"{command.variant_id} registered; runtimes may explore it"
+    if turn.policy.operations.exploration:
+        return f"{command.variant_id} registered; {_exploration(turn)}"
+    return (
+        f"{command.variant_id} registered; {_exploration(turn)}, so no runtime tries it by itself. Raise that, or "
+        f"use it at once: crl activate {row.agent_name}/{row.task_type} {command.variant_id} --untested"
+    )
 
 
 def _retire(turn: Turn, command: m.RetireVariant | m.Change) -> str:

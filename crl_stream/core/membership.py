@@ -73,7 +73,7 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
         if len(row.runtimes) >= turn.policy.limits.runtimes:
             del row.runtimes[min(row.runtimes, key=lambda name: (row.runtimes[name].last_offset, name))]
         runtime = row.runtimes[runtime_id] = Runtime()
-    runtime.last_offset = turn.at.offset
+    runtime.last_offset, runtime.seen = turn.at.offset, row.time
     if epoch is None:
         return
     if epoch < row.epoch:

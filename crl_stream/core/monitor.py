@@ -40,7 +40,7 @@ from crl_stream.core.snapshot import active_variant, is_due, task_snapshot, vari
 from crl_stream.core.turn import Context, Turn
 from crl_stream.core.window import is_low, pack_outcome, take_in
 
-__all__ = ["Context", "Step", "fold", "look_again", "pass_time", "step"]
+__all__ = ["Context", "Step", "fold", "follow_fleet", "look_again", "pass_time", "step"]
 
 
 class Step(NamedTuple):
@@ -64,6 +64,8 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
     turn = Turn(row, at, policy)
     if row.pinned is not None or row.held is not None:
         _expire_orders(turn)
+    if at.fleet is not None or row.shown_fleet:
+        _notice_fleet(turn)
     disposition: Literal["applied", "duplicate", "rejected"] = "applied"
     reason = None
     kind = type(message)
@@ -92,6 +94,7 @@ def pass_time(row: TaskRow, at: Context, policy: Policy) -> Sequence[Any]:
         row.time = at.timestamp_ms
     turn = Turn(row, at, policy)
     _expire_orders(turn)
+    _notice_fleet(turn)
     _publish_state(turn, due=True)
     return turn.facts
 
@@ -108,6 +111,19 @@ def look_again(row: TaskRow, at: Context, policy: Policy) -> Step:
     if row.active is not None:
         protect(turn, row.variants[row.active], outcome=False)
     _publish_state(turn)
+    return Step("applied", None, turn.facts)
+
+
+def follow_fleet(row: TaskRow, at: Context, policy: Policy) -> Step:
+    """Publish the task as it stands under a hold of the fleet that has just begun or ended."""
+    row.offset, row.incarnation = at.offset, at.incarnation
+    if at.timestamp_ms > row.time:
+        row.time = at.timestamp_ms
+    turn = Turn(row, at, policy)
+    _expire_orders(turn)
+    _notice_fleet(turn)
+    turn.active_changed = True  # who holds it may be another, from the same millisecond on
+    _publish_state(turn, due=True)
     return Step("applied", None, turn.facts)
 
 
@@ -204,6 +220,14 @@ def _expire_orders(turn: Turn) -> None:
         row.pinned, turn.active_changed = None, True
     if row.held is not None and is_over(row.held, row):
         end_hold(turn)
+
+
+def _notice_fleet(turn: Turn) -> None:
+    """A hold of the fleet that the task was not yet published with, or that it was published with and is over."""
+    row, fleet = turn.row, turn.at.fleet
+    current = 0 if fleet is None else fleet.since
+    if row.shown_fleet != current:
+        row.shown_fleet, row.held_n, turn.active_changed = current, -1, True
 
 
 def _publish_state(turn: Turn, *, due: bool = False) -> None:

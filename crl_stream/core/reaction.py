@@ -101,14 +101,13 @@ def _count_clean(turn: Turn, variant: Variant, verdict: Verdict, active: bool) -
 def _roll_back(turn: Turn, variant: Variant, verdict: Verdict) -> bool:
     """Leave the degraded active variant; False when somebody holds the task or there is nowhere to go."""
     row, policy = turn.row, turn.policy
-    if row.held is not None:
+    if turn.hold is not None:
         if row.held_n < 0 or row.n - row.held_n >= policy.rollback.renotify:
             row.held_n = row.n
             turn.alert(
                 "held_degradation",
                 "critical",
-                f"degraded, and not rolled back: held by {row.held.actor} since {to_text(row.held.since)}; "
-                f"crl resume {row.agent_name}/{row.task_type} lets it go",
+                f"degraded, and not rolled back: {_who_holds(turn)}",
                 about=variant.variant_id,
                 cause_id=variant.alert_id,
             )
@@ -149,11 +148,24 @@ def _roll_back(turn: Turn, variant: Variant, verdict: Verdict) -> bool:
     return True
 
 
+def _who_holds(turn: Turn) -> str:
+    """Each hold with the command that releases it; both must be released before anything happens."""
+    row, fleet, words = turn.row, turn.at.fleet, []
+    if row.held is not None:
+        releases = f"crl resume {row.agent_name}/{row.task_type} releases the hold"
+        words.append(f"held by {row.held.actor} since {to_text(row.held.since)}; {releases}")
+    if fleet is not None:
+        words.append(
+            f"the fleet is held by {fleet.actor} since {to_text(fleet.since)}; crl resume --all releases the fleet"
+        )
+    return "; ".join(words)
+
+
 def _promote(turn: Turn) -> None:
     """Auto-apply the best ready candidate."""
     row, policy = turn.row, turn.policy
     best = best_candidate(row, policy)
-    if best is None or blocked(row, policy) is not None:
+    if best is None or blocked(row, policy, turn.at.fleet) is not None:
         return
     words = reasoning(best, active=False, policy=policy)
     # Its decision was stated with one of its own outcomes, unless the policy has changed since.

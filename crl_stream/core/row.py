@@ -130,6 +130,8 @@ class Runtime(msgspec.Struct, array_like=True, gc=False):
     epoch: int = 0
     late: int = 0
     last_offset: int = -1
+    seen: int = 0
+    """Append time of its last outcome, in milliseconds; 0 in rows of older engines."""
 
 
 class Waiting(msgspec.Struct, array_like=True, gc=False):
@@ -213,6 +215,10 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """The last 8, oldest first; those that are reviewed give way first."""
     wake: int = -1
     """When a tick has something to do here, in milliseconds.  0: nothing waits; -1: an older engine wrote the row."""
+    shown_fleet: int = 0
+    """``since`` of the fleet's hold that was last published with the task; 0 for none."""
+    born: int = -1
+    """Offset of the record that made the row, in its incarnation; -1 where that is not known."""
 
     @property
     def key(self) -> TaskKey:

@@ -1,11 +1,13 @@
 """What is true of a task now, for the compacted topics and the views."""
 
+# over 300 lines because a snapshot is made in one place, field by field
+
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct as Layout
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -22,6 +24,7 @@ from crl_stream.core.messages import (
     ProposalLimits,
     RegisteredVariant,
     ReviewResult,
+    RuntimeBehind,
     TaskSnapshot,
     VariantCatalogue,
     VariantConfiguration,
@@ -72,7 +75,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         epoch=row.epoch,
         mode=policy.operations.mode,
         pinned=_order(row, row.pinned),
-        held=_order(row, row.held),
+        held=_hold(row, at.fleet),
         cooldown_left=cooldown_left(row, policy),
         no_target=row.no_target_n >= 0,
         n_outcomes=row.n,
@@ -99,7 +102,24 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         policy_hash=at.policy_hash,
         engine_version=ENGINE_VERSION,
         proposal_limits=ProposalLimits(**msgspec.structs.asdict(policy.proposals), max_variants=policy.limits.variants),
+        fleet_held=_fleet_order(row, at.fleet),
+        active_since=None if row.active is None else to_text(row.since),
+        runtimes_behind=_behind(row),
     )
+
+
+def _behind(row: TaskRow) -> list[RuntimeBehind]:
+    """Few, and only for a short time after a change: what is normal is not repeated in every snapshot."""
+    late = sorted((name, runtime) for name, runtime in row.runtimes.items() if runtime.epoch < row.epoch)
+    return [
+        RuntimeBehind(
+            runtime_id=name,
+            epoch=runtime.epoch,
+            late_invocations=runtime.late,
+            last_seen=to_text(runtime.seen) if runtime.seen else None,
+        )
+        for name, runtime in late
+    ]
 
 
 def active_variant(turn: Turn) -> ActiveVariant:
@@ -114,7 +134,7 @@ def active_variant(turn: Turn) -> ActiveVariant:
         previous_variant=row.previous,
         quarantined=sorted(v.variant_id for v in row.variants.values() if v.quarantined),
         pinned=_order(row, row.pinned),
-        held=_order(row, row.held),
+        held=_hold(row, at.fleet),
         exploration=operations.exploration,
         mode=operations.mode,
         since=to_text(row.since),
@@ -124,6 +144,7 @@ def active_variant(turn: Turn) -> ActiveVariant:
         position=Position(at.partition, at.offset),
         policy_hash=at.policy_hash,
         engine_version=ENGINE_VERSION,
+        fleet_held=_fleet_order(row, at.fleet),
     )
 
 
@@ -160,10 +181,20 @@ def _registered(variant: Variant) -> RegisteredVariant:
     )
 
 
-def _order(row: TaskRow, order: StandingOrder | None) -> Order | None:
+def _hold(row: TaskRow, fleet: StandingOrder | None) -> Order | None:
+    """What holds the task, so that those who only ask whether it is held need one field."""
+    return _fleet_order(row, fleet) if row.held is None else _order(row, row.held)
+
+
+def _fleet_order(row: TaskRow, fleet: StandingOrder | None) -> Order | None:
+    return None if fleet is None else _order(row, fleet, "fleet")
+
+
+def _order(row: TaskRow, order: StandingOrder | None, scope: Literal["task", "fleet"] = "task") -> Order | None:
     if order is None:
         return None
     return Order(
+        scope=scope,
         actor=order.actor,
         reason=order.reason,
         since=to_text(order.since),

@@ -3,6 +3,8 @@
 Everything that is published is built here, so that ids, times and positions come from one place.
 """
 
+# over 300 lines because every fact is built here, each with all of its fields
+
 from __future__ import annotations
 
 import hashlib
@@ -26,7 +28,7 @@ from crl_stream.core.messages.facts import AlertKind, Severity
 from crl_stream.core.messages.parts import ActivationCause, DecisionKind
 from crl_stream.core.policy import Policy
 from crl_stream.core.rollback import remember_rollback
-from crl_stream.core.row import Frozen, TaskRow, Variant
+from crl_stream.core.row import Frozen, StandingOrder, TaskRow, Variant
 from crl_stream.core.verdict import (
     Verdict,
     evidence_of,
@@ -48,6 +50,8 @@ class Context(msgspec.Struct, gc=False):
     """Append time, milliseconds since the epoch."""
     incarnation: int
     policy_hash: str
+    fleet: StandingOrder | None = None
+    """The hold of the whole fleet, while there is one."""
 
 
 class Turn:
@@ -83,6 +87,11 @@ class Turn:
     def enforced(self) -> bool:
         """Whether what is decided is done."""
         return self.rules.mode == "enforce"
+
+    @property
+    def hold(self) -> StandingOrder | None:
+        """What keeps everything automatic from the task: its own hold, else the fleet's."""
+        return self.row.held if self.row.held is not None else self.at.fleet
 
     @property
     def undo_command(self) -> str:
@@ -235,11 +244,11 @@ class Turn:
         )
 
     # -- the one change ----------------------------------------------------------------------------
-    def activate(self, to: Variant, cause: ActivationCause, cause_id: str, words: str) -> None:
+    def activate(self, to: Variant, cause: ActivationCause, cause_id: str, words: str, untested: bool = False) -> None:
         """Make ``to`` the active variant: epoch + 1, latch, judging and alerts start anew."""
         row = self.row
         old = row.variants.get(row.active) if row.active is not None else None
-        self.state_activation(to, cause, cause_id, words, enforced=True, epoch=row.epoch + 1)
+        self.state_activation(to, cause, cause_id, words, enforced=True, epoch=row.epoch + 1, untested=untested)
         if row.no_target_n >= 0:
             row.no_target_n = -1
             self.alert(
@@ -269,7 +278,15 @@ class Turn:
         self.active_changed = True
 
     def state_activation(
-        self, to: Variant, cause: ActivationCause, cause_id: str, words: str, *, enforced: bool, epoch: int
+        self,
+        to: Variant,
+        cause: ActivationCause,
+        cause_id: str,
+        words: str,
+        *,
+        enforced: bool,
+        epoch: int,
+        untested: bool = False,
     ) -> None:
         """The fact of a change, or in shadow mode of the change that would have been."""
         self.facts.append(
@@ -282,6 +299,7 @@ class Turn:
                 reasoning=words,
                 enforced=enforced,
                 epoch=epoch,
+                untested=untested,
                 **self.common(),
             )
         )

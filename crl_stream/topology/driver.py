@@ -25,7 +25,16 @@ from crl_stream.topology.waiting import Waiting
 from crl_stream.wire.codec import Rejected, decode, encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output
-from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, INVOCATIONS, POLICY_KEY, PROPOSALS, TASKS, TICK_KEY
+from crl_stream.wire.topics import (
+    COMMANDS,
+    DEAD_LETTERS,
+    FLEET_KEY,
+    INVOCATIONS,
+    POLICY_KEY,
+    PROPOSALS,
+    TASKS,
+    TICK_KEY,
+)
 
 
 class Crash(enum.Enum):
@@ -149,6 +158,9 @@ class TopologyDriver:
                 self._tick(partition)
         elif isinstance(element, m.SetPolicy):
             self.append(COMMANDS, encode(element), POLICY_KEY)
+        elif isinstance(element, m.FleetCommand):
+            for partition in range(self.partitions):
+                self.append(COMMANDS, encode(element), FLEET_KEY, partition=partition)
         elif isinstance(element, m.Command):
             key = TaskKey(element.agent_name, element.task_type).encode()  # type: ignore[attr-defined]
             self.append(COMMANDS, encode(element), key)

@@ -12,7 +12,8 @@ from crl_stream.wire.records import Record
 from crl_stream.wire.topics import INVOCATIONS
 
 
-def _identify(prefix: str, kind: str, timestamp: int, *place: object) -> str:
+def identify(prefix: str, kind: str, timestamp: int, *place: object) -> str:
+    """The id of a fact: the day for people, then a hash of kind and place."""
     text = " ".join(str(part) for part in (kind, *place))
     return f"{prefix}-{day(timestamp)}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
 
@@ -28,7 +29,7 @@ def fold_failure_alert(
     action = f"record {where} was dead-lettered; the engine raised {type(error).__name__}"
     agent_name, _, task_type = subject.partition("/")
     return m.Alert(
-        alert_id=_identify("alert", "fold_failure", record.timestamp, state.incarnation, *place),
+        alert_id=identify("alert", "fold_failure", record.timestamp, state.incarnation, *place),
         timestamp=to_text(record.timestamp),
         kind="fold_failure",
         severity="critical",
@@ -55,7 +56,7 @@ def data_gap_alert(partition: int, expected: int, first: int, timestamp: int, st
     subject = f"crl.invocations partition {partition}"
     action = f"offsets {expected} to {first - 1} are gone; the windows go on without them"
     return m.Alert(
-        alert_id=_identify("alert", "data_gap", timestamp, state.incarnation, partition, expected, first),
+        alert_id=identify("alert", "data_gap", timestamp, state.incarnation, partition, expected, first),
         timestamp=to_text(timestamp),
         kind="data_gap",
         severity="critical",
@@ -76,7 +77,7 @@ def policy_result(
 ) -> m.CommandResult:
     """A policy set came into force in this partition, or was refused as there is one; ``state`` is after it."""
     return m.CommandResult(
-        result_id=_identify("cmdr", "SetPolicy", record.timestamp, state.incarnation, partition, record.offset),
+        result_id=identify("cmdr", "SetPolicy", record.timestamp, state.incarnation, partition, record.offset),
         timestamp=to_text(record.timestamp),
         agent_name=None,
         task_type=None,

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.messages import AnyCommand, CommandRef, SetPolicy
+from crl_stream.core.messages import AnyCommand, CommandRef, HoldAll, ResumeAll, SetPolicy
 from crl_stream.wire.codec import Rejected, decode, encode
 from crl_stream.wire.dead_letter import dead_letter
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output, Record
-from crl_stream.wire.topics import COMMANDS, INVOCATIONS, POLICY_KEY
+from crl_stream.wire.topics import COMMANDS, FLEET_KEY, INVOCATIONS, POLICY_KEY
 
 
 def reference_commands(partition: int, partitions: int, records: Sequence[Record]) -> list[Output]:
     """What the inlet appends for ``records`` of one partition of ``crl.commands``, in order.
 
     ``partitions`` counts the partitions of the log.  A command for one task is referenced in its task's
-    partition, ``SetPolicy`` once in each.
+    partition, ``SetPolicy`` once in each, ``HoldAll`` and ``ResumeAll`` in the partition that they stand in.
     """
     outputs: list[Output] = []
     for record in records:
@@ -32,30 +33,26 @@ def reference_commands(partition: int, partitions: int, records: Sequence[Record
             outputs.append(dead_letter(record, COMMANDS, partition, decoded.reason, decoded.detail, target=target))
             continue
         command: AnyCommand = decoded.message
-        digest = hashlib.sha256(record.value or b"").hexdigest()
+        task: dict[str, Any] = {}
         if isinstance(command, SetPolicy):
-            value = encode(
-                CommandRef(
-                    schema_version=1,
-                    command_id=command.command_id,
-                    partition=partition,
-                    offset=record.offset,
-                    sha256=digest,
-                )
-            )
-            outputs += [Output(INVOCATIONS, home, POLICY_KEY, value) for home in range(partitions)]
-            continue
-        key = TaskKey(command.agent_name, command.task_type).encode()
-        value = encode(
-            CommandRef(
-                schema_version=1,
-                command_id=command.command_id,
-                partition=partition,
-                offset=record.offset,
-                sha256=digest,
-                agent_name=command.agent_name,
-                task_type=command.task_type,
-            )
+            key, homes = POLICY_KEY, range(partitions)
+        elif isinstance(command, HoldAll | ResumeAll):
+            # One record a partition: whichever partitions are served are held at once, whatever became of the others.
+            home = partition % partitions
+            key, homes = FLEET_KEY, range(home, home + 1)
+        else:
+            task = {"agent_name": command.agent_name, "task_type": command.task_type}
+            key = TaskKey(command.agent_name, command.task_type).encode()
+            home = partition_of(key, partitions)
+            homes = range(home, home + 1)
+        reference = CommandRef(
+            schema_version=1,
+            command_id=command.command_id,
+            partition=partition,
+            offset=record.offset,
+            sha256=hashlib.sha256(record.value or b"").hexdigest(),
+            **task,
         )
-        outputs.append(Output(INVOCATIONS, partition_of(key, partitions), key, value))
+        value = encode(reference)
+        outputs += [Output(INVOCATIONS, home, key, value) for home in homes]
     return outputs

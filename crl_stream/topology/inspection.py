@@ -7,7 +7,7 @@ from typing import Any
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import TaskSnapshot
 from crl_stream.core.monitor import Context
-from crl_stream.core.row import TaskRow, decode_row
+from crl_stream.core.row import StandingOrder, TaskRow, decode_row
 from crl_stream.core.snapshot import task_snapshot
 from crl_stream.topology.partition import decode_partition
 
@@ -20,12 +20,31 @@ def snapshot(partition: int, partition_row: bytes | None, row: bytes, now: int) 
     """
     state = decode_partition(partition_row)
     task = _standing(row, now)
-    at = Context(partition, task.offset, task.time, state.incarnation, state.policy_hash)
+    at = Context(
+        partition, task.offset, task.time, state.incarnation, state.policy_hash, standing_fleet(state.fleet, now)
+    )
     return task_snapshot(task, at, state.policies.for_task(task.key))
 
 
-def summary(partition: int, row: bytes, now: int) -> dict[str, Any]:
-    """A task in brief, cheap enough to be made for every row of a worker; ``now`` as for ``snapshot``."""
+def standing_fleet(fleet: StandingOrder | None, now: int) -> StandingOrder | None:
+    """The hold of the fleet, unless it is over by ``now``."""
+    return None if fleet is None or (fleet.until is not None and now >= fleet.until) else fleet
+
+
+def fleet_hold(fleet: StandingOrder | None, now: int) -> dict[str, Any] | None:
+    """The hold of the fleet as people may see it; None when it is over by ``now``."""
+    order = standing_fleet(fleet, now)
+    if order is None:
+        return None
+    until = None if order.until is None else to_text(order.until)
+    return {"actor": order.actor, "reason": order.reason, "since": to_text(order.since), "until": until}
+
+
+def summary(partition: int, row: bytes, now: int, fleet: StandingOrder | None = None) -> dict[str, Any]:
+    """A task in brief, cheap enough to be made for every row of a worker; ``now`` as for ``snapshot``.
+
+    ``fleet`` is the hold of the whole fleet that stands now.
+    """
     task = _standing(row, now)
     active = task.variants.get(task.active) if task.active is not None else None
     return {
@@ -39,7 +58,8 @@ def summary(partition: int, row: bytes, now: int) -> dict[str, Any]:
         "degraded": sorted(v.variant_id for v in task.variants.values() if v.degraded),
         "quarantined": sorted(v.variant_id for v in task.variants.values() if v.quarantined),
         "pinned": task.pinned is not None,
-        "held": task.held is not None,
+        "held": task.held is not None or fleet is not None,
+        "fleet_held": fleet is not None,
         "no_target": task.no_target_n >= 0,
         "timestamp": to_text(task.time),
         "as_of": {"partition": partition, "offset": task.offset},

@@ -5,7 +5,7 @@ exactly one of applied, duplicate, forwarded, dead letter; nothing depends on wh
 next begins; rows keep the highest applied offset, so that a record met again changes nothing.
 """
 
-# over 300 lines because what becomes of a record, whatever its kind, is one decision
+# over 300 lines because one class folds one batch, and every kind of record has its method there
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.monitor import Context, pass_time, step
+from crl_stream.core.instant import to_text
+from crl_stream.core.monitor import Context, follow_fleet, pass_time, step
 from crl_stream.core.policy import Policy
 from crl_stream.core.row import TaskRow, decode_row, encode_row, new_row
+from crl_stream.topology import fleet
 from crl_stream.topology.entries import Entry, command_positions, decode_batch
 from crl_stream.topology.incidents import fold_failure_alert, policy_result
 from crl_stream.topology.origins import Origins
@@ -123,7 +125,7 @@ class _Fold:
         self.state, self.rows, self.commands, self.poisoned = state, rows, commands, poisoned
         self.policies = state.policies
         self.tasks: dict[bytes, _Task] = {}
-        self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash)
+        self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash, state.fleet)
         """The record under way: one for all of them, and moved on."""
         self.folded: dict[bytes, bytes] = {}
         """Rows that the rest of the batch does not touch."""
@@ -170,7 +172,9 @@ class _Fold:
     def _take(self, entry: Entry, record: Record, task: _Task) -> None:
         message = entry.message
         kind = type(message)
-        if record.offset in self.poisoned:
+        if self.at.fleet is not None and fleet.is_over(self.state, record.timestamp):
+            self._expire_fleet(entry, record, task)
+        elif record.offset in self.poisoned:
             self._report_failure(entry)
         elif kind is Rejected:
             self._bury(record, message.reason, message.detail)
@@ -228,8 +232,14 @@ class _Fold:
     def _apply(self, task: _Task, message: Any, record: Record) -> None:
         row, policy, at = task.row, task.policy, self.at
         if row is None:
-            data = self.rows.get(task.key)
-            row = task.row = new_row(TaskKey.decode(task.key)) if data is None else decode_row(data)
+            data = self._data_of(task.key)
+            if data is None:
+                row = task.row = new_row(TaskKey.decode(task.key))
+                row.born = record.offset
+            else:
+                row = task.row = decode_row(data)
+                if row.incarnation < at.incarnation:
+                    row.born = -1
         if policy is None:
             policy = task.policy = self.policies.for_task(row.key)
         offset = record.offset
@@ -242,10 +252,7 @@ class _Fold:
         except Exception as error:
             raise Poison(offset, error) from error
         task.touched = True
-        facts = done.facts
-        if facts:
-            for fact in facts:
-                self.outputs.append(Output(TOPIC_OF[type(fact)], self.partition, task.key, encode(fact)))
+        self._state(done.facts, task.key)
         if done.disposition == "applied":
             self.applied += 1
         elif done.disposition == "duplicate":
@@ -263,7 +270,7 @@ class _Fold:
                 task = self.tasks[key] = _Task(key)
             row = task.row
             if row is None:
-                data = self.folded.get(key) or self.rows.get(key)
+                data = self._data_of(key)
                 if data is None:
                     continue  # the partition went elsewhere meanwhile, and what this batch comes to is not written
                 row = task.row = decode_row(data)
@@ -276,8 +283,7 @@ class _Fold:
                 except Exception as error:
                     raise Poison(record.offset, error) from error
                 task.touched = True
-                for fact in facts:
-                    self.outputs.append(Output(TOPIC_OF[type(fact)], self.partition, key, encode(fact)))
+                self._state(facts, key)
             if task.left == 0:
                 self._close(task)
 
@@ -291,6 +297,15 @@ class _Fold:
         if waiting is None:
             waiting = self.waiting = Waiting.of(self.rows.items())
         return sorted([*(key for key in waiting.due(now) if key not in changed.wakes), *changed.due(now)])
+
+    def _data_of(self, key: bytes) -> bytes | None:
+        """The bytes of a row, as the batch has left them so far."""
+        folded = self.folded
+        return folded[key] if folded and key in folded else self.rows.get(key)
+
+    def _state(self, facts: Sequence[Any], key: bytes) -> None:
+        for fact in facts:
+            self.outputs.append(Output(TOPIC_OF[type(fact)], self.partition, key, encode(fact)))
 
     def _take_reference(self, entry: Entry, task: _Task) -> None:
         ref: m.CommandRef = entry.message
@@ -328,6 +343,8 @@ class _Fold:
         state.commanded[ref.partition] = ref.offset
         if isinstance(command, m.SetPolicy):
             self._set_policy(command, record)
+        elif isinstance(command, m.HoldAll | m.ResumeAll):
+            self._order_fleet(command, record)
         else:
             self._apply(task, command, record)
 
@@ -341,6 +358,77 @@ class _Fold:
         self.applied += 1
         result = policy_result(command, self.partition, record, state, refused=refused)
         self.outputs.append(Output(TOPIC_OF[type(result)], self.partition, record.key, encode(result)))
+
+    def _order_fleet(self, command: m.FleetCommand, record: Record) -> None:
+        """Hold every task of the partition, or release it; what was so already is so again."""
+        state, now = self.state, record.timestamp
+        refused = fleet.refusal(state, command, now)
+        self.applied += 1
+        if refused is not None:
+            said = fleet.result(command, self.partition, record, state, "refused", refused, 0)
+            self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, record.key, encode(said)))
+            return
+        if isinstance(command, m.HoldAll):
+            hold = fleet.hold_of(command, now, self.policies.default.operations.hold_hours)
+            done, action = f"held until {to_text(hold.until or 0)}", fleet.words_of(hold)
+        else:
+            hold, done = None, "resumed"
+            action = f"resumed by {command.actor}: {command.reason or 'no reason given'}"
+        state.fleet = self.at.fleet = hold
+        tasks, unread = self._show_fleet(record)
+        done += f": {tasks} task{'' if tasks == 1 else 's'} in partition {self.partition}"
+        if unread:
+            done += f", {unread} of which cannot be read and follow with their next record"
+        said = fleet.result(command, self.partition, record, state, "applied", done, tasks)
+        self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, record.key, encode(said)))
+        self._tell_fleet(record, action, command.command_id, resolved=hold is None)
+
+    def _expire_fleet(self, entry: Entry, record: Record, task: _Task) -> None:
+        """The hold is over by this record: it is taken without one, and what it left untouched is published behind."""
+        was, self.state.fleet, self.at.fleet = self.at.fleet, None, None
+        assert was is not None
+        self._take(entry, record, task)
+        if self.state.fleet is None:  # it may have been the next hold
+            self._show_fleet(record)
+            over = f"over: the hold of {was.actor} has expired"
+            self._tell_fleet(record, over, f"{self.partition}:{record.offset}", resolved=True)
+
+    def _tell_fleet(self, record: Record, action: str, cause_id: str, *, resolved: bool) -> None:
+        if fleet.is_home(self.partition, self.partitions):
+            said = fleet.alert(self.partition, record, self.state, action, cause_id, resolved=resolved)
+            self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, fleet.SUBJECT.encode(), encode(said)))
+
+    def _fresh(self) -> list[bytes]:
+        """Tasks of the batch that have a row by now."""
+        return [key for key, task in self.tasks.items() if task.row is not None]
+
+    def _show_fleet(self, record: Record) -> tuple[int, int]:
+        """Publish every task of the partition as it stands now; how many there are, and how many cannot be read."""
+        at, tasks, unread = self.at, 0, 0
+        at.offset, at.timestamp_ms = record.offset, record.timestamp
+        keys = fleet.task_keys(self.rows, self.folded, self._fresh())
+        for key in keys:
+            task = self.tasks.get(key)
+            row = None if task is None else task.row
+            data = self._data_of(key) if row is None else encode_row(row)
+            try:
+                row = decode_row(data or b"")
+                if record.offset <= row.offset and row.incarnation >= at.incarnation:
+                    # Met again after a crash: a task that was born later had no part in it.
+                    tasks += row.born <= record.offset
+                    continue
+                done = follow_fleet(row, at, self.policies.for_task(row.key))
+            except Exception:  # a row that the engine cannot read must not keep the fleet from being held
+                tasks, unread = tasks + 1, unread + 1
+                continue
+            tasks += 1
+            if task is None or task.row is None:
+                self.folded[key] = encode_row(row)
+                self.changed.put(key, row.wake)
+            else:
+                task.row, task.touched = row, True
+            self._state(done.facts, key)
+        return tasks, unread
 
     def _bury(self, record: Record, reason: str, detail: str) -> None:
         self.outputs.append(dead_letter(record, INVOCATIONS, self.partition, reason, detail))

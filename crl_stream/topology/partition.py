@@ -12,6 +12,7 @@ from functools import lru_cache
 import msgspec
 
 from crl_stream.core.policy import GUIDE, PolicySet
+from crl_stream.core.row import StandingOrder
 from crl_stream.wire.records import Record
 from crl_stream.wire.topics import PARTITION_ROW
 
@@ -40,6 +41,8 @@ class PartitionRow(msgspec.Struct, array_like=True, gc=False):
     """Who set the policy; empty where none was set yet, or before this was kept."""
     policy_time: int = 0
     """When it came into force here, in milliseconds; 0 as above."""
+    fleet: StandingOrder | None = None
+    """The hold of the whole fleet, as this partition of the log knows it."""
 
     @property
     def policies(self) -> PolicySet:

@@ -14,7 +14,16 @@ from crl_stream.wire import dead_letter, reasons
 from crl_stream.wire.catalog import Catalog, TopicSpec
 from crl_stream.wire.cloudevents import HEADER_MEANING
 from crl_stream.wire.schemas import schema_name
-from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS, MESSAGES, OVERVIEW_KEY, POLICY_KEY, PROPOSALS, TICK_KEY
+from crl_stream.wire.topics import (
+    DEAD_LETTERS,
+    FLEET_KEY,
+    INVOCATIONS,
+    MESSAGES,
+    OVERVIEW_KEY,
+    POLICY_KEY,
+    PROPOSALS,
+    TICK_KEY,
+)
 
 KAFKA_BINDING: Final = "0.5.0"
 OUTSIDE: Final = frozenset(("runtime", "operator"))
@@ -27,8 +36,10 @@ _TASK_KEY: Final = {
     "pattern": f"^{_NAME}/{_NAME}$",
 }
 _POLICY_KEY: Final = {"type": "string", "const": POLICY_KEY.decode()}
+_FLEET_KEY: Final = {"type": "string", "const": FLEET_KEY.decode()}
 _MARK: Final = "dead_letters.ReplayMark"
 _FOR_ALL_TASKS: Final = frozenset((m.SetPolicy,))
+_FOR_THE_FLEET: Final = frozenset((m.HoldAll, m.ResumeAll))
 _FOR_ONE_OR_ALL: Final = frozenset((m.CommandRef, m.CommandResult))
 
 
@@ -144,8 +155,10 @@ def _key(topic: str, kind: type) -> dict[str, Any]:
         return {"type": "string", "description": "The proposal_id.", "pattern": IDENTIFIER_PATTERN}
     if kind in _FOR_ALL_TASKS:
         return _POLICY_KEY
+    if kind in _FOR_THE_FLEET:
+        return _FLEET_KEY
     if kind in _FOR_ONE_OR_ALL:
-        return {"oneOf": [_TASK_KEY, _POLICY_KEY]}
+        return {"oneOf": [_TASK_KEY, _POLICY_KEY, _FLEET_KEY]}
     if kind is m.Tick:
         return {"type": "string", "const": TICK_KEY.decode()}
     if kind is m.Overview:

@@ -24,7 +24,7 @@ from crl_stream.core.identity import TaskKey, is_identifier
 from crl_stream.wire import reasons
 from crl_stream.wire.complaints import IDENTIFIER_HINT, TIMESTAMP_HINT, explain, plain
 from crl_stream.wire.strict_json import MAX_BYTES, Bad, parse_object
-from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, POLICY_KEY, TICK_KEY
+from crl_stream.wire.topics import COMMANDS, FLEET_KEY, INVOCATIONS, MESSAGES, POLICY_KEY, TICK_KEY
 
 MAX_KEY: Final = 257
 """``agent_name/task_type``: two names of at most 128 characters."""
@@ -185,10 +185,14 @@ def _check(message: Any, kind: type, key: bytes) -> Any:
     task_type = getattr(message, "task_type", None)
     if (agent_name is None) != (task_type is None):
         return Rejected(reasons.MISSING_FIELD, "agent_name, task_type: they come together or not at all")
-    if kind is m.Tick:
+    if agent_name is not None:
+        expected = f"{agent_name}/{task_type}".encode()
+    elif kind is m.Tick:
         expected = TICK_KEY
+    elif kind in _FOR_THE_FLEET or (kind is m.CommandRef and key == FLEET_KEY):
+        expected = FLEET_KEY
     else:
-        expected = POLICY_KEY if agent_name is None else f"{agent_name}/{task_type}".encode()
+        expected = POLICY_KEY
     if key != expected:
         shown = key[:MAX_KEY].decode("utf-8", "replace")
         return Rejected(
@@ -221,6 +225,7 @@ def _is_instant(text: str) -> bool:
     return text[11:13] < "24"
 
 
+_FOR_THE_FLEET: Final = frozenset((m.HoldAll, m.ResumeAll))
 _NAMES_OF: Final[dict[type, tuple[str, ...]]] = {
     m.Invocation: ("invocation_id", "agent_name", "task_type", "variant_id", "runtime_id"),
     m.Feedback: ("feedback_id", "agent_name", "task_type", "invocation_id"),

@@ -42,6 +42,8 @@ MESSAGES: Final[dict[str, tuple[type, ...]]] = {
         m.RejectProposal,
         m.DeferProposal,
         m.SetPolicy,
+        m.HoldAll,
+        m.ResumeAll,
     ),
     DEGRADATIONS: (m.DegradationAlert,),
     ROLLBACKS: (m.RollbackEvent,),
@@ -64,6 +66,8 @@ POLICY_KEY: Final = b"!policy"
 """Record key of ``SetPolicy`` and of its references; ``!`` cannot stand in an identifier."""
 TICK_KEY: Final = b"!tick"
 """Record key of a ``Tick``, which is about every task of its partition."""
+FLEET_KEY: Final = b"!fleet"
+"""Record key of ``HoldAll`` and ``ResumeAll`` and of their references, in every partition."""
 OVERVIEW_KEY: Final = b"overview"
 """Record key of the one page of ``crl.overview``."""
 PARTITION_ROW: Final = b"!partition/"

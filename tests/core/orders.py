@@ -39,7 +39,12 @@ APPLIED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
     (m.HoldTask, {"hours": 2.0}, two, "held until 2025-11-19T16:3"),
     (m.ResumeTask, {}, changed(lambda t: t.order(m.HoldTask)), "resumed"),
     (m.LiftQuarantine, {"variant_id": "api-optimized"}, collapsed, "api-optimized may be chosen again"),
-    (m.RegisterVariant, {"variant_id": "v9"}, two, "v9 registered; runtimes may explore it"),
+    (
+        m.RegisterVariant,
+        {"variant_id": "v9"},
+        two,
+        "v9 registered; runtimes explore nothing: operations.exploration is 0",
+    ),
     (m.RetireVariant, {"variant_id": "v2"}, two, "v2 retired"),
     (m.ApproveProposal, {"proposal_id": "p1", "change": PROMOTE}, two, "p1 approved: v2 is active, epoch 2"),
     (
@@ -76,7 +81,7 @@ REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
         m.ActivateVariant,
         {"variant_id": "v9"},
         refused_after(m.RegisterVariant, variant_id="v9"),
-        "no outcome yet; let runtimes explore it first",
+        "no outcome yet, and runtimes explore nothing",
     ),
     (
         m.ActivateVariant,
@@ -134,7 +139,7 @@ REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
         m.ApproveProposal,
         {"proposal_id": "p1", "change": m.Change(action="activate", variant_id="v9")},
         refused_after(m.RegisterVariant, variant_id="v9"),
-        "v9 has no outcome yet; let runtimes explore it first",
+        "v9 has no outcome yet, and runtimes explore nothing",
     ),
     (
         m.ApproveProposal,

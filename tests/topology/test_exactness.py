@@ -55,6 +55,8 @@ def _commands() -> st.SearchStrategy[Any]:
     return st.one_of(
         *[st.builds(a_command, st.just(kind), **task, **variant) for kind in with_variant],
         *[st.builds(a_command, st.just(kind), **task) for kind in plain],
+        st.builds(a_command, st.just(m.HoldAll), hours=st.sampled_from([0.002, 24.0])),
+        st.builds(a_command, st.just(m.ResumeAll)),
     )
 
 

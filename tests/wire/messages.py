@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from crl_stream.core import messages as m
 from crl_stream.core.policy import Degradation, Operations, Policy, PolicySet
 from crl_stream.wire.codec import encode
-from crl_stream.wire.topics import COMMANDS, MESSAGES, POLICY_KEY, TICK_KEY
+from crl_stream.wire.topics import COMMANDS, FLEET_KEY, MESSAGES, POLICY_KEY, TICK_KEY
 
 
 def tries(count: int) -> settings:
@@ -120,6 +120,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "task_type": names,
     "expected_epoch": maybe(ordinals),
     "variant_id": names,
+    "untested": st.booleans(),
     "rollback_id": names,
     "proposal_id": names,
     "hours": maybe(st.floats(0.01, 8_760.0)),
@@ -159,6 +160,8 @@ def key_of(message: Any) -> bytes:
     if isinstance(message, m.Tick) or getattr(message, "type", None) == "tick":
         return TICK_KEY
     agent_name = getattr(message, "agent_name", None)
+    if getattr(message, "type", type(message).__name__) in {"HoldAll", "ResumeAll"}:
+        return FLEET_KEY
     return POLICY_KEY if agent_name is None else f"{agent_name}/{message.task_type}".encode()
 
 

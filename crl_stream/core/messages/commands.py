@@ -46,6 +46,8 @@ class ActivateVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True
     """Make a known variant the active one."""
 
     variant_id: Identifier
+    untested: bool = False
+    """Also when it has no outcome yet; without it such a variant is refused."""
 
 
 class UndoRollback(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -151,6 +153,21 @@ class SetPolicy(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True
     """
 
 
+class HoldAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Nothing automatic in any task until resumed or expired; alerts go on and say who held the fleet.
+
+    One record in each partition of ``crl.commands``, all with the same command_id: it holds the tasks of the
+    partition it stands in.  A task's own hold is kept apart from it.
+    """
+
+    hours: Hours | None = None
+    """Default: ``operations.hold_hours`` of the default policy."""
+
+
+class ResumeAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """End the hold of the fleet, one record in each partition; tasks that are held themselves stay held."""
+
+
 AnyTaskCommand = (
     ActivateVariant
     | UndoRollback
@@ -166,4 +183,5 @@ AnyTaskCommand = (
     | RejectProposal
     | DeferProposal
 )
-AnyCommand = AnyTaskCommand | SetPolicy
+FleetCommand = HoldAll | ResumeAll
+AnyCommand = AnyTaskCommand | SetPolicy | FleetCommand

@@ -33,6 +33,8 @@ AlertKind = Literal[
     "stuck",
     "rollback_rate",
     "weekly_review",
+    "fleet_hold",
+    "untested",
 ]
 Severity = Literal["info", "warning", "critical"]
 
@@ -127,6 +129,8 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     position: Position
     policy_hash: str
     engine_version: str
+    untested: bool = False
+    """Whether a person activated it although it had no outcome yet."""
     schema_version: int = 1
 
 
@@ -149,6 +153,8 @@ class CommandResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     position: Position
     policy_hash: str
     engine_version: str
+    tasks: int | None = None
+    """Tasks of the partition that a command for the whole fleet was for; absent for every other command."""
     schema_version: int = 1
 
 

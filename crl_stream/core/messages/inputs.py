@@ -85,7 +85,7 @@ class CommandRef(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
     """Of the command record's value."""
     agent_name: Identifier | None = None
-    """Absent, as task_type, when the command is for every task (``SetPolicy``)."""
+    """Absent, as task_type, when the command is for every task (``SetPolicy``, ``HoldAll``, ``ResumeAll``)."""
     task_type: Identifier | None = None
 
 

@@ -147,6 +147,6 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     n_open_alerts: int
     open_alerts: list[AlertNote]
     """Critical alerts that are not over, newest first.  At most 100: those that ask for attention
-    (``no_target``, ``stuck``, ``data_gap``) before others, newer before older."""
+    (``no_target``, ``stuck``, ``data_gap``, ``fleet_hold``) before others, newer before older."""
     engine_version: str
     schema_version: int = 1

@@ -1,5 +1,7 @@
 """The compacted topics: what is true now of a task.  Runtimes and people read these; a reader keeps the highest."""
 
+# over 300 lines because these are the compacted topics, and each field says what it means
+
 from __future__ import annotations
 
 from typing import Literal
@@ -30,6 +32,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     outcomes_left: int | None = None
     """Of the task; beside ``until``, it ends with whichever comes last."""
     variant_id: Identifier | None = None
+    scope: Literal["task", "fleet"] = "task"
+    """``fleet``: every task is held, by ``HoldAll``."""
 
 
 class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +51,7 @@ class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: list[str]
     pinned: Order | None
     held: Order | None
+    """The task's own hold, else the fleet's."""
     exploration: float
     mode: Mode
     since: Timestamp
@@ -56,6 +61,8 @@ class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
     position: Position
     policy_hash: str
     engine_version: str
+    fleet_held: Order | None = None
+    """The fleet's hold; the task's own may stand beside it."""
     schema_version: int = 1
 
 
@@ -199,6 +206,18 @@ class ReviewResult(msgspec.Struct, frozen=True, kw_only=True):
     """When a deferred proposal comes back, if the reviewer said so."""
 
 
+class RuntimeBehind(msgspec.Struct, frozen=True, kw_only=True):
+    """A runtime that has not yet reported an outcome of the current epoch."""
+
+    runtime_id: Identifier
+    epoch: int
+    """The last one it has adopted; 0 when it has never named one."""
+    late_invocations: int
+    """Its outcomes since the change that still named an older epoch."""
+    last_seen: Timestamp | None
+    """Append time of its last outcome; absent when it has sent none since this was recorded."""
+
+
 class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A task as it stood at ``as_of`` (topic ``crl.tasks`` and the web views)."""
 
@@ -212,6 +231,7 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
     pinned: Order | None
     held: Order | None
+    """The task's own hold, else the fleet's."""
     cooldown_left: int
     """Outcomes until something may be promoted again."""
     no_target: bool
@@ -229,6 +249,12 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     engine_version: str
     proposal_limits: ProposalLimits | None = None
     """Absent in snapshots of older engines: the guide's then."""
+    fleet_held: Order | None = None
+    """The fleet's hold; the task's own may stand beside it."""
+    active_since: Timestamp | None = None
+    """When the current epoch began; absent while nothing is active, and in snapshots of older engines."""
+    runtimes_behind: list[RuntimeBehind] | None = None
+    """Runtimes that have not adopted the current epoch, by name; absent in snapshots of older engines."""
     schema_version: int = 1
 
 

@@ -59,7 +59,7 @@ def health(overview: Overview, now: int) -> Word:
     """The system in one word at ``now``, in milliseconds since the epoch.
 
     HEALTHY: fewer than 3 enforced rollbacks in 30 days, fewer than 5 pending proposals, no open critical alert.
-    ATTENTION NEEDED: more than 3 enforced rollbacks in 7 days, or an open alert of kind no_target, stuck or
-    data_gap.  STABLE: the rest.
+    ATTENTION NEEDED: more than 3 enforced rollbacks in 7 days, or an open alert of kind no_target, stuck,
+    data_gap or fleet_hold.  STABLE: the rest.
     """
     return Condition(overview, now).word

@@ -28,13 +28,13 @@ INCIDENT: Final = 7 * DAY
 
 OPEN: Final = frozenset(("pending", "deferred"))
 """Statuses of a proposal that waits for a person."""
-MOMENTS: Final = frozenset(("rollback", "rollback_rate", "weekly_review"))
+MOMENTS: Final = frozenset(("rollback", "rollback_rate", "weekly_review", "untested"))
 """Kinds of alerts that tell of a moment: there is nothing to be over."""
 INCIDENTS: Final = frozenset(("data_gap", "fold_failure"))
 """Kinds that tell of a loss: it happened, and counts as open for a week."""
 ABOUT_DEGRADED: Final = frozenset(("degradation", "held_degradation", "no_target"))
 """Kinds that are over when the task's own note says so, whether or not their end was told."""
-ATTENTION: Final = frozenset(("no_target", "stuck", "data_gap"))
+ATTENTION: Final = frozenset(("no_target", "stuck", "data_gap", "fleet_hold"))
 """Kinds that make the system's word ATTENTION NEEDED while they are open."""
 
 

@@ -11,7 +11,8 @@ from aiohttp import web
 from crl_stream import __version__
 from crl_stream.compiled import is_compiled
 from crl_stream.core.identity import TaskKey
-from crl_stream.topology.inspection import snapshot, summary
+from crl_stream.core.row import StandingOrder
+from crl_stream.topology.inspection import fleet_hold, snapshot, standing_fleet, summary
 from crl_stream.topology.partition import decode_partition
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
@@ -92,8 +93,12 @@ class _Pages:
         if not self.monitor.recovered:
             return self._recovering()
         found, now = [], _now()
+        holds: dict[int, StandingOrder | None] = {}
         for number, (partition, _, row) in enumerate(self.monitor.table.tasks()):
-            found.append(shape(summary(partition, row, now)))
+            if partition not in holds:
+                state = decode_partition(self.monitor.table.partition_row(partition))
+                holds[partition] = standing_fleet(state.fleet, now)
+            found.append(shape(summary(partition, row, now, holds[partition])))
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
                 if self._is_moving():
@@ -147,6 +152,7 @@ class _Pages:
                     "next_offset": state.next_offset,
                     "incarnation": state.incarnation,
                     "policy_hash": state.policy_hash,
+                    "fleet_held": fleet_hold(state.fleet, _now()),
                 }
             )
         return answer(
