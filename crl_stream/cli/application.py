@@ -45,6 +45,10 @@ from crl_stream.errors import CrlError
 
 INTERRUPTED = 130
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
+_OTHER_FOLDERS = (
+    "make it writable, or name another folder: worker.data_dir, broker.data_dir, client.cache_dir, telemetry.folder"
+)
 
 app = typer.Typer(
     name="crl",
@@ -135,6 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             complain(f"Something cannot be written: {error.strerror}.", "free some space, or write elsewhere")
             drop_output()
+            sys.exit(1)
+        if isinstance(error, OSError) and error.errno in _NO_RIGHT and error.filename:
+            complain(f"{error.filename} cannot be used: {error.strerror}.", _OTHER_FOLDERS)
             sys.exit(1)
         # A bug of ours: the person gets a sentence, whoever mends it gets the rest.
         with tempfile.NamedTemporaryFile("w", prefix="crl-", suffix=".txt", delete=False, encoding="utf-8") as file:

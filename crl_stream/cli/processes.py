@@ -16,7 +16,7 @@ from typing import IO, Final
 from crl_stream.broker.ports import bindable, free_port
 from crl_stream.cli.session import Session
 from crl_stream.cli.talk import say
-from crl_stream.errors import CrlError, Unavailable, UsageError
+from crl_stream.errors import ConfigError, CrlError, Unavailable, UsageError
 from crl_stream.settings import Settings
 from crl_stream.topic_admin import TopicAdmin
 from crl_stream.worker_views import ask
@@ -228,8 +228,14 @@ def log_file(settings: Settings, name: str) -> Path:
 
 def _open_log(settings: Settings, name: str) -> IO[bytes]:
     path = log_file(settings, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("wb")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("wb")
+    except OSError as error:
+        raise ConfigError(
+            f"The log of {name} cannot be written to {path}: {error.strerror or error}.",
+            hint="make the folder writable, or name another one with CRL_WORKER_DATA_DIR",
+        ) from error
 
 
 def _stop(process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:

@@ -137,9 +137,16 @@ class Member:
             await self.app.stop()
 
 
+class App(faust.App):
+    """A Faust app that makes no folder: its own would stay empty, and there may be no place for one."""
+
+    def _create_directories(self) -> None:
+        """Do nothing: rows in memory need no folder, and rows on disk make theirs (``worker.stores``)."""
+
+
 def _app(settings: Settings, group: str, url: URL, *, web: bool) -> Any:
     kafka, worker = settings.kafka, settings.worker
-    return faust.App(
+    return App(
         group,
         broker=[URL(f"{transport.SCHEME}://{address.strip()}") for address in kafka.bootstrap_servers.split(",")],
         broker_credentials=_credentials(kafka),

@@ -37,6 +37,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     "faust.transport.consumer:Consumer": ("assignment", "app", "transport", "commit", "flow_active"),
     "faust.transport.consumer:Fetcher": ("_drainer",),
     "faust.app.base:App": (
+        "_create_directories",
         "_fetcher",
         "rebalancing",
         "rebalancing_count",

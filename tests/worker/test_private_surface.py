@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 import aiokafka
+import faust
 import pytest
 from aiokafka.consumer.fetcher import Fetcher
 from faust import streams
@@ -20,6 +21,7 @@ from crl_stream.errors import Unsafe
 from crl_stream.worker import private_surface
 from crl_stream.worker.consumer import Consumer
 from crl_stream.worker.fetching import ConsumerThread
+from crl_stream.worker.member import App
 from crl_stream.worker.private_surface import FAUST_VERSION, SURFACE, check_version
 from crl_stream.worker.producer import Producer
 from crl_stream.worker.transport import SCHEME, Transport, register
@@ -28,7 +30,12 @@ NAMES = [(place, name) for place, names in SURFACE.items() for name in names]
 DOCUMENTED = {"_asdict", "_replace", "_exit"}
 """Of named tuples and of os: private by name only."""
 CALLERS = {"faust.app.base", "faust.transport.conductor", "mode.services"}
-OVERRIDDEN = [(Consumer, driver.Consumer), (ConsumerThread, driver.AIOKafkaConsumerThread), (Producer, driver.Producer)]
+OVERRIDDEN = [
+    (App, faust.App),
+    (Consumer, driver.Consumer),
+    (ConsumerThread, driver.AIOKafkaConsumerThread),
+    (Producer, driver.Producer),
+]
 
 
 def found(place: str) -> Any:
@@ -114,7 +121,7 @@ def test_everything_we_override_is_still_called_by_faust(ours: type, theirs: typ
 def test_the_overrides_are_all_listed_in_the_surface() -> None:
     listed = {place: set(names) for place, names in SURFACE.items()}
     for ours, theirs in OVERRIDDEN:
-        place = f"faust.transport.drivers.aiokafka:{theirs.__name__}"
+        place = f"{'faust.app.base' if theirs is faust.App else 'faust.transport.drivers.aiokafka'}:{theirs.__name__}"
         assert set(overrides(ours, theirs)) <= listed[place], place
 
 
