@@ -226,8 +226,8 @@ class Installation:
         worker is there that could tick."""
         async with asyncio.timeout(seconds):
             while any(worker.process.poll() is None for worker in self.workers):
-                rows = [row for rows in (await self.changelog()).values() for row in rows.items()]
-                soon = Waiting.of(rows).next
+                wakes = [Waiting.of(rows).next for rows in (await self.changelog()).values()]
+                soon = min([wake for wake in wakes if wake is not None], default=None)
                 if soon is None or soon > (time.time() + 10.0) * 1_000:
                     return
                 await asyncio.sleep(0.2)

@@ -7,7 +7,7 @@ millionths, so that a late amendment takes out exactly what it had put in.
 from __future__ import annotations
 
 from struct import Struct as Layout
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -274,26 +274,41 @@ def decode_row(data: bytes) -> TaskRow:
         raise msgspec.DecodeError(f"a name is not UTF-8: {error}") from error
 
 
-_WAKE_DECODER: Final = msgspec.msgpack.Decoder(
+class RowMarks(NamedTuple):
+    """What is asked of a row without reading all of it."""
+
+    wake: int
+    """When time has something to do here, in milliseconds; 0: never."""
+    shown_fleet: int
+    offset: int
+    incarnation: int
+    born: int
+
+
+_MARKS: Final = frozenset(RowMarks._fields)
+_MARKS_DECODER: Final = msgspec.msgpack.Decoder(
     msgspec.defstruct(
-        "_Wake",
-        [(name, int if name == "wake" else msgspec.Raw, -1) for name in TaskRow.__struct_fields__],
+        "_Marks",
+        [
+            (name, int if name in _MARKS else msgspec.Raw, 0 if name == "shown_fleet" else -1)
+            for name in TaskRow.__struct_fields__
+        ],
         array_like=True,
         gc=False,
     )
 )
-"""Reads one number of a row and passes over the rest."""
+"""Reads a few numbers of a row and passes over the rest."""
 
 
-def row_wake(data: bytes) -> int:
-    """``wake`` of a row; of one that an older engine wrote, what that engine had left unpublished.
+def row_marks(data: bytes) -> RowMarks:
+    """The marks of a row; of one that an older engine wrote, what that engine had left unpublished.
 
     ``msgspec.MsgspecError`` when the bytes are not a row.
     """
-    place: Any = _WAKE_DECODER.decode(data)
-    wake: int = place.wake
-    if wake >= 0:
-        return wake
-    row = decode_row(data)
-    until = [order.until for order in (row.pinned, row.held) if order is not None and order.until is not None]
-    return min([*until, row.time + SILENCE] if row.n > row.shown_n else until, default=0)
+    found: Any = _MARKS_DECODER.decode(data)
+    wake: int = found.wake
+    if wake < 0:
+        row = decode_row(data)
+        until = [order.until for order in (row.pinned, row.held) if order is not None and order.until is not None]
+        wake = min([*until, row.time + SILENCE] if row.n > row.shown_n else until, default=0)
+    return RowMarks(wake, found.shown_fleet, found.offset, found.incarnation, found.born)

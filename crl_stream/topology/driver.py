@@ -76,7 +76,9 @@ class TopologyDriver:
         start: int = 1_763_562_600_000,
         tick: int = 1_000,
         remedies: Remedies | None = None,
+        rows_per_tick: int = 1_000,
     ) -> None:
+        self.rows_per_tick = rows_per_tick
         self.partitions, self.clock, self.tick, self.remedies = partitions, start, tick, remedies
         self.topics: dict[str, list[list[Stored]]] = defaultdict(lambda: [[] for _ in range(partitions)])
         self.changelog: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
@@ -134,20 +136,20 @@ class TopologyDriver:
         now = max([self.clock, *(log[-1].timestamp for log in self.topics[INVOCATIONS] if log)])
         end = now + milliseconds
         while True:
-            wakes = [Waiting.of(changelog.items()).next for changelog in self.changelog]
-            first = min([wake for wake in wakes if wake is not None], default=None)
+            waiting = [Waiting.of(changelog) for changelog in self.changelog]
+            first = min([rows.next for rows in waiting if rows.next is not None], default=None)
             if first is None or first > end:
                 break
             now = max(now, first)
-            for partition, wake in enumerate(wakes):
-                if wake is not None and wake <= now:
-                    self._tick(partition, now)
+            for partition, rows in enumerate(waiting):
+                if rows.next is not None and rows.next <= now:
+                    self._tick(partition, now, until=rows.until(now, self.rows_per_tick))
             outputs += self._work(None)
         self.clock = end
         return outputs
 
-    def _tick(self, partition: int, timestamp: int | None = None) -> None:
-        value = encode(m.Tick(schema_version=m.SCHEMA_VERSION))
+    def _tick(self, partition: int, timestamp: int | None = None, until: int | None = None) -> None:
+        value = encode(m.Tick(schema_version=m.SCHEMA_VERSION, up_to_ms=until))
         self.append(INVOCATIONS, value, TICK_KEY, partition=partition, timestamp=timestamp)
 
     def _put(self, element: Any) -> None:

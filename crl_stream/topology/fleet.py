@@ -1,17 +1,20 @@
 """Orders for the whole fleet: the hold that a partition remembers, and every task of it published with it.
 
-A hold stands in the partition row, so tasks that are born later are held too.  All rows of the partition are
-published at once when it begins or ends; a row that cannot be read then is published with its next record.
+A hold stands in the partition row, so it is in force for every task at once, and for those that are born later.  Rows
+are published when it begins or ends, at once or, where they are many, group after group; a row that cannot be read then
+is published with its next record.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
+
+import msgspec
 
 from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text, to_text
-from crl_stream.core.row import StandingOrder
+from crl_stream.core.row import RowMarks, StandingOrder, TaskRow, row_marks
 from crl_stream.core.version import ENGINE_VERSION
 from crl_stream.topology.incidents import identify
 from crl_stream.topology.partition import PartitionRow
@@ -19,6 +22,8 @@ from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Record
 from crl_stream.wire.topics import FLEET_KEY
 
+SHOWN_AT_ONCE: Final = 1_000
+"""Tasks of a partition that are published with the order itself; more of them follow in groups, by ticks."""
 SUBJECT: Final = "fleet"
 """What the alert is about; no task can be called that."""
 _HOUR: Final = 3_600_000
@@ -30,9 +35,48 @@ def is_over(state: PartitionRow, now: int) -> bool:
     return fleet is not None and fleet.until is not None and now >= fleet.until
 
 
-def task_keys(rows: Mapping[bytes, bytes], folded: Mapping[bytes, bytes], fresh: list[bytes]) -> list[bytes]:
-    """Every task of a partition in the order of the keys: those with a row, and those that a batch has just made."""
-    return sorted({key for key in (*rows, *folded, *fresh) if not key.startswith(b"!")})
+class Survey(NamedTuple):
+    """The tasks of a partition as an order for the fleet finds them."""
+
+    tasks: int
+    """How many there were at that record, those that cannot be read among them."""
+    unread: int
+    rows: dict[bytes, TaskRow | RowMarks]
+    """Those that can be read, by key."""
+    untold: list[bytes]
+    """Keys of those that the record has not reached before."""
+
+
+def survey(
+    rows: Mapping[bytes, bytes],
+    folded: Mapping[bytes, bytes],
+    live: Mapping[bytes, TaskRow],
+    offset: int,
+    incarnation: int,
+) -> Survey:
+    """Every task of a partition: from its stored row, from what a batch has made of it, or from the row under way.
+
+    When a record is met again after a crash, rows may be ahead of it: they are not told again, and a task that was born
+    later had no part in it.
+    """
+    tasks, unread, found, untold = 0, 0, dict[bytes, TaskRow | RowMarks](), []
+    for key in {*rows, *folded, *live}:
+        if key.startswith(b"!"):
+            continue
+        row: TaskRow | RowMarks | None = live.get(key)
+        if row is None:
+            try:
+                row = row_marks(folded[key] if key in folded else rows[key])
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                tasks, unread = tasks + 1, unread + 1
+                continue
+        found[key] = row
+        if offset <= row.offset and row.incarnation >= incarnation:
+            tasks += row.born <= offset
+        else:
+            tasks += 1
+            untold.append(key)
+    return Survey(tasks, unread, found, untold)
 
 
 def refusal(state: PartitionRow, command: m.FleetCommand, now: int) -> str | None:

@@ -46,6 +46,30 @@ def fold_failure_alert(
     )
 
 
+def row_failure_alert(key: bytes, partition: int, record: Record, error: Exception, state: PartitionRow) -> m.Alert:
+    """A tick made the engine raise for one row, which stays as it was until its next record."""
+    subject = key.decode("ascii", "replace")
+    agent_name, _, task_type = subject.partition("/")
+    action = f"its holds and snapshot wait for its next outcome; at a tick the engine raised {type(error).__name__}"
+    return m.Alert(
+        alert_id=identify(
+            "alert", "row_failure", record.timestamp, state.incarnation, partition, record.offset, subject
+        ),
+        timestamp=to_text(record.timestamp),
+        kind="fold_failure",
+        severity="critical",
+        subject=subject,
+        action=action,
+        text=f"{subject}: {action}; this is a bug of the engine, report it",
+        cause_id=f"{partition}:{record.offset}",
+        agent_name=agent_name,
+        task_type=task_type,
+        position=m.Position(partition, record.offset),
+        policy_hash=state.policy_hash,
+        engine_version=ENGINE_VERSION,
+    )
+
+
 def data_gap_alert(partition: int, expected: int, first: int, timestamp: int, state: PartitionRow) -> m.Alert:
     """The broker has deleted records of the log before they were folded.
 

@@ -13,24 +13,27 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import to_text
 from crl_stream.core.monitor import Context, follow_fleet, pass_time, step
 from crl_stream.core.policy import Policy
-from crl_stream.core.row import TaskRow, decode_row, encode_row, new_row
+from crl_stream.core.row import RowMarks, TaskRow, decode_row, encode_row, new_row
 from crl_stream.topology import fleet
 from crl_stream.topology.entries import Entry, command_positions, decode_batch
-from crl_stream.topology.incidents import fold_failure_alert, policy_result
+from crl_stream.topology.incidents import fold_failure_alert, policy_result, row_failure_alert
 from crl_stream.topology.origins import Origins
 from crl_stream.topology.partition import (
     PartitionRow,
     decode_partition,
     encode_partition,
+    partition_key,
     record_hash,
 )
 from crl_stream.topology.poison import Poison, fold_around_poison
-from crl_stream.topology.waiting import Waiting
+from crl_stream.topology.waiting import Waiting, fleet_end, fleet_of, fleet_slot
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import Rejected, decode, encode
 from crl_stream.wire.dead_letter import dead_letter, forwarded, origin_of
@@ -181,7 +184,7 @@ class _Fold:
         elif kind is m.CommandRef:
             self._take_reference(entry, task)
         elif kind is m.Tick:
-            self._tick(record)
+            self._tick(message, record)
         else:
             if task.home < 0:
                 task.home = partition_of(task.key, self.partitions)
@@ -193,8 +196,13 @@ class _Fold:
     def _close(self, task: _Task) -> None:
         if task.touched and task.row is not None:
             self.folded[task.key] = encode_row(task.row)
-            self.changed.put(task.key, task.row.wake)
+            self.changed.put(task.key, self._wake(task.key, task.row))
         task.row = None
+
+    def _wake(self, key: bytes, row: TaskRow | RowMarks) -> int:
+        """When time has something to do with the row; at once while it is not published with the fleet's hold."""
+        fleet = self.at.fleet
+        return row.wake if row.shown_fleet == (0 if fleet is None else fleet.since) else fleet_slot(key)
 
     def _is_new_here(self, record: Record) -> bool:
         """Whether a forwarded record comes for the first time; a crash may forward it twice."""
@@ -260,42 +268,60 @@ class _Fold:
         else:
             self._bury(record, done.reason or reasons.REFUSED, f"refused by the engine: {done.reason}")
 
-    def _tick(self, record: Record) -> None:
+    def _tick(self, tick: m.Tick, record: Record) -> None:
         """Tell every row whose time has come what time it is, in the order of their keys."""
         self.ticks += 1
-        at = self.at
-        for key in self._due(record.timestamp):
+        at, now = self.at, record.timestamp
+        for key in self._due(now if tick.up_to_ms is None or tick.up_to_ms > now else tick.up_to_ms):
+            if key.startswith(b"!"):
+                continue  # the fleet's hold, which every record looks at first
             task = self.tasks.get(key)
             if task is None:
                 task = self.tasks[key] = _Task(key)
-            row = task.row
-            if row is None:
-                data = self._data_of(key)
-                if data is None:
-                    continue  # the partition went elsewhere meanwhile, and what this batch comes to is not written
-                row = task.row = decode_row(data)
-            if record.offset > row.offset or row.incarnation < at.incarnation:
-                if task.policy is None:
-                    task.policy = self.policies.for_task(row.key)
+            if task.row is None:
+                task.row = self._stored(key)
+            if task.row is None:
+                continue
+            if record.offset > task.row.offset or task.row.incarnation < at.incarnation:
                 at.offset, at.timestamp_ms = record.offset, record.timestamp
-                try:
-                    facts = pass_time(row, at, task.policy)
-                except Exception as error:
-                    raise Poison(record.offset, error) from error
-                task.touched = True
-                self._state(facts, key)
+                self._pass_time(task, task.row, record)
             if task.left == 0:
                 self._close(task)
+
+    def _stored(self, key: bytes) -> TaskRow | None:
+        """A row that waits for time; None when it cannot be read, which its next record will say, or has gone."""
+        data = self._data_of(key)
+        try:
+            # None: the partition went elsewhere meanwhile, and what this batch comes to is not written.
+            return None if data is None else decode_row(data)
+        except msgspec.MsgspecError:
+            self.changed.put(key, 0)
+            return None
+
+    def _pass_time(self, task: _Task, row: TaskRow, record: Record) -> None:
+        """Tell one row the time.  One that makes the engine raise stops neither the others nor the clock."""
+        if task.policy is None:
+            task.policy = self.policies.for_task(row.key)
+        before = encode_row(row)
+        try:
+            facts = pass_time(row, self.at, task.policy)
+        except Exception as error:
+            task.row = row = decode_row(before)
+            row.offset, row.incarnation, row.wake = record.offset, self.at.incarnation, 0
+            row.shown_fleet = fleet_of(self.state)
+            facts = [row_failure_alert(task.key, self.partition, record, error, self.state)]
+        task.touched = True
+        self._state(facts, task.key)
 
     def _due(self, now: int) -> list[bytes]:
         """Keys of the rows that wait for a time that has come: as this batch has left them, else as it found them."""
         changed = self.changed
         for task in self.tasks.values():
             if task.touched and task.row is not None:
-                changed.put(task.key, task.row.wake)
+                changed.put(task.key, self._wake(task.key, task.row))
         waiting = self.waiting
         if waiting is None:
-            waiting = self.waiting = Waiting.of(self.rows.items())
+            waiting = self.waiting = Waiting.of(self.rows)
         return sorted([*(key for key in waiting.due(now) if key not in changed.wakes), *changed.due(now)])
 
     def _data_of(self, key: bytes) -> bytes | None:
@@ -387,48 +413,57 @@ class _Fold:
         """The hold is over by this record: it is taken without one, and what it left untouched is published behind."""
         was, self.state.fleet, self.at.fleet = self.at.fleet, None, None
         assert was is not None
-        self._take(entry, record, task)
+        ticks = type(entry.message) is m.Tick
+        if not ticks:  # a tick looks at what is due, and all rows are now
+            self._take(entry, record, task)
         if self.state.fleet is None:  # it may have been the next hold
             self._show_fleet(record)
             over = f"over: the hold of {was.actor} has expired"
             self._tell_fleet(record, over, f"{self.partition}:{record.offset}", resolved=True)
+        if ticks:
+            self._take(entry, record, task)
 
     def _tell_fleet(self, record: Record, action: str, cause_id: str, *, resolved: bool) -> None:
         if fleet.is_home(self.partition, self.partitions):
             said = fleet.alert(self.partition, record, self.state, action, cause_id, resolved=resolved)
             self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, fleet.SUBJECT.encode(), encode(said)))
 
-    def _fresh(self) -> list[bytes]:
-        """Tasks of the batch that have a row by now."""
-        return [key for key, task in self.tasks.items() if task.row is not None]
-
     def _show_fleet(self, record: Record) -> tuple[int, int]:
-        """Publish every task of the partition as it stands now; how many there are, and how many cannot be read."""
-        at, tasks, unread = self.at, 0, 0
+        """Publish every task of the partition as it stands now; how many there are, and how many cannot be read.
+
+        Where they are many they become due instead, and ticks publish group after group: the hold itself is in force.
+        """
+        state, at = self.state, self.at
         at.offset, at.timestamp_ms = record.offset, record.timestamp
-        keys = fleet.task_keys(self.rows, self.folded, self._fresh())
-        for key in keys:
-            task = self.tasks.get(key)
-            row = None if task is None else task.row
-            data = self._data_of(key) if row is None else encode_row(row)
-            try:
-                row = decode_row(data or b"")
-                if record.offset <= row.offset and row.incarnation >= at.incarnation:
-                    # Met again after a crash: a task that was born later had no part in it.
-                    tasks += row.born <= record.offset
-                    continue
-                done = follow_fleet(row, at, self.policies.for_task(row.key))
-            except Exception:  # a row that the engine cannot read must not keep the fleet from being held
-                tasks, unread = tasks + 1, unread + 1
-                continue
-            tasks += 1
-            if task is None or task.row is None:
-                self.folded[key] = encode_row(row)
-                self.changed.put(key, row.wake)
-            else:
-                task.row, task.touched = row, True
-            self._state(done.facts, key)
-        return tasks, unread
+        live = {key: task.row for key, task in self.tasks.items() if task.row is not None}
+        found = fleet.survey(self.rows, self.folded, live, record.offset, at.incarnation)
+        self.changed.put(partition_key(self.partition), fleet_end(state))
+        for key, row in found.rows.items():
+            self.changed.put(key, self._wake(key, row))
+        if len(found.untold) > fleet.SHOWN_AT_ONCE:
+            return found.tasks, found.unread
+        unread = found.unread
+        for key in sorted(found.untold):
+            unread += not self._follow_fleet(key, live.get(key))
+        return found.tasks, unread
+
+    def _follow_fleet(self, key: bytes, live: TaskRow | None) -> bool:
+        """Publish one task as it stands now; False when its row cannot be read."""
+        at = self.at
+        try:
+            # On a copy, so that a row that the engine cannot work with stays as it was.
+            row = decode_row(self._data_of(key) or b"" if live is None else encode_row(live))
+            facts = follow_fleet(row, at, self.policies.for_task(row.key)).facts
+        except Exception:  # it must not keep the fleet from being held
+            return False
+        if live is None:
+            self.folded[key] = encode_row(row)
+            self.changed.put(key, row.wake)
+        else:
+            task = self.tasks[key]
+            task.row, task.touched = row, True
+        self._state(facts, key)
+        return True
 
     def _bury(self, record: Record, reason: str, detail: str) -> None:
         self.outputs.append(dead_letter(record, INVOCATIONS, self.partition, reason, detail))

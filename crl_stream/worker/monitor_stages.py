@@ -13,7 +13,7 @@ from crl_stream.topology.incidents import data_gap_alert
 from crl_stream.topology.inlet import reference_commands
 from crl_stream.topology.monitor import Folded, command_positions, decode_batch, fold_batch
 from crl_stream.topology.partition import decode_partition
-from crl_stream.topology.waiting import Waiting
+from crl_stream.topology.waiting import Waiting, fleet_of
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, COMMANDS, INVOCATIONS, TASKS, VARIANTS
@@ -56,7 +56,7 @@ class MonitorStage(TableStage):
         """Find the rows that wait for time, unless the index is still true."""
         known, waiting = self.table.partition_row(partition), self.ticking.waiting.get(partition)
         if waiting is None or self._indexed.get(partition) != known:
-            waiting = Waiting()
+            waiting = Waiting(0 if known is None else fleet_of(decode_partition(known)))
             for number, (key, row) in enumerate(self.table.store.items(partition)):
                 waiting.add(key, row)
                 if number % _AT_ONCE == _AT_ONCE - 1:

@@ -2,7 +2,8 @@
 
 A tick goes into the log as every other record does, so that whoever folds the log sees the same time at the same place.
 One is appended when the first waiting row of a partition is due; the next one not before the fold has taken it in, nor
-within a second of it.  While nothing waits, nothing is appended.
+within a second of it.  While nothing waits, nothing is appended.  Where very many rows are due, a tick names the time
+up to which it goes, so that it takes a bounded part of them, and the next one follows without the pause.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ LOOK_SECONDS: Final = 0.2
 """Between two looks whether a row is due; a look at nothing that waits is one comparison for each partition."""
 PAUSE_SECONDS: Final = 1.0
 """Between two ticks of a partition at least."""
-_TICK: Final = encode(Tick(schema_version=SCHEMA_VERSION))
+ROWS_PER_TICK: Final = 1_000
+"""Rows that one tick takes, and those that wait for the same millisecond as the last of them."""
 
 
 class Ticking:
@@ -47,6 +49,8 @@ class Ticking:
         self._sent: dict[int, float] = {}
         self._pending: dict[int, int] = {}
         """Offset of a tick that is not folded yet, by partition."""
+        self._partial: set[int] = set()
+        """Partitions whose last tick left rows that were due."""
         self._failures = 0
 
     def begin(self, partition: int, waiting: Waiting) -> None:
@@ -76,11 +80,20 @@ class Ticking:
             waiting = self.waiting.get(partition)
             if waiting is None or waiting.next is None or partition in self._pending:
                 continue
-            if now - self._sent.get(partition, -PAUSE_SECONDS) < PAUSE_SECONDS:
+            if partition not in self._partial and now - self._sent.get(partition, -PAUSE_SECONDS) < PAUSE_SECONDS:
                 continue
-            if waiting.next <= (now + self._ahead.get(partition, self._began)) * 1_000:
+            if waiting.next <= self._broker_time(partition):
                 found.append(partition)
         return found
+
+    def _broker_time(self, partition: int) -> int:
+        """The broker's time in milliseconds, as far as this process can tell."""
+        return round((self._clock() + self._ahead.get(partition, self._began)) * 1_000)
+
+    def _next_tick(self, partition: int) -> Output:
+        until = self.waiting[partition].until(self._broker_time(partition), ROWS_PER_TICK)
+        (self._partial.discard if until is None else self._partial.add)(partition)
+        return Output(INVOCATIONS, partition, TICK_KEY, encode(Tick(schema_version=SCHEMA_VERSION, up_to_ms=until)))
 
     async def look(self, partitions: Iterable[int]) -> None:
         """Append what is due; ``Unsafe`` when this worker may have lost its partitions.
@@ -94,7 +107,7 @@ class Ticking:
         for partition in due:
             self._sent[partition] = now
         try:
-            written = await self.outlet.publish(Output(INVOCATIONS, partition, TICK_KEY, _TICK) for partition in due)
+            written = await self.outlet.publish([self._next_tick(partition) for partition in due])
         except Unsafe:
             raise
         except Exception as error:

@@ -7,7 +7,7 @@ from builders import AGENT, TASK, an_invocation, invocations
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.row import row_wake
+from crl_stream.core.row import row_marks
 from crl_stream.topology.driver import TopologyDriver
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
@@ -60,7 +60,7 @@ def test_a_flood_of_forged_ticks_publishes_each_unpublished_row_once() -> None:
     driver.clock += 5_000
     driver.pipe(*[TICK] * 500)
     assert len(driver.read(TASKS)) - before == len(tasks)
-    assert all(row_wake(data) == 0 for data in driver.rows().values())
+    assert all(row_marks(data).wake == 0 for data in driver.rows().values())
 
 
 def test_a_tick_touches_the_rows_of_its_own_partition_only() -> None:
@@ -70,7 +70,7 @@ def test_a_tick_touches_the_rows_of_its_own_partition_only() -> None:
     driver._tick(1)
     driver.pipe()
     for key, data in driver.rows().items():
-        assert (row_wake(data) == 0) == (partition_of(key, 2) == 1)
+        assert (row_marks(data).wake == 0) == (partition_of(key, 2) == 1)
 
 
 def test_a_broker_whose_clock_goes_back_stops_nothing() -> None:

@@ -200,7 +200,7 @@ def test_an_index_kept_from_batch_to_batch_finds_the_rows_that_a_look_at_all_fin
         rows |= looked.rows | {partition_key(0): looked.partition_row}
         kept |= indexed.rows | {partition_key(0): indexed.partition_row}
         waiting.settle(indexed.wakes)
-        assert waiting.wakes == Waiting.of(kept.items()).wakes
+        assert waiting.wakes == Waiting.of(kept).wakes
         start = end
 
 
@@ -239,7 +239,7 @@ def test_what_an_older_engine_left_unpublished_is_published_and_what_it_did_not_
     )
     for key, data in driver.rows().items():
         row = decode_row(data)
-        row.wake = -1
+        row.wake = row.born = -1
         driver.changelog[0][key] = _as_older(row)
         assert decode_row(driver.changelog[0][key]) == row
     driver.fall_silent(2 * HOUR)

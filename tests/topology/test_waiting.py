@@ -23,6 +23,18 @@ def test_what_is_due_is_what_the_rows_say_whatever_has_changed_before(
         assert waiting.next == min([wake for wake in rows.values() if wake], default=None)
 
 
+@given(changes, st.integers(0, 25), st.integers(1, 5))
+def test_a_bounded_look_ends_at_the_time_of_the_last_row_that_it_may_take(
+    batches: list[dict[bytes, int]], now: int, count: int
+) -> None:
+    waiting, rows = Waiting(), dict[bytes, int]()
+    for changed in batches:
+        waiting.settle(changed)
+        rows |= changed
+    due = sorted(wake for wake in rows.values() if 0 < wake <= now)
+    assert waiting.until(now, count) == (due[count - 1] if len(due) >= count else None)
+
+
 def test_a_row_that_comes_and_goes_a_thousand_times_takes_no_more_room_than_one() -> None:
     waiting = Waiting()
     for number in range(1_000):
@@ -38,4 +50,4 @@ def test_a_million_rows_that_wait_for_nothing_are_not_in_it() -> None:
 
 
 def test_a_row_that_cannot_be_read_waits_for_nothing() -> None:
-    assert Waiting.of([(b"a/b", b"\xff"), (b"a/c", b""), (b"!partition/0", b"\x90")]).next is None
+    assert Waiting.of({b"a/b": b"\xff", b"a/c": b""}).next is None

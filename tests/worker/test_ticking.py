@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from crl_stream.errors import Unsafe
 from crl_stream.topology.waiting import Waiting
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import INVOCATIONS, TICK_KEY
-from crl_stream.worker.ticking import Ticking
+from crl_stream.worker.ticking import ROWS_PER_TICK, Ticking
 
 
 class Broker:
@@ -40,7 +41,7 @@ class Broker:
         written = {}
         for output in outputs:
             assert (output.topic, output.key) == (INVOCATIONS, TICK_KEY)
-            record = SimpleNamespace(offset=len(self.ticks), timestamp=self.time, key=TICK_KEY)
+            record = SimpleNamespace(offset=len(self.ticks), timestamp=self.time, key=TICK_KEY, value=output.value)
             self.ticks.append(record)
             written[INVOCATIONS, output.partition] = (record.offset, record.offset, 1)
         return written
@@ -131,3 +132,22 @@ def test_a_worker_that_may_have_lost_its_partitions_sends_none() -> None:
     broker.trouble = Unsafe("it stood still", hint="restart it")
     with pytest.raises(Unsafe):
         broker.run(1.0)
+
+
+def test_very_many_rows_that_are_due_at_once_are_taken_in_parts_without_the_pause_of_a_second() -> None:
+    broker = Broker()
+    waiting = broker.wait(0)
+    waiting.settle({b"a/%d" % number: 1 + number // 2 for number in range(10 * ROWS_PER_TICK)})
+    before = len(broker.ticks)
+    taken = []
+    while waiting.next is not None and len(taken) < 100:
+        asyncio.run(broker.ticking.look([0]))
+        record = broker.ticks[-1]
+        until = json.loads(record.value).get("up_to_ms")
+        due = waiting.due(record.timestamp if until is None else until)
+        taken.append(len(due))
+        waiting.settle(dict.fromkeys(due, 0))
+        broker.ticking.note(0, [record])
+        broker.now += 0.2
+    assert len(broker.ticks) - before == len(taken) == 11
+    assert max(taken) <= ROWS_PER_TICK + 1

@@ -97,3 +97,6 @@ class Tick(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_fi
     """
 
     schema_version: SchemaVersion
+    up_to_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Rows that wait for a later time are left to the next tick; absent takes all whose time has come.
+    Bounds what one tick does where very many rows are due at once."""
