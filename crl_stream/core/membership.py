@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+from typing import Final
+
 from crl_stream.core.instant import from_text, to_text
-from crl_stream.core.row import REGISTERED, Runtime, Variant
+from crl_stream.core.row import REGISTERED, Runtime, TaskRow, Variant
 from crl_stream.core.turn import Turn
 
 _SKEW_PAUSE = 1_000
 """Outcomes of a task between two alerts about its clocks."""
+STRANGERS: Final = 32
+"""Receipts of an epoch for runtimes that were unknown when there was no room left, by remembered runtime."""
+_FILTER_BYTES: Final = 2_048
+"""1,000 forgotten runtimes leave a new one without its receipt once in 500 times."""
 
 
 def remember(ring: bytearray, digest: bytes, size: int) -> bool:
@@ -18,6 +25,38 @@ def remember(ring: bytearray, digest: bytes, size: int) -> bool:
     if len(ring) > size * 8:
         del ring[: len(ring) - size * 8]
     return True
+
+
+def owner_of(row: TaskRow, digest: bytes) -> int | None:
+    """The number of the variant that a remembered id belongs to; 0 when that is not known, None for an unknown id."""
+    found = row.ids.find(digest)
+    while found >= 0 and found % 8:
+        found = row.ids.find(digest, found + 1)
+    if found < 0:
+        return None
+    at = len(row.owners) - (len(row.ids) - found) // 8 * 2
+    return int.from_bytes(row.owners[at : at + 2], "little") if at >= 0 else 0
+
+
+def note_owner(row: TaskRow, variant: Variant, size: int) -> None:
+    """The id that was remembered last is that of an outcome of this variant."""
+    number = variant.number
+    if number == 0:
+        taken = {other.number for other in row.variants.values()}
+        number = 1
+        while number in taken:
+            number += 1
+        variant.number = number
+    row.owners += number.to_bytes(2, "little")
+    if len(row.owners) > size * 2:
+        del row.owners[: len(row.owners) - size * 2]
+
+
+def _disown(row: TaskRow, number: int) -> None:
+    """The number may be given to another variant: what is remembered under it belongs to none."""
+    for at in range(0, len(row.owners), 2):
+        if int.from_bytes(row.owners[at : at + 2], "little") == number:
+            row.owners[at : at + 2] = b"\0\0"
 
 
 def is_known(ring: bytearray, digest: bytes) -> bool:
@@ -53,6 +92,7 @@ def add_variant(turn: Turn, variant_id: str) -> Variant | None:
             )
             return None
         gone = row.variants.pop(min(idle, key=lambda v: (v.last_offset, v.variant_id)).variant_id)
+        _disown(row, gone.number)
         give_up(turn, gone, f"unused for longest, and forgotten for {variant_id}")
     variant = row.variants[variant_id] = Variant(variant_id)
     turn.catalogue_changed = True
@@ -66,13 +106,22 @@ def give_up(turn: Turn, variant: Variant, why: str) -> None:
 
 
 def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
-    """Note which epoch a runtime works with; its first outcome of the current one is stated as a receipt."""
-    row = turn.row
-    runtime = row.runtimes.get(runtime_id)
+    """Note which epoch a runtime works with; its first outcome of the current one is stated as a receipt.
+
+    The runtimes are kept in the order in which they were last seen.  Where there are more than may be remembered, the
+    forgotten ones that have adopted the epoch are in a Bloom filter, so that each has one receipt all the same; and
+    ids that somebody makes up get no more than ``STRANGERS`` receipts for each runtime that is remembered.
+    """
+    row, limit = turn.row, turn.policy.limits.runtimes
+    runtime = row.runtimes.pop(runtime_id, None)
+    is_stranger = runtime is None and len(row.runtimes) >= limit
     if runtime is None:
-        if len(row.runtimes) >= turn.policy.limits.runtimes:
-            del row.runtimes[min(row.runtimes, key=lambda name: (row.runtimes[name].last_offset, name))]
-        runtime = row.runtimes[runtime_id] = Runtime()
+        runtime = Runtime()
+        if is_stranger:
+            _forget_runtimes(row, limit - 1)
+            if row.receipted and all(row.receipted[at] & bit for at, bit in _places(runtime_id)):
+                runtime.epoch = row.epoch
+    row.runtimes[runtime_id] = runtime
     runtime.last_offset = turn.at.offset
     if epoch is None:
         return
@@ -80,7 +129,30 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
         runtime.late += 1
     elif runtime.epoch < row.epoch:
         runtime.epoch = row.epoch
+        if is_stranger:
+            row.strangers += 1
+            if row.strangers > STRANGERS * limit:
+                return
         turn.receipt(runtime_id, runtime.late)
+
+
+def _forget_runtimes(row: TaskRow, most: int) -> None:
+    """Keep the ``most`` runtimes that were seen last; which of the others have adopted the epoch is not forgotten."""
+    for name in list(row.runtimes)[: len(row.runtimes) - most]:
+        gone = row.runtimes.pop(name)
+        row.forgotten += 1
+        if gone.epoch == row.epoch:
+            if not row.receipted:
+                row.receipted = bytearray(_FILTER_BYTES)
+            for at, bit in _places(name):
+                row.receipted[at] |= bit
+
+
+def _places(runtime_id: str) -> list[tuple[int, int]]:
+    """Byte and bit of each of the places that a runtime has in the Bloom filter."""
+    digest = blake2b(runtime_id.encode(), digest_size=8).digest()
+    numbers = [int.from_bytes(digest[at : at + 2], "little") % (_FILTER_BYTES * 8) for at in (0, 2, 4, 6)]
+    return [(number >> 3, 1 << (number & 7)) for number in numbers]
 
 
 def watch_clock(turn: Turn, timestamp: str) -> None:
