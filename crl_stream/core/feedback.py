@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import Literal
 
 from crl_stream.core.evidence import reweigh
-from crl_stream.core.membership import owner_of, remember
+from crl_stream.core.membership import NO_MARK, owner_of, remember
 from crl_stream.core.messages import Feedback
 from crl_stream.core.row import MICRO, Variant, Waiting
 from crl_stream.core.turn import Turn
@@ -35,7 +35,7 @@ def take_feedback(turn: Turn, feedback: Feedback) -> tuple[Literal["applied", "d
     if owner is not None:
         row.too_late += 1
         for variant in row.variants.values():
-            if owner and variant.number == owner:
+            if owner != NO_MARK and variant.mark == owner:
                 variant.too_late += 1
         return "too_late", None
     waiting = [*row.waiting, Waiting(invocation, reward, quality)]

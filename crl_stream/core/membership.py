@@ -13,6 +13,8 @@ _SKEW_PAUSE = 1_000
 """Outcomes of a task between two alerts about its clocks."""
 STRANGERS: Final = 32
 """Receipts of an epoch for runtimes that were unknown when there was no room left, by remembered runtime."""
+NO_MARK: Final = b"\0"
+_MARKS: Final = [bytes((number,)) for number in range(1, 256)]
 _FILTER_BYTES: Final = 2_048
 """1,000 forgotten runtimes leave a new one without its receipt once in 500 times."""
 
@@ -27,36 +29,36 @@ def remember(ring: bytearray, digest: bytes, size: int) -> bool:
     return True
 
 
-def owner_of(row: TaskRow, digest: bytes) -> int | None:
-    """The number of the variant that a remembered id belongs to; 0 when that is not known, None for an unknown id."""
+def owner_of(row: TaskRow, digest: bytes) -> bytes | None:
+    """The mark of the variant that a remembered id belongs to; a zero where that is not known, None for another id."""
     found = row.ids.find(digest)
     while found >= 0 and found % 8:
         found = row.ids.find(digest, found + 1)
     if found < 0:
         return None
-    at = len(row.owners) - (len(row.ids) - found) // 8 * 2
-    return int.from_bytes(row.owners[at : at + 2], "little") if at >= 0 else 0
+    at = len(row.owners) - (len(row.ids) - found) // 8
+    return bytes(row.owners[at : at + 1]) if at >= 0 else NO_MARK
 
 
 def note_owner(row: TaskRow, variant: Variant, size: int) -> None:
-    """The id that was remembered last is that of an outcome of this variant."""
-    number = variant.number
-    if number == 0:
-        taken = {other.number for other in row.variants.values()}
-        number = 1
-        while number in taken:
-            number += 1
-        variant.number = number
-    row.owners += number.to_bytes(2, "little")
-    if len(row.owners) > size * 2:
-        del row.owners[: len(row.owners) - size * 2]
+    """The id that was remembered last, of ``size`` at most, is that of an outcome of this variant."""
+    owners = row.owners
+    owners += variant.mark or _new_mark(row, variant)
+    if len(owners) > size:
+        del owners[: len(owners) - size]
 
 
-def _disown(row: TaskRow, number: int) -> None:
-    """The number may be given to another variant: what is remembered under it belongs to none."""
-    for at in range(0, len(row.owners), 2):
-        if int.from_bytes(row.owners[at : at + 2], "little") == number:
-            row.owners[at : at + 2] = b"\0\0"
+def _new_mark(row: TaskRow, variant: Variant) -> bytes:
+    """The first mark that is free; a task with more than 255 variants has none for the others."""
+    taken = {other.mark for other in row.variants.values()}
+    variant.mark = next((mark for mark in _MARKS if mark not in taken), NO_MARK)
+    return variant.mark
+
+
+def _disown(row: TaskRow, mark: bytes) -> None:
+    """The mark may be given to another variant: what is remembered under it belongs to none."""
+    if mark:
+        row.owners = row.owners.replace(mark, NO_MARK)
 
 
 def is_known(ring: bytearray, digest: bytes) -> bool:
@@ -92,7 +94,7 @@ def add_variant(turn: Turn, variant_id: str) -> Variant | None:
             )
             return None
         gone = row.variants.pop(min(idle, key=lambda v: (v.last_offset, v.variant_id)).variant_id)
-        _disown(row, gone.number)
+        _disown(row, gone.mark)
         give_up(turn, gone, f"unused for longest, and forgotten for {variant_id}")
     variant = row.variants[variant_id] = Variant(variant_id)
     turn.catalogue_changed = True
@@ -112,16 +114,18 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
     forgotten ones that have adopted the epoch are in a Bloom filter, so that each has one receipt all the same; and
     ids that somebody makes up get no more than ``STRANGERS`` receipts for each runtime that is remembered.
     """
-    row, limit = turn.row, turn.policy.limits.runtimes
-    runtime = row.runtimes.pop(runtime_id, None)
-    is_stranger = runtime is None and len(row.runtimes) >= limit
+    row = turn.row
+    runtimes, is_stranger = row.runtimes, False
+    runtime = runtimes.pop(runtime_id, None)
     if runtime is None:
         runtime = Runtime()
-        if is_stranger:
+        limit = turn.policy.limits.runtimes
+        if len(runtimes) >= limit:
+            is_stranger = True
             _forget_runtimes(row, limit - 1)
             if row.receipted and all(row.receipted[at] & bit for at, bit in _places(runtime_id)):
                 runtime.epoch = row.epoch
-    row.runtimes[runtime_id] = runtime
+    runtimes[runtime_id] = runtime
     runtime.last_offset = turn.at.offset
     if epoch is None:
         return
@@ -131,7 +135,7 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
         runtime.epoch = row.epoch
         if is_stranger:
             row.strangers += 1
-            if row.strangers > STRANGERS * limit:
+            if row.strangers > STRANGERS * turn.policy.limits.runtimes:
                 return
         turn.receipt(runtime_id, runtime.late)
 

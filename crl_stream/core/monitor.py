@@ -222,11 +222,10 @@ def _publish_state(turn: Turn, *, due: bool = False) -> None:
         wake = 0
         turn.facts.append(task_snapshot(row, turn.at, turn.policy))
     else:
-        wake = row.shown_time + rules.snapshot_ms
-        silent = row.time + SILENCE
+        wake, silent = row.shown_time + rules.snapshot_ms, row.time + SILENCE
         if silent > wake:
             wake = silent
-    if row.pinned is not None or row.held is not None or row.reviews:
+    if row.reviews or row.pinned is not None or row.held is not None:
         end = next_end(row)
         if end and (wake == 0 or end < wake):
             wake = end

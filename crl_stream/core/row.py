@@ -110,8 +110,8 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     """The evidence of the reward before the oldest outcome of the window; kept from the first amendment on."""
     alerted: bool = False
     """An alert of kind ``degradation`` is open; not where the alert about its rollback said it all."""
-    number: int = 0
-    """Its own among the variants of the task, for ``TaskRow.owners``; 0 before its first outcome."""
+    mark: bytes = b""
+    """A byte of its own among the variants of the task, for ``TaskRow.owners``; none before its first outcome."""
     too_late: int = 0
     """Scores that came for outcomes which the window no longer holds."""
 
@@ -220,7 +220,7 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     wake: int = -1
     """When a tick has something to do here, in milliseconds.  0: nothing waits; -1: an older engine wrote the row."""
     owners: bytearray = msgspec.field(default_factory=bytearray)
-    """Of each id in ``ids`` the number of its variant, two bytes each; the newest ids come last, as there."""
+    """Of each id in ``ids`` the mark of its variant; the newest ids come last, as there."""
     too_late: int = 0
     """Scores that came for outcomes which no window holds any more."""
     unmatched: int = 0

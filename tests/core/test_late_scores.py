@@ -108,7 +108,7 @@ def test_rows_of_an_older_engine_know_too_late_but_not_of_which_variant_until_ne
     fields: Any = msgspec.to_builtins(task.row, builtin_types=(bytes, bytearray))
     task.row = decode_row(msgspec.msgpack.encode(fields[: task.row.__struct_fields__.index("wake")]))
     for variant in task.row.variants.values():
-        variant.number = 0
+        variant.mark = b""
     task.take(a_score("i0"), an_invocation("v", invocation_id="fresh"))
     assert (task.row.too_late, late_of(task)) == (1, {"v": 0})
     task.take(*[an_invocation("v") for _ in range(20)], a_score("fresh"))
@@ -141,3 +141,10 @@ def test_a_score_is_amended_waits_or_is_too_late_as_a_list_of_all_outcomes_says(
         if not any(name in window for window in windows.values()) and owner is not None:
             late[owner] += 1
     assert late_of(task) == late
+
+
+def test_with_more_variants_than_there_are_marks_late_scores_are_counted_for_the_task() -> None:
+    task = Task(Policy(limits=Limits(variants=1_000)))
+    task.take(*[an_invocation(f"v{number}", variant_source="explore") for number in range(300)])
+    task.take(*[an_invocation("v299", invocation_id=f"i{number}") for number in range(30)], a_score("i0"))
+    assert (shown(task).n_feedback_too_late, sum(late_of(task).values())) == (1, 0)
