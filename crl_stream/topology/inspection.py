@@ -7,8 +7,10 @@ from typing import Any
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import TaskSnapshot
 from crl_stream.core.monitor import Context
+from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.core.row import TaskRow, decode_row
 from crl_stream.core.snapshot import task_snapshot
+from crl_stream.core.verdict import judge, rules_of, sentence
 from crl_stream.topology.partition import decode_partition
 
 
@@ -24,10 +26,15 @@ def snapshot(partition: int, partition_row: bytes | None, row: bytes, now: int) 
     return task_snapshot(task, at, state.policies.for_task(task.key))
 
 
-def summary(partition: int, row: bytes, now: int) -> dict[str, Any]:
-    """A task in brief, cheap enough to be made for every row of a worker; ``now`` as for ``snapshot``."""
+def summary(partition: int, row: bytes, now: int, policies: PolicySet = GUIDE) -> dict[str, Any]:
+    """A task in brief, cheap enough to be made for every row of a worker; ``now`` as for ``snapshot``.
+
+    ``verdict`` and ``reason`` are those of the active variant under ``policies``, None where no variant is active.
+    """
     task = _standing(row, now)
     active = task.variants.get(task.active) if task.active is not None else None
+    rules = rules_of(policies.for_task(task.key))
+    verdict = None if active is None else judge(active, rules)
     return {
         "agent_name": task.agent_name,
         "task_type": task.task_type,
@@ -36,6 +43,8 @@ def summary(partition: int, row: bytes, now: int) -> dict[str, Any]:
         "q_value": None if active is None else active.q,
         "n_outcomes": task.n,
         "variants": len(task.variants),
+        "verdict": None if verdict is None else verdict.kind,
+        "reason": None if active is None or verdict is None else sentence(active, verdict, rules),
         "degraded": sorted(v.variant_id for v in task.variants.values() if v.degraded),
         "quarantined": sorted(v.variant_id for v in task.variants.values() if v.quarantined),
         "pinned": task.pinned is not None,

@@ -91,9 +91,10 @@ class _Pages:
     async def _list(self, request: Any, path: str, name: str, shape: Any) -> web.Response:
         if not self.monitor.recovered:
             return self._recovering()
-        found, now = [], _now()
-        for number, (partition, _, row) in enumerate(self.monitor.table.tasks()):
-            found.append(shape(summary(partition, row, now)))
+        found, now, table = [], _now(), self.monitor.table
+        policies = {p: decode_partition(table.partition_row(p)).policies for p in table.store.partitions()}
+        for number, (partition, _, row) in enumerate(table.tasks()):
+            found.append(shape(summary(partition, row, now, policies[partition])))
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
                 if self._is_moving():
