@@ -39,7 +39,7 @@ class Compared(NamedTuple):
 async def assert_topics_equal_the_fold(installation: Installation) -> Compared:
     """Rows bit for bit, distinct outputs in their order, and nothing that the fold does not know.
 
-    Once all is silent; a tick that nobody was there to fold any more is left out.
+    Once all is silent; a tick that no worker has folded any more is left out.
     """
     await installation.silent()
     partitions = installation.kafka.partitions

@@ -55,5 +55,10 @@ def window(
     )
     for v in variants:
         say(f"{v['variant_id']}: {v['reason']}. {v['reasoning']}.")
+        if why := v.get("not_applied"):
+            say(f"  not applied yet: {why}")
+        if late := v.get("feedback_too_late"):
+            what = "1 score" if late == 1 else f"{late} scores"
+            say(f"  {what} came too late: the window no longer held {'its outcome' if late == 1 else 'their outcomes'}")
     as_of = found["as_of"]
     say(f"as of crl.invocations {as_of['partition']}:{as_of['offset']}, {found['timestamp']}")

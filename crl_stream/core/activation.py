@@ -120,6 +120,32 @@ def best_candidate(row: TaskRow, policy: Policy) -> Variant | None:
     return best
 
 
+def not_applied(row: TaskRow, variant: Variant, policy: Policy) -> str | None:
+    """Why a variant whose decision is ``auto_apply`` is not the active one yet; None for any other."""
+    if row.active is None or variant.variant_id == row.active:
+        return None
+    if decide(variant, active=False, policy=policy) != "auto_apply":
+        return None
+    auto, active = policy.auto_apply, row.variants[row.active]
+    since, needed = variant.life.n - variant.left_at, auto.min_outcomes_since_active
+    if since < needed:
+        return f"{since} outcomes since it was last active, {needed} needed"
+    leads = (("Q-value", variant.q - active.q), ("mean reward", mean_reward(variant) - mean_reward(active)))
+    for name, lead in leads:
+        if lead < auto.min_lead:
+            what = f"leads {active.variant_id} by" if lead >= 0 else f"trails {active.variant_id} by"
+            return f"{what} {show(abs(lead), auto.min_lead)} in {name}, min_lead {auto.min_lead:g}"
+    block = blocked(row, policy)
+    if block is not None:
+        return block.reason
+    best = best_candidate(row, policy)
+    if best is not None and best is not variant:
+        return f"{best.variant_id} is ahead of it"
+    if policy.operations.mode == "shadow":
+        return "shadow mode: nothing is activated"
+    return f"applied with the next outcome of {active.variant_id}"
+
+
 def rank(variant: Variant) -> tuple[float, int, str]:
     """Sorts the best first: highest Q, then most visits, then name."""
     return (-variant.q, -variant.life.n, variant.variant_id)

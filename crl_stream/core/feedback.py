@@ -6,32 +6,42 @@ from hashlib import blake2b
 from typing import Literal
 
 from crl_stream.core.evidence import reweigh
-from crl_stream.core.membership import remember
+from crl_stream.core.membership import NO_MARK, owner_of, remember
 from crl_stream.core.messages import Feedback
 from crl_stream.core.row import MICRO, Variant, Waiting
 from crl_stream.core.turn import Turn
 from crl_stream.core.window import amend
 
 
-def take_feedback(turn: Turn, feedback: Feedback) -> tuple[Literal["applied", "duplicate"], Variant | None]:
+def take_feedback(turn: Turn, feedback: Feedback) -> tuple[Literal["applied", "duplicate", "too_late"], Variant | None]:
     """Amend the outcome in whose window it is, and name its variant; else let the feedback wait.
 
-    An outcome that has left its window is never amended; its feedback waits until newer ones push it out.
+    An outcome that has left its window is never amended: feedback for one that is remembered is too late, and any
+    other waits, as its outcome may still come, until newer ones push it out.
     """
     row, limits = turn.row, turn.policy.limits
     own = blake2b(feedback.feedback_id.encode(), digest_size=8).digest()
     if not remember(row.feedback_ids, own, limits.duplicate_ids):
         row.duplicates += 1
         return "duplicate", None
-    invocation = int.from_bytes(blake2b(feedback.invocation_id.encode(), digest_size=8).digest(), "little")
+    digest = blake2b(feedback.invocation_id.encode(), digest_size=8).digest()
+    invocation = int.from_bytes(digest, "little")
     reward = None if feedback.reward is None else round(feedback.reward * MICRO)
     quality = None if feedback.quality is None else round(feedback.quality * MICRO)
     for variant in row.variants.values():
         if _amend(turn, variant, invocation, reward, quality):
             return "applied", variant
-    row.waiting = [*row.waiting, Waiting(invocation, reward, quality)][-limits.waiting_feedback :]
-    if limits.waiting_feedback == 0:
-        row.waiting = []
+    owner = owner_of(row, digest)
+    if owner is not None:
+        row.too_late += 1
+        for variant in row.variants.values():
+            if owner != NO_MARK and variant.mark == owner:
+                variant.too_late += 1
+        return "too_late", None
+    waiting = [*row.waiting, Waiting(invocation, reward, quality)]
+    pushed_out = max(0, len(waiting) - limits.waiting_feedback)
+    row.unmatched += pushed_out
+    row.waiting = waiting[pushed_out:]
     return "applied", None
 
 

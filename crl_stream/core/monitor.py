@@ -16,8 +16,8 @@ from crl_stream.core.evidence import update
 from crl_stream.core.feedback import settle_waiting, take_feedback
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.learning import reward_of, speed_of
-from crl_stream.core.membership import add_variant, follow_runtime, is_known, remember, watch_clock
-from crl_stream.core.messages import Feedback, Invocation
+from crl_stream.core.membership import add_variant, follow_runtime, is_known, note_owner, remember, watch_clock
+from crl_stream.core.messages import Feedback, Invocation, Receipt
 from crl_stream.core.orders import end_hold, is_over, next_end
 from crl_stream.core.policy import Policy
 from crl_stream.core.reaction import protect, review, state_decision
@@ -46,7 +46,7 @@ __all__ = ["Context", "Step", "fold", "follow_fleet", "look_again", "pass_time",
 class Step(NamedTuple):
     """What became of a message, and what is to be published."""
 
-    disposition: Literal["applied", "duplicate", "rejected"]
+    disposition: Literal["applied", "duplicate", "too_late", "rejected"]
     reason: str | None
     facts: Sequence[Any]
 
@@ -66,7 +66,7 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
         _expire_orders(turn)
     if at.fleet is not None or row.shown_fleet:
         _notice_fleet(turn)
-    disposition: Literal["applied", "duplicate", "rejected"] = "applied"
+    disposition: Literal["applied", "duplicate", "too_late", "rejected"] = "applied"
     reason = None
     kind = type(message)
     if kind is Invocation:
@@ -155,6 +155,7 @@ def _take_invocation(
     if not remember(row.ids, digest, rules.duplicate_ids) or variant is None:
         row.duplicates += 1
         return "duplicate", None
+    note_owner(row, variant, rules.duplicate_ids)
     variant.last_offset = offset
 
     status, share, errors, given = invocation.status, invocation.quality, invocation.error_count, invocation.reward
@@ -240,17 +241,24 @@ def _publish_state(turn: Turn, *, due: bool = False) -> None:
         turn.facts.append(active_variant(turn))
     if turn.catalogue_changed:
         turn.facts.append(variant_catalogue(turn))
-    if due or turn.facts or is_due(row, rules):
+    if due or (turn.facts and _is_news(turn.facts)) or is_due(row, rules):
         row.shown_n, row.shown_time = row.n, row.time
         wake = 0
         turn.facts.append(task_snapshot(row, turn.at, turn.policy))
     else:
-        wake = row.shown_time + rules.snapshot_ms
-        silent = row.time + SILENCE
+        wake, silent = row.shown_time + rules.snapshot_ms, row.time + SILENCE
         if silent > wake:
             wake = silent
-    if row.pinned is not None or row.held is not None or row.reviews:
+    if row.reviews or row.pinned is not None or row.held is not None:
         end = next_end(row)
         if end and (wake == 0 or end < wake):
             wake = end
     row.wake = wake
+
+
+def _is_news(facts: Sequence[Any]) -> bool:
+    """Whether a snapshot has to follow at once; after a receipt alone it may wait for the next one."""
+    for fact in facts:  # noqa: SIM110 - any() over a generator costs as much as the rest of a quiet step
+        if type(fact) is not Receipt:
+            return True
+    return False

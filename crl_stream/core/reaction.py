@@ -12,7 +12,7 @@ from crl_stream.core.instant import to_text
 from crl_stream.core.rollback import candidates
 from crl_stream.core.row import MICRO, Variant
 from crl_stream.core.turn import Turn
-from crl_stream.core.verdict import DEGRADED, HEALTHY, Verdict, is_suspect, judge
+from crl_stream.core.verdict import DEGRADED, HEALTHY, Verdict, is_suspect, judge, sentence
 
 _BITS = {level: 1 << number for number, level in enumerate(LEVELS)}
 _PROMOTED_IN_SHADOW = 1 << len(LEVELS)
@@ -60,17 +60,25 @@ def _act(turn: Turn, variant: Variant, active: bool, outcome: bool) -> bool:
 
 
 def _alert_degradation(turn: Turn, variant: Variant, verdict: Verdict) -> None:
-    assert verdict.worst is not None and verdict.finding is not None
+    number, limit = _figures(turn, variant, verdict)
     variant.alerted = True
     turn.alert(
         "degradation",
         "critical" if variant.variant_id == turn.row.active else "warning",
-        verdict.worst.describe(verdict.baseline, variant.judged, verdict.finding.change),
+        sentence(variant, verdict, turn.rules),
         about=variant.variant_id,
-        number=verdict.finding.change,
-        limit=verdict.worst.limit(turn.policy.degradation) / MICRO,
+        number=number,
+        limit=limit,
         cause_id=variant.alert_id,
     )
+
+
+def _figures(turn: Turn, variant: Variant, verdict: Verdict) -> tuple[float, float]:
+    """Number and limit of an alert: the worst metric's change, or the outcomes without a success."""
+    if verdict.absolute:
+        return float(variant.judged.n), float(turn.rules.size)
+    assert verdict.worst is not None and verdict.finding is not None
+    return verdict.finding.change, verdict.worst.limit(turn.policy.degradation) / MICRO
 
 
 def _count_clean(turn: Turn, variant: Variant, verdict: Verdict, active: bool) -> None:
@@ -134,14 +142,14 @@ def _roll_back(turn: Turn, variant: Variant, verdict: Verdict) -> bool:
         variant.quarantined, turn.catalogue_changed = True, True
         variant.rollbacks += 1
         turn.activate(row.variants[chosen], "rollback", rollback_id, event.reason)
-    assert verdict.worst is not None and verdict.finding is not None
+    number, limit = _figures(turn, variant, verdict)
     turn.alert(
         "rollback",
         "critical",
         f"{'rolled back' if turn.enforced else 'would be rolled back'} to {chosen}: {event.reason}",
         about=variant.variant_id,
-        number=verdict.finding.change,
-        limit=verdict.worst.limit(policy.degradation) / MICRO,
+        number=number,
+        limit=limit,
         cause_id=rollback_id,
         undo=turn.enforced,
     )

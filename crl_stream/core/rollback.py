@@ -6,8 +6,8 @@ from typing import Final
 
 from crl_stream.core.activation import rank
 from crl_stream.core.messages.parts import Candidate
-from crl_stream.core.row import RETIRED, PastRollback, TaskRow, Variant
-from crl_stream.core.verdict import DEGRADED, Rules, judge
+from crl_stream.core.row import RETIRED, SIZE, PastRollback, TaskRow, Variant
+from crl_stream.core.verdict import DEGRADED, Rules, is_hopeless, judge
 
 REVIEWABLE: Final = 8
 """Rollbacks of a task that are remembered for a review after the fact."""
@@ -20,10 +20,14 @@ def candidates(row: TaskRow, rules: Rules) -> list[Candidate]:
     ties go to more visits, then to the name.
     """
     found, chosen = [], False
+    left = row.variants.get(row.active) if row.active is not None else None
+    without_success = left is not None and left.judged.successes == 0
     for variant in sorted(row.variants.values(), key=rank):
         if variant.variant_id == row.active:
             continue
         why_not = _objection(variant, rules)
+        if why_not is None and without_success and is_hopeless(variant):
+            why_not = f"no success in its last {len(variant.window) // SIZE} outcomes either"
         if why_not is None and chosen:
             why_not = "a better one was chosen"
         found.append(Candidate(variant.variant_id, variant.q, variant.life.n, why_not is None, why_not))

@@ -4,6 +4,8 @@ A row is decoded once per batch, folded in place and encoded once.  Rewards and 
 millionths, so that a late amendment takes out exactly what it had put in.
 """
 
+# over 300 lines because the row is one record, and each of its fields says what it means
+
 from __future__ import annotations
 
 from struct import Struct as Layout
@@ -108,6 +110,10 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     """The evidence of the reward before the oldest outcome of the window; kept from the first amendment on."""
     alerted: bool = False
     """An alert of kind ``degradation`` is open; not where the alert about its rollback said it all."""
+    mark: bytes = b""
+    """A byte of its own among the variants of the task, for ``TaskRow.owners``; none before its first outcome."""
+    too_late: int = 0
+    """Scores that came for outcomes which the window no longer holds."""
 
 
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):
@@ -219,6 +225,18 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """``since`` of the fleet's hold that was last published with the task; 0 for none."""
     born: int = -1
     """Offset of the record that made the row, in its incarnation; -1 where that is not known."""
+    owners: bytearray = msgspec.field(default_factory=bytearray)
+    """Of each id in ``ids`` the mark of its variant; the newest ids come last, as there."""
+    too_late: int = 0
+    """Scores that came for outcomes which no window holds any more."""
+    unmatched: int = 0
+    """Scores that waited for their outcome until newer ones pushed them out."""
+    receipted: bytearray = msgspec.field(default_factory=bytearray)
+    """A Bloom filter of the forgotten runtimes that have adopted this epoch; empty while none was forgotten."""
+    strangers: int = 0
+    """Receipts in this epoch of runtimes that were not known, since there was no more room for all."""
+    forgotten: int = 0
+    """How often a runtime was forgotten to make room for another one."""
 
     @property
     def key(self) -> TaskKey:

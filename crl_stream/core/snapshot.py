@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from crl_stream.core.activation import cooldown_left, decide, mean_reward, reasoning
+from crl_stream.core.activation import cooldown_left, decide, mean_reward, not_applied, reasoning
 from crl_stream.core.evidence import e_value
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import (
@@ -105,6 +105,10 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         fleet_held=_fleet_order(row, at.fleet),
         active_since=None if row.active is None else to_text(row.since),
         runtimes_behind=_behind(row),
+        n_feedback_too_late=row.too_late,
+        n_feedback_waiting=len(row.waiting),
+        n_feedback_unmatched=row.unmatched,
+        runtimes_forgotten=row.forgotten,
     )
 
 
@@ -241,6 +245,8 @@ def _variant(row: TaskRow, variant: Variant, policy: Policy) -> VariantSnapshot:
         configuration=_configuration(variant),
         baseline=_baseline(variant),
         degraded_at=None if variant.degraded_at < 0 else variant.degraded_at,
+        feedback_too_late=variant.too_late,
+        not_applied=not_applied(row, variant, policy),
     )
 
 

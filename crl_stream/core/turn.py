@@ -275,6 +275,7 @@ class Turn:
         to.epoch, to.degraded, to.clean = row.epoch, False, 0
         for runtime in row.runtimes.values():
             runtime.late = 0
+        row.receipted, row.strangers = bytearray(), 0
         self.active_changed = True
 
     def state_activation(

@@ -10,12 +10,14 @@ from crl_stream.core.detectors import DETECTORS, Detector, Finding
 from crl_stream.core.learning import Formula
 from crl_stream.core.messages.parts import Evidence, Judged, VerdictKind
 from crl_stream.core.policy import Policy
-from crl_stream.core.row import MICRO, Sums, Variant
+from crl_stream.core.row import MICRO, SIZE, SUCCESS, Sums, Variant
 from crl_stream.core.window import judged_outcomes
 
 HEALTHY: Final = "HEALTHY"
 DEGRADED: Final = "DEGRADED"
 INCONCLUSIVE: Final = "INCONCLUSIVE"
+_SUCCESS_RATE: Final = next(detector for detector in DETECTORS if detector.name == "success_rate")
+"""The metric of the absolute alarm."""
 
 
 class Rules:
@@ -95,6 +97,8 @@ class Verdict(NamedTuple):
     worst: Detector | None
     finding: Finding | None
     baseline: Sums
+    absolute: bool = False
+    """DEGRADED because a full window has no success, whatever rule and evidence say."""
 
 
 def is_suspect(variant: Variant, rules: Rules) -> bool:
@@ -102,6 +106,8 @@ def is_suspect(variant: Variant, rules: Rules) -> bool:
     judged = variant.judged
     if judged.n < rules.min_recent:
         return False
+    if judged.successes == 0 and judged.n >= rules.size:
+        return True
     baseline = variant.life if rules.lifetime and variant.baseline is None else baseline_of(variant, rules)
     if baseline.n < rules.min_baseline:
         return False
@@ -112,7 +118,27 @@ def is_suspect(variant: Variant, rules: Rules) -> bool:
 
 
 def judge(variant: Variant, rules: Rules) -> Verdict:
-    """Judge the outcomes of the window since the last activation against the baseline; the worst metric wins."""
+    """Judge the outcomes of the window since the last activation.
+
+    Against the baseline, where the worst metric wins; and by themselves: a full window without a success is DEGRADED
+    under every policy, since a variant that never worked has no baseline that it could fall short of.
+    """
+    verdict, judged = _compare(variant, rules), variant.judged
+    if verdict.kind == DEGRADED or judged.successes or judged.n < rules.size:
+        return verdict
+    worst, finding = verdict.worst, verdict.finding
+    if worst is None or finding is None:
+        worst, finding = _SUCCESS_RATE, Finding(1.0, 1.0)
+    return Verdict(verdict.rule, DEGRADED, worst, finding, verdict.baseline, absolute=True)
+
+
+def is_hopeless(variant: Variant) -> bool:
+    """Whether the last outcomes of a variant, as many as its window holds, have no success among them."""
+    flags = variant.window[SIZE - 1 :: SIZE]
+    return not any(flag & SUCCESS for flag in flags)
+
+
+def _compare(variant: Variant, rules: Rules) -> Verdict:
     baseline, judged = baseline_of(variant, rules), variant.judged
     if baseline.n < rules.min_baseline or judged.n < rules.min_recent:
         return Verdict(INCONCLUSIVE, INCONCLUSIVE, None, None, baseline)
@@ -154,16 +180,22 @@ def baseline_of(variant: Variant, rules: Rules) -> Sums:
 def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
     """Why the verdict is what it is."""
     judged = variant.judged
+    if verdict.absolute:
+        errors = f", {judged.errors} of them with errors" if judged.errors else ""
+        return f"No success in the last {judged.n} outcomes{errors}"
     if verdict.worst is not None and verdict.finding is not None:
         text = verdict.worst.describe(verdict.baseline, judged, verdict.finding.change)
         if verdict.kind == INCONCLUSIVE:
             text += f", evidence {evidence.e_value(variant):,.1f} < {rules.threshold:,.0f}"
         return text
     if verdict.kind == HEALTHY:
-        return (
+        text = (
             f"Success rate {judged.successes / judged.n:.0%} over {judged.n} outcomes "
             f"against {verdict.baseline.successes / verdict.baseline.n:.0%}"
         )
+        if judged.errors and not verdict.baseline.errors:
+            text += f"; errors in {judged.errors} of {judged.n}, not judged as the baseline has none"
+        return text
     if verdict.baseline.n < rules.min_baseline:
         return f"Too little data: baseline of {verdict.baseline.n} outcomes < {rules.min_baseline}"
     if judged.n < rules.min_recent:
@@ -194,6 +226,7 @@ def evidence_of(variant: Variant, verdict: Verdict, rules: Rules) -> Evidence:
         threshold=rules.threshold,
         sufficient=value >= rules.threshold,
         e_values=evidence.by_metric(variant),
+        absolute=verdict.absolute,
     )
 
 

@@ -7,8 +7,10 @@ from typing import Any
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import TaskSnapshot
 from crl_stream.core.monitor import Context
+from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.core.row import StandingOrder, TaskRow, decode_row
 from crl_stream.core.snapshot import task_snapshot
+from crl_stream.core.verdict import judge, rules_of, sentence
 from crl_stream.topology.partition import decode_partition
 
 
@@ -40,13 +42,18 @@ def fleet_hold(fleet: StandingOrder | None, now: int) -> dict[str, Any] | None:
     return {"actor": order.actor, "reason": order.reason, "since": to_text(order.since), "until": until}
 
 
-def summary(partition: int, row: bytes, now: int, fleet: StandingOrder | None = None) -> dict[str, Any]:
+def summary(
+    partition: int, row: bytes, now: int, policies: PolicySet = GUIDE, fleet: StandingOrder | None = None
+) -> dict[str, Any]:
     """A task in brief, cheap enough to be made for every row of a worker; ``now`` as for ``snapshot``.
 
+    ``verdict`` and ``reason`` are those of the active variant under ``policies``, None where no variant is active.
     ``fleet`` is the hold of the whole fleet that stands now.
     """
     task = _standing(row, now)
     active = task.variants.get(task.active) if task.active is not None else None
+    rules = rules_of(policies.for_task(task.key))
+    verdict = None if active is None else judge(active, rules)
     return {
         "agent_name": task.agent_name,
         "task_type": task.task_type,
@@ -55,6 +62,8 @@ def summary(partition: int, row: bytes, now: int, fleet: StandingOrder | None = 
         "q_value": None if active is None else active.q,
         "n_outcomes": task.n,
         "variants": len(task.variants),
+        "verdict": None if verdict is None else verdict.kind,
+        "reason": None if active is None or verdict is None else sentence(active, verdict, rules),
         "degraded": sorted(v.variant_id for v in task.variants.values() if v.degraded),
         "quarantined": sorted(v.variant_id for v in task.variants.values() if v.quarantined),
         "pinned": task.pinned is not None,

@@ -55,6 +55,8 @@ class Counts(NamedTuple):
     """Folded before this batch: met again after a crash or a rebalance."""
     ticks: int = 0
     """Records that said no more than that time has passed."""
+    too_late: int = 0
+    """Scores for outcomes that no window holds any more: counted in the row, and without effect."""
 
 
 class Folded(NamedTuple):
@@ -136,6 +138,7 @@ class _Fold:
         """Of forwarded records, once there is one."""
         self.outputs: list[Output] = []
         self.applied = self.duplicates = self.forwarded = self.dead_letters = self.skipped = self.ticks = 0
+        self.too_late = 0
 
     def run(self, entries: Sequence[Entry]) -> Folded:
         state, first, last = self.state, self.state.next_offset, None
@@ -168,8 +171,19 @@ class _Fold:
             encode_partition(state),
             state.next_offset,
             self.outputs,
-            Counts(self.applied, self.duplicates, self.forwarded, self.dead_letters, self.skipped, self.ticks),
+            self._counts(),
             self.changed.wakes,
+        )
+
+    def _counts(self) -> Counts:
+        return Counts(
+            self.applied,
+            self.duplicates,
+            self.forwarded,
+            self.dead_letters,
+            self.skipped,
+            self.ticks,
+            self.too_late,
         )
 
     def _take(self, entry: Entry, record: Record, task: _Task) -> None:
@@ -265,6 +279,8 @@ class _Fold:
             self.applied += 1
         elif done.disposition == "duplicate":
             self.duplicates += 1
+        elif done.disposition == "too_late":
+            self.too_late += 1
         else:
             self._bury(record, done.reason or reasons.REFUSED, f"refused by the engine: {done.reason}")
 

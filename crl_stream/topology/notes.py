@@ -40,6 +40,8 @@ FIGURES_MS: Final = 60_000
 
 Note = RollbackNote | AlertNote | ProposalNote | TaskNote
 
+_ENOUGH: Final = GUIDE.default.degradation.min_recent
+"""Outcomes without a success from which on an active variant is counted as degraded, before its window is full."""
 _LIMITS: Final = GUIDE.default.auto_apply
 
 
@@ -188,9 +190,19 @@ def _task_note(snapshot: TaskSnapshot) -> TaskNote:
         epoch=snapshot.epoch,
         variants=len(snapshot.variants),
         high_confidence=[_standing(v) for v in sorted(proven, key=lambda v: (-v.q_value, -v.n_visits, v.variant_id))],
-        degraded=[_standing(v, v.reason) for v in snapshot.variants if v.degraded],
+        degraded=[_standing(v, reason) for v in snapshot.variants if (reason := _failing(v))],
         no_target=snapshot.no_target,
     )
+
+
+def _failing(variant: VariantSnapshot) -> str:
+    """Why a variant is counted as degraded: its open alert, or that it is active and has had no success yet."""
+    if variant.degraded:
+        return variant.reason
+    window = variant.window
+    if variant.active and window.size >= _ENOUGH and "S" not in window.outcomes:
+        return f"No success in the last {window.size} outcomes"
+    return ""
 
 
 def _standing(variant: VariantSnapshot, reason: str = "") -> Standing:

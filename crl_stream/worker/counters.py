@@ -19,6 +19,8 @@ class Counters:
     """Folded before: behind the partition row when the partition was assigned, or met again."""
     ticks: int = 0
     """Records that said no more than that time has passed."""
+    too_late: int = 0
+    """Scores for outcomes that no window holds any more."""
     batches: int = 0
     outputs: int = 0
     rows: int = 0
@@ -36,6 +38,7 @@ class Counters:
         self.dead_letters += counts.dead_letters
         self.skipped += counts.skipped
         self.ticks += counts.ticks
+        self.too_late += counts.too_late
         self.batches += 1
 
     def as_dict(self) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Who tells the fold that time has passed: a worker, for the partitions that it owns, while rows there wait for it.
 
-A tick goes into the log as every other record does, so that whoever folds the log sees the same time at the same place.
+A tick goes into the log as every other record does, so that every fold of the log sees the same time at the same place.
 One is appended when the first waiting row of a partition is due; the next one not before the fold has taken it in, nor
 within a second of it.  While nothing waits, nothing is appended.  Where very many rows are due, a tick names the time
 up to which it goes, so that it takes a bounded part of them, and the next one follows without the pause.

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 
+from builders import AT, an_invocation, invocations
+
 from cli.program import Program
 from cli.views import serving
+from crl_stream.core import messages as m
+from crl_stream.topology.driver import TopologyDriver
+from crl_stream.wire.codec import encode
 
 HELD = {
     "active_variant": None,
@@ -51,3 +56,26 @@ def test_a_hold_with_two_limits_is_shown_with_both(crl: Program) -> None:
         crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
         text = crl.run("window", TASK)
     assert "until 2025-11-20T14:30:00.000Z and 70 more outcomes: a new release" in text.err
+
+
+def test_a_candidate_that_waits_and_scores_that_came_too_late_are_said_in_words(crl: Program) -> None:
+    driver = TopologyDriver()
+    driver.pipe(*[an_invocation("default", invocation_id=f"i{n}", reward=0.92) for n in range(30)])
+    driver.pipe(*invocations("v2", "S" * 10, reward=0.95, variant_source="explore"))
+    score = m.Feedback(
+        schema_version=1,
+        feedback_id="f1",
+        timestamp=AT,
+        agent_name="backend-architect",
+        task_type="api-design",
+        invocation_id="i0",
+        reward=-1.0,
+    )
+    driver.pipe(score)
+    shown = json.loads(encode(driver.snapshot("backend-architect", "api-design")))
+    with serving([], **{"api-design": shown}) as port:
+        crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
+        text = crl.run("window", "backend-architect/api-design")
+    said = text.out + text.err
+    assert "not applied yet: leads default by 0.03 in Q-value, min_lead 0.05" in said
+    assert "1 score came too late: the window no longer held its outcome" in said

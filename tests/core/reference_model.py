@@ -97,7 +97,17 @@ class Member:
         return (-self.q, -self.n, self.name)
 
     def verdict(self) -> tuple[str, str | None]:
-        """The kind, and the worst metric when degraded."""
+        """The kind, and the worst metric when degraded: what the rule says, and no success in a full window."""
+        kind, metric = self._rule()
+        return ("DEGRADED", "success_rate") if kind != "DEGRADED" and self.is_hopeless else (kind, metric)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """A full window since the last activation, and not one success in it."""
+        judged = [o for o in self.window if o.judged]
+        return len(judged) == WINDOW and not any(o.success for o in judged)
+
+    def _rule(self) -> tuple[str, str | None]:
         baseline = Shares(self.history if self.frozen is None else self.frozen)
         recent = Shares([o for o in self.window if o.judged])
         if baseline.n < MIN_BASELINE or recent.n < MIN_RECENT:
@@ -177,6 +187,9 @@ class Model:
             for m in self.members.values()
             if m.name != self.active and not m.quarantined and m.n >= 5 and m.verdict()[0] != "DEGRADED"
         ]
+        left = [o for o in self.members[self.active or ""].window if o.judged]
+        if not any(o.success for o in left):
+            others = [m for m in others if any(o.success for o in m.window)]
         return min(others, key=lambda m: m.rank, default=None)
 
     def _candidate(self, active: Member) -> Member | None:

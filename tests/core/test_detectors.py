@@ -213,7 +213,8 @@ def test_the_worst_metric_in_multiples_of_its_own_limit_names_the_degradation() 
 
 
 def test_a_baseline_without_success_reward_or_error_leaves_nothing_to_compare_with() -> None:
-    task, rules = Task(), rules_of(Policy())
+    policy = Policy(degradation=Degradation(lookback_window=50))  # not full yet: no absolute alarm
+    task, rules = Task(policy), rules_of(policy)
     task.run("default", "F" * 40)
     verdict = judge(task.variant("default"), rules)
     assert verdict.kind == "INCONCLUSIVE"

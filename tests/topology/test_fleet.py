@@ -201,7 +201,7 @@ def test_a_view_shows_a_hold_that_has_expired_without_traffic_as_over() -> None:
     [(key, row)] = driver.rows().items()
     state = decode_partition(driver.changelog[0][partition_key(0)])
     assert state.fleet is not None and state.fleet.until is not None
-    assert summary(0, row, 0, state.fleet)["held"] is True
+    assert summary(0, row, 0, fleet=state.fleet)["held"] is True
     shown = monitor_view(driver, key, state.fleet.until)
     assert shown.held is None and shown.fleet_held is None
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from core.task import HOUR, proven
+from core.task import HOUR, Task, proven
 
 from crl_stream.core import messages as m
+from crl_stream.core.policy import Degradation, Policy, PolicySet
 from crl_stream.core.row import encode_row
 from crl_stream.topology.inspection import snapshot, summary
 
@@ -25,3 +26,31 @@ def test_the_hold_of_an_undo_stands_until_its_outcomes_are_there_however_long_th
     task.order(m.ActivateVariant, variant_id="v2")
     task.order(m.UndoRollback)
     assert summary(0, encode_row(task.row), task.now + 1_000 * HOUR)["held"]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdict", "reason"),
+    [
+        ("S", "INCONCLUSIVE", "Too little data: baseline of 1 outcomes < 20"),
+        ("S" * 30, "HEALTHY", "Success rate 100% over 20 outcomes against 100%"),
+        ("F" * 120, "DEGRADED", "No success in the last 20 outcomes"),
+    ],
+)
+def test_a_task_in_brief_says_the_verdict_on_its_active_variant(outcomes: str, verdict: str, reason: str) -> None:
+    task = Task()
+    task.run("default", outcomes)
+    brief = summary(0, encode_row(task.row), task.now)
+    assert (brief["verdict"], brief["reason"]) == (verdict, reason)
+
+
+def test_a_task_in_brief_is_judged_by_the_policy_in_force() -> None:
+    task = Task()
+    task.run("default", "S" * 30)
+    policies = PolicySet(default=Policy(degradation=Degradation(min_baseline=50)))
+    assert summary(0, encode_row(task.row), task.now, policies)["verdict"] == "INCONCLUSIVE"
+
+
+def test_a_task_without_an_active_variant_has_no_verdict() -> None:
+    task = Task()
+    task.run("v2", "S", variant_source="explore")
+    assert summary(0, encode_row(task.row), task.now)["verdict"] is None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from builders import AGENT, TASK, a_collapse, invocations
+from builders import AGENT, TASK, a_collapse, a_policy, invocations
 from core.notes import NOON, Noted, a_rollback, a_task
 from msgspec.structs import replace
 
 from crl_stream.core import messages as m
 from crl_stream.core.overview import health, weekly_review
+from crl_stream.core.overview.condition import Condition
+from crl_stream.core.policy import Operations, Policy, PolicySet
 from crl_stream.topology import notes
 from crl_stream.topology.driver import Stored, TopologyDriver
 from crl_stream.topology.notes import FIGURES_MS, SOURCES, note_of, note_records
@@ -44,9 +46,37 @@ def test_a_collapse_is_on_the_page_with_its_rollback_and_how_to_undo_it() -> Non
     assert health(page, driver.clock) == "HEALTHY"
 
 
+@pytest.mark.parametrize(("outcomes", "mode"), [("F" * 12, "enforce"), ("F" * 40, "enforce"), ("E" * 40, "observe")])
+def test_a_system_whose_task_has_no_success_is_not_called_healthy(outcomes: str, mode: Any) -> None:
+    driver = TopologyDriver(tick=1)
+    driver.pipe(a_policy(PolicySet(default=Policy(operations=Operations(mode=mode)))), *invocations("v1", outcomes))
+    driver.fall_silent()
+    page = page_of(Worker().fold(log_of([Noted(note, driver.clock) for note in noted(driver)])).outputs)
+    condition = Condition(page, driver.clock)
+    assert condition.word != "HEALTHY"
+    told = "runs v1, which is degraded: No success in the last "
+    assert any(told in concern for concern in condition.concerns)
+
+
+def test_a_variant_that_fails_while_it_is_only_explored_leaves_the_system_healthy() -> None:
+    driver = TopologyDriver(tick=1)
+    driver.pipe(*invocations("good", "S" * 30), *invocations("bad", "F" * 30, variant_source="explore"))
+    driver.fall_silent()
+    page = page_of(Worker().fold(log_of([Noted(note, driver.clock) for note in noted(driver)])).outputs)
+    assert [v.variant_id for v in page.degraded] == ["bad"]
+    assert Condition(page, driver.clock).word == "HEALTHY"
+
+
+def test_a_page_that_cannot_list_all_that_is_degraded_is_not_called_healthy() -> None:
+    driver = TopologyDriver()
+    driver.pipe_each(a_collapse())
+    page = page_of(Worker().fold(log_of([Noted(note, driver.clock) for note in noted(driver)])).outputs)
+    assert Condition(replace(page, n_degraded=3), driver.clock).word == "STABLE"
+
+
 def test_a_task_that_says_nothing_new_is_not_noted_again() -> None:
     driver = TopologyDriver(tick=1)
-    driver.pipe_each(invocations("default", "FFFFF" * 400))
+    driver.pipe_each(invocations("default", "FFSFF" * 400))
     snapshots = driver.topics[TASKS][0]
     told = [note for note in noted(driver) if isinstance(note, m.TaskNote)]
     assert len(snapshots) > 3

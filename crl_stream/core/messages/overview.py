@@ -94,7 +94,7 @@ class TaskNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     """Variants that reach the guide's auto-apply limits, active or not, best first; none that is degraded,
     quarantined or retired."""
     degraded: list[Standing]
-    """Variants with an open degradation alert."""
+    """Variants with an open degradation alert, and an active one without a success in its last 10 outcomes or more."""
     no_target: bool
     schema_version: int = 1
 

@@ -70,6 +70,8 @@ class Evidence(msgspec.Struct, frozen=True):
     """Whether ``e_value >= threshold``."""
     e_values: dict[str, float]
     """By metric."""
+    absolute: bool = False
+    """Whether a full window without a success is the reason, which needs neither the rule nor evidence."""
 
 
 class Judged(msgspec.Struct, frozen=True):

@@ -189,6 +189,10 @@ class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Absent when the variant is judged against its own outcomes."""
     degraded_at: int | None = None
     """Its ``n_visits`` at the last DEGRADED verdict; absent when there was none."""
+    feedback_too_late: int = 0
+    """Scores that changed nothing, as they came when the window no longer held their outcome."""
+    not_applied: str | None = None
+    """Why it is not the active variant yet though its decision is ``auto_apply``; absent for any other."""
 
 
 class ReviewResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,6 +259,14 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """When the current epoch began; absent while nothing is active, and in snapshots of older engines."""
     runtimes_behind: list[RuntimeBehind] | None = None
     """Runtimes that have not adopted the current epoch, by name; absent in snapshots of older engines."""
+    n_feedback_too_late: int = 0
+    """Scores for outcomes that no window holds any more, those of variants that are gone among them."""
+    n_feedback_waiting: int = 0
+    """Scores that wait for their outcome."""
+    n_feedback_unmatched: int = 0
+    """Scores that waited until newer ones pushed them out: their outcome never came, or came too long ago to know."""
+    runtimes_forgotten: int = 0
+    """How often a runtime was forgotten, as there are more than ``limits.runtimes``."""
     schema_version: int = 1
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from crl_stream.core.instant import from_text
-from crl_stream.core.messages import AlertNote, Overview, ProposalNote
+from crl_stream.core.messages import AlertNote, Overview, ProposalNote, TaskStanding
 from crl_stream.core.overview.ledger import MONTH, RATE_LIMIT, WEEK
 from crl_stream.core.overview.rows import ATTENTION, INCIDENT, INCIDENTS
 
@@ -30,6 +30,9 @@ class Condition:
         self.alerts: Sequence[AlertNote] = [
             a for a in overview.open_alerts if a.kind not in INCIDENTS or from_text(a.timestamp) > now - INCIDENT
         ]
+        self.failing: Sequence[TaskStanding] = [v for v in overview.degraded if v.active]
+        self.unlisted = overview.n_degraded - len(overview.degraded)
+        """Degraded variants that are not on the page, so that it does not say which of them are active."""
         self.open_alerts = overview.n_open_alerts - len(overview.open_alerts) + len(self.alerts)
 
     @property
@@ -48,6 +51,12 @@ class Condition:
             found.append(f"High rollback rate: {self.rollbacks_week} in last 7 days")
         if others:
             found.append(f"{others} {'more ' if found else ''}critical alert{'s are' if others > 1 else ' is'} open")
+        if self.failing:
+            first, more = self.failing[0], len(self.failing) - 1
+            named = f"{first.agent_name}/{first.task_type} runs {first.variant_id}, which is degraded: {first.reason}"
+            found.append(f"{named}; {more} more tasks like it" if more else named)
+        elif self.unlisted > 0:
+            found.append(f"{self.unlisted} more variants are degraded than the page lists")
         if self.rollbacks_month >= ROLLBACKS_BELOW:
             found.append(f"{self.rollbacks_month} rollbacks in last 30 days; fewer than {ROLLBACKS_BELOW} is healthy")
         if self.pending >= PENDING_BELOW:
@@ -58,7 +67,8 @@ class Condition:
 def health(overview: Overview, now: int) -> Word:
     """The system in one word at ``now``, in milliseconds since the epoch.
 
-    HEALTHY: fewer than 3 enforced rollbacks in 30 days, fewer than 5 pending proposals, no open critical alert.
+    HEALTHY: fewer than 3 enforced rollbacks in 30 days, fewer than 5 pending proposals, no open critical alert, and no
+    active variant that is degraded or has had no success in its last 10 outcomes or more.
     ATTENTION NEEDED: more than 3 enforced rollbacks in 7 days, or an open alert of kind no_target, stuck,
     data_gap or fleet_hold.  STABLE: the rest.
     """

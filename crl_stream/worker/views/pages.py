@@ -92,13 +92,11 @@ class _Pages:
     async def _list(self, request: Any, path: str, name: str, shape: Any) -> web.Response:
         if not self.monitor.recovered:
             return self._recovering()
-        found, now = [], _now()
-        holds: dict[int, StandingOrder | None] = {}
-        for number, (partition, _, row) in enumerate(self.monitor.table.tasks()):
-            if partition not in holds:
-                state = decode_partition(self.monitor.table.partition_row(partition))
-                holds[partition] = standing_fleet(state.fleet, now)
-            found.append(shape(summary(partition, row, now, holds[partition])))
+        found, now, table = [], _now(), self.monitor.table
+        states = {p: decode_partition(table.partition_row(p)) for p in table.store.partitions()}
+        of = {p: (state.policies, standing_fleet(state.fleet, now)) for p, state in states.items()}
+        for number, (partition, _, row) in enumerate(table.tasks()):
+            found.append(shape(summary(partition, row, now, *of[partition])))
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
                 if self._is_moving():

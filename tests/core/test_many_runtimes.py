@@ -1,0 +1,88 @@
+"""More runtimes than a task remembers: some are forgotten, but nothing floods."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from builders import an_invocation
+
+from crl_stream.core import messages as m
+from crl_stream.core.membership import STRANGERS
+from crl_stream.core.row import decode_row, encode_row
+
+from .task import Task
+
+
+def work(task: Task, names: list[str], epoch: int) -> tuple[Counter[str], int]:
+    """One outcome of each name, in this order: receipts by runtime, and how many snapshots there were."""
+    stated = task.take(*[an_invocation(runtime_id=name, active_epoch=epoch) for name in names])
+    receipts = Counter(fact.runtime_id for fact in stated if isinstance(fact, m.Receipt))
+    return receipts, sum(isinstance(fact, m.TaskSnapshot) for fact in stated)
+
+
+def pods(count: int) -> list[str]:
+    return [f"pod-{number}" for number in range(count)]
+
+
+@pytest.mark.parametrize("count", [60, 65, 66, 128, 400])
+def test_runtimes_in_turn_get_one_receipt_each_and_the_snapshots_of_any_task(count: int) -> None:
+    task = Task()
+    receipts, snapshots = work(task, pods(count) * 5, 1)
+    assert set(receipts.values()) == {1}
+    assert len(receipts) >= count - 1
+    assert snapshots <= 5 + count * 5 // 10
+
+
+def test_a_thousand_runtimes_in_any_order_get_one_receipt_each_in_every_epoch() -> None:
+    task = Task()
+    task.run("v2", "S" * 10, variant_source="explore")
+    names, rng = pods(1_000), random.Random(7)
+    for epoch in (1, 2):
+        order = names * 3
+        rng.shuffle(order)
+        receipts, snapshots = work(task, order, epoch)
+        assert max(receipts.values()) == 1
+        assert len(receipts) >= 980, "a Bloom filter errs now and then"
+        assert snapshots <= 10 + len(order) // 10
+        if epoch == 1:
+            task.order(m.ActivateVariant, variant_id="v2")
+    assert task.row.epoch == 2
+
+
+def test_made_up_ids_get_a_bounded_number_of_receipts_and_take_a_bounded_room() -> None:
+    task = Task()
+    rng = random.Random(11)
+    receipts, snapshots = work(task, [f"made-up-{rng.getrandbits(64):x}" for _ in range(10_000)], 1)
+    assert sum(receipts.values()) <= (STRANGERS + 1) * 64
+    assert snapshots <= 10 + 1_000
+    assert len(task.row.runtimes) == 64
+    assert len(encode_row(task.row)) < 10_000
+    assert task.stated(m.TaskSnapshot)[-1].runtimes_forgotten > 9_000
+
+
+def test_the_runtimes_that_are_remembered_are_those_that_were_seen_last() -> None:
+    task = Task()
+    work(task, [*pods(64), "pod-0", "one-more"], 1)
+    assert "pod-0" in task.row.runtimes
+    assert "pod-1" not in task.row.runtimes
+
+
+def test_a_forgotten_runtime_that_had_not_moved_gets_its_receipt_when_it_does() -> None:
+    task = Task()
+    task.run("v2", "S" * 10, variant_source="explore")
+    work(task, pods(70), 1)
+    task.order(m.ActivateVariant, variant_id="v2")
+    late, _ = work(task, pods(70), 1)
+    assert not late
+    moved, _ = work(task, pods(70), 2)
+    assert set(moved.values()) == {1}
+    assert len(moved) >= 69
+
+
+def test_a_task_with_few_runtimes_pays_for_none_of_this() -> None:
+    task = Task()
+    work(task, pods(64) * 3, 1)
+    row = decode_row(encode_row(task.row))
+    assert (len(row.receipted), row.forgotten, row.strangers) == (0, 0, 0)
