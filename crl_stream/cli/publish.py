@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
+from crl_stream.cli.outcome_file import OutcomeFile
 from crl_stream.cli.session import task_key
 from crl_stream.cli.talk import progress_bar, say, show_json
 from crl_stream.client.publisher import QUEUE_SIZE, Publisher, checked, utc_now
 from crl_stream.core import messages as m
-from crl_stream.errors import InvalidMessage, Unavailable, UsageError
+from crl_stream.errors import Unavailable, UsageError
 
 
 def publish(
@@ -38,7 +36,7 @@ def publish(
     if (file is None) == (task is None):
         raise UsageError("Publish one outcome or a file.", hint="crl publish AGENT/TASK -v VARIANT, or --file FILE")
     if file is not None:
-        messages = list(read_messages(file))
+        messages = [one.message for one in OutcomeFile(file, "crl publish -f -").outcomes()]
     else:
         if variant is None:
             raise UsageError("Which variant was used?", hint="add --variant VARIANT")
@@ -91,26 +89,3 @@ def _send(publisher: Publisher, messages: list[Any], timeout: float) -> bool:
         if number % 100 == 0 or number == len(messages):
             progress("publishing", number, len(messages))
     return True
-
-
-def read_messages(path: Path) -> Iterator[m.Invocation | m.Feedback]:
-    """The messages of a file of JSON lines, each checked; ``InvalidMessage`` names the line."""
-    try:
-        text = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.", hint="name a file of JSON lines") from error
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            fields = msgspec.json.decode(line)
-            kind: Any = m.Feedback if isinstance(fields, dict) and fields.get("type") == "feedback" else m.Invocation
-            message = msgspec.json.decode(line, type=kind)
-            checked(message)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise InvalidMessage(
-                f"{path}, line {number}: {error}.", hint="nothing was published; see topics/README.md"
-            ) from error
-        except InvalidMessage as error:
-            raise InvalidMessage(f"{path}, line {number}: {error.message}", hint=error.hint) from error
-        yield message

@@ -2,88 +2,225 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
-from heapq import merge
+import gc
+import shutil
+import sys
+import tempfile
+from array import array
+from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Final
 
+import msgspec
+import orjson
 import typer
 
-from crl_stream.cli.publish import read_messages
+from crl_stream.cli.outcome_file import Outcome, OutcomeFile, names_of
+from crl_stream.cli.repeats import Repeats
+from crl_stream.cli.replay_clock import steady
 from crl_stream.cli.tail import line_of, time_of
-from crl_stream.cli.talk import progress_bar, say, show, show_json
+from crl_stream.cli.talk import progress_bar, say, show_json
 from crl_stream.core import messages as m
-from crl_stream.core.identity import TaskKey
-from crl_stream.settings import load_remedies
+from crl_stream.core.instant import from_text
+from crl_stream.settings import Settings, load_remedies
+from crl_stream.settings.profiles import MEANING
 from crl_stream.topic_reader import Received
-from crl_stream.topology.driver import TopologyDriver
-from crl_stream.wire.codec import Rejected, decode, encode
+from crl_stream.topology.streaming import StreamingDriver
+from crl_stream.wire.codec import Rejected, decode, decode_logged
 from crl_stream.wire.records import Output
-from crl_stream.wire.topics import DECISIONS, DEGRADATIONS, INVOCATIONS, PROPOSALS, ROLLBACKS
+from crl_stream.wire.topics import ALERTS, DECISIONS, DEGRADATIONS, PROPOSALS, ROLLBACKS
 
-_SHOWN = (DEGRADATIONS, ROLLBACKS, DECISIONS)
-_AT_ONCE = 500
+_SHOWN: Final = frozenset((DEGRADATIONS, ROLLBACKS, DECISIONS, ALERTS, PROPOSALS))
+_AT_ONCE: Final = 4_000
+"""Messages of a batch: a row is read and written once in it."""
+_SILENCE_MS: Final = 2_000
+"""After the last message, so that what waits for time is said."""
+
+_IN_MEMORY: Final = 4 << 20
+"""Bytes of what is said that wait in memory until the whole file is known to be good."""
+
+Timed = Iterable[tuple[int, Outcome]]
+"""Messages with the time at which they are folded, in milliseconds."""
 
 
 def replay(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="JSON lines, one message each; - is stdin.")],
-    json: Annotated[bool, typer.Option("--json", help="One JSON document a line.")] = False,
+    file: Annotated[Path, typer.Argument(help="JSON lines, one message each, plain or as .gz or .zst; - is stdin.")],
+    by_time: Annotated[
+        bool, typer.Option("--order-by-time", help="Fold by the messages' timestamps; default: as the file has them.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document a line, the last one a summary.")] = False,
 ) -> None:
     """Fold a file as a worker would, under the settings in force, and print what it would decide and propose.
 
-    Writes nothing anywhere.  The time of the fold is the messages' own, since a file has no append time.
+    Writes nothing anywhere.  A file has no append times: time is that of the messages, never backwards, and a timestamp
+    that is ahead of those that follow it moves nothing.
     """
-    settings = context.obj.settings
-    messages = list(read_messages(file))
-    began: dict[str, Any] = {"start": _milliseconds(messages[0].timestamp)} if messages else {}
-    remedies = load_remedies(settings.proposer.modifications)
-    driver = TopologyDriver(partitions=settings.kafka.partitions, remedies=remedies, **began)
-    if settings.policies.canonical() != b"{}":
-        driver.pipe(
-            m.SetPolicy(
-                schema_version=m.SCHEMA_VERSION,
-                command_id="replay-policy",
-                timestamp="2000-01-01T00:00:00Z",
-                actor="crl replay",
-                policy=settings.policies,
-                policy_hash=settings.policies.digest(),
-            )
+    settings: Settings = context.obj.settings
+    origin = settings.origins["profile"].source
+    say(f"judged by profile {settings.profile} ({origin}): {MEANING[settings.profile]}")
+    source = OutcomeFile(file, "crl replay -")
+    survey = Survey()
+    driver = StreamingDriver(
+        partitions=settings.kafka.partitions, remedies=load_remedies(settings.proposer.modifications)
+    )
+    _set_policy(driver, settings)
+    # Values and rows make no cycles; looking for some would take a tenth of the time.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as said:
+        show = _json_of if json else _line_of
+        timed = _by_time(survey, source) if by_time else steady(survey.watch(source))
+        # Nothing is said of a file with a bad line: it could be its first one that is missing.
+        shown = _fold(driver, timed, source, lambda received: said.write(show(received)))
+        said.seek(0)
+        sys.stdout.flush()
+        shutil.copyfileobj(said, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    _summarise(settings, survey, driver, shown, by_time=by_time, json=json)
+
+
+class Survey:
+    """How the messages of a file follow each other."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.backwards = 0
+        """How often a timestamp is earlier than that of the message before it."""
+        self.first_backwards: int | None = None
+        """The line of the first of them."""
+        self.repeats = Repeats()
+
+    def watch(self, source: OutcomeFile) -> Timed:
+        """The messages of a file as it has them, each with its own time."""
+        before = None
+        for outcome in source.outcomes():
+            message = outcome.message
+            time = from_text(message.timestamp)
+            if before is not None and time < before:
+                self.backwards += 1
+                if self.first_backwards is None:
+                    self.first_backwards = outcome.number
+            before = time
+            self.repeats.add(outcome.key, getattr(message, "feedback_id", message.invocation_id))
+            self.messages += 1
+            yield time, outcome
+
+
+def _by_time(survey: Survey, source: OutcomeFile) -> Timed:
+    """The messages by their timestamps, those of one instant as the file has them.
+
+    Their texts wait in a temporary file: memory holds two numbers for each.
+    """
+    times, places, place = array("q"), array("q"), 0
+    with tempfile.TemporaryFile() as room:
+        for time, outcome in survey.watch(source):
+            times.append(time)
+            places.append(place)
+            place += room.write(outcome.value + b"\n")
+        for number in sorted(range(len(times)), key=times.__getitem__):
+            room.seek(places[number])
+            value = room.readline().rstrip(b"\n")
+            head = names_of(value)
+            key = f"{head.agent_name}/{head.task_type}".encode()
+            yield times[number], Outcome(0, value, key, decode_logged(value, key))
+
+
+def _set_policy(driver: StreamingDriver, settings: Settings) -> None:
+    if settings.policies.canonical() == b"{}":
+        return
+    driver.pipe(
+        m.SetPolicy(
+            schema_version=m.SCHEMA_VERSION,
+            command_id="replay-policy",
+            timestamp="2000-01-01T00:00:00Z",
+            actor="crl replay",
+            policy=settings.policies,
+            policy_hash=settings.policies.digest(),
         )
-    progress = progress_bar()
-    shown = [0, 0]
-    for start in range(0, len(messages), _AT_ONCE):
-        progress("replaying", start, len(messages))
-        for message in messages[start : start + _AT_ONCE]:
-            key = TaskKey(message.agent_name, message.task_type).encode()
-            driver.append(INVOCATIONS, encode(message), key, timestamp=_milliseconds(message.timestamp))
-        for received in _in_their_order(driver.pipe()):
-            _show(received, json)
-            shown[received.topic == PROPOSALS] += 1
-    progress("replaying", len(messages), len(messages))
-    decisions, proposals = shown
-    say(f"{len(messages)} messages, {decisions} decisions, alerts and rollbacks, {proposals} new or changed proposals")
+    )
 
 
-def _in_their_order(outputs: Iterable[Output]) -> Iterator[Received]:
-    """What is shown of the monitor's and the proposer's outputs, which come one after the other, by its time."""
-    found: tuple[list[Received], list[Received]] = ([], [])
+def _fold(
+    driver: StreamingDriver, timed: Timed, source: OutcomeFile, show: Callable[[Received], object]
+) -> dict[str, int]:
+    """Fold all of it, show what is said, and count that by topic."""
+    shown = dict.fromkeys(sorted(_SHOWN), 0)
+    progress, messages, put = progress_bar(), iter(timed), driver.put
+    progress("replaying", 0, 1)
+    while batch := list(islice(messages, _AT_ONCE)):
+        for time, outcome in batch:
+            put(outcome.key, outcome.value, outcome.message, time if time > 0 else 0)
+        _say(driver.pipe(), show, shown)
+        done, size = source.progress()
+        progress("replaying", min(done, size - 1), size)
+    # A part of the driver since snapshots are published when a task falls silent.
+    if (fall_silent := getattr(driver, "fall_silent", None)) is not None:
+        _say(fall_silent(_SILENCE_MS), show, shown)
+    driver.forget()
+    progress("replaying", 1, 1)
+    return shown
+
+
+def _say(outputs: Iterable[Output], show: Callable[[Received], object], shown: dict[str, int]) -> None:
+    """Show the monitor's and the proposer's outputs, which come one after the other, by their time."""
+    found = []
     for output in outputs:
-        if output.topic in _SHOWN or output.topic == PROPOSALS:
+        if output.topic in _SHOWN:
             decoded = decode(output.topic, output.value, output.key)
             assert not isinstance(decoded, Rejected)
             if not isinstance(decoded.message, m.CommandResult):
-                found[output.topic == PROPOSALS].append(Received(output.topic, output, decoded.message))
-    return merge(*found, key=lambda received: time_of(received.message))
+                found.append(Received(output.topic, output, decoded.message))
+                shown[output.topic] += 1
+    for received in sorted(found, key=lambda one: time_of(one.message)):
+        show(received)
 
 
-def _show(received: Received, json: bool) -> None:
+def _line_of(received: Received) -> bytes:
+    return line_of(received).encode() + b"\n"
+
+
+def _json_of(received: Received) -> bytes:
+    return orjson.dumps({"topic": received.topic, "message": msgspec.to_builtins(received.message)}) + b"\n"
+
+
+def _summarise(
+    settings: Settings, survey: Survey, driver: StreamingDriver, shown: dict[str, int], *, by_time: bool, json: bool
+) -> None:
+    repeated = survey.repeats.count()
+    total, ring = driver.total, settings.policies.default.limits.duplicate_ids
     if json:
-        show_json({"topic": received.topic, "message": received.message})
-    else:
-        show(line_of(received))
-
-
-def _milliseconds(text: str) -> int:
-    return round(datetime.fromisoformat(text).timestamp() * 1_000)
+        summary = {
+            "messages": survey.messages,
+            "profile": settings.profile,
+            "order": "time" if by_time else "file",
+            "applied": total.applied,
+            "repeated_ids": repeated,
+            "duplicates": total.duplicates,
+            "dead_letters": total.dead_letters,
+            "backwards": survey.backwards,
+            "first_backwards_line": survey.first_backwards,
+            "shown": {topic.removeprefix("crl."): count for topic, count in shown.items()},
+        }
+        show_json({"topic": "summary", "message": summary})
+    if repeated or total.duplicates:
+        again = max(0, repeated - total.duplicates)
+        text = f"{repeated} messages repeat an earlier id: {total.duplicates} recognised as duplicates"
+        if again:
+            text += f", {again} counted again (a task remembers its last {ring} ids, limits.duplicate_ids)"
+        say(text)
+    if survey.backwards and not by_time:
+        say(
+            f"the file runs backwards in {survey.backwards} places, first at line {survey.first_backwards}; it was "
+            "folded as it stands, --order-by-time folds it by its timestamps"
+        )
+    if total.dead_letters:
+        say(f"{total.dead_letters} messages would be dead letters: the engine refuses them (too many variants?)")
+    if not survey.messages:
+        say("there was nothing to replay")
+    decisions = sum(shown.values()) - shown[PROPOSALS]
+    say(
+        f"{survey.messages} messages, {decisions} decisions, alerts and rollbacks, "
+        f"{shown[PROPOSALS]} new or changed proposals"
+    )

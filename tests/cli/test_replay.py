@@ -44,7 +44,10 @@ def test_the_json_says_the_same_decisions_one_document_a_line(crl: Program) -> N
     file = a_file(crl.folder)
     lines = crl.run("replay", file.name).out.splitlines()
     documents = [json.loads(line) for line in crl.run("replay", file.name, "--json").out.splitlines()]
+    summary = documents.pop()
     assert len(documents) == len(lines) > 0
+    assert (summary["topic"], summary["message"]["messages"]) == ("summary", 75)
+    assert sum(summary["message"]["shown"].values()) == len(documents)
     (rollback,) = [d["message"] for d in documents if d["topic"] == "crl.rollbacks"]
     assert (rollback["from_variant"], rollback["to_variant"]) == ("default", "v2")
 
@@ -99,6 +102,7 @@ def test_the_settings_in_force_are_those_of_the_replay(crl: Program) -> None:
 def test_a_file_with_nothing_in_it_decides_nothing(crl: Program) -> None:
     result = crl.run("replay", "-", said="\n\n")
     assert (result.code, result.out) == (0, "")
+    assert "there was nothing to replay" in result.err
 
 
 @pytest.mark.parametrize(
