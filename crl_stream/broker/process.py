@@ -1,4 +1,3 @@
-# over 300 lines because a broker is found, started, adopted and stopped by the same few files, in one class
 """The broker as a process: started, found again by every later call, and stopped.
 
 The running Kafka holds a lock on its data folder: it inherits the open lock file.  So whether it runs is asked of the
@@ -9,6 +8,7 @@ start whose program died in between is completed by the next one that asks.
 
 from __future__ import annotations
 
+# over 300 lines because a broker is found, started, adopted and stopped by the same few files, in one class
 import asyncio
 import fcntl
 import json
