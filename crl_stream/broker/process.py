@@ -115,7 +115,11 @@ class EmbeddedBroker:
 
     def why_it_ended(self) -> BrokerError:
         """Why the broker that was started last has ended, and what to do."""
-        code = None if self._child is None else self._child.poll()
+        code = None
+        if self._child is not None:
+            # A killed process may be a zombie for a moment before its last thread has ended and its code is known.
+            with suppress(subprocess.TimeoutExpired):
+                code = self._child.wait(2.0)
         return explain(self.data_dir, code, self._log_began)
 
     def start(self) -> Endpoint:
