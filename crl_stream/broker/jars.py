@@ -102,7 +102,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
                 pin = waiting.popleft()
                 try:
                     _fetch_one(pin, incoming, folder)
-                except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                except BaseException as error:
                     results.put(error)
                 else:
                     results.put(None)
@@ -114,7 +114,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
     try:
         for number in range(1, len(missing) + 1):
             if (error := results.get()) is not None:
-                raise error
+                raise error  # noqa: TRY301 - what a thread met is raised where it is waited for
             progress(what, number, len(missing))
     except Exception:
         waiting.clear()

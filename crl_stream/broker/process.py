@@ -1,4 +1,3 @@
-# over 300 lines because a broker is found, started, adopted and stopped by the same few files, in one class
 """The broker as a process: started, found again by every later call, and stopped.
 
 The running Kafka holds a lock on its data folder: it inherits the open lock file.  So whether it runs is asked of the
@@ -9,6 +8,7 @@ start whose program died in between is completed by the next one that asks.
 
 from __future__ import annotations
 
+# over 300 lines because a broker is found, started, adopted and stopped by the same few files, in one class
 import asyncio
 import fcntl
 import json
@@ -115,7 +115,11 @@ class EmbeddedBroker:
 
     def why_it_ended(self) -> BrokerError:
         """Why the broker that was started last has ended, and what to do."""
-        code = None if self._child is None else self._child.poll()
+        code = None
+        if self._child is not None:
+            # A killed process may be a zombie for a moment before its last thread has ended and its code is known.
+            with suppress(subprocess.TimeoutExpired):
+                code = self._child.wait(2.0)
         return explain(self.data_dir, code, self._log_began)
 
     def start(self) -> Endpoint:

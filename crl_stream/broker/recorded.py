@@ -86,6 +86,8 @@ def spawn(
             process.stdin.write(b"go\n")
             process.stdin.close()
     except BaseException:
+        with suppress(BrokenPipeError):
+            process.stdin.close()
         process.kill()
         process.wait()
         raise

@@ -20,6 +20,7 @@ from crl_stream.cli import (
     broker,
     config,
     dashboard,
+    down,
     notify,
     policy,
     publish,
@@ -88,6 +89,7 @@ for function in (undo, confirm, pin, unpin, hold, resume, activate, register, re
     app.command()(function)
 app.command()(demo)
 app.command()(up.up)
+app.command()(down.down)
 app.add_typer(broker.app, name="broker")
 app.command()(worker.worker)
 app.add_typer(topics.app, name="topics")

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from crl_stream.cli.talk import show_json
+from crl_stream.cli.visible import visible_lines
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.overview import Condition
 from crl_stream.dashboard.text import render
@@ -50,7 +51,7 @@ def dashboard(
         )
         return
     # Bytes, so that a mail of cron's has the same ones whatever the locale is.
-    sys.stdout.buffer.write(render(overview, now).encode())
+    sys.stdout.buffer.write(visible_lines(render(overview, now)).encode())
     sys.stdout.buffer.flush()
 
 

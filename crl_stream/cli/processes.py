@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Final
+from urllib.error import HTTPError
 
+from crl_stream.broker import Endpoint
 from crl_stream.broker.ports import bindable, free_port
+from crl_stream.broker.recorded import Recorded, end, spawn
+from crl_stream.cli.run_record import RunRecord
 from crl_stream.cli.session import Session
+from crl_stream.cli.supervision import KeptBroker, KeptProcess
 from crl_stream.cli.talk import say
 from crl_stream.errors import ConfigError, CrlError, Unavailable, UsageError
 from crl_stream.settings import Settings
@@ -24,25 +28,12 @@ from crl_stream.worker_views import ask
 CRL: Final = (sys.executable, "-m", "crl_stream")
 """The words that are this program; a benchmark has others, for another build of it."""
 READY_SECONDS: Final = 60.0
-WATCH_SECONDS: Final = 1.0
+WATCH_SECONDS: Final = 0.5
 """Between two looks at the processes."""
-FIRST_PAUSE: Final = 1.0
-LONGEST_PAUSE: Final = 60.0
-STEADY_SECONDS: Final = 60.0
-"""A process that has lived so long did not fail at its start."""
-
-
-class Patience:
-    """How long something that has ended stays down: a second, and twice as long each time it fails soon again."""
-
-    def __init__(self) -> None:
-        self._pause = 0.0
-
-    def pause_after(self, lived: float) -> float:
-        """Seconds until the next start, of what has lived ``lived`` seconds."""
-        again = self._pause > 0.0 and lived < STEADY_SECONDS
-        self._pause = min(LONGEST_PAUSE, 2.0 * self._pause) if again else FIRST_PAUSE
-        return self._pause
+STOP_SECONDS: Final = 3.0
+"""After which a process that was asked to end is killed.  Nothing is lost by that, the next start goes on from there;
+with the broker, which has to wait for its workers, all of it has ended within five seconds."""
+MONITOR: Final = "monitor"
 
 
 @contextmanager
@@ -69,96 +60,141 @@ ROLES_OF: Final = {
 """Name of a process to what it does."""
 
 
-class _Kept:
-    """A process beside the monitor that is started again, with patience, when it ends."""
-
-    def __init__(self, session: Session, settings: Settings, name: str, *, quiet: bool, program: Sequence[str]) -> None:
-        self._session, self._quiet, self._program, self.name = session, quiet, program, name
-        # A URL under which the monitor is known leads to the monitor.
-        self.settings = session.at(
-            settings.kafka.bootstrap_servers, web_port=free_port(settings.worker.web_host), advertised_url=""
-        )
-        self._patience, self._restart_at = Patience(), 0.0
-        self._start()
-
-    def _start(self) -> None:
-        self._began, self._restart_at = time.monotonic(), 0.0
-        self.process = _start(self._session, self.settings, self.name, quiet=self._quiet, program=self._program)
-
-    def keep(self) -> None:
-        """Look after it: say when it has ended, and start it again when its time has come."""
-        if (code := self.process.poll()) is None:
-            return
-        now = time.monotonic()
-        if not self._restart_at:
-            pause = self._patience.pause_after(now - self._began)
-            self._restart_at = now + pause
-            where = f"{log_file(self.settings, self.name)} says" if self._quiet else "the lines above say"
-            say(f"{self.name} ended with code {code}, {where} why; it is started again in {pause:.0f} s")
-        elif now >= self._restart_at:
-            self._start()
-
-
 class Running:
     """The processes of one installation on this machine: the monitor, and the services beside it."""
 
     def __init__(
-        self, session: Session, settings: Settings, *, quiet: bool, with_services: bool, program: Sequence[str] = CRL
+        self,
+        session: Session,
+        settings: Settings,
+        *,
+        quiet: bool = False,
+        names: Sequence[str] = tuple(ROLES_OF),
+        program: Sequence[str] = CRL,
+        record: RunRecord | None = None,
     ) -> None:
-        self._quiet, self.settings = quiet, settings
-        self.beside: list[_Kept] = []
-        self.monitor = _start(session, settings, "monitor", quiet=quiet, program=program)
-        try:
-            for name in [name for name in ROLES_OF if name != "monitor"] if with_services else []:
-                self.beside.append(_Kept(session, settings, name, quiet=quiet, program=program))
-        except BaseException:
-            self.stop()
-            raise
+        self._session, self._quiet, self._program, self._record = session, quiet, program, record
+        self.settings = settings
+        self._names = names
+        self._settings_of: dict[str, Settings] = {}
+        self._started: dict[str, Recorded] = {}
+        self.kept: dict[str, KeptProcess] = {}
+        self.broker: KeptBroker | None = None
+
+    def start(self) -> None:
+        """Start every process."""
+        for name in self._names:
+            settings = self.settings
+            if name != MONITOR:
+                # A URL under which the monitor is known leads to the monitor.
+                settings = self._session.at(
+                    settings.kafka.bootstrap_servers, web_port=free_port(settings.worker.web_host), advertised_url=""
+                )
+            self._settings_of[name] = settings
+            says = f"{log_file(settings, name)} says" if self._quiet else "the lines above say"
+            self.kept[name] = KeptProcess(
+                name,
+                lambda name=name: self._spawn(name),  # type: ignore[misc]
+                lambda name=name: _is_alive(self._settings_of[name]),  # type: ignore[misc]
+                why=says,
+                needed=name == MONITOR,
+            )
+
+    @property
+    def monitor(self) -> subprocess.Popen[bytes]:
+        """The monitor's process, the one of its last start."""
+        return self.kept[MONITOR].process
+
+    @property
+    def beside(self) -> list[KeptProcess]:
+        """What runs beside the monitor."""
+        return [kept for name, kept in self.kept.items() if name != MONITOR]
+
+    def settings_of(self, name: str) -> Settings:
+        """The settings that a process was started with."""
+        return self._settings_of[name]
+
+    def keep_broker(self, broker: KeptBroker) -> None:
+        """Look after the embedded broker too."""
+        self.broker = broker
+
+    def follow(self, endpoint: Endpoint) -> None:
+        """The broker has come back at another address: every process is started again with it."""
+        say(f"Kafka has moved to {endpoint.bootstrap_servers}: the processes are started again; runtimes that were")
+        say("given the old address by CRL_BOOTSTRAP_SERVERS have to be told")
+        for name, settings in self._settings_of.items():
+            self._settings_of[name] = self._session.at(
+                endpoint.bootstrap_servers,
+                web_port=settings.worker.web_port,
+                advertised_url=settings.worker.advertised_url,
+            )
+        self.settings = self._settings_of[MONITOR]
+        if self._record is not None:
+            self._record.note(kafka=endpoint.bootstrap_servers)
+        for kept in self.kept.values():
+            kept.restart()
 
     def wait_until_ready(self) -> None:
-        """Wait for all to say that they are ready; ``Unavailable`` when one ends or takes too long."""
-        self._wait_for(self.settings, self.monitor, "monitor")
-        for kept in self.beside:
-            self._wait_for(kept.settings, kept.process, kept.name)
+        """Wait for all to say that they are ready; ``Unavailable`` when the monitor ends or takes too long.
 
-    def _wait_for(self, settings: Settings, process: subprocess.Popen[bytes], role: str) -> None:
-        hint = f"{log_file(settings, role)} says why" if self._quiet else "its last lines above say why"
+        What runs beside it and ends is said and started again later: the monitor does not need it, people do.
+        """
         until = time.monotonic() + READY_SECONDS
-        while time.monotonic() < until:
-            if process.poll() is not None:
-                raise Unavailable(f"The process of {role} ended with code {process.returncode}.", hint=hint)
-            try:
-                if ask(settings, "/readyz")["ready"]:
-                    return
-            except CrlError:
+        for name, kept in self.kept.items():
+            while not _is_ready(self._settings_of[name]):
+                says = f"{log_file(self.settings, name)} says why" if self._quiet else "its last lines above say why"
+                if (code := kept.process.poll()) is not None:
+                    if name != MONITOR:
+                        break
+                    raise Unavailable(f"The process of {name} ended with code {code}.", hint=says)
+                if time.monotonic() >= until:
+                    raise Unavailable(f"The process of {name} was not ready within {READY_SECONDS:.0f} s.", hint=says)
                 time.sleep(0.1)
-        raise Unavailable(f"The process of {role} was not ready within {READY_SECONDS:.0f} s.", hint=hint)
+        for kept in self.kept.values():
+            kept.watch()
 
     def wait_for_end(self) -> int:
-        """Wait for Ctrl-C or the monitor's end; returns the exit code.
-
-        What runs beside it is started again when it ends: the monitor does not need it, people do.
-        """
+        """Look after all of it until Ctrl-C or an end that no restart mends; returns the exit code."""
         try:
             while True:
-                with suppress(subprocess.TimeoutExpired):
-                    return self.monitor.wait(WATCH_SECONDS)
-                for kept in self.beside:
-                    kept.keep()
+                if self.broker is not None:
+                    self.broker.keep()
+                well = self.broker is None or self.broker.is_well
+                for kept in self.kept.values():
+                    if (code := kept.keep(ask=well)) is not None:
+                        return code
+                time.sleep(WATCH_SECONDS)
         except KeyboardInterrupt:
             return 0
 
     def stop(self) -> None:
-        """End all, the monitor last; a second Ctrl-C kills them, and nothing is lost by that."""
-        processes = [*(kept.process for kept in self.beside), self.monitor]
+        """End all, within ``STOP_SECONDS``; a second Ctrl-C kills them, and nothing is lost by that."""
+        if self.broker is not None:
+            self.broker.stop_watching()
+        for kept in self.kept.values():
+            kept.stop_watching()
         try:
-            for process in processes:
-                _stop(process)
+            killed = end(self._started.values(), STOP_SECONDS)
         except KeyboardInterrupt:
-            for process in processes:
-                process.kill()
-                process.wait()
+            end(self._started.values(), 0.0)
             raise
+        finally:
+            for kept in self.kept.values():
+                kept.process.poll()
+        if names := ", ".join(name for name, process in self._started.items() if process in killed):
+            say(f"killed, since it did not end within {STOP_SECONDS:.0f} s: {names}; nothing is lost by that")
+
+    def _spawn(self, name: str) -> tuple[subprocess.Popen[bytes], Recorded]:
+        def note(_: subprocess.Popen[bytes], process: Recorded) -> None:
+            self._started[name] = process
+            if self._record is not None:
+                self._record.note_process(name, process)
+
+        settings = self._settings_of[name]
+        with ExitStack() as stack:
+            log = stack.enter_context(_open_log(settings, name)) if self._quiet else None
+            process = spawn(_command(self._session, settings, name, self._program), note, stderr=log)
+        return process, self._started[name]
 
 
 @contextmanager
@@ -170,11 +206,18 @@ def running(
     with_services: bool = True,
     wait: bool = True,
     program: Sequence[str] = CRL,
+    names: Sequence[str] | None = None,
+    record: RunRecord | None = None,
 ) -> Iterator[Running]:
-    """The monitor and the services as processes of their own, ready unless told not to ``wait``; stopped at the end."""
+    """The monitor and the services as processes of their own, ready unless told not to ``wait``; stopped at the end.
+
+    ``names`` are those of ``ROLES_OF`` that run, by default all of them; ``record`` is where they are written down.
+    """
+    chosen = names if names is not None else tuple(ROLES_OF) if with_services else (MONITOR,)
     with leaving_in_order():
-        installation = Running(session, settings, quiet=quiet, with_services=with_services, program=program)
+        installation = Running(session, settings, quiet=quiet, names=chosen, program=program, record=record)
         try:
+            installation.start()
             if wait:
                 installation.wait_until_ready()
             yield installation
@@ -202,10 +245,8 @@ def prepare_topics(settings: Settings) -> None:
         say(f"topics: {len(done)} changes")
 
 
-def _start(
-    session: Session, settings: Settings, name: str, *, quiet: bool, program: Sequence[str] = CRL
-) -> subprocess.Popen[bytes]:
-    """A worker as a process of its own, with the settings of this call."""
+def _command(session: Session, settings: Settings, name: str, program: Sequence[str]) -> list[str]:
+    """The words that start a worker with the settings of this call."""
     command = [*program]
     if (named := session.named_config) is not None:
         command += ["--config", str(named)]
@@ -216,9 +257,23 @@ def _start(
     command += ["--set", f"worker.advertised_url={settings.worker.advertised_url}", "worker"]
     for role in ROLES_OF[name]:
         command += ["--role", role]
-    with _open_log(settings, name) if quiet else nullcontext() as log:
-        # A group of its own: Ctrl-C reaches this program, which then ends its processes in order.
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, start_new_session=True)
+    return command
+
+
+def _is_ready(settings: Settings) -> bool:
+    try:
+        return bool(ask(settings, "/readyz")["ready"])
+    except CrlError:
+        return False
+
+
+def _is_alive(settings: Settings) -> bool:
+    """Whether the process answers, whatever it says."""
+    try:
+        ask(settings, "/healthz")
+    except CrlError as error:
+        return isinstance(error.__cause__, HTTPError)
+    return True
 
 
 def log_file(settings: Settings, name: str) -> Path:
@@ -233,16 +288,6 @@ def _open_log(settings: Settings, name: str) -> IO[bytes]:
         return path.open("wb")
     except OSError as error:
         raise ConfigError(
-            f"The log of {name} cannot be written to {path}: {error.strerror or error}.",
-            hint="make the folder writable, or name another one with CRL_WORKER_DATA_DIR",
+            f"The log {path} cannot be written: {error.strerror or error}.",
+            hint="free some space or make it writable; worker.data_dir and CRL_WORKER_DATA_DIR name another folder",
         ) from error
-
-
-def _stop(process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
-    if process.poll() is None:
-        os.kill(process.pid, signal.SIGTERM)
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -1,4 +1,7 @@
-"""How ``crl`` talks: data to stdout, everything else to stderr; colours and bars only where a person looks."""
+"""How ``crl`` talks: data to stdout, everything else to stderr; colours and bars only where a person looks.
+
+All that it prints passes here, so this is the border at which the texts of strangers become harmless (``visible``).
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,31 @@ from typing import Any
 
 import orjson
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from crl_stream.broker.jars import Progress
+from crl_stream.cli.visible import escape_json, visible, visible_lines
 
 _FOLDED = 500
 """Rows up to which a table is folded to the width of the terminal."""
 
 
-class _Beside(Console):
+class Terminal(Console):
+    """Where text is printed: as styled as we like, and no text can style or move anything itself."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Segments of text without any character that a terminal acts on; rich's own controls stay."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(visible_lines(segment.text), segment.style)
+
+
+class _Beside(Terminal):
     """Stderr, beside the data; the work goes on when nobody listens there any more."""
 
     def __init__(self, **options: Any) -> None:
@@ -33,20 +50,20 @@ class _Beside(Console):
 
 def say(text: str) -> None:
     """A line for people, beside the data."""
-    _Beside(soft_wrap=True, markup=False).print(text)
+    _Beside(soft_wrap=True, markup=False).print(visible_lines(text))
 
 
 def complain(message: str, hint: str | None) -> None:
     """An error and what to do next."""
     console = _Beside(soft_wrap=True, markup=False)
-    console.print(f"crl: {message}", style="red")
+    console.print(visible_lines(f"crl: {message}"), style="red")
     if hint:
-        console.print(f"hint: {hint}")
+        console.print(visible_lines(f"hint: {hint}"))
 
 
 def show_json(value: Any) -> None:
     """One JSON document on one line of stdout."""
-    sys.stdout.buffer.write(orjson.dumps(value, default=_builtins) + b"\n")
+    sys.stdout.buffer.write(escape_json(orjson.dumps(value, default=_builtins)) + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -56,7 +73,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: 
     if not cells:
         say(empty)
         return
-    console = Console(highlight=False, markup=False)
+    console = Terminal(highlight=False, markup=False)
     lines = lay_out([list(columns), *cells])
     if console.is_terminal and len(cells) <= _FOLDED and max(map(cell_len, lines)) > console.width:
         console.print(folding_table(columns, cells))
@@ -69,7 +86,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: 
 
 def lay_out(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of equally many cells as lines, each column as wide as its widest cell; a cell is one line."""
-    plain = [["".join(c if c.isprintable() else " " for c in cell) for cell in row] for row in rows]
+    plain = [[visible(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(*plain, strict=True)]
     return [
         "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -83,13 +100,14 @@ def folding_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Tabl
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        # Before they are laid out: an escape is wider than what it stands for.
+        table.add_row(*(Text(visible(cell)) for cell in row))
     return table
 
 
 def show(text: str) -> None:
     """A line of data."""
-    Console(highlight=False, soft_wrap=True, markup=False).print(text)
+    Terminal(highlight=False, soft_wrap=True, markup=False).print(visible_lines(text))
 
 
 def progress_bar() -> Progress:

@@ -7,26 +7,95 @@ from contextlib import ExitStack
 import typer
 
 from crl_stream.cli.processes import leaving_in_order, prepare_topics, running, with_free_port
+from crl_stream.cli.run_record import Found, RunRecord, read, take
 from crl_stream.cli.session import Session
+from crl_stream.cli.supervision import KeptBroker
 from crl_stream.cli.talk import say
+from crl_stream.errors import UsageError
+from crl_stream.settings import Settings
+from crl_stream.settings.profiles import MEANING
 from crl_stream.worker_views import views_url
+
+BROKER_STOP_SECONDS = 1.5
+"""After which the broker is killed at the end: its data is on the disk, and the next start looks it through."""
 
 
 def up(context: typer.Context) -> None:
-    """Run broker, topics, a worker and the services beside it until Ctrl-C; the data stays for the next time."""
+    """Run broker, topics, a worker and the services beside it until Ctrl-C; the data stays for the next time.
+
+    What ends is started again. A second `crl up` says what runs and where; `crl down` ends it from another terminal.
+    """
     session: Session = context.obj
+    folder = session.settings.worker.data_dir
     with leaving_in_order(), ExitStack() as stack:
-        if not session.settings.kafka.bootstrap_servers:
-            broker = session.embedded_broker()
-            if broker.status() is None:
-                stack.callback(broker.stop)
-            settings = session.at(broker.start().bootstrap_servers)
-        else:
-            settings = session.connected
-        settings = with_free_port(session, settings)
-        prepare_topics(settings)
-        with running(session, settings) as installation:
-            say(f"ready: Kafka at {settings.kafka.bootstrap_servers}, views at {views_url(settings)}")
-            say("crl status shows the tasks, crl tail follows what happens; Ctrl-C ends all of it, the data stays")
-            code = installation.wait_for_end()
+        record = take(folder, "crl up")
+        if record is None:
+            tell_what_runs(session.settings, read(folder))
+            return
+        stack.callback(record.release)
+        tell_left_behind(record)
+        say(_profile(session.settings))
+        code = _run(session, record, stack)
     raise typer.Exit(code)
+
+
+def _run(session: Session, record: RunRecord, stack: ExitStack) -> int:
+    before = record.before
+    broker = endpoint = None
+    if session.settings.kafka.bootstrap_servers:
+        settings = session.connected
+    else:
+        broker = session.embedded_broker()
+        # One that was there is left running; one that an earlier `crl up` left behind is ours now.
+        ours = broker.status() is None or (before is not None and before.broker_folder == str(broker.data_dir))
+        if ours:
+            stack.callback(broker.stop, seconds=BROKER_STOP_SECONDS)
+            record.note(broker_folder=str(broker.data_dir))
+        endpoint = broker.start()
+        settings = session.at(endpoint.bootstrap_servers)
+    settings = with_free_port(session, settings)
+    kafka = settings.kafka
+    record.note(kafka=kafka.bootstrap_servers, views=views_url(settings), topic_prefix=kafka.topic_prefix)
+    prepare_topics(settings)
+    with running(session, settings, record=record) as installation:
+        if broker is not None and endpoint is not None:
+            installation.keep_broker(KeptBroker(broker, endpoint, installation.follow))
+        say(f"ready: Kafka at {kafka.bootstrap_servers}, views at {views_url(settings)}")
+        say("crl status shows the tasks, crl tail follows what happens; Ctrl-C ends all of it, the data stays")
+        return installation.wait_for_end()
+
+
+def tell_what_runs(settings: Settings, found: Found | None) -> None:
+    """Say what a second start has found; ``UsageError`` when that is another installation than the one asked for."""
+    folder = settings.worker.data_dir
+    if found is None or not found.kafka:
+        who = "" if found is None else f" (process {found.program.pid})"
+        say(f"crl up is just starting in {folder}{who}")
+        return
+    asked = settings.kafka.bootstrap_servers
+    if found.topic_prefix != settings.kafka.topic_prefix or asked not in {"", found.kafka}:
+        raise UsageError(
+            f"{found.command} runs another installation in {folder}: Kafka at {found.kafka}, topic prefix "
+            f"{found.topic_prefix!r}.",
+            hint="crl down ends it; or run this one beside it: --set worker.data_dir=FOLDER --set worker.web_port=0",
+        )
+    say(f"{found.command} runs already, since {found.since} (process {found.program.pid})")
+    say(f"Kafka at {found.kafka}, views at {found.views}; crl status shows the tasks, crl down ends it")
+
+
+def tell_left_behind(record: RunRecord) -> None:
+    """Say which processes of a program that was killed were ended."""
+    if record.ended:
+        names = ", ".join(f"{name} ({process.pid})" for name, process in record.ended.items())
+        say(f"ended what an earlier run had left behind: {names}")
+
+
+def _profile(settings: Settings) -> str:
+    """The profile in force and what it means, in one line."""
+    profile, source = settings.profile, settings.origins["profile"].source
+    if source != "default":
+        return f"profile {profile} ({source}): {MEANING[profile]}"
+    return (
+        f"profile {profile} (the default, no crl.toml): the guide to the letter, which rolls a healthy variant back "
+        "every 40 to 132 invocations; `crl config init` writes a crl.toml with profile production"
+    )

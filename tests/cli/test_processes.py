@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,61 +15,141 @@ from typing import Any
 import pytest
 from source_tree import environment_of_this_checkout
 
+from crl_stream.broker.recorded import Recorded, recorded, spawn
 from crl_stream.cli import processes
-from crl_stream.cli.processes import LONGEST_PAUSE, STEADY_SECONDS, Patience, running
+from crl_stream.cli.processes import running
+from crl_stream.cli.run_record import forget, is_held, read, take
 from crl_stream.cli.session import Session
+from crl_stream.errors import ConfigError
 from crl_stream.worker_views import views_url
 
+SLEEP = (sys.executable, "-c", "import time; time.sleep(60)")
 UP = """
-import subprocess, sys
+import sys, time
+from pathlib import Path
 from types import SimpleNamespace
 from crl_stream.cli import processes
+from crl_stream.cli.run_record import take
 
-def start(*_, **__):
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
-    print(process.pid, flush=True)
-    return process
-
-processes._start = start
-settings = SimpleNamespace(worker=SimpleNamespace(web_host="127.0.0.1"), kafka=SimpleNamespace(bootstrap_servers=""))
+processes._command = lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"]
+folder = Path(sys.argv[1])
+worker = SimpleNamespace(web_host="127.0.0.1", data_dir=folder)
+settings = SimpleNamespace(worker=worker, kafka=SimpleNamespace(bootstrap_servers=""))
 session = SimpleNamespace(at=lambda *_, **__: settings)
-with processes.running(session, settings, wait=False):
+record = take(folder, "crl up")
+print([process.pid for process in record.ended.values()], flush=True)
+with processes.running(session, settings, wait=False, record=record) as installation:
+    for kept in installation.kept.values():
+        print(kept.process.pid, flush=True)
     print("up", flush=True)
-    import time
     time.sleep(60)
 """
 
 
-def test_what_fails_at_its_start_stays_down_longer_each_time_and_what_has_lived_does_not() -> None:
-    patience = Patience()
-    assert [patience.pause_after(2.0) for _ in range(8)] == [1, 2, 4, 8, 16, 32, LONGEST_PAUSE, LONGEST_PAUSE]
-    assert [patience.pause_after(lived) for lived in (STEADY_SECONDS, 0.5, 2 * STEADY_SECONDS)] == [1, 2, 1]
+# -- what is on record -----------------------------------------------------------------------------
+@pytest.fixture
+def a_process() -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    made: list[subprocess.Popen[bytes]] = []
+
+    def make() -> subprocess.Popen[bytes]:
+        made.append(subprocess.Popen(SLEEP))
+        return made[-1]
+
+    yield make
+    for process in made:
+        process.kill()
+        process.wait()
 
 
-def test_services_that_cannot_start_are_not_started_every_moment(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_a_number_that_has_a_new_owner_is_left_alone(a_process: Callable[[], subprocess.Popen[bytes]]) -> None:
+    stranger = a_process()
+    now = recorded(stranger.pid)
+    for other in (now._replace(created=now.created - 3_600.0), now._replace(created=now.created + 60.0)):
+        other.send(signal.SIGKILL)
+        assert not other.lives()
+    assert stranger.poll() is None
+    assert now.lives()
+
+
+def test_what_a_killed_program_left_behind_is_ended_by_the_next_one_and_strangers_with_its_numbers_are_not(
+    tmp_path: Path, a_process: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
-    started: list[str] = []
+    left, stranger = a_process(), a_process()
+    record = take(tmp_path, "crl up")
+    assert record is not None
+    record.note_process("monitor", recorded(left.pid))
+    record.note_process("services", recorded(stranger.pid)._replace(created=1.0))
+    record.note_process("notifier", Recorded(2**22 - 3, 1.0))
+    record._lock.close()  # as a kill -9 does
+    following = take(tmp_path, "crl up")
+    assert following is not None
+    assert {name: process.pid for name, process in following.ended.items()} == {"monitor": left.pid}
+    assert left.wait(20) == -signal.SIGTERM
+    assert stranger.poll() is None
+    following.release()
 
-    def start(_session: Any, _settings: Any, role: str, *, quiet: bool, program: Any) -> subprocess.Popen[bytes]:
-        assert (quiet, program) == (False, processes.CRL)
-        started.append(role)
-        # Only the monitor and the notifier live.
-        code = "raise SystemExit(78)" if role == "services" else "import time; time.sleep(1.5)"
-        return subprocess.Popen([sys.executable, "-c", code], env=environment_of_this_checkout())
 
-    monkeypatch.setattr(processes, "_start", start)
-    monkeypatch.setattr(processes, "WATCH_SECONDS", 0.01)
-    monkeypatch.setattr(processes, "FIRST_PAUSE", 0.4)
-    settings: Any = SimpleNamespace(
-        worker=SimpleNamespace(web_host="127.0.0.1", data_dir=tmp_path), kafka=SimpleNamespace(bootstrap_servers="")
+def test_one_program_at_a_time_runs_an_installation_in_a_folder_and_the_next_one_can_read_which(
+    tmp_path: Path,
+) -> None:
+    assert not is_held(tmp_path / "nothing")
+    record = take(tmp_path, "crl up")
+    assert record is not None
+    record.note(kafka="127.0.0.1:9092", views="http://127.0.0.1:6066")
+    assert take(tmp_path, "crl up") is None
+    found = read(tmp_path)
+    assert found is not None and found.program.pid == os.getpid()
+    assert (found.kafka, is_held(tmp_path)) == ("127.0.0.1:9092", True)
+    record.release()
+    assert (read(tmp_path), is_held(tmp_path)) == (None, False)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"command": 1}', '{"program": [1], "processes": {}}', "\x00" * 64])
+def test_a_note_that_was_torn_is_no_note(tmp_path: Path, text: str) -> None:
+    (tmp_path / "up.json").write_text(text, encoding="utf-8")
+    assert read(tmp_path) is None
+    record = take(tmp_path, "crl up")
+    assert record is not None
+    record.release()
+    forget(tmp_path)
+
+
+def test_a_data_folder_that_cannot_be_written_is_named_with_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    with pytest.raises(ConfigError, match="cannot be written") as caught:
+        take(tmp_path / "file" / "worker", "crl up")
+    assert "worker.data_dir" in (caught.value.hint or "")
+
+
+def test_a_process_runs_only_when_it_is_on_record(tmp_path: Path) -> None:
+    witness = tmp_path / "ran"
+    kept: list[subprocess.Popen[bytes]] = []
+
+    def refuse(process: subprocess.Popen[bytes], _: Recorded) -> None:
+        kept.append(process)
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        spawn(["/bin/sh", "-c", f"echo > {witness}"], refuse)
+    assert kept[0].poll() is not None
+    assert not witness.exists()
+    done = spawn(["/bin/sh", "-c", f"echo > {witness}"], lambda *_: None)
+    assert done.wait(20) == 0
+    assert witness.exists()
+
+
+def test_a_process_whose_starter_is_killed_before_it_was_written_down_ends_by_itself(tmp_path: Path) -> None:
+    program = (
+        "import os, signal; from crl_stream.broker.recorded import spawn\n"
+        f"spawn(['/bin/sh', '-c', 'echo > {tmp_path / 'ran'}'], lambda child, _: "
+        "(print(child.pid, flush=True), os.kill(os.getpid(), signal.SIGKILL)))"
     )
-    session: Any = SimpleNamespace(at=lambda *_, **__: settings)
-    with running(session, settings, wait=False) as installation:
-        assert installation.wait_for_end() == 0
-    assert 2 <= started.count("services") <= 3
-    assert (started.count("monitor"), started.count("notifier")) == (1, 1)
-    assert "ended with code 78" in capsys.readouterr().err
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment_of_this_checkout(), capture_output=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert not lives(int(done.stdout))
+    assert not (tmp_path / "ran").exists()
 
 
 def test_services_are_asked_at_their_own_address_wherever_the_monitor_is_known(
@@ -76,35 +157,67 @@ def test_services_are_asked_at_their_own_address_wherever_the_monitor_is_known(
 ) -> None:
     calls: list[list[str]] = []
 
-    def spawn(command: list[str], **_: Any) -> Any:
+    def spawn_nothing(command: list[str], record: Any, **_: Any) -> Any:
         calls.append(command)
-        return SimpleNamespace(poll=lambda: 0)
+        process = SimpleNamespace(poll=lambda: 0, pid=0)
+        record(process, Recorded(2**22 - 3, 1.0))
+        return process
 
-    monkeypatch.setattr(processes.subprocess, "Popen", spawn)
+    monkeypatch.setattr(processes, "spawn", spawn_nothing)
     monkeypatch.setenv("CRL_WORKER_ADVERTISED_URL", "http://crl.example.com")
-    session = Session(None, ["kafka.bootstrap_servers=127.0.0.1:9"])
+    session = Session(None, ["kafka.bootstrap_servers=127.0.0.1:9", f"worker.data_dir={tmp_path}"])
     with running(session, session.settings, wait=False) as installation:
         assert views_url(installation.settings) == "http://crl.example.com"
-        beside = [views_url(kept.settings) for kept in installation.beside]
+        beside = [views_url(installation.settings_of(kept.name)) for kept in installation.beside]
     assert len(set(beside)) == len(beside) == 2
     assert all(url.startswith("http://127.0.0.1:") for url in beside)
     said = [[a for a in call if a.startswith("worker.advertised_url=")] for call in calls]
     assert said == [["worker.advertised_url=http://crl.example.com"], *[["worker.advertised_url="]] * 2]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_program_that_is_told_to_end_while_it_starts_leaves_no_process_behind(number: signal.Signals) -> None:
-    command, here = [sys.executable, "-c", UP], environment_of_this_checkout()
-    with subprocess.Popen(command, env=here, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as program:
-        assert program.stdout is not None
-        pids = [int(program.stdout.readline()) for _ in range(3)]
-        assert program.stdout.readline() == b"up\n"
+def start_up(folder: Path) -> tuple[subprocess.Popen[bytes], list[int], list[int]]:
+    """A program that runs three processes; it, those it has ended and those it has started."""
+    command, here = [sys.executable, "-c", UP, str(folder)], environment_of_this_checkout()
+    program = subprocess.Popen(command, env=here, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert program.stdout is not None
+    ended = [int(word) for word in program.stdout.readline().decode().strip("[]\n").split(",") if word]
+    pids = [int(program.stdout.readline()) for _ in range(3)]
+    assert program.stdout.readline() == b"up\n"
+    return program, ended, pids
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_program_that_is_told_to_end_leaves_no_process_behind_also_none_that_is_paused(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    program, _, pids = start_up(tmp_path)
+    with program:
+        os.kill(pids[0], signal.SIGSTOP)
         program.send_signal(number)
         program.wait(20)
     try:
         assert [pid for pid in pids if lives(pid)] == []
     finally:
         for pid in filter(lives, pids):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_after_a_kill_of_the_program_the_next_one_ends_what_it_left_behind(tmp_path: Path) -> None:
+    first, _, left = start_up(tmp_path)
+    with first:
+        first.kill()
+        first.wait(20)
+    try:
+        assert all(lives(pid) for pid in left)
+        second, ended, pids = start_up(tmp_path)
+        with second:
+            assert sorted(ended) == sorted(left)
+            assert [pid for pid in left if lives(pid)] == []
+            second.send_signal(signal.SIGTERM)
+            second.wait(20)
+        assert [pid for pid in pids if lives(pid)] == []
+    finally:
+        for pid in filter(lives, left):
             os.kill(pid, signal.SIGKILL)
 
 

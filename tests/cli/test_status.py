@@ -111,4 +111,5 @@ def test_a_short_list_is_whole() -> None:
 
 
 def test_a_cell_is_one_line_and_commands_no_terminal() -> None:
-    assert lay_out([["a", "b"], ["x\ny\x1b[31m", "宽"], ["", "z"]]) == ["a         b", "x y [31m  宽", "          z"]
+    rows = [["a", "b"], ["x\ny\x1b[31m", "宽"], ["", "z"]]
+    assert lay_out(rows) == ["a" + " " * 13 + "b", r"x\ny\x1b[31m  宽", " " * 14 + "z"]

@@ -16,6 +16,7 @@ WITHOUT_KAFKA = {
     "broker start",
     "broker status",
     "broker stop",
+    "down",
     "config init",
     "config show",
     "config validate",

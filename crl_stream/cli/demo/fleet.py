@@ -70,17 +70,17 @@ class Fleet:
             r["status"] == "failure" and r["variant_id"] == variant_id for rs in self.reports.values() for r in rs
         )
 
-    async def stop(self) -> None:
-        """Let every runtime finish and close; kill what does not."""
+    async def stop(self, seconds: float = 15.0) -> None:
+        """Let every runtime finish and close; kill what has not after ``seconds``."""
         with suppress(ConnectionError):
             await self.tell("stop")
+        ends = [asyncio.create_task(process.wait()) for process in self._processes]
+        if ends:
+            await asyncio.wait(ends, timeout=seconds)
         for process in self._processes:
-            try:
-                await asyncio.wait_for(process.wait(), 15.0)
-            except TimeoutError:
+            if process.returncode is None:
                 process.kill()
-                await process.wait()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        await asyncio.gather(*ends, *self._readers, return_exceptions=True)
 
     async def _read(self, name: str, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None

@@ -7,16 +7,19 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from typing import Final
 
 from crl_stream.cli.demo import collapse, improvement
 from crl_stream.cli.demo.fleet import Fleet
+from crl_stream.cli.demo.place import APP_ID, PROCESSES, demo_session
 from crl_stream.cli.demo.telling import STEP_SECONDS, StepMissing, Story, Witness
-from crl_stream.cli.processes import prepare_topics, running, with_free_port
+from crl_stream.cli.processes import leaving_in_order, prepare_topics, running, with_free_port
+from crl_stream.cli.run_record import RunRecord, read, take
 from crl_stream.cli.session import Session
 from crl_stream.cli.talk import complain, say
 from crl_stream.core.identity import TaskKey
+from crl_stream.errors import UsageError
 from crl_stream.settings import Settings
 from crl_stream.topic_reader import TopicReader
 from crl_stream.wire.topics import ACTIVE_VARIANTS, DECISIONS, DEGRADATIONS, PROPOSALS, ROLLBACKS
@@ -24,37 +27,50 @@ from crl_stream.worker_views import task_path, views_url
 
 AGENT: Final = "backend-architect"
 SIZE: Final = 3
-EXPLORATION: Final = "0.15"
+BROKER_STOP_SECONDS: Final = 1.5
 
 
 def run_demo(session: Session, *, json: bool, once: bool, full: bool) -> int:
     """Run the demo; returns the exit code."""
-    session.flags.setdefault("operations.exploration", EXPLORATION)
-    story = Story(json=json)
-    broker = None
-    try:
-        settings = session.settings
-        if not settings.kafka.bootstrap_servers:
-            broker = session.embedded_broker()
-            broker = broker if broker.status() is None else None
-            endpoint = session.embedded_broker().status() if broker is None else broker.start()
-            assert endpoint is not None
-            settings = session.at(endpoint.bootstrap_servers)
-            story.tell("broker", f"Kafka {endpoint.kafka_version} answers at {endpoint.bootstrap_servers}")
+    session, story = demo_session(session), Story(json=json)
+    folder = session.settings.worker.data_dir
+    with leaving_in_order(), ExitStack() as stack:
+        record = take(folder, "crl demo")
+        if record is None:
+            found = read(folder)
+            raise UsageError(
+                f"A demo runs already{'' if found is None else f' (process {found.program.pid})'}.",
+                hint="watch that one, or end it with crl down",
+            )
+        stack.callback(record.release)
+        settings = _connect(session, record, story, stack)
         settings = with_free_port(session, settings, other_if_taken=True)
+        record.note(kafka=settings.kafka.bootstrap_servers, views=views_url(settings))
         prepare_topics(settings)
-        with running(session, settings, quiet=True) as installation:
+        with running(session, settings, quiet=True, names=PROCESSES, record=record) as installation:
             process = installation.monitor.pid
             story.tell("worker", f"A worker is ready, its views are at {views_url(settings)}", process=process)
             stay = not (json or once) and sys.stdout.isatty()
-            return asyncio.run(_play(_At(session, settings), story, stay=stay, full=full))
-    except StepMissing as missing:
-        complain(missing.message, missing.hint)
-        return 1
-    finally:
-        if broker is not None:
-            broker.stop()
-            say("The data is kept: `crl up` goes on from here.")
+            try:
+                return asyncio.run(_play(_At(session, settings), story, stay=stay, full=full))
+            except StepMissing as missing:
+                complain(missing.message, missing.hint)
+                return 1
+
+
+def _connect(session: Session, record: RunRecord, story: Story, stack: ExitStack) -> Settings:
+    """The settings with a Kafka: the one that is named, else the embedded one, started if it does not run."""
+    if session.settings.kafka.bootstrap_servers:
+        return session.settings
+    broker = session.embedded_broker()
+    left_behind = record.before is not None and record.before.broker_folder == str(broker.data_dir)
+    if broker.status() is None or left_behind:
+        record.note(broker_folder=str(broker.data_dir))
+        stack.callback(lambda: say("The demo's data is kept; the next demo works on a new task."))
+        stack.callback(broker.stop, seconds=BROKER_STOP_SECONDS)
+    endpoint = broker.start()
+    story.tell("broker", f"Kafka {endpoint.kafka_version} answers at {endpoint.bootstrap_servers}")
+    return session.at(endpoint.bootstrap_servers)
 
 
 async def _play(session: Session, story: Story, *, stay: bool, full: bool) -> int:
@@ -71,8 +87,10 @@ async def _play(session: Session, story: Story, *, stay: bool, full: bool) -> in
             fleets.append(fleet)
             await improvement.tell_improvement(session, story, fleet, witness)
         if stay:
-            view = f"{views_url(settings)}{task_path(fleet.key)}"
-            say(f"The fleet goes on. Look at {view}, or in another terminal: crl status, crl window {fleet.key}")
+            say(f"The fleet goes on. Look at {views_url(settings)}{task_path(fleet.key)}, or in another terminal:")
+            say(f"  export CRL_KAFKA_TOPIC_PREFIX={settings.kafka.topic_prefix} CRL_WORKER_APP_ID={APP_ID}")
+            say(f"  export CRL_WORKER_WEB_PORT={settings.worker.web_port}")
+            say(f"  crl status; crl window {fleet.key}")
             say("Ctrl-C ends it; the data is kept.")
             await _until_interrupted()
     stats = [stats for fleet in fleets for stats in fleet.stats.values()]
@@ -97,8 +115,13 @@ async def _fleet(
         await asyncio.wait_for(ready.wait(), STEP_SECONDS)
         await fleet.start()
         yield fleet, witness
-    finally:
+    except BaseException:
+        # Ctrl-C, or a step that did not happen: nothing of the story is waited for.
+        await fleet.stop(1.0)
+        raise
+    else:
         await fleet.stop()
+    finally:
         listening.cancel()
         with suppress(asyncio.CancelledError):
             await listening

@@ -11,7 +11,6 @@ from aiohttp import web
 from crl_stream import __version__
 from crl_stream.compiled import is_compiled
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.row import StandingOrder
 from crl_stream.topology.inspection import fleet_hold, snapshot, standing_fleet, summary
 from crl_stream.topology.partition import decode_partition
 from crl_stream.wire.codec import encode

@@ -1,0 +1,75 @@
+"""``crl down``: end what `crl up` runs on this machine, or what one that was killed has left behind."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from crl_stream.broker import EmbeddedBroker
+from crl_stream.cli.demo.place import demo_folder
+from crl_stream.cli.run_record import Found, end_left_behind, forget, is_held, read
+from crl_stream.cli.session import Session
+from crl_stream.cli.talk import say, show_json
+
+PATIENCE_SECONDS: Final = 8.0
+"""A program that runs an installation ends it within five."""
+
+
+def down(
+    context: typer.Context,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """End what `crl up` or `crl demo` runs with these settings, or has left behind; the data stays.
+
+    Exit code 0 also when nothing ran.
+    """
+    session: Session = context.obj
+    folder = session.settings.worker.data_dir
+    ended: dict[str, int] = {}
+    for place in (folder, demo_folder(session.settings)):
+        ended |= _end(session, place)
+    if json:
+        show_json({"ended": [{"name": name, "pid": pid} for name, pid in ended.items()]})
+    elif ended:
+        say(f"ended: {', '.join(f'{name} ({pid})' for name, pid in ended.items())}; the data stays")
+    else:
+        say(f"nothing runs: there is no installation of crl up in {folder}")
+
+
+def _end(session: Session, folder: Path) -> dict[str, int]:
+    """End the installation of one data folder; returns names and numbers of what was ended."""
+    found = read(folder)
+    ended: dict[str, int] = {}
+    if found is None:
+        return ended
+    if is_held(folder):
+        ended[found.command] = found.program.pid
+        ended |= {name: process.pid for name, process in found.living().items()}
+        found.program.send(signal.SIGTERM)
+        found.program.send(signal.SIGCONT)
+        until = time.monotonic() + PATIENCE_SECONDS
+        while is_held(folder) and time.monotonic() < until:
+            time.sleep(0.05)
+        if is_held(folder):
+            found.program.send(signal.SIGKILL)
+    # Read again: it may have started one since.
+    ended |= {name: process.pid for name, process in end_left_behind(folder).items()}
+    ended |= _end_broker(session, found)
+    if not is_held(folder):
+        forget(folder)
+    return ended
+
+
+def _end_broker(session: Session, found: Found) -> dict[str, int]:
+    """End the embedded broker that the program had started, where it lives still."""
+    if not found.broker_folder:
+        return {}
+    broker = EmbeddedBroker(Path(found.broker_folder), session.settings.client.cache_dir)
+    process = broker.process()
+    if process is None or not broker.stop(seconds=5.0):
+        return {}
+    return {"kafka": process.pid}
