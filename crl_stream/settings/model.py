@@ -31,9 +31,22 @@ class _Section(BaseModel):
         return value
 
 
+def home_folder() -> Path | None:
+    """The user's home; None where there is none: no HOME, and a user id without a passwd entry, as in containers."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
 def _folder(variable: str, otherwise: str) -> Path:
-    """A folder of the user's as the XDG base directory specification places it."""
-    return Path(os.environ.get(variable) or Path.home() / otherwise) / "crl-stream"
+    """A folder of the user's as the XDG base directory specification places it; without a home, a temporary one."""
+    if chosen := os.environ.get(variable):
+        return Path(chosen) / "crl-stream"
+    home = home_folder()
+    if home is not None:
+        return home / otherwise / "crl-stream"
+    return Path(os.environ.get("TMPDIR") or "/tmp") / f"crl-stream-{os.getuid()}" / otherwise  # noqa: S108 - named for the user id
 
 
 class Kafka(_Section):
@@ -101,6 +114,8 @@ class Client(_Section):
     """Kafka's jars, and the active variants that a Resolver falls back to."""
     runtime_id: str = ""
     """Name of a runtime in outcomes and receipts; empty makes one of host and process."""
+    close_seconds: Annotated[float, Field(ge=0.0, le=300.0)] = 2.0
+    """How long closing a client may take; what Kafka has not taken by then is lost, and said."""
 
 
 class Proposer(_Section):
