@@ -95,6 +95,7 @@ class Following:
 
     async def _read(self, consumer: AIOKafkaConsumer, places: list[TopicPartition], address: str) -> None:
         ends = await consumer.end_offsets(places)
+        firsts = await consumer.offsets_for_times(dict.fromkeys(places, 0))
         view, answered, heard, looked = View({}, {}), 0, time.monotonic(), time.monotonic()
         while True:
             self._beat()
@@ -118,14 +119,20 @@ class Following:
                 looked = now
                 self._still_at(address)
                 if heard == now and not ends:
-                    await self._look(consumer, places)
+                    await self._look(consumer, firsts)
 
-    async def _look(self, consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> None:
-        """``Reread`` when the topics are not the ones that were read: made again, with more partitions, or shorter."""
+    async def _look(self, consumer: AIOKafkaConsumer, firsts: dict[TopicPartition, Any]) -> None:
+        """``Reread`` when the topics are not the ones that were read: made again, with more partitions, or shorter.
+
+        A topic that was made again may have as many records as were read of the one before; its first one has another
+        time.  So has that of a topic of which the oldest records were compacted away, and reading again does no harm.
+        """
         there = (await described(consumer, self._names)).partitions
-        if [TopicPartition(name, p) for name in self._names for p in there.get(name, [])] != places:
+        if {TopicPartition(name, p) for name in self._names for p in there.get(name, [])} != firsts.keys():
             raise Reread("its topics were changed or deleted")
-        for place, end in (await consumer.end_offsets(places)).items():
+        if await consumer.offsets_for_times(dict.fromkeys(firsts, 0)) != firsts:
+            raise Reread("its topics begin with other records")
+        for place, end in (await consumer.end_offsets(list(firsts))).items():
             if await consumer.position(place) > end:
                 raise Reread(f"{place.topic} is shorter than what was read of it")
 

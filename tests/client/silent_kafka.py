@@ -35,6 +35,8 @@ class SilentKafka:
     connections = 0
     records: ClassVar[list[bytes]] = []
     cluster_id: str | None = "one"
+    first = 1
+    """What stands for the time of the first record."""
     topics: dict[str, list[int]] | None = None
     """None: those that are asked for."""
 
@@ -60,6 +62,10 @@ class SilentKafka:
     async def end_offsets(self, places: Any) -> dict[TopicPartition, int]:
         await asyncio.sleep(0)
         return {place: len(self.records) if place.topic.endswith(ACTIVE_VARIANTS) else 0 for place in places}
+
+    async def offsets_for_times(self, times: Any) -> dict[TopicPartition, Any]:
+        await asyncio.sleep(0)
+        return dict.fromkeys(times, self.first)
 
     async def position(self, place: TopicPartition) -> int:
         await asyncio.sleep(0)
@@ -88,7 +94,7 @@ def use_silent_kafka(monkeypatch: pytest.MonkeyPatch, *records: m.ActiveVariant)
     """Have resolvers follow a Kafka in memory that holds ``records``."""
     monkeypatch.setattr(module, "AIOKafkaConsumer", SilentKafka)
     monkeypatch.setattr(module, "described", _described)
-    fresh = {"answers": True, "connections": 0, "cluster_id": "one", "topics": None}
+    fresh = {"answers": True, "connections": 0, "cluster_id": "one", "topics": None, "first": 1}
     for name, value in (fresh | {"records": [encode(record) for record in records]}).items():
         monkeypatch.setattr(SilentKafka, name, value)
     return SilentKafka

@@ -68,6 +68,17 @@ def test_a_topic_that_was_made_again_is_read_from_its_beginning_whatever_its_epo
         assert eventually(lambda: variant(followed) == "of-the-new-topic")
 
 
+def test_a_topic_that_was_made_again_is_noticed_also_when_it_is_as_long_as_the_one_before(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    kafka = use_silent_kafka(monkeypatch, ACTIVE)
+    with Resolver(settings, exploration=0.0) as followed:
+        assert followed.wait_until_ready(20.0)
+        monkeypatch.setattr(kafka, "records", [encode(an_active_variant(variant_id="of-the-new-topic", epoch=1))])
+        monkeypatch.setattr(kafka, "first", 2)
+        assert eventually(lambda: variant(followed) == "of-the-new-topic")
+
+
 @pytest.mark.parametrize("topics", [{}, {"other": [0]}, {ACTIVE_VARIANTS: [0, 1], VARIANTS: [0, 1]}])
 def test_topics_that_are_deleted_or_get_partitions_are_noticed_and_found_again(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, topics: dict[str, list[int]]
