@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from benchmarks import builds, console, fold, guide, latency, recovery, rows, scaling, stages
+from benchmarks import builds, client, console, fold, guide, latency, recovery, rows, scaling, stages
 from benchmarks.entrants import ENTRANTS
 from benchmarks.race import race
 
@@ -81,6 +81,9 @@ def sections(plan: Plan) -> dict[str, Section]:
         ),
         "console": Section("crl dashboard and status, cold", 45, console.run, usual=not quick),
     }  # fmt: skip
+    found["client"] = Section(
+        "a file published beside bare producers, an agent without Kafka", 15 + 20 * plan.repeats, partial(_client, plan)
+    )
     found["recovery"] = Section("a worker reads its rows back", 30 if quick else 150, partial(_recovery, plan))
     return found
 
@@ -111,6 +114,10 @@ def _latency(plan: Plan, servers: str) -> dict[str, Any]:
         "ours": latency.run(servers),
         "others": latency.run_others(servers, ["quix", "kafka_streams", "faust"]),
     }
+
+
+def _client(plan: Plan, servers: str) -> dict[str, Any]:
+    return client.run(servers, messages=20_000 if plan.quick else 100_000, repeats=plan.repeats)
 
 
 def _recovery(plan: Plan, servers: str) -> dict[str, Any]:

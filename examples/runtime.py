@@ -1,4 +1,4 @@
-"""An agent runtime in its ten lines; Ctrl-C ends it.  Kafka is where crl.toml or CRL_BOOTSTRAP_SERVERS say."""
+"""An agent runtime in its ten lines; Ctrl-C ends it.  Kafka is where CRL_BOOTSTRAP_SERVERS says, else `crl up`'s."""
 
 from __future__ import annotations
 

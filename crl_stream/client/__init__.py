@@ -11,8 +11,9 @@
 blocks the agent nor raises into it, and both work in any program, with or without an event loop.
 """
 
+from crl_stream.client.health import Health
 from crl_stream.client.invocation import Client, RunningInvocation
 from crl_stream.client.publisher import Publisher, PublisherStats
 from crl_stream.client.resolver import Resolution, Resolver
 
-__all__ = ["Client", "Publisher", "PublisherStats", "Resolution", "Resolver", "RunningInvocation"]
+__all__ = ["Client", "Health", "Publisher", "PublisherStats", "Resolution", "Resolver", "RunningInvocation"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from aiokafka.errors import KafkaConnectionError
 
 from crl_stream.settings import Settings
@@ -21,3 +24,16 @@ def kafka_of(settings: Settings) -> Kafka:
     if running is None:
         raise KafkaConnectionError("none is named, and the embedded broker does not run; see CRL_BOOTSTRAP_SERVERS")
     return settings.kafka.model_copy(update={"bootstrap_servers": running.bootstrap_servers})
+
+
+_ADDRESS: Final = re.compile(r"\('([^']+)', (\d+)")
+
+
+def reason_of(error: BaseException) -> str:
+    """What stands between a client and Kafka, in one line for people."""
+    text = " ".join(str(error).split()).removeprefix(f"{type(error).__name__}: ").rstrip(".")
+    if text.startswith("Unable to bootstrap from"):
+        return f"no broker at {', '.join(':'.join(found) for found in _ADDRESS.findall(text))}"
+    if isinstance(error, TimeoutError) and not text:
+        return "no answer in time"
+    return text or type(error).__name__

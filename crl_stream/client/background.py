@@ -1,61 +1,293 @@
-"""An event loop in a thread of its own, so that the client needs none of its caller's."""
+"""An event loop in a thread of its own, which goes on until it is told to stop.
+
+aiokafka may raise anything at any await: after a long outage even stopping a consumer raises a ``CancelledError`` that
+nobody asked for.  So no exception ends the thread.  Every attempt at the work is a task of its own; when it ends, for
+whatever reason, the reason is reported and the next attempt begins.  An attempt that gives no sign of life is given up.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import random
+import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
+
+from crl_stream.client.lifetimes import outlives
+from crl_stream.client.troubles import hushed, note_of_loop
+
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 1.0
+"""Between two attempts: a runtime hears of a rollback within seconds of the broker's return."""
+_STEADY_SECONDS: Final = 10.0
+"""After this long an attempt has worked, and the next failure begins with a short pause again."""
+_TICK_SECONDS: Final = 1.0
+LEAVING: Final = "crl-leaving"
+"""Name of a task that lets a connection go: it may end by itself when the work is over."""
+_STUBBORN_SECONDS: Final = 2.0
+"""How long an attempt that was cancelled may take to end; then it is left behind."""
 
 
 class Background:
-    """Runs one coroutine until it ends or is stopped; a daemon, so that it never keeps a program alive."""
+    """Runs ``main`` again and again until it returns or ``stop`` is called; a daemon thread.
 
-    def __init__(self, name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._main = main
+    ``trouble`` hears of every end that is neither; ``tick`` is called about once a second.  ``main`` calls ``beat`` to
+    show that it lives: after ``patience`` seconds without, it is cancelled and begun again (0: never).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        main: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        trouble: Callable[[BaseException], None] | None = None,
+        tick: Callable[[], None] | None = None,
+        patience: float = 0.0,
+    ) -> None:
+        self._main, self._trouble, self._tick, self._patience = main, trouble, tick, patience
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
-        self._started = threading.Event()
+        self._halt: asyncio.Event | None = None
+        self._stopping = threading.Event()
+        self._beaten = time.monotonic()
+        self.attempts = 0
+        """How often the work was begun."""
+        outlives(self)
 
     def start(self) -> None:
-        """Start the thread and wait for its loop."""
+        """Start the thread; does not wait for it."""
         self._thread.start()
-        self._started.wait()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopping.is_set()
+
+    def beat(self) -> None:
+        """Show that the work goes on."""
+        self._beaten = time.monotonic()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Run ``function`` in the loop, soon; nothing happens when the loop has ended."""
+        """Run ``function`` in the loop, soon; nothing happens when there is none."""
         loop = self._loop
         if loop is not None and not loop.is_closed():
-            try:
+            with suppress(RuntimeError):
                 loop.call_soon_threadsafe(function, *arguments)
-            except RuntimeError:
-                return
 
-    def stop(self, timeout: float = 10.0) -> None:
-        """Cancel the coroutine and wait for the thread."""
-        if self._task is not None:
-            self.call(self._task.cancel)
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+    def tell_to_stop(self) -> None:
+        """Have the work end, without waiting for it."""
+        self._stopping.set()
+        self.call(self._cancel)
+
+    def stop(self, timeout: float = 10.0) -> bool:
+        """Have the work end and wait for it; False when it has not within ``timeout`` seconds."""
+        self.tell_to_stop()
+        return self.join(timeout)
 
     def join(self, timeout: float) -> bool:
-        """Wait for the coroutine to end by itself; False when it has not."""
-        self._thread.join(timeout)
+        """Wait for the thread to end; False when it has not."""
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(max(0.0, timeout))
         return not self._thread.is_alive()
 
+    def at_exit(self, deadline: float) -> None:
+        """The program ends: so does the thread, in order, so that it does not run into a dying interpreter."""
+        self.stop(max(0.05, deadline - time.monotonic()))
+
+    def forked(self) -> None:
+        """In a child there is no such thread.  Its sockets are the parent's: their copies here are let go unclosed."""
+        self._stopping.set()
+        if self._loop is not None:
+            _let_go_of_descriptors(self._loop)
+
+    # -- in the thread -----------------------------------------------------------------------------
     def _run(self) -> None:
-        with asyncio.Runner() as runner:
-            self._loop = runner.get_loop()
+        with hushed():
+            self._go_on()
 
-            async def work() -> None:
-                self._task = asyncio.current_task()
-                self._started.set()
-                await self._main()
-
+    def _go_on(self) -> None:
+        while not self._stopping.is_set():
             try:
-                runner.run(work())
-            except asyncio.CancelledError:
-                return
-            finally:
-                self._started.set()
+                loop = _Loop()
+                loop.set_exception_handler(note_of_loop)
+                self._loop = loop
+                try:
+                    if self._drive(loop):
+                        return
+                finally:
+                    _close(loop)
+            except BaseException as error:  # the one thing that must never end is this loop
+                self._report(error)
+            self._stopping.wait(FIRST_PAUSE)
+
+    def _drive(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Run the supervisor to its end; True when the work is over."""
+        supervisor = loop.create_task(self._supervise())
+        while not supervisor.done():
+            try:
+                loop.run_until_complete(supervisor)
+            except (KeyboardInterrupt, SystemExit) as error:
+                # asyncio lets these two out of the loop from whichever task or callback raised them, and the loop can
+                # go on.  The attempt that raised it is done; the supervisor sees that next.
+                if supervisor.done():
+                    raise
+                if self._task is None or not self._task.done():
+                    self._report(error)
+        return supervisor.result()
+
+    async def _supervise(self) -> bool:
+        self._halt = asyncio.Event()
+        pause = FIRST_PAUSE
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            self.attempts += 1
+            self.beat()
+            self._task = task = asyncio.ensure_future(self._main())
+            error = await self._outcome(task)
+            if error is None:
+                return True
+            if self._stopping.is_set():
+                break
+            self._report(error)
+            if time.monotonic() - began > _STEADY_SECONDS:
+                pause = FIRST_PAUSE
+            # Not all runtimes of a fleet at the same instant.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._halt.wait(), pause * random.uniform(0.7, 1.0))
+            self._ticked()
+            pause = min(2 * pause, LONGEST_PAUSE)
+        return True
+
+    async def _outcome(self, task: asyncio.Task[None]) -> BaseException | None:
+        """Why the attempt is over; None when it ended by itself."""
+        while True:
+            # Unlike awaiting the task, waiting for it raises nothing of what it raises.
+            await asyncio.wait({task}, timeout=_TICK_SECONDS)
+            if task.done():
+                return asyncio.CancelledError("cancelled") if task.cancelled() else task.exception()
+            self._ticked()
+            silent = time.monotonic() - self._beaten
+            if self._stopping.is_set() or 0 < self._patience < silent:
+                task.cancel()
+                await asyncio.wait({task}, timeout=_STUBBORN_SECONDS)
+                return TimeoutError(f"no sign of life for {silent:.0f} s")
+
+    def _cancel(self) -> None:
+        if self._halt is not None:
+            self._halt.set()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _report(self, error: BaseException) -> None:
+        if self._trouble is not None and not self._stopping.is_set():
+            with suppress(Exception):
+                self._trouble(error)
+
+    def _ticked(self) -> None:
+        if self._tick is not None:
+            with suppress(Exception):
+                self._tick()
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """A loop that looks names up in a daemon thread: a resolver that hangs must not keep a program from ending.
+
+    The usual pool is joined at exit, and takes no work once the interpreter begins to end, when a script that is over
+    already may still have to connect.
+    """
+
+    async def getaddrinfo(
+        self,
+        host: Any,
+        port: Any,
+        *,
+        family: int = 0,
+        type: int = 0,  # noqa: A002 - asyncio's name
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        found: asyncio.Future[Any] = self.create_future()
+
+        def look() -> None:
+            try:
+                answer: Any = socket.getaddrinfo(host, port, family, type, proto, flags)
+            except Exception as error:
+                answer = error
+            with suppress(RuntimeError):
+                self.call_soon_threadsafe(_settle, found, answer)
+
+        try:
+            threading.Thread(target=look, name="crl-resolve-name", daemon=True).start()
+        except RuntimeError:
+            look()  # a program that ends starts no threads any more
+        return await found
+
+
+def _settle(found: asyncio.Future[Any], answer: Any) -> None:
+    if found.done():
+        return
+    if isinstance(answer, Exception):
+        found.set_exception(answer)
+    else:
+        found.set_result(answer)
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """Let what is being let go of end, cancel the rest, and close; what does not end is left where it is."""
+    try:
+        loop.run_until_complete(_ended(loop))
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio's own switch
+    finally:
+        loop.close()
+
+
+async def _ended(loop: asyncio.AbstractEventLoop) -> None:
+    tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
+    if leaving := [task for task in tasks if task.get_name() == LEAVING]:
+        await asyncio.wait(leaving, timeout=_STUBBORN_SECONDS)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=_STUBBORN_SECONDS / 4)
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # seen, so that nothing is said about it later
+    for transport in list(getattr(loop, "_transports", {}).values()):
+        transport.abort()
+    for _ in range(3):
+        await asyncio.sleep(0)  # connections notice that they are closed, one after the other
+
+
+_dead_end: list[int] = []
+
+
+def _let_go_of_descriptors(loop: asyncio.AbstractEventLoop) -> None:
+    """Put /dev/null in the place of what a forked child has of its parent's sockets and selector.
+
+    Closing them through asyncio would unregister the parent's sockets from the selector that both share; keeping them
+    would keep the parent's connections open after the parent has closed them.  The numbers stay taken, so that what
+    still refers to them can do no harm.
+    """
+    import os
+
+    selector = getattr(loop, "_selector", None)
+    if selector is None:
+        return
+    if not _dead_end:
+        _dead_end.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+    numbers = [key.fd for key in list(selector.get_map().values())]
+    with suppress(OSError, ValueError, AttributeError):
+        numbers.append(selector.fileno())
+    for number in numbers:
+        with suppress(OSError):
+            os.dup2(_dead_end[0], number, inheritable=False)

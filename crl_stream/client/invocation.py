@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
+import concurrent.futures
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Self
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Literal, Self
 
-from crl_stream.client.publisher import Publisher
+from crl_stream.client.health import Health
+from crl_stream.client.publisher import Publisher, PublisherStats
 from crl_stream.client.resolver import Resolution, Resolver
+from crl_stream.client.setting_up import set_up
+from crl_stream.client.troubles import Troubles
 from crl_stream.core.messages.inputs import Complexity, Status
-from crl_stream.settings import Settings, load_settings
+from crl_stream.settings import Settings
 
-log = logging.getLogger(__name__)
+ENTER_SECONDS: Final = 0.04
+"""How long entering waits for what is known already; an agent must not wait for a Kafka that is away."""
+
+_ENDED_FROM_OUTSIDE: Final = (
+    asyncio.CancelledError,
+    concurrent.futures.CancelledError,
+    KeyboardInterrupt,
+    SystemExit,
+    GeneratorExit,
+)
+_ENDED_ELSEWHERE: Final = frozenset({("trio", "Cancelled"), ("greenlet", "GreenletExit")})
+"""The same of libraries that need not be installed: (package, name)."""
+
+
+def is_abandonment(error: BaseException) -> bool:
+    """Whether an exception says that somebody ended the work, and nothing about the variant."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_abandonment, error.exceptions))
+    if isinstance(error, _ENDED_FROM_OUTSIDE):
+        return True
+    return any(
+        (str(kind.__module__).partition(".")[0], kind.__name__) in _ENDED_ELSEWHERE for kind in type(error).__mro__
+    )
 
 
 class RunningInvocation:
@@ -26,67 +52,158 @@ class RunningInvocation:
         self.epoch = resolution.epoch
         self.source = resolution.source
         self.configuration = resolution.configuration
-        self.status: Status = "success"
         self.reward: float | None = None
         self.quality: float | None = None
         self.error_count = 0
         self.complexity: Complexity | None = None
         self.fields: dict[str, Any] = {}
         """Further fields of the contract: provider, model."""
+        self._status: Status | None = None
+
+    @property
+    def status(self) -> Status:
+        """How it ended; ``success`` unless something else is said.
+
+        Once it is set it is published even if the block is then left by a cancellation.
+        """
+        return self._status or "success"
+
+    @status.setter
+    def status(self, status: Status) -> None:
+        self._status = status
 
     def failed(self) -> None:
         """It ended, and the result is no good."""
-        self.status = "failure"
+        self._status = "failure"
+
+
+class Invocation:
+    """The ``with`` block of one invocation: its outcome is published at the end, and an exception goes on.
+
+    An exception counts as an error of the variant.  A cancellation, Ctrl-C, ``SystemExit`` or the closing of a
+    generator does not: it is counted as abandoned and not published, unless the block has set a status before.
+    """
+
+    def __init__(self, client: Client, agent_name: str, task_type: str, default: str) -> None:
+        self._client, self._agent_name, self._task_type, self._default = client, agent_name, task_type, default
+        self._running: RunningInvocation | None = None
+        self._started = 0.0
+
+    def __enter__(self) -> RunningInvocation:
+        """Choose the variant."""
+        resolution = self._client.resolver.resolve(self._agent_name, self._task_type, self._default)
+        self._running = RunningInvocation(resolution or Resolution(self._default, None, "default", None))
+        self._started = time.monotonic()
+        return self._running
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        """Publish what came of it."""
+        running, publisher = self._running, self._client.publisher
+        if running is None:
+            return False
+        if error is not None and not is_abandonment(error):
+            running.status = "error"
+        if error is not None and running._status is None:  # noqa: SLF001 - one class in two halves
+            publisher.abandon()
+            return False
+        known: dict[str, Any] = {
+            "agent_name": self._agent_name,
+            "task_type": self._task_type,
+            "variant_id": running.variant_id,
+            "status": running.status,
+            "invocation_id": running.invocation_id,
+            "duration_seconds": time.monotonic() - self._started,
+            "active_epoch": running.epoch,
+            "variant_source": running.source,
+            "error_count": running.error_count,
+            "complexity": running.complexity,
+            "quality": running.quality,
+            "reward": running.reward,
+        }
+        try:
+            publisher.invocation(**{**running.fields, **known})
+        except Exception as wrong:  # fields that are no fields
+            publisher.reject(wrong)
+        return False
 
 
 class Client:
-    """All that a runtime needs.  ``settings`` default to those of this machine (``crl.toml``, ``CRL_*``)."""
+    """All that a runtime needs.
+
+    It never raises into the agent and never blocks it.  ``settings`` default to those of the environment (``CRL_*``)
+    and of ``file`` or ``CRL_CONFIG``; no file of the current folder is read.  Bad settings are logged, and then the
+    client answers with defaults and sends nothing; ``strict=True`` raises ``ConfigError``.  After a fork the child has
+    connections and a ``runtime_id`` of its own.  ``exploration`` overrides the share of the task's policy.
+    """
 
     def __init__(
-        self, settings: Settings | None = None, *, runtime_id: str | None = None, exploration: float | None = None
+        self,
+        settings: Settings | None = None,
+        *,
+        file: Path | str | None = None,
+        runtime_id: str | None = None,
+        exploration: float | None = None,
+        strict: bool = False,
     ) -> None:
-        settings = settings or load_settings()
-        self.resolver = Resolver(settings, exploration=exploration)
-        self.publisher = Publisher(settings, runtime_id=runtime_id)
+        setup = set_up(settings, file=file, strict=strict)
+        self._troubles = Troubles()
+        setup.say(self._troubles)
+        self.resolver = Resolver(setup, exploration=exploration, troubles=self._troubles)
+        self.publisher = Publisher(setup, runtime_id=runtime_id, troubles=self._troubles)
 
     def __enter__(self) -> Self:
-        """Wait a moment for what is known already, so that the first invocation uses it."""
-        self.resolver.wait_until_ready(5.0)
+        """Wait for what is known already, 50 ms at most, so that the first invocation uses it."""
+        self.resolver.wait_until_ready(ENTER_SECONDS)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Send what waits, then close."""
         self.close()
 
-    def close(self) -> None:
-        """Send what waits, then close."""
-        self.publisher.close()
-        self.resolver.close()
+    async def __aenter__(self) -> Self:
+        """As in a plain ``with``; the loop goes on meanwhile."""
+        until = time.monotonic() + ENTER_SECONDS
+        while not self.resolver.wait_until_ready(0.0) and time.monotonic() < until:  # noqa: ASYNC110 - an event of threads
+            await asyncio.sleep(0.005)
+        return self
 
-    @contextmanager
-    def invocation(self, agent_name: str, task_type: str, *, default: str = "default") -> Iterator[RunningInvocation]:
-        """Run one invocation: its outcome is published at the end, an exception counts as an error and goes on."""
-        resolution = self.resolver.resolve(agent_name, task_type, default)
-        running = RunningInvocation(resolution or Resolution(default, None, "default", None))
-        started = time.monotonic()
-        try:
-            yield running
-        except BaseException:
-            running.status = "error"
-            raise
-        finally:
-            known: dict[str, Any] = {
-                "agent_name": agent_name,
-                "task_type": task_type,
-                "variant_id": running.variant_id,
-                "status": running.status,
-                "invocation_id": running.invocation_id,
-                "duration_seconds": time.monotonic() - started,
-                "active_epoch": running.epoch,
-                "variant_source": running.source,
-                "error_count": running.error_count,
-                "complexity": running.complexity,
-                "quality": running.quality,
-                "reward": running.reward,
-            }
-            self.publisher.invocation(**{**running.fields, **known})
+    async def __aexit__(self, *_: object) -> None:
+        """Send what waits, then close; the loop goes on meanwhile."""
+        await asyncio.to_thread(self.close)
+
+    def close(self, timeout: float | None = None) -> PublisherStats:
+        """Send what waits, then close, within ``timeout`` seconds; default: ``client.close_seconds``."""
+        limit = self.publisher.settings.client.close_seconds if timeout is None else max(0.0, timeout)
+        until = time.monotonic() + limit
+        self.resolver.tell_to_close()
+        self.publisher.close(limit * 0.95)
+        self.resolver.close(until - time.monotonic())
+        self._troubles.close()
+        return self.publisher.stats
+
+    def health(self) -> Health:
+        """What is connected, what was lost, what went wrong last."""
+        connected, following = self.publisher.connected_since, self.resolver.following_since
+        sent, queued, dropped, rejected, abandoned = self.publisher.stats
+        return Health(
+            runtime_id=self.publisher.runtime_id,
+            connected=connected is not None,
+            connected_since=connected,
+            following=following is not None,
+            following_since=following,
+            tasks=self.resolver.tasks,
+            sent=sent,
+            queued=queued,
+            dropped=dropped,
+            rejected=rejected,
+            abandoned=abandoned,
+            restarts=self.resolver.restarts,
+            trouble=self._troubles.last,
+            trouble_at=self._troubles.last_at,
+        )
+
+    def invocation(self, agent_name: str, task_type: str, *, default: str = "default") -> Invocation:
+        """Run one invocation in a ``with`` block; ``default`` is the variant to use while nothing is known."""
+        return Invocation(self, agent_name, task_type, default)

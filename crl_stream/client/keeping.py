@@ -1,48 +1,141 @@
-"""The file in which a runtime keeps what it knows, for the time in which Kafka cannot be reached."""
+"""The file in which a runtime keeps what it knows, for the time in which Kafka cannot be reached.
+
+It belongs to one cluster and topic prefix.  Its name is made of what a runtime knows before Kafka answers, the address
+or the embedded broker's folder; inside stands the cluster's id, so that it is put away once another one answers there.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
+import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
+import msgspec
+
+from crl_stream.client.troubles import Troubles
 from crl_stream.settings import Settings
 from crl_stream.wire.codec import Rejected, decode, encode
 
-log = logging.getLogger(__name__)
+SAVE_SECONDS: Final = 5.0
+"""Between two writings of the file."""
+_CLUSTER: Final = "cluster_id"
+_PREFIX: Final = "topic_prefix"
+_page: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_entries: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_text: Final = msgspec.json.Decoder(str)
+
+
+class Kept(NamedTuple):
+    """What was kept."""
+
+    cluster_id: str | None
+    """Of the cluster that it was read from; None when that was not known."""
+    messages: tuple[tuple[str, Any], ...]
+    """(topic, message)."""
 
 
 def kept_file(settings: Settings) -> Path:
-    """Where the active variants of a Kafka are kept: each has a file of its own."""
+    """Where the active variants of a Kafka are kept: each address, each embedded broker and each prefix has its own."""
     kafka = settings.kafka
-    where = hashlib.sha256(f"{kafka.bootstrap_servers} {kafka.topic_prefix}".encode()).hexdigest()[:12]
+    if kafka.bootstrap_servers:
+        place = ",".join(sorted(filter(None, map(str.strip, kafka.bootstrap_servers.split(",")))))
+    else:
+        place = f"embedded {os.path.realpath(settings.broker.data_dir)}"
+    where = hashlib.sha256(f"{place} {kafka.topic_prefix}".encode()).hexdigest()[:12]
     return settings.client.cache_dir / f"active-variants-{where}.json"
 
 
-def read_kept(settings: Settings, topics: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """Topic and message of all that was kept and can still be read; nothing where there is no file."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        page = json.loads(kept_file(settings).read_bytes())
+def read_kept(settings: Settings, topics: Iterable[str]) -> Kept:
+    """All that was kept and can still be read; nothing where there is no file, or one of another user."""
+    messages: list[tuple[str, Any]] = []
+    cluster_id = None
+    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError, msgspec.MsgspecError):
+        with kept_file(settings).open("rb") as file:
+            owner = os.fstat(file.fileno()).st_uid if hasattr(os, "geteuid") else 0
+            if owner not in {0, os.geteuid() if hasattr(os, "geteuid") else 0}:
+                return Kept(None, ())
+            page = _page.decode(file.read())
+        if _PREFIX in page and _text.decode(page[_PREFIX]) != settings.kafka.topic_prefix:
+            return Kept(None, ())
+        cluster_id = _text.decode(page[_CLUSTER]) or None if _CLUSTER in page else None
         for topic in topics:
-            for entry in page[topic]:
-                decoded = decode(topic, json.dumps(entry).encode(), None)
+            for entry in _entries.decode(page[topic]):
+                decoded = decode(topic, bytes(entry), None)
                 if not isinstance(decoded, Rejected):
-                    yield topic, decoded.message
+                    messages.append((topic, decoded.message))
+    return Kept(cluster_id, tuple(messages))
 
 
-def keep(settings: Settings, known: Mapping[str, Iterable[Any]]) -> None:
-    """Write messages by topic, all or nothing; a disk that does not take them is a warning."""
-    lists = (b'"%s":[%s]' % (topic.encode(), b",".join(map(encode, every))) for topic, every in known.items())
+def keep(settings: Settings, known: Mapping[str, Iterable[Any]], cluster_id: str | None = None) -> str | None:
+    """Write messages by topic, all or nothing; what went wrong, or None."""
+    parts = [(topic, b"[%s]" % b",".join(map(encode, every))) for topic, every in known.items()]
+    parts += [(_CLUSTER, encode(cluster_id or "")), (_PREFIX, encode(settings.kafka.topic_prefix))]
     file = kept_file(settings)
+    partial = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{threading.get_ident()}.part")
-        partial.write_bytes(b"{%s}" % b",".join(lists))
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        partial.write_bytes(b"{%s}" % b",".join(b'"%s":%s' % (name.encode(), text) for name, text in parts))
         partial.replace(file)
     except OSError as error:
-        log.warning("the active variants cannot be kept in %s: %s", file, error)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        return f"{file} cannot be written: {error.strerror or error}"
+    return None
+
+
+class Keeper:
+    """Writes the file when something has changed, in a thread: a disk may stand still, and rollbacks go on."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        known: Callable[[], tuple[Mapping[str, Iterable[Any]], str | None]],
+        troubles: Troubles,
+        *,
+        without_file: bool,
+    ) -> None:
+        self._settings, self._known, self._troubles, self._without_file = settings, known, troubles, without_file
+        self._unsaved = False
+        self._saved = 0.0
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def changed(self) -> None:
+        """There is something to write."""
+        self._unsaved = True
+
+    def look(self) -> None:
+        """Write, when there is something and the last time is a while ago."""
+        busy = self._thread is not None and self._thread.is_alive()
+        if self._unsaved and not busy and time.monotonic() - self._saved >= SAVE_SECONDS:
+            self._begin()
+
+    def finish(self, timeout: float) -> None:
+        """Write what is left; leave a disk that takes longer than ``timeout`` seconds to itself."""
+        if self._unsaved:
+            self._begin()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(max(0.0, timeout))
+
+    def _begin(self) -> None:
+        self._saved = time.monotonic()
+        self._thread = threading.Thread(target=self._write, name="crl-keep", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # a program that ends starts no threads any more
+            self._thread = None
+            self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            if not self._unsaved or self._without_file:
+                return
+            self._unsaved = False
+            wrong = keep(self._settings, *self._known())
+        if wrong:
+            self._troubles.say("file", f"active variants are not kept for times without Kafka: {wrong}")

@@ -2,60 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import socket
 import threading
 import time
 import uuid
-from collections import deque
-from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, Self
+from pathlib import Path
+from typing import Any, Final, Self
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
-
-from crl_stream.client.address import kafka_of
 from crl_stream.client.background import Background
-from crl_stream.connection import connection_options
+from crl_stream.client.lifetimes import notice_the_end, waits
+from crl_stream.client.outbox import QUEUE_SIZE, Item, Outbox, PublisherStats
+from crl_stream.client.scores import usable
+from crl_stream.client.sending import Sending
+from crl_stream.client.setting_up import Setup, set_up
+from crl_stream.client.troubles import Troubles, utc_now
 from crl_stream.core import messages as m
-from crl_stream.core.identity import TaskKey, is_identifier, suggest_identifier
+from crl_stream.core.identity import is_identifier, suggest_identifier
 from crl_stream.errors import InvalidMessage
-from crl_stream.settings import Settings, load_settings
+from crl_stream.settings import Settings
 from crl_stream.wire.cloudevents import event_headers
 from crl_stream.wire.codec import Rejected, decode, encode, not_finite
 from crl_stream.wire.topics import INVOCATIONS, Topics
 
+__all__ = ["QUEUE_SIZE", "Publisher", "PublisherStats", "checked", "default_runtime_id", "utc_now"]
+
 log = logging.getLogger(__name__)
 
-QUEUE_SIZE: Final = 10_000
-"""Messages that may wait while Kafka does not answer; later ones are dropped and counted."""
-_AT_ONCE: Final = 500
-_LONGEST_PAUSE: Final = 5.0
-
-
-class PublisherStats(NamedTuple):
-    """What has become of what was published."""
-
-    sent: int
-    """Acknowledged by Kafka."""
-    queued: int
-    dropped: int
-    """Lost because the queue was full, or at the end because Kafka did not answer."""
-    rejected: int
-    """Refused locally, with a log line that says how to put it right."""
-
-
-class _Item(NamedTuple):
-    key: bytes
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...]
-
-
-def utc_now() -> str:
-    """This instant as the contract writes it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+_STOP_SHARE: Final = 0.15
+"""Of the time that closing may take, for ending the thread."""
 
 
 def default_runtime_id() -> str:
@@ -65,43 +41,69 @@ def default_runtime_id() -> str:
 
 def checked(message: m.Invocation | m.Feedback) -> tuple[bytes, bytes]:
     """(key, value) of a message, proven readable; ``InvalidMessage`` says what to write instead."""
-    for name in ("agent_name", "task_type", "variant_id", "invocation_id", "runtime_id", "feedback_id"):
-        text = getattr(message, name, None)
-        if isinstance(text, str) and not is_identifier(text):
-            raise InvalidMessage(
-                f"{name} {text[:128]!r} is not an identifier.",
-                hint=f"write {suggest_identifier(text)!r}: letters, digits and . _ : - only, 1 to 128 of them",
-            )
-    if (wrong := not_finite(message)) is not None:
+    try:
+        value = encode(message)
+        key = f"{message.agent_name}/{message.task_type}".encode()
+    except Exception as error:
+        raise InvalidMessage(f"The message cannot be written as JSON: {error}.", hint="see topics/README.md") from None
+    # JSON has no word for what is not finite: it becomes null, and only then the fields need to be looked at.
+    if b"null" in value and (wrong := not_finite(message)) is not None:
         raise InvalidMessage(
             f"{wrong} is {getattr(message, wrong)}, not a number.", hint="leave it out when it is unknown"
         )
-    key, value = TaskKey(message.agent_name, message.task_type).encode(), encode(message)
     decoded = decode(INVOCATIONS, value, key)
     if isinstance(decoded, Rejected):
-        raise InvalidMessage(f"The message does not fit its schema: {decoded.detail}", hint="see topics/README.md")
+        raise _complaint(message, decoded)
     return key, value
+
+
+def _complaint(message: m.Invocation | m.Feedback, rejected: Rejected) -> InvalidMessage:
+    for name in ("agent_name", "task_type", "variant_id", "invocation_id", "runtime_id", "feedback_id"):
+        text = getattr(message, name, None)
+        if isinstance(text, str) and not is_identifier(text):
+            return InvalidMessage(
+                f"{name} {text[:128]!r} is not an identifier.",
+                hint=f"write {suggest_identifier(text)!r}: letters, digits and . _ : - only, 1 to 128 of them",
+            )
+    return InvalidMessage(f"The message does not fit its schema: {rejected.detail}", hint="see topics/README.md")
 
 
 class Publisher:
     """Publishes invocations and late feedback.
 
-    Thread-safe.  A message is in memory until Kafka has it: ``close`` waits for that, up to its timeout.
+    Thread-safe, and safe to fork.  A message is in memory until Kafka has it: ``close`` waits for that, and so does the
+    end of the program, each up to its limit.
+
+    ``settings`` default to those of the environment and of ``file`` or ``CRL_CONFIG`` (``load_client_settings``); bad
+    ones are logged and nothing is sent, or raised as ``ConfigError`` where ``strict``.
     """
 
-    def __init__(self, settings: Settings | None = None, *, runtime_id: str | None = None) -> None:
-        self.settings = settings or load_settings()
-        self.runtime_id = runtime_id or self.settings.client.runtime_id or default_runtime_id()
+    def __init__(
+        self,
+        settings: Settings | Setup | None = None,
+        *,
+        file: Path | str | None = None,
+        runtime_id: str | None = None,
+        strict: bool = False,
+        troubles: Troubles | None = None,
+    ) -> None:
+        setup = set_up(settings, file=file, strict=strict)
+        self.settings = setup.settings
+        self._without_kafka = setup.without_kafka
+        self._given_id = runtime_id or self.settings.client.runtime_id
+        self.runtime_id = _identifier(self._given_id) or default_runtime_id()
+        self._troubles = troubles or Troubles()
+        self._owns_troubles = troubles is None
+        self._outbox = Outbox(self._awake)
         self._topic = Topics(self.settings.kafka.topic_prefix)(INVOCATIONS)
-        self._waiting: deque[_Item] = deque()
-        self._lock = threading.Condition()
-        self._in_flight = self._sent = self._dropped = self._rejected = 0
-        self._closing = False
-        self.trouble = ""
-        """Why the last attempt that failed did so; empty when none has."""
-        self._wake: asyncio.Event | None = None
-        self._background = Background("crl-publisher", self._run)
-        self._background.start()
+        self._start_lock = threading.Lock()
+        self._background: Background | None = None
+        self._closed = False
+        self._sending = Sending(self.settings, self._topic, self._outbox, self._troubles)
+        if self._owns_troubles:
+            setup.say(self._troubles)
+        waits(self)
+        self._start()
 
     def __enter__(self) -> Self:
         """Start has happened already."""
@@ -111,28 +113,50 @@ class Publisher:
         """Send what waits, then close."""
         self.close()
 
+    @property
+    def trouble(self) -> str:
+        """Why the last attempt that failed did so; empty when none has."""
+        return self._without_kafka or self._sending.trouble
+
+    @property
+    def connected_since(self) -> str | None:
+        """Since when Kafka takes outcomes (RFC 3339); None while it does not."""
+        return self._sending.connected_since
+
+    @property
+    def troubles(self) -> Troubles:
+        """What went wrong, for ``Client.health``."""
+        return self._troubles
+
     def publish(self, message: m.Invocation | m.Feedback, *, traceparent: str | None = None) -> bool:
         """Queue a message; False, with a log line, when it is not valid or there is no room.  Never raises."""
         try:
-            key, value = checked(message)
-            item = _Item(key, value, event_headers(message, key, traceparent=traceparent))
+            try:
+                key, value = checked(message)
+            except InvalidMessage:
+                message, left_out = usable(message)
+                key, value = checked(message)
+                for sentence in left_out:
+                    self._troubles.say(f"score {sentence.partition(' ')[0]}", f"{sentence}; the outcome is published")
+            item = Item(key, value, list(event_headers(message, key, traceparent=traceparent)))
         except Exception as error:
-            with self._lock:
-                self._rejected += 1
-            log.error("not published: %s", error)  # noqa: TRY400 - a sentence for the user, no traceback
+            self.reject(error)
             return False
-        with self._lock:
-            if self._closing or len(self._waiting) + self._in_flight >= QUEUE_SIZE:
-                self._dropped += 1
-                return False
-            self._waiting.append(item)
-        self._background.call(self._notify)
-        return True
+        if self._background is None:
+            self._start()
+        if self._outbox.put(item):
+            return True
+        why = "it is closed" if self._closed else self._without_kafka or f"{QUEUE_SIZE} wait for Kafka already"
+        self._troubles.say("dropped", f"an outcome is dropped: {why}")
+        return False
 
     def invocation(
         self, agent_name: str, task_type: str, variant_id: str, status: m.inputs.Status, **fields: Any
     ) -> bool:
-        """Publish one finished invocation; ``fields`` are those of the contract, ids and time are filled in."""
+        """Publish one finished invocation; ``fields`` are those of the contract, ids and time are filled in.
+
+        A number may be of any kind (numpy, Decimal, ...); one that cannot be used is left out with a log line.
+        """
         fields.setdefault("invocation_id", uuid.uuid4().hex)
         fields.setdefault("timestamp", utc_now())
         fields.setdefault("runtime_id", self.runtime_id)
@@ -145,10 +169,8 @@ class Publisher:
                 status=status,
                 **fields,
             )
-        except TypeError as error:
-            with self._lock:
-                self._rejected += 1
-            log.error("not published: %s", error)  # noqa: TRY400 - a sentence for the user, no traceback
+        except Exception as error:
+            self.reject(error)
             return False
         return self.publish(message)
 
@@ -177,97 +199,86 @@ class Publisher:
             )
         )
 
+    def reject(self, error: Exception) -> None:
+        """Count an outcome that cannot be published, and say why."""
+        self._outbox.reject()
+        text = " ".join(str(error).split()) or type(error).__name__
+        log.debug("not published: %s", text)
+        self._troubles.say("rejected", f"an outcome is not published: {text}")
+
+    def abandon(self) -> None:
+        """Count an invocation that somebody ended from outside; nothing is published."""
+        self._outbox.abandon()
+
     @property
     def stats(self) -> PublisherStats:
-        """Figures since the start."""
-        with self._lock:
-            return PublisherStats(self._sent, len(self._waiting) + self._in_flight, self._dropped, self._rejected)
+        """Figures since the start; of this process, when it was forked."""
+        return self._outbox.stats
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until Kafka has everything; False when it has not within ``timeout`` seconds."""
-        until = time.monotonic() + timeout
-        with self._lock:
-            while self._waiting or self._in_flight:
-                if (left := until - time.monotonic()) <= 0:
-                    return False
-                self._lock.wait(left)
-        return True
+        return self._outbox.wait_until_empty(timeout)
 
-    def close(self, timeout: float = 10.0) -> PublisherStats:
-        """Send what waits for at most ``timeout`` seconds; what Kafka then does not have is counted as dropped."""
-        with self._lock:
-            self._closing = True
-        self.flush(timeout)
-        self._background.stop()
-        with self._lock:
-            self._dropped += len(self._waiting) + self._in_flight
-            self._waiting.clear()
-            self._in_flight = 0
+    def close(self, timeout: float | None = None) -> PublisherStats:
+        """Send what waits for at most ``timeout`` seconds; what Kafka then does not have is counted as dropped.
+
+        The default is ``client.close_seconds``.
+        """
+        limit = self.settings.client.close_seconds if timeout is None else max(0.0, timeout)
+        until = time.monotonic() + limit
+        first, self._closed = not self._closed, True
+        self._outbox.close()
+        if not self._without_kafka:
+            self._outbox.wait_until_empty(limit * (1.0 - _STOP_SHARE))
+        if self._background is not None:
+            self._background.tell_to_stop()
+        if lost := self._outbox.give_up():
+            self._troubles.say(
+                "lost", f"outcomes are lost: Kafka did not take {lost} of them before the end ({self.trouble})", 1
+            )
+        if self._background is not None:
+            self._background.join(until - time.monotonic())
+        if first and self._owns_troubles:
+            self._troubles.close()
         return self.stats
 
-    # -- in the background -------------------------------------------------------------------------
-    def _notify(self) -> None:
-        if self._wake is not None:
-            self._wake.set()
+    # -- lifetime ----------------------------------------------------------------------------------
+    def forked(self) -> None:
+        """In a child: a name, a queue, a connection and a thread of its own, the last two at its first message."""
+        self._start_lock = threading.Lock()
+        self._background = None
+        self.runtime_id = _identifier(self._given_id, f"-{os.getpid()}") or default_runtime_id()
+        if self._owns_troubles:
+            self._troubles.forked()
+        self._outbox.forked()
+        self._sending = Sending(self.settings, self._topic, self._outbox, self._troubles)
 
-    async def _run(self) -> None:
-        self._wake = asyncio.Event()
-        producer = await self._connected()
-        try:
-            while True:
-                with self._lock:
-                    batch = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
-                    self._in_flight = len(batch)
-                if batch:
-                    await self._send(producer, batch)
-                    continue
-                self._wake.clear()
-                if not self._waiting:
-                    await self._wake.wait()
-        finally:
-            await producer.stop()
+    def at_exit(self, deadline: float) -> None:
+        """The program ends without having closed."""
+        if not self._closed:
+            self.close(min(self.settings.client.close_seconds, max(0.0, deadline - time.monotonic())))
 
-    async def _connected(self) -> AIOKafkaProducer:
-        pause = 0.1
-        while True:
-            try:
-                return await self._connect()
-            except (KafkaError, OSError) as error:
-                self.trouble = str(error)
-                log.warning("Kafka does not answer (%s); outcomes wait", error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+    def _start(self) -> None:
+        with self._start_lock:
+            if self._background is None and not self._closed and not self._without_kafka:
+                notice_the_end()
+                sending = self._sending
+                self._background = Background(
+                    "crl-publisher", sending.attempt, trouble=sending.failed, tick=self._troubles.tick
+                )
+                try:
+                    self._background.start()
+                except RuntimeError as error:  # the program ends, or may have no more threads
+                    self._background = None
+                    self._troubles.say("threads", f"outcomes cannot be sent: {error}")
+        if self._without_kafka:
+            self._outbox.close()
 
-    async def _connect(self) -> AIOKafkaProducer:
-        options = connection_options(kafka_of(self.settings))
-        producer = AIOKafkaProducer(**options, acks="all", enable_idempotence=True, linger_ms=0)
-        try:
-            await producer.start()
-        except BaseException:
-            await producer.stop()
-            raise
-        return producer
+    def _awake(self) -> None:
+        if self._background is not None:
+            self._background.call(self._sending.awake)
 
-    async def _send(self, producer: AIOKafkaProducer, batch: list[_Item]) -> None:
-        """Send until Kafka has all of it: a repeated message is recognised by its invocation_id."""
-        pause = 0.1
-        while batch:
-            results = await asyncio.gather(*(self._send_one(producer, item) for item in batch))
-            left = [item for item, sent in zip(batch, results, strict=True) if not sent]
-            with self._lock:
-                self._sent += len(batch) - len(left)
-                self._in_flight = len(left)
-                self._lock.notify_all()
-            batch = left
-            if batch:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _send_one(self, producer: AIOKafkaProducer, item: _Item) -> bool:
-        try:
-            await producer.send_and_wait(self._topic, item.value, key=item.key, headers=list(item.headers))
-        except (KafkaError, OSError) as error:
-            self.trouble = str(error)
-            log.warning("outcome not sent yet: %s", error)
-            return False
-        return True
+def _identifier(given: str, more: str = "") -> str:
+    """A name that was given, as an identifier."""
+    return suggest_identifier(given)[: 128 - len(more)] + more if given else ""

@@ -3,40 +3,37 @@
 Follows ``crl.active-variants`` and ``crl.variants`` in the background.  Of two records of a task it keeps the one with
 the highest (incarnation, epoch, offset), so that a late or repeated record changes nothing.  What was known before,
 from a file or from before a lost connection, is used until both topics were read to their ends, and then gives way
-whatever its epoch: it may be of a cluster that was made anew.
+whatever its epoch: the cluster may have been made again.
 """
+# over 300 lines because looking up, following and lifetime are one state, seen from the agent's and our own threads
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError
-
-from crl_stream.client.address import kafka_of
+from crl_stream.client.address import reason_of
 from crl_stream.client.background import Background
-from crl_stream.client.keeping import keep, read_kept
-from crl_stream.connection import connection_options, partitions_of
+from crl_stream.client.following import PATIENCE_SECONDS, Following, Reread, View
+from crl_stream.client.keeping import Keeper, read_kept
+from crl_stream.client.lifetimes import waits
+from crl_stream.client.setting_up import Setup, set_up
+from crl_stream.client.troubles import Troubles, utc_now
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages.inputs import VariantSource
-from crl_stream.settings import Settings, load_settings
-from crl_stream.wire.codec import Rejected, decode
-from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS, Topics
+from crl_stream.settings import Settings
+from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS
 
 log = logging.getLogger(__name__)
 
 STALE_SECONDS: Final = 30.0
 """Without an answer from Kafka for this long, what is known is called stale."""
-_POLL_SECONDS: Final = 1.0
-_PAUSE: Final = 1.0
-_SAVE_SECONDS: Final = 5.0
 
 
 class Resolution(NamedTuple):
@@ -51,31 +48,53 @@ class Resolution(NamedTuple):
 
 
 class Resolver:
-    """Follows the active variants.  Thread-safe; ``resolve`` never waits."""
+    """Follows the active variants.  Thread-safe, and safe to fork; ``resolve`` never waits and never raises.
+
+    ``settings`` default to those of the environment and of ``file`` or ``CRL_CONFIG`` (``load_client_settings``); bad
+    ones are logged and defaults are answered, or raised as ``ConfigError`` where ``strict``.
+    """
 
     def __init__(
         self,
-        settings: Settings | None = None,
+        settings: Settings | Setup | None = None,
         *,
+        file: Path | str | None = None,
         rng: random.Random | None = None,
         exploration: float | None = None,
+        strict: bool = False,
+        troubles: Troubles | None = None,
     ) -> None:
-        self.settings = settings or load_settings()
+        self._setup = set_up(settings, file=file, strict=strict)
+        self.settings = self._setup.settings
         self.exploration = exploration
         """Share of invocations that explore; None follows the task's policy."""
         self._rng = rng or random.Random()
-        self._topics = Topics(self.settings.kafka.topic_prefix)
+        self._troubles = troubles or Troubles()
+        self._owns_troubles = troubles is None
         self._active: dict[TaskKey, m.ActiveVariant] = {}
         self._known: dict[TaskKey, m.VariantCatalogue] = {}
         self._from_file: set[TaskKey] = set()
-        self._heard = 0.0
-        self._caught_up = threading.Event()
-        self._changed = threading.Condition()
+        self._cluster_id: str | None = None
+        """Of the cluster that what is known is of."""
+        self._heard = float("-inf")
         self._listeners: list[Callable[[m.ActiveVariant], None]] = []
-        self._unsaved = False
+        self._closed = False
+        self._fresh()
+        if self._owns_troubles:
+            self._setup.say(self._troubles)
         self._load()
-        self._background = Background("crl-resolver", self._run)
-        self._background.start()
+        waits(self)
+        self._start()
+
+    def _fresh(self) -> None:
+        """What a child must have of its own."""
+        self._start_lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._caught_up = threading.Event()
+        self._background: Background | None = None
+        without_file = bool(self._setup.without_file or self._setup.without_kafka)
+        self._keeper = Keeper(self.settings, self._to_keep, self._troubles, without_file=without_file)
+        self._following_since: str | None = None
 
     def __enter__(self) -> Self:
         """Start has happened already."""
@@ -87,7 +106,115 @@ class Resolver:
 
     def resolve(self, agent_name: str, task_type: str, default: str | None = None) -> Resolution | None:
         """The variant for the next invocation; None when nothing is known of the task and there is no default."""
+        if self._background is None:
+            self._start()
+        try:
+            return self._look_up(TaskKey(agent_name, task_type), default)
+        except Exception as error:  # a name that is no text, a share that is no number: never into the agent
+            self._troubles.say("resolve", f"{agent_name!r:.100}, {task_type!r:.100} cannot be looked up: {error}")
+            return None if default is None else Resolution(default, None, "default", None)
+
+    @property
+    def following_since(self) -> str | None:
+        """Since when Kafka's word is followed (RFC 3339); None while it is not."""
+        return self._following_since if time.monotonic() - self._heard < STALE_SECONDS else None
+
+    @property
+    def restarts(self) -> int:
+        """How often following was begun again."""
+        return max(0, self._background.attempts - 1) if self._background is not None else 0
+
+    def wait_until_ready(self, timeout: float = 10.0) -> bool:
+        """Wait until all that was published before is known; False when Kafka did not answer in time."""
+        if self._background is None:
+            self._start()
+        return self._caught_up.wait(timeout)
+
+    def wait_for_epoch(self, agent_name: str, task_type: str, epoch: int, timeout: float = 10.0) -> bool:
+        """Wait until the task's active variant is of ``epoch`` or later."""
+        if self._background is None:
+            self._start()
         key = TaskKey(agent_name, task_type)
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: (active := self._active.get(key)) is not None and active.epoch >= epoch, timeout
+            )
+
+    def on_change(self, listener: Callable[[m.ActiveVariant], None]) -> None:
+        """Call ``listener`` with every new active variant, in the resolver's thread; it must not block."""
+        self._listeners.append(listener)
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks an active variant is known of."""
+        return len(self._active)
+
+    def tell_to_close(self) -> None:
+        """Begin to close, without waiting for it."""
+        if self._background is not None:
+            self._background.tell_to_stop()
+
+    def close(self, timeout: float | None = None) -> None:
+        """Stop following, within ``timeout`` seconds (default: ``client.close_seconds``); what is known stays."""
+        until = time.monotonic() + (self.settings.client.close_seconds if timeout is None else max(0.0, timeout))
+        first, self._closed = not self._closed, True
+        if self._background is not None:
+            self._background.stop((until - time.monotonic()) * 0.8)
+        self._keeper.finish(until - time.monotonic())
+        if first and self._owns_troubles:
+            self._troubles.close()
+
+    # -- lifetime ----------------------------------------------------------------------------------
+    def forked(self) -> None:
+        """In a child: what is known stays known, and a thread of its own follows from the first question on."""
+        self._fresh()
+        if self._owns_troubles:
+            self._troubles.forked()
+        if self._listeners:
+            self._start()
+
+    def at_exit(self, deadline: float) -> None:
+        """The program ends without having closed."""
+        if not self._closed:
+            self.close(max(0.0, deadline - time.monotonic()))
+
+    def _start(self) -> None:
+        with self._start_lock:
+            if self._background is None and not self._closed and not self._setup.without_kafka:
+                following = Following(self.settings, self, self._troubles, self._beat)
+                self._background = background = Background(
+                    "crl-resolver",
+                    following.attempt,
+                    trouble=self._failed,
+                    tick=self._ticked,
+                    patience=PATIENCE_SECONDS,
+                )
+                try:
+                    background.start()
+                except RuntimeError as error:  # the program ends, or may have no more threads
+                    self._background = None
+                    self._troubles.say("threads", f"rollbacks cannot be followed: {error}")
+
+    def _beat(self) -> None:
+        if self._background is not None:
+            self._background.beat()
+
+    def _failed(self, error: BaseException) -> None:
+        """An attempt at following has ended."""
+        if isinstance(error, Reread):
+            log.info("the active variants are read again: %s", error)
+            return
+        self._following_since = None
+        self._troubles.say("kafka", f"Kafka does not answer: {reason_of(error)}; the last known variants are used")
+
+    def _ticked(self) -> None:
+        self._troubles.tick()
+        if self._caught_up.is_set() and time.monotonic() - self._heard >= STALE_SECONDS:
+            self._following_since = None
+            self._troubles.say("stale", f"Kafka has not answered for {STALE_SECONDS:.0f} s; the variants are stale")
+
+    # -- looking up --------------------------------------------------------------------------------
+    def _look_up(self, key: TaskKey, default: str | None) -> Resolution | None:
         active = self._active.get(key)
         if active is None:
             return None if default is None else Resolution(default, None, "default", self._configuration(key, default))
@@ -99,28 +226,6 @@ class Resolver:
             active.variant_id, active.epoch, self._source(key), self._configuration(key, active.variant_id)
         )
 
-    def wait_until_ready(self, timeout: float = 10.0) -> bool:
-        """Wait until all that was published before is known; False when Kafka did not answer in time."""
-        return self._caught_up.wait(timeout)
-
-    def wait_for_epoch(self, agent_name: str, task_type: str, epoch: int, timeout: float = 10.0) -> bool:
-        """Wait until the task's active variant is of ``epoch`` or later."""
-        key = TaskKey(agent_name, task_type)
-        with self._changed:
-            return self._changed.wait_for(
-                lambda: (active := self._active.get(key)) is not None and active.epoch >= epoch, timeout
-            )
-
-    def on_change(self, listener: Callable[[m.ActiveVariant], None]) -> None:
-        """Call ``listener`` with every new active variant, in the resolver's thread; it must not block."""
-        self._listeners.append(listener)
-
-    def close(self) -> None:
-        """Stop following; what is known stays."""
-        self._background.stop()
-        self._save()
-
-    # -- looking up --------------------------------------------------------------------------------
     def _source(self, key: TaskKey) -> VariantSource:
         if key in self._from_file:
             return "file"
@@ -141,136 +246,74 @@ class Resolver:
             if v.variant_id not in barred and v.state != "retired" and not v.quarantined
         ]
 
-    # -- following ---------------------------------------------------------------------------------
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._follow()
-            except (KafkaError, OSError) as error:
-                log.warning("Kafka does not answer (%s); the last known variants are used", error)
-                await asyncio.sleep(_PAUSE)
+    # -- what the follower has read ----------------------------------------------------------------
+    def quiet(self) -> float:
+        """After how many seconds without an answer to connect again."""
+        return STALE_SECONDS
 
-    async def _follow(self) -> None:
-        names = {self._topics(name): name for name in (ACTIVE_VARIANTS, VARIANTS)}
-        consumer = AIOKafkaConsumer(
-            **connection_options(kafka_of(self.settings)),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-        )
-        saving = asyncio.ensure_future(asyncio.sleep(0))
-        try:
-            await consumer.start()
-            places = await self._places(consumer, names)
-            consumer.assign(places)
-            await consumer.seek_to_beginning(*places)
-            ends = await consumer.end_offsets(places)
-            view, saved, answered, heard = _View({}, {}), 0.0, 0, time.monotonic()
-            while True:
-                if ends and all([await consumer.position(p) >= end for p, end in ends.items()]):
-                    ends = {}
-                    self._show(view)
-                polled = await consumer.getmany(timeout_ms=round(_POLL_SECONDS * 1_000))
-                for place, records in polled.items():
-                    for record in records:
-                        taken = _take(view, names[place.topic], record)
-                        if not ends and taken is not None:
-                            self._tell(taken)
-                if (latest := _answered(consumer, places)) != answered:
-                    answered, heard = latest, time.monotonic()
-                    self._heard = heard
-                elif time.monotonic() - heard >= STALE_SECONDS:
-                    # Whatever comes back may be another cluster: read it from its beginning.
-                    raise KafkaConnectionError(f"no answer for {STALE_SECONDS:.0f} s")
-                if not ends and saving.done() and time.monotonic() - saved >= _SAVE_SECONDS:
-                    # Elsewhere: thousands of tasks take longer to write than a rollback may wait to be heard of.
-                    saving, saved = asyncio.ensure_future(asyncio.to_thread(self._save)), time.monotonic()
-        finally:
-            await saving
-            await consumer.stop()
+    def connected(self, cluster_id: str | None) -> None:
+        """A cluster answers: what a file says of another one is put away at once."""
+        if cluster_id is not None and self._cluster_id is not None and cluster_id != self._cluster_id:
+            with self._changed:
+                self._active = {key: active for key, active in self._active.items() if key not in self._from_file}
+                if self._from_file:
+                    self._known = {}
+                self._from_file = set()
+        self._cluster_id = cluster_id or self._cluster_id
 
-    async def _places(self, consumer: AIOKafkaConsumer, names: dict[str, str]) -> list[TopicPartition]:
-        while True:
-            there = await partitions_of(consumer, names)
-            if there.keys() == names.keys():
-                return [TopicPartition(name, p) for name in names for p in there[name]]
-            log.warning("the topics do not exist yet: run `crl topics apply`")
-            await asyncio.sleep(_PAUSE)
+    def heard(self) -> None:
+        """Kafka has answered."""
+        self._heard = time.monotonic()
+        if self._following_since is None and self._caught_up.is_set():
+            self._following_since = utc_now()
+        self._keeper.look()
 
-    def _show(self, view: _View) -> None:
+    def show(self, view: View) -> None:
         """What was read is complete: it takes the place of what was known before."""
         before = self._active
         with self._changed:
             self._active, self._known, self._from_file = view.active, view.known, set()
-            self._heard, self._unsaved = time.monotonic(), True
+            self._heard = time.monotonic()
+            self._following_since = utc_now()
             self._caught_up.set()
             self._changed.notify_all()
+        self._keeper.changed()
+        for kind in ("kafka", "stale", "topics"):
+            self._troubles.over(kind, "Kafka answers again, and its word is followed")
         for key, message in view.active.items():
             if before.get(key) != message:
                 self._call_listeners(message)
 
-    def _tell(self, message: m.ActiveVariant | m.VariantCatalogue) -> None:
+    def tell(self, message: m.ActiveVariant | m.VariantCatalogue) -> None:
         """A record has come that is newer than what was shown."""
-        self._unsaved = True
+        self._keeper.changed()
         if isinstance(message, m.ActiveVariant):
             with self._changed:
                 self._changed.notify_all()
             self._call_listeners(message)
 
     def _call_listeners(self, message: m.ActiveVariant) -> None:
-        for listener in self._listeners:
+        for listener in list(self._listeners):
             try:
                 listener(message)
-            except Exception:
-                log.exception("a listener failed")
+            except BaseException as error:  # a listener ends neither the following nor the program
+                log.debug("a listener failed", exc_info=True)
+                self._troubles.say("listener", f"a listener of on_change failed: {type(error).__name__}: {error}")
 
     # -- the file ----------------------------------------------------------------------------------
     def _load(self) -> None:
+        if self._setup.without_file or self._setup.without_kafka:
+            return
         stores: dict[str, dict[TaskKey, Any]] = {ACTIVE_VARIANTS: self._active, VARIANTS: self._known}
-        for topic, message in read_kept(self.settings, stores):
+        kept = read_kept(self.settings, stores)
+        for topic, message in kept.messages:
             stores[topic][TaskKey(message.agent_name, message.task_type)] = message
-        self._from_file = set(self._active)
+        self._from_file, self._cluster_id = set(self._active), kept.cluster_id
 
-    def _save(self) -> None:
-        if self._unsaved:
-            self._unsaved = False
-            # Of dicts that change meanwhile; their lists are made in one step.
-            active, known = list(self._active.values()), list(self._known.values())
-            keep(self.settings, {ACTIVE_VARIANTS: active, VARIANTS: known})
-
-
-def _answered(consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> int:
-    """When Kafka last answered for every partition, 0 is never; a poll ends the same way when no broker is there."""
-    return min((consumer.last_poll_timestamp(place) or 0 for place in places), default=0)
-
-
-class _View(NamedTuple):
-    """What both topics say, as far as they were read."""
-
-    active: dict[TaskKey, m.ActiveVariant]
-    known: dict[TaskKey, m.VariantCatalogue]
-
-
-def _take(view: _View, topic: str, record: Any) -> m.ActiveVariant | m.VariantCatalogue | None:
-    """Put a record into the view; None when it says nothing new."""
-    decoded = decode(topic, record.value, record.key)
-    if isinstance(decoded, Rejected):
-        log.warning("%s has a record that is no message: %s", topic, decoded.detail)
-        return None
-    message: m.ActiveVariant | m.VariantCatalogue = decoded.message
-    key = TaskKey(message.agent_name, message.task_type)
-    store: dict[TaskKey, Any] = view.known if topic == VARIANTS else view.active
-    if not _newer(message, store.get(key)):
-        return None
-    store[key] = message
-    return message
-
-
-def _newer(message: Any, known: Any) -> bool:
-    if known is None:
-        return True
-
-    def place(found: Any) -> tuple[int, int, int]:
-        return found.incarnation, getattr(found, "epoch", 0), found.position.offset
-
-    return place(message) >= place(known)
+    def _to_keep(self) -> tuple[dict[str, list[Any]], str | None]:
+        # Of dicts that change meanwhile; their lists are made in one step.
+        known: dict[str, list[Any]] = {
+            ACTIVE_VARIANTS: list(self._active.values()),
+            VARIANTS: list(self._known.values()),
+        }
+        return known, self._cluster_id

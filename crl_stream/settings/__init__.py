@@ -2,12 +2,22 @@
 
 Layers, each over the one before: defaults, profile, ``crl.toml``, ``CRL_*`` environment, flags.  ``model`` says what
 there is, ``layers`` puts it together, ``profiles`` and ``template`` are what ``crl config init`` offers,
-``remedies`` reads the proposer's catalogue.
+``remedies`` reads the proposer's catalogue, ``for_clients`` what a runtime's client needs and no more.
 """
 
+from crl_stream.settings.for_clients import ClientSettings, load_client_settings, settings_of_client
 from crl_stream.settings.layers import Settings, load_settings
 from crl_stream.settings.origin import Origin
 from crl_stream.settings.profiles import PROFILES
 from crl_stream.settings.remedies import load_remedies
 
-__all__ = ["PROFILES", "Origin", "Settings", "load_remedies", "load_settings"]
+__all__ = [
+    "PROFILES",
+    "ClientSettings",
+    "Origin",
+    "Settings",
+    "load_client_settings",
+    "load_remedies",
+    "load_settings",
+    "settings_of_client",
+]

@@ -100,6 +100,8 @@ class Client(_Section):
     """Kafka's jars, and the active variants that a Resolver falls back to."""
     runtime_id: str = ""
     """Name of a runtime in outcomes and receipts; empty makes one of host and process."""
+    close_seconds: Annotated[float, Field(ge=0.0, le=300.0)] = 2.0
+    """How long closing a client may take; what Kafka has not taken by then is lost, and said."""
 
 
 class Proposer(_Section):

@@ -40,12 +40,18 @@ def _base(variable: str, otherwise: str) -> Path | None:
     named = Path(os.environ.get(variable, ""))
     if named.is_absolute():  # the specification: a relative one is ignored
         return named
+    home = home_folder()
+    return None if home is None else home / otherwise
+
+
+def home_folder() -> Path | None:
+    """The user's home; None where there is none: no HOME, and a user id without a passwd entry, as in containers."""
     try:
         # An empty HOME is none; pathlib would make the root of it.
         home = Path(os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:
         return None
-    return home / otherwise if home.is_absolute() else None
+    return home if home.is_absolute() else None
 
 
 def _usable(folder: Path) -> bool:

@@ -1,105 +1,217 @@
-"""What a runtime is told while Kafka is silent."""
+"""What a runtime is told, whatever its Kafka does."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable
+import threading
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaConnectionError
-from source_tree import ROOT
 
-from crl_stream.client import resolver as module
+from client.silent_kafka import an_active_variant, use_silent_kafka
+from client.waiting import eventually
+from crl_stream.client import background, following, keeping, resolver
+from crl_stream.client.keeping import keep, kept_file, read_kept
 from crl_stream.client.resolver import Resolver
-from crl_stream.core import messages as m
-from crl_stream.settings import load_settings
-from crl_stream.wire.codec import Rejected, decode
-from crl_stream.wire.topics import ACTIVE_VARIANTS
+from crl_stream.settings import Settings, load_settings
+from crl_stream.wire.codec import encode
+from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS
 
-ACTIVE = (ROOT / "topics" / "examples" / ACTIVE_VARIANTS / "ActiveVariant-after-rollback.json").read_bytes()
-
-
-class SilentKafka:
-    """A cluster whose brokers may stop answering; as with the real client, a poll does not say so."""
-
-    answers = True
-    connections = 0
-
-    def __init__(self, **_: Any) -> None:
-        SilentKafka.connections += 1
-        self.answered = 0
-
-    async def start(self) -> None:
-        if not self.answers:
-            raise KafkaConnectionError("no broker")
-
-    async def stop(self) -> None:
-        """Nothing to let go."""
-
-    def assign(self, places: Any) -> None:
-        self.places = places
-
-    async def seek_to_beginning(self, *_: Any) -> None:
-        """It is there."""
-
-    async def end_offsets(self, places: Any) -> dict[TopicPartition, int]:
-        return dict.fromkeys(places, 1)
-
-    async def position(self, _place: Any) -> int:
-        return min(self.answered, 1)
-
-    async def getmany(self, **_: Any) -> dict[TopicPartition, list[Any]]:
-        await asyncio.sleep(0.01)
-        if not self.answers:
-            return {}
-        self.answered += 1
-        place = next(place for place in self.places if place.topic == ACTIVE_VARIANTS)
-        return {place: [SimpleNamespace(key=None, value=ACTIVE)]} if self.answered == 1 else {}
-
-    def last_poll_timestamp(self, _place: Any) -> int | None:
-        return self.answered or None
+ACTIVE = an_active_variant()
+WHO = (ACTIVE.agent_name, ACTIVE.task_type)
 
 
-async def places_of(_consumer: Any, names: Any) -> dict[str, list[int]]:
-    return {name: [0] for name in names}
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(background, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(background, "_TICK_SECONDS", 0.05)
+    monkeypatch.setattr(following, "LOOK_SECONDS", 0.05)
 
 
-def test_a_variant_is_stale_while_no_broker_answers_and_is_read_anew_when_one_does(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def source(followed: Resolver) -> str | None:
+    found = followed.resolve(*WHO)
+    return None if found is None else found.source
+
+
+def variant(followed: Resolver) -> str | None:
+    found = followed.resolve(*WHO)
+    return None if found is None else found.variant_id
+
+
+def test_a_variant_is_stale_while_no_broker_answers_and_is_read_again_when_one_does(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "AIOKafkaConsumer", SilentKafka)
-    monkeypatch.setattr(module, "partitions_of", places_of)
-    monkeypatch.setattr(module, "STALE_SECONDS", 0.2)
-    monkeypatch.setattr(module, "_PAUSE", 0.01)
-    decoded = decode(ACTIVE_VARIANTS, ACTIVE, None)
-    assert not isinstance(decoded, Rejected)
-    active: m.ActiveVariant = decoded.message
-    flags = {"kafka.bootstrap_servers": "127.0.0.1:1", "client.cache_dir": str(tmp_path)}
-    with Resolver(load_settings(environment={}, flags=flags), exploration=0.0) as resolver:
-
-        def source() -> str | None:
-            found = resolver.resolve(active.agent_name, active.task_type)
-            return None if found is None else found.source
-
-        assert eventually(lambda: source() == "live")
-        monkeypatch.setattr(SilentKafka, "answers", False)
-        connections = SilentKafka.connections
-        assert eventually(lambda: source() == "stale")
-        assert eventually(lambda: SilentKafka.connections > connections)
-        assert source() == "stale", "what is known is used on"
-        monkeypatch.setattr(SilentKafka, "answers", True)
-        assert eventually(lambda: source() == "live")
+    kafka = use_silent_kafka(monkeypatch, ACTIVE)
+    monkeypatch.setattr(resolver, "STALE_SECONDS", 0.2)
+    with Resolver(settings, exploration=0.0) as followed:
+        assert eventually(lambda: source(followed) == "live")
+        assert followed.following_since is not None
+        monkeypatch.setattr(kafka, "answers", False)
+        connections = kafka.connections
+        assert eventually(lambda: source(followed) == "stale")
+        assert eventually(lambda: kafka.connections > connections)
+        assert source(followed) == "stale", "what is known is used on"
+        assert followed.following_since is None
+        monkeypatch.setattr(kafka, "answers", True)
+        assert eventually(lambda: source(followed) == "live")
+    assert [record.levelname for record in caplog.records if "does not answer" in record.message] == ["WARNING"]
 
 
-def eventually(true: Callable[[], bool], seconds: float = 5.0) -> bool:
-    until = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.01)
-    return True
+def test_a_topic_that_was_made_again_is_read_from_its_beginning_whatever_its_epochs(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    kafka = use_silent_kafka(monkeypatch, ACTIVE, ACTIVE)
+    with Resolver(settings, exploration=0.0) as followed:
+        assert followed.wait_until_ready(20.0)
+        monkeypatch.setattr(kafka, "records", [encode(an_active_variant(variant_id="of-the-new-topic", epoch=1))])
+        assert eventually(lambda: variant(followed) == "of-the-new-topic")
+
+
+def test_a_topic_that_was_made_again_is_noticed_also_when_it_is_as_long_as_the_one_before(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    kafka = use_silent_kafka(monkeypatch, ACTIVE)
+    with Resolver(settings, exploration=0.0) as followed:
+        assert followed.wait_until_ready(20.0)
+        monkeypatch.setattr(kafka, "records", [encode(an_active_variant(variant_id="of-the-new-topic", epoch=1))])
+        monkeypatch.setattr(kafka, "first", 2)
+        assert eventually(lambda: variant(followed) == "of-the-new-topic")
+
+
+@pytest.mark.parametrize("topics", [{}, {"other": [0]}, {ACTIVE_VARIANTS: [0, 1], VARIANTS: [0, 1]}])
+def test_topics_that_are_deleted_or_get_partitions_are_noticed_and_found_again(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, topics: dict[str, list[int]]
+) -> None:
+    kafka = use_silent_kafka(monkeypatch, ACTIVE)
+    with Resolver(settings, exploration=0.0) as followed:
+        assert followed.wait_until_ready(20.0)
+        connections = kafka.connections
+        monkeypatch.setattr(kafka, "topics", topics)
+        assert eventually(lambda: kafka.connections > connections)
+        assert variant(followed) == ACTIVE.variant_id
+        monkeypatch.setattr(kafka, "topics", None)
+        monkeypatch.setattr(kafka, "records", [encode(an_active_variant(variant_id="later", epoch=99))])
+        assert eventually(lambda: variant(followed) == "later")
+
+
+def test_a_listener_that_raises_anything_ends_nothing(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    kafka = use_silent_kafka(monkeypatch)
+    heard = []
+    with Resolver(settings, exploration=0.0) as followed:
+        followed.on_change(lambda _: exec("raise SystemExit(1)"))  # noqa: S102 - a lambda cannot raise
+        followed.on_change(heard.append)
+        assert followed.wait_until_ready(20.0)
+        monkeypatch.setattr(kafka, "records", [encode(ACTIVE)])
+        assert eventually(lambda: heard)
+
+
+@pytest.mark.parametrize("name", [None, 7, ["list"], {"a": 1}, b"bytes", "\ud800"])
+def test_no_name_of_a_task_raises_into_the_agent(settings: Settings, name: Any) -> None:
+    with Resolver(settings) as followed:
+        found = followed.resolve(name, name, "v1")
+        assert found is not None
+        assert (found.variant_id, found.source) == ("v1", "default")
+
+
+# -- the kept file -----------------------------------------------------------------------------------
+def keep_for(settings: Settings, cluster_id: str | None, **fields: Any) -> None:
+    assert keep(settings, {ACTIVE_VARIANTS: [an_active_variant(**fields)], VARIANTS: []}, cluster_id) is None
+
+
+def test_what_was_kept_of_another_cluster_is_put_away_as_soon_as_the_cluster_is_known(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    kafka = use_silent_kafka(monkeypatch)
+    monkeypatch.setattr(kafka, "topics", {})  # it answers, and has nothing to say yet
+    monkeypatch.setattr(kafka, "answers", False)
+    keep_for(settings, "another")
+    with Resolver(settings, exploration=0.0) as followed:
+        assert source(followed) == "file"
+        monkeypatch.setattr(kafka, "answers", True)
+        assert eventually(lambda: source(followed) is None)
+
+
+def test_what_was_kept_of_this_cluster_is_used_until_its_topics_are_read(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    kafka = use_silent_kafka(monkeypatch)
+    monkeypatch.setattr(kafka, "topics", {})
+    keep_for(settings, "one")
+    with Resolver(settings, exploration=0.0) as followed:
+        assert eventually(lambda: kafka.connections)
+        assert not followed.wait_until_ready(0.2)
+        assert source(followed) == "file"
+
+
+def test_the_file_of_a_resolver_names_its_cluster_and_prefix(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    use_silent_kafka(monkeypatch, ACTIVE)
+    with Resolver(settings) as followed:
+        assert followed.wait_until_ready(20.0)
+    kept = read_kept(settings, [ACTIVE_VARIANTS, VARIANTS])
+    assert (kept.cluster_id, [topic for topic, _ in kept.messages]) == ("one", [ACTIVE_VARIANTS])
+
+
+def settings_of(folder: Path, **flags: str) -> Settings:
+    told = {"client.cache_dir": str(folder)} | {name.replace("__", "."): value for name, value in flags.items()}
+    return load_settings(environment={}, flags=told)
+
+
+def test_two_embedded_brokers_two_addresses_and_two_prefixes_never_share_a_file(tmp_path: Path) -> None:
+    files = [
+        kept_file(settings_of(tmp_path, **flags))
+        for flags in (
+            {"broker__data_dir": str(tmp_path / "one")},
+            {"broker__data_dir": str(tmp_path / "two")},
+            {"broker__data_dir": str(tmp_path / "one"), "kafka__topic_prefix": "a."},
+            {"kafka__bootstrap_servers": "kafka-1:9092"},
+            {"kafka__bootstrap_servers": "kafka-2:9092"},
+        )
+    ]
+    assert len(set(files)) == len(files)
+    again = settings_of(tmp_path, broker__data_dir=str(tmp_path / "x" / ".." / "one"))
+    assert kept_file(again) == files[0], "the same folder, written otherwise"
+    order = [settings_of(tmp_path, kafka__bootstrap_servers=servers) for servers in ("a:1,b:2", "b:2, a:1")]
+    assert kept_file(order[0]) == kept_file(order[1])
+
+
+@pytest.mark.parametrize(
+    "page", [b"", b"[]", b"{}", b"\xff", b'{"crl.active-variants":[{}]}', b'{"crl.active-variants":7}', b"[" * 100_000]
+)
+def test_a_file_that_cannot_be_read_is_as_good_as_none(settings: Settings, page: bytes) -> None:
+    kept_file(settings).write_bytes(page)
+    with Resolver(settings) as followed:
+        assert source(followed) is None
+
+
+def test_a_file_that_another_user_may_have_written_is_not_used(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_for(settings, "one")
+    monkeypatch.setattr("os.geteuid", lambda: 54_321)
+    kept_file(settings).touch()
+    expected = [] if kept_file(settings).stat().st_uid not in {0, 54_321} else [ACTIVE_VARIANTS]
+    assert [topic for topic, _ in read_kept(settings, [ACTIVE_VARIANTS, VARIANTS]).messages] == expected
+
+
+def test_a_disk_that_takes_no_file_is_said_once_and_closing_does_not_wait_for_one_that_stands_still(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    use_silent_kafka(monkeypatch, ACTIVE)
+    monkeypatch.setattr(keeping, "keep", lambda *_: "it is full")
+    with Resolver(settings) as followed:
+        assert followed.wait_until_ready(20.0)
+    assert [record.message for record in caplog.records if "it is full" in record.message].__len__() == 1
+    stands = threading.Event()
+    monkeypatch.setattr(keeping, "keep", lambda *_: stands.wait(60.0) and None)
+    followed = Resolver(settings)
+    assert followed.wait_until_ready(20.0)
+    try:
+        closing = threading.Thread(target=followed.close, args=(0.5,))
+        closing.start()
+        closing.join(10.0)
+        assert not closing.is_alive()
+    finally:
+        stands.set()

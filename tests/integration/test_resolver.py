@@ -12,7 +12,7 @@ from builders import AGENT, TASK, a_command, invocations
 from installation import Installation
 
 from crl_stream.client import Resolver
-from crl_stream.client.keeping import kept_file
+from crl_stream.client.keeping import Keeper, kept_file
 from crl_stream.core import messages as m
 from crl_stream.settings import Settings, load_settings
 from crl_stream.wire.codec import encode
@@ -79,14 +79,14 @@ async def test_a_disk_that_stands_still_keeps_no_rollback_from_a_runtime_and_in_
     await installation.worker()
     await installation.publish(*invocations("default", "S" * 3))
     settings = settings_of(installation, tmp_path / "cache")
-    writes, goes_on, plain = threading.Event(), threading.Event(), Resolver._save
+    writes, goes_on, plain = threading.Event(), threading.Event(), Keeper._write
 
-    def stand_still(resolver: Resolver) -> None:
+    def stand_still(keeper: Keeper) -> None:
         writes.set()
         assert goes_on.wait(60.0)
-        plain(resolver)
+        plain(keeper)
 
-    monkeypatch.setattr(Resolver, "_save", stand_still)
+    monkeypatch.setattr(Keeper, "_write", stand_still)
     with Resolver(settings) as resolver:
         try:
             assert await asyncio.to_thread(resolver.wait_for_epoch, AGENT, TASK, 1, 30.0)

@@ -1,0 +1,219 @@
+"""Reads the two topics that say which variant to use, from their beginnings, again and again as often as it must."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, Final, NamedTuple, Protocol
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.metadata import MetadataRequest
+
+from crl_stream.client.address import kafka_of
+from crl_stream.client.troubles import Troubles
+from crl_stream.connection import connection_options
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.settings import Settings
+from crl_stream.wire.codec import Rejected, decode
+from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS, Topics
+
+POLL_SECONDS: Final = 0.5
+PATIENCE_SECONDS: Final = 15.0
+"""An attempt that has shown no sign of life for this long is begun again."""
+SILENT_SECONDS: Final = 8.0
+"""Without an answer for this long, a new connection is made: the broker may be elsewhere."""
+LOOK_SECONDS: Final = 3.0
+"""How often it is asked whether the topics are still the ones that were read, and whether the broker has moved."""
+_STOP_SECONDS: Final = 2.0
+_REQUEST_SECONDS: Final = 10.0
+
+
+class View(NamedTuple):
+    """What both topics say, as far as they were read."""
+
+    active: dict[TaskKey, m.ActiveVariant]
+    known: dict[TaskKey, m.VariantCatalogue]
+
+
+class Reader(Protocol):
+    """Whoever wants to know."""
+
+    def connected(self, cluster_id: str | None) -> None:
+        """A cluster answers; nothing is read yet."""
+        ...
+
+    def show(self, view: View) -> None:
+        """What was read up to its end takes the place of what was known before."""
+        ...
+
+    def tell(self, message: m.ActiveVariant | m.VariantCatalogue) -> None:
+        """The view that was shown has something new in it."""
+        ...
+
+    def heard(self) -> None:
+        """Kafka has answered."""
+        ...
+
+    def quiet(self) -> float:
+        """After how many seconds without an answer to connect again."""
+        ...
+
+
+class Following:
+    """One attempt after another at following the topics."""
+
+    def __init__(self, settings: Settings, reader: Reader, troubles: Troubles, beat: Callable[[], None]) -> None:
+        self.settings, self._reader, self._troubles, self._beat = settings, reader, troubles, beat
+        topics = Topics(settings.kafka.topic_prefix)
+        self._names = {topics(name): name for name in (ACTIVE_VARIANTS, VARIANTS)}
+
+    async def attempt(self) -> None:
+        """Connect, read to the ends, follow; raises when something is in the way or all must be read again."""
+        kafka = kafka_of(self.settings)
+        consumer = AIOKafkaConsumer(
+            **connection_options(kafka),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            request_timeout_ms=round(_REQUEST_SECONDS * 1_000),
+            metadata_max_age_ms=60_000,
+        )
+        try:
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                await consumer.start()
+            places = await self._places(consumer, kafka.bootstrap_servers)
+            consumer.assign(places)
+            await consumer.seek_to_beginning(*places)
+            await self._read(consumer, places, kafka.bootstrap_servers)
+        finally:
+            await _stopped(consumer)
+
+    async def _read(self, consumer: AIOKafkaConsumer, places: list[TopicPartition], address: str) -> None:
+        ends = await consumer.end_offsets(places)
+        firsts = await consumer.offsets_for_times(dict.fromkeys(places, 0))
+        view, answered, heard, looked = View({}, {}), 0, time.monotonic(), time.monotonic()
+        while True:
+            self._beat()
+            if ends and all([await consumer.position(place) >= end for place, end in ends.items()]):
+                ends = {}
+                self._reader.show(view)
+            polled = await consumer.getmany(timeout_ms=round(POLL_SECONDS * 1_000))
+            for place, records in polled.items():
+                for record in records:
+                    taken = self._take(view, self._names[place.topic], record)
+                    if not ends and taken is not None:
+                        self._reader.tell(taken)
+            now = time.monotonic()
+            if (latest := _answered(consumer, places)) != answered:
+                answered, heard = latest, now
+                self._reader.heard()
+            elif now - heard >= min(self._reader.quiet(), SILENT_SECONDS):
+                # Whatever comes back may be another cluster: read it from its beginning.
+                raise KafkaConnectionError(f"no answer for {now - heard:.0f} s")
+            if now - looked >= LOOK_SECONDS:
+                looked = now
+                self._still_at(address)
+                if heard == now and not ends:
+                    await self._look(consumer, firsts)
+
+    async def _look(self, consumer: AIOKafkaConsumer, firsts: dict[TopicPartition, Any]) -> None:
+        """``Reread`` when the topics are not the ones that were read: made again, with more partitions, or shorter.
+
+        A topic that was made again may have as many records as were read of the one before; its first one has another
+        time.  So has that of a topic of which the oldest records were compacted away, and reading again does no harm.
+        """
+        there = (await described(consumer, self._names)).partitions
+        if {TopicPartition(name, p) for name in self._names for p in there.get(name, [])} != firsts.keys():
+            raise Reread("its topics were changed or deleted")
+        if await consumer.offsets_for_times(dict.fromkeys(firsts, 0)) != firsts:
+            raise Reread("its topics begin with other records")
+        for place, end in (await consumer.end_offsets(list(firsts))).items():
+            if await consumer.position(place) > end:
+                raise Reread(f"{place.topic} is shorter than what was read of it")
+
+    async def _places(self, consumer: AIOKafkaConsumer, address: str) -> list[TopicPartition]:
+        while True:
+            self._beat()
+            cluster = await described(consumer, self._names)
+            self._reader.connected(cluster.id)
+            if cluster.partitions.keys() == self._names.keys():
+                return [TopicPartition(name, p) for name in self._names for p in cluster.partitions[name]]
+            missing = min(self._names.keys() - cluster.partitions.keys())
+            self._troubles.say("topics", f"the topic {missing} does not exist: run `crl topics apply`")
+            await asyncio.sleep(POLL_SECONDS)
+            self._still_at(address)
+
+    def _still_at(self, address: str) -> None:
+        """``Reread`` when the broker has moved; one that does not run may come back where it was."""
+        with suppress(KafkaConnectionError):
+            if kafka_of(self.settings).bootstrap_servers != address:
+                raise Reread("the broker has another address now")
+
+    def _take(self, view: View, topic: str, record: Any) -> m.ActiveVariant | m.VariantCatalogue | None:
+        """Put a record into the view; None when it says nothing new."""
+        decoded = decode(topic, record.value, record.key)
+        if isinstance(decoded, Rejected):
+            self._troubles.say("record", f"{topic} has a record that is no message: {decoded.detail}")
+            return None
+        message: m.ActiveVariant | m.VariantCatalogue = decoded.message
+        key = TaskKey(message.agent_name, message.task_type)
+        store: dict[TaskKey, Any] = view.known if topic == VARIANTS else view.active
+        if not _newer(message, store.get(key)):
+            return None
+        store[key] = message
+        return message
+
+
+class Reread(Exception):
+    """What was read must be read again."""
+
+
+class Cluster(NamedTuple):
+    """What a cluster says of itself."""
+
+    id: str | None
+    partitions: dict[str, list[int]]
+    """Of each topic that was asked for and exists."""
+
+
+async def described(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Cluster:
+    """Ask for these topics only: a runtime asks every few seconds, and a cluster may have thousands.
+
+    aiokafka asks the same, and keeps the cluster's id to itself.
+    """
+    client = consumer._client  # noqa: SLF001
+    request = MetadataRequest(list(topics), allow_auto_topic_creation=False)
+    answer = await client.send(client.get_random_node(), request)
+    partitions = {}
+    for error, topic, _, found in answer.topics:
+        if not error:
+            partitions[topic] = sorted(partition[1] for partition in found)
+    return Cluster(answer.cluster_id or None, partitions)
+
+
+async def _stopped(consumer: AIOKafkaConsumer) -> None:
+    """Let a consumer go.  It may be broken: then stopping it raises, also what looks like a cancellation, or hangs."""
+    with suppress(Exception, asyncio.CancelledError):
+        async with asyncio.timeout(_STOP_SECONDS):
+            await consumer.stop()
+    consumer._closed = True  # noqa: SLF001 - it says so itself only when stopping went well
+
+
+def _answered(consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]) -> int:
+    """When Kafka last answered for every partition, 0 is never; a poll ends the same way when no broker is there."""
+    return min((consumer.last_poll_timestamp(place) or 0 for place in places), default=0)
+
+
+def _newer(message: Any, known: Any) -> bool:
+    if known is None:
+        return True
+
+    def place(found: Any) -> tuple[int, int, int]:
+        return found.incarnation, getattr(found, "epoch", 0), found.position.offset
+
+    return place(message) >= place(known)

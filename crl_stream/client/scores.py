@@ -1,0 +1,96 @@
+"""Numbers as judges return them: numpy scalars, 0-d arrays and tensors, Decimal, Fraction, int, bool.
+
+A score that cannot be used costs the score and never the outcome: dropping outcomes whose judge failed would leave the
+others, and a success rate of those that were easy to judge.  The same goes for a complexity, provider or model.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from msgspec.structs import FieldInfo, fields, replace
+
+from crl_stream.core import messages as m
+
+_MATTER: Final = frozenset({"schema_version", "role", "variant_source", "runtime_id"})
+"""Without these an outcome would say something else: a shadow's would count as live."""
+
+
+class Usable(NamedTuple):
+    """A message with its scores as the contract wants them."""
+
+    message: m.Invocation | m.Feedback
+    left_out: tuple[str, ...]
+    """For each field that was left out a sentence."""
+
+
+def usable(message: m.Invocation | m.Feedback) -> Usable:
+    """The message with every number as a float or an int, without optional fields that do not fit."""
+    changed: dict[str, Any] = {}
+    left_out = []
+    for field, numbers in _optional(type(message)):
+        value = getattr(message, field.name)
+        if value is field.default:
+            continue
+        if value is None:
+            changed[field.name] = field.default
+            continue
+        try:
+            value = _number(value, whole=numbers == {int}) if numbers else value
+            msgspec.convert(value, field.type)
+        except Exception as error:
+            left_out.append(f"{field.name} = {_shown(getattr(message, field.name))} is left out: {_why(error)}")
+            changed[field.name] = field.default
+        else:
+            changed[field.name] = value
+    return Usable(replace(message, **changed) if changed else message, tuple(left_out))
+
+
+@cache
+def _optional(kind: type[m.Invocation | m.Feedback]) -> tuple[tuple[FieldInfo, set[type]], ...]:
+    """The fields of a message that may be absent, each with the kinds of numbers it takes."""
+    optional = (f for f in fields(kind) if f.default is not msgspec.NODEFAULT and f.name not in _MATTER)
+    return tuple((field, _numbers(msgspec.inspect.type_info(field.type))) for field in optional)
+
+
+def _numbers(found: msgspec.inspect.Type) -> set[type]:
+    if isinstance(found, msgspec.inspect.UnionType):
+        return {kind for each in found.types for kind in _numbers(each)}
+    if isinstance(found, msgspec.inspect.Metadata):
+        return _numbers(found.type)
+    return (
+        {float}
+        if isinstance(found, msgspec.inspect.FloatType)
+        else ({int} if isinstance(found, msgspec.inspect.IntType) else set())
+    )
+
+
+def _number(value: Any, *, whole: bool) -> float | int:
+    """``value`` as a plain number; ``TypeError`` or ``ValueError`` when it is none."""
+    if getattr(value, "ndim", 0) != 0:
+        raise TypeError("one number is expected, not an array")
+    if not (hasattr(type(value), "__float__") or hasattr(type(value), "__index__")):
+        raise TypeError(f"a number is expected, not {type(value).__name__}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("a finite number is expected")
+    if not whole:
+        return number
+    if not number.is_integer():
+        raise ValueError("a whole number is expected")
+    return int(value)
+
+
+def _why(error: Exception) -> str:
+    return (str(error) or type(error).__name__)[:160].rstrip(".")
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        return f"({type(value).__name__})"
+    return text if len(text) <= 60 else f"{text[:60]}..."

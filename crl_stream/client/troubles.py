@@ -1,0 +1,140 @@
+"""What the client says when something is wrong: each kind once a minute at most, with a count, and nothing unsaid.
+
+aiokafka reports every failed attempt to reach a broker, dozens of lines a second while it is away.  In the client's
+threads its lines go to the logger ``crl_stream.client.aiokafka`` at DEBUG instead; elsewhere they are as they were.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+log = logging.getLogger("crl_stream.client")
+_detail = logging.getLogger("crl_stream.client.aiokafka")
+
+SPEAK_SECONDS: Final = 60.0
+"""Between two lines about the same kind of trouble."""
+
+
+def utc_now() -> str:
+    """This instant as the contract writes it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class _Kind:
+    """One kind of trouble."""
+
+    __slots__ = ("count", "said", "since", "text")
+
+    def __init__(self) -> None:
+        self.said = float("-inf")
+        """When it was last said."""
+        self.since = 0.0
+        self.count = 0
+        """How often it came since then."""
+        self.text = ""
+
+
+class Troubles:
+    """Counts what goes wrong and says it seldom.  Thread-safe, and never raises."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kinds: dict[str, _Kind] = {}
+        self.last = ""
+        """The newest trouble as a sentence; empty when there was none."""
+        self.last_at: str | None = None
+
+    def forked(self) -> None:
+        """In a child: nothing has gone wrong here yet."""
+        self.__init__()  # type: ignore[misc]
+
+    def say(self, kind: str, text: str, count: int = 1) -> None:
+        """Something of a kind has happened ``count`` times; the first time it is said at once."""
+        now = time.monotonic()
+        with self._lock:
+            found = self._kinds.setdefault(kind, _Kind())
+            found.since = found.since if found.count else now
+            found.count += count
+            found.text = text
+            self.last, self.last_at = text, utc_now()
+            line = self._line(found, now) if now - found.said >= SPEAK_SECONDS else None
+        if line:
+            log.warning("%s", line)
+
+    def over(self, kind: str, text: str) -> None:
+        """A kind of trouble is over: it is said, with what was not said before, when there was any."""
+        with self._lock:
+            found = self._kinds.pop(kind, None)
+            if found is None or found.said == float("-inf"):
+                return
+            more = f" ({found.count} more times)" if found.count else ""
+        log.info("%s%s", text, more)
+
+    def tick(self) -> None:
+        """Say what was counted and a minute has passed for."""
+        now = time.monotonic()
+        with self._lock:
+            due = [k for k in self._kinds.values() if k.count and now - k.said >= SPEAK_SECONDS]
+            lines = [self._line(found, now) for found in due]
+        for line in lines:
+            log.warning("%s", line)
+
+    def close(self) -> None:
+        """Say what was counted and not said."""
+        now = time.monotonic()
+        with self._lock:
+            lines = [self._line(found, now) for found in self._kinds.values() if found.count]
+        for line in lines:
+            log.warning("%s", line)
+
+    @staticmethod
+    def _line(found: _Kind, now: float) -> str:
+        times = f" ({found.count} times within {max(1.0, now - found.since):.0f} s)" if found.count > 1 else ""
+        found.said, found.count = now, 0
+        return f"{found.text}{times}"
+
+
+# -- aiokafka's own lines --------------------------------------------------------------------------
+_hushed: set[int] = set()
+"""Threads of the client."""
+
+
+class _OfOurThreads(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.thread not in _hushed:
+            return True
+        _detail.debug("%s: %s", record.name, record.getMessage())
+        return False
+
+
+_filter = _OfOurThreads()
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """What aiokafka and asyncio log in this thread meanwhile is detail."""
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in {"aiokafka", "asyncio"}:
+            logger.addFilter(_filter)
+    thread = threading.get_ident()
+    _hushed.add(thread)
+    try:
+        yield
+    finally:
+        _hushed.discard(thread)
+
+
+def forget_threads() -> None:
+    """In a forked child: the threads that were hushed are not there."""
+    _hushed.clear()
+
+
+def note_of_loop(_: Any, context: dict[str, Any]) -> None:
+    """What asyncio found in a loop of the client that nothing awaited any more."""
+    _detail.debug("%s: %r", context.get("message"), context.get("exception"))

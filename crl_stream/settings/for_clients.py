@@ -1,0 +1,175 @@
+"""The settings of a client: of the environment and of a file that was named, and never of the current folder.
+
+Agents work in the repositories of strangers, and a ``crl.toml`` there could send the outcomes, and the password of the
+environment with them, wherever it likes.  Only the sections that a client needs are read, so that what is wrong with a
+worker's settings, or missing for a notifier, is not its concern.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from crl_stream.core.policy import Policy, PolicySet
+from crl_stream.errors import ConfigError
+from crl_stream.settings.layers import (
+    ALIASES,
+    NOT_SETTINGS,
+    PREFIX,
+    TEST_PREFIX,
+    Settings,
+    _nearest,
+    _section,
+)
+from crl_stream.settings.model import SECTIONS, Broker, Client, Kafka, Proposer, Review, Telemetry, Worker, leaves
+from crl_stream.settings.notifiers import named_by
+from crl_stream.settings.origin import Origin
+
+READ: Final = ("kafka", "client", "broker")
+"""The sections that a client reads."""
+
+
+class ClientSettings(NamedTuple):
+    """What a client goes by, and what is wrong with what it was told."""
+
+    settings: Settings
+    without_kafka: str
+    """Why it must not connect: where Kafka is cannot be read, and a default may be somebody else's.  Else empty."""
+    notes: tuple[str, ...]
+    """What else was wrong, one sentence each; a default is used in its place."""
+
+
+def load_client_settings(
+    *,
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+    strict: bool = False,
+) -> ClientSettings:
+    """Read the environment (``CRL_*``), then ``flags`` over it, and under both the file that is named.
+
+    ``file`` None is the one that ``CRL_CONFIG`` names; without it no file is read.  Raises ``ConfigError`` only where
+    ``strict``.  A variable ``CRL_*`` that is no setting is a note, also then.
+    """
+    environment = os.environ if environment is None else environment
+    notes: list[str] = []
+    without_kafka = ""
+    chosen: dict[str, dict[str, Origin]] = {name: {} for name in READ}
+    wrong: dict[str, ConfigError] = {}
+
+    def take(name: str, origin: Origin) -> None:
+        section, _, entry = name.partition(".")
+        if section not in chosen:
+            return
+        if entry not in SECTIONS[section].model_fields:
+            known = {each: None for each in leaves() if each.startswith(f"{section}.")}
+            wrong.setdefault(
+                section,
+                ConfigError(
+                    f"There is no setting {name!r} ({origin.source}).",
+                    hint=f"see crl config show{_nearest(name, known)}",
+                ),
+            )
+        else:
+            chosen[section][name] = origin
+
+    try:
+        for name, origin in _file(file, environment):
+            take(name, origin)
+    except ConfigError as error:
+        if strict:
+            raise
+        without_kafka = str(error)
+    unknown = []
+    for name, origin in _variables(environment):
+        if name:
+            take(name, origin)
+        else:
+            unknown.append(origin.source)
+    if unknown:
+        notes.append(_about_unknown(unknown))
+    for name, value in (flags or {}).items():
+        take(name, Origin(value, f"flag --set {name}"))
+    read: dict[str, Any] = {}
+    for section in READ:
+        try:
+            if section in wrong:
+                raise wrong[section]
+            read[section] = _section(section, chosen[section])
+        except ConfigError as error:
+            if strict:
+                raise
+            read[section] = SECTIONS[section]()
+            if section == "kafka":
+                without_kafka = without_kafka or str(error)
+            else:
+                notes.append(f"{error.message} The defaults of [{section}] are used.")
+    origins = {
+        name: Origin(getattr(read[section], name.partition(".")[2]), origin.source)
+        for section, named in chosen.items()
+        for name, origin in named.items()
+    }
+    return ClientSettings(settings_of_client(**read, origins=origins), without_kafka.replace("\n", " "), tuple(notes))
+
+
+def settings_of_client(
+    kafka: Kafka | None = None,
+    client: Client | None = None,
+    broker: Broker | None = None,
+    origins: Mapping[str, Origin] | None = None,
+) -> Settings:
+    """Settings in which all that a client does not read has its default."""
+    return Settings(
+        kafka=kafka or Kafka(),
+        client=client or Client(),
+        broker=broker or Broker(),
+        worker=Worker(),
+        proposer=Proposer(),
+        review=Review(),
+        telemetry=Telemetry(),
+        notifiers={},
+        disabled_notifiers={},
+        policies=PolicySet(Policy()),
+        origins=origins or {},
+    )
+
+
+def _file(file: Path | None, environment: Mapping[str, str]) -> Iterator[tuple[str, Origin]]:
+    path = file or (Path(environment["CRL_CONFIG"]) if environment.get("CRL_CONFIG") else None)
+    if path is None:
+        return
+    try:
+        page = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}.", hint="crl config init writes one to start from") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error}.", hint="CRL_CONFIG names the file") from error
+    for section in READ:
+        entries = page.get(section, {})
+        if not isinstance(entries, dict):
+            raise ConfigError(f"{section} is not a section ({path}).", hint=f"write [{section}]")
+        for name, value in entries.items():
+            yield f"{section}.{name}", Origin(value, path.name)
+
+
+def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, Origin]]:
+    """The settings of the environment by name; a variable that is none comes without a name."""
+    names = {PREFIX + name.replace(".", "_").upper(): name for name in leaves()} | ALIASES
+    for variable in sorted(environment):
+        if not variable.startswith(PREFIX) or variable.startswith(TEST_PREFIX) or variable in NOT_SETTINGS:
+            continue
+        if variable in names:
+            if environment[variable] != "":
+                yield names[variable], Origin(environment[variable], f"environment {variable}")
+        elif named_by(variable) is None:
+            yield "", Origin(environment[variable], variable)
+
+
+def _about_unknown(variables: list[str]) -> str:
+    names = {PREFIX + name.replace(".", "_").upper(): None for name in leaves()} | dict.fromkeys(ALIASES)
+    shown = [f"{variable}{_nearest(variable, names).replace('; the', ' (the')}" for variable in variables]
+    shown = [text + ")" if " (the" in text else text for text in shown]
+    return f"not a setting, and ignored: {', '.join(shown)}"
