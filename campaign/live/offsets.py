@@ -15,6 +15,8 @@ from campaign.live.progress import Progress
 
 EVERY: Final = 1.0
 """Seconds between two looks."""
+SILENT_SECONDS: Final = 10.0
+"""After so long without a record no tick follows within the hour: the load orders no hold that ends in between."""
 
 
 class Offsets:
@@ -57,11 +59,12 @@ class Offsets:
                 self._seen[group, topic, partition] = offset
 
     async def settled(self, seconds: float) -> None:
-        """Wait until every group has committed all there is, and nothing more comes of it.
+        """Wait until every group has committed all there is, and nothing more comes of it, ticks of the log included.
 
         ``TimeoutError`` says what is left.
         """
-        until = time.monotonic() + seconds
+        since = time.monotonic()
+        until = since + seconds
         last: dict[tuple[str, int], int] | None = None
         while True:
             left: list[str] = []
@@ -75,9 +78,10 @@ class Offsets:
                             if committed.get((topic, partition), 0) != end:
                                 at = committed.get((topic, partition), 0)
                                 left.append(f"{group} is at {at} of {end} in {topic} {partition}")
-                if not left and ends == last:
+                if left or ends != last:
+                    last, since = (None if left else ends), time.monotonic()
+                elif time.monotonic() - since >= SILENT_SECONDS:
                     return
-                last = ends if not left else None
             if time.monotonic() > until:
                 raise TimeoutError(f"not settled after {seconds:.0f} s: {'; '.join(left[:5]) or 'no answer'}")
             await asyncio.sleep(0.3)

@@ -177,7 +177,7 @@ class Traffic:
         if kind is m.ApproveProposal:
             fields["change"] = {"action": "activate", "variant_id": rng.choice(VARIANTS)}
         if "hours" in names:
-            fields["hours"] = rng.choice((0.001, 0.01, 1.0))
+            fields["hours"] = rng.choice((0.001, 0.002, 1.0))
         message = msgspec.convert(fields | {"type": kind.__name__}, kind)
         return Draft(COMMAND, COMMANDS, task.encode(), encode(message), str(task.encode(), "utf-8"), message.command_id)
 
