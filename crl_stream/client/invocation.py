@@ -19,7 +19,7 @@ from crl_stream.core.messages.inputs import Complexity, Status
 from crl_stream.settings import Settings
 
 ENTER_SECONDS: Final = 0.04
-"""How long entering waits for what is known already; an agent must not wait for a Kafka that is away."""
+"""How long making a client and entering it may take: an agent must not wait for a Kafka that is away."""
 
 _ENDED_FROM_OUTSIDE: Final = (
     asyncio.CancelledError,
@@ -147,15 +147,18 @@ class Client:
         exploration: float | None = None,
         strict: bool = False,
     ) -> None:
+        began = time.monotonic()
         setup = set_up(settings, file=file, strict=strict)
         self._troubles = Troubles()
         setup.say(self._troubles)
         self.resolver = Resolver(setup, exploration=exploration, troubles=self._troubles)
         self.publisher = Publisher(setup, runtime_id=runtime_id, troubles=self._troubles)
+        self._patience = max(0.0, ENTER_SECONDS - (time.monotonic() - began))
+        """How long entering may still wait."""
 
     def __enter__(self) -> Self:
         """Wait for what is known already, 50 ms at most, so that the first invocation uses it."""
-        self.resolver.wait_until_ready(ENTER_SECONDS)
+        self.resolver.wait_until_ready(self._patience)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -164,7 +167,7 @@ class Client:
 
     async def __aenter__(self) -> Self:
         """As in a plain ``with``; the loop goes on meanwhile."""
-        until = time.monotonic() + ENTER_SECONDS
+        until = time.monotonic() + self._patience
         while not self.resolver.wait_until_ready(0.0) and time.monotonic() < until:  # noqa: ASYNC110 - an event of threads
             await asyncio.sleep(0.005)
         return self
