@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from heapq import merge
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ from crl_stream.cli.tail import line_of, time_of
 from crl_stream.cli.talk import progress_bar, say, show, show_json
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.instant import from_text
 from crl_stream.settings import load_remedies
 from crl_stream.topic_reader import Received
 from crl_stream.topology.driver import TopologyDriver
@@ -86,4 +86,4 @@ def _show(received: Received, json: bool) -> None:
 
 
 def _milliseconds(text: str) -> int:
-    return round(datetime.fromisoformat(text).timestamp() * 1_000)
+    return from_text(text)

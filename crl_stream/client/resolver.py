@@ -26,6 +26,7 @@ from crl_stream.connection import connection_options, partitions_of
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages.inputs import VariantSource
+from crl_stream.log_consumer import LogConsumer
 from crl_stream.settings import Settings, load_settings
 from crl_stream.wire.codec import Rejected, decode
 from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS, Topics
@@ -152,12 +153,7 @@ class Resolver:
 
     async def _follow(self) -> None:
         names = {self._topics(name): name for name in (ACTIVE_VARIANTS, VARIANTS)}
-        consumer = AIOKafkaConsumer(
-            **connection_options(kafka_of(self.settings)),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-        )
+        consumer = LogConsumer(**connection_options(kafka_of(self.settings)), auto_offset_reset="earliest")
         saving = asyncio.ensure_future(asyncio.sleep(0))
         try:
             await consumer.start()

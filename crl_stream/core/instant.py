@@ -28,7 +28,12 @@ def to_text(milliseconds: int) -> str:
 
 
 def from_text(text: str) -> int:
-    """Milliseconds of an RFC 3339 text; ``ValueError`` when there is no such instant."""
+    """Milliseconds of an RFC 3339 text; ``ValueError`` when there is no such instant.
+
+    A leap second, ``23:59:60``, has no number of its own: it is the last millisecond before midnight.
+    """
+    if text[17:19] == "60":
+        text = f"{text[:17]}59.999Z"
     return (datetime.fromisoformat(text).astimezone(UTC) - _EPOCH) // _MILLISECOND
 
 

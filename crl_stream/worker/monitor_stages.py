@@ -50,16 +50,14 @@ class MonitorStage(TableStage):
                 # No alert: whoever begins with an old log knows that it has lost its beginning.
                 log.warning("%s: the fold begins at offset %d, where its log begins", self.place(partition), first)
             return first
-        state = decode_partition(data)
-        if state.next_offset < first:
-            await self._announce_gap(partition, first)
         return await super().position(partition, committed, first, end)
 
-    async def _announce_gap(self, partition: int, first: int) -> None:
+    async def announce_gap(self, partition: int, expected: int, first: int) -> None:
+        """Tell people what the windows go on without."""
         state = decode_partition(self.table.partition_row(partition))
         oldest = (await self.reader.read(self.source, [(partition, first)]))[partition, first]
         timestamp = int(time.time() * 1_000) if oldest is None else oldest.timestamp
-        alert = data_gap_alert(partition, state.next_offset, first, timestamp, state)
+        alert = data_gap_alert(partition, expected, first, timestamp, state)
         log.error("data gap: %s", alert.text)
         await self.outlet.publish([Output(ALERTS, partition, alert.subject.encode(), encode(alert))])
 

@@ -72,7 +72,7 @@ async def places_of(_consumer: Any, names: Any) -> dict[str, list[int]]:
 def test_a_variant_is_stale_while_no_broker_answers_and_is_read_anew_when_one_does(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(module, "AIOKafkaConsumer", SilentKafka)
+    monkeypatch.setattr(module, "LogConsumer", SilentKafka)
     monkeypatch.setattr(module, "partitions_of", places_of)
     monkeypatch.setattr(module, "STALE_SECONDS", 0.2)
     monkeypatch.setattr(module, "_PAUSE", 0.01)

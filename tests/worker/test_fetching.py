@@ -14,6 +14,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP
 
 from crl_stream.errors import Unsafe
+from crl_stream.log_consumer import Stretch
 from crl_stream.worker import fetching
 from crl_stream.worker.fetching import GATHER_SECONDS, ConsumerThread, pace
 from crl_stream.worker.recovery_progress import RecoveryWatch
@@ -141,7 +142,7 @@ async def test_no_position_is_asked_for_while_rows_may_be_missing(consumer: Any,
         """Leaves nothing unread."""
 
     app = consumer.app
-    consumer.transport.stages["log"] = SimpleNamespace(position=position, interruptible=False, gapless=True)
+    consumer.transport.stages["log"] = SimpleNamespace(position=position, interruptible=False)
     consumer._thread = SimpleNamespace(call_thread=call_thread, leave_unread=None)
     if state == "moving":
         app.rebalancing_count += 1
@@ -171,7 +172,7 @@ async def test_what_a_rebalance_has_overtaken_opens_no_lane_and_leaves_nothing_u
         unread.append(assigned_in)
         rebalance("leave_unread")
 
-    consumer.transport.stages["log"] = SimpleNamespace(position=position, interruptible=False, gapless=True)
+    consumer.transport.stages["log"] = SimpleNamespace(position=position, interruptible=False)
     consumer._thread = SimpleNamespace(call_thread=call_thread, leave_unread=None)
     await consumer.seek_to_committed()
     assert consumer.lanes == {}
@@ -184,7 +185,7 @@ async def test_records_of_a_changelog_that_nobody_takes_are_polled_again(
 ) -> None:
     """A poll may outlive a rebalance: what it brings before the flow goes on, Faust throws away."""
     changelog, sought = TP("changelog", 0), dict[TP, int]()
-    polled = {changelog: [SimpleNamespace(offset=offset) for offset in (4, 5)]}
+    polled = {changelog: Stretch(4, [SimpleNamespace(offset=offset) for offset in (4, 5)], 6)}
 
     async def getmany(*_: Any, **__: Any) -> Any:
         return polled

@@ -11,6 +11,7 @@ import pytest
 from faust.types.tuples import TP
 
 from crl_stream.errors import Unavailable, Unsafe
+from crl_stream.log_consumer import Stretch
 from crl_stream.settings import load_settings
 from crl_stream.settings.remedies import load_remedies
 from crl_stream.topology.driver import Stored
@@ -43,7 +44,8 @@ async def test_a_sink_asks_again_as_long_as_its_place_is_not_available(caplog: p
 
     outlet: Any = SimpleNamespace(topics=Topics(""), counters=Counters())
     with caplog.at_level(logging.INFO):
-        await SinkStage(ROLLBACKS, outlet, deliver, sleep=sleep).work(Batch(TP(ROLLBACKS, 0), ["a", "b"]))
+        batch = Batch(TP(ROLLBACKS, 0), Stretch(0, ["a", "b"], 2))
+        await SinkStage(ROLLBACKS, outlet, deliver, sleep=sleep).work(batch)
     assert asked == [(ROLLBACKS, ["a", "b"])] * 10
     assert slept == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_WAIT, LONGEST_WAIT, LONGEST_WAIT]
     assert outlet.counters.applied == 2, "counted once, when it is there"
@@ -52,9 +54,7 @@ async def test_a_sink_asks_again_as_long_as_its_place_is_not_available(caplog: p
     assert "The disk is full. hint: free some space" in told[0]
 
 
-@pytest.mark.parametrize(
-    "stage", [SinkStage(ROLLBACKS, OUTLET, deliver_nothing), TallyStage(ROLLBACKS, OUTLET, gapless=True)]
-)
+@pytest.mark.parametrize("stage", [SinkStage(ROLLBACKS, OUTLET, deliver_nothing), TallyStage(ROLLBACKS, OUTLET)])
 async def test_a_topic_that_was_made_anew_is_read_from_its_beginning_by_those_who_know_what_they_had(
     stage: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -82,9 +82,7 @@ class OneRecord:
 
 def a_table(**state: Any) -> Any:
     row = encode_partition(PartitionRow(**state))
-    return SimpleNamespace(
-        partition_row=lambda _: row, persisted_offset=lambda _: None, changelog_topic_name="a-changelog"
-    )
+    return SimpleNamespace(partition_row=lambda _: row, last_record=lambda _: None, changelog_topic_name="a-changelog")
 
 
 def stages_on(table: Any, record: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from builders import invocations
 from faust.types.tuples import TP
 
 from crl_stream.errors import Unsafe
+from crl_stream.log_consumer import Stretch
 from crl_stream.settings import load_settings
 from crl_stream.topology.driver import TopologyDriver
 from crl_stream.topology.partition import PartitionRow, encode_partition, partition_key
@@ -52,7 +53,12 @@ class Changelog:
     def batches(self, after: int) -> list[Any]:
         """What Faust hands on of the records behind an offset."""
         records = [record for offset, record in sorted(self.records.items()) if offset > after]
-        return [SimpleNamespace(value=SimpleNamespace(records=records))] if records else []
+        value = Batch(TP("changelog", 0), Stretch(after + 1, records, self.end))
+        return [SimpleNamespace(value=value)] if after + 1 < self.end else []
+
+    def end_transaction(self) -> None:
+        """A control record: it has an offset, and no reader is shown it."""
+        self.end += 1
 
 
 Opener = Callable[[], TaskTable]
@@ -253,7 +259,8 @@ async def test_nothing_is_written_or_published_for_a_partition_whose_rows_are_go
     stage = MonitorStage(table, outlet, Any)  # type: ignore[arg-type]
     driver = TopologyDriver()
     driver.pipe(*invocations("default", "S"))
-    batch = Batch(TP(INVOCATIONS, 0), list(driver.records(INVOCATIONS)))
+    records = list(driver.records(INVOCATIONS))
+    batch = Batch(TP(INVOCATIONS, 0), Stretch(0, records, len(records)))
     await assign(table, revoked=[0])
     with pytest.raises(Unsafe):
         await stage.work(batch)
