@@ -32,16 +32,17 @@ class Raw(NamedTuple):
 
 def xerial(data: bytes, block: int = 32_768) -> bytes:
     """Snappy as Java's library frames it."""
-    found = b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1)
+    found = bytearray(b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1))
     for at in range(0, len(data), block):
         packed = bytes(cramjam.snappy.compress_raw(data[at : at + block]))
         found += struct.pack(">i", len(packed)) + packed
-    return found
+    return bytes(found)
 
 
 def two_members(data: bytes) -> bytes:
     """Gzip in two members, one behind the other."""
-    return gzip.compress(data[: len(data) // 2]) + gzip.compress(data[len(data) // 2 :])
+    half = len(data) // 2
+    return gzip.compress(data[:half], 1) + gzip.compress(data[half:], 1)
 
 
 def lz4(data: bytes) -> bytes:
@@ -54,7 +55,7 @@ def lz4(data: bytes) -> bytes:
 Pack = Callable[[bytes], bytes]
 CODECS: dict[str, tuple[int, Pack]] = {
     "none": (0, bytes),
-    "gzip": (1, gzip.compress),
+    "gzip": (1, lambda data: gzip.compress(data, 1)),
     "gzip in two members": (1, two_members),
     "snappy": (2, lambda data: bytes(cramjam.snappy.compress_raw(data))),
     "snappy of xerial": (2, xerial),

@@ -162,6 +162,34 @@ async def test_what_the_broker_does_not_take_is_not_taken_into_the_rows(opened: 
     assert table.partition_row(0) == partition_row(1)
 
 
+async def test_a_changelog_that_ends_with_a_control_record_is_recovered_to_its_end_and_written_on(
+    opened: Opener, changelog: Changelog
+) -> None:
+    """Somebody has mirrored or mended it in a transaction: its end has an offset, and no reader is shown it."""
+    table = opened()
+    await recover(table, changelog)
+    await table.write(0, {KEY: ROWS[0]}, partition_row(1))
+    changelog.end_transaction()
+    again = opened()
+    await recover(again, changelog)
+    assert again.persisted_offset(place(again)) == changelog.end - 1, "Faust waits for this one"
+    assert again.last_record(0) == 1
+    assert list(again.tasks()) == [(0, KEY, ROWS[0])]
+    await again.write(0, {KEY: ROWS[1]}, partition_row(2))
+    assert again.rows(0)[KEY] == ROWS[1]
+
+
+async def test_a_control_record_that_comes_while_a_worker_writes_is_another_writer(
+    opened: Opener, changelog: Changelog
+) -> None:
+    table = opened()
+    await recover(table, changelog)
+    await table.write(0, {KEY: ROWS[0]}, partition_row(1))
+    changelog.end_transaction()
+    with pytest.raises(Unsafe, match="has another writer"):
+        await table.write(0, {KEY: ROWS[1]}, partition_row(2))
+
+
 async def test_a_restart_on_disk_reads_only_what_came_after(opened: Opener, changelog: Changelog) -> None:
     table = opened()
     await recover(table, changelog)
