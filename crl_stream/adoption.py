@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError, UnknownMemberIdError
 
 from crl_stream.connection import connection_options, reaching
 from crl_stream.errors import ContractError, Unavailable
+from crl_stream.log_consumer import LogConsumer
 from crl_stream.settings import Settings
 from crl_stream.topic_reader import TopicReader
 from crl_stream.topology.partition import (
@@ -35,7 +36,7 @@ async def adopt_log(settings: Settings, *, dry_run: bool) -> list[dict[str, Any]
     states = await _states(settings)
     actives = [r.message for r in await reader.read(ACTIVE_VARIANTS) if r.message is not None]
     done: list[dict[str, Any]] = []
-    consumer = AIOKafkaConsumer(**connection_options(kafka), group_id=names.group(app_id), enable_auto_commit=False)
+    consumer = LogConsumer(**connection_options(kafka), group_id=names.group(app_id))
     producer = AIOKafkaProducer(**connection_options(kafka), acks="all", enable_idempotence=True)
     with reaching(kafka):
         try:

@@ -11,8 +11,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from crl_stream.connection import connection_options, partitions_of, reaching
 from crl_stream.errors import ContractError
+from crl_stream.log_consumer import LogConsumer
 from crl_stream.settings.model import Kafka
-from crl_stream.wire.codec import Rejected, decode
+from crl_stream.wire.codec import Rejected, decode_record
 from crl_stream.wire.topics import Topics
 
 _POLL_MS: Final = 500
@@ -44,8 +45,9 @@ class TopicReader:
             consumer.assign(places)
             await consumer.seek_to_beginning(*places)
             while left:
-                for place, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
-                    found[place] += [record for record in records if record.offset < end[place]]
+                for place, stretch in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
+                    found[place] += [record for record in stretch if record.offset < end[place]]
+                # A topic may end with a control record, so that only the position tells.
                 left = {place for place in left if await consumer.position(place) < end[place]}
             return [self._received(topic, record) for place in places for record in found[place]]
 
@@ -54,14 +56,14 @@ class TopicReader:
         async with self._consumer() as consumer:
             [place] = await self._places(consumer, [topic], partition)
             first, end = await consumer.beginning_offsets([place]), await consumer.end_offsets([place])
-            start, found = max(first[place], end[place] - count), []
-            if start >= end[place]:
-                return []
             consumer.assign([place])
-            consumer.seek(place, start)
-            while await consumer.position(place) < end[place]:
-                found += (await consumer.getmany(timeout_ms=_POLL_MS)).get(place, [])
-            return [self._received(topic, record) for record in found if record.offset < end[place]]
+            start, found, back = end[place], list[Any](), count
+            while len(found) < count and start > first[place]:
+                # Offsets are no count: some have a control record, or one of an aborted transaction.
+                start = max(first[place], end[place] - back)
+                found = await self._between(consumer, place, start, end[place])
+                back *= 8
+            return [self._received(topic, record) for record in found[-count:]]
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has on the broker."""
@@ -78,9 +80,19 @@ class TopicReader:
             if not first[place] <= offset < end[place]:
                 return None
             consumer.assign([place])
-            consumer.seek(place, offset)
-            record = await consumer.getone(place)
-            return self._received(topic, record) if record.offset == offset else None
+            for record in await self._between(consumer, place, offset, offset + 1):
+                return self._received(topic, record)
+            return None
+
+    @staticmethod
+    async def _between(consumer: AIOKafkaConsumer, place: TopicPartition, start: int, end: int) -> list[Any]:
+        """The records of a partition from ``start`` on and before ``end``, which must not be behind its end."""
+        found: list[Any] = []
+        if start < end:
+            consumer.seek(place, start)
+            while await consumer.position(place) < end:
+                found += (await consumer.getmany(place, timeout_ms=_POLL_MS)).get(place, [])
+        return [record for record in found if record.offset < end]
 
     @asynccontextmanager
     async def following(
@@ -108,12 +120,12 @@ class TopicReader:
 
     @staticmethod
     def _received(topic: str, record: Any) -> Received:
-        decoded = decode(topic, record.value, record.key)
+        decoded = decode_record(topic, record)
         return Received(topic, record, None if isinstance(decoded, Rejected) else decoded.message)
 
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = AIOKafkaConsumer(**connection_options(self.kafka), group_id=None, enable_auto_commit=False)
+        consumer = LogConsumer(**connection_options(self.kafka))
         with reaching(self.kafka):
             try:
                 await consumer.start()

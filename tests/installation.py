@@ -188,10 +188,15 @@ class Installation:
         return found
 
     async def lag(self) -> dict[int, int]:
-        """Records of each partition of the log that the state does not cover yet."""
+        """Records of each partition of the log that the state does not cover yet; offsets are no count of them."""
+        found = dict.fromkeys(range(self.kafka.partitions), 0)
+        # The log first: what comes while the state is read is of the next look.
+        log = [received.record for received in await self.records(INVOCATIONS)]
         state = await self.changelog()
-        ends = await self.ends(INVOCATIONS)
-        return {p: end - decode_partition(state[p].get(partition_key(p))).next_offset for p, end in ends.items()}
+        folded = {p: decode_partition(state[p].get(partition_key(p))).next_offset for p in found}
+        for record in log:
+            found[record.partition] += record.offset >= folded[record.partition]
+        return found
 
     async def ends(self, topic: str) -> dict[int, int]:
         """End offset of each partition."""
@@ -212,11 +217,9 @@ class Installation:
                     for r in await self.records(INVOCATIONS)
                     if isinstance(r.message, m.CommandRef)
                 }
-                ends = await self.ends(COMMANDS)
-                rejected = {
-                    (r.record.partition, r.record.offset) for r in await self.records(COMMANDS) if r.message is None
-                }
-                commands = {(p, o) for p, end in ends.items() for o in range(end)}
+                there = await self.records(COMMANDS)
+                rejected = {(r.record.partition, r.record.offset) for r in there if r.message is None}
+                commands = {(r.record.partition, r.record.offset) for r in there}
                 if commands <= referenced | rejected and not any((await self.lag()).values()):
                     return
                 await asyncio.sleep(0.1)

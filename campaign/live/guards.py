@@ -52,7 +52,7 @@ def _outputs_first() -> None:
         before = self.table.partition_row(partition)
         folded = await self.fold(partition, before, batch.records)
         if folded.partition_row != before:
-            await self._persist(partition, folded)
+            await self._persist(partition, folded, batch.end)
             await self.outlet.publish(folded.outputs)
         self.counters.add(folded.counts)
 
@@ -85,7 +85,7 @@ def _awaited_outputs() -> None:
 def _contiguity() -> None:
     def put(self: Lane, batch: Batch) -> None:
         if self.open:
-            self.next = batch.last + 1
+            self.next = batch.end
             self._waiting.append(batch)
             self._wake.set()
 
@@ -147,7 +147,8 @@ def _no_poll_while_moving() -> None:
         if active is None or not self.app.rebalancing:
             return await getmany(self, active, timeout)
         before, result = dict(self.lanes), {}
-        for place, records in (await stock(self, active, timeout)).items():
+        for place, found in (await stock(self, active, timeout)).items():
+            records: Any = found
             tp = TP(place.topic, place.partition)
             batch = self._admit(tp, records, before, {}) if tp.topic in self.stages else Batch(tp, records)
             if records and batch is not None:

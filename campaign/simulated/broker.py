@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from crl_stream.topology.driver import Stored
 from crl_stream.wire.partitioner import partition_of
+from crl_stream.wire.records import Header
 
 
 class Change(NamedTuple):
@@ -19,7 +20,7 @@ class Change(NamedTuple):
     value: bytes
     writer: int
     """Number of the process that wrote it."""
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[Header, ...] = ()
 
 
 class Changelog:
@@ -65,7 +66,7 @@ class Broker:
         value: bytes | None,
         *,
         partition: int | None = None,
-        headers: tuple[tuple[str, bytes], ...] = (),
+        headers: tuple[Header, ...] = (),
     ) -> None:
         """Put a record at the end of a partition, by default the one of its key."""
         place = partition_of(key or b"", self.partitions) if partition is None else partition

@@ -61,7 +61,7 @@ def _outputs_first() -> Any:
         before = self.table.partition_row(partition)
         folded = await self.fold(partition, before, batch.records)
         if folded.partition_row != before:
-            await self._persist(partition, folded)
+            await self._persist(partition, folded, batch.end)
             written = await self.outlet.publish(folded.outputs)
             await self.last_word.note(partition, written, (0, 0))
         self.counters.add(folded.counts)

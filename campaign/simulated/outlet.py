@@ -38,8 +38,8 @@ class _Place:
 class Batch:
     """What a lane hands to a stage."""
 
-    def __init__(self, partition: int, records: Sequence[Any]) -> None:
-        self.tp, self.records = _Place(partition), records
+    def __init__(self, partition: int, records: Sequence[Any], end: int) -> None:
+        self.tp, self.records, self.end = _Place(partition), records, end
 
 
 class Reader:

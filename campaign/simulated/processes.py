@@ -131,7 +131,7 @@ class Process:
         if self.kind is Kind.INLET:
             return InletStage(self.broker.partitions, outlet)
         if self.table is None:
-            return TallyStage(self.source, outlet, gapless=self.source != TASKS)
+            return TallyStage(self.source, outlet)
         if self.kind is Kind.MONITOR:
             return MonitorStage(self.table, outlet, reader)
         if self.kind is Kind.PROPOSER:
@@ -161,7 +161,7 @@ class Process:
         log = self.broker.topics[self.source][self.partition]
         batch = self._batch = log[self.next_offset : self.next_offset + records]
         first, self._end = self.next_offset, self.next_offset + len(batch)
-        self._work = self.stage.work(cast("Any", Batch(self.partition, batch)))
+        self._work = self.stage.work(cast("Any", Batch(self.partition, batch, self._end)))
         return first, self._end
 
     @property

@@ -17,8 +17,9 @@ from crl_stream.client.troubles import Troubles
 from crl_stream.connection import connection_options
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.log_consumer import LogConsumer
 from crl_stream.settings import Settings
-from crl_stream.wire.codec import Rejected, decode
+from crl_stream.wire.codec import Rejected, decode_record
 from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS, Topics
 
 POLL_SECONDS: Final = 0.5
@@ -74,12 +75,9 @@ class Following:
     async def attempt(self) -> None:
         """Connect, read to the ends, follow; raises when something is in the way or all must be read again."""
         kafka = kafka_of(self.settings)
-        consumer = AIOKafkaConsumer(
+        consumer = LogConsumer(
             **connection_options(kafka),
-            group_id=None,
-            enable_auto_commit=False,
             auto_offset_reset="earliest",
-            isolation_level="read_committed",
             request_timeout_ms=round(_REQUEST_SECONDS * 1_000),
             metadata_max_age_ms=60_000,
         )
@@ -156,7 +154,7 @@ class Following:
 
     def _take(self, view: View, topic: str, record: Any) -> m.ActiveVariant | m.VariantCatalogue | None:
         """Put a record into the view; None when it says nothing new."""
-        decoded = decode(topic, record.value, record.key)
+        decoded = decode_record(topic, record)
         if isinstance(decoded, Rejected):
             self._troubles.say("record", f"{topic} has a record that is no message: {decoded.detail}")
             return None

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
-import msgspec
-
 from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.membership import add_variant, give_up, remember
 from crl_stream.core.orders import end_hold, order_of
+from crl_stream.core.registration import configuration_of, too_large
 from crl_stream.core.rollback import find_past
-from crl_stream.core.row import REGISTERED, RETIRED, Configuration, Review, StandingOrder, Variant
+from crl_stream.core.row import REGISTERED, RETIRED, Review, StandingOrder, Variant
 from crl_stream.core.turn import Turn
 
 
@@ -223,6 +222,9 @@ def _register(turn: Turn, command: m.RegisterVariant | m.Change) -> str:
     variant = row.variants.get(command.variant_id)
     if variant is not None and variant.state == REGISTERED and variant.life.n:
         raise _Refused(f"{command.variant_id} is registered and has outcomes; choose a new variant_id")
+    configuration = configuration_of(command)
+    if why := too_large(row, command.variant_id, configuration):
+        raise _Refused(why)
     if variant is None:
         variant = add_variant(turn, command.variant_id)
         if variant is None:
@@ -230,14 +232,7 @@ def _register(turn: Turn, command: m.RegisterVariant | m.Change) -> str:
                 f"the task has {len(row.variants)} variants, limit {turn.policy.limits.variants}; retire one"
             )
     variant.state = REGISTERED
-    variant.configuration = Configuration(
-        command.parent,
-        command.model_tier,
-        getattr(command, "provider", None),
-        getattr(command, "model", None),
-        command.temperature,
-        msgspec.json.encode(command.modifications),
-    )
+    variant.configuration = configuration
     turn.catalogue_changed = True
     if turn.policy.operations.exploration:
         return f"{command.variant_id} registered; {_exploration(turn)}"

@@ -9,6 +9,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
+_FIRST: Final = -62_135_596_800_000
+_LAST: Final = 253_402_300_799_999
+"""The years 1 to 9999.  A record may carry any time; one beyond these years is told as the nearest in them."""
 _FRACTIONS: Final = [f".{number:03}Z" for number in range(1_000)]
 _REMEMBERED: Final = 4_096
 _seconds: Final[dict[int, str]] = {}
@@ -18,6 +21,8 @@ _days: Final[dict[int, str]] = {}
 
 def to_text(milliseconds: int) -> str:
     """``2025-11-19T14:30:00.000Z``."""
+    if not _FIRST <= milliseconds <= _LAST:
+        milliseconds = _FIRST if milliseconds < 0 else _LAST
     second = milliseconds // 1_000
     text = _seconds.get(second)
     if text is None:
@@ -28,13 +33,18 @@ def to_text(milliseconds: int) -> str:
 
 
 def from_text(text: str) -> int:
-    """Milliseconds of an RFC 3339 text; ``ValueError`` when there is no such instant."""
+    """Milliseconds of an RFC 3339 text; ``ValueError`` when there is no such instant.
+
+    A leap second, ``23:59:60``, has no number of its own: it is the last millisecond before midnight.
+    """
+    if text[17:19] == "60":
+        text = f"{text[:17]}59.999Z"
     return (datetime.fromisoformat(text).astimezone(UTC) - _EPOCH) // _MILLISECOND
 
 
 def day(milliseconds: int) -> str:
     """``20251119``: the day that ids carry, for people."""
-    number = milliseconds // 86_400_000
+    number = min(max(milliseconds, _FIRST), _LAST) // 86_400_000
     text = _days.get(number)
     if text is None:
         if len(_days) >= _REMEMBERED:

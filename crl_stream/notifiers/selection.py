@@ -15,7 +15,7 @@ from typing import Any, Final
 from crl_stream.core import messages as m
 from crl_stream.notifiers.notice import Notice, notice_of
 from crl_stream.notifiers.options import SEVERITIES, Options
-from crl_stream.wire.codec import Rejected, decode
+from crl_stream.wire.codec import Rejected, decode_record
 from crl_stream.wire.records import Record
 from crl_stream.wire.topics import ALERTS, DEGRADATIONS, ROLLBACKS
 
@@ -45,7 +45,7 @@ class Selection:
         for record in records:
             if record.value is None:
                 continue
-            decoded = decode(topic, record.value, record.key)
+            decoded = decode_record(topic, record)
             if isinstance(decoded, Rejected):
                 log.error("%s offset %d cannot be told: %s", topic, record.offset, decoded.detail)
                 continue

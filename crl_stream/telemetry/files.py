@@ -16,7 +16,7 @@ from crl_stream.telemetry.journal import Journal, Line
 from crl_stream.telemetry.lines import proposal_event_id, proposal_line, rollback_line
 from crl_stream.telemetry.locks import WRITER, HeldLock
 from crl_stream.telemetry.reading import PROPOSALS_FILE, ROLLBACKS_FILE
-from crl_stream.wire.codec import Rejected, decode
+from crl_stream.wire.codec import Rejected, decode_record
 from crl_stream.wire.records import Record
 from crl_stream.wire.topics import PROPOSALS, ROLLBACKS
 
@@ -124,7 +124,7 @@ class TelemetryFiles:
         for record in records:
             if record.value is None:
                 continue
-            decoded = decode(topic, record.value, record.key)
+            decoded = decode_record(topic, record)
             if isinstance(decoded, Rejected):
                 log.error("%s offset %d is not written to a file: %s", topic, record.offset, decoded.detail)
             else:

@@ -22,9 +22,9 @@ from crl_stream.topology.monitor import Counts, Folded, command_positions, decod
 from crl_stream.topology.partition import decode_partition, partition_key
 from crl_stream.topology.proposer import decode_snapshots, propose_batch
 from crl_stream.topology.waiting import Waiting
-from crl_stream.wire.codec import Rejected, decode, encode
+from crl_stream.wire.codec import Rejected, decode_record, encode
 from crl_stream.wire.partitioner import partition_of
-from crl_stream.wire.records import Output
+from crl_stream.wire.records import Header, Output
 from crl_stream.wire.topics import (
     COMMANDS,
     DEAD_LETTERS,
@@ -59,7 +59,7 @@ class Stored(NamedTuple):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[Header, ...] = ()
 
 
 class TopologyDriver:
@@ -95,7 +95,7 @@ class TopologyDriver:
         key: bytes | None,
         *,
         partition: int | None = None,
-        headers: tuple[tuple[str, bytes], ...] = (),
+        headers: tuple[Header, ...] = (),
         timestamp: int | None = None,
     ) -> Stored:
         """Put one record on a topic, as a broker with LogAppendTime would."""
@@ -264,7 +264,7 @@ class TopologyDriver:
             raise ValueError("dead letters are no messages: read their records")
         found = []
         for record in self.records(topic):
-            decoded = decode(topic, record.value, record.key)
+            decoded = decode_record(topic, record)
             if isinstance(decoded, Rejected):
                 raise AssertionError(f"{topic} has an unreadable record: {decoded}")
             found.append(decoded.message)

@@ -9,7 +9,7 @@ import msgspec
 
 from crl_stream.core import messages as m
 from crl_stream.wire.codec import Rejected, decode_logged
-from crl_stream.wire.records import Record
+from crl_stream.wire.records import Record, UnreadBatch
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -27,7 +27,11 @@ def decode_batch(records: Sequence[Record]) -> list[Entry]:
     entries = []
     for record in records:
         key = record.key
-        message = decode_logged(record.value, key)
+        message: Any
+        if type(record) is UnreadBatch:
+            message = Rejected(record.reason, record.detail)
+        else:
+            message = decode_logged(record.value, key)
         # The codec has checked that the key is the one of the payload's task.
         entries.append(Entry(record, message, b"" if key is None or type(message) is Rejected else key))
     return entries

@@ -12,7 +12,7 @@ from typing import Any
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import AnyCommand, CommandRef, HoldAll, ResumeAll, SetPolicy
-from crl_stream.wire.codec import Rejected, decode, encode
+from crl_stream.wire.codec import Rejected, decode_record, encode
 from crl_stream.wire.dead_letter import dead_letter
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output, Record
@@ -27,7 +27,7 @@ def reference_commands(partition: int, partitions: int, records: Sequence[Record
     """
     outputs: list[Output] = []
     for record in records:
-        decoded = decode(COMMANDS, record.value, record.key)
+        decoded = decode_record(COMMANDS, record)
         if isinstance(decoded, Rejected):
             target = partition % partitions
             outputs.append(dead_letter(record, COMMANDS, partition, decoded.reason, decoded.detail, target=target))

@@ -24,7 +24,7 @@ from crl_stream.core.messages import (
 )
 from crl_stream.core.policy import GUIDE
 from crl_stream.wire import reasons
-from crl_stream.wire.codec import Rejected, decode, encode
+from crl_stream.wire.codec import Rejected, decode_record, encode
 from crl_stream.wire.complaints import TIMESTAMP_HINT
 from crl_stream.wire.dead_letter import dead_letter
 from crl_stream.wire.records import Output, Record
@@ -83,7 +83,7 @@ def note_records(topic: str, partition: int, records: Sequence[Record], noted: N
     """The notes of some records of one of ``SOURCES``, in order; a dead letter for each that cannot be read."""
     outputs: list[Output] = []
     for record in records:
-        decoded = decode(topic, record.value, record.key)
+        decoded = decode_record(topic, record)
         if isinstance(decoded, Rejected):
             outputs.append(dead_letter(record, topic, partition, decoded.reason, decoded.detail))
             continue

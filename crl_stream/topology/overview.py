@@ -16,7 +16,7 @@ from crl_stream.topology.notes import NOTES_PARTITION, fault_of
 from crl_stream.topology.partition import PartitionRow, decode_partition, encode_partition, record_hash
 from crl_stream.topology.poison import Poison, fold_around_poison
 from crl_stream.wire import reasons
-from crl_stream.wire.codec import Rejected, decode, encode
+from crl_stream.wire.codec import Rejected, decode_record, encode
 from crl_stream.wire.dead_letter import dead_letter
 from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import ALERTS, OVERVIEW, OVERVIEW_EVENTS, OVERVIEW_KEY
@@ -82,7 +82,7 @@ def _fold(
 
 
 def _note_in(record: Record) -> Any:
-    decoded = decode(OVERVIEW_EVENTS, record.value, record.key)
+    decoded = decode_record(OVERVIEW_EVENTS, record)
     if isinstance(decoded, Rejected):
         return decoded
     return fault_of(decoded.message) or decoded.message

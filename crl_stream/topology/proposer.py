@@ -23,7 +23,7 @@ from crl_stream.topology.monitor import Counts, Entry, Folded
 from crl_stream.topology.partition import PartitionRow, decode_partition, encode_partition, record_hash
 from crl_stream.topology.poison import Poison, fold_around_poison
 from crl_stream.wire import reasons
-from crl_stream.wire.codec import Rejected, decode, encode
+from crl_stream.wire.codec import Rejected, decode_record, encode
 from crl_stream.wire.dead_letter import dead_letter
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output, Record
@@ -34,7 +34,7 @@ def decode_snapshots(records: Sequence[Record]) -> list[Entry]:
     """Decode every record; a bad one, or one under another task's key, becomes an entry with its rejection."""
     entries = []
     for record in records:
-        decoded = decode(TASKS, record.value, record.key)
+        decoded = decode_record(TASKS, record)
         if isinstance(decoded, Rejected):
             entries.append(Entry(record, decoded, b""))
             continue

@@ -199,7 +199,12 @@ def _dead_letter() -> dict[str, Any]:
                 **{name: {"type": "string", "description": text} for name, text in texts.items()},
                 dead_letter.CUT: {
                     "type": "string",
-                    "description": "Sizes and SHA-256 of the whole key and value, where only their beginning is here.",
+                    "description": "Sizes and SHA-256 of the whole key and value, where only their beginning is here, "
+                    "and how many headers were left out.",
+                },
+                dead_letter.BATCH: {
+                    "type": "string",
+                    "description": "Offsets, number of records and codec of a batch that was not read: the value.",
                 },
             },
             "required": [dead_letter.REASON, *texts],

@@ -23,6 +23,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey, is_identifier
 from crl_stream.wire import reasons
 from crl_stream.wire.complaints import IDENTIFIER_HINT, TIMESTAMP_HINT, explain, plain
+from crl_stream.wire.records import Record, UnreadBatch
 from crl_stream.wire.strict_json import MAX_BYTES, Bad, parse_object
 from crl_stream.wire.topics import COMMANDS, FLEET_KEY, INVOCATIONS, MESSAGES, POLICY_KEY, TICK_KEY
 
@@ -79,6 +80,13 @@ def decode(topic: str, value: bytes | None, key: bytes | None) -> Decoded | Reje
         found = decode_logged(value, key) if topic == INVOCATIONS else _read_input(topic, value, key)
         return found if isinstance(found, Rejected) else Decoded(found)
     return _read_output(topic, value)
+
+
+def decode_record(topic: str, record: Record) -> Decoded | Rejected:
+    """As ``decode`` for a record that was read from ``topic``, or what stands for records that were not."""
+    if type(record) is UnreadBatch:
+        return Rejected(record.reason, record.detail)
+    return decode(topic, record.value, record.key)
 
 
 def decode_logged(value: bytes | None, key: bytes | None) -> Any:
@@ -147,6 +155,7 @@ _tasks: Final[dict[bytes, tuple[str, str]]] = {}
 _names: Final[set[str]] = set()
 _minutes: Final[set[str]] = set()
 _SECONDS: Final = re.compile(r"[0-5][0-9](?:\.[0-9]{1,9})?Z")
+_LEAP_SECOND: Final = re.compile(r"60(?:\.[0-9]{1,9})?Z")
 _WHOLE: Final = frozenset(f"{number:02}." for number in range(60))
 _THOUSANDTHS: Final = frozenset(f"{number:03}Z" for number in range(1_000))
 _MINUTE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:")
@@ -216,7 +225,11 @@ def _remember(message: m.Invocation, key: bytes) -> None:
 
 
 def _is_instant(text: str) -> bool:
-    if not _MINUTE.match(text) or not _SECONDS.fullmatch(text, 17):
+    if not _MINUTE.match(text):
+        return False
+    # UTC has leap seconds, and only at the end of a day.
+    leap = text[11:17] == "23:59:" and _LEAP_SECOND.fullmatch(text, 17)
+    if not leap and not _SECONDS.fullmatch(text, 17):
         return False
     try:
         datetime.fromisoformat(text[:16])

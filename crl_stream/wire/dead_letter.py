@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from crl_stream.wire.complaints import MAX_DETAIL, plain
-from crl_stream.wire.records import Headers, Output, Record
+from crl_stream.wire.records import Header, Headers, Output, Record, UnreadBatch, record_size
 from crl_stream.wire.topics import DEAD_LETTERS
 
 REASON: Final = "__streams.errors.exception"
@@ -23,8 +23,11 @@ OFFSET: Final = "__streams.errors.offset"
 _MAX_TEXT: Final = 4 * MAX_DETAIL
 """Bytes that are looked at of a text in a header."""
 CUT: Final = "crl-cut"
-"""In a letter that has only the beginning of its record: sizes and SHA-256 of the whole key and value."""
-_ERRORS: Final = frozenset((REASON, MESSAGE, TOPIC, PARTITION, OFFSET, CUT))
+"""In a letter that has only the beginning of its record: sizes and SHA-256 of the whole key and value, and how many
+headers were left out."""
+BATCH: Final = "crl-batch"
+"""In a letter that is a whole batch, which was not read: its offsets, how many records it says it has, its codec."""
+_ERRORS: Final = frozenset((REASON, MESSAGE, TOPIC, PARTITION, OFFSET, CUT, BATCH))
 
 ORIGIN_PARTITION: Final = "crl-origin-partition"
 ORIGIN_OFFSET: Final = "crl-origin-offset"
@@ -40,13 +43,16 @@ _REPLAYED: Final = frozenset(
     (REPLAYED_TOPIC, REPLAYED_PARTITION, REPLAYED_OFFSET, REPLAYED_TO_PARTITION, REPLAYED_TO_OFFSET, REPLAYED_BY)
 )
 
-MAX_HEADERS: Final = 16_384
-"""Bytes of a record's own headers that travel with it; a record with more loses them all."""
 MAX_KEY: Final = 512 * 1_024
 MAX_VALUE: Final = 1_024 * 1_024
 """Bytes of a record that travel with it.  Only a compressed batch has room for more: it may be a thousand times as
 large when it is unpacked, and no topic would take it back.
 """
+MAX_LETTER: Final = 2 * 1_024 * 1_024 - 4_096
+"""Bytes of a dead letter; with headers that take more it goes without them.  Whatever an uncompressed batch has room
+for fits."""
+MAX_FORWARD: Final = 1_024 * 1_024 - 4_096
+"""The same of a record on its way to another partition of its topic, which takes no more."""
 _MAX_DIGITS: Final = 18
 """Of a number in a header: what always fits 63 bits."""
 
@@ -59,10 +65,12 @@ def dead_letter(
     It goes to the same partition number unless ``target`` says otherwise.  Its key and value are the record's, bounded
     by ``MAX_KEY`` and ``MAX_VALUE``; what is cut says so, and the whole record stays where it was read from.
     """
-    own = _bounded(record.headers, _ERRORS)
     key, value = _bound(record.key, MAX_KEY), _bound(record.value, MAX_VALUE)
-    whole = key is record.key and value is record.value
-    cut = () if whole else ((CUT, _describe(record)),)
+    own, dropped = _bounded(record.headers, _ERRORS, MAX_LETTER - record_size(key, value, ()))
+    whole = key is record.key and value is record.value and not dropped
+    extra: tuple[Header, ...] = () if whole else ((CUT, _describe(record, dropped)),)
+    if isinstance(record, UnreadBatch):
+        extra += ((BATCH, _describe_batch(record)),)
     errors = (
         (REASON, reason.encode()),
         (MESSAGE, plain(detail).encode()),
@@ -70,19 +78,25 @@ def dead_letter(
         (PARTITION, b"%d" % partition),
         (OFFSET, b"%d" % record.offset),
     )
-    return Output(DEAD_LETTERS, partition if target is None else target, key, value, own + errors + cut)
+    return Output(DEAD_LETTERS, partition if target is None else target, key, value, own + errors + extra)
 
 
 def _bound(data: bytes | None, limit: int) -> bytes | None:
     return data if data is None or len(data) <= limit else data[:limit]
 
 
-def _describe(record: Record) -> bytes:
+def _describe(record: Record, dropped: int) -> bytes:
     parts = []
     for name, data in (("key", record.key), ("value", record.value)):
         whole = data or b""
         parts.append(f"{name} {len(whole)} bytes sha256 {hashlib.sha256(whole).hexdigest()}")
+    if dropped:
+        parts.append(f"{dropped} headers left out")
     return ", ".join(parts).encode()
+
+
+def _describe_batch(record: UnreadBatch) -> bytes:
+    return f"offsets {record.first} to {record.offset}, {record.records} records, {record.codec}".encode()
 
 
 class Letter(NamedTuple):
@@ -107,7 +121,7 @@ def read_letter(headers: Headers) -> Letter:
     )
 
 
-def own_headers(headers: Headers) -> tuple[tuple[str, bytes], ...]:
+def own_headers(headers: Headers) -> tuple[Header, ...]:
     """What the sender of a record wrote: all but the errors, and the origin that only a forward may carry."""
     return tuple((name, value) for name, value in headers or () if name not in _ERRORS | _ORIGIN)
 
@@ -155,7 +169,8 @@ def read_mark(headers: Headers) -> Mark | None:
 def forwarded(record: Record, topic: str, source: int, target: int) -> Output:
     """``record`` of partition ``source`` on its way to its task's partition ``target``, with its origin."""
     origin = ((ORIGIN_PARTITION, b"%d" % source), (ORIGIN_OFFSET, b"%d" % record.offset))
-    return Output(topic, target, record.key, record.value, _bounded(record.headers, _ORIGIN) + origin)
+    own, _ = _bounded(record.headers, _ORIGIN, MAX_FORWARD - record_size(record.key, record.value, origin))
+    return Output(topic, target, record.key, record.value, own + origin)
 
 
 def origin_of(headers: Headers) -> tuple[int, int] | None:
@@ -186,7 +201,7 @@ def _number(value: bytes | None) -> int | None:
     return int(value)
 
 
-def _bounded(headers: Headers, reserved: frozenset[str]) -> tuple[tuple[str, bytes], ...]:
+def _bounded(headers: Headers, reserved: frozenset[str], limit: int) -> tuple[tuple[Header, ...], int]:
+    """The sender's own headers and 0, or none and their number when they take more than ``limit`` bytes."""
     own = tuple((name, value) for name, value in headers or () if name not in reserved)
-    size = sum(len(name.encode()) + len(value or b"") for name, value in own)
-    return own if size <= MAX_HEADERS else ()
+    return (own, 0) if record_size(None, None, own) <= limit else ((), len(own))

@@ -27,6 +27,8 @@ COMMAND_MISMATCH: Final = "command_mismatch"
 MISPLACED_TWICE: Final = "misplaced_twice"
 FORWARDED_BEFORE: Final = "forwarded_before"
 VARIANT_LIMIT: Final = "variant_limit"
+BATCH_TOO_LARGE: Final = "batch_too_large"
+BATCH_DAMAGED: Final = "batch_damaged"
 FOLD_FAILURE: Final = "fold_failure"
 REFUSED: Final = "refused"
 
@@ -54,6 +56,8 @@ MEANING: Final[dict[str, str]] = {
     MISPLACED_TWICE: "a forwarded record is in the wrong partition again",
     FORWARDED_BEFORE: "a forwarded record names an origin too far back to tell whether it came before",
     VARIANT_LIMIT: "the task has as many variants as it may have",
+    BATCH_TOO_LARGE: "a compressed batch would unpack to more than 32 MiB; the letter is the batch, not a record",
+    BATCH_DAMAGED: "a batch is not what the protocol says; the letter is the batch, not a record",
     FOLD_FAILURE: "the record makes the engine raise, which is a bug to report",
     REFUSED: "the engine refused the record",
 }

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-Headers = Sequence[tuple[str, bytes]]
+Header = tuple[str, bytes | None]
+"""Name and content.  Kafka lets both be anything: a name that is not UTF-8 has its bytes as lone surrogates."""
+Headers = Sequence[Header]
+
+_AROUND: Final = 40
+"""Bytes of a record beside its key, value and headers: lengths, time and offset."""
 
 
 class Record(Protocol):
@@ -39,4 +44,43 @@ class Output(NamedTuple):
     partition: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[Header, ...] = ()
+
+
+class UnreadBatch(NamedTuple):
+    """Stands for the records of a batch that is not read: it would take too much memory, or nobody can read it.
+
+    A ``Record`` like the others, with the batch as the broker keeps it for a value.
+    """
+
+    offset: int
+    """Of the last record that it stands for."""
+    timestamp: int
+    value: bytes
+    first: int
+    """Offset of the first record that it stands for."""
+    records: int
+    """How many the batch says it has; 0 is unknown."""
+    codec: str
+    reason: str
+    detail: str
+    key: None = None
+    headers: tuple[()] = ()
+    timestamp_type: int = 0
+    topic: str = ""
+    partition: int = -1
+
+
+def record_size(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """Bytes that a record takes in an uncompressed batch, at most."""
+    size = _AROUND + len(key or b"") + len(value or b"")
+    for name, content in headers:
+        length = len(name) if name.isascii() else len(name.encode("utf-8", "surrogateescape"))
+        size += length + _prefix(length)
+        size += 1 if content is None else len(content) + _prefix(len(content))
+    return size
+
+
+def _prefix(length: int) -> int:
+    """Bytes of a length before what it counts."""
+    return 1 if length < 64 else 2 if length < 8_192 else 3 if length < 1_048_576 else 5

@@ -1,8 +1,9 @@
 """The consumer half of the batching transport: reads batches into lanes, commits only what the lanes have finished.
 
-To Faust one batch is one message whose offset is the batch's last, so that its drain loop, conductor, streams, agents,
-rebalancing and table recovery run unchanged, once per batch.
+To Faust one batch is one message whose offset is the last that the batch covers, so that its drain loop, conductor,
+streams, agents, rebalancing and table recovery run unchanged, once per batch.
 """
+# over 300 lines because Faust calls these methods in an order that only makes sense when they are read side by side
 
 from __future__ import annotations
 
@@ -13,20 +14,28 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import faust
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import CorruptRecordException, IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
 
 from crl_stream.errors import CrlError, Unsafe
+from crl_stream.log_consumer import Stretch
 from crl_stream.worker.fetching import ConsumerThread
 from crl_stream.worker.lanes import BACKLOG, PATIENT_BACKLOG, Batch, Lane
 from crl_stream.worker.recovery_progress import RecoveryWatch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from crl_stream.worker.stages import Stage
 
 
 EXIT_UNSAFE: Final = Unsafe.exit_code
+FOREIGN_TRANSACTION: Final = (
+    "only this installation's workers may write there: stop the program that does, abort its transaction "
+    "(kafka-transactions.sh), then restart"
+)
+DAMAGED: Final = "the broker's disk may be damaged; another replica may be well: look at the broker, then restart"
 
 
 class Consumer(driver.Consumer):
@@ -78,55 +87,57 @@ class Consumer(driver.Consumer):
             if not active_partitions:
                 await asyncio.sleep(0.005)
                 return {}
-        polled = await super()._getmany(active_partitions, timeout)
+        try:
+            polled = await super()._getmany(active_partitions, timeout)
+        except CorruptRecordException as error:
+            self.leave(Unsafe(f"the log is damaged: {error}", hint=DAMAGED))
         result: dict[TP, list[Any]] = {}
         again: dict[TP, int] = {}
         stopped = not self.flow_active
-        for place, records in polled.items():
+        for place, found in polled.items():
+            stretch: Any = found
             tp = TP(place.topic, place.partition)
-            if not records:
-                continue
             if tp.topic in changelogs:
                 if stopped:
                     # Faust throws away what comes now.  When this poll has outlived a rebalance, the recovery may have
                     # sought its place already, and would wait for these records for ever.
-                    again[tp] = records[0].offset
+                    again[tp] = stretch.start
                     continue
                 self._watch.progress()
-                result[tp] = [Batch(tp, records)]
+                result[tp] = [Batch(tp, stretch)]
             elif tp.topic not in self.stages:
-                result[tp] = records
-            elif (batch := self._admit(tp, records, before, again)) is not None:
+                result[tp] = stretch
+            elif (batch := self._admit(tp, stretch, before, again)) is not None:
                 result[tp] = [batch]
         if again:
             with suppress(IllegalStateError):  # revoked meanwhile
                 await self.seek_wait(again)
         return result
 
-    def _admit(self, tp: TP, records: list[Any], before: dict[TP, Lane], again: dict[TP, int]) -> Batch | None:
+    def _admit(self, tp: TP, stretch: Stretch, before: dict[TP, Lane], again: dict[TP, int]) -> Batch | None:
         lane = self.lanes.get(tp)
         if lane is None or not lane.open or self.app.rebalancing:
             return None
-        batch = Batch(tp, records)
-        if lane is not before.get(tp) and batch.first != lane.expected:
-            # Polled for an assignment that has ended meanwhile; where offsets have gaps that is not certain.
-            if not lane.gapless:
-                again[tp] = lane.expected
+        if lane is not before.get(tp):
+            # Polled, or begun to be, for an assignment that has ended meanwhile.
+            again[tp] = lane.expected
             return None
+        batch = Batch(tp, stretch)
         lane.admit(batch)
         return batch
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         if not isinstance(record, Batch):
             return super()._to_message(tp, record)
-        last = record.records[-1]
+        last = record.records[-1] if record.records else None
         batch: Any = record  # Faust types a value as bytes and hands on whatever it is
         return ConsumerMessage(
             tp.topic,
             tp.partition,
-            last.offset,
-            last.timestamp / 1000.0,
-            last.timestamp_type,
+            # A recovery ends at the last offset there is, and a control record may be there.
+            record.end - 1,
+            0.0 if last is None else last.timestamp / 1000.0,
+            0 if last is None else last.timestamp_type,
             None,
             None,
             batch,
@@ -218,10 +229,26 @@ class Consumer(driver.Consumer):
         for tp in sources:
             stage = self.stages[tp.topic]
             most = PATIENT_BACKLOG if stage.interruptible else BACKLOG
-            self.lanes[tp] = lane = Lane(tp, offsets[tp], gapless=stage.gapless, most=most)
+            self.lanes[tp] = lane = Lane(tp, offsets[tp], most=most)
             self.safe[tp] = offsets[tp]
             lane.driver = self.add_future(self._drive(lane))
         return offsets
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Where each partition ends for who reads what is committed.
+
+        A changelog in which somebody's transaction is open hides rows that were written after its beginning.  To go on
+        from the older ones would undo what was published.
+        """
+        thread: Any = self._thread
+        logs = [tp for tp in partitions if tp.topic in self.app.tables.changelog_topics]
+        whole = await thread.call_thread(thread.whole_ends, logs) if logs else {}
+        ends: Mapping[TP, int] = await super().highwaters(*partitions)
+        for tp in logs:
+            if whole[tp] > ends[tp]:
+                what = f"{tp.topic} partition {tp.partition} has an open transaction from offset {ends[tp]} on"
+                self.leave(Unsafe(f"{what}: rows cannot be read", hint=FOREIGN_TRANSACTION))
+        return ends
 
     async def _check_changelogs(self, sources: list[TP]) -> None:
         """``Unsafe`` when a changelog has lost its beginning: rows are missing, and no other sign of it is left.
@@ -243,7 +270,7 @@ class Consumer(driver.Consumer):
         try:
             while (batch := await lane.take()) is not None:
                 await stage.work(batch)
-                self.safe[lane.tp] = batch.last + 1
+                self.safe[lane.tp] = batch.end
                 lane.finish(batch)
         except asyncio.CancelledError:
             lane.busy = False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from math import inf
 from time import monotonic
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP
+
+from crl_stream.log_consumer import READ_COMMITTED, read_everything, whole_ends
 
 GATHER_SECONDS: Final = 0.004
 """Between two requests to one broker; a record waits half of it under load."""
@@ -30,7 +33,7 @@ def pace(consumer: Any) -> None:
     fetch, sent = fetcher._proc_fetch_request, dict[int, float]()
 
     async def fetch_later(assignment: Any, node: int, request: Any) -> bool:
-        pause = sent.get(node, 0.0) + GATHER_SECONDS - monotonic()
+        pause = sent.get(node, -inf) + GATHER_SECONDS - monotonic()
         if pause > 0.0:
             try:
                 await asyncio.sleep(pause)
@@ -43,16 +46,18 @@ def pace(consumer: Any) -> None:
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread with fetches that are paced, and that ask for nothing which nobody reads."""
+    """Faust's consumer thread: it reads whatever may be written, paces its fetches, and asks for nothing unread."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = WAIT_MS
+        consumer._isolation_level = READ_COMMITTED
         return consumer
 
     async def on_start(self) -> None:
         """Start, and pace what is asked for."""
         await super().on_start()
+        read_everything(self._consumer)
         pace(self._consumer)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
@@ -63,6 +68,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         assigned = self.assignment()
         still = {tp: offset for tp, offset in offsets.items() if tp in assigned}
         return bool(still) and await super()._commit(still)
+
+    async def whole_ends(self, partitions: list[TP]) -> dict[TP, int]:
+        """Where each partition ends, open transactions included."""
+        return {TP(*place): end for place, end in (await whole_ends(self._ensure_consumer(), partitions)).items()}
 
     async def leave_unread(self, partitions: set[TP], rebalance: int) -> None:
         """Ask for nothing of these until the next assignment; ``rebalance`` is the one that they were assigned in."""

@@ -1,5 +1,8 @@
 """Lanes: one assignment of one partition, one batch in flight, whatever waits is merged.
 
+Batches follow each other by the consumer's positions.  Their records may not: the end of a transaction takes an offset,
+an aborted one takes many, and compaction leaves gaps.  So the positions alone prove that nothing was skipped.
+
 A batch that is polled belongs to the lane that was open then.  A rebalance closes the lane and opens a new one, so
 that a batch of the old assignment cannot reach the new one, wherever Faust's queues had kept it.
 """
@@ -13,6 +16,7 @@ from typing import Any, Final
 from faust.types.tuples import TP
 
 from crl_stream.errors import Unsafe
+from crl_stream.log_consumer import Stretch
 
 MERGE: Final = 2_000
 """Records in one batch at most: bounds how long the event loop is busy with one fold."""
@@ -23,39 +27,31 @@ PATIENT_BACKLOG: Final = MERGE // 4
 
 
 class Batch:
-    """Raw records of one partition, as they follow each other there."""
+    """All records of one partition from position ``start`` to ``end``; there may be none."""
 
-    __slots__ = ("after", "lane", "records", "tp")
+    __slots__ = ("end", "lane", "records", "start", "tp")
 
-    def __init__(self, tp: TP, records: list[Any], lane: Lane | None = None) -> None:
-        self.tp, self.records, self.lane = tp, records, lane
-        self.after = -1
-        """The offset behind the batch that was polled before this one; set when a lane admits it."""
-
-    @property
-    def first(self) -> int:
-        """Offset of the first record."""
-        return int(self.records[0].offset)
-
-    @property
-    def last(self) -> int:
-        """Offset of the last record."""
-        return int(self.records[-1].offset)
+    def __init__(self, tp: TP, stretch: Stretch, lane: Lane | None = None) -> None:
+        self.tp, self.lane = tp, lane
+        self.records = list(stretch)
+        self.start, self.end = stretch.start, stretch.end
+        """Where the first record was asked for, and where the next one will be."""
 
 
 class Lane:
     """One assignment of one partition, from ``position`` on.
 
-    ``gapless``: whether every offset has a record; in a compacted topic some have none any more.  ``most``: waiting
-    records from which on the partition is left out of the poll.
+    ``most``: waiting records from which on the partition is left out of the poll.
     """
 
-    def __init__(self, tp: TP, position: int, *, gapless: bool = True, most: int = BACKLOG) -> None:
-        self.tp, self.gapless, self.most = tp, gapless, most
+    def __init__(self, tp: TP, position: int, *, most: int = BACKLOG) -> None:
+        self.tp, self.most = tp, most
         self.expected = position
-        """The offset that the next polled batch must start with, or where there are gaps, not start before."""
+        """The position that the next polled batch must start at."""
         self.next = position
-        """The offset behind the last batch that was handed over."""
+        """The position behind the last batch that was handed over."""
+        self.done = position
+        """The position behind the last batch that is written: every record before it is accounted for."""
         self.backlog = 0
         """Records polled and not finished."""
         self.open = True
@@ -69,10 +65,10 @@ class Lane:
         """A batch was polled; ``Unsafe`` when records between it and the one before are missing."""
         if not self.continues(batch):
             raise Unsafe(
-                f"{self.tp.topic} partition {self.tp.partition}: expected offset {self.expected}, got {batch.first}",
+                f"{self.tp.topic} partition {self.tp.partition}: read up to {self.expected}, then from {batch.start}",
                 hint="restart the worker: it goes on from its partition row",
             )
-        batch.after, self.expected = self.expected, batch.last + 1
+        self.expected = batch.end
         self.backlog += len(batch.records)
         batch.lane = self
 
@@ -88,18 +84,18 @@ class Lane:
 
     def continues(self, batch: Batch) -> bool:
         """Whether a polled batch can be the next one."""
-        return batch.first == self.expected if self.gapless else batch.first >= self.expected
+        return batch.start == self.expected
 
     def put(self, batch: Batch) -> None:
         """A batch has come through Faust; a closed lane ignores it."""
         if not self.open:
             return
-        if batch.after != self.next:
+        if batch.start != self.next:
             raise Unsafe(
-                f"{self.tp.topic} partition {self.tp.partition}: a batch before {batch.first} was dropped on the way",
+                f"{self.tp.topic} partition {self.tp.partition}: a batch before {batch.start} was dropped on the way",
                 hint="restart the worker: it goes on from its partition row",
             )
-        self.next = batch.last + 1
+        self.next = batch.end
         self._waiting.append(batch)
         self._wake.set()
 
@@ -112,13 +108,15 @@ class Lane:
             return None
         batch = self._waiting.popleft()
         while self._waiting and len(batch.records) + len(self._waiting[0].records) <= MERGE:
-            batch.records = batch.records + self._waiting.popleft().records
+            following = self._waiting.popleft()
+            batch.records, batch.end = [*batch.records, *following.records], following.end
         self.busy = True
         return batch
 
     def finish(self, batch: Batch) -> None:
         """The batch is written; the next one may be taken."""
         self.backlog -= len(batch.records)
+        self.done = batch.end
         self.busy = False
 
     def close(self) -> None:

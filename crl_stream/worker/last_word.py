@@ -47,7 +47,7 @@ class LastWord:
         """
         found: dict[str, int] = {}
         for name, value in headers:
-            if name == SEEN:
+            if name == SEEN and value is not None:
                 found = _DECODER.decode(value)
         self._seen[partition] = {topic: found.get(topic, 0) for topic in self.topics}
 

@@ -77,16 +77,14 @@ class MonitorStage(TableStage):
                 # No alert: whoever begins with an old log knows that it has lost its beginning.
                 log.warning("%s: the fold begins at offset %d, where its log begins", self.place(partition), first)
             return first
-        state = decode_partition(data)
-        if state.next_offset < first:
-            await self._announce_gap(partition, first)
         return await super().position(partition, committed, first, end)
 
-    async def _announce_gap(self, partition: int, first: int) -> None:
+    async def announce_gap(self, partition: int, expected: int, first: int) -> None:
+        """Tell people what the windows go on without."""
         state = decode_partition(self.table.partition_row(partition))
         oldest = (await self.reader.read(self.source, [(partition, first)]))[partition, first]
         timestamp = int(time.time() * 1_000) if oldest is None else oldest.timestamp
-        alert = data_gap_alert(partition, state.next_offset, first, timestamp, state)
+        alert = data_gap_alert(partition, expected, first, timestamp, state)
         log.error("data gap: %s", alert.text)
         await self.outlet.publish([Output(ALERTS, partition, alert.subject.encode(), encode(alert))])
 
@@ -104,8 +102,8 @@ class MonitorStage(TableStage):
         await super().work(batch)
         self.ticking.note(batch.tp.partition, batch.records)
 
-    async def _persist(self, partition: int, folded: Folded) -> None:
-        await super()._persist(partition, folded)
+    async def _persist(self, partition: int, folded: Folded, end: int) -> None:
+        await super()._persist(partition, folded, end)
         if (waiting := self.ticking.waiting.get(partition)) is not None:
             waiting.settle(folded.wakes)
             self._indexed[partition] = folded.partition_row

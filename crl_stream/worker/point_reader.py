@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from crl_stream.connection import partitions_of
 from crl_stream.errors import Unanswered
+from crl_stream.log_consumer import LogConsumer
 
 TIMEOUT_SECONDS: Final = 20.0
 """After which a record that exists and does not come is a broker that does not answer."""
@@ -41,14 +42,17 @@ class PointReader:
         return await self._ask(topic, self._read(topic, wanted))
 
     async def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """The offset behind the last record of each (topic, partition); one request for each broker."""
+        """Where each (topic, partition) ends, open transactions left out; one request for each broker."""
         wanted = [TopicPartition(*place) for place in places]
         if not wanted:
             return {}
         return await self._ask(wanted[0].topic, self._ends(wanted))
 
     async def between(self, topic: str, partition: int, first: int, end: int) -> AsyncIterator[Any]:
-        """The records from ``first`` up to ``end``, which there must be, without it; others may ask in between."""
+        """The records from ``first`` up to ``end``, without it, which must not be behind the topic's end.
+
+        Others may ask in between.
+        """
         while first < end:
             records, first = await self._ask(topic, self._some(TopicPartition(topic, partition), first, end))
             for record in records:
@@ -85,8 +89,7 @@ class PointReader:
         consumer.seek(place, first)
         while not (found := await consumer.getmany(place, timeout_ms=1_000, max_records=AT_ONCE)):
             pass
-        records = found[place]
-        return records, records[-1].offset + 1
+        return found[place], found[place].end
 
     async def _read(self, topic: str, wanted: list[tuple[int, int]]) -> dict[tuple[int, int], Any]:
         consumer = await self._started()
@@ -111,19 +114,18 @@ class PointReader:
         while offsets:
             if behind is None or offsets[0] > behind + CLOSE:
                 consumer.seek(place, offsets[0])
-            records = (await consumer.getmany(place, timeout_ms=1_000)).get(place, [])
-            if records:
+            stretch = (await consumer.getmany(place, timeout_ms=1_000)).get(place)
+            if stretch:
                 wanted = set(offsets)
-                found += [record for record in records if record.offset in wanted]
-                behind = records[-1].offset + 1
+                found += [record for record in stretch if record.offset in wanted]
+                # A control record, or one of an aborted transaction, is passed by and is not there.
+                behind = stretch.end
                 offsets = [offset for offset in offsets if offset >= behind]
         return found
 
     async def _started(self) -> AIOKafkaConsumer:
         if self._consumer is None:
-            consumer = AIOKafkaConsumer(
-                **self._options, group_id=None, enable_auto_commit=False, fetch_max_wait_ms=FETCH_WAIT_MS
-            )
+            consumer = LogConsumer(**self._options, fetch_max_wait_ms=FETCH_WAIT_MS)
             await consumer.start()
             self._consumer = consumer
         return self._consumer

@@ -79,11 +79,37 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     ),
     # Faust sets the wait to 1,500 ms without a setting, and pauses partitions for itself alone; the client knows a
     # topic's partitions.
-    "aiokafka:AIOKafkaConsumer": ("_fetch_max_wait_ms", "_fetcher", "pause", "_client"),
-    "aiokafka.consumer.fetcher:Fetcher": ("_proc_fetch_request",),
+    "aiokafka:AIOKafkaConsumer": (
+        "_fetch_max_wait_ms",
+        "_fetcher",
+        "_isolation_level",
+        "_request_timeout_ms",
+        "pause",
+        "_client",
+    ),
+    # What ``log_consumer`` puts its own classes into, and what those override.
+    "aiokafka.consumer.fetcher:Fetcher": (
+        "_proc_fetch_request",
+        "fetched_records",
+        "next_record",
+        "end_offsets",
+        "_isolation_level",
+    ),
+    "aiokafka.consumer.fetcher:FetchResult": ("_topic_partition", "_partition_records", "_assignment", "getall"),
+    "aiokafka.consumer.fetcher:PartitionRecords": ("_consumer_record", "next_fetch_offset"),
+    "aiokafka.record.default_records:DefaultRecordBatch": ("validate_crc", "next_offset", "producer_id"),
+    "aiokafka.record.legacy_records:LegacyRecordBatch": ("validate_crc", "next_offset"),
+    # What ``byte_names`` puts its own builder into.
+    "aiokafka.record.default_records:_DefaultRecordBatchBuilderPy": ("append", "set_producer_state"),
     "aiokafka.client:AIOKafkaClient": ("fetch_all_metadata",),
     "aiokafka:AIOKafkaProducer": ("create_batch", "send_batch"),
-    "aiokafka.producer.message_accumulator:BatchBuilder": ("append", "record_count", "size"),
+    "aiokafka.producer.message_accumulator:BatchBuilder": (
+        "append",
+        "record_count",
+        "size",
+        "_builder",
+        "_set_producer_state",
+    ),
 }
 
 

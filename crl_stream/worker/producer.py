@@ -6,14 +6,16 @@ A write returns when the broker has it.  One future per record batch instead of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from faust.transport.drivers import aiokafka as driver
 
+from crl_stream.byte_names import ByteNamesBatch, has_byte_names
 from crl_stream.errors import Unsafe
+from crl_stream.wire.records import Headers, record_size
 
-Item = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
+Item = tuple[bytes | None, bytes | None, Headers]
 
 
 BATCH_BYTES: Final = 900_000
@@ -50,15 +52,20 @@ class Producer(driver.Producer):
         builder = producer.create_batch()
         batches: list[tuple[Any, Any]] = []
         for key, value, headers in items:
-            size = len(key or b"") + len(value or b"") + sum(len(n) + len(v) for n, v in headers)
-            if builder.record_count() and builder.size() + size > limit:
+            size, odd = record_size(key, value, headers), has_byte_names(headers)
+            if builder.record_count() and (odd or builder.size() + size > limit):
                 batches.append((builder, await producer.send_batch(builder, topic, partition=partition)))
                 builder = producer.create_batch()
+            if odd:
+                lone = ByteNamesBatch(key, value, headers, LARGEST_RECORD)
+                batches.append((lone, await producer.send_batch(lone, topic, partition=partition)))
+                continue
             if builder.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
                 raise Unsafe(
                     f"a record of {size} bytes for {topic} is larger than {LARGEST_RECORD} bytes",
                     hint="lower degradation.lookback_window or limits.variants of this task",
                 )
-        batches.append((builder, await producer.send_batch(builder, topic, partition=partition)))
+        if builder.record_count():
+            batches.append((builder, await producer.send_batch(builder, topic, partition=partition)))
         done = [(built, await future) for built, future in batches]
         return Written(done[0][1].offset, done[-1][1].offset + done[-1][0].record_count() - 1)

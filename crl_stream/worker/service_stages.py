@@ -32,7 +32,7 @@ Sleep = Callable[[float], Awaitable[Any]]
 class ProposerStage(TableStage):
     """Snapshots of tasks become proposals."""
 
-    gapless = False
+    keeps_records = False
     compacted = (PROPOSALS,)
 
     def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader, remedies: Remedies) -> None:
@@ -50,9 +50,9 @@ class TallyStage(CommittedStage):
 
     repeatable = True
 
-    def __init__(self, topic: str, outlet: Outlet, *, gapless: bool) -> None:
+    def __init__(self, topic: str, outlet: Outlet) -> None:
         super().__init__(outlet.topics(topic))
-        self.topic, self.outlet, self.gapless = topic, outlet, gapless
+        self.topic, self.outlet = topic, outlet
         self.noted: dict[int, Noted] = {}
         """By partition, since its assignment."""
 
@@ -95,12 +95,9 @@ class SinkStage(CommittedStage):
     interruptible = True
     repeatable = True
 
-    def __init__(
-        self, topic: str, outlet: Outlet, deliver: Deliver, *, gapless: bool = True, sleep: Sleep = asyncio.sleep
-    ) -> None:
+    def __init__(self, topic: str, outlet: Outlet, deliver: Deliver, *, sleep: Sleep = asyncio.sleep) -> None:
         super().__init__(outlet.topics(topic))
         self.topic, self.deliver, self.counters, self.sleep = topic, deliver, outlet.counters, sleep
-        self.gapless = gapless
 
     async def work(self, batch: Batch) -> None:
         """Deliver, and return when that is done."""

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC
 from typing import Final
 
-from crl_stream.contract import load_catalog
 from crl_stream.core.overview import Ledger, make_page, weekly_review
 from crl_stream.core.overview import row_position as overview_position
 from crl_stream.core.proposal_row import row_position as proposals_position
@@ -56,9 +55,8 @@ def _proposer(settings: Settings, web: bool) -> Iterator[Member]:
 
 def _overview(settings: Settings, web: bool) -> Iterator[Member]:
     member = Member(settings, "overview", web=web)
-    catalog = load_catalog()
     for topic in SOURCES:
-        stage = TallyStage(topic, member.outlet, gapless=not catalog[topic].compacted)
+        stage = TallyStage(topic, member.outlet)
         member.add_agent(f"tally.{topic.removeprefix('crl.')}", topic, stage, partitions=settings.kafka.partitions)
     table = member.add_table("overview", overview_position, partitions=1)
     member.add_agent("overview", OVERVIEW_EVENTS, OverviewStage(table, member.outlet, member.reader), partitions=1)
@@ -123,9 +121,8 @@ def _usable_notifiers(settings: Settings) -> Iterator[Notifier]:
 
 
 def _add_sinks(member: Member, name: str, topics: Iterable[str], deliver: Deliver) -> None:
-    catalog = load_catalog()
     for topic in topics:
-        stage = SinkStage(topic, member.outlet, deliver, gapless=not catalog[topic].compacted)
+        stage = SinkStage(topic, member.outlet, deliver)
         agent = f"{name}.{topic.removeprefix('crl.')}"
         member.add_agent(agent, topic, stage, partitions=member.settings.kafka.partitions)
 

@@ -14,8 +14,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final, Protocol
 
-from faust.types.tuples import TP
-
 from crl_stream.errors import Unanswered, Unsafe
 from crl_stream.topology.last_word import Place
 from crl_stream.topology.monitor import Folded
@@ -32,13 +30,14 @@ from crl_stream.worker.table import TaskTable
 log = logging.getLogger(__name__)
 
 ADOPT: Final = "crl topics adopt"
+READ: Final = "crl-read"
+"""Header of a partition row in its changelog: the position up to which the source was read.  It may lie behind the
+last record: transactions that end, or are aborted, take offsets and leave no record."""
 
 
 class Stage(Protocol):
     """One source topic's work."""
 
-    gapless: bool
-    """Whether every offset of the source has a record; in a compacted topic some have none any more."""
     interruptible: bool
     """Whether ``work`` may be cancelled when partitions move, since it keeps nothing that could be half done."""
 
@@ -83,7 +82,8 @@ class TableStage(ABC):
     It knows the source again by the hash of the last record that was folded.
     """
 
-    gapless: bool = True
+    keeps_records: ClassVar[bool] = True
+    """Whether the source keeps what was read; a compacted topic does not."""
     interruptible: bool = False
     compacted: ClassVar[tuple[str, ...]] = ()
     """Topics that nobody else writes, and whose last record of a key must be the newest."""
@@ -92,6 +92,8 @@ class TableStage(ABC):
         self.table, self.outlet, self.counters, self.reader = table, outlet, outlet.counters, reader
         self.source = outlet.topics(source)
         self.last_word = LastWord(self.compacted, outlet, reader)
+        self._read: dict[int, int] = {}
+        """By partition: the position up to which its records are folded, as the changelog says."""
         self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By partition: a batch, or a look at what somebody else may have written."""
 
@@ -114,10 +116,15 @@ class TableStage(ABC):
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
         """The partition row decides; the committed offset is a hint that may lag behind or be of another topic."""
         data = self.table.partition_row(partition)
-        self.last_word.open(partition, () if data is None else await self._headers_of(partition, data))
+        headers = () if data is None else await self._headers_of(partition, data)
+        self.last_word.open(partition, headers)
+        self._read[partition] = first
         if data is None:
             return first
         state = decode_partition(data)
+        self._read[partition] = read = max(state.next_offset, _position_in(headers))
+        if read < first:
+            await self.announce_gap(partition, read, first)
         if state.next_offset > end:
             raise Unsafe(
                 f"the state of {self.place(partition)} ends at {state.next_offset}, its log at {end}: "
@@ -135,6 +142,10 @@ class TableStage(ABC):
             )
         return max(state.next_offset, first)
 
+    async def announce_gap(self, partition: int, expected: int, first: int) -> None:
+        """The source has lost what it had from ``expected`` up to ``first``; a stage may tell people."""
+        log.warning("%s: offsets %d to %d are gone", self.place(partition), expected, first - 1)
+
     def place(self, partition: int) -> str:
         """The partition in words."""
         return f"{self.source} partition {partition}"
@@ -146,16 +157,18 @@ class TableStage(ABC):
             before = self.table.partition_row(partition)
             folded = await self.fold(partition, before, batch.records)
             self.table.check_open(partition)
-            if folded.partition_row != before:
+            # The position counts where there was no record to fold: what the broker deletes there is no loss.
+            if folded.partition_row != before or batch.end > self._read.get(partition, 0):
                 written = await self.outlet.publish(folded.outputs)
                 await self.last_word.note(partition, written, _place(folded.partition_row))
-                await self._persist(partition, folded)
+                await self._persist(partition, folded, batch.end)
         self.counters.add(folded.counts)
 
-    async def _persist(self, partition: int, folded: Folded) -> None:
+    async def _persist(self, partition: int, folded: Folded, end: int) -> None:
         self.outlet.app.consumer.check_pulse()
-        headers = self.last_word.headers(partition)
+        headers = (*self.last_word.headers(partition), (READ, b"%d" % end))
         await self.table.write(partition, folded.rows, folded.partition_row, headers)
+        self._read[partition] = end
         self.counters.rows += len(folded.rows)
 
     async def look(self, partitions: Iterable[int]) -> None:
@@ -170,7 +183,7 @@ class TableStage(ABC):
     async def _headers_of(self, partition: int, partition_row: bytes) -> Headers:
         """Of the partition row's record, which is the last one of the changelog unless somebody wrote late."""
         name = self.table.changelog_topic_name
-        last = self.table.persisted_offset(TP(name, partition))
+        last = self.table.last_record(partition)
         if last is None:
             return ()
         record = (await self.reader.read(name, [(partition, last)]))[partition, last]
@@ -178,13 +191,18 @@ class TableStage(ABC):
 
     async def _compare_log(self, partition: int, offset: int, expected: bytes) -> None:
         found = (await self.reader.read(self.source, [(partition, offset)]))[partition, offset]
-        if found is None and not self.gapless:
+        if found is None and not self.keeps_records:
             return  # compaction has taken it
         if found is None or record_hash(found) != expected:
             raise Unsafe(
                 f"{self.place(partition)} has another record at {offset} than the one that its state ends with",
                 hint=self.hint,
             )
+
+
+def _position_in(headers: Headers) -> int:
+    """The position that stands beside a partition row; 0 when none does."""
+    return max((int(value) for name, value in headers if name == READ and value and value.isdigit()), default=0)
 
 
 def _place(partition_row: bytes | None) -> Place:
@@ -195,7 +213,6 @@ def _place(partition_row: bytes | None) -> Place:
 class CommittedStage(ABC):
     """Keeps no state: the committed offset decides, and what is done for a batch may be done twice."""
 
-    gapless: bool = True
     interruptible: bool = False
     changelog: str | None = None
     repeatable: ClassVar[bool] = False

@@ -67,7 +67,9 @@ class TaskTable(faust.Table):
             **options,
         )
         self._written: dict[int, int] = {}
-        """Partition to the last changelog offset written or recovered."""
+        """Partition to the last changelog offset written or read past; a control record may be there."""
+        self._last_record: dict[int, int] = {}
+        """Partition to the offset of the last changelog record written or recovered."""
         self._outdated: dict[int, set[bytes]] = defaultdict(set)
         """Keys whose last changelog record is older than the row: a process that had lost the partition wrote late."""
         self._progress = RecoveryProgress(changelog)
@@ -79,6 +81,10 @@ class TaskTable(faust.Table):
     def partition_row(self, partition: int) -> bytes | None:
         """How far a partition is folded; None when it never was."""
         return self.rows(partition).get(partition_key(partition))
+
+    def last_record(self, partition: int) -> int | None:
+        """Offset of the last changelog record of a partition; None when there is none."""
+        return self._last_record.get(partition)
 
     def check_open(self, partition: int) -> None:
         """``Unsafe`` when a partition is not this worker's: whatever was read of it was read as nothing."""
@@ -122,7 +128,7 @@ class TaskTable(faust.Table):
                 f"{topic} partition {partition} has another writer: {expected} was expected, {first} written",
                 hint="is a second installation running with the same worker.app_id? stop it, then restart this one",
             )
-        self._written[partition] = end
+        self._written[partition] = self._last_record[partition] = end
         self.store.write(partition, records, Last(end, last, partition_row), frozenset())
 
     # -- recovery and rebalance, called by Faust -----------------------------------------------------
@@ -134,12 +140,13 @@ class TaskTable(faust.Table):
         """Take recovered rows; of two rows with one key the newer one stays."""
         try:
             for event in batch:
-                records = event.value.records
-                partition = records[0].partition
+                found, partition = event.value, event.value.tp.partition
                 # Faust may still hold what it read for a partition that has gone meanwhile.
                 if self.store.is_open(partition):
-                    self._recover(partition, records)
-                    self._progress.add(len(records), self._remaining)
+                    self._written[partition] = found.end - 1
+                    if found.records:
+                        self._recover(partition, found.records)
+                    self._progress.add(len(found.records), self._remaining)
         except Exception as exc:
             # Faust would log it, and wait for ever for the end of the recovery.
             consumer: Any = self.app.consumer
@@ -162,7 +169,7 @@ class TaskTable(faust.Table):
             else:
                 outdated.add(key)
         last = records[-1]
-        self._written[partition] = last.offset
+        self._last_record[partition] = last.offset
         self.store.write(partition, newer, Last(last.offset, last.key, last.value), outdated)
 
     @property
@@ -176,6 +183,7 @@ class TaskTable(faust.Table):
         for tp in revoked:
             if tp.topic == topic:
                 self._written.pop(tp.partition, None)
+                self._last_record.pop(tp.partition, None)
                 self._outdated.pop(tp.partition, None)
                 self.store.close(tp.partition)
                 await asyncio.sleep(0)  # closing and opening take their time on disk, and the heart has to beat
@@ -204,7 +212,8 @@ class TaskTable(faust.Table):
             elif Last(record.offset, record.key, record.value).digest != known.digest:
                 self.store.discard(partition, f"the changelog has another record at offset {known.offset}")
             else:
-                self._written[partition], self._outdated[partition] = known.offset, set(known.outdated)
+                self._written[partition] = self._last_record[partition] = known.offset
+                self._outdated[partition] = set(known.outdated)
 
     async def on_recovery_completed(self, active_tps: Any, standby_tps: Any) -> None:
         """Say how long it took."""

@@ -29,7 +29,7 @@ def an_active_variant(**fields: Any) -> m.ActiveVariant:
 
 
 class SilentKafka:
-    """Takes the place of ``AIOKafkaConsumer``; the state is the class's, since every attempt makes a new one."""
+    """Takes the place of ``LogConsumer``; the state is the class's, since every attempt makes a new one."""
 
     answers = True
     connections = 0
@@ -92,7 +92,7 @@ async def _described(_consumer: Any, names: Any) -> Cluster:
 
 def use_silent_kafka(monkeypatch: pytest.MonkeyPatch, *records: m.ActiveVariant) -> type[SilentKafka]:
     """Have resolvers follow a Kafka in memory that holds ``records``."""
-    monkeypatch.setattr(module, "AIOKafkaConsumer", SilentKafka)
+    monkeypatch.setattr(module, "LogConsumer", SilentKafka)
     monkeypatch.setattr(module, "described", _described)
     fresh = {"answers": True, "connections": 0, "cluster_id": "one", "topics": None, "first": 1}
     for name, value in (fresh | {"records": [encode(record) for record in records]}).items():

@@ -48,6 +48,28 @@ def test_no_json_makes_decoding_raise(topic: str, value: Any, key: bytes | None)
     assert_sound(decode(topic, codec.encode(value) if finite(value) else repr(value).encode(), key))
 
 
+@pytest.mark.parametrize(
+    ("time", "good"),
+    [
+        ("2016-12-31T23:59:60Z", True),
+        ("2016-12-31T23:59:60.5Z", True),
+        ("9999-12-31T23:59:60Z", True),
+        ("2016-12-31T23:59:61Z", False),
+        ("2016-12-31T22:59:60Z", False),
+        ("2016-12-31T23:58:60Z", False),
+        ("2016-02-30T23:59:60Z", False),
+        ("2016-12-31T23:59:60+00:00", False),
+    ],
+)
+def test_a_leap_second_is_a_timestamp_and_no_other_sixtieth_second(time: str, *, good: bool) -> None:
+    for _ in range(2):  # the second way of reading one begins once its names are known
+        found = decode_logged(encode(an_invocation(timestamp=time)), messages.key_of(an_invocation()))
+        if good:
+            assert found.timestamp == time
+        else:
+            assert found.reason == reasons.BAD_TIMESTAMP
+
+
 def finite(value: Any) -> bool:
     """Whether the value can be said in JSON by a strict encoder."""
     try:

@@ -23,10 +23,12 @@ from crl_stream.wire.dead_letter import (
     read_mark,
     replay_mark,
 )
+from crl_stream.wire.record_batch import decode_name
+from crl_stream.wire.records import record_size
 from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, INVOCATIONS
 from wire.messages import tries
 
-Pairs = tuple[tuple[str, bytes], ...]
+Pairs = tuple[tuple[str, bytes | None], ...]
 
 
 class Incoming(NamedTuple):
@@ -40,10 +42,24 @@ class Incoming(NamedTuple):
 
 
 TRACE = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-RESERVED = [letters.REASON, letters.MESSAGE, letters.TOPIC, letters.PARTITION, letters.OFFSET, letters.CUT]
-header_names = st.text(max_size=20) | st.sampled_from([*RESERVED, letters.ORIGIN_PARTITION, letters.ORIGIN_OFFSET])
-header_values = st.binary(max_size=30) | st.sampled_from(
-    [b"0", b"12", b"-1", b"1_0", b" 1", b"9" * 18, b"9" * 19, b"1e3"]
+RESERVED = [
+    letters.REASON,
+    letters.MESSAGE,
+    letters.TOPIC,
+    letters.PARTITION,
+    letters.OFFSET,
+    letters.CUT,
+    letters.BATCH,
+]
+header_names = (
+    st.text(max_size=20)
+    | st.binary(max_size=9).map(decode_name)
+    | st.sampled_from([*RESERVED, letters.ORIGIN_PARTITION, letters.ORIGIN_OFFSET])
+)
+header_values = (
+    st.none()
+    | st.binary(max_size=30)
+    | st.sampled_from([b"0", b"12", b"-1", b"1_0", b" 1", b"9" * 18, b"9" * 19, b"1e3"])
 )
 some_headers = st.lists(st.tuples(header_names, header_values), max_size=6).map(tuple)
 
@@ -106,14 +122,28 @@ def test_the_origin_of_a_stranger_is_replaced_when_a_record_is_forwarded() -> No
     assert origin_of(output.headers) == (2, 41)
 
 
-@pytest.mark.parametrize("size", [letters.MAX_HEADERS, letters.MAX_HEADERS + 1])
-def test_headers_that_are_too_large_are_dropped_whole_and_the_error_stays(size: int) -> None:
-    own = (("x", b"y" * (size - 1)),)
-    kept = own if size <= letters.MAX_HEADERS else ()
+@pytest.mark.parametrize("size", [16, 70_000, 900_000])
+def test_headers_as_large_as_an_uncompressed_record_may_have_them_are_kept(size: int) -> None:
+    own = (("x", b"y" * size), ("\udcff", None), ("", b""))
     dead = dead_letter(Incoming(own), INVOCATIONS, 0, reasons.NOT_JSON, "not JSON")
-    assert dead.headers[:-5] == kept
+    assert dead.headers[:-5] == own
+    assert forwarded(Incoming(own), INVOCATIONS, 2, 5).headers[:-2] == own
+
+
+def test_sixty_thousand_headers_are_kept_whole() -> None:
+    own = tuple((f"h{number}", b"x" if number % 2 else None) for number in range(60_000))
+    dead = dead_letter(Incoming(own), INVOCATIONS, 0, reasons.NOT_JSON, "not JSON")
+    assert dead.headers[:-5] == own
+    assert forwarded(Incoming(own), INVOCATIONS, 2, 5).headers[:-2] == own
+
+
+@pytest.mark.parametrize("headers", [(("x", b"y" * 3_000_000),), (("x", None),) * 800_000])
+def test_headers_that_no_topic_takes_are_left_out_and_the_letter_says_so(headers: Pairs) -> None:
+    dead = dead_letter(Incoming(headers), INVOCATIONS, 0, reasons.NOT_JSON, "not JSON")
     assert read_letter(dead.headers).reason == reasons.NOT_JSON
-    assert forwarded(Incoming(own), INVOCATIONS, 2, 5).headers[:-2] == kept
+    assert f"{len(headers)} headers left out".encode() in (dict(dead.headers)[letters.CUT] or b"")
+    assert len(dead.headers) == 6
+    assert len(forwarded(Incoming(headers), INVOCATIONS, 2, 5).headers) == 2
 
 
 @tries(100)
@@ -196,5 +226,14 @@ def test_what_fits_is_whole_and_has_no_word_of_a_cut() -> None:
 
 
 def test_the_largest_letter_is_one_that_its_topic_takes() -> None:
-    bounds = letters.MAX_KEY + letters.MAX_VALUE + letters.MAX_HEADERS
-    assert bounds + 16_384 < load_catalog()[DEAD_LETTERS].max_message_bytes
+    catalog = load_catalog()
+    for value in (letters.MAX_VALUE, 10):
+        room = letters.MAX_LETTER - letters.MAX_KEY - value - 100
+        record = Incoming((("h", b"x" * room),), key=b"k" * letters.MAX_KEY, value=b"v" * value)
+        letter = dead_letter(record, INVOCATIONS, 3, reasons.NOT_JSON, "n" * 300)
+        assert len(letter.headers) == 6
+        assert record_size(letter.key, letter.value, letter.headers) + 100 < catalog[DEAD_LETTERS].max_message_bytes
+    record = Incoming((("h", b"x" * (letters.MAX_FORWARD - 300)),), key=b"k", value=b"v")
+    onward = forwarded(record, INVOCATIONS, 2, 5)
+    assert len(onward.headers) == 3
+    assert record_size(onward.key, onward.value, onward.headers) + 100 < catalog[INVOCATIONS].max_message_bytes

@@ -20,6 +20,8 @@ GIVEN_BY_OTHERS = {
     reasons.MISPLACED_TWICE,
     reasons.FORWARDED_BEFORE,
     reasons.VARIANT_LIMIT,
+    reasons.BATCH_TOO_LARGE,
+    reasons.BATCH_DAMAGED,
     reasons.FOLD_FAILURE,
     reasons.REFUSED,
 }

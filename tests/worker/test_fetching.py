@@ -14,8 +14,10 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP
 
 from crl_stream.errors import Unsafe
+from crl_stream.log_consumer import Stretch
 from crl_stream.worker import fetching
 from crl_stream.worker.fetching import GATHER_SECONDS, ConsumerThread, pace
+from crl_stream.worker.lanes import Lane
 from crl_stream.worker.recovery_progress import RecoveryWatch
 from crl_stream.worker.transport import SCHEME, register
 
@@ -141,7 +143,7 @@ async def test_no_position_is_asked_for_while_rows_may_be_missing(consumer: Any,
         """Leaves nothing unread."""
 
     app = consumer.app
-    consumer.transport.stages["log"] = SimpleNamespace(position=position, interruptible=False, gapless=True)
+    consumer.transport.stages["log"] = SimpleNamespace(position=position, interruptible=False)
     consumer._thread = SimpleNamespace(call_thread=call_thread, leave_unread=None)
     if state == "moving":
         app.rebalancing_count += 1
@@ -171,7 +173,7 @@ async def test_what_a_rebalance_has_overtaken_opens_no_lane_and_leaves_nothing_u
         unread.append(assigned_in)
         rebalance("leave_unread")
 
-    consumer.transport.stages["log"] = SimpleNamespace(position=position, interruptible=False, gapless=True)
+    consumer.transport.stages["log"] = SimpleNamespace(position=position, interruptible=False)
     consumer._thread = SimpleNamespace(call_thread=call_thread, leave_unread=None)
     await consumer.seek_to_committed()
     assert consumer.lanes == {}
@@ -184,7 +186,7 @@ async def test_records_of_a_changelog_that_nobody_takes_are_polled_again(
 ) -> None:
     """A poll may outlive a rebalance: what it brings before the flow goes on, Faust throws away."""
     changelog, sought = TP("changelog", 0), dict[TP, int]()
-    polled = {changelog: [SimpleNamespace(offset=offset) for offset in (4, 5)]}
+    polled = {changelog: Stretch(4, [SimpleNamespace(offset=offset) for offset in (4, 5)], 6)}
 
     async def getmany(*_: Any, **__: Any) -> Any:
         return polled
@@ -197,6 +199,49 @@ async def test_records_of_a_changelog_that_nobody_takes_are_polled_again(
     consumer.app.rebalancing, consumer.flow_active = True, flow
     result = await consumer._getmany({changelog}, 1.0)
     assert (set(result), sought) == (({changelog}, {}) if flow else (set(), {changelog: 4}))
+
+
+@pytest.mark.parametrize(("whole", "unsafe"), [(7, False), (6, False), (9, True)])
+async def test_a_changelog_with_an_open_transaction_is_named_and_not_recovered_from(
+    monkeypatch: pytest.MonkeyPatch, whole: int, unsafe: bool
+) -> None:
+    """Rows behind its beginning cannot be seen; the older ones would be taken for the newest."""
+    register()
+    app: Any = faust.App("a", broker=f"{SCHEME}://127.0.0.1:1", store="memory://")
+    consumer, log, changelog = app.consumer, TP("log", 0), TP("changelog", 0)
+    monkeypatch.setattr(app, "tables", SimpleNamespace(changelog_topics={"changelog"}))
+    loop = consumer._thread.thread_loop
+
+    async def call_thread(_function: Any, partitions: list[TP]) -> dict[TP, int]:
+        return dict.fromkeys(partitions, whole)
+
+    async def highwaters(*partitions: TP) -> dict[TP, int]:
+        return dict.fromkeys(partitions, 7)
+
+    def leave(exc: BaseException) -> None:
+        raise exc
+
+    consumer._thread = SimpleNamespace(call_thread=call_thread, whole_ends=None, highwaters=highwaters)
+    monkeypatch.setattr(consumer, "leave", leave)
+    if unsafe:
+        with pytest.raises(Unsafe, match="changelog partition 0 has an open transaction from offset 7 on"):
+            await consumer.highwaters(log, changelog)
+    else:
+        assert await consumer.highwaters(log, changelog) == {log: 7, changelog: 7}
+    loop.close()
+
+
+async def test_what_was_polled_for_an_assignment_that_has_ended_is_polled_again_wherever_it_begins(
+    consumer: Any,
+) -> None:
+    log, again = TP("log", 0), dict[TP, int]()
+    old, new = Lane(log, 3), Lane(log, 3)
+    new.driver = asyncio.create_task(asyncio.sleep(0))
+    consumer.lanes[log] = new
+    assert consumer._admit(log, Stretch(3, ["a"], 4), {log: old}, again) is None
+    assert (again, new.expected) == ({log: 3}, 3)
+    batch = consumer._admit(log, Stretch(3, ["a"], 4), {log: new}, {})
+    assert (batch.records, new.expected) == (["a"], 4)
 
 
 def test_a_recovery_that_stands_still_ends_its_worker_and_one_that_reads_does_not(

@@ -135,6 +135,14 @@ def test_aiokafka_asks_for_nothing_of_a_paused_partition() -> None:
     assert "tp_state.paused" in inspect.getsource(Fetcher._get_actions_per_node)
 
 
+@pytest.mark.parametrize("method", ["_proc_fetch_request", "fetched_records", "next_record"])
+def test_aiokafka_makes_and_knows_fetched_records_by_the_names_that_are_replaced(method: str) -> None:
+    names = {"_proc_fetch_request": {"MemoryRecords", "PartitionRecords", "FetchResult"}}
+    function = getattr(Fetcher, method)
+    assert names.get(method, {"FetchResult"}) <= set(function.__code__.co_names)
+    assert function.__closure__ is None
+
+
 def test_the_producer_waits_for_all_replicas_and_repeats_without_doubling() -> None:
     extra = Producer._settings_extra(object.__new__(Producer))
     assert extra == {"acks": "all", "enable_idempotence": True}

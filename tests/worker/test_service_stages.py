@@ -11,6 +11,7 @@ import pytest
 from faust.types.tuples import TP
 
 from crl_stream.errors import Unavailable, Unsafe
+from crl_stream.log_consumer import Stretch
 from crl_stream.settings import load_settings
 from crl_stream.settings.remedies import load_remedies
 from crl_stream.topology.driver import Stored
@@ -20,8 +21,9 @@ from crl_stream.worker import services
 from crl_stream.worker.counters import Counters
 from crl_stream.worker.lanes import Batch
 from crl_stream.worker.member import Member
-from crl_stream.worker.monitor_stages import InletStage
+from crl_stream.worker.monitor_stages import InletStage, MonitorStage
 from crl_stream.worker.service_stages import LONGEST_WAIT, OverviewStage, ProposerStage, SinkStage, TallyStage
+from crl_stream.worker.stages import READ
 
 OUTLET: Any = SimpleNamespace(topics=Topics(""), counters=Counters())
 
@@ -43,7 +45,8 @@ async def test_a_sink_asks_again_as_long_as_its_place_is_not_available(caplog: p
 
     outlet: Any = SimpleNamespace(topics=Topics(""), counters=Counters())
     with caplog.at_level(logging.INFO):
-        await SinkStage(ROLLBACKS, outlet, deliver, sleep=sleep).work(Batch(TP(ROLLBACKS, 0), ["a", "b"]))
+        batch = Batch(TP(ROLLBACKS, 0), Stretch(0, ["a", "b"], 2))
+        await SinkStage(ROLLBACKS, outlet, deliver, sleep=sleep).work(batch)
     assert asked == [(ROLLBACKS, ["a", "b"])] * 10
     assert slept == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_WAIT, LONGEST_WAIT, LONGEST_WAIT]
     assert outlet.counters.applied == 2, "counted once, when it is there"
@@ -52,9 +55,7 @@ async def test_a_sink_asks_again_as_long_as_its_place_is_not_available(caplog: p
     assert "The disk is full. hint: free some space" in told[0]
 
 
-@pytest.mark.parametrize(
-    "stage", [SinkStage(ROLLBACKS, OUTLET, deliver_nothing), TallyStage(ROLLBACKS, OUTLET, gapless=True)]
-)
+@pytest.mark.parametrize("stage", [SinkStage(ROLLBACKS, OUTLET, deliver_nothing), TallyStage(ROLLBACKS, OUTLET)])
 async def test_a_topic_that_was_made_anew_is_read_from_its_beginning_by_those_who_know_what_they_had(
     stage: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -82,9 +83,7 @@ class OneRecord:
 
 def a_table(**state: Any) -> Any:
     row = encode_partition(PartitionRow(**state))
-    return SimpleNamespace(
-        partition_row=lambda _: row, persisted_offset=lambda _: None, changelog_topic_name="a-changelog"
-    )
+    return SimpleNamespace(partition_row=lambda _: row, last_record=lambda _: None, changelog_topic_name="a-changelog")
 
 
 def stages_on(table: Any, record: Any) -> list[Any]:
@@ -109,6 +108,57 @@ async def test_a_last_record_that_is_gone_says_something_only_where_nothing_is_c
     with pytest.raises(Unsafe, match="has another record at 8"):
         await overview.position(0, None, 0, 100)
     assert await overview.position(0, None, 9, 100) == 9, "retention has taken it"
+
+
+class Announcing(OverviewStage):
+    """Remembers which offsets are said to be lost."""
+
+    async def announce_gap(self, partition: int, expected: int, first: int) -> None:
+        self.gaps = [(partition, expected, first)]
+
+
+@pytest.mark.parametrize(
+    ("read", "first", "gap"),
+    [(None, 9, []), (None, 12, [(0, 9, 12)]), (b"12", 12, []), (b"12", 15, [(0, 12, 15)]), (b"x", 10, [(0, 9, 10)])],
+)
+async def test_offsets_that_had_no_record_are_not_announced_as_lost_when_retention_takes_them(
+    read: bytes | None, first: int, gap: list[tuple[int, int, int]]
+) -> None:
+    """A transaction ends with a marker: the state ends before it, and the position behind it."""
+    row = encode_partition(PartitionRow(next_offset=9, last_hash=b"12345678"))
+    headers = () if read is None else ((READ, read),)
+    table: Any = SimpleNamespace(
+        partition_row=lambda _: row, last_record=lambda _: 4, changelog_topic_name="a-changelog"
+    )
+    reader: Any = OneRecord(Stored(4, 0, b"!partition/0", row, headers))
+    stage = Announcing(table, OUTLET, reader)
+    stage.gaps = []
+    assert await stage.position(0, 9, first, 100) == first
+    assert stage.gaps == gap
+
+
+async def test_a_position_that_moves_without_a_record_is_kept_beside_the_partition_row() -> None:
+    """Without a row too: the group's commit says that all was read, and its state has to be there."""
+    written: list[Any] = []
+
+    async def write(_partition: int, rows: Any, row: bytes, headers: Any) -> None:
+        written.append((rows, row, dict(headers)[READ]))
+
+    async def publish(outputs: Any) -> dict[Any, Any]:
+        assert outputs == []
+        return {}
+
+    consumer = SimpleNamespace(check_pulse=lambda: None)
+    outlet: Any = SimpleNamespace(
+        topics=Topics(""), counters=Counters(), publish=publish, app=SimpleNamespace(consumer=consumer)
+    )
+    rows: dict[bytes, bytes] = {}
+    table: Any = SimpleNamespace(
+        partition_row=rows.get, rows=lambda _: rows, check_open=lambda _: None, write=write, width=1
+    )
+    stage = MonitorStage(table, outlet, Any)  # type: ignore[arg-type]
+    await stage.work(Batch(TP("crl.invocations", 0), Stretch(0, [], 3)))
+    assert written == [({}, encode_partition(PartitionRow()), b"3")]
 
 
 AN_HOUR = datetime(2026, 11, 23, 9, tzinfo=UTC).timestamp()

@@ -12,6 +12,7 @@ from builders import invocations
 from faust.types.tuples import TP
 
 from crl_stream.errors import Unsafe
+from crl_stream.log_consumer import Stretch
 from crl_stream.settings import load_settings
 from crl_stream.topology.driver import TopologyDriver
 from crl_stream.topology.partition import PartitionRow, encode_partition, partition_key
@@ -52,7 +53,12 @@ class Changelog:
     def batches(self, after: int) -> list[Any]:
         """What Faust hands on of the records behind an offset."""
         records = [record for offset, record in sorted(self.records.items()) if offset > after]
-        return [SimpleNamespace(value=SimpleNamespace(records=records))] if records else []
+        value = Batch(TP("changelog", 0), Stretch(after + 1, records, self.end))
+        return [SimpleNamespace(value=value)] if after + 1 < self.end else []
+
+    def end_transaction(self) -> None:
+        """A control record: it has an offset, and no reader is shown it."""
+        self.end += 1
 
 
 Opener = Callable[[], TaskTable]
@@ -156,6 +162,34 @@ async def test_what_the_broker_does_not_take_is_not_taken_into_the_rows(opened: 
     assert table.partition_row(0) == partition_row(1)
 
 
+async def test_a_changelog_that_ends_with_a_control_record_is_recovered_to_its_end_and_written_on(
+    opened: Opener, changelog: Changelog
+) -> None:
+    """Somebody has mirrored or mended it in a transaction: its end has an offset, and no reader is shown it."""
+    table = opened()
+    await recover(table, changelog)
+    await table.write(0, {KEY: ROWS[0]}, partition_row(1))
+    changelog.end_transaction()
+    again = opened()
+    await recover(again, changelog)
+    assert again.persisted_offset(place(again)) == changelog.end - 1, "Faust waits for this one"
+    assert again.last_record(0) == 1
+    assert list(again.tasks()) == [(0, KEY, ROWS[0])]
+    await again.write(0, {KEY: ROWS[1]}, partition_row(2))
+    assert again.rows(0)[KEY] == ROWS[1]
+
+
+async def test_a_control_record_that_comes_while_a_worker_writes_is_another_writer(
+    opened: Opener, changelog: Changelog
+) -> None:
+    table = opened()
+    await recover(table, changelog)
+    await table.write(0, {KEY: ROWS[0]}, partition_row(1))
+    changelog.end_transaction()
+    with pytest.raises(Unsafe, match="has another writer"):
+        await table.write(0, {KEY: ROWS[1]}, partition_row(2))
+
+
 async def test_a_restart_on_disk_reads_only_what_came_after(opened: Opener, changelog: Changelog) -> None:
     table = opened()
     await recover(table, changelog)
@@ -253,7 +287,8 @@ async def test_nothing_is_written_or_published_for_a_partition_whose_rows_are_go
     stage = MonitorStage(table, outlet, Any)  # type: ignore[arg-type]
     driver = TopologyDriver()
     driver.pipe(*invocations("default", "S"))
-    batch = Batch(TP(INVOCATIONS, 0), list(driver.records(INVOCATIONS)))
+    records = list(driver.records(INVOCATIONS))
+    batch = Batch(TP(INVOCATIONS, 0), Stretch(0, records, len(records)))
     await assign(table, revoked=[0])
     with pytest.raises(Unsafe):
         await stage.work(batch)

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import Struct
 
+from crl_stream.wire.records import Header
 from crl_stream.wire.topics import Topics
 
 PORTION: Final = 5_000
@@ -40,7 +41,7 @@ class Kept(NamedTuple):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[Header, ...]
 
 
 class Topic(NamedTuple):
@@ -89,7 +90,7 @@ class Topic(NamedTuple):
         for line in Path(self.request.archive).read_text(encoding="ascii").splitlines():
             place, offset, timestamp, key, value, headers = json.loads(line)
             if place == partition:
-                pairs = tuple((name, base64.b64decode(data)) for name, data in headers)
+                pairs = tuple((name, _bytes(data)) for name, data in headers)
                 found[offset] = Kept(offset, timestamp, _bytes(key), _bytes(value), pairs)
         return [found[offset] for offset in sorted(found)]
 
@@ -104,6 +105,7 @@ def open_consumer(request: Request) -> Any:
         bootstrap_servers=request.bootstrap_servers,
         group_id=None,
         enable_auto_commit=False,
+        isolation_level="read_committed",
         fetch_max_wait_ms=20,
         max_partition_fetch_bytes=8 * 1024 * 1024,
         check_crcs=False,
@@ -119,7 +121,7 @@ async def keep_records(bootstrap_servers: str, topic: str, partitions: Iterable[
             for partition in partitions:
                 async for portion in reader.portions(topic, partition):
                     for r in portion:
-                        headers = [(name, base64.b64encode(data).decode()) for name, data in r.headers]
+                        headers = [(name, _text(data)) for name, data in r.headers]
                         entry = (partition, r.offset, r.timestamp, _text(r.key), _text(r.value), headers)
                         file.write(json.dumps(entry) + "\n")
 

@@ -13,6 +13,7 @@ from crl_stream.cli.talk import say, show, show_json, show_table
 from crl_stream.core.instant import to_text
 from crl_stream.topic_reader import TopicReader
 from crl_stream.wire.reasons import MEANING
+from crl_stream.wire.record_batch import encode_name
 from crl_stream.wire.topics import DEAD_LETTERS
 
 app = typer.Typer(
@@ -72,7 +73,7 @@ def show_letter(
     if one.replayed:
         say(f"replayed {one.replayed}")
     for name, value in one.record.headers:
-        show(f"  {name} = {_text(value)}")
+        show(f"  {_text(encode_name(name))} = {_text(value)}")
     show(f"  key = {_text(one.record.key)}")
     show(_text(one.record.value) or "")
 
@@ -88,7 +89,7 @@ def _document(one: DeadLetter) -> dict[str, Any]:
         "key": _text(record.key),
         "value": _text(record.value),
         "value_hex": None if record.value is None else record.value.hex(),
-        "headers": {name: _text(value) for name, value in record.headers},
+        "headers": {str(_text(encode_name(name))): _text(value) for name, value in record.headers},
         "dead_letter_partition": record.partition,
         "dead_letter_offset": record.offset,
     }

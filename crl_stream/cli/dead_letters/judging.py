@@ -16,9 +16,9 @@ from crl_stream.core.instant import from_text
 from crl_stream.topology.poison import MAX_FAILURES
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import Decoded, Rejected, decode
-from crl_stream.wire.dead_letter import own_headers
+from crl_stream.wire.dead_letter import BATCH, own_headers
 from crl_stream.wire.partitioner import partition_of
-from crl_stream.wire.records import Output
+from crl_stream.wire.records import Output, record_size
 from crl_stream.wire.strict_json import parse_object
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, TOPIC_OF
 
@@ -108,6 +108,8 @@ def _harm_of(one: DeadLetter, about: Circumstances) -> str | None:
         return "its headers do not say where it was read from"
     if topic not in RETURNABLE:
         return f"only crl-stream writes {topic}"
+    if any(name == BATCH for name, _ in record.headers):
+        return "it is a whole batch that was not read; send its records in smaller batches"
     if record.value is None:
         return "it has no value, so that there is nothing to read"
     if topic == INVOCATIONS and _names_a_command(record.value):
@@ -169,5 +171,4 @@ def _home_of(key: bytes | None, original: int, partitions: int) -> int | None:
 
 
 def _size_of(output: Output) -> int:
-    headers = sum(len(name.encode()) + len(value or b"") + 10 for name, value in output.headers)
-    return len(output.key or b"") + len(output.value or b"") + headers + _OVERHEAD
+    return record_size(output.key, output.value, output.headers) + _OVERHEAD

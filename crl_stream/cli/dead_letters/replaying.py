@@ -16,6 +16,7 @@ import typer
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from crl_stream.byte_names import ByteNamesBatch, has_byte_names
 from crl_stream.cli.dead_letters.judging import RETURNABLE, Circumstances, Original, Step, plan
 from crl_stream.cli.dead_letters.letters import (
     DeadLetter,
@@ -34,7 +35,7 @@ from crl_stream.errors import CrlError, Unavailable, UsageError
 from crl_stream.settings.model import Kafka
 from crl_stream.topic_reader import TopicReader
 from crl_stream.wire.dead_letter import Mark, replay_mark
-from crl_stream.wire.records import Output
+from crl_stream.wire.records import Output, record_size
 from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, Topics
 
 _AT_ONCE: Final = 500
@@ -198,14 +199,15 @@ async def _publish(producer: AIOKafkaProducer, names: Topics, outputs: Iterable[
     """Queue all, then wait for all: what Kafka answered to each, or the error."""
     futures: list[Any] = []
     for output in outputs:
+        topic, key, value = names(output.topic), output.key, output.value
         try:
-            future = await producer.send(
-                names(output.topic),
-                output.value,
-                key=output.key,
-                partition=output.partition,
-                headers=list(output.headers),
-            )
+            if has_byte_names(output.headers):
+                lone = ByteNamesBatch(key, value, output.headers, record_size(key, value, output.headers))
+                future = await producer.send_batch(lone, topic, partition=output.partition)
+            else:
+                future = await producer.send(
+                    topic, value, key=key, partition=output.partition, headers=list(output.headers)
+                )
         except KafkaError as error:
             future = asyncio.get_running_loop().create_future()
             future.set_exception(error)

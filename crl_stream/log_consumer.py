@@ -1,0 +1,242 @@
+"""Consumers that read whatever a Kafka client may legally write, and say how far they have read.
+
+aiokafka reads most of it.  What it does not, this adds to one consumer at a time (``read_everything``), and to no other
+in the process:
+
+* a batch that would unpack to more than ``wire.record_batch.MAX_UNPACKED`` is one record that says so
+  (``wire.records.UnreadBatch``), and so is a batch that nobody can read;
+* headers whose names are not UTF-8 are read, byte by byte;
+* a poll says from where to where it has read (``Stretch``).  Offsets have gaps wherever a transaction ended, was
+  aborted, or a topic is compacted: only the position proves that nothing was skipped.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from types import FunctionType, MethodType
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer import fetcher as stock
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.record.legacy_records import LegacyRecordBatch
+
+from crl_stream.wire.compression import Damaged, TooLarge
+from crl_stream.wire.record_batch import (
+    MAGIC,
+    NO_TIMESTAMP,
+    check_legacy,
+    magic_of,
+    records_of,
+    split,
+    unpacked,
+    unread,
+)
+from crl_stream.wire.records import UnreadBatch
+
+READ_COMMITTED: Final = "read_committed"
+
+
+class Stretch(list[Any]):
+    """All records of one partition from one position to another; there may be none.
+
+    True whenever the position has moved.
+    """
+
+    def __init__(self, start: int, records: Iterable[Any] = (), end: int | None = None) -> None:
+        super().__init__(records)
+        self.start = start
+        """Where the first record was asked for."""
+        self.end = start if end is None else end
+        """The position behind the last one; control records may lie before it."""
+
+    def __bool__(self) -> bool:
+        """Whether it leads anywhere."""
+        return self.end != self.start
+
+
+class LogConsumer(AIOKafkaConsumer):  # type: ignore[misc]
+    """aiokafka's consumer, which reads everything that is committed; ``options`` are aiokafka's."""
+
+    def __init__(self, **options: Any) -> None:
+        own: dict[str, Any] = {"group_id": None, "enable_auto_commit": False, "isolation_level": READ_COMMITTED}
+        super().__init__(**own | options)
+
+    async def start(self) -> None:
+        """Connect."""
+        await super().start()
+        read_everything(self)
+
+
+def read_everything(consumer: Any) -> None:
+    """Make a started consumer of aiokafka read whatever may be written; it must not have been assigned anything."""
+    fetcher = consumer._fetcher  # noqa: SLF001
+    for name in ("_proc_fetch_request", "fetched_records", "next_record"):
+        setattr(fetcher, name, MethodType(_reading_everything(getattr(stock.Fetcher, name)), fetcher))
+
+
+async def whole_ends(consumer: Any, places: Iterable[Any]) -> dict[Any, int]:
+    """The offset behind the last record of each partition, open transactions included.
+
+    ``end_offsets`` of a consumer that reads committed records ends where the first open transaction begins.
+    """
+    fetcher = copy.copy(consumer._fetcher)  # noqa: SLF001
+    fetcher._isolation_level = stock.READ_UNCOMMITTED  # noqa: SLF001
+    wanted = [TopicPartition(*place) for place in places]
+    found: dict[Any, int] = await fetcher.end_offsets(wanted, consumer._request_timeout_ms) if wanted else {}  # noqa: SLF001
+    return found
+
+
+def _reading_everything(method: Any) -> FunctionType:
+    """``method`` of aiokafka's fetcher with our classes under the names of the stock ones."""
+    ours = {"MemoryRecords": _Batches, "PartitionRecords": _PartitionRecords, "FetchResult": _FetchResult}
+    changed = FunctionType(
+        method.__code__, {**method.__globals__, **ours}, method.__name__, method.__defaults__, method.__closure__
+    )
+    changed.__kwdefaults__ = method.__kwdefaults__
+    return changed
+
+
+class _FetchResult(stock.FetchResult):  # type: ignore[misc]
+    """Hands over stretches."""
+
+    _fault: Exception | None = None
+    _partition_records: Any
+
+    def getall(self, max_records: int | None = None) -> Any:
+        """The next records, at most ``max_records``; what was read before a fault is handed over first."""
+        place = self._topic_partition
+        if not self.check_assignment(place) or not self.has_more():
+            return []
+        records = self._partition_records
+        if self._fault is not None:
+            self._partition_records = None  # asked for again
+            raise self._fault
+        found = Stretch(records.next_fetch_offset)
+        try:
+            for record in records:
+                found.append(record)
+                if max_records is not None and len(found) >= max_records:
+                    break
+            else:
+                self._partition_records = None
+        except CorruptRecordException as fault:
+            if not found and records.next_fetch_offset == found.start:
+                self._partition_records = None
+                raise
+            self._fault = fault
+        found.end = records.next_fetch_offset
+        self._assignment.state_value(place).consumed_to(found.end)
+        return found
+
+
+class _PartitionRecords(stock.PartitionRecords):  # type: ignore[misc]
+    """Skips aborted transactions and control records, as the stock one does."""
+
+    def _consumer_record(self, tp: Any, record: Any) -> Any:
+        if type(record) is UnreadBatch:
+            return record._replace(topic=tp.topic, partition=tp.partition)
+        return super()._consumer_record(tp, record)
+
+
+class _Batches:
+    """The batches of one answer, for the stock code."""
+
+    def __init__(self, data: bytes) -> None:
+        self._size = len(data)
+        self._left = deque(split(data))
+
+    def size_in_bytes(self) -> int:
+        """Of the answer."""
+        return self._size
+
+    def has_next(self) -> bool:
+        """Whether a whole batch is left."""
+        return bool(self._left)
+
+    def next_batch(self) -> _Batch | _LegacyBatch:
+        """The next one."""
+        data = self._left.popleft()
+        return _Batch(data) if magic_of(data) >= MAGIC else _LegacyBatch(data)
+
+
+class _Batch:
+    """A batch of format 2."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._stock = stock_batch = DefaultRecordBatch(data)
+        self.base_offset, self.next_offset = stock_batch.base_offset, stock_batch.next_offset
+        self.producer_id = stock_batch.producer_id
+        self.is_control_batch, self.is_transactional = stock_batch.is_control_batch, stock_batch.is_transactional
+
+    def validate_crc(self) -> bool:
+        """Whether the bytes are those that were sent."""
+        return bool(self._stock.validate_crc())
+
+    def __next__(self) -> Any:
+        """The record of a control batch."""
+        return next(records_of(self._data))
+
+    def __iter__(self) -> Iterator[Any]:
+        """Its records, or what stands for those that are not read."""
+        done, first = 0, self.base_offset
+        try:
+            plain = unpacked(self._data)
+            batch = self._stock if plain is self._data else DefaultRecordBatch(plain)
+            try:
+                for record in batch:
+                    yield record
+                    done, first = done + 1, record.offset + 1
+            except (CorruptRecordException, UnicodeDecodeError):
+                for slow in islice(records_of(plain), done, None):
+                    yield slow
+                    first = slow.offset + 1
+        except (TooLarge, Damaged) as fault:
+            yield unread(self._data, fault, first)
+
+
+class _LegacyBatch:
+    """A record of format 0 or 1, or many in a compressed one; old brokers still have them."""
+
+    producer_id = None
+    is_control_batch = is_transactional = False
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        try:
+            self._stock = LegacyRecordBatch(data, magic_of(data))
+        except (AssertionError, IndexError, ValueError) as error:
+            raise CorruptRecordException(f"a record of format {magic_of(data)} is cut off") from error
+        self.next_offset = self._stock.next_offset
+
+    def validate_crc(self) -> bool:
+        """Whether the bytes are those that were sent."""
+        return bool(self._stock.validate_crc())
+
+    def __iter__(self) -> Iterator[Any]:
+        """Its records, or what stands for them."""
+        first = self.next_offset - 1
+        try:
+            check_legacy(self._data)
+            for record in self._stock:
+                yield record if record.timestamp is not None else _Undated(record)
+                first = record.offset + 1
+        except (TooLarge, Damaged) as fault:
+            yield unread(self._data, fault, first)
+        except Exception as error:  # whatever the stock reader makes of bytes that fit no format
+            yield unread(self._data, Damaged(repr(error)), first)
+
+
+class _Undated:
+    """A record of format 0, which has no time."""
+
+    timestamp, timestamp_type = NO_TIMESTAMP, 0
+    headers: tuple[()] = ()
+
+    def __init__(self, record: Any) -> None:
+        self.offset, self.key, self.value, self.checksum = record.offset, record.key, record.value, record.checksum
