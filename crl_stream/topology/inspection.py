@@ -7,8 +7,10 @@ from typing import Any
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import TaskSnapshot
 from crl_stream.core.monitor import Context
+from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.core.row import TaskRow, decode_row
 from crl_stream.core.snapshot import task_snapshot
+from crl_stream.core.verdict import judge, rules_of
 from crl_stream.topology.partition import decode_partition
 
 
@@ -24,8 +26,11 @@ def snapshot(partition: int, partition_row: bytes | None, row: bytes, now: int) 
     return task_snapshot(task, at, state.policies.for_task(task.key))
 
 
-def summary(partition: int, row: bytes, now: int) -> dict[str, Any]:
-    """A task in brief, cheap enough to be made for every row of a worker; ``now`` as for ``snapshot``."""
+def summary(partition: int, row: bytes, now: int, policies: PolicySet = GUIDE) -> dict[str, Any]:
+    """A task in brief, cheap enough to be made for every row of a worker; ``now`` as for ``snapshot``.
+
+    ``policies`` are those in force in its partition: the verdict on the active variant is by them.
+    """
     task = _standing(row, now)
     active = task.variants.get(task.active) if task.active is not None else None
     return {
@@ -34,6 +39,9 @@ def summary(partition: int, row: bytes, now: int) -> dict[str, Any]:
         "active_variant": task.active,
         "epoch": task.epoch,
         "q_value": None if active is None else active.q,
+        "verdict": None if active is None else judge(active, rules_of(policies.for_task(task.key))).kind,
+        "judged": 0 if active is None else active.judged.n,
+        "successes": 0 if active is None else active.judged.successes,
         "n_outcomes": task.n,
         "variants": len(task.variants),
         "degraded": sorted(v.variant_id for v in task.variants.values() if v.degraded),
