@@ -80,7 +80,13 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     # topic's partitions.
     "aiokafka:AIOKafkaConsumer": ("_fetch_max_wait_ms", "_fetcher", "pause", "_client"),
     "aiokafka.consumer.fetcher:Fetcher": ("_proc_fetch_request",),
-    "aiokafka.client:AIOKafkaClient": ("fetch_all_metadata",),
+    # Asked for the ids of topics, which its own requests do not tell.
+    "aiokafka.client:AIOKafkaClient": ("fetch_all_metadata", "send", "get_random_node"),
+    "aiokafka.protocol.api:Request": ("prepare", "build"),
+    # Connections that send no request are closed.
+    "faust.web.drivers.aiohttp:Web": ("_runner",),
+    "aiohttp.web_server:Server": ("connections",),
+    "aiohttp.web_protocol:RequestHandler": ("_current_request", "force_close"),
     "aiokafka:AIOKafkaProducer": ("create_batch", "send_batch"),
     "aiokafka.producer.message_accumulator:BatchBuilder": ("append", "record_count", "size"),
 }

@@ -26,6 +26,7 @@ from crl_stream.worker.services import MONITOR, create_services
 from crl_stream.worker.stopping import ORDERLY_SECONDS, Stopping
 from crl_stream.worker.topic_watch import TopicWatch
 from crl_stream.worker.views import add_health_views, add_views
+from crl_stream.worker.views.connections import close_idle_connections
 from crl_stream.worker.views.owners import Owners
 from crl_stream.worker_views import base_url
 
@@ -73,7 +74,7 @@ async def _serve(settings: Settings, roles: Collection[str]) -> int:
         await asyncio.wait({preparing}, timeout=ORDERLY_SECONDS)
         return 0
     members, monitor, watch, owners = preparing.result()
-    watching = asyncio.create_task(watch.run())
+    beside = {asyncio.create_task(watch.run()), asyncio.create_task(close_idle_connections(members[0].app))}
     starting = asyncio.create_task(_start(settings, members, monitor))
     ends = {asked, asyncio.create_task(_crashed(members)), asyncio.create_task(watch.changed.wait())}
     try:
@@ -92,7 +93,7 @@ async def _serve(settings: Settings, roles: Collection[str]) -> int:
             code = watch.change.exit_code
         stopping.exit_code = code
         stopping.cut_short()
-        for task in (starting, watching, *ends):
+        for task in (starting, *beside, *ends):
             task.cancel()
         if not await _close(members, owners, starting):
             os._exit(code)

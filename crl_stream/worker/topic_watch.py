@@ -77,7 +77,7 @@ class TopicWatch:
                 try:
                     async with asyncio.timeout(ANSWER_SECONDS):
                         await self._look()
-                except (KafkaError, OSError, TimeoutError) as error:
+                except Exception as error:  # whatever it is: a watch that ends in silence is none
                     if self.silent_since is None:
                         self.silent_since = self._answered
                         log.warning("Kafka does not answer: %s", str(error) or type(error).__name__)
