@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import textwrap
 import time
 from collections.abc import Sequence
@@ -184,8 +185,9 @@ def _show(seen: Seen, url: str) -> None:
         show("\n".join(_wrapped(text, width, "  ", "")) if width else text)
     if not seen.page["tasks"]:
         say("No task yet: nothing was published.")
-    for line in task_lines(seen.page["tasks"], width):
-        show(line)
+    # Rich takes seconds for ten thousand lines.
+    sys.stdout.write("".join(f"{line}\n" for line in task_lines(seen.page["tasks"], width)))
+    sys.stdout.flush()
     if seen.page["partial"]:
         say(f"incomplete: no answer from {', '.join(seen.page['silent'])}")
     say(f"from {seen.source}" if seen.source.startswith(url) else f"from {seen.source}: no worker answers")
