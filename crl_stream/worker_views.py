@@ -11,6 +11,7 @@ from typing import Any, Final
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import NotFound, Unavailable
 from crl_stream.settings import Settings
+from crl_stream.settings.model import Worker
 
 TIMEOUT_SECONDS: Final = 10.0
 _NOT_FOUND: Final = 404
@@ -18,8 +19,15 @@ _NOT_FOUND: Final = 404
 
 def views_url(settings: Settings) -> str:
     """Where the worker of these settings shows its views."""
-    worker = settings.worker
-    return (worker.advertised_url or f"http://{worker.web_host}:{worker.web_port}").rstrip("/")
+    return base_url(settings.worker)
+
+
+def base_url(worker: Worker, *, own: bool = False) -> str:
+    """Where a worker with these settings is reached; ``own``: where it listens, whatever it is advertised as."""
+    if worker.advertised_url and not own:
+        return worker.advertised_url.rstrip("/")
+    host = f"[{worker.web_host}]" if ":" in worker.web_host else worker.web_host
+    return f"http://{host}:{worker.web_port}"
 
 
 def ask(settings: Settings, path: str) -> Any:

@@ -1,10 +1,16 @@
-"""Ports of this machine: taken, free, to be had."""
+"""Ports of this machine, by IPv4 and IPv6 address or by name: taken, free, to be had."""
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import socket
+from typing import Any, Final
 
 from crl_stream.broker.configuration import HOST
+
+_TRIES: Final = 20
+"""For a port that is free on every address of a name."""
 
 
 def listens(port: int) -> bool:
@@ -14,19 +20,69 @@ def listens(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach ``host``."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def bindable(port: int, host: str = HOST) -> bool:
-    """Whether it could be listened on now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+    """Whether it could be listened on now, on every address of ``host``."""
+    return why_not_bindable(port, host) is None
+
+
+def why_not_bindable(port: int, host: str = HOST) -> str | None:
+    """Why nothing can listen there now, as half a sentence; None when it can."""
+    try:
+        for family, address in _addresses(host, port):
+            _bind(family, address)
+    except socket.gaierror:
+        return f"no address is known for {host}"
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return "the port is taken"
+        if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+            return f"{host} is not an address of this machine"
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            return "this user may not use that port"
+        return (error.strerror or str(error)).lower()
+    return None
 
 
 def free_port(host: str = HOST) -> int:
-    """A port that nobody has, this moment."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
+    """A port that is free this moment, on every address of ``host``; ``OSError`` when there is none."""
+    first, *others = _addresses(host, 0)
+    last: OSError | None = None
+    for _ in range(_TRIES):
+        port = _bind(*first)
+        try:
+            for family, address in others:
+                _bind(family, (address[0], port, *address[2:]))
+        except OSError as error:
+            last = error
+        else:
+            return port
+    assert last is not None
+    raise last
+
+
+def _addresses(host: str, port: int) -> list[tuple[int, tuple[str | int, ...]]]:
+    """Family and socket address of everything that ``host`` stands for, as a server would listen on it."""
+    found: Any = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
+
+
+def _bind(family: int, address: tuple[str | int, ...]) -> int:
+    """Take an address and let it go; returns its port."""
+    with socket.socket(family) as probe:
+        if address[1]:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # As servers do: otherwise :: would be every address of IPv4 too.
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.bind(address)
         return int(probe.getsockname()[1])

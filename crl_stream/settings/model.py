@@ -83,6 +83,12 @@ class Worker(_Section):
     """Rows with store = "rocksdb", logs of `crl demo`; made when needed, free to delete: the state lives in Kafka."""
     max_poll_records: Annotated[int, Field(ge=1, le=100_000)] = 1_000
 
+    @field_validator("web_host")
+    @classmethod
+    def _without_brackets(cls, value: str) -> str:
+        """``[::1]`` as it stands in an URL is the address ``::1``."""
+        return value[1:-1] if value.startswith("[") and value.endswith("]") else value
+
 
 class Broker(_Section):
     """The embedded broker."""

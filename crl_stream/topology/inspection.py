@@ -60,6 +60,8 @@ def summary(
         "active_variant": task.active,
         "epoch": task.epoch,
         "q_value": None if active is None else active.q,
+        "judged": 0 if active is None else active.judged.n,
+        "successes": 0 if active is None else active.judged.successes,
         "n_outcomes": task.n,
         "variants": len(task.variants),
         "verdict": None if verdict is None else verdict.kind,

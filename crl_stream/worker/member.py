@@ -24,6 +24,7 @@ from crl_stream.worker.stages import Outlet, Stage, TableStage
 from crl_stream.worker.stores import make_store
 from crl_stream.worker.table import RowPosition, TaskTable
 from crl_stream.worker.transport import BatchSchema
+from crl_stream.worker_views import base_url
 
 FETCH_BYTES: Final = 4 * 1024 * 1024
 REQUEST_SECONDS: Final = 30.0
@@ -44,7 +45,7 @@ class Member:
         self.topics, self.counters = Topics(settings.kafka.topic_prefix), Counters()
         self.group = group = self.topics.group(settings.worker.app_id, role)
         worker = settings.worker
-        self.url = URL(worker.advertised_url or f"http://{worker.web_host}:{worker.web_port}")
+        self.url = URL(base_url(worker))
         self.app: Any = _app(settings, group, self.url, web=web)
         """The ``faust.App``; Faust's own types do not know what our transport adds."""
         self._closing = AsyncExitStack()
@@ -122,10 +123,19 @@ class Member:
 
     @property
     def agents_alive(self) -> bool:
-        """Whether every agent still takes batches, and every partition has somebody who works on it."""
-        actors = [actor for agent in self.app.agents.values() for actor in agent._actors]
-        taking = all(actor.actor_task is not None and not actor.actor_task.done() for actor in actors)
-        return taking and all(lane.alive for lane in self.app.consumer.lanes.values())
+        """Whether every agent still takes batches, and every partition has a task that works on it."""
+        return not self.dead
+
+    @property
+    def dead(self) -> list[str]:
+        """What has ended and should not have: agents by name, partitions that no task works on."""
+        found = []
+        for name, agent in self.app.agents.items():
+            tasks = [actor.actor_task for actor in agent._actors]
+            if any(task is None or task.done() for task in tasks):
+                found.append(f"agent {name}")
+        lanes = self.app.consumer.lanes.items()
+        return found + [f"the work on {tp.topic} partition {tp.partition}" for tp, lane in lanes if not lane.alive]
 
     def at_close(self, release: Callable[..., Awaitable[object]], *arguments: Any) -> None:
         """Call ``release`` when the group was left."""

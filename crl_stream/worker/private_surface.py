@@ -101,7 +101,13 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     "aiokafka.record.legacy_records:LegacyRecordBatch": ("validate_crc", "next_offset"),
     # What ``byte_names`` puts its own builder into.
     "aiokafka.record.default_records:_DefaultRecordBatchBuilderPy": ("append", "set_producer_state"),
-    "aiokafka.client:AIOKafkaClient": ("fetch_all_metadata",),
+    # Asked for the ids of topics, which its own requests do not tell.
+    "aiokafka.client:AIOKafkaClient": ("fetch_all_metadata", "send", "get_random_node"),
+    "aiokafka.protocol.api:Request": ("prepare", "build"),
+    # Connections that send no request are closed.
+    "faust.web.drivers.aiohttp:Web": ("_runner",),
+    "aiohttp.web_server:Server": ("connections",),
+    "aiohttp.web_protocol:RequestHandler": ("_current_request", "force_close"),
     "aiokafka:AIOKafkaProducer": ("create_batch", "send_batch"),
     "aiokafka.producer.message_accumulator:BatchBuilder": (
         "append",

@@ -6,58 +6,46 @@ import asyncio
 import gc
 import logging
 import os
-import signal
-import sys
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
 from aiokafka.errors import KafkaError
 
-from crl_stream.broker.ports import bindable, free_port
+from crl_stream.broker.ports import free_port, is_loopback, why_not_bindable
 from crl_stream.errors import ConfigError, CrlError, Unavailable, Unsafe, UsageError
 from crl_stream.settings import Settings
+from crl_stream.worker.health import Health
+from crl_stream.worker.log_lines import set_up_logging
 from crl_stream.worker.member import Member
 from crl_stream.worker.monitor import Monitor
 from crl_stream.worker.policy_announcement import follow_policy, settle_policy
 from crl_stream.worker.preflight import check_topics
 from crl_stream.worker.private_surface import check_version
 from crl_stream.worker.services import MONITOR, create_services
+from crl_stream.worker.stopping import ORDERLY_SECONDS, Stopping
+from crl_stream.worker.topic_watch import TopicWatch
 from crl_stream.worker.views import add_health_views, add_views
+from crl_stream.worker.views.connections import close_idle_connections
 from crl_stream.worker.views.owners import Owners
+from crl_stream.worker_views import base_url
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS: Final = 15.0
-"""After which a stop hangs; below what supervisors wait before they kill."""
-EARLY_STOP_SECONDS: Final = 3.0
-"""The same before it was ever ready: aiokafka now and then does not let go of a group that it is about to join."""
-LOOPBACK: Final = frozenset(("127.0.0.1", "localhost", "::1"))
-_NOISY: Final = (
-    *("faust", "mode", "aiokafka", "kafka", "asyncio"),
-    # Faust's services log under the names of the modules that define them.
-    *("crl_stream.worker.consumer", "crl_stream.worker.producer", "crl_stream.worker.table"),
-)
+SEEN_SECONDS: Final = 2.0
+"""For which a worker that has to end is seen as not ready first."""
 
 
 def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,)) -> int:
     """Run until SIGINT or SIGTERM; returns the exit code.  ``CrlError`` when the worker may not start."""
     check_version()
-    if settings.worker.web_host not in LOOPBACK and not settings.worker.web_token.get_secret_value():
+    if not is_loopback(settings.worker.web_host) and not settings.worker.web_token.get_secret_value():
         raise ConfigError(
             f"worker.web_host = {settings.worker.web_host} would show the views to the network without a token.",
             hint="set CRL_WORKER_WEB_TOKEN, or listen on 127.0.0.1",
         )
     settings = _with_port(settings)
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
-    for name in _NOISY:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # A broker that has just started says this for a second or two; aiokafka asks again, and calls it an error.
-    logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(
-        lambda record: "GroupCoordinatorNotAvailableError" not in record.getMessage()
-    )
+    set_up_logging()
     with asyncio.Runner() as runner:
         return runner.run(_serve(settings, roles))
 
@@ -65,68 +53,89 @@ def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,)) -> int:
 def _with_port(settings: Settings) -> Settings:
     """The settings with a port for the views that can be had; 0 asks for any."""
     worker = settings.worker
+    if (why := why_not_bindable(worker.web_port, worker.web_host)) is not None:
+        hint = "does another worker run? --set worker.web_port=0 takes a free one"
+        if "taken" not in why:
+            hint = "set worker.web_host to an address of this machine, such as 127.0.0.1, and a port above 1023"
+        raise UsageError(f"The views cannot listen at {base_url(worker, own=True)}: {why}.", hint=hint)
     if worker.web_port == 0:
         return replace(settings, worker=worker.model_copy(update={"web_port": free_port(worker.web_host)}))
-    if not bindable(worker.web_port, worker.web_host):
-        raise UsageError(
-            f"The views cannot listen on {worker.web_host}:{worker.web_port}: the port is taken.",
-            hint="does another worker run? --set worker.web_port=0 takes a free one",
-        )
     return settings
 
 
 async def _serve(settings: Settings, roles: Collection[str]) -> int:
-    await check_topics(settings)
-    monitor = Monitor(settings) if MONITOR in roles else None
-    members: list[Member] = [] if monitor is None else [monitor]
-    members += create_services(settings, roles, web=monitor is None)
-    owners = None if monitor is None else add_views(monitor)
-    if monitor is None:
-        add_health_views(members)
-    for member in members:
-        await member.check_stores()
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    if monitor is not None:
-        monitor.ordered = await settle_policy(settings)
+    stopping = Stopping()
+    asked = asyncio.create_task(stopping.asked.wait())
+    preparing = asyncio.create_task(_prepare(settings, roles))
+    await asyncio.wait({asked, preparing}, return_when=asyncio.FIRST_COMPLETED)
+    if not preparing.done():
+        log.info("stopped before it had begun")
+        preparing.cancel()
+        await asyncio.wait({preparing}, timeout=ORDERLY_SECONDS)
+        return 0
+    members, monitor, watch, owners = preparing.result()
+    beside = {asyncio.create_task(watch.run()), asyncio.create_task(close_idle_connections(members[0].app))}
     starting = asyncio.create_task(_start(settings, members, monitor))
-    ends = {asyncio.create_task(stop.wait()), asyncio.create_task(_crashed(members))}
+    ends = {asked, asyncio.create_task(_crashed(members)), asyncio.create_task(watch.changed.wait())}
     try:
         done, _ = await asyncio.wait({*ends, starting}, return_when=asyncio.FIRST_COMPLETED)
         if starting in done:
             starting.result()  # a policy that could not be sent is a reason to leave
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if watch.change is not None:
+            await asyncio.wait({asked}, timeout=SEEN_SECONDS)
     except (OSError, KafkaError) as error:
         log.critical("cannot start: %s", error)
         return Unavailable.exit_code
     finally:
-        was_ready = starting.done()
-        for task in (starting, *ends):
+        code = _tell_crash(members) or (0 if stopping.asked.is_set() else Unsafe.exit_code)
+        if watch.change is not None:
+            code = watch.change.exit_code
+        stopping.exit_code = code
+        stopping.cut_short()
+        for task in (starting, *beside, *ends):
             task.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        log.info("stopping: batches in flight are finished and committed")
-        await _close(members, owners, early=not was_ready and stop.is_set())
-    return _tell_crash(members) or (0 if stop.is_set() else Unsafe.exit_code)
+        if not await _close(members, owners, starting):
+            os._exit(code)
+    return code
 
 
-async def _close(members: Sequence[Member], owners: Owners | None, *, early: bool) -> None:
-    """Close all at once; leave at once when one hangs: nothing is lost by that, the next start goes on from there."""
-    seconds = EARLY_STOP_SECONDS if early else STOP_SECONDS
+async def _prepare(
+    settings: Settings, roles: Collection[str]
+) -> tuple[list[Member], Monitor | None, TopicWatch, Owners | None]:
+    """All that is done before a group is joined."""
+    await check_topics(settings)
+    monitor = Monitor(settings) if MONITOR in roles else None
+    members: list[Member] = [] if monitor is None else [monitor]
+    members += create_services(settings, roles, web=monitor is None)
+    watch = TopicWatch(settings, members)
+    health = Health(members, watch)
+    owners = None if monitor is None else add_views(monitor, health)
+    if monitor is None:
+        add_health_views(health)
+    for member in members:
+        await member.check_stores()
+    if monitor is not None:
+        monitor.ordered = await settle_policy(settings)
+    return members, monitor, watch, owners
+
+
+async def _close(members: Sequence[Member], owners: Owners | None, starting: asyncio.Task[None]) -> bool:
+    """Close all at once; False when one hangs: nothing is lost by leaving then, the next start goes on from there."""
+    log.info("stopping: batches in flight are finished and committed")
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(ORDERLY_SECONDS):
+            await asyncio.gather(starting, return_exceptions=True)
             ends = await asyncio.gather(*(member.close() for member in members), return_exceptions=True)
             if owners is not None:
                 await owners.close()
     except TimeoutError:
-        if early:
-            log.info("stopped before it was ready, without waiting for the group")
-            os._exit(0)
-        log.critical("did not stop within %.0f s: leaving without the last commit, which a restart makes", seconds)
-        os._exit(Unsafe.exit_code)
+        log.warning("the broker does not let go: leaving without the last commit, which a restart makes")
+        return False
     for member, end in zip(members, ends, strict=True):
         if isinstance(end, BaseException):
             log.error("%s did not stop in order: %r", member.group, end)
+    return True
 
 
 def _tell_crash(members: Sequence[Member]) -> int:

@@ -8,11 +8,15 @@ import pty
 import signal
 import subprocess
 import time
-from typing import IO
+from typing import IO, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cli.program import Program
 from cli.views import a_brief, serving
-from crl_stream.cli.status import Health, screen_lines
+from crl_stream.cli.status import Health, Seen, screen_lines, state_of, task_lines
 from crl_stream.cli.talk import lay_out
 
 DEGRADED = a_brief("review", degraded=["default"], quarantined=["v2"], held=True)
@@ -24,6 +28,7 @@ def test_every_task_is_a_line_with_what_is_wrong_with_it(crl: Program) -> None:
         result = crl.run("status")
     assert result.code == 0
     assert [line.split()[0] for line in result.out.splitlines()] == [
+        "kafka:",
         "task",
         "backend-architect/api-design",
         "backend-architect/review",
@@ -56,7 +61,7 @@ def test_ten_thousand_tasks_are_listed_within_two_seconds_from_cold(crl: Program
         used = os.times()
         result = crl.run("status")
         spent = os.times()
-    assert len(result.out.splitlines()) == 10_001
+    assert len(result.out.splitlines()) == 10_002
     # Time of the processor: what else this machine does is not of the command.
     assert spent.children_user + spent.children_system - used.children_user - used.children_system < 2.0
 
@@ -92,10 +97,10 @@ def test_on_a_terminal_it_stays_until_ctrl_c_and_gives_the_screen_back(crl: Prog
 def test_a_screen_shows_what_fits_on_it_and_says_how_much_does_not() -> None:
     tasks = [a_brief(f"t{n}") for n in range(10_000)] + [DEGRADED]
     page = {"tasks": tasks, "partial": True, "silent": ["http://b:1"]}
-    health = Health("STABLE", ["5 proposals are pending"])
+    seen = Seen(page, [], Health("STABLE", ["5 proposals are pending"]), "a worker", None)
     for height in (8, 24, 100):
         begun = time.process_time()
-        lines = screen_lines(page, health, "No worker answers.", "http://a:1", height)
+        lines = screen_lines(seen, "No worker answers.", "http://a:1", height, 100)
         assert time.process_time() - begun < 1.0
         assert len(lines) <= height
         assert lines[0] == "system: STABLE (5 proposals are pending)"
@@ -106,10 +111,85 @@ def test_a_screen_shows_what_fits_on_it_and_says_how_much_does_not() -> None:
 
 
 def test_a_short_list_is_whole() -> None:
-    lines = screen_lines({"tasks": [a_brief()], "partial": False, "silent": []}, None, "", "http://a:1", 24)
+    page = {"tasks": [a_brief()], "partial": False, "silent": []}
+    lines = screen_lines(Seen(page, [], None, "a worker", None), "", "http://a:1", 24, 100)
     assert [line.split()[0] for line in lines[2:]] == ["task", "backend-architect/api-design"]
 
 
 def test_a_cell_is_one_line_and_commands_no_terminal() -> None:
     rows = [["a", "b"], ["x\ny\x1b[31m", "宽"], ["", "z"]]
     assert lay_out(rows) == ["a" + " " * 13 + "b", r"x\ny\x1b[31m  宽", " " * 14 + "z"]
+
+
+NOT_HEALTHY = [
+    a_brief(verdict="INCONCLUSIVE"),
+    a_brief(verdict=None, active_variant=None),
+    a_brief(verdict="HEALTHY", judged=20, successes=0),
+    a_brief(verdict="DEGRADED"),
+    a_brief(degraded=["default"]),
+    {key: value for key, value in a_brief().items() if key not in {"verdict", "judged", "successes"}},
+]
+
+
+@pytest.mark.parametrize("task", NOT_HEALTHY)
+def test_only_a_task_that_was_judged_healthy_is_called_so(task: dict[str, Any]) -> None:
+    assert "healthy" not in state_of(task)
+    assert state_of(task)
+    assert state_of(a_brief()) == "healthy"
+
+
+names = st.text("abcdefghij-.", min_size=1, max_size=128)
+
+
+@given(
+    st.lists(st.builds(a_brief, names, active_variant=names, quarantined=st.lists(names, max_size=3)), min_size=1),
+    st.sampled_from((40, 80, 120)),
+)
+def test_no_state_id_or_number_is_cut_however_narrow_the_terminal_is(tasks: list[dict[str, Any]], width: int) -> None:
+    lines = task_lines(tasks, width)
+    said = "\n".join(lines)
+    for task in tasks:
+        assert f"backend-architect/{task['task_type']}" in said
+        assert task["active_variant"] in said
+        assert all(name in said for name in task["quarantined"])
+    # Only a name that is longer than a line is on a longer one, and is alone on it.
+    assert all(len(line) <= width or len(line.split()) == 1 for line in lines)
+
+
+def test_what_is_wrong_comes_first_with_its_name_since_when_and_what_to_do() -> None:
+    since = "2026-11-27T18:00:00.000Z"
+    found = {
+        "name": "kafka",
+        "subject": "k:1",
+        "since": since,
+        "text": "Kafka does not answer at k:1.",
+        "action": "see whether the broker runs",
+        "trouble": True,
+    }
+    page = {"tasks": [a_brief()], "partial": False, "silent": []}
+    seen = Seen(page, [found], Health("HEALTHY", []), "a worker", None)
+    lines = screen_lines(seen, "", "http://a:1", 24, 80)
+    assert not any("system: HEALTHY" in line for line in lines), "it is never called so while something does not work"
+    assert "kafka since 2026-11-27 18:00:00 UTC: Kafka does not answer at k:1." in " ".join(lines)
+    assert seen.as_json()["healthy"] is False
+    assert "See whether the broker runs." in seen.trouble[0]
+
+
+def test_check_says_a_line_for_each_trouble_and_exits_1(crl: Program) -> None:
+    with serving([a_brief(), DEGRADED]) as port:
+        crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
+        result, told = crl.run("status", "--check"), crl.run("status", "--check", "--json")
+    assert (result.code, told.code) == (1, 1)
+    lines = result.out.splitlines()
+    assert [line.split()[0] for line in lines] == ["kafka:", "task"]
+    assert "backend-architect/review" in lines[1]
+    assert json.loads(told.out)["trouble"] == lines
+
+
+def test_check_works_when_nothing_answers_and_never_says_that_all_is_well(crl: Program) -> None:
+    result = crl.run("status", "--check")
+    assert result.code == 1
+    assert [line.split()[0] for line in result.out.splitlines()] == ["worker:", "kafka:"]
+    page = json.loads(crl.run("status", "--json").out)
+    assert (page["healthy"], page["tasks"]) == (False, [])
+    assert crl.run("status").code == 69

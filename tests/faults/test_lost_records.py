@@ -32,12 +32,12 @@ async def test_records_that_retention_took_before_they_were_folded_are_announced
     await installation.publish(*invocations("default", "S" * 10))
     async with installation.admin._admin() as admin:
         place = TopicPartition(installation.names(INVOCATIONS), HOME)
-        await admin.delete_records({place: RecordsToDelete(before_offset=9)})
+        await admin.delete_records({place: RecordsToDelete(before_offset=10)})  # offset 0 is the policy
     worker = await installation.worker()
     await installation.settled()
     alert = await installation.wait_for(ALERTS, m.Alert, lambda a: a.kind == "data_gap")
-    assert (alert.severity, alert.number, alert.position) == ("critical", 4.0, m.Position(HOME, 9))
-    assert "offsets 5 to 8 are gone" in alert.text
+    assert (alert.severity, alert.number, alert.position) == ("critical", 4.0, m.Position(HOME, 10))
+    assert "offsets 6 to 9 are gone" in alert.text
     _, page = await worker.get(f"/api/tasks/{AGENT}/{TASK}")
     assert page["n_outcomes"] == 11
 
@@ -60,7 +60,7 @@ async def test_another_log_of_the_same_length_is_seen_by_its_records_and_refused
     worker = installation.start_worker()
     assert await asyncio.to_thread(worker.process.wait, 60) == 70
     log = worker.log.read_text()
-    assert "has another record at 4 than the one that its state ends with" in log
+    assert "has another record at 5 than the one that its state ends with" in log
     assert "hint: was the topic made anew?" in log
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from aiohttp import web
 from yarl import URL
 
+from crl_stream.broker.ports import is_loopback
 from crl_stream.wire.codec import encode
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def make_gate(host: str, url: URL, token: str) -> Any:
     """The middleware for views that listen on ``host`` and are known as ``url``."""
     # A page of a stranger can make a browser ask a loopback address under the stranger's name; the name gives it away.
     names = _LOCAL | {host, url.host or host}
-    any_name = host not in _LOCAL
+    any_name = not is_loopback(host)
 
     @web.middleware
     async def gate(

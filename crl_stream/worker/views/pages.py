@@ -15,6 +15,7 @@ from crl_stream.topology.inspection import fleet_hold, snapshot, standing_fleet,
 from crl_stream.topology.partition import decode_partition
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
+from crl_stream.worker.health import Health
 from crl_stream.worker.monitor import Monitor
 from crl_stream.worker.policy_announcement import pending_partitions, policy_of
 from crl_stream.worker.views.gate import JSON, make_gate, problem
@@ -27,14 +28,15 @@ VIEWS: Final = {
     "/api/tasks/{agent_name}/{task_type}/active": "its active variant and epoch",
     "/api/active": "the active variant of every task",
     "/api/worker": "this worker: partitions, positions, figures",
+    "/api/health": "what is wrong with the workers, by name, since when, and what to do",
     "/healthz": "200 while the process works",
-    "/readyz": "200 once the worker is recovered, assigned and under its policy",
+    "/readyz": "200 while the worker does its work; 503 with findings that say what keeps it from it",
 }
 _AT_ONCE: Final = 200
 """Rows that are read before the event loop may do something else."""
 
 
-def add_views(monitor: Monitor) -> Owners:
+def add_views(monitor: Monitor, health: Health) -> Owners:
     """Put the views on the app's web server; whoever runs it closes what is returned."""
     worker = monitor.settings.worker
     owners = Owners(monitor)
@@ -42,13 +44,14 @@ def add_views(monitor: Monitor) -> Owners:
     app.conf.web_application_options = {
         "middlewares": [make_gate(worker.web_host, monitor.url, worker.web_token.get_secret_value())]
     }
-    pages = _Pages(monitor, owners)
+    pages = _Pages(monitor, owners, health)
     for path, view in {
         "/": pages.index,
         "/api/tasks": pages.tasks,
         "/api/active": pages.active,
         "/api/worker": pages.worker,
-        "/healthz": pages.health,
+        "/api/health": pages.findings,
+        "/healthz": pages.alive,
         "/readyz": pages.ready,
     }.items():
         route(app, path, view)
@@ -74,9 +77,8 @@ def answer(body: Any, status: int = 200) -> web.Response:
 
 
 class _Pages:
-    def __init__(self, monitor: Monitor, owners: Owners) -> None:
-        self.monitor, self.owners = monitor, owners
-        self._was_under_policy = False
+    def __init__(self, monitor: Monitor, owners: Owners, health: Health) -> None:
+        self.monitor, self.owners, self.health = monitor, owners, health
 
     async def index(self, _request: Any) -> web.Response:
         return answer({"views": VIEWS, "version": __version__})
@@ -167,22 +169,32 @@ class _Pages:
             }
         )
 
-    async def health(self, _request: Any) -> web.Response:
+    async def alive(self, _request: Any) -> web.Response:
         alive = self.monitor.agents_alive
         return answer({"healthy": alive}, 200 if alive else 503)
 
     async def ready(self, _request: Any) -> web.Response:
         monitor = self.monitor
         settled = monitor.recovered
-        waiting = pending_partitions(monitor) if settled else []
-        self._was_under_policy |= settled and not waiting
+        found = self.health.findings()
         body = {
-            "ready": settled and monitor.agents_alive and self._was_under_policy,
+            "ready": not any(finding.trouble for finding in found),
             "recovered": settled,
             "agents_alive": monitor.agents_alive,
-            "policy_pending": waiting,
+            "policy_pending": pending_partitions(monitor) if settled else [],
+            "findings": [finding.as_json() for finding in found],
         }
         return answer(body, 200 if body["ready"] else 503)
+
+    async def findings(self, request: Any) -> web.Response:
+        url = str(self.monitor.url)
+        found = [finding.as_json() | {"worker": url} for finding in self.health.findings()]
+        silent: list[str] = []
+        if OWN not in request.query:
+            bodies, silent = await self.owners.ask_all("/api/health")
+            found += [finding for body in bodies for finding in body["findings"]]
+        healthy = not silent and not any(finding["trouble"] for finding in found)
+        return answer({"healthy": healthy, "findings": found, "silent": silent})
 
     def _is_moving(self) -> bool:
         return not self.monitor.recovered

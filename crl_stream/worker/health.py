@@ -1,0 +1,117 @@
+"""What is wrong with this process, each thing by its name, since when, and with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from time import time
+from typing import Any, Final, NamedTuple
+
+from crl_stream.core.instant import to_text
+from crl_stream.worker.member import Member
+from crl_stream.worker.monitor import Monitor
+from crl_stream.worker.policy_announcement import pending_partitions, policy_of
+from crl_stream.worker.topic_watch import TopicWatch
+
+UNOWNED_SECONDS: Final = 15.0
+"""How long partitions may have no owner: they move."""
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong, or worth knowing."""
+
+    name: str
+    subject: str
+    since: int
+    """Milliseconds since the epoch."""
+    text: str
+    action: str
+    trouble: bool = True
+    """Whether somebody has to do something; a note is not."""
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return self._asdict() | {"since": to_text(self.since)}
+
+
+class _Seen(NamedTuple):
+    name: str
+    subject: str
+    text: str
+    action: str
+    since: float | None = None
+    """Seconds since the epoch; None: since it was first seen."""
+    patience: float = 0.0
+    """Seconds for which it may be so."""
+    trouble: bool = True
+
+
+class Health:
+    """Finds what is wrong with the members of a process."""
+
+    def __init__(self, members: Sequence[Member], watch: TopicWatch) -> None:
+        self.members, self.watch = members, watch
+        self._since: dict[tuple[str, str], float] = {}
+
+    def findings(self) -> list[Finding]:
+        """What is wrong now; trouble first."""
+        now, found = time(), list(self._look())
+        known = {(seen.name, seen.subject) for seen in found}
+        self._since = {key: since for key, since in self._since.items() if key in known}
+        findings = []
+        for seen in found:
+            since = self._since.setdefault((seen.name, seen.subject), seen.since or now)
+            if now - since >= seen.patience:
+                since_ms = round(since * 1_000)
+                findings.append(Finding(seen.name, seen.subject, since_ms, seen.text, seen.action, seen.trouble))
+        return sorted(findings, key=lambda finding: not finding.trouble)
+
+    def _look(self) -> Iterator[_Seen]:
+        watch = self.watch
+        if watch.change is not None:
+            yield _Seen("topics", "topics", watch.change.message, watch.change.hint or "")
+        if watch.silent_since is not None:
+            where = self.members[0].settings.kafka.bootstrap_servers
+            text = f"Kafka does not answer at {where}."
+            action = "see whether the broker runs; the worker goes on once it answers"
+            yield _Seen("kafka", where, text, action, watch.silent_since)
+        for member in self.members:
+            yield from self._look_at(member)
+            if isinstance(member, Monitor) and member.recovered:
+                yield from _look_at_monitor(member)
+        for (group, place), lag in watch.still().items():
+            subject = f"{group} {place.topic} partition {place.partition}"
+            if lag.in_transaction:
+                text = f"A transaction that was left open holds back {lag.records} records of {subject}."
+                action = "end it: kafka-transactions.sh --bootstrap-server ... find-hanging, then abort"
+            else:
+                text = f"{subject} stands still at offset {lag.done}, with {lag.records} records to read."
+                action = "the worker's log says what it waits for; a restart goes on from there"
+            yield _Seen("lag", subject, text, action, lag.since)
+
+    @staticmethod
+    def _look_at(member: Member) -> Iterator[_Seen]:
+        if dead := member.dead:
+            text = f"{member.group}: {', '.join(dead)} ended."
+            yield _Seen("agents", member.group, text, "restart the worker: it goes on from its partition row")
+        elif not member.recovered:
+            text = f"{member.group} is joining its group or reading its state back."
+            yield _Seen("recovering", member.group, text, "wait; its log says how far it is, or what it waits for")
+
+
+def _look_at_monitor(monitor: Monitor) -> Iterator[_Seen]:
+    if pending := pending_partitions(monitor):
+        listed = ", ".join(map(str, pending))
+        text = f"Partitions {listed} have not taken the policy that was set."
+        yield _Seen(
+            "policy_pending", "policy", text, "wait until they have read up to it; `crl policy show` says whose"
+        )
+    policy = policy_of(monitor)
+    if policy["says"]:
+        yield _Seen("policy_differs", "policy", policy["says"], "`crl policy apply` changes it", trouble=False)
+    owned: set[int] = set()
+    for topics in monitor.app.assignor.tables_metadata().values():
+        owned |= set(topics.get(monitor.table.changelog_topic_name, ()))
+    if unowned := sorted(set(range(monitor.settings.kafka.partitions)) - owned):
+        listed = ", ".join(map(str, unowned))
+        text = f"No worker reads partitions {listed}."
+        yield _Seen("unowned", "partitions", text, "start another worker", patience=UNOWNED_SECONDS)

@@ -1,0 +1,232 @@
+"""What changes behind a worker's back: topics that are deleted, made again or grown, and a broker that falls silent.
+
+aiokafka looks at the metadata of topics every five minutes, and knows a topic by its name only.  This asks every few
+seconds over a connection of its own, outside any group, and compares the topics' ids and partitions with those at the
+start.  A change is the end of the process: nothing it knows may be written to what is there now.  The next start says
+what has to be done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from time import time
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from crl_stream.connection import connection_options
+from crl_stream.contract import load_catalog
+from crl_stream.errors import ContractError, CrlError, Unsafe
+from crl_stream.settings import Settings
+from crl_stream.wire.topics import COMMANDS, INVOCATIONS, Topics
+from crl_stream.worker.member import Member
+from crl_stream.worker.topic_ids import ClusterState, describe_cluster
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS: Final = 3.0
+ANSWER_SECONDS: Final = 5.0
+"""After which a broker that was asked counts as silent."""
+POSITION_SECONDS: Final = 1.0
+STILL_SECONDS: Final = 15.0
+"""Without progress on a partition that has more to read."""
+
+
+class Lag(NamedTuple):
+    """A partition that is not read to its end."""
+
+    records: int
+    done: int
+    """The offset up to which it is done."""
+    since: float
+    """Seconds since the epoch, when ``done`` last moved."""
+    in_transaction: bool
+    """Whether a transaction that is open holds the rest back."""
+
+
+class TopicWatch:
+    """Watches the topics of an installation for the members of a process."""
+
+    def __init__(self, settings: Settings, members: Sequence[Member]) -> None:
+        self._settings, self._members = settings, members
+        names, app_id = Topics(settings.kafka.topic_prefix), settings.worker.app_id
+        catalog = load_catalog()
+        self._names = [names(spec.name) for spec in catalog.topics]
+        self._names += [names(spec.name.format(app_id=app_id)) for spec in catalog.changelogs]
+        self._log, self._commands = names(INVOCATIONS), names(COMMANDS)
+        self._first: ClusterState | None = None
+        self._missing: set[str] = set()
+        self._consumers: dict[str, AIOKafkaConsumer] = {}
+        self.silent_since: float | None = None
+        """Seconds since the epoch, when the broker last answered; None while it answers."""
+        self._answered = time()
+        self.lags: dict[tuple[str, TopicPartition], Lag] = {}
+        """By consumer group and partition."""
+        self.changed = asyncio.Event()
+        self.change: CrlError | None = None
+        """Why the process has to end."""
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(ANSWER_SECONDS):
+                        await self._look()
+                except Exception as error:  # whatever it is: a watch that ends in silence is none
+                    if self.silent_since is None:
+                        self.silent_since = self._answered
+                        log.warning("Kafka does not answer: %s", str(error) or type(error).__name__)
+                    await self.close()  # the next look begins with the addresses of the settings
+                else:
+                    if self.silent_since is not None:
+                        log.warning("Kafka answers again after %.0f s", time() - self.silent_since)
+                    self._answered, self.silent_since = time(), None
+                await asyncio.sleep(EVERY_SECONDS)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        consumers, self._consumers = self._consumers, {}
+        for consumer in consumers.values():
+            with suppress(KafkaError, OSError, TimeoutError):
+                await asyncio.wait_for(consumer.stop(), 1.0)
+
+    async def _consumer(self, isolation_level: str) -> AIOKafkaConsumer:
+        if (consumer := self._consumers.get(isolation_level)) is None:
+            consumer = AIOKafkaConsumer(
+                **connection_options(self._settings.kafka),
+                group_id=None,
+                enable_auto_commit=False,
+                isolation_level=isolation_level,
+                request_timeout_ms=int(ANSWER_SECONDS * 1_000),
+            )
+            self._consumers[isolation_level] = consumer
+            await consumer.start()
+        return consumer
+
+    async def _look(self) -> None:
+        consumer = await self._consumer("read_uncommitted")
+        self._compare(await describe_cluster(consumer._client, self._names))
+        if self.change is None:
+            await self._measure(consumer)
+
+    # -- topics --------------------------------------------------------------------------------------
+    def _compare(self, now: ClusterState) -> None:
+        if self._first is None:
+            self._first = now
+        before, missing = self._first, set(self._names) - now.topics.keys()
+        for name in self._names:
+            was, found = before.topics.get(name), now.topics.get(name)
+            if found is None:
+                # Twice in a row: a broker that has just come back may not know all of them yet.
+                if name in self._missing and was is not None:
+                    self._end(self._gone(name, before, now))
+                    return
+            elif was is None:
+                before.topics[name] = found
+            elif was.id != found.id:
+                self._end(self._made_again(name))
+                return
+            elif was.partitions != found.partitions:
+                self._end(self._grown(name, was.partitions, found.partitions))
+                return
+        self._missing = missing
+
+    def _end(self, change: CrlError) -> None:
+        self.change = change
+        for member in self._members:
+            for lane in member.app.consumer.lanes.values():
+                lane.close()  # what is there now is not what the rows are about
+        log.critical("%s", change.message)
+        if change.hint:
+            log.critical("hint: %s", change.hint)
+        self.changed.set()
+
+    def _gone(self, name: str, before: ClusterState, now: ClusterState) -> CrlError:
+        if now.cluster_id and before.cluster_id and now.cluster_id != before.cluster_id:
+            return ContractError(
+                f"Kafka at {self._settings.kafka.bootstrap_servers} is another cluster than at the start: "
+                f"{now.cluster_id}, it was {before.cluster_id}; {name} does not exist on it.",
+                hint="did it lose its data, or does the address lead elsewhere? `crl topics apply` makes the topics",
+            )
+        return ContractError(
+            f"The topic {name} was deleted.",
+            hint=f"run `crl topics apply`, which makes it again; then {_after_loss(name, self._log, self._commands)}",
+        )
+
+    def _made_again(self, name: str) -> CrlError:
+        return Unsafe(
+            f"The topic {name} was deleted and made again: what this worker knows is about the old one.",
+            hint=f"a restart reads the new one; {_after_loss(name, self._log, self._commands)}",
+        )
+
+    def _grown(self, name: str, was: int, partitions: int) -> CrlError:
+        if name == self._log:
+            return ContractError(
+                f"{name} has {partitions} partitions, it had {was}: runtimes now send tasks to other partitions.",
+                hint="a task must stay with its history, so a log cannot grow: make a new one. Stop the runtimes, let "
+                "the workers read to the end, choose another kafka.topic_prefix with kafka.partitions = "
+                f"{partitions}, run `crl topics apply`, start workers and runtimes with it",
+            )
+        return ContractError(
+            f"{name} has {partitions} partitions, it had {was}.",
+            hint=f"it has to have as many as {self._log}: delete it and run `crl topics apply`, which makes it again",
+        )
+
+    # -- lag -----------------------------------------------------------------------------------------
+    async def _measure(self, consumer: AIOKafkaConsumer) -> None:
+        done: dict[tuple[str, TopicPartition], int] = {}
+        for member in self._members:
+            for tp, offset in await _done(member):
+                done[member.group, TopicPartition(tp.topic, tp.partition)] = offset
+        places = sorted({place for _, place in done})
+        ends = await consumer.end_offsets(places) if places else {}
+        lags: dict[tuple[str, TopicPartition], Lag] = {}
+        for key, offset in done.items():
+            records = ends[key[1]] - offset
+            if records <= 0:
+                continue
+            before = self.lags.get(key)
+            since = before.since if before is not None and before.done == offset else time()
+            lags[key] = Lag(records, offset, since, in_transaction=False)
+        self.lags = lags
+        if still := self.still():
+            stable = await (await self._consumer("read_committed")).end_offsets(sorted({place for _, place in still}))
+            for key, lag in still.items():
+                held = stable[key[1]] <= lag.done
+                self.lags[key] = lag._replace(in_transaction=held)
+
+    def still(self) -> dict[tuple[str, TopicPartition], Lag]:
+        """Partitions that have more to read and have not moved for a while."""
+        return {key: lag for key, lag in self.lags.items() if time() - lag.since > STILL_SECONDS}
+
+
+async def _done(member: Member) -> list[tuple[Any, int]]:
+    """Partitions that a member works on, each with the offset up to which it is done."""
+    consumer = member.app.consumer
+    found = []
+    for tp, lane in list(consumer.lanes.items()):
+        offset = consumer.safe.get(tp)
+        if offset is None or not lane.open:
+            continue
+        if not lane.backlog:
+            # Markers of transactions and what compaction took have offsets, and are no records.
+            with suppress(TimeoutError, Exception):
+                offset = max(offset, await asyncio.wait_for(consumer.position(tp), POSITION_SECONDS) or 0)
+        found.append((tp, offset))
+    return found
+
+
+def _after_loss(name: str, log_topic: str, commands: str) -> str:
+    """What is to be done about what was lost with a topic."""
+    if name in {log_topic, commands}:
+        return "`crl topics adopt` lets the state go on with it; stop every worker first"
+    if name.endswith("-changelog"):
+        return "the rows are folded again from the log; `crl topics adopt` where the log has lost its beginning"
+    return "what was on it is lost, and what comes from now on is written"

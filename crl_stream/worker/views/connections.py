@@ -1,0 +1,37 @@
+"""Connections to the views that ask nothing do not hold sockets for long, nor more than a few of them.
+
+aiohttp waits for the headers of a request as long as they take, and a process has about a thousand sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import Any, Final
+
+IDLE_SECONDS: Final = 10.0
+"""A connection may be without a whole request for so long."""
+MOST: Final = 200
+"""Connections; beyond them those without a request are closed after ``CROWDED_SECONDS``."""
+CROWDED_SECONDS: Final = 1.0
+EVERY_SECONDS: Final = 0.5
+
+
+async def close_idle_connections(app: Any) -> None:
+    """Look after the web server of a Faust ``app`` until cancelled."""
+    idle: dict[Any, float] = {}
+    while True:
+        await asyncio.sleep(EVERY_SECONDS)
+        server = app.web._runner.server
+        if server is not None:
+            idle = close_idle(server.connections, idle, monotonic())
+
+
+def close_idle(connections: list[Any], idle: dict[Any, float], now: float) -> dict[Any, float]:
+    """Close those of ``connections`` that are idle for too long; takes and returns since when they are."""
+    allowed = IDLE_SECONDS if len(connections) <= MOST else CROWDED_SECONDS
+    since = {one: idle.get(one, now) for one in connections if one._current_request is None}
+    for connection, began in since.items():
+        if now - began >= allowed:
+            connection.force_close()
+    return since

@@ -1,0 +1,122 @@
+"""Topics that are deleted, made again or grown behind a worker's back: noticed within 15 s, and said."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import aiohttp
+import pytest
+from aiokafka.admin import NewPartitions
+from builders import invocations
+from installation import Installation, WorkerProcess
+
+from crl_stream.wire.topics import ALERTS, COMMANDS, INVOCATIONS, TASKS
+
+pytestmark = pytest.mark.integration
+NOTICED_WITHIN = 15.0
+
+
+async def ended(worker: WorkerProcess, seconds: float = NOTICED_WITHIN + 10.0) -> tuple[int, str, list[Any]]:
+    """The exit code and log of a worker that ends by itself, and what it said on ``/readyz`` meanwhile."""
+    begun, unready_after, said = time.monotonic(), None, list[Any]()
+    while worker.process.poll() is None:
+        assert time.monotonic() - begun < seconds, worker.log.read_text()[-2000:]
+        try:
+            status, page = await worker.get("/readyz")
+        except (aiohttp.ClientError, OSError):
+            await asyncio.sleep(0.05)
+            continue
+        if status == 503:
+            unready_after = unready_after or time.monotonic() - begun
+            said += [finding for finding in page["findings"] if finding["name"] == "topics"]
+        await asyncio.sleep(0.1)
+    assert unready_after is not None
+    assert unready_after < NOTICED_WITHIN
+    return worker.process.returncode, worker.log.read_text(), said
+
+
+async def until_outcomes(worker: WorkerProcess, count: int) -> None:
+    async with asyncio.timeout(60):
+        while [task["n_outcomes"] for task in (await worker.get("/api/tasks"))[1]["tasks"]] != [count]:
+            await asyncio.sleep(0.1)
+
+
+async def delete(installation: Installation, topic: str) -> None:
+    async with installation.admin._admin() as admin:
+        await admin.delete_topics([topic])
+
+
+async def test_partitions_that_are_added_to_the_log_are_noticed_and_the_way_out_is_said(
+    installation: Installation,
+) -> None:
+    worker = await installation.worker()
+    async with installation.admin._admin() as admin:
+        await admin.create_partitions({installation.names(INVOCATIONS): NewPartitions(8)})
+    code, log, said = await ended(worker)
+    assert code == 78
+    assert "has 8 partitions, it had 4" in said[0]["text"]
+    assert said[0]["text"] in log
+    assert "kafka.topic_prefix" in said[0]["action"]
+    worker = installation.start_worker()
+    assert await asyncio.to_thread(worker.process.wait, 60) == 78, "and each restart says it again"
+
+
+async def test_a_log_that_was_made_again_is_noticed_although_it_has_grown_as_long_as_the_old_one(
+    installation: Installation,
+) -> None:
+    worker = await installation.worker()
+    await installation.publish(*invocations("default", "S" * 5))
+    await installation.settled()
+    await delete(installation, installation.names(INVOCATIONS))
+    await installation.admin.apply()
+    await installation.producer.stop()
+    await installation.restart_producer()
+    await installation.publish(*invocations("default", "F" * 20))
+    code, log, _ = await ended(worker)
+    assert code == 70
+    assert "made again" in log
+    assert "crl topics adopt" in log
+    assert (await installation.run_crl("topics", "adopt", "--yes"))[0] == 0
+    worker = await installation.worker()
+    await until_outcomes(worker, 25)
+
+
+@pytest.mark.parametrize("which", ["output", "changelog", "commands"])
+async def test_a_deleted_topic_ends_the_worker_with_its_name_and_a_restart_goes_on_once_it_is_there(
+    installation: Installation, which: str
+) -> None:
+    names, worker = installation.names, await installation.worker()
+    await installation.publish(*invocations("default", "S" * 5))
+    await installation.settled()
+    topic = {"output": names(ALERTS), "commands": names(COMMANDS), "changelog": names.changelog(installation.app_id)}
+    await delete(installation, topic[which])
+    code, log, said = await ended(worker)
+    assert code == 78
+    assert f"The topic {topic[which]} was deleted." in log
+    assert "crl topics apply" in said[0]["action"]
+    worker = installation.start_worker()
+    assert await asyncio.to_thread(worker.process.wait, 60) == 78
+    assert topic[which] in worker.log.read_text()
+    await installation.admin.apply()
+    if which == "commands":
+        assert (await installation.run_crl("topics", "adopt", "--yes"))[0] == 0
+    worker = await installation.worker()
+    await installation.publish(*invocations("default", "S" * 5))
+    await until_outcomes(worker, 10)
+
+
+async def test_services_notice_a_source_that_was_made_again_with_other_partitions(installation: Installation) -> None:
+    services = installation.start_worker(("-m", "crl_stream", "worker", "--role", "proposer", "--role", "overview"))
+    await services.ready()
+    name = installation.names(TASKS)
+    await delete(installation, name)
+    installation.kafka = installation.kafka.model_copy(update={"partitions": 2})
+    async with installation.admin._admin() as admin:
+        from aiokafka.admin import NewTopic
+
+        await admin.create_topics([NewTopic(name, 2, 1, topic_configs={"cleanup.policy": "compact"})])
+    code, log, _ = await ended(services)
+    assert code == 70
+    assert f"The topic {name} was deleted and made again" in log

@@ -1,0 +1,84 @@
+"""What a worker says is wrong with it: by name, and since it began."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+
+from crl_stream.errors import Unsafe
+from crl_stream.settings import load_settings
+from crl_stream.worker import health
+from crl_stream.worker.health import Health
+from crl_stream.worker.topic_watch import STILL_SECONDS, Lag, TopicWatch
+
+SETTINGS = load_settings(environment={}, flags={"kafka.bootstrap_servers": "127.0.0.1:9"})
+PLACE = TopicPartition("crl.invocations", 2)
+
+
+def a_member(**fields: Any) -> Any:
+    return SimpleNamespace(**({"settings": SETTINGS, "group": "crl-monitor", "dead": [], "recovered": True} | fields))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The hour, as a list whose last entry is now."""
+    hours = [1_000.0]
+    monkeypatch.setattr(health, "time", lambda: hours[-1])
+    monkeypatch.setattr("crl_stream.worker.topic_watch.time", lambda: hours[-1])
+    return hours
+
+
+def test_a_member_that_is_well_has_no_finding(clock: list[float]) -> None:
+    member = a_member()
+    assert Health([member], TopicWatch(SETTINGS, [member])).findings() == []
+
+
+def test_a_dead_agent_is_named_with_the_moment_it_was_first_seen_until_it_lives_again(clock: list[float]) -> None:
+    member = a_member()
+    watched = Health([member], TopicWatch(SETTINGS, [member]))
+    watched.findings()
+    member.dead = ["agent crl.monitor"]
+    clock.append(1_010.0)
+    [found] = watched.findings()
+    assert (found.name, found.since, found.trouble) == ("agents", 1_010_000, True)
+    assert "agent crl.monitor" in found.text
+    clock.append(1_100.0)
+    assert watched.findings()[0].since == 1_010_000
+    member.dead = []
+    assert watched.findings() == []
+    member.dead = ["agent crl.monitor"]
+    assert watched.findings()[0].since == 1_100_000, "that is another time"
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_lag_is_trouble_when_it_stands_still_and_not_while_it_moves(clock: list[float], in_transaction: bool) -> None:
+    member = a_member()
+    watch = TopicWatch(SETTINGS, [member])
+    watch.lags = {("crl-monitor", PLACE): Lag(7, 12, 1_000.0, in_transaction)}
+    clock.append(1_000.0 + STILL_SECONDS)
+    assert Health([member], watch).findings() == []
+    clock.append(1_000.1 + STILL_SECONDS)
+    [found] = Health([member], watch).findings()
+    assert (found.name, found.since) == ("lag", 1_000_000)
+    assert "crl.invocations partition 2" in found.text
+    assert ("transaction" in found.text) is in_transaction
+
+
+def test_a_silent_broker_and_a_changed_topic_say_what_to_do(clock: list[float]) -> None:
+    member = a_member()
+    watch = TopicWatch(SETTINGS, [member])
+    watch.silent_since, watch.change = 990.0, Unsafe("The topic x was deleted.", hint="run `crl topics apply`")
+    found = {finding.name: finding for finding in Health([member], watch).findings()}
+    assert found["kafka"].since == 990_000
+    assert found["topics"].action == "run `crl topics apply`"
+    assert all(finding.action for finding in found.values())
+    assert found["kafka"].as_json()["since"].endswith("Z")
+
+
+def test_a_member_that_recovers_is_not_ready(clock: list[float]) -> None:
+    member = a_member(recovered=False)
+    [found] = Health([member], TopicWatch(SETTINGS, [member])).findings()
+    assert (found.name, found.subject) == ("recovering", "crl-monitor")
