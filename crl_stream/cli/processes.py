@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 from urllib.error import HTTPError
@@ -130,9 +130,12 @@ class Running:
             )
         self.settings = self._settings_of[MONITOR]
         if self._record is not None:
-            self._record.note(kafka=endpoint.bootstrap_servers)
+            with suppress(OSError):  # only told to people
+                self._record.note(kafka=endpoint.bootstrap_servers)
+        end([kept.recorded for kept in self.kept.values()], STOP_SECONDS)
         for kept in self.kept.values():
-            kept.restart()
+            kept.process.wait()
+            kept.begin_again()
 
     def wait_until_ready(self) -> None:
         """Wait for all to say that they are ready; ``Unavailable`` when the monitor ends or takes too long.
