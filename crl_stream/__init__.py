@@ -17,6 +17,7 @@ If you are here to read the code, read in this order:
     cli/         the command ``crl``, one file per command
     overview_page.py  reads the one page of the system
     compiled.py  whether this installation runs the engine as C
+    visible.py   texts of strangers, so that they do nothing on a terminal
     contract.py  finds ``topics/``, the contract that is readable without Python
     errors.py    every error a person may meet
 

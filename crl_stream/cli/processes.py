@@ -43,7 +43,9 @@ def leaving_in_order() -> Iterator[None]:
     def leave(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # What is ignored stays ignored: nohup asks for that.
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield
     finally:
@@ -142,8 +144,8 @@ class Running:
 
         What runs beside it and ends is said and started again later: the monitor does not need it, people do.
         """
-        until = time.monotonic() + READY_SECONDS
         for name, kept in self.kept.items():
+            until = time.monotonic() + READY_SECONDS
             while not _is_ready(self._settings_of[name]):
                 says = f"{log_file(self.settings, name)} says why" if self._quiet else "its last lines above say why"
                 if (code := kept.process.poll()) is not None:

@@ -204,6 +204,17 @@ def test_a_program_that_is_told_to_end_leaves_no_process_behind_also_none_that_i
             os.kill(pid, signal.SIGKILL)
 
 
+def test_a_program_that_nohup_has_made_deaf_to_hangups_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with processes.leaving_in_order():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_after_a_kill_of_the_program_the_next_one_ends_what_it_left_behind(tmp_path: Path) -> None:
     first, _, left = start_up(tmp_path)
     with first:
