@@ -134,7 +134,8 @@ class EmbeddedBroker:
                     # What the last run noted tells its port, and nothing about this run.
                     last_port = self._last_port()
                     self._note.unlink(missing_ok=True)
-                    self._start_note.unlink(missing_ok=True)
+                    if last_port is not None:  # kept also by a start that fails
+                        _write(self._start_note, {"port": last_port})
                     return self._start(lock, last_port)
         except OSError as error:
             raise _unusable(self.data_dir, error) from error

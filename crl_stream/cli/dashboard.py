@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from crl_stream.cli.talk import show_json
-from crl_stream.cli.visible import visible_lines
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.overview import Condition
 from crl_stream.dashboard.text import render
 from crl_stream.errors import NotFound, UsageError
 from crl_stream.overview_page import read_overview
+from crl_stream.visible import visible_lines
 
 
 def dashboard(

@@ -49,6 +49,8 @@ def _end(session: Session, folder: Path) -> dict[str, int]:
     if is_held(folder):
         ended[found.command] = found.program.pid
         ended |= {name: process.pid for name, process in found.living().items()}
+        if found.broker_folder and (broker := _broker_of(session, found).process()) is not None:
+            ended["kafka"] = broker.pid
         found.program.send(signal.SIGTERM)
         found.program.send(signal.SIGCONT)
         until = time.monotonic() + PATIENCE_SECONDS
@@ -64,11 +66,15 @@ def _end(session: Session, folder: Path) -> dict[str, int]:
     return ended
 
 
+def _broker_of(session: Session, found: Found) -> EmbeddedBroker:
+    return EmbeddedBroker(Path(found.broker_folder), session.settings.client.cache_dir)
+
+
 def _end_broker(session: Session, found: Found) -> dict[str, int]:
     """End the embedded broker that the program had started, where it lives still."""
     if not found.broker_folder:
         return {}
-    broker = EmbeddedBroker(Path(found.broker_folder), session.settings.client.cache_dir)
+    broker = _broker_of(session, found)
     process = broker.process()
     if process is None or not broker.stop(seconds=5.0):
         return {}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 from urllib.error import HTTPError
@@ -43,7 +43,9 @@ def leaving_in_order() -> Iterator[None]:
     def leave(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # What is ignored stays ignored: nohup asks for that.
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield
     finally:
@@ -130,17 +132,20 @@ class Running:
             )
         self.settings = self._settings_of[MONITOR]
         if self._record is not None:
-            self._record.note(kafka=endpoint.bootstrap_servers)
+            with suppress(OSError):  # only told to people
+                self._record.note(kafka=endpoint.bootstrap_servers)
+        end([kept.recorded for kept in self.kept.values()], STOP_SECONDS)
         for kept in self.kept.values():
-            kept.restart()
+            kept.process.wait()
+            kept.begin_again()
 
     def wait_until_ready(self) -> None:
         """Wait for all to say that they are ready; ``Unavailable`` when the monitor ends or takes too long.
 
         What runs beside it and ends is said and started again later: the monitor does not need it, people do.
         """
-        until = time.monotonic() + READY_SECONDS
         for name, kept in self.kept.items():
+            until = time.monotonic() + READY_SECONDS
             while not _is_ready(self._settings_of[name]):
                 says = f"{log_file(self.settings, name)} says why" if self._quiet else "its last lines above say why"
                 if (code := kept.process.poll()) is not None:

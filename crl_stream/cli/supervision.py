@@ -117,23 +117,22 @@ class KeptProcess:
                 self.process.kill()
                 self.process.wait()
             return None
-        if self._restart_at:
-            if now >= self._restart_at:
-                self._begin()
-                self._silence.over()
-                self.watch()
-            return None
-        return self._ended(code, now)
+        if not self._restart_at:
+            return self._ended(code, now)
+        if now >= self._restart_at:
+            self.begin_again()
+        return None
 
-    def restart(self) -> None:
-        """End it, to be started again at once: what it was told when it started is no longer true."""
-        self.process.terminate()
+    def begin_again(self) -> None:
+        """Start it once more, now that it has ended; when that cannot be done, in a while."""
         try:
-            self.process.wait(5.0)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self._begin()
+            self._begin()
+        except OSError as error:
+            pause = self._patience.pause_after(0.0)
+            self._restart_at = time.monotonic() + pause
+            say(f"{self.name} cannot be started: {error.strerror or error}; tried again in {pause:.0f} s")
+            return
+        self._silence.over()
         self.watch()
 
     def stop_watching(self) -> None:

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crl_stream.broker.jars import Progress
-from crl_stream.cli.visible import escape_json, visible, visible_lines
+from crl_stream.visible import escape_json, visible, visible_lines
 
 _FOLDED = 500
 """Rows up to which a table is folded to the width of the terminal."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from source_tree import environment_of_this_checkout
 
+from cli.program import Program
 from crl_stream.broker.recorded import Recorded, recorded, spawn
 from crl_stream.cli import processes
 from crl_stream.cli.processes import running
@@ -202,6 +204,17 @@ def test_a_program_that_is_told_to_end_leaves_no_process_behind_also_none_that_i
             os.kill(pid, signal.SIGKILL)
 
 
+def test_a_program_that_nohup_has_made_deaf_to_hangups_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with processes.leaving_in_order():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_after_a_kill_of_the_program_the_next_one_ends_what_it_left_behind(tmp_path: Path) -> None:
     first, _, left = start_up(tmp_path)
     with first:
@@ -233,3 +246,38 @@ def lives(pid: int) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def test_crl_down_ends_what_was_left_behind_by_its_number_and_start_time_and_says_so_as_json(
+    tmp_path: Path, a_process: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    crl = Program(tmp_path)
+    folder = Path(crl.environment["XDG_DATA_HOME"]) / "crl-stream" / "worker"
+    left, stranger = a_process(), a_process()
+    record = take(folder, "crl up")
+    assert record is not None
+    record.note_process("monitor", recorded(left.pid))
+    record.note_process("services", recorded(stranger.pid)._replace(created=1.0))
+    record._lock.close()  # as a kill -9 does
+    done = crl.run("down", "--json")
+    assert (done.code, json.loads(done.out)) == (0, {"ended": [{"name": "monitor", "pid": left.pid}]})
+    assert left.wait(20) == -signal.SIGTERM
+    assert stranger.poll() is None
+    again = crl.run("down")
+    assert (again.code, again.err.startswith("nothing runs")) == (0, True)
+
+
+def test_a_second_crl_up_says_what_runs_and_where_and_another_installation_is_refused(tmp_path: Path) -> None:
+    crl = Program(tmp_path)
+    folder = Path(crl.environment["XDG_DATA_HOME"]) / "crl-stream" / "worker"
+    record = take(folder, "crl up")
+    assert record is not None
+    starting = crl.run("up")
+    assert (starting.code, "just starting" in starting.err) == (0, True)
+    record.note(kafka="127.0.0.1:9092", views="http://127.0.0.1:6066")
+    same = crl.run("up")
+    assert same.code == 0
+    assert f"(process {os.getpid()})" in same.err and "127.0.0.1:9092" in same.err and "crl down" in same.err
+    for other in ("kafka.topic_prefix=b.", "kafka.bootstrap_servers=127.0.0.1:1"):
+        assert crl.run("--set", other, "up").faults(2) == []
+    record.release()

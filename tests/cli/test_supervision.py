@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -174,3 +175,23 @@ def test_a_process_that_is_silent_for_too_long_is_killed_but_not_while_what_it_n
     clock.now += 1.1
     kept.keep()
     assert len(started) == 2
+
+
+def test_a_process_that_cannot_be_started_is_tried_again_later_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock, started = Clock(monkeypatch), list[Ends]()
+
+    def start() -> Any:
+        if len(started) == 1:
+            started.append(Ends(None))
+            raise OSError(errno.ENOSPC, "No space left on device")
+        started.append(Ends(1 if not started else None))
+        return started[-1], Recorded(1, 0.0)
+
+    kept = KeptProcess("monitor", start, lambda: True, why="the lines above say", needed=True)
+    for _ in range(6):
+        assert kept.keep() is None
+        clock.now += 1.1
+    assert "monitor cannot be started: No space left on device; tried again in 2 s" in capsys.readouterr().err
+    assert len(started) == 3

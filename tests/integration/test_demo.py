@@ -48,5 +48,11 @@ async def test_the_demo_tells_the_whole_story_and_ends_with_success(tmp_path: Pa
         followed = [s["invocation"] for s in steps if s["step"] == step]
         assert len(followed) == 3
         assert max(followed) <= 2
-    assert (tmp_path / "crl-stream" / "broker" / "logs").is_dir()
+    # What it has told is kept, apart from what is real: no topic, no file and no group of a fleet.
+    logs = tmp_path / "crl-stream" / "broker" / "logs"
+    topics = {path.name.rpartition("-")[0] for path in logs.iterdir() if path.is_dir()}
+    assert {name for name in topics if not name.startswith(("__", "demo.", "crl-demo"))} == set()
+    assert {name for name in topics if name.startswith("demo.crl.")}
+    assert not (tmp_path / "telemetry").exists()
+    assert (tmp_path / "crl-stream" / "worker" / "demo" / "telemetry" / "rollback_events.jsonl").read_bytes()
     assert b"Traceback" not in err

@@ -42,6 +42,15 @@ async def test_a_file_gets_one_line_per_notice_with_the_whole_message(tmp_path: 
     assert json.loads(path.read_text(encoding="utf-8"))["data"]["undo_command"].startswith("crl undo")
 
 
+async def test_a_line_of_the_file_says_exactly_what_was_typed_and_does_nothing_on_a_terminal(tmp_path: Path) -> None:
+    path, evil = tmp_path / "alerts.jsonl", "\x1b[2J\u202egnp\u009b31m\x7f\u200b<b>@everyone"
+    channel = FileChannel("audit", FileOptions(kind="file", path=path))
+    await channel.send(NOTICE._replace(data={"reason": evil}))
+    line = path.read_text(encoding="utf-8")
+    assert json.loads(line)["data"] == {"reason": evil}
+    assert line.rstrip("\n").isprintable()
+
+
 def test_a_file_that_cannot_be_written_is_a_wrong_setting(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"notifiers\.audit\.path"):
         FileChannel("audit", FileOptions(kind="file", path=tmp_path))

@@ -14,6 +14,7 @@ from crl_stream.errors import ConfigError
 from crl_stream.notifiers.failures import Undelivered
 from crl_stream.notifiers.notice import Notice
 from crl_stream.notifiers.options import Options
+from crl_stream.visible import escape_json
 
 
 class FileOptions(Options):
@@ -41,7 +42,7 @@ class FileChannel:
 
     async def send(self, notice: Notice) -> None:
         """Append the line and wait until it is on the disk."""
-        line = orjson.dumps(notice.document(), option=orjson.OPT_APPEND_NEWLINE)
+        line = escape_json(orjson.dumps(notice.document())) + b"\n"
         try:
             await asyncio.to_thread(self._append, line)
         except OSError as error:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crl_stream.cli import talk
-from crl_stream.cli.visible import escape_json, visible, visible_lines
+from crl_stream.visible import escape_json, visible, visible_lines
 
 EVIL = "\x1b]0;PWNED\x07\x1b[31mRED\x1b[2J\u202egnp.exe\u009b31m\u200b\r\x08\x0b\x0c\x7f\u2066\ufeff"
 STYLES = re.compile("\x1b\\[[0-9;]*m")

@@ -1,0 +1,56 @@
+"""The demo is apart from what is real: its own topics, groups, folders and policy, and no person is alerted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from crl_stream.cli.demo.place import EXPLORATION, PROCESSES, demo_folder, demo_session
+from crl_stream.cli.processes import ROLES_OF
+from crl_stream.cli.session import Session
+from crl_stream.core.policy import Policy
+
+REAL = """
+profile = "production"
+[kafka]
+topic_prefix = "prod."
+[worker]
+instance_id = "worker-1"
+[operations]
+mode = "shadow"
+[degradation]
+success_drop = 0.5
+lookback_window = 50
+[auto_apply]
+q_threshold = 1.0
+[telemetry]
+folder = "/var/lib/crl"
+"""
+
+
+@pytest.mark.parametrize("text", ["", REAL, 'profile = "conservative"', "[operations]\nexploration = 0.9"])
+def test_whatever_the_settings_say_the_demo_is_told_of_the_defaults_in_a_place_of_its_own(
+    tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "crl.toml"
+    file.write_text(text, encoding="utf-8")
+    session = Session(file, [f"worker.data_dir={tmp_path / 'worker'}"])
+    real, demo = session.settings, demo_session(session).settings
+    guide = Policy()
+    assert demo.policies.default == msgspec.structs.replace(
+        guide, operations=msgspec.structs.replace(guide.operations, exploration=EXPLORATION)
+    )
+    assert demo.kafka.topic_prefix == f"demo.{real.kafka.topic_prefix}"
+    assert demo.worker.app_id != real.worker.app_id
+    assert demo.worker.data_dir == demo_folder(real) != real.worker.data_dir
+    assert demo.telemetry.folder.is_relative_to(demo.worker.data_dir)
+    assert demo.worker.instance_id == ""
+    # The rest leads where it led: the same Kafka and the same broker.
+    assert (demo.kafka.bootstrap_servers, demo.broker) == (real.kafka.bootstrap_servers, real.broker)
+    assert session.settings is real, "the settings of the call are left as they are"
+
+
+def test_the_demo_runs_no_notifier() -> None:
+    assert {role for name in PROCESSES for role in ROLES_OF[name]} == {"monitor", "proposer", "overview", "files"}
