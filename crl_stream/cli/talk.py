@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from crl_stream.broker.jars import Progress
+from crl_stream.cli.layout import fit
 
 _FOLDED = 500
 """Rows up to which a table is folded to the width of the terminal."""
@@ -54,13 +54,13 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: 
     """Rows for people; a file or a pipe gets them at full width."""
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not cells:
-        say(empty)
+        show(empty)
         return
     console = Console(highlight=False, markup=False)
     lines = lay_out([list(columns), *cells])
     if console.is_terminal and len(cells) <= _FOLDED and max(map(cell_len, lines)) > console.width:
-        console.print(folding_table(columns, cells))
-        return
+        plain = [["".join(c if c.isprintable() else " " for c in cell) for cell in row] for row in cells]
+        lines = fit(columns, plain, console.width)
     # Rich takes seconds for ten thousand rows, and only a header needs it here.
     console.print(Text(lines[0], style="bold"), soft_wrap=True)
     console.file.write("".join(f"{line}\n" for line in lines[1:]))
@@ -75,16 +75,6 @@ def lay_out(rows: Sequence[Sequence[str]]) -> list[str]:
         "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in plain
     ]
-
-
-def folding_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table that folds its cells where the terminal is too narrow for them."""
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
 
 
 def show(text: str) -> None:
