@@ -88,7 +88,7 @@ def _stacked(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) 
                 continue
             if line:
                 lines.append(line)
-            *full, line = wrap(pair, width, indent="  ")
+            *full, line = wrap(pair, width, indent="    ")
             lines += full
         if line:
             lines.append(line)
