@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from crl_stream.connection import connection_options, partitions_of, reaching
 from crl_stream.errors import ContractError
@@ -51,6 +52,24 @@ class TopicReader:
                 left = {place for place in left if await consumer.position(place) < end[place]}
             return [self._received(topic, record) for place in places for record in found[place]]
 
+    async def each(self, topic: str, partition: int | None = None) -> AsyncIterator[Received]:
+        """Like ``read``, one record after the other as they come: what is not kept takes no memory.
+
+        In order within a partition only.
+        """
+        async with self._consumer() as consumer:
+            places = await self._places(consumer, [topic], partition)
+            first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+            left = {place for place in places if end[place] > first[place]}
+            consumer.assign(places)
+            await consumer.seek_to_beginning(*places)
+            while left:
+                for place, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
+                    for record in records:
+                        if record.offset < end[place]:
+                            yield self._received(topic, record)
+                left = {place for place in left if await consumer.position(place) < end[place]}
+
     async def read_last(self, topic: str, partition: int, count: int = 1) -> list[Received]:
         """The last ``count`` records of one partition, oldest first; fewer where there are fewer."""
         async with self._consumer() as consumer:
@@ -64,6 +83,16 @@ class TopicReader:
                 found = await self._between(consumer, place, start, end[place])
                 back *= 8
             return [self._received(topic, record) for record in found[-count:]]
+
+    async def cluster_id(self) -> str:
+        """What the cluster calls itself: the same wherever its brokers move."""
+        admin = AIOKafkaAdminClient(**connection_options(self.kafka))
+        with reaching(self.kafka):
+            try:
+                await admin.start()
+                return str((await admin.describe_cluster()).get("cluster_id") or "")
+            finally:
+                await admin.close()
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has on the broker."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import signal
 import sys
 import tempfile
 import traceback
@@ -17,6 +18,7 @@ from typer.exceptions import TyperException
 from crl_stream import __version__
 from crl_stream.cli import (
     archive,
+    audit,
     broker,
     config,
     dashboard,
@@ -26,7 +28,7 @@ from crl_stream.cli import (
     publish,
     quarantine,
     replay,
-    rollbacks,
+    runtimes,
     status,
     tail,
     topics,
@@ -36,8 +38,10 @@ from crl_stream.cli import (
 )
 from crl_stream.cli.dead_letters import command as dead_letters
 from crl_stream.cli.demo.command import demo
+from crl_stream.cli.help_groups import GroupedCommands
 from crl_stream.cli.orders import activate, confirm, hold, pin, register, resume, retire, undo, unpin
 from crl_stream.cli.proposals import command as proposals
+from crl_stream.cli.rollbacks import command as rollbacks
 from crl_stream.cli.session import Session
 from crl_stream.cli.streams import drop_output, prepare_streams
 from crl_stream.cli.talk import complain
@@ -45,6 +49,9 @@ from crl_stream.compiled import is_compiled
 from crl_stream.errors import CrlError
 
 INTERRUPTED = 130
+TERMINATED = 143
+SERVICES = frozenset(("worker", "up", "down", "demo", "broker"))
+"""Commands with processes or a place in a group: they end in their own way when they are told to."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
 _OTHER_FOLDERS = (
@@ -53,11 +60,12 @@ _OTHER_FOLDERS = (
 
 app = typer.Typer(
     name="crl",
+    cls=GroupedCommands,
     help="A safety layer for fleets of AI agents: watches every variant and rolls a degraded one back.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 differences, 4 not found, 5 refused by the "
-    "monitor, 69 Kafka or a worker does not answer, 70 unsafe to go on, 78 topics do not fit, 130 interrupted.",
+    "monitor, 69 Kafka or a worker does not answer, 70 unsafe to go on, 78 topics do not fit, 130 interrupted, "
+    "143 told to end (SIGTERM).",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -79,10 +87,26 @@ def common(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Override a setting; may be repeated.")
     ] = None,
-    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also show what libraries log, and every SetPolicy in tail.")
+    ] = False,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Options of all commands."""
+    if verbose:
+        log = logging.StreamHandler(sys.stderr)
+        log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.getLogger().addHandler(log)
+        logging.getLogger().setLevel(logging.INFO)
+    if context.invoked_subcommand in SERVICES and signal.getsignal(signal.SIGTERM) is _terminate:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     context.obj = Session(config_file, settings or [])
+
+
+def _terminate(*_: Any) -> None:
+    """End quietly when told to: what is open is closed on the way; told again, end at once."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise SystemExit(TERMINATED)
 
 
 for function in (undo, confirm, pin, unpin, hold, resume, activate, register, retire):
@@ -99,7 +123,9 @@ app.command()(replay.replay)
 app.command()(tail.tail)
 app.command()(status.status)
 app.command()(dashboard.dashboard)
-app.command()(rollbacks.rollbacks)
+app.add_typer(rollbacks.app, name="rollbacks")
+app.command()(runtimes.runtimes)
+app.command()(audit.audit)
 app.command()(window.window)
 app.command()(archive.archive)
 app.add_typer(quarantine.app, name="quarantine")
@@ -109,8 +135,19 @@ app.add_typer(notify.app, name="notify")
 app.add_typer(config.app, name="config")
 
 
+def _help_for(error: TyperException) -> str:
+    """Where the right usage is written: the help of the very command that was called wrongly."""
+    context = getattr(error, "ctx", None)
+    if context is None or context.parent is None:
+        return "crl --help lists the commands, crl COMMAND --help their options"
+    path = " ".join(["crl", *context.command_path.split()[len(context.find_root().command_path.split()) :]])
+    lists = "lists its commands" if hasattr(context.command, "commands") else "lists its arguments and options"
+    return f"{path} --help {lists}"
+
+
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Run ``crl``; ends the process with the documented exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
     prepare_streams()
     # Without any handler Python writes the warnings of libraries to stderr, beside the sentence that says it better.
     # A worker sets handlers of its own.
@@ -125,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:
     except typer.Exit as leaving:
         code = leaving.exit_code
     except TyperException as error:
-        complain(error.format_message(), "crl --help lists the commands, crl COMMAND --help their options")
+        complain(error.format_message(), _help_for(error))
         code = 2
     except (typer.Abort, KeyboardInterrupt):
         complain("Interrupted.", None)

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from crl_stream.cli.talk import progress_bar, say, show, show_json
+from crl_stream.cli.talk import progress_bar, show, show_json
 from crl_stream.errors import UsageError
 from crl_stream.telemetry.archive import archive as archive_files
 
@@ -37,7 +37,7 @@ def archive(
         for month, count in file.months.items():
             show(f"  {month}: {count}")
     if not any(file.months for file in moved):
-        say(f"nothing in {where} is older than {older_than}")
+        show(f"nothing in {where} is older than {older_than}")
 
 
 def milliseconds(span: str) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crl_stream.cli.talk import say, show, show_json, show_table
+from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.errors import ConfigError, NotFound
 from crl_stream.notifiers import Notifier
 from crl_stream.notifiers.options import Options
@@ -75,7 +75,7 @@ def send_test(
         show_json({"name": name, "delivered": True})
     else:
         show(f"{name}: delivered")
-        say(f"to {channels[name].place()}")
+        show(f"to {channels[name].place()}")
 
 
 async def _send(name: str, options: Options) -> None:

@@ -12,25 +12,38 @@ from typing import Annotated, Any
 
 import typer
 
+from crl_stream.cli.completing import complete_task, complete_variant
+from crl_stream.cli.fleet import order_fleet
 from crl_stream.cli.session import Session, task_key
 from crl_stream.cli.talk import show, show_json
 from crl_stream.cli.tasks import require_known
 from crl_stream.commanding import active_variant, give, task_command
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.errors import NotFound
+from crl_stream.errors import NotFound, UsageError
 from crl_stream.topic_reader import TopicReader
 from crl_stream.wire.topics import ROLLBACKS
 
-Task = Annotated[str, typer.Argument(metavar="AGENT/TASK", help="The task, as agent_name/task_type.")]
+Task = Annotated[
+    str,
+    typer.Argument(metavar="AGENT/TASK", help="The task, as agent_name/task_type.", autocompletion=complete_task),
+]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; it is published with the result.")]
 Actor = Annotated[str | None, typer.Option("--actor", help="Who gives the order; default: your login.")]
 Epoch = Annotated[
-    int | None, typer.Option("--epoch", help="The epoch it is given for; refused when it has moved on. Default: now's.")
+    int | None,
+    typer.Option("--epoch", help="The epoch it is given for; refused when it has moved on. Default: the current one."),
 ]
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds to wait for the monitor.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 NewTask = Annotated[bool, typer.Option("--new-task", help="Give it although nothing is known of the task yet.")]
+TaskOrAll = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[AGENT/TASK]", help="The task, as agent_name/task_type; or --all.", autocompletion=complete_task
+    ),
+]
+Everything = Annotated[bool, typer.Option("--all", help="The whole fleet: every task, also those still to come.")]
 Hours = Annotated[float | None, typer.Option("--hours", help="How long; default: the policy's.")]
 
 
@@ -70,7 +83,10 @@ def confirm(
 def pin(
     context: typer.Context,
     task: Task,
-    variant: Annotated[str | None, typer.Argument(help="Made active first; default: whatever is active.")] = None,
+    variant: Annotated[
+        str | None,
+        typer.Argument(help="Made active first; default: whatever is active.", autocompletion=complete_variant),
+    ] = None,
     hours: Hours = None,
     epoch: Epoch = None,
     reason: Reason = "",
@@ -99,7 +115,8 @@ def unpin(
 
 def hold(
     context: typer.Context,
-    task: Task,
+    task: TaskOrAll = None,
+    everything: Everything = False,
     hours: Hours = None,
     reason: Reason = "",
     actor: Actor = None,
@@ -107,36 +124,53 @@ def hold(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Nothing automatic until resumed, not even a rollback; alerts go on and name you."""
+    """Stop everything automatic in a task, or with --all in the fleet, until resumed; not even a rollback happens.
+
+    Alerts go on and name you.  It ends by itself after --hours (default: operations.hold_hours of the policy).
+    """
+    if not _one_task(task, everything):
+        order_fleet(context.obj, m.HoldAll, reason, actor, timeout, json, hours=hours)
+        return
+    assert task is not None
     key = task_key(task)
     _order(context, m.HoldTask, key, None, reason, actor, timeout, json, may_be_new=new_task, hours=hours)
 
 
 def resume(
     context: typer.Context,
-    task: Task,
+    task: TaskOrAll = None,
+    everything: Everything = False,
     reason: Reason = "",
     actor: Actor = None,
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """End a hold."""
+    """End the hold of a task, or with --all that of the fleet; tasks that are held themselves stay held."""
+    if not _one_task(task, everything):
+        order_fleet(context.obj, m.ResumeAll, reason, actor, timeout, json)
+        return
+    assert task is not None
     _order(context, m.ResumeTask, task_key(task), None, reason, actor, timeout, json)
 
 
 def activate(
     context: typer.Context,
     task: Task,
-    variant: Annotated[str, typer.Argument(help="The variant that runtimes are to use.")],
+    variant: Annotated[
+        str, typer.Argument(help="The variant that runtimes are to use.", autocompletion=complete_variant)
+    ],
     epoch: Epoch = None,
     reason: Reason = "",
     actor: Actor = None,
+    untested: Annotated[
+        bool, typer.Option("--untested", help="Also when it has no outcome yet; the fact and an alert say so.")
+    ] = False,
     new_task: NewTask = False,
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
     """Make a known variant the active one."""
-    key, fields = task_key(task), {"variant_id": variant}
+    key, fields = task_key(task), {"variant_id": variant, "untested": untested}
     _order(context, m.ActivateVariant, key, epoch, reason, actor, timeout, json, may_be_new=new_task, **fields)
 
 
@@ -154,7 +188,10 @@ def register(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Make a variant known with its configuration; it is explored, never activated before it has outcomes."""
+    """Make a variant known with its configuration; the result says how often runtimes will explore it.
+
+    It becomes active on its own merits, or at once with crl activate --untested.
+    """
     fields = {"parent": parent, "provider": provider, "model": model, "model_tier": model_tier}
     _order(
         context,
@@ -175,7 +212,9 @@ def register(
 def retire(
     context: typer.Context,
     task: Task,
-    variant: Annotated[str, typer.Argument(help="The variant never to be used again.")],
+    variant: Annotated[
+        str, typer.Argument(help="The variant never to be used again.", autocompletion=complete_variant)
+    ],
     reason: Reason = "",
     actor: Actor = None,
     timeout: Timeout = 20.0,
@@ -183,6 +222,16 @@ def retire(
 ) -> None:
     """Never choose or explore a variant again; refused while it is active."""
     _order(context, m.RetireVariant, task_key(task), None, reason, actor, timeout, json, variant_id=variant)
+
+
+def _one_task(task: str | None, everything: bool) -> bool:
+    """Whether one task is meant; False for the fleet, ``UsageError`` when neither or both were named."""
+    if (task is not None) == everything:
+        raise UsageError(
+            "Name a task or the whole fleet, not both." if everything else "Nothing is named.",
+            hint="AGENT/TASK names one task, --all the whole fleet",
+        )
+    return not everything
 
 
 _EPOCH_MATTERS = (m.UndoRollback, m.ActivateVariant, m.PinVariant)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from typing import Annotated, Any
 
 import typer
@@ -37,7 +36,9 @@ def tail(
 ) -> None:
     """Follow topics until Ctrl-C; default: degradations, rollbacks, decisions, proposals, alerts, dead letters."""
     chosen = [_named(name) for name in topics] if topics else list(_USUAL)
-    asyncio.run(_follow(context.obj, chosen, from_beginning, count, json))
+    # Its SetPolicy comes once for each partition, and says little to a person.
+    every = json or context.find_root().params.get("verbose", False)
+    asyncio.run(_follow(context.obj, chosen, from_beginning, count, json, every))
 
 
 def _named(name: str) -> str:
@@ -48,14 +49,15 @@ def _named(name: str) -> str:
     return full
 
 
-async def _follow(session: Any, topics: list[str], from_beginning: bool, count: int | None, json: bool) -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+async def _follow(
+    session: Any, topics: list[str], from_beginning: bool, count: int | None, json: bool, every: bool
+) -> None:
     seen = 0
     async with TopicReader(session.kafka).following(topics, from_beginning=from_beginning) as received:
         say(f"following {', '.join(topics)}; Ctrl-C ends it")
         async for one in received:
+            if not every and isinstance(one.message, m.CommandResult) and one.message.command == "SetPolicy":
+                continue
             if json:
                 show_json(_document(one))
             else:

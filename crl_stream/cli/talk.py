@@ -14,10 +14,10 @@ import orjson
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
-from rich.table import Table
 from rich.text import Text
 
 from crl_stream.broker.jars import Progress
+from crl_stream.cli.layout import fit
 from crl_stream.visible import escape_json, visible, visible_lines
 
 _FOLDED = 500
@@ -71,13 +71,14 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: 
     """Rows for people; a file or a pipe gets them at full width."""
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not cells:
-        say(empty)
+        show(empty)
         return
     console = Terminal(highlight=False, markup=False)
     lines = lay_out([list(columns), *cells])
     if console.is_terminal and len(cells) <= _FOLDED and max(map(cell_len, lines)) > console.width:
-        console.print(folding_table(columns, cells))
-        return
+        # Before they are laid out: an escape is wider than what it stands for.
+        plain = [[visible(cell) for cell in row] for row in cells]
+        lines = fit(columns, plain, console.width)
     # Rich takes seconds for ten thousand rows, and only a header needs it here.
     console.print(Text(lines[0], style="bold"), soft_wrap=True)
     console.file.write("".join(f"{line}\n" for line in lines[1:]))
@@ -92,17 +93,6 @@ def lay_out(rows: Sequence[Sequence[str]]) -> list[str]:
         "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in plain
     ]
-
-
-def folding_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table that folds its cells where the terminal is too narrow for them."""
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        # Before they are laid out: an escape is wider than what it stands for.
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    return table
 
 
 def show(text: str) -> None:

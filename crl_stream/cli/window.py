@@ -1,14 +1,15 @@
-"""``crl window``: one task, its variants, their windows."""
+"""``crl window``: one task, its variants, their windows, and why a better one is not applied yet."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 
 from crl_stream.cli.orders import Task
 from crl_stream.cli.session import task_key
-from crl_stream.cli.talk import say, show, show_json, show_table
+from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.errors import NotFound
 from crl_stream.worker_views import ask, task_path
 
@@ -19,8 +20,12 @@ def window(
     variant: Annotated[str | None, typer.Option("--variant", "-v", help="Only this one.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show a task's windows (S success, F failure, E error; the newest last), Q-values and decisions."""
-    found = ask(context.obj.settings, task_path(task_key(task)))
+    """Show a task's windows (S success, F failure, E error; the newest last), Q-values and decisions.
+
+    Below the table: what each variant's figures mean, and why one that leads is not applied yet.
+    """
+    key = task_key(task)
+    found = ask(context.obj.settings, task_path(key))
     variants = [v for v in found["variants"] if variant in {None, v["variant_id"]}]
     if variant is not None and not variants:
         raise NotFound(f"{task} has no variant {variant}.", hint=f"crl window {task} lists them")
@@ -29,12 +34,8 @@ def window(
         return
     active = found["active_variant"] or "nothing"
     show(f"{task}: {active} is active, epoch {found['epoch']}, {found['n_outcomes']} outcomes")
-    for name in ("pinned", "held"):
-        if order := found[name]:
-            limits = (order["until"], (left := order["outcomes_left"]) is not None and f"{left} more outcomes")
-            until = " and ".join(limit for limit in limits if limit)
-            why = order["reason"] or "no reason given"
-            say(f"{name} by {order['actor']} since {order['since']} until {until}: {why}")
+    for words in standing_orders(found):
+        show(words)
     rows = [
         (
             ("* " if v["active"] else "  ") + v["variant_id"] + (" (quarantine)" if v["quarantined"] else ""),
@@ -54,11 +55,27 @@ def window(
         empty="No variant is known yet.",
     )
     for v in variants:
-        say(f"{v['variant_id']}: {v['reason']}. {v['reasoning']}.")
+        show(f"{v['variant_id']}: {v['reason']}. {v['reasoning']}.")
         if why := v.get("not_applied"):
-            say(f"  not applied yet: {why}")
+            show(f"  not applied yet: {why}")
         if late := v.get("feedback_too_late"):
             what = "1 score" if late == 1 else f"{late} scores"
-            say(f"  {what} came too late: the window no longer held {'its outcome' if late == 1 else 'their outcomes'}")
+            show(
+                f"  {what} came too late: the window no longer held {'its outcome' if late == 1 else 'their outcomes'}"
+            )
     as_of = found["as_of"]
-    say(f"as of crl.invocations {as_of['partition']}:{as_of['offset']}, {found['timestamp']}")
+    show(f"as of crl.invocations {as_of['partition']}:{as_of['offset']}, {found['timestamp']}")
+
+
+def standing_orders(found: dict[str, Any]) -> Iterator[str]:
+    """Who has pinned or held the task, or holds the fleet, until when and why."""
+    fleet = found.get("fleet_held")
+    held = found["held"]
+    own = None if held is None or held.get("scope") == "fleet" else held
+    for words, order in (("pinned by", found["pinned"]), ("held by", own), ("the fleet is held by", fleet)):
+        if order is None:
+            continue
+        limits = (order["until"], (left := order["outcomes_left"]) is not None and f"{left} more outcomes")
+        until = " and ".join(limit for limit in limits if limit)
+        why = order["reason"] or "no reason given"
+        yield f"{words} {order['actor']} since {order['since']} until {until}: {why}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from crl_stream.client.background import Background
@@ -12,6 +13,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.errors import CrlError, Unavailable
+from crl_stream.guide.told import Told
 from crl_stream.settings.model import Kafka
 from crl_stream.topic_reader import Received, TopicReader
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, PROPOSALS, ROLLBACKS, TASKS
@@ -23,7 +25,7 @@ FOLLOWED: Final = (COMMANDS, TASKS, ACTIVE_VARIANTS, ROLLBACKS, PROPOSALS)
 class Following:
     """What the topics say, as of a moment ago; read under ``reading()``."""
 
-    def __init__(self, kafka: Kafka, timeout: float) -> None:
+    def __init__(self, kafka: Kafka, timeout: float, cache_dir: Path) -> None:
         self.kafka = kafka
         """With as many partitions as there are."""
         self.policies: dict[str, PolicySet] = {GUIDE.digest(): GUIDE}
@@ -35,7 +37,10 @@ class Following:
         self.rollbacks: dict[str, m.RollbackEvent] = {}
         self.proposals: dict[str, m.Proposal] = {}
         self.old: frozenset[str] = frozenset()
-        """Rollbacks of the time before the connection."""
+        """Rollbacks of the time before scripts asked this installation first."""
+        self.told: Told | None = None
+        """Known once the topics have been read."""
+        self._cache_dir = cache_dir
         self._caught_up = False
         self._failed: CrlError | None = None
         self._news = threading.Condition()
@@ -70,6 +75,8 @@ class Following:
     def stop(self) -> None:
         """Follow no more; what is known stays."""
         self._background.stop()
+        if self.told is not None:
+            self.told.close()
 
     def _check(self, timeout: float) -> None:
         if self._failed is not None:
@@ -89,8 +96,10 @@ class Following:
                 self.kafka = self.kafka.model_copy(update={"partitions": partitions})
                 for topic in FOLLOWED:
                     self._take(await reader.read(topic))
+                told = Told(self._cache_dir, f"{await reader.cluster_id()} {self.kafka.topic_prefix}")
+                old = told.begin(self.rollbacks)
                 with self._news:
-                    self.old, self._caught_up = frozenset(self.rollbacks), True
+                    self.told, self.old, self._caught_up = told, old, True
                     self._news.notify_all()
                 async for received in stream:
                     self._take([received])

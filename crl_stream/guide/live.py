@@ -36,8 +36,7 @@ class Live:
 
     def __init__(self, settings: Settings, timeout: float) -> None:
         self.settings = settings
-        self._topics = Following(settings.kafka, timeout)
-        self._told: set[str] = set()
+        self._topics = Following(settings.kafka, timeout, settings.client.cache_dir)
         self._publisher: Publisher | None = None
 
     @property
@@ -149,15 +148,16 @@ class Live:
             return [(*key, self._topics.active[key].variant_id) for key in sorted(self._topics.active)]
 
     def untold_rollbacks(self, key: TaskKey, variant_id: str) -> list[m.RollbackEvent]:
-        """Those that came since the connection was made, and of the time before the one that the task stands on.
+        """Those that came since scripts asked this installation first, and of the time before the one it stands on.
 
         That one only for the variant that was left: whoever asks for the active one wants to hear what is new.
         """
         with self._topics.reading():
-            found = []
+            found, told = [], self._topics.told
+            assert told is not None
             active = self._topics.active.get(key)
             for event in self._topics.rollbacks.values():
-                if (event.agent_name, event.task_type) != key or event.rollback_id in self._told:
+                if (event.agent_name, event.task_type) != key or told.has(event.rollback_id):
                     continue
                 names = {event.from_variant, event.to_variant}
                 if event.rollback_id in self._topics.old:
@@ -166,10 +166,11 @@ class Live:
                     found.append(event)
             return sorted(found, key=lambda event: event.position.offset)
 
-    def mark_told(self, rollback_id: str) -> None:
-        """Tell it no more."""
+    def claim_rollback(self, rollback_id: str) -> bool:
+        """Once among all scripts of this machine that share a cache folder."""
         with self._topics.reading():
-            self._told.add(rollback_id)
+            assert self._topics.told is not None
+            return self._topics.told.claim(rollback_id)
 
     def rollbacks(self) -> list[dict[str, Any]]:
         """Those of the topic."""

@@ -1,5 +1,7 @@
 """The figures of one process: what is recorded is folded at once, by the engine that the workers run."""
 
+# over 300 lines because one store of one process is what it does, asks and keeps
+
 from __future__ import annotations
 
 import logging
@@ -12,18 +14,19 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from crl_stream.core import messages as m
+from crl_stream.core import proposal_row
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
 from crl_stream.core.monitor import Context, Step, look_again, step
 from crl_stream.core.policy import Policy, PolicySet
 from crl_stream.core.proposal_row import ProposalRow
-from crl_stream.core.proposal_row import new_row as new_proposal_row
 from crl_stream.core.proposer import step as propose
 from crl_stream.core.remedies import Remedies
 from crl_stream.core.row import SIZE, TaskRow, Variant, decode_row, encode_row, new_row
 from crl_stream.core.snapshot import task_snapshot
 from crl_stream.core.window import looking_back
-from crl_stream.errors import CommandRefused, InvalidMessage, Unavailable
+from crl_stream.errors import CommandRefused, InvalidMessage, Unavailable, UsageError
+from crl_stream.guide.figures import Figures
 from crl_stream.guide.records import Records
 
 log = logging.getLogger(__name__)
@@ -36,7 +39,8 @@ class Memory:
     """Rows in memory over a log of its own.
 
     The log has no broker: its positions are counted, and its time is the outcomes' own, never going back within a task.
-    Each process begins a new log, which its incarnation tells apart from the one before.
+    Each process begins a new log, which its incarnation tells apart from the one before, on the rows that the last one
+    has left in the folder.  A process that only reads sees what the writer has written.
     """
 
     decides = True
@@ -51,7 +55,10 @@ class Memory:
         self._earlier: dict[tuple[TaskKey, str], bytearray] = {}
         """Outcomes that the windows hold no more, oldest first, since the variant's last activation."""
         self._untold: list[m.RollbackEvent] = []
+        """Without a folder."""
         self._proposing: dict[TaskKey, ProposalRow] = {}
+        self._figures = None if folder is None else Figures(folder)
+        self._said_that_it_only_reads = False
         self._lock = threading.RLock()
 
     # -- what changes anything ---------------------------------------------------------------------
@@ -59,7 +66,7 @@ class Memory:
         """Fold one outcome or late score."""
         key = TaskKey(message.agent_name, message.task_type)
         with self._lock:
-            self.records.open()
+            self._become_writer()
             row = self._rows.get(key) or new_row(key)
             policy = self.policies.for_task(key)
             name = message.variant_id if isinstance(message, m.Invocation) else ""
@@ -73,18 +80,18 @@ class Memory:
                     hint="retire one, or raise limits.variants",
                 )
             self._rows[key] = row
-            self._state(done)
+            self._state(key, done, name)
             return done.disposition == "applied"
 
     def order(self, command: m.AnyTaskCommand) -> m.CommandResult:
         """Fold one order."""
         key = TaskKey(command.agent_name, command.task_type)
         with self._lock:
-            self.records.open()
+            self._become_writer()
             row = self._rows.setdefault(key, new_row(key))
             # A task whose outcomes are of last year stays there; an order must not move it to today.
             done = step(row, command, self._next(row.time or from_text(command.timestamp)), self.policies.for_task(key))
-            self._state(done)
+            self._state(key, done)
             if isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal):
                 self._propose(key, {})
         results = [fact for fact in done.facts if isinstance(fact, m.CommandResult)]
@@ -102,15 +109,16 @@ class Memory:
     def roll_back(self, key: TaskKey, policy: Policy) -> dict[str, Any] | None:
         """Look at the active variant between two outcomes; what follows is told by ``untold_rollbacks``."""
         with self._lock:
-            self.records.open()
+            if not self._may_write():
+                return None  # the process that records judges each outcome itself
             row = self._rows[key]
-            self._state(look_again(row, self._next(row.time), policy))
+            self._state(key, look_again(row, self._next(row.time), policy))
         return None
 
     def analyze(self, limits: Mapping[str, Any]) -> list[m.Proposal]:
         """Let the proposer look at every task; the proposals that it made or revised."""
         with self._lock:
-            self.records.open()
+            self._become_writer()
             published = [p for key in sorted(self._rows) for p in self._propose(key, limits)]
         newest = {proposal.proposal_id: proposal for proposal in published}
         return [proposal for proposal in newest.values() if proposal.status == "pending"]
@@ -120,8 +128,10 @@ class Memory:
         snapshot = task_snapshot(row, self._next(row.time), self.policies.for_task(key))
         if limits and snapshot.proposal_limits is not None:
             snapshot = replace(snapshot, proposal_limits=replace(snapshot.proposal_limits, **limits))
-        proposing = self._proposing.setdefault(key, new_proposal_row(key))
+        proposing = self._proposing.setdefault(key, proposal_row.new_row(key))
         published = propose(proposing, snapshot, self.remedies) or []
+        if self._figures is not None:
+            self._figures.write_proposing(key.encode(), proposal_row.encode_row(proposing))
         self._keep(published)
         return published
 
@@ -133,17 +143,20 @@ class Memory:
     def row(self, key: TaskKey) -> TaskRow | None:
         """A copy, so that nobody meets a row half folded."""
         with self._lock:
+            self._refresh()
             row = self._rows.get(key)
             return None if row is None else decode_row(encode_row(row))
 
     def rows(self) -> Sequence[TaskRow]:
         """Copies of all rows."""
         with self._lock:
+            self._refresh()
             return [decode_row(encode_row(self._rows[key])) for key in sorted(self._rows)]
 
     def looking_back(self, key: TaskKey, variant_id: str, last: int) -> Variant | None:
         """The variant over its last so many outcomes, at most ``KEPT`` or the policy's window."""
         with self._lock:
+            self._refresh()
             row = self._rows.get(key)
             variant = row.variants.get(variant_id) if row is not None else None
             if variant is None:
@@ -153,18 +166,27 @@ class Memory:
     def active_variants(self) -> list[tuple[str, str, str]]:
         """Of every task that has one."""
         with self._lock:
+            self._refresh()
             return [(*key, row.active) for key in sorted(self._rows) if (row := self._rows[key]).active is not None]
 
     def untold_rollbacks(self, key: TaskKey, variant_id: str) -> list[m.RollbackEvent]:
-        """Those of this process that left the variant or led to it."""
+        """Those of the folder that left the variant or led to it, and all of the task's for the active one."""
         with self._lock:
-            mine = [event for event in self._untold if (event.agent_name, event.task_type) == key]
+            waiting = self._untold if self._figures is None else self._figures.untold()
+            mine = [event for event in waiting if (event.agent_name, event.task_type) == key]
+            self._refresh()
+            row = self._rows.get(key)
+            if row is not None and row.active == variant_id:
+                return mine
             return [event for event in mine if variant_id in {event.from_variant, event.to_variant}]
 
-    def mark_told(self, rollback_id: str) -> None:
-        """Tell it no more."""
+    def claim_rollback(self, rollback_id: str) -> bool:
+        """Once among all processes of the folder."""
         with self._lock:
+            if self._figures is not None:
+                return self._figures.claim(rollback_id)
             self._untold = [event for event in self._untold if event.rollback_id != rollback_id]
+            return True
 
     def rollbacks(self) -> list[dict[str, Any]]:
         """Those of the folder, also of earlier processes."""
@@ -179,12 +201,14 @@ class Memory:
     def open_proposal(self, proposal_id: str) -> m.Proposal | None:
         """One that this process has made."""
         with self._lock:
+            self._refresh()
             found = [w.proposal for row in self._proposing.values() for w in row.open]
             return next((proposal for proposal in found if proposal.proposal_id == proposal_id), None)
 
     def now(self) -> int:
         """The newest outcome's time; without any, the clock's."""
         with self._lock:
+            self._refresh()
             return max((row.time for row in self._rows.values()), default=time.time_ns() // 1_000_000)
 
     def wait_until(self, condition: Callable[[], bool], _: float) -> bool:
@@ -195,6 +219,41 @@ class Memory:
         """Let the folder go."""
         with self._lock:
             self.records.close()
+            if self._figures is not None:
+                self._figures.close()
+
+    # -- the folder --------------------------------------------------------------------------------
+    def _become_writer(self) -> None:
+        """Write from now on, on what the last writer has left; ``UsageError`` while another process writes."""
+        if self.records.open():
+            self._load()
+
+    def _may_write(self) -> bool:
+        """Whether this is the folder's writer, or could become it; if not, that is said once."""
+        try:
+            self._become_writer()
+        except UsageError as error:
+            if not self._said_that_it_only_reads:
+                self._said_that_it_only_reads = True
+                log.warning("%s This one only reads: the other one rolls back by itself.", error.message)
+            return False
+        return True
+
+    def _refresh(self) -> None:
+        """See what the writer has written, unless that is this process."""
+        if not self.records.is_writer:
+            self._load()
+
+    def _load(self) -> None:
+        contents = None if self._figures is None else self._figures.read()
+        if contents is None:
+            return
+        rows = {TaskKey.decode(key): decode_row(data) for key, data in contents.rows.items()}
+        self._rows = rows
+        self._earlier = {(TaskKey.decode(key), name): bytearray(d) for (key, name), d in contents.earlier.items()}
+        self._proposing = {
+            TaskKey.decode(key): proposal_row.decode_row(data) for key, data in contents.proposing.items()
+        }
 
     # -- the log -----------------------------------------------------------------------------------
     def _next(self, timestamp: int) -> Context:
@@ -214,16 +273,26 @@ class Memory:
             earlier += window[:lost]
             del earlier[: max(0, len(earlier) + len(variant.window) - KEPT * SIZE)]
 
-    def _state(self, done: Step) -> None:
-        """Keep what is to be kept of the facts of a step, and say what an operator must hear."""
+    def _state(self, key: TaskKey, done: Step, name: str = "") -> None:
+        """Keep the row and what is to be kept of the facts of a step, and say what an operator must hear.
+
+        ``name`` is the variant whose window has moved.
+        """
         events = [fact for fact in done.facts if isinstance(fact, m.RollbackEvent)]
-        self._untold += events
+        moved = {name}
         for fact in done.facts:
             if isinstance(fact, m.Activation) and fact.enforced:
                 # Only outcomes since the activation are judged, and those that went before are evicted or unmarked.
-                self._earlier.pop((TaskKey(fact.agent_name, fact.task_type), fact.to_variant), None)
+                self._earlier.pop((key, fact.to_variant), None)
+                moved.add(fact.to_variant)
             elif isinstance(fact, m.Alert):
                 log.log(logging.INFO if fact.severity == "info" else logging.WARNING, "%s", fact.text)
+        if self._figures is None:
+            self._untold += events
+        else:
+            earlier = {variant: self._earlier.get((key, variant)) for variant in moved if variant}
+            kept = {variant: None if data is None else bytes(data) for variant, data in earlier.items()}
+            self._figures.write(key.encode(), encode_row(self._rows[key]), kept, events)
         self._keep(events)
 
     def _keep(self, events: Sequence[m.RollbackEvent | m.Proposal]) -> None:

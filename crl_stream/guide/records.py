@@ -25,10 +25,17 @@ class Records:
         self._proposals: dict[str, m.Proposal] = {}
         """Without a folder."""
 
-    def open(self) -> None:
-        """Become the folder's writer; ``UsageError`` while another process is."""
-        if self.folder is not None and self._files is None:
-            self._files = TelemetryFiles(self.folder)
+    @property
+    def is_writer(self) -> bool:
+        """Whether the folder is this store's to write."""
+        return self._files is not None
+
+    def open(self) -> bool:
+        """Become the folder's writer, True where it was not; ``UsageError`` while another process is."""
+        if self.folder is None or self._files is not None:
+            return False
+        self._files = TelemetryFiles(self.folder)
+        return True
 
     def keep(self, events: Iterable[m.RollbackEvent | m.Proposal]) -> None:
         """Write them, and what could not be written before; ``Unavailable`` when that fails again."""

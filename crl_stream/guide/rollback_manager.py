@@ -44,9 +44,10 @@ class RollbackManager:
     def monitor_and_rollback(self, agent_name: str, task_type: str, current_variant: str) -> dict[str, Any] | None:
         """The rollback of this variant in the guide's event schema, or None while it is healthy.
 
-        Each rollback is told once, to whoever asks first: under the name of the variant that was left, or of the
-        one that took its place, which is what a list of active variants has by then.  A hold of the task, a
-        missing target and the modes ``shadow`` and ``observe`` leave the variant where it is, as in the worker.
+        Each rollback is told once, to the first process that asks, also of those that cron starts one after another:
+        under the name of the variant that was left, or of the one that took its place, which is what a list of active
+        variants has by then.  A hold of the task, a missing target and the modes ``shadow`` and ``observe`` leave the
+        variant where it is, as in the worker.
         """
         which = asked(agent_name, task_type, current_variant)
         source = self.store.source
@@ -74,6 +75,6 @@ class RollbackManager:
         for event in reversed(source.untold_rollbacks(key, current_variant)):
             if event.enforced and row is not None and row.active == event.from_variant:
                 continue  # undone meanwhile
-            source.mark_told(event.rollback_id)
-            return rollback_fields(event)
+            if source.claim_rollback(event.rollback_id):
+                return rollback_fields(event)
         return None

@@ -61,8 +61,8 @@ class Source(Protocol):
         """Rollbacks from or to a variant that nobody has been told of yet, oldest first."""
         ...
 
-    def mark_told(self, rollback_id: str) -> None:
-        """Somebody has been told."""
+    def claim_rollback(self, rollback_id: str) -> bool:
+        """Take a rollback to tell it; False when another process has told it."""
         ...
 
     def roll_back(self, key: TaskKey, policy: Policy) -> dict[str, Any] | None:

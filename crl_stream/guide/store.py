@@ -5,17 +5,21 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
 import msgspec
+from aiokafka.errors import KafkaConnectionError
 
+from crl_stream.client.address import kafka_of
 from crl_stream.client.publisher import checked, utc_now
 from crl_stream.core import messages as m
 from crl_stream.core.policy import Policy, PolicySet
 from crl_stream.errors import InvalidMessage
 from crl_stream.guide.source import Source
 from crl_stream.settings import Settings, load_remedies, load_settings
+from crl_stream.settings.model import Kafka
 
 FOLDER: Final = Path("telemetry/crl")
 """The guide's folder, under the one a program runs in."""
@@ -27,8 +31,9 @@ _lock = threading.Lock()
 class Store:
     """One place that the guide's four objects share.
 
-    ``Store()`` keeps the rows in this process: what is recorded is folded at once, by the engine of the workers, and
-    rollbacks and proposals are written to ``folder`` (None: to no file), where the next process finds them.
+    ``Store()`` keeps the rows in this process: what is recorded is folded at once, by the engine of the workers.
+    Windows, Q-values, rollbacks and proposals are written to ``folder`` (None: to no file), where the next process
+    finds them.  One process at a time records into a folder; others may read it and tell its rollbacks.
     ``modifications`` is a catalogue of what may be recommended, in place of the shipped one.
     ``Store.connect()`` is the same over the topics of a running installation.
     """
@@ -72,15 +77,17 @@ class Store:
     def default(cls) -> Store:
         """The store of objects that are built without one, made at the first call.
 
-        Live where the settings name a Kafka (``CRL_BOOTSTRAP_SERVERS``, ``crl.toml``), else in this process under the
-        policy of the settings, with the guide's folder.
+        Live where the settings name a Kafka (``CRL_BOOTSTRAP_SERVERS``, ``crl.toml``), else where ``crl up`` or
+        ``crl broker start`` runs one on this machine, as the command line does; else in this process under the policy
+        of the settings, with the guide's folder.
         """
         global _default  # noqa: PLW0603 - the one store that objects built without arguments share
         with _lock:
             if _default is None:
                 settings = load_settings()
-                if settings.kafka.bootstrap_servers:
-                    _default = cls.connect(settings=settings)
+                running = _running_kafka(settings)
+                if running is not None:
+                    _default = cls.connect(settings=replace(settings, kafka=running))
                 else:
                     _default = cls(
                         settings.telemetry.folder,
@@ -134,6 +141,14 @@ class Store:
         with _lock:
             if _default is self:
                 _default = None
+
+
+def _running_kafka(settings: Settings) -> Kafka | None:
+    """The Kafka that the settings name, else the embedded one that runs on this machine; None without either."""
+    try:
+        return kafka_of(settings)
+    except KafkaConnectionError:
+        return None
 
 
 def _message(given: m.Invocation | m.Feedback | Mapping[str, Any]) -> m.Invocation | m.Feedback:

@@ -112,6 +112,8 @@ def commands() -> Iterator[tuple[str, ...]]:
         if not hasattr(command, "commands"):
             yield path
             return
+        if path and command.invoke_without_command:
+            yield path
         for name, inner in command.commands.items():
             yield from walk(inner, (*path, name))
 
@@ -120,4 +122,5 @@ def commands() -> Iterator[tuple[str, ...]]:
 
 def groups() -> set[tuple[str, ...]]:
     """The commands that only hold others."""
-    return {path[:-1] for path in commands()}
+    there = set(commands())
+    return {path[:-1] for path in there} - there

@@ -32,7 +32,7 @@ def test_archive_moves_what_is_old_in_the_folder_of_the_settings_and_says_how_mu
         ],
     }
     assert (folder / "rollback_events-2001-01.jsonl.gz").is_file()
-    assert "nothing in telemetry/crl is older than 52w" in crl.run("archive", "--older-than", "52w").err
+    assert "nothing in telemetry/crl is older than 52w" in crl.run("archive", "--older-than", "52w").out
 
 
 def test_archive_of_a_folder_that_is_not_there_says_how_to_name_another(crl: Program) -> None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from builders import a_policy, invocations
 from proposals.some import the_guide_s
 
 from cli.program import Program
+from crl_stream.cli import tail
+from crl_stream.cli.application import app
 from crl_stream.cli.tail import _USUAL, line_of
 from crl_stream.core import messages as m
+from crl_stream.core.policy import PolicySet
 from crl_stream.topic_reader import Received
-from crl_stream.topology.driver import Stored
-from crl_stream.wire.topics import MESSAGES, PROPOSALS
+from crl_stream.topology.driver import Stored, TopologyDriver
+from crl_stream.wire.codec import decode
+from crl_stream.wire.topics import DECISIONS, MESSAGES, PROPOSALS
 
 WORDS = {"crl.dead-letters": "dead letters"}
 
@@ -34,3 +45,37 @@ def test_a_proposal_is_a_line_with_its_status_at_the_time_that_it_got_it() -> No
         f"2025-11-20T09:00:00Z  proposal rejected {task}: {proposal.proposal_type} {proposal.target_variant}, "
         f"confidence {proposal.confidence:.0%} ({proposal.proposal_id})"
     )
+
+
+@pytest.mark.parametrize(("options", "shown"), [([], 1), (["-v"], 2)])
+def test_a_policy_that_comes_into_force_once_per_partition_is_told_only_when_asked_for(
+    options: list[str], shown: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    driver = TopologyDriver()
+    driver.pipe(a_policy(PolicySet()), *invocations("default", "S"))
+    there = [decode(DECISIONS, record.value, record.key) for record in driver.records(DECISIONS)][:2]
+
+    class Reader:
+        def __init__(self, _: Any) -> None:
+            """Needs no Kafka."""
+
+        @asynccontextmanager
+        async def following(self, _topics: Any, **_: Any) -> AsyncIterator[AsyncIterator[Received]]:
+            async def stream() -> AsyncIterator[Received]:
+                for one in there:
+                    yield Received(DECISIONS, Stored(0, 0, b"a/b", b"{}"), one.message)  # type: ignore[union-attr]
+
+            yield stream()
+
+    monkeypatch.setattr(tail, "TopicReader", Reader)
+    monkeypatch.setenv("CRL_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    log = logging.getLogger()
+    before = log.level, list(log.handlers)
+    try:
+        app([*options, "tail", "decisions"], standalone_mode=False)
+    finally:
+        log.setLevel(before[0])
+        log.handlers[:] = before[1]
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == shown
+    assert ("SetPolicy" in out) == (shown == 2)

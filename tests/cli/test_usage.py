@@ -44,6 +44,7 @@ CALLS = {
     "quarantine lift": "a/t v",
     "register": "a/t v",
     "resume": "a/t",
+    "rollbacks show": "rb-1",
     "retire": "a/t v",
     "undo": "a/t",
     "unpin": "a/t",
@@ -166,7 +167,7 @@ def test_a_call_without_a_command_shows_what_there_is(crl: Program) -> None:
     for group in sorted(groups()):
         result = crl.run(*group)
         assert result.code in {0, 2}
-        assert "Commands:" in result.out + result.err
+        assert "Commands:" in result.out + result.err or "Look:" in result.out + result.err
         assert "Traceback" not in result.err
 
 

@@ -1,10 +1,13 @@
 """The live store without a broker: topics written by the stages in memory, followed as the real ones are."""
 
+# over 300 lines because the stories share one stand-in for the broker
+
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,7 +46,7 @@ class Topics:
     def pipe(self, *messages: Any) -> None:
         self.driver.pipe_each(messages)
         for loop, queue, seen in self.streams:
-            for topic in seen:
+            for topic in seen if not loop.is_closed() else ():
                 fresh = self.received(topic)[seen[topic] :]
                 seen[topic] += len(fresh)
                 for received in fresh:
@@ -77,6 +80,9 @@ class Reader:
     def __init__(self, topics: Topics) -> None:
         self.topics = topics
 
+    async def cluster_id(self) -> str:
+        return "a-cluster"
+
     async def partitions(self, _: str) -> int:
         return self.topics.driver.partitions
 
@@ -106,11 +112,12 @@ def topics(monkeypatch: pytest.MonkeyPatch) -> Topics:
 
 
 @pytest.fixture
-def connect(topics: Topics) -> Iterator[Callable[[], Store]]:
+def connect(topics: Topics, tmp_path: Path) -> Iterator[Callable[[], Store]]:
     opened = list[Store]()
+    settings = load_settings(environment={}, flags={"client.cache_dir": str(tmp_path / "cache")})
 
     def connected() -> Store:
-        opened.append(Store.connect(settings=load_settings(environment={})))
+        opened.append(Store.connect(settings=settings))
         return opened[-1]
 
     yield connected
@@ -267,3 +274,46 @@ def test_topics_that_are_not_read_in_time_are_given_up(topics: Topics, monkeypat
     monkeypatch.setattr(Reader, "read", never)
     with pytest.raises(CrlError, match=r"within 0 s"):
         Store.connect(settings=load_settings(environment={}), timeout=0.2)
+
+
+def test_scripts_that_cron_starts_one_after_another_tell_each_rollback_once(
+    topics: Topics, connect: Callable[[], Store]
+) -> None:
+    """The guide's Example 2: each run asks for the active variants and tells what is new."""
+
+    def run() -> list[str]:
+        store = connect()
+        manager = RollbackManager(store=store)
+        found = [manager.monitor_and_rollback(*active) for active in store.get_active_variants()]
+        store.close()
+        return [event["rollback_id"] for event in found if event is not None]
+
+    topics.pipe(*invocations("default", "S"))
+    assert run() == []
+    topics.pipe(*a_collapse())
+    [happened] = [r.message.rollback_id for r in topics.received(ROLLBACKS)]
+    assert run() == [happened]
+    assert run() == []
+
+
+def test_of_two_scripts_that_run_at_once_one_tells(topics: Topics, connect: Callable[[], Store]) -> None:
+    stores = [connect(), connect()]
+    topics.pipe(*a_collapse())
+    for store in stores:
+        assert store.wait_until(lambda store=store: bool(store.source.rollbacks()) and active_of(store) == "default")  # type: ignore[misc]
+    told = [RollbackManager(store=store).monitor_and_rollback(*WHO, "default") for store in stores]
+    assert [event is None for event in told] in ([True, False], [False, True])
+
+
+def test_where_nothing_can_be_kept_a_script_works_and_says_once_what_it_does_without(
+    topics: Topics, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    settings = load_settings(environment={}, flags={"client.cache_dir": str(tmp_path / "file" / "cache")})
+    with Store.connect(settings=settings) as store:
+        topics.pipe(*a_collapse())
+        assert store.wait_until(lambda: bool(store.source.rollbacks()) and active_of(store) == "default")
+        manager = RollbackManager(store=store)
+        assert manager.monitor_and_rollback(*WHO, "default") is not None
+        assert manager.monitor_and_rollback(*WHO, "default") is None
+    assert [r.message for r in caplog.records if "remembered by this process only" in r.message]

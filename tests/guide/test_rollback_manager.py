@@ -223,8 +223,10 @@ def test_the_next_process_finds_the_history_and_adds_to_it(folder: Path) -> None
     with Store(folder) as second:
         manager = RollbackManager(store=second)
         assert len(manager.get_rollback_history()) == 3
+        told = manager.monitor_and_rollback("a", TASK, "v1")
+        assert told is not None, "nobody was told in the first process"
         assert manager.monitor_and_rollback("a", TASK, "v1") is None
-        several(second)
+        several(second, ("d", "e", "f"))
         assert len(manager.get_rollback_history()) == 6
 
 

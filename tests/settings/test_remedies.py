@@ -32,6 +32,22 @@ def test_the_shipped_catalogue_recommends_the_guides_example_for_a_security_audi
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("task_type", "words"), [("security-audit", "security vulnerabilities"), ("api-design", "API")]
+)
+def test_for_the_task_types_of_the_guide_the_recommendation_is_specific_whatever_goes_wrong(
+    task_type: str, words: str, kind: str
+) -> None:
+    catalogue = load_remedies()
+    specific = catalogue.prescribe(task_type, kind, None)  # type: ignore[arg-type]
+    general = catalogue.prescribe("anything", kind, None)  # type: ignore[arg-type]
+    [section] = [one for one in specific if one.section is not None]
+    assert words in (section.content or "")
+    assert section.content not in {one.content for one in general}
+    assert catalogue.for_task(task_type).focus is not None
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("task_type", ["api-design", "code-review", "anything", "security-scan"])
 def test_the_shipped_catalogue_has_something_to_try_for_whatever_goes_wrong(task_type: str, kind: str) -> None:
     known = m.VariantConfiguration(model_tier="sonnet", temperature=0.7)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from builders import a_command
 from core.notes import DAY, HOUR, NOON, Noted, a_proposal, a_rollback, a_standing, a_task, an_alert, at, histories
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.overview import Ledger, row_position
+from crl_stream.core.overview import Condition, Ledger, row_position
 from crl_stream.errors import Unsafe
-from crl_stream.topology.driver import Stored
+from crl_stream.topology.driver import Stored, TopologyDriver
 from crl_stream.topology.monitor import Folded
+from crl_stream.topology.notes import Noted as Notes
+from crl_stream.topology.notes import note_records
 from crl_stream.topology.overview import fold_notes
 from crl_stream.topology.partition import decode_partition, encode_partition, partition_key
 from crl_stream.wire.codec import decode, encode
@@ -232,3 +235,17 @@ def test_a_note_among_ten_thousand_tasks_writes_the_totals_and_its_own_row() -> 
     assert list(folded.rows) == [b"!overview", b"agent-3/t3"]
     assert sum(map(len, folded.rows.values())) < 30_000
     assert at(0) < page_of(folded.outputs).timestamp
+
+
+def test_a_held_fleet_needs_attention_until_it_is_resumed() -> None:
+    driver = TopologyDriver(partitions=3)
+    for command, word in ((m.HoldAll, "ATTENTION NEEDED"), (m.HoldAll, "ATTENTION NEEDED"), (m.ResumeAll, "HEALTHY")):
+        driver.pipe(a_command(command, actor="ada"))
+        notes = [note for log in driver.topics[ALERTS] for note in note_records(ALERTS, 0, log, Notes())]
+        worker = Worker()
+        worker.work([Stored(i, NOON, note.key, note.value) for i, note in enumerate(notes)])
+        page = page_of(worker.outputs)
+        condition = Condition(page, NOON)
+        assert condition.word == word
+        if word != "HEALTHY":
+            assert ["held by ada" in concern for concern in condition.concerns] == [True]

@@ -9,7 +9,7 @@ import typer
 
 from crl_stream.cli.dead_letters.letters import DeadLetter, letter_at, pair_up, read_place, read_reason
 from crl_stream.cli.dead_letters.replaying import replay
-from crl_stream.cli.talk import say, show, show_json, show_table
+from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.core.instant import to_text
 from crl_stream.topic_reader import TopicReader
 from crl_stream.wire.reasons import MEANING
@@ -69,9 +69,9 @@ def show_letter(
         return
     letter = one.letter
     show(f"{letter.topic} {one.source}  {letter.reason}: {letter.detail}")
-    say(MEANING.get(letter.reason, ""))
+    show(MEANING.get(letter.reason, ""))
     if one.replayed:
-        say(f"replayed {one.replayed}")
+        show(f"replayed {one.replayed}")
     for name, value in one.record.headers:
         show(f"  {_text(encode_name(name))} = {_text(value)}")
     show(f"  key = {_text(one.record.key)}")

@@ -1,0 +1,203 @@
+"""``crl audit``: who did what, when and why: people's orders, what became of them, and what the monitor did itself.
+
+From the topics alone.  Only the newest entries are kept while the topics are read, so memory does not grow with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+
+from crl_stream.cli.session import Session, task_key
+from crl_stream.cli.talk import show_json, show_table
+from crl_stream.commanding import home_of
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.topic_reader import TopicReader
+from crl_stream.wire.topics import COMMANDS, DECISIONS, ROLLBACKS
+
+MONITOR: Final = "monitor"
+"""Who did what no person ordered."""
+_ORDERED: Final = frozenset(("command", "undo", "approval"))
+"""Causes of an activation that the result of a command tells already."""
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """One thing that was done, or that was ordered and has not been answered."""
+
+    timestamp: str
+    task: str | None
+    """Absent when it was for the whole fleet."""
+    actor: str
+    action: str
+    outcome: str
+    """``applied``, ``refused``, ``done``, ``shadow`` or ``unanswered``."""
+    detail: str
+    reason: str
+    id: str
+    partitions: int = 1
+    """Of the log that have answered a command for the whole fleet."""
+
+
+class Newest:
+    """The newest so many entries, each once."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._heap: list[tuple[str, str]] = []
+        self._entries: dict[str, Entry] = {}
+
+    def take(self, entry: Entry) -> None:
+        """Keep it as long as it is one of the newest; an id met again is the same thing."""
+        if entry.id in self._entries:
+            return
+        place = (entry.timestamp, entry.id)
+        if len(self._heap) >= self.limit:
+            if place <= self._heap[0]:
+                return
+            _, gone = heapq.heapreplace(self._heap, place)
+            del self._entries[gone]
+        else:
+            heapq.heappush(self._heap, place)
+        self._entries[entry.id] = entry
+
+    def get(self, name: str) -> Entry | None:
+        """The entry with this id, if it is kept."""
+        return self._entries.get(name)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Newest first."""
+        for _, name in sorted(self._heap, reverse=True):
+            yield self._entries[name]
+
+
+def audit(
+    context: typer.Context,
+    task: Annotated[str | None, typer.Argument(metavar="[AGENT/TASK]", help="Only this task, and the fleet.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest so many.")] = 50,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show who did what, when and why, newest first: orders, their results, automatic changes.  Ends by itself."""
+    key = None if task is None else task_key(task)
+    found = list(asyncio.run(read_audit(context.obj, key, limit)))
+    if json:
+        show_json({"audit": found})
+        return
+    rows = [(e.timestamp, e.actor, e.action, e.outcome, e.task or "the fleet", e.detail, e.reason, e.id) for e in found]
+    columns = ("when", "who", "what", "outcome", "task", "detail", "why", "id")
+    show_table(columns, rows, empty="Nothing was done yet." if key is None else f"Nothing was done to {key} yet.")
+
+
+async def read_audit(session: Session, key: TaskKey | None, limit: int) -> Newest:
+    """The newest ``limit`` entries of a task, or of all."""
+    kafka = session.kafka
+    reader, home = TopicReader(kafka), None if key is None else home_of(kafka, key)
+    orders, found = Newest(limit), Newest(limit)
+    async for received in reader.each(COMMANDS, home):
+        if isinstance(received.message, m.Command) and _concerns(received.message, key):
+            orders.take(_order(received.message))
+    answered: set[str] = set()
+    async for received in reader.each(DECISIONS, home):
+        if not _concerns(received.message, key):
+            continue
+        if isinstance(received.message, m.CommandResult):
+            if orders.get(received.message.command_id) is not None:
+                answered.add(received.message.command_id)
+            _take_result(found, received.message)
+        elif isinstance(received.message, m.Activation) and _says_something_new(received.message):
+            found.take(_activation(received.message))
+    async for received in reader.each(ROLLBACKS, home):
+        if isinstance(received.message, m.RollbackEvent) and _concerns(received.message, key):
+            found.take(_rollback(received.message))
+    for order in orders:
+        if order.id not in answered:
+            found.take(order)
+    return found
+
+
+def _concerns(message: Any, key: TaskKey | None) -> bool:
+    if key is None or message is None:
+        return message is not None
+    task = getattr(message, "agent_name", None), getattr(message, "task_type", None)
+    return task in {(None, None), tuple(key)}
+
+
+def _says_something_new(activation: m.Activation) -> bool:
+    """Neither the result of a command nor a rollback tells of it, and tells more."""
+    return activation.cause not in _ORDERED and not activation.cause_id.startswith("rb-")
+
+
+def _task_of(message: Any) -> str | None:
+    agent_name = getattr(message, "agent_name", None)
+    return None if agent_name is None else f"{agent_name}/{message.task_type}"
+
+
+def _order(command: m.Command) -> Entry:
+    until = f", valid until {command.expires_at}" if command.expires_at else ""
+    return Entry(
+        timestamp=command.timestamp,
+        task=_task_of(command),
+        actor=command.actor,
+        action=type(command).__name__,
+        outcome="unanswered",
+        detail=f"no worker has answered{until}",
+        reason=command.reason,
+        id=command.command_id,
+    )
+
+
+def _take_result(found: Newest, result: m.CommandResult) -> None:
+    whole_fleet = result.agent_name is None
+    name = result.command_id if whole_fleet else result.result_id
+    known = found.get(name)
+    if known is not None and whole_fleet:
+        known.partitions += 1
+        if known.outcome != result.outcome:
+            known.outcome = "applied"
+        known.detail = (
+            f"{result.detail.partition(': ')[0].partition(' in partition')[0]} in {known.partitions} partitions"
+        )
+        return
+    found.take(
+        Entry(
+            timestamp=result.timestamp,
+            task=_task_of(result),
+            actor=result.actor,
+            action=result.command,
+            outcome=result.outcome,
+            detail=result.detail,
+            reason=result.reason,
+            id=name,
+        )
+    )
+
+
+def _activation(activation: m.Activation) -> Entry:
+    return Entry(
+        timestamp=activation.timestamp,
+        task=_task_of(activation),
+        actor=MONITOR,
+        action=f"activated {activation.to_variant}",
+        outcome="done" if activation.enforced else "shadow",
+        detail=f"{activation.from_variant or 'nothing'} -> {activation.to_variant}, {activation.cause}",
+        reason=activation.reasoning,
+        id=activation.activation_id,
+    )
+
+
+def _rollback(event: m.RollbackEvent) -> Entry:
+    return Entry(
+        timestamp=event.timestamp,
+        task=_task_of(event),
+        actor=MONITOR,
+        action=f"rolled back {event.from_variant}",
+        outcome="done" if event.enforced else "shadow",
+        detail=f"{event.from_variant} -> {event.to_variant}",
+        reason=event.reason,
+        id=event.rollback_id,
+    )

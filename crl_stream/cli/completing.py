@@ -1,0 +1,49 @@
+"""Names for the shell's completion: quickly, or none; a shell that completes must never see an error."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from typing import Any, Final
+
+TIMEOUT_SECONDS: Final = 0.5
+"""A person waits for the Tab key no longer."""
+
+
+def complete_task(incomplete: str) -> list[str]:
+    """The tasks whose names begin so, as a running worker knows them."""
+    return sorted(name for name in _tasks() if name.startswith(incomplete))
+
+
+def complete_variant(ctx: Any, incomplete: str) -> list[str]:
+    """The variants of the task that was named before."""
+    task = ctx.params.get("task")
+    if not isinstance(task, str) or "/" not in task:
+        return []
+    agent_name, _, task_type = task.partition("/")
+    page = _ask(f"/api/tasks/{agent_name}/{task_type}/variants")
+    variants = page.get("variants", []) if isinstance(page, dict) else []
+    names = [variant.get("variant_id", "") for variant in variants if isinstance(variant, dict)]
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def _tasks() -> list[str]:
+    page = _ask("/api/tasks")
+    tasks = page.get("tasks", []) if isinstance(page, dict) else []
+    return [f"{task['agent_name']}/{task['task_type']}" for task in tasks if isinstance(task, dict)]
+
+
+def _ask(path: str) -> Any:
+    try:
+        from crl_stream.settings import load_settings
+        from crl_stream.worker_views import views_url
+
+        settings = load_settings()
+        request = urllib.request.Request(views_url(settings) + path)  # noqa: S310 - from the settings
+        if token := settings.worker.web_token.get_secret_value():
+            request.add_header("Authorization", f"Bearer {token}")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
+            return json.load(response)
+    except Exception:
+        return None  # no names: the shell completes nothing, which is what it shows

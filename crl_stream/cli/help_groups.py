@@ -1,0 +1,63 @@
+"""``crl --help``: the commands by what one wants to do, not by name."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from typer.core import TyperGroup
+
+GROUPS: Final[dict[str, tuple[str, ...]]] = {
+    "Run": ("demo", "up", "down", "broker", "worker", "topics", "topology"),
+    "Look": (
+        "status",
+        "dashboard",
+        "tasks",
+        "window",
+        "runtimes",
+        "rollbacks",
+        "audit",
+        "tail",
+        "explain",
+        "why-not",
+        "doctor",
+    ),
+    "Act": (
+        "activate",
+        "undo",
+        "confirm",
+        "pin",
+        "unpin",
+        "hold",
+        "resume",
+        "quarantine",
+        "register",
+        "retire",
+        "rollout",
+        "accept",
+        "proposals",
+        "policy",
+    ),
+    "Data": ("publish", "replay", "calibrate", "drill", "sync", "export", "archive", "dead-letters"),
+    "Settings": ("config", "notify"),
+}
+"""Every command has its place here, in the order in which it is shown; one that does not exist yet is passed over."""
+WHOLE: Final = 400
+"""Characters up to which the first sentence of a command is shown; it is wrapped, not cut."""
+OTHERS: Final = "More"
+"""For a command that was forgotten above; a test sees to it that there is none."""
+
+
+class GroupedCommands(TyperGroup):
+    """The commands of ``crl`` under the headings of ``GROUPS``."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write one section for each heading that has commands."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        shown = {name: command for name, command in commands.items() if command is not None and not command.hidden}
+        placed = {name for names in GROUPS.values() for name in names}
+        rest = tuple(name for name in shown if name not in placed)
+        for heading, names in (GROUPS | {OTHERS: rest}).items():
+            rows = [(name, shown[name].get_short_help_str(WHOLE)) for name in names if name in shown]
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows, col_max=max(map(len, shown)) + 2)

@@ -1,0 +1,113 @@
+"""The group ``crl rollbacks``: what was rolled back, why, and what people made of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from crl_stream.cli.rollbacks.fates import Event, read_fates, status_of
+from crl_stream.cli.rollbacks.page import page
+from crl_stream.cli.session import Session
+from crl_stream.cli.talk import show, show_json, show_table
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.messages import RollbackEvent
+from crl_stream.core.policy import Policy
+from crl_stream.errors import NotFound
+from crl_stream.policy_history import find_policies, known_policies
+from crl_stream.settings.model import Kafka
+from crl_stream.topic_reader import TopicReader
+from crl_stream.wire.topics import ROLLBACKS
+
+app = typer.Typer(
+    help="List rollbacks, newest first, with who has confirmed or undone them; `show ID` shows one with its evidence.",
+    invoke_without_command=True,
+)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def rollbacks(
+    context: typer.Context,
+    agent: Annotated[str | None, typer.Option(help="Only this agent's.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
+    json: Json = False,
+) -> None:
+    """List rollbacks, newest first, and who has confirmed or undone them.  Reads topics; needs no worker."""
+    if context.invoked_subcommand is not None:
+        return
+    newest, fates = asyncio.run(_newest(context.obj.kafka, agent, limit))
+    if json:
+        show_json({"rollbacks": [document(event, fates[event.rollback_id]) for event in newest]})
+        return
+    rows = [
+        (
+            event.rollback_id,
+            event.timestamp,
+            f"{event.agent_name}/{event.task_type}",
+            f"{event.from_variant} -> {event.to_variant}",
+            event.reason,
+            status_of(event, fates[event.rollback_id]),
+        )
+        for event in newest
+    ]
+    show_table(("id", "when", "task", "change", "reason", "review"), rows, empty="Nothing was rolled back.")
+
+
+@app.command("show")
+def show_rollback(
+    context: typer.Context,
+    rollback_id: Annotated[str, typer.Argument(metavar="ID", help="The rollback; crl rollbacks lists them.")],
+    json: Json = False,
+) -> None:
+    """Show one: figures and limits, judged outcomes, evidence, candidates, and what became of it."""
+    event, fate = asyncio.run(_one(context.obj.kafka, rollback_id))
+    policy = asyncio.run(_policy_of(context.obj, event))
+    if json:
+        limits = None if policy is None else msgspec.to_builtins(policy.degradation)
+        show_json(document(event, fate) | {"limits": limits})
+    else:
+        show(page(event, fate, policy))
+
+
+def document(event: RollbackEvent, fate: Sequence[Event]) -> dict[str, Any]:
+    """The message as the topic has it, with what became of it."""
+    fields: dict[str, Any] = msgspec.to_builtins(event)
+    return fields | {"review": status_of(event, fate), "became": [msgspec.to_builtins(one) for one in fate]}
+
+
+async def _newest(kafka: Kafka, agent: str | None, limit: int) -> tuple[list[RollbackEvent], dict[str, list[Event]]]:
+    # After a crash one may be there twice, with the same id and bytes.
+    found: dict[str, RollbackEvent] = {}
+    async for received in TopicReader(kafka).each(ROLLBACKS):
+        event = received.message
+        if isinstance(event, RollbackEvent) and agent in {None, event.agent_name}:
+            found[event.rollback_id] = event
+            if len(found) > 2 * limit:
+                found = {e.rollback_id: e for e in _sorted(found)[:limit]}
+    newest = _sorted(found)[:limit]
+    return newest, await read_fates(kafka, newest) if newest else {}
+
+
+def _sorted(found: dict[str, RollbackEvent]) -> list[RollbackEvent]:
+    return sorted(found.values(), key=lambda e: (e.timestamp, e.rollback_id), reverse=True)
+
+
+async def _one(kafka: Kafka, rollback_id: str) -> tuple[RollbackEvent, list[Event]]:
+    found = None
+    async for received in TopicReader(kafka).each(ROLLBACKS):
+        if isinstance(received.message, RollbackEvent) and received.message.rollback_id == rollback_id:
+            found = received.message
+    if found is None:
+        raise NotFound(f"There is no rollback {rollback_id}.", hint="crl rollbacks lists them")
+    return found, (await read_fates(kafka, [found]))[rollback_id]
+
+
+async def _policy_of(session: Session, event: RollbackEvent) -> Policy | None:
+    policies = known_policies(session.settings, event.policy_hash)
+    if policies is None:
+        policies = await find_policies(session.kafka, event.policy_hash)
+    return None if policies is None else policies.for_task(TaskKey(event.agent_name, event.task_type))

@@ -1,0 +1,83 @@
+"""What became of a rollback after it: confirmed or undone, by whom and when, or replaced by a later change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from crl_stream.core.messages import Activation, CommandResult, ConfirmRollback, RollbackEvent
+from crl_stream.settings.model import Kafka
+from crl_stream.topic_reader import TopicReader
+from crl_stream.wire.topics import COMMANDS, DECISIONS
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to a rollback."""
+
+    what: str
+    """``confirmed``, ``undone``, or ``followed`` by another change of the active variant."""
+    actor: str
+    timestamp: str
+    reason: str
+    id: str
+    """Of the command's result, or of the activation."""
+
+
+def status_of(event: RollbackEvent, fate: Iterable[Event]) -> str:
+    """In a word or two: ``undone by ada``, ``confirmed by bob``, ``not reviewed``, ``shadow: not done``."""
+    if not event.enforced:
+        return "shadow: not done"
+    for what in ("undone", "confirmed"):
+        for one in fate:
+            if one.what == what:
+                return f"{what} by {one.actor}"
+    return "not reviewed"
+
+
+async def read_fates(kafka: Kafka, events: Iterable[RollbackEvent]) -> dict[str, list[Event]]:
+    """By rollback_id, oldest first; from ``crl.commands`` and ``crl.decisions`` alone."""
+    fates: dict[str, dict[str, Event]] = {event.rollback_id: {} for event in events}
+    by_change = {(e.agent_name, e.task_type, e.epoch): e.rollback_id for e in events if e.enforced}
+    reader = TopicReader(kafka)
+    confirmations: dict[str, str] = {}
+    async for received in reader.each(COMMANDS):
+        command = received.message
+        if isinstance(command, ConfirmRollback) and command.rollback_id in fates:
+            confirmations[command.command_id] = command.rollback_id
+    async for received in reader.each(DECISIONS):
+        message = received.message
+        found = _fate_in(message, confirmations, by_change)
+        if found is not None:
+            rollback_id, one = found
+            fates[rollback_id][one.id] = one
+    return {name: sorted(found.values(), key=lambda one: one.timestamp) for name, found in fates.items()}
+
+
+def _fate_in(
+    message: Any, confirmations: dict[str, str], by_change: dict[tuple[str, str, int], str]
+) -> tuple[str, Event] | None:
+    if isinstance(message, CommandResult) and message.outcome == "applied":
+        if message.command == "ConfirmRollback":
+            rollback_id, what = confirmations.get(message.command_id), "confirmed"
+        elif message.command == "UndoRollback":
+            # Only the latest change can be undone: the one that made the epoch before that of the undo.
+            change = (message.agent_name or "", message.task_type or "", message.epoch - 1)
+            rollback_id, what = by_change.get(change), "undone"
+        else:
+            return None
+        if rollback_id is None:
+            return None
+        one = Event(
+            what=what, actor=message.actor, timestamp=message.timestamp, reason=message.reason, id=message.result_id
+        )
+        return rollback_id, one
+    if isinstance(message, Activation) and message.enforced and message.cause != "undo":
+        rollback_id = by_change.get((message.agent_name, message.task_type, message.epoch - 1))
+        if rollback_id is not None:
+            why = f"{message.to_variant} became active ({message.cause}): {message.reasoning}"
+            return rollback_id, Event(
+                what="followed", actor="monitor", timestamp=message.timestamp, reason=why, id=message.activation_id
+            )
+    return None

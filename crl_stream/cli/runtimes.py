@@ -1,0 +1,141 @@
+"""``crl runtimes``: which runtimes use the current active variant, which do not yet, and since when."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from crl_stream.cli.session import task_key
+from crl_stream.cli.talk import show, show_json, show_table
+from crl_stream.commanding import home_of
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.messages import Receipt, RuntimeBehind, TaskSnapshot
+from crl_stream.errors import NotFound
+from crl_stream.settings.model import Kafka
+from crl_stream.topic_reader import TopicReader
+from crl_stream.wire.topics import RECEIPTS, TASKS
+
+
+class Standing(msgspec.Struct, kw_only=True):
+    """The runtimes of one task."""
+
+    agent_name: str
+    task_type: str
+    active_variant: str
+    epoch: int
+    since: str | None
+    """When this epoch began; absent when the worker is of an older release."""
+    runtimes: int
+    """That the monitor remembers; it forgets the one that was silent longest."""
+    current: int
+    """Of them, those that have moved."""
+    behind: list[RuntimeBehind]
+    moved: list[Receipt]
+    """Their receipts of this epoch, as far as the topic still has them."""
+    incarnation: int = 0
+    offset: int = -1
+
+    @property
+    def task(self) -> str:
+        """As people name it."""
+        return f"{self.agent_name}/{self.task_type}"
+
+
+def runtimes(
+    context: typer.Context,
+    task: Annotated[str | None, typer.Argument(metavar="[AGENT/TASK]", help="Only this task's.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show who has moved to the current variant and who has not, since when.  Reads topics; needs no worker.
+
+    A runtime has moved with its first outcome that names the current epoch.
+    """
+    key = None if task is None else task_key(task)
+    found = asyncio.run(read_runtimes(context.obj.kafka, key))
+    if key is not None and not found:
+        raise NotFound(f"No active variant of {key} is known.", hint="crl status lists the tasks there are")
+    if json:
+        show_json({"tasks": [_document(standing) for standing in found]})
+        return
+    for standing in found:
+        if key is not None or standing.behind:
+            since = f" since {standing.since}" if standing.since else ""
+            moved = f"{standing.current} of {standing.runtimes} runtimes have moved"
+            show(f"{standing.task}: {standing.active_variant}, epoch {standing.epoch}{since}; {moved}")
+    show_table(
+        ("task", "runtime", "state", "epoch", "since", "late", "last seen"),
+        [row for standing in found for row in _rows(standing)],
+        empty="No runtime has named itself yet (runtime_id of an outcome).",
+    )
+
+
+async def read_runtimes(kafka: Kafka, key: TaskKey | None) -> list[Standing]:
+    """Of every task that has an active variant, or of one; by name."""
+    reader, home = TopicReader(kafka), None if key is None else home_of(kafka, key)
+    found: dict[TaskKey, Standing] = {}
+    async for received in reader.each(TASKS, home):
+        snapshot = received.message
+        if not isinstance(snapshot, TaskSnapshot) or snapshot.active_variant is None:
+            continue
+        name = TaskKey(snapshot.agent_name, snapshot.task_type)
+        known = found.get(name)
+        place = (snapshot.incarnation, snapshot.as_of.offset)
+        if key in {None, name} and (known is None or (known.incarnation, known.offset) <= place):
+            found[name] = _standing(snapshot)
+    receipts: dict[tuple[TaskKey, str], Receipt] = {}
+    async for received in reader.each(RECEIPTS, home):
+        receipt = received.message
+        if not isinstance(receipt, Receipt):
+            continue
+        name = TaskKey(receipt.agent_name, receipt.task_type)
+        # Of runtimes there may have been any number; those of the current epoch are few.
+        if name in found and receipt.epoch == found[name].epoch:
+            receipts[name, receipt.runtime_id] = receipt
+    for (name, _), receipt in sorted(receipts.items()):
+        found[name].moved.append(receipt)
+    return [found[name] for name in sorted(found)]
+
+
+def _standing(snapshot: TaskSnapshot) -> Standing:
+    return Standing(
+        agent_name=snapshot.agent_name,
+        task_type=snapshot.task_type,
+        active_variant=snapshot.active_variant or "",
+        epoch=snapshot.epoch,
+        since=snapshot.active_since,
+        runtimes=snapshot.runtimes,
+        current=snapshot.runtimes_current,
+        behind=list(snapshot.runtimes_behind or ()),
+        moved=[],
+        incarnation=snapshot.incarnation,
+        offset=snapshot.as_of.offset,
+    )
+
+
+def _document(standing: Standing) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(standing)
+    return {name: value for name, value in fields.items() if name not in {"incarnation", "offset"}}
+
+
+def _rows(standing: Standing) -> list[tuple[Any, ...]]:
+    """Those that have not moved first."""
+    behind = [
+        (
+            standing.task,
+            one.runtime_id,
+            "NOT MOVED" if one.epoch else "NAMES NO EPOCH",
+            one.epoch,
+            standing.since or "",
+            one.late_invocations,
+            one.last_seen or "",
+        )
+        for one in standing.behind
+    ]
+    moved = [
+        (standing.task, one.runtime_id, "moved", one.epoch, one.timestamp, one.late_invocations, "")
+        for one in standing.moved
+    ]
+    return [*behind, *moved]

@@ -1,0 +1,62 @@
+"""``crl audit`` keeps the newest entries and no others, each once, however long the topics are."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crl_stream.cli.audit import Entry, Newest, _take_result
+from crl_stream.core import messages as m
+
+
+def an_entry(number: int, second: int) -> Entry:
+    return Entry(
+        timestamp=f"2025-11-19T14:30:{second:02}.000Z",
+        task="a/t",
+        actor="ada",
+        action="HoldTask",
+        outcome="applied",
+        detail="",
+        reason="",
+        id=f"e{number}",
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 59)), max_size=60), st.integers(1, 12))
+def test_the_newest_so_many_are_kept_in_whatever_order_they_come(items: list[tuple[int, int]], limit: int) -> None:
+    once = {f"e{number}": an_entry(number, second) for number, second in reversed(items)}
+    found = Newest(limit)
+    for entry in once.values():
+        found.take(entry)
+        found.take(entry)
+        assert len(found._entries) <= limit and len(found._heap) <= limit
+    expected = sorted(once.values(), key=lambda e: (e.timestamp, e.id), reverse=True)[:limit]
+    assert list(found) == expected
+
+
+def a_result(partition: int, outcome: str = "applied", detail: str = "held until T: 3 tasks in partition 0") -> object:
+    return m.CommandResult(
+        result_id=f"cmdr-{partition}",
+        timestamp=f"2025-11-19T14:30:0{partition}.000Z",
+        agent_name=None,
+        task_type=None,
+        command_id="cmd-1",
+        command="HoldAll",
+        actor="ada",
+        reason="incident 42",
+        outcome=outcome,  # type: ignore[arg-type]
+        detail=detail,
+        epoch=0,
+        position=m.Position(partition, 1),
+        policy_hash="0" * 16,
+        engine_version="1",
+    )
+
+
+def test_an_order_for_the_fleet_is_one_entry_however_many_partitions_answer() -> None:
+    found = Newest(10)
+    for partition in range(4):
+        _take_result(found, a_result(partition))  # type: ignore[arg-type]
+    [entry] = found
+    assert (entry.action, entry.actor, entry.reason, entry.partitions) == ("HoldAll", "ada", "incident 42", 4)
+    assert entry.detail == "held until T in 4 partitions"

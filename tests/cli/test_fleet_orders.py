@@ -1,0 +1,123 @@
+"""``crl hold --all`` waits for every partition, says what became of it in each, and may be repeated."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from cli.program import Program
+from crl_stream.cli import fleet
+from crl_stream.cli.application import app
+from crl_stream.commanding import FleetAnswer
+from crl_stream.core import messages as m
+from crl_stream.errors import CommandRefused, Unavailable
+
+UNTIL = "2025-11-20T14:30:00.000Z"
+
+
+def a_result(partition: int, outcome: str = "applied", tasks: int = 30, detail: str = "") -> m.CommandResult:
+    return m.CommandResult(
+        result_id=f"cmdr-{partition}",
+        timestamp="2025-11-19T14:30:00.000Z",
+        agent_name=None,
+        task_type=None,
+        command_id="cmd-1",
+        command="HoldAll",
+        actor="ada",
+        reason="",
+        outcome=outcome,  # type: ignore[arg-type]
+        detail=detail or f"held until {UNTIL}: {tasks} tasks in partition {partition}",
+        epoch=0,
+        position=m.Position(partition, 7),
+        policy_hash="0" * 16,
+        engine_version="1",
+        tasks=tasks,
+    )
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What was given to the fleet; the last element of ``answers`` is what comes back."""
+    given: list[Any] = []
+
+    async def take(_kafka: Any, command: Any, _timeout: float) -> FleetAnswer:
+        given.append(command)
+        return answers[-1]
+
+    monkeypatch.setenv("CRL_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setattr(fleet, "give_all", take)
+    return given
+
+
+answers = [FleetAnswer(4, {p: a_result(p, tasks=30 + p) for p in range(4)}, {})]
+LAME = FleetAnswer(4, {0: a_result(0), 1: a_result(1)}, {3: "no leader"})
+IDLE = FleetAnswer(2, {p: a_result(p, "refused", 0, "the fleet is not held") for p in range(2)}, {})
+HALF = FleetAnswer(2, {0: a_result(0, detail="resumed: 3 tasks", tasks=3), 1: IDLE.results[1]}, {})
+
+
+def call(*words: str, answer: FleetAnswer | None = None) -> None:
+    if answer is not None:
+        answers.append(answer)
+    try:
+        app(list(words), standalone_mode=False)
+    finally:
+        del answers[1:]
+
+
+def test_the_partitions_and_tasks_are_summed_up_in_one_line(sent: list[Any], capsys: pytest.CaptureFixture) -> None:
+    call("hold", "--all", "--hours", "2", "-m", "incident 42", "--actor", "ada")
+    out = capsys.readouterr().out
+    assert out.startswith(f"held: 4 of 4 partitions, 126 tasks, until {UNTIL} (cmd-")
+    [command] = sent
+    assert (command.actor, command.reason, command.hours) == ("ada", "incident 42", 2.0)
+    assert isinstance(command, m.HoldAll)
+
+
+def test_partitions_that_have_not_taken_it_are_named_and_it_may_be_repeated(
+    sent: list[Any], capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(Unavailable) as trouble:
+        call("hold", "--all", answer=LAME)
+    assert "held: 2 of 4 partitions, 60 tasks" in capsys.readouterr().out
+    assert "could not be written to partition 3 (no leader)" in trouble.value.message
+    assert "partition 2 has not answered within 20 s" in trouble.value.message
+    assert trouble.value.hint is not None and "crl hold --all again" in trouble.value.hint
+
+
+def test_resuming_what_is_half_held_succeeds_and_says_so(sent: list[Any], capsys: pytest.CaptureFixture) -> None:
+    call("resume", "--all", answer=HALF)
+    assert "resumed: 1 of 2 partitions, 3 tasks; 1 refused: the fleet is not held" in capsys.readouterr().out
+
+
+def test_resuming_what_is_not_held_at_all_is_refused(sent: list[Any]) -> None:
+    with pytest.raises(CommandRefused) as refused:
+        call("resume", "--all", answer=IDLE)
+    assert "the fleet is not held" in refused.value.message
+
+
+def test_as_json_every_partition_is_there_also_when_some_are_missing(
+    sent: list[Any], capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(Unavailable):
+        call("hold", "--all", "--json", answer=LAME)
+    said = json.loads(capsys.readouterr().out)
+    assert (said["partitions"], said["applied"], said["silent"]) == (4, [0, 1], [2])
+    assert said["unsent"] == {"3": "no leader"}
+    assert said["tasks"] == 60
+
+
+@pytest.mark.parametrize("order", ["hold", "resume"])
+@pytest.mark.parametrize(("words", "fault"), [([], "Nothing is named."), (["a/b", "--all"], "not both")])
+def test_one_task_or_the_fleet_must_be_named(crl: Program, order: str, words: list[str], fault: str) -> None:
+    crl.environment["CRL_BOOTSTRAP_SERVERS"] = "127.0.0.1:1"
+    result = crl.run(order, *words)
+    assert result.faults(2) == []
+    assert fault in result.err and "--all" in result.err
+
+
+@pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "9000"])
+def test_an_impossible_span_is_refused_before_anything_is_sent(crl: Program, hours: str) -> None:
+    crl.environment["CRL_BOOTSTRAP_SERVERS"] = "127.0.0.1:1"
+    assert crl.run("hold", "--all", "--hours", hours).faults(2) == []
