@@ -233,8 +233,8 @@ def _open_log(settings: Settings, name: str) -> IO[bytes]:
         return path.open("wb")
     except OSError as error:
         raise ConfigError(
-            f"The log of {name} cannot be written to {path}: {error.strerror or error}.",
-            hint="make the folder writable, or name another one with CRL_WORKER_DATA_DIR",
+            f"The log {path} cannot be written: {error.strerror or error}.",
+            hint="free some space or make it writable; worker.data_dir and CRL_WORKER_DATA_DIR name another folder",
         ) from error
 
 

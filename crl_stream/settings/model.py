@@ -82,7 +82,7 @@ class Worker(_Section):
     store: Literal["memory", "rocksdb"] = "memory"
     """Where rows are kept beside their changelog; rocksdb for more than memory holds, one worker to a data_dir."""
     data_dir: Path = Field(default_factory=lambda: _folder("XDG_DATA_HOME", ".local/share") / "worker")
-    """Rows with store = "rocksdb", logs of `crl demo`; made when needed, free to delete: the state lives in Kafka."""
+    """Small files, and rows with store = "rocksdb"; can be deleted while no worker runs: the state lives in Kafka."""
     max_poll_records: Annotated[int, Field(ge=1, le=100_000)] = 1_000
 
 

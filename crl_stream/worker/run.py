@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from crl_stream.errors import ConfigError, CrlError, Unavailable, Unsafe, UsageE
 from crl_stream.settings import Settings
 from crl_stream.worker.member import Member
 from crl_stream.worker.monitor import Monitor
+from crl_stream.worker.own_address import with_own_address
 from crl_stream.worker.policy_announcement import announce_policy
 from crl_stream.worker.preflight import check_topics
 from crl_stream.worker.private_surface import check_version
@@ -33,7 +33,6 @@ STOP_SECONDS: Final = 15.0
 """After which a stop hangs; below what supervisors wait before they kill."""
 EARLY_STOP_SECONDS: Final = 3.0
 """The same before it was ever ready: aiokafka now and then does not let go of a group that it is about to join."""
-EVERY_ADDRESS: Final = frozenset(("0.0.0.0", "::"))  # noqa: S104 - nothing is bound here
 LOOPBACK: Final = frozenset(("127.0.0.1", "localhost", "::1"))
 _NOISY: Final = (
     *("faust", "mode", "aiokafka", "kafka", "asyncio"),
@@ -50,7 +49,7 @@ def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,)) -> int:
             f"worker.web_host = {settings.worker.web_host} would show the views to the network without a token.",
             hint="set CRL_WORKER_WEB_TOKEN, or listen on 127.0.0.1",
         )
-    settings = _with_address(_with_port(settings))
+    settings = with_own_address(_with_port(settings))
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
@@ -75,15 +74,6 @@ def _with_port(settings: Settings) -> Settings:
             hint="does another worker run? --set worker.web_port=0 takes a free one",
         )
     return settings
-
-
-def _with_address(settings: Settings) -> Settings:
-    """The settings with a URL that leads here: to listen on every address is no address to be reached at."""
-    worker = settings.worker
-    if worker.advertised_url or worker.web_host not in EVERY_ADDRESS:
-        return settings
-    url = f"http://{socket.gethostname()}:{worker.web_port}"
-    return replace(settings, worker=worker.model_copy(update={"advertised_url": url}))
 
 
 async def _serve(settings: Settings, roles: Collection[str]) -> int:

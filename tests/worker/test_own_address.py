@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from crl_stream.settings import load_settings
-from crl_stream.worker.run import _with_address
+from crl_stream.worker.own_address import with_own_address
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,6 @@ def test_a_worker_that_listens_on_every_address_is_known_by_the_name_of_its_host
 ) -> None:
     settings = load_settings(environment={})
     chosen = {"web_host": host, "web_port": 7000, "advertised_url": given}
-    found = _with_address(replace(settings, worker=settings.worker.model_copy(update=chosen)))
+    found = with_own_address(replace(settings, worker=settings.worker.model_copy(update=chosen)))
     # An empty one is where it listens.
     assert found.worker.advertised_url == known_as
