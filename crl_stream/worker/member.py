@@ -154,6 +154,9 @@ class App(faust.App):
         """Do nothing: rows in memory need no folder, and rows on disk make theirs (``worker.stores``)."""
 
 
+App.logger = faust.App.logger  # as talkative as Faust, and hushed with it
+
+
 def _app(settings: Settings, group: str, url: URL, *, web: bool) -> Any:
     kafka, worker = settings.kafka, settings.worker
     return App(

@@ -19,6 +19,7 @@ from crl_stream.worker.health import Health
 from crl_stream.worker.log_lines import set_up_logging
 from crl_stream.worker.member import Member
 from crl_stream.worker.monitor import Monitor
+from crl_stream.worker.own_address import with_own_address
 from crl_stream.worker.policy_announcement import follow_policy, settle_policy
 from crl_stream.worker.preflight import check_topics
 from crl_stream.worker.private_surface import check_version
@@ -44,7 +45,7 @@ def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,)) -> int:
             f"worker.web_host = {settings.worker.web_host} would show the views to the network without a token.",
             hint="set CRL_WORKER_WEB_TOKEN, or listen on 127.0.0.1",
         )
-    settings = _with_port(settings)
+    settings = with_own_address(_with_port(settings))
     set_up_logging()
     with asyncio.Runner() as runner:
         return runner.run(_serve(settings, roles))

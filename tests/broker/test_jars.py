@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,3 +117,13 @@ def test_an_authority_that_openssl_or_pip_is_told_of_is_trusted_for_the_download
     with pytest.raises(BrokerError):
         jars.fetch(tmp_path / "cache")
     assert os.environ["REQUESTS_CA_BUNDLE"] == str(bundle)
+
+
+def test_without_what_fetches_them_it_is_said_that_this_installation_has_no_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the image, which runs beside a Kafka."""
+    monkeypatch.setitem(sys.modules, "jgo.maven", None)
+    with pytest.raises(BrokerError, match="not part of this installation: jgo") as caught:
+        jars.fetch(tmp_path)
+    assert "CRL_BOOTSTRAP_SERVERS" in str(caught.value.hint)

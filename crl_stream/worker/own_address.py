@@ -1,0 +1,20 @@
+"""Where the other workers reach the views of this one."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from typing import Final
+
+from crl_stream.settings import Settings
+
+EVERY_ADDRESS: Final = frozenset(("0.0.0.0", "::"))  # noqa: S104 - nothing is bound here
+
+
+def with_own_address(settings: Settings) -> Settings:
+    """The settings with a URL that leads here: to listen on every address is no address to be reached at."""
+    worker = settings.worker
+    if worker.advertised_url or worker.web_host not in EVERY_ADDRESS:
+        return settings
+    url = f"http://{socket.gethostname()}:{worker.web_port}"
+    return replace(settings, worker=worker.model_copy(update={"advertised_url": url}))
