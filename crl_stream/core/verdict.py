@@ -134,8 +134,11 @@ def judge(variant: Variant, rules: Rules) -> Verdict:
 
 def is_hopeless(variant: Variant) -> bool:
     """Whether the last outcomes of a variant, as many as its window holds, have no success among them."""
-    flags = variant.window[SIZE - 1 :: SIZE]
-    return not any(flag & SUCCESS for flag in flags)
+    window = variant.window
+    for index in range(SIZE - 1, len(window), SIZE):  # noqa: SIM110 - mypyc makes no generator over a bytearray
+        if window[index] & SUCCESS:
+            return False
+    return True
 
 
 def _compare(variant: Variant, rules: Rules) -> Verdict:
