@@ -11,7 +11,7 @@ from crl_stream.core.row import row_marks
 from crl_stream.topology.driver import TopologyDriver
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
-from crl_stream.wire.topics import ALERTS, DEAD_LETTERS, INVOCATIONS, TASKS
+from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS, TASKS
 from topology.oracle import assert_exact
 
 KEY = TaskKey(AGENT, TASK).encode()
@@ -81,20 +81,3 @@ def test_a_broker_whose_clock_goes_back_stops_nothing() -> None:
     driver.fall_silent(HOUR + 2_000)
     assert driver.read(TASKS)[-1] == driver.snapshot(AGENT, TASK)
     assert_exact(driver)
-
-
-def test_a_tick_that_makes_the_engine_raise_is_a_dead_letter_and_the_partition_goes_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    driver = TopologyDriver(tick=1)
-    driver.pipe(*invocations("default", "S" * 3))
-    with monkeypatch.context() as patched:
-        patched.setattr("crl_stream.topology.monitor.pass_time", lambda *_: 1 // 0)
-        driver.clock += 2_000
-        driver.pipe(TICK, *invocations("default", "S"))
-    [letter] = driver.records(DEAD_LETTERS)
-    assert letter.key == b"!tick"
-    [alert] = driver.read(ALERTS)
-    assert (alert.kind, alert.subject) == ("fold_failure", "!tick")
-    driver.fall_silent()
-    assert driver.read(TASKS)[-1].n_outcomes == 4
