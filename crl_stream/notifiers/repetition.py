@@ -7,7 +7,7 @@ A *change* is what opens, ends or alters the state of a subject; it is never wit
 state of the same subject again: same kind, same severity, same cause.  Alerts about broken input have a new cause for
 each record, so for them the subject alone decides.
 
-Pure: the time is given, in seconds of a clock that nobody sets.
+Pure: the time is given, in seconds of a monotonic clock.
 """
 
 from __future__ import annotations

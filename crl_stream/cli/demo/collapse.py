@@ -56,7 +56,7 @@ async def tell_collapse(session: Session, story: Story, fleet: Fleet, witness: W
         raise StepMissing("The rollback did not come from the outcome that revealed the degradation.")
     story.tell(
         "rollback",
-        f"Rollback by that very outcome ({event.position.partition}:{event.position.offset}): {event.from_variant} -> "
+        f"Rolled back on this outcome ({event.position.partition}:{event.position.offset}): {event.from_variant} -> "
         f"{event.to_variant}, epoch {event.epoch}, after {failures} failures",
         rollback_id=event.rollback_id,
         position=event.position,

@@ -79,7 +79,7 @@ class Witness:
 
 
 async def tell_switches(story: Story, fleet: Fleet, active: m.ActiveVariant, step: str) -> None:
-    """Every runtime must use a new active variant in its next or next-but-one invocation that does not explore."""
+    """Every runtime must use a new active variant in its next or second invocation that does not explore."""
     since = seconds_of(active.since)
 
     def after(name: str) -> list[dict[str, Any]]:
@@ -109,7 +109,7 @@ async def tell_switches(story: Story, fleet: Fleet, active: m.ActiveVariant, ste
 
 
 def _ordinal(number: int) -> str:
-    return {1: "next", 2: "next but one"}.get(number, f"{number}th")
+    return {1: "next", 2: "second"}.get(number, f"{number}th")
 
 
 def seconds_of(text: str) -> float:
