@@ -19,7 +19,14 @@ Page = Mapping[str, Any]
 PAGE = ROOT / "docs" / "performance.md"
 FIGURES = ROOT / "docs" / "performance"
 BEGIN, END = "<!-- tables: made by python -m benchmarks report FILE --document -->", "<!-- end of the tables -->"
-_FLAT = {"builds": "Compiled", "rows": "Memory", "recovery": "Recovery", "console": "Console", "guide": "The guide"}
+_FLAT = {
+    "builds": "Compiled",
+    "rows": "Memory",
+    "recovery": "Recovery",
+    "console": "Console",
+    "files": "Files",
+    "guide": "The guide",
+}
 _MARKS = {True: "met", False: "MISSED", None: "not measured"}
 
 

@@ -115,8 +115,7 @@ class _Before(NamedTuple):
 
 
 def _publish_file(session: Session, file: Path, *, again: bool, timeout: float, json: bool) -> None:
-    source = OutcomeFile(file, "crl publish -f -")
-    with alone(file) if source.is_regular else nullcontext():
+    with OutcomeFile(file, "crl publish -f -") as source, alone(file) if source.is_regular else nullcontext():
         before = _read_before(source)
         if before.plan.messages == 0:
             say("there was nothing to publish")
