@@ -25,6 +25,7 @@ _FLAT = {
     "recovery": "Recovery",
     "client": "Client",
     "console": "Console",
+    "files": "Files",
     "guide": "The guide",
 }
 _MARKS = {True: "met", False: "MISSED", None: "not measured"}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from benchmarks import builds, client, console, fold, guide, latency, recovery, rows, scaling, stages
+from benchmarks import builds, client, console, files, fold, guide, latency, recovery, rows, scaling, stages
 from benchmarks.entrants import ENTRANTS
 from benchmarks.race import race
 
@@ -53,6 +53,12 @@ def sections(plan: Plan) -> dict[str, Section]:
         "fold": Section("cost of a step, and its growth with variants", 25, lambda _: fold.run()),
         "builds": Section("the pure stages, interpreted and compiled", 40 + 13 * plan.repeats, partial(_builds, plan)),
         "rows": Section("memory per variant", 15, lambda _: rows.run()),
+        "files": Section(
+            "crl replay of a long file",
+            30 * plan.repeats if quick else 150 * plan.repeats,
+            partial(_files, plan),
+            usual=not quick,
+        ),
         "guide": Section("the costs that the guide names", 10, lambda _: guide.run(), usual=not quick),
     }
     for length in LENGTHS:
@@ -93,6 +99,10 @@ def _race(plan: Plan, length: int, snapshot_seconds: float, names: list[str], se
         servers, plan.events, length,
         repeats=plan.repeats, limit=plan.limit, names=names, snapshot_seconds=snapshot_seconds,
     )  # fmt: skip
+
+
+def _files(plan: Plan, _: str) -> dict[str, Any]:
+    return files.run(200_000 if plan.quick else 1_000_000, plan.repeats)
 
 
 def _builds(plan: Plan, _: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple, Self
 
 import msgspec
 
@@ -70,6 +70,15 @@ class OutcomeFile:
         self._size = 0
         self.is_regular = not self.is_stdin and self._looked_at()
 
+    def __enter__(self) -> Self:
+        """What is read is let go of at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the copy of standard input."""
+        if self._copy is not None:
+            self._copy.close()
+
     def _looked_at(self) -> bool:
         """Whether it can be read twice; ``UsageError`` when it cannot be read at all."""
         try:
@@ -108,6 +117,9 @@ class OutcomeFile:
                 self._refuse_other_kinds(head)
                 while whole := stream.readline(_LONGEST):
                     number += 1
+                    if len(whole) == _LONGEST and not whole.endswith(b"\n"):
+                        found = Rejected(reasons.OVERSIZE, f"above {_LONGEST} bytes; at most {MAX_BYTES} are read")
+                        raise self._bad_line(number, whole, found)
                     if value := whole.strip():
                         yield number, value
             except InvalidMessage:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
+from crl_stream.cli.file_publisher import Digest, Plan, Sent, find_target, publish_file
 from crl_stream.cli.outcome_file import OutcomeFile
-from crl_stream.cli.session import task_key
+from crl_stream.cli.publish_journal import Journal, Progress, alone, journals_near, matching
+from crl_stream.cli.session import Session, task_key
 from crl_stream.cli.talk import progress_bar, say, show_json
 from crl_stream.client.publisher import QUEUE_SIZE, Publisher, checked, utc_now
 from crl_stream.core import messages as m
 from crl_stream.errors import Unavailable, UsageError
+
+_BUT: Final = "but for the last 64 ids of a task (limits.duplicate_ids)"
+"""What the monitor itself recognises."""
 
 
 def publish(
@@ -30,34 +37,41 @@ def publish(
     timeout: Annotated[
         float, typer.Option("--timeout", min=0, help="Seconds to wait while Kafka takes nothing.")
     ] = 60.0,
+    again: Annotated[
+        bool, typer.Option("--again", help="Publish a file from its beginning, also if it was published before.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Publish one outcome, or every message of a file, and wait until Kafka has them."""
+    """Publish one outcome, or every message of a file, and wait until Kafka has them.
+
+    A file may be packed (.gz, .zst).  A journal beside it holds how far it was published: the same command goes on
+    after an interruption, publishes what was added to the file since, and refuses to publish a file twice.
+    """
     if (file is None) == (task is None):
         raise UsageError("Publish one outcome or a file.", hint="crl publish AGENT/TASK -v VARIANT, or --file FILE")
     if file is not None:
-        messages = [one.message for one in OutcomeFile(file, "crl publish -f -").outcomes()]
-    else:
-        if variant is None:
-            raise UsageError("Which variant was used?", hint="add --variant VARIANT")
-        key = task_key(task or "")
-        messages = [
-            m.Invocation(
-                schema_version=m.SCHEMA_VERSION,
-                invocation_id=f"cli-{time.time_ns()}-{number}",
-                timestamp=utc_now(),
-                agent_name=key.agent_name,
-                task_type=key.task_type,
-                variant_id=variant,
-                status=status,  # type: ignore[arg-type]
-                reward=reward,
-                quality=quality,
-                duration_seconds=duration,
-                error_count=errors,
-            )
-            for number in range(count)
-        ]
-        checked(messages[0])
+        _publish_file(context.obj, file, again=again, timeout=timeout, json=json)
+        return
+    if variant is None:
+        raise UsageError("Which variant was used?", hint="add --variant VARIANT")
+    key = task_key(task or "")
+    messages = [
+        m.Invocation(
+            schema_version=m.SCHEMA_VERSION,
+            invocation_id=f"cli-{time.time_ns()}-{number}",
+            timestamp=utc_now(),
+            agent_name=key.agent_name,
+            task_type=key.task_type,
+            variant_id=variant,
+            status=status,  # type: ignore[arg-type]
+            reward=reward,
+            quality=quality,
+            duration_seconds=duration,
+            error_count=errors,
+        )
+        for number in range(count)
+    ]
+    checked(messages[0])
     with Publisher(context.obj.connected) as publisher:
         stats = publisher.close(timeout if _send(publisher, messages, timeout) else 0.0)
     if json:
@@ -67,8 +81,8 @@ def publish(
         why = f": {publisher.trouble.rstrip('.')}" if publisher.trouble else ""
         raise Unavailable(
             f"Kafka at {where} took {stats.sent} of {len(messages)} messages{why}.",
-            hint="is it running, with its topics (crl topics diff)? publishing again is safe: what arrived is "
-            "recognised by its invocation_id",
+            hint="is it running, with its topics (crl topics diff)? the same command makes new ids: what has arrived "
+            "would count beside it",
         )
     say(f"{stats.sent} published")
 
@@ -89,3 +103,110 @@ def _send(publisher: Publisher, messages: list[Any], timeout: float) -> bool:
         if number % 100 == 0 or number == len(messages):
             progress("publishing", number, len(messages))
     return True
+
+
+class _Before(NamedTuple):
+    """A file that was read once and found good, with what journals say of it."""
+
+    plan: Plan
+    journals: list[Progress]
+    prefixes: dict[int, str]
+    """Hashes of its first messages, by the numbers that journals name."""
+
+
+def _publish_file(session: Session, file: Path, *, again: bool, timeout: float, json: bool) -> None:
+    with OutcomeFile(file, "crl publish -f -") as source, alone(file) if source.is_regular else nullcontext():
+        before = _read_before(source)
+        if before.plan.messages == 0:
+            say("there was nothing to publish")
+        kafka = session.connected.kafka
+        try:
+            target = asyncio.run(find_target(kafka, timeout))
+        except Unavailable as error:
+            raise Unavailable(
+                f"Kafka at {kafka.bootstrap_servers} took 0 of {before.plan.messages} messages: "
+                f"{error.message.rstrip('.')}.",
+                hint=error.hint,
+            ) from error
+        after = None if again else _position(before, target.id, file)
+        journal = Journal(file, target.id) if source.is_regular else None
+        done = asyncio.run(
+            publish_file(
+                kafka,
+                source,
+                before.plan,
+                target,
+                after=after,
+                journal=journal,
+                timeout=timeout,
+                progress=progress_bar(),
+            )
+        )
+    _tell(before.plan, after, done, journal, kafka.bootstrap_servers, json=json)
+
+
+def _read_before(source: OutcomeFile) -> _Before:
+    """Read all of it, so that nothing is published of a file with a line that the worker would refuse."""
+    journals = journals_near(source.path) if source.is_regular else []
+    wanted = {one.sent for one in journals}
+    digest, messages, prefixes = Digest(), 0, {}
+    for outcome in source.outcomes():
+        digest.add(outcome)
+        messages += 1
+        if messages in wanted:
+            prefixes[messages] = digest.text()
+    return _Before(Plan(source.name, messages, digest.text()), journals, prefixes)
+
+
+def _position(before: _Before, target: str, file: Path) -> Progress | None:
+    """Where an earlier run of this content ended; ``UsageError`` when nothing is left of it."""
+    plan = before.plan
+    found = matching(before.journals, target, plan.messages, plan.content, before.prefixes)
+    if found is None:
+        if any(one.file == plan.file and one.target == target and one.sent for one in before.journals):
+            say(f"{file} holds other messages than those that were published of it before: all of it is published")
+        return None
+    if found.sent == plan.messages:
+        name = "" if found.file == plan.file else f", as {found.file}"
+        raise UsageError(
+            f"All {plan.messages} messages of {file} were published before ({found.at}{name}).",
+            hint=f"--again publishes them once more; the monitor then counts each a second time, {_BUT}",
+        )
+    if found.complete:
+        say(
+            f"{file} has grown: its first {found.sent} messages were published before, {found.at}; going on behind them"
+        )
+    else:
+        say(f"going on behind message {found.sent} of {plan.messages}, where an earlier run ended ({found.at})")
+    return found
+
+
+def _tell(plan: Plan, after: Progress | None, done: Sent, journal: Journal | None, where: str, *, json: bool) -> None:
+    earlier = after.sent if after is not None else 0
+    now_sent = done.sent - earlier - done.recognised
+    kept = str(journal.path) if journal is not None and journal.path is not None else None
+    if json:
+        show_json(
+            {
+                "messages": plan.messages,
+                "sent": now_sent,
+                "sent_before": earlier + done.recognised,
+                "left": plan.messages - done.sent,
+                "journal": kept,
+            }
+        )
+    if done.sent == plan.messages:
+        say(f"{now_sent} published" + (f", {earlier + done.recognised} before" if earlier else ""))
+        return
+    goes_on = (
+        f"the same command goes on from there ({kept})"
+        if kept is not None
+        else f"there is no journal of it: publishing it again counts what has arrived a second time, {_BUT}"
+    )
+    if done.interrupted:
+        say(f"{done.sent} of {plan.messages} messages are published; {goes_on}")
+        raise KeyboardInterrupt
+    raise Unavailable(
+        f"Kafka at {where} took {done.sent} of {plan.messages} messages: {done.trouble}.",
+        hint=f"is it running, with its topics (crl topics diff)? {goes_on}",
+    )

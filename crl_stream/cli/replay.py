@@ -8,7 +8,7 @@ import sys
 import tempfile
 from array import array
 from collections.abc import Callable, Iterable
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -58,9 +58,6 @@ def replay(
     that is ahead of those that follow it moves nothing.
     """
     settings: Settings = context.obj.settings
-    origin = settings.origins["profile"].source
-    say(f"judged by profile {settings.profile} ({origin}): {MEANING[settings.profile]}")
-    source = OutcomeFile(file, "crl replay -")
     survey = Survey()
     driver = StreamingDriver(
         partitions=settings.kafka.partitions, remedies=load_remedies(settings.proposer.modifications)
@@ -69,11 +66,14 @@ def replay(
     # Values and rows make no cycles; looking for some would take a tenth of the time.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as said:
+    with OutcomeFile(file, "crl replay -") as source, tempfile.SpooledTemporaryFile(_IN_MEMORY) as said:
         show = _json_of if json else _line_of
-        timed = _by_time(survey, source) if by_time else steady(survey.watch(source))
+        timed = iter(_by_time(survey, source) if by_time else steady(survey.watch(source)))
+        first = list(islice(timed, 1))
+        origin = settings.origins["profile"].source
+        say(f"judged by profile {settings.profile} ({origin}): {MEANING[settings.profile]}")
         # Nothing is said of a file with a bad line: it could be its first one that is missing.
-        shown = _fold(driver, timed, source, lambda received: said.write(show(received)))
+        shown = _fold(driver, chain(first, timed), source, lambda received: said.write(show(received)))
         said.seek(0)
         sys.stdout.flush()
         shutil.copyfileobj(said, sys.stdout.buffer)
@@ -212,8 +212,8 @@ def _summarise(
         say(text)
     if survey.backwards and not by_time:
         say(
-            f"the file runs backwards in {survey.backwards} places, first at line {survey.first_backwards}; it was "
-            "folded as it stands, --order-by-time folds it by its timestamps"
+            f"the file runs backwards {'once' if survey.backwards == 1 else f'{survey.backwards} times'}, first at "
+            f"line {survey.first_backwards}; it was folded as it stands, --order-by-time folds it by its timestamps"
         )
     if total.dead_letters:
         say(f"{total.dead_letters} messages would be dead letters: the engine refuses them (too many variants?)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -134,3 +135,74 @@ def test_a_bad_line_is_named_and_nothing_is_decided(crl: Program, line: str) -> 
         result = crl.run(*command)
         assert result.faults(2) == []
         assert "crl: bad.jsonl, line 71: " in result.err
+
+
+def stamped(messages: list[m.Invocation]) -> list[m.Invocation]:
+    return [replace(one, timestamp=f"2025-11-19T14:{n // 60:02}:{n % 60:02}Z") for n, one in enumerate(messages)]
+
+
+def a_story() -> list[m.Invocation]:
+    parts = [("default", "S" * 30, 1.0), ("v2", "S" * 30, 0.5), ("default", "F" * 15, -1.0)]
+    return stamped([one for variant, s, reward in parts for one in invocations(variant, s, reward=reward)])
+
+
+def decisions(out: str) -> list[dict[str, object]]:
+    """Every document but the summary."""
+    return [json.loads(line) for line in out.splitlines()][:-1]
+
+
+def test_one_timestamp_a_day_ahead_changes_no_decision(crl: Program) -> None:
+    story = a_story()
+    right = decisions(crl.run("replay", written(crl.folder, story).name, "--json").out)
+    wrong = [replace(one, timestamp="2025-11-20T14:00:00Z") if n == 40 else one for n, one in enumerate(story)]
+    result = crl.run("replay", written(crl.folder, wrong).name, "--json")
+    found = decisions(result.out)
+    assert [one for one in found if one["message"].get("kind") != "clock_skew"] == right  # type: ignore[attr-defined]
+    assert len(found) == len(right) + 1, "that a clock is wrong is an alert of its own"
+    assert "the file runs backwards once, first at line 42" in result.err
+    assert json.loads(result.out.splitlines()[-1])["message"]["first_backwards_line"] == 42
+
+
+def test_a_file_is_folded_as_it_stands_unless_its_timestamps_are_to_order_it(crl: Program) -> None:
+    story = a_story()
+    in_order = decisions(crl.run("replay", written(crl.folder, story).name, "--json").out)
+    turned = written(crl.folder, story[60:] + story[:60]).name
+    as_it_stands = crl.run("replay", turned, "--json")
+    assert decisions(as_it_stands.out) != in_order
+    assert "runs backwards" in as_it_stands.err
+    by_time = crl.run("replay", turned, "--json", "--order-by-time")
+    assert decisions(by_time.out) == in_order
+    assert "runs backwards" not in by_time.err
+    assert json.loads(by_time.out.splitlines()[-1])["message"]["order"] == "time"
+
+
+def test_alerts_are_printed_as_people_would_be_told_of_them(crl: Program) -> None:
+    result = crl.run("replay", a_file(crl.folder).name, "--json")
+    alerts = [one["message"] for one in decisions(result.out) if one["topic"] == "crl.alerts"]
+    assert {"rollback"} <= {one["kind"] for one in alerts}  # type: ignore[index]
+    assert " CRITICAL " in crl.run("replay", "outcomes.jsonl").out
+
+
+def test_repeated_lines_are_reported_with_what_the_monitor_makes_of_them(crl: Program) -> None:
+    story = a_story()
+    once = written(crl.folder, [*story, *story[-10:]])
+    assert "10 messages repeat an earlier id: 10 recognised as duplicates" in crl.run("replay", once.name).err
+    twice = crl.run("replay", written(crl.folder, [*story, *story]).name, "--json")
+    summary = json.loads(twice.out.splitlines()[-1])["message"]
+    assert (summary["messages"], summary["repeated_ids"]) == (150, 75)
+    assert summary["applied"] + summary["duplicates"] == 150
+    assert "counted again (a task remembers its last 64 ids, limits.duplicate_ids)" in twice.err
+
+
+@pytest.mark.parametrize("profile", ["guide", "production"])
+def test_the_profile_that_judges_is_named_with_its_origin_and_meaning(crl: Program, profile: str) -> None:
+    crl.environment["CRL_PROFILE"] = profile
+    err = crl.run("replay", a_file(crl.folder).name).err
+    assert f"judged by profile {profile} (environment CRL_PROFILE): " in err
+
+
+def test_a_packed_file_says_what_the_plain_one_says(crl: Program) -> None:
+    file = a_file(crl.folder)
+    plain = crl.run("replay", file.name, "--json").out
+    (crl.folder / "outcomes.jsonl.gz").write_bytes(gzip.compress(file.read_bytes()))
+    assert crl.run("replay", "outcomes.jsonl.gz", "--json").out == plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from builders import AGENT, TASK, a_collapse, a_command, an_invocation, invocations
@@ -122,7 +123,8 @@ async def test_the_policy_of_the_settings_is_in_force_once_a_worker_is_ready(ins
 
 async def test_a_file_of_real_outcomes_gets_the_decisions_that_replay_lists(installation: Installation) -> None:
     await installation.worker()
-    file = str(ROOT / "examples" / "tau-bench-gpt-4o-airline.jsonl")
+    # A copy: the journal of what was published is kept beside the file.
+    file = shutil.copy(ROOT / "examples" / "tau-bench-gpt-4o-airline.jsonl", installation.folder)
     code, out, err = await installation.run_crl("publish", "--file", file, "--json")
     assert code == 0, err
     assert json.loads(out)["sent"] == 200
