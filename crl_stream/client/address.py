@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, UnknownTopicOrPartitionError
 
 from crl_stream.settings import Settings
 from crl_stream.settings.model import Kafka
@@ -34,6 +34,8 @@ def reason_of(error: BaseException) -> str:
     text = " ".join(str(error).split()).removeprefix(f"{type(error).__name__}: ").rstrip(".")
     if text.startswith("Unable to bootstrap from"):
         return f"no broker at {', '.join(':'.join(found) for found in _ADDRESS.findall(text))}"
+    if isinstance(error, UnknownTopicOrPartitionError):
+        return "its topics do not exist: run `crl topics apply`"
     if isinstance(error, TimeoutError) and not text:
         return "no answer in time"
     return text or type(error).__name__

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from crl_stream.client.health import Health
+from crl_stream.client.lifetimes import waits
 from crl_stream.client.publisher import Publisher, PublisherStats
 from crl_stream.client.resolver import Resolution, Resolver
 from crl_stream.client.setting_up import set_up
@@ -155,6 +156,8 @@ class Client:
         self.publisher = Publisher(setup, runtime_id=runtime_id, troubles=self._troubles)
         self._patience = max(0.0, ENTER_SECONDS - (time.monotonic() - began))
         """How long entering may still wait."""
+        self._closed = False
+        waits(self)
 
     def __enter__(self) -> Self:
         """Wait for what is known already, 50 ms at most, so that the first invocation uses it."""
@@ -180,11 +183,21 @@ class Client:
         """Send what waits, then close, within ``timeout`` seconds; default: ``client.close_seconds``."""
         limit = self.publisher.settings.client.close_seconds if timeout is None else max(0.0, timeout)
         until = time.monotonic() + limit
+        self._closed = True
         self.resolver.tell_to_close()
         self.publisher.close(limit * 0.95)
         self.resolver.close(until - time.monotonic())
         self._troubles.close()
         return self.publisher.stats
+
+    def forked(self) -> None:
+        """In a child: nothing has gone wrong here yet."""
+        self._troubles.forked()
+
+    def at_exit(self, deadline: float) -> None:
+        """The program ends without having closed."""
+        if not self._closed:
+            self.close(min(self.publisher.settings.client.close_seconds, max(0.0, deadline - time.monotonic())))
 
     def health(self) -> Health:
         """What is connected, what was lost, what went wrong last."""

@@ -29,7 +29,7 @@ def utc_now() -> str:
 class _Kind:
     """One kind of trouble."""
 
-    __slots__ = ("count", "said", "since", "text")
+    __slots__ = ("count", "open", "said", "since", "text")
 
     def __init__(self) -> None:
         self.said = float("-inf")
@@ -37,6 +37,8 @@ class _Kind:
         self.since = 0.0
         self.count = 0
         """How often it came since then."""
+        self.open = False
+        """Whether it was said and nothing has been said of its end."""
         self.text = ""
 
 
@@ -68,13 +70,15 @@ class Troubles:
             log.warning("%s", line)
 
     def over(self, kind: str, text: str) -> None:
-        """A kind of trouble is over: it is said, with what was not said before, when there was any."""
+        """A kind of trouble is over: it is said once for each time that the trouble was said, with what was not."""
         with self._lock:
-            found = self._kinds.pop(kind, None)
-            if found is None or found.said == float("-inf"):
+            found = self._kinds.get(kind)
+            if found is None:
                 return
             more = f" ({found.count} more times)" if found.count else ""
-        log.info("%s%s", text, more)
+            found.count, open_, found.open = 0, found.open, False
+        if open_:
+            log.info("%s%s", text, more)
 
     def tick(self) -> None:
         """Say what was counted and a minute has passed for."""
@@ -96,7 +100,7 @@ class Troubles:
     @staticmethod
     def _line(found: _Kind, now: float) -> str:
         times = f" ({found.count} times within {max(1.0, now - found.since):.0f} s)" if found.count > 1 else ""
-        found.said, found.count = now, 0
+        found.said, found.count, found.open = now, 0, True
         return f"{found.text}{times}"
 
 

@@ -54,15 +54,37 @@ def test_what_was_counted_and_not_said_is_said_at_the_end(clock: list[float], ca
     assert troubles.last == "it went wrong"
 
 
-def test_a_trouble_that_is_over_says_so_and_the_next_is_said_at_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_trouble_that_comes_and_goes_is_said_once_a_minute_all_the_same(
+    clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "crl_stream.client")
     troubles = Troubles()
     troubles.over("a", "all is well")
     assert lines(caplog) == [], "nothing was wrong"
+    for _ in range(50):
+        troubles.say("a", "it went wrong")
+        troubles.over("a", "all is well")
+        clock[0] += 1.0
+        troubles.tick()
+    assert lines(caplog) == ["it went wrong", "all is well"]
+    clock[0] += 20.0
     troubles.say("a", "it went wrong")
     troubles.over("a", "all is well")
+    assert lines(caplog)[2:] == ["it went wrong", "all is well"]
+
+
+def test_a_trouble_that_does_not_end_is_said_again_though_it_comes_no_more(
+    clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    troubles = Troubles()
     troubles.say("a", "it went wrong")
-    assert lines(caplog) == ["it went wrong", "all is well", "it went wrong"]
+    troubles.over("a", "all is well")
+    clock[0] += 1.0
+    troubles.say("a", "it went wrong")
+    clock[0] += 60.0
+    troubles.tick()
+    assert lines(caplog)[-1] == "it went wrong"
+    assert len(lines(caplog)) == 2
 
 
 def test_only_the_lines_of_the_clients_threads_are_hushed_and_they_can_be_had(
