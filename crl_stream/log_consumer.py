@@ -184,20 +184,19 @@ class _Batch:
 
     def __iter__(self) -> Iterator[Any]:
         """Its records, or what stands for those that are not read."""
-        done, first = 0, self.base_offset
+        done, last = 0, None
         try:
             plain = unpacked(self._data)
             batch = self._stock if plain is self._data else DefaultRecordBatch(plain)
             try:
-                for record in batch:
-                    yield record
-                    done, first = done + 1, record.offset + 1
+                for last in batch:
+                    yield last
+                    done += 1
             except (CorruptRecordException, UnicodeDecodeError):
-                for slow in islice(records_of(plain), done, None):
-                    yield slow
-                    first = slow.offset + 1
+                for last in islice(records_of(plain), done, None):
+                    yield last
         except (TooLarge, Damaged) as fault:
-            yield unread(self._data, fault, first)
+            yield unread(self._data, fault, self.base_offset if last is None else last.offset + 1)
 
 
 class _LegacyBatch:
