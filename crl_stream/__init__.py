@@ -17,8 +17,8 @@ If you are here to read the code, read in this order:
     cli/         the command ``crl``, one file per command
     overview_page.py  reads the one page of the system
     compiled.py  whether this installation runs the engine as C
-    log_consumer.py   consumers that read whatever a Kafka client may write, and follow positions
-    byte_names.py     writes headers whose names are not UTF-8
+    log_consumer.py  consumers that read whatever a Kafka client may write, and follow positions
+    byte_names.py  writes headers whose names are not UTF-8
     contract.py  finds ``topics/``, the contract that is readable without Python
     errors.py    every error a person may meet
 
