@@ -4,7 +4,7 @@ aiokafka reads most of it.  What it does not, this adds to one consumer at a tim
 in the process:
 
 * a batch that would unpack to more than ``wire.record_batch.MAX_UNPACKED`` is one record that says so
-  (``wire.records.UnreadBatch``), and so is a batch that nobody can read;
+  (``wire.records.UnreadBatch``), and so is a batch that cannot be read;
 * headers whose names are not UTF-8 are read, byte by byte;
 * a poll says from where to where it has read (``Stretch``).  Offsets have gaps wherever a transaction ended, was
   aborted, or a topic is compacted: only the position proves that nothing was skipped.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from builders import AGENT, TASK, an_invocation
+from builders import AGENT, TASK, a_command, an_invocation
 from confluent_kafka import Producer
 from fold_oracle import assert_topics_equal_the_fold
 from installation import Installation, keys_for
@@ -16,6 +16,7 @@ from raw_batches import Raw, batch_of, send_raw
 
 from crl_stream.adoption import adopt_log
 from crl_stream.client import Resolver
+from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.settings import load_settings
 from crl_stream.topology.driver import TopologyDriver
@@ -24,7 +25,7 @@ from crl_stream.wire.codec import encode
 from crl_stream.wire.dead_letter import BATCH, read_letter
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.record_batch import encode_name
-from crl_stream.wire.topics import ACTIVE_VARIANTS, DEAD_LETTERS, INVOCATIONS
+from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, DEAD_LETTERS, DECISIONS, INVOCATIONS
 from crl_stream.worker.point_reader import PointReader
 
 pytestmark = pytest.mark.integration
@@ -363,3 +364,32 @@ async def test_a_changelog_that_somebody_wrote_to_in_a_transaction_is_recovered_
     await _applied(worker, key, 2)
     await assert_topics_equal_the_fold(installation)
     assert await worker.stop() == 0
+
+
+async def test_commands_in_transactions_take_effect_when_they_are_committed(installation: Installation) -> None:
+    worker = await installation.worker()
+    await installation.publish(an_invocation("default"))
+    ordered: list[tuple[Any, bool]] = [
+        (a_command(m.RegisterVariant, variant_id="v2"), True),
+        (a_command(m.HoldTask, reason="never"), False),
+        (a_command(m.RegisterVariant, variant_id="v3"), True),
+    ]
+
+    def order() -> None:
+        sender = Librdkafka(installation, transactional_id=f"{installation.id}-c", compression_codec="zstd")
+        sender.producer.init_transactions(20)
+        for command, commit in ordered:
+            sender.producer.begin_transaction()
+            sender.producer.produce(installation.names(COMMANDS), encode(command), key=KEY, partition=sender.home)
+            sender.flush()
+            end = sender.producer.commit_transaction if commit else sender.producer.abort_transaction
+            end(20)
+
+    await asyncio.to_thread(order)
+    await installation.settled()
+    _, page = await worker.get(f"/api/tasks/{AGENT}/{TASK}")
+    assert {variant["variant_id"] for variant in page["variants"]} == {"default", "v2", "v3"}
+    assert page.get("held") is None
+    results = [r for r in await installation.messages(DECISIONS) if isinstance(r, m.CommandResult)]
+    assert [r.outcome for r in results if r.command == "RegisterVariant"] == ["applied", "applied"]
+    await assert_topics_equal_the_fold(installation)
