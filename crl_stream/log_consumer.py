@@ -4,7 +4,7 @@ aiokafka reads most of it.  What it does not, this adds to one consumer at a tim
 in the process:
 
 * a batch that would unpack to more than ``wire.record_batch.MAX_UNPACKED`` is one record that says so
-  (``wire.records.UnreadBatch``), and so is a batch that nobody can read;
+  (``wire.records.UnreadBatch``), and so is a batch that cannot be read;
 * headers whose names are not UTF-8 are read, byte by byte;
 * a poll says from where to where it has read (``Stretch``).  Offsets have gaps wherever a transaction ended, was
   aborted, or a topic is compacted: only the position proves that nothing was skipped.
@@ -184,20 +184,19 @@ class _Batch:
 
     def __iter__(self) -> Iterator[Any]:
         """Its records, or what stands for those that are not read."""
-        done, first = 0, self.base_offset
+        done, last = 0, None
         try:
             plain = unpacked(self._data)
             batch = self._stock if plain is self._data else DefaultRecordBatch(plain)
             try:
-                for record in batch:
-                    yield record
-                    done, first = done + 1, record.offset + 1
+                for last in batch:
+                    yield last
+                    done += 1
             except (CorruptRecordException, UnicodeDecodeError):
-                for slow in islice(records_of(plain), done, None):
-                    yield slow
-                    first = slow.offset + 1
+                for last in islice(records_of(plain), done, None):
+                    yield last
         except (TooLarge, Damaged) as fault:
-            yield unread(self._data, fault, first)
+            yield unread(self._data, fault, self.base_offset if last is None else last.offset + 1)
 
 
 class _LegacyBatch:

@@ -80,7 +80,7 @@ class Table(TaskTable):
         self._row_position = POSITION_OF[kind]
         self.store = MemoryRows()
         self.store.open(partition)
-        self._written, self._outdated = {}, defaultdict(set)
+        self._written, self._last_record, self._outdated = {}, {}, defaultdict(set)
         self.apply_changes(broker.changelogs[kind.value, partition].records)
 
     def apply_changes(self, records: Iterable[Any]) -> None:

@@ -22,7 +22,7 @@ NAMES: Final = {0: "no codec", GZIP: "gzip", SNAPPY: "snappy", LZ4: "lz4", ZSTD:
 
 _XERIAL: Final = b"\x82SNAPPY\x00"
 _XERIAL_HEADER: Final = 16
-"""The mark, then two versions that nobody has ever raised."""
+"""The mark, then two versions, which have always been 1."""
 _FIRST_BUFFER: Final = 64 * 1_024
 _GROWTH: Final = 8
 _FULL: Final = "failed to write whole buffer"

@@ -48,7 +48,7 @@ class Output(NamedTuple):
 
 
 class UnreadBatch(NamedTuple):
-    """Stands for the records of a batch that is not read: it would take too much memory, or nobody can read it.
+    """Stands for the records of a batch that is not read: it would take too much memory, or cannot be read.
 
     A ``Record`` like the others, with the batch as the broker keeps it for a value.
     """

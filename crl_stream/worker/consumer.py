@@ -21,7 +21,7 @@ from faust.types.tuples import TP, ConsumerMessage
 from crl_stream.errors import CrlError, Unsafe
 from crl_stream.log_consumer import Stretch
 from crl_stream.worker.fetching import ConsumerThread
-from crl_stream.worker.lanes import BACKLOG, PATIENT_BACKLOG, Batch, Lane
+from crl_stream.worker.lanes import BACKLOG, PATIENT_BACKLOG, Batch, Lane, Progress
 from crl_stream.worker.recovery_progress import RecoveryWatch
 
 if TYPE_CHECKING:
@@ -69,6 +69,15 @@ class Consumer(driver.Consumer):
         transport: Any = self.transport
         found: dict[str, Stage] = transport.stages
         return found
+
+    def progress(self, tp: TP) -> Progress | None:
+        """How far a source partition is read and written; None when it is not this worker's."""
+        thread: Any = self._thread
+        lane = self.lanes.get(tp)
+        if lane is None or not lane.open:
+            return None
+        stable_end, end = thread.ends_seen(tp)
+        return Progress(lane.done, stable_end, end)
 
     # -- driver hooks ------------------------------------------------------------------------------
     def _new_consumer_thread(self) -> ConsumerThread:

@@ -73,6 +73,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Where each partition ends, open transactions included."""
         return {TP(*place): end for place, end in (await whole_ends(self._ensure_consumer(), partitions)).items()}
 
+    def ends_seen(self, tp: TP) -> tuple[int | None, int | None]:
+        """Where a partition ended at its last fetch: for who reads what is committed, and in all."""
+        consumer, place = self._ensure_consumer(), TopicPartition(*tp)
+        if place not in consumer.assignment():
+            return None, None
+        return consumer.last_stable_offset(place), consumer.highwater(place)
+
     async def leave_unread(self, partitions: set[TP], rebalance: int) -> None:
         """Ask for nothing of these until the next assignment; ``rebalance`` is the one that they were assigned in."""
         if self.app.rebalancing_count != rebalance or self.app.in_recovery:

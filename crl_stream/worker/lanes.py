@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from faust.types.tuples import TP
 
@@ -24,6 +24,17 @@ BACKLOG: Final = 4 * MERGE
 """A partition with more waiting records is left out of the poll."""
 PATIENT_BACKLOG: Final = MERGE // 4
 """The same where a place outside may keep a batch for hours: what waits behind it stays on the broker."""
+
+
+class Progress(NamedTuple):
+    """How far a partition is, in offsets.  The ends are as of the last fetch, and None before the first one."""
+
+    position: int
+    """Every record before it is accounted for."""
+    stable_end: int | None
+    """Where the first open transaction begins, or where the topic ends: caught up is ``position`` here."""
+    end: int | None
+    """Where the topic ends.  Beyond ``stable_end`` somebody's open transaction holds the records back."""
 
 
 class Batch:

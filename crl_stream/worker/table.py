@@ -143,9 +143,9 @@ class TaskTable(faust.Table):
                 found, partition = event.value, event.value.tp.partition
                 # Faust may still hold what it read for a partition that has gone meanwhile.
                 if self.store.is_open(partition):
-                    self._written[partition] = found.end - 1
                     if found.records:
                         self._recover(partition, found.records)
+                    self._written[partition] = found.end - 1
                     self._progress.add(len(found.records), self._remaining)
         except Exception as exc:
             # Faust would log it, and wait for ever for the end of the recovery.
@@ -169,7 +169,7 @@ class TaskTable(faust.Table):
             else:
                 outdated.add(key)
         last = records[-1]
-        self._last_record[partition] = last.offset
+        self._written[partition] = self._last_record[partition] = last.offset
         self.store.write(partition, newer, Last(last.offset, last.key, last.value), outdated)
 
     @property

@@ -1,4 +1,5 @@
 """Whatever a Kafka client may legally write, on a real broker: every record is accounted for, and nothing stops."""
+# over 300 lines because every kind of batch is tried here against one broker, with one set of producers
 
 from __future__ import annotations
 
@@ -7,19 +8,25 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from builders import AGENT, TASK, an_invocation
+from builders import AGENT, TASK, a_command, an_invocation
 from confluent_kafka import Producer
 from fold_oracle import assert_topics_equal_the_fold
 from installation import Installation, keys_for
 from raw_batches import Raw, batch_of, send_raw
 
+from crl_stream.adoption import adopt_log
+from crl_stream.client import Resolver
+from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.settings import load_settings
+from crl_stream.topology.driver import TopologyDriver
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import encode
 from crl_stream.wire.dead_letter import BATCH, read_letter
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.record_batch import encode_name
-from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS
+from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, DEAD_LETTERS, DECISIONS, INVOCATIONS
+from crl_stream.worker.point_reader import PointReader
 
 pytestmark = pytest.mark.integration
 
@@ -153,6 +160,42 @@ async def test_transactions_count_when_they_are_committed_and_their_ends_stop_no
     assert await worker.stop() == 0
 
 
+async def test_an_open_transaction_holds_back_what_lies_behind_it_and_the_worker_says_so(
+    installation: Installation,
+) -> None:
+    worker, plain = await installation.worker(), Librdkafka(installation)
+    plain.write(2)
+    plain.flush()
+    await installation.settled()
+    sender = Librdkafka(installation, transactional_id=installation.id)
+    await asyncio.to_thread(open_then_aborted, sender)
+    plain.write(3)
+    plain.flush()
+    assert await _standing(worker, plain.home, lambda p: p["end"] == 9) == {"position": 2, "stable_end": 2, "end": 9}
+    assert await n_outcomes(worker) == 2
+    worker.kill()
+    worker = await installation.worker()  # starts, and answers, whatever is open
+    assert await n_outcomes(worker) == 2
+    await asyncio.to_thread(sender.producer.abort_transaction, 20)
+    assert await _standing(worker, plain.home, lambda p: p["position"] == 10) == dict.fromkeys(
+        ("position", "stable_end", "end"), 10
+    )
+    assert await n_outcomes(worker) == 5
+    await assert_topics_equal_the_fold(installation)
+    assert await worker.stop() == 0
+
+
+async def _standing(worker: Any, partition: int, true: Callable[[Any], bool]) -> dict[str, int]:
+    """What the worker says of a partition, as soon as it is so."""
+    async with asyncio.timeout(60):
+        while True:
+            _, page = await worker.get("/api/worker")
+            [found] = [entry for entry in page["partitions"] if entry["partition"] == partition]
+            if None not in (found.get("end"), found.get("position")) and true(found):
+                return {name: found[name] for name in ("position", "stable_end", "end")}
+            await asyncio.sleep(0.1)
+
+
 HEADERS: dict[str, list[tuple[bytes, bytes | None]]] = {
     "null": [(b"h", None)],
     "empty": [(b"", b"x"), (b"", None)],
@@ -235,3 +278,118 @@ async def test_a_batch_that_unpacks_beyond_all_bounds_is_a_dead_letter_and_the_p
 async def _applied(worker: Any, key: TaskKey, count: int) -> None:
     _, page = await worker.get(f"/api/tasks/{key}")
     assert page["n_outcomes"] == count
+
+
+async def test_readers_of_a_topic_that_ends_with_control_records_find_what_there_is_and_wait_for_nothing_else(
+    installation: Installation,
+) -> None:
+    """Everything that waits for the end of a topic waits for the position: here no record is there."""
+    names, key = installation.names, next(iter(keys_for(1, 4, 1)))
+    active = await _active_variant(key)
+    for ending in (committed_end, aborted_end):
+        await asyncio.to_thread(ending, installation, names(ACTIVE_VARIANTS), active, key.encode())
+        await asyncio.to_thread(ending, installation, names(INVOCATIONS), b"{}", key.encode())
+    reader = installation.reader
+    async with asyncio.timeout(60):
+        assert [r.record.offset for r in await reader.read(INVOCATIONS)] == [0]
+        assert [r.record.offset for r in await reader.read_last(INVOCATIONS, 1, 1)] == [0]
+        assert [r.record.offset for r in await reader.read_last(INVOCATIONS, 1, 5)] == [0]
+        assert [await reader.read_at(INVOCATIONS, 1, offset) for offset in (1, 2, 3, 4)] == [None] * 4
+        points = PointReader({"bootstrap_servers": installation.kafka.bootstrap_servers})
+        try:
+            wanted = [(1, offset) for offset in range(6)]
+            found = await points.read(names(INVOCATIONS), wanted)
+            assert [offset for (_, offset), record in found.items() if record is not None] == [0]
+            [(place, end)] = (await points.ends([(names(INVOCATIONS), 1)])).items()
+            assert (place, end) == ((names(INVOCATIONS), 1), 4)
+            passed = [record.offset async for record in points.between(names(INVOCATIONS), 1, 0, end)]
+            assert passed == [0]
+            assert [record async for record in points.between(names(INVOCATIONS), 1, 1, end)] == []
+        finally:
+            await points.close()
+        settings = load_settings(environment=installation.environment())
+        with Resolver(settings) as resolver:
+            assert await asyncio.to_thread(resolver.wait_until_ready, 30)
+            found_variant = resolver.resolve(key.agent_name, key.task_type)
+            assert found_variant is not None
+            assert (found_variant.variant_id, found_variant.source) == ("default", "live")
+        adopted = await adopt_log(settings, dry_run=True)
+        assert [entry["adopted"] for entry in adopted] == [False] * 4
+
+
+async def _active_variant(key: TaskKey) -> bytes:
+    driver = TopologyDriver(partitions=4)
+    driver.pipe(an_invocation(agent_name=key.agent_name, task_type=key.task_type))
+    [record] = driver.records(ACTIVE_VARIANTS)
+    assert record.value is not None
+    return record.value
+
+
+def _transaction(installation: Installation, topic: str, value: bytes, key: bytes) -> Any:
+    producer = Producer(
+        {"bootstrap.servers": installation.kafka.bootstrap_servers, "transactional.id": f"{installation.id}-{topic}"}
+    )
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(topic, value, key=key, partition=1)
+    producer.flush(20)
+    return producer
+
+
+def committed_end(installation: Installation, topic: str, value: bytes, key: bytes) -> None:
+    _transaction(installation, topic, value, key).commit_transaction(20)
+
+
+def aborted_end(installation: Installation, topic: str, value: bytes, key: bytes) -> None:
+    _transaction(installation, topic, value, key).abort_transaction(20)
+
+
+async def test_a_changelog_that_somebody_wrote_to_in_a_transaction_is_recovered_once_that_has_ended(
+    installation: Installation,
+) -> None:
+    worker = await installation.worker()
+    key = next(iter(keys_for(1, 4, 1)))
+    await installation.publish(an_invocation(agent_name=key.agent_name, task_type=key.task_type))
+    await installation.settled()
+    assert await worker.stop() == 0
+    changelog = installation.names.changelog(installation.app_id)
+    producer = await asyncio.to_thread(_transaction, installation, changelog, b"\xc1 no row", key.encode())
+    refused = installation.start_worker()
+    assert await asyncio.to_thread(refused.process.wait, 60) == 70
+    assert "partition 1 has an open transaction from offset" in refused.log.read_text()
+    await asyncio.to_thread(producer.abort_transaction, 20)
+    worker = await installation.worker()
+    await installation.publish(an_invocation(agent_name=key.agent_name, task_type=key.task_type))
+    await installation.settled()
+    await _applied(worker, key, 2)
+    await assert_topics_equal_the_fold(installation)
+    assert await worker.stop() == 0
+
+
+async def test_commands_in_transactions_take_effect_when_they_are_committed(installation: Installation) -> None:
+    worker = await installation.worker()
+    await installation.publish(an_invocation("default"))
+    ordered: list[tuple[Any, bool]] = [
+        (a_command(m.RegisterVariant, variant_id="v2"), True),
+        (a_command(m.HoldTask, reason="never"), False),
+        (a_command(m.RegisterVariant, variant_id="v3"), True),
+    ]
+
+    def order() -> None:
+        sender = Librdkafka(installation, transactional_id=f"{installation.id}-c", compression_codec="zstd")
+        sender.producer.init_transactions(20)
+        for command, commit in ordered:
+            sender.producer.begin_transaction()
+            sender.producer.produce(installation.names(COMMANDS), encode(command), key=KEY, partition=sender.home)
+            sender.flush()
+            end = sender.producer.commit_transaction if commit else sender.producer.abort_transaction
+            end(20)
+
+    await asyncio.to_thread(order)
+    await installation.settled()
+    _, page = await worker.get(f"/api/tasks/{AGENT}/{TASK}")
+    assert {variant["variant_id"] for variant in page["variants"]} == {"default", "v2", "v3"}
+    assert page.get("held") is None
+    results = [r for r in await installation.messages(DECISIONS) if isinstance(r, m.CommandResult)]
+    assert [r.outcome for r in results if r.command == "RegisterVariant"] == ["applied", "applied"]
+    await assert_topics_equal_the_fold(installation)

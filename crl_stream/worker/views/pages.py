@@ -7,6 +7,7 @@ import time
 from typing import Any, Final
 
 from aiohttp import web
+from faust.types.tuples import TP
 
 from crl_stream import __version__
 from crl_stream.compiled import is_compiled
@@ -15,6 +16,7 @@ from crl_stream.topology.inspection import fleet_hold, snapshot, standing_fleet,
 from crl_stream.topology.partition import decode_partition
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
+from crl_stream.wire.topics import INVOCATIONS
 from crl_stream.worker.health import Health
 from crl_stream.worker.monitor import Monitor
 from crl_stream.worker.policy_announcement import pending_partitions, policy_of
@@ -145,8 +147,10 @@ class _Pages:
         partitions = []
         for partition in sorted({tp.partition for tp in monitor.app.consumer.assignment()}):
             state = decode_partition(monitor.table.partition_row(partition))
+            progress = monitor.app.consumer.progress(TP(monitor.topics(INVOCATIONS), partition))
             partitions.append(
                 {
+                    **({} if progress is None else progress._asdict()),
                     "partition": partition,
                     "next_offset": state.next_offset,
                     "incarnation": state.incarnation,
