@@ -63,12 +63,16 @@ def _base(client: Mapping[str, str], root: Path) -> None:
     if not sites:
         raise NoEngine(f"apt names no place that has {suite or 'this distribution'}")
     _run(client, "debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(root), sites[0])
-    packed = subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE)
-    labelled = ["docker", "import", "--change", f"LABEL {LABEL}=debian", "-", BASE]
-    done = subprocess.run(labelled, stdin=packed.stdout, env=os.environ | client, capture_output=True, check=False)
-    if packed.wait() or done.returncode:
-        raise NoEngine(f"docker import failed: {done.stderr.decode()[-300:]}")
+    _import(client, root)
     shutil.rmtree(root)
+
+
+def _import(client: Mapping[str, str], root: Path) -> None:
+    words = ["docker", "import", "--change", f"LABEL {LABEL}=debian", "-", BASE]
+    with subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE) as packed:
+        done = subprocess.run(words, stdin=packed.stdout, env=os.environ | client, capture_output=True, check=False)
+    if packed.returncode or done.returncode:
+        raise NoEngine(f"docker import failed: {done.stderr.decode()[-300:]}")
 
 
 def _python(client: Mapping[str, str], folder: Path) -> None:
