@@ -153,24 +153,23 @@ class Scene:
     async def _watch(self, both: tuple[Supervised, ...], begun: float, seconds: float) -> tuple[str, str, str]:
         names: set[str] = set()
         unready: dict[int, float] = {}
-        status = ""
-        while time.monotonic() - begun < seconds:
+        asking = asyncio.create_task(self._status(both[0], min(8.0, seconds / 2)))
+        while time.monotonic() - begun < seconds or not asking.done():
             for number, one in enumerate(both):
                 ready, why = await one.readiness()
                 if not ready:
                     unready.setdefault(number, time.monotonic() - begun)
                     names |= {why} - {""}
-            if not status and time.monotonic() - begun > min(8.0, seconds / 2):
-                port = both[0].worker.url.rpartition(":")[2]
-                asked = time.monotonic()
-                code, out, _ = await self.installation.run_crl("--set", f"worker.web_port={port}", "status", "--check")
-                first = ", ".join(
-                    dict.fromkeys(line.partition(" since")[0].partition(":")[0] for line in out.splitlines())
-                )
-                status = f"exit {code} in {time.monotonic() - asked:.0f} s: {first}"
             await asyncio.sleep(0.2)
         after = ", ".join(f"{at:.0f} s" for at in unready.values()) or "stayed ready"
-        return "; ".join(sorted(names)) or "nothing", after, status
+        return "; ".join(sorted(names)) or "nothing", after, await asking
+
+    async def _status(self, worker: Supervised, delay: float) -> str:
+        await asyncio.sleep(delay)
+        port, asked = worker.worker.url.rpartition(":")[2], time.monotonic()
+        code, out, _ = await self.installation.run_crl("--set", f"worker.web_port={port}", "status", "--check")
+        names = dict.fromkeys(line.partition(" since")[0].partition(":")[0] for line in out.splitlines())
+        return f"exit {code} in {time.monotonic() - asked:.0f} s: {', '.join(names)}"
 
     async def _until_counted(self, worker: Supervised, wanted: int) -> int:
         counted = -1

@@ -8,9 +8,9 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from builders import AGENT, TASK, invocations
+from builders import AGENT, TASK, an_invocation, invocations
 from fold_oracle import assert_topics_equal_the_fold
-from installation import Installation
+from installation import Installation, keys_for
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
@@ -57,10 +57,14 @@ async def test_another_log_of_the_same_length_is_seen_by_its_records_and_refused
     installation.producer = AIOKafkaProducer(bootstrap_servers=installation.kafka.bootstrap_servers)
     await installation.producer.start()
     await installation.publish(*invocations("default", "F" * 8))
+    for partition in set(range(4)) - {HOME}:  # in each the policy has stood
+        for key in keys_for(partition, 4, 1):
+            await installation.publish(an_invocation(agent_name=key.agent_name, task_type=key.task_type))
     worker = installation.start_worker()
     assert await asyncio.to_thread(worker.process.wait, 60) == 70
     log = worker.log.read_text()
-    assert "has another record at 5 than the one that its state ends with" in log
+    assert "than the one that its state ends with" in log
+    assert "has another record at" in log
     assert "hint: was the topic made anew?" in log
 
 
