@@ -18,7 +18,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import to_text
 from crl_stream.core.monitor import Context, Step, follow_fleet, step
 from crl_stream.core.policy import Policy
-from crl_stream.core.row import TaskRow, decode_row, encode_row, new_row
+from crl_stream.core.row import StandingOrder, TaskRow, decode_row, encode_row, new_row
 from crl_stream.topology import fleet
 from crl_stream.topology.entries import Entry, command_positions, decode_batch
 from crl_stream.topology.incidents import fold_failure_alert, policy_result
@@ -317,13 +317,15 @@ class _Fold:
             said = fleet.result(command, self.partition, record, state, "refused", refused, 0)
             self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, record.key, encode(said)))
             return
+        hold: StandingOrder | None
         if isinstance(command, m.HoldAll):
             hold = fleet.hold_of(command, now, self.policies.default.operations.hold_hours)
             done, action = f"held until {to_text(hold.until or 0)}", fleet.words_of(hold)
         else:
             hold, done = None, "resumed"
             action = f"resumed by {command.actor}: {command.reason or 'no reason given'}"
-        state.fleet = self.at.fleet = hold
+        state.fleet = hold
+        self.at.fleet = hold
         tasks, unread = self._show_fleet(record)
         done += f": {tasks} task{'' if tasks == 1 else 's'} in partition {self.partition}"
         if unread:
@@ -334,8 +336,10 @@ class _Fold:
 
     def _expire_fleet(self, entry: Entry, record: Record, task: _Task) -> None:
         """The hold is over by this record: it is taken without one, and what it left untouched is published behind."""
-        was, self.state.fleet, self.at.fleet = self.at.fleet, None, None
+        was: StandingOrder | None = self.at.fleet
         assert was is not None
+        self.state.fleet = None
+        self.at.fleet = None
         self._take(entry, record, task)
         if self.state.fleet is None:  # it may have been the next hold
             self._show_fleet(record)
