@@ -324,8 +324,7 @@ class _Fold:
         else:
             hold, done = None, "resumed"
             action = f"resumed by {command.actor}: {command.reason or 'no reason given'}"
-        state.fleet = hold
-        self.at.fleet = hold
+        self._set_hold(hold)
         tasks, unread = self._show_fleet(record)
         done += f": {tasks} task{'' if tasks == 1 else 's'} in partition {self.partition}"
         if unread:
@@ -334,12 +333,15 @@ class _Fold:
         self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, record.key, encode(said)))
         self._tell_fleet(record, action, command.command_id, resolved=hold is None)
 
+    def _set_hold(self, hold: StandingOrder | None) -> None:
+        self.state.fleet = hold
+        self.at.fleet = hold
+
     def _expire_fleet(self, entry: Entry, record: Record, task: _Task) -> None:
         """The hold is over by this record: it is taken without one, and what it left untouched is published behind."""
-        was: StandingOrder | None = self.at.fleet
+        was = self.at.fleet
         assert was is not None
-        self.state.fleet = None
-        self.at.fleet = None
+        self._set_hold(None)
         self._take(entry, record, task)
         if self.state.fleet is None:  # it may have been the next hold
             self._show_fleet(record)
