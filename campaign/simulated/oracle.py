@@ -13,7 +13,7 @@ from campaign.simulated.broker import Broker
 from campaign.simulated.figures import Figures
 from campaign.simulated.processes import Kind, Table, remedies
 from campaign.simulated.traffic import Traffic
-from crl_stream.core.messages import CommandResult, SetPolicy
+from crl_stream.core.messages import CommandResult
 from crl_stream.core.row import decode_row, row_position
 from crl_stream.topology.inlet import reference_commands
 from crl_stream.topology.monitor import Folded, command_positions, decode_batch, fold_batch
@@ -206,9 +206,7 @@ class _Examination:
         assert rows.keys() >= {key for key, outcomes in self.traffic.outcomes.items() if outcomes}
         distinct = {(r.key, r.value) for log in self.broker.topics[DECISIONS] for r in log}
         results = [_message(DECISIONS, value, key) for key, value in distinct]
-        answers = Counter(
-            r.command_id for r in results if isinstance(r, CommandResult) and r.command != SetPolicy.__name__
-        )
+        answers = Counter(r.command_id for r in results if isinstance(r, CommandResult) and r.agent_name is not None)
         self.figures.commands += len(self.traffic.commands)
         for command_id in self.traffic.commands:
             self.figures.lost += answers[command_id] == 0

@@ -26,7 +26,7 @@ from crl_stream.core.policy import (
 from crl_stream.core.proposer import approval_of
 from crl_stream.wire.codec import decode, encode
 from crl_stream.wire.dead_letter import ORIGIN_OFFSET, ORIGIN_PARTITION
-from crl_stream.wire.topics import COMMANDS, INVOCATIONS, POLICY_KEY, PROPOSALS, ROLLBACKS
+from crl_stream.wire.topics import COMMANDS, FLEET_KEY, INVOCATIONS, POLICY_KEY, PROPOSALS, ROLLBACKS
 
 VARIANTS: Final = ("default", "v2", "v3", "v4")
 MAX_OUTCOMES: Final = 60
@@ -79,6 +79,8 @@ class Traffic:
             self._order(task)
         elif roll < 0.94:
             self._set_policy()
+        elif roll < 0.945:
+            self._order_fleet()
         elif roll < 0.96:
             self._weak[task] = rng.sample(VARIANTS, rng.randint(0, 2))
         else:
@@ -233,6 +235,16 @@ class Traffic:
         )
         command = m.SetPolicy(policy=policy, policy_hash=policy.digest(), **self._common())
         self.broker.append(COMMANDS, POLICY_KEY, encode(command))
+
+    def _order_fleet(self) -> None:
+        """One record in each partition; now and then the last ones are missing."""
+        rng = self.rng
+        command: m.FleetCommand = m.ResumeAll(**self._common())
+        if rng.random() < 0.6:
+            command = m.HoldAll(hours=rng.choice((0.001, 0.01, 24.0)), **self._common())
+        partitions = self.broker.partitions
+        for partition in range(partitions if rng.random() < 0.8 else rng.randint(1, partitions)):
+            self.broker.append(COMMANDS, FLEET_KEY, encode(command), partition=partition)
 
     # -- what should not have been sent -----------------------------------------------------------
     def _rubbish(self, task: TaskKey) -> None:

@@ -20,7 +20,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import to_text
 from crl_stream.core.monitor import Context, follow_fleet, pass_time, step
 from crl_stream.core.policy import Policy
-from crl_stream.core.row import RowMarks, TaskRow, decode_row, encode_row, new_row
+from crl_stream.core.row import RowMarks, StandingOrder, TaskRow, decode_row, encode_row, new_row
 from crl_stream.topology import fleet
 from crl_stream.topology.entries import Entry, command_positions, decode_batch
 from crl_stream.topology.incidents import fold_failure_alert, policy_result, row_failure_alert
@@ -410,13 +410,14 @@ class _Fold:
             said = fleet.result(command, self.partition, record, state, "refused", refused, 0)
             self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, record.key, encode(said)))
             return
+        hold: StandingOrder | None
         if isinstance(command, m.HoldAll):
             hold = fleet.hold_of(command, now, self.policies.default.operations.hold_hours)
             done, action = f"held until {to_text(hold.until or 0)}", fleet.words_of(hold)
         else:
             hold, done = None, "resumed"
             action = f"resumed by {command.actor}: {command.reason or 'no reason given'}"
-        state.fleet = self.at.fleet = hold
+        self._set_hold(hold)
         tasks, unread = self._show_fleet(record)
         done += f": {tasks} task{'' if tasks == 1 else 's'} in partition {self.partition}"
         if unread:
@@ -425,10 +426,15 @@ class _Fold:
         self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, record.key, encode(said)))
         self._tell_fleet(record, action, command.command_id, resolved=hold is None)
 
+    def _set_hold(self, hold: StandingOrder | None) -> None:
+        self.state.fleet = hold
+        self.at.fleet = hold
+
     def _expire_fleet(self, entry: Entry, record: Record, task: _Task) -> None:
         """The hold is over by this record: it is taken without one, and what it left untouched is published behind."""
-        was, self.state.fleet, self.at.fleet = self.at.fleet, None, None
+        was = self.at.fleet
         assert was is not None
+        self._set_hold(None)
         ticks = type(entry.message) is m.Tick
         if not ticks:  # a tick looks at what is due, and all rows are now
             self._take(entry, record, task)
