@@ -1,8 +1,8 @@
 """An event loop in a thread of its own, which goes on until it is told to stop.
 
 aiokafka may raise anything at any await: after a long outage even stopping a consumer raises a ``CancelledError`` that
-nobody asked for.  So no exception ends the thread.  Every attempt at the work is a task of its own; when it ends, for
-whatever reason, the reason is reported and the next attempt begins.  An attempt that gives no sign of life is given up.
+no caller asked for.  So no exception ends the thread.  Every attempt at the work is a task of its own; when it ends, the
+reason is reported and the next attempt begins.  An attempt that gives no sign of life is given up.
 """
 
 from __future__ import annotations
