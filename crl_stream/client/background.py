@@ -1,21 +1,21 @@
 """An event loop in a thread of its own, which goes on until it is told to stop.
 
 aiokafka may raise anything at any await: after a long outage even stopping a consumer raises a ``CancelledError`` that
-nobody asked for.  So no exception ends the thread.  Every attempt at the work is a task of its own; when it ends, for
-whatever reason, the reason is reported and the next attempt begins.  An attempt that gives no sign of life is given up.
+no caller asked for.  So no exception ends the thread.  Every attempt at the work is a task of its own; when it ends,
+the reason is reported and the next attempt begins.  An attempt that gives no sign of life is given up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
+from crl_stream.client.event_loop import ClientLoop, close_loop, let_go_of_descriptors
 from crl_stream.client.lifetimes import outlives
 from crl_stream.client.troubles import hushed, note_of_loop
 
@@ -25,8 +25,6 @@ LONGEST_PAUSE: Final = 1.0
 _STEADY_SECONDS: Final = 10.0
 """After this long an attempt has worked, and the next failure begins with a short pause again."""
 _TICK_SECONDS: Final = 1.0
-LEAVING: Final = "crl-leaving"
-"""Name of a task that lets a connection go: it may end by itself when the work is over."""
 _STUBBORN_SECONDS: Final = 2.0
 """How long an attempt that was cancelled may take to end; then it is left behind."""
 
@@ -107,7 +105,7 @@ class Background:
         """In a child there is no such thread.  Its sockets are the parent's: their copies here are let go unclosed."""
         self._stopping.set()
         if self._loop is not None:
-            _let_go_of_descriptors(self._loop)
+            let_go_of_descriptors(self._loop)
 
     # -- in the thread -----------------------------------------------------------------------------
     def _run(self) -> None:
@@ -117,14 +115,14 @@ class Background:
     def _go_on(self) -> None:
         while not self._stopping.is_set():
             try:
-                loop = _Loop()
+                loop = ClientLoop()
                 loop.set_exception_handler(note_of_loop)
                 self._loop = loop
                 try:
                     if self._drive(loop):
                         return
                 finally:
-                    _close(loop)
+                    close_loop(loop)
             except BaseException as error:  # the one thing that must never end is this loop
                 self._report(error)
             self._stopping.wait(FIRST_PAUSE)
@@ -196,98 +194,3 @@ class Background:
         if self._tick is not None:
             with suppress(Exception):
                 self._tick()
-
-
-class _Loop(asyncio.SelectorEventLoop):
-    """A loop that looks names up in a daemon thread: a resolver that hangs must not keep a program from ending.
-
-    The usual pool is joined at exit, and takes no work once the interpreter begins to end, when a script that is over
-    already may still have to connect.
-    """
-
-    async def getaddrinfo(
-        self,
-        host: Any,
-        port: Any,
-        *,
-        family: int = 0,
-        type: int = 0,  # noqa: A002 - asyncio's name
-        proto: int = 0,
-        flags: int = 0,
-    ) -> Any:
-        found: asyncio.Future[Any] = self.create_future()
-
-        def look() -> None:
-            try:
-                answer: Any = socket.getaddrinfo(host, port, family, type, proto, flags)
-            except Exception as error:
-                answer = error
-            with suppress(RuntimeError):
-                self.call_soon_threadsafe(_settle, found, answer)
-
-        try:
-            threading.Thread(target=look, name="crl-resolve-name", daemon=True).start()
-        except RuntimeError:
-            look()  # a program that ends starts no threads any more
-        return await found
-
-
-def _settle(found: asyncio.Future[Any], answer: Any) -> None:
-    if found.done():
-        return
-    if isinstance(answer, Exception):
-        found.set_exception(answer)
-    else:
-        found.set_result(answer)
-
-
-def _close(loop: asyncio.AbstractEventLoop) -> None:
-    """Let what is being let go of end, cancel the rest, and close; what does not end is left where it is."""
-    try:
-        loop.run_until_complete(_ended(loop))
-        for task in asyncio.all_tasks(loop):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio's own switch
-    finally:
-        loop.close()
-
-
-async def _ended(loop: asyncio.AbstractEventLoop) -> None:
-    tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
-    if leaving := [task for task in tasks if task.get_name() == LEAVING]:
-        await asyncio.wait(leaving, timeout=_STUBBORN_SECONDS)
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks, timeout=_STUBBORN_SECONDS / 4)
-    for task in tasks:
-        if task.done() and not task.cancelled():
-            task.exception()  # seen, so that nothing is said about it later
-    for transport in list(getattr(loop, "_transports", {}).values()):
-        transport.abort()
-    for _ in range(3):
-        await asyncio.sleep(0)  # connections notice that they are closed, one after the other
-
-
-_dead_end: list[int] = []
-
-
-def _let_go_of_descriptors(loop: asyncio.AbstractEventLoop) -> None:
-    """Put /dev/null in the place of what a forked child has of its parent's sockets and selector.
-
-    Closing them through asyncio would unregister the parent's sockets from the selector that both share; keeping them
-    would keep the parent's connections open after the parent has closed them.  The numbers stay taken, so that what
-    still refers to them can do no harm.
-    """
-    import os
-
-    selector = getattr(loop, "_selector", None)
-    if selector is None:
-        return
-    if not _dead_end:
-        _dead_end.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
-    numbers = [key.fd for key in list(selector.get_map().values())]
-    with suppress(OSError, ValueError, AttributeError):
-        numbers.append(selector.fileno())
-    for number in numbers:
-        with suppress(OSError):
-            os.dup2(_dead_end[0], number, inheritable=False)

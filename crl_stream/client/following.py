@@ -41,7 +41,7 @@ class View(NamedTuple):
 
 
 class Reader(Protocol):
-    """Whoever wants to know."""
+    """What a follower reports to."""
 
     def connected(self, cluster_id: str | None) -> None:
         """A cluster answers; nothing is read yet."""

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import BrokerResponseError, KafkaConnectionError, KafkaError
 
 from crl_stream.client.address import kafka_of, reason_of
-from crl_stream.client.background import LEAVING
+from crl_stream.client.event_loop import LEAVING
 from crl_stream.client.outbox import Item, Outbox
 from crl_stream.client.troubles import Troubles, utc_now
 from crl_stream.connection import connection_options

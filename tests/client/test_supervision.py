@@ -43,7 +43,7 @@ RAISED = [
     errors.OffsetOutOfRangeError,
     errors.UnknownTopicOrPartitionError,
     errors.CorruptRecordException,
-    type("OfALibraryNobodyKnows", (BaseException,), {}),
+    type("OfAnUnknownLibrary", (BaseException,), {}),
 ]
 
 

@@ -1,0 +1,121 @@
+"""The event loop of a client's thread: it needs no pool of threads, leaves nothing open, and can be forked."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from contextlib import suppress
+from typing import Any, Final
+from weakref import WeakSet
+
+LEAVING: Final = "crl-leaving"
+"""Name of a task that lets a connection go: it may end by itself when the work is over."""
+STUBBORN_SECONDS: Final = 2.0
+"""How long it may take to let go of what is open; then it is left where it is."""
+
+
+class ClientLoop(asyncio.SelectorEventLoop):
+    """A loop that looks names up in a daemon thread: a resolver that hangs must not keep a program from ending.
+
+    The usual pool is joined at exit, and takes no work once the interpreter begins to end, when a script that is over
+    already may still have to connect.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sockets: WeakSet[socket.socket] = WeakSet()
+        """All that were ever connected and still exist; the selector does not hold one at every instant."""
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        """Connect, and remember the socket."""
+        self.sockets.add(sock)
+        await super().sock_connect(sock, address)
+
+    async def getaddrinfo(
+        self,
+        host: Any,
+        port: Any,
+        *,
+        family: int = 0,
+        type: int = 0,  # noqa: A002 - asyncio's name
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        """Look a name up in a thread that nothing waits for."""
+        found: asyncio.Future[Any] = self.create_future()
+
+        def look() -> None:
+            try:
+                answer: Any = socket.getaddrinfo(host, port, family, type, proto, flags)
+            except Exception as error:
+                answer = error
+            with suppress(RuntimeError):
+                self.call_soon_threadsafe(_settle, found, answer)
+
+        try:
+            threading.Thread(target=look, name="crl-resolve-name", daemon=True).start()
+        except RuntimeError:
+            look()  # a program that ends starts no threads any more
+        return await found
+
+
+def _settle(found: asyncio.Future[Any], answer: Any) -> None:
+    if found.done():
+        return
+    if isinstance(answer, Exception):
+        found.set_exception(answer)
+    else:
+        found.set_result(answer)
+
+
+def close_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Let what is being let go of end, cancel the rest, and close; what does not end is left where it is."""
+    try:
+        loop.run_until_complete(_ended(loop))
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio's own switch
+    finally:
+        loop.close()
+
+
+async def _ended(loop: asyncio.AbstractEventLoop) -> None:
+    tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
+    if leaving := [task for task in tasks if task.get_name() == LEAVING]:
+        await asyncio.wait(leaving, timeout=STUBBORN_SECONDS)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=STUBBORN_SECONDS / 4)
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # seen, so that nothing is said about it later
+    for transport in list(getattr(loop, "_transports", {}).values()):
+        transport.abort()
+    for _ in range(3):
+        await asyncio.sleep(0)  # connections notice that they are closed, one after the other
+
+
+_dead_end: list[int] = []
+
+
+def let_go_of_descriptors(loop: asyncio.AbstractEventLoop) -> None:
+    """Put /dev/null in the place of what a forked child has of its parent's sockets and selector.
+
+    Closing them through asyncio would unregister the parent's sockets from the selector that both share; keeping them
+    would keep the parent's connections open after the parent has closed them.  The numbers stay taken, so that what
+    still refers to them can do no harm.
+    """
+    selector = getattr(loop, "_selector", None)
+    if selector is None:
+        return
+    if not _dead_end:
+        _dead_end.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+    numbers = [key.fd for key in list(selector.get_map().values())]
+    numbers += [number for known in list(getattr(loop, "sockets", ())) if (number := known.fileno()) >= 0]
+    with suppress(OSError, ValueError, AttributeError):
+        numbers.append(selector.fileno())
+    for number in numbers:
+        with suppress(OSError):
+            os.dup2(_dead_end[0], number, inheritable=False)
