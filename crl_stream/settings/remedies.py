@@ -13,6 +13,8 @@ from crl_stream.errors import ConfigError
 
 SHIPPED: Final = Path(__file__).with_name("modifications.toml")
 """A file to copy and edit."""
+MAX_BYTES: Final = 1 << 20
+"""Of a catalogue."""
 
 
 def load_remedies(file: Path | None = None) -> Remedies:
@@ -29,6 +31,12 @@ def load_remedies(file: Path | None = None) -> Remedies:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        # Any crl.toml may name it: a device or a pipe must not be read for ever.
+        if path.exists() and (not path.is_file() or path.stat().st_size > MAX_BYTES):
+            raise ConfigError(
+                f"{path} is no catalogue: a file of at most {MAX_BYTES} bytes is expected.",
+                hint="see proposer.modifications_file",
+            )
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}.", hint=f"{SHIPPED} is one to start from") from error
