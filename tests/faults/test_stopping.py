@@ -34,15 +34,21 @@ def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
         yield running
 
 
-@pytest.fixture
-async def broker(own_broker: Endpoint) -> AsyncIterator[Endpoint]:
-    """It answers when the test begins, and is let go on when it is over."""
-    admin = TopicAdmin(Kafka(bootstrap_servers=own_broker.bootstrap_servers), "any")
+async def wake(broker: Endpoint) -> None:
+    """Let a broker go on, and wait until it answers again."""
+    os.kill(broker.pid, signal.SIGCONT)
+    admin = TopicAdmin(Kafka(bootstrap_servers=broker.bootstrap_servers), "any")
     async with asyncio.timeout(90):
         while True:
             with suppress(Unavailable):
                 await admin.find()
-                break
+                return
+
+
+@pytest.fixture
+async def broker(own_broker: Endpoint) -> AsyncIterator[Endpoint]:
+    """It answers when the test begins, and is let go on when it is over."""
+    await wake(own_broker)
     try:
         yield own_broker
     finally:
@@ -73,7 +79,7 @@ async def test_a_worker_stops_while_the_broker_is_mute(broker: Endpoint, tmp_pat
         os.kill(broker.pid, signal.SIGSTOP)
         await asyncio.sleep(1.0)  # whatever it does then, it is about to wait for an answer
         assert await seconds_to_stop(worker, signal.SIGINT) < STOPPED_WITHIN
-        os.kill(broker.pid, signal.SIGCONT)
+        await wake(broker)
         worker = await installation.worker()
         await installation.publish(*invocations("default", "S" * 5))
         await installation.settled()
@@ -89,7 +95,7 @@ async def test_services_stop_while_the_broker_is_mute(broker: Endpoint, tmp_path
         os.kill(broker.pid, signal.SIGSTOP)
         await asyncio.sleep(1.0)
         assert await seconds_to_stop(services) < STOPPED_WITHIN
-        os.kill(broker.pid, signal.SIGCONT)
+        await wake(broker)
 
 
 async def test_a_worker_stops_while_it_asks_a_mute_broker_for_the_topics(broker: Endpoint, tmp_path: Path) -> None:
@@ -98,7 +104,7 @@ async def test_a_worker_stops_while_it_asks_a_mute_broker_for_the_topics(broker:
         worker = installation.start_worker()
         await asyncio.sleep(3.0)  # it has no word for it: no broker has answered anything
         assert await seconds_to_stop(worker) < STOPPED_WITHIN
-        os.kill(broker.pid, signal.SIGCONT)
+        await wake(broker)
 
 
 async def test_a_worker_stops_while_it_joins_its_group(broker: Endpoint, tmp_path: Path) -> None:
@@ -107,7 +113,7 @@ async def test_a_worker_stops_while_it_joins_its_group(broker: Endpoint, tmp_pat
         await until_it_says(worker, "policy")
         os.kill(broker.pid, signal.SIGSTOP)
         assert await seconds_to_stop(worker) < STOPPED_WITHIN
-        os.kill(broker.pid, signal.SIGCONT)
+        await wake(broker)
 
 
 async def test_workers_stop_in_a_rebalance_while_the_broker_is_mute(broker: Endpoint, tmp_path: Path) -> None:
@@ -119,7 +125,7 @@ async def test_workers_stop_in_a_rebalance_while_the_broker_is_mute(broker: Endp
         os.kill(broker.pid, signal.SIGSTOP)
         taken = await asyncio.gather(*(seconds_to_stop(worker) for worker in (first, second)))
         assert max(taken) < STOPPED_WITHIN
-        os.kill(broker.pid, signal.SIGCONT)
+        await wake(broker)
 
 
 @pytest.fixture
@@ -156,4 +162,4 @@ async def test_a_second_signal_a_while_after_the_first_ends_it_at_once(broker: E
         if worker.process.poll() is None:
             assert await seconds_to_stop(worker) < 1.0
         assert time.monotonic() - begun < STOPPED_WITHIN
-        os.kill(broker.pid, signal.SIGCONT)
+        await wake(broker)
