@@ -183,6 +183,20 @@ class TestTheStory:
         assert steps[-1]["step"] == "end"
         assert ", 0 lost" in str(steps[-1]), steps[-1]
 
+    def test_the_policy_of_a_fleet_is_changed_when_somebody_asks_for_it_and_by_no_start(
+        self, running: Composed
+    ) -> None:
+        def set_by() -> str:
+            shown = crl(running, "policy", "show", "--json")
+            assert shown.returncode == 0, shown.stderr
+            return str(json.loads(shown.stdout)["in_force"])
+
+        before = set_by()
+        running.run("run", "--rm", "--no-deps", "-e", "CRL_ROLLBACK_MIN_SAMPLES=7", "policy")
+        changed = until(set_by, lambda found: found != before)
+        running.run("up", "--wait", "--no-build", "--force-recreate", "--no-deps", "worker")
+        assert set_by() == changed
+
     def test_three_workers_share_the_partitions_and_each_answers_for_all(self, running: Composed) -> None:
         running.run("up", "--wait", "--no-build", "--scale", "worker=3")
         workers = running.containers("worker")
