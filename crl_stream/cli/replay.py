@@ -155,9 +155,7 @@ def _fold(
         _say(driver.pipe(), show, shown)
         done, size = source.progress()
         progress("replaying", min(done, size - 1), size)
-    # A part of the driver since snapshots are published when a task falls silent.
-    if (fall_silent := getattr(driver, "fall_silent", None)) is not None:
-        _say(fall_silent(_SILENCE_MS), show, shown)
+    _say(driver.fall_silent(_SILENCE_MS), show, shown)
     driver.forget()
     progress("replaying", 1, 1)
     return shown

@@ -16,6 +16,10 @@ UNOWNED_SECONDS: Final = 15.0
 """How long partitions may have no owner: they move."""
 
 
+LATE_SECONDS: Final = 15.0
+"""How long ago a snapshot may have been due; two seconds is what it takes."""
+
+
 class Finding(NamedTuple):
     """One thing that is wrong, or worth knowing."""
 
@@ -105,6 +109,7 @@ def _look_at_monitor(monitor: Monitor) -> Iterator[_Seen]:
         yield _Seen(
             "policy_pending", "policy", text, "wait until they have read up to it; `crl policy show` says whose"
         )
+    yield from _late_snapshots(monitor)
     policy = policy_of(monitor)
     if policy["says"]:
         yield _Seen("policy_differs", "policy", policy["says"], "`crl policy apply` changes it", trouble=False)
@@ -115,3 +120,15 @@ def _look_at_monitor(monitor: Monitor) -> Iterator[_Seen]:
         listed = ", ".join(map(str, unowned))
         text = f"No worker reads partitions {listed}."
         yield _Seen("unowned", "partitions", text, "start another worker", patience=UNOWNED_SECONDS)
+
+
+def _late_snapshots(monitor: Monitor) -> Iterator[_Seen]:
+    for partition in monitor.partitions():
+        late = monitor.ticking.overdue(partition)
+        if late > LATE_SECONDS:
+            subject = f"partition {partition}"
+            text = (
+                f"crl.tasks is behind: snapshots of {subject} have been due for {late:.0f} s; pins and holds end late."
+            )
+            action = "its log says why no tick is written; a restart goes on from there"
+            yield _Seen("snapshots", subject, text, action, time() - late)

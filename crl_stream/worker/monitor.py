@@ -24,15 +24,20 @@ class Monitor(Member):
         monitor = MonitorStage(self.table, self.outlet, self.reader)
         self.add_agent("monitor", INVOCATIONS, monitor, partitions=partitions)
         self.add_agent("inlet", COMMANDS, InletStage(partitions, self.outlet), partitions=partitions)
-        self._tick_for(monitor)
+        self.ticking = monitor.ticking
+        self._tick()
 
-    def _tick_for(self, stage: MonitorStage) -> None:
-        app, log_topic = self.app, self.topics(INVOCATIONS)
+    def partitions(self) -> list[int]:
+        """Those of the log that are folded here now."""
+        lanes, log_topic = self.app.consumer.lanes.items(), self.topics(INVOCATIONS)
+        return sorted(tp.partition for tp, lane in lanes if tp.topic == log_topic and lane.open)
+
+    def _tick(self) -> None:
+        app = self.app
 
         async def tick() -> None:
-            lanes = app.consumer.lanes.items()
             try:
-                await stage.ticking.look([tp.partition for tp, lane in lanes if tp.topic == log_topic and lane.open])
+                await self.ticking.look(self.partitions())
             except Unsafe as exc:
                 app.consumer.leave(exc)
 

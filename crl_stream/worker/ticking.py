@@ -16,7 +16,7 @@ from typing import Final
 
 from crl_stream.core.messages import SCHEMA_VERSION, Tick
 from crl_stream.errors import Unsafe
-from crl_stream.topology.waiting import Waiting
+from crl_stream.topology.waiting import SLOTS, Waiting
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import INVOCATIONS, TICK_KEY
@@ -85,6 +85,17 @@ class Ticking:
             if waiting.next <= self._broker_time(partition):
                 found.append(partition)
         return found
+
+    def overdue(self, partition: int) -> float:
+        """Seconds for which the first row of a partition has been due; 0 while none is.
+
+        0 too while a large partition shows the hold of a fleet group after group: that takes the time it takes.
+        """
+        waiting = self.waiting.get(partition)
+        first = None if waiting is None else waiting.next
+        if first is None or first <= SLOTS:
+            return 0.0
+        return max(0.0, (self._broker_time(partition) - first) / 1_000)
 
     def _broker_time(self, partition: int) -> int:
         """The broker's time in milliseconds, as far as this process can tell."""

@@ -82,3 +82,13 @@ def test_a_member_that_recovers_is_not_ready(clock: list[float]) -> None:
     member = a_member(recovered=False)
     [found] = Health([member], TopicWatch(SETTINGS, [member])).findings()
     assert (found.name, found.subject) == ("recovering", "crl-monitor")
+
+
+@pytest.mark.parametrize(("late", "said"), [(0.0, []), (14.0, []), (40.0, ["snapshots"])])
+def test_snapshots_past_their_age_limit_are_trouble_since_they_were_due(
+    clock: list[float], late: float, said: list[str]
+) -> None:
+    monitor: Any = SimpleNamespace(partitions=lambda: [3], ticking=SimpleNamespace(overdue=lambda _: late))
+    found = list(health._late_snapshots(monitor))
+    assert [seen.name for seen in found] == said
+    assert [seen.since for seen in found] == [1_000.0 - late for _ in said]

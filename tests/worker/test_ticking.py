@@ -151,3 +151,15 @@ def test_very_many_rows_that_are_due_at_once_are_taken_in_parts_without_the_paus
         broker.now += 0.2
     assert len(broker.ticks) - before == len(taken) == 11
     assert max(taken) <= ROWS_PER_TICK + 1
+
+
+def test_how_late_a_row_is_grows_while_no_tick_can_be_sent_and_ends_with_the_next_one() -> None:
+    broker = Broker()
+    broker.wait(0)
+    broker.trouble = OSError("no room")
+    broker.run(20.0)
+    assert 19.0 < broker.ticking.overdue(0) < 22.0
+    broker.trouble = None
+    broker.run(2.0)
+    assert broker.ticking.overdue(0) == 0.0
+    assert broker.ticking.overdue(1) == 0.0
