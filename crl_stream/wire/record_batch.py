@@ -89,6 +89,11 @@ def magic_of(batch: bytes) -> int:
     return batch[_MAGIC_AT] if len(batch) > _MAGIC_AT else -1
 
 
+def is_whole(batch: bytes) -> bool:
+    """Whether a batch of format 2 is as long as its header at least."""
+    return len(batch) >= _HEADER.size
+
+
 def header_of(batch: bytes) -> Header2:
     """The fields of a batch of format 2."""
     return Header2(*_HEADER.unpack_from(batch))

@@ -98,7 +98,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     "aiokafka.consumer.fetcher:FetchResult": ("_topic_partition", "_partition_records", "_assignment", "getall"),
     "aiokafka.consumer.fetcher:PartitionRecords": ("_consumer_record", "next_fetch_offset"),
     "aiokafka.record.default_records:DefaultRecordBatch": ("validate_crc", "next_offset", "producer_id"),
-    "aiokafka.record.legacy_records:LegacyRecordBatch": ("validate_crc", "next_offset"),
+    "aiokafka.record.legacy_records:_LegacyRecordBatchPy": ("validate_crc", "next_offset"),
     # What ``byte_names`` puts its own builder into.
     "aiokafka.record.default_records:_DefaultRecordBatchBuilderPy": ("append", "set_producer_state"),
     # Asked for the ids of topics, which its own requests do not tell.

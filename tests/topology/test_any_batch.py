@@ -242,12 +242,23 @@ def test_bytes_that_no_client_writes_raise_nothing_but_a_wrong_checksum(log: Log
         fold_batch(HOME, PARTITIONS, None, {}, decode_batch([record]), {})
 
 
+@pytest.mark.parametrize("size", [17, 20, 26, 34, 60])
+@pytest.mark.parametrize("magic", [0, 1, 2, 3, 255])
+def test_a_batch_that_is_shorter_than_its_header_raises_nothing_but_a_wrong_checksum(size: int, magic: int) -> None:
+    batch = bytearray(struct.pack(">qi", 0, size - 12) + bytes(size - 12))
+    for filling in (0, 0xFF):
+        batch[17:] = bytes([filling]) * (size - 17)
+        batch[16] = magic
+        for record in _everything_in(bytes(batch)):
+            assert magic < 2 or isinstance(record, UnreadBatch)
+
+
 def _everything_in(data: bytes) -> Sequence[Any]:
     found, batches = [], _Batches(data)
     while batches.has_next():
         try:
             batch = batches.next_batch()
-        except (log_consumer.CorruptRecordException, struct.error):
+        except log_consumer.CorruptRecordException:
             continue
         if not batch.is_control_batch:
             reader = _PartitionRecords(PLACE, batches, [], 0, None, None, False, READ_COMMITTED)
