@@ -108,7 +108,10 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     "faust.web.drivers.aiohttp:Web": ("_runner",),
     "aiohttp.web_server:Server": ("connections",),
     "aiohttp.web_protocol:RequestHandler": ("_current_request", "force_close"),
-    "aiokafka:AIOKafkaProducer": ("create_batch", "send_batch"),
+    # A client's sender that has ended fails nothing that waits for it.
+    "aiokafka:AIOKafkaProducer": ("create_batch", "send_batch", "_sender"),
+    # A fork's child forgets the tasks of its parent without a word.
+    "asyncio.tasks:Task": ("_log_destroy_pending",),
     "aiokafka.producer.message_accumulator:BatchBuilder": (
         "append",
         "record_count",

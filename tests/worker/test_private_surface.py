@@ -27,7 +27,7 @@ from crl_stream.worker.producer import Producer
 from crl_stream.worker.transport import SCHEME, Transport, register
 
 NAMES = [(place, name) for place, names in SURFACE.items() for name in names]
-DOCUMENTED = {"_asdict", "_replace", "_exit"}
+DOCUMENTED = {"_asdict", "_fields", "_replace", "_exit"}
 """Of named tuples and of os: private by name only."""
 CALLERS = {"faust.app.base", "faust.transport.conductor", "mode.services"}
 OVERRIDDEN = [
