@@ -92,7 +92,7 @@ class Resolver:
         self._changed = threading.Condition()
         self._caught_up = threading.Event()
         self._background: Background | None = None
-        without_file = bool(self._setup.without_file or self._setup.without_kafka)
+        without_file = bool(self._setup.without_kafka)
         self._keeper = Keeper(self.settings, self._to_keep, self._troubles, without_file=without_file)
         self._following_since: str | None = None
 
@@ -302,7 +302,7 @@ class Resolver:
 
     # -- the file ----------------------------------------------------------------------------------
     def _load(self) -> None:
-        if self._setup.without_file or self._setup.without_kafka:
+        if self._setup.without_kafka:
             return
         stores: dict[str, dict[TaskKey, Any]] = {ACTIVE_VARIANTS: self._active, VARIANTS: self._known}
         kept = read_kept(self.settings, stores)

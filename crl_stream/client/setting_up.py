@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 from crl_stream.client.troubles import Troubles
 from crl_stream.settings import Settings, load_client_settings
-from crl_stream.settings.user_folders import home_folder
 
 
 class Setup(NamedTuple):
@@ -17,16 +15,12 @@ class Setup(NamedTuple):
     settings: Settings
     without_kafka: str = ""
     """Why the client must not connect; else empty."""
-    without_file: str = ""
-    """Why it keeps nothing on disk; else empty."""
     notes: tuple[str, ...] = ()
 
     def say(self, troubles: Troubles) -> None:
         """Say it, each kind once."""
         if self.without_kafka:
             troubles.say("settings", f"the client answers with defaults and sends nothing: {self.without_kafka}")
-        if self.without_file:
-            troubles.say("file", self.without_file)
         for note in self.notes:
             troubles.say(f"note {note}", note)
 
@@ -36,11 +30,4 @@ def set_up(settings: Settings | Setup | None, *, file: Path | str | None = None,
     if settings is not None:
         return settings if isinstance(settings, Setup) else Setup(settings)
     found = load_client_settings(file=None if file is None else Path(file), strict=strict)
-    homeless = "client.cache_dir" not in found.settings.origins and not os.environ.get("XDG_CACHE_HOME")
-    without_file = ""
-    if homeless and home_folder() is None:
-        without_file = (
-            "there is no home folder: active variants are not kept for times without Kafka "
-            "(CRL_CLIENT_CACHE_DIR names a folder)"
-        )
-    return Setup(found.settings, found.without_kafka, without_file, found.notes)
+    return Setup(found.settings, found.without_kafka, found.notes)

@@ -19,6 +19,7 @@ WITHOUT_KAFKA = {
     "down",
     "config init",
     "config show",
+    "config trust",
     "config validate",
     "notify list",
     "notify test",
@@ -187,7 +188,8 @@ def test_with_nobody_at_the_given_address_every_command_says_so_and_names_it(crl
     assert unnamed == []
     # What the libraries say of it is for the log of a worker, which has one.
     talkative = {r.call[0]: r.err for r in results if len(r.err.splitlines()) > 2}
-    assert talkative.keys() == {"publish", "worker"}
+    assert talkative.keys() == {"publish", "up", "worker"}
+    assert talkative["up"].startswith("profile ")
     assert talkative["publish"].startswith("publishing ...\ncrl: ")
     assert " ERROR aiokafka: Unable connect " in talkative["worker"]
 

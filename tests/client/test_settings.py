@@ -13,8 +13,7 @@ from source_tree import environment_of_this_checkout
 
 from crl_stream.client import Client, Publisher, Resolver
 from crl_stream.errors import ConfigError
-from crl_stream.settings import load_client_settings, load_settings
-from crl_stream.settings.user_folders import home_folder
+from crl_stream.settings import load_client_settings, user_folders
 
 TRAP = '[kafka]\nbootstrap_servers = "evil:9092"\nsecurity_protocol = "SASL_PLAINTEXT"\nsasl_mechanism = "PLAIN"\n'
 
@@ -24,7 +23,8 @@ def test_a_file_of_the_current_folder_redirects_no_client(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CRL_CLIENT_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("CRL_KAFKA_SASL_PASSWORD", "secret")
-    assert load_settings().kafka.bootstrap_servers == "evil:9092", "the trap is one"
+    trap = load_client_settings(file=tmp_path / "crl.toml").settings
+    assert trap.kafka.bootstrap_servers == "evil:9092", "the trap is one"
     for made in (Client(), Publisher(), Resolver()):
         settings = made.publisher.settings if isinstance(made, Client) else made.settings
         made.close(0.0)
@@ -129,36 +129,35 @@ def test_a_password_is_not_in_what_is_shown() -> None:
 
 
 # -- no home -----------------------------------------------------------------------------------------
-def without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    def raising() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", raising)
+def without_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(user_folders, "home_folder", lambda: None)
+    monkeypatch.setattr(user_folders, "stand_in", lambda: tmp_path / "instead")
+    monkeypatch.setattr(user_folders, "_said", [])
     for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_without_a_home_a_client_works_and_says_once_what_it_does_without(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_without_a_home_a_client_works_and_says_once_where_it_keeps_what_it_knows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    without_a_home(monkeypatch)
+    without_a_home(monkeypatch, tmp_path)
     monkeypatch.setenv("CRL_BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    assert home_folder() is None
-    with Client(strict=True) as crl, crl.invocation("agent", "task", default="v1") as inv:
-        assert inv.variant_id == "v1"
-    assert sum("no home folder" in record.message for record in caplog.records) == 1
-    assert load_settings(environment={}).client.cache_dir.is_absolute()
+    for _ in range(2):
+        with Client(strict=True) as crl, crl.invocation("agent", "task", default="v1") as inv:
+            assert inv.variant_id == "v1"
+        assert crl.publisher.settings.client.cache_dir == tmp_path / "instead" / "cache"
+    [said] = [record.message for record in caplog.records if "no home folder" in record.message]
+    assert str(tmp_path / "instead") in said
 
 
 @pytest.mark.parametrize("named", ["CRL_CLIENT_CACHE_DIR", "XDG_CACHE_HOME"])
 def test_a_folder_that_is_named_is_used_without_a_home(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, named: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: str
 ) -> None:
-    without_a_home(monkeypatch)
+    without_a_home(monkeypatch, tmp_path)
     monkeypatch.setenv(named, str(tmp_path))
     with Client() as crl:
         assert crl.publisher.settings.client.cache_dir.is_relative_to(tmp_path)
-    assert not [record for record in caplog.records if "no home folder" in record.message]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="namespaces and setpriv are Linux's")

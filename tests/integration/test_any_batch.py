@@ -171,14 +171,15 @@ async def test_an_open_transaction_holds_back_what_lies_behind_it_and_the_worker
     await asyncio.to_thread(open_then_aborted, sender)
     plain.write(3)
     plain.flush()
-    assert await _standing(worker, plain.home, lambda p: p["end"] == 9) == {"position": 2, "stable_end": 2, "end": 9}
+    # The first record of a log is the reference to its first policy.
+    assert await _standing(worker, plain.home, lambda p: p["end"] == 10) == {"position": 3, "stable_end": 3, "end": 10}
     assert await n_outcomes(worker) == 2
     worker.kill()
     worker = await installation.worker()  # starts, and answers, whatever is open
     assert await n_outcomes(worker) == 2
     await asyncio.to_thread(sender.producer.abort_transaction, 20)
-    assert await _standing(worker, plain.home, lambda p: p["position"] == 10) == dict.fromkeys(
-        ("position", "stable_end", "end"), 10
+    assert await _standing(worker, plain.home, lambda p: p["position"] == 11) == dict.fromkeys(
+        ("position", "stable_end", "end"), 11
     )
     assert await n_outcomes(worker) == 5
     await assert_topics_equal_the_fold(installation)
