@@ -10,6 +10,7 @@ from __future__ import annotations
 
 # over 300 lines because a broker is found, started, adopted and stopped by the same few files, in one class
 import asyncio
+import base64
 import fcntl
 import json
 import os
@@ -18,6 +19,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -241,7 +243,7 @@ class EmbeddedBroker:
         # A start that was interrupted here has left a half-made folder, and never a record.
         shutil.rmtree(self.data_dir / "logs", ignore_errors=True)
         command = [*self._java(java, class_path, log4j), "kafka.tools.StorageTool", "format"]
-        command += ["--cluster-id", "Y3JsLXN0cmVhbS1sb2NhbA", "--config", str(server)]
+        command += ["--cluster-id", _new_cluster_id(), "--config", str(server)]
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
         if done.returncode:
             (self.data_dir / OUTPUT).write_bytes(done.stdout + done.stderr)
@@ -334,6 +336,16 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps(document), encoding="utf-8")
     partial.replace(path)
+
+
+def _new_cluster_id() -> str:
+    """An id that no other broker has: what is remembered of a cluster must not be taken for another one's.
+
+    Kafka's form of a UUID; a leading dash would read as an option.
+    """
+    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()).startswith("-"):
+        pass
+    return text
 
 
 def _port_of(bootstrap_servers: str) -> int:

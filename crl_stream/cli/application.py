@@ -44,7 +44,7 @@ from crl_stream.cli.proposals import command as proposals
 from crl_stream.cli.rollbacks import command as rollbacks
 from crl_stream.cli.session import Session
 from crl_stream.cli.streams import drop_output, prepare_streams
-from crl_stream.cli.talk import complain
+from crl_stream.cli.talk import complain, say
 from crl_stream.compiled import is_compiled
 from crl_stream.errors import CrlError
 
@@ -162,7 +162,10 @@ def main(arguments: Sequence[str] | None = None) -> Any:
     except typer.Exit as leaving:
         code = leaving.exit_code
     except TyperException as error:
-        complain(error.format_message(), _help_for(error))
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: its help, and not as an error
+            say(error.format_message())
+        else:
+            complain(error.format_message(), _help_for(error))
         code = 2
     except (typer.Abort, KeyboardInterrupt):
         complain("Interrupted.", None)

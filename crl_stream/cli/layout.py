@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -105,3 +106,21 @@ def wrap(text: str, width: int, indent: str = "") -> list[str]:
             line = start = indent + "  " if indent else ""
         line += word if line == start else f" {word}"
     return [*lines, line]
+
+
+def folded(text: str, width: int) -> str:
+    """``text`` with its lines that are wider than ``width`` broken between words; what follows is indented."""
+    return "\n".join(line if cell_len(line) <= width else _folded(line, width) for line in text.split("\n"))
+
+
+def _folded(line: str, width: int) -> str:
+    indent = " " * (len(line) - len(line.lstrip(" ")))
+    lines = [""]
+    for part in re.split(r"( +)", line[len(indent) :]):
+        # Blanks between two words stay as they are, unless the line is broken there.
+        if not part.isspace() and cell_len(lines[-1] + part) > width - len(indent) and lines[-1].strip():
+            lines[-1] = lines[-1].rstrip()
+            lines.append(f"  {part}")
+        else:
+            lines[-1] += part
+    return "\n".join(indent + each for each in lines)

@@ -197,7 +197,11 @@ def _show_check(seen: Seen) -> None:
     for line in seen.trouble:
         show(line)
     if not seen.trouble:
-        show(f"well: {len(seen.page['tasks'])} tasks, nothing is wrong")
+        show(f"well: {_tasks(len(seen.page['tasks']))}, nothing is wrong")
+
+
+def _tasks(number: int) -> str:
+    return "1 task" if number == 1 else f"{number} tasks"
 
 
 def _system(seen: Seen) -> str:
@@ -343,7 +347,8 @@ def screen_lines(seen: Seen, trouble: str, source: str, height: int, width: int 
     for finding in seen.findings:
         head += _wrapped(finding_line(finding), width, "  ", "")
     head = head[: max(1, height // 2)]
-    said = f"{len(tasks)} tasks, {wrong} need attention; {source}, every {EVERY_SECONDS:g} s, Ctrl-C ends"
+    need = "needs" if wrong == 1 else "need"
+    said = f"{_tasks(len(tasks))}, {wrong} {need} attention; {source}, every {EVERY_SECONDS:g} s, Ctrl-C ends"
     head += [*_wrapped(said, width), ""]
     tail = [f"no answer from {', '.join(page['silent'])}"] if page["partial"] else []
     tail += _wrapped(f"the tasks as they were: {trouble}", width) if trouble else []

@@ -17,7 +17,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from crl_stream.broker.jars import Progress
-from crl_stream.cli.layout import fit
+from crl_stream.cli.layout import fit, folded
 from crl_stream.visible import escape_json, visible, visible_lines
 
 _FOLDED = 500
@@ -50,15 +50,16 @@ class _Beside(Terminal):
 
 def say(text: str) -> None:
     """A line for people, beside the data."""
-    _Beside(soft_wrap=True, markup=False).print(visible_lines(text))
+    console = _Beside(soft_wrap=True, markup=False)
+    console.print(_for_people(console, text))
 
 
 def complain(message: str, hint: str | None) -> None:
     """An error and what to do next."""
     console = _Beside(soft_wrap=True, markup=False)
-    console.print(visible_lines(f"crl: {message}"), style="red")
+    console.print(_for_people(console, f"crl: {message}"), style="red")
     if hint:
-        console.print(visible_lines(f"hint: {hint}"))
+        console.print(_for_people(console, f"hint: {hint}"))
 
 
 def show_json(value: Any) -> None:
@@ -97,7 +98,14 @@ def lay_out(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def show(text: str) -> None:
     """A line of data."""
-    Terminal(highlight=False, soft_wrap=True, markup=False).print(visible_lines(text))
+    console = Terminal(highlight=False, soft_wrap=True, markup=False)
+    console.print(_for_people(console, text))
+
+
+def _for_people(console: Console, text: str) -> str:
+    """A terminal breaks a long line within a word or an id; a file or a pipe gets it whole."""
+    lines = visible_lines(text)
+    return folded(lines, console.width) if console.is_terminal else lines
 
 
 def progress_bar() -> Progress:

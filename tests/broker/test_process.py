@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import socket
 from pathlib import Path
@@ -12,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from cli.program import Program
 
 from crl_stream.broker import EmbeddedBroker, java
+from crl_stream.broker.process import _new_cluster_id
 from crl_stream.errors import BrokerError
 from crl_stream.settings.model import Client
 
@@ -119,3 +122,26 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(BrokerError) as refused:
         EmbeddedBroker(tmp_path / "file", CACHE).start()
     assert str(tmp_path / "file") in refused.value.message
+
+
+def test_every_new_broker_has_a_cluster_id_of_its_own_in_the_form_that_kafka_accepts() -> None:
+    ids = [_new_cluster_id() for _ in range(1_000)]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{21}", each) for each in ids)
+
+
+@pytest.mark.integration
+def test_a_broker_whose_data_was_deleted_is_another_cluster_and_one_that_is_restarted_is_the_same(
+    tmp_path: Path,
+) -> None:
+    def the_id() -> str:
+        broker = EmbeddedBroker(tmp_path / "data", CACHE)
+        broker.start()
+        broker.stop()
+        kept = (tmp_path / "data" / "logs" / "meta.properties").read_text(encoding="utf-8")
+        return next(line for line in kept.splitlines() if line.startswith("cluster.id="))
+
+    first = the_id()
+    assert the_id() == first
+    shutil.rmtree(tmp_path / "data" / "logs")
+    assert the_id() != first

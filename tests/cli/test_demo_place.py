@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import msgspec
 import pytest
+from client.silent_kafka import an_active_variant
 
+from crl_stream.cli.demo.fleet import Fleet
 from crl_stream.cli.demo.place import EXPLORATION, PROCESSES, demo_folder, demo_session
 from crl_stream.cli.processes import ROLES_OF
 from crl_stream.cli.session import Session
+from crl_stream.client.keeping import keep
+from crl_stream.core.identity import TaskKey
 from crl_stream.core.policy import Policy
+from crl_stream.settings import load_settings
+from crl_stream.wire.topics import ACTIVE_VARIANTS
 
 REAL = """
 profile = "production"
@@ -54,3 +61,21 @@ def test_whatever_the_settings_say_the_demo_is_told_of_the_defaults_in_a_place_o
 
 def test_the_demo_runs_no_notifier() -> None:
     assert {role for name in PROCESSES for role in ROLES_OF[name]} == {"monitor", "proposer", "overview", "files"}
+
+
+async def test_what_an_earlier_demo_kept_of_another_kafka_does_not_choose_for_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    flags = {"kafka.bootstrap_servers": f"127.0.0.1:{unused_tcp_port}", "kafka.topic_prefix": "demo."}
+    settings = load_settings(flags=flags, environment={"XDG_CACHE_HOME": str(tmp_path)})
+    told = an_active_variant(agent_name="a", task_type="t", variant_id="of-another-kafka")
+    assert keep(settings, {ACTIVE_VARIANTS: [told]}) is None
+    fleet = Fleet(settings, TaskKey("a", "t"), 1, default="the default", qualities={})
+    await fleet.start()
+    try:
+        async with asyncio.timeout(60):
+            await fleet.wait_for(lambda: any(fleet.reports.values()))
+    finally:
+        await fleet.stop()
+    assert {report["variant_id"] for reports in fleet.reports.values() for report in reports} == {"the default"}

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from crl_stream.cli.layout import fit, wrap
+from crl_stream.cli.layout import fit, folded, wrap
 
 words = st.text("abcdef0123456789-:./", min_size=1, max_size=30)
 sentences = st.lists(words, min_size=1, max_size=12).map(" ".join)
@@ -79,3 +79,21 @@ def test_wide_characters_count_as_two_cells() -> None:
 
 def test_an_empty_text_is_one_empty_line() -> None:
     assert wrap("", 20, "  ") == ["  "]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(words, min_size=1, max_size=30).map(" ".join), st.integers(20, 200), st.integers(0, 8))
+def test_a_folded_line_keeps_every_word_whole_and_is_no_wider_than_the_terminal(
+    text: str, width: int, indent: int
+) -> None:
+    lines = folded(" " * indent + text, width).split("\n")
+    assert " ".join(lines).split() == text.split()
+    widest = max(map(cell_len, text.split()))
+    assert all(cell_len(line) <= max(width, indent + 2 + widest) for line in lines)
+    assert all(line.startswith(" " * indent) for line in lines)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text(" ab", max_size=40), max_size=5).map("\n".join))
+def test_text_that_fits_is_not_changed_when_it_is_folded(text: str) -> None:
+    assert folded(text, 40) == text

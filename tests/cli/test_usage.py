@@ -170,6 +170,7 @@ def test_a_call_without_a_command_shows_what_there_is(crl: Program) -> None:
         assert result.code in {0, 2}
         assert "Commands:" in result.out + result.err or "Look:" in result.out + result.err
         assert "Traceback" not in result.err
+        assert "crl: Usage" not in result.err, "help is not an error"
 
 
 def test_without_any_kafka_every_command_that_needs_one_says_how_to_get_it(crl: Program) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import logging
+import pkgutil
 
 from hypothesis import given
 from hypothesis import strategies as st
+from mode import Service
 
-from crl_stream.worker.log_lines import EVERY_SECONDS, OncePerMinute
+import crl_stream.worker
+from crl_stream.worker.log_lines import EVERY_SECONDS, OWN, OncePerMinute
 
 
 def a_line(name: str, message: str, *arguments: object, level: int = logging.ERROR) -> logging.LogRecord:
@@ -78,3 +82,15 @@ def test_kinds_without_number_do_not_fill_the_memory() -> None:
         word = "".join(chr(97 + int(digit)) for digit in str(n))
         assert only.filter(a_line("aiokafka", f"kind {word}"))
     assert len(only._kinds) <= 1_000
+
+
+def test_that_a_service_of_faust_starts_or_stops_is_not_a_line_also_where_its_class_is_ours() -> None:
+    for module in pkgutil.iter_modules(crl_stream.worker.__path__, "crl_stream.worker."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    kinds, found = [Service], set[str]()
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        found.add(kind.__module__)
+    assert {name for name in found if name.startswith("crl_stream.")} <= set(OWN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -26,12 +27,18 @@ class Fleet:
         self.reports: dict[str, list[dict[str, Any]]] = defaultdict(list)
         """Runtime to its invocations, in order."""
         self.stats: dict[str, dict[str, int]] = {}
+        self._kept: tempfile.TemporaryDirectory[str] | None = None
         self._processes: list[asyncio.subprocess.Process] = []
         self._readers: list[asyncio.Task[None]] = []
         self._news = asyncio.Condition()
 
     async def start(self) -> None:
-        """Start them all."""
+        """Start them all.
+
+        They keep what they know in a folder of this run alone: what an earlier demo kept of another Kafka at the same
+        address names a task like this one, and would decide their first invocations.
+        """
+        self._kept = tempfile.TemporaryDirectory(prefix="crl-demo-", ignore_cleanup_errors=True)
         for number, name in enumerate(self.names):
             arguments = ["--agent", self.key.agent_name, "--task", self.key.task_type, "--name", name]
             arguments += ["--number", str(number), "--default", self.default]
@@ -39,6 +46,7 @@ class Fleet:
                 arguments += ["--quality", f"{variant_id}={quality}"]
             arguments += ["--set", f"kafka.bootstrap_servers={self.settings.kafka.bootstrap_servers}"]
             arguments += ["--set", f"kafka.topic_prefix={self.settings.kafka.topic_prefix}"]
+            arguments += ["--set", f"client.cache_dir={self._kept.name}"]
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "crl_stream.cli.demo.runtime", *arguments),
                 stdin=asyncio.subprocess.PIPE,
@@ -81,6 +89,8 @@ class Fleet:
             if process.returncode is None:
                 process.kill()
         await asyncio.gather(*ends, *self._readers, return_exceptions=True)
+        if self._kept is not None:
+            self._kept.cleanup()
 
     async def _read(self, name: str, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
