@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from aiokafka.errors import (
     AuthenticationFailedError,
@@ -18,6 +19,8 @@ from aiokafka.errors import (
 
 from crl_stream.errors import Unavailable
 from crl_stream.settings.model import Kafka
+
+_OF_THE_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
 def connection_options(kafka: Kafka) -> dict[str, Any]:
@@ -50,11 +53,16 @@ def tls_context(kafka: Kafka) -> ssl.SSLContext:
 
 @contextmanager
 def reaching(kafka: Kafka) -> Iterator[None]:
-    """Turn what aiokafka raises while a broker is asked into ``Unavailable`` with a hint."""
+    """Turn what aiokafka raises while a broker is asked into ``Unavailable`` with a hint.
+
+    A disk that takes no more is not the broker's: that error passes as it is.
+    """
     where = kafka.bootstrap_servers
     try:
         yield
     except (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, TimeoutError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            raise
         raise Unavailable(
             f"Kafka does not answer at {where}.",
             hint="is it running? `crl up` starts everything; CRL_BOOTSTRAP_SERVERS names another address",

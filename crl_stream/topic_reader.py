@@ -127,22 +127,32 @@ class TopicReader:
     async def following(
         self, topics: Sequence[str], partition: int | None = None, *, from_beginning: bool = False
     ) -> AsyncIterator[AsyncIterator[Received]]:
-        """What comes from now on, or all there is and then what comes; positioned when the block begins."""
-        async with self._consumer() as consumer:
-            places = await self._places(consumer, topics, partition)
-            consumer.assign(places)
-            if from_beginning:
-                await consumer.seek_to_beginning(*places)
-            else:
-                await consumer.seek_to_end(*places)
-                # The position is asked for lazily; what comes between now and then would be missed.
-                for place in places:
-                    await consumer.position(place)
+        """What comes from now on, or all there is and then what comes; positioned when the block begins.
+
+        What the block itself raises, such as a broken pipe, is not taken for an error of Kafka.
+        """
+        consumer = LogConsumer(**connection_options(self.kafka))
+        try:
+            with reaching(self.kafka):
+                await consumer.start()
+                places = await self._places(consumer, topics, partition)
+                consumer.assign(places)
+                if from_beginning:
+                    await consumer.seek_to_beginning(*places)
+                else:
+                    await consumer.seek_to_end(*places)
+                    # The position is asked for lazily; what comes between now and then would be missed.
+                    for place in places:
+                        await consumer.position(place)
             yield self._follow(consumer, {self.names(topic): topic for topic in topics})
+        finally:
+            with reaching(self.kafka):
+                await asyncio.shield(consumer.stop())
 
     async def _follow(self, consumer: AIOKafkaConsumer, topics: dict[str, str]) -> AsyncIterator[Received]:
         while True:
-            polled = await consumer.getmany(timeout_ms=_POLL_MS)
+            with reaching(self.kafka):
+                polled = await consumer.getmany(timeout_ms=_POLL_MS)
             records = [record for found in polled.values() for record in found]
             for record in sorted(records, key=lambda r: r.timestamp):
                 yield self._received(topics[record.topic], record)

@@ -190,4 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> Any:
             traceback.print_exc(file=file)
         complain(f"That is a bug of crl: {type(error).__name__}: {error}", f"report it with the file {file.name}")
         code = 1
+    try:
+        sys.stdout.flush()
+    except OSError:  # the error was told; what it left unwritten must not become a traceback at the end
+        drop_output()
     sys.exit(code if isinstance(code, int) else 0)

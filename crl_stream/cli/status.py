@@ -108,7 +108,7 @@ def look(session: Any) -> Seen:
     page, findings, no_worker = None, [], None
     try:
         page = ask(settings, "/api/tasks")
-        findings = _findings_of_workers(settings)
+        findings = _findings_of_workers(settings) + _unreadable(page)
     except CrlError as error:
         no_worker = error
         findings.append(finding("worker", views_url(settings), error.message, error.hint or ""))
@@ -124,7 +124,8 @@ def look(session: Any) -> Seen:
     if no_worker is not None and no_kafka is not None:
         nothing = Unavailable(f"{no_worker.message} {no_kafka.message}", hint=no_kafka.hint or no_worker.hint)
     source = f"{views_url(settings)}/api/tasks" if page is not None else "the snapshots on crl.tasks"
-    return Seen(page or {"tasks": told, "partial": False, "silent": []}, findings, health, source, nothing)
+    page = page or {"tasks": told, "partial": False, "silent": [], "unreadable": []}
+    return Seen(page, findings, health, source, nothing)
 
 
 def _findings_of_workers(settings: Any) -> list[dict[str, Any]]:
@@ -137,6 +138,13 @@ def _findings_of_workers(settings: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = said["findings"]
     action = "see whether it runs, and whether its worker.advertised_url is right"
     return found + [finding("worker", url, f"The worker at {url} does not answer.", action) for url in said["silent"]]
+
+
+def _unreadable(page: dict[str, Any]) -> list[dict[str, Any]]:
+    from crl_stream.fleet_health import finding
+
+    action = "its outcomes become dead letters; see docs/troubleshooting.md, section A row cannot be read"
+    return [finding("row", name, f"The row of {name} cannot be read.", action) for name in page.get("unreadable", [])]
 
 
 async def _ask_kafka(

@@ -259,7 +259,7 @@ class _Fold:
                 row = task.row = new_row(TaskKey.decode(task.key))
                 row.born = record.offset
             else:
-                row = task.row = decode_row(data)
+                row = task.row = self._read(data, record)
                 if row.incarnation < at.incarnation:
                     row.born = -1
         if policy is None:
@@ -283,6 +283,13 @@ class _Fold:
             self.too_late += 1
         else:
             self._bury(record, done.reason or reasons.REFUSED, f"refused by the engine: {done.reason}")
+
+    def _read(self, data: bytes, record: Record) -> TaskRow:
+        """A row from its bytes.  One that cannot be read costs its own task's records, and not the partition."""
+        try:
+            return decode_row(data)
+        except Exception as error:
+            raise Poison(record.offset, error) from error
 
     def _tick(self, tick: m.Tick, record: Record) -> None:
         """Tell every row whose time has come what time it is, in the order of their keys."""

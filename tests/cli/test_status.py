@@ -186,6 +186,14 @@ def test_check_says_a_line_for_each_trouble_and_exits_1(crl: Program) -> None:
     assert json.loads(told.out)["trouble"] == lines
 
 
+def test_a_task_whose_row_cannot_be_read_is_trouble_by_name(crl: Program) -> None:
+    with serving([a_brief()], unreadable=("backend-architect/review",)) as port:
+        crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
+        result = crl.run("status", "--check")
+    assert result.code == 1
+    assert "row: The row of backend-architect/review cannot be read." in result.out
+
+
 def test_check_works_when_nothing_answers_and_never_says_that_all_is_well(crl: Program) -> None:
     result = crl.run("status", "--check")
     assert result.code == 1

@@ -34,9 +34,11 @@ def a_brief(task_type: str = "api-design", **fields: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(tasks: list[dict[str, Any]], **pages: dict[str, Any]) -> Iterator[int]:
+def serving(tasks: list[dict[str, Any]], *, unreadable: tuple[str, ...] = (), **pages: dict[str, Any]) -> Iterator[int]:
     """The port of a server that knows these tasks, and one page for each ``task_type`` of the guide's agent."""
-    bodies = {"/api/tasks": json.dumps({"tasks": tasks, "partial": False, "silent": []}).encode()}
+    bodies = {
+        "/api/tasks": json.dumps({"tasks": tasks, "partial": False, "silent": [], "unreadable": unreadable}).encode()
+    }
     bodies |= {f"/api/tasks/backend-architect/{name}": json.dumps(page).encode() for name, page in pages.items()}
 
     class Views(BaseHTTPRequestHandler):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import sys
 from typing import Any
 
 import pytest
-from builders import AGENT, TASK, a_collapse, a_command, an_invocation
+from builders import AGENT, TASK, a_collapse, a_command, an_invocation, invocations
 from installation import Installation
 
 from crl_stream.core import messages as m
@@ -110,3 +113,29 @@ async def test_an_order_without_an_answer_is_in_the_audit_as_such(installation: 
     assert (entry["actor"], entry["outcome"]) == ("ada", "unanswered")
     assert (await told(installation, "runtimes"))["tasks"] == []
     assert (await told(installation, "rollbacks"))["rollbacks"] == []
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+@pytest.mark.parametrize("reader", ["left", "full disk"])
+async def test_what_happens_to_the_output_of_tail_is_not_blamed_on_kafka(
+    installation: Installation, reader: str, options: tuple[str, ...]
+) -> None:
+    await installation.publish(*invocations("default", "S" * 30))
+    if reader == "left":
+        reading, writing = os.pipe()
+        os.close(reading)
+    else:
+        writing = os.open("/dev/full", os.O_WRONLY)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "crl_stream", "tail", "invocations", "--from-beginning", "-n", "30", *options),
+        env=installation.environment(),
+        cwd=installation.folder,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=writing,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(writing)
+    _, err = await process.communicate()
+    assert process.returncode == (0 if reader == "left" else 1)
+    assert b"Kafka" not in err and b"Traceback" not in err
+    assert (b"No space left" in err) == (reader == "full disk")

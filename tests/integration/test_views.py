@@ -70,3 +70,25 @@ async def test_the_views_ask_for_their_token_and_for_their_own_name(installation
     assert (await worker.get("/healthz", Host="evil.example"))[0] == 403
     status, page = await worker.get("/no/such/view")
     assert (status, page["error"]) == (401, "The token is missing or wrong.")
+
+
+async def test_one_row_that_cannot_be_read_hides_no_other_task(installation: Installation) -> None:
+    good, bad = keys_for(0, 4, 2)
+    await installation.publish(an_invocation(agent_name=good.agent_name, task_type=good.task_type))
+    # Somebody else's record in the changelog, before a worker starts.
+    changelog = installation.names.changelog(installation.app_id)
+    await installation.producer.send_and_wait(changelog, b'{"x":1}', key=bad.encode(), partition=0)
+    worker = await installation.worker()
+    await installation.settled()
+    for path, name in (("/api/tasks", "tasks"), ("/api/active", "active")):
+        status, page = await worker.get(path)
+        assert (status, [t["task_type"] for t in page[name]]) == (200, [good.task_type])
+        assert page["unreadable"] == [str(bad)]
+    status, page = await worker.get(f"/api/tasks/{bad}")
+    assert (status, page["error"]) == (500, f"The row of {bad} cannot be read.")
+    await installation.publish(
+        *[an_invocation(agent_name=key.agent_name, task_type=key.task_type) for key in (bad, good)]
+    )
+    await installation.settled()
+    _, page = await worker.get(f"/api/tasks/{good}")
+    assert page["n_outcomes"] == 2

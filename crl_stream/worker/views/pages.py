@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import Any, Final
 
+import msgspec
 from aiohttp import web
 from faust.types.tuples import TP
 
@@ -24,7 +25,7 @@ from crl_stream.worker.views.gate import JSON, make_gate, problem
 from crl_stream.worker.views.owners import OWN, Owners
 
 VIEWS: Final = {
-    "/api/tasks": "every task in brief, of all workers; partial names the workers that did not answer",
+    "/api/tasks": "every task in brief, of all workers; silent: workers without an answer; unreadable: tasks",
     "/api/tasks/{agent_name}/{task_type}": "one task with windows, Q-values, verdicts and decisions",
     "/api/tasks/{agent_name}/{task_type}/variants": "its variants",
     "/api/tasks/{agent_name}/{task_type}/active": "its active variant and epoch",
@@ -34,6 +35,10 @@ VIEWS: Final = {
     "/healthz": "200 while the process works",
     "/readyz": "200 while the worker does its work; 503 with findings that say what keeps it from it",
 }
+UNREADABLE_ACTION: Final = (
+    "its record in the tasks changelog is not one that a worker wrote: its outcomes become dead letters until a worker "
+    "starts without that record, so stop the workers, write a tombstone for its key, and replay the letters"
+)
 _AT_ONCE: Final = 200
 """Rows that are read before the event loop may do something else."""
 
@@ -98,8 +103,12 @@ class _Pages:
         found, now, table = [], _now(), self.monitor.table
         states = {p: decode_partition(table.partition_row(p)) for p in table.store.partitions()}
         of = {p: (state.policies, standing_fleet(state.fleet, now)) for p, state in states.items()}
-        for number, (partition, _, row) in enumerate(table.tasks()):
-            found.append(shape(summary(partition, row, now, *of[partition])))
+        unreadable: list[str] = []
+        for number, (partition, key, row) in enumerate(table.tasks()):
+            try:
+                found.append(shape(summary(partition, row, now, *of[partition])))
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                unreadable.append(key.decode("utf-8", "replace"))
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
                 if self._is_moving():
@@ -109,8 +118,9 @@ class _Pages:
             bodies, silent = await self.owners.ask_all(path)
             for body in bodies:
                 found += body[name]
+                unreadable += body.get("unreadable", [])  # absent in a worker of an earlier version
         found.sort(key=lambda brief: (brief["agent_name"], brief["task_type"]))
-        return answer({name: found, "partial": bool(silent), "silent": silent})
+        return answer({name: found, "partial": bool(silent), "silent": silent, "unreadable": sorted(set(unreadable))})
 
     def task_view(self, part: str) -> Any:
         """The view of a task, or of one part of it."""
@@ -133,7 +143,11 @@ class _Pages:
                     f"Nothing is known of {agent_name}/{task_type}.",
                     "crl status, or GET /api/tasks, lists the tasks there are",
                 )
-            return answer(_part(snapshot(partition, self.monitor.table.partition_row(partition), row, _now()), part))
+            try:
+                task = snapshot(partition, self.monitor.table.partition_row(partition), row, _now())
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                return problem(500, f"The row of {agent_name}/{task_type} cannot be read.", UNREADABLE_ACTION)
+            return answer(_part(task, part))
         url = self.owners.owner_of(partition)
         if url is None or OWN in request.query:
             return problem(503, f"Partition {partition} has no owner right now.", "ask again in a moment", owner=url)
