@@ -124,7 +124,7 @@ class FleetAnswer(NamedTuple):
 
     @property
     def applied(self) -> list[m.CommandResult]:
-        """Of the partitions that did it."""
+        """Results of the partitions that did it."""
         return [result for result in self.results.values() if result.outcome == "applied"]
 
     @property
@@ -155,7 +155,7 @@ async def give_all(kafka: Kafka, command: m.FleetCommand, timeout: float = 20.0)
                         results[said.position.partition] = said
                         waiting.discard(said.position.partition)
         except TimeoutError:
-            pass  # whoever has not answered is silent
+            pass  # a partition that has not answered is silent
     return FleetAnswer(partitions, dict(sorted(results.items())), unsent)
 
 

@@ -235,6 +235,6 @@ def _brief(task: m.TaskSnapshot) -> dict[str, Any]:
 
 
 def _successes(window: m.WindowSnapshot) -> int:
-    """Of the judged outcomes; snapshots of older engines do not say which are judged."""
+    """Successes among the judged outcomes; snapshots of older engines do not say which are judged."""
     judged = window.judged_outcomes or "J" * len(window.outcomes)
     return sum(pair == ("S", "J") for pair in zip(window.outcomes, judged, strict=False))

@@ -1,4 +1,4 @@
-"""The policy of the fleet: what the log says, whoever asks; and the one way to set it.
+"""The policy of the fleet: what the log says, the same for all who ask; and the one way to set it.
 
 Its source is ``crl.commands``: the last ``SetPolicy`` that was not refused.  Commands are kept for a year; the
 partition rows of the monitor's changelog know the policy for as long as there is a state.

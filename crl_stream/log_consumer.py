@@ -152,7 +152,7 @@ class _Batches:
         self._left = deque(split(data))
 
     def size_in_bytes(self) -> int:
-        """Of the answer."""
+        """Bytes of the answer."""
         return self._size
 
     def has_next(self) -> bool:

@@ -41,7 +41,7 @@ class Entry(msgspec.Struct, kw_only=True):
     reason: str
     id: str
     partitions: int = 1
-    """Of the log that have answered a command for the whole fleet."""
+    """Partitions of the log that have answered a command for the whole fleet."""
 
 
 class Newest:

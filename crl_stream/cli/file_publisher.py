@@ -64,7 +64,7 @@ class Sent(NamedTuple):
     sent: int
     """Acknowledged messages of the file from the first on, this run's and earlier ones'."""
     recognised: int
-    """Of them, found in the log where an earlier run had ended."""
+    """How many of them were found in the log, where an earlier run had ended."""
     trouble: str
     """Why it ended early; empty when it did not."""
     interrupted: bool = False
@@ -82,7 +82,7 @@ class Digest:
         self._hash.update(b"\n")
 
     def text(self) -> str:
-        """Of all that was taken in."""
+        """Counts of everything that was taken in."""
         return self._hash.copy().hexdigest()
 
 

@@ -35,7 +35,7 @@ else:
 
 _BUFFER: Final = 1 << 18
 _LONGEST: Final = 4 * MAX_BYTES
-"""Of a line; what is longer than ``MAX_BYTES`` is refused, and this much of it is looked at."""
+"""Bytes of a line; what is longer than ``MAX_BYTES`` is refused, and this much of it is looked at."""
 _UNPACKING: Final = (OSError, EOFError, zlib.error, zstd.ZstdError)
 _HINTS: Final = {
     reasons.DUPLICATE_KEY: "leave one of the two out: readers disagree about which one counts",
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
     """A line that is a message."""
 
     number: int
-    """Of the line, from 1 on, empty lines included."""
+    """Number of the line, from 1 on, empty lines included."""
     value: bytes
     """The line without white space around it."""
     key: bytes

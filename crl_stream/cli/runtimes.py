@@ -31,7 +31,7 @@ class Standing(msgspec.Struct, kw_only=True):
     runtimes: int
     """That the monitor remembers; it forgets the one that was silent longest."""
     current: int
-    """Of them, those that have moved."""
+    """How many of them have moved."""
     behind: list[RuntimeBehind]
     moved: list[Receipt]
     """Their receipts of this epoch, as far as the topic still has them."""
@@ -73,7 +73,7 @@ def runtimes(
 
 
 async def read_runtimes(kafka: Kafka, key: TaskKey | None) -> list[Standing]:
-    """Of every task that has an active variant, or of one; by name."""
+    """Every task that has an active variant, or one task; by name."""
     reader, home = TopicReader(kafka), None if key is None else home_of(kafka, key)
     found: dict[TaskKey, Standing] = {}
     async for received in reader.each(TASKS, home):

@@ -176,7 +176,7 @@ class Cluster(NamedTuple):
 
     id: str | None
     partitions: dict[str, list[int]]
-    """Of each topic that was asked for and exists."""
+    """Partitions of each topic that was asked for and exists."""
 
 
 async def described(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Cluster:

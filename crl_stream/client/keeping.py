@@ -34,7 +34,7 @@ class Kept(NamedTuple):
     """What was kept."""
 
     cluster_id: str | None
-    """Of the cluster that it was read from; None when that was not known."""
+    """Id of the cluster that it was read from; None when that was not known."""
     messages: tuple[tuple[str, Any], ...]
     """(topic, message)."""
 

@@ -13,7 +13,7 @@ QUEUE_SIZE: Final = 10_000
 AT_ONCE: Final = 2_000
 """Messages in flight together."""
 OF_ONE_TASK: Final = 64
-"""Of those, at most so many of one task: as many ids as the monitor remembers of it by default
+"""How many of those may be of one task: as many ids as the monitor remembers of it by default
 (``limits.duplicate_ids``), so that it recognises all that is sent again over a new connection."""
 
 

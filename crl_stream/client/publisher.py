@@ -31,7 +31,7 @@ __all__ = ["QUEUE_SIZE", "Publisher", "PublisherStats", "checked", "default_runt
 log = logging.getLogger(__name__)
 
 _STOP_SHARE: Final = 0.15
-"""Of the time that closing may take, for ending the thread."""
+"""Share of the time that closing may take, for ending the thread."""
 
 
 def default_runtime_id() -> str:

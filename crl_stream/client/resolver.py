@@ -75,7 +75,7 @@ class Resolver:
         self._known: dict[TaskKey, m.VariantCatalogue] = {}
         self._from_file: set[TaskKey] = set()
         self._cluster_id: str | None = None
-        """Of the cluster that what is known is of."""
+        """Id of the cluster that what is known comes from."""
         self._heard = float("-inf")
         self._listeners: list[Callable[[m.ActiveVariant], None]] = []
         self._closed = False

@@ -32,6 +32,7 @@ from crl_stream.core.row import (
     SILENCE,
     SUCCESS,
     TaskRow,
+    Variant,
     decode_row,
     encode_row,
     new_row,
@@ -192,12 +193,7 @@ def _take_invocation(
     if variant.life.n == 1:
         turn.catalogue_changed = True  # it may have run in the shadow so far
     row.n += 1
-    if not success:
-        variant.failures += 1
-    if speed < 0 and speed != ABSENT:
-        variant.slow += 1
-    if is_low(quality):
-        variant.low_quality += 1
+    _count_flaws(variant, success, speed, quality)
     if row.waiting:
         settle_waiting(turn, variant, int.from_bytes(digest, "little"))
     runtime_id = invocation.runtime_id
@@ -212,6 +208,16 @@ def _take_invocation(
     else:
         state_decision(turn, variant)
     return "applied", None
+
+
+def _count_flaws(variant: Variant, success: bool, speed: int, quality: int) -> None:
+    """What the recommendations for a weak variant go by."""
+    if not success:
+        variant.failures += 1
+    if speed < 0 and speed != ABSENT:
+        variant.slow += 1
+    if is_low(quality):
+        variant.low_quality += 1
 
 
 # -- what is true now ------------------------------------------------------------------------------

@@ -226,7 +226,7 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     born: int = -1
     """Offset of the record that made the row, in its incarnation; -1 where that is not known."""
     owners: bytearray = msgspec.field(default_factory=bytearray)
-    """Of each id in ``ids`` the mark of its variant; the newest ids come last, as there."""
+    """For each id in ``ids`` the mark of its variant; the newest ids come last, as there."""
     too_late: int = 0
     """Scores that came for outcomes which no window holds any more."""
     unmatched: int = 0

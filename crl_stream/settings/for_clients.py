@@ -93,7 +93,22 @@ def load_client_settings(
         notes.append(_about_unknown(unknown))
     for name, value in (flags or {}).items():
         take(name, Origin(value, f"flag --set {name}"))
+    read, why, of_sections = _sections(chosen, wrong, strict=strict)
+    without_kafka, notes = without_kafka or why, notes + of_sections
+    origins = {
+        name: Origin(getattr(read[section], name.partition(".")[2]), origin.source)
+        for section, named in chosen.items()
+        for name, origin in named.items()
+    }
+    return ClientSettings(settings_of_client(**read, origins=origins), without_kafka.replace("\n", " "), tuple(notes))
+
+
+def _sections(
+    chosen: Mapping[str, dict[str, Origin]], wrong: Mapping[str, ConfigError], *, strict: bool
+) -> tuple[dict[str, Any], str, list[str]]:
+    """The sections by name, why the client must not connect, and notes about sections whose defaults are used."""
     read: dict[str, Any] = {}
+    without_kafka, notes = "", list[str]()
     for section in READ:
         try:
             if section in wrong:
@@ -104,15 +119,10 @@ def load_client_settings(
                 raise
             read[section] = SECTIONS[section]()
             if section == "kafka":
-                without_kafka = without_kafka or str(error)
+                without_kafka = str(error)
             else:
                 notes.append(f"{error.message} The defaults of [{section}] are used.")
-    origins = {
-        name: Origin(getattr(read[section], name.partition(".")[2]), origin.source)
-        for section, named in chosen.items()
-        for name, origin in named.items()
-    }
-    return ClientSettings(settings_of_client(**read, origins=origins), without_kafka.replace("\n", " "), tuple(notes))
+    return read, without_kafka, notes
 
 
 def settings_of_client(

@@ -101,7 +101,7 @@ def load_settings(
         origins[name] = Origin(value, f"profile {profile.value}")
     overrides: dict[str, Origin] = {}
     channels: list[tuple[str, Origin]] = []
-    # What repeats the default changes nothing, whoever wrote it.
+    # What repeats the default changes nothing, no matter who wrote it.
     risky = [name for name, origin in from_file if str(origin.value) != str(known.get(name, origin))]
     ignored = source.ignored(risky) if source else ()
     for name, origin in layers:

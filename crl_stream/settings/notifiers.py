@@ -53,7 +53,7 @@ class Channels(NamedTuple):
     usable: dict[str, Options]
     disabled: dict[str, DisabledChannel]
     origins: dict[str, Origin]
-    """Of each setting."""
+    """Value and source of each setting."""
 
 
 def resolve_notifiers(layers: Iterable[tuple[str, Origin]]) -> Channels:

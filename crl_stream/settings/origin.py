@@ -13,7 +13,7 @@ class Origin:
     value: Any
     source: str
     line: int | None = None
-    """Of the file, where the setting stands."""
+    """Line of the file in which the setting stands."""
 
     @property
     def place(self) -> str:

@@ -14,7 +14,7 @@ from crl_stream.errors import ConfigError
 SHIPPED: Final = Path(__file__).with_name("modifications.toml")
 """A file to copy and edit."""
 MAX_BYTES: Final = 1 << 20
-"""Of a catalogue."""
+"""Size limit of a catalogue."""
 
 
 def load_remedies(file: Path | None = None) -> Remedies:

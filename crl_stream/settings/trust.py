@@ -62,7 +62,7 @@ class Trusted(NamedTuple):
 
 
 def is_harmless(name: str) -> bool:
-    """Whether a setting counts whoever wrote the file that it stands in."""
+    """Whether a setting counts no matter who wrote the file that it stands in."""
     return name.partition(".")[0] in HARMLESS
 
 

@@ -18,7 +18,7 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 NAME: Final = "crl-stream"
-"""Of our folder in each of them."""
+"""Name of our folder in each of them."""
 _said: Final[list[str]] = []
 """The warning, once it was logged: once a process."""
 

@@ -54,7 +54,7 @@ class UnreadBatch(NamedTuple):
     """
 
     offset: int
-    """Of the last record that it stands for."""
+    """Offset of the last record that it stands for."""
     timestamp: int
     value: bytes
     first: int

@@ -17,7 +17,7 @@ from typing import Any, Final
 STOP_SECONDS: Final = 4.5
 """From the signal, or from the decision to leave, until the process ends in any case."""
 ORDERLY_SECONDS: Final = 3.5
-"""Of these, for finishing what is in flight and leaving the group."""
+"""The part of these for finishing what is in flight and leaving the group."""
 AGAIN_SECONDS: Final = 1.0
 """A second signal later than this ends the process at once; one that comes sooner is the same wish, sent twice."""
 
@@ -29,7 +29,7 @@ class Stopping:
         self._loop = asyncio.get_running_loop()
         self.asked = asyncio.Event()
         self.exit_code = 0
-        """Of a process that has to be cut short."""
+        """Exit code of a process that has to be cut short."""
         self._asked_at: float | None = None
         self._armed = False
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -32,7 +32,7 @@ NO_TELEMETRY = [
     "hint: telemetry.folder names another folder",
 ]
 WORKS = {"publish", "status", "window", "hold", "resume", "rollbacks", "topics diff", "config show"}
-"""Of the others some find nothing that they could act on, which they say."""
+"""Some of the others find nothing that they could act on, which they say."""
 READY_SECONDS = 90.0
 
 

@@ -224,7 +224,7 @@ def test_the_next_process_finds_the_history_and_adds_to_it(folder: Path) -> None
         manager = RollbackManager(store=second)
         assert len(manager.get_rollback_history()) == 3
         told = manager.monitor_and_rollback("a", TASK, "v1")
-        assert told is not None, "nobody was told in the first process"
+        assert told is not None, "the first process told no one"
         assert manager.monitor_and_rollback("a", TASK, "v1") is None
         several(second, ("d", "e", "f"))
         assert len(manager.get_rollback_history()) == 6

@@ -1,4 +1,4 @@
-"""Settings can be read whoever runs the program, and wherever: a home is welcome, and not needed."""
+"""Settings can be read by any user, anywhere: a home is welcome, and not needed."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: str
     reason: str
     id: str
-    """Of the command's result, or of the activation."""
+    """The id of the command's result, or of the activation."""
 
 
 def status_of(event: RollbackEvent, fate: Iterable[Event]) -> str:
