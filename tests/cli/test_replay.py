@@ -209,9 +209,7 @@ def test_a_packed_file_says_what_the_plain_one_says(crl: Program) -> None:
 
 
 @pytest.mark.parametrize("year", ["2019", "2024", "2031"])
-def test_the_silence_after_the_last_message_begins_with_it_and_not_at_an_hour_of_ours(
-    crl: Program, year: str
-) -> None:
+def test_the_silence_after_the_last_message_begins_with_it_and_not_at_an_hour_of_ours(crl: Program, year: str) -> None:
     """A lone variant that does badly: what is proposed waits for a person, and does not expire at once."""
     story = invocations("default", "SF" * 40 + "F" * 20, reward=0.0)
     stamped = [replace(one, timestamp=f"{year}-06-01T{n // 60:02}:{n % 60:02}:00Z") for n, one in enumerate(story)]
