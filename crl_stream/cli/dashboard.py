@@ -9,12 +9,15 @@ from typing import Annotated
 
 import typer
 
+from crl_stream.cli.status import KAFKA_SECONDS, finding_line
 from crl_stream.cli.talk import show_json
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.overview import Condition
 from crl_stream.dashboard.text import render
-from crl_stream.errors import NotFound, UsageError
+from crl_stream.errors import CrlError, NotFound, UsageError
+from crl_stream.fleet_health import inspect_kafka
 from crl_stream.overview_page import read_overview
+from crl_stream.settings import Settings
 from crl_stream.visible import visible_lines
 
 
@@ -25,9 +28,10 @@ def dashboard(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print the safety dashboard, for a terminal, cron or mail.  Reads one record; needs no worker.
+    """Print the safety dashboard, for a terminal, cron or mail.  Needs no worker, and says when none runs.
 
-    --at sets the hour that days are counted back from; the page itself is always the latest one.
+    --at sets the hour that days are counted back from; the page itself is always the latest one, and what runs now is
+    not looked at.
     """
     now = round(time.time() * 1_000) if at is None else _instant(at)
     overview = asyncio.run(read_overview(context.obj.kafka))
@@ -36,13 +40,14 @@ def dashboard(
             "There is no overview yet.",
             hint="`crl up` or `crl worker --role overview` writes it, as soon as a task has had an outcome",
         )
+    troubles = asyncio.run(_troubles(context.obj.connected)) if at is None else []
     if json:
         condition = Condition(overview, now)
         show_json(
             {
                 "generated": to_text(now),
-                "health": condition.word,
-                "concerns": condition.concerns,
+                "health": "ATTENTION NEEDED" if troubles else condition.word,
+                "concerns": [*troubles, *condition.concerns],
                 "rollbacks_30_days": condition.rollbacks_month,
                 "rollbacks_7_days": condition.rollbacks_week,
                 "pending_proposals": condition.pending,
@@ -51,8 +56,19 @@ def dashboard(
         )
         return
     # Bytes, so that a mail of cron's has the same ones whatever the locale is.
-    sys.stdout.buffer.write(visible_lines(render(overview, now)).encode())
+    sys.stdout.buffer.write(visible_lines(render(overview, now, troubles)).encode())
     sys.stdout.buffer.flush()
+
+
+async def _troubles(settings: Settings) -> list[str]:
+    """What does not work, as Kafka knows it: the page is what was last written, also when nothing writes any more."""
+    try:
+        async with asyncio.timeout(KAFKA_SECONDS):
+            return [finding_line(found) for found in await inspect_kafka(settings) if found["trouble"]]
+    except TimeoutError:
+        return ["kafka: Kafka answers too slowly to say what runs. See how the broker is."]
+    except CrlError as error:
+        return [f"kafka: {error.message}"]
 
 
 def _instant(text: str) -> int:

@@ -5,7 +5,7 @@ Pure: no colour, no locale, no terminal.  Cron may mail it and people may compar
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from textwrap import wrap
 from typing import Final
@@ -20,12 +20,15 @@ _LABEL: Final = 14
 """Columns of an entry's labels."""
 
 
-def render(overview: Overview, now: int) -> str:
-    """The page at ``now``, in milliseconds since the epoch; ends with one newline."""
+def render(overview: Overview, now: int, troubles: Sequence[str] = ()) -> str:
+    """The page at ``now``, in milliseconds since the epoch; ends with one newline.
+
+    ``troubles`` say what does not work, a line each: with one of them nothing is healthy, whatever the page says.
+    """
     condition = Condition(overview, now)
     lines = ["=" * WIDTH, "CRL SAFETY DASHBOARD", "=" * WIDTH]
     lines += [f"Generated: {_moment(now)}", "=" * WIDTH]
-    lines += _section("SYSTEM HEALTH OVERVIEW", _health(overview, condition))
+    lines += _section("SYSTEM HEALTH OVERVIEW", _health(overview, condition, troubles))
     lines += _section("RECENT ROLLBACKS", _rollbacks(overview.rollbacks))
     lines += _section("PENDING PROPOSALS", _proposals(condition))
     lines += _section("HIGH-CONFIDENCE VARIANTS (Q≥0.9, n≥10)", _high_confidence(overview))
@@ -39,8 +42,8 @@ def _section(title: str, body: list[str]) -> list[str]:
     return ["", "-" * WIDTH, title, "-" * WIDTH, *body]
 
 
-def _health(overview: Overview, condition: Condition) -> list[str]:
-    word = condition.word
+def _health(overview: Overview, condition: Condition, troubles: Sequence[str]) -> list[str]:
+    word = "ATTENTION NEEDED" if troubles else condition.word
     lines = [
         f"Total Q-table Entries: {overview.q_table_entries}",
         f"Active Agents with Variants: {overview.agents}",
@@ -49,7 +52,7 @@ def _health(overview: Overview, condition: Condition) -> list[str]:
         "",
         f"System Status: {SYMBOLS[word]} {word}",
     ]
-    for concern in condition.concerns:
+    for concern in [*troubles, *condition.concerns]:
         lines += _wrapped(concern, first="- ", rest="  ")
     return lines
 

@@ -68,7 +68,7 @@ class StreamingDriver(TopologyDriver):
     """A driver whose memory does not grow with what it folds."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(start=0, **options)
         self.topics = defaultdict(lambda: [KeptLog() for _ in range(self.partitions)])  # type: ignore[misc]
         self._logs: dict[bytes, list[Stored]] = {}
         """By the key of a task."""
@@ -81,6 +81,8 @@ class StreamingDriver(TopologyDriver):
         if log is None:
             log = self._logs[key] = self.topics[INVOCATIONS][partition_of(key, self.partitions)]
         log.append(DecodedRecord(len(log), timestamp, key, value, message))  # type: ignore[arg-type]
+        # What is folded is forgotten, and silence begins with the newest record.
+        self.clock = max(self.clock, timestamp)
 
     def pipe(self, *elements: Any) -> list[Output]:
         """As the driver does, and forget what is folded."""

@@ -17,6 +17,8 @@ from crl_stream.cli import dashboard, main
 from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text
 from crl_stream.dashboard.text import render
+from crl_stream.errors import Unavailable
+from crl_stream.fleet_health import finding
 from crl_stream.settings.model import Kafka
 from crl_stream.topic_reader import Received
 from crl_stream.wire.topics import OVERVIEW
@@ -64,6 +66,33 @@ def test_json_says_the_word_the_concerns_and_the_whole_page(monkeypatch: pytest.
     assert (document["health"], document["concerns"]) == ("HEALTHY", [])
     assert (document["rollbacks_30_days"], document["pending_proposals"]) == (1, 1)
     assert document["overview"]["q_table_entries"] == 2
+
+
+@pytest.mark.parametrize("json_wanted", [False, True])
+def test_nothing_is_called_healthy_while_the_monitor_does_not_run(
+    monkeypatch: pytest.MonkeyPatch, page: m.Overview, json_wanted: bool
+) -> None:
+    async def inspect(_settings: Any) -> list[dict[str, Any]]:
+        return [finding("not_running", "monitor", "The monitor is not running.", "start one", from_text(AT))]
+
+    monkeypatch.setattr(dashboard, "inspect_kafka", inspect)
+    _, out, err = call(monkeypatch, page, *(["--json"] if json_wanted else []))
+    said = " ".join(out.decode().split())
+    assert "not_running since 2025-11-19 14:30:00 UTC: The monitor is not running. Start one." in said
+    assert "ATTENTION NEEDED" in said and "✓" not in said and '"health":"HEALTHY"' not in said
+    assert err == ""
+
+
+def test_a_kafka_that_cannot_say_what_runs_is_no_sign_of_health(
+    monkeypatch: pytest.MonkeyPatch, page: m.Overview
+) -> None:
+    async def inspect(_settings: Any) -> list[dict[str, Any]]:
+        raise Unavailable("Kafka does not answer at 127.0.0.1:1.", hint="is it running?")
+
+    monkeypatch.setattr(dashboard, "inspect_kafka", inspect)
+    code, out, _ = call(monkeypatch, page)
+    assert code == 0
+    assert "- kafka: Kafka does not answer at 127.0.0.1:1." in out.decode() and "✓" not in out.decode()
 
 
 def test_without_an_overview_it_says_who_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:

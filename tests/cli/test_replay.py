@@ -206,3 +206,14 @@ def test_a_packed_file_says_what_the_plain_one_says(crl: Program) -> None:
     plain = crl.run("replay", file.name, "--json").out
     (crl.folder / "outcomes.jsonl.gz").write_bytes(gzip.compress(file.read_bytes()))
     assert crl.run("replay", "outcomes.jsonl.gz", "--json").out == plain
+
+
+@pytest.mark.parametrize("year", ["2019", "2024", "2031"])
+def test_the_silence_after_the_last_message_begins_with_it_and_not_at_an_hour_of_ours(crl: Program, year: str) -> None:
+    """A lone variant that does badly: what is proposed waits for a person, and does not expire at once."""
+    story = invocations("default", "SF" * 40 + "F" * 20, reward=0.0)
+    stamped = [replace(one, timestamp=f"{year}-06-01T{n // 60:02}:{n % 60:02}:00Z") for n, one in enumerate(story)]
+    lines = crl.run("replay", written(crl.folder, stamped).name).out.splitlines()
+    assert any(" proposal pending " in line for line in lines)
+    assert not any(" expired " in line for line in lines)
+    assert max(line.split()[0] for line in lines) < f"{year}-06-01T01:40"

@@ -18,7 +18,7 @@ from crl_stream.proposals.digest import digest, digest_text
 from crl_stream.proposals.page import effect, page
 from crl_stream.proposals.standing import TYPES, select, status_at
 
-app = typer.Typer(help="Improvements that wait for a person: look, decide, take along.", no_args_is_help=True)
+app = typer.Typer(help="Review proposed changes: list, show, approve, reject, defer, export.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

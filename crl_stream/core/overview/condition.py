@@ -54,7 +54,7 @@ class Condition:
         if self.failing:
             first, more = self.failing[0], len(self.failing) - 1
             named = f"{first.agent_name}/{first.task_type} runs {first.variant_id}, which is degraded: {first.reason}"
-            found.append(f"{named}; {more} more tasks like it" if more else named)
+            found.append(f"{named}; {more} more {'task' if more == 1 else 'tasks'} like it" if more else named)
         elif self.unlisted > 0:
             found.append(f"{self.unlisted} more variants are degraded than the page lists")
         if self.rollbacks_month >= ROLLBACKS_BELOW:
