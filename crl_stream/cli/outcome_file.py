@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import gzip
 import io
+import os
 import shutil
 import stat
 import sys
@@ -87,8 +88,14 @@ class OutcomeFile:
             raise self._unreadable(error) from error
         if stat.S_ISDIR(found.st_mode):
             raise UsageError(f"{self.path} is a folder.", hint=f"cat {self.path}/*.jsonl | {self._command}")
+        if stat.S_ISBLK(found.st_mode) or (stat.S_ISCHR(found.st_mode) and not self._is_terminal_or_null()):
+            raise UsageError(f"{self.path} is a device.", hint="name a file of JSON lines, or - for stdin")
         self._size = found.st_size
         return stat.S_ISREG(found.st_mode)
+
+    def _is_terminal_or_null(self) -> bool:
+        """Other devices may have no end, and what cannot be read twice is copied first."""
+        return self.path.samefile(os.devnull) or str(self.path.resolve()).startswith(("/dev/pts/", "/dev/tty"))
 
     def _unreadable(self, error: OSError) -> UsageError:
         if not isinstance(error, FileNotFoundError):
@@ -111,8 +118,9 @@ class OutcomeFile:
         number = 0
         with self._opened() as raw:
             self._raw = raw
-            stream, packing = self._unpacked(raw)
+            packing = ""
             try:
+                stream, packing = self._unpacked(raw)
                 head = stream.peek(HEAD)[:HEAD]
                 self._refuse_other_kinds(head)
                 while whole := stream.readline(_LONGEST):

@@ -106,6 +106,17 @@ def test_a_file_of_another_kind_is_named_with_the_way_out(
     assert error.hint is not None and way_out.format(tmp_path / "outcomes.jsonl") in error.hint
 
 
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/full", "/dev/urandom"])
+def test_a_device_is_named_and_not_copied_until_the_disk_is_full(path: str) -> None:
+    with pytest.raises(CrlError, match="is a device"):
+        read(Path(path))
+
+
+def test_a_disk_that_fails_at_the_first_byte_is_named() -> None:
+    with pytest.raises(CrlError, match="cannot be read before its first line ends"):
+        read(Path("/proc/self/mem"))
+
+
 def test_an_empty_file_a_folder_and_a_file_that_is_not_there_are_named(tmp_path: Path) -> None:
     assert "is empty" in refusal(tmp_path, b"").message
     assert "is empty" in refusal(tmp_path, gzip.compress(b"")).message
