@@ -19,6 +19,7 @@ WITHOUT_KAFKA = {
     "down",
     "config init",
     "config show",
+    "config trust",
     "config validate",
     "notify list",
     "notify test",
