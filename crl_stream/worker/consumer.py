@@ -178,7 +178,8 @@ class Consumer(driver.Consumer):
         while isinstance(exc, BaseExceptionGroup):
             exc = exc.exceptions[0]  # of writes that ran side by side; the first says what is wrong
         message = exc.message if isinstance(exc, CrlError) else repr(exc)
-        self.log.critical("leaving without commit: %s", message, exc_info=exc)
+        # What we raised ourselves says what to do; where it was raised is for those who mend a bug.
+        self.log.critical("leaving without commit: %s", message, exc_info=None if isinstance(exc, CrlError) else exc)
         if isinstance(exc, CrlError) and exc.hint:
             self.log.critical("hint: %s", exc.hint)
         os._exit(exc.exit_code if isinstance(exc, CrlError) else EXIT_UNSAFE)

@@ -190,7 +190,7 @@ def test_with_nobody_at_the_given_address_every_command_says_so_and_names_it(crl
     # What the libraries say of it is for the log of a worker, which has one.
     talkative = {r.call[0]: r.err for r in results if len(r.err.splitlines()) > 2}
     assert talkative.keys() == {"publish", "up", "worker"}
-    assert talkative["up"].startswith("profile ")
+    assert talkative["up"].startswith("profile guide (the default")
     assert talkative["publish"].startswith("publishing ...\ncrl: ")
     assert " ERROR aiokafka: Unable connect " in talkative["worker"]
 
