@@ -7,6 +7,8 @@ from time import time
 from typing import Any, Final, NamedTuple
 
 from crl_stream.core.instant import to_text
+from crl_stream.topology.inspection import standing_fleet
+from crl_stream.topology.partition import decode_partition
 from crl_stream.worker.member import Member
 from crl_stream.worker.monitor import Monitor
 from crl_stream.worker.policy_announcement import pending_partitions, policy_of
@@ -110,6 +112,7 @@ def _look_at_monitor(monitor: Monitor) -> Iterator[_Seen]:
             "policy_pending", "policy", text, "wait until they have read up to it; `crl policy show` says whose"
         )
     yield from _late_snapshots(monitor)
+    yield from _fleet_hold(monitor)
     policy = policy_of(monitor)
     if policy["says"]:
         yield _Seen("policy_differs", "policy", policy["says"], "`crl policy apply` changes it", trouble=False)
@@ -132,3 +135,15 @@ def _late_snapshots(monitor: Monitor) -> Iterator[_Seen]:
             )
             action = "its log says why no tick is written; a restart goes on from there"
             yield _Seen("snapshots", subject, text, action, time() - late)
+
+
+def _fleet_hold(monitor: Monitor) -> Iterator[_Seen]:
+    """A note, so that it is not forgotten: a worker that may do nothing automatic is ready all the same."""
+    table, now = monitor.table, round(time() * 1_000)
+    rows = [table.partition_row(partition) for partition in monitor.partitions()]
+    holds = [hold for row in rows if (hold := standing_fleet(decode_partition(row).fleet, now)) is not None]
+    if holds:
+        hold = min(holds, key=lambda one: one.since)
+        until = "" if hold.until is None else f" until {to_text(hold.until)}"
+        text = f"The fleet is held by {hold.actor}{until}: {hold.reason or 'no reason given'}. No rollback happens."
+        yield _Seen("fleet_held", "fleet", text, "`crl resume --all` releases it", hold.since / 1_000, trouble=False)

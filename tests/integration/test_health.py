@@ -50,7 +50,7 @@ async def test_status_is_well_when_everything_runs_and_names_what_does_not(insta
     assert (code, page["trouble"]) == (0, [])
     assert [task["verdict"] for task in page["tasks"]] == ["HEALTHY"]
     _, out, _ = await installation.run_crl("--set", f"worker.web_port={port}", "status", "--check")
-    assert out.startswith("well: 1 tasks")
+    assert out.startswith("well: 1 task,")
 
     # The worker goes down: the tasks are still shown, and since when something waits.
     await installation.wait_for(TASKS, object)

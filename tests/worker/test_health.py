@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
+from crl_stream.core.row import StandingOrder
 from crl_stream.errors import Unsafe
 from crl_stream.settings import load_settings
+from crl_stream.topology.partition import PartitionRow, encode_partition
 from crl_stream.worker import health
 from crl_stream.worker.health import Health
 from crl_stream.worker.topic_watch import STILL_SECONDS, Lag, TopicWatch
@@ -92,3 +94,15 @@ def test_snapshots_past_their_age_limit_are_trouble_since_they_were_due(
     found = list(health._late_snapshots(monitor))
     assert [seen.name for seen in found] == said
     assert [seen.since for seen in found] == [1_000.0 - late for _ in said]
+
+
+def test_a_hold_of_the_fleet_is_a_note_as_long_as_it_stands(clock: list[float]) -> None:
+    hold = StandingOrder("ada", "incident 42", 990_000, until=2_000_000)
+    rows = {0: encode_partition(PartitionRow()), 1: encode_partition(PartitionRow(fleet=hold))}
+    monitor: Any = SimpleNamespace(partitions=lambda: [0, 1], table=SimpleNamespace(partition_row=rows.get))
+    [seen] = health._fleet_hold(monitor)
+    assert (seen.name, seen.since, seen.trouble) == ("fleet_held", 990.0, False)
+    assert "held by ada" in seen.text
+    assert "incident 42" in seen.text
+    clock.append(2_000.0)
+    assert list(health._fleet_hold(monitor)) == []
