@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -130,12 +131,13 @@ async def test_a_process_that_is_told_to_stop_while_it_starts_stops_at_once(
         while not worker_listens(worker):
             await asyncio.sleep(0.02)
     await asyncio.sleep(seconds)
-    assert await asyncio.wait_for(worker.stop(), 8) == 0, worker.log.read_text()
+    # Before its event loop listens, the signal ends it like every other command of `crl`, or by itself.
+    assert await asyncio.wait_for(worker.stop(), 8) in {0, 143, -signal.SIGTERM}, worker.log.read_text()
     assert "Traceback" not in worker.log.read_text()
 
 
 def worker_listens(worker: WorkerProcess) -> bool:
-    """Whether its event loop handles SIGTERM: the bit in the mask of caught signals."""
+    """Whether it handles SIGTERM: the bit in the mask of caught signals."""
     status = Path(f"/proc/{worker.process.pid}/status").read_text(encoding="utf-8")
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
     return bool(int(caught.split()[1], 16) & 1 << 14)

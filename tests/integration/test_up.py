@@ -88,6 +88,13 @@ class Up:
     def pids(self) -> dict[str, int]:
         return {name: self.pid(name) for name in ("kafka", "monitor", "services", "notifier")}
 
+    def left_behind(self, seconds: float = END_SECONDS) -> list[int]:
+        """Processes of this folder that are still there after so long: what was killed takes a moment to go."""
+        until = time.monotonic() + seconds
+        while (found := self.family()) and time.monotonic() < until:
+            time.sleep(0.05)
+        return found
+
     def family(self) -> list[int]:
         """Every process that was started in this folder, whatever its parent is."""
         found = []
@@ -182,7 +189,7 @@ def test_what_dies_comes_back_also_elsewhere_and_ctrl_c_ends_it_while_broker_and
     os.kill(last["monitor"], signal.SIGSTOP)
     assert end(program) < 3 * END_SECONDS
     assert program.returncode == 0
-    assert up.family() == []
+    assert up.left_behind() == []
     assert "crl_stream/cli/" not in up.text(), "a traceback of ours"
     assert not (up.folder / "crl-stream" / "worker" / "up.json").exists()
 
@@ -203,7 +210,7 @@ def test_what_a_killed_crl_up_left_behind_is_taken_over_by_the_next_one_which_cr
     assert code == 0
     assert {entry["name"]: entry["pid"] for entry in json.loads(said)["ended"]} == pids
     second.wait(PATIENCE)
-    assert up.family() == []
+    assert up.left_behind() == []
     code, said = up.run("down")
     assert (code, "nothing runs" in said) == (0, True)
 
@@ -241,5 +248,5 @@ def test_a_signal_at_any_other_stage_leaves_no_process_behind(
     program = up.start(command)
     up.hear(stage)
     assert end(program, number) < 3 * END_SECONDS
-    assert up.family() == []
+    assert up.left_behind() == []
     assert "crl_stream/cli/" not in up.text(), "a traceback of ours"
