@@ -92,8 +92,9 @@ class CommandRef(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
 class Tick(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="tick"):
     """Says that time has passed while rows of this partition wait for it; its append time is the time.
 
-    Only the worker that owns the partition writes it, under the key ``!tick``, at most once a second and never while
-    nothing waits.  It changes nothing but time, so a repeated or forged one does no harm.
+    Only the worker that owns the partition writes it, under the key ``!tick``, once a second at most (oftener where
+    ``up_to_ms`` bounds each), and never while nothing waits.  It changes nothing but time, so a repeated or forged one
+    does no harm.
     """
 
     schema_version: SchemaVersion
