@@ -39,9 +39,9 @@ from crl_stream.wire.codec import Rejected, decode, encode
 from crl_stream.wire.dead_letter import dead_letter, forwarded, origin_of
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output, Record
-from crl_stream.wire.topics import COMMANDS, FLEET_KEY, INVOCATIONS, TOPIC_OF
+from crl_stream.wire.topics import COMMANDS, INVOCATIONS, TOPIC_OF
 
-__all__ = ["Counts", "Entry", "Folded", "command_positions", "decode_batch", "fold_batch", "touches_every_row"]
+__all__ = ["Counts", "Entry", "Folded", "command_positions", "decode_batch", "fold_batch"]
 
 
 class Counts(NamedTuple):
@@ -92,14 +92,6 @@ def fold_batch(
         return _Fold(partition, partitions, state, rows, commands, poisoned, waiting).run(entries)
 
     return fold_around_poison(fold, f"records of partition {partition}")
-
-
-def touches_every_row(partition_row: bytes | None, entries: Sequence[Entry]) -> bool:
-    """Whether a batch looks at every row of its partition: the fleet's hold begins in it, or may end."""
-    if any(entry.key == FLEET_KEY for entry in entries):
-        return True
-    end = fleet_end(decode_partition(partition_row))
-    return bool(end) and any(entry.record.timestamp >= end for entry in entries)
 
 
 class _Task:

@@ -6,13 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Final
 
 from crl_stream.errors import Unsafe
 from crl_stream.topology.incidents import data_gap_alert
 from crl_stream.topology.inlet import reference_commands
-from crl_stream.topology.monitor import Folded, command_positions, decode_batch, fold_batch, touches_every_row
+from crl_stream.topology.monitor import Folded, command_positions, decode_batch, fold_batch
 from crl_stream.topology.partition import decode_partition
 from crl_stream.topology.waiting import Waiting, fleet_of
 from crl_stream.wire.codec import encode
@@ -96,12 +95,7 @@ class MonitorStage(TableStage):
         found = await self.reader.read(self.commands_topic, places) if places else {}
         commands = {place: None if record is None else record.value for place, record in found.items()}
         rows, waiting = self.table.rows(partition), self.ticking.waiting.get(partition)
-        fold = partial(fold_batch, partition, self.table.width, before, rows, entries, commands, waiting)
-        if touches_every_row(before, entries):
-            # A look at hundreds of thousands of rows takes seconds, and the heart must beat meanwhile.  Nothing else
-            # changes this partition's rows before the batch is written.
-            return await asyncio.to_thread(fold)
-        return fold()
+        return fold_batch(partition, self.table.width, before, rows, entries, commands, waiting)
 
     async def work(self, batch: Batch) -> None:
         """Fold a batch and write what came of it."""

@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from crl_stream.core import messages as m
 from crl_stream.topology import fleet, monitor
 from crl_stream.topology.driver import Crash, TopologyDriver
-from crl_stream.topology.monitor import decode_batch
-from crl_stream.topology.partition import partition_key
 from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, INVOCATIONS, ROLLBACKS, TASKS, TICK_KEY
 from topology.oracle import assert_exact
 from topology.test_exactness import elements
@@ -96,31 +94,6 @@ def test_parts_are_exact_under_crashes_and_replays(
 
 fleet_times = 1_100
 """Beyond the last group of a fleet: such ticks take a part of the rows only."""
-
-
-def test_a_batch_that_looks_at_every_row_is_known_before_it_is_folded() -> None:
-    driver = TopologyDriver(tick=1)
-
-    def touches(*elements: Any) -> bool:
-        log = driver.topics[INVOCATIONS][0]
-        before, start = driver.changelog[0].get(partition_key(0)), len(log)
-        for element in elements:
-            driver._put(element)
-        found = monitor.touches_every_row(before, decode_batch(log[start:]))
-        driver.pipe()
-        return found
-
-    outcome = an_invocation(task_type=NAMES[0])
-    assert not touches(outcome)
-    assert touches(outcome, a_command(m.HoldAll, hours=1), outcome)
-    assert not touches(outcome, a_command(m.HoldTask, task_type=NAMES[0]))
-    driver.clock += HOUR
-    assert touches(outcome), "the hold is over by then"
-    assert not touches(outcome)
-    assert touches(a_command(m.HoldAll, hours=1))
-    assert touches(a_command(m.ResumeAll))
-    driver.clock += HOUR
-    assert not touches(outcome)
 
 
 def test_a_row_that_makes_the_engine_raise_at_a_tick_stops_neither_the_others_nor_the_clock(
