@@ -37,7 +37,7 @@ class MonitorStage(TableStage):
     @property
     def hint(self) -> str:
         """A log that was made anew is adopted; the rows stay."""
-        return f"was the topic made anew? `{ADOPT}` starts a new incarnation on it"
+        return f"was the topic made again? `{ADOPT}` starts a new incarnation on it"
 
     def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader) -> None:
         super().__init__(INVOCATIONS, table, outlet, reader)

@@ -107,7 +107,7 @@ class TableStage(ABC):
     def hint(self) -> str:
         """What to do when the state is of another log."""
         changelog = self.table.changelog_topic_name
-        return f"was the topic made anew? delete the topic {changelog} and run `crl topics apply`: it is folded anew"
+        return f"was the topic made again? delete the topic {changelog} and run `crl topics apply`: it is folded anew"
 
     @abstractmethod
     async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
@@ -228,7 +228,7 @@ class CommittedStage(ABC):
         if committed is not None and committed > end:
             what = f"{self.source} partition {partition} was read up to {committed}, but ends at {end}"
             if not self.repeatable:
-                raise Unsafe(what, hint=f"was the topic made anew? `{ADOPT}` starts a new incarnation")
+                raise Unsafe(what, hint=f"was the topic made again? `{ADOPT}` starts a new incarnation")
             log.error("%s: it was made anew, and is read from its beginning", what)
             committed = None
         return self.start(first, end) if committed is None else max(committed, first)

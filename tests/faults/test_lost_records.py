@@ -65,7 +65,7 @@ async def test_another_log_of_the_same_length_is_seen_by_its_records_and_refused
     log = worker.log.read_text()
     assert "than the one that its state ends with" in log
     assert "has another record at" in log
-    assert "hint: was the topic made anew?" in log
+    assert "hint: was the topic made again?" in log
 
 
 async def test_a_state_that_is_gone_while_its_log_was_cut_is_refused(installation: Installation) -> None:
