@@ -18,6 +18,11 @@ settings.register_profile("crl", deadline=None, suppress_health_check=[HealthChe
 settings.load_profile("crl")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: packed ones hold the time, and every process of a run must find the same tests."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a Kafka: the one that is given, else the embedded one."""
