@@ -6,12 +6,14 @@ Readers keep the highest (incarnation, epoch, offset), so that what comes now is
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, UnknownMemberIdError
 
-from crl_stream.connection import connection_options, reaching
+from crl_stream.connection import connection_options, group_state, reaching
 from crl_stream.errors import ContractError, Unavailable
 from crl_stream.log_consumer import LogConsumer
 from crl_stream.settings import Settings
@@ -25,13 +27,19 @@ from crl_stream.topology.partition import (
 )
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, INVOCATIONS, Topics
 
+_LEAVING_SECONDS: Final = 5.0
+"""How long after its session Kafka may take to give up a member that has died."""
+
 
 async def adopt_log(settings: Settings, *, dry_run: bool) -> list[dict[str, Any]]:
     """Adopt every partition whose state does not fit its log; returns one entry for each partition of the log.
 
-    Raises ``Unavailable`` while workers of the installation run.
+    Before anything is written it waits for workers that have just ended to leave their consumer group: one that died,
+    or that has an instance id, stays a member until its session ends.  Raises ``Unavailable`` while workers run.
     """
     kafka, app_id = settings.kafka, settings.worker.app_id
+    if not dry_run:
+        await _until_workers_have_left(settings)
     names, reader = Topics(kafka.topic_prefix), TopicReader(kafka)
     states = await _states(settings)
     actives = [r.message for r in await reader.read(ACTIVE_VARIANTS) if r.message is not None]
@@ -67,12 +75,32 @@ async def adopt_log(settings: Settings, *, dry_run: bool) -> list[dict[str, Any]
                         topic = names.changelog(app_id)
                         await producer.send_and_wait(topic, encode_partition(new), key=key, partition=place.partition)
                 done.append({"partition": place.partition, "adopted": why is not None, "detail": detail})
-            if not dry_run and any(entry["adopted"] for entry in done):
-                await _reset_commits(consumer, places + orders, end, app_id)
+            if not dry_run:
+                await _reset_commits(consumer, places + orders, end, names.group(app_id))
         finally:
             await consumer.stop()
             await producer.stop()
     return done
+
+
+async def _until_workers_have_left(settings: Settings) -> None:
+    group = Topics(settings.kafka.topic_prefix).group(settings.worker.app_id)
+    now = asyncio.get_running_loop().time
+    until = now() + settings.worker.session_timeout_seconds + _LEAVING_SECONDS
+    with reaching(settings.kafka):
+        admin = AIOKafkaAdminClient(**connection_options(settings.kafka))
+        try:
+            await admin.start()
+            while await group_state(admin, group) != "Dead":
+                if now() > until:
+                    raise _workers_run(group)
+                await asyncio.sleep(0.25)
+        finally:
+            await admin.close()
+
+
+def _workers_run(group: str) -> Unavailable:
+    return Unavailable(f"Workers of {group} are running.", hint="stop every worker, then adopt")
 
 
 async def _states(settings: Settings) -> dict[int, PartitionRow]:
@@ -106,7 +134,7 @@ async def _contradiction(
 
 
 async def _reset_commits(
-    consumer: AIOKafkaConsumer, places: list[TopicPartition], end: dict[TopicPartition, int], app_id: str
+    consumer: AIOKafkaConsumer, places: list[TopicPartition], end: dict[TopicPartition, int], group: str
 ) -> None:
     """Commits beyond the end of a topic are of the old one."""
     offsets = {}
@@ -119,7 +147,7 @@ async def _reset_commits(
     try:
         await consumer.commit(offsets)
     except UnknownMemberIdError as error:
-        raise Unavailable(f"Workers of {app_id} are running.", hint="stop every worker, then adopt") from error
+        raise _workers_run(group) from error
     except KafkaError as error:
         raise ContractError(
             f"The old commits cannot be reset: {error}.", hint="stop every worker, then adopt"

@@ -85,3 +85,14 @@ async def partitions_of(consumer: Any, topics: Iterable[str]) -> dict[str, list[
     """
     cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001
     return {topic: sorted(found) for topic in topics if (found := cluster.partitions_for_topic(topic))}
+
+
+async def group_state(admin: Any, group: str) -> str:
+    """State of a consumer group, in Kafka's words; ``Dead`` when it never was, or has no member.
+
+    Ask for one group at a time: aiokafka misreads the answer about several and closes the connection.
+    """
+    for response in await admin.describe_consumer_groups([group]):
+        for code, _, state, _, _, members, *_ in response.groups:
+            return str(state) if not code and members else "Dead"
+    return "Dead"

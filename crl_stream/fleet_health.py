@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from crl_stream.connection import connection_options, reaching
+from crl_stream.connection import connection_options, group_state, reaching
 from crl_stream.core import messages as m
 from crl_stream.core.instant import to_text
 from crl_stream.fleet_policy import difference_line, differences_of, read_fleet_policy
@@ -81,7 +81,7 @@ async def inspect_kafka(settings: Settings) -> list[dict[str, Any]]:
             groups = {"monitor": [names.group(app_id)]}
             groups |= {role: [names.group(app_id, role)] for role in SERVICES if role != "notifier"}
             groups["notifier"] = channels
-            states = await _states(admin, [group for members in groups.values() for group in members])
+            states = {group: await group_state(admin, group) for members in groups.values() for group in members}
             behind = {group: await _behind(settings, admin, group) for group in states}
         finally:
             await admin.close()
@@ -121,17 +121,6 @@ def _lag_findings(groups: list[str], behind: Mapping[str, Behind | None]) -> Ite
         elif late.since is not None and time() - late.since / 1_000 > BEHIND_SECONDS:
             text = f"{group} is {late.records} records behind."
             yield finding("lag", group, text, "its log says what it waits for; more workers share the load", late.since)
-
-
-async def _states(admin: AIOKafkaAdminClient, groups: list[str]) -> dict[str, str]:
-    """State of each group; ``Dead`` when it never was, or has no member."""
-    states = {}
-    for wanted in groups:
-        # One at a time: aiokafka reads the answer about several in a wrong way, and closes the connection.
-        for response in await admin.describe_consumer_groups([wanted]):
-            for code, group, state, _, _, members, *_ in response.groups:
-                states[group] = state if not code and members else "Dead"
-    return states
 
 
 async def _behind(settings: Settings, admin: AIOKafkaAdminClient, group: str) -> Behind | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import NewPartitions
 from builders import invocations
 from installation import Installation, WorkerProcess
@@ -25,7 +26,8 @@ async def ended(worker: WorkerProcess, seconds: float = NOTICED_WITHIN + 10.0) -
         assert time.monotonic() - begun < seconds, worker.log.read_text()[-2000:]
         try:
             status, page = await worker.get("/readyz")
-        except (aiohttp.ClientError, OSError):
+        except (aiohttp.ClientError, OSError):  # it has ended between two questions
+            unready_after = unready_after or time.monotonic() - begun
             await asyncio.sleep(0.05)
             continue
         if status == 503:
@@ -79,7 +81,8 @@ async def test_a_log_that_was_made_again_is_noticed_although_it_has_grown_as_lon
     # The watch says it, or the fold, which finds another log below its position first.
     assert "made again" in log
     assert "crl topics adopt" in log
-    assert (await installation.run_crl("topics", "adopt", "--yes"))[0] == 0
+    code, out, err = await installation.run_crl("topics", "adopt", "--yes")
+    assert code == 0, out + err
     worker = await installation.worker()
     await until_outcomes(worker, 25)
 
@@ -121,3 +124,28 @@ async def test_services_notice_a_source_that_was_made_again_with_other_partition
     code, log, _ = await ended(services)
     assert code == 70
     assert f"The topic {name} was deleted and made again" in log
+
+
+async def test_adopting_waits_for_a_worker_that_has_just_died_and_is_refused_while_one_runs(
+    installation: Installation,
+) -> None:
+    names = installation.names
+    member = AIOKafkaConsumer(
+        names(INVOCATIONS),
+        bootstrap_servers=installation.kafka.bootstrap_servers,
+        group_id=names.group(installation.app_id),
+        group_instance_id="worker-0",  # so that it stays a member until its session ends
+        session_timeout_ms=6_000,
+        heartbeat_interval_ms=500,
+    )
+    await member.start()
+    try:
+        patience = ("--set", "worker.session_timeout_seconds=1", "--set", "worker.heartbeat_seconds=0.3")
+        code, _, err = await installation.run_crl(*patience, "topics", "adopt", "--yes")
+        assert code == 69
+        assert f"Workers of {names.group(installation.app_id)} are running" in err
+        assert (await installation.run_crl(*patience, "topics", "adopt"))[0] == 0, "to look is always possible"
+    finally:
+        await member.stop()
+    code, out, err = await installation.run_crl("topics", "adopt", "--yes")
+    assert code == 0, out + err
