@@ -14,7 +14,7 @@ demo: runtime ## watch a fleet of agents on a real broker: a variant collapses a
 	@$(BIN)/crl demo $(ARGS)
 
 test: check ## the checks, then all tests (they bring their own broker)
-	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 check: dev ## lint, format, types, and whether the pins fit pyproject.toml
 	@$(BIN)/ruff check --quiet

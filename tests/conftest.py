@@ -17,10 +17,22 @@ from crl_stream.settings.model import Client
 settings.register_profile("crl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("crl")
 
+_SLOW_FIRST = ("integration", "faults", "live", "broker", "cli")
+
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name bytes by their argument: packed ones hold the time, and every process of a run must find the same tests."""
     return argname if isinstance(val, bytes) else None
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores, since tests wait for Kafka half of the time."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that wait long come first, so that no process is left alone with one of them in the end."""
+    items.sort(key=lambda item: _SLOW_FIRST.index(item.path.parent.name) if item.path.parent.name in _SLOW_FIRST else 9)
 
 
 @pytest.fixture(scope="session")
