@@ -196,6 +196,7 @@ def _summarise(
             "applied": total.applied,
             "repeated_ids": repeated,
             "duplicates": total.duplicates,
+            "too_late": total.too_late,
             "dead_letters": total.dead_letters,
             "backwards": survey.backwards,
             "first_backwards_line": survey.first_backwards,
@@ -208,6 +209,11 @@ def _summarise(
         if again:
             text += f", {again} counted again (a task remembers its last {ring} ids, limits.duplicate_ids)"
         say(text)
+    if total.too_late:
+        say(
+            f"{total.too_late} scores came too late and changed nothing: their outcomes had left the window; "
+            "a larger degradation.lookback_window waits longer"
+        )
     if survey.backwards and not by_time:
         say(
             f"the file runs backwards {'once' if survey.backwards == 1 else f'{survey.backwards} times'}, first at "

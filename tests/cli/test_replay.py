@@ -194,6 +194,27 @@ def test_repeated_lines_are_reported_with_what_the_monitor_makes_of_them(crl: Pr
     assert "counted again (a task remembers its last 64 ids, limits.duplicate_ids)" in twice.err
 
 
+def test_scores_that_came_too_late_to_count_are_counted(crl: Program) -> None:
+    story = invocations("default", "S" * 40)
+    scores = [
+        m.Feedback(
+            schema_version=1,
+            feedback_id=f"late-{number}",
+            invocation_id=one.invocation_id,
+            timestamp=one.timestamp,
+            agent_name=one.agent_name,
+            task_type=one.task_type,
+            reward=-1.0,
+        )
+        for number, one in enumerate(story)
+    ]
+    file = crl.folder / "scored.jsonl"
+    file.write_bytes(b"\n".join(encode(one) for one in [*story, *scores]))
+    result = crl.run("replay", file.name, "--json")
+    assert "20 scores came too late and changed nothing" in result.err
+    assert json.loads(result.out.splitlines()[-1])["message"]["too_late"] == 20
+
+
 @pytest.mark.parametrize("profile", ["guide", "production"])
 def test_the_profile_that_judges_is_named_with_its_origin_and_meaning(crl: Program, profile: str) -> None:
     crl.environment["CRL_PROFILE"] = profile
