@@ -101,6 +101,10 @@ class TopicWatch:
                     if self.silent_since is not None:
                         log.warning("Kafka answers again after %.0f s", time() - self.silent_since)
                     self._answered, self.silent_since = time(), None
+                    # A question more, whose answer may take longer: it says nothing about the broker.
+                    with suppress(Exception):
+                        async with asyncio.timeout(ANSWER_SECONDS):
+                            await self._find_held(await self._consumer("read_uncommitted"))
                 await asyncio.sleep(EVERY_SECONDS)
         finally:
             await self.close()
@@ -130,7 +134,6 @@ class TopicWatch:
         self._compare(await describe_cluster(consumer._client, self._names))
         if self.change is None:
             await self._measure(consumer)
-            await self._find_held(consumer)
 
     # -- topics --------------------------------------------------------------------------------------
     def _compare(self, now: ClusterState) -> None:
