@@ -22,7 +22,7 @@ from crl_stream.settings import Settings
 from crl_stream.settings.model import Kafka
 from crl_stream.topic_reader import TopicReader
 from crl_stream.topology.partition import PartitionRow, decode_partition, partition_key
-from crl_stream.wire.codec import encode
+from crl_stream.wire.codec import encode_policy
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import COMMANDS, POLICY_KEY, Topics
 
@@ -148,7 +148,10 @@ async def send_policy(kafka: Kafka, policies: PolicySet, *, actor: str, reason: 
         try:
             await producer.start()
             written = await producer.send_and_wait(
-                Topics(kafka.topic_prefix)(COMMANDS), encode(command), key=POLICY_KEY, partition=policy_home(kafka)
+                Topics(kafka.topic_prefix)(COMMANDS),
+                encode_policy(command),
+                key=POLICY_KEY,
+                partition=policy_home(kafka),
             )
         finally:
             await producer.stop()

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from crl_stream.client.event_loop import ClientLoop, close_loop, let_go_of_descriptors
 from crl_stream.client.lifetimes import outlives
+from crl_stream.client.native_threads import make_thread
 from crl_stream.client.troubles import hushed, note_of_loop
 
 FIRST_PAUSE: Final = 0.1
@@ -46,7 +47,7 @@ class Background:
         patience: float = 0.0,
     ) -> None:
         self._main, self._trouble, self._tick, self._patience = main, trouble, tick, patience
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = make_thread(name, self._run)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._halt: asyncio.Event | None = None
@@ -63,7 +64,7 @@ class Background:
     @property
     def alive(self) -> bool:
         """Whether the thread runs."""
-        return self._thread.is_alive()
+        return bool(self._thread.is_alive())
 
     @property
     def stopping(self) -> bool:

@@ -95,6 +95,7 @@ class Following:
         ends = await consumer.end_offsets(places)
         firsts = await consumer.offsets_for_times(dict.fromkeys(places, 0))
         view, answered, heard, looked = View({}, {}), 0, time.monotonic(), time.monotonic()
+        held: set[tuple[TopicPartition, int]] = set()
         while True:
             self._beat()
             if ends and all([await consumer.position(place) >= end for place, end in ends.items()]):
@@ -118,6 +119,7 @@ class Following:
                 self._still_at(address)
                 if heard == now and not ends:
                     await self._look(consumer, firsts)
+                    held = self._say_held(consumer, places, held)
 
     async def _look(self, consumer: AIOKafkaConsumer, firsts: dict[TopicPartition, Any]) -> None:
         """``Reread`` when the topics are not the ones that were read: made again, with more partitions, or shorter.
@@ -133,6 +135,23 @@ class Following:
         for place, end in (await consumer.end_offsets(list(firsts))).items():
             if await consumer.position(place) > end:
                 raise Reread(f"{place.topic} is shorter than what was read of it")
+
+    def _say_held(
+        self, consumer: AIOKafkaConsumer, places: Iterable[TopicPartition], before: set[tuple[TopicPartition, int]]
+    ) -> set[tuple[TopicPartition, int]]:
+        """Say what somebody's transaction hides that was open at the last look already; what is open now."""
+        held = set()
+        for place in places:
+            stable, end = consumer.last_stable_offset(place), consumer.highwater(place)
+            if stable is not None and end is not None and 0 <= stable < end:
+                held.add((place, stable))
+        for place, stable in sorted(held & before):
+            self._troubles.say(
+                "transaction",
+                f"changes of active variants are not heard of: a transaction that was left open hides "
+                f"{place.topic} partition {place.partition} from offset {stable} on",
+            )
+        return held
 
     async def _places(self, consumer: AIOKafkaConsumer, address: str) -> list[TopicPartition]:
         while True:

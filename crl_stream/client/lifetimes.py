@@ -64,11 +64,12 @@ _anchor = _Anchor()
 
 
 def notice_the_end() -> None:
-    """Have this process's end noticed also where ``atexit`` is not run: in children of ``multiprocessing``.
+    """Have this process's end noticed also where ``atexit`` is not run: in children of ``multiprocessing`` and Celery.
 
-    Those leave by ``os._exit`` after what their own library has registered.  A child empties that register when it
+    The former leave by ``os._exit`` after what their own library has registered.  A child empties that register when it
     begins its work, which may be after a client was made at import.
     """
+    _notice_celery()
     if os.getpid() in _at_end_of:
         return
     _at_end_of.add(os.getpid())
@@ -84,6 +85,19 @@ def notice_the_end() -> None:
             utilities.register_after_fork(_anchor, register)
             if package.parent_process() is not None:
                 register(None)
+
+
+def _notice_celery() -> None:
+    """Celery's processes leave by ``os._exit`` too, each after a signal of its own."""
+    signals = sys.modules.get("celery.signals")
+    if signals is not None:
+        with suppress(Exception):
+            # Connected once, however often it is asked for; children inherit it.
+            signals.worker_process_shutdown.connect(_end_of_process, weak=False, dispatch_uid="crl-stream")
+
+
+def _end_of_process(**_: Any) -> None:
+    end()
 
 
 def end() -> None:

@@ -280,6 +280,13 @@ class Resolver:
         self._keeper.changed()
         for kind in ("kafka", "stale", "topics"):
             self._troubles.over(kind, "Kafka answers again, and its word is followed")
+        if gone := before.keys() - view.active.keys():
+            which = f"1 task ({min(gone)})" if len(gone) == 1 else f"{len(gone)} tasks ({min(gone)} among them)"
+            self._troubles.say(
+                "forgotten",
+                f"Kafka no longer knows the active variant of {which}: defaults are used. Was crl.active-variants "
+                "deleted? A worker fills it again when it starts",
+            )
         for key, message in view.active.items():
             if before.get(key) != message:
                 self._call_listeners(message)

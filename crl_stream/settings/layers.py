@@ -15,6 +15,7 @@ from pydantic import SecretStr, ValidationError
 
 from crl_stream.core.identity import TaskKey, is_identifier
 from crl_stream.core.policy import Policy, PolicySet
+from crl_stream.core.policy_size import too_large
 from crl_stream.errors import ConfigError
 from crl_stream.notifiers.options import Options
 from crl_stream.settings.model import (
@@ -204,7 +205,12 @@ def _policies(origins: Mapping[str, Origin], overrides: Mapping[str, Origin]) ->
         except ValueError as error:
             raise ConfigError(f"[tasks.{who!r}] names no task.", hint='write [tasks."agent_name/task_type"]') from error
         resolved[who] = _policy(base | agents.get(key.agent_name, {}) | own)
-    return PolicySet(_policy(base), {who: _policy(base | own) for who, own in agents.items()}, resolved)
+    found = PolicySet(_policy(base), {who: _policy(base | own) for who, own in agents.items()}, resolved)
+    if (why := too_large(found)) is not None:
+        raise ConfigError(
+            f"The policy is too large: {why}.", hint="lower them, or give fewer agents and tasks their own"
+        )
+    return found
 
 
 def _split_override(kind: str, rest: str, origin: Origin) -> tuple[str, str, str]:

@@ -21,6 +21,7 @@ import orjson
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey, is_identifier
+from crl_stream.core.policy_size import too_large
 from crl_stream.wire import reasons
 from crl_stream.wire.complaints import IDENTIFIER_HINT, TIMESTAMP_HINT, explain, plain
 from crl_stream.wire.records import Record, UnreadBatch
@@ -61,6 +62,13 @@ _NO_VALUE: Final = "the record has no value; a JSON object is expected"
 def encode(message: Any) -> bytes:
     """The one JSON text of a message: fields in the order of their schema, no white space."""
     return _encode(message)
+
+
+def encode_policy(command: m.SetPolicy) -> bytes:
+    """As ``encode``, with no more of the policy than what differs from the guide: an override has all settings else."""
+    fields = msgspec.to_builtins(command)
+    fields["policy"] = msgspec.Raw(command.policy.canonical())
+    return _encode(fields)
 
 
 def not_finite(message: Any) -> str | None:
@@ -188,6 +196,8 @@ def _check(message: Any, kind: type, key: bytes) -> Any:
         text = getattr(message, name)
         if text is not None and not _is_instant(text):
             return Rejected(reasons.BAD_TIMESTAMP, f"{name}: {TIMESTAMP_HINT}")
+    if kind is m.SetPolicy and (why := too_large(message.policy)) is not None:
+        return Rejected(reasons.OUT_OF_RANGE, plain(f"policy: {why}"))
     if kind is m.Feedback and message.reward is None and message.quality is None:
         return Rejected(reasons.MISSING_FIELD, "reward, quality: at least one of them is required")
     agent_name = getattr(message, "agent_name", None)

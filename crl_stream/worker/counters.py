@@ -29,6 +29,8 @@ class Counters:
     mended: int = 0
     """Records of compacted topics that were written again, as a process that had lost the partition had covered them.
     """
+    refilled: int = 0
+    """Records of compacted topics that were written again from the rows, as the topic had lost them."""
 
     def add(self, counts: Counts) -> None:
         """Count a batch."""

@@ -14,6 +14,7 @@ from crl_stream.worker.monitor import Monitor
 from crl_stream.worker.policy_announcement import pending_partitions, policy_of
 from crl_stream.worker.topic_watch import TopicWatch
 
+END_TRANSACTION: Final = "end it: kafka-transactions.sh --bootstrap-server ... find-hanging, then abort"
 UNOWNED_SECONDS: Final = 15.0
 """How long partitions may have no owner: they move."""
 
@@ -84,15 +85,22 @@ class Health:
             yield from self._look_at(member)
             if isinstance(member, Monitor) and member.recovered:
                 yield from _look_at_monitor(member)
+        said = set()
         for (group, place), lag in watch.still().items():
             subject = f"{group} {place.topic} partition {place.partition}"
             if lag.in_transaction:
+                said.add(place)
                 text = f"A transaction that was left open holds back {lag.records} records of {subject}."
-                action = "end it: kafka-transactions.sh --bootstrap-server ... find-hanging, then abort"
+                action = END_TRANSACTION
             else:
                 text = f"{subject} stands still at offset {lag.done}, with {lag.records} records to read."
                 action = "the worker's log says what it waits for; a restart goes on from there"
             yield _Seen("lag", subject, text, action, lag.since)
+        for place, held in watch.left_open().items():
+            if place not in said:
+                subject = f"{place.topic} partition {place.partition}"
+                text = f"A transaction that was left open hides {held.records} records of {subject} from its readers."
+                yield _Seen("transaction", subject, text, END_TRANSACTION, held.since)
 
     @staticmethod
     def _look_at(member: Member) -> Iterator[_Seen]:

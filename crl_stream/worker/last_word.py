@@ -5,7 +5,9 @@ this side can prevent it: the bytes may lie in the buffers of its network.  But 
 offset between two writes of the owner is somebody else's record.  The owner reads those, and where an old record
 covers a newer one it writes the newest again, byte for byte.
 
-Up to where it has looked stands beside the partition row, as a header of the same record.
+Up to where it has looked stands beside the partition row, as a header of the same record.  So does which topic that
+was: one that was deleted and made again, or whose broker has lost its end, has lost records that only the rows know.
+The owner is told, and writes them again.
 """
 
 from __future__ import annotations
@@ -26,7 +28,12 @@ LOOK_SECONDS: Final = 10.0
 """Between two looks at the ends of the topics."""
 SEEN: Final = "crl-seen"
 """Header of a partition row in its changelog: topic to the offset below which the owner knows every record."""
+MADE: Final = "crl-made"
+"""Header of a partition row in its changelog: topic to the id that the broker gave it when it was made."""
+_LOST: Final = 2**62
+"""Stands for the offset in ``SEEN`` of a topic that is not filled again yet: no topic is as long."""
 _DECODER: Final = msgspec.json.Decoder(dict[str, int])
+_IDS_DECODER: Final = msgspec.json.Decoder(dict[str, str])
 
 Writes = Mapping[tuple[str, int], tuple[int, int, int]]
 """(topic, partition) to offsets of the first and last record and the number of records that were written."""
@@ -39,6 +46,10 @@ class LastWord:
         self.topics, self._outlet, self._reader = topics, outlet, reader
         self._seen: dict[int, dict[str, int]] = {}
         """Partition, topic: every record below this offset is the owner's or was looked at."""
+        self._made: dict[int, dict[str, str]] = {}
+        """Partition, topic: its id, empty where the broker gives none."""
+        self._lost: dict[int, set[str]] = {}
+        """By partition: topics that have lost what the owner wrote."""
 
     def open(self, partition: int, headers: Headers) -> None:
         """A partition was assigned; ``headers`` are those of its partition row.
@@ -46,14 +57,53 @@ class LastWord:
         Without the header everything is looked at once.
         """
         found: dict[str, int] = {}
+        made: dict[str, str] = {}
         for name, value in headers:
             if name == SEEN and value is not None:
                 found = _DECODER.decode(value)
+            elif name == MADE and value is not None:
+                made = _IDS_DECODER.decode(value)
         self._seen[partition] = {topic: found.get(topic, 0) for topic in self.topics}
+        self._made[partition], self._lost[partition] = made, set()
+
+    async def recognise(self, partition: int) -> None:
+        """Find the topics that are not those which were written, or are shorter than they were."""
+        if not self.topics:
+            return
+        seen, before = self._seen[partition], self._made[partition]
+        names = {self._outlet.topics(topic): topic for topic in self.topics}
+        found = {names[name]: made for name, made in (await self._reader.ids(names)).items()}
+        self._made[partition] = {topic: found.get(topic, "") for topic in self.topics}
+        ends = await self._ends([partition])
+        for topic in self.topics:
+            was, now = before.get(topic), self._made[partition][topic]
+            cut = ends[topic, partition] < seen[topic] and await self._is_cut(topic, partition)
+            if cut or (was and now and was != now):
+                self._lose(partition, topic)
+                seen[topic] = 0
+
+    async def _is_cut(self, topic: str, partition: int) -> bool:
+        """Whether the topic is shorter than what is known of it, and not only held back by an open transaction."""
+        place = self._outlet.topics(topic), partition
+        return bool((await self._reader.whole_ends([place]))[place] < self._seen[partition][topic])
+
+    def _lose(self, partition: int, topic: str) -> None:
+        self._lost.setdefault(partition, set()).add(topic)
+
+    def lost(self, partition: int) -> frozenset[str]:
+        """Topics that have lost what the owner wrote: ``recognise`` and every write and look find them."""
+        return frozenset(self._lost.get(partition, ()))
+
+    def filled(self, partition: int) -> None:
+        """The owner has written again what they had."""
+        self._lost[partition] = set()
 
     def headers(self, partition: int) -> Headers:
         """What to write beside the partition row."""
-        return ((SEEN, msgspec.json.encode(self._seen.get(partition, {}))),) if self.topics else ()
+        if not self.topics:
+            return ()
+        seen = self._seen.get(partition, {}) | dict.fromkeys(self._lost.get(partition, ()), _LOST)
+        return ((SEEN, msgspec.json.encode(seen)), (MADE, msgspec.json.encode(self._made.get(partition, {}))))
 
     async def note(self, partition: int, written: Writes, folded: Place) -> None:
         """The owner has written; what stands between is looked at."""
@@ -63,6 +113,8 @@ class LastWord:
                 if topic not in self.topics or place != partition:
                     continue
                 seen = self._seen.setdefault(partition, dict.fromkeys(self.topics, 0))
+                if first < seen[topic]:
+                    self._lose(partition, topic)
                 foreign = first > seen[topic] or last - first + 1 != count
                 begin, seen[topic] = seen[topic], last + 1
                 if foreign:
@@ -85,9 +137,12 @@ class LastWord:
             end, begin = ends[topic, partition], seen[topic]
             if end == begin:
                 continue
+            if end < begin:
+                if not await self._is_cut(topic, partition):
+                    continue  # somebody's transaction is open: what it holds back is looked at when it has ended
+                self._lose(partition, topic)
+                begin = 0
             seen[topic] = end
-            # One that ends earlier was made anew.
-            begin = begin if begin < end else 0
             try:
                 await self.note(partition, await self._mend(topic, partition, begin, end, folded), folded)
             except Unanswered:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from crl_stream.errors import Unsafe
+from crl_stream.topology import refill
 from crl_stream.topology.incidents import data_gap_alert
 from crl_stream.topology.inlet import reference_commands
 from crl_stream.topology.monitor import Folded, command_positions, decode_batch, fold_batch
@@ -96,6 +97,11 @@ class MonitorStage(TableStage):
         commands = {place: None if record is None else record.value for place, record in found.items()}
         rows, waiting = self.table.rows(partition), self.ticking.waiting.get(partition)
         return fold_batch(partition, self.table.width, before, rows, entries, commands, waiting)
+
+    def standing(self, partition: int) -> Iterator[Output]:
+        """Active variants, catalogues and snapshots of the partition's tasks."""
+        state = self.table.partition_row(partition)
+        return iter(()) if state is None else refill.tasks(partition, state, self.table.store.items(partition))
 
     async def work(self, batch: Batch) -> None:
         """Fold a batch and write what came of it."""

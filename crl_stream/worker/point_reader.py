@@ -11,7 +11,8 @@ from aiokafka.errors import KafkaError
 
 from crl_stream.connection import partitions_of
 from crl_stream.errors import Unanswered
-from crl_stream.log_consumer import LogConsumer
+from crl_stream.log_consumer import LogConsumer, whole_ends
+from crl_stream.worker.topic_ids import NO_ID, describe_cluster
 
 TIMEOUT_SECONDS: Final = 20.0
 """After which a record that exists and does not come is a broker that does not answer."""
@@ -48,6 +49,16 @@ class PointReader:
             return {}
         return await self._ask(wanted[0].topic, self._ends(wanted))
 
+    async def whole_ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """As ``ends``, open transactions included."""
+        wanted = [TopicPartition(*place) for place in places]
+        return await self._ask(wanted[0].topic, self._whole_ends(wanted)) if wanted else {}
+
+    async def ids(self, topics: Iterable[str]) -> dict[str, str]:
+        """The id of each topic that exists, in hexadecimal digits; empty where the broker gives none."""
+        wanted = sorted(set(topics))
+        return await self._ask(wanted[0], self._ids(wanted)) if wanted else {}
+
     async def between(self, topic: str, partition: int, first: int, end: int) -> AsyncIterator[Any]:
         """The records from ``first`` up to ``end``, without it, which must not be behind the topic's end.
 
@@ -78,6 +89,15 @@ class PointReader:
         consumer = await self._started()
         found = await consumer.end_offsets(wanted)
         return {(place.topic, place.partition): end for place, end in found.items()}
+
+    async def _whole_ends(self, wanted: list[TopicPartition]) -> dict[tuple[str, int], int]:
+        found = await whole_ends(await self._started(), wanted)
+        return {(place.topic, place.partition): end for place, end in found.items()}
+
+    async def _ids(self, wanted: list[str]) -> dict[str, str]:
+        consumer = await self._started()
+        found = await describe_cluster(consumer._client, wanted)
+        return {name: "" if state.id == NO_ID else state.id.hex() for name, state in found.topics.items()}
 
     async def _some(self, place: TopicPartition, first: int, end: int) -> tuple[list[Any], int]:
         """Records from ``first`` on, or from where the topic begins now, and the offset behind them."""

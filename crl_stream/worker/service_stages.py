@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final
 
 from crl_stream.core.remedies import Remedies
 from crl_stream.errors import Unavailable
+from crl_stream.topology import refill
 from crl_stream.topology.monitor import Folded
 from crl_stream.topology.notes import Noted, note_records
 from crl_stream.topology.overview import fold_notes
 from crl_stream.topology.proposer import decode_snapshots, propose_batch
-from crl_stream.wire.records import Record
+from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import OVERVIEW, OVERVIEW_EVENTS, PROPOSALS, TASKS
 from crl_stream.worker.lanes import Batch
 from crl_stream.worker.point_reader import PointReader
@@ -43,6 +44,10 @@ class ProposerStage(TableStage):
         """The proposer over a batch."""
         entries = decode_snapshots(records)
         return propose_batch(partition, self.table.width, before, self.table.rows(partition), entries, self.remedies)
+
+    def standing(self, partition: int) -> Iterator[Output]:
+        """The open proposals of the partition's tasks."""
+        return refill.proposals(partition, self.table.store.items(partition))
 
 
 class TallyStage(CommittedStage):
@@ -80,6 +85,10 @@ class OverviewStage(TableStage):
     async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
         """The overview over a batch."""
         return fold_notes(before, self.table.rows(partition), records)
+
+    def standing(self, partition: int) -> Iterator[Output]:
+        """The page."""
+        return refill.overview(self.table.store.items(partition))
 
 
 Deliver = Callable[[str, Sequence[Record]], Awaitable[object]]

@@ -11,7 +11,8 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, ClassVar, Final, Protocol
 
 from crl_stream.errors import Unanswered, Unsafe
@@ -33,6 +34,10 @@ ADOPT: Final = "crl topics adopt"
 READ: Final = "crl-read"
 """Header of a partition row in its changelog: the position up to which the source was read.  It may lie behind the
 last record: transactions that end, or are aborted, take offsets and leave no record."""
+
+
+_REFILL_AT_ONCE: Final = 200
+"""Records that are written together where a topic is filled again."""
 
 
 class Stage(Protocol):
@@ -118,8 +123,10 @@ class TableStage(ABC):
         data = self.table.partition_row(partition)
         headers = () if data is None else await self._headers_of(partition, data)
         self.last_word.open(partition, headers)
+        await self.last_word.recognise(partition)
         self._read[partition] = first
         if data is None:
+            self.last_word.filled(partition)  # nothing was folded, so nothing of it is known
             return first
         state = decode_partition(data)
         self._read[partition] = read = max(state.next_offset, _position_in(headers))
@@ -140,6 +147,7 @@ class TableStage(ABC):
                 "%s: %d records from offset %d on are folded already and skipped",
                 *(self.place(partition), skipped, read_from),
             )
+        await self._refill(partition)
         return max(state.next_offset, first)
 
     async def announce_gap(self, partition: int, expected: int, first: int) -> None:
@@ -162,14 +170,41 @@ class TableStage(ABC):
                 written = await self.outlet.publish(folded.outputs)
                 await self.last_word.note(partition, written, _place(folded.partition_row))
                 await self._persist(partition, folded, batch.end)
+                await self._refill(partition)
         self.counters.add(folded.counts)
 
     async def _persist(self, partition: int, folded: Folded, end: int) -> None:
         self.outlet.app.consumer.check_pulse()
-        headers = (*self.last_word.headers(partition), (READ, b"%d" % end))
-        await self.table.write(partition, folded.rows, folded.partition_row, headers)
         self._read[partition] = end
+        await self.table.write(partition, folded.rows, folded.partition_row, self._headers(partition))
         self.counters.rows += len(folded.rows)
+
+    def _headers(self, partition: int) -> Headers:
+        return (*self.last_word.headers(partition), (READ, b"%d" % self._read[partition]))
+
+    def standing(self, partition: int) -> Iterator[Output]:  # noqa: ARG002 - stages that write compacted topics say it
+        """What the compacted topics have to hold of a partition, from its rows."""
+        return iter(())
+
+    async def _refill(self, partition: int) -> None:
+        """Write again what compacted topics have lost: their records are all that runtimes and services know."""
+        data = self.table.partition_row(partition)
+        if data is None or not (lost := self.last_word.lost(partition)):
+            return
+        count, outputs = 0, (output for output in self.standing(partition) if output.topic in lost)
+        while group := list(islice(outputs, _REFILL_AT_ONCE)):
+            await self.last_word.note(partition, await self.outlet.publish(group), _place(data))
+            count += len(group)
+        self.last_word.filled(partition)
+        await self.table.write(partition, {}, data, self._headers(partition))
+        self.counters.refilled += count
+        if not count:
+            return
+        log.warning(
+            "partition %d of %s had lost its records: it was made again, or its broker has lost them; %d records were "
+            "written again, as the rows say",
+            *(partition, " and ".join(self.outlet.topics(topic) for topic in sorted(lost)), count),
+        )
 
     async def look(self, partitions: Iterable[int]) -> None:
         """Write again what a process that had lost one of ``partitions`` has covered on a compacted topic."""
@@ -177,6 +212,7 @@ class TableStage(ABC):
             for partition in await self.last_word.ahead(partitions):
                 async with self._turns[partition]:
                     await self.last_word.look(partition, _place(self.table.partition_row(partition)))
+                    await self._refill(partition)
         except Unanswered as error:
             log.warning("%s: late records are looked for again in a while: %s", self.source, error.message)
 

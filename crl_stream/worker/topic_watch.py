@@ -32,6 +32,8 @@ EVERY_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 5.0
 """After which a broker that was asked counts as silent."""
 POSITION_SECONDS: Final = 1.0
+HELD_EVERY_SECONDS: Final = 10.0
+"""Between two looks for transactions that were left open."""
 STILL_SECONDS: Final = 15.0
 """Without progress on a partition that has more to read."""
 
@@ -48,6 +50,16 @@ class Lag(NamedTuple):
     """Whether a transaction that is open holds the rest back."""
 
 
+class Held(NamedTuple):
+    """A partition in which somebody's transaction is open."""
+
+    stable: int
+    """Offset of its first record: nothing from here on is seen by readers of what is committed."""
+    records: int
+    since: float
+    """Seconds since the epoch, when it was first seen."""
+
+
 class TopicWatch:
     """Watches the topics of an installation for the members of a process."""
 
@@ -57,6 +69,7 @@ class TopicWatch:
         catalog = load_catalog()
         self._names = [names(spec.name) for spec in catalog.topics]
         self._names += [names(spec.name.format(app_id=app_id)) for spec in catalog.changelogs]
+        self._compacted = {names(spec.name) for spec in catalog.topics if "compact" in spec.cleanup}
         self._log, self._commands = names(INVOCATIONS), names(COMMANDS)
         self._first: ClusterState | None = None
         self._missing: set[str] = set()
@@ -66,6 +79,8 @@ class TopicWatch:
         self._answered = time()
         self.lags: dict[tuple[str, TopicPartition], Lag] = {}
         """By consumer group and partition."""
+        self.held: dict[TopicPartition, Held] = {}
+        self._looked_for_held = 0.0
         self.changed = asyncio.Event()
         self.change: CrlError | None = None
         """Why the process has to end."""
@@ -86,6 +101,10 @@ class TopicWatch:
                     if self.silent_since is not None:
                         log.warning("Kafka answers again after %.0f s", time() - self.silent_since)
                     self._answered, self.silent_since = time(), None
+                    # A question more, whose answer may take longer: it says nothing about the broker.
+                    with suppress(Exception):
+                        async with asyncio.timeout(ANSWER_SECONDS):
+                            await self._find_held(await self._consumer("read_uncommitted"))
                 await asyncio.sleep(EVERY_SECONDS)
         finally:
             await self.close()
@@ -157,13 +176,13 @@ class TopicWatch:
             )
         return ContractError(
             f"The topic {name} was deleted.",
-            hint=f"run `crl topics apply`, which makes it again; then {_after_loss(name, self._log, self._commands)}",
+            hint=f"run `crl topics apply`, which makes it again; then {self._after_loss(name)}",
         )
 
     def _made_again(self, name: str) -> CrlError:
         return Unsafe(
             f"The topic {name} was deleted and made again: what this worker knows is about the old one.",
-            hint=f"a restart reads the new one; {_after_loss(name, self._log, self._commands)}",
+            hint=f"a restart reads the new one; {self._after_loss(name)}",
         )
 
     def _grown(self, name: str, was: int, partitions: int) -> CrlError:
@@ -178,6 +197,16 @@ class TopicWatch:
             f"{name} has {partitions} partitions, it had {was}.",
             hint=f"it has to have as many as {self._log}: delete it and run `crl topics apply`, which makes it again",
         )
+
+    def _after_loss(self, name: str) -> str:
+        """What is to be done about what was lost with a topic."""
+        if name in {self._log, self._commands}:
+            return "`crl topics adopt` lets the state go on with it; stop every worker first"
+        if name.endswith("-changelog"):
+            return "the rows are folded again from the log; `crl topics adopt` where the log has lost its beginning"
+        if name in self._compacted:
+            return "its worker fills it again from the rows when it starts"
+        return "what was on it is lost, and what comes from now on is written"
 
     # -- lag -----------------------------------------------------------------------------------------
     async def _measure(self, consumer: AIOKafkaConsumer) -> None:
@@ -202,6 +231,28 @@ class TopicWatch:
                 held = stable[key[1]] <= lag.done
                 self.lags[key] = lag._replace(in_transaction=held)
 
+    async def _find_held(self, consumer: AIOKafkaConsumer) -> None:
+        """Look for open transactions on every topic: what stands behind one is there, and no reader hears of it."""
+        if self._first is None or (now := time()) - self._looked_for_held < HELD_EVERY_SECONDS:
+            return
+        self._looked_for_held = now
+        there = self._first.topics
+        places = [
+            TopicPartition(name, p) for name in self._names if name in there for p in range(there[name].partitions)
+        ]
+        ends = await consumer.end_offsets(places)
+        stable = await (await self._consumer("read_committed")).end_offsets(places)
+        before, self.held = self.held, {}
+        for place in places:
+            if (records := ends[place] - stable[place]) > 0:
+                known = before.get(place)
+                since = known.since if known is not None and known.stable == stable[place] else now
+                self.held[place] = Held(stable[place], records, since)
+
+    def left_open(self) -> dict[TopicPartition, Held]:
+        """Partitions in which a transaction has been open for a while."""
+        return {place: held for place, held in self.held.items() if time() - held.since > STILL_SECONDS}
+
     def still(self) -> dict[tuple[str, TopicPartition], Lag]:
         """Partitions that have more to read and have not moved for a while."""
         return {key: lag for key, lag in self.lags.items() if time() - lag.since > STILL_SECONDS}
@@ -221,12 +272,3 @@ async def _done(member: Member) -> list[tuple[Any, int]]:
                 offset = max(offset, await asyncio.wait_for(consumer.position(tp), POSITION_SECONDS) or 0)
         found.append((tp, offset))
     return found
-
-
-def _after_loss(name: str, log_topic: str, commands: str) -> str:
-    """What is to be done about what was lost with a topic."""
-    if name in {log_topic, commands}:
-        return "`crl topics adopt` lets the state go on with it; stop every worker first"
-    if name.endswith("-changelog"):
-        return "the rows are folded again from the log; `crl topics adopt` where the log has lost its beginning"
-    return "what was on it is lost, and what comes from now on is written"

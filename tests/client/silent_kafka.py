@@ -37,6 +37,8 @@ class SilentKafka:
     cluster_id: str | None = "one"
     first = 1
     """What stands for the time of the first record."""
+    hidden = 0
+    """Records behind the beginning of an open transaction."""
     topics: dict[str, list[int]] | None = None
     """None: those that are asked for."""
 
@@ -83,6 +85,12 @@ class SilentKafka:
     def last_poll_timestamp(self, _place: Any) -> int | None:
         return self.answered or None
 
+    def highwater(self, _place: Any) -> int:
+        return len(self.records) + self.hidden
+
+    def last_stable_offset(self, _place: Any) -> int:
+        return len(self.records)
+
 
 async def _described(_consumer: Any, names: Any) -> Cluster:
     await asyncio.sleep(0)
@@ -94,7 +102,7 @@ def use_silent_kafka(monkeypatch: pytest.MonkeyPatch, *records: m.ActiveVariant)
     """Have resolvers follow a Kafka in memory that holds ``records``."""
     monkeypatch.setattr(module, "LogConsumer", SilentKafka)
     monkeypatch.setattr(module, "described", _described)
-    fresh = {"answers": True, "connections": 0, "cluster_id": "one", "topics": None, "first": 1}
+    fresh = {"answers": True, "connections": 0, "cluster_id": "one", "topics": None, "first": 1, "hidden": 0}
     for name, value in (fresh | {"records": [encode(record) for record in records]}).items():
         monkeypatch.setattr(SilentKafka, name, value)
     return SilentKafka

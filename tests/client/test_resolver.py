@@ -96,6 +96,31 @@ def test_topics_that_are_deleted_or_get_partitions_are_noticed_and_found_again(
         assert eventually(lambda: variant(followed) == "later")
 
 
+def test_what_a_transaction_hides_that_was_left_open_is_said_once_and_what_goes_on_is_not(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka = use_silent_kafka(monkeypatch, ACTIVE)
+    with Resolver(settings, exploration=0.0) as followed:
+        assert followed.wait_until_ready(20.0)
+        assert "a transaction" not in caplog.text
+        monkeypatch.setattr(kafka, "hidden", 2)
+        assert eventually(lambda: "a transaction that was left open hides" in caplog.text)
+    assert f"{ACTIVE_VARIANTS} partition 0 from offset 1 on" in caplog.text
+
+
+def test_tasks_that_a_topic_made_again_knows_no_more_are_said(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka = use_silent_kafka(monkeypatch, ACTIVE)
+    with Resolver(settings, exploration=0.0) as followed:
+        assert followed.wait_until_ready(20.0)
+        monkeypatch.setattr(kafka, "records", [])
+        assert eventually(lambda: variant(followed) is None)
+        assert "no longer knows the active variant of 1 task (backend-architect/api-design)" in caplog.text
+        monkeypatch.setattr(kafka, "records", [encode(ACTIVE)])
+        assert eventually(lambda: variant(followed) == ACTIVE.variant_id)
+
+
 def test_a_listener_that_raises_anything_ends_nothing(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     kafka = use_silent_kafka(monkeypatch)
     heard = []

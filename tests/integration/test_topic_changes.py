@@ -7,13 +7,17 @@ import time
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import NewPartitions
-from builders import invocations
+from builders import AGENT, a_command, invocations
 from installation import Installation, WorkerProcess
 
-from crl_stream.wire.topics import ALERTS, COMMANDS, INVOCATIONS, TASKS
+from crl_stream.client import Resolver
+from crl_stream.core import messages as m
+from crl_stream.settings import load_settings
+from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, COMMANDS, INVOCATIONS, TASKS, VARIANTS
 
 pytestmark = pytest.mark.integration
 NOTICED_WITHIN = 15.0
@@ -85,6 +89,54 @@ async def test_a_log_that_was_made_again_is_noticed_although_it_has_grown_as_lon
     assert code == 0, out + err
     worker = await installation.worker()
     await until_outcomes(worker, 25)
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_compacted_topics_that_were_made_again_are_filled_again_although_their_tasks_are_silent(
+    installation: Installation, *, running: bool
+) -> None:
+    names, worker = installation.names, await installation.worker()
+    for number in range(9):
+        await installation.publish(*invocations(f"v{number}", "S" * 3, task_type=f"task-{number}"))
+    await installation.order(a_command(m.HoldTask, task_type="task-4"))
+    await installation.settled()
+    await installation.silent()
+    before = await last_records(installation)
+    with Resolver(load_settings(environment=installation.environment())) as resolver:
+        assert await asyncio.to_thread(resolver.wait_until_ready, 60)
+        if not running:
+            assert await worker.stop() == 0
+        for topic in COMPACTED:
+            await delete(installation, names(topic))
+        await installation.admin.apply()
+        if running:
+            code, log, _ = await ended(worker)
+            assert code in {70, 78}, "made again, or deleted if it looked in between"
+            assert "its worker fills it again from the rows when it starts" in log
+        worker = await installation.worker()
+        assert await last_records(installation) == before, "and before it is ready"
+        assert "were written again, as the rows say" in worker.log.read_text()
+        await installation.order(a_command(m.RegisterVariant, task_type="task-4", variant_id="next"))
+        await installation.order(a_command(m.ActivateVariant, task_type="task-4", variant_id="next", untested=True))
+        assert await asyncio.to_thread(resolver.wait_for_epoch, AGENT, "task-4", 2, 60)
+    worker.kill()
+    worker = await installation.worker()
+    assert "were written again" not in worker.log.read_text(), "once is enough"
+
+
+COMPACTED = (ACTIVE_VARIANTS, VARIANTS, TASKS)
+
+
+async def last_records(installation: Installation) -> dict[tuple[str, bytes], Any]:
+    """What each compacted topic says of each task, without the place where it was said."""
+    found = {}
+    for topic in COMPACTED:
+        for received in await installation.records(topic):
+            fields = msgspec.json.decode(received.record.value)
+            if topic != TASKS:
+                fields = {n: v for n, v in fields.items() if n not in {"position", "timestamp", "policy_hash"}}
+            found[topic, received.record.key] = fields
+    return found
 
 
 @pytest.mark.parametrize("which", ["output", "changelog", "commands"])

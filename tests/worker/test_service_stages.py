@@ -80,6 +80,12 @@ class OneRecord:
     async def read(self, _topic: str, places: Any) -> dict[tuple[int, int], Any]:
         return dict.fromkeys(places, self.record)
 
+    async def ids(self, topics: Any) -> dict[str, str]:
+        return dict.fromkeys(topics, "")
+
+    async def ends(self, places: Any) -> dict[tuple[str, int], int]:
+        return dict.fromkeys(places, 0)
+
 
 def a_table(**state: Any) -> Any:
     row = encode_partition(PartitionRow(**state))
