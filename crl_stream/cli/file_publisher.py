@@ -36,6 +36,8 @@ CHUNKS: Final = 4
 WINDOW: Final = CHUNK * (CHUNKS + 2)
 """Messages that may have been sent beyond what a journal says."""
 _BATCH_BYTES: Final = 256 * 1_024
+CONNECT_SECONDS: Final = 5.0
+"""What connecting may take at least, whatever the limit for sending is."""
 _LAST_WORDS: Final = 5.0
 """Seconds that an interrupted run waits for what is under way."""
 _POLL_MS: Final = 300
@@ -92,23 +94,52 @@ async def find_target(kafka: Kafka, timeout: float, silence: Callable[[float], N
 
     ``silence`` hears for how many seconds it has not.
     """
-    topic = Topics(kafka.topic_prefix)(INVOCATIONS)
     began = time.monotonic()
-    until = began + timeout
     while True:
         try:
-            async with _consumer(kafka) as consumer:
-                places = await _places(consumer, topic)
-                ends = await consumer.end_offsets(places)
-            with reaching(kafka):
-                name = target_of(await _cluster_id(kafka), topic)
-            silence(0.0)
-            return Target(name, topic, {str(place.partition): end for place, end in ends.items()})
-        except Unavailable as error:
-            if time.monotonic() >= until or isinstance(error.__cause__, AuthenticationFailedError):
+            found = await in_time(_described(kafka), began, max(CONNECT_SECONDS, timeout), silence)
+        except (Unavailable, TimeoutError) as error:
+            left = began + timeout - time.monotonic()
+            if isinstance(error, Unavailable) and isinstance(error.__cause__, AuthenticationFailedError):
                 raise
-            silence(time.monotonic() - began)
-            await asyncio.sleep(min(0.5, max(0.0, until - time.monotonic())))
+            if left <= 0.0:
+                with reaching(kafka):
+                    raise
+            await asyncio.sleep(min(0.5, left))
+        else:
+            silence(0.0)
+            return found
+
+
+async def _described(kafka: Kafka) -> Target:
+    topic = Topics(kafka.topic_prefix)(INVOCATIONS)
+    async with _consumer(kafka) as consumer:
+        places = await _places(consumer, topic)
+        ends = await consumer.end_offsets(places)
+    with reaching(kafka):
+        name = target_of(await _cluster_id(kafka), topic)
+    return Target(name, topic, {str(place.partition): end for place, end in ends.items()})
+
+
+async def in_time(
+    work: Coroutine[Any, Any, T], began: float, timeout: float, silence: Callable[[float], None] = lambda _: None
+) -> T:
+    """The result of ``work``; ``TimeoutError`` when there is none ``timeout`` seconds, at least one, after ``began``.
+
+    ``silence`` hears for how long it has been waited for.
+    """
+    task, limit = asyncio.ensure_future(work), max(1.0, timeout)
+    try:
+        while not task.done():
+            waited = time.monotonic() - began
+            if waited >= limit:
+                raise TimeoutError(f"no answer for {timeout:g} s")
+            if waited >= 1.0:  # a first moment without an answer says nothing
+                silence(waited)
+            await asyncio.wait({task}, timeout=min(1.0, limit - waited))
+        return task.result()
+    finally:
+        task.cancel()
 
 
 async def publish_file(
@@ -234,20 +265,9 @@ class _Run:
         self._note(settled=False)
 
     async def _in_time(self, work: Coroutine[Any, Any, T], timeout: float) -> T:
-        """The result of ``work``; ``TimeoutError`` when there is none after ``timeout`` seconds, at least one."""
-        task, began, limit = asyncio.ensure_future(work), time.monotonic(), max(1.0, timeout)
-        try:
-            while not task.done():
-                waited = time.monotonic() - began
-                if waited >= limit:
-                    raise TimeoutError(f"no answer for {timeout:g} s")
-                if waited >= 1.0:  # a first moment without an answer says nothing
-                    self._silence(waited)
-                await asyncio.wait({task}, timeout=min(1.0, limit - waited))
-            self._silence(0.0)
-            return task.result()
-        finally:
-            task.cancel()
+        found = await in_time(work, time.monotonic(), timeout, self._silence)
+        self._silence(0.0)
+        return found
 
     async def end(self) -> None:
         """Wait a little for what is under way, note what came of it, and let go of Kafka."""

@@ -55,7 +55,7 @@ async def _follow(
 ) -> None:
     seen = 0
     kafka = session.kafka
-    silence = KafkaSilence(kafka.bootstrap_servers, "it is waited for, and Ctrl-C ends that")
+    silence = KafkaSilence(kafka.bootstrap_servers, "waiting for it, Ctrl-C ends that")
     following = TopicReader(kafka).following(topics, from_beginning=from_beginning, silence=silence.note)
     async with following as received:
         say(f"following {', '.join(topics)}; Ctrl-C ends it")

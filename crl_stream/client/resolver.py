@@ -219,9 +219,10 @@ class Resolver:
 
     def _ticked(self) -> None:
         self._troubles.tick()
-        if self._caught_up.is_set() and time.monotonic() - self._heard >= STALE_SECONDS:
+        silent = time.monotonic() - self._heard
+        if self._caught_up.is_set() and silent >= STALE_SECONDS:
             self._following_since = None
-            self._troubles.say("stale", f"Kafka has not answered for {STALE_SECONDS:.0f} s; {self._used_meanwhile()}")
+            self._troubles.say("stale", f"Kafka has not answered for {silent:.0f} s; {self._used_meanwhile()}")
 
     # -- looking up --------------------------------------------------------------------------------
     def _look_up(self, key: TaskKey, default: str | None) -> Resolution | None:

@@ -94,6 +94,8 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
         if watch.change is not None:
             await asyncio.wait({asked}, timeout=SEEN_SECONDS)
     except (OSError, KafkaError) as error:
+        if log_lines is not None:
+            log_lines.silent()
         log.critical("cannot start: %s", error)
         return Unavailable.exit_code
     finally:

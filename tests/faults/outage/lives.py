@@ -77,20 +77,25 @@ class Runtime:
         self.process.wait()
         self._errors.close()
 
-    def lived(self, began: float, back: float, stated: float, variant: str, there: Counter[str]) -> Lived:
-        """What it says; ``there`` counts the ids on the topic, ``variant`` was made the active one at ``stated``."""
+    def lived(
+        self, began: float, back: float, stated: float, variant: str, there: Counter[str], *, since: float
+    ) -> Lived:
+        """What it says; ``there`` counts the ids on the topic, ``variant`` was made the active one at ``stated``.
+
+        What was accepted from ``since`` on is looked for: a broker's data is lost with what it had acknowledged.
+        """
         page = self.page
         lines = [text for at, name, text in page["lines"] if began <= at and name.startswith("crl_stream")]
         others = [text for at, name, text in page["lines"] if began <= at and not name.startswith("crl_stream")]
-        kinds = dict.fromkeys(re.sub(r"\d+(\.\d+){3}:\d+", "ADDRESS", text) for text in lines)
+        kinds = dict.fromkeys(map(kind_of, lines))
         said = f"{len(lines)} lines: {'; '.join(kinds)}" if lines else "nothing"
         said += f"; {len(others)} lines of libraries" if others else ""
         during = [state for at, state in page["states"] if began <= at <= back]
         sources = dict.fromkeys(state["source"] for state in during)
         heard = "connected = false" if any(not state["connected"] for state in during) else "connected = true"
         followed = first(page["states"], lambda state: state["variant"] == variant, stated)
-        connected = first(page["states"], lambda state: state["connected"] and not state["waiting"], back)
-        accepted = [one for at, one in page["ids"] if at > began - 0.5]
+        connected = last(page["states"], lambda state: state["connected"] and not state["waiting"])
+        accepted = [one for at, one in page["ids"] if at > since]
         health = page["health"]
         once = sum(there[one] == 1 for one in accepted)
         told = f"{len(accepted)} / {sum(one in there for one in accepted)} / {once}"
@@ -105,6 +110,14 @@ class Runtime:
         )
 
 
+def kind_of(line: str) -> str:
+    """A line without what differs from one time to the next."""
+    line = re.sub(r" \(\d+ (more )?times[^)]*\)", "", line)
+    line = re.sub(r"\d+(\.\d+){3}:\d+", "ADDRESS", line)
+    line = re.sub(r"\bt[0-9a-f]{10}\.", "", line)
+    return re.sub(r"\b\d+ s\b", "N s", line)
+
+
 def first(states: Iterable[tuple[float, dict[str, Any]]], true: Any, since: float) -> float | None:
     """When a state held for the first time from ``since`` on: it may hold already."""
     found = None
@@ -114,6 +127,17 @@ def first(states: Iterable[tuple[float, dict[str, Any]]], true: Any, since: floa
         elif found is None and true(state):
             return float(at)
     return found
+
+
+def last(states: Iterable[tuple[float, dict[str, Any]]], true: Any) -> float | None:
+    """Since when a state holds; None when it does not."""
+    since = None
+    for at, state in states:
+        if not true(state):
+            since = None
+        elif since is None:
+            since = at
+    return since
 
 
 def seconds(at: float | None, since: float) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +29,7 @@ from faults.outage.lives import (
     Lived,
     Runtime,
     ids_on_the_log,
+    kind_of,
     lines_of_libraries,
     outcome_file,
     state_active_variant,
@@ -143,6 +146,7 @@ class Scene:
         file, in_file = outcome_file(self.folder, IN_FILE)
         began, begun = time.time(), time.monotonic()
         await begin(self)
+        down = time.time()
         publishing = asyncio.create_task(self._publish_file(file))
         watched = await self._watch((worker, services), begun, seconds)
         await end(self)
@@ -160,18 +164,24 @@ class Scene:
         everything = sum(there.values())
         counted = await _until_counted(worker, lambda _: True, everything)
         status = await watched[2]
-        lived = runtime.lived(began, back, stated, variant, there)
+        lived = runtime.lived(began, back, stated, variant, there, since=down if self.loses_data else began - 0.5)
         await asyncio.sleep(1.0)
         tail.process.send_signal(signal.SIGINT)
         await tail.ends()
-        shown = len([line for line in tail.out.read_text().splitlines() if '"invocation_id"' in line])
+        shown = shown_by(tail)
+        once = sum(shown[one] == there[one] for one in there)
         codes = "; ".join(f"{name}: {one.ends()}" for name, one in (("worker", worker), ("services", services)))
         of_libraries = ", ".join(str(lines_of_libraries(one.logs)) for one in (worker, services))
-        once = f"{sum(there[one] == 1 for one in in_file)} of {IN_FILE}"
         return Seen(
             Processes(watched[0], watched[1], f"{whole:.0f} s", codes, of_libraries, f"{counted} of {everything}"),
             lived,
-            Commands(status, published, once, tail.said(), f"{shown} of {everything}"),
+            Commands(
+                status,
+                published,
+                f"{sum(there[one] == 1 for one in in_file)} of {IN_FILE}",
+                kind_of(tail.said()),
+                f"{once} of {len(there)}",
+            ),
         )
 
     async def _publish_file(self, file: Path) -> str:
@@ -186,7 +196,7 @@ class Scene:
             if code == 0:
                 break
             await asyncio.sleep(5.0)
-        return "; then again: ".join(told).replace(str(self.folder) + "/", "")
+        return kind_of("; then again: ".join(told)).replace(str(self.folder) + "/", "")
 
     async def _watch(
         self, both: tuple[Supervised, ...], begun: float, seconds: float
@@ -210,6 +220,12 @@ class Scene:
         code, out, _ = await self.installation.run_crl("--set", f"worker.web_port={port}", "status", "--check")
         names = dict.fromkeys(line.partition(" since")[0].partition(":")[0] for line in out.splitlines())
         return f"exit {code} in {time.monotonic() - asked:.0f} s: {', '.join(names)}"
+
+
+def shown_by(tail: Command) -> Counter[str]:
+    """How often `crl tail --json` has shown each invocation."""
+    said = [json.loads(line)["message"] for line in tail.out.read_text().splitlines()]
+    return Counter(message["invocation_id"] for message in said if "invocation_id" in message)
 
 
 Step = Callable[[Scene], Awaitable[None]]

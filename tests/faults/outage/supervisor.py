@@ -16,7 +16,7 @@ from typing import NamedTuple
 from integration.test_up import Up, end, take_port
 
 from crl_stream.settings.model import Kafka
-from faults.outage.lives import LIBRARY_LINE, Runtime, ids_on_the_log, state_active_variant
+from faults.outage.lives import LIBRARY_LINE, Runtime, ids_on_the_log, kind_of, state_active_variant
 
 __all__ = ["FAULTS", "UpSeen", "run_up"]
 FIRST_EPOCH = 100
@@ -158,7 +158,8 @@ async def _through(world: World, runtime: Runtime, fault: Callable[[World], None
     await asyncio.sleep(1.0)
     await runtime.finish()
     there = await ids_on_the_log(world.kafka)
-    lived = runtime.lived(began, back, stated, variant, there)
+    since = back + 1.0 if world.loses_data else began - 0.5
+    lived = runtime.lived(began, back, stated, variant, there, since=since)
     took = await asyncio.to_thread(end, up.programs[-1])
     return UpSeen(
         _own_lines(text),
@@ -200,4 +201,4 @@ def _until_well(world: World, before: int) -> str:
 def _own_lines(text: str) -> str:
     """What `crl up` itself said; its processes' log lines begin with the date."""
     lines = [line for line in text.splitlines() if line and not re.match(r"\d{4}-\d\d-\d\d ", line)]
-    return " / ".join(re.sub(r"127\.0\.0\.1:\d+", "ADDRESS", line) for line in lines) or "nothing"
+    return kind_of(" / ".join(lines)) or "nothing"
