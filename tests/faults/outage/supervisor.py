@@ -115,7 +115,7 @@ async def run_up(folder: Path, fault: Callable[[World], None]) -> UpSeen:
     up = world.up
     if fault is fill_disk:
         world.broker_folder.mkdir(parents=True)
-        await _run("mount", "-t", "tmpfs", "-o", "size=192m", "tmpfs", str(world.broker_folder))
+        await _run("mount", "-t", "tmpfs", "-o", "size=512m", "tmpfs", str(world.broker_folder))
     runtime = None
     try:
         up.start()
