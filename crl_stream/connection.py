@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -76,6 +77,15 @@ def reaching(kafka: Kafka) -> Iterator[None]:
         raise Unavailable(
             f"Kafka at {where} refused: {error}.", hint="`crl topics diff` shows what is wrong"
         ) from error
+
+
+def wait_through_outages(producer: Any) -> None:
+    """Let what an idempotent producer was given wait for as long as an outage lasts.
+
+    aiokafka repeats what it has sent for ever, and yet fails what waits to be sent after the request timeout where the
+    last metadata named no leader: a broker that is about to stop says so, and so does one that has lost its topics.
+    """
+    producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001
 
 
 async def partitions_of(consumer: Any, topics: Iterable[str]) -> dict[str, list[int]]:

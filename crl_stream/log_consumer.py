@@ -80,6 +80,11 @@ def read_everything(consumer: Any) -> None:
         setattr(fetcher, name, MethodType(_reading_everything(getattr(stock.Fetcher, name)), fetcher))
 
 
+def answered_at(consumer: Any, places: Iterable[Any]) -> int:
+    """When Kafka last answered for every partition, 0 is never; a poll ends the same way when no broker is there."""
+    return min((consumer.last_poll_timestamp(place) or 0 for place in places), default=0)
+
+
 async def whole_ends(consumer: Any, places: Iterable[Any]) -> dict[Any, int]:
     """The offset behind the last record of each partition, open transactions included.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from crl_stream.connection import connection_options, partitions_of, reaching
 from crl_stream.errors import ContractError
-from crl_stream.log_consumer import LogConsumer
+from crl_stream.log_consumer import LogConsumer, answered_at
 from crl_stream.settings.model import Kafka
 from crl_stream.wire.codec import Rejected, decode_record
 from crl_stream.wire.topics import Topics
@@ -125,11 +126,18 @@ class TopicReader:
 
     @asynccontextmanager
     async def following(
-        self, topics: Sequence[str], partition: int | None = None, *, from_beginning: bool = False
+        self,
+        topics: Sequence[str],
+        partition: int | None = None,
+        *,
+        from_beginning: bool = False,
+        silence: Callable[[float], None] | None = None,
     ) -> AsyncIterator[AsyncIterator[Received]]:
         """What comes from now on, or all there is and then what comes; positioned when the block begins.
 
-        What the block itself raises, such as a broken pipe, is not taken for an error of Kafka.
+        What the block itself raises, such as a broken pipe, is not taken for an error of Kafka.  ``silence`` is called
+        after every poll, with the seconds of polls since Kafka last answered: a broker that is away looks like one
+        that has nothing new.
         """
         consumer = LogConsumer(**connection_options(self.kafka))
         try:
@@ -144,15 +152,29 @@ class TopicReader:
                     # The position is asked for lazily; what comes between now and then would be missed.
                     for place in places:
                         await consumer.position(place)
-            yield self._follow(consumer, {self.names(topic): topic for topic in topics})
+            yield self._follow(consumer, {self.names(topic): topic for topic in topics}, places, silence)
         finally:
             with reaching(self.kafka):
                 await asyncio.shield(consumer.stop())
 
-    async def _follow(self, consumer: AIOKafkaConsumer, topics: dict[str, str]) -> AsyncIterator[Received]:
+    async def _follow(
+        self,
+        consumer: AIOKafkaConsumer,
+        topics: dict[str, str],
+        places: Sequence[TopicPartition],
+        silence: Callable[[float], None] | None,
+    ) -> AsyncIterator[Received]:
+        answered, silent = 0, 0.0
         while True:
+            began = time.monotonic()
             with reaching(self.kafka):
                 polled = await consumer.getmany(timeout_ms=_POLL_MS)
+            # Only the time of polls counts: who reads may be held up by a pager, and that is not Kafka's silence.
+            silent += time.monotonic() - began
+            if (latest := answered_at(consumer, places)) != answered:
+                answered, silent = latest, 0.0
+            if silence is not None:
+                silence(silent)
             records = [record for found in polled.values() for record in found]
             for record in sorted(records, key=lambda r: r.timestamp):
                 yield self._received(topics[record.topic], record)

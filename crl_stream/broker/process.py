@@ -113,7 +113,9 @@ class EmbeddedBroker:
     def answers(self, seconds: float = 5.0) -> bool:
         """Whether the broker that runs here says what it has; a paused one takes connections and says nothing."""
         endpoint = self.status()
-        return endpoint is not None and asyncio.run(_answers(_port_of(endpoint.bootstrap_servers), seconds))
+        if endpoint is None:
+            return False
+        return asyncio.run(_answers(_port_of(endpoint.bootstrap_servers), self._cluster_id(), seconds))
 
     def why_it_ended(self) -> BrokerError:
         """Why the broker that was started last has ended, and what to do."""
@@ -215,7 +217,9 @@ class EmbeddedBroker:
             if not _is_taken(self.data_dir):
                 # The other start has failed, or its broker was just stopped: our turn.
                 return self.start()
-            if (started := self._orphaned_start()) is not None and asyncio.run(_answers(started["port"])):
+            if (started := self._orphaned_start()) is not None and asyncio.run(
+                _answers(started["port"], self._cluster_id())
+            ):
                 return self._note_endpoint(started["port"], started["pid"])
             time.sleep(0.1)
         raise BrokerError(
@@ -255,13 +259,20 @@ class EmbeddedBroker:
         while time.monotonic() < until:
             if self._child.poll() is not None:
                 raise self.why_it_ended()
-            if listens(port) and asyncio.run(_answers(port)):
+            if listens(port) and asyncio.run(_answers(port, self._cluster_id())):
                 return
             time.sleep(0.05)
         raise BrokerError(
             f"Kafka did not answer within {START_SECONDS:.0f} s.",
             hint=f"see {self.data_dir / LOG}; a loaded machine may just need a second try",
         )
+
+    def _cluster_id(self) -> str:
+        """The id that the broker of this folder gives; empty before its folder is formatted."""
+        with suppress(OSError):
+            lines = (self.data_dir / "logs" / "meta.properties").read_text(encoding="utf-8").splitlines()
+            return next((line.partition("=")[2].strip() for line in lines if line.startswith("cluster.id=")), "")
+        return ""
 
     # -- ports and notes ---------------------------------------------------------------------------
     def _choose_port(self, last_port: int | None) -> int:
@@ -352,15 +363,21 @@ def _port_of(bootstrap_servers: str) -> int:
     return int(bootstrap_servers.rpartition(":")[2])
 
 
-async def _answers(port: int, seconds: float = 5.0) -> bool:
+async def _answers(port: int, cluster_id: str, seconds: float = 5.0) -> bool:
+    """Whether the broker of ``cluster_id`` answers there: two that start at once may have chosen the same port."""
     from aiokafka.client import AIOKafkaClient
     from aiokafka.errors import KafkaError
+    from aiokafka.protocol.metadata import MetadataRequest
 
     client = AIOKafkaClient(bootstrap_servers=f"{HOST}:{port}", request_timeout_ms=int(seconds * 1_000))
     try:
         async with asyncio.timeout(seconds):
             await client.bootstrap()
-        return bool(client.cluster.brokers())
+            if not client.cluster.brokers():
+                return False
+            request = MetadataRequest([], allow_auto_topic_creation=False)
+            answer = await client.send(client.get_random_node(), request)
+        return not cluster_id or answer.cluster_id == cluster_id
     except (KafkaError, OSError):  # TimeoutError is an OSError
         return False
     finally:

@@ -44,7 +44,7 @@ from crl_stream.cli.proposals import command as proposals
 from crl_stream.cli.rollbacks import command as rollbacks
 from crl_stream.cli.session import Session
 from crl_stream.cli.streams import drop_output, prepare_streams
-from crl_stream.cli.talk import complain, say
+from crl_stream.cli.talk import LogLines, complain, end_bars, say
 from crl_stream.compiled import is_compiled
 from crl_stream.errors import CrlError
 
@@ -94,13 +94,11 @@ def common(
 ) -> None:
     """Options of all commands."""
     if verbose:
-        log = logging.StreamHandler(sys.stderr)
-        log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logging.getLogger().addHandler(log)
+        logging.getLogger().addHandler(LogLines())
         logging.getLogger().setLevel(logging.INFO)
     if context.invoked_subcommand in SERVICES and signal.getsignal(signal.SIGTERM) is _terminate:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    context.obj = Session(config_file, settings or [])
+    context.obj = Session(config_file, settings or [], verbose=verbose)
 
 
 def _terminate(*_: Any) -> None:
@@ -190,6 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:
             traceback.print_exc(file=file)
         complain(f"That is a bug of crl: {type(error).__name__}: {error}", f"report it with the file {file.name}")
         code = 1
+    end_bars()
     try:
         sys.stdout.flush()
     except OSError:  # the error was told; what it left unwritten must not become a traceback at the end

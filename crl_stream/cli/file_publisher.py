@@ -12,10 +12,10 @@ import hashlib
 import signal
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -36,9 +36,12 @@ CHUNKS: Final = 4
 WINDOW: Final = CHUNK * (CHUNKS + 2)
 """Messages that may have been sent beyond what a journal says."""
 _BATCH_BYTES: Final = 256 * 1_024
+CONNECT_SECONDS: Final = 5.0
+"""What connecting may take at least, whatever the limit for sending is."""
 _LAST_WORDS: Final = 5.0
 """Seconds that an interrupted run waits for what is under way."""
 _POLL_MS: Final = 300
+T = TypeVar("T")
 
 
 class Plan(NamedTuple):
@@ -86,22 +89,57 @@ class Digest:
         return self._hash.copy().hexdigest()
 
 
-async def find_target(kafka: Kafka, timeout: float) -> Target:
-    """The topic of outcomes; ``Unavailable`` when Kafka has not answered after ``timeout`` seconds."""
-    topic = Topics(kafka.topic_prefix)(INVOCATIONS)
-    until = time.monotonic() + timeout
+async def find_target(kafka: Kafka, timeout: float, silence: Callable[[float], None]) -> Target:
+    """The topic of outcomes; ``Unavailable`` when Kafka has not answered after ``timeout`` seconds.
+
+    ``silence`` hears for how many seconds it has not.
+    """
+    began = time.monotonic()
     while True:
         try:
-            async with _consumer(kafka) as consumer:
-                places = await _places(consumer, topic)
-                ends = await consumer.end_offsets(places)
-            with reaching(kafka):
-                name = target_of(await _cluster_id(kafka), topic)
-            return Target(name, topic, {str(place.partition): end for place, end in ends.items()})
-        except Unavailable as error:
-            if time.monotonic() >= until or isinstance(error.__cause__, AuthenticationFailedError):
+            found = await in_time(_described(kafka), began, max(CONNECT_SECONDS, timeout), silence)
+        except (Unavailable, TimeoutError) as error:
+            left = began + timeout - time.monotonic()
+            if isinstance(error, Unavailable) and isinstance(error.__cause__, AuthenticationFailedError):
                 raise
-            await asyncio.sleep(min(0.5, max(0.0, until - time.monotonic())))
+            if left <= 0.0:
+                with reaching(kafka):
+                    raise
+            await asyncio.sleep(min(0.5, left))
+        else:
+            silence(0.0)
+            return found
+
+
+async def _described(kafka: Kafka) -> Target:
+    topic = Topics(kafka.topic_prefix)(INVOCATIONS)
+    async with _consumer(kafka) as consumer:
+        places = await _places(consumer, topic)
+        ends = await consumer.end_offsets(places)
+    with reaching(kafka):
+        name = target_of(await _cluster_id(kafka), topic)
+    return Target(name, topic, {str(place.partition): end for place, end in ends.items()})
+
+
+async def in_time(
+    work: Coroutine[Any, Any, T], began: float, timeout: float, silence: Callable[[float], None] = lambda _: None
+) -> T:
+    """The result of ``work``; ``TimeoutError`` when there is none ``timeout`` seconds, at least one, after ``began``.
+
+    ``silence`` hears for how long it has been waited for.
+    """
+    task, limit = asyncio.ensure_future(work), max(1.0, timeout)
+    try:
+        while not task.done():
+            waited = time.monotonic() - began
+            if waited >= limit:
+                raise TimeoutError(f"no answer for {timeout:g} s")
+            if waited >= 1.0:  # a first moment without an answer says nothing
+                silence(waited)
+            await asyncio.wait({task}, timeout=min(1.0, limit - waited))
+        return task.result()
+    finally:
+        task.cancel()
 
 
 async def publish_file(
@@ -114,9 +152,13 @@ async def publish_file(
     journal: Journal | None,
     timeout: float,
     progress: Callable[[str, int, int], None],
+    silence: Callable[[float], None],
 ) -> Sent:
-    """Send all of it, or what ``after`` leaves; ends early when Kafka takes nothing for ``timeout`` seconds."""
-    run = _Run(kafka, source, plan, target, after, journal)
+    """Send all of it, or what ``after`` leaves; ends early when Kafka takes nothing for ``timeout`` seconds.
+
+    ``silence`` hears for how many seconds it has taken nothing.
+    """
+    run = _Run(kafka, source, plan, target, after, journal, silence)
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -147,7 +189,9 @@ class _Run:
         target: Target,
         after: Progress | None,
         journal: Journal | None,
+        silence: Callable[[float], None],
     ) -> None:
+        self._silence = silence
         self._kafka, self._source, self._plan, self._target = kafka, source, plan, target
         self._after, self._journal = after, journal
         self.acknowledged = after.sent if after is not None else 0
@@ -181,8 +225,7 @@ class _Run:
         left = islice(outcomes, self._plan.messages - number)
         while chunk := list(islice(left, CHUNK)):
             self._sending = True
-            async with asyncio.timeout(max(1.0, timeout)):
-                futures = await self._send(chunk, arrived)
+            futures = await self._in_time(self._send(chunk, arrived), timeout)
             for outcome in chunk:
                 digest.add(outcome)
             number += len(chunk)
@@ -212,9 +255,7 @@ class _Run:
         """Wait for the oldest chunk, and note that Kafka has it."""
         number, content, futures = self._under_way[0]
         if futures:
-            done, waiting = await asyncio.wait(futures, timeout=max(1.0, timeout))
-            if waiting:
-                raise TimeoutError(f"no answer for {timeout:g} s")
+            done, _ = await self._in_time(asyncio.wait(futures), timeout)
             for future in done:
                 sent = future.result()
                 place = str(sent.partition)
@@ -222,6 +263,11 @@ class _Run:
         self._under_way.popleft()
         self.acknowledged, self._content = number, content
         self._note(settled=False)
+
+    async def _in_time(self, work: Coroutine[Any, Any, T], timeout: float) -> T:
+        found = await in_time(work, time.monotonic(), timeout, self._silence)
+        self._silence(0.0)
+        return found
 
     async def end(self) -> None:
         """Wait a little for what is under way, note what came of it, and let go of Kafka."""

@@ -19,7 +19,7 @@ from crl_stream.broker.recorded import Recorded, end, spawn
 from crl_stream.cli.run_record import RunRecord
 from crl_stream.cli.session import Session
 from crl_stream.cli.supervision import KeptBroker, KeptProcess
-from crl_stream.cli.talk import say
+from crl_stream.cli.talk import say, share_terminal
 from crl_stream.errors import ConfigError, CrlError, Unavailable, UsageError
 from crl_stream.settings import Settings
 from crl_stream.topic_admin import TopicAdmin
@@ -85,6 +85,8 @@ class Running:
 
     def start(self) -> None:
         """Start every process."""
+        if not self._quiet:
+            share_terminal()
         for name in self._names:
             settings = self.settings
             if name != MONITOR:
@@ -252,7 +254,7 @@ def prepare_topics(settings: Settings) -> None:
 
 def _command(session: Session, settings: Settings, name: str, program: Sequence[str]) -> list[str]:
     """The words that start a worker with the settings of this call."""
-    command = [*program]
+    command = [*program, *(["--verbose"] if session.verbose else [])]
     if (named := session.named_config) is not None:
         command += ["--config", str(named)]
     for setting, value in session.flags.items():

@@ -14,6 +14,7 @@ from crl_stream.cli.file_publisher import Digest, Plan, Sent, find_target, publi
 from crl_stream.cli.outcome_file import OutcomeFile
 from crl_stream.cli.publish_journal import Journal, Progress, alone, journals_near, matching
 from crl_stream.cli.session import Session, task_key
+from crl_stream.cli.silence import KafkaSilence
 from crl_stream.cli.talk import progress_bar, say, show_json
 from crl_stream.client.publisher import QUEUE_SIZE, Publisher, checked, utc_now
 from crl_stream.core import messages as m
@@ -73,7 +74,10 @@ def publish(
     ]
     checked(messages[0])
     with Publisher(context.obj.connected) as publisher:
-        stats = publisher.close(timeout if _send(publisher, messages, timeout) else 0.0)
+        silence = KafkaSilence(publisher.settings.kafka.bootstrap_servers, f"this gives up after {timeout:g} s")
+        if _send(publisher, messages, timeout, silence):
+            _wait(publisher, timeout, silence)
+        stats = publisher.close(0.0)
     if json:
         show_json(stats._asdict())
     if stats.sent < len(messages):
@@ -87,7 +91,14 @@ def publish(
     say(f"{stats.sent} published")
 
 
-def _send(publisher: Publisher, messages: list[Any], timeout: float) -> bool:
+def _wait(publisher: Publisher, timeout: float, silence: KafkaSilence) -> None:
+    """Wait until Kafka has everything, for ``timeout`` seconds at most."""
+    began = time.monotonic()
+    while (left := began + timeout - time.monotonic()) > 0.0 and not publisher.flush(min(1.0, left)):
+        silence.note(time.monotonic() - began)
+
+
+def _send(publisher: Publisher, messages: list[Any], timeout: float, silence: KafkaSilence) -> bool:
     """Queue all messages, as fast as Kafka takes them; False when it has taken nothing for ``timeout`` seconds."""
     progress = progress_bar()
     progress("publishing", 0, len(messages))
@@ -97,7 +108,8 @@ def _send(publisher: Publisher, messages: list[Any], timeout: float) -> bool:
             publisher.flush(min(1.0, timeout))
             if publisher.stats.sent != sent:
                 sent, since = publisher.stats.sent, time.monotonic()
-            elif time.monotonic() - since >= timeout:
+            silence.note(time.monotonic() - since)
+            if time.monotonic() - since >= timeout:
                 return False
         publisher.publish(message)
         if number % 100 == 0 or number == len(messages):
@@ -120,8 +132,9 @@ def _publish_file(session: Session, file: Path, *, again: bool, timeout: float, 
         if before.plan.messages == 0:
             say("there was nothing to publish")
         kafka = session.connected.kafka
+        silence = KafkaSilence(kafka.bootstrap_servers, f"this gives up after {timeout:g} s")
         try:
-            target = asyncio.run(find_target(kafka, timeout))
+            target = asyncio.run(find_target(kafka, timeout, silence.note))
         except Unavailable as error:
             raise Unavailable(
                 f"Kafka at {kafka.bootstrap_servers} took 0 of {before.plan.messages} messages: "
@@ -140,6 +153,7 @@ def _publish_file(session: Session, file: Path, *, again: bool, timeout: float, 
                 journal=journal,
                 timeout=timeout,
                 progress=progress_bar(),
+                silence=silence.note,
             )
         )
     _tell(before.plan, after, done, journal, kafka.bootstrap_servers, json=json)

@@ -18,8 +18,8 @@ from crl_stream.settings.user_folders import without_home
 class Session:
     """One call of ``crl``."""
 
-    def __init__(self, config_file: Path | None, flags: list[str]) -> None:
-        self.config_file = config_file
+    def __init__(self, config_file: Path | None, flags: list[str], *, verbose: bool = False) -> None:
+        self.config_file, self.verbose = config_file, verbose
         self.flags: dict[str, Any] = {}
         for flag in flags:
             name, equals, value = flag.partition("=")

@@ -102,13 +102,14 @@ class Seen(NamedTuple):
 # -- asking --------------------------------------------------------------------------------------------
 def look(session: Any) -> Seen:
     """Ask the worker and Kafka; never raises because one of them, or both, do not answer."""
+    from crl_stream.cli.unsupervised import unsupervised
     from crl_stream.fleet_health import finding
 
     settings = session.settings
-    page, findings, no_worker = None, [], None
+    page, findings, no_worker = None, unsupervised(settings), None
     try:
         page = ask(settings, "/api/tasks")
-        findings = _findings_of_workers(settings) + _unreadable(page)
+        findings += _findings_of_workers(settings) + _unreadable(page)
     except CrlError as error:
         no_worker = error
         findings.append(finding("worker", views_url(settings), error.message, error.hint or ""))

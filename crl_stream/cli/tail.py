@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from crl_stream.cli.silence import KafkaSilence
 from crl_stream.cli.talk import say, show, show_json
 from crl_stream.core import messages as m
 from crl_stream.errors import UsageError
@@ -53,7 +54,10 @@ async def _follow(
     session: Any, topics: list[str], from_beginning: bool, count: int | None, json: bool, every: bool
 ) -> None:
     seen = 0
-    async with TopicReader(session.kafka).following(topics, from_beginning=from_beginning) as received:
+    kafka = session.kafka
+    silence = KafkaSilence(kafka.bootstrap_servers, "waiting for it, Ctrl-C ends that")
+    following = TopicReader(kafka).following(topics, from_beginning=from_beginning, silence=silence.note)
+    async with following as received:
         say(f"following {', '.join(topics)}; Ctrl-C ends it")
         async for one in received:
             if not every and isinstance(one.message, m.CommandResult) and one.message.command == "SetPolicy":

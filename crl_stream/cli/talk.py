@@ -5,10 +5,11 @@ All that it prints passes here, so this is the border at which the texts of stra
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from rich.cells import cell_len
@@ -48,14 +49,46 @@ class _Beside(Terminal):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
+_bars: Final[dict[str, tuple[Any, Any]]] = {}
+"""Progress bars that are on the terminal, by what they are about."""
+_shared: Final[set[str]] = set()
+"""Not empty when other processes write to this terminal too."""
+
+
+def share_terminal() -> None:
+    """From now on other processes write to stderr too: a bar would be torn apart, so progress is said in lines."""
+    _shared.add("stderr")
+
+
+def end_bars() -> None:
+    """Leave every bar where it is, and give the cursor back: what follows begins on a line of its own."""
+    while _bars:
+        _, (bar, _) = _bars.popitem()
+        bar.stop()
+
+
+class LogLines(logging.StreamHandler[Any]):
+    """Log lines for people on stderr, above a progress bar that is drawn there."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+
+    @property
+    def stream(self) -> Any:
+        """While a bar is drawn, rich has put something else here."""
+        return sys.stderr
+
+
 def say(text: str) -> None:
-    """A line for people, beside the data."""
-    console = _Beside(soft_wrap=True, markup=False)
-    console.print(_for_people(console, text))
+    """A line for people, beside the data; above a progress bar that is drawn there."""
+    console = next((bar.console for bar, _ in _bars.values()), None) or _Beside()
+    console.print(_for_people(console, text), soft_wrap=True, markup=False)
 
 
 def complain(message: str, hint: str | None) -> None:
-    """An error and what to do next."""
+    """An error and what to do next; no progress bar goes on after it."""
+    end_bars()
     console = _Beside(soft_wrap=True, markup=False)
     console.print(_for_people(console, f"crl: {message}"), style="red")
     if hint:
@@ -114,22 +147,21 @@ def progress_bar() -> Progress:
     from rich.progress import Progress as Bar
 
     console = _Beside()
-    bars: dict[str, tuple[Any, Any]] = {}
 
     def progress(what: str, done: int, total: int) -> None:
-        if not console.is_terminal:
+        if not console.is_terminal or _shared:
             if done == 0:
                 say(f"{what} ...")
             return
-        if what not in bars:
+        if what not in _bars:
             bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console)
             bar.start()
-            bars[what] = bar, bar.add_task(what, total=total)
-        bar, task = bars[what]
+            _bars[what] = bar, bar.add_task(what, total=total)
+        bar, task = _bars[what]
         bar.update(task, completed=done, total=total)
         if done >= total:
             bar.stop()
-            del bars[what]
+            del _bars[what]
 
     return progress
 

@@ -24,7 +24,8 @@ def worker(
     """Run a worker until Ctrl-C; start more of them, with other ports, to share the partitions."""
     from crl_stream.worker.run import run_worker
 
-    raise typer.Exit(run_worker(context.obj.connected, chosen_roles(role or ["monitor"])))
+    roles = chosen_roles(role or ["monitor"])
+    raise typer.Exit(run_worker(context.obj.connected, roles, verbose=context.obj.verbose))
 
 
 def chosen_roles(words: list[str]) -> list[str]:

@@ -17,7 +17,7 @@ from crl_stream.client.troubles import Troubles
 from crl_stream.connection import connection_options
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.log_consumer import LogConsumer
+from crl_stream.log_consumer import LogConsumer, answered_at
 from crl_stream.settings import Settings
 from crl_stream.wire.codec import Rejected, decode_record
 from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS, Topics
@@ -108,7 +108,7 @@ class Following:
                     if not ends and taken is not None:
                         self._reader.tell(taken)
             now = time.monotonic()
-            if (latest := _answered(consumer, places)) != answered:
+            if (latest := answered_at(consumer, places)) != answered:
                 answered, heard = latest, now
                 self._reader.heard()
             elif now - heard >= min(self._reader.quiet(), SILENT_SECONDS):
@@ -219,11 +219,6 @@ async def _stopped(consumer: AIOKafkaConsumer) -> None:
         async with asyncio.timeout(_STOP_SECONDS):
             await consumer.stop()
     consumer._closed = True  # noqa: SLF001 - it says so itself only when stopping went well
-
-
-def _answered(consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]) -> int:
-    """When Kafka last answered for every partition, 0 is never; a poll ends the same way when no broker is there."""
-    return min((consumer.last_poll_timestamp(place) or 0 for place in places), default=0)
 
 
 def _newer(message: Any, known: Any) -> bool:

@@ -13,7 +13,7 @@ class Health(NamedTuple):
     """Whether Kafka takes outcomes."""
     connected_since: str | None
     following: bool
-    """Whether rollbacks are heard of; otherwise the last known variants are used."""
+    """Whether rollbacks are heard of; otherwise what is known is used (``tasks``), or the default of each call."""
     following_since: str | None
     tasks: int
     """Tasks whose active variant is known."""

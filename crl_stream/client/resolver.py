@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, Self
 from crl_stream.client.address import reason_of
 from crl_stream.client.background import Background
 from crl_stream.client.following import PATIENCE_SECONDS, Following, Reread, View
-from crl_stream.client.keeping import Keeper, read_kept
+from crl_stream.client.keeping import Keeper, kept_file, read_kept
 from crl_stream.client.lifetimes import waits
 from crl_stream.client.setting_up import Setup, set_up
 from crl_stream.client.troubles import Troubles, utc_now
@@ -205,13 +205,24 @@ class Resolver:
             log.info("the active variants are read again: %s", error)
             return
         self._following_since = None
-        self._troubles.say("kafka", f"Kafka does not answer: {reason_of(error)}; the last known variants are used")
+        self._troubles.say("kafka", f"Kafka does not answer: {reason_of(error)}; {self._used_meanwhile()}")
+
+    def _used_meanwhile(self) -> str:
+        """What is answered while Kafka is not heard: never more than is known."""
+        active, from_file = self._active, self._from_file
+        if not active:
+            return "no variant is known yet, so each call gets its own default"
+        known = "1 task" if len(active) == 1 else f"{len(active)} tasks"
+        if from_file.issuperset(active):
+            return f"the variants of {known} are used as an earlier run has kept them in {kept_file(self.settings)}"
+        return f"the last known variants of {known} are used"
 
     def _ticked(self) -> None:
         self._troubles.tick()
-        if self._caught_up.is_set() and time.monotonic() - self._heard >= STALE_SECONDS:
+        silent = time.monotonic() - self._heard
+        if self._caught_up.is_set() and silent >= STALE_SECONDS:
             self._following_since = None
-            self._troubles.say("stale", f"Kafka has not answered for {STALE_SECONDS:.0f} s; the variants are stale")
+            self._troubles.say("stale", f"Kafka has not answered for {silent:.0f} s; {self._used_meanwhile()}")
 
     # -- looking up --------------------------------------------------------------------------------
     def _look_up(self, key: TaskKey, default: str | None) -> Resolution | None:

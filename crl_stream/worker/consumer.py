@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import faust
-from aiokafka.errors import CorruptRecordException, IllegalStateError
+from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
 
@@ -177,11 +177,13 @@ class Consumer(driver.Consumer):
         """End the process at once: nothing may be written or committed after this."""
         while isinstance(exc, BaseExceptionGroup):
             exc = exc.exceptions[0]  # of writes that ran side by side; the first says what is wrong
+        expected = isinstance(exc, CrlError | KafkaError)
         message = exc.message if isinstance(exc, CrlError) else repr(exc)
-        # What we raised ourselves says what to do; where it was raised is for those who mend a bug.
-        self.log.critical("leaving without commit: %s", message, exc_info=None if isinstance(exc, CrlError) else exc)
-        if isinstance(exc, CrlError) and exc.hint:
-            self.log.critical("hint: %s", exc.hint)
+        hint = exc.hint if isinstance(exc, CrlError) else "see whether the broker is well; a restart goes on from here"
+        # What we raised ourselves says what to do, and Kafka is no bug; else those who mend it need to know where.
+        self.log.critical("leaving without commit: %s", message, exc_info=None if expected else exc)
+        if expected and hint:
+            self.log.critical("hint: %s", hint)
         os._exit(exc.exit_code if isinstance(exc, CrlError) else EXIT_UNSAFE)
 
     def check_pulse(self) -> None:

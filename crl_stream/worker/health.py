@@ -12,7 +12,7 @@ from crl_stream.topology.partition import decode_partition
 from crl_stream.worker.member import Member
 from crl_stream.worker.monitor import Monitor
 from crl_stream.worker.policy_announcement import pending_partitions, policy_of
-from crl_stream.worker.topic_watch import TopicWatch
+from crl_stream.worker.topic_watch import FRESH_SECONDS, TopicWatch
 
 END_TRANSACTION: Final = "end it: kafka-transactions.sh --bootstrap-server ... find-hanging, then abort"
 UNOWNED_SECONDS: Final = 15.0
@@ -59,6 +59,15 @@ class Health:
         self.members, self.watch = members, watch
         self._since: dict[tuple[str, str], float] = {}
 
+    async def fresh_findings(self) -> list[Finding]:
+        """What is wrong by what Kafka says now: topics that were made again a moment ago are found too."""
+        if await self.watch.is_fresh():
+            return self.findings()
+        where = self.members[0].settings.kafka.bootstrap_servers
+        text = f"Kafka takes longer than {FRESH_SECONDS:g} s to answer at {where}: what else is said may be old."
+        slow = Finding("kafka", where, round(time() * 1_000), text, "see how the broker is, and ask again")
+        return [slow, *self.findings()] if self.watch.silent_since is None else self.findings()
+
     def findings(self) -> list[Finding]:
         """What is wrong now; trouble first."""
         now, found = time(), list(self._look())
@@ -76,6 +85,9 @@ class Health:
         watch = self.watch
         if watch.change is not None:
             yield _Seen("topics", "topics", watch.change.message, watch.change.hint or "")
+        elif watch.missing:
+            names = ", ".join(sorted(watch.missing))
+            yield _Seen("topics", "topics", f"Kafka does not know {names} now.", "`crl topics apply` makes it")
         if watch.silent_since is not None:
             where = self.members[0].settings.kafka.bootstrap_servers
             text = f"Kafka does not answer at {where}."

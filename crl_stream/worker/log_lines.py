@@ -1,7 +1,9 @@
-"""The worker's log stays readable while a broker is away: libraries repeat themselves, and are told once a minute.
+"""The worker's log stays readable while a broker is away: the worker says so once a minute, its libraries do not.
 
-Of each kind of line the first is shown; those that follow within a minute are counted, and the next one that is shown
-says how many there were.
+Faust and aiokafka report every attempt that fails, from every part of them.  So a line of theirs waits until Kafka was
+asked whether it answers (``topic_watch``, every few seconds).  When it does not, the line is about that and is only
+counted; when it does, the line is shown.  Of each kind of line the first is shown; those that follow within a minute
+are counted, and the next one that is shown says how many there were.  ``crl -v`` shows them as they come.
 """
 
 from __future__ import annotations
@@ -9,11 +11,17 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 EVERY_SECONDS: Final = 60.0
+HOLD_SECONDS: Final = 15.0
+"""For which a line waits at most: two looks at Kafka, each with the time that an answer may take."""
+AFTER_SECONDS: Final = 20.0
+"""After an outage, for which lines are still about it: groups are joined again, and old requests end."""
+_MOST_HELD: Final = 1_000
 _MOST_KINDS: Final = 1_000
 """Kinds that are remembered; beyond them the oldest is forgotten, and its next line is shown."""
 _VARIES: Final = re.compile(r"0x[0-9a-f]+|\d+|'[^']*'|\"[^\"]*\"")
@@ -27,6 +35,8 @@ OWN: Final = (
     "crl_stream.worker.table",
 )
 """Faust's services log under the names of the modules that define them."""
+RETRIED: Final = {"crl_retried": True}
+"""``extra`` of a line of ours about an attempt that is made again: it is treated as a library's line."""
 
 
 class _Kind(NamedTuple):
@@ -34,8 +44,15 @@ class _Kind(NamedTuple):
     hidden: int
 
 
+def _is_detail(record: logging.LogRecord) -> bool:
+    """Whether a line is a library's, or about an attempt that is made again; what is critical never is."""
+    if record.levelno >= logging.CRITICAL:
+        return False
+    return record.name.startswith((*LIBRARIES, *OWN)) or hasattr(record, "crl_retried")
+
+
 class OncePerMinute(logging.Filter):
-    """For handlers: hushes what libraries repeat, and nothing of ours."""
+    """For handlers: hushes what libraries repeat, and nothing of ours but what is marked ``RETRIED``."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         super().__init__()
@@ -44,7 +61,7 @@ class OncePerMinute(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to show a line; a repeated one gets the number of those before it."""
-        if record.levelno >= logging.CRITICAL or not record.name.startswith((*LIBRARIES, *OWN)):
+        if not _is_detail(record):
             return True
         try:
             message = record.getMessage()
@@ -63,16 +80,91 @@ class OncePerMinute(logging.Filter):
         return True
 
 
-def set_up_logging() -> None:
-    """Log to stderr: our own lines from INFO on, those of libraries from WARNING on, each kind once a minute."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+class Calm(logging.Handler):
+    """Shows our own lines on ``shown`` at once, and the details once it is known that they are not about an outage.
+
+    ``answered`` and ``silent`` tell it what Kafka does; while neither is told, a line waits ``HOLD_SECONDS``.
+    """
+
+    def __init__(self, shown: logging.Handler, clock: Callable[[], float] = monotonic) -> None:
+        super().__init__()
+        self._shown, self._clock = shown, clock
+        self._only = OncePerMinute(clock)
+        self._held: deque[tuple[float, logging.LogRecord]] = deque()
+        self._away = False
+        self._until = float("-inf")
+        """Up to when lines are about an outage that is over."""
+        self.hushed = 0
+        """Lines about the outage that is, or was last."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a line, keep it for a moment, or count it."""
+        now = self._clock()
+        self._release(now - HOLD_SECONDS)
+        if not _is_detail(record):
+            if record.levelno >= logging.CRITICAL:
+                self._release(now)  # what led to it, before it
+            self._shown.handle(record)
+        elif self._away or now < self._until:
+            self.hushed += 1
+        else:
+            self._held.append((now, record))
+            if len(self._held) > _MOST_HELD:
+                self._show(self._held.popleft()[1])
+
+    def silent(self) -> None:
+        """Kafka was asked and has not answered: what was said lately is about that."""
+        with self._locked():
+            if not self._away:
+                self.hushed = 0
+            self._away = True
+            self.hushed += len(self._held)
+            self._held.clear()
+
+    def answered(self, asked_at: float) -> int:
+        """Kafka has answered what it was asked at ``asked_at``; returns how many lines an outage that is over had."""
+        with self._locked():
+            if not self._away:
+                self._release(asked_at)
+                return 0
+            self._away, self._until = False, self._clock() + AFTER_SECONDS
+            return self.hushed
+
+    def flush(self) -> None:
+        """Show what still waits: the program ends."""
+        with self._locked():
+            self._release(float("inf"))
+        self._shown.flush()
+
+    def _locked(self) -> Any:
+        assert self.lock is not None
+        return self.lock
+
+    def _release(self, before: float) -> None:
+        while self._held and self._held[0][0] <= before:
+            self._show(self._held.popleft()[1])
+
+    def _show(self, record: logging.LogRecord) -> None:
+        if self._only.filter(record):
+            self._shown.handle(record)
+
+
+def set_up_logging(*, verbose: bool = False) -> Calm | None:
+    """Log to stderr: our own lines from INFO on, those of libraries from WARNING on, calmly.
+
+    ``verbose`` shows what libraries say from INFO on, each kind once a minute, and returns None.
+    """
+    stream = logging.StreamHandler(sys.stderr)
+    stream.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    calm = None if verbose else Calm(stream)
+    if calm is None:
+        stream.addFilter(OncePerMinute())
+    logging.basicConfig(level=logging.INFO, handlers=[calm or stream], force=True)
     for name in (*LIBRARIES, *OWN):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(OncePerMinute())
-    # A broker that has just started says this for a second or two; aiokafka asks again, and calls it an error.
-    logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(
-        lambda record: "GroupCoordinatorNotAvailableError" not in record.getMessage()
-    )
+        logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
+    if not verbose:
+        # A broker that has just started says this for a second or two; aiokafka asks again, and calls it an error.
+        logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(
+            lambda record: "GroupCoordinatorNotAvailableError" not in record.getMessage()
+        )
+    return calm

@@ -67,7 +67,14 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "call_thread",
         "on_start",
     ),
-    "faust.transport.drivers.aiokafka:Producer": ("_settings_extra", "_ensure_producer", "flush"),
+    "faust.transport.drivers.aiokafka:Producer": (
+        "_settings_extra",
+        "_ensure_producer",
+        "_new_producer",
+        "flush",
+    ),
+    # Fails what waits for a leader longer than this.
+    "aiokafka.producer.message_accumulator:MessageAccumulator": ("_batch_ttl",),
     "faust.transport.drivers:TRANSPORTS": ("aliases",),
     "faust.tables.table:Table": (
         "persisted_offset",
@@ -109,7 +116,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     "aiohttp.web_server:Server": ("connections",),
     "aiohttp.web_protocol:RequestHandler": ("_current_request", "force_close"),
     # A client's sender that has ended fails nothing that waits for it.
-    "aiokafka:AIOKafkaProducer": ("create_batch", "send_batch", "_sender"),
+    "aiokafka:AIOKafkaProducer": ("create_batch", "send_batch", "_sender", "_message_accumulator"),
     # A fork's child forgets the tasks of its parent without a word.
     "asyncio.tasks:Task": ("_log_destroy_pending",),
     "aiokafka.producer.message_accumulator:BatchBuilder": (

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from faust.transport.drivers import aiokafka as driver
 
 from crl_stream.byte_names import ByteNamesBatch, has_byte_names
+from crl_stream.connection import wait_through_outages
 from crl_stream.errors import Unsafe
 from crl_stream.wire.records import Headers, record_size
 
@@ -36,6 +37,11 @@ class Producer(driver.Producer):
 
     def _settings_extra(self) -> dict[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
+
+    def _new_producer(self, transactional_id: str | None = None) -> Any:
+        producer = super()._new_producer(transactional_id)
+        wait_through_outages(producer)
+        return producer
 
     async def flush(self) -> None:
         """Wait until Faust's own buffer is empty: its flush gives up after 0.1 s without progress."""

@@ -16,7 +16,7 @@ from crl_stream.broker.ports import free_port, is_loopback, why_not_bindable
 from crl_stream.errors import ConfigError, CrlError, Unavailable, Unsafe, UsageError
 from crl_stream.settings import Settings
 from crl_stream.worker.health import Health
-from crl_stream.worker.log_lines import set_up_logging
+from crl_stream.worker.log_lines import Calm, set_up_logging
 from crl_stream.worker.member import Member
 from crl_stream.worker.monitor import Monitor
 from crl_stream.worker.own_address import with_own_address
@@ -37,8 +37,11 @@ SEEN_SECONDS: Final = 2.0
 """For which a worker that has to end is seen as not ready first."""
 
 
-def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,)) -> int:
-    """Run until SIGINT or SIGTERM; returns the exit code.  ``CrlError`` when the worker may not start."""
+def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,), *, verbose: bool = False) -> int:
+    """Run until SIGINT or SIGTERM; returns the exit code.  ``CrlError`` when the worker may not start.
+
+    ``verbose`` also logs what libraries say.
+    """
     check_version()
     if not is_loopback(settings.worker.web_host) and not settings.worker.web_token.get_secret_value():
         raise ConfigError(
@@ -46,9 +49,14 @@ def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,)) -> int:
             hint="set CRL_WORKER_WEB_TOKEN, or listen on 127.0.0.1",
         )
     settings = with_own_address(_with_port(settings))
-    set_up_logging()
+    log_lines = set_up_logging(verbose=verbose)
     with asyncio.Runner() as runner:
-        return runner.run(_serve(settings, roles))
+        try:
+            return runner.run(_serve(settings, roles, log_lines))
+        except Unavailable:
+            if log_lines is not None:
+                log_lines.silent()  # the error says what libraries said in their words
+            raise
 
 
 def _with_port(settings: Settings) -> Settings:
@@ -64,10 +72,10 @@ def _with_port(settings: Settings) -> Settings:
     return settings
 
 
-async def _serve(settings: Settings, roles: Collection[str]) -> int:
+async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | None) -> int:
     stopping = Stopping()
     asked = asyncio.create_task(stopping.asked.wait())
-    preparing = asyncio.create_task(_prepare(settings, roles))
+    preparing = asyncio.create_task(_prepare(settings, roles, log_lines))
     await asyncio.wait({asked, preparing}, return_when=asyncio.FIRST_COMPLETED)
     if not preparing.done():
         log.info("stopped before it had begun")
@@ -86,6 +94,8 @@ async def _serve(settings: Settings, roles: Collection[str]) -> int:
         if watch.change is not None:
             await asyncio.wait({asked}, timeout=SEEN_SECONDS)
     except (OSError, KafkaError) as error:
+        if log_lines is not None:
+            log_lines.silent()
         log.critical("cannot start: %s", error)
         return Unavailable.exit_code
     finally:
@@ -97,19 +107,20 @@ async def _serve(settings: Settings, roles: Collection[str]) -> int:
         for task in (starting, *beside, *ends):
             task.cancel()
         if not await _close(members, owners, starting):
+            logging.shutdown()
             os._exit(code)
     return code
 
 
 async def _prepare(
-    settings: Settings, roles: Collection[str]
+    settings: Settings, roles: Collection[str], log_lines: Calm | None
 ) -> tuple[list[Member], Monitor | None, TopicWatch, Owners | None]:
     """All that is done before a group is joined."""
     await check_topics(settings)
     monitor = Monitor(settings) if MONITOR in roles else None
     members: list[Member] = [] if monitor is None else [monitor]
     members += create_services(settings, roles, web=monitor is None)
-    watch = TopicWatch(settings, members)
+    watch = TopicWatch(settings, members, log_lines)
     health = Health(members, watch)
     owners = None if monitor is None else add_views(monitor, health)
     if monitor is None:
@@ -118,6 +129,8 @@ async def _prepare(
         await member.check_stores()
     if monitor is not None:
         monitor.ordered = await settle_policy(settings)
+    # Before rows are compared with the log: what changes after that comparison is a change to what was seen here.
+    await watch.begin()
     return members, monitor, watch, owners
 
 

@@ -24,6 +24,7 @@ from crl_stream.wire.topics import Topics
 from crl_stream.worker.counters import Counters
 from crl_stream.worker.lanes import Batch
 from crl_stream.worker.last_word import LastWord, Writes
+from crl_stream.worker.log_lines import RETRIED
 from crl_stream.worker.point_reader import PointReader
 from crl_stream.worker.producer import Item
 from crl_stream.worker.table import TaskTable
@@ -214,7 +215,8 @@ class TableStage(ABC):
                     await self.last_word.look(partition, _place(self.table.partition_row(partition)))
                     await self._refill(partition)
         except Unanswered as error:
-            log.warning("%s: late records are looked for again in a while: %s", self.source, error.message)
+            text = "%s: late records are looked for again in a while: %s"
+            log.warning(text, self.source, error.message, extra=RETRIED)
 
     async def _headers_of(self, partition: int, partition_row: bytes) -> Headers:
         """Of the partition row's record, which is the last one of the changelog unless somebody wrote late."""

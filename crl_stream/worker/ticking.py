@@ -20,6 +20,7 @@ from crl_stream.topology.waiting import SLOTS, Waiting
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import INVOCATIONS, TICK_KEY
+from crl_stream.worker.log_lines import RETRIED
 from crl_stream.worker.stages import Outlet
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,6 @@ class Ticking:
         """Offset of a tick that is not folded yet, by partition."""
         self._partial: set[int] = set()
         """Partitions whose last tick left rows that were due."""
-        self._failures = 0
 
     def begin(self, partition: int, waiting: Waiting) -> None:
         """A partition was given to this worker; nothing that was sent for an earlier assignment is waited for."""
@@ -122,10 +122,8 @@ class Ticking:
         except Unsafe:
             raise
         except Exception as error:
-            self._failures += 1
-            if self._failures & (self._failures - 1) == 0:  # the 1st, 2nd, 4th, 8th ...
-                log.warning("snapshots and ends of holds may be late: no tick for partitions %s: %r", due, error)
+            text = "snapshots and ends of holds may be late: no tick for partitions %s: %r"
+            log.warning(text, due, error, extra=RETRIED)
             return
-        self._failures = 0
         for partition in due:
             self._pending[partition] = written[INVOCATIONS, partition][0]

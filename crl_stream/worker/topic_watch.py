@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from time import time
+from time import monotonic, time
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -20,10 +20,13 @@ from aiokafka.errors import KafkaError
 
 from crl_stream.connection import connection_options
 from crl_stream.contract import load_catalog
-from crl_stream.errors import ContractError, CrlError, Unsafe
+from crl_stream.core.instant import to_text
+from crl_stream.errors import CrlError, Unavailable
 from crl_stream.settings import Settings
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, Topics
+from crl_stream.worker.log_lines import Calm
 from crl_stream.worker.member import Member
+from crl_stream.worker.topic_changes import TopicChanges
 from crl_stream.worker.topic_ids import ClusterState, describe_cluster
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,10 @@ ANSWER_SECONDS: Final = 5.0
 POSITION_SECONDS: Final = 1.0
 HELD_EVERY_SECONDS: Final = 10.0
 """Between two looks for transactions that were left open."""
+FRESH_SECONDS: Final = 2.5
+"""For which somebody who asks how the worker is waits for Kafka's word; a peer that asks has three seconds."""
+REMIND_SECONDS: Final = 60.0
+"""Between two lines about an outage that lasts."""
 STILL_SECONDS: Final = 15.0
 """Without progress on a partition that has more to read."""
 
@@ -63,16 +70,22 @@ class Held(NamedTuple):
 class TopicWatch:
     """Watches the topics of an installation for the members of a process."""
 
-    def __init__(self, settings: Settings, members: Sequence[Member]) -> None:
-        self._settings, self._members = settings, members
+    def __init__(self, settings: Settings, members: Sequence[Member], log_lines: Calm | None = None) -> None:
+        self._settings, self._members, self._log_lines = settings, members, log_lines
         names, app_id = Topics(settings.kafka.topic_prefix), settings.worker.app_id
         catalog = load_catalog()
         self._names = [names(spec.name) for spec in catalog.topics]
         self._names += [names(spec.name.format(app_id=app_id)) for spec in catalog.changelogs]
-        self._compacted = {names(spec.name) for spec in catalog.topics if "compact" in spec.cleanup}
-        self._log, self._commands = names(INVOCATIONS), names(COMMANDS)
+        compacted = frozenset(names(spec.name) for spec in catalog.topics if "compact" in spec.cleanup)
+        self._says = TopicChanges(settings.kafka.bootstrap_servers, names(INVOCATIONS), names(COMMANDS), compacted)
         self._first: ClusterState | None = None
-        self._missing: set[str] = set()
+        self.missing: set[str] = set()
+        """Topics that the last answer did not know."""
+        self._turn = asyncio.Lock()
+        self._looks: set[asyncio.Task[None]] = set()
+        self._looked_at = float("-inf")
+        """When the last look began that has come to an end, by the monotonic clock."""
+        self._reminded_at = 0.0
         self._consumers: dict[str, AIOKafkaConsumer] = {}
         self.silent_since: float | None = None
         """Seconds since the epoch, when the broker last answered; None while it answers."""
@@ -85,29 +98,90 @@ class TopicWatch:
         self.change: CrlError | None = None
         """Why the process has to end."""
 
+    async def begin(self) -> None:
+        """See the topics for the first time; ``Unavailable`` when Kafka does not answer."""
+        try:
+            await self.look()
+        except BaseException:
+            await self.close()
+            raise
+        if self.silent_since is not None:
+            raise Unavailable(
+                f"Kafka does not answer at {self._settings.kafka.bootstrap_servers}.",
+                hint="see whether the broker runs; a restart tries again",
+            )
+
     async def run(self) -> None:
         """Look until cancelled."""
         try:
             while True:
-                try:
+                await self.look()
+                # A question more, whose answer may take longer: it says nothing about the broker.
+                with suppress(Exception):
                     async with asyncio.timeout(ANSWER_SECONDS):
-                        await self._look()
-                except Exception as error:  # whatever it is: a watch that ends in silence is none
-                    if self.silent_since is None:
-                        self.silent_since = self._answered
-                        log.warning("Kafka does not answer: %s", str(error) or type(error).__name__)
-                    await self.close()  # the next look begins with the addresses of the settings
-                else:
-                    if self.silent_since is not None:
-                        log.warning("Kafka answers again after %.0f s", time() - self.silent_since)
-                    self._answered, self.silent_since = time(), None
-                    # A question more, whose answer may take longer: it says nothing about the broker.
-                    with suppress(Exception):
-                        async with asyncio.timeout(ANSWER_SECONDS):
-                            await self._find_held(await self._consumer("read_uncommitted"))
+                        await self._find_held(await self._consumer("read_uncommitted"))
                 await asyncio.sleep(EVERY_SECONDS)
         finally:
             await self.close()
+
+    async def look(self) -> None:
+        """Ask Kafka, behind whoever asks already; returns when a question that began after this call is settled."""
+        called_at = monotonic()
+        async with self._turn:
+            if self._looked_at > called_at:
+                return
+            began = monotonic()
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await self._look()
+            except Exception as error:  # whatever it is: a watch that ends in silence is none
+                self._say_silent(error)
+                await self.close()  # the next look begins with the addresses of the settings
+            else:
+                self._say_answered(began)
+            self._looked_at = began
+
+    async def is_fresh(self, seconds: float = FRESH_SECONDS) -> bool:
+        """Whether what is known here is Kafka's word of now, which is asked for; False when it takes longer."""
+        if self.change is not None or self.silent_since is not None:
+            return True  # that is said, and nothing can be added to it
+        looking = asyncio.create_task(self.look())
+        self._looks.add(looking)
+        looking.add_done_callback(self._looks.discard)
+        await asyncio.wait({looking}, timeout=seconds)
+        return looking.done()
+
+    def _say_silent(self, error: Exception) -> None:
+        """Once when it begins, then once a minute."""
+        if self._log_lines is not None:
+            self._log_lines.silent()
+        where = self._settings.kafka.bootstrap_servers
+        if self.silent_since is None:
+            self.silent_since, self._reminded_at = self._answered, monotonic()
+            log.warning(
+                "Kafka does not answer at %s since %s UTC: %s. Nothing is lost, and the work goes on once it answers: "
+                "see whether the broker runs (%s)",
+                *(where, to_text(round(self.silent_since * 1_000))[11:19], _reason(error), self._who),
+            )
+        elif monotonic() - self._reminded_at >= REMIND_SECONDS:
+            self._reminded_at = monotonic()
+            log.warning("Kafka has not answered at %s for %.0f s (%s)", where, self._silent_seconds, self._who)
+
+    def _say_answered(self, began: float) -> None:
+        hushed = 0 if self._log_lines is None else self._log_lines.answered(began)
+        if self.silent_since is not None:
+            more = f"; libraries wrote {hushed} lines about it, which crl -v shows" if hushed else ""
+            log.warning("Kafka answers again after %.0f s (%s)%s", self._silent_seconds, self._who, more)
+        self._answered, self.silent_since = time(), None
+
+    @property
+    def _silent_seconds(self) -> float:
+        return time() - (self.silent_since or time())
+
+    @property
+    def _who(self) -> str:
+        """This process in a word or two: several may write to one terminal."""
+        return ", ".join(member.group for member in self._members) or "the worker"
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -144,18 +218,18 @@ class TopicWatch:
             was, found = before.topics.get(name), now.topics.get(name)
             if found is None:
                 # Twice in a row: a broker that has just come back may not know all of them yet.
-                if name in self._missing and was is not None:
-                    self._end(self._gone(name, before, now))
+                if name in self.missing and was is not None:
+                    self._end(self._says.gone(name, before.cluster_id, now.cluster_id))
                     return
             elif was is None:
                 before.topics[name] = found
             elif was.id != found.id:
-                self._end(self._made_again(name))
+                self._end(self._says.made_again(name))
                 return
             elif was.partitions != found.partitions:
-                self._end(self._grown(name, was.partitions, found.partitions))
+                self._end(self._says.grown(name, was.partitions, found.partitions))
                 return
-        self._missing = missing
+        self.missing = missing
 
     def _end(self, change: CrlError) -> None:
         self.change = change
@@ -166,47 +240,6 @@ class TopicWatch:
         if change.hint:
             log.critical("hint: %s", change.hint)
         self.changed.set()
-
-    def _gone(self, name: str, before: ClusterState, now: ClusterState) -> CrlError:
-        if now.cluster_id and before.cluster_id and now.cluster_id != before.cluster_id:
-            return ContractError(
-                f"Kafka at {self._settings.kafka.bootstrap_servers} is another cluster than at the start: "
-                f"{now.cluster_id}, it was {before.cluster_id}; {name} does not exist on it.",
-                hint="did it lose its data, or does the address lead elsewhere? `crl topics apply` makes the topics",
-            )
-        return ContractError(
-            f"The topic {name} was deleted.",
-            hint=f"run `crl topics apply`, which makes it again; then {self._after_loss(name)}",
-        )
-
-    def _made_again(self, name: str) -> CrlError:
-        return Unsafe(
-            f"The topic {name} was deleted and made again: what this worker knows is about the old one.",
-            hint=f"a restart reads the new one; {self._after_loss(name)}",
-        )
-
-    def _grown(self, name: str, was: int, partitions: int) -> CrlError:
-        if name == self._log:
-            return ContractError(
-                f"{name} has {partitions} partitions, it had {was}: runtimes now send tasks to other partitions.",
-                hint="a task must stay with its history, so a log cannot grow: make a new one. Stop the runtimes, let "
-                "the workers read to the end, choose another kafka.topic_prefix with kafka.partitions = "
-                f"{partitions}, run `crl topics apply`, start workers and runtimes with it",
-            )
-        return ContractError(
-            f"{name} has {partitions} partitions, it had {was}.",
-            hint=f"it has to have as many as {self._log}: delete it and run `crl topics apply`, which makes it again",
-        )
-
-    def _after_loss(self, name: str) -> str:
-        """What is to be done about what was lost with a topic."""
-        if name in {self._log, self._commands}:
-            return "`crl topics adopt` lets the state go on with it; stop every worker first"
-        if name.endswith("-changelog"):
-            return "the rows are folded again from the log; `crl topics adopt` where the log has lost its beginning"
-        if name in self._compacted:
-            return "its worker fills it again from the rows when it starts"
-        return "what was on it is lost, and what comes from now on is written"
 
     # -- lag -----------------------------------------------------------------------------------------
     async def _measure(self, consumer: AIOKafkaConsumer) -> None:
@@ -272,3 +305,13 @@ async def _done(member: Member) -> list[tuple[Any, int]]:
                 offset = max(offset, await asyncio.wait_for(consumer.position(tp), POSITION_SECONDS) or 0)
         found.append((tp, offset))
     return found
+
+
+def _reason(error: Exception) -> str:
+    """Why it does not answer, in a few words: aiokafka lists every address it has tried, with its parts."""
+    text = " ".join(str(error).split()).removeprefix(f"{type(error).__name__}: ").rstrip(".")
+    if text.startswith("Unable to bootstrap from"):
+        return "nothing listens there, or it does not let this client in"
+    if isinstance(error, TimeoutError) and not text:
+        return f"no answer within {ANSWER_SECONDS:.0f} s"
+    return text or type(error).__name__

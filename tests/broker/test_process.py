@@ -61,6 +61,22 @@ async def test_data_and_port_are_kept_between_runs_also_after_a_kill(tmp_path: P
     assert a_broker().status() is None
 
 
+@pytest.mark.integration
+def test_a_broker_that_another_one_beat_to_its_port_is_not_taken_for_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that start at once find the same port free, and only one of them can have it."""
+    with EmbeddedBroker(tmp_path / "first", CACHE) as first:
+        running = first.status()
+        assert running is not None
+        second = EmbeddedBroker(tmp_path / "second", CACHE, port=int(running.bootstrap_servers.rpartition(":")[2]))
+        monkeypatch.setattr(second, "_check_given_port", lambda: None)
+        with pytest.raises(BrokerError, match="Another program has taken the port"):
+            second.start()
+        assert second.status() is None
+        assert first.answers()
+
+
 @pytest.mark.parametrize("command", [("up",), ("demo",), ("broker", "start")], ids=" ".join)
 def test_a_taken_port_is_refused_before_anything_is_fetched_and_the_hint_names_a_way_that_this_command_has(
     tmp_path: Path, command: tuple[str, ...]

@@ -59,6 +59,30 @@ def test_a_variant_is_stale_while_no_broker_answers_and_is_read_again_when_one_d
         assert [record.levelname for record in caplog.records if "does not answer" in record.message] == ["WARNING"]
 
 
+@pytest.mark.parametrize("known", ["nothing", "a file", "the log"])
+def test_what_is_said_to_be_used_without_kafka_is_what_is_known(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, caplog: pytest.LogCaptureFixture, known: str
+) -> None:
+    kafka = use_silent_kafka(monkeypatch, ACTIVE)
+    if known == "a file":
+        assert keep(settings, {ACTIVE_VARIANTS: [ACTIVE], VARIANTS: []}) is None
+    monkeypatch.setattr(kafka, "answers", known == "the log")
+    monkeypatch.setattr(resolver, "STALE_SECONDS", 0.2)
+    with Resolver(settings, exploration=0.0) as followed:
+        if known == "the log":
+            assert followed.wait_until_ready(20.0)
+            monkeypatch.setattr(kafka, "answers", False)
+        assert eventually(lambda: any("answer" in record.message for record in caplog.records))
+        assert (source(followed) is None) is (known == "nothing")
+    said = [record.message for record in caplog.records if "answer" in record.message]
+    words = {
+        "nothing": "no variant is known yet, so each call gets its own default",
+        "a file": f"the variants of 1 task are used as an earlier run has kept them in {kept_file(settings)}",
+        "the log": "the last known variants of 1 task are used",
+    }
+    assert all(words[known] in line for line in said), said
+
+
 def test_a_topic_that_was_made_again_is_read_from_its_beginning_whatever_its_epochs(
     monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:

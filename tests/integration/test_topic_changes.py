@@ -139,6 +139,28 @@ async def last_records(installation: Installation) -> dict[tuple[str, bytes], An
     return found
 
 
+@pytest.mark.parametrize("which", [INVOCATIONS, COMMANDS, TASKS])
+async def test_status_never_says_well_once_a_topic_was_made_again(installation: Installation, which: str) -> None:
+    """However short ago: the worker's next look by itself may be seconds away."""
+    worker = await installation.worker()
+    services = installation.start_worker(("-m", "crl_stream", "worker", "--role", "services"))
+    await services.ready()
+    await installation.publish(*invocations("default", "S" * 5))
+    await installation.settled()
+    port = worker.url.rpartition(":")[2]
+    words = ("--set", f"worker.web_port={port}", "status", "--check")
+    async with asyncio.timeout(60):
+        while (said := await installation.run_crl(*words))[0]:
+            await asyncio.sleep(0.2)
+    assert said[1].startswith("well")
+    await delete(installation, installation.names(which))
+    await installation.admin.apply()
+    while worker.process.poll() is None:
+        code, out, _ = await installation.run_crl(*words)
+        assert code == 1, out
+        assert not out.startswith("well")
+
+
 @pytest.mark.parametrize("which", ["output", "changelog", "commands"])
 async def test_a_deleted_topic_ends_the_worker_with_its_name_and_a_restart_goes_on_once_it_is_there(
     installation: Installation, which: str

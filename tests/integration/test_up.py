@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from faults.outage.lives import LIBRARY_LINE
 from source_tree import environment_of_this_checkout
 
 from crl_stream.broker.jars import MIRROR
@@ -191,6 +192,7 @@ def test_what_dies_comes_back_also_elsewhere_and_ctrl_c_ends_it_while_broker_and
     assert program.returncode == 0
     assert up.left_behind() == []
     assert "crl_stream/cli/" not in up.text(), "a traceback of ours"
+    assert LIBRARY_LINE.findall(up.text()) == [], "an outage is said in our words"
     assert not (up.folder / "crl-stream" / "worker" / "up.json").exists()
 
 
@@ -201,9 +203,16 @@ def test_what_a_killed_crl_up_left_behind_is_taken_over_by_the_next_one_which_cr
     first.kill()
     first.wait()
     assert not any(is_gone(pid) for pid in left.values())
+    code, said = up.run("status", "--check")
+    assert code == 1
+    [line] = [line for line in said.splitlines() if line.startswith("supervision")]
+    assert f"crl up (process {first.pid}, started" in line
+    assert all(f"{name} ({pid})" in line for name, pid in left.items()), "the broker too"
+    assert "unsupervised" in json.loads(up.run("status", "--json")[1])["trouble"][0]
     second = up.start()
     up.hear("crl status shows the tasks")
     assert "ended what an earlier run had left behind: monitor" in up.text()
+    assert "unsupervised" not in up.run("status")[1]
     assert [name for name, pid in left.items() if not is_gone(pid)] == ["kafka"]
     pids = up.pids() | {"crl up": second.pid}
     code, said = up.run("down", "--json")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mode import Service
 
 import crl_stream.worker
-from crl_stream.worker.log_lines import EVERY_SECONDS, OWN, OncePerMinute
+from crl_stream.worker.log_lines import AFTER_SECONDS, EVERY_SECONDS, HOLD_SECONDS, OWN, RETRIED, Calm, OncePerMinute
 
 
 def a_line(name: str, message: str, *arguments: object, level: int = logging.ERROR) -> logging.LogRecord:
@@ -94,3 +94,120 @@ def test_that_a_service_of_faust_starts_or_stops_is_not_a_line_also_where_its_cl
         kinds += kind.__subclasses__()
         found.add(kind.__module__)
     assert {name for name in found if name.startswith("crl_stream.")} <= set(OWN)
+
+
+# -- while Kafka is away ---------------------------------------------------------------------------
+class Terminal(logging.Handler):
+    """What a person sees, with the moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.lines: list[tuple[float, str]] = []
+        self.calm = Calm(self, lambda: self.now)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append((self.now, record.getMessage()))
+
+    def at(self, now: float, line: logging.LogRecord | None = None) -> None:
+        self.now = now
+        if line is not None:
+            self.calm.handle(line)
+
+    @property
+    def said(self) -> list[str]:
+        return [line for _, line in self.lines]
+
+
+LOUD = ("aiokafka", "aiokafka.conn", "faust.transport", "mode.timers", "asyncio", *OWN)
+
+
+def a_retry() -> logging.LogRecord:
+    line = a_line("crl_stream.worker.ticking", "no tick for partitions [1]", level=logging.WARNING)
+    vars(line).update(RETRIED)
+    return line
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.0, 300.0), st.sampled_from(("line", "retry", "ours", "silent", "answered"))), max_size=80
+    )
+)
+def test_no_detail_is_shown_between_a_silent_look_and_a_while_after_the_next_answer_and_nothing_of_ours_waits(
+    events: list[tuple[float, str]],
+) -> None:
+    terminal = Terminal()
+    away, quiet_until, ours = False, float("-inf"), []
+    for at, what in sorted(events):
+        terminal.at(at)
+        before = len(terminal.lines)
+        if what == "silent":
+            terminal.calm.silent()
+            away = True
+            assert len(terminal.lines) == before, "what had waited is about the outage"
+        elif what == "answered":
+            terminal.calm.answered(at)
+            if away:
+                quiet_until = at + AFTER_SECONDS
+            away = False
+        elif what == "ours":
+            terminal.calm.handle(a_line("crl_stream.worker.run", "ours %s", at))
+            ours.append((at, f"ours {at}"))
+        else:
+            terminal.calm.handle(a_retry() if what == "retry" else a_line("aiokafka.conn", "lost %s", at))
+            if away or at < quiet_until:
+                assert not [line for line in terminal.lines[before:] if line[0] == at and str(at) in line[1]]
+    assert [line for line in terminal.lines if line[1].startswith("ours")] == ours
+
+
+@given(st.lists(st.sampled_from(LOUD), min_size=1, max_size=200), st.floats(30.0, 600.0))
+def test_an_outage_of_any_length_shows_no_line_of_a_library_and_counts_them(names: list[str], seconds: float) -> None:
+    terminal = Terminal()
+    step = seconds / len(names)
+    terminal.calm.answered(0.0)
+    for number, name in enumerate(names):
+        terminal.at(1.0 + number * step, a_line(name, "cannot reach %s", number))
+        if number % 3 == 0:
+            terminal.calm.silent()
+    terminal.at(seconds + 2.0)
+    terminal.calm.silent()
+    assert terminal.calm.answered(terminal.now) == len(names)
+    terminal.at(seconds + 3.0, a_line("aiokafka.consumer.group_coordinator", "joined late"))
+    terminal.calm.flush()
+    assert terminal.said == []
+
+
+def test_a_line_of_a_library_that_is_not_about_an_outage_is_shown_once_kafka_was_asked() -> None:
+    terminal = Terminal()
+    terminal.at(10.0, a_line("mode.services", "crashed"))
+    assert terminal.said == []
+    terminal.at(10.5)
+    terminal.calm.answered(9.0)  # asked before it was said
+    assert terminal.said == []
+    terminal.at(13.0)
+    terminal.calm.answered(12.0)
+    assert terminal.said == ["crashed"]
+
+
+def test_a_line_waits_for_a_bounded_time_when_nothing_asks_kafka_and_is_there_at_the_end() -> None:
+    terminal = Terminal()
+    terminal.at(0.0, a_line("aiokafka", "first"))
+    terminal.at(HOLD_SECONDS + 1.0, a_line("aiokafka", "second kind"))
+    assert terminal.said == ["first"]
+    terminal.calm.flush()
+    assert terminal.said == ["first", "second kind"]
+
+
+def test_what_led_to_a_critical_line_stands_before_it() -> None:
+    terminal = Terminal()
+    terminal.at(0.0, a_line("aiokafka", "cause"))
+    terminal.at(0.1, a_line("crl_stream.worker.consumer", "leaving", level=logging.CRITICAL))
+    assert terminal.said == ["cause", "leaving"]
+
+
+def test_a_flood_that_nothing_asks_about_takes_bounded_memory() -> None:
+    terminal = Terminal()
+    for number in range(5_000):
+        terminal.at(0.0, a_line("aiokafka", "lost %d", number))
+    assert len(terminal.calm._held) <= 1_000
+    assert len(terminal.said) <= 1, "of one kind"

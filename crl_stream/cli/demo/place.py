@@ -44,6 +44,6 @@ def demo_flags(settings: Settings) -> dict[str, str]:
 
 def demo_session(session: Session) -> Session:
     """The session of the demo; ``session`` is left as it is."""
-    own = Session(session.config_file, [])
+    own = Session(session.config_file, [], verbose=session.verbose)
     own.flags = {**session.flags, **demo_flags(session.settings)}
     return own

@@ -42,7 +42,7 @@ def add_health_views(health: Health) -> None:
         return answer(body, 200 if is_ready else 503)
 
     async def findings(_request: Any) -> web.Response:
-        found = [finding.as_json() | {"worker": str(first.url)} for finding in health.findings()]
+        found = [finding.as_json() | {"worker": str(first.url)} for finding in await health.fresh_findings()]
         healthy = not any(finding["trouble"] for finding in found)
         return answer({"healthy": healthy, "findings": found, "silent": []})
 

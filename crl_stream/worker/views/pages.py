@@ -206,10 +206,11 @@ class _Pages:
 
     async def findings(self, request: Any) -> web.Response:
         url = str(self.monitor.url)
-        found = [finding.as_json() | {"worker": url} for finding in self.health.findings()]
+        asking = None if OWN in request.query else asyncio.create_task(self.owners.ask_all("/api/health"))
+        found = [finding.as_json() | {"worker": url} for finding in await self.health.fresh_findings()]
         silent: list[str] = []
-        if OWN not in request.query:
-            bodies, silent = await self.owners.ask_all("/api/health")
+        if asking is not None:
+            bodies, silent = await asking
             found += [finding for body in bodies for finding in body["findings"]]
         healthy = not silent and not any(finding["trouble"] for finding in found)
         return answer({"healthy": healthy, "findings": found, "silent": silent})

@@ -1,0 +1,33 @@
+"""Says on stderr that Kafka does not answer a command that waits for it: silence must not look like calm."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from crl_stream.cli.talk import say
+
+SILENT_SECONDS: Final = 5.0
+"""Without an answer for so long, it is said."""
+AGAIN_SECONDS: Final = 60.0
+"""Between two lines about the same silence."""
+
+
+class KafkaSilence:
+    """What a person hears of one Kafka: a line when it falls silent, one a minute, and one when it answers again."""
+
+    def __init__(self, where: str, waits: str) -> None:
+        self._where, self._waits = where, waits
+        self._said_at = self._longest = 0.0
+
+    def note(self, seconds: float) -> None:
+        """Kafka has last answered so many seconds ago; below ``SILENT_SECONDS`` counts as an answer."""
+        if seconds < SILENT_SECONDS:
+            if self._said_at:
+                say(f"Kafka answers again after {self._longest:.0f} s")
+            self._said_at = 0.0
+            return
+        self._longest = seconds
+        if self._said_at and seconds - self._said_at < AGAIN_SECONDS:
+            return
+        say(f"Kafka has not answered at {self._where} for {seconds:.0f} s; {self._waits}")
+        self._said_at = seconds

@@ -1,0 +1,97 @@
+"""The processes of a scene: a worker that is supervised, and a command that runs beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import aiohttp
+from installation import Installation, WorkerProcess
+
+from crl_stream.settings.model import Worker
+
+PATIENCE = 240.0
+
+
+class Supervised:
+    """A process that is started again a second after it has ended."""
+
+    def __init__(self, installation: Installation, program: tuple[str, ...]) -> None:
+        self.installation, self.program, self.codes = installation, program, list[int]()
+        self.worker = self._start()
+        self.logs = [self.worker.log]
+        self.task = asyncio.create_task(self._keep())
+
+    async def _keep(self) -> None:
+        while True:
+            self.codes.append(await asyncio.to_thread(self.worker.process.wait))
+            await asyncio.sleep(1.0)
+            self.worker = self._start()
+            self.logs.append(self.worker.log)
+
+    def _start(self) -> WorkerProcess:
+        # With the session of the product's defaults: that of quick tests is too short for a busy machine.
+        worker = Worker()
+        timing = {
+            "session_timeout_seconds": worker.session_timeout_seconds,
+            "heartbeat_seconds": worker.heartbeat_seconds,
+        }
+        return self.installation.start_worker(
+            self.program, **{f"worker_{name}": str(value) for name, value in timing.items()}
+        )
+
+    async def readiness(self) -> tuple[bool, str]:
+        """Whether it is ready, and the names of what keeps it from it."""
+        try:
+            status, page = await asyncio.wait_for(self.worker.get("/readyz"), 2.0)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False, "down"
+        return status == 200, ", ".join(sorted({f["name"] for f in page["findings"] if f["trouble"]}))
+
+    def ends(self) -> str:
+        """Its exit codes, each with what it said last."""
+        said = []
+        for code, log in zip(self.codes, self.logs, strict=False):
+            lines = [line.partition(": ")[2] for line in log.read_text().splitlines() if " CRITICAL " in line]
+            said.append(f"{code} ({lines[0] if lines else 'asked to end'})")
+        return ", ".join(said) or "none"
+
+    def end(self) -> None:
+        self.task.cancel()
+        if self.worker.process.poll() is None:
+            self.worker.kill()
+
+
+class Command:
+    """A command that runs beside."""
+
+    def __init__(self, installation: Installation, folder: Path, *words: str) -> None:
+        self.out, self.err = (folder / f"{words[0]}.{name}" for name in ("out", "err"))
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "crl_stream", *words],
+                env=installation.environment(),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+
+    def said(self) -> str:
+        """Its lines beside the data, on one line."""
+        return " / ".join(self.err.read_text().splitlines())
+
+    async def says(self, words: str) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while words not in self.said():
+                await asyncio.sleep(0.05)
+
+    async def ends(self) -> int:
+        return await asyncio.to_thread(self.process.wait)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
