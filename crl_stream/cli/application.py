@@ -47,6 +47,7 @@ from crl_stream.cli.streams import drop_output, prepare_streams
 from crl_stream.cli.talk import complain, say
 from crl_stream.compiled import is_compiled
 from crl_stream.errors import CrlError
+from crl_stream.visible import LINE, VisibleFormatter
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -95,7 +96,7 @@ def common(
     """Options of all commands."""
     if verbose:
         log = logging.StreamHandler(sys.stderr)
-        log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        log.setFormatter(VisibleFormatter(LINE))
         logging.getLogger().addHandler(log)
         logging.getLogger().setLevel(logging.INFO)
     if context.invoked_subcommand in SERVICES and signal.getsignal(signal.SIGTERM) is _terminate:

@@ -68,6 +68,16 @@ def show_json(value: Any) -> None:
     sys.stdout.buffer.flush()
 
 
+def show_file(data: bytes) -> None:
+    """A file for other programs: JSON harmless for any reader, other text as it is unless a terminal is the reader."""
+    if data[:1] in {b"{", b"["}:
+        data = b"\n".join(map(escape_json, data.split(b"\n")))
+    elif sys.stdout.isatty():
+        data = visible_lines(data.decode("utf-8", "backslashreplace").replace("\r\n", "\n")).encode()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
     """Rows for people; a file or a pipe gets them at full width."""
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]

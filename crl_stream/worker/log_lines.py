@@ -9,9 +9,14 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import Final, NamedTuple
+
+from crl_stream.visible import LINE, VisibleFormatter
+
+log = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 60.0
 _MOST_KINDS: Final = 1_000
@@ -65,14 +70,22 @@ class OncePerMinute(logging.Filter):
 
 def set_up_logging() -> None:
     """Log to stderr: our own lines from INFO on, those of libraries from WARNING on, each kind once a minute."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, force=True)
     for name in (*LIBRARIES, *OWN):
         logging.getLogger(name).setLevel(logging.WARNING)
     for handler in logging.getLogger().handlers:
+        handler.setFormatter(VisibleFormatter(LINE))
         handler.addFilter(OncePerMinute())
+    threading.excepthook = _log_end_of_thread
     # A broker that has just started says this for a second or two; aiokafka asks again, and calls it an error.
     logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(
         lambda record: "GroupCoordinatorNotAvailableError" not in record.getMessage()
     )
+
+
+def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """Python would write the exception to stderr as it is, with whatever text of a stranger is in it."""
+    if ended.exc_type is SystemExit or ended.exc_value is None:
+        return
+    name = ended.thread.name if ended.thread is not None else "?"
+    log.critical("thread %s ended: %r", name, ended.exc_value, exc_info=ended.exc_value)
