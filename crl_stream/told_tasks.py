@@ -23,14 +23,14 @@ MOST_TOLD: Final = 10_000
 RESUME_ALL: Final = "`crl resume --all` releases it"
 
 
-async def tasks_as_told(settings: Settings, overview: m.Overview | None) -> dict[str, Any]:
+async def tasks_as_told(settings: Settings, overview: m.Overview | None, *, every: bool = False) -> dict[str, Any]:
     """The tasks as the topics have them, in the shape of ``/api/tasks``.
 
-    From the snapshots on ``crl.tasks``; where there are too many to read, from the page of the system, which has those
-    that are degraded.
+    From the snapshots on ``crl.tasks``.  Where they are too many to read, and ``every`` one is not wanted, from the
+    page of the system, which has those that are degraded.
     """
     reader = TopicReader(settings.kafka)
-    if await reader.extent(TASKS) > MOST_TOLD:
+    if not every and await reader.extent(TASKS) > MOST_TOLD:
         return _tasks_of_overview(overview)
     newest: dict[tuple[str, str], m.TaskSnapshot] = {}
     for received in await reader.read(TASKS):

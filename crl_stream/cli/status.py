@@ -94,7 +94,7 @@ def look(session: Any, *, every: bool = False) -> Seen:
         findings = [finding("worker", views_url(settings), error.message, error.hint or "")]
     told, of_system, of_kafka, no_kafka = dict[str, Any](), None, list[dict[str, Any]](), None
     if not any(f["name"] == "kafka" for f in findings):  # what a worker has waited for need not be waited for again
-        told, of_system, of_kafka, no_kafka = asyncio.run(_ask_kafka(session, with_tasks=page is None))
+        told, of_system, of_kafka, no_kafka = asyncio.run(_ask_kafka(session, with_tasks=page is None, every=every))
     if no_kafka is not None and not any(f["name"] == "kafka" for f in findings):
         findings.append(finding("kafka", settings.kafka.bootstrap_servers, no_kafka.message, no_kafka.hint or ""))
     known = {(f["name"], f["subject"]) for f in findings}
@@ -103,7 +103,8 @@ def look(session: Any, *, every: bool = False) -> Seen:
     nothing = None
     if no_worker is not None and no_kafka is not None:
         nothing = Unavailable(f"{no_worker.message} {no_kafka.message}", hint=no_kafka.hint or no_worker.hint)
-    source = f"{views_url(settings)}/api/tasks" if page is not None else told.pop("source", "nothing")
+    view = "/api/summary" if page is not None and page.get("listed") == "attention" else "/api/tasks"
+    source = f"{views_url(settings)}{view}" if page is not None else told.pop("source", "nothing")
     page = page or {"tasks": [], "partial": False, "silent": [], "unreadable": []} | told
     return Seen(page, findings, of_system, source, nothing)
 
@@ -147,7 +148,7 @@ def _unreadable(page: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 async def _ask_kafka(
-    session: Any, *, with_tasks: bool
+    session: Any, *, with_tasks: bool, every: bool
 ) -> tuple[dict[str, Any], Health | None, list[dict[str, Any]], CrlError | None]:
     """Tasks (where they are asked for), the system's health, findings, and why Kafka does not answer."""
     from crl_stream.fleet_health import inspect_kafka
@@ -155,10 +156,10 @@ async def _ask_kafka(
 
     try:
         settings = session.connected
-        async with asyncio.timeout(KAFKA_SECONDS):
+        async with asyncio.timeout(LONG_SECONDS if every and with_tasks else KAFKA_SECONDS):
             overview, found = await asyncio.gather(_read_overview(settings.kafka), inspect_kafka(settings))
             complete = not any(f["name"] == "topics" for f in found)
-            told = await tasks_as_told(settings, overview) if with_tasks and complete else {}
+            told = await tasks_as_told(settings, overview, every=every) if with_tasks and complete else {}
             if with_tasks:
                 found += held_as_told(overview, told)
             return told, _health_of(overview), found, None

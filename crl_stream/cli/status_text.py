@@ -146,14 +146,15 @@ def summary_line(seen: Seen) -> str:
             ("pinned", "pinned"),
             ("quarantined", "with a quarantine"),
         )
-        if sums.get(name, 0) or name == "HEALTHY"
+        if sums.get(name, 0) or (name == "HEALTHY" and name in sums)
     ]
     late = [
         f"{seen.page.get(name, 0):,} {what}"
         for name, what in (("unread", "not counted yet"), ("behind", "changed since they were counted"))
         if seen.page.get(name)
     ]
-    return f"{tasks_in_words(seen.n_tasks)}: {', '.join(words)}" + (f" ({', '.join(late)})" if late else "")
+    said = f": {', '.join(words)}" if words else ""
+    return f"{tasks_in_words(seen.n_tasks)}{said}" + (f" ({', '.join(late)})" if late else "")
 
 
 def finding_line(finding: dict[str, Any]) -> str:

@@ -63,7 +63,7 @@ class Noted:
         out once in ``FIGURES_MS``, and when they are the last ones: of a task that has fallen silent (not ``busy``), or
         by ``silent``.  ``now`` is when the note came, by any clock in seconds.
         """
-        time, counted, figures = _said(note)
+        time, counted, figures = said_by(note)
         last = self._last.get(key)
         self.waiting.pop(key, None)
         if last is not None and last[1] == counted:
@@ -88,10 +88,10 @@ class Noted:
         """Figures that waited are told; newer ones that have come meanwhile go on waiting."""
         if (waits := self.waiting.get(key)) is not None and waits[1] is note:
             del self.waiting[key]
-            self._last[key] = _said(note)
+            self._last[key] = said_by(note)
 
 
-def _said(note: TaskNote) -> tuple[int, tuple[Any, ...], tuple[Any, ...]]:
+def said_by(note: TaskNote) -> tuple[int, tuple[Any, ...], tuple[Any, ...]]:
     """When a note was made, what its task is counted for, and its figures."""
     counted = (
         note.incarnation,

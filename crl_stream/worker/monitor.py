@@ -9,8 +9,8 @@ from crl_stream.settings import Settings
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS
 from crl_stream.worker.member import Member
 from crl_stream.worker.monitor_stages import InletStage, MonitorStage
-from crl_stream.worker.summaries import BESIDE_SECONDS
 from crl_stream.worker.summaries import LOOK_SECONDS as READ_SECONDS
+from crl_stream.worker.summaries import SLICE_SECONDS
 from crl_stream.worker.ticking import LOOK_SECONDS
 
 
@@ -48,6 +48,6 @@ class Monitor(Member):
 
     def _summarise(self) -> None:
         async def read_new_rows() -> None:
-            await self.summaries.look(BESIDE_SECONDS, only_new=True)
+            self.summaries.read(SLICE_SECONDS, only_new=True)
 
         self.app.timer(READ_SECONDS, name="crl.monitor.summarise")(read_new_rows)

@@ -20,13 +20,14 @@ from crl_stream.worker.table import TaskTable
 
 ASKED_SECONDS: Final = 0.6
 """For which a question may read rows."""
-BESIDE_SECONDS: Final = 0.02
-"""For which rows may be read beside the work, at each look."""
-LOOK_SECONDS: Final = 0.2
+SLICE_SECONDS: Final = 0.005
+"""For which rows are read at a stretch, before the event loop may do something else."""
+LOOK_SECONDS: Final = 0.1
+"""Between two stretches beside the work."""
 LISTED: Final = 200
 """Tasks that are shown by name."""
-_AT_ONCE: Final = 100
-"""Rows that are read before the event loop may do something else."""
+_AT_ONCE: Final = 50
+"""Rows between two looks at the clock."""
 
 
 class Seen(NamedTuple):
@@ -62,20 +63,28 @@ class Summaries:
         if (part := self._parts.get(partition)) is not None:
             part.changed(keys)
 
-    async def look(self, seconds: float, *, only_new: bool = False) -> None:
-        """Read rows that have changed, for about so long; ``only_new``: those that were never read."""
+    async def look(self, seconds: float) -> None:
+        """Read rows that have changed, for about so long; others may go on meanwhile."""
+        until = monotonic() + seconds
+        while self.read(min(SLICE_SECONDS, until - monotonic())) and monotonic() < until:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0)  # the turn of others
+
+    def read(self, seconds: float, *, only_new: bool = False) -> bool:
+        """Read rows for about so long, a few at least; False when none are left.
+
+        ``only_new``: those that were never read.
+        """
         until = monotonic() + seconds
         for partition in self._open():
-            part = self._parts[partition]
-            part.follow(decode_partition(self.table.partition_row(partition)).policy_hash)
-            while (keys := part.next(_AT_ONCE, only_new=only_new)) and monotonic() < until:
-                policies = decode_partition(self.table.partition_row(partition)).policies
-                rows = self.table.rows(partition)
+            part, state = self._parts[partition], decode_partition(self.table.partition_row(partition))
+            part.follow(state.policy_hash)
+            rows, policies = self.table.rows(partition), state.policies
+            while keys := part.next(_AT_ONCE, only_new=only_new):
                 for key in keys:
                     part.take(key, rows.get(key), policies)
-                await asyncio.sleep(0)
-                if not self.table.store.is_open(partition):
-                    break
+                if monotonic() >= until:  # some were read: every look gets further
+                    return True
+        return False
 
     def seen(self) -> Seen:
         """All that is known."""

@@ -13,7 +13,7 @@ from dashboard.test_text import a_page
 from cli.program import Program
 from cli.views import a_brief, serving
 from crl_stream.cli import status as status_module
-from crl_stream.cli.status import Health, Seen, screen_lines, state_of, task_lines
+from crl_stream.cli.status import Health, Seen, screen_lines, state_of, summary_line, task_lines
 from crl_stream.core import messages as m
 from crl_stream.errors import Unavailable
 from crl_stream.settings import load_settings
@@ -139,6 +139,8 @@ def test_where_there_are_too_many_snapshots_to_read_the_page_of_the_system_says_
     told = _tasks_of_overview(overview)
     seen = Seen({"silent": [], "unreadable": []} | told, [], None, "the page", None)
     assert (seen.n_tasks, told["partial"]) == (100_000, True)
+    assert "healthy" not in summary_line(seen), "the page does not say how many are"
+    assert summary_line(seen).startswith("100,000 tasks: 1 in trouble")
     [line] = seen.trouble
     assert "task a/t: DEGRADED: No success in the last 20 outcomes" in line
     assert task_lines(told["tasks"], 80)
