@@ -19,6 +19,7 @@ If you are here to read the code, read in this order:
     compiled.py  whether this installation runs the engine as C
     log_consumer.py   consumers that read whatever a Kafka client may write, and follow positions
     byte_names.py     writes headers whose names are not UTF-8
+    fleet_health.py, told_tasks.py   what Kafka says of an installation while no worker answers
     visible.py   texts of strangers, so that they do nothing on a terminal
     contract.py  finds ``topics/``, the contract that is readable without Python
     errors.py    every error a person may meet

@@ -1,4 +1,4 @@
-"""What Kafka says of an installation, whether a worker answers or not: who runs, who is behind, and the tasks as told.
+"""What Kafka says of an installation, whether a worker answers or not: who runs, and who is behind.
 
 Each thing that is wrong is a finding, as the workers' own view ``/api/health`` has them.
 """
@@ -14,13 +14,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from crl_stream.connection import connection_options, group_state, reaching
-from crl_stream.core import messages as m
 from crl_stream.core.instant import to_text
 from crl_stream.fleet_policy import difference_line, differences_of, read_fleet_policy
 from crl_stream.settings import Settings
 from crl_stream.topic_admin import TopicAdmin
 from crl_stream.topic_reader import TopicReader
-from crl_stream.wire.topics import TASKS, Topics
+from crl_stream.wire.topics import Topics
 
 _TIMEOUT_MS: Final = 5_000
 BEHIND_SECONDS: Final = 60.0
@@ -185,45 +184,3 @@ async def _policy_findings(settings: Settings) -> list[dict[str, Any]]:
         action = "`crl policy apply` puts your settings into force"
         found.append(finding("policy_differs", "policy", text, action, fleet.time, trouble=False))
     return found
-
-
-async def tasks_as_told(settings: Settings) -> list[dict[str, Any]]:
-    """The tasks as the snapshots on ``crl.tasks`` have them, in the shape of ``/api/tasks``."""
-    newest: dict[tuple[str, str], m.TaskSnapshot] = {}
-    for received in await TopicReader(settings.kafka).read(TASKS):
-        task = received.message
-        if isinstance(task, m.TaskSnapshot):
-            key = task.agent_name, task.task_type
-            known = newest.get(key)
-            if known is None or (known.incarnation, known.as_of.offset) <= (task.incarnation, task.as_of.offset):
-                newest[key] = task
-    return [_brief(newest[key]) for key in sorted(newest)]
-
-
-def _brief(task: m.TaskSnapshot) -> dict[str, Any]:
-    active = next((v for v in task.variants if v.variant_id == task.active_variant), None)
-    return {
-        "agent_name": task.agent_name,
-        "task_type": task.task_type,
-        "active_variant": task.active_variant,
-        "epoch": task.epoch,
-        "q_value": None if active is None else active.q_value,
-        "verdict": None if active is None else active.verdict,
-        "judged": 0 if active is None else active.window.judged,
-        "successes": 0 if active is None else _successes(active.window),
-        "n_outcomes": task.n_outcomes,
-        "variants": len(task.variants),
-        "degraded": [v.variant_id for v in task.variants if v.degraded],
-        "quarantined": [v.variant_id for v in task.variants if v.quarantined],
-        "pinned": task.pinned is not None,
-        "held": task.held is not None,
-        "no_target": task.no_target,
-        "timestamp": task.timestamp,
-        "as_of": {"partition": task.as_of.partition, "offset": task.as_of.offset},
-    }
-
-
-def _successes(window: m.WindowSnapshot) -> int:
-    """Successes among the judged outcomes; snapshots of older engines do not say which are judged."""
-    judged = window.judged_outcomes or "J" * len(window.outcomes)
-    return sum(pair == ("S", "J") for pair in zip(window.outcomes, judged, strict=False))

@@ -53,6 +53,13 @@ class TopicReader:
                 left = {place for place in left if await consumer.position(place) < end[place]}
             return [self._received(topic, record) for place in places for record in found[place]]
 
+    async def extent(self, topic: str) -> int:
+        """How many offsets lie between the beginnings of a topic's partitions and their ends; no fewer than records."""
+        async with self._consumer() as consumer:
+            places = await self._places(consumer, [topic], None)
+            first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+            return sum(end[place] - first[place] for place in places)
+
     async def each(self, topic: str, partition: int | None = None) -> AsyncIterator[Received]:
         """Like ``read``, one record after the other as they come: what is not kept takes no memory.
 

@@ -6,9 +6,12 @@ a character without width hides in a name.  Each is printed as the escape that n
 
 from __future__ import annotations
 
+import logging
 import re
-from typing import Final
+from typing import Any, Final
 
+LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+"""How a line of our logs is laid out."""
 _NOT_IN_JSON: Final = re.compile("[\\x7f-\\U0010ffff]")
 
 
@@ -20,6 +23,22 @@ def visible(text: str) -> str:
 def visible_lines(text: str) -> str:
     """The same for a text of several lines: its line feeds stay."""
     return "\n".join(map(visible, text.split("\n")))
+
+
+class VisibleFormatter(logging.Formatter):
+    """For every handler of ours: a line of a log is one line, whatever a stranger's text in it would do."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
+        """The line; a line feed in it is shown as an escape, so that no text can look like a line of its own."""
+        return visible(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is logging's
+        """A traceback keeps its lines."""
+        return visible_lines(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - the name is logging's
+        """So does a stack."""
+        return visible_lines(super().formatStack(stack_info))
 
 
 def escape_json(document: bytes) -> bytes:

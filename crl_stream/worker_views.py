@@ -30,15 +30,15 @@ def base_url(worker: Worker, *, own: bool = False) -> str:
     return f"http://{host}:{worker.web_port}"
 
 
-def ask(settings: Settings, path: str) -> Any:
-    """The JSON of a view; ``NotFound`` or ``Unavailable`` with the worker's own hint."""
+def ask(settings: Settings, path: str, timeout: float = TIMEOUT_SECONDS) -> Any:
+    """The JSON of a view; ``NotFound`` or ``Unavailable`` with the worker's own hint.  ``timeout`` in seconds."""
     url = views_url(settings) + path
     request = urllib.request.Request(url)  # noqa: S310 - http or https, from the settings
     if token := settings.worker.web_token.get_secret_value():
         request.add_header("Authorization", f"Bearer {token}")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
+        with opener.open(request, timeout=timeout) as response:
             return json.load(response)
     except urllib.error.HTTPError as error:
         try:
@@ -47,7 +47,17 @@ def ask(settings: Settings, path: str) -> Any:
             said = {}
         kind = NotFound if error.code == _NOT_FOUND else Unavailable
         raise kind(said.get("error", f"{url} answered {error.code}."), hint=said.get("hint")) from error
+    except TimeoutError as error:
+        raise Unavailable(
+            f"The worker at {views_url(settings)} has not answered within {timeout:.0f} s.",
+            hint="it may be busy, or hang: its log says what it does",
+        ) from error
     except (OSError, ValueError) as error:
+        if isinstance(getattr(error, "reason", None), TimeoutError):
+            hint = "is worker.web_host reachable from here? its log says whether it runs"
+            raise Unavailable(
+                f"{views_url(settings)} takes no connection within {timeout:.0f} s.", hint=hint
+            ) from error
         raise Unavailable(
             f"No worker answers at {views_url(settings)}.",
             hint="`crl up` starts everything, `crl worker` a worker; worker.web_port says where its views are",

@@ -13,7 +13,7 @@ from installation import Installation
 from crl_stream.core import messages as m
 from crl_stream.settings.remedies import load_remedies
 from crl_stream.topic_reader import TopicReader
-from crl_stream.topology.notes import SOURCES, Noted, note_records
+from crl_stream.topology.notes import SOURCES, Noted, note_of, note_records, said_by
 from crl_stream.topology.overview import fold_notes
 from crl_stream.topology.partition import decode_partition, partition_key
 from crl_stream.topology.proposer import decode_snapshots, propose_batch
@@ -52,15 +52,30 @@ async def _is_settled(installation: Installation) -> bool:
     there = {(r.key, r.value) for r in (await records_of(installation, OVERVIEW_EVENTS))[0]}
     for topic in SOURCES:
         if topic == TASKS:
-            continue  # not every snapshot is noted
+            continue  # not every snapshot is noted, but the last figures of every task are
         for partition, records in (await records_of(installation, topic)).items():
             wanted = note_records(topic, partition, records, Noted())
             if not {(o.key, o.value) for o in wanted} <= there:
                 return False
+    if await _last_figures(installation, TASKS) != await _last_figures(installation, OVERVIEW_EVENTS):
+        return False
     events = (await records_of(installation, OVERVIEW_EVENTS))[0]
     overview = (await rows_of(installation, "overview"))[0]
     state = decode_partition(overview.get(partition_key(0)))
     return bool(events) and state.next_offset > events[-1].offset
+
+
+async def _last_figures(installation: Installation, topic: str) -> dict[tuple[str, str], Any]:
+    """What the newest snapshot, or the newest note, of every task says of it."""
+    newest: dict[tuple[str, str], m.TaskNote] = {}
+    for message in await installation.messages(topic):
+        note = note_of(message) if isinstance(message, m.TaskSnapshot) else message
+        if isinstance(note, m.TaskNote):
+            key = note.agent_name, note.task_type
+            known = newest.get(key)
+            if known is None or (known.incarnation, known.as_of.offset) <= (note.incarnation, note.as_of.offset):
+                newest[key] = note
+    return {key: said_by(note)[1:] for key, note in newest.items()}
 
 
 async def assert_services_equal_the_fold(installation: Installation) -> m.Overview:

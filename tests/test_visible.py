@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
+import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
+from cli.views import a_brief
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+from source_tree import environment_of_this_checkout
 
 from crl_stream.cli import talk
-from crl_stream.visible import escape_json, visible, visible_lines
+from crl_stream.cli.status import Health, Seen, screen_lines, task_lines
+from crl_stream.cli.tail import line_of
+from crl_stream.core import messages as m
+from crl_stream.topic_reader import Received
+from crl_stream.visible import LINE, VisibleFormatter, escape_json, visible, visible_lines
 
 EVIL = "\x1b]0;PWNED\x07\x1b[31mRED\x1b[2J\u202egnp.exe\u009b31m\u200b\r\x08\x0b\x0c\x7f\u2066\ufeff"
 STYLES = re.compile("\x1b\\[[0-9;]*m")
@@ -89,3 +99,121 @@ def test_what_rich_draws_has_only_rich_s_own_escapes_in_it(renderable: Any) -> N
     assert acting(file.getvalue()) == set()
     assert "\x1b[2J" not in file.getvalue()
     assert "PWNED" in file.getvalue()
+
+
+# -- logs --------------------------------------------------------------------------------------------
+@given(st.text(), st.text())
+def test_no_text_acts_through_a_log_and_a_line_stays_one_line(message: str, argument: str) -> None:
+    record = logging.LogRecord(EVIL, logging.ERROR, __file__, 1, "%s %s", (message, argument), None)
+    line = VisibleFormatter(LINE).format(record)
+    assert line.isprintable()
+
+
+def test_a_traceback_in_a_log_keeps_its_lines_and_nothing_else_that_acts() -> None:
+    try:
+        int(EVIL)
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
+    text = VisibleFormatter(LINE).format(record)
+    assert text.count("\n") > 2
+    assert acting(text) == set()
+    assert "PWNED" in text
+
+
+WORKER = """
+import logging, sys, threading
+from crl_stream.worker.log_lines import set_up_logging
+evil = sys.argv[1]
+set_up_logging()
+logging.getLogger("crl_stream.alerts").error("%s%s", "RESOLVED ", evil)
+logging.getLogger("aiokafka").warning("a library: %r %s", evil, evil)
+try:
+    raise RuntimeError(evil)
+except RuntimeError:
+    logging.getLogger("crl_stream.worker").exception("failed")
+def fails():
+    raise RuntimeError(evil)
+thread = threading.Thread(target=fails)
+thread.start()
+thread.join()
+"""
+
+
+def test_no_text_of_a_topic_reaches_the_terminal_of_a_worker_as_it_is() -> None:
+    """By the alerts that it logs, a library's warning, a traceback, and a thread that ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", WORKER, EVIL], capture_output=True, check=False, env=environment_of_this_checkout()
+    )
+    assert done.returncode == 0
+    said = done.stderr.decode()
+    assert acting(said) == set()
+    assert said.count("PWNED") >= 5
+    assert done.stdout == b""
+
+
+def test_what_crl_shows_of_libraries_with_v_is_harmless(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = "import sys, logging; from crl_stream.cli import application as a; import crl_stream.cli.tail as t\n"
+    program += "def boom(*_): logging.getLogger('aiokafka').warning(sys.argv[1]); raise SystemExit(0)\n"
+    program += "t.asyncio.run = boom; a.main(['-v', 'tail'])"
+    command = [sys.executable, "-W", "ignore", "-c", program, EVIL]
+    done = subprocess.run(command, capture_output=True, check=False, env=environment_of_this_checkout())
+    said = done.stderr.decode()
+    assert "PWNED" in said
+    assert acting(said) == set()
+
+
+# -- the other ways ----------------------------------------------------------------------------------
+def test_a_record_of_a_topic_is_one_line_of_crl_tail_whatever_its_texts_say() -> None:
+    result = msgspec.convert(
+        {
+            "result_id": "cmdr-1",
+            "timestamp": "2025-11-19T14:30:00.000Z",
+            "agent_name": "a",
+            "task_type": "t",
+            "command_id": "cmd-1",
+            "command": "HoldTask",
+            "actor": f"ada\n2025-11-19T14:31:00.000Z  ROLLBACK everything {EVIL}",
+            "reason": "",
+            "outcome": "applied",
+            "detail": EVIL,
+            "epoch": 1,
+            "position": {"partition": 0, "offset": 1},
+            "policy_hash": "0" * 16,
+            "engine_version": "2",
+        },
+        m.CommandResult,
+    )
+    record = SimpleNamespace(value=b"{}", headers=())
+    assert line_of(Received("crl.decisions", record, result)).isprintable()
+
+
+@pytest.mark.parametrize("width", [40, 80, None])
+def test_the_lines_of_crl_status_are_harmless_however_narrow_the_terminal_is(width: int | None) -> None:
+    task = a_brief(
+        EVIL, active_variant=EVIL, quarantined=[EVIL], held=True, held_by=EVIL, reason=EVIL, no_rollback=EVIL
+    )
+    finding = {"name": "lag", "subject": EVIL, "since": None, "text": EVIL, "action": EVIL, "trouble": True}
+    page = {"tasks": [task, a_brief()], "partial": True, "silent": []}
+    seen = Seen(page, [finding], Health("STABLE", [EVIL]), "a worker", None)
+    said = [*task_lines(page["tasks"], width), *seen.trouble, *screen_lines(seen, EVIL, "http://a:1", 40, width or 80)]
+    assert all(line.isprintable() for line in said)
+
+
+def test_a_file_for_other_programs_is_harmless_on_a_terminal_and_whole_in_a_pipe(
+    capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(open(1, "wb", closefd=False), "utf-8"))  # noqa: SIM115
+    data = f"id,reasoning\r\n1,{EVIL}\r\n".encode()
+    talk.show_file(data)
+    assert capfdbinary.readouterr().out == data
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    talk.show_file(data)
+    assert acting(capfdbinary.readouterr().out.decode()) == set()
+    for document in (
+        json.dumps({"reason": EVIL}, ensure_ascii=False),
+        json.dumps([EVIL], ensure_ascii=False, indent=2),
+    ):
+        talk.show_file(document.encode())
+        said = capfdbinary.readouterr().out
+        assert acting(said.decode()) == set()
+        assert json.loads(said) == json.loads(document)

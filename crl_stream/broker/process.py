@@ -30,9 +30,11 @@ from crl_stream.broker.jars import KAFKA_VERSION, Progress, fetch, quiet
 from crl_stream.broker.java import Java, find_java
 from crl_stream.broker.last_words import OTHER_FOLDER, explain, size_of_log
 from crl_stream.broker.ports import bindable, free_port, listens
-from crl_stream.broker.recorded import Recorded, recorded, spawn
+from crl_stream.broker.recorded import Recorded, is_locked, recorded, spawn
 from crl_stream.errors import BrokerError
 
+LOCK: Final = ".lock"
+"""Held by the broker that runs on a data folder, or by a start of one."""
 USUAL_PORT: Final = 9092
 START_SECONDS: Final = 60.0
 """After which a start has failed; it takes 3 to 6 seconds."""
@@ -96,11 +98,11 @@ class EmbeddedBroker:
 
     def status(self) -> Endpoint | None:
         """The broker that runs on this folder, started by this program or another one; None when none does."""
-        return self._read_note() if _is_taken(self.data_dir) else None
+        return self._read_note() if is_locked(self.data_dir / LOCK) else None
 
     def process(self) -> Recorded | None:
         """The process on this folder, also one that does not answer yet; None when there is none."""
-        if not _is_taken(self.data_dir):
+        if not is_locked(self.data_dir / LOCK):
             return None
         with suppress(OSError, ValueError, KeyError, TypeError):
             started = json.loads(self._start_note.read_text(encoding="utf-8"))
@@ -214,7 +216,7 @@ class EmbeddedBroker:
         while time.monotonic() < until:
             if (running := self.status()) is not None:
                 return running
-            if not _is_taken(self.data_dir):
+            if not is_locked(self.data_dir / LOCK):
                 # The other start has failed, or its broker was just stopped: our turn.
                 return self.start()
             if (started := self._orphaned_start()) is not None and asyncio.run(
@@ -310,7 +312,7 @@ class EmbeddedBroker:
         while time.monotonic() < until:
             if self._child is not None:
                 self._child.poll()
-            if not _is_taken(self.data_dir):
+            if not is_locked(self.data_dir / LOCK):
                 return True
             time.sleep(0.05)
         return False
@@ -319,28 +321,13 @@ class EmbeddedBroker:
 @contextmanager
 def _locked(folder: Path) -> Iterator[TextIO | None]:
     """The lock of a data folder, or None when another process has it."""
-    with (folder / ".lock").open("w") as file:
+    with (folder / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield None
         else:
             yield file
-
-
-def _is_taken(folder: Path) -> bool:
-    """Whether a broker, or a start of one, holds the folder; asked without writing anything."""
-    try:
-        file = os.open(folder / ".lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
-    return False
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:

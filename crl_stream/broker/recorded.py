@@ -7,11 +7,14 @@ started it dies before that.  So whatever kills the starter, there is no process
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 _GATE: Final = 'read -r go && exec "$@" </dev/null'
@@ -119,3 +122,18 @@ def wait_for_end(processes: Iterable[Recorded], seconds: float) -> list[Recorded
         time.sleep(0.02)
         living = [process for process in living if process.lives()]
     return living
+
+
+def is_locked(file: Path) -> bool:
+    """Whether a living process holds the lock on ``file``; asked without writing anything, False without a file."""
+    try:
+        opened = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(opened)
+    return False

@@ -178,26 +178,25 @@ def _take_result(found: Newest, result: m.CommandResult) -> None:
 
 
 def _activation(activation: m.Activation) -> Entry:
-    return Entry(
-        timestamp=activation.timestamp,
-        task=_task_of(activation),
-        actor=MONITOR,
-        action=f"activated {activation.to_variant}",
-        outcome="done" if activation.enforced else "shadow",
-        detail=f"{activation.from_variant or 'nothing'} -> {activation.to_variant}, {activation.cause}",
-        reason=activation.reasoning,
-        id=activation.activation_id,
-    )
+    change = f"{activation.from_variant or 'nothing'} -> {activation.to_variant}, {activation.cause}"
+    what = f"activated {activation.to_variant}"
+    return _automatic(activation, activation.activation_id, what, change, activation.reasoning)
 
 
 def _rollback(event: m.RollbackEvent) -> Entry:
+    change = f"{event.from_variant} -> {event.to_variant}"
+    return _automatic(event, event.rollback_id, f"rolled back {event.from_variant}", change, event.reason)
+
+
+def _automatic(fact: m.Activation | m.RollbackEvent, name: str, action: str, detail: str, reason: str) -> Entry:
+    """What the monitor did itself, or in shadow mode would have done."""
     return Entry(
-        timestamp=event.timestamp,
-        task=_task_of(event),
+        timestamp=fact.timestamp,
+        task=_task_of(fact),
         actor=MONITOR,
-        action=f"rolled back {event.from_variant}",
-        outcome="done" if event.enforced else "shadow",
-        detail=f"{event.from_variant} -> {event.to_variant}",
-        reason=event.reason,
-        id=event.rollback_id,
+        action=action,
+        outcome="done" if fact.enforced else "shadow",
+        detail=detail,
+        reason=reason,
+        id=name,
     )

@@ -6,6 +6,8 @@ import json
 import urllib.request
 from typing import Any, Final
 
+from crl_stream.core.identity import is_identifier
+
 TIMEOUT_SECONDS: Final = 0.5
 """A person waits for the Tab key no longer."""
 
@@ -23,14 +25,16 @@ def complete_variant(ctx: Any, incomplete: str) -> list[str]:
     agent_name, _, task_type = task.partition("/")
     page = _ask(f"/api/tasks/{agent_name}/{task_type}/variants")
     variants = page.get("variants", []) if isinstance(page, dict) else []
-    names = [variant.get("variant_id", "") for variant in variants if isinstance(variant, dict)]
-    return sorted(name for name in names if name.startswith(incomplete))
+    names = [str(variant.get("variant_id", "")) for variant in variants if isinstance(variant, dict)]
+    return sorted(name for name in names if name.startswith(incomplete) and is_identifier(name))
 
 
 def _tasks() -> list[str]:
     page = _ask("/api/tasks")
     tasks = page.get("tasks", []) if isinstance(page, dict) else []
-    return [f"{task['agent_name']}/{task['task_type']}" for task in tasks if isinstance(task, dict)]
+    named = [(str(task["agent_name"]), str(task["task_type"])) for task in tasks if isinstance(task, dict)]
+    # What is completed goes into the shell's command line.
+    return [f"{agent}/{kind}" for agent, kind in named if is_identifier(agent) and is_identifier(kind)]
 
 
 def _ask(path: str) -> Any:

@@ -74,6 +74,8 @@ def summary(command: m.FleetCommand, answer: FleetAnswer) -> str:
     refused = [result for result in answer.results.values() if result.outcome == "refused"]
     if refused and done:
         text += f"; {len(refused)} refused: {refused[0].detail}"
+    if done and isinstance(command, m.ResumeAll):
+        text += "; a task with a hold of its own stays held"
     return f"{text} ({command.command_id})"
 
 

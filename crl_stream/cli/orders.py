@@ -95,7 +95,7 @@ def pin(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """No promotion until unpinned; a rollback still protects."""
+    """No promotion until unpinned; a rollback still protects, unless the task or the fleet is held."""
     key, fields = task_key(task), {"variant_id": variant, "hours": hours}
     may_be_new = None if variant is None else new_task  # a new task has nothing active that could be pinned
     _order(context, m.PinVariant, key, epoch, reason, actor, timeout, json, may_be_new=may_be_new, **fields)

@@ -216,7 +216,7 @@ class OutcomeFile:
         place = f"{self.name}, line {number}"
         if not isinstance(found, Rejected):
             return InvalidMessage(
-                f"{place}: {found.__struct_config__.tag} is written by the monitor's inlet only.",
+                f"{place}: {found.__struct_config__.tag} is written by workers only.",
                 hint="a file holds outcomes and feedback; commands have commands of crl",
             )
         hint = _HINTS.get(found.reason, _CONTRACT)

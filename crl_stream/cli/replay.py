@@ -27,6 +27,7 @@ from crl_stream.settings import Settings, load_remedies
 from crl_stream.settings.profiles import MEANING
 from crl_stream.topic_reader import Received
 from crl_stream.topology.streaming import StreamingDriver
+from crl_stream.visible import escape_json
 from crl_stream.wire.codec import Rejected, decode, decode_logged
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import ALERTS, DECISIONS, DEGRADATIONS, PROPOSALS, ROLLBACKS
@@ -180,7 +181,8 @@ def _line_of(received: Received) -> bytes:
 
 
 def _json_of(received: Received) -> bytes:
-    return orjson.dumps({"topic": received.topic, "message": msgspec.to_builtins(received.message)}) + b"\n"
+    document = {"topic": received.topic, "message": msgspec.to_builtins(received.message)}
+    return escape_json(orjson.dumps(document)) + b"\n"
 
 
 def _summarise(

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TextIO
 
-from crl_stream.broker.recorded import Recorded, end, recorded
+from crl_stream.broker.recorded import Recorded, end, is_locked, recorded
 from crl_stream.errors import ConfigError
 
 LOCK: Final = "up.lock"
@@ -96,18 +96,8 @@ def take(folder: Path, command: str) -> RunRecord | None:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a program runs an installation in ``folder`` now; asked without writing anything."""
-    try:
-        file = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
-    return False
+    """Whether a program runs an installation in ``folder`` now."""
+    return is_locked(folder / LOCK)
 
 
 def read(folder: Path) -> Found | None:

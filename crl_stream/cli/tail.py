@@ -12,6 +12,7 @@ from crl_stream.cli.talk import say, show, show_json
 from crl_stream.core import messages as m
 from crl_stream.errors import UsageError
 from crl_stream.topic_reader import Received, TopicReader
+from crl_stream.visible import visible
 from crl_stream.wire.dead_letter import read_letter, read_mark
 from crl_stream.wire.topics import (
     ALERTS,
@@ -117,7 +118,8 @@ def line_of(received: Received) -> str:
     elif isinstance(message, m.Tick):
         what = "tick: rows of this partition wait for time"
     stamp = time_of(message)
-    return f"{stamp}  {what}" if stamp else what
+    # One record, one line: a reason with a line feed in it must not look like another record.
+    return visible(f"{stamp}  {what}" if stamp else what)
 
 
 def time_of(message: Any) -> str:

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from crl_stream.broker.jars import Progress
 from crl_stream.cli.layout import fit, folded
-from crl_stream.visible import escape_json, visible, visible_lines
+from crl_stream.visible import LINE, VisibleFormatter, escape_json, visible, visible_lines
 
 _FOLDED = 500
 """Rows up to which a table is folded to the width of the terminal."""
@@ -72,7 +72,7 @@ class LogLines(logging.StreamHandler[Any]):
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self.setFormatter(VisibleFormatter(LINE))
 
     @property
     def stream(self) -> Any:
@@ -98,6 +98,16 @@ def complain(message: str, hint: str | None) -> None:
 def show_json(value: Any) -> None:
     """One JSON document on one line of stdout."""
     sys.stdout.buffer.write(escape_json(orjson.dumps(value, default=_builtins)) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def show_file(data: bytes) -> None:
+    """A file for other programs: JSON harmless for any reader, other text as it is unless a terminal is the reader."""
+    if data[:1] in {b"{", b"["}:
+        data = b"\n".join(map(escape_json, data.split(b"\n")))
+    elif sys.stdout.isatty():
+        data = visible_lines(data.decode("utf-8", "backslashreplace").replace("\r\n", "\n")).encode()
+    sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
 

@@ -36,6 +36,8 @@ def window(
     show(f"{task}: {active} is active, epoch {found['epoch']}, {found['n_outcomes']} outcomes")
     for words in standing_orders(found):
         show(words)
+    if why := found.get("no_rollback"):
+        show(f"no rollback happens: {why}")
     rows = [
         (
             ("* " if v["active"] else "  ") + v["variant_id"] + (" (quarantine)" if v["quarantined"] else ""),

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Self
 
 from crl_stream.client.health import Health
 from crl_stream.client.lifetimes import waits
-from crl_stream.client.publisher import Publisher, PublisherStats
+from crl_stream.client.publisher import Publisher, PublisherStats, name_of
 from crl_stream.client.resolver import Resolution, Resolver
 from crl_stream.client.setting_up import set_up
 from crl_stream.client.troubles import Troubles
@@ -150,6 +150,7 @@ class Client:
     ) -> None:
         began = time.monotonic()
         setup = set_up(settings, file=file, strict=strict)
+        name_of(runtime_id, setup.settings, strict=strict)  # before anything has a thread
         self._troubles = Troubles()
         setup.say(self._troubles)
         self.resolver = Resolver(setup, exploration=exploration, troubles=self._troubles)

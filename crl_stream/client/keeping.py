@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -37,6 +38,8 @@ class Kept(NamedTuple):
     """Id of the cluster that it was read from; None when that was not known."""
     messages: tuple[tuple[str, Any], ...]
     """(topic, message)."""
+    wrong: str | None = None
+    """Why something that is there is not used."""
 
 
 def kept_file(settings: Settings) -> Path:
@@ -50,25 +53,50 @@ def kept_file(settings: Settings) -> Path:
     return settings.client.cache_dir / f"active-variants-{where}.json"
 
 
+def why_unusable(settings: Settings) -> str | None:
+    """Why nothing can be kept in ``client.cache_dir``; None where it can.  Asked without writing anything."""
+    folder = settings.client.cache_dir
+    try:
+        for there in (folder, *folder.absolute().parents):
+            try:
+                found = there.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if not stat.S_ISDIR(found.st_mode):
+                return f"{there} is not a folder"
+            return None if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written"
+    except (OSError, ValueError) as error:  # no name of a file at all, for instance
+        return f"{str(folder)!r} cannot be used: {getattr(error, 'strerror', None) or error}"
+    return None
+
+
 def read_kept(settings: Settings, topics: Iterable[str]) -> Kept:
     """All that was kept and can still be read; nothing where there is no file, or one of another user."""
     messages: list[tuple[str, Any]] = []
-    cluster_id = None
-    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError, msgspec.MsgspecError):
-        with kept_file(settings).open("rb") as file:
-            owner = os.fstat(file.fileno()).st_uid if hasattr(os, "geteuid") else 0
+    cluster_id, wrong = None, None
+    try:
+        file = kept_file(settings)
+        with file.open("rb") as opened:
+            owner = os.fstat(opened.fileno()).st_uid if hasattr(os, "geteuid") else 0
             if owner not in {0, os.geteuid() if hasattr(os, "geteuid") else 0}:
-                return Kept(None, ())
-            page = _page.decode(file.read())
+                return Kept(None, (), f"{file} belongs to another user")
+            page = _page.decode(opened.read())
         if _PREFIX in page and _text.decode(page[_PREFIX]) != settings.kafka.topic_prefix:
             return Kept(None, ())
         cluster_id = _text.decode(page[_CLUSTER]) or None if _CLUSTER in page else None
         for topic in topics:
             for entry in _entries.decode(page[topic]):
                 decoded = decode(topic, bytes(entry), None)
-                if not isinstance(decoded, Rejected):
+                if isinstance(decoded, Rejected):
+                    wrong = f"a part of {file} cannot be read: {decoded.detail}"
+                else:
                     messages.append((topic, decoded.message))
-    return Kept(cluster_id, tuple(messages))
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # nothing was kept yet
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, msgspec.MsgspecError) as error:
+        what = getattr(error, "strerror", None) or (f"{error} is missing" if isinstance(error, KeyError) else error)
+        wrong = f"{settings.client.cache_dir}: what was kept cannot be read: {what}"
+    return Kept(cluster_id, tuple(messages), wrong)
 
 
 def keep(settings: Settings, known: Mapping[str, Iterable[Any]], cluster_id: str | None = None) -> str | None:
@@ -81,10 +109,10 @@ def keep(settings: Settings, known: Mapping[str, Iterable[Any]], cluster_id: str
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial.write_bytes(b"{%s}" % b",".join(b'"%s":%s' % (name.encode(), text) for name, text in parts))
         partial.replace(file)
-    except OSError as error:
-        with suppress(OSError):
+    except (OSError, ValueError) as error:
+        with suppress(OSError, ValueError):
             partial.unlink(missing_ok=True)
-        return f"{file} cannot be written: {error.strerror or error}"
+        return f"{file} cannot be written: {getattr(error, 'strerror', None) or error}"
     return None
 
 

@@ -20,7 +20,7 @@ from crl_stream.client.setting_up import Setup, set_up
 from crl_stream.client.troubles import Troubles, utc_now
 from crl_stream.core import messages as m
 from crl_stream.core.identity import is_identifier, suggest_identifier
-from crl_stream.errors import InvalidMessage
+from crl_stream.errors import ConfigError, InvalidMessage
 from crl_stream.settings import Settings
 from crl_stream.wire.cloudevents import event_headers
 from crl_stream.wire.codec import Rejected, decode, encode, not_finite
@@ -90,7 +90,7 @@ class Publisher:
         setup = set_up(settings, file=file, strict=strict)
         self.settings = setup.settings
         self._without_kafka = setup.without_kafka
-        self._given_id = runtime_id or self.settings.client.runtime_id
+        self._given_id = name_of(runtime_id, self.settings, strict=strict)
         self.runtime_id = _identifier(self._given_id) or default_runtime_id()
         self._troubles = troubles or Troubles()
         self._owns_troubles = troubles is None
@@ -102,6 +102,9 @@ class Publisher:
         self._sending = Sending(self.settings, self._topic, self._outbox, self._troubles)
         if self._owns_troubles:
             setup.say(self._troubles)
+        if self._given_id and self.runtime_id != self._given_id:
+            said = f"{_about_id(self._given_id)}; this runtime is called {self.runtime_id!r} instead"
+            self._troubles.say("runtime_id", said)
         waits(self)
         self._start()
 
@@ -277,6 +280,19 @@ class Publisher:
     def _awake(self) -> None:
         if self._background is not None:
             self._background.call(self._sending.awake)
+
+
+def name_of(runtime_id: str | None, settings: Settings, *, strict: bool) -> str:
+    """The name that a runtime was given, empty for none; ``ConfigError`` where ``strict`` and it is unusable."""
+    given = str(runtime_id or settings.client.runtime_id)
+    if strict and given and not is_identifier(given):
+        raise ConfigError(f"{_about_id(given)}.", hint=f"write {suggest_identifier(given)!r}")
+    return given
+
+
+def _about_id(given: str) -> str:
+    """What is wrong with a runtime's name."""
+    return f"runtime_id {given[:128]!r} is not an identifier: letters, digits and . _ : - only, 1 to 128 of them"
 
 
 def _identifier(given: str, more: str = "") -> str:

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, Self
 from crl_stream.client.address import reason_of
 from crl_stream.client.background import Background
 from crl_stream.client.following import PATIENCE_SECONDS, Following, Reread, View
-from crl_stream.client.keeping import Keeper, kept_file, read_kept
+from crl_stream.client.keeping import Keeper, kept_file, read_kept, why_unusable
 from crl_stream.client.lifetimes import waits
 from crl_stream.client.setting_up import Setup, set_up
 from crl_stream.client.troubles import Troubles, utc_now
@@ -323,7 +323,12 @@ class Resolver:
         if self._setup.without_kafka:
             return
         stores: dict[str, dict[TaskKey, Any]] = {ACTIVE_VARIANTS: self._active, VARIANTS: self._known}
+        if (unusable := why_unusable(self.settings)) is not None:
+            keeps = "active variants are not kept for times without Kafka"
+            self._troubles.say("file", f"{keeps}: {unusable}; client.cache_dir names the folder")
         kept = read_kept(self.settings, stores)
+        if kept.wrong is not None:
+            self._troubles.say("kept", f"variants known from before are not used: {kept.wrong}")
         for topic, message in kept.messages:
             stores[topic][TaskKey(message.agent_name, message.task_type)] = message
         self._from_file, self._cluster_id = set(self._active), kept.cluster_id

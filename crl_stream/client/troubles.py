@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from crl_stream.visible import visible
+
 log = logging.getLogger("crl_stream.client")
 _detail = logging.getLogger("crl_stream.client.aiokafka")
 
@@ -58,7 +60,7 @@ class Troubles:
 
     def say(self, kind: str, text: str, count: int = 1) -> None:
         """Something of a kind has happened ``count`` times; the first time it is said at once."""
-        now = time.monotonic()
+        text, now = visible(text), time.monotonic()
         with self._lock:
             found = self._kinds.setdefault(kind, _Kind())
             found.since = found.since if found.count else now

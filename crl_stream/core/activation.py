@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from crl_stream.core.instant import to_text
 from crl_stream.core.messages.parts import DecisionKind
 from crl_stream.core.policy import Policy
 from crl_stream.core.row import MICRO, RETIRED, StandingOrder, TaskRow, Variant
@@ -79,6 +80,14 @@ class Block(NamedTuple):
 
 def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) -> Block | None:
     """What keeps the task from any promotion, a hold of the ``fleet`` too; a rollback does not ask this."""
+    order = barred(row, policy, fleet)
+    if order is None and (left := cooldown_left(row, policy)):
+        return Block(f"cooling down: {left} outcomes left")
+    return order
+
+
+def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> Block | None:
+    """What people keep the task from any promotion with: a mode, a pin or a hold."""
     if policy.operations.mode == "observe":
         return Block("observe mode: alerts only")
     if row.pinned is not None:
@@ -87,9 +96,31 @@ def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) ->
         return Block(f"held by {row.held.actor}")
     if fleet is not None:
         return Block(f"the fleet is held by {fleet.actor}")
-    if left := cooldown_left(row, policy):
-        return Block(f"cooling down: {left} outcomes left")
     return None
+
+
+def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
+    """Why the active variant would not be rolled back now, whatever it does; None when it would."""
+    mode, why = policy.operations.mode, list[str]()
+    if mode == "observe":
+        why.append("observe mode: alerts only")
+    elif mode == "shadow":
+        why.append("shadow mode: a rollback is reported, not done")
+    if row.held is not None:
+        why.append(f"held by {row.held.actor} {span_of(row.held, row)}")
+    if fleet is not None:
+        why.append(f"the fleet is held by {fleet.actor} {span_of(fleet, row)}")
+    return "; ".join(why) if why else None
+
+
+def span_of(order: StandingOrder, row: TaskRow) -> str:
+    """How long an order still stands: ``until 2025-11-19T14:30:00.000Z``, ``for 40 outcomes``, or both."""
+    ends = []
+    if order.until is not None:
+        ends.append(f"until {to_text(order.until)}")
+    if order.until_n is not None and (order.until is None or row.n < order.until_n):
+        ends.append(f"for {max(0, order.until_n - row.n)} outcomes")
+    return " and ".join(ends) if ends else "until it is released"
 
 
 def cooldown_left(row: TaskRow, policy: Policy) -> int:
@@ -120,7 +151,7 @@ def best_candidate(row: TaskRow, policy: Policy) -> Variant | None:
     return best
 
 
-def not_applied(row: TaskRow, variant: Variant, policy: Policy) -> str | None:
+def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingOrder | None = None) -> str | None:
     """Why a variant whose decision is ``auto_apply`` is not the active one yet; None for any other."""
     if row.active is None or variant.variant_id == row.active:
         return None
@@ -135,7 +166,7 @@ def not_applied(row: TaskRow, variant: Variant, policy: Policy) -> str | None:
         if lead < auto.min_lead:
             what = f"leads {active.variant_id} by" if lead >= 0 else f"trails {active.variant_id} by"
             return f"{what} {show(abs(lead), auto.min_lead)} in {name}, min_lead {auto.min_lead:g}"
-    block = blocked(row, policy)
+    block = blocked(row, policy, fleet)
     if block is not None:
         return block.reason
     best = best_candidate(row, policy)

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Any, Final, Literal
 
 from crl_stream.core import messages as m
+from crl_stream.core.activation import barred, no_rollback, span_of
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.membership import add_variant, give_up, remember
 from crl_stream.core.orders import end_hold, order_of
@@ -101,7 +102,7 @@ def _activate(turn: Turn, variant_id: str, cause: Any, command: m.AnyTaskCommand
             "untested",
             "warning",
             f"activated by {command.actor} without a single outcome, in place of {left}; it is judged from outcome "
-            f"{turn.policy.degradation.min_recent} on",
+            f"{turn.policy.degradation.min_recent} on{_unprotected(turn)}",
             about=variant_id,
             number=0.0,
             cause_id=command.command_id,
@@ -120,7 +121,21 @@ def _exploration(turn: Turn) -> str:
 
 def _activate_variant(turn: Turn, command: m.ActivateVariant) -> str:
     untested = "" if _activate(turn, command.variant_id, "command", command).life.n else "; it has no outcome yet"
-    return f"{command.variant_id} is active, epoch {turn.row.epoch}{untested}"
+    return f"{command.variant_id} is active, epoch {turn.row.epoch}{untested}{_unprotected(turn)}"
+
+
+def _unprotected(turn: Turn) -> str:
+    """What has to be said of a new active variant that no rollback protects now."""
+    why = no_rollback(turn.row, turn.policy, turn.at.fleet)
+    return "" if why is None else f"; no rollback protects it: {why}"
+
+
+def _no_promotion(turn: Turn) -> str:
+    """What people still keep the task from any promotion with, of which an order has just ended one."""
+    block = barred(turn.row, turn.policy, turn.at.fleet)
+    if block is None and turn.rules.mode == "shadow":
+        return "; nothing is promoted: shadow mode"
+    return "" if block is None else f"; nothing is promoted yet: {block.reason}"
 
 
 def _undo(turn: Turn, command: m.UndoRollback) -> str:
@@ -144,10 +159,14 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
             row.held = StandingOrder(
                 command.actor, f"undo of {undone}", row.time, until_n=row.n + hold, variant_id=back
             )
-        return f"{done}; nothing automatic for {hold} outcomes"
+        fleet = turn.at.fleet
+        more = "" if fleet is None else f"; the fleet is held by {fleet.actor} {span_of(fleet, row)} as well"
+        held = f"; nothing automatic for {hold} outcomes" if hold else _unprotected(turn)
+        return f"{done}{held}{more if hold else ''}"
     if hold:
         row.held.until_n = row.n + hold
-    return f"{done}; still held by {row.held.actor}, and for {hold} outcomes at least"
+        return f"{done}; still held by {row.held.actor}, and for {hold} outcomes at least"
+    return f"{done}{_unprotected(turn)}"
 
 
 def _confirm(turn: Turn, command: m.ConfirmRollback) -> str:
@@ -172,7 +191,8 @@ def _pin(turn: Turn, command: m.PinVariant) -> str:
     if command.variant_id is not None and command.variant_id != row.active:
         _activate(turn, command.variant_id, "command", command)
     row.pinned = order_of(turn, command, turn.policy.operations.pin_hours, row.active)
-    return f"{row.active} pinned until {to_text(row.pinned.until or 0)}; a rollback still protects"
+    protects = _unprotected(turn) or "; a rollback still protects"
+    return f"{row.active} pinned until {to_text(row.pinned.until or 0)}{protects}"
 
 
 def _unpin(turn: Turn, _: m.UnpinVariant) -> str:
@@ -180,7 +200,7 @@ def _unpin(turn: Turn, _: m.UnpinVariant) -> str:
     if row.pinned is None:
         raise _Refused("nothing is pinned")
     row.pinned, turn.active_changed = None, True
-    return "unpinned"
+    return f"unpinned{_no_promotion(turn)}"
 
 
 def _hold(turn: Turn, command: m.HoldTask) -> str:
@@ -191,6 +211,8 @@ def _hold(turn: Turn, command: m.HoldTask) -> str:
     if before is not None and before.until_n is not None:
         row.held.until_n = before.until_n
         text += f", and for the {before.until_n - row.n} outcomes that an undo holds it"
+    if (fleet := turn.at.fleet) is not None:
+        text += f"; the fleet is held by {fleet.actor} {span_of(fleet, row)} as well"
     return f"{text}: nothing automatic, alerts go on"
 
 
@@ -205,7 +227,7 @@ def _resume(turn: Turn, _: m.ResumeTask) -> str:
     if row.held is None:
         raise _Refused(f"the task itself is not held: {stays}" if stays else "nothing is held")
     end_hold(turn)
-    return f"resumed, but it stays held: {stays}" if stays else "resumed"
+    return f"resumed, but it stays held: {stays}" if stays else f"resumed{_no_promotion(turn)}"
 
 
 def _lift(turn: Turn, command: m.LiftQuarantine) -> str:
@@ -214,7 +236,7 @@ def _lift(turn: Turn, command: m.LiftQuarantine) -> str:
         raise _Refused(f"{command.variant_id} is not quarantined")
     variant.quarantined = False
     turn.active_changed = turn.catalogue_changed = True
-    return f"{command.variant_id} may be chosen again"
+    return f"{command.variant_id} may be chosen again{_no_promotion(turn)}"
 
 
 def _register(turn: Turn, command: m.RegisterVariant | m.Change) -> str:
@@ -279,7 +301,8 @@ def _approve(turn: Turn, command: m.ApproveProposal) -> str:
     reinstated = _known(turn, change.variant_id).quarantined
     _activate(turn, change.variant_id, "approval", command)
     done = f"{command.proposal_id} approved: {change.variant_id} is active, epoch {turn.row.epoch}"
-    return f"{done}; it is reinstated, its quarantine is lifted" if reinstated else done
+    lifted = "; it is reinstated, its quarantine is lifted" if reinstated else ""
+    return f"{done}{lifted}{_unprotected(turn)}"
 
 
 def _reject(_: Turn, command: m.RejectProposal) -> str:

@@ -46,7 +46,7 @@ def _act(turn: Turn, variant: Variant, active: bool, outcome: bool) -> bool:
         variant.degraded_at, variant.clean = variant.life.n, 0
         started = not variant.degraded
         if started:
-            variant.degraded = True
+            variant.degraded, variant.degraded_since = True, row.time
             turn.degradation(variant, verdict, recovered=False)
         # Where rollbacks are enforced the activation ends the latch; one taken in shadow mode must not outlive it.
         if active and (turn.enforced or not row.latch) and turn.policy.operations.mode != "observe":

@@ -57,6 +57,7 @@ def _variant(shown: VariantSnapshot) -> Variant:
         evidence=[shown.e_value] * 9,
         degraded=shown.degraded,
         degraded_at=-1 if shown.degraded_at is None else shown.degraded_at,
+        degraded_since=0 if shown.degraded_since is None else from_text(shown.degraded_since),
         rollbacks=shown.rollbacks,
     )
     if (known := shown.baseline) is not None:

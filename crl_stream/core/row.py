@@ -114,6 +114,8 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     """A byte of its own among the variants of the task, for ``TaskRow.owners``; none before its first outcome."""
     too_late: int = 0
     """Scores that came for outcomes which the window no longer holds."""
+    degraded_since: int = 0
+    """When ``degraded`` was last set, in milliseconds; 0 in rows of older engines."""
 
 
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):

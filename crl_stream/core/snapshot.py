@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from crl_stream.core.activation import cooldown_left, decide, mean_reward, not_applied, reasoning
+from crl_stream.core.activation import cooldown_left, decide, mean_reward, no_rollback, not_applied, reasoning
 from crl_stream.core.evidence import e_value
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import (
@@ -82,7 +82,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         n_duplicates=row.duplicates,
         n_amended=row.amended,
         n_skewed=row.skewed,
-        variants=[_variant(row, row.variants[variant_id], policy) for variant_id in sorted(row.variants)],
+        variants=[_variant(row, row.variants[name], policy, at.fleet) for name in sorted(row.variants)],
         reviews=[
             ReviewResult(
                 proposal_id=r.proposal_id,
@@ -109,6 +109,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         n_feedback_waiting=len(row.waiting),
         n_feedback_unmatched=row.unmatched,
         runtimes_forgotten=row.forgotten,
+        no_rollback=None if row.active is None else no_rollback(row, policy, at.fleet),
     )
 
 
@@ -208,7 +209,7 @@ def _order(row: TaskRow, order: StandingOrder | None, scope: Literal["task", "fl
     )
 
 
-def _variant(row: TaskRow, variant: Variant, policy: Policy) -> VariantSnapshot:
+def _variant(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingOrder | None) -> VariantSnapshot:
     life, shadow, rules = variant.life, variant.shadow, rules_of(policy)
     n = life.n or 1
     active = variant.variant_id == row.active
@@ -246,7 +247,8 @@ def _variant(row: TaskRow, variant: Variant, policy: Policy) -> VariantSnapshot:
         baseline=_baseline(variant),
         degraded_at=None if variant.degraded_at < 0 else variant.degraded_at,
         feedback_too_late=variant.too_late,
-        not_applied=not_applied(row, variant, policy),
+        not_applied=not_applied(row, variant, policy, fleet),
+        degraded_since=to_text(variant.degraded_since) if variant.degraded and variant.degraded_since else None,
     )
 
 

@@ -98,7 +98,7 @@ def _high_confidence(overview: Overview) -> list[str]:
     entries = [
         _entry(
             f"{variant.agent_name}/{variant.task_type} {variant.variant_id}",
-            [("Q-value", _figures(variant)), ("Status", "active" if variant.active else "ready for auto-apply")],
+            [("Q-value", _figures(variant)), ("Status", _readiness(variant))],
         )
         for variant in overview.high_confidence
     ]
@@ -111,9 +111,9 @@ def _degradations(overview: Overview, alerts: Iterable[AlertNote]) -> list[str]:
             f"{variant.agent_name}/{variant.task_type} {variant.variant_id}",
             [
                 ("Since", _moment(from_text(variant.since)) if variant.since else "unknown"),
-                ("Reason", variant.reason),
+                *_present(variant),
                 ("Q-value", _figures(variant)),
-                ("Status", "ACTIVE" if variant.active else "not active"),
+                ("Status", _protection(variant)),
             ],
         )
         for variant in overview.degraded
@@ -125,6 +125,31 @@ def _degradations(overview: Overview, alerts: Iterable[AlertNote]) -> list[str]:
         for alert in others:
             lines += _wrapped(f"{_moment(from_text(alert.timestamp))} {alert.text}", first="- ", rest="  ")
     return lines
+
+
+def _readiness(variant: TaskStanding) -> str:
+    """What will become of a proven variant, as far as its task has said it."""
+    if variant.active:
+        return "active"
+    if variant.decision == "human_approval":
+        return "waits for a person's approval"
+    waits = variant.not_applied
+    if waits is None or waits.startswith("applied with the next outcome"):
+        return "ready for auto-apply"
+    return f"not applied yet: {waits}"
+
+
+def _present(variant: TaskStanding) -> list[tuple[str, str]]:
+    """The present verdict's sentence; where it is a better one than the alert's, that too."""
+    if variant.verdict in {None, "DEGRADED"}:
+        return [("Reason", variant.reason)]
+    return [("Now", f"{variant.verdict}, not recovered yet"), ("Reason", variant.reason)]
+
+
+def _protection(variant: TaskStanding) -> str:
+    if not variant.active:
+        return "not active"
+    return f"ACTIVE, not rolled back: {variant.no_rollback}" if variant.no_rollback else "ACTIVE"
 
 
 def _figures(variant: TaskStanding) -> str:

@@ -28,6 +28,7 @@ from crl_stream.core.window import looking_back
 from crl_stream.errors import CommandRefused, InvalidMessage, Unavailable, UsageError
 from crl_stream.guide.figures import Figures
 from crl_stream.guide.records import Records
+from crl_stream.visible import visible
 
 log = logging.getLogger(__name__)
 
@@ -286,7 +287,7 @@ class Memory:
                 self._earlier.pop((key, fact.to_variant), None)
                 moved.add(fact.to_variant)
             elif isinstance(fact, m.Alert):
-                log.log(logging.INFO if fact.severity == "info" else logging.WARNING, "%s", fact.text)
+                log.log(logging.INFO if fact.severity == "info" else logging.WARNING, "%s", visible(fact.text))
         if self._figures is None:
             self._untold += events
         else:
@@ -300,4 +301,4 @@ class Memory:
             self.records.keep(events)
         except Unavailable as error:
             # The outcome counts all the same; what could not be written comes with the next one.
-            log.error("%s", error)  # noqa: TRY400 - a sentence for the user, no traceback
+            log.error("%s", visible(str(error)))  # noqa: TRY400 - a sentence for the user, no traceback

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -18,12 +19,13 @@ from crl_stream.core import messages as m
 from crl_stream.core.policy import Policy, PolicySet
 from crl_stream.errors import InvalidMessage
 from crl_stream.guide.source import Source
-from crl_stream.settings import Settings, load_remedies, load_settings
+from crl_stream.settings import Settings, load_remedies, load_script_settings
 from crl_stream.settings.model import Kafka
 
 FOLDER: Final = Path("telemetry/crl")
 """The guide's folder, under the one a program runs in."""
 
+log = logging.getLogger(__name__)
 _default: Store | None = None
 _lock = threading.Lock()
 
@@ -60,6 +62,8 @@ class Store:
     ) -> Self:
         """The live topics at ``bootstrap_servers``, else where the settings say.
 
+        Settings are those of ``CRL_*`` and of the file that ``CRL_CONFIG`` names; none is read from the current folder.
+
         Returns when they have been read to their ends; ``Unavailable`` when Kafka has not answered within ``timeout``
         seconds, ``ContractError`` when the topics are not there.  Close it, so that what was recorded is sent.
 
@@ -70,21 +74,21 @@ class Store:
 
         if settings is None:
             flags = {} if bootstrap_servers is None else {"kafka.bootstrap_servers": bootstrap_servers}
-            settings = load_settings(flags=flags)
+            settings = _settings(flags)
         return cls(source=Live(settings, timeout))
 
     @classmethod
     def default(cls) -> Store:
         """The store of objects that are built without one, made at the first call.
 
-        Live where the settings name a Kafka (``CRL_BOOTSTRAP_SERVERS``, ``crl.toml``), else where ``crl up`` or
-        ``crl broker start`` runs one on this machine, as the command line does; else in this process under the policy
-        of the settings, with the guide's folder.
+        Live where the settings name a Kafka (``CRL_BOOTSTRAP_SERVERS``, or the file that ``CRL_CONFIG`` names), else
+        where ``crl up`` or ``crl broker start`` runs one on this machine, as the command line does; else in this
+        process under the policy of the settings, with the guide's folder.  No file of the current folder is read.
         """
         global _default  # noqa: PLW0603 - the one store that objects built without arguments share
         with _lock:
             if _default is None:
-                settings = load_settings()
+                settings = _settings()
                 running = _running_kafka(settings)
                 if running is not None:
                     _default = cls.connect(settings=replace(settings, kafka=running))
@@ -141,6 +145,14 @@ class Store:
         with _lock:
             if _default is self:
                 _default = None
+
+
+def _settings(flags: Mapping[str, Any] | None = None) -> Settings:
+    """Those of a script; what was not read is said on the log of the program."""
+    found = load_script_settings(flags=flags)
+    for note in found.notes:
+        log.warning("%s", note)
+    return found.settings
 
 
 def _running_kafka(settings: Settings) -> Kafka | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from crl_stream.core.messages import Change, Modification, Proposal
+from crl_stream.core.instant import from_text
+from crl_stream.core.messages import ActiveVariant, Change, Modification, Order, Proposal
 from crl_stream.proposals.standing import OPEN, status_at
 
 
-def page(proposal: Proposal, now: int) -> str:
-    """Everything that is known of it, as text; ``now`` in milliseconds."""
+def page(proposal: Proposal, now: int, active: ActiveVariant | None = None) -> str:
+    """Everything that is known of it, as text; ``now`` in milliseconds, ``active`` as for ``effect``."""
     status = status_at(proposal, now)
     lines = [
         f"{proposal.proposal_id}  {proposal.proposal_type}  {status}",
@@ -42,12 +43,16 @@ def page(proposal: Proposal, now: int) -> str:
         for step in proposal.history:
             who = f" by {step.actor}" if step.actor else ""
             lines.append(f"  {step.timestamp}  {step.revision}  {step.status}{who}: {_one_line(step.reason)}")
-    lines += ["", "Approving it", *(f"  {line}" for line in effect(proposal, status))]
+    lines += ["", "Approving it", *(f"  {line}" for line in effect(proposal, status, active, now))]
     return "\n".join(lines)
 
 
-def effect(proposal: Proposal, status: str) -> list[str]:
-    """What an approval will do, and how it is given; or why it can no longer be."""
+def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None, now: int = 0) -> list[str]:
+    """What an approval will do, and how it is given; or why it can no longer be.
+
+    ``active`` is the task's active variant as it is, with the pins and holds that decide what follows from an approval;
+    ``now`` in milliseconds.
+    """
     task, change = f"{proposal.agent_name}/{proposal.task_type}", proposal.change
     if status not in OPEN:
         return [f"is no longer possible: it is {status}."]
@@ -55,16 +60,15 @@ def effect(proposal: Proposal, status: str) -> list[str]:
         "register": [
             f"registers {change.variant_id} for {task}" + (f", made from {change.parent}." if change.parent else "."),
             "It becomes active only once its own outcomes have earned it; until then it is explored at most.",
+            *(f"Not while the task is {why}." for why in orders_in_force(active, now)),
         ],
         "activate": [
             (
                 f"makes {change.variant_id} the active variant of {task} at once; runtimes follow with their next"
                 " invocation."
             ),
-            (
-                f"It takes {change.variant_id} out of quarantine.  A rollback protects it as any other: crl undo {task}"
-                " takes it back."
-            ),
+            f"It takes {change.variant_id} out of quarantine.  {_protection(active, now, task)}",
+            *_pin(active, now, task),
         ],
         "retire": [
             (
@@ -80,6 +84,37 @@ def effect(proposal: Proposal, status: str) -> list[str]:
         f"crl proposals approve {proposal.proposal_id}",
         f"crl proposals reject {proposal.proposal_id} --reason ...",
     ]
+
+
+def orders_in_force(active: ActiveVariant | None, now: int) -> list[str]:
+    """What keeps the task from anything automatic: ``held by ada until ...``, ``in shadow mode``; a pin too."""
+    if active is None:
+        return []
+    found = []
+    for words, order in (("pinned", active.pinned), ("held", active.held), ("held with the fleet", active.fleet_held)):
+        if order is None or (order is active.held and order.scope == "fleet") or not stands(order, now):
+            continue
+        until = f" until {order.until}" if order.until else ""
+        found.append(f"{words} by {_one_line(order.actor)}{until}")
+    return [*found, f"in {active.mode} mode"] if active.mode != "enforce" else found
+
+
+def stands(order: Order, now: int) -> bool:
+    """Whether an order of a person stands at ``now``, in milliseconds, as far as time decides it."""
+    return bool(order.outcomes_left) or order.until is None or from_text(order.until) > now
+
+
+def _protection(active: ActiveVariant | None, now: int, task: str) -> str:
+    back = f"crl undo {task} takes it back."
+    if why := [words for words in orders_in_force(active, now) if not words.startswith("pinned")]:
+        return f"No rollback protects it while the task is {' and '.join(why)}; {back}"
+    return f"A rollback protects it as any other: {back}"
+
+
+def _pin(active: ActiveVariant | None, now: int, task: str) -> list[str]:
+    if active is None or active.pinned is None or not stands(active.pinned, now):
+        return []
+    return [f"It is refused while {active.variant_id} is pinned by {_one_line(active.pinned.actor)}: crl unpin {task}."]
 
 
 def number(value: float) -> str:

@@ -2,10 +2,12 @@
 
 Layers, each over the one before: defaults, profile, ``crl.toml``, ``CRL_*`` environment, flags.  ``model`` says what
 there is, ``layers`` puts it together, ``profiles`` and ``template`` are what ``crl config init`` offers,
-``remedies`` reads the proposer's catalogue, ``for_clients`` what a runtime's client needs and no more.
+``remedies`` reads the proposer's catalogue, ``for_clients`` what a runtime's client needs and no more, ``for_scripts``
+what the guide's store needs.
 """
 
 from crl_stream.settings.for_clients import ClientSettings, load_client_settings, settings_of_client
+from crl_stream.settings.for_scripts import load_script_settings
 from crl_stream.settings.layers import Settings, load_settings
 from crl_stream.settings.origin import Origin
 from crl_stream.settings.profiles import PROFILES
@@ -18,6 +20,7 @@ __all__ = [
     "Settings",
     "load_client_settings",
     "load_remedies",
+    "load_script_settings",
     "load_settings",
     "settings_of_client",
 ]

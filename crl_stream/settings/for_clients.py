@@ -21,8 +21,8 @@ from crl_stream.settings.layers import (
     PREFIX,
     TEST_PREFIX,
     Settings,
-    _nearest,
-    _section,
+    nearest_name,
+    read_section,
 )
 from crl_stream.settings.model import SECTIONS, Broker, Client, Kafka, Proposer, Review, Telemetry, Worker, leaves
 from crl_stream.settings.notifiers import named_by
@@ -70,7 +70,7 @@ def load_client_settings(
                 section,
                 ConfigError(
                     f"There is no setting {name!r} ({origin.source}).",
-                    hint=f"see crl config show{_nearest(name, known)}",
+                    hint=f"see crl config show{nearest_name(name, known)}",
                 ),
             )
         else:
@@ -84,7 +84,7 @@ def load_client_settings(
             raise
         without_kafka = str(error)
     unknown = []
-    for name, origin in _variables(environment):
+    for name, origin in variables(environment):
         if name:
             take(name, origin)
         else:
@@ -113,7 +113,7 @@ def _sections(
         try:
             if section in wrong:
                 raise wrong[section]
-            read[section] = _section(section, chosen[section])
+            read[section] = read_section(section, chosen[section])
         except ConfigError as error:
             if strict:
                 raise
@@ -165,7 +165,7 @@ def _file(file: Path | None, environment: Mapping[str, str]) -> Iterator[tuple[s
             yield f"{section}.{name}", Origin(value, path.name)
 
 
-def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, Origin]]:
+def variables(environment: Mapping[str, str]) -> Iterator[tuple[str, Origin]]:
     """The settings of the environment by name; a variable that is none comes without a name."""
     names = {PREFIX + name.replace(".", "_").upper(): name for name in leaves()} | ALIASES
     for variable in sorted(environment):
@@ -180,6 +180,6 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, Origin]]:
 
 def _about_unknown(variables: list[str]) -> str:
     names = {PREFIX + name.replace(".", "_").upper(): None for name in leaves()} | dict.fromkeys(ALIASES)
-    shown = [f"{variable}{_nearest(variable, names).replace('; the', ' (the')}" for variable in variables]
+    shown = [f"{variable}{nearest_name(variable, names).replace('; the', ' (the')}" for variable in variables]
     shown = [text + ")" if " (the" in text else text for text in shown]
     return f"not a setting, and ignored: {', '.join(shown)}"

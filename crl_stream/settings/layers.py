@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -88,23 +88,25 @@ def load_settings(
     from_file = source.layer() if source else []
     layers = [*from_file, *_environment_layer(environment, known)]
     layers += [(name, Origin(value, f"flag --set {name}")) for name, value in (flags or {}).items()]
-    profile = Origin("guide", "default")
-    for name, origin in layers:
-        if name == "profile":
-            profile = origin
-    if not isinstance(profile.value, str) or profile.value not in PROFILES:
-        raise ConfigError(
-            f"There is no profile {_shown(profile.value)} ({profile.place}).",
-            hint=f"one of {', '.join(PROFILES)}{_nearest(str(profile.value), PROFILES)}",
-        )
+    # What repeats the default changes nothing, no matter who wrote it.
+    risky = [name for name, origin in from_file if str(origin.value) != str(known.get(name, origin))]
+    ignored = source.ignored(risky) if source else ()
+    return resolve(layers, source, ignored)
+
+
+def resolve(
+    layers: Sequence[tuple[str, Origin]], source: SettingsFile | None = None, ignored: Sequence[str] = ()
+) -> Settings:
+    """Settings from names with their values, a later one over an earlier one; ``ConfigError`` says what is wrong.
+
+    ``source`` is the file among the layers; of what it says, ``ignored`` does not count.
+    """
+    known, profile = leaves(), _profile(layers)
     origins = {name: Origin(value, "default") for name, value in known.items()}
     for name, value in PROFILES[profile.value].items():
         origins[name] = Origin(value, f"profile {profile.value}")
     overrides: dict[str, Origin] = {}
     channels: list[tuple[str, Origin]] = []
-    # What repeats the default changes nothing, no matter who wrote it.
-    risky = [name for name, origin in from_file if str(origin.value) != str(known.get(name, origin))]
-    ignored = source.ignored(risky) if source else ()
     for name, origin in layers:
         if name == "profile":
             continue
@@ -118,9 +120,10 @@ def load_settings(
                 origins[name] = origin
         else:
             raise ConfigError(
-                f"There is no setting {name!r} ({origin.place}).", hint=f"see crl config show{_nearest(name, known)}"
+                f"There is no setting {name!r} ({origin.place}).",
+                hint=f"see crl config show{nearest_name(name, known)}",
             )
-    sections = {name: _section(name, origins) for name in SECTIONS}
+    sections = {name: read_section(name, origins) for name in SECTIONS}
     policies = _policies(origins, overrides)
     notifiers = resolve_notifiers(channels)
     shown = {"profile": profile, **_effective(origins, sections, policies)}
@@ -134,8 +137,22 @@ def load_settings(
         profile=profile.value,
         origins=shown,
         file=source.path if source else None,
-        untrusted=Untrusted(source.path, ignored, was_trusted(source.path)) if source and ignored else None,
+        untrusted=Untrusted(source.path, tuple(ignored), was_trusted(source.path)) if source and ignored else None,
     )
+
+
+def _profile(layers: Iterable[tuple[str, Origin]]) -> Origin:
+    """The last one that was chosen."""
+    profile = Origin("guide", "default")
+    for name, origin in layers:
+        if name == "profile":
+            profile = origin
+    if not isinstance(profile.value, str) or profile.value not in PROFILES:
+        raise ConfigError(
+            f"There is no profile {_shown(profile.value)} ({profile.place}).",
+            hint=f"one of {', '.join(PROFILES)}{nearest_name(str(profile.value), PROFILES)}",
+        )
+    return profile
 
 
 # -- layers ----------------------------------------------------------------------------------------
@@ -152,19 +169,20 @@ def _environment_layer(environment: Mapping[str, str], known: Mapping[str, Any])
                 f"There is no setting {variable} (environment).",
                 hint="agents and tasks are overridden in the file or by --set agents.<name>.<section>.<field>=value"
                 if overrides
-                else f"see crl config show --env{_nearest(variable, names)}",
+                else f"see crl config show --env{nearest_name(variable, names)}",
             )
         if environment[variable] != "":
             yield names[variable], Origin(environment[variable], f"environment {variable}")
 
 
-def _nearest(name: str, names: Mapping[str, Any]) -> str:
+def nearest_name(name: str, names: Mapping[str, Any]) -> str:
+    """The end of a hint, ``; the nearest name is ...``; empty where none of ``names`` is near."""
     found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f"; the nearest name is {found[0]}" if found else ""
 
 
 # -- values ----------------------------------------------------------------------------------------
-def _section(section: str, origins: Mapping[str, Origin]) -> Any:
+def read_section(section: str, origins: Mapping[str, Origin]) -> Any:
     """A section from what was chosen; what was not keeps its default."""
     chosen = {
         name.partition(".")[2]: origin
@@ -232,7 +250,7 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
             known = {key: None for key in leaves() if key.split(".")[0] in POLICY_SECTIONS}
             raise ConfigError(
                 f"There is no policy setting {name!r} ({origin.place}).",
-                hint=f"agents and tasks may override the policy only{_nearest(name, known)}",
+                hint=f"agents and tasks may override the policy only{nearest_name(name, known)}",
             )
         # A string of the environment or of a flag is read as what the field is; a file says what it means.
         strict = not origin.source.startswith((f"environment {PREFIX}", "flag --set "))

@@ -31,11 +31,11 @@ class SettingsFile(NamedTuple):
     """Not merely found in the current folder."""
 
     @classmethod
-    def find(cls, file: Path | None, environment: Mapping[str, str]) -> SettingsFile | None:
-        """The named file, else the one of the current folder if there is one."""
+    def find(cls, file: Path | None, environment: Mapping[str, str], *, here: bool = True) -> SettingsFile | None:
+        """The named file, else, where ``here``, the one of the current folder if there is one."""
         chosen = file or (Path(environment["CRL_CONFIG"]) if environment.get("CRL_CONFIG") else None)
         path = chosen or Path(FILE)
-        if chosen is None and not path.is_file():
+        if chosen is None and not (here and path.is_file()):
             return None
         try:
             return cls(path, path.read_bytes(), named=chosen is not None)

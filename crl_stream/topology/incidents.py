@@ -22,49 +22,63 @@ def fold_failure_alert(
     key: bytes, partition: int, record: Record, error: Exception, state: PartitionRow, *, topic: str = INVOCATIONS
 ) -> m.Alert:
     """A record of ``topic`` made the engine raise; it lies in the dead-letter topic and the partition goes on."""
-    subject = key.decode("ascii", "replace") or f"partition {partition}"
-    where, option, place = f"{partition}:{record.offset}", "", (partition, record.offset)
+    where, option, place = f"{partition}:{record.offset}", "", ("fold_failure", partition, record.offset)
     if topic != INVOCATIONS:
-        where, option, place = f"{topic} {where}", f" --topic {topic}", (topic, *place)  # type: ignore[assignment]
-    action = f"record {where} was dead-lettered; the engine raised {type(error).__name__}"
-    agent_name, _, task_type = subject.partition("/")
-    return m.Alert(
-        alert_id=identify("alert", "fold_failure", record.timestamp, state.incarnation, *place),
-        timestamp=to_text(record.timestamp),
-        kind="fold_failure",
-        severity="critical",
-        subject=subject,
-        action=action,
-        text=f"{subject}: {action}; see crl dead-letters show {partition}:{record.offset}{option}",
-        cause_id=where,
-        agent_name=agent_name if task_type else None,
-        task_type=task_type or None,
+        where, option = f"{topic} {where}", f" --topic {topic}"
+        place = ("fold_failure", topic, partition, record.offset)  # type: ignore[assignment]
+    return _engine_alert(
+        key.decode("ascii", "replace") or f"partition {partition}",
+        f"record {where} was dead-lettered; the engine raised {type(error).__name__}",
+        f"see crl dead-letters show {partition}:{record.offset}{option}",
+        where,
+        place,
+        record,
+        state,
         # A position is a place in the log; the record has none when it comes from another topic.
-        position=m.Position(partition, record.offset) if topic == INVOCATIONS else None,
-        policy_hash=state.policy_hash,
-        engine_version=ENGINE_VERSION,
+        m.Position(partition, record.offset) if topic == INVOCATIONS else None,
     )
 
 
 def row_failure_alert(key: bytes, partition: int, record: Record, error: Exception, state: PartitionRow) -> m.Alert:
     """A tick made the engine raise for one row, which stays as it was until its next record."""
     subject = key.decode("ascii", "replace")
+    return _engine_alert(
+        subject,
+        f"its holds and snapshot wait for its next outcome; at a tick the engine raised {type(error).__name__}",
+        "this is a bug of the engine, report it",
+        f"{partition}:{record.offset}",
+        ("row_failure", partition, record.offset, subject),
+        record,
+        state,
+        m.Position(partition, record.offset),
+    )
+
+
+def _engine_alert(
+    subject: str,
+    action: str,
+    advice: str,
+    cause_id: str,
+    place: tuple[object, ...],
+    record: Record,
+    state: PartitionRow,
+    position: m.Position | None,
+) -> m.Alert:
+    """The engine raised at ``record``; ``place`` is what its id is made of: the kind, then where."""
+    kind, *where = place
     agent_name, _, task_type = subject.partition("/")
-    action = f"its holds and snapshot wait for its next outcome; at a tick the engine raised {type(error).__name__}"
     return m.Alert(
-        alert_id=identify(
-            "alert", "row_failure", record.timestamp, state.incarnation, partition, record.offset, subject
-        ),
+        alert_id=identify("alert", str(kind), record.timestamp, state.incarnation, *where),
         timestamp=to_text(record.timestamp),
         kind="fold_failure",
         severity="critical",
         subject=subject,
         action=action,
-        text=f"{subject}: {action}; this is a bug of the engine, report it",
-        cause_id=f"{partition}:{record.offset}",
-        agent_name=agent_name,
-        task_type=task_type,
-        position=m.Position(partition, record.offset),
+        text=f"{subject}: {action}; {advice}",
+        cause_id=cause_id,
+        agent_name=agent_name if task_type else None,
+        task_type=task_type or None,
+        position=position,
         policy_hash=state.policy_hash,
         engine_version=ENGINE_VERSION,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from crl_stream.core.activation import no_rollback
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import TaskSnapshot
 from crl_stream.core.monitor import Context
@@ -48,11 +49,13 @@ def summary(
     """A task in brief, cheap enough to be made for every row of a worker; ``now`` as for ``snapshot``.
 
     ``verdict`` and ``reason`` are those of the active variant under ``policies``, None where no variant is active.
+    ``degraded_since`` is when the open alert about it began, ``no_rollback`` why it would not be rolled back now.
     ``fleet`` is the hold of the whole fleet that stands now.
     """
     task = _standing(row, now)
     active = task.variants.get(task.active) if task.active is not None else None
-    rules = rules_of(policies.for_task(task.key))
+    policy = policies.for_task(task.key)
+    rules = rules_of(policy)
     verdict = None if active is None else judge(active, rules)
     return {
         "agent_name": task.agent_name,
@@ -66,11 +69,17 @@ def summary(
         "variants": len(task.variants),
         "verdict": None if verdict is None else verdict.kind,
         "reason": None if active is None or verdict is None else sentence(active, verdict, rules),
+        "degraded_since": to_text(active.degraded_since)
+        if active is not None and active.degraded and active.degraded_since
+        else None,
         "degraded": sorted(v.variant_id for v in task.variants.values() if v.degraded),
         "quarantined": sorted(v.variant_id for v in task.variants.values() if v.quarantined),
         "pinned": task.pinned is not None,
         "held": task.held is not None or fleet is not None,
         "fleet_held": fleet is not None,
+        "held_by": task.held.actor if task.held is not None else None if fleet is None else fleet.actor,
+        "mode": policy.operations.mode,
+        "no_rollback": None if active is None else no_rollback(task, policy, fleet),
         "no_target": task.no_target_n >= 0,
         "timestamp": to_text(task.time),
         "as_of": {"partition": partition, "offset": task.offset},
@@ -82,6 +91,8 @@ def _standing(row: bytes, now: int) -> TaskRow:
     task = decode_row(row)
     for name in ("pinned", "held"):
         order = getattr(task, name)
-        if order is not None and order.until is not None and now >= order.until:
+        # One that also stands for a number of outcomes stands until the later end.
+        ends = order is not None and order.until is not None and now >= order.until
+        if ends and (order.until_n is None or task.n >= order.until_n):
             setattr(task, name, None)
     return task

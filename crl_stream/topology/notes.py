@@ -36,7 +36,7 @@ NOTES_PARTITION: Final = 0
 OWN_KINDS: Final = frozenset(("rollback_rate", "weekly_review"))
 """Alerts that the overview itself makes."""
 FIGURES_MS: Final = 60_000
-"""How long the Q-value, visits and reason of a noted variant may lag behind, in the time of the task's log."""
+"""How long the Q-value and visits of a noted variant may lag behind while its task is busy, in the time of its log."""
 
 Note = RollbackNote | AlertNote | ProposalNote | TaskNote
 
@@ -53,34 +53,66 @@ class Noted:
 
     def __init__(self) -> None:
         self._last: dict[bytes, tuple[int, tuple[Any, ...], tuple[Any, ...]]] = {}
+        self.waiting: dict[bytes, tuple[float, TaskNote]] = {}
+        """Figures that were not told, and when they came, the longest ago first."""
 
-    def is_news(self, key: bytes, note: TaskNote) -> bool:
+    def is_news(self, key: bytes, note: TaskNote, *, busy: bool = True, now: float = 0.0) -> bool:
         """Whether the note says anything else than the last one; it then counts as sent.
 
-        What the task is counted for goes out at once; figures alone, which move with every snapshot, once in
-        ``FIGURES_MS``.
+        What the task is counted for goes out at once.  Figures alone move with every snapshot of a busy task: they go
+        out once in ``FIGURES_MS``, and when they are the last ones: of a task that has fallen silent (not ``busy``), or
+        by ``silent``.  ``now`` is when the note came, by any clock in seconds.
         """
-        standings = (*note.high_confidence, *note.degraded)
-        counted = (
-            note.incarnation,
-            note.active_variant,
-            note.epoch,
-            note.variants,
-            note.no_target,
-            {standing.variant_id for standing in note.high_confidence},
-            {standing.variant_id for standing in note.degraded},
-        )
-        figures = tuple((s.variant_id, s.q_value, s.n_visits, s.active, s.reason) for s in standings)
-        time = from_text(note.timestamp)
+        time, counted, figures = said_by(note)
         last = self._last.get(key)
-        if last is not None and last[1] == counted and (last[2] == figures or time - last[0] < FIGURES_MS):
-            return False
+        self.waiting.pop(key, None)
+        if last is not None and last[1] == counted:
+            if last[2] == figures:
+                return False
+            if busy and time - last[0] < FIGURES_MS:
+                self.waiting[key] = now, note
+                return False
         self._last[key] = (time, counted, figures)
         return True
 
+    def silent(self, before: float) -> list[tuple[bytes, TaskNote]]:
+        """The figures that wait since ``before`` or longer: no snapshot has come after them."""
+        found = []
+        for key, (came, note) in self.waiting.items():
+            if came > before:
+                break
+            found.append((key, note))
+        return found
 
-def note_records(topic: str, partition: int, records: Sequence[Record], noted: Noted) -> list[Output]:
-    """The notes of some records of one of ``SOURCES``, in order; a dead letter for each that cannot be read."""
+    def sent(self, key: bytes, note: TaskNote) -> None:
+        """Figures that waited are told; newer ones that have come meanwhile go on waiting."""
+        if (waits := self.waiting.get(key)) is not None and waits[1] is note:
+            del self.waiting[key]
+            self._last[key] = said_by(note)
+
+
+def said_by(note: TaskNote) -> tuple[int, tuple[Any, ...], tuple[Any, ...]]:
+    """When a note was made, what its task is counted for, and its figures."""
+    counted = (
+        note.incarnation,
+        note.active_variant,
+        note.epoch,
+        note.variants,
+        note.no_target,
+        note.no_rollback is None,
+        {standing.variant_id for standing in note.high_confidence},
+        {(standing.variant_id, standing.verdict) for standing in note.degraded},
+    )
+    standings = (*note.high_confidence, *note.degraded)
+    figures = [(s.variant_id, s.q_value, s.n_visits, s.active, s.reason, s.not_applied) for s in standings]
+    return from_text(note.timestamp), counted, (note.no_rollback, *figures)
+
+
+def note_records(topic: str, partition: int, records: Sequence[Record], noted: Noted, now: float = 0.0) -> list[Output]:
+    """The notes of some records of one of ``SOURCES``, in order; a dead letter for each that cannot be read.
+
+    ``now`` is as for ``Noted.is_news``.
+    """
     outputs: list[Output] = []
     for record in records:
         decoded = decode_record(topic, record)
@@ -95,9 +127,20 @@ def note_records(topic: str, partition: int, records: Sequence[Record], noted: N
             outputs.append(dead_letter(record, topic, partition, fault.reason, fault.detail))
             continue
         key = _key_of(note)
-        if not isinstance(note, TaskNote) or noted.is_news(key, note):
-            outputs.append(Output(OVERVIEW_EVENTS, NOTES_PARTITION, key, encode(note)))
+        if not isinstance(note, TaskNote) or noted.is_news(key, note, busy=_is_of_outcome(message), now=now):
+            outputs.append(output_of(key, note))
     return outputs
+
+
+def output_of(key: bytes, note: Note) -> Output:
+    """A note as a record."""
+    return Output(OVERVIEW_EVENTS, NOTES_PARTITION, key, encode(note))
+
+
+def _is_of_outcome(snapshot: TaskSnapshot) -> bool:
+    """Whether an outcome caused the snapshot; others are seldom: a tick, which comes after silence, or an order."""
+    place = snapshot.as_of.offset
+    return any(variant.window.offsets[-1:] == [place] for variant in snapshot.variants)
 
 
 def fault_of(note: Note) -> Rejected | None:
@@ -192,6 +235,7 @@ def _task_note(snapshot: TaskSnapshot) -> TaskNote:
         high_confidence=[_standing(v) for v in sorted(proven, key=lambda v: (-v.q_value, -v.n_visits, v.variant_id))],
         degraded=[_standing(v, reason) for v in snapshot.variants if (reason := _failing(v))],
         no_target=snapshot.no_target,
+        no_rollback=snapshot.no_rollback,
     )
 
 
@@ -212,4 +256,8 @@ def _standing(variant: VariantSnapshot, reason: str = "") -> Standing:
         n_visits=variant.n_visits,
         active=variant.active,
         reason=reason,
+        verdict=variant.verdict if variant.degraded else None,
+        since=variant.degraded_since,
+        decision=variant.decision,
+        not_applied=variant.not_applied,
     )

@@ -155,7 +155,11 @@ def _kind_of(topic: str, fields: dict[str, Any]) -> type | Rejected:
     name = fields["type"]
     found = kinds.get(name) if type(name) is str else None
     if found is None:
-        return Rejected(reasons.UNKNOWN_TYPE, f"type: one of {', '.join(kinds)} is expected")
+        # The other kinds of the log are written by the inlet and by workers: nothing that a person could write.
+        wanted = (
+            "feedback is expected, or no type" if topic == INVOCATIONS else f"one of {', '.join(kinds)} is expected"
+        )
+        return Rejected(reasons.UNKNOWN_TYPE, f"type: {wanted}")
     return found
 
 

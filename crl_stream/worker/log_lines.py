@@ -11,10 +11,15 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, NamedTuple
+
+from crl_stream.visible import LINE, VisibleFormatter
+
+log = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 60.0
 HOLD_SECONDS: Final = 15.0
@@ -155,11 +160,12 @@ def set_up_logging(*, verbose: bool = False) -> Calm | None:
     ``verbose`` shows what libraries say from INFO on, each kind once a minute, and returns None.
     """
     stream = logging.StreamHandler(sys.stderr)
-    stream.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    stream.setFormatter(VisibleFormatter(LINE))
     calm = None if verbose else Calm(stream)
     if calm is None:
         stream.addFilter(OncePerMinute())
     logging.basicConfig(level=logging.INFO, handlers=[calm or stream], force=True)
+    threading.excepthook = _log_end_of_thread
     for name in (*LIBRARIES, *OWN):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
     if not verbose:
@@ -168,3 +174,11 @@ def set_up_logging(*, verbose: bool = False) -> Calm | None:
             lambda record: "GroupCoordinatorNotAvailableError" not in record.getMessage()
         )
     return calm
+
+
+def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """Python would write the exception to stderr as it is, with whatever text of a stranger is in it."""
+    if ended.exc_type is SystemExit or ended.exc_value is None:
+        return
+    name = ended.thread.name if ended.thread is not None else "?"
+    log.critical("thread %s ended: %r", name, ended.exc_value, exc_info=ended.exc_value)

@@ -9,6 +9,8 @@ from crl_stream.settings import Settings
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS
 from crl_stream.worker.member import Member
 from crl_stream.worker.monitor_stages import InletStage, MonitorStage
+from crl_stream.worker.summaries import LOOK_SECONDS as READ_SECONDS
+from crl_stream.worker.summaries import SLICE_SECONDS
 from crl_stream.worker.ticking import LOOK_SECONDS
 
 
@@ -24,8 +26,9 @@ class Monitor(Member):
         monitor = MonitorStage(self.table, self.outlet, self.reader)
         self.add_agent("monitor", INVOCATIONS, monitor, partitions=partitions)
         self.add_agent("inlet", COMMANDS, InletStage(partitions, self.outlet), partitions=partitions)
-        self.ticking = monitor.ticking
+        self.ticking, self.summaries = monitor.ticking, monitor.summaries
         self._tick()
+        self._summarise()
 
     def partitions(self) -> list[int]:
         """Those of the log that are folded here now."""
@@ -42,3 +45,9 @@ class Monitor(Member):
                 app.consumer.leave(exc)
 
         app.timer(LOOK_SECONDS, name="crl.monitor.tick")(tick)
+
+    def _summarise(self) -> None:
+        async def read_new_rows() -> None:
+            self.summaries.read(SLICE_SECONDS, only_new=True)
+
+        self.app.timer(READ_SECONDS, name="crl.monitor.summarise")(read_new_rows)

@@ -21,6 +21,7 @@ from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, COMMANDS, INVOCATION
 from crl_stream.worker.lanes import Batch
 from crl_stream.worker.point_reader import PointReader
 from crl_stream.worker.stages import ADOPT, CommittedStage, Outlet, TableStage
+from crl_stream.worker.summaries import Summaries
 from crl_stream.worker.table import TaskTable
 from crl_stream.worker.ticking import Ticking
 
@@ -44,6 +45,7 @@ class MonitorStage(TableStage):
         super().__init__(INVOCATIONS, table, outlet, reader)
         self.commands_topic = outlet.topics(COMMANDS)
         self.ticking = Ticking(outlet)
+        self.summaries = Summaries(table)
         self._indexed: dict[int, bytes | None] = {}
         """By partition: the partition row that its index of waiting rows is true of."""
 
@@ -56,13 +58,15 @@ class MonitorStage(TableStage):
     async def _index(self, partition: int) -> None:
         """Find the rows that wait for time, unless the index is still true."""
         known, waiting = self.table.partition_row(partition), self.ticking.waiting.get(partition)
-        if waiting is None or self._indexed.get(partition) != known:
-            waiting = Waiting(0 if known is None else fleet_of(decode_partition(known)))
+        if waiting is None or self._indexed.get(partition) != known or not self.summaries.knows(partition):
+            waiting, keys = Waiting(0 if known is None else fleet_of(decode_partition(known))), list[bytes]()
             for number, (key, row) in enumerate(self.table.store.items(partition)):
                 waiting.add(key, row)
+                keys.append(key)
                 if number % _AT_ONCE == _AT_ONCE - 1:
                     await asyncio.sleep(0)
             self._indexed[partition] = known
+            self.summaries.begin(partition, keys)
         self.ticking.begin(partition, waiting)
 
     async def _start(self, partition: int, committed: int | None, first: int, end: int) -> int:
@@ -110,6 +114,7 @@ class MonitorStage(TableStage):
 
     async def _persist(self, partition: int, folded: Folded, end: int) -> None:
         await super()._persist(partition, folded, end)
+        self.summaries.touched(partition, folded.rows)
         if (waiting := self.ticking.waiting.get(partition)) is not None:
             waiting.settle(folded.wakes)
             self._indexed[partition] = folded.partition_row

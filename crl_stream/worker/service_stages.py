@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from time import monotonic
 from typing import Any, Final
 
 from crl_stream.core.remedies import Remedies
 from crl_stream.errors import Unavailable
 from crl_stream.topology import refill
 from crl_stream.topology.monitor import Folded
-from crl_stream.topology.notes import Noted, note_records
+from crl_stream.topology.notes import Noted, note_records, output_of
 from crl_stream.topology.overview import fold_notes
 from crl_stream.topology.proposer import decode_snapshots, propose_batch
 from crl_stream.wire.records import Output, Record
@@ -23,6 +24,12 @@ from crl_stream.worker.table import TaskTable
 
 log = logging.getLogger(__name__)
 
+QUIET_SECONDS: Final = 1.2
+"""After its last snapshot a task is silent; a busy one has a snapshot a second (limits.snapshot_seconds)."""
+LOOK_SECONDS: Final = 0.2
+"""Between two looks for tasks that have fallen silent."""
+AGAIN: Final = 2_000
+"""Snapshots that are read again at an assignment: of those, figures may have waited in a process that was killed."""
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 60.0
 """Seconds between two attempts at a place that is not available: doubled from one to the next."""
@@ -62,16 +69,28 @@ class TallyStage(CommittedStage):
         """By partition, since its assignment."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """The committed offset; what another process has noted meanwhile is not known here."""
+        """The committed offset, of snapshots a little before; what another process has noted is not known here."""
         self.noted[partition] = Noted()
-        return await super().position(partition, committed, first, end)
+        found = await super().position(partition, committed, first, end)
+        return max(first, found - AGAIN) if self.topic == TASKS else found
 
     async def work(self, batch: Batch) -> None:
         """Publish the notes, in order."""
-        partition = batch.tp.partition
-        await self.outlet.publish(note_records(self.topic, partition, batch.records, self.noted[partition]))
+        partition, now = batch.tp.partition, monotonic()
+        await self.outlet.publish(note_records(self.topic, partition, batch.records, self.noted[partition], now))
         self.outlet.counters.applied += len(batch.records)
         self.outlet.counters.batches += 1
+
+    async def look(self, partitions: Iterable[int]) -> None:
+        """Tell the last figures of tasks that have fallen silent."""
+        before = monotonic() - QUIET_SECONDS
+        for partition in partitions:
+            noted = self.noted.get(partition)
+            if noted is None or not (silent := noted.silent(before)):
+                continue
+            await self.outlet.publish([output_of(key, note) for key, note in silent])
+            for key, note in silent:
+                noted.sent(key, note)
 
 
 class OverviewStage(TableStage):

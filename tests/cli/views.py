@@ -34,12 +34,22 @@ def a_brief(task_type: str = "api-design", **fields: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(tasks: list[dict[str, Any]], *, unreadable: tuple[str, ...] = (), **pages: dict[str, Any]) -> Iterator[int]:
-    """The port of a server that knows these tasks, and one page for each ``task_type`` of the guide's agent."""
+def serving(
+    tasks: list[dict[str, Any]],
+    *,
+    unreadable: tuple[str, ...] = (),
+    views: dict[str, Any] | None = None,
+    **pages: dict[str, Any],
+) -> Iterator[int]:
+    """The port of a server that knows these tasks, and one page for each ``task_type`` of the guide's agent.
+
+    ``views`` are other pages, by path.
+    """
     bodies = {
         "/api/tasks": json.dumps({"tasks": tasks, "partial": False, "silent": [], "unreadable": unreadable}).encode()
     }
     bodies |= {f"/api/tasks/backend-architect/{name}": json.dumps(page).encode() for name, page in pages.items()}
+    bodies |= {path: json.dumps(page).encode() for path, page in (views or {}).items()}
 
     class Views(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from core.task import HOUR, Task, proven
+from core.task import HOUR, NOON, Task, proven
 
 from crl_stream.core import messages as m
-from crl_stream.core.policy import Degradation, Policy, PolicySet
-from crl_stream.core.row import encode_row
+from crl_stream.core.policy import Degradation, Operations, Policy, PolicySet
+from crl_stream.core.row import StandingOrder, encode_row
 from crl_stream.topology.inspection import snapshot, summary
 
 
@@ -54,3 +56,42 @@ def test_a_task_without_an_active_variant_has_no_verdict() -> None:
     task = Task()
     task.run("v2", "S", variant_source="explore")
     assert summary(0, encode_row(task.row), task.now)["verdict"] is None
+
+
+def test_a_hold_with_hours_and_outcomes_is_shown_until_the_later_end_as_the_engine_keeps_it() -> None:
+    task = proven(v2="S" * 30)
+    task.order(m.ActivateVariant, variant_id="v2")
+    task.order(m.UndoRollback)
+    task.order(m.HoldTask, hours=1.0)
+    later = task.now + 5 * HOUR
+    assert summary(0, encode_row(task.row), later)["held"], "100 outcomes have not come yet"
+    assert snapshot(0, None, encode_row(task.row), later).held is not None
+    task.now = later
+    task.run("default", "S")
+    assert task.row.held is not None
+    task.run("default", "S" * 100)
+    assert task.row.held is None
+    assert not summary(0, encode_row(task.row), task.now)["held"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "fleet", "said"),
+    [
+        ("enforce", None, None),
+        ("shadow", None, "shadow mode: a rollback is reported, not done"),
+        ("observe", None, "observe mode: alerts only"),
+        (
+            "enforce",
+            StandingOrder("grace", "", 0, until=NOON + HOUR),
+            "the fleet is held by grace until 2025-11-19T15:30",
+        ),
+    ],
+)
+def test_a_task_in_brief_says_why_it_would_not_be_rolled_back(
+    mode: Any, fleet: StandingOrder | None, said: str | None
+) -> None:
+    policies = PolicySet(default=Policy(operations=Operations(mode=mode)))
+    brief = summary(0, encode_row(proven().row), NOON, policies, fleet)
+    assert (brief["no_rollback"] or "")[: len(said or "")] == (said or "")
+    assert (brief["mode"], brief["fleet_held"]) == (mode, fleet is not None)
+    assert brief["held_by"] == (None if fleet is None else "grace")

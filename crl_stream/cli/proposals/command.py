@@ -12,11 +12,14 @@ from crl_stream.cli.proposals.exporting import export
 from crl_stream.cli.proposals.reviewing import approve, defer, reject
 from crl_stream.cli.proposals.source import find, now_ms, read_all, wanted_statuses
 from crl_stream.cli.talk import show, show_json, show_table
-from crl_stream.core.messages import Proposal
-from crl_stream.errors import UsageError
+from crl_stream.commanding import active_variant
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.messages import ActiveVariant, Proposal
+from crl_stream.errors import CrlError, UsageError
 from crl_stream.proposals.digest import digest, digest_text
 from crl_stream.proposals.page import effect, page
 from crl_stream.proposals.standing import TYPES, select, status_at
+from crl_stream.settings.model import Kafka
 
 app = typer.Typer(help="Review proposed changes: list, show, approve, reject, defer, export.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -65,11 +68,20 @@ def show_proposal(
     json: Json = False,
 ) -> None:
     """Show one: evidence, recommended modifications, the exact change, history, what approving it will do."""
-    proposal, now = asyncio.run(find(context.obj.kafka, proposal_id)), now_ms()
+    (proposal, active), now = asyncio.run(_look(context.obj.kafka, proposal_id)), now_ms()
     if json:
-        show_json(document(proposal, now) | {"approving": effect(proposal, status_at(proposal, now))})
+        show_json(document(proposal, now) | {"approving": effect(proposal, status_at(proposal, now), active, now)})
     else:
-        show(page(proposal, now))
+        show(page(proposal, now, active))
+
+
+async def _look(kafka: Kafka, proposal_id: str) -> tuple[Proposal, ActiveVariant | None]:
+    """A proposal, and the active variant of its task with the orders of people in force there."""
+    proposal = await find(kafka, proposal_id)
+    try:
+        return proposal, await active_variant(kafka, TaskKey(proposal.agent_name, proposal.task_type))
+    except CrlError:  # a proposal is worth showing without them
+        return proposal, None
 
 
 @app.command("digest")

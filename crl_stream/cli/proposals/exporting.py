@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from crl_stream.cli.proposals.source import now_ms, read_all, wanted_statuses
-from crl_stream.cli.talk import say, show_json
+from crl_stream.cli.talk import say, show_file, show_json
 from crl_stream.errors import UsageError
 from crl_stream.proposals.export import FORMATS
 from crl_stream.proposals.standing import select
@@ -39,8 +39,11 @@ def export(
     found = select(asyncio.run(read_all(context.obj.kafka)), now, statuses, agent)
     data = chosen.write(found, now)
     if output is None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        if chosen.binary:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        else:
+            show_file(data)
         return
     _write_whole(output, data)
     if json:

@@ -64,7 +64,7 @@ class ConfirmRollback(TaskCommand, frozen=True, omit_defaults=True, kw_only=True
 
 
 class PinVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """No promotion until unpinned or expired; a rollback still protects."""
+    """No promotion until unpinned or expired; a rollback still protects, unless a hold keeps it from happening."""
 
     variant_id: Identifier | None = None
     """Made the active one first when it is not; absent pins whatever is active."""

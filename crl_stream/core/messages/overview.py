@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from crl_stream.core.messages.facts import AlertKind, Severity
-from crl_stream.core.messages.parts import Identifier, Ordinal, Position, Timestamp
+from crl_stream.core.messages.parts import DecisionKind, Identifier, Ordinal, Position, Timestamp, VerdictKind
 
 
 class RollbackNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="rollback"):
@@ -74,7 +74,15 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     n_visits: int
     active: bool
     reason: str = ""
-    """Of a degraded one: the verdict's sentence."""
+    """Of a degraded one: what the present verdict says."""
+    verdict: VerdictKind | None = None
+    """The present one of a variant whose alert is open: it may be HEALTHY again and not have recovered yet."""
+    since: Timestamp | None = None
+    """When the degradation alert began; absent when none is open, and in notes of older releases."""
+    decision: DecisionKind | None = None
+    """Of the matrix; absent in notes of older releases."""
+    not_applied: str | None = None
+    """Why it is not active yet though its decision is ``auto_apply``."""
 
 
 class TaskNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="task"):
@@ -96,6 +104,8 @@ class TaskNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     degraded: list[Standing]
     """Variants with an open degradation alert, and an active one without a success in its last 10 outcomes or more."""
     no_target: bool
+    no_rollback: str | None = None
+    """Why the active variant would not be rolled back now: a hold, or the mode; absent when it would be."""
     schema_version: int = 1
 
 
@@ -109,8 +119,16 @@ class TaskStanding(msgspec.Struct, frozen=True, kw_only=True):
     n_visits: int
     active: bool
     reason: str = ""
+    """Of a degraded one: what the present verdict says."""
     since: Timestamp | None = None
-    """Of a degraded one: when a note first said so."""
+    """Of a degraded one: when its alert began, else when a note first said so."""
+    verdict: VerdictKind | None = None
+    """The present one of a variant whose alert is open."""
+    decision: DecisionKind | None = None
+    not_applied: str | None = None
+    """Why it is not active yet though its decision is ``auto_apply``."""
+    no_rollback: str | None = None
+    """Of an active one: why it would not be rolled back now; absent when it would be."""
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):

@@ -193,6 +193,8 @@ class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Scores that changed nothing, as they came when the window no longer held their outcome."""
     not_applied: str | None = None
     """Why it is not the active variant yet though its decision is ``auto_apply``; absent for any other."""
+    degraded_since: Timestamp | None = None
+    """When the open degradation alert began; absent when none is open, and where an older engine opened it."""
 
 
 class ReviewResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -267,6 +269,8 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Scores that waited until newer ones pushed them out: their outcome never came, or came too long ago to know."""
     runtimes_forgotten: int = 0
     """How often a runtime was forgotten, as there are more than ``limits.runtimes``."""
+    no_rollback: str | None = None
+    """Why the active variant would not be rolled back now: a hold, or the mode; absent when it would be."""
     schema_version: int = 1
 
 

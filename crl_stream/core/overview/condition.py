@@ -53,7 +53,7 @@ class Condition:
             found.append(f"{others} {'more ' if found else ''}critical alert{'s are' if others > 1 else ' is'} open")
         if self.failing:
             first, more = self.failing[0], len(self.failing) - 1
-            named = f"{first.agent_name}/{first.task_type} runs {first.variant_id}, which is degraded: {first.reason}"
+            named = f"{first.agent_name}/{first.task_type} runs {first.variant_id}, {_how_it_fails(first)}"
             found.append(f"{named}; {more} more {'task' if more == 1 else 'tasks'} like it" if more else named)
         elif self.unlisted > 0:
             found.append(f"{self.unlisted} more variants are degraded than the page lists")
@@ -62,6 +62,15 @@ class Condition:
         if self.pending >= PENDING_BELOW:
             found.append(f"{self.pending} proposals are pending; fewer than {PENDING_BELOW} is healthy")
         return found
+
+
+def _how_it_fails(variant: TaskStanding) -> str:
+    """The present verdict on a variant whose alert is open, since when, and whether a rollback would end it."""
+    again = variant.verdict not in {None, "DEGRADED"}
+    what = f"which has not recovered yet, now {variant.verdict}" if again else "which is degraded"
+    since = f" (degraded since {variant.since[:19].replace('T', ' ')} UTC)" if variant.since else ""
+    held = f"; not rolled back: {variant.no_rollback}" if variant.no_rollback else ""
+    return f"{what}: {variant.reason}{since}{held}"
 
 
 def health(overview: Overview, now: int) -> Word:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec.structs import replace
 
 from crl_stream.core.identity import TaskKey
@@ -28,12 +30,9 @@ def make_page(ledger: Ledger, partition: int) -> Overview:
         pending_proposals=totals.proposals.total,
         proposals=[_proposal(ledger, rank) for rank in totals.proposals.best[:SHOWN]],
         n_high_confidence=totals.high_confidence.total,
-        high_confidence=[
-            _standing(rank, ledger.task(rank[2].encode()).high_confidence)
-            for rank in totals.high_confidence.best[:SHOWN]
-        ],
+        high_confidence=[_standing(ledger, rank, "high_confidence") for rank in totals.high_confidence.best[:SHOWN]],
         n_degraded=totals.degraded.total,
-        degraded=[_standing(rank, ledger.task(rank[2].encode()).degraded) for rank in totals.degraded.best[:SHOWN]],
+        degraded=[_standing(ledger, rank, "degraded") for rank in totals.degraded.best[:SHOWN]],
         n_open_alerts=totals.alerts.total,
         open_alerts=[_alert(ledger, rank) for rank in sorted(totals.alerts.best[:SHOWN], key=lambda rank: rank[1:])],
         engine_version=ENGINE_VERSION,
@@ -58,8 +57,9 @@ def _alert(ledger: Ledger, rank: Rank) -> AlertNote:
     return note
 
 
-def _standing(rank: Rank, listed: list[Listed]) -> TaskStanding:
-    task = TaskKey.parse(rank[2])
+def _standing(ledger: Ledger, rank: Rank, name: Literal["high_confidence", "degraded"]) -> TaskStanding:
+    task, row = TaskKey.parse(rank[2]), ledger.task(rank[2].encode())
+    listed: list[Listed] = getattr(row, name)
     variant = next(variant for variant in listed if variant.variant_id == rank[3])
     return TaskStanding(
         agent_name=task.agent_name,
@@ -70,4 +70,8 @@ def _standing(rank: Rank, listed: list[Listed]) -> TaskStanding:
         active=variant.active,
         reason=variant.reason,
         since=to_text(variant.since) if variant.since else None,
+        verdict=variant.verdict,
+        decision=variant.decision,
+        not_applied=variant.not_applied,
+        no_rollback=row.no_rollback if variant.active else None,
     )

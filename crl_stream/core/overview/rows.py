@@ -12,6 +12,7 @@ import msgspec
 
 from crl_stream.core.instant import from_text
 from crl_stream.core.messages.overview import AlertNote, ProposalNote, RollbackNote
+from crl_stream.core.messages.parts import DecisionKind, VerdictKind
 from crl_stream.core.overview.ranking import Rank, Ranking
 from crl_stream.core.packing import pack
 
@@ -55,6 +56,9 @@ class Listed(msgspec.Struct, array_like=True, gc=False):
     active: bool
     reason: str = ""
     since: int = 0
+    verdict: VerdictKind | None = None
+    decision: DecisionKind | None = None
+    not_applied: str | None = None
 
 
 class ProposalEntry(msgspec.Struct, array_like=True):
@@ -96,6 +100,8 @@ class TaskEntry(msgspec.Struct, array_like=True):
     proposals: dict[str, ProposalEntry] = {}
     alerts: dict[str, AlertEntry] = {}
     """By ``kind subject``."""
+    no_rollback: str | None = None
+    """Of the task's own note."""
 
 
 class AgentEntry(msgspec.Struct, array_like=True, gc=False):

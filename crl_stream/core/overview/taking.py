@@ -28,7 +28,7 @@ def take_task(row: TaskEntry, note: TaskNote) -> bool:
     since = {variant.variant_id: variant.since for variant in row.degraded}
     row.log_incarnation, row.log_offset = version
     row.time, row.epoch, row.active = time, note.epoch, note.active_variant
-    row.variants, row.no_target = note.variants, note.no_target
+    row.variants, row.no_target, row.no_rollback = note.variants, note.no_target, note.no_rollback
     row.high_confidence = _listed(note.high_confidence, {}, 0)
     row.degraded = _listed(note.degraded, since, time)
     for entry in row.alerts.values():
@@ -40,7 +40,17 @@ def take_task(row: TaskEntry, note: TaskNote) -> bool:
 def _listed(standings: Sequence[Standing], since: dict[str, int], time: int) -> list[Listed]:
     once = {v.variant_id: v for v in standings}
     return [
-        Listed(v.variant_id, v.q_value, v.n_visits, v.active, v.reason, since.get(v.variant_id, time))
+        Listed(
+            v.variant_id,
+            v.q_value,
+            v.n_visits,
+            v.active,
+            v.reason,
+            from_text(v.since) if v.since else since.get(v.variant_id, time),
+            v.verdict,
+            v.decision,
+            v.not_applied,
+        )
         for v in once.values()
     ]
 

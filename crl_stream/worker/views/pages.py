@@ -13,6 +13,8 @@ from faust.types.tuples import TP
 from crl_stream import __version__
 from crl_stream.compiled import is_compiled
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.policy import PolicySet
+from crl_stream.core.row import StandingOrder
 from crl_stream.topology.inspection import fleet_hold, snapshot, standing_fleet, summary
 from crl_stream.topology.partition import decode_partition
 from crl_stream.wire.codec import encode
@@ -21,11 +23,13 @@ from crl_stream.wire.topics import INVOCATIONS
 from crl_stream.worker.health import Health
 from crl_stream.worker.monitor import Monitor
 from crl_stream.worker.policy_announcement import pending_partitions, policy_of
+from crl_stream.worker.summaries import ASKED_SECONDS, of_peers
 from crl_stream.worker.views.gate import JSON, make_gate, problem
 from crl_stream.worker.views.owners import OWN, Owners
 
 VIEWS: Final = {
     "/api/tasks": "every task in brief, of all workers; silent: workers without an answer; unreadable: tasks",
+    "/api/summary": "the fleet in numbers, and the tasks that need attention; unread: tasks not counted yet",
     "/api/tasks/{agent_name}/{task_type}": "one task with windows, Q-values, verdicts and decisions",
     "/api/tasks/{agent_name}/{task_type}/variants": "its variants",
     "/api/tasks/{agent_name}/{task_type}/active": "its active variant and epoch",
@@ -55,6 +59,7 @@ def add_views(monitor: Monitor, health: Health) -> Owners:
     for path, view in {
         "/": pages.index,
         "/api/tasks": pages.tasks,
+        "/api/summary": pages.summary,
         "/api/active": pages.active,
         "/api/worker": pages.worker,
         "/api/health": pages.findings,
@@ -94,15 +99,47 @@ class _Pages:
         return await self._list(request, "/api/tasks", "tasks", lambda brief: brief)
 
     async def active(self, request: Any) -> web.Response:
-        names = ("agent_name", "task_type", "active_variant", "epoch", "quarantined", "pinned", "held", "as_of")
+        names = ["agent_name", "task_type", "active_variant", "epoch", "quarantined", "pinned", "held", "fleet_held"]
+        names += ["mode", "no_rollback", "as_of"]
         return await self._list(request, "/api/active", "active", lambda brief: {name: brief[name] for name in names})
+
+    async def summary(self, request: Any) -> web.Response:
+        """In bounded time however many tasks there are: rows are read for a while, the rest is said to be missing."""
+        monitor, now = self.monitor, _now()
+        if not monitor.recovered:
+            return self._recovering()
+        await monitor.summaries.look(ASKED_SECONDS)
+        seen, states = monitor.summaries.seen(), self._states(now)
+        if self._is_moving():
+            return self._recovering()
+        briefs = []
+        for rank, partition, key in seen.listed:
+            row = monitor.table.rows(partition).get(key)
+            if row is not None and partition in states:
+                briefs.append((rank, summary(partition, row, now, *states[partition])))
+        held = sum(fleet is not None for _, fleet in states.values())
+        own: dict[str, Any] = {
+            "summary": seen.sums | {"partitions": len(states), "partitions_held": held},
+            "unread": seen.unread,
+            "behind": seen.behind,
+            "tasks": [brief for _, brief in briefs],
+            "ranks": [rank for rank, _ in briefs],
+            "unreadable": seen.unreadable,
+        }
+        bodies, silent = ([], []) if OWN in request.query else await self.owners.ask_all("/api/summary")
+        return answer(of_peers(own, bodies, silent))
+
+    def _states(self, now: int) -> dict[int, tuple[PolicySet, StandingOrder | None]]:
+        """By partition: its policies, and the hold of the fleet that stands now."""
+        table = self.monitor.table
+        states = {p: decode_partition(table.partition_row(p)) for p in table.store.partitions()}
+        return {p: (state.policies, standing_fleet(state.fleet, now)) for p, state in states.items()}
 
     async def _list(self, request: Any, path: str, name: str, shape: Any) -> web.Response:
         if not self.monitor.recovered:
             return self._recovering()
         found, now, table = [], _now(), self.monitor.table
-        states = {p: decode_partition(table.partition_row(p)) for p in table.store.partitions()}
-        of = {p: (state.policies, standing_fleet(state.fleet, now)) for p, state in states.items()}
+        of = self._states(now)
         unreadable: list[str] = []
         for number, (partition, key, row) in enumerate(table.tasks()):
             try:
@@ -237,6 +274,9 @@ def _part(task: Any, part: str) -> Any:
             "epoch": task.epoch,
             "pinned": task.pinned,
             "held": task.held,
+            "fleet_held": task.fleet_held,
+            "mode": task.mode,
+            "no_rollback": task.no_rollback,
             "as_of": task.as_of,
         }
     return task

@@ -1,0 +1,282 @@
+"""What ``crl status`` has found out, as text: findings, notes, a line for each task, and a screen of it all."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from rich.cells import cell_len
+
+from crl_stream.cli.talk import lay_out
+from crl_stream.errors import CrlError
+from crl_stream.visible import visible
+
+COLUMNS: Final = ("task", "active", "epoch", "Q", "outcomes", "variants", "state")
+NARROW: Final = 80
+NAMED: Final = 5
+"""Tasks that a note names."""
+EVERY_SECONDS: Final = 2.0
+"""Between two refreshes of the screen."""
+
+
+class Health(NamedTuple):
+    """What the overview says of the whole system."""
+
+    word: str
+    concerns: list[str]
+
+    @property
+    def line(self) -> str:
+        """``system: STABLE (5 proposals are pending; ...)``."""
+        return f"system: {self.word}" + (f" ({'; '.join(self.concerns)})" if self.concerns else "")
+
+
+class Seen(NamedTuple):
+    """Everything that was found out."""
+
+    page: dict[str, Any]
+    """The tasks, as ``/api/tasks`` has them; of a large fleet those that need attention, with its ``summary``."""
+    findings: list[dict[str, Any]]
+    health: Health | None
+    source: str
+    """Who told the tasks."""
+    nothing_answers: CrlError | None
+    """Why there is nothing to show: neither a worker nor Kafka has answered."""
+
+    @property
+    def summary(self) -> dict[str, int]:
+        """The fleet in numbers; empty where a list of all tasks says it."""
+        found: dict[str, int] = self.page.get("summary") or {}
+        return found
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every task is listed."""
+        return bool(self.page.get("listed", "all") == "all")
+
+    @property
+    def n_tasks(self) -> int:
+        """How many tasks there are, as far as is known."""
+        return len(self.page["tasks"]) if self.is_whole else self.summary.get("tasks", 0) + self.page.get("unread", 0)
+
+    @property
+    def trouble(self) -> list[str]:
+        """What somebody has to see to, a line each."""
+        found = [finding_line(finding) for finding in self.findings if finding["trouble"]]
+        listed = [task_line(task) for task in self.page["tasks"] if is_trouble(task)]
+        more = 0 if self.is_whole else self.summary.get("trouble", 0) - len(listed)
+        rest = [f"tasks: {more} more {'is' if more == 1 else 'are'} in trouble; crl status --all"] if more > 0 else []
+        return found + listed + rest
+
+    @property
+    def notes(self) -> list[str]:
+        """What is no trouble and must be known: what is held, and where nothing is enforced; a line each."""
+        found = [finding_line(finding) for finding in self.findings if not finding["trouble"]]
+        return found + [f"note {note}" for note in (self._held(), self._not_enforced()) if note]
+
+    def _held(self) -> str:
+        """Tasks that somebody holds by themselves; one in trouble says it in its own line."""
+        held = [t for t in self.page["tasks"] if t["held"] and not t.get("fleet_held")]
+        number = len(held) if self.is_whole else max(len(held), self.summary.get("held", 0))
+        named = [f"{name_of(task)}{_by(task)}" for task in held if not is_trouble(task)][:NAMED]
+        if not named and (self.is_whole or not number):
+            return ""
+        more = f" and {number - len(named)} more" if number > len(named) else ""
+        listed = f": {', '.join(named)}{more}" if named else ""
+        are = "1 task is" if number == 1 else f"{number} tasks are"
+        return f"held: {are} held, so no rollback happens there{listed}; crl window TASK says until when"
+
+    def _not_enforced(self) -> str:
+        by_mode = []
+        for mode, what in (("shadow", "reported, not done"), ("observe", "not even reported; alerts only")):
+            if self.is_whole:
+                number = sum(task.get("mode") == mode for task in self.page["tasks"])
+            else:
+                number = self.summary.get(mode, 0)
+            if number:
+                by_mode.append(f"{number} of {tasks_in_words(self.n_tasks)} in {mode} mode: a rollback is {what}")
+        return f"mode: {'; '.join(by_mode)}" if by_mode else ""
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return self.page | {
+            "healthy": not self.trouble,
+            "trouble": self.trouble,
+            "notes": self.notes,
+            "findings": self.findings,
+            "health": self.health.word if self.health else None,
+            "concerns": self.health.concerns if self.health else [],
+            "n_tasks": self.n_tasks,
+        }
+
+
+def tasks_in_words(number: int) -> str:
+    """``1 task``, ``12,000 tasks``."""
+    return "1 task" if number == 1 else f"{number:,} tasks"
+
+
+def name_of(task: dict[str, Any]) -> str:
+    """As people name it."""
+    return f"{task['agent_name']}/{task['task_type']}"
+
+
+def _by(task: dict[str, Any]) -> str:
+    return f" (by {task['held_by']})" if task.get("held_by") else ""
+
+
+def system_line(seen: Seen) -> str:
+    """The word for the system, which is about rollbacks and alerts: not while something does not work."""
+    assert seen.health is not None
+    if any(finding["trouble"] for finding in seen.findings):
+        return f"system: TROUBLE, see below (rollbacks and alerts: {seen.health.word})"
+    return seen.health.line
+
+
+def summary_line(seen: Seen) -> str:
+    """A large fleet in one sentence."""
+    sums = seen.summary
+    words = [
+        f"{sums.get(name, 0):,} {word}"
+        for name, word in (
+            ("HEALTHY", "healthy"),
+            ("INCONCLUSIVE", "INCONCLUSIVE"),
+            ("trouble", "in trouble"),
+            ("held", "held"),
+            ("pinned", "pinned"),
+            ("quarantined", "with a quarantine"),
+        )
+        if sums.get(name, 0) or (name == "HEALTHY" and name in sums)
+    ]
+    late = [
+        f"{seen.page.get(name, 0):,} {what}"
+        for name, what in (("unread", "not counted yet"), ("behind", "changed since they were counted"))
+        if seen.page.get(name)
+    ]
+    said = f": {', '.join(words)}" if words else ""
+    return f"{tasks_in_words(seen.n_tasks)}{said}" + (f" ({', '.join(late)})" if late else "")
+
+
+def finding_line(finding: dict[str, Any]) -> str:
+    """A finding as one line: its name, since when, what it is and what to do."""
+    since = finding["since"]
+    told = f" since {since[:19].replace('T', ' ')} UTC" if since else ""
+    head = finding["name"] if finding["trouble"] else f"note {finding['name']}"
+    action = finding["action"]
+    return visible(f"{head}{told}: {finding['text']}" + (f" {action[:1].upper()}{action[1:]}." if action else ""))
+
+
+def row_of(task: dict[str, Any]) -> tuple[Any, ...]:
+    """A task as a row of the table."""
+    return (
+        name_of(task),
+        task["active_variant"],
+        task["epoch"],
+        "" if task["q_value"] is None else f"{task['q_value']:.2f}",
+        task["n_outcomes"],
+        task["variants"],
+        state_of(task),
+    )
+
+
+def state_of(task: dict[str, Any]) -> str:
+    """The verdict on the active variant, and what else is to be said of the task; healthy is what was judged so."""
+    verdict = task.get("verdict")
+    if not task["n_outcomes"]:
+        first = ["no outcome yet"]
+    elif verdict == "HEALTHY" and not is_trouble(task):
+        first = ["healthy"] if not wrongs(task) else []
+    else:
+        first = [] if is_trouble(task) else [verdict or "not judged"]
+    mode = [f"{task['mode']} mode"] if task.get("mode", "enforce") != "enforce" else []
+    return "; ".join(first + wrongs(task) + mode)
+
+
+def task_line(task: dict[str, Any]) -> str:
+    """A task that is in trouble, as one line: its state, the present verdict's sentence and since when."""
+    name = name_of(task)
+    since = f", since {task['degraded_since'][:19].replace('T', ' ')} UTC" if task.get("degraded_since") else ""
+    why = f": {task['reason']}" if task.get("reason") else ""
+    held = f"; not rolled back: {task['no_rollback']}" if task.get("no_rollback") else ""
+    where = f"active {task['active_variant']}, epoch {task['epoch']}{since}"
+    return visible(f"task {name}: {state_of(task)}{why} ({where}){held}; crl window {name}")
+
+
+def task_lines(tasks: Sequence[dict[str, Any]], width: int | None) -> list[str]:
+    """A table, or where it does not fit into ``width`` two or more lines for each task: nothing is cut."""
+    if not tasks:
+        return []
+    rows = [["" if cell is None else visible(str(cell)) for cell in row_of(task)] for task in tasks]
+    lines = lay_out([list(COLUMNS), *rows])
+    if width is None or max(map(cell_len, lines)) <= width:
+        return lines
+    found = []
+    for row in rows:
+        found.append(row[0])
+        words = [f"{name} {cell}" for name, cell in zip(COLUMNS[1:], row[1:], strict=True) if cell]
+        # State first: it is what one looks for.
+        found += wrapped(", ".join([words[-1], *words[:-1]]), width, "    ")
+    return found
+
+
+def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -> list[str]:
+    """``text`` on as few lines as it needs; a name that is longer than a line stays whole."""
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent if first is None else first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def is_trouble(task: dict[str, Any]) -> bool:
+    """Whether the active variant is known to be bad: degraded, or without a single success."""
+    return task["active_variant"] in task["degraded"] or task.get("verdict") == "DEGRADED" or _never_succeeds(task)
+
+
+def _never_succeeds(task: dict[str, Any]) -> bool:
+    return bool(task.get("judged", 0) >= 10 and not task.get("successes", 1))
+
+
+def wrongs(task: dict[str, Any]) -> list[str]:
+    """What is to be said of a task beside its verdict."""
+    words = []
+    if task["active_variant"] in task["degraded"] or task.get("verdict") == "DEGRADED":
+        words.append("DEGRADED, no target" if task["no_target"] else "DEGRADED")
+    if _never_succeeds(task):
+        words.append(f"no success in {task['judged']} outcomes")
+    if task["held"]:
+        words.append("fleet held" if task.get("fleet_held") else "held")
+    if task["pinned"]:
+        words.append("pinned")
+    if task["quarantined"]:
+        words.append(f"quarantine: {', '.join(task['quarantined'])}")
+    return words
+
+
+def screen_lines(seen: Seen, trouble: str, source: str, height: int, width: int = NARROW) -> Sequence[str]:
+    """What fits on ``height`` lines: what is wrong first, and how much there is beside it."""
+    page = seen.page
+    tasks = sorted(page["tasks"], key=lambda task: not wrongs(task))
+    wrong = sum(bool(wrongs(task)) for task in tasks) if seen.is_whole else seen.summary.get("attention", 0)
+    head = wrapped(visible(system_line(seen)), width)[:2] if seen.health else []
+    for finding in seen.findings:
+        head += wrapped(finding_line(finding), width, "  ", "")
+    head = head[: max(1, height // 2)]
+    need = "needs" if wrong == 1 else "need"
+    number = tasks_in_words(seen.n_tasks)
+    said = f"{number}, {wrong} {need} attention; {source}, every {EVERY_SECONDS:g} s, Ctrl-C ends"
+    head += [*wrapped(said, width), ""]
+    tail = [f"no answer from {', '.join(page['silent'])}"] if page["silent"] else []
+    tail += wrapped(visible(f"the tasks as they were: {trouble}"), width) if trouble else []
+    room = max(1, height - len(head) - len(tail) - 1)
+    table = task_lines(tasks[:room], width)
+    if seen.n_tasks > room or len(table) > room + 1:
+        room = max(1, room - 1)
+        while tasks[:room] and len(table := task_lines(tasks[:room], width)) > height - len(head) - len(tail) - 1:
+            room -= 1
+        left = seen.n_tasks - min(room, len(tasks))
+        tail.insert(0, f"... and {left} more; crl status{'' if seen.is_whole else ' --all'} lists all")
+    return [*head, *table, *tail]
