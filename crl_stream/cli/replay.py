@@ -94,7 +94,7 @@ class Survey:
 
     def watch(self, source: OutcomeFile) -> Timed:
         """The messages of a file as it has them, each with its own time."""
-        before = None
+        before, add = None, self.repeats.add
         for outcome in source.outcomes():
             message = outcome.message
             time = from_text(message.timestamp)
@@ -103,7 +103,7 @@ class Survey:
                 if self.first_backwards is None:
                     self.first_backwards = outcome.number
             before = time
-            self.repeats.add(outcome.key, getattr(message, "feedback_id", message.invocation_id))
+            add(outcome.key, message.invocation_id if isinstance(message, m.Invocation) else message.feedback_id)
             self.messages += 1
             yield time, outcome
 

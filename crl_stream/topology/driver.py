@@ -90,7 +90,7 @@ class TopologyDriver:
         self.proposals_changelog: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
         self.proposer_counts: list[Counts] = []
         self._read_commands = [0] * partitions
-        self._render: Callable[[Any], Any] = encode
+        self._render: Callable[[Any], Any] | None = None
         self._waits: list[Waiting] | None = None
         """By partition, while time passes in silence."""
         self._command_ids = 0

@@ -91,7 +91,7 @@ def fold_batch(
     commands: Mapping[tuple[int, int], bytes | None],
     waiting: Waiting | None = None,
     most: int = UNBOUNDED,
-    render: Callable[[Any], Any] = encode,
+    render: Callable[[Any], Any] | None = None,
 ) -> Folded:
     """Fold consecutive records of one partition.
 
@@ -99,7 +99,8 @@ def fold_batch(
     ``command_positions`` named, None where there is no such record.  ``waiting`` is the index of ``rows``; without it,
     or with one that is out of date, a tick looks through all of them.  ``most``, at least 1: after about so many
     outputs the fold ends, and before a tick for which ``waiting`` would have to be made again (``Folded.finished``).
-    ``render`` makes the values of outputs from facts of tasks; who reads them at once may want them as they are.
+    ``render`` makes the values of outputs from facts of tasks in place of ``encode``, for one who hands them on within
+    the process; snapshots are brief then.
     Raises ``Unsafe`` when too many records make the engine raise.
     """
 
@@ -141,9 +142,9 @@ class _Fold:
         poisoned: Mapping[int, Exception],
         waiting: Waiting | None,
         most: int,
-        render: Callable[[Any], Any],
+        render: Callable[[Any], Any] | None,
     ) -> None:
-        self.partition, self.partitions, self.most, self.render = partition, partitions, most, render
+        self.partition, self.partitions, self.most, self.render = partition, partitions, most, render or encode
         self.waiting = waiting
         self.changed: dict[bytes, int] = {}
         """When the rows that this batch has touched are due; of some, as the hold of the fleet was."""
@@ -155,7 +156,7 @@ class _Fold:
         self.state, self.rows, self.commands, self.poisoned = state, rows, commands, poisoned
         self.policies = state.policies
         self.tasks: dict[bytes, _Task] = {}
-        self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash, state.fleet)
+        self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash, state.fleet, brief=render is not None)
         """The record under way: one for all of them, and moved on."""
         self.folded: dict[bytes, bytes] = {}
         """Rows that the rest of the batch does not touch."""

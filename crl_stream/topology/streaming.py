@@ -72,7 +72,7 @@ class StreamingDriver(TopologyDriver):
     """A driver whose memory does not grow with what it folds.
 
     The values of its outputs are the messages themselves, where they are facts of a task: snapshots go to the proposer
-    as they are, and whoever shows a fact need not decode it.
+    as they are, with no more than it reads, and what is shown need not be decoded.
     """
 
     def __init__(self, **options: Any) -> None:
