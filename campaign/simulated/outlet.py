@@ -22,6 +22,7 @@ class Point(enum.Enum):
     AFTER_OUTPUTS = "after the outputs, before any row"
     AMID_ROWS = "between two rows"
     AFTER_ROWS = "after the partition row, before the commit"
+    BETWEEN_PARTS = "after a part of a batch is written, before the next part"
     IDLE = "between two batches"
 
 
@@ -40,6 +41,7 @@ class Batch:
 
     def __init__(self, partition: int, records: Sequence[Any], end: int) -> None:
         self.tp, self.records, self.end = _Place(partition), records, end
+        self.is_unwanted = False
 
 
 class Reader:
@@ -74,6 +76,10 @@ class Outlet:
         self.topics = Topics()
         self.counters = Counters()
         self.app = self.consumer = self.producer = self
+
+    async def pause(self) -> None:
+        """Between two parts of a batch."""
+        await _stop(Point.BETWEEN_PARTS)
 
     def check_pulse(self) -> None:
         """A process that was stopped right after this does not know that it has lost its partition."""

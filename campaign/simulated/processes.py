@@ -28,7 +28,7 @@ from crl_stream.topology.partition import decode_partition
 from crl_stream.wire.codec import encode
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, OVERVIEW_EVENTS, TASKS, TICK_KEY
 from crl_stream.worker.counters import Counters
-from crl_stream.worker.monitor_stages import InletStage, MonitorStage
+from crl_stream.worker.monitor_stages import OUTPUTS_AT_ONCE, InletStage, MonitorStage
 from crl_stream.worker.service_stages import OverviewStage, ProposerStage, TallyStage
 from crl_stream.worker.stages import TableStage
 from crl_stream.worker.stores import MemoryRows
@@ -133,7 +133,9 @@ class Process:
         if self.table is None:
             return TallyStage(self.source, outlet)
         if self.kind is Kind.MONITOR:
-            return MonitorStage(self.table, outlet, reader)
+            stage = MonitorStage(self.table, outlet, reader)
+            stage.at_once = self.rng.choice((1, 3, 20, OUTPUTS_AT_ONCE))
+            return stage
         if self.kind is Kind.PROPOSER:
             return ProposerStage(self.table, outlet, reader, remedies())
         return OverviewStage(self.table, outlet, reader)

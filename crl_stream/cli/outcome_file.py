@@ -26,7 +26,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.identity import suggest_identifier
 from crl_stream.errors import InvalidMessage, UsageError
 from crl_stream.wire import reasons
-from crl_stream.wire.codec import Rejected, decode_logged
+from crl_stream.wire.codec import Rejected, decode_unkeyed
 from crl_stream.wire.strict_json import MAX_BYTES
 
 if sys.version_info >= (3, 14):
@@ -138,12 +138,7 @@ class OutcomeFile:
     def outcomes(self) -> Iterator[Outcome]:
         """Every message; ``InvalidMessage`` names the first line that the worker would not take."""
         for number, value in self.lines():
-            try:
-                names = names_of(value)
-                key = f"{names.agent_name}/{names.task_type}".encode()
-            except (msgspec.MsgspecError, ValueError, RecursionError):
-                key = b""  # it is refused, and the decoder knows why
-            message = decode_logged(value, key)
+            key, message = decode_unkeyed(value)
             if type(message) is not m.Invocation and type(message) is not m.Feedback:
                 raise self._bad_line(number, value, message)
             yield Outcome(number, value, key, message)
@@ -225,15 +220,6 @@ class OutcomeFile:
         elif value.startswith(b"\xef\xbb\xbf"):
             hint = "a byte order mark stands in the line: files were joined; remove it"
         return InvalidMessage(f"{place}: {found.detail}.", hint=hint)
-
-
-class _Names(msgspec.Struct, gc=False):
-    agent_name: str
-    task_type: str
-
-
-names_of: Final = msgspec.json.Decoder(_Names).decode
-"""The names of a message's task, without any check."""
 
 
 class _Borrowed(io.RawIOBase):

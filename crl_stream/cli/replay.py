@@ -10,13 +10,13 @@ from array import array
 from collections.abc import Callable, Iterable
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import orjson
 import typer
 
-from crl_stream.cli.outcome_file import Outcome, OutcomeFile, names_of
+from crl_stream.cli.outcome_file import Outcome, OutcomeFile
 from crl_stream.cli.repeats import Repeats
 from crl_stream.cli.replay_clock import steady
 from crl_stream.cli.tail import line_of, time_of
@@ -28,7 +28,7 @@ from crl_stream.settings.profiles import MEANING
 from crl_stream.topic_reader import Received
 from crl_stream.topology.streaming import StreamingDriver
 from crl_stream.visible import escape_json
-from crl_stream.wire.codec import Rejected, decode, decode_logged
+from crl_stream.wire.codec import Rejected, decode, decode_unkeyed
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import ALERTS, DECISIONS, DEGRADATIONS, PROPOSALS, ROLLBACKS
 
@@ -95,7 +95,7 @@ class Survey:
 
     def watch(self, source: OutcomeFile) -> Timed:
         """The messages of a file as it has them, each with its own time."""
-        before = None
+        before, add = None, self.repeats.add
         for outcome in source.outcomes():
             message = outcome.message
             time = from_text(message.timestamp)
@@ -104,7 +104,7 @@ class Survey:
                 if self.first_backwards is None:
                     self.first_backwards = outcome.number
             before = time
-            self.repeats.add(outcome.key, getattr(message, "feedback_id", message.invocation_id))
+            add(outcome.key, message.invocation_id if isinstance(message, m.Invocation) else message.feedback_id)
             self.messages += 1
             yield time, outcome
 
@@ -123,9 +123,8 @@ def _by_time(survey: Survey, source: OutcomeFile) -> Timed:
         for number in sorted(range(len(times)), key=times.__getitem__):
             room.seek(places[number])
             value = room.readline().rstrip(b"\n")
-            head = names_of(value)
-            key = f"{head.agent_name}/{head.task_type}".encode()
-            yield times[number], Outcome(0, value, key, decode_logged(value, key))
+            key, message = decode_unkeyed(value)
+            yield times[number], Outcome(0, value, key, message)
 
 
 def _set_policy(driver: StreamingDriver, settings: Settings) -> None:
@@ -167,10 +166,13 @@ def _say(outputs: Iterable[Output], show: Callable[[Received], object], shown: d
     found = []
     for output in outputs:
         if output.topic in _SHOWN:
-            decoded = decode(output.topic, output.value, output.key)
-            assert not isinstance(decoded, Rejected)
-            if not isinstance(decoded.message, m.CommandResult):
-                found.append(Received(output.topic, output, decoded.message))
+            message: Any = output.value
+            if isinstance(message, bytes):
+                decoded = decode(output.topic, message, output.key)
+                assert not isinstance(decoded, Rejected)
+                message = decoded.message
+            if not isinstance(message, m.CommandResult):
+                found.append(Received(output.topic, output._replace(value=None), message))
                 shown[output.topic] += 1
     for received in sorted(found, key=lambda one: time_of(one.message)):
         show(received)

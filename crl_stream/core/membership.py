@@ -21,7 +21,7 @@ _FILTER_BYTES: Final = 2_048
 
 def remember(ring: bytearray, digest: bytes, size: int) -> bool:
     """Whether this id is new; it takes the place of the oldest of the last ``size`` ids."""
-    if is_known(ring, digest):
+    if ring.find(digest) >= 0 and is_known(ring, digest):
         return False
     ring += digest
     if len(ring) > size * 8:
@@ -40,15 +40,7 @@ def owner_of(row: TaskRow, digest: bytes) -> bytes | None:
     return bytes(row.owners[at : at + 1]) if at >= 0 else NO_MARK
 
 
-def note_owner(row: TaskRow, variant: Variant, size: int) -> None:
-    """The id that was remembered last, of ``size`` at most, is that of an outcome of this variant."""
-    owners = row.owners
-    owners += variant.mark or _new_mark(row, variant)
-    if len(owners) > size:
-        del owners[: len(owners) - size]
-
-
-def _new_mark(row: TaskRow, variant: Variant) -> bytes:
+def new_mark(row: TaskRow, variant: Variant) -> bytes:
     """The first mark that is free; a task with more than 255 variants has none for the others."""
     taken = {other.mark for other in row.variants.values()}
     variant.mark = next((mark for mark in _MARKS if mark not in taken), NO_MARK)

@@ -16,7 +16,7 @@ from crl_stream.core.evidence import update
 from crl_stream.core.feedback import settle_waiting, take_feedback
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.learning import reward_of, speed_of
-from crl_stream.core.membership import add_variant, follow_runtime, is_known, note_owner, remember, watch_clock
+from crl_stream.core.membership import add_variant, follow_runtime, is_known, new_mark, remember, watch_clock
 from crl_stream.core.messages import Feedback, Invocation, Receipt
 from crl_stream.core.orders import end_hold, is_over, next_end
 from crl_stream.core.policy import Policy
@@ -37,7 +37,7 @@ from crl_stream.core.row import (
     encode_row,
     new_row,
 )
-from crl_stream.core.snapshot import active_variant, is_due, task_snapshot, variant_catalogue
+from crl_stream.core.snapshot import EARLIEST, active_variant, is_due, task_snapshot, variant_catalogue
 from crl_stream.core.turn import Context, Turn
 from crl_stream.core.window import is_low, pack_outcome, take_in
 
@@ -156,7 +156,10 @@ def _take_invocation(
     if not remember(row.ids, digest, rules.duplicate_ids) or variant is None:
         row.duplicates += 1
         return "duplicate", None
-    note_owner(row, variant, rules.duplicate_ids)
+    owners = row.owners
+    owners += variant.mark or new_mark(row, variant)
+    if len(owners) > rules.duplicate_ids:  # as many as there are ids
+        del owners[: len(owners) - rules.duplicate_ids]
     variant.last_offset = offset
 
     status, share, errors, given = invocation.status, invocation.quality, invocation.error_count, invocation.reward
@@ -247,7 +250,9 @@ def _publish_state(turn: Turn, *, due: bool = False) -> None:
         turn.facts.append(active_variant(turn))
     if turn.catalogue_changed:
         turn.facts.append(variant_catalogue(turn))
-    if due or (turn.facts and _is_news(turn.facts)) or is_due(row, rules):
+    # Most outcomes are neither early nor many since the last snapshot: that is seen without a call.
+    fresh = row.n - row.shown_n >= rules.snapshot_outcomes or row.n <= EARLIEST
+    if due or (turn.facts and _is_news(turn.facts)) or (fresh and is_due(row, rules)):
         row.shown_n, row.shown_time = row.n, row.time
         wake = 0
         turn.facts.append(task_snapshot(row, turn.at, turn.policy))

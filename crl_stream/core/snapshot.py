@@ -51,7 +51,9 @@ from crl_stream.core.turn import Context, Turn
 from crl_stream.core.verdict import Rules, judge, rules_of, sentence
 from crl_stream.core.version import ENGINE_VERSION
 
-_EARLY = frozenset((1, 2, 5, 10))
+EARLIEST: Final = 10
+"""Up to this number some outcomes of a task have a snapshot of their own."""
+_EARLY = frozenset((1, 2, 5, EARLIEST))
 
 
 def is_due(row: TaskRow, rules: Rules) -> bool:
@@ -82,7 +84,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         n_duplicates=row.duplicates,
         n_amended=row.amended,
         n_skewed=row.skewed,
-        variants=[_variant(row, row.variants[name], policy, at.fleet) for name in sorted(row.variants)],
+        variants=[_variant(row, row.variants[name], policy, at) for name in sorted(row.variants)],
         reviews=[
             ReviewResult(
                 proposal_id=r.proposal_id,
@@ -209,7 +211,7 @@ def _order(row: TaskRow, order: StandingOrder | None, scope: Literal["task", "fl
     )
 
 
-def _variant(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingOrder | None) -> VariantSnapshot:
+def _variant(row: TaskRow, variant: Variant, policy: Policy, at: Context) -> VariantSnapshot:
     life, shadow, rules = variant.life, variant.shadow, rules_of(policy)
     n = life.n or 1
     active = variant.variant_id == row.active
@@ -226,11 +228,11 @@ def _variant(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingOrde
         avg_reward=mean,
         error_rate=life.errors / n,
         reward_variance=max(0.0, life.squares / MICRO / n - mean * mean),
-        window=_window(variant),
+        window=_NO_WINDOW if at.brief else _window(variant),
         verdict=verdict.kind,
-        reason=sentence(variant, verdict, rules),
+        reason="" if at.brief else sentence(variant, verdict, rules),
         degraded=variant.degraded,
-        e_value=e_value(variant),
+        e_value=0.0 if at.brief else e_value(variant),
         decision=decide(variant, active=active, policy=policy),
         reasoning=reasoning(variant, active=active, policy=policy),
         rollbacks=variant.rollbacks,
@@ -247,7 +249,7 @@ def _variant(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingOrde
         baseline=_baseline(variant),
         degraded_at=None if variant.degraded_at < 0 else variant.degraded_at,
         feedback_too_late=variant.too_late,
-        not_applied=not_applied(row, variant, policy, fleet),
+        not_applied=None if at.brief else not_applied(row, variant, policy, at.fleet),
         degraded_since=to_text(variant.degraded_since) if variant.degraded and variant.degraded_since else None,
     )
 
@@ -277,6 +279,11 @@ def _configuration(variant: Variant) -> VariantConfiguration | None:
         model=known.model,
         temperature=known.temperature,
     )
+
+
+_NO_WINDOW: Final = WindowSnapshot(
+    size=0, judged=0, success_rate=0.0, avg_reward=0.0, error_rate=0.0, outcomes="", rewards=[], offsets=[]
+)
 
 
 def _window(variant: Variant) -> WindowSnapshot:

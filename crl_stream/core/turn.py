@@ -52,6 +52,8 @@ class Context(msgspec.Struct, gc=False):
     policy_hash: str
     fleet: StandingOrder | None = None
     """The hold of the whole fleet, while there is one."""
+    brief: bool = False
+    """Whether snapshots leave out what the proposer does not read: windows, and sentences for people."""
 
 
 class Turn:

@@ -13,18 +13,19 @@ from __future__ import annotations
 import enum
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.remedies import Remedies
+from crl_stream.topology.entries import Entry
 from crl_stream.topology.inlet import reference_commands
 from crl_stream.topology.inspection import snapshot
 from crl_stream.topology.monitor import Counts, Folded, command_positions, decode_batch, fold_batch
 from crl_stream.topology.partition import decode_partition, partition_key
 from crl_stream.topology.proposer import decode_snapshots, propose_batch
-from crl_stream.topology.waiting import Waiting
+from crl_stream.topology.waiting import Waiting, fleet_of
 from crl_stream.wire.codec import Rejected, decode_record, encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Header, Output
@@ -89,6 +90,9 @@ class TopologyDriver:
         self.proposals_changelog: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
         self.proposer_counts: list[Counts] = []
         self._read_commands = [0] * partitions
+        self._render: Callable[[Any], Any] | None = None
+        self._waits: list[Waiting] | None = None
+        """By partition, while time passes in silence."""
         self._command_ids = 0
 
     def append(
@@ -138,16 +142,17 @@ class TopologyDriver:
         outputs: list[Output] = []
         now = max([self.clock, *(log[-1].timestamp for log in self.topics[INVOCATIONS] if log)])
         end = now + milliseconds
+        self._waits = waits = [Waiting.of(changelog) for changelog in self.changelog]
         while True:
-            waiting = [Waiting.of(changelog) for changelog in self.changelog]
-            first = min([rows.next for rows in waiting if rows.next is not None], default=None)
+            first = min([rows.next for rows in waits if rows.next is not None], default=None)
             if first is None or first > end:
                 break
             now = max(now, first)
-            for partition, rows in enumerate(waiting):
+            for partition, rows in enumerate(waits):
                 if rows.next is not None and rows.next <= now:
                     self._tick(partition, now, until=rows.until(now, self.rows_per_tick))
             outputs += self._work(None)
+        self._waits = None
         self.clock = end
         return outputs
 
@@ -200,6 +205,7 @@ class TopologyDriver:
                 if waiting := self._waiting(partition):
                     folded = self._fold(partition, waiting)
                     outputs += self._write(self.changelog[partition], partition, folded, crash, self.counts)
+                    self._keep_index(partition, folded)
             if crash is not None:
                 break
         return outputs
@@ -209,12 +215,25 @@ class TopologyDriver:
         return self.topics[INVOCATIONS][partition][state.next_offset :]
 
     def _fold(self, partition: int, records: Sequence[Stored]) -> Folded:
-        entries = decode_batch(records)
+        return self._fold_entries(partition, decode_batch(records))
+
+    def _fold_entries(self, partition: int, entries: Sequence[Entry]) -> Folded:
         commands = {place: self._command(*place) for place in command_positions(entries)}
-        changelog = self.changelog[partition]
+        changelog, waits = self.changelog[partition], self._waits
+        before = changelog.get(partition_key(partition))
+        waiting = None if waits is None else waits[partition]
         return fold_batch(
-            partition, self.partitions, changelog.get(partition_key(partition)), changelog, entries, commands
+            partition, self.partitions, before, changelog, entries, commands, waiting, render=self._render
         )
+
+    def _keep_index(self, partition: int, folded: Folded) -> None:
+        """In a silence nothing crashes, so that what waits need not be looked for among all rows again and again."""
+        if self._waits is None:
+            return
+        if self._waits[partition].fleet == fleet_of(decode_partition(folded.partition_row)):
+            self._waits[partition].settle(folded.wakes, folded.born)
+        else:
+            self._waits[partition] = Waiting.of(self.changelog[partition])
 
     def _command(self, partition: int, offset: int) -> bytes | None:
         logs = self.topics[COMMANDS]
@@ -232,10 +251,16 @@ class TopologyDriver:
             # The topic is compacted: an offset is no index.
             first = bisect_left(log, decode_partition(state).next_offset, key=lambda record: record.offset)
             if first < len(log):
-                entries = decode_snapshots(log[first:])
-                folded = propose_batch(partition, self.partitions, state, changelog, entries, self.remedies)
-                outputs += self._write(changelog, partition, folded, crash, self.proposer_counts)
+                outputs += self._propose_from(partition, decode_snapshots(log[first:]), self.remedies, crash)
         return outputs
+
+    def _propose_from(
+        self, partition: int, entries: Sequence[Entry], remedies: Remedies, crash: Crash | None
+    ) -> list[Output]:
+        changelog = self.proposals_changelog[partition]
+        state = changelog.get(partition_key(partition))
+        folded = propose_batch(partition, self.partitions, state, changelog, entries, remedies)
+        return self._write(changelog, partition, folded, crash, self.proposer_counts)
 
     def _write(
         self, changelog: dict[bytes, bytes], partition: int, folded: Folded, crash: Crash | None, counts: list[Counts]

@@ -8,7 +8,7 @@ is published with its next record.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import msgspec
 
@@ -35,31 +35,19 @@ def is_over(state: PartitionRow, now: int) -> bool:
     return fleet is not None and fleet.until is not None and now >= fleet.until
 
 
-class Survey(NamedTuple):
-    """The tasks of a partition as an order for the fleet finds them."""
-
-    tasks: int
-    """How many there were at that record, those that cannot be read among them."""
-    unread: int
-    rows: dict[bytes, TaskRow | RowMarks]
-    """Those that can be read, by key."""
-    untold: list[bytes]
-    """Keys of those that the record has not reached before."""
-
-
-def survey(
+def untold(
     rows: Mapping[bytes, bytes],
     folded: Mapping[bytes, bytes],
     live: Mapping[bytes, TaskRow],
     offset: int,
     incarnation: int,
-) -> Survey:
-    """Every task of a partition: from its stored row, from what a batch has made of it, or from the row under way.
+) -> list[bytes]:
+    """Keys, in their order, of the tasks that the record at ``offset`` has not reached before and that can be read.
 
-    When a record is met again after a crash, rows may be ahead of it: they are not told again, and a task that was born
-    later had no part in it.
+    Each is taken from the row under way, from what a batch has made of it, or from its stored row.  When a record is
+    met again after a crash, rows may be ahead of it: they are not told again.
     """
-    tasks, unread, found, untold = 0, 0, dict[bytes, TaskRow | RowMarks](), []
+    found = []
     for key in {*rows, *folded, *live}:
         if key.startswith(b"!"):
             continue
@@ -68,15 +56,10 @@ def survey(
             try:
                 row = row_marks(folded[key] if key in folded else rows[key])
             except (msgspec.MsgspecError, UnicodeDecodeError):
-                tasks, unread = tasks + 1, unread + 1
                 continue
-        found[key] = row
-        if offset <= row.offset and row.incarnation >= incarnation:
-            tasks += row.born <= offset
-        else:
-            tasks += 1
-            untold.append(key)
-    return Survey(tasks, unread, found, untold)
+        if offset > row.offset or row.incarnation < incarnation:
+            found.append(key)
+    return sorted(found)
 
 
 def refusal(state: PartitionRow, command: m.FleetCommand, now: int) -> str | None:

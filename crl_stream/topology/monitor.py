@@ -2,7 +2,8 @@
 
 Pure, so that a replay, another worker or the oracle of a test reach the same bytes.  Laws: every record is
 exactly one of applied, duplicate, forwarded, dead letter; nothing depends on where one batch ends and the
-next begins; rows keep the highest applied offset, so that a record met again changes nothing.
+next begins; rows keep the highest applied offset, so that a record met again changes nothing.  So a batch may
+be folded and written part by part, however many rows one record reaches.
 """
 
 # over 300 lines because one class folds one batch, and every kind of record has its method there
@@ -10,8 +11,9 @@ next begins; rows keep the highest applied offset, so that a record met again ch
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+import heapq
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -20,7 +22,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import to_text
 from crl_stream.core.monitor import Context, follow_fleet, pass_time, step
 from crl_stream.core.policy import Policy
-from crl_stream.core.row import RowMarks, StandingOrder, TaskRow, decode_row, encode_row, new_row
+from crl_stream.core.row import RowMarks, StandingOrder, TaskRow, decode_row, encode_row, new_row, row_marks
 from crl_stream.topology import fleet
 from crl_stream.topology.entries import Entry, command_positions, decode_batch
 from crl_stream.topology.incidents import fold_failure_alert, policy_result, row_failure_alert
@@ -69,6 +71,15 @@ class Folded(NamedTuple):
     counts: Counts
     wakes: Mapping[bytes, int] = {}
     """When each row that was touched has to be looked at again, for ``Waiting``; 0: it waits for nothing."""
+    born: int = 0
+    """New tasks, for ``Waiting``."""
+    finished: bool = True
+    """Whether all entries are folded.  Else the next fold goes on with those from ``next_offset`` on: the first of
+    them may be a tick that has told a part of its rows."""
+
+
+UNBOUNDED: Final = 1 << 60
+"""Outputs of a fold that may be as many as its entries cause."""
 
 
 def fold_batch(
@@ -79,17 +90,23 @@ def fold_batch(
     entries: Sequence[Entry],
     commands: Mapping[tuple[int, int], bytes | None],
     waiting: Waiting | None = None,
+    most: int = UNBOUNDED,
+    render: Callable[[Any], Any] | None = None,
 ) -> Folded:
     """Fold consecutive records of one partition.
 
     ``rows`` are the partition's rows by task key, ``commands`` the values of the records that
     ``command_positions`` named, None where there is no such record.  ``waiting`` is the index of ``rows``; without it,
-    a tick looks through all of them.  Raises ``Unsafe`` when too many records make the engine raise.
+    or with one that is out of date, a tick looks through all of them.  ``most``, at least 1: after about so many
+    outputs the fold ends, and before a tick for which ``waiting`` would have to be made again (``Folded.finished``).
+    ``render`` makes the values of outputs from facts of tasks in place of ``encode``, for one who hands them on within
+    the process; snapshots are brief then.
+    Raises ``Unsafe`` when too many records make the engine raise.
     """
 
     def fold(poisoned: Mapping[int, Exception]) -> Folded:
         state = decode_partition(partition_row)
-        return _Fold(partition, partitions, state, rows, commands, poisoned, waiting).run(entries)
+        return _Fold(partition, partitions, state, rows, commands, poisoned, waiting, most, render).run(entries)
 
     return fold_around_poison(fold, f"records of partition {partition}")
 
@@ -124,13 +141,22 @@ class _Fold:
         commands: Mapping[tuple[int, int], bytes | None],
         poisoned: Mapping[int, Exception],
         waiting: Waiting | None,
+        most: int,
+        render: Callable[[Any], Any] | None,
     ) -> None:
-        self.partition, self.partitions = partition, partitions
-        self.waiting, self.changed = waiting, Waiting()
+        self.partition, self.partitions, self.most, self.render = partition, partitions, most, render or encode
+        self.waiting = waiting
+        self.changed: dict[bytes, int] = {}
+        """When the rows that this batch has touched are due; of some, as the hold of the fleet was."""
+        self.outdated = False
+        """Whether the hold of the fleet has changed since."""
+        self.born = 0
+        self.stopped = False
+        """Whether the record under way is not done, and the next fold goes on with it."""
         self.state, self.rows, self.commands, self.poisoned = state, rows, commands, poisoned
         self.policies = state.policies
         self.tasks: dict[bytes, _Task] = {}
-        self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash, state.fleet)
+        self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash, state.fleet, brief=render is not None)
         """The record under way: one for all of them, and moved on."""
         self.folded: dict[bytes, bytes] = {}
         """Rows that the rest of the batch does not touch."""
@@ -151,15 +177,25 @@ class _Fold:
                 task = tasks[key] = _Task(key)
             task.left += 1
             order.append(task)
+        outputs, most, finished = self.outputs, self.most, True
         for entry, task in zip(entries, order, strict=True):
             record = entry.record
             if record.offset < first:
                 self.skipped += 1
             else:
-                last = record
+                if len(outputs) >= most:
+                    finished = False
+                    break
                 self._take(entry, record, task)
+                if self.stopped:
+                    finished = False
+                    break
+                last = record
             task.left -= 1
             if task.left == 0:
+                self._close(task)
+        if not finished:
+            for task in tasks.values():
                 self._close(task)
         if last is not None:
             state.next_offset = last.offset + 1
@@ -170,9 +206,11 @@ class _Fold:
             dict(sorted(self.folded.items())),
             encode_partition(state),
             state.next_offset,
-            self.outputs,
+            outputs,
             self._counts(),
-            self.changed.wakes,
+            self._changed(),
+            self.born,
+            finished,
         )
 
     def _counts(self) -> Counts:
@@ -210,7 +248,7 @@ class _Fold:
     def _close(self, task: _Task) -> None:
         if task.touched and task.row is not None:
             self.folded[task.key] = encode_row(task.row)
-            self.changed.put(task.key, self._wake(task.key, task.row))
+            self.changed[task.key] = self._wake(task.key, task.row)
         task.row = None
 
     def _wake(self, key: bytes, row: TaskRow | RowMarks) -> int:
@@ -258,6 +296,7 @@ class _Fold:
             if data is None:
                 row = task.row = new_row(TaskKey.decode(task.key))
                 row.born = record.offset
+                self.born += 1
             else:
                 row = task.row = self._read(data, record)
                 if row.incarnation < at.incarnation:
@@ -267,6 +306,7 @@ class _Fold:
         offset = record.offset
         if offset <= row.offset and row.incarnation >= at.incarnation:
             self.skipped += 1
+            self.born += row.born == offset
             return
         at.offset, at.timestamp_ms = offset, record.timestamp
         try:
@@ -292,12 +332,14 @@ class _Fold:
             raise Poison(record.offset, error) from error
 
     def _tick(self, tick: m.Tick, record: Record) -> None:
-        """Tell every row whose time has come what time it is, in the order of their keys."""
-        self.ticks += 1
-        at, now = self.at, record.timestamp
+        """Tell every row whose time has come what time it is, those that wait the longest first."""
+        at, now, offset, outputs = self.at, record.timestamp, record.offset, self.outputs
         for key in self._due(now if tick.up_to_ms is None or tick.up_to_ms > now else tick.up_to_ms):
             if key.startswith(b"!"):
                 continue  # the fleet's hold, which every record looks at first
+            if len(outputs) >= self.most:
+                self.stopped = True
+                return
             task = self.tasks.get(key)
             if task is None:
                 task = self.tasks[key] = _Task(key)
@@ -305,11 +347,12 @@ class _Fold:
                 task.row = self._stored(key)
             if task.row is None:
                 continue
-            if record.offset > task.row.offset or task.row.incarnation < at.incarnation:
-                at.offset, at.timestamp_ms = record.offset, record.timestamp
+            if offset > task.row.offset or task.row.incarnation < at.incarnation:
+                at.offset, at.timestamp_ms = offset, now
                 self._pass_time(task, task.row, record)
             if task.left == 0:
                 self._close(task)
+        self.ticks += not self.stopped
 
     def _stored(self, key: bytes) -> TaskRow | None:
         """A row that waits for time; None when it cannot be read, which its next record will say, or has gone."""
@@ -318,7 +361,7 @@ class _Fold:
             # None: the partition went elsewhere meanwhile, and what this batch comes to is not written.
             return None if data is None else decode_row(data)
         except msgspec.MsgspecError:
-            self.changed.put(key, 0)
+            self.changed[key] = 0
             return None
 
     def _pass_time(self, task: _Task, row: TaskRow, record: Record) -> None:
@@ -336,16 +379,36 @@ class _Fold:
         task.touched = True
         self._state(facts, task.key)
 
-    def _due(self, now: int) -> list[bytes]:
+    def _due(self, now: int) -> Iterator[bytes]:
         """Keys of the rows that wait for a time that has come: as this batch has left them, else as it found them."""
-        changed = self.changed
+        if self.waiting is None or self.waiting.fleet != fleet_of(self.state):
+            if self.most < UNBOUNDED and self.outdated:
+                self.stopped = True
+                return
+            self.waiting = Waiting.of(self.rows, self.state)
         for task in self.tasks.values():
             if task.touched and task.row is not None:
-                changed.put(task.key, self._wake(task.key, task.row))
-        waiting = self.waiting
-        if waiting is None:
-            waiting = self.waiting = Waiting.of(self.rows)
-        return sorted([*(key for key in waiting.due(now) if key not in changed.wakes), *changed.due(now)])
+                self.changed[task.key] = self._wake(task.key, task.row)
+        changed, found = self._changed(), self.waiting.due(now)
+        touched = sorted((wake, key) for key, wake in changed.items() if 0 < wake <= now)
+        before = set(changed)
+        # A tick tells each row once, so what it changes itself need not be looked at again.
+        for _, key in heapq.merge(touched, (one for one in found if one[1] not in before)) if before else found:
+            yield key
+
+    def _changed(self) -> dict[bytes, int]:
+        """When the rows that this batch has touched are due, under the hold of the fleet as it is now."""
+        if self.outdated:
+            self.outdated = False
+            for key, data in self.folded.items():
+                self.changed[key] = self._wake(key, row_marks(data))
+        return self.changed
+
+    def _index(self) -> Waiting:
+        """What is known of the rows as the batch found them; what waits for the fleet may be out of date in it."""
+        if self.waiting is None:
+            self.waiting = Waiting.of(self.rows, self.state)
+        return self.waiting
 
     def _data_of(self, key: bytes) -> bytes | None:
         """The bytes of a row, as the batch has left them so far."""
@@ -354,7 +417,7 @@ class _Fold:
 
     def _state(self, facts: Sequence[Any], key: bytes) -> None:
         for fact in facts:
-            self.outputs.append(Output(TOPIC_OF[type(fact)], self.partition, key, encode(fact)))
+            self.outputs.append(Output(TOPIC_OF[type(fact)], self.partition, key, self.render(fact)))
 
     def _take_reference(self, entry: Entry, task: _Task) -> None:
         ref: m.CommandRef = entry.message
@@ -436,6 +499,8 @@ class _Fold:
     def _set_hold(self, hold: StandingOrder | None) -> None:
         self.state.fleet = hold
         self.at.fleet = hold
+        self.outdated = True
+        self.changed[partition_key(self.partition)] = fleet_end(self.state)
 
     def _expire_fleet(self, entry: Entry, record: Record, task: _Task) -> None:
         """The hold is over by this record: it is taken without one, and what it left untouched is published behind."""
@@ -462,19 +527,16 @@ class _Fold:
 
         Where they are many they become due instead, and ticks publish group after group: the hold itself is in force.
         """
-        state, at = self.state, self.at
+        at = self.at
         at.offset, at.timestamp_ms = record.offset, record.timestamp
+        index = self._index()
+        tasks, unread = index.tasks + self.born, index.unread
+        if tasks > fleet.SHOWN_AT_ONCE:
+            return tasks, unread
         live = {key: task.row for key, task in self.tasks.items() if task.row is not None}
-        found = fleet.survey(self.rows, self.folded, live, record.offset, at.incarnation)
-        self.changed.put(partition_key(self.partition), fleet_end(state))
-        for key, row in found.rows.items():
-            self.changed.put(key, self._wake(key, row))
-        if len(found.untold) > fleet.SHOWN_AT_ONCE:
-            return found.tasks, found.unread
-        unread = found.unread
-        for key in sorted(found.untold):
+        for key in fleet.untold(self.rows, self.folded, live, record.offset, at.incarnation):
             unread += not self._follow_fleet(key, live.get(key))
-        return found.tasks, unread
+        return tasks, unread
 
     def _follow_fleet(self, key: bytes, live: TaskRow | None) -> bool:
         """Publish one task as it stands now; False when its row cannot be read."""
@@ -487,7 +549,7 @@ class _Fold:
             return False
         if live is None:
             self.folded[key] = encode_row(row)
-            self.changed.put(key, row.wake)
+            self.changed[key] = row.wake
         else:
             task = self.tasks[key]
             task.row, task.touched = row, True

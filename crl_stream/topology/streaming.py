@@ -8,13 +8,13 @@ from typing import Any, overload
 
 import msgspec
 
-from crl_stream.topology.driver import Stored, TopologyDriver
-from crl_stream.topology.entries import Entry, command_positions, decode_batch
-from crl_stream.topology.monitor import Counts, Folded, fold_batch
+from crl_stream.topology.driver import Crash, Stored, TopologyDriver
+from crl_stream.topology.entries import Entry, decode_batch
+from crl_stream.topology.monitor import Counts, Folded
 from crl_stream.topology.partition import partition_key
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output
-from crl_stream.wire.topics import COMMANDS, INVOCATIONS
+from crl_stream.wire.topics import COMMANDS, INVOCATIONS, TASKS
 
 
 class KeptLog(Sequence[Stored]):
@@ -53,6 +53,10 @@ class KeptLog(Sequence[Stored]):
         del self._kept[:-1]
 
 
+def _as_it_is(fact: Any) -> Any:
+    return fact
+
+
 class DecodedRecord(msgspec.Struct, frozen=True, gc=False):
     """A record of the log with what it says; fits ``wire.records.Record``."""
 
@@ -65,10 +69,19 @@ class DecodedRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class StreamingDriver(TopologyDriver):
-    """A driver whose memory does not grow with what it folds."""
+    """A driver whose memory does not grow with what it folds.
+
+    The values of its outputs are the messages themselves, where they are facts of a task: snapshots go to the proposer
+    as they are, with no more than it reads, and what is shown need not be decoded.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(start=0, **options)
+        self._render = _as_it_is
+        self._snapshots: list[list[Entry]] = [[] for _ in range(self.partitions)]
+        """By partition: what the proposer has not read yet."""
+        self._offsets = [0] * self.partitions
+        """By partition: where the next snapshot would stand on its topic."""
         self.topics = defaultdict(lambda: [KeptLog() for _ in range(self.partitions)])  # type: ignore[misc]
         self._logs: dict[bytes, list[Stored]] = {}
         """By the key of a task."""
@@ -97,9 +110,34 @@ class StreamingDriver(TopologyDriver):
                 entries.append(Entry(record, record.message, record.key))
             else:
                 entries += decode_batch([record])
-        commands = {place: self._command(*place) for place in command_positions(entries)}
-        rows = self.changelog[partition]
-        return fold_batch(partition, self.partitions, rows.get(partition_key(partition)), rows, entries, commands)
+        return self._fold_entries(partition, entries)
+
+    def _write(
+        self, changelog: dict[bytes, bytes], partition: int, folded: Folded, crash: Crash | None, counts: list[Counts]
+    ) -> list[Output]:
+        """Keep the rows; of the outputs, what a stage reads."""
+        if crash is not None:
+            raise ValueError("what is forgotten cannot be folded again after a crash")
+        for output in folded.outputs:
+            if output.topic == TASKS:
+                snapshot: Any = output.value
+                record = DecodedRecord(self._offsets[partition], self.clock, output.key or b"", b"", snapshot)
+                self._snapshots[partition].append(Entry(record, snapshot, record.key))
+                self._offsets[partition] += 1
+            elif output.topic == INVOCATIONS:
+                self._publish(output)
+        changelog.update(folded.rows)
+        changelog[partition_key(partition)] = folded.partition_row
+        counts.append(folded.counts)
+        return folded.outputs
+
+    def _propose(self, crash: Crash | None) -> list[Output]:
+        outputs: list[Output] = []
+        for partition, entries in enumerate(self._snapshots):
+            if entries and self.remedies is not None:
+                outputs += self._propose_from(partition, entries, self.remedies, crash)
+            entries.clear()
+        return outputs
 
     def forget(self) -> None:
         """Let go of all that is folded."""

@@ -2,11 +2,12 @@
 
 An index over what the rows themselves say (``TaskRow.wake``), so that a tick costs what the rows cost that are due, and
 nothing for the others.  It is made from the rows at an assignment and kept in step with what every batch has changed.
+It also knows how many tasks there are, so that an order for the whole fleet need not count them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Final
 from zlib import crc32
@@ -18,7 +19,7 @@ from crl_stream.topology.partition import PartitionRow, decode_partition
 from crl_stream.wire.topics import PARTITION_ROW
 
 _SLACK: Final = 64
-"""Entries that are out of date and may stay, beside as many as there are rows."""
+"""Times that are out of date and may stay, beside as many as there are times."""
 
 
 SLOTS: Final = 1_024
@@ -46,97 +47,128 @@ def fleet_end(state: PartitionRow) -> int:
 class Waiting:
     """Rows by key, with the time of each; times in milliseconds, 0 for a row that waits for nothing.
 
-    The partition row waits too, for the end of the fleet's hold.  ``fleet`` is ``fleet_of`` the partition: a row that
-    was published with another hold is due at once.
+    The partition row waits too, for the end of the fleet's hold.  ``state`` is the partition row: a row that was
+    published with another hold of the fleet than the one in there is due at once.  When the hold changes, the index is
+    out of date and has to be made again.
+
+    Rows that wait for the same time share a set, and only the times are in a heap: making that again costs little even
+    where a million rows wait.
     """
 
-    __slots__ = ("_fleet", "_heap", "wakes")
+    __slots__ = ("_first", "_incarnation", "_keys", "_times", "fleet", "tasks", "unread", "wakes")
 
-    def __init__(self, fleet: int = 0) -> None:
-        self._fleet = fleet
+    def __init__(self, state: PartitionRow | None = None) -> None:
+        self.fleet = 0 if state is None else fleet_of(state)
+        """``fleet_of`` the partition."""
+        self._first, self._incarnation = (0, 0) if state is None else (state.next_offset, state.incarnation)
+        self.tasks = 0
+        """Tasks that were there before the first record that is not folded yet, unreadable ones among them."""
+        self.unread = 0
+        """Tasks whose rows cannot be read."""
         self.wakes: dict[bytes, int] = {}
-        """By key; a row that waits no more is kept with 0 only until ``settle``."""
-        self._heap: list[tuple[int, bytes]] = []
-        """May hold entries that ``wakes`` contradicts."""
+        """By key; a row that waits for nothing is not in it."""
+        self._keys: dict[int, set[bytes]] = {}
+        """The same by time."""
+        self._times: list[int] = []
+        """A heap; it may hold times for which no row waits any more, and a time twice."""
 
     @classmethod
-    def of(cls, rows: Mapping[bytes, bytes]) -> Waiting:
-        """The index of a partition's rows by key, the partition row among them where there is one."""
-        state = next((decode_partition(data) for key, data in rows.items() if key.startswith(PARTITION_ROW)), None)
-        found = cls(0 if state is None else fleet_of(state))
+    def of(cls, rows: Mapping[bytes, bytes], state: PartitionRow | None = None) -> Waiting:
+        """The index of a partition's rows by key; ``state`` is the partition row, if need be the one among them."""
+        if state is None:
+            state = next((decode_partition(data) for key, data in rows.items() if key.startswith(PARTITION_ROW)), None)
+        found = cls(state)
         for key, data in rows.items():
             found.add(key, data)
         return found
 
     def add(self, key: bytes, data: bytes) -> None:
         """Take in a row as it stands in the changelog; one that cannot be read waits for nothing."""
-        try:
-            if key.startswith(PARTITION_ROW):
-                wake = fleet_end(decode_partition(data))
-            else:
-                marks = row_marks(data)
-                wake = marks.wake if marks.shown_fleet == self._fleet else fleet_slot(key)
-        except (msgspec.MsgspecError, ValueError):
+        if key.startswith(PARTITION_ROW):
+            try:
+                self.put(key, fleet_end(decode_partition(data)))
+            except (msgspec.MsgspecError, ValueError):
+                return
             return
-        if wake:
-            self.put(key, wake)
+        try:
+            marks = row_marks(data)
+        except (msgspec.MsgspecError, ValueError):
+            self.tasks += 1
+            self.unread += 1
+            return
+        # A row may be ahead of the partition row: one that was born by a later record is counted with that record.
+        if marks.born < self._first or marks.incarnation < self._incarnation:
+            self.tasks += 1
+        self.put(key, marks.wake if marks.shown_fleet == self.fleet else fleet_slot(key))
 
     def put(self, key: bytes, wake: int) -> None:
         """A row waits from now on until ``wake``, or with 0 for nothing."""
-        if self.wakes.get(key) == wake:
+        wakes, keys = self.wakes, self._keys
+        before = wakes.get(key, 0)
+        if before == wake:
             return
-        self.wakes[key] = wake
-        if wake:
-            heappush(self._heap, (wake, key))
-
-    def settle(self, changed: Mapping[bytes, int]) -> None:
-        """Take in what a batch has changed, and drop what is out of date."""
-        for key, wake in changed.items():
-            if wake:
-                self.put(key, wake)
+        if before:
+            others = keys[before]
+            if len(others) == 1:
+                del keys[before]
             else:
-                self.wakes.pop(key, None)
-        heap, wakes = self._heap, self.wakes
-        if len(heap) > 2 * len(wakes) + _SLACK:
-            self._heap = [(wake, key) for key, wake in wakes.items() if wake]
-            heapify(self._heap)
+                others.discard(key)
+        if not wake:
+            del wakes[key]
             return
-        while heap and wakes.get(heap[0][1]) != heap[0][0]:
-            heappop(heap)
+        wakes[key] = wake
+        if (others := keys.get(wake, _NONE)) is not _NONE:
+            others.add(key)
+        else:
+            keys[wake] = {key}
+            heappush(self._times, wake)
 
-    def due(self, now: int) -> list[bytes]:
-        """Keys of the rows whose time has come, in any order; nothing is taken out."""
-        found, heap, wakes = set(), self._heap, self.wakes
-        nodes = [0]
+    def settle(self, changed: Mapping[bytes, int], born: int = 0) -> None:
+        """Take in what a batch has changed, ``born`` new tasks among it, and drop what is out of date."""
+        self.tasks += born
+        for key, wake in changed.items():
+            self.put(key, wake)
+        times, keys = self._times, self._keys
+        if len(times) > 2 * len(keys) + _SLACK:
+            times = self._times = list(keys)
+            heapify(times)
+        while times and times[0] not in keys:
+            heappop(times)
+
+    def _due_times(self, now: int) -> Iterator[int]:
+        """The times for which rows wait, up to ``now``, the earliest first; nothing is taken out."""
+        times, keys, last = self._times, self._keys, 0
+        nodes = [(times[0], 0)] if times else []
         while nodes:
-            node = nodes.pop()
-            if node >= len(heap) or heap[node][0] > now:
-                continue  # what lies below is later still
-            wake, key = heap[node]
-            if wakes.get(key) == wake:
-                found.add(key)
-            nodes += (2 * node + 1, 2 * node + 2)
-        return list(found)
+            time, node = heappop(nodes)
+            if time > now:
+                return
+            if time != last and time in keys:
+                last = time
+                yield time
+            for child in (2 * node + 1, 2 * node + 2):
+                if child < len(times):
+                    heappush(nodes, (times[child], child))
+
+    def due(self, now: int) -> Iterator[tuple[int, bytes]]:
+        """Time and key of each row whose time has come, in that order; nothing is taken out."""
+        for time in self._due_times(now):
+            for key in sorted(self._keys[time]):
+                yield time, key
 
     def until(self, now: int, count: int) -> int | None:
         """The time of the ``count``-th of the rows that are due by ``now``, the earliest first; None when fewer are."""
-        heap, wakes, seen = self._heap, self.wakes, set[bytes]()
-        nodes = [(heap[0][0], 0)] if heap else []
-        while nodes:
-            wake, node = heappop(nodes)
-            if wake > now:
-                return None
-            key = heap[node][1]
-            if key not in seen and wakes.get(key) == wake:
-                seen.add(key)
-                if len(seen) == count:
-                    return wake
-            for child in (2 * node + 1, 2 * node + 2):
-                if child < len(heap):
-                    heappush(nodes, (heap[child][0], child))
+        seen = 0
+        for time in self._due_times(now):
+            seen += len(self._keys[time])
+            if seen >= count:
+                return time
         return None
 
     @property
     def next(self) -> int | None:
         """When the next row is due; exact after ``settle``, else perhaps too early.  None while none waits."""
-        return self._heap[0][0] if self._heap else None
+        return self._times[0] if self._times else None
+
+
+_NONE: Final[set[bytes]] = set()

@@ -49,6 +49,9 @@ class Rejected(msgspec.Struct, frozen=True, gc=False):
 
 _encode: Final = msgspec.json.Encoder().encode
 _as_invocation: Final = msgspec.json.Decoder(m.Invocation).decode
+_names_of: Final[Callable[[bytes], Any]] = msgspec.json.Decoder(
+    msgspec.defstruct("_Names", [("agent_name", str), ("task_type", str)], gc=False)
+).decode
 _LOG_KINDS: Final[dict[str, type]] = {"feedback": m.Feedback, "command_ref": m.CommandRef, "tick": m.Tick}
 _COMMAND_KINDS: Final[dict[str, type]] = {kind.__name__: kind for kind in MESSAGES[COMMANDS]}
 _decoders: Final[dict[Any, Callable[[bytes], Any]]] = {
@@ -104,6 +107,23 @@ def decode_logged(value: bytes | None, key: bytes | None) -> Any:
     if key is not None and (message := _read_invocation(value)) is not None:
         return _check_invocation(message, key)
     return _read_input(INVOCATIONS, value, key)
+
+
+def decode_unkeyed(value: bytes) -> tuple[bytes, Any]:
+    """The key that a record of the log with this value would have, and what ``decode_logged`` says of that record.
+
+    Without names to make a key of, the key is empty, and the value is refused.
+    """
+    message = _read_invocation(value)
+    if message is not None:
+        key = f"{message.agent_name}/{message.task_type}".encode()
+        return key, _check_invocation(message, key)
+    try:
+        names = _names_of(value)
+        key = f"{names.agent_name}/{names.task_type}".encode()
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        key = b""
+    return key, _read_input(INVOCATIONS, value, key)
 
 
 def _read_invocation(value: bytes) -> m.Invocation | None:

@@ -48,6 +48,11 @@ class Batch:
         self.start, self.end = stretch.start, stretch.end
         """Where the first record was asked for, and where the next one will be."""
 
+    @property
+    def is_unwanted(self) -> bool:
+        """Whether its partition is going elsewhere, so that what is not folded of it need not be."""
+        return self.lane is not None and not self.lane.open
+
 
 class Lane:
     """One assignment of one partition, from ``position`` on.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 5_000
 """Rows that are looked at before others may go on."""
+OUTPUTS_AT_ONCE: Final = 1_000
+"""Outputs of one fold: with some 30 us for each, it bounds how long the event loop stands still."""
 
 
 class MonitorStage(TableStage):
@@ -46,6 +47,7 @@ class MonitorStage(TableStage):
         self.commands_topic = outlet.topics(COMMANDS)
         self.ticking = Ticking(outlet)
         self.summaries = Summaries(table)
+        self.at_once = OUTPUTS_AT_ONCE
         self._indexed: dict[int, bytes | None] = {}
         """By partition: the partition row that its index of waiting rows is true of."""
 
@@ -59,15 +61,22 @@ class MonitorStage(TableStage):
         """Find the rows that wait for time, unless the index is still true."""
         known, waiting = self.table.partition_row(partition), self.ticking.waiting.get(partition)
         if waiting is None or self._indexed.get(partition) != known or not self.summaries.knows(partition):
-            waiting, keys = Waiting(0 if known is None else fleet_of(decode_partition(known))), list[bytes]()
-            for number, (key, row) in enumerate(self.table.store.items(partition)):
-                waiting.add(key, row)
-                keys.append(key)
-                if number % _AT_ONCE == _AT_ONCE - 1:
-                    await asyncio.sleep(0)
-            self._indexed[partition] = known
+            keys = list[bytes]()
+            waiting = await self._look_through(partition, known, keys)
             self.summaries.begin(partition, keys)
         self.ticking.begin(partition, waiting)
+
+    async def _look_through(self, partition: int, known: bytes | None, keys: list[bytes] | None = None) -> Waiting:
+        """The rows that wait for time; the keys of all rows are added to ``keys``."""
+        waiting = Waiting(decode_partition(known))
+        for number, (key, row) in enumerate(self.table.store.items(partition)):
+            waiting.add(key, row)
+            if keys is not None:
+                keys.append(key)
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await self.outlet.pause()
+        self._indexed[partition] = known
+        return waiting
 
     async def _start(self, partition: int, committed: int | None, first: int, end: int) -> int:
         data = self.table.partition_row(partition)
@@ -100,7 +109,7 @@ class MonitorStage(TableStage):
         found = await self.reader.read(self.commands_topic, places) if places else {}
         commands = {place: None if record is None else record.value for place, record in found.items()}
         rows, waiting = self.table.rows(partition), self.ticking.waiting.get(partition)
-        return fold_batch(partition, self.table.width, before, rows, entries, commands, waiting)
+        return fold_batch(partition, self.table.width, before, rows, entries, commands, waiting, self.at_once)
 
     def standing(self, partition: int) -> Iterator[Output]:
         """Active variants, catalogues and snapshots of the partition's tasks."""
@@ -115,9 +124,14 @@ class MonitorStage(TableStage):
     async def _persist(self, partition: int, folded: Folded, end: int) -> None:
         await super()._persist(partition, folded, end)
         self.summaries.touched(partition, folded.rows)
-        if (waiting := self.ticking.waiting.get(partition)) is not None:
-            waiting.settle(folded.wakes)
+        waiting = self.ticking.waiting.get(partition)
+        if waiting is None:
+            return
+        if waiting.fleet == fleet_of(decode_partition(folded.partition_row)):
+            waiting.settle(folded.wakes, folded.born)
             self._indexed[partition] = folded.partition_row
+        else:  # every row of the partition waits to be published with another hold of the fleet
+            self.ticking.waiting[partition] = await self._look_through(partition, folded.partition_row)
 
 
 class InletStage(CommittedStage):

@@ -64,6 +64,10 @@ class Outlet:
     def __init__(self, app: Any, topics: Topics, counters: Counters) -> None:
         self.app, self.topics, self.counters = app, topics, counters
 
+    async def pause(self) -> None:
+        """Let everything else in this process go on."""
+        await asyncio.sleep(0)
+
     async def publish(self, outputs: Iterable[Output]) -> Writes:
         """Return when the broker has every output, with where they are; raises when it has not."""
         groups: dict[tuple[str, int], list[Item]] = defaultdict(list)
@@ -160,19 +164,31 @@ class TableStage(ABC):
         return f"{self.source} partition {partition}"
 
     async def work(self, batch: Batch) -> None:
-        """Fold a batch and write what came of it."""
-        partition = batch.tp.partition
+        """Fold a batch and write what came of it; part by part where one fold would hold up the event loop.
+
+        When the partition goes elsewhere meanwhile, the batch ends with the part that is written.
+        """
+        partition, records = batch.tp.partition, batch.records
         async with self._turns[partition]:
-            before = self.table.partition_row(partition)
-            folded = await self.fold(partition, before, batch.records)
-            self.table.check_open(partition)
-            # The position counts where there was no record to fold: what the broker deletes there is no loss.
-            if folded.partition_row != before or batch.end > self._read.get(partition, 0):
-                written = await self.outlet.publish(folded.outputs)
-                await self.last_word.note(partition, written, _place(folded.partition_row))
-                await self._persist(partition, folded, batch.end)
-                await self._refill(partition)
-        self.counters.add(folded.counts)
+            while True:
+                before = self.table.partition_row(partition)
+                folded = await self.fold(partition, before, records)
+                self.table.check_open(partition)
+                end = batch.end if folded.finished else folded.next_offset
+                # The position counts where there was no record to fold: what the broker deletes there is no loss.
+                if folded.partition_row != before or folded.rows or end > self._read.get(partition, 0):
+                    written = await self.outlet.publish(folded.outputs)
+                    await self.last_word.note(partition, written, _place(folded.partition_row))
+                    await self._persist(partition, folded, end)
+                self.counters.add(folded.counts)
+                if folded.finished:
+                    await self._refill(partition)
+                    return
+                await self.outlet.pause()
+                if batch.is_unwanted:
+                    batch.end = end
+                    return
+                records = [record for record in records if record.offset >= end]
 
     async def _persist(self, partition: int, folded: Folded, end: int) -> None:
         self.outlet.app.consumer.check_pulse()

@@ -11,7 +11,8 @@ from crl_stream.settings import load_remedies
 from crl_stream.topology.driver import TopologyDriver
 from crl_stream.topology.streaming import KeptLog, StreamingDriver
 from crl_stream.wire.codec import encode
-from crl_stream.wire.topics import INVOCATIONS
+from crl_stream.wire.records import Output
+from crl_stream.wire.topics import INVOCATIONS, TASKS
 
 STORY = [
     *invocations("default", "S" * 60, reward=0.5),
@@ -35,10 +36,19 @@ def test_a_driver_that_forgets_says_and_keeps_the_same_as_one_that_does_not(size
             streaming.put(key, encode(message), message, time)
         expected += whole.pipe()
         found += streaming.pipe()
-    assert found == expected
+    assert [as_published(output) for output in found if output.topic != TASKS] == [
+        output for output in expected if output.topic != TASKS
+    ]
+    assert [output.key for output in found if output.topic == TASKS] == [
+        output.key for output in expected if output.topic == TASKS
+    ]
     assert (streaming.rows(), streaming.proposal_rows()) == (whole.rows(), whole.proposal_rows())
     assert streaming.total.applied == len(STORY)
     assert sum(len(list(log)) for logs in streaming.topics.values() for log in logs) <= 3 * len(streaming.topics)
+
+
+def as_published(output: Output) -> Output:
+    return output if isinstance(output.value, bytes) else output._replace(value=encode(output.value))
 
 
 def test_offsets_go_on_where_records_are_forgotten() -> None:

@@ -62,7 +62,7 @@ class Broker:
             asyncio.run(self.ticking.look(partitions))
             for record in self.ticks[seen:] if folds else ():
                 waiting = self.ticking.waiting[0]
-                waiting.settle(dict.fromkeys(waiting.due(record.timestamp), 0))
+                waiting.settle({key: 0 for _, key in waiting.due(record.timestamp)})
                 self.ticking.note(0, [record])
             self.now += 0.2
         return len(self.ticks) - before
@@ -146,7 +146,7 @@ def test_very_many_rows_that_are_due_at_once_are_taken_in_parts_without_the_paus
         asyncio.run(broker.ticking.look([0]))
         record = broker.ticks[-1]
         until = json.loads(record.value).get("up_to_ms")
-        due = waiting.due(record.timestamp if until is None else until)
+        due = [key for _, key in waiting.due(record.timestamp if until is None else until)]
         taken.append(len(due))
         waiting.settle(dict.fromkeys(due, 0))
         broker.ticking.note(0, [record])

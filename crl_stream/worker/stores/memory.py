@@ -33,9 +33,9 @@ class MemoryRows:
         return len(self.rows(partition))
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """The rows of a partition, in the order of their keys."""
+        """The rows of a partition, in any order; those that come or go meanwhile may be among them or not."""
         rows = self.rows(partition)
-        for key in sorted(rows):
+        for key in list(rows):
             if (row := rows.get(key)) is not None:
                 yield key, row
 

@@ -55,7 +55,7 @@ class RowStore(Protocol):
         """About how many rows a partition has."""
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """The rows of a partition, in the order of their keys."""
+        """The rows of a partition, in any order; those that come or go meanwhile may be among them or not."""
 
     def open(self, partition: int) -> Kept | None:
         """Begin with a partition: what is there of it already, None when nothing that can be used."""
