@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -104,7 +105,14 @@ def common(
 def _terminate(*_: Any) -> None:
     """End quietly when told to: what is open is closed on the way; told again, end at once."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # The signal comes between any two instructions.  What it leaves half done is nothing that a person has to read.
+    warnings.simplefilter("ignore")
+    sys.unraisablehook = _say_nothing
     raise SystemExit(TERMINATED)
+
+
+def _say_nothing(_: Any) -> None:
+    """Of what Python finds while it cleans up."""
 
 
 for function in (undo, confirm, pin, unpin, hold, resume, activate, register, retire):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
+from source_tree import environment_of_this_checkout
 
 from cli.program import Program, commands
 from cli.views import a_brief, serving
@@ -83,6 +86,40 @@ def test_tasks_are_completed_from_a_running_worker(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("CRL_WORKER_WEB_PORT", str(port))
         assert completing.complete_task("backend-architect/a") == ["backend-architect/api-design"]
         assert completing.complete_task("x") == []
+
+
+HALF_DONE = """
+import asyncio, os, signal
+from crl_stream.cli.application import app, main
+
+async def never():
+    pass
+
+class Late:
+    def __del__(self):
+        raise ValueError("while it is cleaned up")
+
+@app.command()
+def half():
+    async def work():
+        left, late = never(), Late()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await left
+    asyncio.run(work())
+
+main(["half"])
+"""
+
+
+def test_whatever_the_signal_leaves_half_done_nothing_is_said_of_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HALF_DONE],
+        env=environment_of_this_checkout(),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (143, b"")
 
 
 def test_told_to_end_a_command_ends_quietly_with_143(crl: Program) -> None:

@@ -14,7 +14,8 @@ from crl_stream.settings import load_settings
 from crl_stream.topology.partition import PartitionRow, encode_partition
 from crl_stream.worker import health
 from crl_stream.worker.health import Health
-from crl_stream.worker.topic_watch import STILL_SECONDS, Lag, TopicWatch
+from crl_stream.worker.topic_ids import ClusterState, TopicState
+from crl_stream.worker.topic_watch import STILL_SECONDS, Held, Lag, TopicWatch
 
 SETTINGS = load_settings(environment={}, flags={"kafka.bootstrap_servers": "127.0.0.1:9"})
 PLACE = TopicPartition("crl.invocations", 2)
@@ -67,6 +68,40 @@ def test_lag_is_trouble_when_it_stands_still_and_not_while_it_moves(clock: list[
     assert (found.name, found.since) == ("lag", 1_000_000)
     assert "crl.invocations partition 2" in found.text
     assert ("transaction" in found.text) is in_transaction
+
+
+OUTPUT = TopicPartition("crl.active-variants", 1)
+
+
+class Ends:
+    """A consumer that knows where partitions end."""
+
+    def __init__(self, **ends: int) -> None:
+        self.ends = ends
+
+    async def end_offsets(self, places: Any) -> dict[Any, int]:
+        return {place: self.ends.get(place.topic.rpartition(".")[2].replace("-", "_"), 5) for place in places}
+
+
+async def test_a_transaction_that_was_left_open_on_any_topic_is_trouble_and_is_said_once(clock: list[float]) -> None:
+    member = a_member()
+    watch = TopicWatch(SETTINGS, [member])
+    watch._first = ClusterState("", {name: TopicState(b"", 3) for name in watch._names})
+    whole: Any = Ends()
+    watch._consumers["read_committed"] = Ends(active_variants=3)  # type: ignore[assignment]
+    for moment in (1_000.0, 1_005.0, 1_001.0 + STILL_SECONDS):
+        clock.append(moment)
+        await watch._find_held(whole)
+    assert watch.held[OUTPUT] == Held(3, 2, 1_000.0)
+    watch.lags = {("crl-monitor", OUTPUT._replace(partition=0)): Lag(2, 3, 1_000.0, in_transaction=True)}
+    found = Health([member], watch).findings()
+    assert [finding.name for finding in found] == ["lag", "transaction", "transaction"], "partition 0 is said already"
+    assert all(finding.since == 1_000_000 and "kafka-transactions.sh" in finding.action for finding in found)
+    watch._consumers["read_committed"] = Ends()  # type: ignore[assignment]
+    clock.append(1_100.0)
+    await watch._find_held(whole)
+    watch.lags = {}
+    assert Health([member], watch).findings() == []
 
 
 def test_a_silent_broker_and_a_changed_topic_say_what_to_do(clock: list[float]) -> None:
