@@ -165,7 +165,7 @@ class TopologyDriver:
             self.append(INVOCATIONS, encode(element), TaskKey(element.agent_name, element.task_type).encode())
         elif isinstance(element, m.Tick):
             for partition in range(self.partitions):
-                self._tick(partition)
+                self._tick(partition, until=element.up_to_ms)
         elif isinstance(element, m.SetPolicy):
             self.append(COMMANDS, encode(element), POLICY_KEY)
         elif isinstance(element, m.FleetCommand):
