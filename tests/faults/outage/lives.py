@@ -115,7 +115,7 @@ def kind_of(line: str) -> str:
     line = re.sub(r" \(\d+ (more )?times[^)]*\)", "", line)
     line = re.sub(r"\d+(\.\d+){3}:\d+", "ADDRESS", line)
     line = re.sub(r"\bt[0-9a-f]{10}\.", "", line)
-    return re.sub(r"\b\d+ s\b", "N s", line)
+    return re.sub(r"(?<![\d.])\d+(\.\d+)? s\b", "N s", line)
 
 
 def first(states: Iterable[tuple[float, dict[str, Any]]], true: Any, since: float) -> float | None:

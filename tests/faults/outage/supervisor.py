@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from integration.test_up import Up, end, take_port
+from integration.test_up import Up, end, is_gone, take_port
 
 from crl_stream.settings.model import Kafka
 from faults.outage.lives import LIBRARY_LINE, Runtime, ids_on_the_log, kind_of, state_active_variant
@@ -78,7 +78,10 @@ def steal_port(world: World) -> None:
 
 def lose_data(world: World) -> None:
     world.loses_data = True
-    os.kill(world.up.pid("kafka"), signal.SIGKILL)
+    pid = world.up.pid("kafka")
+    os.kill(pid, signal.SIGKILL)
+    while not is_gone(pid):  # until then it may acknowledge what goes with its data
+        time.sleep(0.01)
     shutil.rmtree(world.broker_folder / "logs")
 
 
