@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import msgspec
 from aiokafka import AIOKafkaProducer
 
 from crl_stream.connection import connection_options, reaching
@@ -22,7 +23,7 @@ from crl_stream.settings import Settings
 from crl_stream.settings.model import Kafka
 from crl_stream.topic_reader import TopicReader
 from crl_stream.topology.partition import PartitionRow, decode_partition, partition_key
-from crl_stream.wire.codec import encode_policy
+from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import COMMANDS, POLICY_KEY, Topics
 
@@ -125,6 +126,13 @@ async def _read_rows(settings: Settings) -> dict[int, PartitionRow]:
             if known is None or (known.incarnation, known.next_offset) <= (row.incarnation, row.next_offset):
                 found[partition] = row
     return found
+
+
+def encode_policy(command: m.SetPolicy) -> bytes:
+    """The value of a record, with no more of the policy than what differs from the guide: an override has all else."""
+    fields = msgspec.to_builtins(command)
+    fields["policy"] = msgspec.Raw(command.policy.canonical())
+    return encode(fields)
 
 
 async def send_policy(kafka: Kafka, policies: PolicySet, *, actor: str, reason: str, if_none: bool = False) -> Ordered:

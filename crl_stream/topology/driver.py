@@ -4,7 +4,6 @@ For stories in tests, for ``crl replay`` and as the oracle: it is handed message
 worker does and lets one read every topic.  A crash is an element of the input: what was written stays,
 what was in memory is gone.
 """
-# over 300 lines because the log, the fold, the proposer and their crashes are one history, played by one clock.
 
 # over 300 lines because one class plays every stage of the pipeline, and a process may die between any two of them
 

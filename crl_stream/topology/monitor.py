@@ -386,10 +386,10 @@ class _Fold:
                 self.stopped = True
                 return
             self.waiting = Waiting.of(self.rows, self.state)
-        for task in self.tasks.values():
-            if task.touched and task.row is not None:
-                self.changed[task.key] = self._wake(task.key, task.row)
         changed, found = self._changed(), self.waiting.due(now)
+        for task in self.tasks.values():  # after those that are written: a row under way is newer
+            if task.touched and task.row is not None:
+                changed[task.key] = self._wake(task.key, task.row)
         touched = sorted((wake, key) for key, wake in changed.items() if 0 < wake <= now)
         before = set(changed)
         # A tick tells each row once, so what it changes itself need not be looked at again.

@@ -67,13 +67,6 @@ def encode(message: Any) -> bytes:
     return _encode(message)
 
 
-def encode_policy(command: m.SetPolicy) -> bytes:
-    """As ``encode``, with no more of the policy than what differs from the guide: an override has all settings else."""
-    fields = msgspec.to_builtins(command)
-    fields["policy"] = msgspec.Raw(command.policy.canonical())
-    return _encode(fields)
-
-
 def not_finite(message: Any) -> str | None:
     """The first field that is no number at all; JSON has no word for it, so that it would travel as absent."""
     for name in message.__struct_fields__:

@@ -27,9 +27,10 @@ from crl_stream.core.row import (
 )
 from crl_stream.core.snapshot import task_snapshot
 from crl_stream.core.turn import Context
+from crl_stream.fleet_policy import encode_policy
 from crl_stream.settings.profiles import PROFILES
 from crl_stream.wire import reasons
-from crl_stream.wire.codec import Rejected, decode, encode, encode_policy
+from crl_stream.wire.codec import Rejected, decode, encode
 from crl_stream.wire.topics import COMMANDS, POLICY_KEY
 
 LONG = "\x01" * 2_000

@@ -268,3 +268,13 @@ def test_a_policy_that_is_set_in_between_changes_no_time_that_a_row_has_named() 
     driver.fall_silent()
     assert newest(driver)[KEY.decode()].n_outcomes == 3
     assert_exact(driver)
+
+
+def test_what_a_hold_of_the_fleet_and_then_a_record_have_touched_is_due_as_the_record_left_it() -> None:
+    """In one batch, with more records of the task behind the tick: its row is under way when the tick looks."""
+    driver = TopologyDriver(partitions=1, tick=1_100)
+    (again,) = invocations("default", "S")
+    driver.pipe(again)
+    driver.fall_silent(3_000)
+    driver.pipe(a_command(m.HoldAll), again, TICK, again, Crash.AFTER_FOLD)
+    assert_exact(driver)
