@@ -71,6 +71,10 @@ class BrokerError(CrlError):
     exit_code = 69
 
 
+class PortTaken(BrokerError):
+    """Another program listens where the broker wanted to."""
+
+
 class Unavailable(CrlError):
     """Kafka or a worker does not answer."""
 

@@ -51,11 +51,17 @@ class Plan(NamedTuple):
     """Records a second."""
 
 
+TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
+"""How a line of a worker's log begins."""
+
+
 class Mark(NamedTuple):
     """A moment, as far as logs go."""
 
     logs: dict[str, int]
     time: float
+    line: str
+    """As a line of a log would begin that is written now."""
 
 
 class Fleet:
@@ -167,15 +173,21 @@ class Fleet:
     # -- what the system says ----------------------------------------------------------------------
     def mark(self) -> Mark:
         """Now."""
-        return Mark({worker.name: worker.log.stat().st_size for worker in self.started}, time.monotonic())
+        sizes = {worker.name: worker.log.stat().st_size for worker in self.started}
+        return Mark(sizes, time.monotonic(), time.strftime("%Y-%m-%d %H:%M:%S"))
 
     def said(
         self, since: Mark, pattern: str | re.Pattern[str], *, workers: Iterable[Worker] | None = None
     ) -> list[Any]:
-        """All matches in the logs since then, as ``re.findall`` gives them; of all processes, also dead ones."""
+        """All matches in the logs since then, as ``re.findall`` gives them; of all processes, also dead ones.
+
+        A line that a worker has kept back for a while is of its own time, not of the one at which it is shown.
+        """
         found: list[Any] = []
         for worker in self.started if workers is None else workers:
-            found += re.findall(pattern, worker.said(since.logs.get(worker.name, 0)))
+            lines = worker.said(since.logs.get(worker.name, 0)).splitlines(keepends=True)
+            fresh = (line for line in lines if not TIME.match(line) or line[: len(since.line)] >= since.line)
+            found += re.findall(pattern, "".join(fresh))
         return found
 
     def skipped(self, since: Mark) -> int:

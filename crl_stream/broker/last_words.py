@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from crl_stream.broker.configuration import LOG, OUTPUT
-from crl_stream.errors import BrokerError
+from crl_stream.errors import BrokerError, PortTaken
 
 OTHER_FOLDER: Final = "name another folder: `crl --set broker.data_dir=FOLDER ...`, CRL_BROKER_DATA_DIR"
 _TAIL: Final = 1 << 17
@@ -89,7 +89,8 @@ def explain(folder: Path, code: int | None, since: int = 0) -> BrokerError:
     text = _end_of(folder / OUTPUT, 0) + "\n" + _end_of(log, since)
     for pattern, sentence, hint in _CAUSES:
         if re.search(pattern, text) or (pattern.startswith("No space") and _is_full(folder)):
-            return BrokerError(f"{sentence.format(folder=folder)}.", hint=f"{hint}; see {log}")
+            kind = PortTaken if "BindException" in pattern else BrokerError
+            return kind(f"{sentence.format(folder=folder)}.", hint=f"{hint}; see {log}")
     if _is_read_only(folder):
         return BrokerError(f"{_CAUSES[1][1].format(folder=folder)}.", hint=f"{_CAUSES[1][2]}; see {log}")
     return BrokerError(

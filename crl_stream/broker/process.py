@@ -31,11 +31,13 @@ from crl_stream.broker.java import Java, find_java
 from crl_stream.broker.last_words import OTHER_FOLDER, explain, size_of_log
 from crl_stream.broker.ports import bindable, free_port, listens
 from crl_stream.broker.recorded import Recorded, is_locked, recorded, spawn
-from crl_stream.errors import BrokerError
+from crl_stream.errors import BrokerError, PortTaken
 
 LOCK: Final = ".lock"
 """Held by the broker that runs on a data folder, or by a start of one."""
 USUAL_PORT: Final = 9092
+_MORE_PORTS: Final = 3
+"""That are tried when the chosen one is taken before Kafka listens there."""
 START_SECONDS: Final = 60.0
 """After which a start has failed; it takes 3 to 6 seconds."""
 STOP_SECONDS: Final = 30.0
@@ -142,7 +144,7 @@ class EmbeddedBroker:
                     self._note.unlink(missing_ok=True)
                     if last_port is not None:  # kept also by a start that fails
                         _write(self._start_note, {"port": last_port})
-                    return self._start(lock, last_port)
+                    return self._start_on_some_port(lock, last_port)
         except OSError as error:
             raise _unusable(self.data_dir, error) from error
         return self._wait_for_other_start()
@@ -167,6 +169,17 @@ class EmbeddedBroker:
         return process is not None
 
     # -- starting ----------------------------------------------------------------------------------
+    def _start_on_some_port(self, lock: TextIO, last_port: int | None) -> Endpoint:
+        """Another program may take a port between its choice and the moment at which Kafka listens: choose again."""
+        for _ in range(_MORE_PORTS):
+            try:
+                return self._start(lock, last_port)
+            except PortTaken:
+                if self.port is not None:
+                    raise
+                last_port = None
+        return self._start(lock, last_port)
+
     def _start(self, lock: TextIO, last_port: int | None) -> Endpoint:
         self._check_given_port()  # before anything is fetched
         java = find_java()

@@ -12,7 +12,6 @@ import logging
 import re
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, NamedTuple
@@ -49,11 +48,27 @@ class _Kind(NamedTuple):
     hidden: int
 
 
+class _Held(NamedTuple):
+    """The first line of its kind that waits, and how many like it have come since."""
+
+    at: float
+    record: logging.LogRecord
+    more: int
+
+
 def _is_detail(record: logging.LogRecord) -> bool:
     """Whether a line is a library's, or about an attempt that is made again; what is critical never is."""
     if record.levelno >= logging.CRITICAL:
         return False
     return record.name.startswith((*LIBRARIES, *OWN)) or hasattr(record, "crl_retried")
+
+
+def _kind_of(record: logging.LogRecord) -> tuple[str, int, str] | None:
+    """What lines have in common that say the same; None for a library's own slip, which the handler reports."""
+    try:
+        return record.name, record.levelno, _VARIES.sub("#", record.getMessage())
+    except Exception:
+        return None
 
 
 class OncePerMinute(logging.Filter):
@@ -68,11 +83,10 @@ class OncePerMinute(logging.Filter):
         """Whether to show a line; a repeated one gets the number of those before it."""
         if not _is_detail(record):
             return True
-        try:
-            message = record.getMessage()
-        except Exception:  # a library's own slip: the handler says so
+        kind = _kind_of(record)
+        if kind is None:
             return True
-        now, kind = self._clock(), (record.name, record.levelno, _VARIES.sub("#", message))
+        now, message = self._clock(), record.getMessage()
         seen = self._kinds.pop(kind, None)
         if seen is not None and now - seen.shown_at < EVERY_SECONDS:
             self._kinds[kind] = seen._replace(hidden=seen.hidden + 1)
@@ -83,6 +97,12 @@ class OncePerMinute(logging.Filter):
         if seen is not None and seen.hidden:
             record.msg, record.args = f"{message} (and {seen.hidden} like it in {now - seen.shown_at:.0f} s)", ()
         return True
+
+    def hide(self, record: logging.LogRecord, count: int) -> None:
+        """Count lines like one that has just been filtered."""
+        kind = _kind_of(record)
+        if kind is not None and (seen := self._kinds.get(kind)) is not None:
+            self._kinds[kind] = seen._replace(hidden=seen.hidden + count)
 
 
 class Calm(logging.Handler):
@@ -95,7 +115,8 @@ class Calm(logging.Handler):
         super().__init__()
         self._shown, self._clock = shown, clock
         self._only = OncePerMinute(clock)
-        self._held: deque[tuple[float, logging.LogRecord]] = deque()
+        self._held: dict[tuple[str, int, str] | int, _Held] = {}
+        """By kind, the oldest first: aiokafka writes hundreds of lines a second about a broker that has gone."""
         self._away = False
         self._until = float("-inf")
         """Up to when lines are about an outage that is over."""
@@ -113,9 +134,14 @@ class Calm(logging.Handler):
         elif self._away or now < self._until:
             self.hushed += 1
         else:
-            self._held.append((now, record))
-            if len(self._held) > _MOST_HELD:
-                self._show(self._held.popleft()[1])
+            self._hold(now, record)
+
+    def _hold(self, now: float, record: logging.LogRecord) -> None:
+        kind = _kind_of(record) or id(record)
+        held = self._held.get(kind)
+        self._held[kind] = _Held(now, record, 0) if held is None else held._replace(more=held.more + 1)
+        if len(self._held) > _MOST_HELD:
+            self._show_oldest()
 
     def silent(self) -> None:
         """Kafka was asked and has not answered: what was said lately is about that."""
@@ -123,7 +149,7 @@ class Calm(logging.Handler):
             if not self._away:
                 self.hushed = 0
             self._away = True
-            self.hushed += len(self._held)
+            self.hushed += sum(1 + held.more for held in self._held.values())
             self._held.clear()
 
     def answered(self, asked_at: float) -> int:
@@ -146,12 +172,14 @@ class Calm(logging.Handler):
         return self.lock
 
     def _release(self, before: float) -> None:
-        while self._held and self._held[0][0] <= before:
-            self._show(self._held.popleft()[1])
+        while self._held and next(iter(self._held.values())).at <= before:
+            self._show_oldest()
 
-    def _show(self, record: logging.LogRecord) -> None:
-        if self._only.filter(record):
-            self._shown.handle(record)
+    def _show_oldest(self) -> None:
+        held = self._held.pop(next(iter(self._held)))
+        if self._only.filter(held.record):
+            self._shown.handle(held.record)
+        self._only.hide(held.record, held.more)
 
 
 def set_up_logging(*, verbose: bool = False) -> Calm | None:

@@ -77,6 +77,24 @@ def test_a_broker_that_another_one_beat_to_its_port_is_not_taken_for_started(
         assert first.answers()
 
 
+def test_a_broker_whose_port_nobody_named_takes_another_one_when_the_chosen_one_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EmbeddedBroker(tmp_path / "first", CACHE) as first:
+        running = first.status()
+        assert running is not None
+        taken = int(running.bootstrap_servers.rpartition(":")[2])
+        second = EmbeddedBroker(tmp_path / "second", CACHE)
+        choose, chosen = second._choose_port, [taken]
+        monkeypatch.setattr(second, "_choose_port", lambda last: chosen.pop() if chosen else choose(last))
+        with second:
+            started = second.status()
+            assert started is not None
+            assert started.bootstrap_servers != running.bootstrap_servers
+            assert second.answers()
+        assert first.answers()
+
+
 @pytest.mark.parametrize("command", [("up",), ("demo",), ("broker", "start")], ids=" ".join)
 def test_a_taken_port_is_refused_before_anything_is_fetched_and_the_hint_names_a_way_that_this_command_has(
     tmp_path: Path, command: tuple[str, ...]

@@ -211,3 +211,25 @@ def test_a_flood_that_nothing_asks_about_takes_bounded_memory() -> None:
         terminal.at(0.0, a_line("aiokafka", "lost %d", number))
     assert len(terminal.calm._held) <= 1_000
     assert len(terminal.said) <= 1, "of one kind"
+
+
+def test_a_flood_that_comes_before_the_outage_is_known_is_counted_and_not_shown() -> None:
+    terminal = Terminal()
+    for number in range(5_000):
+        terminal.at(number / 1_000, a_line("aiokafka", "Unable connect to node with id 1: attempt %d", number))
+        terminal.at(number / 1_000, a_line("aiokafka", "Unable to update metadata from [%d]", number))
+    terminal.calm.silent()
+    terminal.calm.flush()
+    assert terminal.said == []
+    assert terminal.calm.hushed == 10_000
+
+
+def test_a_flood_that_was_about_no_outage_is_one_line_a_kind_and_the_next_one_says_how_many() -> None:
+    terminal = Terminal()
+    for number in range(500):
+        terminal.at(number / 1_000, a_line("aiokafka", "lost %d", number))
+    terminal.calm.answered(1.0)
+    assert terminal.said == ["lost 0"]
+    terminal.at(EVERY_SECONDS + 2.0, a_line("aiokafka", "lost 7"))
+    terminal.calm.flush()
+    assert terminal.said[-1].startswith("lost 7 (and 499 like it in ")
