@@ -112,7 +112,7 @@ def _terminate(*_: Any) -> None:
 
 
 def _say_nothing(_: Any) -> None:
-    """Of what Python finds while it cleans up."""
+    """What Python finds while it cleans up."""
 
 
 for function in (undo, confirm, pin, unpin, hold, resume, activate, register, retire):

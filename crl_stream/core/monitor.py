@@ -143,9 +143,8 @@ def fold(
 def _take_invocation(
     turn: Turn, invocation: Invocation
 ) -> tuple[Literal["applied", "duplicate", "rejected"], str | None]:
-    row, rules, offset = turn.row, turn.rules, turn.at.offset
+    row, rules, offset, variant_id = turn.row, turn.rules, turn.at.offset, invocation.variant_id
     formula = rules.formula
-    variant_id = invocation.variant_id
     digest = blake2b(invocation.invocation_id.encode(), digest_size=8).digest()
     variant = row.variants.get(variant_id)
     if variant is None and not is_known(row.ids, digest):

@@ -117,7 +117,8 @@ class TableStage(ABC):
     def hint(self) -> str:
         """What to do when the state is of another log."""
         changelog = self.table.changelog_topic_name
-        return f"was the topic made again? delete the topic {changelog} and run `crl topics apply`: it is folded anew"
+        way_out = f"delete the topic {changelog} and run `crl topics apply`: the log is folded again"
+        return f"was the topic made again? {way_out}"
 
     @abstractmethod
     async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:

@@ -127,7 +127,7 @@ class TopicWatch:
             await self.close()
 
     async def look(self) -> None:
-        """Ask Kafka, behind whoever asks already; returns when a question that began after this call is settled."""
+        """Ask Kafka, one question at a time; returns when one that began after this call is settled."""
         called_at = monotonic()
         async with self._turn:
             if self._looked_at > called_at:

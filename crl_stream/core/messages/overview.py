@@ -74,13 +74,13 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     n_visits: int
     active: bool
     reason: str = ""
-    """Of a degraded one: what the present verdict says."""
+    """What the present verdict says; for a degraded variant."""
     verdict: VerdictKind | None = None
     """The present one of a variant whose alert is open: it may be HEALTHY again and not have recovered yet."""
     since: Timestamp | None = None
     """When the degradation alert began; absent when none is open, and in notes of older releases."""
     decision: DecisionKind | None = None
-    """Of the matrix; absent in notes of older releases."""
+    """Level of the decision matrix; absent in notes of older releases."""
     not_applied: str | None = None
     """Why it is not active yet though its decision is ``auto_apply``."""
 
@@ -119,16 +119,16 @@ class TaskStanding(msgspec.Struct, frozen=True, kw_only=True):
     n_visits: int
     active: bool
     reason: str = ""
-    """Of a degraded one: what the present verdict says."""
+    """What the present verdict says; for a degraded variant."""
     since: Timestamp | None = None
-    """Of a degraded one: when its alert began, else when a note first said so."""
+    """When its alert began, else when a note first said so; for a degraded variant."""
     verdict: VerdictKind | None = None
     """The present one of a variant whose alert is open."""
     decision: DecisionKind | None = None
     not_applied: str | None = None
     """Why it is not active yet though its decision is ``auto_apply``."""
     no_rollback: str | None = None
-    """Of an active one: why it would not be rolled back now; absent when it would be."""
+    """Why the active variant would not be rolled back now; absent when it would be."""
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
