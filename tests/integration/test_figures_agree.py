@@ -27,7 +27,7 @@ async def figures(installation: Installation, worker: WorkerProcess) -> dict[str
     listed = [] if overview is None else [*overview.high_confidence, *overview.degraded]
     snapshots = [s for s in await installation.messages(TASKS) if isinstance(s, m.TaskSnapshot)]
     return {
-        "row": sum(v["n_visits"] for v in row["variants"]),
+        "row": sum(v["n_visits"] for v in row.get("variants", [])),  # before its first outcome there is no task
         "brief": sum(task["n_outcomes"] for task in brief["tasks"]),
         "summary": summary["summary"]["outcomes"],
         "snapshot": snapshots[-1].n_outcomes if snapshots else 0,
