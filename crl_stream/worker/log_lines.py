@@ -39,6 +39,7 @@ OWN: Final = (
     "crl_stream.worker.table",
 )
 """Faust's services log under the names of the modules that define them."""
+_OF_A_START: Final = ("GroupCoordinatorNotAvailableError", "Marking the coordinator dead")
 RETRIED: Final = {"crl_retried": True}
 """``extra`` of a line of ours about an attempt that is made again: it is treated as a library's line."""
 
@@ -197,9 +198,9 @@ def set_up_logging(*, verbose: bool = False) -> Calm | None:
     for name in (*LIBRARIES, *OWN):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
     if not verbose:
-        # A broker that has just started says this for a second or two; aiokafka asks again, and calls it an error.
+        # A broker that has just started says this for a second or two; aiokafka asks again, and calls it trouble.
         logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(
-            lambda record: "GroupCoordinatorNotAvailableError" not in record.getMessage()
+            lambda record: not any(words in record.getMessage() for words in _OF_A_START)
         )
     return calm
 

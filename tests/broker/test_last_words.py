@@ -16,6 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from crl_stream.broker import EmbeddedBroker
 from crl_stream.broker.configuration import LOG, OUTPUT, write_configuration
 from crl_stream.broker.last_words import explain
+from crl_stream.broker.ports import free_port
 from crl_stream.errors import BrokerError
 from crl_stream.settings.model import Client
 
@@ -150,7 +151,8 @@ async def make_topics(bootstrap_servers: str) -> None:
 def test_a_full_disk_is_said_by_the_one_that_runs_and_by_the_next_start_and_room_brings_the_data_back(
     small_disk: Path,
 ) -> None:
-    broker = EmbeddedBroker(small_disk / "data", CACHE)
+    # A port of its own: the usual one may be another test's by the time of the second start.
+    broker = EmbeddedBroker(small_disk / "data", CACHE, port=free_port())
     endpoint = broker.start()
     fill(small_disk)
     asyncio.run(make_topics(endpoint.bootstrap_servers))
