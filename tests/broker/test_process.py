@@ -77,7 +77,8 @@ def test_a_broker_that_another_one_beat_to_its_port_is_not_taken_for_started(
         assert first.answers()
 
 
-def test_a_broker_whose_port_nobody_named_takes_another_one_when_the_chosen_one_is_gone(
+@pytest.mark.integration
+def test_a_broker_without_a_given_port_takes_another_one_when_the_chosen_one_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with EmbeddedBroker(tmp_path / "first", CACHE) as first:

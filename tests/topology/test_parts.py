@@ -153,7 +153,7 @@ def test_many_orders_in_one_batch_are_answered_in_parts() -> None:
 def test_an_order_that_is_met_again_after_a_crash_is_shown_as_it_was_the_first_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of six tasks one is ahead then, and five would be few enough to be shown at once."""
+    """One of six tasks is ahead then; the other five alone would be few enough to be shown at once."""
     from crl_stream.topology.driver import Crash
 
     monkeypatch.setattr(fleet, "SHOWN_AT_ONCE", 5)

@@ -90,7 +90,7 @@ class TaskEntry(msgspec.Struct, array_like=True):
     """-1 before the first ``TaskNote``."""
     log_offset: int = -1
     time: int = 0
-    """Of the task's own note."""
+    """From the task's own note."""
     epoch: int = 0
     active: str | None = None
     variants: int = 0
@@ -101,7 +101,7 @@ class TaskEntry(msgspec.Struct, array_like=True):
     alerts: dict[str, AlertEntry] = {}
     """By ``kind subject``."""
     no_rollback: str | None = None
-    """Of the task's own note."""
+    """From the task's own note."""
 
 
 class AgentEntry(msgspec.Struct, array_like=True, gc=False):
