@@ -34,7 +34,7 @@ faults: runtime ## break things on purpose, and count what is lost or doubled (A
 	@$(BIN)/python -m campaign $(or $(ARGS),simulate)
 
 contract: dev ## bring the schemas and the AsyncAPI document in topics/ up to date
-	@$(BIN)/python -m crl_stream.contract_generator
+	@$(BIN)/python -m crl_stream.contract.generator
 
 lock: dev ## pin the requirements anew (ARGS=--upgrade takes the newest)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'

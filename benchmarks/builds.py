@@ -23,8 +23,8 @@ from benchmarks.outcomes import START, runs
 from benchmarks.running import Failed
 from benchmarks.stack import note
 from crl_stream.core.instant import to_text
-from crl_stream.topology.monitor import Folded, decode_batch, fold_batch
-from crl_stream.topology.partition import partition_key
+from crl_stream.stages.monitor import Folded, decode_batch, fold_batch
+from crl_stream.stages.partition import partition_key
 from crl_stream.wire.codec import encode
 
 BATCH = 2_000

@@ -14,7 +14,7 @@ from benchmarks.stack import Stack, installation, note
 from crl_stream.cli.processes import running
 from crl_stream.client.publisher import Publisher, utc_now
 from crl_stream.core.messages import Overview
-from crl_stream.topic_reader import TopicReader
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.wire.topics import OVERVIEW
 
 TASKS = 10_000

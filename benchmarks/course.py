@@ -17,7 +17,7 @@ from benchmarks.stack import Stack, installation
 from crl_stream.client.publisher import utc_now
 from crl_stream.core import messages as m
 from crl_stream.settings import Settings
-from crl_stream.topology.inlet import reference_commands
+from crl_stream.stages.inlet import reference_commands
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, POLICY_KEY, Topics

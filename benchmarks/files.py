@@ -16,9 +16,9 @@ from typing import Any
 from benchmarks.outcomes import outcomes
 from crl_stream.cli.outcome_file import OutcomeFile
 from crl_stream.core.instant import from_text
-from crl_stream.topology.driver import Stored
-from crl_stream.topology.monitor import decode_batch, fold_batch
-from crl_stream.topology.partition import partition_key
+from crl_stream.stages.driver import Stored
+from crl_stream.stages.monitor import decode_batch, fold_batch
+from crl_stream.stages.partition import partition_key
 from crl_stream.wire.codec import encode
 
 TASKS = 100

@@ -11,11 +11,11 @@ from typing import Any
 from benchmarks.naive import NaiveMonitor
 from benchmarks.outcomes import START, TICK, outcome, outcomes
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.monitor import Context, step
+from crl_stream.core.monitor.row import decode_row, encode_row, new_row
+from crl_stream.core.monitor.step import Context, step
 from crl_stream.core.policy import Degradation, Policy
-from crl_stream.core.row import decode_row, encode_row, new_row
-from crl_stream.topology.monitor import decode_batch, fold_batch
-from crl_stream.topology.partition import partition_key
+from crl_stream.stages.monitor import decode_batch, fold_batch
+from crl_stream.stages.partition import partition_key
 from crl_stream.wire.codec import decode, encode
 from crl_stream.wire.topics import INVOCATIONS
 

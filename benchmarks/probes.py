@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from crl_stream.client.publisher import utc_now
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.topology.driver import TopologyDriver
+from crl_stream.stages.driver import TopologyDriver
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import ROLLBACKS

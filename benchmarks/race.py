@@ -20,7 +20,7 @@ from benchmarks.oracle import Summary
 from benchmarks.running import Failed, figures, started, wait, watched
 from benchmarks.stack import create_topics, delete_topics, installation, note, worker
 from crl_stream.cli.processes import log_file
-from crl_stream.connection import partitions_of
+from crl_stream.kafka.connection import partitions_of
 from crl_stream.wire.topics import TASKS, Topics
 from crl_stream.worker_views import ask
 

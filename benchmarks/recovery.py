@@ -23,10 +23,10 @@ from benchmarks.outcomes import START, TICK, outcome
 from benchmarks.stack import Stack, installation, note, worker
 from crl_stream.cli.processes import log_file
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.row import decode_row, encode_row
-from crl_stream.topic_reader import TopicReader
-from crl_stream.topology.monitor import decode_batch, fold_batch
-from crl_stream.topology.partition import partition_key
+from crl_stream.core.monitor.row import decode_row, encode_row
+from crl_stream.kafka.reader import TopicReader
+from crl_stream.stages.monitor import decode_batch, fold_batch
+from crl_stream.stages.partition import partition_key
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import murmur2
 from crl_stream.wire.records import Record

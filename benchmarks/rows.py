@@ -9,9 +9,9 @@ from typing import Any
 
 from benchmarks.outcomes import START, TICK, VARIANTS, outcome
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.monitor import Context, step
+from crl_stream.core.monitor.row import TaskRow, decode_row, encode_row, new_row
+from crl_stream.core.monitor.step import Context, step
 from crl_stream.core.policy import Policy
-from crl_stream.core.row import TaskRow, decode_row, encode_row, new_row
 
 PER_VARIANT = 60
 """Outcomes of each variant: its window is full, and so is everything that is bounded by a number of outcomes."""

@@ -35,7 +35,7 @@ STAGES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("send outputs", ("publish (crl_stream/worker/stages",)),
     (
         "send: record batches",
-        ("write (crl_stream/worker/producer", "(aiokafka/producer", "(aiokafka/record/default_records"),
+        ("write (crl_stream/worker/transport/producer", "(aiokafka/producer", "(aiokafka/record/default_records"),
     ),
     ("poll", ("_getmany (", "(aiokafka/consumer")),
     ("connection", ("(aiokafka/conn", "(aiokafka/client", "(aiokafka/protocol")),

@@ -19,11 +19,11 @@ from source_tree import environment_of_this_checkout
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.kafka.admin import TopicAdmin
+from crl_stream.kafka.reader import Received, TopicReader
 from crl_stream.settings.model import Kafka
-from crl_stream.topic_admin import TopicAdmin
-from crl_stream.topic_reader import Received, TopicReader
-from crl_stream.topology.partition import decode_partition, partition_key
-from crl_stream.topology.waiting import Waiting
+from crl_stream.stages.partition import decode_partition, partition_key
+from crl_stream.stages.waiting import Waiting
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, POLICY_KEY, Topics

@@ -11,12 +11,12 @@ from typing import Any
 from installation import Installation
 
 from crl_stream.core import messages as m
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.settings.remedies import load_remedies
-from crl_stream.topic_reader import TopicReader
-from crl_stream.topology.notes import SOURCES, Noted, note_of, note_records, said_by
-from crl_stream.topology.overview import fold_notes
-from crl_stream.topology.partition import decode_partition, partition_key
-from crl_stream.topology.proposer import decode_snapshots, propose_batch
+from crl_stream.stages.notes import SOURCES, Noted, note_of, note_records, said_by
+from crl_stream.stages.overview import fold_notes
+from crl_stream.stages.partition import decode_partition, partition_key
+from crl_stream.stages.proposer import decode_snapshots, propose_batch
 from crl_stream.wire.topics import ALERTS, OVERVIEW, OVERVIEW_EVENTS, PROPOSALS, ROLLBACKS, TASKS
 
 

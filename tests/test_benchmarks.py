@@ -23,7 +23,7 @@ from benchmarks.report import PAGE, markdown, text, with_tables
 from benchmarks.spread import Spread, ratio, spread
 from benchmarks.stages import Stacks, stage_of
 from crl_stream.broker.jars import KAFKA_VERSION, read_pins
-from crl_stream.topology.driver import TopologyDriver
+from crl_stream.stages.driver import TopologyDriver
 from crl_stream.wire.codec import encode
 from crl_stream.wire.topics import TASKS
 
@@ -222,10 +222,12 @@ def test_the_last_outcome_of_the_story_and_no_other_is_the_one_that_rolls_back()
 def test_a_sample_counts_for_the_innermost_stage_that_is_known() -> None:
     fold = ["main (crl_stream/__main__.py:3)", "work (crl_stream/worker/stages.py:120)", "fold_batch (monitor.py:9)"]
     assert stage_of(fold) == "fold: around the step"
-    assert stage_of([*fold, "step (crl_stream/core/monitor.py:60)", "take (core/window.py:3)"]).startswith(
+    assert stage_of([*fold, "step (crl_stream/core/monitor/step.py:60)", "take (core/monitor/window.py:3)"]).startswith(
         "fold: window"
     )
-    assert stage_of([*fold, "step (crl_stream/core/monitor.py:60)", "task_snapshot (snapshot.py:9)"]) == "snapshots"
+    assert (
+        stage_of([*fold, "step (crl_stream/core/monitor/step.py:60)", "task_snapshot (snapshot.py:9)"]) == "snapshots"
+    )
     assert stage_of(["run (asyncio/runners.py:1)", "select (selectors.py:5)"]) == "waiting"
     assert stage_of(["unheard (of.py:1)"]) == "other"
     stacks = Stacks.of(["a;fold_batch (monitor.py:9) 3", "b;select (selectors.py:5) 7", "c;x (of.py:1) 1", "noise"])

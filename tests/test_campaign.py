@@ -18,8 +18,8 @@ from campaign.simulated.outlet import Outlet, Point
 from campaign.simulated.processes import Kind, Table
 from campaign.simulated.simulation import run_seed
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.row import encode_row, new_row
-from crl_stream.topology.partition import PartitionRow, encode_partition, partition_key
+from crl_stream.core.monitor.row import encode_row, new_row
+from crl_stream.stages.partition import PartitionRow, encode_partition, partition_key
 from crl_stream.worker.last_word import SEEN
 
 SEEDS = range(100)

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from crl_stream.connection import reaching
 from crl_stream.errors import Unavailable
+from crl_stream.kafka.connection import reaching
 from crl_stream.settings.model import Kafka
 
 

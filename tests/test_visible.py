@@ -25,7 +25,7 @@ from crl_stream.cli import talk
 from crl_stream.cli.status import Health, Seen, screen_lines, task_lines
 from crl_stream.cli.tail import line_of
 from crl_stream.core import messages as m
-from crl_stream.topic_reader import Received
+from crl_stream.kafka.reader import Received
 from crl_stream.visible import LINE, VisibleFormatter, escape_json, visible, visible_lines
 
 EVIL = "\x1b]0;PWNED\x07\x1b[31mRED\x1b[2J\u202egnp.exe\u009b31m\u200b\r\x08\x0b\x0c\x7f\u2066\ufeff"

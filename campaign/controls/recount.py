@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from crl_stream.connection import partitions_of
+from crl_stream.kafka.connection import partitions_of
 
 
 class Event(NamedTuple):

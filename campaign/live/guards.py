@@ -16,14 +16,14 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP
 
 from campaign.live.world import RECOVERED, TASKS
-from crl_stream.core import monitor as engine
-from crl_stream.topology import monitor
-from crl_stream.worker.consumer import Consumer
-from crl_stream.worker.lanes import Batch, Lane
+from crl_stream.core.monitor import step as engine
+from crl_stream.stages import monitor
 from crl_stream.worker.last_word import LastWord
-from crl_stream.worker.producer import Producer, Written
 from crl_stream.worker.stages import TableStage
 from crl_stream.worker.table import TaskTable
+from crl_stream.worker.transport.consumer import Consumer
+from crl_stream.worker.transport.lanes import Batch, Lane
+from crl_stream.worker.transport.producer import Producer, Written
 
 TELL_SECONDS: Final = 5.0
 

@@ -13,12 +13,12 @@ from typing import Any, Final, NamedTuple
 
 from campaign.live.world import REACHED
 from crl_stream.worker import monitor_stages
-from crl_stream.worker.consumer import Consumer
 from crl_stream.worker.monitor_stages import InletStage, MonitorStage
-from crl_stream.worker.producer import Producer
 from crl_stream.worker.service_stages import OverviewStage, ProposerStage, TallyStage
 from crl_stream.worker.stages import TableStage
 from crl_stream.worker.table import TaskTable
+from crl_stream.worker.transport.consumer import Consumer
+from crl_stream.worker.transport.producer import Producer
 
 
 class Point(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from crl_stream.topology.partition import PartitionRow, decode_partition, partition_key
+from crl_stream.stages.partition import PartitionRow, decode_partition, partition_key
 from crl_stream.wire.topics import PARTITION_ROW
 
 

@@ -19,8 +19,8 @@ from campaign.live.offsets import Offsets
 from campaign.live.progress import Progress
 from campaign.live.traffic import COMMAND, FEEDBACK, POLICY
 from campaign.live.workers import Worker
-from crl_stream.topic_admin import TopicAdmin
-from crl_stream.topology.notes import SOURCES
+from crl_stream.kafka.admin import TopicAdmin
+from crl_stream.stages.notes import SOURCES
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, OVERVIEW_EVENTS, Topics
 from crl_stream.wire.topics import TASKS as SNAPSHOTS
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from crl_stream.topology.driver import Stored
+from crl_stream.stages.driver import Stored
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Header
 

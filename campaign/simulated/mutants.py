@@ -11,13 +11,13 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from campaign.simulated.simulation import run_seed
-from crl_stream.core import monitor as engine
-from crl_stream.core import proposer as proposing
+from crl_stream.core.monitor import step as engine
+from crl_stream.core.monitor.row import TaskRow, decode_row
 from crl_stream.core.overview import Ledger
-from crl_stream.core.row import TaskRow, decode_row
-from crl_stream.topology import monitor, proposer
-from crl_stream.topology.origins import Origins
-from crl_stream.topology.partition import PartitionRow, decode_partition
+from crl_stream.core.proposer import step as proposing
+from crl_stream.stages import monitor, proposer
+from crl_stream.stages.origins import Origins
+from crl_stream.stages.partition import PartitionRow, decode_partition
 from crl_stream.worker.last_word import LastWord
 from crl_stream.worker.stages import TableStage
 from crl_stream.worker.table import TaskTable

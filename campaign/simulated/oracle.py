@@ -14,13 +14,13 @@ from campaign.simulated.figures import Figures
 from campaign.simulated.processes import Kind, Table, remedies
 from campaign.simulated.traffic import Traffic
 from crl_stream.core.messages import CommandResult
-from crl_stream.core.row import decode_row, row_position
-from crl_stream.topology.inlet import reference_commands
-from crl_stream.topology.monitor import Folded, command_positions, decode_batch, fold_batch
-from crl_stream.topology.notes import OWN_KINDS, SOURCES, Noted, note_records
-from crl_stream.topology.overview import fold_notes
-from crl_stream.topology.partition import partition_key
-from crl_stream.topology.proposer import decode_snapshots, propose_batch
+from crl_stream.core.monitor.row import decode_row, row_position
+from crl_stream.stages.inlet import reference_commands
+from crl_stream.stages.monitor import Folded, command_positions, decode_batch, fold_batch
+from crl_stream.stages.notes import OWN_KINDS, SOURCES, Noted, note_records
+from crl_stream.stages.overview import fold_notes
+from crl_stream.stages.partition import partition_key
+from crl_stream.stages.proposer import decode_snapshots, propose_batch
 from crl_stream.wire.codec import decode
 from crl_stream.wire.dead_letter import read_letter
 from crl_stream.wire.partitioner import partition_of

@@ -17,14 +17,14 @@ from typing import Any, Final, cast
 from campaign.simulated.broker import Broker
 from campaign.simulated.outlet import Batch, Outlet, Point, Reader
 from crl_stream.core.messages import Tick
+from crl_stream.core.monitor.row import row_position
 from crl_stream.core.overview import row_position as overview_position
-from crl_stream.core.proposal_row import row_position as proposals_position
-from crl_stream.core.remedies import Remedies
-from crl_stream.core.row import row_position
+from crl_stream.core.proposer.remedies import Remedies
+from crl_stream.core.proposer.row import row_position as proposals_position
 from crl_stream.errors import Unsafe
 from crl_stream.settings.remedies import load_remedies
-from crl_stream.topology.notes import SOURCES
-from crl_stream.topology.partition import decode_partition
+from crl_stream.stages.notes import SOURCES
+from crl_stream.stages.partition import decode_partition
 from crl_stream.wire.codec import encode
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, OVERVIEW_EVENTS, TASKS, TICK_KEY
 from crl_stream.worker.counters import Counters

@@ -23,7 +23,7 @@ from crl_stream.core.policy import (
     Proposals,
     Rollback,
 )
-from crl_stream.core.proposer import approval_of
+from crl_stream.core.proposer.step import approval_of
 from crl_stream.wire.codec import decode, encode
 from crl_stream.wire.dead_letter import ORIGIN_OFFSET, ORIGIN_PARTITION
 from crl_stream.wire.topics import COMMANDS, FLEET_KEY, INVOCATIONS, POLICY_KEY, PROPOSALS, ROLLBACKS

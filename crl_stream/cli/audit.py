@@ -15,10 +15,10 @@ import typer
 
 from crl_stream.cli.session import Session, task_key
 from crl_stream.cli.talk import show_json, show_table
-from crl_stream.commanding import home_of
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.topic_reader import TopicReader
+from crl_stream.kafka.commands import home_of
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.wire.topics import COMMANDS, DECISIONS, ROLLBACKS
 
 MONITOR: Final = "monitor"

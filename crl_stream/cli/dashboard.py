@@ -15,8 +15,8 @@ from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.overview import Condition
 from crl_stream.dashboard.text import render
 from crl_stream.errors import CrlError, NotFound, UsageError
-from crl_stream.fleet_health import inspect_kafka
-from crl_stream.overview_page import read_overview
+from crl_stream.kafka.fleet_health import inspect_kafka
+from crl_stream.kafka.overview_page import read_overview
 from crl_stream.settings import Settings
 from crl_stream.visible import visible_lines
 

@@ -24,8 +24,8 @@ from aiokafka.errors import AuthenticationFailedError, KafkaError
 
 from crl_stream.cli.outcome_file import Outcome, OutcomeFile
 from crl_stream.cli.publish_journal import Journal, Progress, now, target_of
-from crl_stream.connection import connection_options, partitions_of, reaching
 from crl_stream.errors import ContractError, Unavailable
+from crl_stream.kafka.connection import connection_options, partitions_of, reaching
 from crl_stream.settings.model import Kafka
 from crl_stream.wire.cloudevents import event_headers
 from crl_stream.wire.topics import INVOCATIONS, Topics

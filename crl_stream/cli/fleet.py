@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from crl_stream.cli.session import Session
 from crl_stream.cli.talk import show, show_json
-from crl_stream.commanding import VALID_SECONDS, FleetAnswer, fleet_command, give_all
 from crl_stream.core import messages as m
 from crl_stream.errors import CommandRefused, Unavailable
+from crl_stream.kafka.commands import VALID_SECONDS, FleetAnswer, fleet_command, give_all
 
 DEFAULT_VALID_HOURS: Final = 24.0
 """How long a hold without ``--hours`` waits for a partition that has no worker; a resume waits a minute."""

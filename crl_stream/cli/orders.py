@@ -17,11 +17,11 @@ from crl_stream.cli.fleet import order_fleet
 from crl_stream.cli.session import Session, task_key
 from crl_stream.cli.talk import show, show_json
 from crl_stream.cli.tasks import require_known
-from crl_stream.commanding import active_variant, give, task_command
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import NotFound, UsageError
-from crl_stream.topic_reader import TopicReader
+from crl_stream.kafka.commands import active_variant, give, task_command
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.wire.topics import ROLLBACKS
 
 Task = Annotated[

@@ -10,12 +10,12 @@ import typer
 
 from crl_stream.cli.orders import Actor, Reason
 from crl_stream.cli.talk import say, show, show_json, show_table
-from crl_stream.commanding import default_actor
 from crl_stream.core.instant import to_text
 from crl_stream.core.policy import GUIDE
 from crl_stream.core.policy_difference import Difference, policy_differences
 from crl_stream.errors import UsageError
-from crl_stream.fleet_policy import FleetPolicy, differences_of, read_fleet_policy, send_policy, set_by
+from crl_stream.kafka.commands import default_actor
+from crl_stream.kafka.fleet_policy import FleetPolicy, differences_of, read_fleet_policy, send_policy, set_by
 from crl_stream.settings import Settings
 
 app = typer.Typer(help="The policy that the whole fleet is judged by.", no_args_is_help=True)

@@ -21,8 +21,8 @@ from crl_stream.cli.session import Session
 from crl_stream.cli.supervision import KeptBroker, KeptProcess
 from crl_stream.cli.talk import say, share_terminal
 from crl_stream.errors import ConfigError, CrlError, Unavailable, UsageError
+from crl_stream.kafka.admin import TopicAdmin
 from crl_stream.settings import Settings
-from crl_stream.topic_admin import TopicAdmin
 from crl_stream.worker_views import ask
 
 CRL: Final = (sys.executable, "-m", "crl_stream")

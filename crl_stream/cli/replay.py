@@ -23,10 +23,10 @@ from crl_stream.cli.tail import line_of, time_of
 from crl_stream.cli.talk import progress_bar, say, show_json
 from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text
+from crl_stream.kafka.reader import Received
 from crl_stream.settings import Settings, load_remedies
 from crl_stream.settings.profiles import MEANING
-from crl_stream.topic_reader import Received
-from crl_stream.topology.streaming import StreamingDriver
+from crl_stream.stages.streaming import StreamingDriver
 from crl_stream.visible import escape_json
 from crl_stream.wire.codec import Rejected, decode, decode_unkeyed
 from crl_stream.wire.records import Output

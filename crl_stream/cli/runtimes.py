@@ -10,12 +10,12 @@ import typer
 
 from crl_stream.cli.session import task_key
 from crl_stream.cli.talk import show, show_json, show_table
-from crl_stream.commanding import home_of
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import Receipt, RuntimeBehind, TaskSnapshot
 from crl_stream.errors import NotFound
+from crl_stream.kafka.commands import home_of
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.settings.model import Kafka
-from crl_stream.topic_reader import TopicReader
 from crl_stream.wire.topics import RECEIPTS, TASKS
 
 

@@ -81,7 +81,7 @@ def status(
 def look(session: Any, *, every: bool = False) -> Seen:
     """Ask the worker and Kafka; never raises because one of them, or both, do not answer."""
     from crl_stream.cli.unsupervised import unsupervised
-    from crl_stream.fleet_health import finding
+    from crl_stream.kafka.fleet_health import finding
 
     settings = session.settings
     page, findings, no_worker = None, unsupervised(settings), None
@@ -125,7 +125,7 @@ def ask_tasks(settings: Any, *, every: bool) -> dict[str, Any]:
 
 
 def _findings_of_workers(settings: Any) -> list[dict[str, Any]]:
-    from crl_stream.fleet_health import finding
+    from crl_stream.kafka.fleet_health import finding
 
     try:
         said = ask(settings, "/api/health")
@@ -142,7 +142,7 @@ def _findings_of_workers(settings: Any) -> list[dict[str, Any]]:
 
 
 def _unreadable(page: dict[str, Any]) -> list[dict[str, Any]]:
-    from crl_stream.fleet_health import finding
+    from crl_stream.kafka.fleet_health import finding
 
     action = "its outcomes become dead letters; see docs/troubleshooting.md, section A row cannot be read"
     return [finding("row", name, f"The row of {name} cannot be read.", action) for name in page.get("unreadable", [])]
@@ -152,8 +152,8 @@ async def _ask_kafka(
     session: Any, *, with_tasks: bool, every: bool
 ) -> tuple[dict[str, Any], Health | None, list[dict[str, Any]], CrlError | None]:
     """Tasks (where they are asked for), the system's health, findings, and why Kafka does not answer."""
-    from crl_stream.fleet_health import inspect_kafka
-    from crl_stream.told_tasks import held_as_told, tasks_as_told
+    from crl_stream.cli.told_tasks import held_as_told, tasks_as_told
+    from crl_stream.kafka.fleet_health import inspect_kafka
 
     try:
         settings = session.connected
@@ -173,7 +173,7 @@ async def _ask_kafka(
 
 async def _read_overview(kafka: Any) -> Any:
     """The page of the system; None when there is none, or none that comes in time."""
-    from crl_stream.overview_page import read_overview
+    from crl_stream.kafka.overview_page import read_overview
 
     try:
         return await asyncio.wait_for(read_overview(kafka), PATIENCE_SECONDS)

@@ -11,7 +11,7 @@ from crl_stream.cli.silence import KafkaSilence
 from crl_stream.cli.talk import say, show, show_json
 from crl_stream.core import messages as m
 from crl_stream.errors import UsageError
-from crl_stream.topic_reader import Received, TopicReader
+from crl_stream.kafka.reader import Received, TopicReader
 from crl_stream.visible import visible
 from crl_stream.wire.dead_letter import read_letter, read_mark
 from crl_stream.wire.topics import (

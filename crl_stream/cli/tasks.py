@@ -5,11 +5,11 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Final
 
-from crl_stream.commanding import home_of
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import NotFound
+from crl_stream.kafka.commands import home_of
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.settings.model import Kafka
-from crl_stream.topic_reader import TopicReader
 from crl_stream.wire.topics import ACTIVE_VARIANTS, TASKS
 
 _TOPICS: Final = (ACTIVE_VARIANTS, TASKS)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from crl_stream.adoption import adopt_log
 from crl_stream.cli.talk import say, show, show_json, show_table
-from crl_stream.topic_admin import TopicAdmin
+from crl_stream.kafka.admin import TopicAdmin
+from crl_stream.kafka.adoption import adopt_log
 
 app = typer.Typer(help="The topics on the broker, held against the catalog.", no_args_is_help=True)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from crl_stream.broker import EmbeddedBroker
 from crl_stream.cli.run_record import Found, is_held, read
-from crl_stream.fleet_health import finding
+from crl_stream.kafka.fleet_health import finding
 from crl_stream.settings import Settings
 
 

@@ -14,10 +14,10 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from crl_stream.client.address import kafka_of
 from crl_stream.client.troubles import Troubles
-from crl_stream.connection import connection_options
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.log_consumer import LogConsumer, answered_at
+from crl_stream.kafka.connection import connection_options
+from crl_stream.kafka.log_consumer import LogConsumer, answered_at
 from crl_stream.settings import Settings
 from crl_stream.wire.codec import Rejected, decode_record
 from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS, Topics

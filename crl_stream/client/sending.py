@@ -20,7 +20,7 @@ from crl_stream.client.address import kafka_of, reason_of
 from crl_stream.client.event_loop import LEAVING
 from crl_stream.client.outbox import Item, Outbox
 from crl_stream.client.troubles import Troubles, utc_now
-from crl_stream.connection import connection_options, wait_through_outages
+from crl_stream.kafka.connection import connection_options, wait_through_outages
 from crl_stream.settings import Settings
 from crl_stream.wire.partitioner import partition_of
 

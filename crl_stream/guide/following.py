@@ -14,8 +14,8 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.errors import CrlError, Unavailable
 from crl_stream.guide.told import Told
+from crl_stream.kafka.reader import Received, TopicReader
 from crl_stream.settings.model import Kafka
-from crl_stream.topic_reader import Received, TopicReader
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, PROPOSALS, ROLLBACKS, TASKS
 
 FOLLOWED: Final = (COMMANDS, TASKS, ACTIVE_VARIANTS, ROLLBACKS, PROPOSALS)

@@ -13,19 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from crl_stream.client.publisher import Publisher
-from crl_stream.commanding import give, task_command
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.monitor.row import TaskRow, Variant
+from crl_stream.core.monitor.targets import candidates
+from crl_stream.core.monitor.verdict import DEGRADED, judge, metrics, rules_of, sentence
+from crl_stream.core.monitor.window import looking_back
 from crl_stream.core.policy import Policy, PolicySet
-from crl_stream.core.proposer import OPEN
-from crl_stream.core.restoration import restored_row
-from crl_stream.core.rollback import candidates
-from crl_stream.core.row import TaskRow, Variant
-from crl_stream.core.verdict import DEGRADED, judge, metrics, rules_of, sentence
-from crl_stream.core.window import looking_back
+from crl_stream.core.proposer.step import OPEN
 from crl_stream.errors import CommandRefused, Unavailable
 from crl_stream.guide.following import Following
+from crl_stream.guide.restoration import restored_row
 from crl_stream.guide.shapes import proposal_fields, rollback_fields
+from crl_stream.kafka.commands import give, task_command
 from crl_stream.settings import Settings
 
 

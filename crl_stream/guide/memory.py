@@ -14,17 +14,17 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from crl_stream.core import messages as m
-from crl_stream.core import proposal_row
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
-from crl_stream.core.monitor import Context, Step, look_again, step
+from crl_stream.core.monitor.row import SIZE, TaskRow, Variant, decode_row, encode_row, new_row
+from crl_stream.core.monitor.snapshot import task_snapshot
+from crl_stream.core.monitor.step import Context, Step, look_again, step
+from crl_stream.core.monitor.window import looking_back
 from crl_stream.core.policy import Policy, PolicySet
-from crl_stream.core.proposal_row import ProposalRow
-from crl_stream.core.proposer import step as propose
-from crl_stream.core.remedies import Remedies
-from crl_stream.core.row import SIZE, TaskRow, Variant, decode_row, encode_row, new_row
-from crl_stream.core.snapshot import task_snapshot
-from crl_stream.core.window import looking_back
+from crl_stream.core.proposer import row as proposal_row
+from crl_stream.core.proposer.remedies import Remedies
+from crl_stream.core.proposer.row import ProposalRow
+from crl_stream.core.proposer.step import step as propose
 from crl_stream.errors import CommandRefused, InvalidMessage, Unavailable, UsageError
 from crl_stream.guide.figures import Figures
 from crl_stream.guide.records import Records

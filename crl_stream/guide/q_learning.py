@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crl_stream.core.row import Variant
+from crl_stream.core.monitor.row import Variant
 from crl_stream.guide.source import asked
 from crl_stream.guide.store import Store
 

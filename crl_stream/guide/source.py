@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey, is_identifier, suggest_identifier
+from crl_stream.core.monitor.row import TaskRow, Variant
 from crl_stream.core.policy import Policy, PolicySet
-from crl_stream.core.row import TaskRow, Variant
 from crl_stream.errors import UsageError
 
 

@@ -124,7 +124,7 @@ class Store:
         return self.source.record(_message(invocation))
 
     def order(self, command: m.AnyTaskCommand) -> m.CommandResult:
-        """Give an operator's order (see ``crl_stream.commanding.task_command``); ``CommandRefused`` says why not."""
+        """Give an operator's order (see ``kafka.commands.task_command``); ``CommandRefused`` says why not."""
         return self.source.order(command)
 
     def get_active_variants(self) -> list[tuple[str, str, str]]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any, Final, get_args
 
-from crl_stream.commanding import task_command
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
 from crl_stream.core.messages.snapshots import ProposalStatus
-from crl_stream.core.proposer import OPEN, approval_of
+from crl_stream.core.proposer.step import OPEN, approval_of
 from crl_stream.errors import NotFound, UsageError
 from crl_stream.guide.shapes import proposal_fields
 from crl_stream.guide.store import Store
+from crl_stream.kafka.commands import task_command
 
 _LIMIT_OF: Final = {
     "specialize_q_threshold": "create_below_q",

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from crl_stream.core.remedies import Remedies
+from crl_stream.core.proposer.remedies import Remedies
 from crl_stream.errors import ConfigError
 
 SHIPPED: Final = Path(__file__).with_name("modifications.toml")

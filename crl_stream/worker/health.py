@@ -7,8 +7,8 @@ from time import time
 from typing import Any, Final, NamedTuple
 
 from crl_stream.core.instant import to_text
-from crl_stream.topology.inspection import standing_fleet
-from crl_stream.topology.partition import decode_partition
+from crl_stream.stages.inspection import standing_fleet
+from crl_stream.stages.partition import decode_partition
 from crl_stream.worker.member import Member
 from crl_stream.worker.monitor import Monitor
 from crl_stream.worker.policy_announcement import pending_partitions, policy_of

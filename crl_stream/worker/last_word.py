@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from crl_stream.errors import Unanswered
-from crl_stream.topology.last_word import LastWords, Place, is_suspect
+from crl_stream.stages.last_word import LastWords, Place, is_suspect
 from crl_stream.wire.records import Headers, Output
 
 log = logging.getLogger(__name__)

@@ -32,10 +32,10 @@ _VARIES: Final = re.compile(r"0x[0-9a-f]+|\d+|'[^']*'|\"[^\"]*\"")
 """What differs between lines of one kind: numbers, addresses, names in quotes."""
 LIBRARIES: Final = ("faust", "mode", "aiokafka", "kafka", "asyncio")
 OWN: Final = (
-    "crl_stream.worker.consumer",
-    "crl_stream.worker.fetching",
+    "crl_stream.worker.transport.consumer",
+    "crl_stream.worker.transport.fetching",
     "crl_stream.worker.member",
-    "crl_stream.worker.producer",
+    "crl_stream.worker.transport.producer",
     "crl_stream.worker.table",
 )
 """Faust's services log under the names of the modules that define them."""

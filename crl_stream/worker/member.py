@@ -10,20 +10,20 @@ from typing import Any, Final
 import faust
 from yarl import URL
 
-from crl_stream.connection import connection_options, tls_context
 from crl_stream.errors import Unsafe
+from crl_stream.kafka.connection import connection_options, tls_context
+from crl_stream.kafka.point_reader import PointReader
 from crl_stream.settings import Settings
 from crl_stream.settings.model import Kafka
 from crl_stream.wire.topics import Topics
-from crl_stream.worker import transport
 from crl_stream.worker.counters import Counters
 from crl_stream.worker.last_word import LOOK_SECONDS
-from crl_stream.worker.point_reader import PointReader
-from crl_stream.worker.producer import LARGEST_RECORD
 from crl_stream.worker.stages import Outlet, Stage, TableStage
 from crl_stream.worker.stores import make_store
 from crl_stream.worker.table import RowPosition, TaskTable
-from crl_stream.worker.transport import BatchSchema
+from crl_stream.worker.transport import scheme as transport
+from crl_stream.worker.transport.producer import LARGEST_RECORD
+from crl_stream.worker.transport.scheme import BatchSchema
 from crl_stream.worker_views import base_url
 
 FETCH_BYTES: Final = 4 * 1024 * 1024

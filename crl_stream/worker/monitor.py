@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from crl_stream.core.row import row_position
+from crl_stream.core.monitor.row import row_position
 from crl_stream.errors import Unsafe
-from crl_stream.fleet_policy import Ordered
+from crl_stream.kafka.fleet_policy import Ordered
 from crl_stream.settings import Settings
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS
 from crl_stream.worker.member import Member

@@ -8,21 +8,21 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from crl_stream.errors import Unsafe
-from crl_stream.topology import refill
-from crl_stream.topology.incidents import data_gap_alert
-from crl_stream.topology.inlet import reference_commands
-from crl_stream.topology.monitor import Folded, command_positions, decode_batch, fold_batch
-from crl_stream.topology.partition import decode_partition
-from crl_stream.topology.waiting import Waiting, fleet_of
+from crl_stream.kafka.point_reader import PointReader
+from crl_stream.stages import refill
+from crl_stream.stages.incidents import data_gap_alert
+from crl_stream.stages.inlet import reference_commands
+from crl_stream.stages.monitor import Folded, command_positions, decode_batch, fold_batch
+from crl_stream.stages.partition import decode_partition
+from crl_stream.stages.waiting import Waiting, fleet_of
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, COMMANDS, INVOCATIONS, TASKS, VARIANTS
-from crl_stream.worker.lanes import Batch
-from crl_stream.worker.point_reader import PointReader
 from crl_stream.worker.stages import ADOPT, CommittedStage, Outlet, TableStage
 from crl_stream.worker.summaries import Summaries
 from crl_stream.worker.table import TaskTable
 from crl_stream.worker.ticking import Ticking
+from crl_stream.worker.transport.lanes import Batch
 
 log = logging.getLogger(__name__)
 

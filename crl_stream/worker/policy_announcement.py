@@ -11,9 +11,9 @@ import logging
 from time import monotonic
 from typing import Any, Final
 
-from crl_stream.commanding import default_actor
 from crl_stream.core.instant import to_text
-from crl_stream.fleet_policy import (
+from crl_stream.kafka.commands import default_actor
+from crl_stream.kafka.fleet_policy import (
     Ordered,
     difference_line,
     differences_of,
@@ -22,7 +22,7 @@ from crl_stream.fleet_policy import (
     send_policy,
 )
 from crl_stream.settings import Settings
-from crl_stream.topology.partition import PartitionRow, decode_partition
+from crl_stream.stages.partition import PartitionRow, decode_partition
 from crl_stream.worker.monitor import Monitor
 
 log = logging.getLogger(__name__)

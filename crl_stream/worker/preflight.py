@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 
 from crl_stream.errors import ContractError
+from crl_stream.kafka.admin import TopicAdmin
 from crl_stream.settings import Settings
-from crl_stream.topic_admin import TopicAdmin
 
 log = logging.getLogger(__name__)
 

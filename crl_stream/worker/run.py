@@ -22,10 +22,10 @@ from crl_stream.worker.monitor import Monitor
 from crl_stream.worker.own_address import with_own_address
 from crl_stream.worker.policy_announcement import follow_policy, settle_policy
 from crl_stream.worker.preflight import check_topics
-from crl_stream.worker.private_surface import check_version
 from crl_stream.worker.services import MONITOR, create_services
 from crl_stream.worker.stopping import ORDERLY_SECONDS, Stopping
 from crl_stream.worker.topic_watch import TopicWatch
+from crl_stream.worker.transport.private_surface import check_version
 from crl_stream.worker.views import add_health_views, add_views
 from crl_stream.worker.views.connections import close_idle_connections
 from crl_stream.worker.views.owners import Owners

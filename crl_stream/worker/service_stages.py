@@ -1,4 +1,4 @@
-"""The stages of the services: each a pure stage of ``topology`` or a sink, wrapped for its place in Faust."""
+"""The stages of the services: each a pure stage of ``stages`` or a sink, wrapped for its place in Faust."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import Any, Final
 
-from crl_stream.core.remedies import Remedies
+from crl_stream.core.proposer.remedies import Remedies
 from crl_stream.errors import Unavailable
-from crl_stream.topology import refill
-from crl_stream.topology.monitor import Folded
-from crl_stream.topology.notes import Noted, note_records, output_of
-from crl_stream.topology.overview import fold_notes
-from crl_stream.topology.proposer import decode_snapshots, propose_batch
+from crl_stream.kafka.point_reader import PointReader
+from crl_stream.stages import refill
+from crl_stream.stages.monitor import Folded
+from crl_stream.stages.notes import Noted, note_records, output_of
+from crl_stream.stages.overview import fold_notes
+from crl_stream.stages.proposer import decode_snapshots, propose_batch
 from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import OVERVIEW, OVERVIEW_EVENTS, PROPOSALS, TASKS
-from crl_stream.worker.lanes import Batch
-from crl_stream.worker.point_reader import PointReader
 from crl_stream.worker.stages import CommittedStage, Outlet, TableStage
 from crl_stream.worker.table import TaskTable
+from crl_stream.worker.transport.lanes import Batch
 
 log = logging.getLogger(__name__)
 

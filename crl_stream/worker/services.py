@@ -11,14 +11,14 @@ from typing import Final
 
 from crl_stream.core.overview import Ledger, make_page, weekly_review
 from crl_stream.core.overview import row_position as overview_position
-from crl_stream.core.proposal_row import row_position as proposals_position
+from crl_stream.core.proposer.row import row_position as proposals_position
 from crl_stream.errors import ConfigError, Unsafe
 from crl_stream.notifiers import Notifier, open_notifiers
 from crl_stream.settings import Settings
 from crl_stream.settings.remedies import load_remedies
+from crl_stream.stages.notes import NOTES_PARTITION, SOURCES
 from crl_stream.telemetry import TelemetryFiles
 from crl_stream.telemetry.files import FILE_OF
-from crl_stream.topology.notes import NOTES_PARTITION, SOURCES
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import ALERTS, OVERVIEW_EVENTS, TASKS

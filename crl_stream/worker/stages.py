@@ -16,18 +16,18 @@ from itertools import islice
 from typing import Any, ClassVar, Final, Protocol
 
 from crl_stream.errors import Unanswered, Unsafe
-from crl_stream.topology.last_word import Place
-from crl_stream.topology.monitor import Folded
-from crl_stream.topology.partition import decode_partition, record_hash
+from crl_stream.kafka.point_reader import PointReader
+from crl_stream.stages.last_word import Place
+from crl_stream.stages.monitor import Folded
+from crl_stream.stages.partition import decode_partition, record_hash
 from crl_stream.wire.records import Headers, Output, Record
 from crl_stream.wire.topics import Topics
 from crl_stream.worker.counters import Counters
-from crl_stream.worker.lanes import Batch
 from crl_stream.worker.last_word import LastWord, Writes
 from crl_stream.worker.log_lines import RETRIED
-from crl_stream.worker.point_reader import PointReader
-from crl_stream.worker.producer import Item
 from crl_stream.worker.table import TaskTable
+from crl_stream.worker.transport.lanes import Batch
+from crl_stream.worker.transport.producer import Item
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from crl_stream.topology.fleet_summary import Mark, Sums, mark_of, merged
-from crl_stream.topology.partition import decode_partition
+from crl_stream.stages.fleet_summary import Mark, Sums, mark_of, merged
+from crl_stream.stages.partition import decode_partition
 from crl_stream.worker.table import TaskTable
 
 ASKED_SECONDS: Final = 0.6

@@ -15,14 +15,14 @@ import faust
 from faust.types.tuples import TP
 
 from crl_stream.errors import Unsafe
-from crl_stream.topology.partition import decode_partition, partition_key
+from crl_stream.kafka.point_reader import PointReader
+from crl_stream.stages.partition import decode_partition, partition_key
 from crl_stream.wire.records import Headers
 from crl_stream.wire.topics import PARTITION_ROW
-from crl_stream.worker.point_reader import PointReader
-from crl_stream.worker.producer import Item
 from crl_stream.worker.recovery_progress import RecoveryProgress
 from crl_stream.worker.stores import Kept, Last, RowStore
-from crl_stream.worker.transport import BatchSchema
+from crl_stream.worker.transport.producer import Item
+from crl_stream.worker.transport.scheme import BatchSchema
 
 WRITE_BYTES: Final = 3_900_000
 """Rows and partition row of a batch go out as one record batch up to this size, and so appear at once."""

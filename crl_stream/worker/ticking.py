@@ -16,7 +16,7 @@ from typing import Final
 
 from crl_stream.core.messages import SCHEMA_VERSION, Tick
 from crl_stream.errors import Unsafe
-from crl_stream.topology.waiting import SLOTS, Waiting
+from crl_stream.stages.waiting import SLOTS, Waiting
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import INVOCATIONS, TICK_KEY

@@ -20,16 +20,16 @@ from typing import Any, Final, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from crl_stream.connection import connection_options
 from crl_stream.contract import load_catalog
 from crl_stream.core.instant import to_text
 from crl_stream.errors import CrlError, Unavailable
+from crl_stream.kafka.connection import connection_options
+from crl_stream.kafka.topic_ids import ClusterState, describe_cluster
 from crl_stream.settings import Settings
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, Topics
 from crl_stream.worker.log_lines import Calm
 from crl_stream.worker.member import Member
 from crl_stream.worker.topic_changes import TopicChanges
-from crl_stream.worker.topic_ids import ClusterState, describe_cluster
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from builders import AGENT, TASK
 
 from crl_stream.cli.dead_letters.letters import DeadLetter, pair_up
 from crl_stream.core.instant import from_text
-from crl_stream.topic_reader import Received
+from crl_stream.kafka.reader import Received
 from crl_stream.wire import reasons
 from crl_stream.wire.dead_letter import Mark, dead_letter, replay_mark
 from crl_stream.wire.records import Output

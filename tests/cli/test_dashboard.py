@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from core.notes import NOON, Noted, a_proposal, a_rollback, a_task
 from msgspec.structs import replace
-from topology.test_overview import Worker, log_of, page_of
+from stages.test_overview import Worker, log_of, page_of
 
-from crl_stream import overview_page
 from crl_stream.cli import dashboard, main
 from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text
 from crl_stream.dashboard.text import render
 from crl_stream.errors import Unavailable
-from crl_stream.fleet_health import finding
+from crl_stream.kafka import overview_page
+from crl_stream.kafka.fleet_health import finding
+from crl_stream.kafka.reader import Received
 from crl_stream.settings.model import Kafka
-from crl_stream.topic_reader import Received
 from crl_stream.wire.topics import OVERVIEW
 
 AT = "2025-11-19T14:30:00Z"

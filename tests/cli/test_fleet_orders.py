@@ -10,9 +10,9 @@ import pytest
 from cli.program import Program
 from crl_stream.cli import fleet
 from crl_stream.cli.application import app
-from crl_stream.commanding import FleetAnswer
 from crl_stream.core import messages as m
 from crl_stream.errors import CommandRefused, Unavailable
+from crl_stream.kafka.commands import FleetAnswer
 
 UNTIL = "2025-11-20T14:30:00.000Z"
 

@@ -13,7 +13,7 @@ from crl_stream.cli.dead_letters.letters import choose, letter_at, read_time
 from crl_stream.cli.tail import line_of
 from crl_stream.core.instant import from_text
 from crl_stream.errors import UsageError
-from crl_stream.topic_reader import Received
+from crl_stream.kafka.reader import Received
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import encode
 from crl_stream.wire.dead_letter import Mark, replay_mark

@@ -11,7 +11,7 @@ from crl_stream.cli.dead_letters.letters import DeadLetter, letter_at, pair_up
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import NotFound, UsageError
-from crl_stream.topic_reader import Received
+from crl_stream.kafka.reader import Received
 from crl_stream.wire.dead_letter import dead_letter
 from crl_stream.wire.reasons import NOT_JSON
 from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, INVOCATIONS

@@ -17,7 +17,7 @@ from crl_stream.cli.proposals import exporting, reviewing, source
 from crl_stream.cli.proposals.reviewing import instant
 from crl_stream.core import messages as m
 from crl_stream.errors import CommandRefused, CrlError, NotFound, UsageError
-from crl_stream.topic_reader import Received
+from crl_stream.kafka.reader import Received
 
 ID = str(GUIDE_PROPOSAL["proposal_id"])
 

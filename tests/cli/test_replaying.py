@@ -16,7 +16,7 @@ from cli.letters import KEY, MARK, Topic
 from crl_stream.cli.application import app
 from crl_stream.cli.dead_letters import replaying
 from crl_stream.errors import Unavailable, UsageError
-from crl_stream.topic_reader import Received
+from crl_stream.kafka.reader import Received
 from crl_stream.wire.codec import encode
 from crl_stream.wire.dead_letter import read_mark
 from crl_stream.wire.partitioner import partition_of

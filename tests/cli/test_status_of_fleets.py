@@ -14,10 +14,10 @@ from cli.program import Program
 from cli.views import a_brief, serving
 from crl_stream.cli import status as status_module
 from crl_stream.cli.status import Health, Seen, screen_lines, state_of, summary_line, task_lines
+from crl_stream.cli.told_tasks import _tasks_of_overview
 from crl_stream.core import messages as m
 from crl_stream.errors import Unavailable
 from crl_stream.settings import load_settings
-from crl_stream.told_tasks import _tasks_of_overview
 from crl_stream.worker_views import ask
 
 DEGRADED = a_brief("review", degraded=["default"], quarantined=["v2"], held=True)

@@ -17,8 +17,8 @@ from crl_stream.cli.application import app
 from crl_stream.cli.tail import _USUAL, line_of
 from crl_stream.core import messages as m
 from crl_stream.core.policy import PolicySet
-from crl_stream.topic_reader import Received
-from crl_stream.topology.driver import Stored, TopologyDriver
+from crl_stream.kafka.reader import Received
+from crl_stream.stages.driver import Stored, TopologyDriver
 from crl_stream.wire.codec import decode
 from crl_stream.wire.topics import DECISIONS, MESSAGES, PROPOSALS
 

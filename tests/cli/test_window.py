@@ -9,7 +9,7 @@ from builders import AT, an_invocation, invocations
 from cli.program import Program
 from cli.views import serving
 from crl_stream.core import messages as m
-from crl_stream.topology.driver import TopologyDriver
+from crl_stream.stages.driver import TopologyDriver
 from crl_stream.wire.codec import encode
 
 HELD = {

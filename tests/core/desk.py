@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crl_stream.core import messages as m
-from crl_stream.core.proposer import proposals_of, review_task
+from crl_stream.core.proposer.step import proposals_of, review_task
 
 from .snapshots import REMEDIES, a_snapshot, a_variant
 

@@ -10,10 +10,10 @@ from builders import AT, a_command, invocations
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor import Context, step
+from crl_stream.core.monitor.row import TaskRow, new_row
+from crl_stream.core.monitor.step import Context, step
 from crl_stream.core.policy import HumanApproval, Policy, Proposals
-from crl_stream.core.proposer import approval_of, proposals_of, review_task
-from crl_stream.core.row import TaskRow, new_row
+from crl_stream.core.proposer.step import approval_of, proposals_of, review_task
 
 from .snapshots import REMEDIES, SECURITY
 from .task import HOUR, KEY, NOON

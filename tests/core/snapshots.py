@@ -7,9 +7,9 @@ from typing import Any
 from builders import AGENT
 
 from crl_stream.core import messages as m
-from crl_stream.core.draft import Draft, View, view_of
-from crl_stream.core.proposals import RULE_OF
-from crl_stream.core.remedies import Remedies, Remedy, TaskRemedies
+from crl_stream.core.proposer.draft import Draft, View, view_of
+from crl_stream.core.proposer.remedies import Remedies, Remedy, TaskRemedies
+from crl_stream.core.proposer.rules import RULE_OF
 
 SECURITY = "security-audit"
 GUIDES = [

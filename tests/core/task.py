@@ -8,9 +8,9 @@ from builders import AGENT, TASK, a_command, invocations
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.monitor import Context, Step, step
+from crl_stream.core.monitor.row import TaskRow, Variant, new_row
+from crl_stream.core.monitor.step import Context, Step, step
 from crl_stream.core.policy import Policy
-from crl_stream.core.row import TaskRow, Variant, new_row
 
 KEY = TaskKey(AGENT, TASK)
 NOON = 1_763_562_600_000

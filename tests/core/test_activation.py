@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.activation import blocked, cooldown_left, decide, reasoning, show
+from crl_stream.core.monitor.decision_matrix import blocked, cooldown_left, decide, reasoning, show
+from crl_stream.core.monitor.row import RETIRED, Sums, Variant
 from crl_stream.core.policy import AutoApply, Operations, Policy
-from crl_stream.core.row import RETIRED, Sums, Variant
 
 from .task import HOUR, Task
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor import Context, look_again
+from crl_stream.core.monitor.step import Context, look_again
+from crl_stream.core.monitor.verdict import judge, rules_of
 from crl_stream.core.policy import Operations, Policy
-from crl_stream.core.verdict import judge, rules_of
 
 from .histories import histories
 from .task import Task, collapsed, proven

@@ -10,8 +10,8 @@ import pytest
 from builders import a_command
 
 from crl_stream.core import messages as m
+from crl_stream.core.monitor.row import REGISTERED, RETIRED, encode_row
 from crl_stream.core.policy import Limits, Policy
-from crl_stream.core.row import REGISTERED, RETIRED, encode_row
 
 from .orders import APPLIED, PROMOTE, REFUSED, rollback_id, two
 from .task import Task, collapsed, proven

@@ -12,10 +12,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.detectors import DETECTORS, Detector
+from crl_stream.core.monitor.detectors import DETECTORS, Detector
+from crl_stream.core.monitor.row import MICRO, Sums
+from crl_stream.core.monitor.verdict import judge, metrics, rules_of, sentence
 from crl_stream.core.policy import Degradation, Policy
-from crl_stream.core.row import MICRO, Sums
-from crl_stream.core.verdict import judge, metrics, rules_of, sentence
 
 from .task import Task, proven
 

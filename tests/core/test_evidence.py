@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crl_stream.core import evidence
 from crl_stream.core import messages as m
-from crl_stream.core.learning import Formula
+from crl_stream.core.monitor import evidence
+from crl_stream.core.monitor.learning import Formula
+from crl_stream.core.monitor.row import ABSENT, ERROR, FAILED, JUDGED, MICRO, OUTCOME, SUCCESS, Variant
+from crl_stream.core.monitor.verdict import rules_of
+from crl_stream.core.monitor.window import amend, take_in
 from crl_stream.core.policy import Degradation, Learning, Policy
-from crl_stream.core.row import ABSENT, ERROR, FAILED, JUDGED, MICRO, OUTCOME, SUCCESS, Variant
-from crl_stream.core.verdict import rules_of
-from crl_stream.core.window import amend, take_in
 
 from .task import Task, proven
 

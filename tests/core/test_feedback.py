@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.evidence import by_metric, forget
+from crl_stream.core.monitor.evidence import by_metric, forget
+from crl_stream.core.monitor.row import Variant
 from crl_stream.core.policy import Degradation, Limits, Policy
-from crl_stream.core.row import Variant
 
 from .task import Task
 

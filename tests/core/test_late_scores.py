@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor import Context
+from crl_stream.core.monitor.row import decode_row, encode_row
+from crl_stream.core.monitor.snapshot import task_snapshot
+from crl_stream.core.monitor.step import Context
 from crl_stream.core.policy import Limits, Policy
-from crl_stream.core.row import decode_row, encode_row
-from crl_stream.core.snapshot import task_snapshot
 
 from .task import Task
 

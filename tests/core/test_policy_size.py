@@ -11,10 +11,8 @@ from settings.resolving import refusal, resolve
 from core.test_policy import sets
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.policy import GUIDE, Degradation, Limits, Policy, PolicySet
-from crl_stream.core.policy_size import MAX_POLICY, MAX_TASK, task_bytes, too_large
-from crl_stream.core.registration import MAX_CONFIGURATIONS
-from crl_stream.core.row import (
+from crl_stream.core.monitor.registration import MAX_CONFIGURATIONS
+from crl_stream.core.monitor.row import (
     OUTCOME,
     Configuration,
     Review,
@@ -25,9 +23,11 @@ from crl_stream.core.row import (
     encode_row,
     new_row,
 )
-from crl_stream.core.snapshot import task_snapshot
-from crl_stream.core.turn import Context
-from crl_stream.fleet_policy import encode_policy
+from crl_stream.core.monitor.snapshot import task_snapshot
+from crl_stream.core.monitor.turn import Context
+from crl_stream.core.policy import GUIDE, Degradation, Limits, Policy, PolicySet
+from crl_stream.core.policy_size import MAX_POLICY, MAX_TASK, task_bytes, too_large
+from crl_stream.kafka.fleet_policy import encode_policy
 from crl_stream.settings.profiles import PROFILES
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import Rejected, decode, encode

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from crl_stream.core import messages as m
-from crl_stream.core.proposal_row import decode_row
+from crl_stream.core.proposer.row import decode_row
 
 from .desk import Desk, opened
 from .snapshots import a_review, a_variant

@@ -9,7 +9,7 @@ import pytest
 from builders import AGENT, AT
 
 from crl_stream.core import messages as m
-from crl_stream.core.proposer import approval_of
+from crl_stream.core.proposer.step import approval_of
 
 from .desk import Desk, opened
 from .snapshots import GUIDES, SECURITY, a_review, a_variant, limits, waiting_for_approval

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
 from crl_stream.core.messages.snapshots import ProposalStatus, ProposalType, Trigger
-from crl_stream.core.monitor import step
-from crl_stream.core.proposal_row import encode_row, new_row
-from crl_stream.core.proposer import OPEN, proposals_of, review_task
-from crl_stream.core.proposer import step as look
-from crl_stream.core.row import TaskRow
+from crl_stream.core.monitor.row import TaskRow
+from crl_stream.core.monitor.step import step
+from crl_stream.core.proposer.row import encode_row, new_row
+from crl_stream.core.proposer.step import OPEN, proposals_of, review_task
+from crl_stream.core.proposer.step import step as look
 
 from .review_sessions import CATALOGUE, POLICY, approval, play, sessions
 from .task import KEY

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crl_stream.core.monitor import Context, fold
+from crl_stream.core.monitor.step import Context, fold
 from crl_stream.core.policy import Degradation, Limits, Policy
 
 from .histories import histories

@@ -12,10 +12,10 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.activation import decide
-from crl_stream.core.row import ERROR, JUDGED, MICRO, SUCCESS
-from crl_stream.core.verdict import judge, rules_of
-from crl_stream.core.window import outcomes
+from crl_stream.core.monitor.decision_matrix import decide
+from crl_stream.core.monitor.row import ERROR, JUDGED, MICRO, SUCCESS
+from crl_stream.core.monitor.verdict import judge, rules_of
+from crl_stream.core.monitor.window import outcomes
 
 from .reference_model import Model
 from .task import Task

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.remedies import Remedies, Remedy, TaskRemedies, digest, dominant
+from crl_stream.core.proposer.remedies import Remedies, Remedy, TaskRemedies, digest, dominant
 
 
 def temperature(now: float | None, **entry: Any) -> Any:

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
+from crl_stream.core.monitor.row import RETIRED, Sums
+from crl_stream.core.monitor.targets import candidates
+from crl_stream.core.monitor.verdict import judge, rules_of
 from crl_stream.core.policy import Operations, Policy, Rollback
-from crl_stream.core.rollback import candidates
-from crl_stream.core.row import RETIRED, Sums
-from crl_stream.core.verdict import judge, rules_of
 
 from .task import Task, collapsed, proven
 

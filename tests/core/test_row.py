@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
+from crl_stream.core.monitor.row import SIZE, decode_row, encode_row, new_row, row_position
 from crl_stream.core.policy import Limits, Policy
-from crl_stream.core.row import SIZE, decode_row, encode_row, new_row, row_position
 
 from .histories import histories
 from .task import KEY, Task, proven

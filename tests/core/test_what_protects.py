@@ -8,11 +8,11 @@ import pytest
 from builders import invocations
 
 from crl_stream.core import messages as m
-from crl_stream.core.activation import no_rollback
 from crl_stream.core.instant import to_text
-from crl_stream.core.monitor import Context, step
+from crl_stream.core.monitor.decision_matrix import no_rollback
+from crl_stream.core.monitor.row import StandingOrder
+from crl_stream.core.monitor.step import Context, step
 from crl_stream.core.policy import Operations, Policy, Rollback
-from crl_stream.core.row import StandingOrder
 
 from .orders import PROMOTE
 from .task import HOUR, NOON, Task

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crl_stream.core.learning import Formula, advance, reward_of
-from crl_stream.core.policy import Learning
-from crl_stream.core.row import ABSENT, ERROR, EXPLICIT, FAILED, JUDGED, MICRO, OUTCOME, SUCCESS, Sums, Variant
-from crl_stream.core.window import (
+from crl_stream.core.monitor.learning import Formula, advance, reward_of
+from crl_stream.core.monitor.row import ABSENT, ERROR, EXPLICIT, FAILED, JUDGED, MICRO, OUTCOME, SUCCESS, Sums, Variant
+from crl_stream.core.monitor.window import (
     Outcome,
     amend,
     is_low,
@@ -21,6 +20,7 @@ from crl_stream.core.window import (
     restart_judging,
     take_in,
 )
+from crl_stream.core.policy import Learning
 
 LEARNING = Formula(Learning())
 RATE = 0.1

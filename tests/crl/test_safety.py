@@ -15,7 +15,6 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-from crl_stream.commanding import task_command
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.guide.q_learning import QLearningEngine
@@ -23,6 +22,7 @@ from crl_stream.guide.rollback_manager import RollbackManager
 from crl_stream.guide.safety_monitor import SafetyMonitor
 from crl_stream.guide.store import Store
 from crl_stream.guide.variant_proposer import VariantProposer
+from crl_stream.kafka.commands import task_command
 
 AGENT, TASK = "backend-architect", "api-design"
 WHO = (AGENT, TASK)

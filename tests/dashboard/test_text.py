@@ -10,7 +10,7 @@ import pytest
 from core.notes import AGENT, DAY, NOON, TASK, a_proposal, a_rollback, an_alert, at, histories
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from topology.test_overview import Worker, last_page, log_of, page_of
+from stages.test_overview import Worker, last_page, log_of, page_of
 
 from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text

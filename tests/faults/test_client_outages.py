@@ -21,11 +21,11 @@ from crl_stream.broker.ports import free_port
 from crl_stream.client import Client
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import Unavailable
+from crl_stream.kafka.admin import TopicAdmin
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.settings import Settings, load_settings
 from crl_stream.settings.model import Client as ClientSettings
 from crl_stream.settings.model import Kafka
-from crl_stream.topic_admin import TopicAdmin
-from crl_stream.topic_reader import TopicReader
 from crl_stream.wire.codec import encode
 from crl_stream.wire.topics import ACTIVE_VARIANTS, INVOCATIONS
 

@@ -21,9 +21,9 @@ from campaign.live.oracle.folds import Folds
 from campaign.live.oracle.reading import Request
 from campaign.live.oracle.recount import Recount
 from campaign.live.traffic import Traffic
-from crl_stream.core.row import decode_row, encode_row
-from crl_stream.topology.driver import Stored, TopologyDriver
-from crl_stream.topology.partition import partition_key
+from crl_stream.core.monitor.row import decode_row, encode_row
+from crl_stream.stages.driver import Stored, TopologyDriver
+from crl_stream.stages.partition import partition_key
 from crl_stream.wire.topics import (
     ACTIVE_VARIANTS,
     DEAD_LETTERS,

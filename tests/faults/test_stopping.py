@@ -17,8 +17,8 @@ from installation import Installation, WorkerProcess
 from crl_stream.broker import EmbeddedBroker
 from crl_stream.broker.process import Endpoint
 from crl_stream.errors import Unavailable
+from crl_stream.kafka.admin import TopicAdmin
 from crl_stream.settings.model import Client, Kafka
-from crl_stream.topic_admin import TopicAdmin
 
 pytestmark = pytest.mark.integration
 STOPPED_WITHIN = 6.0

@@ -12,8 +12,8 @@ import pytest
 from builders import invocations
 from source_tree import environment_of_this_checkout
 
+from crl_stream.core.monitor.row import encode_row
 from crl_stream.core.policy import Policy
-from crl_stream.core.row import encode_row
 from crl_stream.errors import UsageError
 from crl_stream.guide.figures import FILE, Figures
 from crl_stream.guide.q_learning import QLearningEngine

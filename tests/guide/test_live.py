@@ -21,9 +21,9 @@ from crl_stream.guide.q_learning import QLearningEngine
 from crl_stream.guide.rollback_manager import RollbackManager
 from crl_stream.guide.safety_monitor import SafetyMonitor
 from crl_stream.guide.store import Store
+from crl_stream.kafka.reader import Received
 from crl_stream.settings import load_settings
-from crl_stream.topic_reader import Received
-from crl_stream.topology.driver import TopologyDriver
+from crl_stream.stages.driver import TopologyDriver
 from crl_stream.wire.codec import decode
 from crl_stream.wire.topics import COMMANDS, ROLLBACKS, TASKS
 from guide.world import WHO, active_of

@@ -14,7 +14,7 @@ from crl_stream.guide.safety_monitor import SafetyMonitor
 from crl_stream.guide.store import Store
 from crl_stream.guide.variant_proposer import VariantProposer
 from crl_stream.settings import load_remedies
-from crl_stream.topology.driver import TopologyDriver
+from crl_stream.stages.driver import TopologyDriver
 from crl_stream.wire.topics import TASKS
 from guide.world import WHO, active_of, order, record
 

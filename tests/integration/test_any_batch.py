@@ -14,19 +14,19 @@ from fold_oracle import assert_topics_equal_the_fold
 from installation import Installation, keys_for
 from raw_batches import Raw, batch_of, send_raw
 
-from crl_stream.adoption import adopt_log
 from crl_stream.client import Resolver
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.kafka.adoption import adopt_log
+from crl_stream.kafka.point_reader import PointReader
 from crl_stream.settings import load_settings
-from crl_stream.topology.driver import TopologyDriver
+from crl_stream.stages.driver import TopologyDriver
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import encode
 from crl_stream.wire.dead_letter import BATCH, read_letter
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.record_batch import encode_name
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, DEAD_LETTERS, DECISIONS, INVOCATIONS
-from crl_stream.worker.point_reader import PointReader
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ from builders import AGENT, TASK, invocations
 from installation import Installation, WorkerProcess
 
 from crl_stream.core import messages as m
-from crl_stream.overview_page import read_overview
+from crl_stream.kafka.overview_page import read_overview
 from crl_stream.wire.topics import ALERTS, TASKS
 
 pytestmark = pytest.mark.integration

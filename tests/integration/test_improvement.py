@@ -19,7 +19,7 @@ from services_oracle import (
 from source_tree import ROOT
 
 from crl_stream.core import messages as m
-from crl_stream.core.proposer import approval_of
+from crl_stream.core.proposer.step import approval_of
 from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, DECISIONS, PROPOSALS, ROLLBACKS
 
 pytestmark = pytest.mark.integration

@@ -17,7 +17,7 @@ from services_oracle import (
 )
 
 from crl_stream.core import messages as m
-from crl_stream.core.proposer import approval_of
+from crl_stream.core.proposer.step import approval_of
 from crl_stream.wire.topics import DECISIONS, PROPOSALS, VARIANTS
 
 pytestmark = pytest.mark.integration

@@ -9,8 +9,8 @@ from builders import invocations
 from installation import Installation
 
 from crl_stream.core import messages as m
+from crl_stream.kafka.admin import TopicAdmin
 from crl_stream.settings import load_settings
-from crl_stream.topic_admin import TopicAdmin
 from crl_stream.wire.topics import TASKS, Topics
 from crl_stream.worker.services import create_services
 

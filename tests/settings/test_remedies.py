@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crl_stream.core import messages as m
-from crl_stream.core.remedies import KINDS
+from crl_stream.core.proposer.remedies import KINDS
 from crl_stream.errors import ConfigError
 from crl_stream.settings import load_remedies
 from settings.resolving import resolve

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from crl_stream import contract_generator
 from crl_stream.contract import contract_root, load_catalog
-from crl_stream.contract_generator import generate, stale, write
+from crl_stream.contract import generator as contract_generator
+from crl_stream.contract.generator import generate, stale, write
 from crl_stream.wire import dead_letter, reasons
 from crl_stream.wire.schemas import DIALECT, schema_name
 from crl_stream.wire.topics import DEAD_LETTERS, MESSAGES

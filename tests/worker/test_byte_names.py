@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crl_stream.byte_names import ByteNamesBatch, has_byte_names
+from crl_stream.kafka.byte_names import ByteNamesBatch, has_byte_names
 from crl_stream.wire.record_batch import decode_name, encode_name, records_of
 from crl_stream.wire.records import record_size
 

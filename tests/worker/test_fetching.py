@@ -14,12 +14,12 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP
 
 from crl_stream.errors import Unsafe
-from crl_stream.log_consumer import Stretch
-from crl_stream.worker import fetching
-from crl_stream.worker.fetching import GATHER_SECONDS, ConsumerThread, pace
-from crl_stream.worker.lanes import Lane
+from crl_stream.kafka.log_consumer import Stretch
 from crl_stream.worker.recovery_progress import RecoveryWatch
-from crl_stream.worker.transport import SCHEME, register
+from crl_stream.worker.transport import fetching
+from crl_stream.worker.transport.fetching import GATHER_SECONDS, ConsumerThread, pace
+from crl_stream.worker.transport.lanes import Lane
+from crl_stream.worker.transport.scheme import SCHEME, register
 
 
 class Clock:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from crl_stream.core.row import StandingOrder
+from crl_stream.core.monitor.row import StandingOrder
 from crl_stream.errors import Unsafe
+from crl_stream.kafka.topic_ids import ClusterState, TopicState
 from crl_stream.settings import load_settings
-from crl_stream.topology.partition import PartitionRow, encode_partition
+from crl_stream.stages.partition import PartitionRow, encode_partition
 from crl_stream.worker import health
 from crl_stream.worker.health import Health
-from crl_stream.worker.topic_ids import ClusterState, TopicState
 from crl_stream.worker.topic_watch import STILL_SECONDS, Held, Lag, TopicWatch
 
 SETTINGS = load_settings(environment={}, flags={"kafka.bootstrap_servers": "127.0.0.1:9"})

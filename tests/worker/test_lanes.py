@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crl_stream.errors import Unsafe
-from crl_stream.log_consumer import Stretch
-from crl_stream.worker.lanes import MERGE, Batch, Lane
+from crl_stream.kafka.log_consumer import Stretch
+from crl_stream.worker.transport.lanes import MERGE, Batch, Lane
 
 PLACE = TP("crl.invocations", 3)
 

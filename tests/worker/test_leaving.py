@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crl_stream.errors import Unsafe
-from crl_stream.worker.consumer import Consumer
+from crl_stream.worker.transport.consumer import Consumer
 
 
 class Lines:

@@ -201,7 +201,7 @@ def test_a_line_waits_for_a_bounded_time_when_nothing_asks_kafka_and_is_there_at
 def test_what_led_to_a_critical_line_stands_before_it() -> None:
     terminal = Terminal()
     terminal.at(0.0, a_line("aiokafka", "cause"))
-    terminal.at(0.1, a_line("crl_stream.worker.consumer", "leaving", level=logging.CRITICAL))
+    terminal.at(0.1, a_line("crl_stream.worker.transport.consumer", "leaving", level=logging.CRITICAL))
     assert terminal.said == ["cause", "leaving"]
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from builders import a_command, an_invocation
-from topology.oracle import refold
+from stages.oracle import refold
 
 from crl_stream.core import messages as m
-from crl_stream.topology import fleet
-from crl_stream.topology.driver import TopologyDriver
-from crl_stream.topology.partition import decode_partition, partition_key
+from crl_stream.stages import fleet
+from crl_stream.stages.driver import TopologyDriver
+from crl_stream.stages.partition import decode_partition, partition_key
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, INVOCATIONS, TASKS, Topics
 from crl_stream.worker.counters import Counters
 from crl_stream.worker.monitor_stages import MonitorStage

@@ -13,11 +13,11 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from campaign.live.brokers import Broker
 from crl_stream.errors import Unanswered
+from crl_stream.kafka.point_reader import PointReader
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import TASKS, Topics
 from crl_stream.worker.counters import Counters
 from crl_stream.worker.last_word import LastWord, Writes
-from crl_stream.worker.point_reader import PointReader
 
 pytestmark = pytest.mark.integration
 
@@ -108,7 +108,7 @@ class Outlet:
 async def test_a_look_for_late_records_that_loses_its_broker_is_made_again(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crl_stream.worker.point_reader.TIMEOUT_SECONDS", 2.0)
+    monkeypatch.setattr("crl_stream.kafka.point_reader.TIMEOUT_SECONDS", 2.0)
     outlet = Outlet(broker.bootstrap_servers)
     await outlet.producer.start()
     reader = Severed({"bootstrap_servers": broker.address_of(0)})

@@ -18,13 +18,13 @@ from faust.transport.drivers import aiokafka as driver
 from source_tree import ROOT
 
 from crl_stream.errors import Unsafe
-from crl_stream.worker import private_surface
-from crl_stream.worker.consumer import Consumer
-from crl_stream.worker.fetching import ConsumerThread
 from crl_stream.worker.member import App
-from crl_stream.worker.private_surface import FAUST_VERSION, SURFACE, check_version
-from crl_stream.worker.producer import Producer
-from crl_stream.worker.transport import SCHEME, Transport, register
+from crl_stream.worker.transport import private_surface
+from crl_stream.worker.transport.consumer import Consumer
+from crl_stream.worker.transport.fetching import ConsumerThread
+from crl_stream.worker.transport.private_surface import FAUST_VERSION, SURFACE, check_version
+from crl_stream.worker.transport.producer import Producer
+from crl_stream.worker.transport.scheme import SCHEME, Transport, register
 
 NAMES = [(place, name) for place, names in SURFACE.items() for name in names]
 DOCUMENTED = {"_asdict", "_fields", "_replace", "_exit"}

@@ -11,19 +11,19 @@ import pytest
 from faust.types.tuples import TP
 
 from crl_stream.errors import Unavailable, Unsafe
-from crl_stream.log_consumer import Stretch
+from crl_stream.kafka.log_consumer import Stretch
 from crl_stream.settings import load_settings
 from crl_stream.settings.remedies import load_remedies
-from crl_stream.topology.driver import Stored
-from crl_stream.topology.partition import PartitionRow, encode_partition, record_hash
+from crl_stream.stages.driver import Stored
+from crl_stream.stages.partition import PartitionRow, encode_partition, record_hash
 from crl_stream.wire.topics import ALERTS, ROLLBACKS, Topics
 from crl_stream.worker import services
 from crl_stream.worker.counters import Counters
-from crl_stream.worker.lanes import Batch
 from crl_stream.worker.member import Member
 from crl_stream.worker.monitor_stages import InletStage, MonitorStage
 from crl_stream.worker.service_stages import LONGEST_WAIT, OverviewStage, ProposerStage, SinkStage, TallyStage
 from crl_stream.worker.stages import READ
+from crl_stream.worker.transport.lanes import Batch
 
 OUTLET: Any = SimpleNamespace(topics=Topics(""), counters=Counters())
 

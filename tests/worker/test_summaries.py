@@ -9,10 +9,10 @@ from core.task import Task, proven
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crl_stream.core.monitor.row import encode_row
 from crl_stream.core.policy import Operations, Policy, PolicySet
-from crl_stream.core.row import encode_row
-from crl_stream.topology.fleet_summary import Sums, mark_of, merged
-from crl_stream.topology.partition import PartitionRow, encode_partition
+from crl_stream.stages.fleet_summary import Sums, mark_of, merged
+from crl_stream.stages.partition import PartitionRow, encode_partition
 from crl_stream.worker.stores.memory import MemoryRows
 from crl_stream.worker.stores.rows import Last
 from crl_stream.worker.summaries import LISTED, Summaries, of_peers

@@ -13,17 +13,17 @@ from builders import invocations
 from faust.types.tuples import TP
 
 from crl_stream.errors import Unsafe
-from crl_stream.log_consumer import Stretch
+from crl_stream.kafka.log_consumer import Stretch
 from crl_stream.settings import load_settings
-from crl_stream.topology.driver import TopologyDriver
-from crl_stream.topology.partition import PartitionRow, encode_partition, partition_key
+from crl_stream.stages.driver import TopologyDriver
+from crl_stream.stages.partition import PartitionRow, encode_partition, partition_key
 from crl_stream.wire.topics import INVOCATIONS, Topics
 from crl_stream.worker.counters import Counters
-from crl_stream.worker.lanes import Batch
 from crl_stream.worker.monitor import Monitor
 from crl_stream.worker.monitor_stages import MonitorStage
 from crl_stream.worker.stores import MemoryRows
 from crl_stream.worker.table import TaskTable
+from crl_stream.worker.transport.lanes import Batch
 
 KEY = b"backend-architect/api-design"
 PARTITION_KEY = partition_key(0)

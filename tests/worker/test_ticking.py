@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from crl_stream.errors import Unsafe
-from crl_stream.topology.waiting import Waiting
+from crl_stream.stages.waiting import Waiting
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import INVOCATIONS, TICK_KEY
 from crl_stream.worker.log_lines import OncePerMinute

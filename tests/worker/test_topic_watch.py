@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from crl_stream.errors import Unavailable
+from crl_stream.kafka.topic_ids import ClusterState, TopicState
 from crl_stream.settings import load_settings
 from crl_stream.worker import topic_watch as module
 from crl_stream.worker.health import Health
-from crl_stream.worker.topic_ids import ClusterState, TopicState
 from crl_stream.worker.topic_watch import TopicWatch
 
 SETTINGS = load_settings(environment={}, flags={"kafka.bootstrap_servers": "127.0.0.1:9"})

@@ -9,7 +9,7 @@ from campaign.live.fault import Engagement
 from campaign.live.own_task import OwnTask
 from campaign.live.traffic import REPEAT, Draft
 from campaign.live.world import PATIENCE, World
-from crl_stream.topic_reader import TopicReader
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.wire.topics import INVOCATIONS
 
 ID = "F10"

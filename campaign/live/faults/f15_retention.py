@@ -13,7 +13,7 @@ from campaign.live.oracle.reading import keep_records
 from campaign.live.refusal import stop_all
 from campaign.live.world import PATIENCE, World
 from crl_stream.core import messages as m
-from crl_stream.topic_reader import TopicReader
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.wire.topics import ALERTS, INVOCATIONS
 
 ID = "F15"

@@ -12,7 +12,7 @@ from campaign.live.fault import Engagement
 from campaign.live.refusal import stop_all
 from campaign.live.world import PATIENCE, World
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.row import encode_row, new_row
+from crl_stream.core.monitor.row import encode_row, new_row
 from crl_stream.wire.topics import INVOCATIONS, PARTITION_ROW
 
 ID = "F19"

@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiokafka.partitioner import murmur2
 
 from campaign.live.oracle.findings import Findings
-from crl_stream.core.row import OUTCOME, SUCCESS, TaskRow, decode_row
+from crl_stream.core.monitor.row import OUTCOME, SUCCESS, TaskRow, decode_row
 
 WINDOW: Final = 20
 RING: Final = 64

@@ -8,12 +8,12 @@ from campaign.live.oracle.findings import Findings
 from campaign.live.oracle.folds import Folds, compare_rows, newest_rows
 from campaign.live.oracle.reading import Topic
 from crl_stream.core.overview import row_position as overview_position
-from crl_stream.core.proposal_row import row_position as proposals_position
+from crl_stream.core.proposer.row import row_position as proposals_position
 from crl_stream.settings.remedies import load_remedies
-from crl_stream.topology.notes import SOURCES, Noted, note_records
-from crl_stream.topology.overview import fold_notes
-from crl_stream.topology.partition import partition_key
-from crl_stream.topology.proposer import decode_snapshots, propose_batch
+from crl_stream.stages.notes import SOURCES, Noted, note_records
+from crl_stream.stages.overview import fold_notes
+from crl_stream.stages.partition import partition_key
+from crl_stream.stages.proposer import decode_snapshots, propose_batch
 from crl_stream.wire.topics import OVERVIEW, OVERVIEW_EVENTS, TASKS
 
 

@@ -11,7 +11,7 @@ from crl_stream.cli.dead_letters.letters import DeadLetter, letter_at, pair_up, 
 from crl_stream.cli.dead_letters.replaying import replay
 from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.core.instant import to_text
-from crl_stream.topic_reader import TopicReader
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.wire.reasons import MEANING
 from crl_stream.wire.record_batch import encode_name
 from crl_stream.wire.topics import DEAD_LETTERS

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from crl_stream.cli.archive import milliseconds
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.errors import NotFound, UsageError
-from crl_stream.topic_reader import Received
+from crl_stream.kafka.reader import Received
 from crl_stream.wire.dead_letter import Letter, Mark, read_letter, read_mark
 from crl_stream.wire.reasons import MEANING
 

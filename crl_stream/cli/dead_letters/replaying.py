@@ -16,7 +16,6 @@ import typer
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from crl_stream.byte_names import ByteNamesBatch, has_byte_names
 from crl_stream.cli.dead_letters.judging import RETURNABLE, Circumstances, Original, Step, plan
 from crl_stream.cli.dead_letters.letters import (
     DeadLetter,
@@ -28,12 +27,13 @@ from crl_stream.cli.dead_letters.letters import (
     read_time,
 )
 from crl_stream.cli.talk import progress_bar, say, show_json, show_table
-from crl_stream.commanding import default_actor
-from crl_stream.connection import connection_options, reaching
 from crl_stream.contract import load_catalog
 from crl_stream.errors import CrlError, Unavailable, UsageError
+from crl_stream.kafka.byte_names import ByteNamesBatch, has_byte_names
+from crl_stream.kafka.commands import default_actor
+from crl_stream.kafka.connection import connection_options, reaching
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.settings.model import Kafka
-from crl_stream.topic_reader import TopicReader
 from crl_stream.wire.dead_letter import Mark, replay_mark
 from crl_stream.wire.records import Output, record_size
 from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, Topics

@@ -20,8 +20,8 @@ from crl_stream.cli.session import Session
 from crl_stream.cli.talk import complain, say
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import UsageError
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.settings import Settings
-from crl_stream.topic_reader import TopicReader
 from crl_stream.wire.topics import ACTIVE_VARIANTS, DECISIONS, DEGRADATIONS, PROPOSALS, ROLLBACKS
 from crl_stream.worker_views import task_path, views_url
 

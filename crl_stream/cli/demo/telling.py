@@ -13,7 +13,7 @@ from crl_stream.cli.talk import show, show_json
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import CrlError
-from crl_stream.topic_reader import TopicReader
+from crl_stream.kafka.reader import TopicReader
 
 STEP_SECONDS: Final = 45.0
 """After which a step has not happened."""

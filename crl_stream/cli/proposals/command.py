@@ -12,10 +12,10 @@ from crl_stream.cli.proposals.exporting import export
 from crl_stream.cli.proposals.reviewing import approve, defer, reject
 from crl_stream.cli.proposals.source import find, now_ms, read_all, wanted_statuses
 from crl_stream.cli.talk import show, show_json, show_table
-from crl_stream.commanding import active_variant
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import ActiveVariant, Proposal
 from crl_stream.errors import CrlError, UsageError
+from crl_stream.kafka.commands import active_variant
 from crl_stream.proposals.digest import digest, digest_text
 from crl_stream.proposals.page import effect, page
 from crl_stream.proposals.standing import TYPES, select, status_at

@@ -12,11 +12,11 @@ from crl_stream.cli.archive import milliseconds
 from crl_stream.cli.orders import Actor, Json, Timeout
 from crl_stream.cli.proposals.source import deciding_review, find, now_ms
 from crl_stream.cli.talk import show, show_json
-from crl_stream.commanding import give, task_command
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
 from crl_stream.errors import CommandRefused, UsageError
+from crl_stream.kafka.commands import give, task_command
 from crl_stream.proposals.standing import OPEN, ending, status_at, updated_at
 from crl_stream.settings.model import Kafka
 

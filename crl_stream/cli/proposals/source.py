@@ -7,9 +7,9 @@ import time
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import NotFound, UsageError
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.proposals.standing import OPEN, STATUSES, latest
 from crl_stream.settings.model import Kafka
-from crl_stream.topic_reader import TopicReader
 from crl_stream.wire.topics import PROPOSALS, TASKS
 
 

@@ -17,9 +17,9 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import RollbackEvent
 from crl_stream.core.policy import Policy
 from crl_stream.errors import NotFound
-from crl_stream.policy_history import find_policies, known_policies
+from crl_stream.kafka.policy_history import find_policies, known_policies
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.settings.model import Kafka
-from crl_stream.topic_reader import TopicReader
 from crl_stream.wire.topics import ROLLBACKS
 
 app = typer.Typer(

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from crl_stream.core.messages import Activation, CommandResult, ConfirmRollback, RollbackEvent
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.settings.model import Kafka
-from crl_stream.topic_reader import TopicReader
 from crl_stream.wire.topics import COMMANDS, DECISIONS
 
 

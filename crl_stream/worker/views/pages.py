@@ -13,10 +13,10 @@ from faust.types.tuples import TP
 from crl_stream import __version__
 from crl_stream.compiled import is_compiled
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.monitor.row import StandingOrder
 from crl_stream.core.policy import PolicySet
-from crl_stream.core.row import StandingOrder
-from crl_stream.topology.inspection import fleet_hold, snapshot, standing_fleet, summary
-from crl_stream.topology.partition import decode_partition
+from crl_stream.stages.inspection import fleet_hold, snapshot, standing_fleet, summary
+from crl_stream.stages.partition import decode_partition
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import INVOCATIONS

@@ -7,7 +7,7 @@ import pytest
 
 from core.snapshots import GUIDES, REMEDIES, a_variant, drafts, limits, viewed
 from crl_stream.core import messages as m
-from crl_stream.core.proposals import RULE_OF
+from crl_stream.core.proposer.rules import RULE_OF
 
 RULE = "create_specialized_variant"
 

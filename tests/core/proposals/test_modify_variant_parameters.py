@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.snapshots import a_variant, drafts, limits, viewed
 from crl_stream.core import messages as m
-from crl_stream.core.proposals import RULE_OF
+from crl_stream.core.proposer.rules import RULE_OF
 
 RULE = "modify_variant_parameters"
 OTHER = a_variant("v2", q=0.6, n=40)

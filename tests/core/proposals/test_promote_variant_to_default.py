@@ -8,7 +8,7 @@ import pytest
 
 from core.snapshots import a_variant, drafts, limits, viewed, waiting_for_approval
 from crl_stream.core import messages as m
-from crl_stream.core.proposals import RULE_OF
+from crl_stream.core.proposer.rules import RULE_OF
 
 RULE = "promote_variant_to_default"
 PIN = m.Order(actor="bob", reason="", since="2025-11-19T14:00:00Z", until=None)

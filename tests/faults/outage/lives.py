@@ -21,8 +21,8 @@ from client.silent_kafka import an_active_variant
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import CrlError
+from crl_stream.kafka.reader import TopicReader
 from crl_stream.settings.model import Kafka
-from crl_stream.topic_reader import TopicReader
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import ACTIVE_VARIANTS, INVOCATIONS, Topics

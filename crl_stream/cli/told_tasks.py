@@ -1,0 +1,125 @@
+"""The tasks as the topics tell them, for those who ask while no worker answers.
+
+Never more than a bounded number of records is read: a fleet has as many snapshots as tasks, and one page that sums
+them up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import time
+from typing import Any, Final
+
+from crl_stream.core import messages as m
+from crl_stream.core.instant import from_text
+from crl_stream.kafka.fleet_health import finding
+from crl_stream.kafka.reader import TopicReader
+from crl_stream.proposals.page import stands
+from crl_stream.settings import Settings
+from crl_stream.wire.topics import TASKS
+
+MOST_TOLD: Final = 10_000
+"""Records of ``crl.tasks`` up to which they are read."""
+RESUME_ALL: Final = "`crl resume --all` releases it"
+
+
+async def tasks_as_told(settings: Settings, overview: m.Overview | None, *, every: bool = False) -> dict[str, Any]:
+    """The tasks as the topics have them, in the shape of ``/api/tasks``.
+
+    From the snapshots on ``crl.tasks``.  Where they are too many to read, and ``every`` one is not wanted, from the
+    page of the system, which has those that are degraded.
+    """
+    reader = TopicReader(settings.kafka)
+    if not every and await reader.extent(TASKS) > MOST_TOLD:
+        return _tasks_of_overview(overview)
+    newest: dict[tuple[str, str], m.TaskSnapshot] = {}
+    for received in await reader.read(TASKS):
+        task = received.message
+        if isinstance(task, m.TaskSnapshot):
+            key = task.agent_name, task.task_type
+            known = newest.get(key)
+            if known is None or (known.incarnation, known.as_of.offset) <= (task.incarnation, task.as_of.offset):
+                newest[key] = task
+    now = round(time() * 1_000)
+    return {"tasks": [_brief(newest[key], now) for key in sorted(newest)], "source": "the snapshots on crl.tasks"}
+
+
+def held_as_told(overview: m.Overview | None, told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A note about the hold of the fleet, as far as topics say it."""
+    alerts = [] if overview is None else [alert for alert in overview.open_alerts if alert.kind == "fleet_hold"]
+    if not alerts and not any(task.get("fleet_held") for task in told.get("tasks", ())):
+        return []
+    since = from_text(alerts[0].timestamp) if alerts else None
+    held = alerts[0].text.partition(": ")[2].partition("; crl resume")[0] if alerts else "held: no rollback happens"
+    return [finding("fleet_held", "fleet", f"The fleet is {held}.", RESUME_ALL, since, trouble=False)]
+
+
+def _tasks_of_overview(overview: m.Overview | None) -> dict[str, Any]:
+    told: dict[str, Any] = {"tasks": [], "partial": True, "listed": "attention", "source": "the page on crl.overview"}
+    if overview is None:
+        return told | {"summary": {}}
+    failing = [variant for variant in overview.degraded if variant.active]
+    told["tasks"] = [_brief_of_standing(variant) for variant in failing]
+    told["summary"] = {"tasks": overview.tasks, "variants": overview.q_table_entries, "trouble": len(failing)}
+    return told
+
+
+def _brief_of_standing(variant: m.TaskStanding) -> dict[str, Any]:
+    """What the page of the system knows of a task whose active variant is degraded."""
+    return {
+        "agent_name": variant.agent_name,
+        "task_type": variant.task_type,
+        "active_variant": variant.variant_id,
+        "epoch": None,
+        "q_value": variant.q_value,
+        "verdict": variant.verdict,
+        "reason": variant.reason,
+        "degraded_since": variant.since,
+        "no_rollback": variant.no_rollback,
+        "n_outcomes": variant.n_visits,
+        "variants": None,
+        "degraded": [variant.variant_id],
+        "quarantined": [],
+        "pinned": False,
+        "held": False,
+        "no_target": False,
+    }
+
+
+def _brief(task: m.TaskSnapshot, now: int) -> dict[str, Any]:
+    held, pinned, fleet = (
+        order if order is not None and stands(order, now) else None
+        for order in (task.held, task.pinned, task.fleet_held)
+    )
+    active = next((v for v in task.variants if v.variant_id == task.active_variant), None)
+    return {
+        "agent_name": task.agent_name,
+        "task_type": task.task_type,
+        "active_variant": task.active_variant,
+        "epoch": task.epoch,
+        "q_value": None if active is None else active.q_value,
+        "verdict": None if active is None else active.verdict,
+        "judged": 0 if active is None else active.window.judged,
+        "successes": 0 if active is None else _successes(active.window),
+        "n_outcomes": task.n_outcomes,
+        "variants": len(task.variants),
+        "degraded": [v.variant_id for v in task.variants if v.degraded],
+        "quarantined": [v.variant_id for v in task.variants if v.quarantined],
+        "pinned": pinned is not None,
+        "held": held is not None,
+        "fleet_held": fleet is not None,
+        "held_by": None if held is None else held.actor,
+        "mode": task.mode,
+        "no_rollback": task.no_rollback if held or fleet or task.mode != "enforce" else None,
+        "reason": None if active is None else active.reason,
+        "degraded_since": None if active is None else active.degraded_since,
+        "no_target": task.no_target,
+        "timestamp": task.timestamp,
+        "as_of": {"partition": task.as_of.partition, "offset": task.as_of.offset},
+    }
+
+
+def _successes(window: m.WindowSnapshot) -> int:
+    """Successes among the judged outcomes; snapshots of older engines do not say which are judged."""
+    judged = window.judged_outcomes or "J" * len(window.outcomes)
+    return sum(pair == ("S", "J") for pair in zip(window.outcomes, judged, strict=False))

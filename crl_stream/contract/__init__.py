@@ -1,0 +1,39 @@
+"""The contract's files: catalog, schemas, AsyncAPI document, golden examples.
+
+They live in ``topics/`` of the source tree, where people of any language look, and travel in the wheel as
+``crl_stream/_topics``; everything that needs them comes through here.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from crl_stream.errors import ContractError
+from crl_stream.wire.catalog import Catalog, parse_catalog
+
+
+def contract_root() -> Path:
+    """The folder with ``catalog.toml``; ``ContractError`` when the installation lacks it."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "_topics", package.parent / "topics"):
+        if (folder / "catalog.toml").is_file():
+            return folder
+    raise ContractError(
+        "This installation has no topic catalog.",
+        hint="install crl-stream again; the files of topics/ belong to the package",
+    )
+
+
+@cache
+def load_catalog() -> Catalog:
+    """The catalog of this release; ``ContractError`` when it is not usable."""
+    path = contract_root() / "catalog.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ContractError(
+            f"The topic catalog cannot be read: {error.strerror}.",
+            hint=f"make {path.name} readable for this user, or install crl-stream again",
+        ) from error
+    return parse_catalog(text)

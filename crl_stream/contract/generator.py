@@ -1,0 +1,121 @@
+"""Writes the generated files of the contract: JSON Schemas and the AsyncAPI document.
+
+``python -m crl_stream.contract.generator`` writes them into ``topics/``, ``--check`` only says which are stale.
+The message classes and ``catalog.toml`` are the sources; nobody edits what is written here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import json
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from crl_stream.contract import contract_root, load_catalog
+from crl_stream.wire.asyncapi import asyncapi_document
+from crl_stream.wire.schemas import message_schema, schema_name
+from crl_stream.wire.topics import MESSAGES
+
+SCHEMAS: Final = "schemas"
+ASYNCAPI: Final = "asyncapi.json"
+
+
+def generate() -> dict[str, str]:
+    """Every generated file: its path inside the contract and its text."""
+    files = {
+        f"{SCHEMAS}/{schema_name(topic, kind)}": _text(message_schema(topic, kind, _Docs()))
+        for topic, kinds in MESSAGES.items()
+        for kind in kinds
+    }
+    files[ASYNCAPI] = _text(asyncapi_document(load_catalog()))
+    return files
+
+
+def stale(root: Path) -> list[str]:
+    """Paths inside the contract that are missing, differ, or are generated no more."""
+    files = generate()
+    there = {f"{SCHEMAS}/{path.name}" for path in (root / SCHEMAS).glob("*.json")}
+    wrong = {name for name, text in files.items() if _read(root / name) != text}
+    return sorted(wrong | (there - files.keys()))
+
+
+def write(root: Path) -> list[str]:
+    """Bring the generated files up to date; returns the paths that changed."""
+    changed, files = stale(root), generate()
+    for name in changed:
+        path = root / name
+        if name in files:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(files[name], encoding="utf-8")
+        else:
+            path.unlink()
+    return changed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write, or with ``--check`` compare; 1 when something was stale."""
+    parser = argparse.ArgumentParser(prog="python -m crl_stream.contract.generator", description=main.__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is stale")
+    root = contract_root()
+    if parser.parse_args(arguments).check:
+        for name in (wrong := stale(root)):
+            sys.stderr.write(f"stale: topics/{name}; run make contract\n")
+        return 1 if wrong else 0
+    for name in write(root):
+        sys.stdout.write(f"wrote topics/{name}\n")
+    return 0
+
+
+class _Docs(Mapping[type, Mapping[str, str]]):
+    """What the source says below each field of a message; Python keeps it nowhere else."""
+
+    def __getitem__(self, kind: type) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for ancestor in reversed(kind.__mro__):
+            if issubclass(ancestor, msgspec.Struct) and ancestor is not msgspec.Struct:
+                found |= self._own(ancestor)
+        return found
+
+    def __iter__(self) -> Any:
+        raise TypeError("the documentation of all classes is not enumerable")
+
+    def __len__(self) -> int:
+        raise TypeError("the documentation of all classes is not enumerable")
+
+    @staticmethod
+    def _own(kind: type) -> dict[str, str]:
+        body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        found = {}
+        for field, below in zip(body.body, body.body[1:], strict=False):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+                and isinstance(below.value.value, str)
+            ):
+                found[field.target.id] = inspect.cleandoc(below.value.value)
+        return found
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

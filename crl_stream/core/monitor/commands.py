@@ -1,0 +1,353 @@
+"""What people order, applied or refused, each with a sentence that says what was done or what to do next."""
+
+# over 300 lines because every command has its effect here, and each is read beside the others
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any, Final, Literal
+
+from crl_stream.core import messages as m
+from crl_stream.core.instant import from_text, to_text
+from crl_stream.core.monitor.decision_matrix import barred, no_rollback, span_of
+from crl_stream.core.monitor.membership import add_variant, give_up, remember
+from crl_stream.core.monitor.registration import configuration_of, too_large
+from crl_stream.core.monitor.row import REGISTERED, RETIRED, Review, StandingOrder, Variant
+from crl_stream.core.monitor.standing_orders import end_hold, order_of
+from crl_stream.core.monitor.targets import find_past
+from crl_stream.core.monitor.turn import Turn
+
+
+class _Refused(Exception):
+    """A command that is not applied; the message says why and what to do next."""
+
+
+def apply_command(turn: Turn, command: m.AnyTaskCommand) -> Literal["applied", "duplicate"]:
+    """Apply a command, or refuse it; a command_id met before is a duplicate and says nothing."""
+    row = turn.row
+    digest = blake2b(command.command_id.encode(), digest_size=8).digest()
+    if not remember(row.command_ids, digest, turn.policy.limits.command_ids):
+        row.duplicates += 1
+        return "duplicate"
+    outcome: Literal["applied", "refused"] = "applied"
+    try:
+        if isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal):
+            # First of all: whoever comes second must hear of the first, not of the epoch that the first one made.
+            _refuse_second(turn, command.proposal_id)
+        _check(turn, command)
+        detail = _HANDLERS[type(command)](turn, command)
+    except _Refused as refusal:
+        outcome, detail = "refused", str(refusal)
+    if isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal):
+        _remember_review(turn, command, outcome, detail)
+    turn.command_result(command, outcome, detail)
+    return "applied"
+
+
+def _check(turn: Turn, command: m.AnyTaskCommand) -> None:
+    row = turn.row
+    if command.expires_at is not None and row.time > _instant(command.expires_at):
+        raise _Refused(f"it expired at {command.expires_at}; give it again if it is still wanted")
+    expected = command.expected_epoch
+    if expected is not None and expected != row.epoch:
+        raise _Refused(
+            f"the epoch is {row.epoch}, not {expected}: {row.active or 'nothing'} is active since "
+            f"{to_text(row.since)} ({row.cause or 'no outcome yet'}); look again and repeat it"
+        )
+
+
+def _instant(text: str) -> int:
+    try:
+        return from_text(text)
+    except ValueError:
+        raise _Refused(f"{text} is no instant; write it like 2025-11-19T14:30:00Z") from None
+
+
+def _known(turn: Turn, variant_id: str) -> Variant:
+    variant = turn.row.variants.get(variant_id)
+    if variant is None:
+        names = ", ".join(sorted(turn.row.variants)) or "none"
+        raise _Refused(f"variant {variant_id} is not known; known: {names}; register it first")
+    return variant
+
+
+def _activate(turn: Turn, variant_id: str, cause: Any, command: m.AnyTaskCommand) -> Variant:
+    row = turn.row
+    variant = _known(turn, variant_id)
+    if variant_id == row.active:
+        raise _Refused(f"{variant_id} is already the active variant")
+    if variant.state == RETIRED:
+        raise _Refused(f"{variant_id} is retired; register it again first")
+    if variant.life.n == 0 and row.active is not None and not getattr(command, "untested", False):
+        raise _Refused(
+            f"{variant_id} has no outcome yet, and {_exploration(turn)}; to use it for all work untested: "
+            f"crl activate {row.agent_name}/{row.task_type} {variant_id} --untested"
+        )
+    if variant.quarantined and cause != "approval":
+        raise _Refused(
+            f"{variant_id} is quarantined after a rollback; crl quarantine lift {row.agent_name}/{row.task_type} "
+            f"{variant_id} first, or crl undo if that rollback is the latest change"
+        )
+    untested = variant.life.n == 0
+    variant.quarantined = False
+    turn.catalogue_changed = True
+    words = command.reason or f"ordered by {command.actor}"
+    left = row.active
+    turn.activate(
+        variant, cause, command.command_id, f"{words} (untested: no outcome yet)" if untested else words, untested
+    )
+    if untested and left is not None:
+        turn.alert(
+            "untested",
+            "warning",
+            f"activated by {command.actor} without a single outcome, in place of {left}; it is judged from outcome "
+            f"{turn.policy.degradation.min_recent} on{_unprotected(turn)}",
+            about=variant_id,
+            number=0.0,
+            cause_id=command.command_id,
+            undo=True,
+        )
+    return variant
+
+
+def _exploration(turn: Turn) -> str:
+    """How a variant without outcomes comes by some."""
+    share = turn.policy.operations.exploration
+    if share:
+        return f"runtimes explore it and its siblings in {share * 100:g} % of invocations (operations.exploration)"
+    return "runtimes explore nothing: operations.exploration is 0"
+
+
+def _activate_variant(turn: Turn, command: m.ActivateVariant) -> str:
+    untested = "" if _activate(turn, command.variant_id, "command", command).life.n else "; it has no outcome yet"
+    return f"{command.variant_id} is active, epoch {turn.row.epoch}{untested}{_unprotected(turn)}"
+
+
+def _unprotected(turn: Turn) -> str:
+    """What has to be said of a new active variant that no rollback protects now."""
+    why = no_rollback(turn.row, turn.policy, turn.at.fleet)
+    return "" if why is None else f"; no rollback protects it: {why}"
+
+
+def _no_promotion(turn: Turn) -> str:
+    """What people still keep the task from any promotion with, of which an order has just ended one."""
+    block = barred(turn.row, turn.policy, turn.at.fleet)
+    if block is None and turn.rules.mode == "shadow":
+        return "; nothing is promoted: shadow mode"
+    return "" if block is None else f"; nothing is promoted yet: {block.reason}"
+
+
+def _undo(turn: Turn, command: m.UndoRollback) -> str:
+    row = turn.row
+    if row.previous is None or row.cause not in ("rollback", "auto_apply", "command", "approval"):
+        raise _Refused(f"there is no change to undo: the latest one is {row.cause or 'none'}")
+    if command.rollback_id is not None and command.rollback_id != row.rollback_id:
+        raise _Refused(f"{command.rollback_id} is not the latest change, which is {row.rollback_id or row.cause_id}")
+    undone, back, past = row.rollback_id or row.cause, row.previous, find_past(row, row.rollback_id)
+    variant = _known(turn, back)
+    if variant.state == RETIRED:
+        raise _Refused(f"{back} is retired; register it again first")
+    variant.quarantined = False
+    turn.catalogue_changed = True
+    if past is not None:
+        past.review = past.review or "undone"
+    turn.activate(variant, "undo", command.command_id, command.reason or f"undone by {command.actor}")
+    done, hold = f"{undone} undone: {back} is active, epoch {row.epoch}", turn.policy.rollback.undo_hold
+    if row.held is None:
+        if hold:
+            row.held = StandingOrder(
+                command.actor, f"undo of {undone}", row.time, until_n=row.n + hold, variant_id=back
+            )
+        fleet = turn.at.fleet
+        more = "" if fleet is None else f"; the fleet is held by {fleet.actor} {span_of(fleet, row)} as well"
+        held = f"; nothing automatic for {hold} outcomes" if hold else _unprotected(turn)
+        return f"{done}{held}{more if hold else ''}"
+    if hold:
+        row.held.until_n = row.n + hold
+        return f"{done}; still held by {row.held.actor}, and for {hold} outcomes at least"
+    return f"{done}{_unprotected(turn)}"
+
+
+def _confirm(turn: Turn, command: m.ConfirmRollback) -> str:
+    row = turn.row
+    past = find_past(row, command.rollback_id)
+    if past is None:
+        known = ", ".join(one.rollback_id for one in reversed(row.rollbacks)) or "none"
+        raise _Refused(f"{command.rollback_id} is not among the task's last rollbacks, newest first: {known}")
+    if past.review:
+        already = "is already confirmed" if past.review == "confirmed" else "was undone; there is nothing to confirm"
+        raise _Refused(f"{command.rollback_id} {already}")
+    past.review = "confirmed"
+    variant = row.variants.get(past.from_variant)
+    stays = variant is not None and variant.quarantined
+    return f"{command.rollback_id} reviewed; {past.from_variant} {'stays' if stays else 'is no longer'} quarantined"
+
+
+def _pin(turn: Turn, command: m.PinVariant) -> str:
+    row = turn.row
+    if row.active is None and command.variant_id is None:
+        raise _Refused("there is no active variant to pin yet; name one")
+    if command.variant_id is not None and command.variant_id != row.active:
+        _activate(turn, command.variant_id, "command", command)
+    row.pinned = order_of(turn, command, turn.policy.operations.pin_hours, row.active)
+    protects = _unprotected(turn) or "; a rollback still protects"
+    return f"{row.active} pinned until {to_text(row.pinned.until or 0)}{protects}"
+
+
+def _unpin(turn: Turn, _: m.UnpinVariant) -> str:
+    row = turn.row
+    if row.pinned is None:
+        raise _Refused("nothing is pinned")
+    row.pinned, turn.active_changed = None, True
+    return f"unpinned{_no_promotion(turn)}"
+
+
+def _hold(turn: Turn, command: m.HoldTask) -> str:
+    row = turn.row
+    before = row.held
+    row.held, row.held_n = order_of(turn, command, turn.policy.operations.hold_hours, None), -1
+    text = f"held until {to_text(row.held.until or 0)}"
+    if before is not None and before.until_n is not None:
+        row.held.until_n = before.until_n
+        text += f", and for the {before.until_n - row.n} outcomes that an undo holds it"
+    if (fleet := turn.at.fleet) is not None:
+        text += f"; the fleet is held by {fleet.actor} {span_of(fleet, row)} as well"
+    return f"{text}: nothing automatic, alerts go on"
+
+
+def _resume(turn: Turn, _: m.ResumeTask) -> str:
+    row = turn.row
+    fleet = turn.at.fleet
+    stays = (
+        ""
+        if fleet is None
+        else f"the fleet is held by {fleet.actor} until {to_text(fleet.until or 0)}; crl resume --all releases it"
+    )
+    if row.held is None:
+        raise _Refused(f"the task itself is not held: {stays}" if stays else "nothing is held")
+    end_hold(turn)
+    return f"resumed, but it stays held: {stays}" if stays else f"resumed{_no_promotion(turn)}"
+
+
+def _lift(turn: Turn, command: m.LiftQuarantine) -> str:
+    variant = _known(turn, command.variant_id)
+    if not variant.quarantined:
+        raise _Refused(f"{command.variant_id} is not quarantined")
+    variant.quarantined = False
+    turn.active_changed = turn.catalogue_changed = True
+    return f"{command.variant_id} may be chosen again{_no_promotion(turn)}"
+
+
+def _register(turn: Turn, command: m.RegisterVariant | m.Change) -> str:
+    row = turn.row
+    variant = row.variants.get(command.variant_id)
+    if variant is not None and variant.state == REGISTERED and variant.life.n:
+        raise _Refused(f"{command.variant_id} is registered and has outcomes; choose a new variant_id")
+    configuration = configuration_of(command)
+    if why := too_large(row, command.variant_id, configuration):
+        raise _Refused(why)
+    if variant is None:
+        variant = add_variant(turn, command.variant_id)
+        if variant is None:
+            raise _Refused(
+                f"the task has {len(row.variants)} variants, limit {turn.policy.limits.variants}; retire one"
+            )
+    variant.state = REGISTERED
+    variant.configuration = configuration
+    turn.catalogue_changed = True
+    if turn.policy.operations.exploration:
+        return f"{command.variant_id} registered; {_exploration(turn)}"
+    return (
+        f"{command.variant_id} registered; {_exploration(turn)}, so no runtime tries it by itself. Raise that, or "
+        f"use it at once: crl activate {row.agent_name}/{row.task_type} {command.variant_id} --untested"
+    )
+
+
+def _retire(turn: Turn, command: m.RetireVariant | m.Change) -> str:
+    variant = _known(turn, command.variant_id)
+    if command.variant_id == turn.row.active:
+        raise _Refused(f"{command.variant_id} is active; activate another variant first")
+    if variant.state == RETIRED:
+        raise _Refused(f"{command.variant_id} is already retired")
+    variant.state, turn.catalogue_changed = RETIRED, True
+    give_up(turn, variant, "retired")
+    return f"{command.variant_id} retired"
+
+
+def _refuse_second(turn: Turn, proposal_id: str) -> None:
+    """The first review wins; one that was refused or that deferred leaves it open."""
+    for review in turn.row.reviews:
+        if review.proposal_id == proposal_id and review.outcome == "applied" and review.review != "deferred":
+            why = f": {review.reason}" if review.reason else ""
+            raise _Refused(
+                f"{proposal_id} was already {review.review} by {review.actor} at {to_text(review.time)}{why}"
+            )
+
+
+def _approve(turn: Turn, command: m.ApproveProposal) -> str:
+    if command.valid_until is not None and turn.row.time > _instant(command.valid_until):
+        raise _Refused(
+            f"{command.proposal_id} was valid until {command.valid_until}; wait for a new one, "
+            "or give the order itself if it is still wanted"
+        )
+    change = command.change
+    if change.action == "register":
+        return f"{command.proposal_id} approved: {_register(turn, change)}"
+    if change.action == "retire":
+        return f"{command.proposal_id} approved: {_retire(turn, change)}"
+    if (pin := turn.row.pinned) is not None:
+        raise _Refused(f"{pin.variant_id} is pinned by {pin.actor}, so nothing is promoted; unpin the task first")
+    reinstated = _known(turn, change.variant_id).quarantined
+    _activate(turn, change.variant_id, "approval", command)
+    done = f"{command.proposal_id} approved: {change.variant_id} is active, epoch {turn.row.epoch}"
+    lifted = "; it is reinstated, its quarantine is lifted" if reinstated else ""
+    return f"{done}{lifted}{_unprotected(turn)}"
+
+
+def _reject(_: Turn, command: m.RejectProposal) -> str:
+    return f"{command.proposal_id} rejected"
+
+
+def _defer(turn: Turn, command: m.DeferProposal) -> str:
+    if command.until is not None and _instant(command.until) <= turn.row.time:
+        raise _Refused(f"{command.until} has passed already; name a later instant, or none to wait for a review")
+    return f"{command.proposal_id} deferred" + (f" until {command.until}" if command.until else "")
+
+
+def _remember_review(turn: Turn, command: Any, outcome: str, detail: str) -> None:
+    name: dict[type, str] = {m.ApproveProposal: "approved", m.RejectProposal: "rejected", m.DeferProposal: "deferred"}
+    row = turn.row
+    review = Review(
+        command.proposal_id,
+        name[type(command)],
+        outcome,
+        command.actor,
+        command.reason,
+        detail,
+        row.time,
+        command.command_id,
+        getattr(command, "until", None),
+    )
+    reviews = [*row.reviews, review]
+    while len(reviews) > turn.policy.limits.reviews:
+        # Refused ones give way first: they must not push out who was first.
+        del reviews[next((at for at, one in enumerate(reviews) if one.outcome == "refused"), 0)]
+    row.reviews = reviews
+
+
+_HANDLERS: Final[dict[type, Callable[[Turn, Any], str]]] = {
+    m.ActivateVariant: _activate_variant,
+    m.UndoRollback: _undo,
+    m.ConfirmRollback: _confirm,
+    m.PinVariant: _pin,
+    m.UnpinVariant: _unpin,
+    m.HoldTask: _hold,
+    m.ResumeTask: _resume,
+    m.LiftQuarantine: _lift,
+    m.RegisterVariant: _register,
+    m.RetireVariant: _retire,
+    m.ApproveProposal: _approve,
+    m.RejectProposal: _reject,
+    m.DeferProposal: _defer,
+}

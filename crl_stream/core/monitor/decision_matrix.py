@@ -1,0 +1,187 @@
+"""The decision matrix, and which variant may become the active one without a person."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from crl_stream.core.instant import to_text
+from crl_stream.core.messages.parts import DecisionKind
+from crl_stream.core.monitor.row import MICRO, RETIRED, StandingOrder, TaskRow, Variant
+from crl_stream.core.policy import Policy
+
+NO_ACTION: Final = "no_action"
+LEVELS: tuple[DecisionKind, ...] = (NO_ACTION, "human_approval", "auto_apply")
+
+
+def decide(variant: Variant, *, active: bool, policy: Policy) -> DecisionKind:
+    """The guide's table: Q >= .9 and n >= 10, Q >= .7 and n >= 5, else nothing.
+
+    A recent degradation and a quarantine turn auto_apply into human_approval; the active variant is already
+    the default.
+    """
+    q, n = variant.q, variant.life.n
+    if active or variant.state == RETIRED:
+        return "no_action"
+    if q >= policy.auto_apply.q_threshold and n >= policy.auto_apply.min_samples:
+        if variant.quarantined or recently_degraded(variant, policy):
+            return "human_approval"
+        return "auto_apply"
+    if q >= policy.human_approval.q_threshold and n >= policy.human_approval.min_samples:
+        return "human_approval"
+    return "no_action"
+
+
+def recently_degraded(variant: Variant, policy: Policy) -> bool:
+    """Whether there was a DEGRADED verdict within the variant's last window of outcomes."""
+    at = variant.degraded_at
+    return at >= 0 and variant.life.n - at < policy.degradation.lookback_window
+
+
+def reasoning(variant: Variant, *, active: bool, policy: Policy) -> str:
+    """Why ``decide`` says so, in the guide's form."""
+    q, n = variant.q, variant.life.n
+    if active:
+        return "Already the default variant"
+    if variant.state == RETIRED:
+        return "Retired"
+    auto, human = policy.auto_apply, policy.human_approval
+    if q >= auto.q_threshold and n >= auto.min_samples:
+        words = _reached(q, auto.q_threshold, n, auto.min_samples)
+        if variant.quarantined:
+            return f"Quarantined after a rollback: {words}"
+        if recently_degraded(variant, policy):
+            return f"Recent degradation {n - variant.degraded_at} outcomes ago: {words}"
+        return f"High confidence: {words}"
+    if n < human.min_samples:
+        return f"Insufficient samples: n_visits {n} < {human.min_samples}"
+    if q >= human.q_threshold:
+        return f"Medium confidence: {_reached(q, human.q_threshold, n, human.min_samples)}"
+    return f"Low confidence: Q-value {show(q, human.q_threshold)} < {human.q_threshold:g}"
+
+
+def _reached(q: float, q_threshold: float, n: int, min_samples: int) -> str:
+    return f"Q-value {show(q, q_threshold)} >= {q_threshold:g} and n_visits {n} >= {min_samples}"
+
+
+def show(value: float, limit: float) -> str:
+    """The shortest text of ``value``, from two decimals on, that stands on the right side of ``limit``."""
+    for decimals in range(2, 17):
+        text = f"{value:.{decimals}f}"
+        if (float(text) >= limit) == (value >= limit):
+            return text
+    return repr(value)
+
+
+class Block(NamedTuple):
+    """Why nothing may be promoted now."""
+
+    reason: str
+
+
+def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) -> Block | None:
+    """What keeps the task from any promotion, a hold of the ``fleet`` too; a rollback does not ask this."""
+    order = barred(row, policy, fleet)
+    if order is None and (left := cooldown_left(row, policy)):
+        return Block(f"cooling down: {left} outcomes left")
+    return order
+
+
+def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> Block | None:
+    """What people keep the task from any promotion with: a mode, a pin or a hold."""
+    if policy.operations.mode == "observe":
+        return Block("observe mode: alerts only")
+    if row.pinned is not None:
+        return Block(f"pinned by {row.pinned.actor}")
+    if row.held is not None:
+        return Block(f"held by {row.held.actor}")
+    if fleet is not None:
+        return Block(f"the fleet is held by {fleet.actor}")
+    return None
+
+
+def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
+    """Why the active variant would not be rolled back now, whatever it does; None when it would."""
+    mode, why = policy.operations.mode, list[str]()
+    if mode == "observe":
+        why.append("observe mode: alerts only")
+    elif mode == "shadow":
+        why.append("shadow mode: a rollback is reported, not done")
+    if row.held is not None:
+        why.append(f"held by {row.held.actor} {span_of(row.held, row)}")
+    if fleet is not None:
+        why.append(f"the fleet is held by {fleet.actor} {span_of(fleet, row)}")
+    return "; ".join(why) if why else None
+
+
+def span_of(order: StandingOrder, row: TaskRow) -> str:
+    """How long an order still stands: ``until 2025-11-19T14:30:00.000Z``, ``for 40 outcomes``, or both."""
+    ends = []
+    if order.until is not None:
+        ends.append(f"until {to_text(order.until)}")
+    if order.until_n is not None and (order.until is None or row.n < order.until_n):
+        ends.append(f"for {max(0, order.until_n - row.n)} outcomes")
+    return " and ".join(ends) if ends else "until it is released"
+
+
+def cooldown_left(row: TaskRow, policy: Policy) -> int:
+    """Outcomes until something may be promoted again."""
+    if row.active is None:
+        return 0
+    return max(0, policy.auto_apply.cooldown - (row.n - row.changed_n))
+
+
+def best_candidate(row: TaskRow, policy: Policy) -> Variant | None:
+    """The variant to promote: auto_apply, ahead of the active one in Q and mean reward, tried long enough."""
+    if row.active is None:
+        return None
+    auto, active, best = policy.auto_apply, row.variants[row.active], None
+    for variant in row.variants.values():
+        if variant.q < auto.q_threshold or variant is active:
+            continue
+        if decide(variant, active=False, policy=policy) != "auto_apply":
+            continue
+        if variant.life.n - variant.left_at < auto.min_outcomes_since_active:
+            continue
+        if variant.q - active.q < auto.min_lead:
+            continue
+        if mean_reward(variant) - mean_reward(active) < auto.min_lead:
+            continue
+        if best is None or rank(variant) < rank(best):
+            best = variant
+    return best
+
+
+def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingOrder | None = None) -> str | None:
+    """Why a variant whose decision is ``auto_apply`` is not the active one yet; None for any other."""
+    if row.active is None or variant.variant_id == row.active:
+        return None
+    if decide(variant, active=False, policy=policy) != "auto_apply":
+        return None
+    auto, active = policy.auto_apply, row.variants[row.active]
+    since, needed = variant.life.n - variant.left_at, auto.min_outcomes_since_active
+    if since < needed:
+        return f"{since} outcomes since it was last active, {needed} needed"
+    leads = (("Q-value", variant.q - active.q), ("mean reward", mean_reward(variant) - mean_reward(active)))
+    for name, lead in leads:
+        if lead < auto.min_lead:
+            what = f"leads {active.variant_id} by" if lead >= 0 else f"trails {active.variant_id} by"
+            return f"{what} {show(abs(lead), auto.min_lead)} in {name}, min_lead {auto.min_lead:g}"
+    block = blocked(row, policy, fleet)
+    if block is not None:
+        return block.reason
+    best = best_candidate(row, policy)
+    if best is not None and best is not variant:
+        return f"{best.variant_id} is ahead of it"
+    if policy.operations.mode == "shadow":
+        return "shadow mode: nothing is activated"
+    return f"applied with the next outcome of {active.variant_id}"
+
+
+def rank(variant: Variant) -> tuple[float, int, str]:
+    """Sorts the best first: highest Q, then most visits, then name."""
+    return (-variant.q, -variant.life.n, variant.variant_id)
+
+
+def mean_reward(variant: Variant) -> float:
+    """Over the lifetime; 0 without outcomes."""
+    return variant.life.reward / MICRO / variant.life.n if variant.life.n else 0.0

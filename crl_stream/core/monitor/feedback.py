@@ -1,0 +1,67 @@
+"""Scores that come late: they amend the outcome they belong to, or wait for it."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Literal
+
+from crl_stream.core.messages import Feedback
+from crl_stream.core.monitor.evidence import reweigh
+from crl_stream.core.monitor.membership import NO_MARK, owner_of, remember
+from crl_stream.core.monitor.row import MICRO, Variant, Waiting
+from crl_stream.core.monitor.turn import Turn
+from crl_stream.core.monitor.window import amend
+
+
+def take_feedback(turn: Turn, feedback: Feedback) -> tuple[Literal["applied", "duplicate", "too_late"], Variant | None]:
+    """Amend the outcome in whose window it is, and name its variant; else let the feedback wait.
+
+    An outcome that has left its window is never amended: feedback for one that is remembered is too late, and any
+    other waits, as its outcome may still come, until newer ones push it out.
+    """
+    row, limits = turn.row, turn.policy.limits
+    own = blake2b(feedback.feedback_id.encode(), digest_size=8).digest()
+    if not remember(row.feedback_ids, own, limits.duplicate_ids):
+        row.duplicates += 1
+        return "duplicate", None
+    digest = blake2b(feedback.invocation_id.encode(), digest_size=8).digest()
+    invocation = int.from_bytes(digest, "little")
+    reward = None if feedback.reward is None else round(feedback.reward * MICRO)
+    quality = None if feedback.quality is None else round(feedback.quality * MICRO)
+    for variant in row.variants.values():
+        if _amend(turn, variant, invocation, reward, quality):
+            return "applied", variant
+    owner = owner_of(row, digest)
+    if owner is not None:
+        row.too_late += 1
+        for variant in row.variants.values():
+            if owner != NO_MARK and variant.mark == owner:
+                variant.too_late += 1
+        return "too_late", None
+    waiting = [*row.waiting, Waiting(invocation, reward, quality)]
+    pushed_out = max(0, len(waiting) - limits.waiting_feedback)
+    row.unmatched += pushed_out
+    row.waiting = waiting[pushed_out:]
+    return "applied", None
+
+
+def settle_waiting(turn: Turn, variant: Variant, invocation: int) -> None:
+    """Give the outcome that has just come in whatever feedback was waiting for it."""
+    row = turn.row
+    mine = [waiting for waiting in row.waiting if waiting.invocation == invocation]
+    if not mine:
+        return
+    row.waiting = [waiting for waiting in row.waiting if waiting.invocation != invocation]
+    for waiting in mine:
+        _amend(turn, variant, invocation, waiting.reward, waiting.quality)
+
+
+def _amend(turn: Turn, variant: Variant, invocation: int, reward: int | None, quality: int | None) -> bool:
+    """Amend the outcome and what follows from its reward; False when it is not in the variant's window."""
+    before = variant.life.reward
+    if not amend(variant, invocation, reward, quality, turn.rules.formula):
+        return False
+    turn.row.amended += 1
+    if variant.life.reward != before:
+        reweigh(variant, turn.rules.size, turn.rules.reward_drops)
+    return True

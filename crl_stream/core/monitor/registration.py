@@ -1,0 +1,49 @@
+"""What a registration says of a variant, and how much of that a task may have.
+
+All variants of a task stand in one record of ``crl.variants``, and its topic has to take it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from crl_stream.core import messages as m
+from crl_stream.core.monitor.row import Configuration, TaskRow
+
+MAX_CONFIGURATIONS: Final = 600_000
+"""Bytes of the configurations of all variants of a task: with a thousand names beside them a record of 1 MiB."""
+
+
+def configuration_of(command: m.RegisterVariant | m.Change) -> Configuration:
+    """What the command registers."""
+    return Configuration(
+        command.parent,
+        command.model_tier,
+        getattr(command, "provider", None),
+        getattr(command, "model", None),
+        command.temperature,
+        msgspec.json.encode(command.modifications),
+    )
+
+
+def too_large(row: TaskRow, variant_id: str, configuration: Configuration) -> str | None:
+    """Why the task has no room for ``configuration``, with the limit and what to do; None when it has."""
+    others = sum(_size(v.configuration) for v in row.variants.values() if v.variant_id != variant_id)
+    size = _size(configuration)
+    if others + size <= MAX_CONFIGURATIONS:
+        return None
+    return (
+        f"the configuration of {variant_id} takes {size} bytes, and those of the task's other variants {others}; "
+        f"limit {MAX_CONFIGURATIONS} for all of them; keep long prompts elsewhere and register a reference to them"
+    )
+
+
+def _size(known: Configuration | None) -> int:
+    """Bytes that it takes as JSON, about."""
+    if known is None:
+        return 0
+    return len(known.modifications) + len(
+        msgspec.json.encode([known.parent, known.model_tier, known.provider, known.model])
+    )

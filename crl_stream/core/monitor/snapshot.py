@@ -1,0 +1,332 @@
+"""What is true of a task now, for the compacted topics and the views."""
+
+# over 300 lines because a snapshot is made in one place, field by field
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from struct import Struct as Layout
+from typing import Final, Literal
+
+import msgspec
+
+from crl_stream.core.instant import to_text
+from crl_stream.core.messages import (
+    ActiveVariant,
+    BaselineSnapshot,
+    FailureKinds,
+    Modification,
+    Order,
+    Position,
+    ProposalLimits,
+    RegisteredVariant,
+    ReviewResult,
+    RuntimeBehind,
+    TaskSnapshot,
+    VariantCatalogue,
+    VariantConfiguration,
+    VariantSnapshot,
+    WindowSnapshot,
+)
+from crl_stream.core.monitor.decision_matrix import (
+    cooldown_left,
+    decide,
+    mean_reward,
+    no_rollback,
+    not_applied,
+    reasoning,
+)
+from crl_stream.core.monitor.evidence import e_value
+from crl_stream.core.monitor.row import (
+    ERROR,
+    FAILED,
+    JUDGED,
+    MICRO,
+    REGISTERED,
+    RETIRED,
+    SEEN,
+    SIZE,
+    SUCCESS,
+    Configuration,
+    StandingOrder,
+    TaskRow,
+    Variant,
+)
+from crl_stream.core.monitor.turn import Context, Turn
+from crl_stream.core.monitor.verdict import Rules, judge, rules_of, sentence
+from crl_stream.core.policy import Policy
+from crl_stream.core.version import ENGINE_VERSION
+
+EARLIEST: Final = 10
+"""Up to this number some outcomes of a task have a snapshot of their own."""
+_EARLY = frozenset((1, 2, 5, EARLIEST))
+
+
+def is_due(row: TaskRow, rules: Rules) -> bool:
+    """Whether a snapshot is due without any fact: early outcomes, then every so many outcomes and seconds."""
+    n = row.n
+    fresh = n - row.shown_n
+    if fresh >= rules.snapshot_outcomes:
+        return row.time - row.shown_time >= rules.snapshot_ms or n in _EARLY
+    return fresh > 0 and n in _EARLY
+
+
+def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
+    """The task as it stands after the message at ``at``."""
+    return TaskSnapshot(
+        agent_name=row.agent_name,
+        task_type=row.task_type,
+        timestamp=to_text(row.time),
+        as_of=Position(at.partition, at.offset),
+        incarnation=row.incarnation,
+        active_variant=row.active,
+        epoch=row.epoch,
+        mode=policy.operations.mode,
+        pinned=_order(row, row.pinned),
+        held=_hold(row, at.fleet),
+        cooldown_left=cooldown_left(row, policy),
+        no_target=row.no_target_n >= 0,
+        n_outcomes=row.n,
+        n_duplicates=row.duplicates,
+        n_amended=row.amended,
+        n_skewed=row.skewed,
+        variants=[_variant(row, row.variants[name], policy, at) for name in sorted(row.variants)],
+        reviews=[
+            ReviewResult(
+                proposal_id=r.proposal_id,
+                review=r.review,  # type: ignore[arg-type]
+                outcome=r.outcome,  # type: ignore[arg-type]
+                actor=r.actor,
+                reason=r.reason,
+                detail=r.detail,
+                timestamp=to_text(r.time),
+                command_id=r.command_id,
+                until=r.until,
+            )
+            for r in row.reviews
+        ],
+        runtimes=len(row.runtimes),
+        runtimes_current=sum(runtime.epoch == row.epoch for runtime in row.runtimes.values()),
+        policy_hash=at.policy_hash,
+        engine_version=ENGINE_VERSION,
+        proposal_limits=ProposalLimits(**msgspec.structs.asdict(policy.proposals), max_variants=policy.limits.variants),
+        fleet_held=_fleet_order(row, at.fleet),
+        active_since=None if row.active is None else to_text(row.since),
+        runtimes_behind=_behind(row),
+        n_feedback_too_late=row.too_late,
+        n_feedback_waiting=len(row.waiting),
+        n_feedback_unmatched=row.unmatched,
+        runtimes_forgotten=row.forgotten,
+        no_rollback=None if row.active is None else no_rollback(row, policy, at.fleet),
+    )
+
+
+def _behind(row: TaskRow) -> list[RuntimeBehind]:
+    """Few, and only for a short time after a change: what is normal is not repeated in every snapshot."""
+    late = sorted((name, runtime) for name, runtime in row.runtimes.items() if runtime.epoch < row.epoch)
+    return [
+        RuntimeBehind(
+            runtime_id=name,
+            epoch=runtime.epoch,
+            late_invocations=runtime.late,
+            last_seen=to_text(runtime.seen) if runtime.seen else None,
+        )
+        for name, runtime in late
+    ]
+
+
+def active_variant(turn: Turn) -> ActiveVariant:
+    """The record that runtimes follow; the row has an active variant."""
+    row, at, operations = turn.row, turn.at, turn.policy.operations
+    assert row.active is not None
+    return ActiveVariant(
+        agent_name=row.agent_name,
+        task_type=row.task_type,
+        variant_id=row.active,
+        epoch=row.epoch,
+        previous_variant=row.previous,
+        quarantined=sorted(v.variant_id for v in row.variants.values() if v.quarantined),
+        pinned=_order(row, row.pinned),
+        held=_hold(row, at.fleet),
+        exploration=operations.exploration,
+        mode=operations.mode,
+        since=to_text(row.since),
+        cause=row.cause,  # type: ignore[arg-type]
+        cause_id=row.cause_id,
+        incarnation=row.incarnation,
+        position=Position(at.partition, at.offset),
+        policy_hash=at.policy_hash,
+        engine_version=ENGINE_VERSION,
+        fleet_held=_fleet_order(row, at.fleet),
+    )
+
+
+def variant_catalogue(turn: Turn) -> VariantCatalogue:
+    """The variants of the task with what is known of their configuration.
+
+    One that only ran in the shadow is left out: what is in here, runtimes explore with live work.
+    """
+    row, at = turn.row, turn.at
+    offered = [v for v in row.variants.values() if v.life.n or v.state != SEEN]
+    return VariantCatalogue(
+        agent_name=row.agent_name,
+        task_type=row.task_type,
+        timestamp=to_text(row.time),
+        variants=[_registered(v) for v in sorted(offered, key=lambda v: v.variant_id)],
+        incarnation=row.incarnation,
+        position=Position(at.partition, at.offset),
+    )
+
+
+def _registered(variant: Variant) -> RegisteredVariant:
+    known = variant.configuration or Configuration()
+    state = {REGISTERED: "registered", RETIRED: "retired"}.get(variant.state, "seen")
+    return RegisteredVariant(
+        variant_id=variant.variant_id,
+        state=state,  # type: ignore[arg-type]
+        quarantined=variant.quarantined,
+        parent=known.parent,
+        model_tier=known.model_tier,
+        provider=known.provider,
+        model=known.model,
+        temperature=known.temperature,
+        modifications=msgspec.json.decode(known.modifications, type=list[Modification]),
+    )
+
+
+def _hold(row: TaskRow, fleet: StandingOrder | None) -> Order | None:
+    """What holds the task, so that those who only ask whether it is held need one field."""
+    return _fleet_order(row, fleet) if row.held is None else _order(row, row.held)
+
+
+def _fleet_order(row: TaskRow, fleet: StandingOrder | None) -> Order | None:
+    return None if fleet is None else _order(row, fleet, "fleet")
+
+
+def _order(row: TaskRow, order: StandingOrder | None, scope: Literal["task", "fleet"] = "task") -> Order | None:
+    if order is None:
+        return None
+    return Order(
+        scope=scope,
+        actor=order.actor,
+        reason=order.reason,
+        since=to_text(order.since),
+        until=None if order.until is None else to_text(order.until),
+        outcomes_left=None if order.until_n is None else max(0, order.until_n - row.n),
+        variant_id=order.variant_id,
+    )
+
+
+def _variant(row: TaskRow, variant: Variant, policy: Policy, at: Context) -> VariantSnapshot:
+    life, shadow, rules = variant.life, variant.shadow, rules_of(policy)
+    n = life.n or 1
+    active = variant.variant_id == row.active
+    verdict = judge(variant, rules)
+    mean = mean_reward(variant)
+    return VariantSnapshot(
+        variant_id=variant.variant_id,
+        active=active,
+        quarantined=variant.quarantined,
+        retired=variant.state == RETIRED,
+        q_value=variant.q,
+        n_visits=life.n,
+        success_rate=life.successes / n,
+        avg_reward=mean,
+        error_rate=life.errors / n,
+        reward_variance=max(0.0, life.squares / MICRO / n - mean * mean),
+        window=_NO_WINDOW if at.brief else _window(variant),
+        verdict=verdict.kind,
+        reason="" if at.brief else sentence(variant, verdict, rules),
+        degraded=variant.degraded,
+        e_value=0.0 if at.brief else e_value(variant),
+        decision=decide(variant, active=active, policy=policy),
+        reasoning=reasoning(variant, active=active, policy=policy),
+        rollbacks=variant.rollbacks,
+        failure_kinds=FailureKinds(
+            errors=life.errors,
+            failures=variant.failures,
+            slow=variant.slow,
+            low_quality=variant.low_quality,
+        ),
+        shadow_n=shadow.n,
+        shadow_success_rate=shadow.successes / (shadow.n or 1),
+        shadow_avg_reward=shadow.reward / MICRO / (shadow.n or 1),
+        configuration=_configuration(variant),
+        baseline=_baseline(variant),
+        degraded_at=None if variant.degraded_at < 0 else variant.degraded_at,
+        feedback_too_late=variant.too_late,
+        not_applied=None if at.brief else not_applied(row, variant, policy, at.fleet),
+        degraded_since=to_text(variant.degraded_since) if variant.degraded and variant.degraded_since else None,
+    )
+
+
+def _baseline(variant: Variant) -> BaselineSnapshot | None:
+    if variant.baseline is None:
+        return None
+    sums = variant.baseline.sums
+    n = sums.n or 1
+    return BaselineSnapshot(
+        variant_id=variant.baseline.variant_id,
+        n=sums.n,
+        success_rate=sums.successes / n,
+        avg_reward=sums.reward / MICRO / n,
+        error_rate=sums.errors / n,
+    )
+
+
+def _configuration(variant: Variant) -> VariantConfiguration | None:
+    known = variant.configuration
+    if known is None:
+        return None
+    return VariantConfiguration(
+        parent=known.parent,
+        model_tier=known.model_tier,
+        provider=known.provider,
+        model=known.model,
+        temperature=known.temperature,
+    )
+
+
+_NO_WINDOW: Final = WindowSnapshot(
+    size=0, judged=0, success_rate=0.0, avg_reward=0.0, error_rate=0.0, outcomes="", rewards=[], offsets=[]
+)
+
+
+def _window(variant: Variant) -> WindowSnapshot:
+    """Column by column: a snapshot has a window for each variant, and is the dearest of what is often published."""
+    window = variant.window
+    size = len(window) // SIZE
+    columns = _columns_of(size).unpack(window)
+    rewards = columns[1::2]
+    flags = window[SIZE - 1 :: SIZE]
+    outcomes, errors = flags.translate(_OUTCOME_LETTERS).decode(), flags.translate(_ERROR_LETTERS).decode()
+    n = size or 1
+    return WindowSnapshot(
+        size=size,
+        judged=variant.judged.n,
+        success_rate=outcomes.count("S") / n,
+        avg_reward=sum(rewards) / MICRO / n,
+        error_rate=errors.count("E") / n,
+        outcomes=outcomes,
+        rewards=[reward / MICRO for reward in rewards],
+        offsets=list(columns[::2]),
+        judged_outcomes=flags.translate(_JUDGED_LETTERS).decode(),
+        error_outcomes=errors,
+    )
+
+
+@lru_cache
+def _columns_of(size: int) -> Layout:
+    """Offset and reward of each of ``size`` outcomes in a row, as in ``OUTCOME``."""
+    return Layout("<" + "q8xi10x" * size)
+
+
+def _letters(letter: Callable[[int], str]) -> bytes:
+    return "".join(map(letter, range(256))).encode()
+
+
+_OUTCOME_LETTERS: Final = _letters(lambda flags: "S" if flags & SUCCESS else "E" if flags & FAILED else "F")
+_JUDGED_LETTERS: Final = _letters(lambda flags: "J" if flags & JUDGED else "-")
+_ERROR_LETTERS: Final = _letters(lambda flags: "E" if flags & ERROR else "-")
+"""By flags, since the last byte of an outcome is its flags."""

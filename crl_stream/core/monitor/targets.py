@@ -1,0 +1,61 @@
+"""Where a rollback goes: the previous best variant, and why not the others; and those that a person may review."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from crl_stream.core.messages.parts import Candidate
+from crl_stream.core.monitor.decision_matrix import rank
+from crl_stream.core.monitor.row import RETIRED, SIZE, PastRollback, TaskRow, Variant
+from crl_stream.core.monitor.verdict import DEGRADED, Rules, is_hopeless, judge
+
+REVIEWABLE: Final = 8
+"""Rollbacks of a task that are remembered for a review after the fact."""
+
+
+def candidates(row: TaskRow, rules: Rules) -> list[Candidate]:
+    """Every other variant, best first; at most one is chosen.
+
+    The guide's target: highest Q with n >= 5, not the current one, not quarantined, not itself degraded now;
+    ties go to more visits, then to the name.
+    """
+    found, chosen = [], False
+    left = row.variants.get(row.active) if row.active is not None else None
+    without_success = left is not None and left.judged.successes == 0
+    for variant in sorted(row.variants.values(), key=rank):
+        if variant.variant_id == row.active:
+            continue
+        why_not = _objection(variant, rules)
+        if why_not is None and without_success and is_hopeless(variant):
+            why_not = f"no success in its last {len(variant.window) // SIZE} outcomes either"
+        if why_not is None and chosen:
+            why_not = "a better one was chosen"
+        found.append(Candidate(variant.variant_id, variant.q, variant.life.n, why_not is None, why_not))
+        chosen = chosen or why_not is None
+    return found
+
+
+def _objection(variant: Variant, rules: Rules) -> str | None:
+    needed = rules.policy.rollback.min_samples
+    if variant.quarantined:
+        return "quarantined after a rollback"
+    if variant.state == RETIRED:
+        return "retired"
+    if variant.life.n < needed:
+        return f"n_visits {variant.life.n} < {needed}"
+    if judge(variant, rules).kind == DEGRADED:
+        return "degraded itself"
+    return None
+
+
+def remember_rollback(row: TaskRow, rollback_id: str, from_variant: str) -> None:
+    """Keep an enforced rollback for its review; too many, and a reviewed one gives way, else the oldest."""
+    rollbacks = [*row.rollbacks, PastRollback(rollback_id, from_variant)]
+    if len(rollbacks) > REVIEWABLE:
+        del rollbacks[next((at for at, one in enumerate(rollbacks) if one.review), 0)]
+    row.rollbacks = rollbacks
+
+
+def find_past(row: TaskRow, rollback_id: str | None) -> PastRollback | None:
+    """One of those that are remembered."""
+    return next((one for one in row.rollbacks if one.rollback_id == rollback_id), None)

@@ -1,0 +1,210 @@
+"""The last outcomes of a variant: taken in, evicted, amended, with their sums and Q always exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct as Layout
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from crl_stream.core.monitor.evidence import carry, forget
+from crl_stream.core.monitor.learning import Formula, advance, reward_of
+from crl_stream.core.monitor.row import (
+    ABSENT,
+    ERROR,
+    EXPLICIT,
+    FAILED,
+    JUDGED,
+    MICRO,
+    OUTCOME,
+    SIZE,
+    SUCCESS,
+    WEIGHED,
+    Sums,
+    Variant,
+)
+
+_WEIGHT: Final = Layout("<16xi9xB")
+"""Of an ``OUTCOME`` reward and flags."""
+pack_outcome: Final = Layout("<q8siiiBB").pack
+"""An ``OUTCOME``, given the bytes of the hash."""
+
+
+class Outcome(NamedTuple):
+    """One outcome of a window, unpacked."""
+
+    offset: int
+    invocation: int
+    reward: int
+    speed: int
+    quality: int
+    errors: int
+    flags: int
+
+    @property
+    def letter(self) -> str:
+        """``S`` success, ``F`` failure, ``E`` error."""
+        return "S" if self.flags & SUCCESS else "E" if self.flags & FAILED else "F"
+
+
+def outcomes(variant: Variant) -> Iterator[Outcome]:
+    """The window, oldest first."""
+    for fields in OUTCOME.iter_unpack(variant.window):
+        yield Outcome(*fields)
+
+
+def judged_outcomes(variant: Variant) -> list[Outcome]:
+    """Those that count since the last activation."""
+    return [outcome for outcome in outcomes(variant) if outcome.flags & JUDGED]
+
+
+def take_in(
+    variant: Variant,
+    outcome: bytes,
+    reward: int,
+    flags: int,
+    size: int,
+    rate: float,
+    reward_drops: tuple[float, float, float],
+) -> None:
+    """Add an outcome, packed, to lifetime, window and Q; ``size`` is the window's length, ``rate`` that of learning.
+
+    An outcome that leaves the window moves Q and the evidence of the window's start, by ``reward_drops``.
+    """
+    square = reward * reward // MICRO
+    life, window = variant.life, variant.window
+    number = life.n + 1
+    # The newest is not in yet, so the oldest one's number is n - 1 less what the window holds, plus one.
+    while len(window) > size * SIZE:
+        _count(variant.judged, *_evict(variant, number - len(window) // SIZE, rate, reward_drops), 0, 0)
+    if len(window) == size * SIZE:
+        old_reward, old_flags = _evict(variant, number - size, rate, reward_drops)
+        _count(variant.judged, old_reward, old_flags, reward, flags)
+    elif flags & JUDGED:
+        _count(variant.judged, 0, 0, reward, flags)
+    life.n = number
+    life.reward += reward
+    life.squares += square
+    if flags & SUCCESS:
+        life.successes += 1
+    if flags & ERROR:
+        life.errors += 1
+    step, q = 1.0 / number, variant.q
+    variant.q = q + (step if step > rate else rate) * (reward / MICRO - q)
+    window += outcome
+
+
+def _evict(variant: Variant, number: int, rate: float, reward_drops: tuple[float, float, float]) -> tuple[int, int]:
+    """Drop the oldest outcome, the variant's ``number``-th; its reward and flags, which the sums still count."""
+    window = variant.window
+    reward: int
+    flags: int
+    reward, flags = _WEIGHT.unpack_from(window)
+    if flags & WEIGHED and variant.reward_start is not None:
+        variant.reward_start = carry(variant, variant.reward_start, reward, reward_drops)
+    variant.q_start = advance(variant.q_start, number, reward, rate)
+    del window[:SIZE]
+    return reward, flags
+
+
+def _count(judged: Sums, old_reward: int, old_flags: int, reward: int, flags: int) -> None:
+    """One outcome of the window for another; most sums stay as they are when one like it leaves."""
+    leaves, comes = old_flags & JUDGED, flags & JUDGED
+    old_flags, flags = old_flags if leaves else 0, flags if comes else 0
+    old_reward, reward = old_reward if leaves else 0, reward if comes else 0
+    if leaves != comes:
+        judged.n += 1 if comes else -1
+    if old_reward != reward:
+        judged.reward += reward - old_reward
+        judged.squares += reward * reward // MICRO - old_reward * old_reward // MICRO
+    if (old_flags ^ flags) & SUCCESS:
+        judged.successes += 1 if flags & SUCCESS else -1
+    if (old_flags ^ flags) & ERROR:
+        judged.errors += 1 if flags & ERROR else -1
+
+
+def looking_back(variant: Variant, last: int, earlier: bytes = b"") -> Variant:
+    """The same variant as if its window were ``last`` outcomes long; ``earlier`` are those the window holds no more.
+
+    Looks further back only as far as ``earlier`` goes.
+    """
+    window = (earlier + bytes(variant.window))[-last * SIZE :]
+    judged = Sums()
+    for fields in OUTCOME.iter_unpack(window):
+        outcome = Outcome(*fields)
+        if outcome.flags & JUDGED:
+            judged.n += 1
+            judged.reward += outcome.reward
+            judged.squares += outcome.reward * outcome.reward // MICRO
+            judged.successes += outcome.flags & SUCCESS
+            judged.errors += (outcome.flags & ERROR) >> 1
+    return replace(variant, window=bytearray(window), judged=judged)
+
+
+def restart_judging(variant: Variant) -> None:
+    """From here on only new outcomes are judged; lifetime, window and Q stay."""
+    variant.judged = Sums()
+    for index in range(len(variant.window) // SIZE):
+        variant.window[index * SIZE + SIZE - 1] &= ~JUDGED
+    forget(variant)
+
+
+def amend(variant: Variant, invocation: int, reward: int | None, quality: int | None, formula: Formula) -> bool:
+    """Give an outcome the reward or quality that became known late; False when the window has it not.
+
+    Afterwards lifetime, window sums and Q are as if it had been known from the start; ``evidence.reweigh`` does the
+    same for the evidence.
+    """
+    window = variant.window
+    for index in range(len(window) // SIZE):
+        found = Outcome(*OUTCOME.unpack_from(window, index * SIZE))
+        if found.invocation == invocation:
+            break
+    else:
+        return False
+    new_quality = found.quality if quality is None else quality
+    flags = found.flags
+    if reward is not None:
+        new_reward, flags = reward, flags | EXPLICIT
+    elif flags & EXPLICIT:
+        new_reward = found.reward
+    else:
+        new_reward = reward_of(bool(flags & SUCCESS), new_quality, found.speed, found.errors, formula)
+    _shift(variant.life, found.reward, new_reward)
+    if flags & JUDGED:
+        _shift(variant.judged, found.reward, new_reward)
+    if is_low(new_quality) != is_low(found.quality):
+        variant.low_quality += 1 if is_low(new_quality) else -1
+    OUTCOME.pack_into(
+        window,
+        index * SIZE,
+        found.offset,
+        found.invocation,
+        new_reward,
+        found.speed,
+        new_quality,
+        found.errors,
+        flags,
+    )
+    relearn(variant, formula.rate)
+    return True
+
+
+def relearn(variant: Variant, rate: float) -> None:
+    """Recompute Q over the window from its value at the window's start."""
+    q, number = variant.q_start, variant.life.n - len(variant.window) // SIZE
+    for outcome in outcomes(variant):
+        number += 1
+        q = advance(q, number, outcome.reward, rate)
+    variant.q = q
+
+
+def _shift(sums: Sums, old: int, new: int) -> None:
+    sums.reward += new - old
+    sums.squares += new * new // MICRO - old * old // MICRO
+
+
+def is_low(quality: int) -> bool:
+    """Whether a quality counts as a failure kind of its own: below one half."""
+    return quality != ABSENT and 2 * quality < MICRO

@@ -1,0 +1,1 @@
+"""What the monitor's snapshots of a task suggest to people."""

@@ -1,0 +1,145 @@
+"""What the rules of ``core/proposer/rules`` look at, and what they come to."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from crl_stream.core.messages import Change, Modification, ProposalLimits, TaskSnapshot, VariantSnapshot
+from crl_stream.core.messages.snapshots import Trigger
+from crl_stream.core.proposer.remedies import Kind, Remedies, dominant
+
+_CLASSES: Final = ((50, 0.5), (100, 0.7))
+"""Outcomes below which a claim has this confidence; above all of them it has ``_SURE``."""
+_SURE: Final = 0.85
+_NUMBERED: Final = re.compile(r"(.+)-v([0-9]{1,9})")
+_MAX_ID: Final = 128
+_CONFIGURED: Final = frozenset(("temperature", "model_tier"))
+"""Parameters that a registration has fields for."""
+
+
+class View(NamedTuple):
+    """A task as the rules see it."""
+
+    snapshot: TaskSnapshot
+    limits: ProposalLimits
+    active: VariantSnapshot
+    variants: dict[str, VariantSnapshot]
+    """Those that are offered to runtimes, as in ``crl.variants``, and not retired; the active one is among them."""
+    remedies: Remedies
+    carried: frozenset[bytes]
+    """Digests of the modifications that the active variant was made with."""
+
+    @property
+    def rivals(self) -> list[VariantSnapshot]:
+        """The variants that could be made the active one: not retired, quarantined or degraded, and tried enough."""
+        return [
+            variant
+            for variant in self.variants.values()
+            if variant is not self.active
+            and not variant.quarantined
+            and not variant.degraded
+            and variant.verdict != "DEGRADED"
+            and variant.n_visits >= self.limits.promote_min_samples
+        ]
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the task may have another variant."""
+        return len(self.snapshot.variants) < self.limits.max_variants
+
+    def lower(self, difference: float) -> str:
+        """The guide's "15% lower performance" for a difference of .15 in Q, which may be more than all there is."""
+        return f"{difference:.0%} lower performance" if difference <= 1.0 else "far lower performance"
+
+    @property
+    def subject(self) -> str:
+        """``Security-audit tasks``."""
+        name = self.snapshot.task_type
+        return f"{name[0].upper()}{name[1:]} tasks"
+
+
+class Draft(NamedTuple):
+    """A proposal that a snapshot speaks for."""
+
+    trigger: Trigger
+    target: str
+    n: int
+    """Outcomes that the claim rests on."""
+    confidence: float
+    reasoning: str
+    evidence: str
+    """The numbers in brief, for the history."""
+    q_default: float
+    """Of the active variant."""
+    improvement: float
+    variance: float
+    change: Change
+    modifications: list[Modification]
+
+
+def view_of(snapshot: TaskSnapshot, remedies: Remedies, carried: frozenset[bytes]) -> View | None:
+    """The task as the rules see it; None when nothing is active."""
+    variants = {
+        variant.variant_id: variant
+        for variant in snapshot.variants
+        if not variant.retired and not _only_in_shadow(variant)
+    }
+    active = variants.get(snapshot.active_variant or "")
+    if active is None:
+        return None
+    return View(snapshot, snapshot.proposal_limits or ProposalLimits(), active, variants, remedies, carried)
+
+
+def _only_in_shadow(variant: VariantSnapshot) -> bool:
+    """Whether nobody may choose it: it had no live outcome and is not registered."""
+    return variant.n_visits == 0 and variant.shadow_n > 0 and variant.configuration is None and not variant.active
+
+
+def confidence(n: int, *, bonus: float = 0.0, most: float = 1.0) -> float:
+    """.5 below 50 outcomes, .7 below 100, else .85, plus ``bonus``, at most ``most``."""
+    base = next((value for below, value in _CLASSES if n < below), _SURE)
+    return min(round(base + bonus, 2), most)
+
+
+def leads_by_more(better: VariantSnapshot, worse: VariantSnapshot, limit: float) -> bool:
+    """Whether Q differs by more than ``limit``, strictly, as a reader of the numbers would say: .8 - .6 is not > .2."""
+    return Decimal(repr(better.q_value)) - Decimal(repr(worse.q_value)) > Decimal(repr(limit))
+
+
+def next_variant_id(view: View) -> str:
+    """The first free one of ``default-v2``, ``default-v3``, ... for the active variant ``default``."""
+    active = view.active.variant_id
+    base = match[1] if (match := _NUMBERED.fullmatch(active)) else active
+    known = {variant.variant_id for variant in view.snapshot.variants}
+    number = 2
+    while (name := _numbered(base, number)) in known:
+        number += 1
+    return name
+
+
+def _numbered(base: str, number: int) -> str:
+    suffix = f"-v{number}"
+    return base[: _MAX_ID - len(suffix)] + suffix
+
+
+def prescription(view: View) -> tuple[Kind, int, list[Modification]]:
+    """What goes wrong most with the active variant, how often, and what to change about it."""
+    active = view.active
+    kind, count = dominant(active.failure_kinds)
+    return kind, count, view.remedies.prescribe(view.snapshot.task_type, kind, active.configuration, view.carried)
+
+
+def registration(view: View, variant_id: str, modifications: list[Modification]) -> Change:
+    """A new variant made from the active one; its parameters are the parent's unless they are modified."""
+    known = view.active.configuration
+    chosen = {one.parameter: one.value for one in modifications if one.parameter in _CONFIGURED}
+    return Change(
+        action="register",
+        variant_id=variant_id,
+        parent=view.active.variant_id,
+        model_tier=chosen.get("model_tier", known.model_tier if known else None),
+        temperature=chosen.get("temperature", known.temperature if known else None),
+        modifications=[one for one in modifications if one.parameter not in _CONFIGURED],
+    )

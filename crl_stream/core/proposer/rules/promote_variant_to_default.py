@@ -1,0 +1,97 @@
+"""Promote: another variant does better than the active one.
+
+By the guide's gap ("Best variant Q-value > default Q-value by > 20 %", absolute and strictly), or because the decision
+matrix asks for a person's approval, which needs no ``min_invocations``: the matrix has limits of its own.  A
+candidate that the monitor would apply by itself is left to it until it has waited for ``min_invocations``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from crl_stream.core.messages import Change, VariantSnapshot
+from crl_stream.core.messages.snapshots import Trigger
+from crl_stream.core.proposer.draft import Draft, View, confidence, leads_by_more
+
+NAME = "promote_variant_to_default"
+ORDER = 3
+_WIDE: Final = 0.3
+_BONUS: Final = 0.15
+"""What a gap wider than ``_WIDE`` adds to the confidence."""
+
+
+def propose(view: View) -> list[Draft]:
+    """A draft for the best rival, by the stronger of the two triggers, or none; nothing is promoted under a pin."""
+    active, limits = view.active, view.limits
+    if active.n_visits < limits.promote_min_samples or view.snapshot.pinned is not None:
+        return []
+    ranked = sorted(view.rivals, key=lambda rival: (-rival.q_value, -rival.n_visits, rival.variant_id))
+    if not ranked or _applies_itself(view, ranked[0]):
+        return []
+    if view.snapshot.n_outcomes >= limits.min_invocations:
+        best = ranked[0]
+        if leads_by_more(best, active, limits.promote_gap):
+            gap = _show_above(best.q_value - active.q_value, limits.promote_gap)
+            words = f"{best.variant_id} leads {active.variant_id} by {gap} > {limits.promote_gap:g}"
+            return [_draft(view, best, "performance_gap", words)]
+    for rival in ranked:
+        if rival.decision == "human_approval" and rival.q_value > active.q_value:
+            return [_draft(view, rival, "medium_confidence", rival.reasoning)]
+    return []
+
+
+def lapse(view: View, target: str, _: Trigger) -> str | None:
+    """The candidate is gone, is no longer fit to be the active variant, or no longer leads."""
+    active, rival = view.active, view.variants.get(target)
+    if rival is None:
+        return f"{target} is retired or gone"
+    if rival.quarantined:
+        return f"{target} is quarantined"
+    if rival not in view.rivals:
+        return f"{target} is degraded" if rival.n_visits >= view.limits.promote_min_samples else f"{target} began anew"
+    if rival.q_value <= active.q_value:
+        return f"{target} no longer leads: Q-value {rival.q_value:.2f} against {active.q_value:.2f}"
+    return None
+
+
+def _draft(view: View, rival: VariantSnapshot, trigger: Trigger, words: str) -> Draft:
+    active = view.active
+    gap = rival.q_value - active.q_value
+    # As sure as the lesser known of the two.
+    n = min(rival.n_visits, active.n_visits)
+    wide = leads_by_more(rival, active, _WIDE)
+    figures = (
+        f"Q-value {rival.q_value:.2f} over {rival.n_visits} invocations "
+        f"against {active.q_value:.2f} over {active.n_visits}"
+    )
+    return Draft(
+        trigger,
+        rival.variant_id,
+        n,
+        confidence(n, bonus=_BONUS if wide else 0.0),
+        f"{view.subject} show {view.lower(gap)} with {active.variant_id} variant than with "
+        f"{rival.variant_id}: {figures}. {words}.\n"
+        f"Suggest making {rival.variant_id} the default variant.",
+        figures,
+        active.q_value,
+        gap,
+        rival.reward_variance,
+        Change(action="activate", variant_id=rival.variant_id),
+        [],
+    )
+
+
+def _show_above(gap: float, limit: float) -> str:
+    """The shortest text of ``gap``, from two decimals on, that is more than ``limit``."""
+    return next((text for d in range(2, 17) if float(text := f"{gap:.{d}f}") > limit), repr(gap))
+
+
+def _applies_itself(view: View, rival: VariantSnapshot) -> bool:
+    """Whether the monitor is about to activate it without anybody's help."""
+    snapshot = view.snapshot
+    return (
+        rival.decision == "auto_apply"
+        and rival.n_visits < view.limits.min_invocations
+        and snapshot.mode == "enforce"
+        and snapshot.held is None
+    )

@@ -1,0 +1,66 @@
+"""Retire: a variant that is not active does badly for long, or was rolled back again and again.
+
+Exploring it costs outcomes, and it stands in every list of candidates.  The active variant is never proposed: the
+monitor refuses to retire it.
+"""
+
+from __future__ import annotations
+
+from crl_stream.core.messages import Change, VariantSnapshot
+from crl_stream.core.messages.snapshots import Trigger
+from crl_stream.core.monitor.decision_matrix import show
+from crl_stream.core.proposer.draft import Draft, View, confidence
+
+NAME = "retire_underperforming_variant"
+ORDER = 4
+
+
+def propose(view: View) -> list[Draft]:
+    """A draft for each variant that qualifies, in the order of their names."""
+    drafts = []
+    for name in sorted(view.variants.keys() - {view.active.variant_id}):
+        variant, limits = view.variants[name], view.limits
+        if variant.rollbacks >= limits.retire_after_rollbacks:
+            words = f"it was rolled back {_times(variant.rollbacks)} >= {limits.retire_after_rollbacks}"
+            drafts.append(_draft(view, variant, "rolled_back", words, f"rolled back {_times(variant.rollbacks)}"))
+        elif variant.n_visits >= limits.min_invocations and variant.q_value < limits.retire_below_q:
+            shown = show(variant.q_value, limits.retire_below_q)
+            words = f"Q-value {shown} < {limits.retire_below_q:g} after {variant.n_visits} invocations"
+            drafts.append(_draft(view, variant, "low_q", words, f"{variant.n_visits} invocations, Q-value {shown}"))
+    return drafts
+
+
+def lapse(view: View, target: str, trigger: Trigger) -> str | None:
+    """It is retired, gone or active, or has recovered."""
+    variant = view.variants.get(target)
+    if variant is None:
+        return f"{target} is retired or gone"
+    if variant is view.active:
+        return f"{target} is active"
+    limit = view.limits.retire_below_q
+    if trigger == "low_q" and variant.q_value >= limit:
+        return f"Q-value {show(variant.q_value, limit)} >= {limit:g} after {variant.n_visits} invocations"
+    return None
+
+
+def _draft(view: View, variant: VariantSnapshot, trigger: Trigger, words: str, evidence: str) -> Draft:
+    active = view.active
+    return Draft(
+        trigger,
+        variant.variant_id,
+        variant.n_visits,
+        confidence(variant.n_visits),
+        f"{view.subject} are not served well by {variant.variant_id}: {words}; the active {active.variant_id} "
+        f"has {active.q_value:.2f} after {active.n_visits}.\n"
+        f"Suggest retiring {variant.variant_id}.",
+        evidence,
+        active.q_value,
+        max(0.0, active.q_value - variant.q_value),
+        variant.reward_variance,
+        Change(action="retire", variant_id=variant.variant_id),
+        [],
+    )
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"

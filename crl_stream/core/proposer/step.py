@@ -1,0 +1,263 @@
+"""The proposer: snapshots of one task become proposals, as a pure fold that knows nothing but ``crl.tasks``.
+
+    review_task(data: bytes | None, snapshot: TaskSnapshot, remedies: Remedies) -> (bytes, list[Proposal])
+
+is the whole of it: the row of a task before (None at first) and after, and what is to be published, each proposal
+in its newest revision.  ``step`` is the same on a row that is already decoded; ``approval_of`` makes the command that
+accepts a proposal.  ``settings.remedies.load_remedies`` reads the catalogue.
+
+Laws: a snapshot that is not newer than the row, by (incarnation, ``as_of.offset``), changes nothing.  At most one
+proposal is open (pending or deferred) per task, type and target.  An open one rests on the epoch it was made for and
+is superseded when that moves or its ground is lost.  A revision needs half as much evidence again, or a tenth
+more when trigger or confidence have changed.  After a rejection the evidence has to double before the same is
+proposed again, after expiry or a lost ground it has to grow by half: nothing flaps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.instant import day, from_text, to_text
+from crl_stream.core.messages import ApproveProposal, Proposal, ReviewResult, Revision, TaskSnapshot
+from crl_stream.core.messages.snapshots import ProposalStatus, ProposalType
+from crl_stream.core.proposer.draft import Draft, view_of
+from crl_stream.core.proposer.remedies import Remedies, digest
+from crl_stream.core.proposer.row import ProposalRow, Quiet, Waiting, decode_row, encode_row, new_row
+from crl_stream.core.proposer.rules import RULE_OF, RULES
+from crl_stream.core.version import ENGINE_VERSION
+
+OPEN: Final = frozenset(("pending", "deferred"))
+"""Statuses in which a proposal waits for a review."""
+_DAY: Final = 86_400_000
+_HISTORY: Final = 20
+_REMEMBERED: Final = 32
+"""Refused ids of variants that were never made; what is known of those that are there goes when they go."""
+
+
+def review_task(data: bytes | None, snapshot: TaskSnapshot, remedies: Remedies) -> tuple[bytes, list[Proposal]]:
+    """Fold a snapshot into the row of its task: the row's bytes, and the proposals to publish in their order."""
+    row = new_row(TaskKey(snapshot.agent_name, snapshot.task_type)) if data is None else decode_row(data)
+    published = step(row, snapshot, remedies)
+    return encode_row(row), published or []
+
+
+def step(row: ProposalRow, snapshot: TaskSnapshot, remedies: Remedies) -> list[Proposal] | None:
+    """Fold a snapshot into ``row``, in place; None when it is not newer than the row, which then stays as it is."""
+    if (snapshot.incarnation, snapshot.as_of.offset) <= (row.incarnation, row.offset):
+        return None
+    row.incarnation, row.offset = snapshot.incarnation, snapshot.as_of.offset
+    row.time = max(row.time, from_text(snapshot.timestamp))
+    return _Look(row, snapshot, remedies).run()
+
+
+def proposals_of(data: bytes) -> list[Proposal]:
+    """The open proposals of a task, from the bytes of its row."""
+    return [waiting.proposal for waiting in decode_row(data).open]
+
+
+def approval_of(proposal: Proposal, **command: Any) -> ApproveProposal:
+    """The command that accepts a proposal word for word; ``command`` are the fields that every command has."""
+    return ApproveProposal(
+        agent_name=proposal.agent_name,
+        task_type=proposal.task_type,
+        expected_epoch=proposal.epoch,
+        proposal_id=proposal.proposal_id,
+        change=proposal.change,
+        valid_until=proposal.expires_at,
+        **command,
+    )
+
+
+class _Look:
+    """One snapshot and what follows from it."""
+
+    def __init__(self, row: ProposalRow, snapshot: TaskSnapshot, remedies: Remedies) -> None:
+        self.row, self.snapshot = row, snapshot
+        self.view = view_of(snapshot, remedies, frozenset(row.carried.get(snapshot.active_variant or "", ())))
+        self.drafts: dict[tuple[str, str], Draft] = {}
+        if self.view is not None:
+            self.drafts = {(rule.name, d.target): d for rule in RULES for d in rule.propose(self.view)}
+        self.published: list[Proposal] = []
+
+    def run(self) -> list[Proposal]:
+        row = self.row
+        self._forget()
+        row.open = [kept for waiting in row.open if (kept := self._settle(waiting)) is not None]
+        known = {(waiting.proposal.proposal_type, waiting.proposal.target_variant) for waiting in row.open}
+        quiet = {(q.proposal_type, q.target): q.n for q in row.quiet}
+        for (name, target), draft in self.drafts.items():
+            if (name, target) not in known and draft.n >= quiet.get((name, target), 0):
+                row.open.append(Waiting(self._open(name, draft)))  # type: ignore[arg-type]
+        return self.published
+
+    def _forget(self) -> None:
+        """What is said of variants that are gone, or of new ids that are taken by now, has no use any more."""
+        row, there = self.row, {variant.variant_id for variant in self.snapshot.variants}
+        row.carried = {name: digests for name, digests in row.carried.items() if name in there}
+        row.quiet = [q for q in row.quiet if (q.target in there) != (q.proposal_type in _MAKING)]
+
+    # -- open proposals ----------------------------------------------------------------------------
+    def _settle(self, waiting: Waiting) -> Waiting | None:
+        """An open proposal after this snapshot; None when it is closed."""
+        row, snapshot = self.row, self.snapshot
+        for review in self._new_reviews(waiting):
+            waiting.review = review.command_id
+            if review.review == "deferred":
+                until = f" until {review.until}" if review.until else ""
+                reason = f"deferred{until}" + (f": {review.reason}" if review.reason else "")
+                self._revise(waiting, "deferred", reason, actor=review.actor, deferred_until=review.until)
+                continue
+            self._revise(waiting, review.review, review.reason, actor=review.actor)
+            if review.review == "rejected":
+                self._quieten(waiting.proposal, 2.0)
+            else:
+                self._carry(waiting.proposal)
+            return None
+        proposal = waiting.proposal
+        if row.time > from_text(proposal.expires_at):
+            self._revise(waiting, "expired", f"nobody reviewed it until {proposal.expires_at}")
+            self._quieten(proposal, 1.5)
+            return None
+        if snapshot.epoch != proposal.epoch:
+            now = snapshot.active_variant or "nothing"
+            reason = f"made for epoch {proposal.epoch}; now {now} is active, epoch {snapshot.epoch}"
+            self._revise(waiting, "superseded", reason)
+            return None
+        if self.view is not None:
+            lapse = RULE_OF[proposal.proposal_type].lapse(self.view, proposal.target_variant, proposal.trigger)
+            if lapse is not None:
+                self._revise(waiting, "superseded", lapse)
+                self._quieten(proposal, 1.5)
+                return None
+        if proposal.deferred_until is not None and row.time >= from_text(proposal.deferred_until):
+            self._revise(waiting, "pending", f"deferred until {proposal.deferred_until}, which has come")
+        draft = self.drafts.get((proposal.proposal_type, proposal.target_variant))
+        if draft is not None and _is_worth_it(draft, waiting.proposal):
+            self._update(waiting, draft)
+        return waiting
+
+    def _new_reviews(self, waiting: Waiting) -> Iterator[ReviewResult]:
+        """Applied reviews of a proposal since the last one that was taken into account."""
+        wanted = waiting.proposal.proposal_id
+        found = [r for r in self.snapshot.reviews if r.proposal_id == wanted and r.outcome == "applied"]
+        last = next((at for at, review in enumerate(found) if review.command_id == waiting.review), -1)
+        yield from found[last + 1 :]
+
+    def _quieten(self, proposal: Proposal, growth: float) -> None:
+        """Remember by what factor the evidence has to grow before the same is proposed again."""
+        row, key = self.row, (proposal.proposal_type, proposal.target_variant)
+        draft = self.drafts.get(key)
+        n = max(int(proposal.supporting_data["n_invocations"]), draft.n if draft is not None else 0)
+        row.quiet = [q for q in row.quiet if (q.proposal_type, q.target) != key]
+        row.quiet.append(Quiet(*key, math.ceil(n * growth)))
+        unmade = [q for q in row.quiet if q.proposal_type in _MAKING]
+        if len(unmade) > _REMEMBERED:
+            row.quiet.remove(unmade[0])
+
+    def _carry(self, proposal: Proposal) -> None:
+        """Remember what a variant that an approval registered was made with."""
+        change, carried = proposal.change, self.row.carried
+        if change.action == "register":
+            own = [digest(one) for one in change.modifications]
+            carried[change.variant_id] = [*carried.get(change.parent or "", []), *own]
+
+    # -- what is published -------------------------------------------------------------------------
+    def _open(self, name: ProposalType, draft: Draft) -> Proposal:
+        row, snapshot = self.row, self.snapshot
+        assert self.view is not None
+        now = to_text(row.time)
+        text = f"{row.agent_name}/{row.task_type} {name} {draft.target} {row.incarnation} {row.offset}"
+        proposal = Proposal(
+            # The cycle of a proposal is the place in the log at which it was made: even a proposer that has lost
+            # its rows never gives an id twice.
+            proposal_id=f"prop-{day(row.time)}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}",
+            timestamp=now,
+            agent_name=row.agent_name,
+            task_type=row.task_type,
+            proposal_type=name,
+            status="pending",
+            tracker_type=f"crl_{name}",
+            target_variant=draft.target,
+            epoch=snapshot.epoch,
+            revision=1,
+            expires_at=to_text(row.time + self.view.limits.expires_days * _DAY),
+            history=[Revision(revision=1, status="pending", timestamp=now, reason=draft.evidence)],
+            position=snapshot.as_of,
+            engine_version=ENGINE_VERSION,
+            **_claim(draft),
+        )
+        self.published.append(proposal)
+        return proposal
+
+    def _update(self, waiting: Waiting, draft: Draft) -> None:
+        old = waiting.proposal
+        self._revise(
+            waiting,
+            old.status,
+            f"new evidence: {draft.evidence}",
+            deferred_until=old.deferred_until,
+            **_claim(draft),
+        )
+
+    def _revise(
+        self,
+        waiting: Waiting,
+        status: ProposalStatus,
+        reason: str,
+        *,
+        actor: str | None = None,
+        deferred_until: str | None = None,
+        **changes: Any,
+    ) -> None:
+        """Publish the next revision of a proposal."""
+        old, row = waiting.proposal, self.row
+        revision = Revision(
+            revision=old.revision + 1, status=status, timestamp=to_text(row.time), reason=reason, actor=actor
+        )
+        waiting.proposal = msgspec.structs.replace(
+            old,
+            status=status,
+            revision=revision.revision,
+            history=[*old.history, revision][-_HISTORY:],
+            position=self.snapshot.as_of,
+            engine_version=ENGINE_VERSION,
+            deferred_until=deferred_until,
+            **changes,
+        )
+        self.published.append(waiting.proposal)
+
+
+_MAKING: Final = frozenset(("create_specialized_variant", "modify_variant_parameters"))
+"""Types whose target is an id that nobody has yet."""
+
+
+def _claim(draft: Draft) -> dict[str, Any]:
+    """The fields of a proposal that its evidence decides."""
+    return {
+        "trigger": draft.trigger,
+        "reasoning": draft.reasoning,
+        "confidence": draft.confidence,
+        "supporting_data": {
+            "n_invocations": float(draft.n),
+            "avg_q_default": round(draft.q_default, 6),
+            "potential_improvement": round(draft.improvement, 6),
+            "variance": round(draft.variance, 6),
+        },
+        "recommended_modifications": draft.modifications,
+        "change": draft.change,
+    }
+
+
+def _is_worth_it(draft: Draft, old: Proposal) -> bool:
+    """Whether a reviewer should see the proposal anew."""
+    before = int(old.supporting_data["n_invocations"])
+    if 2 * draft.n >= 3 * before:
+        return draft.n > before
+    changed = draft.trigger != old.trigger or draft.confidence != old.confidence
+    return changed and 10 * draft.n >= 11 * before

@@ -1,0 +1,1 @@
+"""Every client of Kafka outside the worker and the runtimes."""

@@ -1,0 +1,216 @@
+"""The catalog and the broker brought together: what differs, and making it so.
+
+``apply`` creates what is missing and corrects configuration; it never deletes a topic, and never adds partitions to
+one that exists: every task would move away from its history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
+
+from crl_stream.contract import load_catalog
+from crl_stream.errors import ContractError, Unavailable
+from crl_stream.kafka.connection import connection_options, reaching
+from crl_stream.settings.model import Kafka
+from crl_stream.wire.catalog import TopicSpec
+from crl_stream.wire.topics import Topics
+
+_TIMEOUT_MS: Final = 15_000
+_TOPIC_LEVEL: Final = 1
+"""DescribeConfigs: the value was set on the topic itself."""
+_APPEAR_SECONDS: Final = 15.0
+_AT_LEAST: Final = frozenset(("max.message.bytes", "min.compaction.lag.ms"))
+"""More is safe.  With less lag compaction may keep a row that a process wrote late, before the owner has written the
+newer one again."""
+
+Kind = Literal["missing", "partitions", "replication", "config"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One way in which a topic on the broker is not the catalog's."""
+
+    topic: str
+    kind: Kind
+    setting: str
+    wanted: str
+    found: str
+    unsafe: bool
+    """Whether a worker would lose or misread events, and so refuses to start."""
+
+    def __str__(self) -> str:
+        """One line for people."""
+        if self.kind == "missing":
+            return f"{self.topic} does not exist"
+        return f"{self.topic}: {self.setting} is {self.found}, {self.wanted} is expected"
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for programs."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A topic as the broker has it."""
+
+    name: str
+    partitions: int
+    replication_factor: int
+    configs: dict[str, str]
+    """Effective values."""
+    own: dict[str, str]
+    """Values that were set on the topic itself."""
+
+
+class TopicAdmin:
+    """The topics of one installation on one cluster."""
+
+    def __init__(self, kafka: Kafka, app_id: str) -> None:
+        self.kafka = kafka
+        catalog, names = load_catalog(), Topics(kafka.topic_prefix)
+        self.specs: dict[str, TopicSpec] = {names(spec.name): spec for spec in catalog.topics}
+        self.changelog = names.changelog(app_id)
+        """Of the monitor's table."""
+        self.specs |= {names(spec.name.format(app_id=app_id)): spec for spec in catalog.changelogs}
+
+    async def find(self) -> dict[str, Found]:
+        """The topics of the catalog that exist."""
+        async with self._admin() as admin:
+            return await self._find(admin)
+
+    async def differences(self) -> list[Difference]:
+        """What ``apply`` would do, and what it could not do; empty when all is as the catalog says."""
+        found = await self.find()
+        return [d for name, spec in self.specs.items() for d in self._compare(name, spec, found.get(name))]
+
+    async def apply(self) -> list[str]:
+        """Create and correct; returns one line for each thing done.
+
+        Raises ``ContractError`` when a topic has the wrong number of partitions.
+        """
+        done: list[str] = []
+        async with self._admin() as admin:
+            found = await self._find(admin)
+            left = [d for n, spec in self.specs.items() for d in self._compare(n, spec, found.get(n))]
+            if wrong := [d for d in left if d.kind == "partitions"]:
+                raise ContractError(
+                    f"{wrong[0]}.",
+                    hint=f"is kafka.partitions = {wrong[0].found} right? else delete the topic if nothing is in it",
+                )
+            missing = [name for name in self.specs if name not in found]
+            if missing:
+                await self._create(admin, missing)
+                done += [f"created {name}" for name in missing]
+            for name in dict.fromkeys(d.topic for d in left if d.kind == "config"):
+                await self._alter(admin, name, found[name].own | self._wanted(self.specs[name]))
+                done += [f"set {d.setting}={d.wanted} on {name}" for d in left if d.topic == name]
+        return done
+
+    # -- comparing ---------------------------------------------------------------------------------
+    def _wanted(self, spec: TopicSpec) -> dict[str, str]:
+        return spec.configs(self.kafka.replication_factor)
+
+    def _compare(self, name: str, spec: TopicSpec, found: Found | None) -> list[Difference]:
+        if found is None:
+            return [Difference(name, "missing", "topic", "exists", "missing", unsafe=True)]
+        differences = []
+        partitions = spec.partition_count(self.kafka.partitions)
+        if found.partitions != partitions:
+            differences.append(
+                Difference(name, "partitions", "partitions", str(partitions), str(found.partitions), unsafe=True)
+            )
+        if found.replication_factor < self.kafka.replication_factor:
+            wanted, there = str(self.kafka.replication_factor), str(found.replication_factor)
+            differences.append(Difference(name, "replication", "replication factor", wanted, there, unsafe=False))
+        for setting, value in self._wanted(spec).items():
+            there = found.configs.get(setting, "unset")
+            if _normal(there) != _normal(value):
+                unsafe = setting in {"cleanup.policy", "message.timestamp.type"} or (
+                    setting in _AT_LEAST and there.isdigit() and int(there) < int(value)
+                )
+                differences.append(Difference(name, "config", setting, value, there, unsafe=unsafe))
+        return differences
+
+    # -- asking ------------------------------------------------------------------------------------
+    @asynccontextmanager
+    async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+        admin = AIOKafkaAdminClient(**connection_options(self.kafka), request_timeout_ms=_TIMEOUT_MS)
+        with reaching(self.kafka):
+            try:
+                await admin.start()
+                yield admin
+            finally:
+                await admin.close()
+
+    async def _find(self, admin: AIOKafkaAdminClient) -> dict[str, Found]:
+        there = [name for name in await admin.list_topics() if name in self.specs]
+        if not there:
+            return {}
+        described = {topic["topic"]: topic for topic in await admin.describe_topics(there)}
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in there]
+        found = {}
+        for response in await admin.describe_configs(resources):
+            for resource in response.resources:
+                code, name, entries = resource[0], resource[3], resource[4]
+                partitions = described[name]["partitions"] if name in described else []
+                if code or not partitions:
+                    continue  # deleted since it was listed
+                found[name] = Found(
+                    name,
+                    len(partitions),
+                    min((len(p["replicas"]) for p in partitions), default=0),
+                    {entry[0]: entry[1] for entry in entries},
+                    {entry[0]: entry[1] for entry in entries if entry[3] == _TOPIC_LEVEL},
+                )
+        return found
+
+    async def _create(self, admin: AIOKafkaAdminClient, names: list[str]) -> None:
+        new = [
+            NewTopic(
+                name,
+                self.specs[name].partition_count(self.kafka.partitions),
+                self.kafka.replication_factor,
+                topic_configs=self._wanted(self.specs[name]),
+            )
+            for name in names
+        ]
+        response = await admin.create_topics(new, timeout_ms=_TIMEOUT_MS)
+        for name, code, *text in response.topic_errors:
+            if (error := for_code(code)) not in {NoError, TopicAlreadyExistsError}:
+                raise Unavailable(
+                    f"Kafka did not create {name}: {(text and text[0]) or error.__name__}.",
+                    hint="may this user create topics? is kafka.replication_factor larger than the cluster?",
+                )
+        await self._appear(admin, set(names))
+
+    async def _appear(self, admin: AIOKafkaAdminClient, names: set[str]) -> None:
+        """Wait until the cluster knows the new topics: a client that asks too early would be told they are missing."""
+        async with asyncio.timeout(_APPEAR_SECONDS):
+            while not names <= set(await admin.list_topics()):  # noqa: ASYNC110 - the event is on another machine
+                await asyncio.sleep(0.05)
+
+    async def _alter(self, admin: AIOKafkaAdminClient, name: str, configs: dict[str, str]) -> None:
+        resource = ConfigResource(ConfigResourceType.TOPIC, name, configs)
+        for response in await admin.alter_configs([resource]):
+            for code, text, *_ in response.resources:
+                if code:
+                    raise Unavailable(
+                        f"Kafka did not change {name}: {text or for_code(code).__name__}.",
+                        hint="may this user alter topics?",
+                    )
+
+
+def _normal(value: str) -> str:
+    """Lists in one order, numbers in one form: ``0.20`` and ``0.2`` are the same ratio."""
+    try:
+        return str(float(value))
+    except ValueError:
+        return ",".join(sorted(value.split(",")))

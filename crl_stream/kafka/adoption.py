@@ -1,0 +1,154 @@
+"""A log that was made anew, adopted: the state stays, a new incarnation of it goes on from the new log's beginning.
+
+The way out when a worker refuses to start because its state belongs to another log (DESIGN, laws of the shell).
+Readers keep the highest (incarnation, epoch, offset), so that what comes now is newer than all there was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, UnknownMemberIdError
+
+from crl_stream.errors import ContractError, Unavailable
+from crl_stream.kafka.connection import connection_options, group_state, reaching
+from crl_stream.kafka.log_consumer import LogConsumer
+from crl_stream.kafka.reader import TopicReader
+from crl_stream.settings import Settings
+from crl_stream.stages.partition import (
+    PartitionRow,
+    decode_partition,
+    encode_partition,
+    partition_key,
+    record_hash,
+)
+from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, INVOCATIONS, Topics
+
+_LEAVING_SECONDS: Final = 5.0
+"""How long after its session Kafka may take to give up a member that has died."""
+
+
+async def adopt_log(settings: Settings, *, dry_run: bool) -> list[dict[str, Any]]:
+    """Adopt every partition whose state does not fit its log; returns one entry for each partition of the log.
+
+    Before anything is written it waits for workers that have just ended to leave their consumer group: one that died,
+    or that has an instance id, stays a member until its session ends.  Raises ``Unavailable`` while workers run.
+    """
+    kafka, app_id = settings.kafka, settings.worker.app_id
+    if not dry_run:
+        await _until_workers_have_left(settings)
+    names, reader = Topics(kafka.topic_prefix), TopicReader(kafka)
+    states = await _states(settings)
+    actives = [r.message for r in await reader.read(ACTIVE_VARIANTS) if r.message is not None]
+    done: list[dict[str, Any]] = []
+    consumer = LogConsumer(**connection_options(kafka), group_id=names.group(app_id))
+    producer = AIOKafkaProducer(**connection_options(kafka), acks="all", enable_idempotence=True)
+    with reaching(kafka):
+        try:
+            await consumer.start()
+            places = [TopicPartition(names(INVOCATIONS), p) for p in range(kafka.partitions)]
+            orders = [TopicPartition(names(COMMANDS), p) for p in range(kafka.partitions)]
+            consumer.assign(places + orders)
+            first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places + orders)
+            await producer.start()
+            for place in places:
+                state = states.get(place.partition)
+                why = await _contradiction(reader, state, place.partition, first[place], end[place])
+                detail = why or "fits its log; left as it is"
+                if why is not None:
+                    before = max(
+                        [a.incarnation for a in actives if a.position.partition == place.partition]
+                        + [state.incarnation if state is not None else 0]
+                    )
+                    new = state or PartitionRow()
+                    new.next_offset, new.last_hash, new.incarnation = first[place], b"", before + 1
+                    new.origins, new.forwards = {}, b""
+                    new.commanded = {
+                        p: o for p, o in new.commanded.items() if o < end[TopicPartition(names(COMMANDS), p)]
+                    }
+                    detail = f"{why}: incarnation {new.incarnation} starts at offset {first[place]}"
+                    if not dry_run:
+                        key = partition_key(place.partition)
+                        topic = names.changelog(app_id)
+                        await producer.send_and_wait(topic, encode_partition(new), key=key, partition=place.partition)
+                done.append({"partition": place.partition, "adopted": why is not None, "detail": detail})
+            if not dry_run:
+                await _reset_commits(consumer, places + orders, end, names.group(app_id))
+        finally:
+            await consumer.stop()
+            await producer.stop()
+    return done
+
+
+async def _until_workers_have_left(settings: Settings) -> None:
+    group = Topics(settings.kafka.topic_prefix).group(settings.worker.app_id)
+    now = asyncio.get_running_loop().time
+    until = now() + settings.worker.session_timeout_seconds + _LEAVING_SECONDS
+    with reaching(settings.kafka):
+        admin = AIOKafkaAdminClient(**connection_options(settings.kafka))
+        try:
+            await admin.start()
+            while await group_state(admin, group) != "Dead":
+                if now() > until:
+                    raise _workers_run(group)
+                await asyncio.sleep(0.25)
+        finally:
+            await admin.close()
+
+
+def _workers_run(group: str) -> Unavailable:
+    return Unavailable(f"Workers of {group} are running.", hint="stop every worker, then adopt")
+
+
+async def _states(settings: Settings) -> dict[int, PartitionRow]:
+    kafka = settings.kafka
+    changelog = Topics(kafka.topic_prefix).changelog(settings.worker.app_id)
+    found: dict[int, PartitionRow] = {}
+    # It is not a topic of the contract, so it is read by its full name.
+    for received in await TopicReader(kafka.model_copy(update={"topic_prefix": ""})).read(changelog):
+        record = received.record
+        if record.key == partition_key(record.partition) and record.value is not None:
+            row = decode_partition(record.value)
+            known = found.get(record.partition)
+            if known is None or (known.incarnation, known.next_offset) <= (row.incarnation, row.next_offset):
+                found[record.partition] = row
+    return found
+
+
+async def _contradiction(
+    reader: TopicReader, state: PartitionRow | None, partition: int, first: int, end: int
+) -> str | None:
+    """Why a worker would refuse this partition; None when it would not."""
+    if state is None:
+        return f"it has no state, and its log starts at {first}" if first else None
+    if state.next_offset > end:
+        return f"its state ends at {state.next_offset}, its log at {end}"
+    if state.next_offset > first and state.last_hash:
+        found = await reader.read_at(INVOCATIONS, partition, state.next_offset - 1)
+        if found is None or record_hash(found.record) != state.last_hash:
+            return f"another record is at {state.next_offset - 1} than the one that its state ends with"
+    return None
+
+
+async def _reset_commits(
+    consumer: AIOKafkaConsumer, places: list[TopicPartition], end: dict[TopicPartition, int], group: str
+) -> None:
+    """Commits beyond the end of a topic are of the old one."""
+    offsets = {}
+    for place in places:
+        committed = await consumer.committed(place)
+        if committed is not None and committed > end[place]:
+            offsets[place] = 0
+    if not offsets:
+        return
+    try:
+        await consumer.commit(offsets)
+    except UnknownMemberIdError as error:
+        raise _workers_run(group) from error
+    except KafkaError as error:
+        raise ContractError(
+            f"The old commits cannot be reset: {error}.", hint="stop every worker, then adopt"
+        ) from error

@@ -1,0 +1,216 @@
+"""Orders to the monitor: sent, and waited for until the monitor has said what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.errors import CommandRefused, NotFound, Unavailable, UsageError
+from crl_stream.kafka.connection import connection_options, reaching
+from crl_stream.kafka.reader import TopicReader
+from crl_stream.settings.model import Kafka
+from crl_stream.wire.codec import Rejected, decode, encode, not_finite
+from crl_stream.wire.partitioner import partition_of
+from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, DECISIONS, FLEET_KEY, Topics
+
+VALID_SECONDS: Final = 60.0
+"""An order that reaches the log later is refused: nobody is surprised by an order of last week."""
+
+
+def task_command(kind: type[Any], key: TaskKey, *, actor: str | None = None, **fields: Any) -> Any:
+    """A command for one task, with its id and times filled in."""
+    now = datetime.now(UTC)
+    return kind(
+        schema_version=m.SCHEMA_VERSION,
+        command_id=f"cmd-{uuid.uuid4().hex}",
+        timestamp=_text(now),
+        expires_at=_text(now + timedelta(seconds=VALID_SECONDS)),
+        actor=actor or default_actor(),
+        agent_name=key.agent_name,
+        task_type=key.task_type,
+        **fields,
+    )
+
+
+def fleet_command(
+    kind: type[Any], *, valid_hours: float = VALID_SECONDS / 3_600, actor: str | None = None, **fields: Any
+) -> Any:
+    """A command for the whole fleet, with its id and times filled in; refused by a partition that reads it later."""
+    now = datetime.now(UTC)
+    return kind(
+        schema_version=m.SCHEMA_VERSION,
+        command_id=f"cmd-{uuid.uuid4().hex}",
+        timestamp=_text(now),
+        expires_at=_text(now + timedelta(hours=valid_hours)),
+        actor=actor or default_actor(),
+        **fields,
+    )
+
+
+def default_actor() -> str:
+    """Who is at the keyboard."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+async def active_variant(kafka: Kafka, key: TaskKey) -> m.ActiveVariant:
+    """The task's active variant as runtimes see it; ``NotFound`` when there is none."""
+    reader, partition = TopicReader(kafka), home_of(kafka, key)
+    found = [r.message for r in await reader.read(ACTIVE_VARIANTS, partition) if r.message is not None]
+    mine: list[m.ActiveVariant] = [a for a in found if (a.agent_name, a.task_type) == key]
+    if not mine:
+        raise NotFound(f"Nothing is known of {key}.", hint="crl status lists the tasks there are")
+    return max(mine, key=lambda a: (a.incarnation, a.epoch, a.position.offset))
+
+
+def home_of(kafka: Kafka, key: TaskKey) -> int:
+    """The partition of a task, on every topic."""
+    return partition_of(key.encode(), kafka.partitions)
+
+
+async def give(kafka: Kafka, command: Any, timeout: float = 20.0) -> m.CommandResult:
+    """Send a command for one task and wait for its result.
+
+    ``CommandRefused`` when the monitor refuses, ``Unavailable`` when no worker answers within ``timeout`` seconds,
+    ``UsageError`` when it is not a valid command.
+    """
+    key = TaskKey(command.agent_name, command.task_type)
+    value = _checked(command, key.encode())
+    partition = home_of(kafka, key)
+    result: m.CommandResult | None = None
+    async with TopicReader(kafka).following([DECISIONS], partition) as results:
+        await _send(kafka, key.encode(), value, partition)
+        try:
+            async with asyncio.timeout(timeout):
+                async for received in results:
+                    said = received.message
+                    if isinstance(said, m.CommandResult) and said.command_id == command.command_id:
+                        result = said
+                        break
+        except TimeoutError:
+            raise Unavailable(
+                f"No worker has answered within {timeout:.0f} s; the command is on the topic until "
+                f"{command.expires_at}.",
+                hint="is a worker running? `crl worker` starts one, `crl status` asks it",
+            ) from None
+    assert result is not None
+    if result.outcome == "refused":
+        raise CommandRefused(f"{result.command} for {key} was refused: {result.detail}.", hint=_next_step(key))
+    return result
+
+
+class FleetAnswer(NamedTuple):
+    """What became of a command for the whole fleet, partition by partition."""
+
+    partitions: int
+    results: dict[int, m.CommandResult]
+    unsent: dict[int, str]
+    """Partitions that the command could not be written to, and why."""
+
+    @property
+    def silent(self) -> list[int]:
+        """Partitions that have the command and have not answered."""
+        return [p for p in range(self.partitions) if p not in self.results and p not in self.unsent]
+
+    @property
+    def applied(self) -> list[m.CommandResult]:
+        """Results of the partitions that did it."""
+        return [result for result in self.results.values() if result.outcome == "applied"]
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of the partitions that did it."""
+        return sum(result.tasks or 0 for result in self.applied)
+
+
+async def give_all(kafka: Kafka, command: m.FleetCommand, timeout: float = 20.0) -> FleetAnswer:
+    """Write a command for the whole fleet to every partition and wait for every partition's result.
+
+    A partition that does not take it, or does not answer within ``timeout`` seconds, keeps none of the others from
+    obeying.  ``UsageError`` when it is not a valid command, ``Unavailable`` when Kafka does not answer at all.
+    """
+    value = _checked(command, FLEET_KEY)
+    reader = TopicReader(kafka)
+    partitions = await reader.partitions(COMMANDS)
+    results: dict[int, m.CommandResult] = {}
+    async with reader.following([DECISIONS]) as stream:
+        unsent = await _send_everywhere(kafka, value, partitions, timeout)
+        waiting = set(range(partitions)) - set(unsent)
+        try:
+            async with asyncio.timeout(timeout):
+                while waiting:
+                    received = await anext(stream)
+                    said = received.message
+                    if isinstance(said, m.CommandResult) and said.command_id == command.command_id:
+                        results[said.position.partition] = said
+                        waiting.discard(said.position.partition)
+        except TimeoutError:
+            pass  # a partition that has not answered is silent
+    return FleetAnswer(partitions, dict(sorted(results.items())), unsent)
+
+
+async def _send_everywhere(kafka: Kafka, value: bytes, partitions: int, timeout: float) -> dict[int, str]:
+    """Write to each partition by itself; those that do not take it within ``timeout`` seconds, and why."""
+    topic, unsent = Topics(kafka.topic_prefix)(COMMANDS), {}
+    producer = AIOKafkaProducer(**connection_options(kafka), acks="all", enable_idempotence=True)
+
+    async def write(partition: int) -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                await producer.send_and_wait(topic, value, key=FLEET_KEY, partition=partition)
+        except TimeoutError:
+            unsent[partition] = f"the broker did not take it within {timeout:.0f} s"
+        except KafkaError as error:
+            unsent[partition] = str(error) or type(error).__name__
+
+    with reaching(kafka):
+        try:
+            await producer.start()
+            await asyncio.gather(*map(write, range(partitions)))
+        finally:
+            await producer.stop()
+    return dict(sorted(unsent.items()))
+
+
+def _checked(command: Any, key: bytes) -> bytes:
+    """The command's bytes; ``UsageError`` when the monitor would not read them."""
+    if (name := not_finite(command)) is not None:
+        raise UsageError(
+            f"{name} is {getattr(command, name)}, not a number.",
+            hint="write a number",
+        )
+    value = encode(command)
+    checked = decode(COMMANDS, value, key)
+    if isinstance(checked, Rejected):
+        raise UsageError(
+            f"That is not a valid command: {checked.detail}", hint="--help of the command says what it takes"
+        )
+    return value
+
+
+async def _send(kafka: Kafka, key: bytes, value: bytes, partition: int) -> None:
+    producer = AIOKafkaProducer(**connection_options(kafka), acks="all", enable_idempotence=True)
+    with reaching(kafka):
+        try:
+            await producer.start()
+            await producer.send_and_wait(Topics(kafka.topic_prefix)(COMMANDS), value, key=key, partition=partition)
+        finally:
+            await producer.stop()
+
+
+def _next_step(key: TaskKey) -> str:
+    return f"crl window {key} shows how the task stands now"
+
+
+def _text(instant: datetime) -> str:
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")

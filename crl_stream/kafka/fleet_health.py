@@ -1,0 +1,186 @@
+"""What Kafka says of an installation, whether a worker answers or not: who runs, and who is behind.
+
+Each thing that is wrong is a finding, as the workers' own view ``/api/health`` has them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from time import time
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from crl_stream.core.instant import to_text
+from crl_stream.kafka.admin import TopicAdmin
+from crl_stream.kafka.connection import connection_options, group_state, reaching
+from crl_stream.kafka.fleet_policy import difference_line, differences_of, read_fleet_policy
+from crl_stream.kafka.reader import TopicReader
+from crl_stream.settings import Settings
+from crl_stream.wire.topics import Topics
+
+_TIMEOUT_MS: Final = 5_000
+BEHIND_SECONDS: Final = 60.0
+"""A record that has waited so long to be read is trouble."""
+_FIRST_SECONDS: Final = 2.0
+"""For finding the records that wait longest."""
+_MOST_PLACES: Final = 64
+_RUNNING: Final = frozenset(("Stable", "PreparingRebalance", "CompletingRebalance"))
+SERVICES: Final = ("proposer", "overview", "files", "notifier")
+_NAMES: Final = {
+    "monitor": "The monitor",
+    "proposer": "The proposer",
+    "overview": "The overview",
+    "files": "The writer of the telemetry files",
+    "notifier": "The notifier",
+}
+_TABLES: Final = {"monitor": "tasks", "proposer": "proposals", "overview": "overview"}
+_START: Final = {
+    "monitor": "`crl worker` starts one, `crl up` everything",
+    "notifier": "`crl worker --role notifier` starts it, `crl up` everything; no alert is sent until then",
+}
+
+
+class Behind(NamedTuple):
+    """Records of a group that nothing has read yet."""
+
+    records: int
+    since: int | None
+    """When the first of them was written, in milliseconds; None when it cannot be read."""
+    in_transaction: bool
+
+
+def finding(
+    name: str, subject: str, text: str, action: str, since: int | None = None, *, trouble: bool = True
+) -> dict[str, Any]:
+    """A finding as the workers' views have them; ``since`` in milliseconds, None when that is not known."""
+    told = to_text(since) if since else None
+    return {"name": name, "subject": subject, "since": told, "text": text, "action": action, "trouble": trouble}
+
+
+async def inspect_kafka(settings: Settings) -> list[dict[str, Any]]:
+    """What is wrong with the installation as Kafka knows it; ``CrlError`` when Kafka does not answer."""
+    names, app_id = Topics(settings.kafka.topic_prefix), settings.worker.app_id
+    found = [
+        finding("topics", d.topic, f"{d}.", "run `crl topics apply`")
+        for d in await TopicAdmin(settings.kafka, app_id).differences()
+        if d.unsafe
+    ]
+    if found:
+        return found
+    admin = AIOKafkaAdminClient(**connection_options(settings.kafka), request_timeout_ms=_TIMEOUT_MS)
+    with reaching(settings.kafka):
+        try:
+            await admin.start()
+            notifiers = names.group(app_id, "notifier")
+            there = [group[0] for group in await admin.list_consumer_groups()]
+            channels = [group for group in there if group.startswith(f"{notifiers}-")]
+            groups = {"monitor": [names.group(app_id)]}
+            groups |= {role: [names.group(app_id, role)] for role in SERVICES if role != "notifier"}
+            groups["notifier"] = channels
+            states = {group: await group_state(admin, group) for members in groups.values() for group in members}
+            behind = {group: await _behind(settings, admin, group) for group in states}
+        finally:
+            await admin.close()
+    for role, wanted in groups.items():
+        if any(states.get(group) in _RUNNING for group in wanted):
+            found += _lag_findings(wanted, behind)
+        else:
+            found.append(await _not_running(settings, role, [b for group in wanted if (b := behind.get(group))]))
+    found += await _policy_findings(settings)
+    return found
+
+
+async def _not_running(settings: Settings, role: str, behind: list[Behind]) -> dict[str, Any]:
+    """Since the first record that waits for it was written, else since it last wrote something itself."""
+    waiting, since = sum(b.records for b in behind), min((b.since for b in behind if b.since), default=None)
+    if since is None and role in _TABLES:
+        names = Topics(settings.kafka.topic_prefix)
+        changelog = names.changelog(settings.worker.app_id, _TABLES[role])
+        # It is not a topic of the contract, so it is read by its full name.
+        reader = TopicReader(settings.kafka.model_copy(update={"topic_prefix": ""}))
+        for partition in range(await reader.partitions(changelog)):
+            for last in await reader.read_last(changelog, partition):
+                since = max(since or 0, last.record.timestamp)
+    text = f"{_NAMES[role]} is not running" + (f"; {waiting} records wait for it." if waiting else ".")
+    return finding("not_running", role, text, _START.get(role, f"`crl worker --role {role}` starts it"), since)
+
+
+def _lag_findings(groups: list[str], behind: Mapping[str, Behind | None]) -> Iterable[dict[str, Any]]:
+    for group in groups:
+        late = behind.get(group)
+        if late is None:
+            continue
+        if late.in_transaction:
+            text = f"A transaction that was left open holds back {late.records} records of {group}."
+            action = "end it: kafka-transactions.sh --bootstrap-server ... find-hanging, then abort"
+            yield finding("lag", group, text, action, late.since)
+        elif late.since is not None and time() - late.since / 1_000 > BEHIND_SECONDS:
+            text = f"{group} is {late.records} records behind."
+            yield finding("lag", group, text, "its log says what it waits for; more workers share the load", late.since)
+
+
+async def _behind(settings: Settings, admin: AIOKafkaAdminClient, group: str) -> Behind | None:
+    """What a group has not read of the topics that it has committed offsets of; None when nothing."""
+    committed = {place: at.offset for place, at in (await admin.list_consumer_group_offsets(group)).items()}
+    if not committed:
+        return None
+    options = connection_options(settings.kafka) | {"group_id": None, "request_timeout_ms": _TIMEOUT_MS}
+    consumer = AIOKafkaConsumer(**options, isolation_level="read_committed", enable_auto_commit=False)
+    other = AIOKafkaConsumer(**options, enable_auto_commit=False)
+    try:
+        await asyncio.gather(consumer.start(), other.start())
+        ends, stable = await other.end_offsets(committed), await consumer.end_offsets(committed)
+        late = {place: at for place, at in committed.items() if ends[place] > at}
+        if not late:
+            return None
+        first, read = await _first_records(consumer, late, stable)
+        held = [place for place in late if place not in first and ends[place] > max(stable[place], read[place])]
+        if held:
+            begun, _ = await _first_records(other, {place: max(late[place], stable[place]) for place in held}, ends)
+            records = sum(ends[place] - late[place] for place in held)
+            return Behind(records, min(begun.values(), default=None), in_transaction=True)
+        if not first:
+            return None  # markers of transactions: offsets that no record has
+        return Behind(sum(ends[place] - late[place] for place in first), min(first.values()), in_transaction=False)
+    finally:
+        await asyncio.gather(consumer.stop(), other.stop(), return_exceptions=True)
+
+
+async def _first_records(
+    consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """Times of the first records from ``starts`` on, where there are any, and up to where was read."""
+    chosen = sorted(starts)[:_MOST_PLACES]
+    consumer.assign(chosen)
+    for place in chosen:
+        consumer.seek(place, starts[place])
+    found: dict[TopicPartition, int] = {}
+    until = asyncio.get_running_loop().time() + _FIRST_SECONDS
+    while asyncio.get_running_loop().time() < until:
+        for place, records in (await consumer.getmany(timeout_ms=200, max_records=len(chosen))).items():
+            found.setdefault(place, records[0].timestamp)
+        left = [p for p in chosen if p not in found and await consumer.position(p) < ends[p]]
+        if not left:
+            break
+    return found, {place: await consumer.position(place) for place in chosen} | {
+        place: starts[place] for place in starts if place not in chosen
+    }
+
+
+async def _policy_findings(settings: Settings) -> list[dict[str, Any]]:
+    fleet = await read_fleet_policy(settings)
+    found = []
+    if fleet.pending:
+        listed = ", ".join(map(str, fleet.pending))
+        text = f"Policy {fleet.policies.digest()} is set, and partitions {listed} have not taken it."
+        found.append(
+            finding("policy_pending", "policy", text, "is a worker running? it takes it as it reads", fleet.time)
+        )
+    if fleet.exists and (differences := differences_of(settings, fleet.policies)):
+        text = difference_line(fleet.policies, fleet.actor, fleet.time, len(differences))
+        action = "`crl policy apply` puts your settings into force"
+        found.append(finding("policy_differs", "policy", text, action, fleet.time, trouble=False))
+    return found

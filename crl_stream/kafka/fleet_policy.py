@@ -1,0 +1,185 @@
+"""The policy of the fleet: what the log says, the same for all who ask; and the one way to set it.
+
+Its source is ``crl.commands``: the last ``SetPolicy`` that was not refused.  Commands are kept for a year; the
+partition rows of the monitor's changelog know the policy for as long as there is a state.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from crl_stream.core import messages as m
+from crl_stream.core.instant import to_text
+from crl_stream.core.policy import PolicySet
+from crl_stream.core.policy_difference import Difference, policy_differences
+from crl_stream.kafka.connection import connection_options, reaching
+from crl_stream.kafka.reader import TopicReader
+from crl_stream.settings import Settings
+from crl_stream.settings.model import Kafka
+from crl_stream.stages.partition import PartitionRow, decode_partition, partition_key
+from crl_stream.wire.codec import encode
+from crl_stream.wire.partitioner import partition_of
+from crl_stream.wire.topics import COMMANDS, POLICY_KEY, Topics
+
+_LOOK_BACK = 64
+"""Records of a changelog partition that are looked at: each write ends with the partition row, and a process that had
+lost the partition may have written behind it."""
+
+
+class Ordered(NamedTuple):
+    """A policy that was set by a command, and where that command is."""
+
+    policies: PolicySet
+    actor: str
+    reason: str
+    time: int
+    """When the broker took the command, in milliseconds."""
+    offset: int
+    """In ``crl.commands``, partition ``policy_home``."""
+
+
+class FleetPolicy(NamedTuple):
+    """What is known of the fleet's policy."""
+
+    ordered: Ordered | None
+    """By the last command; None when none is left."""
+    rows: dict[int, PartitionRow]
+    """By partition of the log; those that were never folded are missing."""
+    home: int
+
+    @property
+    def exists(self) -> bool:
+        """Whether the fleet has a policy, be it the guide's because a log was folded before one was set."""
+        return self.ordered is not None or any(row.next_offset or row.has_policy for row in self.rows.values())
+
+    @property
+    def pending(self) -> list[int]:
+        """Partitions that have not folded the last command yet."""
+        ordered = self.ordered
+        if ordered is None:
+            return []
+        return [p for p, row in self.rows.items() if row.commanded.get(self.home, -1) < ordered.offset]
+
+    @property
+    def policies(self) -> PolicySet:
+        """The policy that is in force, or comes into force as soon as a worker reads the last command."""
+        if self.ordered is not None:
+            return self.ordered.policies
+        return max(self.rows.values(), key=lambda row: row.policy_time, default=PartitionRow()).policies
+
+    @property
+    def actor(self) -> str:
+        """Who set it; empty when that is not known."""
+        if self.ordered is not None:
+            return self.ordered.actor
+        return max((row.policy_actor for row in self.rows.values()), default="")
+
+    @property
+    def time(self) -> int:
+        """When it was set, in milliseconds; 0 when that is not known."""
+        if self.ordered is not None:
+            return self.ordered.time
+        return max((row.policy_time for row in self.rows.values()), default=0)
+
+
+def policy_home(kafka: Kafka) -> int:
+    """The partition of ``crl.commands`` that has the policies."""
+    return partition_of(POLICY_KEY, kafka.partitions)
+
+
+async def read_fleet_policy(settings: Settings, *, with_rows: bool = True) -> FleetPolicy:
+    """Ask the log; ``with_rows`` also the monitor's state, which is always asked when no command is left."""
+    home = policy_home(settings.kafka)
+    ordered = last_ordered(await TopicReader(settings.kafka).read(COMMANDS, home))
+    rows = await _read_rows(settings) if with_rows or ordered is None else {}
+    return FleetPolicy(ordered, rows, home)
+
+
+def last_ordered(received: Iterable[Any]) -> Ordered | None:
+    """The last policy that ``crl.commands`` sets, of what was read from its partition ``policy_home`` in order."""
+    last: Ordered | None = None
+    for one in received:
+        command, record = one.message, one.record
+        if isinstance(command, m.SetPolicy) and not (command.if_none and last is not None):
+            last = Ordered(command.policy, command.actor, command.reason, record.timestamp, record.offset)
+    return last
+
+
+async def _read_rows(settings: Settings) -> dict[int, PartitionRow]:
+    kafka = settings.kafka
+    changelog = Topics(kafka.topic_prefix).changelog(settings.worker.app_id)
+    # It is not a topic of the contract, so it is read by its full name.
+    reader = TopicReader(kafka.model_copy(update={"topic_prefix": ""}))
+    found: dict[int, PartitionRow] = {}
+    for partition in range(kafka.partitions):
+        for one in await reader.read_last(changelog, partition, _LOOK_BACK):
+            if one.record.key != partition_key(partition) or one.record.value is None:
+                continue
+            row = decode_partition(one.record.value)
+            known = found.get(partition)
+            if known is None or (known.incarnation, known.next_offset) <= (row.incarnation, row.next_offset):
+                found[partition] = row
+    return found
+
+
+def encode_policy(command: m.SetPolicy) -> bytes:
+    """The value of a record, with no more of the policy than what differs from the guide: an override has all else."""
+    fields = msgspec.to_builtins(command)
+    fields["policy"] = msgspec.Raw(command.policy.canonical())
+    return encode(fields)
+
+
+async def send_policy(kafka: Kafka, policies: PolicySet, *, actor: str, reason: str, if_none: bool = False) -> Ordered:
+    """Write ``SetPolicy`` to ``crl.commands``; returns when the broker has it.
+
+    ``if_none``: refused where a policy was set before.  ``Unavailable`` when Kafka does not take it.
+    """
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    command = m.SetPolicy(
+        schema_version=m.SCHEMA_VERSION,
+        command_id=f"policy-{policies.digest()}-{uuid.uuid4().hex[:12]}",
+        timestamp=now,
+        actor=actor,
+        reason=reason,
+        policy=policies,
+        policy_hash=policies.digest(),
+        if_none=if_none,
+    )
+    producer = AIOKafkaProducer(**connection_options(kafka), acks="all", enable_idempotence=True)
+    with reaching(kafka):
+        try:
+            await producer.start()
+            written = await producer.send_and_wait(
+                Topics(kafka.topic_prefix)(COMMANDS),
+                encode_policy(command),
+                key=POLICY_KEY,
+                partition=policy_home(kafka),
+            )
+        finally:
+            await producer.stop()
+    return Ordered(policies, actor, reason, written.timestamp, written.offset)
+
+
+def set_by(actor: str, time: int) -> str:
+    """`` set by ada on 2026-11-27``, as far as it is known."""
+    return (f" set by {actor}" if actor else "") + (f" on {to_text(time)[:16].replace('T', ' ')} UTC" if time else "")
+
+
+def differences_of(settings: Settings, in_force: PolicySet) -> list[Difference]:
+    """In which settings ``settings`` differ from the policy in force."""
+    return policy_differences(in_force, settings.policies)
+
+
+def difference_line(policies: PolicySet, actor: str, time: int, differences: int) -> str:
+    """What a process says that runs under another policy than that of its settings."""
+    settings = "1 setting" if differences == 1 else f"{differences} settings"
+    return (
+        f"policy {policies.digest()} is in force,{set_by(actor, time) or ' as the log says'}; "
+        f"these settings differ in {settings}: `crl policy diff`"
+    )

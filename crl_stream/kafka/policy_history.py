@@ -1,0 +1,26 @@
+"""Which policy a hash stands for: facts and snapshots carry the hash, ``crl.commands`` what it meant."""
+
+from __future__ import annotations
+
+from crl_stream.core.messages import SetPolicy
+from crl_stream.core.policy import GUIDE, PolicySet
+from crl_stream.kafka.reader import TopicReader
+from crl_stream.settings import Settings
+from crl_stream.settings.model import Kafka
+from crl_stream.wire.partitioner import partition_of
+from crl_stream.wire.topics import COMMANDS, POLICY_KEY
+
+
+def known_policies(settings: Settings, digest: str) -> PolicySet | None:
+    """The policy set with this hash, if it is the guide's or that of ``settings``; reads nothing."""
+    return next((known for known in (GUIDE, settings.policies) if known.digest() == digest), None)
+
+
+async def find_policies(kafka: Kafka, digest: str) -> PolicySet | None:
+    """The policy set with this hash; None when it is no longer on ``crl.commands``."""
+    home = partition_of(POLICY_KEY, kafka.partitions)
+    found: PolicySet | None = None
+    async for received in TopicReader(kafka).each(COMMANDS, home):
+        if isinstance(received.message, SetPolicy) and received.message.policy.digest() == digest:
+            found = received.message.policy
+    return found

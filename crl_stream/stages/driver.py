@@ -1,0 +1,331 @@
+"""The stages in memory: a log, its commands, changelogs and the topics, without a broker.
+
+For stories in tests, for ``crl replay`` and as the oracle: it is handed messages or raw bytes, folds them as the
+worker does and lets one read every topic.  A crash is an element of the input: what was written stays,
+what was in memory is gone.
+"""
+
+# over 300 lines because one class plays every stage of the pipeline, and a process may die between any two of them
+
+from __future__ import annotations
+
+import enum
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.proposer.remedies import Remedies
+from crl_stream.stages.entries import Entry
+from crl_stream.stages.inlet import reference_commands
+from crl_stream.stages.inspection import snapshot
+from crl_stream.stages.monitor import Counts, Folded, command_positions, decode_batch, fold_batch
+from crl_stream.stages.partition import decode_partition, partition_key
+from crl_stream.stages.proposer import decode_snapshots, propose_batch
+from crl_stream.stages.waiting import Waiting, fleet_of
+from crl_stream.wire.codec import Rejected, decode_record, encode
+from crl_stream.wire.partitioner import partition_of
+from crl_stream.wire.records import Header, Output
+from crl_stream.wire.topics import (
+    COMMANDS,
+    DEAD_LETTERS,
+    FLEET_KEY,
+    INVOCATIONS,
+    POLICY_KEY,
+    PROPOSALS,
+    TASKS,
+    TICK_KEY,
+)
+
+
+class Crash(enum.Enum):
+    """Where the process dies while it works on what was piped since the last batch."""
+
+    AFTER_FOLD = "outputs and rows are lost"
+    AFTER_OUTPUTS = "outputs are out, rows are lost"
+    AFTER_SOME_ROWS = "outputs and the first row are out, the partition row is lost"
+    AFTER_ROWS = "all is written, nothing was committed"
+
+
+class ProposerCrash(NamedTuple):
+    """The process dies while the proposer works; the monitor had finished its batch."""
+
+    point: Crash
+
+
+class Stored(NamedTuple):
+    """A record in memory; fits ``wire.records.Record``."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...] = ()
+
+
+class TopologyDriver:
+    """Runs the stages on bytes, one process, any number of partitions.
+
+    ``start`` is the append time of the first record and ``tick`` the time between records, in milliseconds.
+    The proposer runs after the monitor when it is given its catalogue, ``remedies``.
+    """
+
+    def __init__(
+        self,
+        *,
+        partitions: int = 1,
+        start: int = 1_763_562_600_000,
+        tick: int = 1_000,
+        remedies: Remedies | None = None,
+        rows_per_tick: int = 1_000,
+    ) -> None:
+        self.rows_per_tick = rows_per_tick
+        self.partitions, self.clock, self.tick, self.remedies = partitions, start, tick, remedies
+        self.topics: dict[str, list[list[Stored]]] = defaultdict(lambda: [[] for _ in range(partitions)])
+        self.changelog: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
+        self.counts: list[Counts] = []
+        self.proposals_changelog: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
+        self.proposer_counts: list[Counts] = []
+        self._read_commands = [0] * partitions
+        self._render: Callable[[Any], Any] | None = None
+        self._waits: list[Waiting] | None = None
+        """By partition, while time passes in silence."""
+        self._command_ids = 0
+
+    def append(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        *,
+        partition: int | None = None,
+        headers: tuple[Header, ...] = (),
+        timestamp: int | None = None,
+    ) -> Stored:
+        """Put one record on a topic, as a broker with LogAppendTime would."""
+        if timestamp is None:
+            timestamp, self.clock = self.clock, self.clock + self.tick
+        if partition is None:
+            partition = partition_of(key or b"", self.partitions)
+        log = self.topics[topic][partition]
+        record = Stored(len(log), timestamp, key, value, headers)
+        log.append(record)
+        return record
+
+    def pipe(self, *elements: Any) -> list[Output]:
+        """Append messages, then fold everything that waits as one batch per partition.
+
+        An element is an ``Invocation``, ``Feedback`` or command, a ``Tick`` (one for each partition), raw bytes
+        (keyed by ``a/b``), a pair (key, value) of bytes, or a ``Crash`` or ``ProposerCrash``, which ends a batch.
+        """
+        outputs: list[Output] = []
+        for element in elements:
+            if isinstance(element, Crash | ProposerCrash):
+                self._work(element)
+            else:
+                self._put(element)
+        outputs += self._work(None)
+        return outputs
+
+    def pipe_each(self, elements: Iterable[Any]) -> list[Output]:
+        """Like ``pipe``, with a batch for each element."""
+        return [output for element in elements for output in self.pipe(element)]
+
+    def fall_silent(self, milliseconds: int = 2_000) -> list[Output]:
+        """Let so much time pass without a message, with the ticks that the partitions' owners would append.
+
+        Time goes on from the newest record of the log, or from the driver's clock where that is ahead.
+        """
+        outputs: list[Output] = []
+        now = max([self.clock, *(log[-1].timestamp for log in self.topics[INVOCATIONS] if log)])
+        end = now + milliseconds
+        self._waits = waits = [Waiting.of(changelog) for changelog in self.changelog]
+        while True:
+            first = min([rows.next for rows in waits if rows.next is not None], default=None)
+            if first is None or first > end:
+                break
+            now = max(now, first)
+            for partition, rows in enumerate(waits):
+                if rows.next is not None and rows.next <= now:
+                    self._tick(partition, now, until=rows.until(now, self.rows_per_tick))
+            outputs += self._work(None)
+        self._waits = None
+        self.clock = end
+        return outputs
+
+    def _tick(self, partition: int, timestamp: int | None = None, until: int | None = None) -> None:
+        value = encode(m.Tick(schema_version=m.SCHEMA_VERSION, up_to_ms=until))
+        self.append(INVOCATIONS, value, TICK_KEY, partition=partition, timestamp=timestamp)
+
+    def _put(self, element: Any) -> None:
+        if isinstance(element, m.Invocation | m.Feedback):
+            self.append(INVOCATIONS, encode(element), TaskKey(element.agent_name, element.task_type).encode())
+        elif isinstance(element, m.Tick):
+            for partition in range(self.partitions):
+                self._tick(partition, until=element.up_to_ms)
+        elif isinstance(element, m.SetPolicy):
+            self.append(COMMANDS, encode(element), POLICY_KEY)
+        elif isinstance(element, m.FleetCommand):
+            for partition in range(self.partitions):
+                self.append(COMMANDS, encode(element), FLEET_KEY, partition=partition)
+        elif isinstance(element, m.Command):
+            key = TaskKey(element.agent_name, element.task_type).encode()  # type: ignore[attr-defined]
+            self.append(COMMANDS, encode(element), key)
+        elif isinstance(element, bytes):
+            self.append(INVOCATIONS, element, b"a/b")
+        else:
+            key, value = element
+            self.append(INVOCATIONS, value, key)
+        self._run_inlet()
+
+    def _run_inlet(self) -> None:
+        for partition, log in enumerate(self.topics[COMMANDS]):
+            fresh = log[self._read_commands[partition] :]
+            self._read_commands[partition] = len(log)
+            for output in reference_commands(partition, self.partitions, fresh):
+                self._publish(output)
+
+    def _publish(self, output: Output) -> None:
+        self.append(output.topic, output.value, output.key, partition=output.partition, headers=output.headers)
+
+    def _work(self, crash: Crash | ProposerCrash | None) -> list[Output]:
+        if isinstance(crash, Crash):
+            return self._monitor(crash)
+        outputs = self._monitor(None)
+        return outputs + self._propose(None if crash is None else crash.point)
+
+    def _monitor(self, crash: Crash | None) -> list[Output]:
+        outputs: list[Output] = []
+        # A forwarded record waits in its new partition, so go round until nothing waits.
+        while any(self._waiting(partition) for partition in range(self.partitions)):
+            for partition in range(self.partitions):
+                if waiting := self._waiting(partition):
+                    folded = self._fold(partition, waiting)
+                    outputs += self._write(self.changelog[partition], partition, folded, crash, self.counts)
+                    self._keep_index(partition, folded)
+            if crash is not None:
+                break
+        return outputs
+
+    def _waiting(self, partition: int) -> Sequence[Stored]:
+        state = decode_partition(self.changelog[partition].get(partition_key(partition)))
+        return self.topics[INVOCATIONS][partition][state.next_offset :]
+
+    def _fold(self, partition: int, records: Sequence[Stored]) -> Folded:
+        return self._fold_entries(partition, decode_batch(records))
+
+    def _fold_entries(self, partition: int, entries: Sequence[Entry]) -> Folded:
+        commands = {place: self._command(*place) for place in command_positions(entries)}
+        changelog, waits = self.changelog[partition], self._waits
+        before = changelog.get(partition_key(partition))
+        waiting = None if waits is None else waits[partition]
+        return fold_batch(
+            partition, self.partitions, before, changelog, entries, commands, waiting, render=self._render
+        )
+
+    def _keep_index(self, partition: int, folded: Folded) -> None:
+        """In a silence nothing crashes, so that what waits need not be looked for among all rows again and again."""
+        if self._waits is None:
+            return
+        if self._waits[partition].fleet == fleet_of(decode_partition(folded.partition_row)):
+            self._waits[partition].settle(folded.wakes, folded.born)
+        else:
+            self._waits[partition] = Waiting.of(self.changelog[partition])
+
+    def _command(self, partition: int, offset: int) -> bytes | None:
+        logs = self.topics[COMMANDS]
+        if not 0 <= partition < len(logs) or not 0 <= offset < len(logs[partition]):
+            return None
+        return logs[partition][offset].value
+
+    def _propose(self, crash: Crash | None) -> list[Output]:
+        outputs: list[Output] = []
+        if self.remedies is None:
+            return outputs
+        for partition, changelog in enumerate(self.proposals_changelog):
+            state = changelog.get(partition_key(partition))
+            log = self.topics[TASKS][partition]
+            # The topic is compacted: an offset is no index.
+            first = bisect_left(log, decode_partition(state).next_offset, key=lambda record: record.offset)
+            if first < len(log):
+                outputs += self._propose_from(partition, decode_snapshots(log[first:]), self.remedies, crash)
+        return outputs
+
+    def _propose_from(
+        self, partition: int, entries: Sequence[Entry], remedies: Remedies, crash: Crash | None
+    ) -> list[Output]:
+        changelog = self.proposals_changelog[partition]
+        state = changelog.get(partition_key(partition))
+        folded = propose_batch(partition, self.partitions, state, changelog, entries, remedies)
+        return self._write(changelog, partition, folded, crash, self.proposer_counts)
+
+    def _write(
+        self, changelog: dict[bytes, bytes], partition: int, folded: Folded, crash: Crash | None, counts: list[Counts]
+    ) -> list[Output]:
+        if crash is Crash.AFTER_FOLD:
+            return []
+        for output in folded.outputs:
+            self._publish(output)
+        if crash is Crash.AFTER_OUTPUTS:
+            return folded.outputs
+        rows = list(folded.rows.items())
+        if crash is Crash.AFTER_SOME_ROWS:
+            changelog.update(rows[:1])
+            return folded.outputs
+        changelog.update(rows)
+        changelog[partition_key(partition)] = folded.partition_row
+        counts.append(folded.counts)
+        return folded.outputs
+
+    # -- reading -----------------------------------------------------------------------------------
+    def records(self, topic: str) -> Iterator[Stored]:
+        """Every record of a topic, partition by partition."""
+        for log in self.topics[topic]:
+            yield from log
+
+    def read(self, topic: str) -> list[Any]:
+        """Every message of a topic; dead letters are read with ``records``."""
+        if topic == DEAD_LETTERS:
+            raise ValueError("dead letters are no messages: read their records")
+        found = []
+        for record in self.records(topic):
+            decoded = decode_record(topic, record)
+            if isinstance(decoded, Rejected):
+                raise AssertionError(f"{topic} has an unreadable record: {decoded}")
+            found.append(decoded.message)
+        return found
+
+    def proposals(self) -> list[m.Proposal]:
+        """Each proposal in its newest revision, in the order in which they were made."""
+        newest: dict[str, m.Proposal] = {}
+        for proposal in self.read(PROPOSALS):
+            known = newest.get(proposal.proposal_id)
+            if known is None or proposal.revision > known.revision:
+                newest[proposal.proposal_id] = proposal
+        return list(newest.values())
+
+    def rows(self) -> dict[bytes, bytes]:
+        """All task rows, by key."""
+        return _rows(self.changelog)
+
+    def proposal_rows(self) -> dict[bytes, bytes]:
+        """All rows of the proposer, by the key of their task."""
+        return _rows(self.proposals_changelog)
+
+    def snapshot(self, agent_name: str, task_type: str) -> m.TaskSnapshot:
+        """A task as it stands; ``KeyError`` when nothing was applied to it."""
+        key = TaskKey(agent_name, task_type).encode()
+        partition = partition_of(key, self.partitions)
+        changelog = self.changelog[partition]
+        return snapshot(partition, changelog.get(partition_key(partition)), changelog[key], now=0)
+
+
+def _rows(changelogs: list[dict[bytes, bytes]]) -> dict[bytes, bytes]:
+    return {
+        key: value
+        for partition, changelog in enumerate(changelogs)
+        for key, value in changelog.items()
+        if key != partition_key(partition)
+    }

@@ -1,0 +1,100 @@
+"""A fleet in a few numbers: what each row adds to them, and which rows are to be shown by name.
+
+Lists of tasks grow with the fleet; whether it is well must be answered in bounded time.  So one small mark is kept of
+each row, and a row is read again only when it has changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from crl_stream.core.monitor.row import decode_row
+from crl_stream.core.monitor.verdict import judge, rules_of
+from crl_stream.core.policy import PolicySet
+
+ENOUGH: Final = 10
+"""Judged outcomes without a success from which on a variant is in trouble, before its window is full."""
+TROUBLE: Final = ("degraded", "without_success")
+"""Names of what somebody has to see to."""
+ORDERS: Final = ("held", "pinned", "quarantined")
+"""Names of what people have ordered, or have to decide."""
+NAMES: Final = (*TROUBLE, *ORDERS, "no_target", "without_outcome", "HEALTHY", "INCONCLUSIVE", "DEGRADED", "unjudged")
+"""What is counted, in the order of the bits of a mark."""
+MODES: Final = ("observe", "shadow")
+_BITS: Final = {name: 1 << number for number, name in enumerate((*NAMES, *MODES))}
+_TROUBLE: Final = sum(_BITS[name] for name in TROUBLE)
+_ATTENTION: Final = sum(_BITS[name] for name in (*TROUBLE, *ORDERS))
+
+
+class Mark(NamedTuple):
+    """What a row adds."""
+
+    bits: int
+    outcomes: int
+    variants: int
+
+    @property
+    def rank(self) -> int:
+        """0 for trouble, 1 for what else is to be shown by name, 2 for the rest."""
+        return 0 if self.bits & _TROUBLE else 1 if self.bits & _ATTENTION else 2
+
+
+def mark_of(row: bytes, policies: PolicySet) -> Mark:
+    """The mark of a row under ``policies``; ``MsgspecError`` when the bytes are not one."""
+    task = decode_row(row)
+    policy = policies.for_task(task.key)
+    active = None if task.active is None else task.variants.get(task.active)
+    names = []
+    if active is None:
+        names.append("unjudged")
+    else:
+        verdict = judge(active, rules_of(policy)).kind
+        names.append(verdict)
+        if active.degraded or verdict == "DEGRADED":
+            names.append("degraded")
+        if active.judged.n >= ENOUGH and not active.judged.successes:
+            names.append("without_success")
+    if task.n == 0:
+        names.append("without_outcome")
+    names += [name for name in ("held", "pinned") if getattr(task, name) is not None]
+    if any(variant.quarantined for variant in task.variants.values()):
+        names.append("quarantined")
+    if task.no_target_n >= 0:
+        names.append("no_target")
+    if policy.operations.mode in MODES:
+        names.append(policy.operations.mode)
+    return Mark(sum(_BITS[name] for name in names), task.n, len(task.variants))
+
+
+class Sums:
+    """The numbers over all marks, kept by difference."""
+
+    def __init__(self) -> None:
+        self.tasks = self.outcomes = self.variants = 0
+        self._bits: Counter[int] = Counter()
+
+    def add(self, mark: Mark, times: int = 1) -> None:
+        """Count a mark; with -1 no longer."""
+        self.tasks += times
+        self.outcomes += times * mark.outcomes
+        self.variants += times * mark.variants
+        self._bits[mark.bits] += times
+
+    def as_dict(self) -> dict[str, int]:
+        """By name; ``trouble`` and ``attention`` count each task once."""
+        found = {"tasks": self.tasks, "outcomes": self.outcomes, "variants": self.variants}
+        found |= {name: self._sum(bit) for name, bit in _BITS.items()}
+        return found | {"trouble": self._sum(_TROUBLE), "attention": self._sum(_ATTENTION)}
+
+    def _sum(self, bits: int) -> int:
+        return sum(number for mark, number in self._bits.items() if mark & bits)
+
+
+def merged(pages: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Sums of several workers as one."""
+    found: Counter[str] = Counter()
+    for page in pages:
+        found.update({name: number for name, number in page.items() if isinstance(number, int)})
+    return dict(found)

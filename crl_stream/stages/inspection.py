@@ -1,0 +1,98 @@
+"""Rows as people and peers may see them; nobody outside the pure layers knows how a row is packed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crl_stream.core.instant import to_text
+from crl_stream.core.messages import TaskSnapshot
+from crl_stream.core.monitor.decision_matrix import no_rollback
+from crl_stream.core.monitor.row import StandingOrder, TaskRow, decode_row
+from crl_stream.core.monitor.snapshot import task_snapshot
+from crl_stream.core.monitor.step import Context
+from crl_stream.core.monitor.verdict import judge, rules_of, sentence
+from crl_stream.core.policy import GUIDE, PolicySet
+from crl_stream.stages.partition import decode_partition
+
+
+def snapshot(partition: int, partition_row: bytes | None, row: bytes, now: int) -> TaskSnapshot:
+    """The public snapshot of a task, as of the last record that touched its row.
+
+    ``now`` is in milliseconds since the epoch: a pin or hold that is over by then is over, though the row learns of
+    it with its next record only.  0 is the row as it stands.
+    """
+    state = decode_partition(partition_row)
+    task = _standing(row, now)
+    at = Context(
+        partition, task.offset, task.time, state.incarnation, state.policy_hash, standing_fleet(state.fleet, now)
+    )
+    return task_snapshot(task, at, state.policies.for_task(task.key))
+
+
+def standing_fleet(fleet: StandingOrder | None, now: int) -> StandingOrder | None:
+    """The hold of the fleet, unless it is over by ``now``."""
+    return None if fleet is None or (fleet.until is not None and now >= fleet.until) else fleet
+
+
+def fleet_hold(fleet: StandingOrder | None, now: int) -> dict[str, Any] | None:
+    """The hold of the fleet as people may see it; None when it is over by ``now``."""
+    order = standing_fleet(fleet, now)
+    if order is None:
+        return None
+    until = None if order.until is None else to_text(order.until)
+    return {"actor": order.actor, "reason": order.reason, "since": to_text(order.since), "until": until}
+
+
+def summary(
+    partition: int, row: bytes, now: int, policies: PolicySet = GUIDE, fleet: StandingOrder | None = None
+) -> dict[str, Any]:
+    """A task in brief, cheap enough to be made for every row of a worker; ``now`` as for ``snapshot``.
+
+    ``verdict`` and ``reason`` are those of the active variant under ``policies``, None where no variant is active.
+    ``degraded_since`` is when the open alert about it began, ``no_rollback`` why it would not be rolled back now.
+    ``fleet`` is the hold of the whole fleet that stands now.
+    """
+    task = _standing(row, now)
+    active = task.variants.get(task.active) if task.active is not None else None
+    policy = policies.for_task(task.key)
+    rules = rules_of(policy)
+    verdict = None if active is None else judge(active, rules)
+    return {
+        "agent_name": task.agent_name,
+        "task_type": task.task_type,
+        "active_variant": task.active,
+        "epoch": task.epoch,
+        "q_value": None if active is None else active.q,
+        "judged": 0 if active is None else active.judged.n,
+        "successes": 0 if active is None else active.judged.successes,
+        "n_outcomes": task.n,
+        "variants": len(task.variants),
+        "verdict": None if verdict is None else verdict.kind,
+        "reason": None if active is None or verdict is None else sentence(active, verdict, rules),
+        "degraded_since": to_text(active.degraded_since)
+        if active is not None and active.degraded and active.degraded_since
+        else None,
+        "degraded": sorted(v.variant_id for v in task.variants.values() if v.degraded),
+        "quarantined": sorted(v.variant_id for v in task.variants.values() if v.quarantined),
+        "pinned": task.pinned is not None,
+        "held": task.held is not None or fleet is not None,
+        "fleet_held": fleet is not None,
+        "held_by": task.held.actor if task.held is not None else None if fleet is None else fleet.actor,
+        "mode": policy.operations.mode,
+        "no_rollback": None if active is None else no_rollback(task, policy, fleet),
+        "no_target": task.no_target_n >= 0,
+        "timestamp": to_text(task.time),
+        "as_of": {"partition": partition, "offset": task.offset},
+    }
+
+
+def _standing(row: bytes, now: int) -> TaskRow:
+    """The row with those orders of people that still stand."""
+    task = decode_row(row)
+    for name in ("pinned", "held"):
+        order = getattr(task, name)
+        # One that also stands for a number of outcomes stands until the later end.
+        ends = order is not None and order.until is not None and now >= order.until
+        if ends and (order.until_n is None or task.n >= order.until_n):
+            setattr(task, name, None)
+    return task

@@ -1,0 +1,567 @@
+"""The monitor stage: records of one log partition become rows, a partition row and outputs.
+
+Pure, so that a replay, another worker or the oracle of a test reach the same bytes.  Laws: every record is
+exactly one of applied, duplicate, forwarded, dead letter; nothing depends on where one batch ends and the
+next begins; rows keep the highest applied offset, so that a record met again changes nothing.  So a batch may
+be folded and written part by part, however many rows one record reaches.
+"""
+
+# over 300 lines because one class folds one batch, and every kind of record has its method there
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from crl_stream.core import messages as m
+from crl_stream.core.identity import TaskKey
+from crl_stream.core.instant import to_text
+from crl_stream.core.monitor.row import RowMarks, StandingOrder, TaskRow, decode_row, encode_row, new_row, row_marks
+from crl_stream.core.monitor.step import Context, follow_fleet, pass_time, step
+from crl_stream.core.policy import Policy
+from crl_stream.stages import fleet
+from crl_stream.stages.entries import Entry, command_positions, decode_batch
+from crl_stream.stages.incidents import fold_failure_alert, policy_result, row_failure_alert
+from crl_stream.stages.origins import Origins
+from crl_stream.stages.partition import (
+    PartitionRow,
+    decode_partition,
+    encode_partition,
+    partition_key,
+    record_hash,
+)
+from crl_stream.stages.poison import Poison, fold_around_poison
+from crl_stream.stages.waiting import Waiting, fleet_end, fleet_of, fleet_slot
+from crl_stream.wire import reasons
+from crl_stream.wire.codec import Rejected, decode, encode
+from crl_stream.wire.dead_letter import dead_letter, forwarded, origin_of
+from crl_stream.wire.partitioner import partition_of
+from crl_stream.wire.records import Output, Record
+from crl_stream.wire.topics import COMMANDS, INVOCATIONS, TOPIC_OF
+
+__all__ = ["Counts", "Entry", "Folded", "command_positions", "decode_batch", "fold_batch"]
+
+
+class Counts(NamedTuple):
+    """What became of the records of a batch."""
+
+    applied: int = 0
+    duplicates: int = 0
+    forwarded: int = 0
+    dead_letters: int = 0
+    skipped: int = 0
+    """Folded before this batch: met again after a crash or a rebalance."""
+    ticks: int = 0
+    """Records that said no more than that time has passed."""
+    too_late: int = 0
+    """Scores for outcomes that no window holds any more: counted in the row, and without effect."""
+
+
+class Folded(NamedTuple):
+    """What a batch comes to.  Outputs are to be acknowledged first, then rows and partition row."""
+
+    rows: dict[bytes, bytes]
+    partition_row: bytes
+    next_offset: int
+    outputs: list[Output]
+    counts: Counts
+    wakes: Mapping[bytes, int] = {}
+    """When each row that was touched has to be looked at again, for ``Waiting``; 0: it waits for nothing."""
+    born: int = 0
+    """New tasks, for ``Waiting``."""
+    finished: bool = True
+    """Whether all entries are folded.  Else the next fold goes on with those from ``next_offset`` on: the first of
+    them may be a tick that has told a part of its rows."""
+
+
+UNBOUNDED: Final = 1 << 60
+"""Outputs of a fold that may be as many as its entries cause."""
+
+
+def fold_batch(
+    partition: int,
+    partitions: int,
+    partition_row: bytes | None,
+    rows: Mapping[bytes, bytes],
+    entries: Sequence[Entry],
+    commands: Mapping[tuple[int, int], bytes | None],
+    waiting: Waiting | None = None,
+    most: int = UNBOUNDED,
+    render: Callable[[Any], Any] | None = None,
+) -> Folded:
+    """Fold consecutive records of one partition.
+
+    ``rows`` are the partition's rows by task key, ``commands`` the values of the records that
+    ``command_positions`` named, None where there is no such record.  ``waiting`` is the index of ``rows``; without it,
+    or with one that is out of date, a tick looks through all of them.  ``most``, at least 1: after about so many
+    outputs the fold ends, and before a tick for which ``waiting`` would have to be made again (``Folded.finished``).
+    ``render`` makes the values of outputs from facts of tasks in place of ``encode``, for one who hands them on within
+    the process; snapshots are brief then.
+    Raises ``Unsafe`` when too many records make the engine raise.
+    """
+
+    def fold(poisoned: Mapping[int, Exception]) -> Folded:
+        state = decode_partition(partition_row)
+        return _Fold(partition, partitions, state, rows, commands, poisoned, waiting, most, render).run(entries)
+
+    return fold_around_poison(fold, f"records of partition {partition}")
+
+
+class _Task:
+    """A task that records of the batch name, in the order of the batch."""
+
+    __slots__ = ("home", "key", "left", "policy", "row", "touched")
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.left = 0
+        """Records of it that are still to come."""
+        self.home = -1
+        """Its partition, once it was asked for."""
+        self.row: TaskRow | None = None
+        """From its first record that is folded on, until its last."""
+        self.policy: Policy | None = None
+        """As long as no other one comes into force."""
+        self.touched = False
+
+
+class _Fold:
+    """One attempt at one batch."""
+
+    def __init__(
+        self,
+        partition: int,
+        partitions: int,
+        state: PartitionRow,
+        rows: Mapping[bytes, bytes],
+        commands: Mapping[tuple[int, int], bytes | None],
+        poisoned: Mapping[int, Exception],
+        waiting: Waiting | None,
+        most: int,
+        render: Callable[[Any], Any] | None,
+    ) -> None:
+        self.partition, self.partitions, self.most, self.render = partition, partitions, most, render or encode
+        self.waiting = waiting
+        self.changed: dict[bytes, int] = {}
+        """When the rows that this batch has touched are due; of some, as the hold of the fleet was."""
+        self.outdated = False
+        """Whether the hold of the fleet has changed since."""
+        self.born = 0
+        self.stopped = False
+        """Whether the record under way is not done, and the next fold goes on with it."""
+        self.state, self.rows, self.commands, self.poisoned = state, rows, commands, poisoned
+        self.policies = state.policies
+        self.tasks: dict[bytes, _Task] = {}
+        self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash, state.fleet, brief=render is not None)
+        """The record under way: one for all of them, and moved on."""
+        self.folded: dict[bytes, bytes] = {}
+        """Rows that the rest of the batch does not touch."""
+        self.origins: Origins | None = None
+        """Of forwarded records, once there is one."""
+        self.outputs: list[Output] = []
+        self.applied = self.duplicates = self.forwarded = self.dead_letters = self.skipped = self.ticks = 0
+        self.too_late = 0
+
+    def run(self, entries: Sequence[Entry]) -> Folded:
+        state, first, last = self.state, self.state.next_offset, None
+        # A row is closed behind its last record, while it is in the processor's cache: a batch touches many.
+        tasks, order = self.tasks, []
+        for entry in entries:
+            key = entry.key
+            task = tasks.get(key)
+            if task is None:
+                task = tasks[key] = _Task(key)
+            task.left += 1
+            order.append(task)
+        outputs, most, finished = self.outputs, self.most, True
+        for entry, task in zip(entries, order, strict=True):
+            record = entry.record
+            if record.offset < first:
+                self.skipped += 1
+            else:
+                if len(outputs) >= most:
+                    finished = False
+                    break
+                self._take(entry, record, task)
+                if self.stopped:
+                    finished = False
+                    break
+                last = record
+            task.left -= 1
+            if task.left == 0:
+                self._close(task)
+        if not finished:
+            for task in tasks.values():
+                self._close(task)
+        if last is not None:
+            state.next_offset = last.offset + 1
+            state.last_hash = record_hash(last)
+        if self.origins is not None:
+            self.origins.pack()
+        return Folded(
+            dict(sorted(self.folded.items())),
+            encode_partition(state),
+            state.next_offset,
+            outputs,
+            self._counts(),
+            self._changed(),
+            self.born,
+            finished,
+        )
+
+    def _counts(self) -> Counts:
+        return Counts(
+            self.applied,
+            self.duplicates,
+            self.forwarded,
+            self.dead_letters,
+            self.skipped,
+            self.ticks,
+            self.too_late,
+        )
+
+    def _take(self, entry: Entry, record: Record, task: _Task) -> None:
+        message = entry.message
+        kind = type(message)
+        if self.at.fleet is not None and fleet.is_over(self.state, record.timestamp):
+            self._expire_fleet(entry, record, task)
+        elif record.offset in self.poisoned:
+            self._report_failure(entry)
+        elif kind is Rejected:
+            self._bury(record, message.reason, message.detail)
+        elif kind is m.CommandRef:
+            self._take_reference(entry, task)
+        elif kind is m.Tick:
+            self._tick(message, record)
+        else:
+            if task.home < 0:
+                task.home = partition_of(task.key, self.partitions)
+            if task.home != self.partition:
+                self._forward(record, task.home)
+            elif not record.headers or self._is_new_here(record):
+                self._apply(task, message, record)
+
+    def _close(self, task: _Task) -> None:
+        if task.touched and task.row is not None:
+            self.folded[task.key] = encode_row(task.row)
+            self.changed[task.key] = self._wake(task.key, task.row)
+        task.row = None
+
+    def _wake(self, key: bytes, row: TaskRow | RowMarks) -> int:
+        """When time has something to do with the row; at once while it is not published with the fleet's hold."""
+        fleet = self.at.fleet
+        return row.wake if row.shown_fleet == (0 if fleet is None else fleet.since) else fleet_slot(key)
+
+    def _is_new_here(self, record: Record) -> bool:
+        """Whether a forwarded record comes for the first time; a crash may forward it twice."""
+        origin = origin_of(record.headers)
+        if origin is None:
+            return True
+        source, offset = origin
+        if not 0 <= source < self.partitions:
+            return True  # not one of ours: a header that somebody made up must not fill the row
+        if self.origins is None:
+            self.origins = Origins(self.state)
+        came = self.origins.take(source, offset, record)
+        if came == "known":
+            self.duplicates += 1
+        elif came == "old":
+            self._bury(
+                record,
+                reasons.FORWARDED_BEFORE,
+                f"forwarded from partition {source}, offset {offset}, where forwards are remembered no more: "
+                "it was applied then, or somebody has made up its origin or that of others",
+            )
+        return came == "new"
+
+    def _forward(self, record: Record, home: int) -> None:
+        if record.headers and origin_of(record.headers) is not None:
+            self._bury(
+                record,
+                reasons.MISPLACED_TWICE,
+                f"forwarded here, but its task lives in partition {home} of {self.partitions}",
+            )
+            return
+        self.outputs.append(forwarded(record, INVOCATIONS, self.partition, home))
+        self.forwarded += 1
+
+    def _apply(self, task: _Task, message: Any, record: Record) -> None:
+        row, policy, at = task.row, task.policy, self.at
+        if row is None:
+            data = self._data_of(task.key)
+            if data is None:
+                row = task.row = new_row(TaskKey.decode(task.key))
+                row.born = record.offset
+                self.born += 1
+            else:
+                row = task.row = self._read(data, record)
+                if row.incarnation < at.incarnation:
+                    row.born = -1
+        if policy is None:
+            policy = task.policy = self.policies.for_task(row.key)
+        offset = record.offset
+        if offset <= row.offset and row.incarnation >= at.incarnation:
+            self.skipped += 1
+            self.born += row.born == offset
+            return
+        at.offset, at.timestamp_ms = offset, record.timestamp
+        try:
+            done = step(row, message, at, policy)
+        except Exception as error:
+            raise Poison(offset, error) from error
+        task.touched = True
+        self._state(done.facts, task.key)
+        if done.disposition == "applied":
+            self.applied += 1
+        elif done.disposition == "duplicate":
+            self.duplicates += 1
+        elif done.disposition == "too_late":
+            self.too_late += 1
+        else:
+            self._bury(record, done.reason or reasons.REFUSED, f"refused by the engine: {done.reason}")
+
+    def _read(self, data: bytes, record: Record) -> TaskRow:
+        """A row from its bytes.  One that cannot be read costs its own task's records, and not the partition."""
+        try:
+            return decode_row(data)
+        except Exception as error:
+            raise Poison(record.offset, error) from error
+
+    def _tick(self, tick: m.Tick, record: Record) -> None:
+        """Tell every row whose time has come what time it is, those that wait the longest first."""
+        at, now, offset, outputs = self.at, record.timestamp, record.offset, self.outputs
+        for key in self._due(now if tick.up_to_ms is None or tick.up_to_ms > now else tick.up_to_ms):
+            if key.startswith(b"!"):
+                continue  # the fleet's hold, which every record looks at first
+            if len(outputs) >= self.most:
+                self.stopped = True
+                return
+            task = self.tasks.get(key)
+            if task is None:
+                task = self.tasks[key] = _Task(key)
+            if task.row is None:
+                task.row = self._stored(key)
+            if task.row is None:
+                continue
+            if offset > task.row.offset or task.row.incarnation < at.incarnation:
+                at.offset, at.timestamp_ms = offset, now
+                self._pass_time(task, task.row, record)
+            if task.left == 0:
+                self._close(task)
+        self.ticks += not self.stopped
+
+    def _stored(self, key: bytes) -> TaskRow | None:
+        """A row that waits for time; None when it cannot be read, which its next record will say, or has gone."""
+        data = self._data_of(key)
+        try:
+            # None: the partition went elsewhere meanwhile, and what this batch comes to is not written.
+            return None if data is None else decode_row(data)
+        except msgspec.MsgspecError:
+            self.changed[key] = 0
+            return None
+
+    def _pass_time(self, task: _Task, row: TaskRow, record: Record) -> None:
+        """Tell one row the time.  One that makes the engine raise stops neither the others nor the clock."""
+        if task.policy is None:
+            task.policy = self.policies.for_task(row.key)
+        before = encode_row(row)
+        try:
+            facts = pass_time(row, self.at, task.policy)
+        except Exception as error:
+            task.row = row = decode_row(before)
+            row.offset, row.incarnation, row.wake = record.offset, self.at.incarnation, 0
+            row.shown_fleet = fleet_of(self.state)
+            facts = [row_failure_alert(task.key, self.partition, record, error, self.state)]
+        task.touched = True
+        self._state(facts, task.key)
+
+    def _due(self, now: int) -> Iterator[bytes]:
+        """Keys of the rows that wait for a time that has come: as this batch has left them, else as it found them."""
+        if self.waiting is None or self.waiting.fleet != fleet_of(self.state):
+            if self.most < UNBOUNDED and self.outdated:
+                self.stopped = True
+                return
+            self.waiting = Waiting.of(self.rows, self.state)
+        changed, found = self._changed(), self.waiting.due(now)
+        for task in self.tasks.values():  # after those that are written: a row under way is newer
+            if task.touched and task.row is not None:
+                changed[task.key] = self._wake(task.key, task.row)
+        touched = sorted((wake, key) for key, wake in changed.items() if 0 < wake <= now)
+        before = set(changed)
+        # A tick tells each row once, so what it changes itself need not be looked at again.
+        for _, key in heapq.merge(touched, (one for one in found if one[1] not in before)) if before else found:
+            yield key
+
+    def _changed(self) -> dict[bytes, int]:
+        """When the rows that this batch has touched are due, under the hold of the fleet as it is now."""
+        if self.outdated:
+            self.outdated = False
+            for key, data in self.folded.items():
+                self.changed[key] = self._wake(key, row_marks(data))
+        return self.changed
+
+    def _index(self) -> Waiting:
+        """What is known of the rows as the batch found them; what waits for the fleet may be out of date in it."""
+        if self.waiting is None:
+            self.waiting = Waiting.of(self.rows, self.state)
+        return self.waiting
+
+    def _data_of(self, key: bytes) -> bytes | None:
+        """The bytes of a row, as the batch has left them so far."""
+        folded = self.folded
+        return folded[key] if folded and key in folded else self.rows.get(key)
+
+    def _state(self, facts: Sequence[Any], key: bytes) -> None:
+        for fact in facts:
+            self.outputs.append(Output(TOPIC_OF[type(fact)], self.partition, key, self.render(fact)))
+
+    def _take_reference(self, entry: Entry, task: _Task) -> None:
+        ref: m.CommandRef = entry.message
+        record, state = entry.record, self.state
+        if ref.agent_name is not None and (home := partition_of(entry.key, self.partitions)) != self.partition:
+            self._bury(
+                record,
+                reasons.COMMAND_MISMATCH,
+                f"a reference for partition {home} stands in partition {self.partition}",
+            )
+            return
+        # The inlet appends in the order of crl.commands, so an older position is a repetition.
+        if ref.offset <= state.commanded.get(ref.partition, -1):
+            self.duplicates += 1
+            return
+        value = self.commands.get((ref.partition, ref.offset))
+        if value is None:
+            self._bury(
+                record,
+                reasons.COMMAND_MISSING,
+                f"crl.commands has no record at partition {ref.partition}, offset {ref.offset}",
+            )
+            return
+        if hashlib.sha256(value).hexdigest() != ref.sha256:
+            self._bury(record, reasons.COMMAND_MISMATCH, "the hash is not the one of the named command")
+            return
+        decoded = decode(COMMANDS, value, entry.key)
+        if isinstance(decoded, Rejected):
+            self._bury(record, reasons.COMMAND_MISMATCH, f"the named command is bad: {decoded.detail}")
+            return
+        command: m.AnyCommand = decoded.message
+        if command.command_id != ref.command_id:
+            self._bury(record, reasons.COMMAND_MISMATCH, "the named command has another command_id")
+            return
+        state.commanded[ref.partition] = ref.offset
+        if isinstance(command, m.SetPolicy):
+            self._set_policy(command, record)
+        elif isinstance(command, m.HoldAll | m.ResumeAll):
+            self._order_fleet(command, record)
+        else:
+            self._apply(task, command, record)
+
+    def _set_policy(self, command: m.SetPolicy, record: Record) -> None:
+        state = self.state
+        if not (refused := command.if_none and state.has_policy):
+            state.set_policy(command.policy, command.actor, record.timestamp)
+            self.policies, self.at.policy_hash = command.policy, state.policy_hash
+            for task in self.tasks.values():
+                task.policy = None
+        self.applied += 1
+        result = policy_result(command, self.partition, record, state, refused=refused)
+        self.outputs.append(Output(TOPIC_OF[type(result)], self.partition, record.key, encode(result)))
+
+    def _order_fleet(self, command: m.FleetCommand, record: Record) -> None:
+        """Hold every task of the partition, or release it; what was so already is so again."""
+        state, now = self.state, record.timestamp
+        refused = fleet.refusal(state, command, now)
+        self.applied += 1
+        if refused is not None:
+            said = fleet.result(command, self.partition, record, state, "refused", refused, 0)
+            self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, record.key, encode(said)))
+            return
+        hold: StandingOrder | None
+        if isinstance(command, m.HoldAll):
+            hold = fleet.hold_of(command, now, self.policies.default.operations.hold_hours)
+            done, action = f"held until {to_text(hold.until or 0)}", fleet.words_of(hold)
+        else:
+            hold, done = None, "resumed"
+            action = f"resumed by {command.actor}: {command.reason or 'no reason given'}"
+        self._set_hold(hold)
+        tasks, unread = self._show_fleet(record)
+        done += f": {tasks} task{'' if tasks == 1 else 's'} in partition {self.partition}"
+        if unread:
+            done += f", {unread} of which cannot be read and follow with their next record"
+        said = fleet.result(command, self.partition, record, state, "applied", done, tasks)
+        self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, record.key, encode(said)))
+        self._tell_fleet(record, action, command.command_id, resolved=hold is None)
+
+    def _set_hold(self, hold: StandingOrder | None) -> None:
+        self.state.fleet = hold
+        self.at.fleet = hold
+        self.outdated = True
+        self.changed[partition_key(self.partition)] = fleet_end(self.state)
+
+    def _expire_fleet(self, entry: Entry, record: Record, task: _Task) -> None:
+        """The hold is over by this record: it is taken without one, and what it left untouched is published behind."""
+        was = self.at.fleet
+        assert was is not None
+        self._set_hold(None)
+        ticks = type(entry.message) is m.Tick
+        if not ticks:  # a tick looks at what is due, and all rows are now
+            self._take(entry, record, task)
+        if self.state.fleet is None:  # it may have been the next hold
+            self._show_fleet(record)
+            over = f"over: the hold of {was.actor} has expired"
+            self._tell_fleet(record, over, f"{self.partition}:{record.offset}", resolved=True)
+        if ticks:
+            self._take(entry, record, task)
+
+    def _tell_fleet(self, record: Record, action: str, cause_id: str, *, resolved: bool) -> None:
+        if fleet.is_home(self.partition, self.partitions):
+            said = fleet.alert(self.partition, record, self.state, action, cause_id, resolved=resolved)
+            self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, fleet.SUBJECT.encode(), encode(said)))
+
+    def _show_fleet(self, record: Record) -> tuple[int, int]:
+        """Publish every task of the partition as it stands now; how many there are, and how many cannot be read.
+
+        Where they are many they become due instead, and ticks publish group after group: the hold itself is in force.
+        """
+        at = self.at
+        at.offset, at.timestamp_ms = record.offset, record.timestamp
+        index = self._index()
+        tasks, unread = index.tasks + self.born, index.unread
+        if tasks > fleet.SHOWN_AT_ONCE:
+            return tasks, unread
+        live = {key: task.row for key, task in self.tasks.items() if task.row is not None}
+        for key in fleet.untold(self.rows, self.folded, live, record.offset, at.incarnation):
+            unread += not self._follow_fleet(key, live.get(key))
+        return tasks, unread
+
+    def _follow_fleet(self, key: bytes, live: TaskRow | None) -> bool:
+        """Publish one task as it stands now; False when its row cannot be read."""
+        at = self.at
+        try:
+            # On a copy, so that a row that the engine cannot work with stays as it was.
+            row = decode_row(self._data_of(key) or b"" if live is None else encode_row(live))
+            facts = follow_fleet(row, at, self.policies.for_task(row.key)).facts
+        except Exception:  # it must not keep the fleet from being held
+            return False
+        if live is None:
+            self.folded[key] = encode_row(row)
+            self.changed[key] = row.wake
+        else:
+            task = self.tasks[key]
+            task.row, task.touched = row, True
+        self._state(facts, key)
+        return True
+
+    def _bury(self, record: Record, reason: str, detail: str) -> None:
+        self.outputs.append(dead_letter(record, INVOCATIONS, self.partition, reason, detail))
+        self.dead_letters += 1
+
+    def _report_failure(self, entry: Entry) -> None:
+        record, error = entry.record, self.poisoned[entry.record.offset]
+        self._bury(record, reasons.FOLD_FAILURE, f"the engine raised {type(error).__name__}")
+        alert = fold_failure_alert(entry.key, self.partition, record, error, self.state)
+        self.outputs.append(Output(TOPIC_OF[type(alert)], self.partition, entry.key, encode(alert)))

@@ -1,0 +1,94 @@
+"""The state of one log partition beside its task rows: how far it is folded, and under which policy.
+
+It is the last record of every changelog write, so whatever it covers is in the rows before it.  It decides
+where reading starts; the committed offset of the consumer group is only a hint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+import msgspec
+
+from crl_stream.core.monitor.row import StandingOrder
+from crl_stream.core.policy import GUIDE, PolicySet
+from crl_stream.wire.records import Record
+from crl_stream.wire.topics import PARTITION_ROW
+
+_GUIDE_TEXT = GUIDE.canonical()
+_GUIDE_HASH = GUIDE.digest()
+
+
+class PartitionRow(msgspec.Struct, array_like=True, gc=False):
+    """What the fold of a partition has come to; a function of the log alone."""
+
+    next_offset: int = 0
+    """The first offset that is not folded yet."""
+    last_hash: bytes = b""
+    """Of the record at ``next_offset - 1``; a log that was deleted and made anew has another one."""
+    incarnation: int = 0
+    """Grows when people adopt a log that was made anew; rows of an older one give way."""
+    policy: bytes = _GUIDE_TEXT
+    policy_hash: str = _GUIDE_HASH
+    commanded: dict[int, int] = {}
+    """Highest offset per partition of ``crl.commands`` that a reference has named here."""
+    origins: dict[int, int] = {}
+    """Per partition of the log: the offset up to which forwards from there are remembered no more."""
+    forwards: bytes = b""
+    """The last records that were forwarded here, as ``stages.origins`` packs them."""
+    policy_actor: str = ""
+    """Who set the policy; empty where none was set yet, or before this was kept."""
+    policy_time: int = 0
+    """When it came into force here, in milliseconds; 0 as above."""
+    fleet: StandingOrder | None = None
+    """The hold of the whole fleet, as this partition of the log knows it."""
+
+    @property
+    def policies(self) -> PolicySet:
+        """The policy set in force at ``next_offset``."""
+        return _parse(self.policy)
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether a policy was set; without one the guide's is in force."""
+        return bool(self.policy_time) or self.policy_hash != _GUIDE_HASH
+
+    def set_policy(self, policies: PolicySet, actor: str, time: int) -> None:
+        """Put ``policies`` into force."""
+        self.policy, self.policy_hash = policies.canonical(), policies.digest()
+        self.policy_actor, self.policy_time = actor, time
+
+
+@lru_cache(maxsize=64)
+def _parse(text: bytes) -> PolicySet:
+    return PolicySet.parse(text)
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(PartitionRow)
+
+
+def partition_key(partition: int) -> bytes:
+    """The changelog key of a partition row; no task key can equal it."""
+    return PARTITION_ROW + b"%d" % partition
+
+
+def encode_partition(row: PartitionRow) -> bytes:
+    """The row as it stands in the changelog; equal rows have equal bytes."""
+    return _ENCODER.encode(row)
+
+
+def decode_partition(data: bytes | None) -> PartitionRow:
+    """Read a partition row; none means a partition that was never folded."""
+    return PartitionRow() if data is None else _DECODER.decode(data)
+
+
+def record_hash(record: Record) -> bytes:
+    """Eight bytes that tell this record from another one at the same offset."""
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(b"%d %d " % (record.offset, record.timestamp))
+    digest.update(record.key or b"")
+    digest.update(b"\0")
+    digest.update(record.value or b"")
+    return digest.digest()

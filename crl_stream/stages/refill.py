@@ -1,0 +1,58 @@
+"""What the compacted topics have to hold of a partition, from its rows, one record after the other.
+
+A compacted topic that was deleted and made again, or that its broker has cut, is empty of all tasks that are silent:
+runtimes would not learn which variant to use.  The rows know it all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from crl_stream.core.monitor.restatement import restate
+from crl_stream.core.monitor.row import decode_row
+from crl_stream.core.monitor.turn import Context
+from crl_stream.core.overview import Ledger, make_page
+from crl_stream.core.proposer.step import proposals_of
+from crl_stream.stages.notes import NOTES_PARTITION
+from crl_stream.stages.partition import decode_partition
+from crl_stream.wire.codec import encode
+from crl_stream.wire.records import Output
+from crl_stream.wire.topics import OVERVIEW, OVERVIEW_KEY, PARTITION_ROW, PROPOSALS, TOPIC_OF
+
+Rows = Iterable[tuple[bytes, bytes]]
+"""Key and row of everything in a partition of a table, the partition row among them."""
+
+
+def tasks(partition: int, partition_row: bytes, rows: Rows) -> Iterator[Output]:
+    """Active variant, catalogue and snapshot of every task; a row that cannot be read is passed over."""
+    state = decode_partition(partition_row)
+    for key, data in rows:
+        if key.startswith(PARTITION_ROW):
+            continue
+        try:
+            row = decode_row(data)
+        except msgspec.MsgspecError:
+            continue
+        at = Context(partition, row.offset, row.time, row.incarnation, state.policy_hash, state.fleet)
+        for fact in restate(row, at, state.policies.for_task(row.key)):
+            yield Output(TOPIC_OF[type(fact)], partition, key, encode(fact))
+
+
+def proposals(partition: int, rows: Rows) -> Iterator[Output]:
+    """Every open proposal as it was last published; those that are closed are gone with the topic."""
+    for key, data in rows:
+        if key.startswith(PARTITION_ROW):
+            continue
+        try:
+            found = proposals_of(data)
+        except msgspec.MsgspecError:
+            continue
+        for proposal in found:
+            yield Output(PROPOSALS, partition, proposal.proposal_id.encode(), encode(proposal))
+
+
+def overview(rows: Rows) -> Iterator[Output]:
+    """The one page."""
+    yield Output(OVERVIEW, 0, OVERVIEW_KEY, encode(make_page(Ledger(dict(rows)), NOTES_PARTITION)))

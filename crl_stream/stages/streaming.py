@@ -1,0 +1,151 @@
+"""The stages in memory over any number of records: what was folded is forgotten, only rows are kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+import msgspec
+
+from crl_stream.stages.driver import Crash, Stored, TopologyDriver
+from crl_stream.stages.entries import Entry, decode_batch
+from crl_stream.stages.monitor import Counts, Folded
+from crl_stream.stages.partition import partition_key
+from crl_stream.wire.partitioner import partition_of
+from crl_stream.wire.records import Output
+from crl_stream.wire.topics import COMMANDS, INVOCATIONS, TASKS
+
+
+class KeptLog(Sequence[Stored]):
+    """The end of a log; indices are offsets, also of what is forgotten."""
+
+    def __init__(self) -> None:
+        self._first = 0
+        self._kept: list[Stored] = []
+
+    def __len__(self) -> int:
+        return self._first + len(self._kept)
+
+    def __iter__(self) -> Iterator[Stored]:
+        """What is kept."""
+        return iter(self._kept)
+
+    @overload
+    def __getitem__(self, index: int) -> Stored: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Stored]: ...
+    def __getitem__(self, index: int | slice) -> Stored | list[Stored]:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            return self._kept[max(0, start - self._first) : max(0, stop - self._first) : step]
+        offset = index if index >= 0 else len(self) + index
+        # Its place is all that is known of what is forgotten, and enough to search by offset.
+        return self._kept[offset - self._first] if offset >= self._first else Stored(offset, 0, None, None)
+
+    def append(self, record: Stored) -> None:
+        """Add a record at the end."""
+        self._kept.append(record)
+
+    def forget(self) -> None:
+        """Keep no record but the last, which says when it was."""
+        self._first += max(0, len(self._kept) - 1)
+        del self._kept[:-1]
+
+
+def _as_it_is(fact: Any) -> Any:
+    return fact
+
+
+class DecodedRecord(msgspec.Struct, frozen=True, gc=False):
+    """A record of the log with what it says; fits ``wire.records.Record``."""
+
+    offset: int
+    timestamp: int
+    key: bytes
+    value: bytes
+    message: Any
+    headers: tuple[()] = ()
+
+
+class StreamingDriver(TopologyDriver):
+    """A driver whose memory does not grow with what it folds.
+
+    The values of its outputs are the messages themselves, where they are facts of a task: snapshots go to the proposer
+    as they are, with no more than it reads, and what is shown need not be decoded.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(start=0, **options)
+        self._render = _as_it_is
+        self._snapshots: list[list[Entry]] = [[] for _ in range(self.partitions)]
+        """By partition: what the proposer has not read yet."""
+        self._offsets = [0] * self.partitions
+        """By partition: where the next snapshot would stand on its topic."""
+        self.topics = defaultdict(lambda: [KeptLog() for _ in range(self.partitions)])  # type: ignore[misc]
+        self._logs: dict[bytes, list[Stored]] = {}
+        """By the key of a task."""
+        self.total = Counts()
+        """What became of every record of the log so far."""
+
+    def put(self, key: bytes, value: bytes, message: Any, timestamp: int) -> None:
+        """Append a message to the log that was decoded already, as ``wire.codec.decode_logged`` does it."""
+        log = self._logs.get(key)
+        if log is None:
+            log = self._logs[key] = self.topics[INVOCATIONS][partition_of(key, self.partitions)]
+        log.append(DecodedRecord(len(log), timestamp, key, value, message))  # type: ignore[arg-type]
+        # What is folded is forgotten, and silence begins with the newest record.
+        self.clock = max(self.clock, timestamp)
+
+    def pipe(self, *elements: Any) -> list[Output]:
+        """As the driver does, and forget what is folded."""
+        outputs = super().pipe(*elements)
+        self.forget()
+        return outputs
+
+    def _fold(self, partition: int, records: Sequence[Any]) -> Folded:
+        entries: list[Entry] = []
+        for record in records:
+            if type(record) is DecodedRecord:
+                entries.append(Entry(record, record.message, record.key))
+            else:
+                entries += decode_batch([record])
+        return self._fold_entries(partition, entries)
+
+    def _write(
+        self, changelog: dict[bytes, bytes], partition: int, folded: Folded, crash: Crash | None, counts: list[Counts]
+    ) -> list[Output]:
+        """Keep the rows; of the outputs, what a stage reads."""
+        if crash is not None:
+            raise ValueError("what is forgotten cannot be folded again after a crash")
+        for output in folded.outputs:
+            if output.topic == TASKS:
+                snapshot: Any = output.value
+                record = DecodedRecord(self._offsets[partition], self.clock, output.key or b"", b"", snapshot)
+                self._snapshots[partition].append(Entry(record, snapshot, record.key))
+                self._offsets[partition] += 1
+            elif output.topic == INVOCATIONS:
+                self._publish(output)
+        changelog.update(folded.rows)
+        changelog[partition_key(partition)] = folded.partition_row
+        counts.append(folded.counts)
+        return folded.outputs
+
+    def _propose(self, crash: Crash | None) -> list[Output]:
+        outputs: list[Output] = []
+        for partition, entries in enumerate(self._snapshots):
+            if entries and self.remedies is not None:
+                outputs += self._propose_from(partition, entries, self.remedies, crash)
+            entries.clear()
+        return outputs
+
+    def forget(self) -> None:
+        """Let go of all that is folded."""
+        for counts in self.counts:
+            self.total = Counts(*(one + other for one, other in zip(self.total, counts, strict=True)))
+        self.counts.clear()
+        self.proposer_counts.clear()
+        for topic, logs in self.topics.items():
+            if topic != COMMANDS:
+                for log in logs:
+                    log.forget()  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""How Faust's messages get in and out, made exact."""

@@ -1,0 +1,88 @@
+"""How often the broker is asked for records.
+
+The broker answers as soon as it has one, so a lone record is handed over at once and an idle worker hardly asks.  Two
+requests are at least ``GATHER_SECONDS`` apart, so that under load each brings what has come meanwhile: a request for
+every record would cost the broker and the worker more than the records do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from math import inf
+from time import monotonic
+from typing import Any, Final
+
+from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError
+from faust.transport.drivers import aiokafka as driver
+from faust.types.tuples import TP
+
+from crl_stream.kafka.log_consumer import READ_COMMITTED, read_everything, whole_ends
+
+GATHER_SECONDS: Final = 0.004
+"""Between two requests to one broker; a record waits half of it under load."""
+WAIT_MS: Final = 50
+"""The broker answers an idle request after this.  A partition that was left out of it waits as long to be asked for."""
+
+
+def pace(consumer: Any) -> None:
+    """Space out the requests of a started aiokafka consumer."""
+    fetcher = consumer._fetcher
+    fetch, sent = fetcher._proc_fetch_request, dict[int, float]()
+
+    async def fetch_later(assignment: Any, node: int, request: Any) -> bool:
+        pause = sent.get(node, -inf) + GATHER_SECONDS - monotonic()
+        if pause > 0.0:
+            try:
+                await asyncio.sleep(pause)
+            except asyncio.CancelledError:
+                return False  # the partitions are gone; aiokafka's own answer to this
+        sent[node] = monotonic()
+        return bool(await fetch(assignment, node, request))
+
+    fetcher._proc_fetch_request = fetch_later
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's consumer thread: it reads whatever may be written, paces its fetches, and asks for nothing unread."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = WAIT_MS
+        consumer._isolation_level = READ_COMMITTED
+        return consumer
+
+    async def on_start(self) -> None:
+        """Start, and pace what is asked for."""
+        await super().on_start()
+        read_everything(self._consumer)
+        pace(self._consumer)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit what is still assigned.
+
+        When all of it is gone, stock Faust commits nothing at all, which aiokafka takes for an error.
+        """
+        assigned = self.assignment()
+        still = {tp: offset for tp, offset in offsets.items() if tp in assigned}
+        return bool(still) and await super()._commit(still)
+
+    async def whole_ends(self, partitions: list[TP]) -> dict[TP, int]:
+        """Where each partition ends, open transactions included."""
+        return {TP(*place): end for place, end in (await whole_ends(self._ensure_consumer(), partitions)).items()}
+
+    def ends_seen(self, tp: TP) -> tuple[int | None, int | None]:
+        """Where a partition ended at its last fetch: for who reads what is committed, and in all."""
+        consumer, place = self._ensure_consumer(), TopicPartition(*tp)
+        if place not in consumer.assignment():
+            return None, None
+        return consumer.last_stable_offset(place), consumer.highwater(place)
+
+    async def leave_unread(self, partitions: set[TP], rebalance: int) -> None:
+        """Ask for nothing of these until the next assignment; ``rebalance`` is the one that they were assigned in."""
+        if self.app.rebalancing_count != rebalance or self.app.in_recovery:
+            return  # the next recovery has to read them
+        with suppress(IllegalStateError):  # revoked meanwhile
+            self._ensure_consumer().pause(*(TopicPartition(*tp) for tp in partitions))

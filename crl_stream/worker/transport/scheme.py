@@ -1,0 +1,46 @@
+"""A Faust transport plugin, ``kafkabatch://``: aiokafka in micro-batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import faust
+from faust.transport.drivers import TRANSPORTS
+from faust.transport.drivers import aiokafka as driver
+
+from crl_stream.worker.transport.consumer import Consumer
+from crl_stream.worker.transport.producer import Producer
+
+if TYPE_CHECKING:
+    from crl_stream.worker.stages import Stage
+
+SCHEME: Final = "kafkabatch"
+
+
+class BatchSchema(faust.Schema):
+    """Hands a batch on as it is."""
+
+    def loads_key(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - Faust names it
+        """The batch has no key of its own."""
+        return message.key
+
+    def loads_value(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - Faust names it
+        """The batch."""
+        return message.value
+
+
+class Transport(driver.Transport):
+    """Stock transport with our consumer and producer."""
+
+    Consumer: ClassVar[type] = Consumer
+    Producer: ClassVar[type] = Producer
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.stages: dict[str, Stage] = {}
+        """Source topic to its stage."""
+
+
+def register() -> None:
+    """Make the scheme known to Faust."""
+    TRANSPORTS.aliases[SCHEME] = f"{__name__}:Transport"

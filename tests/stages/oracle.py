@@ -1,0 +1,46 @@
+"""What must be true of a log whatever happened on the way: refold it from nothing and compare."""
+
+from __future__ import annotations
+
+from crl_stream.stages.driver import TopologyDriver
+from crl_stream.stages.monitor import command_positions, decode_batch, fold_batch
+from crl_stream.stages.partition import partition_key
+from crl_stream.wire.records import Output
+from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, INVOCATIONS, PROPOSALS
+
+
+def refold(driver: TopologyDriver) -> tuple[list[dict[bytes, bytes]], list[Output]]:
+    """Fold every partition of the driver's log in one batch from an empty state."""
+    changelogs, outputs = [], []
+    for partition, log in enumerate(driver.topics[INVOCATIONS]):
+        entries = decode_batch(log)
+        commands = {
+            (p, o): driver.topics[COMMANDS][p][o].value
+            for p, o in command_positions(entries)
+            if p < driver.partitions and o < len(driver.topics[COMMANDS][p])
+        }
+        folded = fold_batch(partition, driver.partitions, None, {}, entries, commands)
+        # Nothing of a partition that was never written to is in the changelog.
+        changelog = dict(folded.rows) | ({partition_key(partition): folded.partition_row} if log else {})
+        changelogs.append(changelog)
+        outputs += folded.outputs
+    return changelogs, outputs
+
+
+def assert_exact(driver: TopologyDriver) -> None:
+    """The monitor's P2, P3, P4: rows are the fold's bit for bit, outputs and last values too."""
+    changelogs, outputs = refold(driver)
+    assert driver.changelog == changelogs
+    own = {
+        (topic, record.key, record.value)
+        for topic in list(driver.topics)
+        if topic not in (INVOCATIONS, COMMANDS, PROPOSALS)
+        for record in driver.records(topic)
+    }
+    expected = {(o.topic, o.key, o.value) for o in outputs if o.topic != INVOCATIONS}
+    from_the_inlet = {
+        (DEAD_LETTERS, record.key, record.value)
+        for record in driver.records(DEAD_LETTERS)
+        if dict(record.headers).get("__streams.errors.topic") == COMMANDS.encode()
+    }
+    assert own == expected | from_the_inlet

@@ -1,0 +1,84 @@
+"""A fleet in a few numbers: the sums are those of the rows, in whatever order rows change, and trouble has its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from core.histories import histories
+from core.task import Task, proven
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crl_stream.core import messages as m
+from crl_stream.core.monitor.row import encode_row
+from crl_stream.core.policy import Operations, Policy, PolicySet
+from crl_stream.stages.fleet_summary import Mark, Sums, mark_of, merged
+from crl_stream.stages.inspection import summary
+
+GUIDE = PolicySet()
+
+
+def named(row: bytes, policies: PolicySet = GUIDE) -> set[str]:
+    sums = Sums()
+    sums.add(mark_of(row, policies))
+    return {name for name, number in sums.as_dict().items() if number and name not in {"tasks", "outcomes", "variants"}}
+
+
+def with_order(order: type) -> Task:
+    task = proven()
+    task.order(order)
+    return task
+
+
+def failing() -> Task:
+    task = Task()
+    task.run("default", "F" * 12)
+    return task
+
+
+@given(histories)
+def test_a_mark_says_what_the_task_in_brief_says(history: list[Any]) -> None:
+    task = Task()
+    task.take(*history)
+    row = encode_row(task.row)
+    brief, mark, names = summary(0, row, 0), mark_of(row, GUIDE), named(row)
+    assert (mark.outcomes, mark.variants) == (brief["n_outcomes"], brief["variants"])
+    assert (brief["verdict"] or "unjudged") in names
+    for name in ("held", "pinned", "no_target"):
+        assert (name in names) is brief[name]
+    assert ("quarantined" in names) is bool(brief["quarantined"])
+    assert ("without_outcome" in names) is (brief["n_outcomes"] == 0)
+    assert ("degraded" in names) is (brief["active_variant"] in brief["degraded"] or brief["verdict"] == "DEGRADED")
+    assert (mark.rank == 0) is bool(names & {"degraded", "without_success"})
+
+
+@pytest.mark.parametrize(
+    ("task", "rank"),
+    [(proven(), 2), (with_order(m.HoldTask), 1), (with_order(m.PinVariant), 1), (failing(), 0)],
+)
+def test_what_needs_attention_comes_before_what_does_not_and_trouble_first(task: Task, rank: int) -> None:
+    assert mark_of(encode_row(task.row), GUIDE).rank == rank
+
+
+@pytest.mark.parametrize("mode", ["shadow", "observe"])
+def test_a_task_where_nothing_is_enforced_is_counted(mode: Any) -> None:
+    policies = PolicySet(default=Policy(operations=Operations(mode=mode)))
+    assert mode in named(encode_row(proven().row), policies)
+    assert mode not in named(encode_row(proven().row))
+
+
+marks = st.builds(Mark, st.integers(0, 2_047), st.integers(0, 1_000), st.integers(0, 32))
+
+
+@given(st.lists(marks, max_size=30), st.lists(marks, max_size=10))
+def test_what_is_taken_back_has_never_been_counted(kept: list[Mark], gone: list[Mark]) -> None:
+    sums, only = Sums(), Sums()
+    for mark in (*gone, *kept):
+        sums.add(mark)
+    for mark in gone:
+        sums.add(mark, -1)
+    for mark in kept:
+        only.add(mark)
+    assert sums.as_dict() == only.as_dict()
+    assert merged([only.as_dict(), only.as_dict()]) == {name: 2 * n for name, n in only.as_dict().items()}
