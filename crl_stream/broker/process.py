@@ -8,7 +8,6 @@ start whose program died in between is completed by the next one that asks.
 
 from __future__ import annotations
 
-# over 300 lines because a broker is found, started, adopted and stopped by the same few files, in one class
 import asyncio
 import base64
 import fcntl

@@ -3,7 +3,6 @@
 Some hundred messages are under way at any time.  After a run that ended in the middle, those are looked for at the end
 of the log before anything is sent: so nothing is doubled, however it ended.
 """
-# over 300 lines because sending, noting what was acknowledged and finding what was not noted are one protocol
 
 from __future__ import annotations
 

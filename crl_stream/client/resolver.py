@@ -5,7 +5,6 @@ the highest (incarnation, epoch, offset), so that a late or repeated record chan
 from a file or from before a lost connection, is used until both topics were read to their ends, and then gives way
 whatever its epoch: the cluster may have been made again.
 """
-# over 300 lines because looking up, following and lifetime are one state, seen from the agent's and our own threads
 
 from __future__ import annotations
 

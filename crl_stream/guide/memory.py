@@ -1,7 +1,5 @@
 """The figures of one process: what is recorded is folded at once, by the engine that the workers run."""
 
-# over 300 lines because one store of one process is what it does, asks and keeps
-
 from __future__ import annotations
 
 import logging

@@ -5,8 +5,6 @@ worker does and lets one read every topic.  A crash is an element of the input: 
 what was in memory is gone.
 """
 
-# over 300 lines because one class plays every stage of the pipeline, and a process may die between any two of them
-
 from __future__ import annotations
 
 import enum

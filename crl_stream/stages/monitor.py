@@ -6,8 +6,6 @@ next begins; rows keep the highest applied offset, so that a record met again ch
 be folded and written part by part, however many rows one record reaches.
 """
 
-# over 300 lines because one class folds one batch, and every kind of record has its method there
-
 from __future__ import annotations
 
 import hashlib

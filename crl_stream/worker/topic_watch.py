@@ -6,8 +6,6 @@ start.  A change is the end of the process: nothing it knows may be written to w
 what has to be done.
 """
 
-# over 300 lines because one connection asks all that a worker wants to know of its cluster, one question after another
-
 from __future__ import annotations
 
 import asyncio

@@ -193,7 +193,7 @@ def test_a_change_blocks_promotions_for_20_outcomes_of_the_task() -> None:
     task = ready()
     task.run("default", "S", active_epoch=1)
     assert cooldown_left(task.row, GUIDE) == 20
-    assert blocked(task.row, GUIDE) == ("cooling down: 20 outcomes left",)
+    assert blocked(task.row, GUIDE) == "cooling down: 20 outcomes left"
     task.run("v2", "S" * 19, active_epoch=2)
     assert cooldown_left(task.row, GUIDE) == 1
     task.run("v2", "S", active_epoch=2)

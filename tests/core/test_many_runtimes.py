@@ -9,8 +9,8 @@ import pytest
 from builders import an_invocation
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor.membership import STRANGERS
 from crl_stream.core.monitor.row import decode_row, encode_row
+from crl_stream.core.monitor.runtimes import STRANGERS
 
 from .task import Task
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crl_stream.core.monitor.membership import is_known, remember
+from crl_stream.core.monitor.dedupe import is_known, remember
 from crl_stream.core.policy import Limits, Policy
 
 from .task import Task

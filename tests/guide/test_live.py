@@ -1,7 +1,5 @@
 """The live store without a broker: topics written by the stages in memory, followed as the real ones are."""
 
-# over 300 lines because the stories share one stand-in for the broker
-
 from __future__ import annotations
 
 import asyncio

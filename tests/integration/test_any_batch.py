@@ -1,5 +1,4 @@
 """Whatever a Kafka client may legally write, on a real broker: every record is accounted for, and nothing stops."""
-# over 300 lines because every kind of batch is tried here against one broker, with one set of producers
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """One order stops everything automatic in the fleet, in every partition, for tasks born later too, exactly."""
 
-# over 300 lines because it is the whole story of one order, told on one driver
-
 from __future__ import annotations
 
 from typing import Any

@@ -1,7 +1,5 @@
 """The compacted topics: what is true now of a task.  Runtimes and people read these; a reader keeps the highest."""
 
-# over 300 lines because these are the compacted topics, and each field says what it means
-
 from __future__ import annotations
 
 from typing import Literal

@@ -1,7 +1,5 @@
 """What people order, applied or refused, each with a sentence that says what was done or what to do next."""
 
-# over 300 lines because every command has its effect here, and each is read beside the others
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -10,13 +8,28 @@ from typing import Any, Final, Literal
 
 from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text, to_text
+from crl_stream.core.monitor import facts
+from crl_stream.core.monitor.changes import (
+    Activated,
+    GivenUp,
+    Held,
+    HoldEnded,
+    HoldProlonged,
+    Pinned,
+    QuarantineLifted,
+    Registered,
+    Retired,
+    ReviewedRollback,
+    Unpinned,
+)
 from crl_stream.core.monitor.decision_matrix import barred, no_rollback, span_of
-from crl_stream.core.monitor.membership import add_variant, give_up, remember
+from crl_stream.core.monitor.dedupe import remember
+from crl_stream.core.monitor.lifecycle import apply, find_past
 from crl_stream.core.monitor.registration import configuration_of, too_large
 from crl_stream.core.monitor.row import REGISTERED, RETIRED, Review, StandingOrder, Variant
-from crl_stream.core.monitor.standing_orders import end_hold, order_of
-from crl_stream.core.monitor.targets import find_past
+from crl_stream.core.monitor.standing_orders import order_of
 from crl_stream.core.monitor.turn import Turn
+from crl_stream.core.monitor.variants import add_variant
 
 
 class _Refused(Exception):
@@ -41,7 +54,7 @@ def apply_command(turn: Turn, command: m.AnyTaskCommand) -> Literal["applied", "
         outcome, detail = "refused", str(refusal)
     if isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal):
         _remember_review(turn, command, outcome, detail)
-    turn.command_result(command, outcome, detail)
+    turn.facts.append(facts.command_result(turn, command, outcome, detail))
     return "applied"
 
 
@@ -90,24 +103,14 @@ def _activate(turn: Turn, variant_id: str, cause: Any, command: m.AnyTaskCommand
             f"{variant_id} first, or crl undo if that rollback is the latest change"
         )
     untested = variant.life.n == 0
-    variant.quarantined = False
-    turn.catalogue_changed = True
     words = command.reason or f"ordered by {command.actor}"
+    if untested:
+        words += " (untested: no outcome yet)"
     left = row.active
-    turn.activate(
-        variant, cause, command.command_id, f"{words} (untested: no outcome yet)" if untested else words, untested
-    )
+    apply(turn, [QuarantineLifted(variant), Activated(variant, cause, command.command_id, words, untested)])
     if untested and left is not None:
-        turn.alert(
-            "untested",
-            "warning",
-            f"activated by {command.actor} without a single outcome, in place of {left}; it is judged from outcome "
-            f"{turn.policy.degradation.min_recent} on{_unprotected(turn)}",
-            about=variant_id,
-            number=0.0,
-            cause_id=command.command_id,
-            undo=True,
-        )
+        unprotected = _unprotected(turn)
+        turn.facts.append(facts.untested(turn, variant_id, command.actor, left, unprotected, command.command_id))
     return variant
 
 
@@ -135,7 +138,7 @@ def _no_promotion(turn: Turn) -> str:
     block = barred(turn.row, turn.policy, turn.at.fleet)
     if block is None and turn.rules.mode == "shadow":
         return "; nothing is promoted: shadow mode"
-    return "" if block is None else f"; nothing is promoted yet: {block.reason}"
+    return "" if block is None else f"; nothing is promoted yet: {block}"
 
 
 def _undo(turn: Turn, command: m.UndoRollback) -> str:
@@ -144,27 +147,25 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
         raise _Refused(f"there is no change to undo: the latest one is {row.cause or 'none'}")
     if command.rollback_id is not None and command.rollback_id != row.rollback_id:
         raise _Refused(f"{command.rollback_id} is not the latest change, which is {row.rollback_id or row.cause_id}")
-    undone, back, past = row.rollback_id or row.cause, row.previous, find_past(row, row.rollback_id)
+    undone, back = row.rollback_id or row.cause, row.previous
     variant = _known(turn, back)
     if variant.state == RETIRED:
         raise _Refused(f"{back} is retired; register it again first")
-    variant.quarantined = False
-    turn.catalogue_changed = True
-    if past is not None:
-        past.review = past.review or "undone"
-    turn.activate(variant, "undo", command.command_id, command.reason or f"undone by {command.actor}")
+    if row.rollback_id is not None:
+        apply(turn, [ReviewedRollback(row.rollback_id, "undone")])
+    words = command.reason or f"undone by {command.actor}"
+    apply(turn, [QuarantineLifted(variant), Activated(variant, "undo", command.command_id, words)])
     done, hold = f"{undone} undone: {back} is active, epoch {row.epoch}", turn.policy.rollback.undo_hold
     if row.held is None:
         if hold:
-            row.held = StandingOrder(
-                command.actor, f"undo of {undone}", row.time, until_n=row.n + hold, variant_id=back
-            )
+            order = StandingOrder(command.actor, f"undo of {undone}", row.time, until_n=row.n + hold, variant_id=back)
+            apply(turn, [Held(order)])
         fleet = turn.at.fleet
         more = "" if fleet is None else f"; the fleet is held by {fleet.actor} {span_of(fleet, row)} as well"
         held = f"; nothing automatic for {hold} outcomes" if hold else _unprotected(turn)
         return f"{done}{held}{more if hold else ''}"
     if hold:
-        row.held.until_n = row.n + hold
+        apply(turn, [HoldProlonged(row.n + hold)])
         return f"{done}; still held by {row.held.actor}, and for {hold} outcomes at least"
     return f"{done}{_unprotected(turn)}"
 
@@ -178,7 +179,7 @@ def _confirm(turn: Turn, command: m.ConfirmRollback) -> str:
     if past.review:
         already = "is already confirmed" if past.review == "confirmed" else "was undone; there is nothing to confirm"
         raise _Refused(f"{command.rollback_id} {already}")
-    past.review = "confirmed"
+    apply(turn, [ReviewedRollback(past.rollback_id, "confirmed")])
     variant = row.variants.get(past.from_variant)
     stays = variant is not None and variant.quarantined
     return f"{command.rollback_id} reviewed; {past.from_variant} {'stays' if stays else 'is no longer'} quarantined"
@@ -190,26 +191,28 @@ def _pin(turn: Turn, command: m.PinVariant) -> str:
         raise _Refused("there is no active variant to pin yet; name one")
     if command.variant_id is not None and command.variant_id != row.active:
         _activate(turn, command.variant_id, "command", command)
-    row.pinned = order_of(turn, command, turn.policy.operations.pin_hours, row.active)
+    order = order_of(row, command, turn.policy.operations.pin_hours, row.active)
+    apply(turn, [Pinned(order)])
     protects = _unprotected(turn) or "; a rollback still protects"
-    return f"{row.active} pinned until {to_text(row.pinned.until or 0)}{protects}"
+    return f"{row.active} pinned until {to_text(order.until or 0)}{protects}"
 
 
 def _unpin(turn: Turn, _: m.UnpinVariant) -> str:
     row = turn.row
     if row.pinned is None:
         raise _Refused("nothing is pinned")
-    row.pinned, turn.active_changed = None, True
+    apply(turn, [Unpinned()])
     return f"unpinned{_no_promotion(turn)}"
 
 
 def _hold(turn: Turn, command: m.HoldTask) -> str:
     row = turn.row
     before = row.held
-    row.held, row.held_n = order_of(turn, command, turn.policy.operations.hold_hours, None), -1
-    text = f"held until {to_text(row.held.until or 0)}"
+    order = order_of(row, command, turn.policy.operations.hold_hours, None)
+    apply(turn, [Held(order)])
+    text = f"held until {to_text(order.until or 0)}"
     if before is not None and before.until_n is not None:
-        row.held.until_n = before.until_n
+        apply(turn, [HoldProlonged(before.until_n)])
         text += f", and for the {before.until_n - row.n} outcomes that an undo holds it"
     if (fleet := turn.at.fleet) is not None:
         text += f"; the fleet is held by {fleet.actor} {span_of(fleet, row)} as well"
@@ -226,7 +229,7 @@ def _resume(turn: Turn, _: m.ResumeTask) -> str:
     )
     if row.held is None:
         raise _Refused(f"the task itself is not held: {stays}" if stays else "nothing is held")
-    end_hold(turn)
+    apply(turn, [HoldEnded()])
     return f"resumed, but it stays held: {stays}" if stays else f"resumed{_no_promotion(turn)}"
 
 
@@ -234,8 +237,7 @@ def _lift(turn: Turn, command: m.LiftQuarantine) -> str:
     variant = _known(turn, command.variant_id)
     if not variant.quarantined:
         raise _Refused(f"{command.variant_id} is not quarantined")
-    variant.quarantined = False
-    turn.active_changed = turn.catalogue_changed = True
+    apply(turn, [QuarantineLifted(variant)])
     return f"{command.variant_id} may be chosen again{_no_promotion(turn)}"
 
 
@@ -253,9 +255,7 @@ def _register(turn: Turn, command: m.RegisterVariant | m.Change) -> str:
             raise _Refused(
                 f"the task has {len(row.variants)} variants, limit {turn.policy.limits.variants}; retire one"
             )
-    variant.state = REGISTERED
-    variant.configuration = configuration
-    turn.catalogue_changed = True
+    apply(turn, [Registered(variant, configuration)])
     if turn.policy.operations.exploration:
         return f"{command.variant_id} registered; {_exploration(turn)}"
     return (
@@ -270,8 +270,7 @@ def _retire(turn: Turn, command: m.RetireVariant | m.Change) -> str:
         raise _Refused(f"{command.variant_id} is active; activate another variant first")
     if variant.state == RETIRED:
         raise _Refused(f"{command.variant_id} is already retired")
-    variant.state, turn.catalogue_changed = RETIRED, True
-    give_up(turn, variant, "retired")
+    apply(turn, [Retired(variant), GivenUp(variant, "retired")])
     return f"{command.variant_id} retired"
 
 

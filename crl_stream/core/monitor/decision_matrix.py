@@ -1,16 +1,44 @@
-"""The decision matrix, and which variant may become the active one without a person."""
+"""The decision matrix, and which variant may become the active one without a person.  Nothing is changed here."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages.parts import DecisionKind
+from crl_stream.core.monitor.changes import Activated, Decided, WouldPromote
+from crl_stream.core.monitor.lifecycle import was_decided, was_promoted_in_shadow
 from crl_stream.core.monitor.row import MICRO, RETIRED, StandingOrder, TaskRow, Variant
+from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.policy import Policy
 
 NO_ACTION: Final = "no_action"
-LEVELS: tuple[DecisionKind, ...] = (NO_ACTION, "human_approval", "auto_apply")
+
+
+def decision(turn: Turn, variant: Variant) -> Decided | None:
+    """The matrix's word on ``variant``; None when it was said in this epoch already."""
+    row, policy = turn.row, turn.policy
+    active = variant.variant_id == row.active
+    # Most outcomes are of the active variant or of one that nobody would promote.
+    level = NO_ACTION if active or variant.q < turn.rules.least_q else decide(variant, active=active, policy=policy)
+    if was_decided(variant, level, row.epoch):
+        return None
+    words = "" if turn.rules.mode == "observe" else reasoning(variant, active=active, policy=policy)
+    return Decided(variant, level, turn.identify("dec", level, variant.variant_id), words)
+
+
+def promotion(turn: Turn) -> Activated | WouldPromote | None:
+    """The best candidate becomes the active variant, or in shadow mode would; None when nothing is promoted."""
+    row, policy = turn.row, turn.policy
+    best = best_candidate(row, policy)
+    if best is None or blocked(row, policy, turn.at.fleet) is not None:
+        return None
+    words = reasoning(best, active=False, policy=policy)
+    # Its decision was stated with one of its own outcomes, unless the policy has changed since.
+    cause_id = best.auto_apply_id or turn.identify("dec", "auto_apply", best.variant_id)
+    if turn.enforced:
+        return Activated(best, "auto_apply", cause_id, words)
+    return None if was_promoted_in_shadow(best, row.epoch) else WouldPromote(best, cause_id, words)
 
 
 def decide(variant: Variant, *, active: bool, policy: Policy) -> DecisionKind:
@@ -72,30 +100,24 @@ def show(value: float, limit: float) -> str:
     return repr(value)
 
 
-class Block(NamedTuple):
-    """Why nothing may be promoted now."""
-
-    reason: str
-
-
-def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) -> Block | None:
-    """What keeps the task from any promotion, a hold of the ``fleet`` too; a rollback does not ask this."""
+def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) -> str | None:
+    """Why nothing is promoted in the task now, by a hold of the ``fleet`` too; a rollback does not ask this."""
     order = barred(row, policy, fleet)
     if order is None and (left := cooldown_left(row, policy)):
-        return Block(f"cooling down: {left} outcomes left")
+        return f"cooling down: {left} outcomes left"
     return order
 
 
-def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> Block | None:
+def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
     """What people keep the task from any promotion with: a mode, a pin or a hold."""
     if policy.operations.mode == "observe":
-        return Block("observe mode: alerts only")
+        return "observe mode: alerts only"
     if row.pinned is not None:
-        return Block(f"pinned by {row.pinned.actor}")
+        return f"pinned by {row.pinned.actor}"
     if row.held is not None:
-        return Block(f"held by {row.held.actor}")
+        return f"held by {row.held.actor}"
     if fleet is not None:
-        return Block(f"the fleet is held by {fleet.actor}")
+        return f"the fleet is held by {fleet.actor}"
     return None
 
 
@@ -168,7 +190,7 @@ def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingO
             return f"{what} {show(abs(lead), auto.min_lead)} in {name}, min_lead {auto.min_lead:g}"
     block = blocked(row, policy, fleet)
     if block is not None:
-        return block.reason
+        return block
     best = best_candidate(row, policy)
     if best is not None and best is not variant:
         return f"{best.variant_id} is ahead of it"

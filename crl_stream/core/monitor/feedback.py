@@ -6,8 +6,8 @@ from hashlib import blake2b
 from typing import Literal
 
 from crl_stream.core.messages import Feedback
+from crl_stream.core.monitor.dedupe import NO_MARK, owner_of, remember
 from crl_stream.core.monitor.evidence import reweigh
-from crl_stream.core.monitor.membership import NO_MARK, owner_of, remember
 from crl_stream.core.monitor.row import MICRO, Variant, Waiting
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.window import amend

@@ -4,8 +4,6 @@ A row is decoded once per batch, folded in place and encoded once.  Rewards and 
 millionths, so that a late amendment takes out exactly what it had put in.
 """
 
-# over 300 lines because the row is one record, and each of its fields says what it means
-
 from __future__ import annotations
 
 from struct import Struct as Layout

@@ -1,7 +1,5 @@
 """What is true of a task now, for the compacted topics and the views."""
 
-# over 300 lines because a snapshot is made in one place, field by field
-
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Any, Final
 
 from crl_stream.core.instant import from_text
+from crl_stream.core.monitor.changes import Change, HoldEnded, Unpinned
 from crl_stream.core.monitor.row import StandingOrder, TaskRow
-from crl_stream.core.monitor.turn import Turn
 
 _HOUR: Final = 3_600_000
 
 
-def order_of(turn: Turn, command: Any, default_hours: float, variant_id: str | None) -> StandingOrder:
-    """The pin or hold that ``command`` asks for, from now on."""
+def order_of(row: TaskRow, command: Any, default_hours: float, variant_id: str | None) -> StandingOrder:
+    """The pin or hold that ``command`` asks for, from now on; for ``default_hours`` where it names no time."""
     hours = default_hours if command.hours is None else command.hours
-    now = turn.row.time
-    turn.active_changed = True
-    return StandingOrder(command.actor, command.reason, now, until=now + round(hours * _HOUR), variant_id=variant_id)
+    until = row.time + round(hours * _HOUR)
+    return StandingOrder(command.actor, command.reason, row.time, until=until, variant_id=variant_id)
 
 
 def is_over(order: StandingOrder, row: TaskRow) -> bool:
@@ -24,9 +23,14 @@ def is_over(order: StandingOrder, row: TaskRow) -> bool:
     return (order.until is None or row.time >= order.until) and (order.until_n is None or row.n >= order.until_n)
 
 
-def end_hold(turn: Turn) -> None:
-    """Nothing is held any more; whoever holds the task next is named at once to those who wait for a rollback."""
-    turn.row.held, turn.row.held_n, turn.active_changed = None, -1, True
+def expired(row: TaskRow) -> list[Change]:
+    """The ends of a pin and of a hold whose last limit has passed."""
+    ends: list[Change] = []
+    if row.pinned is not None and is_over(row.pinned, row):
+        ends.append(Unpinned())
+    if row.held is not None and is_over(row.held, row):
+        ends.append(HoldEnded())
+    return ends
 
 
 def next_end(row: TaskRow) -> int:

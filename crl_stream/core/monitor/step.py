@@ -13,12 +13,15 @@ from typing import Any, Final, Literal, NamedTuple
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import Feedback, Invocation, Receipt
+from crl_stream.core.monitor.changes import Activated, FleetHoldNoticed, HoldEnded, RolledBack
 from crl_stream.core.monitor.commands import apply_command
+from crl_stream.core.monitor.decision_matrix import decision, promotion
+from crl_stream.core.monitor.dedupe import is_known, new_mark, remember
 from crl_stream.core.monitor.evidence import update
 from crl_stream.core.monitor.feedback import settle_waiting, take_feedback
 from crl_stream.core.monitor.learning import reward_of, speed_of
-from crl_stream.core.monitor.membership import add_variant, follow_runtime, is_known, new_mark, remember, watch_clock
-from crl_stream.core.monitor.protection import protect, review, state_decision
+from crl_stream.core.monitor.lifecycle import apply
+from crl_stream.core.monitor.protection import protect
 from crl_stream.core.monitor.row import (
     ABSENT,
     ERROR,
@@ -35,9 +38,11 @@ from crl_stream.core.monitor.row import (
     encode_row,
     new_row,
 )
+from crl_stream.core.monitor.runtimes import follow_runtime, watch_clock
 from crl_stream.core.monitor.snapshot import EARLIEST, active_variant, is_due, task_snapshot, variant_catalogue
-from crl_stream.core.monitor.standing_orders import end_hold, is_over, next_end
+from crl_stream.core.monitor.standing_orders import expired, is_over, next_end
 from crl_stream.core.monitor.turn import Context, Turn
+from crl_stream.core.monitor.variants import add_variant
 from crl_stream.core.monitor.window import is_low, pack_outcome, take_in
 from crl_stream.core.policy import Policy
 
@@ -64,7 +69,7 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
         row.time = time
     turn = Turn(row, at, policy)
     if row.pinned is not None or row.held is not None:
-        _expire_orders(turn)
+        apply(turn, expired(row))
     if at.fleet is not None or row.shown_fleet:
         _notice_fleet(turn)
     disposition: Literal["applied", "duplicate", "too_late", "rejected"] = "applied"
@@ -75,7 +80,7 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
     elif kind is Feedback:
         disposition, amended = take_feedback(turn, message)
         if amended is not None:
-            review(turn, amended, outcome=False)
+            _follow(turn, amended, outcome=False)
     else:
         disposition = apply_command(turn, message)
     _publish_state(turn)
@@ -94,7 +99,7 @@ def pass_time(row: TaskRow, at: Context, policy: Policy) -> Sequence[Any]:
     if at.timestamp_ms > row.time:
         row.time = at.timestamp_ms
     turn = Turn(row, at, policy)
-    _expire_orders(turn)
+    apply(turn, expired(row))
     _notice_fleet(turn)
     _publish_state(turn, due=True)
     return turn.facts
@@ -108,9 +113,9 @@ def look_again(row: TaskRow, at: Context, policy: Policy) -> Step:
     """
     row.offset, row.incarnation = at.offset, at.incarnation
     turn = Turn(row, at, policy)
-    _expire_orders(turn)
+    apply(turn, expired(row))
     if row.active is not None:
-        protect(turn, row.variants[row.active], outcome=False)
+        apply(turn, protect(turn, row.variants[row.active], outcome=False))
     _publish_state(turn)
     return Step("applied", None, turn.facts)
 
@@ -121,7 +126,7 @@ def follow_fleet(row: TaskRow, at: Context, policy: Policy) -> Step:
     if at.timestamp_ms > row.time:
         row.time = at.timestamp_ms
     turn = Turn(row, at, policy)
-    _expire_orders(turn)
+    apply(turn, expired(row))
     _notice_fleet(turn)
     turn.active_changed = True  # who holds it may be another, from the same millisecond on
     _publish_state(turn, due=True)
@@ -185,7 +190,7 @@ def _take_invocation(
 
     explored = invocation.variant_source == "explore"
     if row.active is None and not explored and not variant.quarantined and variant.state != RETIRED:
-        turn.activate(variant, "first_seen", invocation.invocation_id, "The first variant seen")
+        apply(turn, [Activated(variant, "first_seen", invocation.invocation_id, "The first variant seen")])
     seen_epoch = invocation.active_epoch
     if seen_epoch is None or seen_epoch >= variant.epoch:
         flags |= JUDGED
@@ -204,11 +209,11 @@ def _take_invocation(
     watch_clock(turn, invocation.timestamp)
     held = row.held
     if held is not None and is_over(held, row):
-        end_hold(turn)
+        apply(turn, [HoldEnded()])
     if flags & JUDGED:
-        review(turn, variant, outcome=True)
-    else:
-        state_decision(turn, variant)
+        _follow(turn, variant, outcome=True)
+    elif (said := decision(turn, variant)) is not None:
+        apply(turn, [said])
     return "applied", None
 
 
@@ -222,13 +227,24 @@ def _count_flaws(variant: Variant, success: bool, speed: int, quality: int) -> N
         variant.low_quality += 1
 
 
-# -- what is true now ------------------------------------------------------------------------------
-def _expire_orders(turn: Turn) -> None:
-    row = turn.row
-    if row.pinned is not None and is_over(row.pinned, row):
-        row.pinned, turn.active_changed = None, True
-    if row.held is not None and is_over(row.held, row):
-        end_hold(turn)
+# -- what follows ----------------------------------------------------------------------------------
+def _follow(turn: Turn, variant: Variant, *, outcome: bool) -> None:
+    """Verdict and rollback, then the matrix; a promotion only if nothing was rolled back.
+
+    ``outcome`` says whether an outcome is the reason, or a late score of one.
+    """
+    active, rolled_back = variant.variant_id == turn.row.active, False
+    changes = protect(turn, variant, outcome=outcome)
+    if changes:
+        apply(turn, changes)
+        rolled_back = any(type(change) is RolledBack for change in changes)
+    said = decision(turn, variant)
+    if said is not None:
+        apply(turn, [said])
+    if active and not rolled_back:
+        promoted = promotion(turn)
+        if promoted is not None:
+            apply(turn, [promoted])
 
 
 def _notice_fleet(turn: Turn) -> None:
@@ -236,7 +252,7 @@ def _notice_fleet(turn: Turn) -> None:
     row, fleet = turn.row, turn.at.fleet
     current = 0 if fleet is None else fleet.since
     if row.shown_fleet != current:
-        row.shown_fleet, row.held_n, turn.active_changed = current, -1, True
+        apply(turn, [FleetHoldNoticed(current)])
 
 
 def _publish_state(turn: Turn, *, due: bool = False) -> None:

@@ -1,16 +1,11 @@
-"""Where a rollback goes: the previous best variant, and why not the others; and those that a person may review."""
+"""Where a rollback goes: the previous best variant, and why not the others."""
 
 from __future__ import annotations
 
-from typing import Final
-
 from crl_stream.core.messages.parts import Candidate
 from crl_stream.core.monitor.decision_matrix import rank
-from crl_stream.core.monitor.row import RETIRED, SIZE, PastRollback, TaskRow, Variant
+from crl_stream.core.monitor.row import RETIRED, SIZE, TaskRow, Variant
 from crl_stream.core.monitor.verdict import DEGRADED, Rules, is_hopeless, judge
-
-REVIEWABLE: Final = 8
-"""Rollbacks of a task that are remembered for a review after the fact."""
 
 
 def candidates(row: TaskRow, rules: Rules) -> list[Candidate]:
@@ -46,16 +41,3 @@ def _objection(variant: Variant, rules: Rules) -> str | None:
     if judge(variant, rules).kind == DEGRADED:
         return "degraded itself"
     return None
-
-
-def remember_rollback(row: TaskRow, rollback_id: str, from_variant: str) -> None:
-    """Keep an enforced rollback for its review; too many, and a reviewed one gives way, else the oldest."""
-    rollbacks = [*row.rollbacks, PastRollback(rollback_id, from_variant)]
-    if len(rollbacks) > REVIEWABLE:
-        del rollbacks[next((at for at, one in enumerate(rollbacks) if one.review), 0)]
-    row.rollbacks = rollbacks
-
-
-def find_past(row: TaskRow, rollback_id: str | None) -> PastRollback | None:
-    """One of those that are remembered."""
-    return next((one for one in row.rollbacks if one.rollback_id == rollback_id), None)

@@ -3,7 +3,6 @@
 To Faust one batch is one message whose offset is the last that the batch covers, so that its drain loop, conductor,
 streams, agents, rebalancing and table recovery run unchanged, once per batch.
 """
-# over 300 lines because Faust calls these methods in an order that only makes sense when they are read side by side
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is known to a task: ids met before, variants, runtimes and their clocks."""
+"""Which runtimes a task knows: the epoch that each has adopted, and how far its clock is off."""
 
 from __future__ import annotations
 
@@ -6,97 +6,16 @@ from hashlib import blake2b
 from typing import Final
 
 from crl_stream.core.instant import from_text, to_text
-from crl_stream.core.monitor.row import REGISTERED, Runtime, TaskRow, Variant
+from crl_stream.core.monitor import facts
+from crl_stream.core.monitor.row import Runtime, TaskRow
 from crl_stream.core.monitor.turn import Turn
 
 _SKEW_PAUSE = 1_000
 """Outcomes of a task between two alerts about its clocks."""
 STRANGERS: Final = 32
 """Receipts of an epoch for runtimes that were unknown when there was no room left, by remembered runtime."""
-NO_MARK: Final = b"\0"
-_MARKS: Final = [bytes((number,)) for number in range(1, 256)]
 _FILTER_BYTES: Final = 2_048
 """1,000 forgotten runtimes leave a new one without its receipt once in 500 times."""
-
-
-def remember(ring: bytearray, digest: bytes, size: int) -> bool:
-    """Whether this id is new; it takes the place of the oldest of the last ``size`` ids."""
-    if ring.find(digest) >= 0 and is_known(ring, digest):
-        return False
-    ring += digest
-    if len(ring) > size * 8:
-        del ring[: len(ring) - size * 8]
-    return True
-
-
-def owner_of(row: TaskRow, digest: bytes) -> bytes | None:
-    """The mark of the variant that a remembered id belongs to; a zero where that is not known, None for another id."""
-    found = row.ids.find(digest)
-    while found >= 0 and found % 8:
-        found = row.ids.find(digest, found + 1)
-    if found < 0:
-        return None
-    at = len(row.owners) - (len(row.ids) - found) // 8
-    return bytes(row.owners[at : at + 1]) if at >= 0 else NO_MARK
-
-
-def new_mark(row: TaskRow, variant: Variant) -> bytes:
-    """The first mark that is free; a task with more than 255 variants has none for the others."""
-    taken = {other.mark for other in row.variants.values()}
-    variant.mark = next((mark for mark in _MARKS if mark not in taken), NO_MARK)
-    return variant.mark
-
-
-def _disown(row: TaskRow, mark: bytes) -> None:
-    """The mark may be given to another variant: what is remembered under it belongs to none."""
-    if mark:
-        row.owners = row.owners.replace(mark, NO_MARK)
-
-
-def is_known(ring: bytearray, digest: bytes) -> bool:
-    """Whether this id is one of those that are remembered."""
-    found = ring.find(digest)
-    while found >= 0:
-        if found % 8 == 0:
-            return True
-        found = ring.find(digest, found + 1)
-    return False
-
-
-def add_variant(turn: Turn, variant_id: str) -> Variant | None:
-    """A variant that was not known; None when the task has as many as it may and none is idle."""
-    row, limit = turn.row, turn.policy.limits.variants
-    if len(row.variants) >= limit:
-        idle = [
-            v
-            for v in row.variants.values()
-            if v.variant_id != row.active
-            and v.state != REGISTERED
-            and not v.quarantined
-            and v.variant_id != row.previous
-        ]
-        if not idle:
-            turn.alert(
-                "variant_limit",
-                "warning",
-                f"outcomes of {variant_id} are dead-lettered: {len(row.variants)} variants, limit {limit}",
-                number=float(len(row.variants)),
-                limit=float(limit),
-                cause_id=f"{turn.at.partition}:{turn.at.offset}",
-            )
-            return None
-        gone = row.variants.pop(min(idle, key=lambda v: (v.last_offset, v.variant_id)).variant_id)
-        _disown(row, gone.mark)
-        give_up(turn, gone, f"unused for longest, and forgotten for {variant_id}")
-    variant = row.variants[variant_id] = Variant(variant_id)
-    turn.catalogue_changed = True
-    return variant
-
-
-def give_up(turn: Turn, variant: Variant, why: str) -> None:
-    """End what is open about a degraded variant of which nothing will come that could end it."""
-    variant.degraded, variant.clean = False, 0
-    turn.close_alert(variant, f"over: {why}")
 
 
 def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
@@ -129,7 +48,7 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
             row.strangers += 1
             if row.strangers > STRANGERS * turn.policy.limits.runtimes:
                 return
-        turn.receipt(runtime_id, runtime.late)
+        turn.facts.append(facts.receipt(turn, runtime_id, runtime.late))
 
 
 def _forget_runtimes(row: TaskRow, most: int) -> None:
@@ -167,14 +86,7 @@ def watch_clock(turn: Turn, timestamp: str) -> None:
     row.skewed += 1
     if row.skew_n < 0 or row.n - row.skew_n >= _SKEW_PAUSE:
         row.skew_n = row.n
-        turn.alert(
-            "clock_skew",
-            "warning",
-            f"a runtime's clock differs by {skew:,.0f} s from the broker's, limit {limit:,.0f} s",
-            number=skew,
-            limit=limit,
-            cause_id=f"{at.partition}:{at.offset}",
-        )
+        turn.facts.append(facts.clock_skew(turn, skew))
 
 
 _minutes: dict[int, str] = {}

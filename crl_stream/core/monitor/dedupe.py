@@ -1,0 +1,54 @@
+"""Which ids a task has met before, and whose outcome each was."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from crl_stream.core.monitor.row import TaskRow, Variant
+
+NO_MARK: Final = b"\0"
+_MARKS: Final = [bytes((number,)) for number in range(1, 256)]
+
+
+def remember(ring: bytearray, digest: bytes, size: int) -> bool:
+    """Whether this id is new; it takes the place of the oldest of the last ``size`` ids."""
+    if ring.find(digest) >= 0 and is_known(ring, digest):
+        return False
+    ring += digest
+    if len(ring) > size * 8:
+        del ring[: len(ring) - size * 8]
+    return True
+
+
+def is_known(ring: bytearray, digest: bytes) -> bool:
+    """Whether this id is one of those that are remembered."""
+    found = ring.find(digest)
+    while found >= 0:
+        if found % 8 == 0:
+            return True
+        found = ring.find(digest, found + 1)
+    return False
+
+
+def owner_of(row: TaskRow, digest: bytes) -> bytes | None:
+    """The mark of the variant that a remembered id belongs to; a zero where that is not known, None for another id."""
+    found = row.ids.find(digest)
+    while found >= 0 and found % 8:
+        found = row.ids.find(digest, found + 1)
+    if found < 0:
+        return None
+    at = len(row.owners) - (len(row.ids) - found) // 8
+    return bytes(row.owners[at : at + 1]) if at >= 0 else NO_MARK
+
+
+def new_mark(row: TaskRow, variant: Variant) -> bytes:
+    """The first mark that is free; a task with more than 255 variants has none for the others."""
+    taken = {other.mark for other in row.variants.values()}
+    variant.mark = next((mark for mark in _MARKS if mark not in taken), NO_MARK)
+    return variant.mark
+
+
+def disown(row: TaskRow, mark: bytes) -> None:
+    """The mark may be given to another variant: what is remembered under it belongs to none."""
+    if mark:
+        row.owners = row.owners.replace(mark, NO_MARK)

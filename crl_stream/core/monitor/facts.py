@@ -1,0 +1,360 @@
+"""Facts: what is told of a change, in the order in which it is told.  Nothing is decided and nothing changed here.
+
+Every function looks at the row as it stands before the change.  All facts are built here, so that their ids, times and
+positions come from one place.
+"""
+
+# over 300 lines because every fact is built here, each with all of its fields
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from crl_stream.core.instant import to_text
+from crl_stream.core.messages import (
+    Activation,
+    Alert,
+    CommandResult,
+    Decision,
+    DegradationAlert,
+    Position,
+    Receipt,
+    RollbackEvent,
+)
+from crl_stream.core.messages.facts import AlertKind, Severity
+from crl_stream.core.messages.parts import ActivationCause
+from crl_stream.core.monitor import changes as c
+from crl_stream.core.monitor.grounds import Grounds
+from crl_stream.core.monitor.row import Variant
+from crl_stream.core.monitor.turn import Turn
+from crl_stream.core.version import ENGINE_VERSION
+
+
+def common(turn: Turn) -> dict[str, Any]:
+    """The fields of every fact."""
+    row, at = turn.row, turn.at
+    return {
+        "timestamp": to_text(row.time),
+        "agent_name": row.agent_name,
+        "task_type": row.task_type,
+        "position": Position(at.partition, at.offset),
+        "policy_hash": at.policy_hash,
+        "engine_version": ENGINE_VERSION,
+    }
+
+
+def _undo_command(turn: Turn, epoch: int) -> str:
+    """What takes the change that began ``epoch`` back."""
+    return f"crl undo {turn.row.agent_name}/{turn.row.task_type} --epoch {epoch}"
+
+
+def alert(
+    turn: Turn,
+    kind: AlertKind,
+    severity: Severity,
+    action: str,
+    *,
+    cause_id: str,
+    about: str = "",
+    number: float | None = None,
+    limit: float | None = None,
+    undo_epoch: int | None = None,
+    resolved: bool = False,
+) -> Alert:
+    """Something for the operator: subject, action, number, limit, undo command in one line.
+
+    ``about`` names the variant, if it is about one; ``undo_epoch`` the change that can be taken back; ``resolved`` ends
+    the alert of the same kind about the same subject.
+    """
+    subject = f"{turn.row.agent_name}/{turn.row.task_type} {about}".rstrip()
+    undo_command = None if undo_epoch is None else _undo_command(turn, undo_epoch)
+    return Alert(
+        alert_id=turn.identify("alert", kind, f"{about} {resolved}"),
+        kind=kind,
+        severity=severity,
+        subject=subject,
+        action=action,
+        text=f"{subject}: {action}" + (f"; undo: {undo_command}" if undo_command else ""),
+        cause_id=cause_id,
+        number=number,
+        limit=limit,
+        undo_command=undo_command,
+        resolved=resolved,
+        **common(turn),
+    )
+
+
+# -- a variant's condition ---------------------------------------------------------------------------
+def became_degraded(turn: Turn, change: c.BecameDegraded) -> Sequence[Any]:
+    """The transition into the degraded state."""
+    return (_degradation(turn, change.variant, change.grounds, change.alert_id, recovered=False),)
+
+
+def recovered(turn: Turn, change: c.Recovered) -> Sequence[Any]:
+    """The transition out of it, and the end of the alerts about it."""
+    row, variant = turn.row, change.variant
+    alert_id = turn.identify("deg", "recovered", variant.variant_id)
+    told: list[Any] = [_degradation(turn, variant, change.grounds, alert_id, recovered=True)]
+    words = f"recovered: {variant.clean} healthy verdicts in a row of {change.needed}"
+    told += _end_of_alert(turn, variant, words, float(variant.clean), float(change.needed))
+    if variant.variant_id == row.active and row.no_target_n >= 0:
+        about, cause = variant.variant_id, variant.alert_id
+        told.append(alert(turn, "no_target", "info", "over: it recovered", about=about, cause_id=cause, resolved=True))
+    return told
+
+
+def given_up(turn: Turn, change: c.GivenUp) -> Sequence[Any]:
+    """The end of the alert about a variant of which nothing will come that could end it."""
+    return _end_of_alert(turn, change.variant, f"over: {change.why}")
+
+
+def alert_opened(turn: Turn, change: c.AlertOpened) -> Sequence[Any]:
+    """The alert about a degraded variant that is not rolled back."""
+    variant, grounds = change.variant, change.grounds
+    return (
+        alert(
+            turn,
+            "degradation",
+            "critical" if variant.variant_id == turn.row.active else "warning",
+            grounds.reason,
+            about=variant.variant_id,
+            number=grounds.number,
+            limit=grounds.limit,
+            cause_id=variant.alert_id,
+        ),
+    )
+
+
+def _degradation(turn: Turn, variant: Variant, grounds: Grounds, alert_id: str, *, recovered: bool) -> DegradationAlert:
+    return DegradationAlert(
+        alert_id=alert_id,
+        variant_id=variant.variant_id,
+        state="recovered" if recovered else "degraded",
+        active=variant.variant_id == turn.row.active,
+        metric=grounds.metric,
+        reason=grounds.reason,
+        degradation_metrics=grounds.metrics,
+        evidence=grounds.evidence,
+        judged=grounds.judged,
+        enforced=turn.enforced,
+        epoch=turn.row.epoch,
+        **common(turn),
+    )
+
+
+def _end_of_alert(
+    turn: Turn, variant: Variant, why: str, number: float | None = None, limit: float | None = None
+) -> list[Any]:
+    """The end of the alert about a degraded variant, if one is open."""
+    if not variant.alerted:
+        return []
+    about, cause = variant.variant_id, variant.alert_id
+    return [
+        alert(turn, "degradation", "info", why, about=about, number=number, limit=limit, cause_id=cause, resolved=True)
+    ]
+
+
+# -- protection of the active variant ----------------------------------------------------------------
+def held_back(turn: Turn, change: c.HeldBack) -> Sequence[Any]:
+    """A degraded active variant that somebody keeps active."""
+    action, variant = f"degraded, and not rolled back: {change.who}", change.variant
+    about, cause = variant.variant_id, variant.alert_id
+    return (alert(turn, "held_degradation", "critical", action, about=about, cause_id=cause),)
+
+
+def found_no_target(turn: Turn, change: c.FoundNoTarget) -> Sequence[Any]:
+    """A degraded active variant that nothing can replace."""
+    why = ", ".join(f"{c.variant_id} ({c.why_not})" for c in change.ranked) or "no other variant is known"
+    action = f"degraded, and nothing to roll back to: {why}; register or fix a variant"
+    about, cause = change.variant.variant_id, change.variant.alert_id
+    return (alert(turn, "no_target", "critical", action, about=about, cause_id=cause),)
+
+
+def rolled_back(turn: Turn, change: c.RolledBack) -> Sequence[Any]:
+    """The guide's rollback event with its evidence, the activation where it is enforced, and the alert."""
+    variant, target, grounds = change.variant, change.target, change.grounds
+    epoch = turn.row.epoch + 1 if turn.enforced else turn.row.epoch
+    told: list[Any] = [
+        RollbackEvent(
+            rollback_id=change.rollback_id,
+            from_variant=variant.variant_id,
+            to_variant=target.variant_id,
+            reason=grounds.reason,
+            degradation_metrics=grounds.metrics,
+            epoch=epoch,
+            enforced=turn.enforced,
+            cause_id=variant.alert_id,
+            evidence=grounds.evidence,
+            judged=grounds.judged,
+            candidates=change.ranked,
+            undo_command=_undo_command(turn, epoch),
+            **common(turn),
+        )
+    ]
+    if turn.enforced:
+        told += _activation(turn, target, "rollback", change.rollback_id, grounds.reason)
+    told.append(
+        alert(
+            turn,
+            "rollback",
+            "critical",
+            f"{'rolled back' if turn.enforced else 'would be rolled back'} to {target.variant_id}: {grounds.reason}",
+            about=variant.variant_id,
+            number=grounds.number,
+            limit=grounds.limit,
+            cause_id=change.rollback_id,
+            undo_epoch=epoch if turn.enforced else None,
+        )
+    )
+    return told
+
+
+# -- which variant is active -------------------------------------------------------------------------
+def activated(turn: Turn, change: c.Activated) -> Sequence[Any]:
+    """The change of the active variant, and the end of what was open."""
+    return _activation(turn, change.to, change.cause, change.cause_id, change.words, untested=change.untested)
+
+
+def would_promote(turn: Turn, change: c.WouldPromote) -> Sequence[Any]:
+    """The change that would have been."""
+    row = turn.row
+    return (_change_of_active(turn, change.to, "auto_apply", change.cause_id, change.words, row.epoch, enforced=False),)
+
+
+def _activation(
+    turn: Turn, to: Variant, cause: ActivationCause, cause_id: str, words: str, *, untested: bool = False
+) -> list[Any]:
+    row = turn.row
+    epoch = row.epoch + 1
+    told: list[Any] = [_change_of_active(turn, to, cause, cause_id, words, epoch, enforced=True, untested=untested)]
+    if row.no_target_n >= 0:
+        action, about = f"over: {to.variant_id} is active now", row.active or ""
+        told.append(alert(turn, "no_target", "info", action, about=about, cause_id=cause_id, resolved=True))
+    return told + _end_of_alert(turn, to, f"over: active again since epoch {epoch}, judged anew")
+
+
+def _change_of_active(
+    turn: Turn,
+    to: Variant,
+    cause: ActivationCause,
+    cause_id: str,
+    words: str,
+    epoch: int,
+    *,
+    enforced: bool,
+    untested: bool = False,
+) -> Activation:
+    return Activation(
+        activation_id=turn.identify("act", cause, to.variant_id),
+        from_variant=turn.row.active,
+        to_variant=to.variant_id,
+        cause=cause,
+        cause_id=cause_id,
+        reasoning=words,
+        enforced=enforced,
+        epoch=epoch,
+        untested=untested,
+        **common(turn),
+    )
+
+
+def decided(turn: Turn, change: c.Decided) -> Sequence[Any]:
+    """What the matrix says of a variant; in observe mode nobody is told."""
+    if turn.rules.mode == "observe":
+        return ()
+    variant = change.variant
+    return (
+        Decision(
+            decision_id=change.decision_id,
+            variant_id=variant.variant_id,
+            decision=change.level,
+            reasoning=change.words,
+            q_value=variant.q,
+            n_visits=variant.life.n,
+            epoch=turn.row.epoch,
+            **common(turn),
+        ),
+    )
+
+
+def nothing(_turn: Turn, _change: Any) -> Sequence[Any]:
+    """Of most changes the snapshot and the answer to the command tell."""
+    return ()
+
+
+# -- facts that no change of state stands behind -----------------------------------------------------
+def untested(turn: Turn, variant_id: str, actor: str, instead_of: str, protection: str, command_id: str) -> Alert:
+    """A person has activated a variant without outcomes; ``protection`` says what protects it not."""
+    return alert(
+        turn,
+        "untested",
+        "warning",
+        f"activated by {actor} without a single outcome, in place of {instead_of}; it is judged from outcome "
+        f"{turn.policy.degradation.min_recent} on{protection}",
+        about=variant_id,
+        number=0.0,
+        cause_id=command_id,
+        undo_epoch=turn.row.epoch,
+    )
+
+
+def variant_limit(turn: Turn, variant_id: str) -> Alert:
+    """A task has as many variants as it may, and outcomes of another one come."""
+    known, limit = len(turn.row.variants), turn.policy.limits.variants
+    return alert(
+        turn,
+        "variant_limit",
+        "warning",
+        f"outcomes of {variant_id} are dead-lettered: {known} variants, limit {limit}",
+        number=float(known),
+        limit=float(limit),
+        cause_id=f"{turn.at.partition}:{turn.at.offset}",
+    )
+
+
+def clock_skew(turn: Turn, skew: float) -> Alert:
+    """The clock of a runtime is ``skew`` seconds away from the broker's."""
+    limit = turn.rules.max_skew
+    return alert(
+        turn,
+        "clock_skew",
+        "warning",
+        f"a runtime's clock differs by {skew:,.0f} s from the broker's, limit {limit:,.0f} s",
+        number=skew,
+        limit=limit,
+        cause_id=f"{turn.at.partition}:{turn.at.offset}",
+    )
+
+
+def command_result(turn: Turn, command: Any, outcome: Any, detail: str) -> CommandResult:
+    """What became of a command."""
+    kind = type(command).__name__
+    return CommandResult(
+        result_id=turn.identify("cmdr", kind, command.command_id),
+        command_id=command.command_id,
+        command=kind,
+        actor=command.actor,
+        reason=command.reason,
+        outcome=outcome,
+        detail=detail,
+        epoch=turn.row.epoch,
+        **common(turn),
+    )
+
+
+def receipt(turn: Turn, runtime_id: str, late: int) -> Receipt:
+    """A runtime uses the current epoch for the first time, after ``late`` outcomes of earlier ones."""
+    row, at = turn.row, turn.at
+    return Receipt(
+        receipt_id=turn.identify("rcpt", "receipt", f"{runtime_id} {row.epoch}"),
+        timestamp=to_text(row.time),
+        agent_name=row.agent_name,
+        task_type=row.task_type,
+        runtime_id=runtime_id,
+        variant_id=row.active or "",
+        epoch=row.epoch,
+        late_invocations=late,
+        milliseconds=row.time - row.since,
+        position=Position(at.partition, at.offset),
+    )

@@ -1,0 +1,325 @@
+"""The life of a task and its variants: every transition, in one table.
+
+The only writer of that state: who is active, what is degraded, quarantined, retired, pinned or held, and what was said
+of it.  (``step``, ``feedback``, ``variants`` and ``runtimes`` record what has come in, and decide nothing.)  Every row
+of ``TRANSITIONS`` is tested, and ``docs/lifecycle.md`` is drawn from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from crl_stream.core.messages.parts import ActivationCause
+from crl_stream.core.monitor import changes as c
+from crl_stream.core.monitor import facts
+from crl_stream.core.monitor.evidence import forget
+from crl_stream.core.monitor.row import (
+    REGISTERED,
+    RETIRED,
+    Frozen,
+    PastRollback,
+    StandingOrder,
+    TaskRow,
+    Variant,
+)
+from crl_stream.core.monitor.turn import Turn
+from crl_stream.core.monitor.window import restart_judging
+
+REVIEWABLE: Final = 8
+"""Rollbacks of a task that are remembered for a review after the fact."""
+LEVELS: Final = ("no_action", "human_approval", "auto_apply")
+"""What the decision matrix may say."""
+_BITS: Final = {level: 1 << number for number, level in enumerate(LEVELS)}
+_PROMOTED_IN_SHADOW: Final = 1 << len(LEVELS)
+
+
+def apply(turn: Turn, changes: Sequence[c.Change]) -> None:
+    """Tell of each change and make it, one after the other."""
+    for change in changes:
+        tell, effect = _EFFECTS[type(change)]
+        turn.facts += tell(turn, change)
+        effect(turn, change)
+
+
+# -- what was said before ----------------------------------------------------------------------------
+def was_decided(variant: Variant, level: str, epoch: int) -> bool:
+    """Whether the matrix has said ``level`` of the variant in this epoch already."""
+    return variant.decided_epoch == epoch and bool(variant.decided & _BITS[level])
+
+
+def was_promoted_in_shadow(variant: Variant, epoch: int) -> bool:
+    """Whether it was said in this epoch already that the variant would be promoted."""
+    return variant.decided_epoch == epoch and bool(variant.decided & _PROMOTED_IN_SHADOW)
+
+
+def find_past(row: TaskRow, rollback_id: str | None) -> PastRollback | None:
+    """One of the rollbacks that are remembered."""
+    return next((one for one in row.rollbacks if one.rollback_id == rollback_id), None)
+
+
+# -- a variant's condition ---------------------------------------------------------------------------
+def _become_degraded(turn: Turn, change: c.BecameDegraded) -> None:
+    variant = change.variant
+    variant.degraded, variant.degraded_since, variant.alert_id = True, turn.row.time, change.alert_id
+    variant.degraded_at, variant.clean = variant.life.n, 0
+
+
+def _stay_degraded(_: Turn, change: c.StayedDegraded) -> None:
+    change.variant.degraded_at, change.variant.clean = change.variant.life.n, 0
+
+
+def _count_healthy(_: Turn, change: c.CountedHealthy) -> None:
+    change.variant.clean += 1
+
+
+def _recover(turn: Turn, change: c.Recovered) -> None:
+    variant, row = change.variant, turn.row
+    variant.degraded = variant.alerted = False
+    forget(variant)
+    if variant.variant_id == row.active:
+        row.latch, row.held_n, row.no_target_n = False, -1, -1
+
+
+def _give_up(_: Turn, change: c.GivenUp) -> None:
+    variant = change.variant
+    variant.degraded, variant.alerted, variant.clean = False, False, 0
+
+
+def _open_alert(_: Turn, change: c.AlertOpened) -> None:
+    change.variant.alerted = True
+
+
+# -- protection of the active variant ----------------------------------------------------------------
+def _hold_back(turn: Turn, _: c.HeldBack) -> None:
+    turn.row.held_n = turn.row.n
+
+
+def _find_no_target(turn: Turn, _: c.FoundNoTarget) -> None:
+    turn.row.no_target_n = turn.row.n
+
+
+def _roll_back(turn: Turn, change: c.RolledBack) -> None:
+    if not turn.enforced:
+        turn.row.latch = True
+        return
+    variant = change.variant
+    variant.quarantined, turn.catalogue_changed = True, True
+    variant.rollbacks += 1
+    _activate(turn, change.target, "rollback", change.rollback_id)
+
+
+# -- which variant is active -------------------------------------------------------------------------
+def _activate_for(turn: Turn, change: c.Activated) -> None:
+    _activate(turn, change.to, change.cause, change.cause_id)
+
+
+def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) -> None:
+    """The one change of the active variant: epoch + 1, and latch, judging and alerts start again."""
+    row = turn.row
+    old = row.variants.get(row.active) if row.active is not None else None
+    to.baseline = None
+    if old is not None:
+        old.left_at = old.life.n
+        if to.life.n < turn.rules.own_baseline:
+            to.baseline = _frozen(old, turn.rules.min_baseline)
+    row.previous, row.active, row.epoch = row.active, to.variant_id, row.epoch + 1
+    row.since, row.changed_n, row.cause, row.cause_id = row.time, row.n, cause, cause_id
+    row.rollback_id = cause_id if cause == "rollback" else None
+    if cause == "rollback" and row.previous is not None:
+        _remember_rollback(row, cause_id, row.previous)
+    row.latch, row.held_n, row.no_target_n = False, -1, -1
+    restart_judging(to)
+    to.epoch, to.degraded, to.alerted, to.clean = row.epoch, False, False, 0
+    for runtime in row.runtimes.values():
+        runtime.late = 0
+    row.receipted, row.strangers = bytearray(), 0
+    turn.active_changed = True
+
+
+def _frozen(old: Variant, needed: int) -> Frozen | None:
+    """The lifetime a newcomer is judged against: of the variant it replaces, or of whom that one was judged against.
+
+    None when that lifetime is shorter than ``needed`` outcomes: the newcomer is then judged against its own as soon as
+    that is long enough, instead of never.
+    """
+    known = Frozen(old.variant_id, old.life)
+    if old.baseline is not None and old.life.n < old.baseline.sums.n:
+        known = old.baseline
+    return Frozen(known.variant_id, msgspec.structs.replace(known.sums)) if known.sums.n >= needed else None
+
+
+def _remember_rollback(row: TaskRow, rollback_id: str, from_variant: str) -> None:
+    """Keep an enforced rollback for its review; when there are too many, a reviewed one is dropped, else the oldest."""
+    rollbacks = [*row.rollbacks, PastRollback(rollback_id, from_variant)]
+    if len(rollbacks) > REVIEWABLE:
+        del rollbacks[next((at for at, one in enumerate(rollbacks) if one.review), 0)]
+    row.rollbacks = rollbacks
+
+
+def _would_promote(turn: Turn, change: c.WouldPromote) -> None:
+    _note_decision(turn, change.to, _PROMOTED_IN_SHADOW)
+
+
+def _decide(turn: Turn, change: c.Decided) -> None:
+    _note_decision(turn, change.variant, _BITS[change.level])
+    if change.level == "auto_apply" and turn.rules.mode != "observe":
+        change.variant.auto_apply_id = change.decision_id
+
+
+def _note_decision(turn: Turn, variant: Variant, bit: int) -> None:
+    if variant.decided_epoch != turn.row.epoch:
+        variant.decided_epoch, variant.decided = turn.row.epoch, 0
+    variant.decided |= bit
+
+
+def _review_rollback(turn: Turn, change: c.ReviewedRollback) -> None:
+    past = find_past(turn.row, change.rollback_id)
+    if past is not None:
+        past.review = past.review or change.review
+
+
+# -- what people order -------------------------------------------------------------------------------
+def _pin(turn: Turn, change: c.Pinned) -> None:
+    turn.row.pinned, turn.active_changed = change.order, True
+
+
+def _unpin(turn: Turn, _: c.Unpinned) -> None:
+    turn.row.pinned, turn.active_changed = None, True
+
+
+def _hold(turn: Turn, change: c.Held) -> None:
+    turn.row.held, turn.row.held_n, turn.active_changed = change.order, -1, True
+
+
+def _prolong_hold(turn: Turn, change: c.HoldProlonged) -> None:
+    held: StandingOrder | None = turn.row.held
+    assert held is not None
+    held.until_n = change.until_n
+
+
+def _end_hold(turn: Turn, _: c.HoldEnded) -> None:
+    # Who holds the task next is named at once to those who wait for a rollback.
+    turn.row.held, turn.row.held_n, turn.active_changed = None, -1, True
+
+
+def _notice_fleet_hold(turn: Turn, change: c.FleetHoldNoticed) -> None:
+    turn.row.shown_fleet, turn.row.held_n, turn.active_changed = change.since, -1, True
+
+
+# -- which variants there are ------------------------------------------------------------------------
+def _register(turn: Turn, change: c.Registered) -> None:
+    change.variant.state, change.variant.configuration = REGISTERED, change.configuration
+    turn.catalogue_changed = True
+
+
+def _retire(turn: Turn, change: c.Retired) -> None:
+    change.variant.state, turn.catalogue_changed = RETIRED, True
+
+
+def _lift_quarantine(turn: Turn, change: c.QuarantineLifted) -> None:
+    change.variant.quarantined = False
+    turn.active_changed = turn.catalogue_changed = True
+
+
+# -- the tables --------------------------------------------------------------------------------------
+_EFFECTS: Final[dict[type, tuple[Callable[[Turn, Any], Sequence[Any]], Callable[[Turn, Any], None]]]] = {
+    c.BecameDegraded: (facts.became_degraded, _become_degraded),
+    c.StayedDegraded: (facts.nothing, _stay_degraded),
+    c.CountedHealthy: (facts.nothing, _count_healthy),
+    c.Recovered: (facts.recovered, _recover),
+    c.GivenUp: (facts.given_up, _give_up),
+    c.AlertOpened: (facts.alert_opened, _open_alert),
+    c.HeldBack: (facts.held_back, _hold_back),
+    c.FoundNoTarget: (facts.found_no_target, _find_no_target),
+    c.RolledBack: (facts.rolled_back, _roll_back),
+    c.Activated: (facts.activated, _activate_for),
+    c.WouldPromote: (facts.would_promote, _would_promote),
+    c.Decided: (facts.decided, _decide),
+    c.ReviewedRollback: (facts.nothing, _review_rollback),
+    c.Pinned: (facts.nothing, _pin),
+    c.Unpinned: (facts.nothing, _unpin),
+    c.Held: (facts.nothing, _hold),
+    c.HoldProlonged: (facts.nothing, _prolong_hold),
+    c.HoldEnded: (facts.nothing, _end_hold),
+    c.FleetHoldNoticed: (facts.nothing, _notice_fleet_hold),
+    c.Registered: (facts.nothing, _register),
+    c.Retired: (facts.nothing, _retire),
+    c.QuarantineLifted: (facts.nothing, _lift_quarantine),
+}
+"""What is told of each change, and what it does."""
+
+
+class Transition(NamedTuple):
+    """One row of the table: while ``machine`` is in ``source``, ``event`` leads it to ``target``."""
+
+    machine: str
+    source: str
+    event: type
+    target: str
+    when: str = ""
+    """The condition, for people; empty where the event itself says it."""
+
+
+MACHINES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "condition": ("Is the variant healthy?", ("healthy", "degraded")),
+    "alert": ("Have operators an open alert about the variant?", ("silent", "alerted")),
+    "quarantine": ("May the variant be chosen?", ("free", "quarantined")),
+    "registration": ("What do people say of the variant?", ("seen", "registered", "retired")),
+    "activation": ("Has the task an active variant?", ("none", "active")),
+    "latch": ("May the active variant still be rolled back in this activation?", ("armed", "latched")),
+    "pin": ("Is the active variant pinned?", ("unpinned", "pinned")),
+    "hold": ("Does anything happen automatically?", ("automatic", "held")),
+}
+"""The state machines, four of a variant and four of a task, with the question that each answers and its states."""
+
+_VERDICT: Final = "DEGRADED verdict"
+TRANSITIONS: Final[tuple[Transition, ...]] = (
+    Transition("condition", "healthy", c.BecameDegraded, "degraded", _VERDICT),
+    Transition("condition", "degraded", c.StayedDegraded, "degraded", _VERDICT),
+    Transition("condition", "degraded", c.CountedHealthy, "degraded", "HEALTHY verdict of an outcome"),
+    Transition("condition", "degraded", c.Recovered, "healthy", "clean_verdicts of them in a row"),
+    Transition("condition", "degraded", c.Activated, "healthy", "it is judged from the beginning"),
+    Transition("condition", "degraded", c.GivenUp, "healthy", "retired or forgotten"),
+    Transition("alert", "silent", c.AlertOpened, "alerted", "became degraded, and was not left at once"),
+    Transition("alert", "alerted", c.Recovered, "silent"),
+    Transition("alert", "alerted", c.Activated, "silent"),
+    Transition("alert", "alerted", c.GivenUp, "silent"),
+    Transition("quarantine", "free", c.RolledBack, "quarantined", "enforced"),
+    Transition("quarantine", "quarantined", c.QuarantineLifted, "free", "lifted, undone, approved or activated"),
+    Transition("registration", "seen", c.Registered, "registered"),
+    Transition("registration", "registered", c.Registered, "registered", "no outcome yet"),
+    Transition("registration", "retired", c.Registered, "registered"),
+    Transition("registration", "seen", c.Retired, "retired", "not active"),
+    Transition("registration", "registered", c.Retired, "retired", "not active"),
+    Transition("activation", "none", c.Activated, "active", "first seen, or a person's order"),
+    Transition("activation", "active", c.Activated, "active", "auto_apply, command, approval, undo"),
+    Transition("activation", "active", c.RolledBack, "active", "enforced"),
+    Transition("latch", "armed", c.RolledBack, "latched", "shadow mode"),
+    Transition("latch", "latched", c.Activated, "armed"),
+    Transition("latch", "latched", c.Recovered, "armed", "of the active variant"),
+    Transition("pin", "unpinned", c.Pinned, "pinned"),
+    Transition("pin", "pinned", c.Pinned, "pinned"),
+    Transition("pin", "pinned", c.Unpinned, "unpinned", "released, or its time is over"),
+    Transition("hold", "automatic", c.Held, "held"),
+    Transition("hold", "held", c.Held, "held"),
+    Transition("hold", "held", c.HoldProlonged, "held", "undone while held"),
+    Transition("hold", "held", c.HoldEnded, "automatic", "released, or its time is over"),
+)
+"""Whatever is not here does not happen: the tests try every change in every state."""
+
+
+def states_of(row: TaskRow, variant: Variant) -> dict[str, str]:
+    """Where ``variant`` and its task stand in each of ``MACHINES``."""
+    return {
+        "condition": "degraded" if variant.degraded else "healthy",
+        "alert": "alerted" if variant.alerted else "silent",
+        "quarantine": "quarantined" if variant.quarantined else "free",
+        "registration": ("seen", "registered", "retired")[variant.state],
+        "activation": "none" if row.active is None else "active",
+        "latch": "latched" if row.latch else "armed",
+        "pin": "unpinned" if row.pinned is None else "pinned",
+        "hold": "automatic" if row.held is None else "held",
+    }

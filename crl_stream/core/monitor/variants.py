@@ -1,0 +1,33 @@
+"""Which variants a task knows."""
+
+from __future__ import annotations
+
+from crl_stream.core.monitor import facts
+from crl_stream.core.monitor.changes import GivenUp
+from crl_stream.core.monitor.dedupe import disown
+from crl_stream.core.monitor.lifecycle import apply
+from crl_stream.core.monitor.row import REGISTERED, Variant
+from crl_stream.core.monitor.turn import Turn
+
+
+def add_variant(turn: Turn, variant_id: str) -> Variant | None:
+    """A variant that was not known; None when the task has as many as it may and none is idle."""
+    row, limit = turn.row, turn.policy.limits.variants
+    if len(row.variants) >= limit:
+        idle = [
+            v
+            for v in row.variants.values()
+            if v.variant_id != row.active
+            and v.state != REGISTERED
+            and not v.quarantined
+            and v.variant_id != row.previous
+        ]
+        if not idle:
+            turn.facts.append(facts.variant_limit(turn, variant_id))
+            return None
+        gone = row.variants.pop(min(idle, key=lambda v: (v.last_offset, v.variant_id)).variant_id)
+        disown(row, gone.mark)
+        apply(turn, [GivenUp(gone, f"unused for longest, and forgotten for {variant_id}")])
+    variant = row.variants[variant_id] = Variant(variant_id)
+    turn.catalogue_changed = True
+    return variant
