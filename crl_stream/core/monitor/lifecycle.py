@@ -298,6 +298,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("activation", "active", c.Activated, "active", "auto_apply, command, approval, undo"),
     Transition("activation", "active", c.RolledBack, "active", "enforced"),
     Transition("latch", "armed", c.RolledBack, "latched", "shadow mode"),
+    Transition("latch", "latched", c.RolledBack, "armed", "enforced"),
     Transition("latch", "latched", c.Activated, "armed"),
     Transition("latch", "latched", c.Recovered, "armed", "of the active variant"),
     Transition("pin", "unpinned", c.Pinned, "pinned"),

@@ -1,0 +1,165 @@
+"""The table of transitions: every row of it happens, and nothing that is not in it does."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from core.task import proven
+from crl_stream.core.messages import Candidate
+from crl_stream.core.messages.parts import Evidence, Judged
+from crl_stream.core.monitor import changes as c
+from crl_stream.core.monitor import lifecycle
+from crl_stream.core.monitor.grounds import Grounds
+from crl_stream.core.monitor.lifecycle import MACHINES, TRANSITIONS, apply, states_of
+from crl_stream.core.monitor.row import (
+    REGISTERED,
+    RETIRED,
+    SEEN,
+    Configuration,
+    StandingOrder,
+    TaskRow,
+    Variant,
+    decode_row,
+    encode_row,
+)
+from crl_stream.core.monitor.turn import Context, Turn
+from crl_stream.core.policy import Policy
+
+CORE = Path(lifecycle.__file__).parent
+EVIDENCE = Evidence("DEGRADED", "none", 0.0, 1.0, False, {})
+GROUNDS = Grounds("why", "success_rate", {}, EVIDENCE, Judged([], "", [], 0, "lifetime", "it"), 0.5, 0.1)
+ORDER = StandingOrder("ann", "", 0, until=1)
+ENFORCE = Policy()
+SHADOW = msgspec.structs.replace(ENFORCE, operations=msgspec.structs.replace(ENFORCE.operations, mode="shadow"))
+EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
+    c.BecameDegraded: lambda it, _: c.BecameDegraded(it, GROUNDS, "deg-1"),
+    c.StayedDegraded: lambda it, _: c.StayedDegraded(it),
+    c.CountedHealthy: lambda it, _: c.CountedHealthy(it),
+    c.Recovered: lambda it, _: c.Recovered(it, GROUNDS, 5),
+    c.GivenUp: lambda it, _: c.GivenUp(it, "retired"),
+    c.AlertOpened: lambda it, _: c.AlertOpened(it, GROUNDS),
+    c.HeldBack: lambda it, _: c.HeldBack(it, "held by ann"),
+    c.FoundNoTarget: lambda it, _: c.FoundNoTarget(it, [Candidate("other", 0.0, 0, False, "quarantined")]),
+    c.RolledBack: lambda it, other: c.RolledBack(it, other, GROUNDS, [], "rb-1"),
+    c.Activated: lambda it, _: c.Activated(it, "command", "cmd-1", "ordered"),
+    c.WouldPromote: lambda it, _: c.WouldPromote(it, "dec-1", "better"),
+    c.Decided: lambda it, _: c.Decided(it, "auto_apply", "dec-1", "better"),
+    c.ReviewedRollback: lambda *_: c.ReviewedRollback("rb-0", "confirmed"),
+    c.Pinned: lambda *_: c.Pinned(ORDER),
+    c.Unpinned: lambda *_: c.Unpinned(),
+    c.Held: lambda *_: c.Held(ORDER),
+    c.HoldProlonged: lambda *_: c.HoldProlonged(20),
+    c.HoldEnded: lambda *_: c.HoldEnded(),
+    c.FleetHoldNoticed: lambda *_: c.FleetHoldNoticed(1),
+    c.Registered: lambda it, _: c.Registered(it, Configuration()),
+    c.Retired: lambda it, _: c.Retired(it),
+    c.QuarantineLifted: lambda it, _: c.QuarantineLifted(it),
+}
+"""One of each kind of change, about a variant, with another one to go to."""
+PROVEN = encode_row(proven(other="S" * 30).row)
+NEEDS = {
+    c.HoldProlonged: {"hold": "held"},
+    c.RolledBack: {"activation": "active"},
+    c.WouldPromote: {"activation": "active"},
+}
+"""What must be so for a change to make sense at all."""
+
+
+def a_task(states: dict[str, str]) -> tuple[TaskRow, Variant]:
+    """A row that stands in ``states``, with the variant that they are about; an active one is that variant."""
+    row = decode_row(PROVEN)
+    it = row.variants["default"]
+    it.degraded, it.alerted = states["condition"] == "degraded", states["alert"] == "alerted"
+    it.quarantined, it.alert_id = states["quarantine"] == "quarantined", "deg-0"
+    it.state = {"seen": SEEN, "registered": REGISTERED, "retired": RETIRED}[states["registration"]]
+    row.active = None if states["activation"] == "none" else "default"
+    row.latch = states["latch"] == "latched"
+    row.pinned = ORDER if states["pin"] == "pinned" else None
+    row.held = StandingOrder("ann", "", 0, until=1) if states["hold"] == "held" else None
+    return row, it
+
+
+def turn_of(row: TaskRow, policy: Policy) -> Turn:
+    return Turn(row, Context(0, 99, row.time, 0, "0" * 16), policy)
+
+
+def expected(before: dict[str, str], event: type, mode: str) -> dict[str, str]:
+    """What the table says of ``event`` in the states ``before``."""
+    after = dict(before)
+    for row in TRANSITIONS:
+        if row.event is event and before[row.machine] == row.source and row.when not in _OTHER_MODE[mode]:
+            after[row.machine] = row.target
+    return after
+
+
+_OTHER_MODE = {"enforce": {"shadow mode"}, "shadow": {"enforced"}}
+
+
+@pytest.mark.parametrize("mode", ["enforce", "shadow"])
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
+def test_in_every_state_a_change_does_what_the_table_says_and_no_more(event: type, mode: str) -> None:
+    for combination in product(*(states for _, states in MACHINES.values())):
+        before = dict(zip(MACHINES, combination, strict=True))
+        if any(before[machine] != state for machine, state in NEEDS.get(event, {}).items()):
+            continue
+        row, it = a_task(before)
+        assert states_of(row, it) == before
+        apply(turn_of(row, ENFORCE if mode == "enforce" else SHADOW), [EVENTS[event](it, row.variants["other"])])
+        wanted = expected(before, event, mode)
+        if event is c.Recovered and before["activation"] == "none":
+            wanted["latch"] = before["latch"]  # it is the active variant's
+        assert states_of(row, it) == wanted, before
+
+
+@pytest.mark.parametrize("row", TRANSITIONS, ids=lambda row: f"{row.machine}: {row.source} {row.event.__name__}")
+def test_every_row_of_the_table_names_states_and_changes_that_there_are(row: lifecycle.Transition) -> None:
+    assert {row.source, row.target} <= set(MACHINES[row.machine][1])
+    assert row.event in get_args(c.Change)
+
+
+def test_every_change_is_tried_told_and_made() -> None:
+    assert set(EVENTS) == set(get_args(c.Change)) == set(lifecycle._EFFECTS)
+
+
+def test_telling_a_change_changes_nothing() -> None:
+    for event, make in EVENTS.items():
+        row, it = a_task({name: states[-1] for name, (_, states) in MACHINES.items()})
+        before = encode_row(row)
+        tell, _ = lifecycle._EFFECTS[event]
+        tell(turn_of(row, ENFORCE), make(it, row.variants["other"]))
+        assert encode_row(row) == before, event
+
+
+@pytest.mark.parametrize("name", ["protection", "decision_matrix", "targets", "facts", "grounds"])
+def test_what_decides_and_what_tells_assigns_to_nothing_but_its_own_names(name: str) -> None:
+    """Only ``lifecycle`` writes state: no attribute of anything is assigned to here."""
+    tree = ast.parse((CORE / f"{name}.py").read_text(encoding="utf-8"))
+    written = [
+        ast.unparse(target)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        for target in (target.elts if isinstance(target, ast.Tuple) else [target])
+        if not isinstance(target, ast.Name) and ast.unparse(target).partition(".")[0] != "self"
+    ]
+    assert written == []
+
+
+def test_state_of_task_and_variant_is_written_in_one_file() -> None:
+    """Each of these fields has one writer among the modules of the engine."""
+    fields = {"active", "epoch", "latch", "held_n", "no_target_n", "quarantined", "degraded", "degraded_since", "clean"}
+    fields |= {"alerted", "alert_id", "degraded_at", "baseline", "pinned", "held", "rollbacks", "decided", "previous"}
+    writers: dict[str, set[str]] = {}
+    for path in CORE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr in fields:
+                writers.setdefault(path.stem, set()).add(ast.unparse(node))
+    writers.pop("runtimes", None)  # the epoch that a runtime has adopted
+    assert set(writers) == {"lifecycle"}, writers
