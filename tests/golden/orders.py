@@ -101,7 +101,10 @@ def on_changes(scribe: Scribe, agent: str) -> None:
     confirmed = collapsed(scribe, agent, "confirmed")
     for _ in range(2):
         confirmed.order(m.ConfirmRollback, rollback_id=confirmed.last_rollback)
-    confirmed.order(m.LiftQuarantine, variant_id="b")
+    confirmed.order(m.UndoRollback)
+    confirmed.order(m.ConfirmRollback, rollback_id=confirmed.last_rollback)
+    confirmed.order(m.ResumeTask)
+    confirmed.order(m.ActivateVariant, variant_id="a")
     confirmed.order(m.PinVariant, variant_id="b", hours=0.01)
     confirmed.order(m.PinVariant, variant_id="nobody")
     confirmed.run("b", "S" * 2)

@@ -64,6 +64,8 @@ def recovered(scribe: Scribe, agent: str) -> None:
     task.order(m.HoldTask, hours=1.0)
     task.run("b", "S" * 10 + "F" * 4 + "S" * 45)
     task.order(m.ResumeTask)
+    twice = proven(scribe, agent, "recovers-twice")
+    twice.run("b", "S" * 10 + "F" * 4 + "S" * 45 + "F" * 8)
     alone = scribe.task(agent, "recovers-alone")
     alone.run("a", "S" * 30 + "F" * 4 + "S" * 45)
     beside = scribe.task(agent, "recovers-beside")
