@@ -1,0 +1,72 @@
+"""Proposals of every type and what becomes of them: approved, rejected, deferred, superseded, expired, revised."""
+
+from __future__ import annotations
+
+from crl_stream.core import messages as m
+
+from .scribe import Scribe, Task, instant
+
+DAY = 86_400_000
+
+
+def weak(scribe: Scribe, task_type: str, letters: str = "SSSE", times: int = 12) -> Task:
+    """The only variant of a task does badly."""
+    task = scribe.task("security-auditor", task_type)
+    task.run("default", letters * times)
+    return task
+
+
+def made(scribe: Scribe) -> None:
+    """A specialized variant is proposed, approved, explored, and proposed in its turn; parameters are changed."""
+    task = weak(scribe, "review-code")
+    for proposal in task.proposals():
+        task.review(m.ApproveProposal, proposal)
+    known = [v.variant_id for v in scribe.snapshot(**task.names).variants if v.variant_id != "default"]
+    for name in known:
+        task.explore(name, "S" * 20, reward=0.85)
+    task.run("default", "SSE" * 4)
+    for proposal in task.proposals():
+        task.review(m.ApproveProposal, proposal)
+    for name in known:
+        task.run(name, "SFFE" * 12, active_epoch=task.epoch)
+    for proposal in task.proposals():
+        task.review(m.RejectProposal, proposal, reason="not now")
+    task.run("default", "SE" * 12)
+    slow = scribe.task("security-auditor", "slow")
+    slow.run("default", "S" * 40, duration_seconds=4_000.0, quality=0.1)
+    slow.explore("other", "F" * 40)
+    for proposal in slow.proposals():
+        slow.review(m.DeferProposal, proposal, until=instant(scribe.clock + 4_000))
+    scribe.fall_silent(8_000)
+    slow.run("default", "S" * 30, duration_seconds=4_000.0, quality=0.1)
+
+
+def superseded(scribe: Scribe) -> None:
+    """What an open proposal rests on goes: the epoch, the ground, the time."""
+    task = weak(scribe, "better-soon")
+    task.run("default", "S" * 40)
+    task.run("default", "F" * 30)
+    moved = weak(scribe, "moves-on")
+    moved.explore("v2", "S" * 6, reward=0.8)
+    moved.run("default", "SE" * 4)
+    moved.order(m.ActivateVariant, variant_id="v2")
+    moved.run("v2", "SSF" * 16)
+    parameters = weak(scribe, "parameters", "SSEF")
+    parameters.explore("v2", "SEFF" * 12)
+    parameters.run("default", "SSEF" * 12)
+    for proposal in parameters.proposals():
+        if proposal.proposal_type == "modify_variant_parameters":
+            parameters.review(m.ApproveProposal, proposal)
+    parameters.run("default", "SSEF" * 6)
+    weak(scribe, "waits")
+    left = weak(scribe, "deferred-for-long")
+    for proposal in left.proposals():
+        left.review(m.DeferProposal, proposal, until=instant(scribe.clock + 3 * DAY), reason="")
+
+
+def the_next_days(scribe: Scribe) -> None:
+    """Nobody looks for two days; then outcomes come again."""
+    scribe.clock += 2 * DAY
+    for task_type in ("waits", "deferred-for-long", "parameters", "slow"):
+        scribe.task("security-auditor", task_type).run("default", "SSEE" * 4)
+    scribe.fall_silent(DAY)
