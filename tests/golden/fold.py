@@ -13,13 +13,13 @@ from typing import Any
 from crl_stream.core import messages as m
 from crl_stream.core.overview import weekly_review
 from crl_stream.settings import load_remedies
-from crl_stream.topology import refill
-from crl_stream.topology.driver import Crash, ProposerCrash, Stored, TopologyDriver
-from crl_stream.topology.incidents import data_gap_alert
-from crl_stream.topology.inlet import reference_commands
-from crl_stream.topology.notes import SOURCES, Noted, note_records
-from crl_stream.topology.overview import fold_notes
-from crl_stream.topology.partition import decode_partition, partition_key
+from crl_stream.stages import refill
+from crl_stream.stages.driver import Crash, ProposerCrash, Stored, TopologyDriver
+from crl_stream.stages.incidents import data_gap_alert
+from crl_stream.stages.inlet import reference_commands
+from crl_stream.stages.notes import SOURCES, Noted, note_records
+from crl_stream.stages.overview import fold_notes
+from crl_stream.stages.partition import decode_partition, partition_key
 from crl_stream.wire.codec import decode, encode
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, OVERVIEW
 

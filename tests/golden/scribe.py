@@ -14,7 +14,7 @@ from typing import Any
 
 from crl_stream.core import messages as m
 from crl_stream.settings import load_remedies
-from crl_stream.topology.driver import Stored, TopologyDriver
+from crl_stream.stages.driver import Stored, TopologyDriver
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, INVOCATIONS, ROLLBACKS
