@@ -9,17 +9,18 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import orjson
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from crl_stream.broker.jars import Progress
 from crl_stream.cli.layout import fit, folded
 from crl_stream.visible import LINE, VisibleFormatter, escape_json, visible, visible_lines
+
+if TYPE_CHECKING:  # the broker brings asyncio along
+    from crl_stream.broker.jars import Progress
 
 _FOLDED = 500
 """Rows up to which a table is folded to the width of the terminal."""
@@ -97,6 +98,8 @@ def complain(message: str, hint: str | None) -> None:
 
 def show_json(value: Any) -> None:
     """One JSON document on one line of stdout."""
+    import orjson
+
     sys.stdout.buffer.write(escape_json(orjson.dumps(value, default=_builtins)) + b"\n")
     sys.stdout.buffer.flush()
 
