@@ -156,9 +156,6 @@ def _for_people(console: Console, text: str) -> str:
 
 def progress_bar() -> Progress:
     """A progress that shows itself on stderr: a bar on a terminal, else a line when it starts and ends."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-
     console = _Beside()
 
     def progress(what: str, done: int, total: int) -> None:
@@ -167,6 +164,9 @@ def progress_bar() -> Progress:
                 say(f"{what} ...")
             return
         if what not in _bars:
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+            from rich.progress import Progress as Bar
+
             bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console)
             bar.start()
             _bars[what] = bar, bar.add_task(what, total=total)
