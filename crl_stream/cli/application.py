@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -102,6 +103,8 @@ def _help_for(error: TyperException) -> str:
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Run ``crl``; ends the process with the documented exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    # Looking for plugins reads the metadata of every package that is installed.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     prepare_streams()
     # Without any handler Python writes the warnings of libraries to stderr, beside the sentence that says it better.
     # A worker sets handlers of its own.
