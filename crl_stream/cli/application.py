@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import signal
 import sys
-import tempfile
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -17,32 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from crl_stream import __version__
-from crl_stream.cli import (
-    archive,
-    audit,
-    broker,
-    config,
-    dashboard,
-    down,
-    notify,
-    policy,
-    publish,
-    quarantine,
-    replay,
-    runtimes,
-    status,
-    tail,
-    topics,
-    up,
-    window,
-    worker,
-)
-from crl_stream.cli.dead_letters import command as dead_letters
-from crl_stream.cli.demo.command import demo
 from crl_stream.cli.help_groups import GroupedCommands
-from crl_stream.cli.orders import activate, confirm, hold, pin, register, resume, retire, undo, unpin
-from crl_stream.cli.proposals import command as proposals
-from crl_stream.cli.rollbacks import command as rollbacks
 from crl_stream.cli.session import Session
 from crl_stream.cli.streams import drop_output, prepare_streams
 from crl_stream.cli.talk import LogLines, complain, end_bars, say
@@ -115,32 +90,6 @@ def _say_nothing(_: Any) -> None:
     """What Python finds while it cleans up."""
 
 
-for function in (undo, confirm, pin, unpin, hold, resume, activate, register, retire):
-    app.command()(function)
-app.command()(demo)
-app.command()(up.up)
-app.command()(down.down)
-app.add_typer(broker.app, name="broker")
-app.command()(worker.worker)
-app.add_typer(topics.app, name="topics")
-app.add_typer(policy.app, name="policy")
-app.command()(publish.publish)
-app.command()(replay.replay)
-app.command()(tail.tail)
-app.command()(status.status)
-app.command()(dashboard.dashboard)
-app.add_typer(rollbacks.app, name="rollbacks")
-app.command()(runtimes.runtimes)
-app.command()(audit.audit)
-app.command()(window.window)
-app.command()(archive.archive)
-app.add_typer(quarantine.app, name="quarantine")
-app.add_typer(dead_letters.app, name="dead-letters")
-app.add_typer(proposals.app, name="proposals")
-app.add_typer(notify.app, name="notify")
-app.add_typer(config.app, name="config")
-
-
 def _help_for(error: TyperException) -> str:
     """Where the right usage is written: the help of the very command that was called wrongly."""
     context = getattr(error, "ctx", None)
@@ -154,6 +103,8 @@ def _help_for(error: TyperException) -> str:
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Run ``crl``; ends the process with the documented exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    # Looking for plugins reads the metadata of every package that is installed.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     prepare_streams()
     # Without any handler Python writes the warnings of libraries to stderr, beside the sentence that says it better.
     # A worker sets handlers of its own.
@@ -192,6 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> Any:
             complain(f"{error.filename} cannot be used: {error.strerror}.", _OTHER_FOLDERS)
             sys.exit(1)
         # A bug of ours: the person gets a sentence, whoever mends it gets the rest.
+        import tempfile
+
         with tempfile.NamedTemporaryFile("w", prefix="crl-", suffix=".txt", delete=False, encoding="utf-8") as file:
             traceback.print_exc(file=file)
         complain(f"That is a bug of crl: {type(error).__name__}: {error}", f"report it with the file {file.name}")

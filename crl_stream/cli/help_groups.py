@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from typer.core import TyperGroup
 
+from crl_stream.cli.command_table import CommandTable
+
 GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "Run": ("demo", "up", "down", "broker", "worker", "topics", "topology"),
     "Look": (
@@ -48,7 +50,14 @@ OTHERS: Final = "More"
 
 
 class GroupedCommands(TyperGroup):
-    """The commands of ``crl`` under the headings of ``GROUPS``."""
+    """The commands of ``crl`` under the headings of ``GROUPS``; a command is loaded when it is asked for."""
+
+    def __init__(self, *, commands: Any = None, **attributes: Any) -> None:
+        super().__init__(commands=CommandTable(commands or {}), **attributes)  # type: ignore[arg-type]
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the name is typer's
+        """Their names, without a look at them."""
+        return list(self.commands)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write one section for each heading that has commands."""

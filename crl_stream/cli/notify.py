@@ -9,7 +9,7 @@ import typer
 
 from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.errors import ConfigError, NotFound
-from crl_stream.notifiers import Notifier
+from crl_stream.notifiers.notifier import Notifier
 from crl_stream.notifiers.options import Options
 
 app = typer.Typer(help="Who is told of alerts: the channels, and a test line through one.", no_args_is_help=True)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crl_stream.broker import EmbeddedBroker
 from crl_stream.cli.talk import progress_bar, say
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import Unavailable, UsageError
-from crl_stream.settings import Settings, load_settings
-from crl_stream.settings.model import Kafka
-from crl_stream.settings.user_folders import without_home
+
+if TYPE_CHECKING:  # --version and --help need neither
+    from crl_stream.broker import EmbeddedBroker
+    from crl_stream.settings import Settings
+    from crl_stream.settings.model import Kafka
 
 
 class Session:
@@ -35,6 +36,9 @@ class Session:
 
         What a person has to know about them is said, once: what is ignored, and that there is no home.
         """
+        from crl_stream.settings import load_settings
+        from crl_stream.settings.user_folders import without_home
+
         settings = load_settings(file=self.config_file, flags=self.flags)
         if settings.untrusted is not None:
             say(settings.untrusted.sentence())
@@ -81,6 +85,8 @@ class Session:
         self, *, data_dir: Path | None = None, port: int | None = None, ephemeral: bool = False
     ) -> EmbeddedBroker:
         """The embedded broker of these settings."""
+        from crl_stream.broker import EmbeddedBroker
+
         broker = self.settings.broker
         return EmbeddedBroker(
             data_dir or broker.data_dir,

@@ -9,17 +9,18 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import orjson
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from crl_stream.broker.jars import Progress
 from crl_stream.cli.layout import fit, folded
 from crl_stream.visible import LINE, VisibleFormatter, escape_json, visible, visible_lines
+
+if TYPE_CHECKING:  # the broker brings asyncio along
+    from crl_stream.broker.jars import Progress
 
 _FOLDED = 500
 """Rows up to which a table is folded to the width of the terminal."""
@@ -97,6 +98,8 @@ def complain(message: str, hint: str | None) -> None:
 
 def show_json(value: Any) -> None:
     """One JSON document on one line of stdout."""
+    import orjson
+
     sys.stdout.buffer.write(escape_json(orjson.dumps(value, default=_builtins)) + b"\n")
     sys.stdout.buffer.flush()
 
@@ -153,9 +156,6 @@ def _for_people(console: Console, text: str) -> str:
 
 def progress_bar() -> Progress:
     """A progress that shows itself on stderr: a bar on a terminal, else a line when it starts and ends."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-
     console = _Beside()
 
     def progress(what: str, done: int, total: int) -> None:
@@ -164,6 +164,9 @@ def progress_bar() -> Progress:
                 say(f"{what} ...")
             return
         if what not in _bars:
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+            from rich.progress import Progress as Bar
+
             bar = Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console)
             bar.start()
             _bars[what] = bar, bar.add_task(what, total=total)

@@ -13,7 +13,3 @@
 Each channel is read in a consumer group of its own, so a failing one delays and loses nothing of the others.
 ``docs/notifiers.md`` is what operators and receivers read.
 """
-
-from crl_stream.notifiers.notifier import Notifier, open_notifiers
-
-__all__ = ["Notifier", "open_notifiers"]

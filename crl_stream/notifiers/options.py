@@ -16,7 +16,7 @@ SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
 class Options(BaseModel):
     """Settings of one channel, ``[notifiers.<name>]``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     kind: str
     """The file in ``notifiers/channels`` that knows how."""

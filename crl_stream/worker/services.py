@@ -13,7 +13,7 @@ from crl_stream.core.overview import Ledger, make_page, weekly_review
 from crl_stream.core.overview import row_position as overview_position
 from crl_stream.core.proposal_row import row_position as proposals_position
 from crl_stream.errors import ConfigError, Unsafe
-from crl_stream.notifiers import Notifier, open_notifiers
+from crl_stream.notifiers.notifier import Notifier, open_notifiers
 from crl_stream.settings import Settings
 from crl_stream.settings.remedies import load_remedies
 from crl_stream.telemetry import TelemetryFiles

@@ -30,8 +30,10 @@ LASTING_SECONDS: Final = 20.0
 END_SECONDS: Final = 30.0
 _MANY_CALLS: Final = """
 import json, os, signal, sys, time
-from crl_stream.cli import main
+from typer.main import get_command
+from crl_stream.cli.application import app, main
 
+commands = list(get_command(app).commands.values())  # loads them
 calls, lasting, patience = json.loads(sys.argv[1])
 
 def wait(child, seconds):

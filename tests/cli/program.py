@@ -18,8 +18,10 @@ from crl_stream.cli.application import app
 
 FORKING = """
 import json, os, sys, tempfile
-from crl_stream.cli import main
+from typer.main import get_command
+from crl_stream.cli.application import app, main
 
+commands = list(get_command(app).commands.values())  # loads them
 results = []
 for call in json.loads(sys.argv[1]):
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:

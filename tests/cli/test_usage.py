@@ -6,10 +6,13 @@ import os
 import shlex
 import signal
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from cli.program import Program, commands, groups
+from crl_stream.cli.command_table import PLACES
 
 WITHOUT_KAFKA = {
     "archive",
@@ -118,6 +121,16 @@ WRONG = [
 ]
 
 
+LOADED = """
+import sys
+from crl_stream.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+
+
 def full(name: str) -> list[str]:
     return [*name.split(), *CALLS.get(name, "").split()]
 
@@ -219,3 +232,20 @@ def test_ctrl_c_ends_a_command_in_one_line_with_code_130(crl: Program) -> None:
         _, err = process.communicate()
     assert process.returncode == 130
     assert err.decode() == "crl: Interrupted.\n"
+
+
+@pytest.mark.parametrize(("call", "needed"), [("--version", set()), ("worker --help", {"worker"})])
+def test_what_a_call_does_not_need_is_not_loaded(crl: Program, call: str, needed: set[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *call.split()],
+        cwd=crl.folder,
+        env=crl.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(done.stderr.split())
+    # Typer reads the values of arguments with pydantic, which settings are made of too.
+    assert loaded & {"aiohttp", "aiokafka", "asyncio", "faust", "msgspec", "crl_stream.settings"} == set()
+    modules = {place.partition(":")[0] for place in PLACES.values()}
+    assert {name for name in modules if f"crl_stream.cli.{name}" in loaded} == needed

@@ -1,0 +1,87 @@
+"""Every command of ``crl`` and where it is; its module is imported when the command is asked for.
+
+A call runs one command, and the modules of all of them together take longer to import than most commands to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from typing import Any, Final
+
+from typer import Typer
+from typer.main import get_group
+
+PLACES: Final[dict[str, str]] = {
+    "undo": "orders:undo",
+    "confirm": "orders:confirm",
+    "pin": "orders:pin",
+    "unpin": "orders:unpin",
+    "hold": "orders:hold",
+    "resume": "orders:resume",
+    "activate": "orders:activate",
+    "register": "orders:register",
+    "retire": "orders:retire",
+    "demo": "demo.command:demo",
+    "up": "up:up",
+    "down": "down:down",
+    "worker": "worker:worker",
+    "publish": "publish:publish",
+    "replay": "replay:replay",
+    "tail": "tail:tail",
+    "status": "status:status",
+    "dashboard": "dashboard:dashboard",
+    "runtimes": "runtimes:runtimes",
+    "audit": "audit:audit",
+    "window": "window:window",
+    "archive": "archive:archive",
+    "broker": "broker:app",
+    "topics": "topics:app",
+    "policy": "policy:app",
+    "rollbacks": "rollbacks.command:app",
+    "quarantine": "quarantine:app",
+    "dead-letters": "dead_letters.command:app",
+    "proposals": "proposals.command:app",
+    "notify": "notify:app",
+    "config": "config:app",
+}
+"""Module of this folder, and the name in it of a function or of a ``Typer`` with commands of its own."""
+
+
+class CommandTable(MutableMapping[str, Any]):
+    """Typer's commands by name; those of ``PLACES`` are loaded by a look at them, not by their names."""
+
+    def __init__(self, loaded: MutableMapping[str, Any]) -> None:
+        self._loaded = loaded
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded[name] = _load(name, PLACES[name])
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in PLACES or name in self._loaded
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PLACES | dict.fromkeys(self._loaded))
+
+    def __len__(self) -> int:
+        return len({*PLACES, *self._loaded})
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("a command stays where it is")
+
+
+def _load(name: str, place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    found = getattr(import_module(f"crl_stream.cli.{module}"), attribute)
+    # Typer makes commands of what is registered with a group only.
+    group = Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+    if isinstance(found, Typer):
+        group.add_typer(found, name=name)
+    else:
+        group.command(name)(found)
+    return get_group(group).commands[name]
