@@ -5,6 +5,9 @@
 BIN := .venv/bin
 ARGS ?=
 
+# Programs that tests start are compiled once and not at every start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test check format bench faults contract lock clean runtime dev
 
 help: ## say what can be made
