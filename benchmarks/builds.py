@@ -23,7 +23,9 @@ from benchmarks.outcomes import START, runs
 from benchmarks.running import Failed
 from benchmarks.stack import note
 from crl_stream.core.instant import to_text
-from crl_stream.stages.monitor import Folded, decode_batch, fold_batch
+from crl_stream.stages.entries import decode_batch
+from crl_stream.stages.fold import Folded
+from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import partition_key
 from crl_stream.wire.codec import encode
 

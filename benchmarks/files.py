@@ -17,7 +17,8 @@ from benchmarks.outcomes import outcomes
 from crl_stream.cli.outcome_file import OutcomeFile
 from crl_stream.core.instant import from_text
 from crl_stream.stages.driver import Stored
-from crl_stream.stages.monitor import decode_batch, fold_batch
+from crl_stream.stages.entries import decode_batch
+from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import partition_key
 from crl_stream.wire.codec import encode
 

@@ -14,7 +14,8 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.monitor.row import decode_row, encode_row, new_row
 from crl_stream.core.monitor.step import Context, step
 from crl_stream.core.policy import Degradation, Policy
-from crl_stream.stages.monitor import decode_batch, fold_batch
+from crl_stream.stages.entries import decode_batch
+from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import partition_key
 from crl_stream.wire.codec import decode, encode
 from crl_stream.wire.topics import INVOCATIONS

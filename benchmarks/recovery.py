@@ -25,7 +25,8 @@ from crl_stream.cli.processes import log_file
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.monitor.row import decode_row, encode_row
 from crl_stream.kafka.reader import TopicReader
-from crl_stream.stages.monitor import decode_batch, fold_batch
+from crl_stream.stages.entries import decode_batch
+from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import partition_key
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import murmur2

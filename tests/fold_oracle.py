@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from installation import Installation
 
+from crl_stream.stages.entries import command_positions, decode_batch
 from crl_stream.stages.inlet import reference_commands
-from crl_stream.stages.monitor import command_positions, decode_batch, fold_batch
+from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.notes import OWN_KINDS
 from crl_stream.stages.partition import decode_partition, partition_key
 from crl_stream.wire.dead_letter import read_letter, read_mark

@@ -16,7 +16,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from benchmarks.contestants.meter import Course, Meter
 from crl_stream.core.policy import PolicySet
-from crl_stream.stages.monitor import decode_batch, fold_batch
+from crl_stream.stages.entries import decode_batch
+from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import PartitionRow, encode_partition, partition_key
 
 BATCH_BYTES = 900_000

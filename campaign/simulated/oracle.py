@@ -15,8 +15,10 @@ from campaign.simulated.processes import Kind, Table, remedies
 from campaign.simulated.traffic import Traffic
 from crl_stream.core.messages import CommandResult
 from crl_stream.core.monitor.row import decode_row, row_position
+from crl_stream.stages.entries import command_positions, decode_batch
+from crl_stream.stages.fold import Folded
 from crl_stream.stages.inlet import reference_commands
-from crl_stream.stages.monitor import Folded, command_positions, decode_batch, fold_batch
+from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.notes import OWN_KINDS, SOURCES, Noted, note_records
 from crl_stream.stages.overview import fold_notes
 from crl_stream.stages.partition import partition_key

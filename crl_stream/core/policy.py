@@ -7,12 +7,12 @@ already resolved: one default, one per overridden agent, one per overridden task
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.ids import policy_hash
 
 Ratio = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0, le=1e9)]
@@ -184,7 +184,7 @@ class PolicySet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def digest(self) -> str:
         """First 16 hex digits of the SHA-256 of the canonical text."""
-        return hashlib.sha256(self.canonical()).hexdigest()[:16]
+        return policy_hash(self.canonical())
 
 
 def _difference(full: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:

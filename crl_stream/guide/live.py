@@ -15,12 +15,12 @@ from typing import Any
 from crl_stream.client.publisher import Publisher
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.core.monitor.row import TaskRow, Variant
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.verdict import DEGRADED, judge, metrics, rules_of, sentence
 from crl_stream.core.monitor.window import looking_back
 from crl_stream.core.policy import Policy, PolicySet
-from crl_stream.core.proposer.step import OPEN
 from crl_stream.errors import CommandRefused, Unavailable
 from crl_stream.guide.following import Following
 from crl_stream.guide.restoration import restored_row
@@ -188,7 +188,7 @@ class Live:
         """One that waits for a review."""
         with self._topics.reading():
             proposal = self._topics.proposals.get(proposal_id)
-        return proposal if proposal is not None and proposal.status in OPEN else None
+        return proposal if proposal is not None and proposal.status in OPEN_STATUSES else None
 
     def now(self) -> int:
         """The clock's, as for everybody who reads the topic."""

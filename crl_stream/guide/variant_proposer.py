@@ -8,8 +8,8 @@ from typing import Any, Final, get_args
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
-from crl_stream.core.messages.snapshots import ProposalStatus
-from crl_stream.core.proposer.step import OPEN, approval_of
+from crl_stream.core.messages.snapshots import OPEN_STATUSES, ProposalStatus
+from crl_stream.core.proposer.step import approval_of
 from crl_stream.errors import NotFound, UsageError
 from crl_stream.guide.shapes import proposal_fields
 from crl_stream.guide.store import Store
@@ -76,7 +76,7 @@ class VariantProposer:
         now = self.store.source.now()
         found = []
         for fields in self.store.source.proposals():
-            if fields["status"] in OPEN and now > from_text(fields["expires_at"]):
+            if fields["status"] in OPEN_STATUSES and now > from_text(fields["expires_at"]):
                 fields["status"] = "expired"
             if status in {None, fields["status"]}:
                 found.append(fields)

@@ -13,6 +13,7 @@ import msgspec
 
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.messages import Proposal
+from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.proposals.standing import select, status_at
 
 WEEK_MS: Final = 7 * 86_400_000
@@ -45,7 +46,7 @@ def digest(proposals: Iterable[Proposal], now: int) -> Digest:
         status = status_at(proposal, now)
         # What ran out did so at that hour, whether or not the proposer has said it yet.
         at = proposal.expires_at if status == "expired" else proposal.history[-1].timestamp if proposal.history else ""
-        if status not in {"pending", "deferred"} and at and now - WEEK_MS < from_text(at) <= now:
+        if status not in OPEN_STATUSES and at and now - WEEK_MS < from_text(at) <= now:
             decided[status] += 1
     return Digest(
         until=to_text(now),

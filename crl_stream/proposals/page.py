@@ -7,7 +7,8 @@ from typing import Any
 
 from crl_stream.core.instant import from_text
 from crl_stream.core.messages import ActiveVariant, Change, Modification, Order, Proposal
-from crl_stream.proposals.standing import OPEN, status_at
+from crl_stream.core.messages.snapshots import OPEN_STATUSES
+from crl_stream.proposals.standing import status_at
 
 
 def page(proposal: Proposal, now: int, active: ActiveVariant | None = None) -> str:
@@ -54,7 +55,7 @@ def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None,
     ``now`` in milliseconds.
     """
     task, change = f"{proposal.agent_name}/{proposal.task_type}", proposal.change
-    if status not in OPEN:
+    if status not in OPEN_STATUSES:
         return [f"is no longer possible: it is {status}."]
     done = {
         "register": [

@@ -7,10 +7,8 @@ from typing import Any, Final, get_args
 
 from crl_stream.core.instant import from_text
 from crl_stream.core.messages import Proposal
-from crl_stream.core.messages.snapshots import ProposalStatus, ProposalType
+from crl_stream.core.messages.snapshots import OPEN_STATUSES, ProposalStatus, ProposalType
 
-OPEN: Final = frozenset({"pending", "deferred"})
-"""What still waits for a person."""
 STATUSES: Final[tuple[str, ...]] = get_args(ProposalStatus)
 TYPES: Final[tuple[str, ...]] = get_args(ProposalType)
 
@@ -28,7 +26,7 @@ def latest(messages: Iterable[Any]) -> list[Proposal]:
 
 def status_at(proposal: Proposal, now: int) -> str:
     """Its status at ``now`` (milliseconds): an open one whose time is over is expired, whatever was written last."""
-    if proposal.status in OPEN and from_text(proposal.expires_at) <= now:
+    if proposal.status in OPEN_STATUSES and from_text(proposal.expires_at) <= now:
         return "expired"
     return proposal.status
 
@@ -36,7 +34,7 @@ def status_at(proposal: Proposal, now: int) -> str:
 def select(
     proposals: Iterable[Proposal],
     now: int,
-    statuses: Iterable[str] = OPEN,
+    statuses: Iterable[str] = OPEN_STATUSES,
     agent: str | None = None,
     proposal_type: str | None = None,
 ) -> list[Proposal]:

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.proposer.remedies import Remedies
-from crl_stream.stages.entries import Entry
+from crl_stream.stages.entries import Entry, command_positions, decode_batch
+from crl_stream.stages.fold import Counts, Folded
 from crl_stream.stages.inlet import reference_commands
 from crl_stream.stages.inspection import snapshot
-from crl_stream.stages.monitor import Counts, Folded, command_positions, decode_batch, fold_batch
+from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import decode_partition, partition_key
 from crl_stream.stages.proposer import decode_snapshots, propose_batch
 from crl_stream.stages.waiting import Waiting, fleet_of

@@ -13,10 +13,10 @@ from typing import Final, Literal
 import msgspec
 
 from crl_stream.core import messages as m
+from crl_stream.core.ids import fact_id
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.monitor.row import RowMarks, StandingOrder, TaskRow, row_marks
 from crl_stream.core.version import ENGINE_VERSION
-from crl_stream.stages.incidents import identify
 from crl_stream.stages.partition import PartitionRow
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Record
@@ -89,7 +89,7 @@ def result(
     """What became of the command in this partition, and for how many tasks."""
     kind = type(command).__name__
     return m.CommandResult(
-        result_id=identify("cmdr", kind, record.timestamp, state.incarnation, partition, record.offset),
+        result_id=fact_id("cmdr", record.timestamp, kind, state.incarnation, partition, record.offset),
         timestamp=to_text(record.timestamp),
         agent_name=None,
         task_type=None,
@@ -117,7 +117,7 @@ def alert(
 ) -> m.Alert:
     """The hold of the fleet begins, changes hands, or is over."""
     return m.Alert(
-        alert_id=identify("alert", "fleet_hold", record.timestamp, state.incarnation, partition, record.offset),
+        alert_id=fact_id("alert", record.timestamp, "fleet_hold", state.incarnation, partition, record.offset),
         timestamp=to_text(record.timestamp),
         kind="fleet_hold",
         severity="info" if resolved else "critical",

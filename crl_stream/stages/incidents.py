@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from crl_stream.core import messages as m
-from crl_stream.core.instant import day, to_text
+from crl_stream.core.ids import fact_id
+from crl_stream.core.instant import to_text
 from crl_stream.core.version import ENGINE_VERSION
 from crl_stream.stages.partition import PartitionRow
 from crl_stream.wire.records import Record
 from crl_stream.wire.topics import INVOCATIONS
-
-
-def identify(prefix: str, kind: str, timestamp: int, *place: object) -> str:
-    """The id of a fact: the day for people, then a hash of kind and place."""
-    text = " ".join(str(part) for part in (kind, *place))
-    return f"{prefix}-{day(timestamp)}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
 
 
 def fold_failure_alert(
@@ -68,7 +61,7 @@ def _engine_alert(
     kind, *where = place
     agent_name, _, task_type = subject.partition("/")
     return m.Alert(
-        alert_id=identify("alert", str(kind), record.timestamp, state.incarnation, *where),
+        alert_id=fact_id("alert", record.timestamp, kind, state.incarnation, *where),
         timestamp=to_text(record.timestamp),
         kind="fold_failure",
         severity="critical",
@@ -94,7 +87,7 @@ def data_gap_alert(partition: int, expected: int, first: int, timestamp: int, st
     subject = f"crl.invocations partition {partition}"
     action = f"offsets {expected} to {first - 1} are gone; the windows go on without them"
     return m.Alert(
-        alert_id=identify("alert", "data_gap", timestamp, state.incarnation, partition, expected, first),
+        alert_id=fact_id("alert", timestamp, "data_gap", state.incarnation, partition, expected, first),
         timestamp=to_text(timestamp),
         kind="data_gap",
         severity="critical",
@@ -115,7 +108,7 @@ def policy_result(
 ) -> m.CommandResult:
     """A policy set came into force in this partition, or was refused as there is one; ``state`` is after it."""
     return m.CommandResult(
-        result_id=identify("cmdr", "SetPolicy", record.timestamp, state.incarnation, partition, record.offset),
+        result_id=fact_id("cmdr", record.timestamp, "SetPolicy", state.incarnation, partition, record.offset),
         timestamp=to_text(record.timestamp),
         agent_name=None,
         task_type=None,

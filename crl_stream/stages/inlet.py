@@ -6,11 +6,11 @@ stays a function of one log, while commands keep a topic, and so an ACL, of thei
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.ids import command_hash
 from crl_stream.core.messages import AnyCommand, CommandRef, HoldAll, ResumeAll, SetPolicy
 from crl_stream.wire.codec import Rejected, decode_record, encode
 from crl_stream.wire.dead_letter import dead_letter
@@ -50,7 +50,7 @@ def reference_commands(partition: int, partitions: int, records: Sequence[Record
             command_id=command.command_id,
             partition=partition,
             offset=record.offset,
-            sha256=hashlib.sha256(record.value or b"").hexdigest(),
+            sha256=command_hash(record.value),
             **task,
         )
         value = encode(reference)

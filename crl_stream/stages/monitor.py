@@ -8,76 +8,32 @@ be folded and written part by part, however many rows one record reaches.
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import msgspec
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.ids import command_hash
 from crl_stream.core.instant import to_text
 from crl_stream.core.monitor.row import RowMarks, StandingOrder, TaskRow, decode_row, encode_row, new_row, row_marks
 from crl_stream.core.monitor.step import Context, follow_fleet, pass_time, step
 from crl_stream.core.policy import Policy
 from crl_stream.stages import fleet
-from crl_stream.stages.entries import Entry, command_positions, decode_batch
-from crl_stream.stages.incidents import fold_failure_alert, policy_result, row_failure_alert
+from crl_stream.stages.entries import Entry
+from crl_stream.stages.fold import UNBOUNDED, Fold, Folded, Poison, Poisoned, Task, fold_around_poison
+from crl_stream.stages.incidents import policy_result, row_failure_alert
 from crl_stream.stages.origins import Origins
-from crl_stream.stages.partition import (
-    PartitionRow,
-    decode_partition,
-    encode_partition,
-    partition_key,
-    record_hash,
-)
-from crl_stream.stages.poison import Poison, fold_around_poison
+from crl_stream.stages.partition import PartitionRow, decode_partition, partition_key
 from crl_stream.stages.waiting import Waiting, fleet_end, fleet_of, fleet_slot
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import Rejected, decode, encode
-from crl_stream.wire.dead_letter import dead_letter, forwarded, origin_of
+from crl_stream.wire.dead_letter import forwarded, origin_of
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, TOPIC_OF
-
-__all__ = ["Counts", "Entry", "Folded", "command_positions", "decode_batch", "fold_batch"]
-
-
-class Counts(NamedTuple):
-    """What became of the records of a batch."""
-
-    applied: int = 0
-    duplicates: int = 0
-    forwarded: int = 0
-    dead_letters: int = 0
-    skipped: int = 0
-    """Folded before this batch: met again after a crash or a rebalance."""
-    ticks: int = 0
-    """Records that said no more than that time has passed."""
-    too_late: int = 0
-    """Scores for outcomes that no window holds any more: counted in the row, and without effect."""
-
-
-class Folded(NamedTuple):
-    """What a batch comes to.  Outputs are to be acknowledged first, then rows and partition row."""
-
-    rows: dict[bytes, bytes]
-    partition_row: bytes
-    next_offset: int
-    outputs: list[Output]
-    counts: Counts
-    wakes: Mapping[bytes, int] = {}
-    """When each row that was touched has to be looked at again, for ``Waiting``; 0: it waits for nothing."""
-    born: int = 0
-    """New tasks, for ``Waiting``."""
-    finished: bool = True
-    """Whether all entries are folded.  Else the next fold goes on with those from ``next_offset`` on: the first of
-    them may be a tick that has told a part of its rows."""
-
-
-UNBOUNDED: Final = 1 << 60
-"""Outputs of a fold that may be as many as its entries cause."""
 
 
 def fold_batch(
@@ -102,33 +58,30 @@ def fold_batch(
     Raises ``Unsafe`` when too many records make the engine raise.
     """
 
-    def fold(poisoned: Mapping[int, Exception]) -> Folded:
+    def attempt(poisoned: Poisoned) -> Folded:
         state = decode_partition(partition_row)
         return _Fold(partition, partitions, state, rows, commands, poisoned, waiting, most, render).run(entries)
 
-    return fold_around_poison(fold, f"records of partition {partition}")
+    return fold_around_poison(attempt, f"records of partition {partition}")
 
 
-class _Task:
-    """A task that records of the batch name, in the order of the batch."""
+class _Task(Task):
+    """A task with its row."""
 
-    __slots__ = ("home", "key", "left", "policy", "row", "touched")
+    __slots__ = ("policy", "row")
 
     def __init__(self, key: bytes) -> None:
-        self.key = key
-        self.left = 0
-        """Records of it that are still to come."""
-        self.home = -1
-        """Its partition, once it was asked for."""
+        super().__init__(key)
         self.row: TaskRow | None = None
         """From its first record that is folded on, until its last."""
         self.policy: Policy | None = None
         """As long as no other one comes into force."""
-        self.touched = False
 
 
-class _Fold:
-    """One attempt at one batch."""
+class _Fold(Fold[_Task]):
+    """One attempt at one batch of the log."""
+
+    name = "engine"
 
     def __init__(
         self,
@@ -137,100 +90,43 @@ class _Fold:
         state: PartitionRow,
         rows: Mapping[bytes, bytes],
         commands: Mapping[tuple[int, int], bytes | None],
-        poisoned: Mapping[int, Exception],
+        poisoned: Poisoned,
         waiting: Waiting | None,
         most: int,
         render: Callable[[Any], Any] | None,
     ) -> None:
-        self.partition, self.partitions, self.most, self.render = partition, partitions, most, render or encode
-        self.waiting = waiting
-        self.changed: dict[bytes, int] = {}
-        """When the rows that this batch has touched are due; of some, as the hold of the fleet was."""
+        super().__init__(INVOCATIONS, partition, state, rows, poisoned, most)
+        self.partitions, self.render = partitions, render or encode
+        self.commands, self.waiting = commands, waiting
         self.outdated = False
-        """Whether the hold of the fleet has changed since."""
-        self.born = 0
-        self.stopped = False
-        """Whether the record under way is not done, and the next fold goes on with it."""
-        self.state, self.rows, self.commands, self.poisoned = state, rows, commands, poisoned
+        """Whether the hold of the fleet has changed since ``wakes`` were noted."""
         self.policies = state.policies
-        self.tasks: dict[bytes, _Task] = {}
         self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash, state.fleet, brief=render is not None)
         """The record under way: one for all of them, and moved on."""
-        self.folded: dict[bytes, bytes] = {}
-        """Rows that the rest of the batch does not touch."""
         self.origins: Origins | None = None
         """Of forwarded records, once there is one."""
-        self.outputs: list[Output] = []
-        self.applied = self.duplicates = self.forwarded = self.dead_letters = self.skipped = self.ticks = 0
-        self.too_late = 0
 
-    def run(self, entries: Sequence[Entry]) -> Folded:
-        state, first, last = self.state, self.state.next_offset, None
-        # A row is closed behind its last record, while it is in the processor's cache: a batch touches many.
-        tasks, order = self.tasks, []
-        for entry in entries:
-            key = entry.key
-            task = tasks.get(key)
-            if task is None:
-                task = tasks[key] = _Task(key)
-            task.left += 1
-            order.append(task)
-        outputs, most, finished = self.outputs, self.most, True
-        for entry, task in zip(entries, order, strict=True):
-            record = entry.record
-            if record.offset < first:
-                self.skipped += 1
-            else:
-                if len(outputs) >= most:
-                    finished = False
-                    break
-                self._take(entry, record, task)
-                if self.stopped:
-                    finished = False
-                    break
-                last = record
-            task.left -= 1
-            if task.left == 0:
-                self._close(task)
-        if not finished:
-            for task in tasks.values():
-                self._close(task)
-        if last is not None:
-            state.next_offset = last.offset + 1
-            state.last_hash = record_hash(last)
+    def new_task(self, key: bytes) -> _Task:
+        """A task without its row: most batches read it with the first record."""
+        return _Task(key)
+
+    def end(self) -> dict[bytes, bytes]:
+        """The rows by key; what was forwarded here and what waits for time is noted."""
         if self.origins is not None:
             self.origins.pack()
-        return Folded(
-            dict(sorted(self.folded.items())),
-            encode_partition(state),
-            state.next_offset,
-            outputs,
-            self._counts(),
-            self._changed(),
-            self.born,
-            finished,
-        )
+        self._settle_wakes()
+        return super().end()
 
-    def _counts(self) -> Counts:
-        return Counts(
-            self.applied,
-            self.duplicates,
-            self.forwarded,
-            self.dead_letters,
-            self.skipped,
-            self.ticks,
-            self.too_late,
-        )
-
-    def _take(self, entry: Entry, record: Record, task: _Task) -> None:
+    def take(self, entry: Entry, record: Record, task: _Task) -> None:
+        """Do what the record asks for; a hold of the fleet that is over by then ends before anything else."""
         message = entry.message
         kind = type(message)
         if self.at.fleet is not None and fleet.is_over(self.state, record.timestamp):
             self._expire_fleet(entry, record, task)
         elif record.offset in self.poisoned:
-            self._report_failure(entry)
+            self.report_failure(entry)
         elif kind is Rejected:
-            self._bury(record, message.reason, message.detail)
+            self.bury(record, message.reason, message.detail)
         elif kind is m.CommandRef:
             self._take_reference(entry, task)
         elif kind is m.Tick:
@@ -243,10 +139,11 @@ class _Fold:
             elif not record.headers or self._is_new_here(record):
                 self._apply(task, message, record)
 
-    def _close(self, task: _Task) -> None:
+    def close(self, task: _Task) -> None:
+        """Its row, and when it has to be looked at again."""
         if task.touched and task.row is not None:
             self.folded[task.key] = encode_row(task.row)
-            self.changed[task.key] = self._wake(task.key, task.row)
+            self.wakes[task.key] = self._wake(task.key, task.row)
         task.row = None
 
     def _wake(self, key: bytes, row: TaskRow | RowMarks) -> int:
@@ -268,7 +165,7 @@ class _Fold:
         if came == "known":
             self.duplicates += 1
         elif came == "old":
-            self._bury(
+            self.bury(
                 record,
                 reasons.FORWARDED_BEFORE,
                 f"forwarded from partition {source}, offset {offset}, where forwards are remembered no more: "
@@ -278,7 +175,7 @@ class _Fold:
 
     def _forward(self, record: Record, home: int) -> None:
         if record.headers and origin_of(record.headers) is not None:
-            self._bury(
+            self.bury(
                 record,
                 reasons.MISPLACED_TWICE,
                 f"forwarded here, but its task lives in partition {home} of {self.partitions}",
@@ -320,7 +217,7 @@ class _Fold:
         elif done.disposition == "too_late":
             self.too_late += 1
         else:
-            self._bury(record, done.reason or reasons.REFUSED, f"refused by the engine: {done.reason}")
+            self.bury(record, done.reason or reasons.REFUSED, f"refused by the engine: {done.reason}")
 
     def _read(self, data: bytes, record: Record) -> TaskRow:
         """A row from its bytes.  One that cannot be read costs its own task's records, and not the partition."""
@@ -349,7 +246,7 @@ class _Fold:
                 at.offset, at.timestamp_ms = offset, now
                 self._pass_time(task, task.row, record)
             if task.left == 0:
-                self._close(task)
+                self.close(task)
         self.ticks += not self.stopped
 
     def _stored(self, key: bytes) -> TaskRow | None:
@@ -359,7 +256,7 @@ class _Fold:
             # None: the partition went elsewhere meanwhile, and what this batch comes to is not written.
             return None if data is None else decode_row(data)
         except msgspec.MsgspecError:
-            self.changed[key] = 0
+            self.wakes[key] = 0
             return None
 
     def _pass_time(self, task: _Task, row: TaskRow, record: Record) -> None:
@@ -384,7 +281,7 @@ class _Fold:
                 self.stopped = True
                 return
             self.waiting = Waiting.of(self.rows, self.state)
-        changed, found = self._changed(), self.waiting.due(now)
+        changed, found = self._settle_wakes(), self.waiting.due(now)
         for task in self.tasks.values():  # after those that are written: a row under way is newer
             if task.touched and task.row is not None:
                 changed[task.key] = self._wake(task.key, task.row)
@@ -394,13 +291,13 @@ class _Fold:
         for _, key in heapq.merge(touched, (one for one in found if one[1] not in before)) if before else found:
             yield key
 
-    def _changed(self) -> dict[bytes, int]:
+    def _settle_wakes(self) -> dict[bytes, int]:
         """When the rows that this batch has touched are due, under the hold of the fleet as it is now."""
         if self.outdated:
             self.outdated = False
             for key, data in self.folded.items():
-                self.changed[key] = self._wake(key, row_marks(data))
-        return self.changed
+                self.wakes[key] = self._wake(key, row_marks(data))
+        return self.wakes
 
     def _index(self) -> Waiting:
         """What is known of the rows as the batch found them; what waits for the fleet may be out of date in it."""
@@ -421,7 +318,7 @@ class _Fold:
         ref: m.CommandRef = entry.message
         record, state = entry.record, self.state
         if ref.agent_name is not None and (home := partition_of(entry.key, self.partitions)) != self.partition:
-            self._bury(
+            self.bury(
                 record,
                 reasons.COMMAND_MISMATCH,
                 f"a reference for partition {home} stands in partition {self.partition}",
@@ -433,22 +330,22 @@ class _Fold:
             return
         value = self.commands.get((ref.partition, ref.offset))
         if value is None:
-            self._bury(
+            self.bury(
                 record,
                 reasons.COMMAND_MISSING,
                 f"crl.commands has no record at partition {ref.partition}, offset {ref.offset}",
             )
             return
-        if hashlib.sha256(value).hexdigest() != ref.sha256:
-            self._bury(record, reasons.COMMAND_MISMATCH, "the hash is not the one of the named command")
+        if command_hash(value) != ref.sha256:
+            self.bury(record, reasons.COMMAND_MISMATCH, "the hash is not the one of the named command")
             return
         decoded = decode(COMMANDS, value, entry.key)
         if isinstance(decoded, Rejected):
-            self._bury(record, reasons.COMMAND_MISMATCH, f"the named command is bad: {decoded.detail}")
+            self.bury(record, reasons.COMMAND_MISMATCH, f"the named command is bad: {decoded.detail}")
             return
         command: m.AnyCommand = decoded.message
         if command.command_id != ref.command_id:
-            self._bury(record, reasons.COMMAND_MISMATCH, "the named command has another command_id")
+            self.bury(record, reasons.COMMAND_MISMATCH, "the named command has another command_id")
             return
         state.commanded[ref.partition] = ref.offset
         if isinstance(command, m.SetPolicy):
@@ -498,7 +395,7 @@ class _Fold:
         self.state.fleet = hold
         self.at.fleet = hold
         self.outdated = True
-        self.changed[partition_key(self.partition)] = fleet_end(self.state)
+        self.wakes[partition_key(self.partition)] = fleet_end(self.state)
 
     def _expire_fleet(self, entry: Entry, record: Record, task: _Task) -> None:
         """The hold is over by this record: it is taken without one, and what it left untouched is published behind."""
@@ -507,13 +404,13 @@ class _Fold:
         self._set_hold(None)
         ticks = type(entry.message) is m.Tick
         if not ticks:  # a tick looks at what is due, and all rows are now
-            self._take(entry, record, task)
+            self.take(entry, record, task)
         if self.state.fleet is None:  # it may have been the next hold
             self._show_fleet(record)
             over = f"over: the hold of {was.actor} has expired"
             self._tell_fleet(record, over, f"{self.partition}:{record.offset}", resolved=True)
         if ticks:
-            self._take(entry, record, task)
+            self.take(entry, record, task)
 
     def _tell_fleet(self, record: Record, action: str, cause_id: str, *, resolved: bool) -> None:
         if fleet.is_home(self.partition, self.partitions):
@@ -547,19 +444,9 @@ class _Fold:
             return False
         if live is None:
             self.folded[key] = encode_row(row)
-            self.changed[key] = row.wake
+            self.wakes[key] = row.wake
         else:
             task = self.tasks[key]
             task.row, task.touched = row, True
         self._state(facts, key)
         return True
-
-    def _bury(self, record: Record, reason: str, detail: str) -> None:
-        self.outputs.append(dead_letter(record, INVOCATIONS, self.partition, reason, detail))
-        self.dead_letters += 1
-
-    def _report_failure(self, entry: Entry) -> None:
-        record, error = entry.record, self.poisoned[entry.record.offset]
-        self._bury(record, reasons.FOLD_FAILURE, f"the engine raised {type(error).__name__}")
-        alert = fold_failure_alert(entry.key, self.partition, record, error, self.state)
-        self.outputs.append(Output(TOPIC_OF[type(alert)], self.partition, entry.key, encode(alert)))

@@ -6,10 +6,10 @@ repetition.  The last ``REMEMBERED`` are known by their bytes; of older ones onl
 
 from __future__ import annotations
 
-import hashlib
 from struct import Struct
 from typing import Final, Literal
 
+from crl_stream.core.ids import record_digest
 from crl_stream.stages.partition import PartitionRow
 from crl_stream.wire.records import Record
 
@@ -33,7 +33,7 @@ class Origins:
 
     def take(self, source: int, offset: int, record: Record) -> Literal["new", "known", "old"]:
         """``known``: it came before.  ``old``: its origin is so far back that nobody can tell."""
-        entry = _ENTRY.pack(source, offset, _hash(record))
+        entry = _ENTRY.pack(source, offset, record_digest(record.key, record.value))
         if entry in self._known:
             return "known"
         if offset <= self._state.origins.get(source, -1):
@@ -55,10 +55,3 @@ class Origins:
     def pack(self) -> None:
         """Write what is known into the state."""
         self._state.forwards = b"".join(self._known)
-
-
-def _hash(record: Record) -> bytes:
-    digest = hashlib.blake2b(record.key or b"", digest_size=8)
-    digest.update(b"\0")
-    digest.update(record.value or b"")
-    return digest.digest()

@@ -6,11 +6,11 @@ where reading starts; the committed offset of the consumer group is only a hint.
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 
 import msgspec
 
+from crl_stream.core.ids import record_digest
 from crl_stream.core.monitor.row import StandingOrder
 from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.wire.records import Record
@@ -86,9 +86,4 @@ def decode_partition(data: bytes | None) -> PartitionRow:
 
 def record_hash(record: Record) -> bytes:
     """Eight bytes that tell this record from another one at the same offset."""
-    digest = hashlib.blake2b(digest_size=8)
-    digest.update(b"%d %d " % (record.offset, record.timestamp))
-    digest.update(record.key or b"")
-    digest.update(b"\0")
-    digest.update(record.value or b"")
-    return digest.digest()
+    return record_digest(record.key, record.value, b"%d %d " % (record.offset, record.timestamp))

@@ -3,7 +3,7 @@
     decode_snapshots(records) -> [Entry]
     propose_batch(partition, partitions, partition_row, rows, entries, remedies) -> Folded
 
-Pure, under the laws of ``stages.monitor``: every record is exactly one of applied, duplicate (not newer than the
+Pure, under the laws of ``stages.fold``: every record is exactly one of applied, duplicate (not newer than the
 row), dead letter; nothing depends on where a batch ends; what was folded before is skipped.  The topic is
 compacted, so offsets have holes: only their order counts.  A proposal goes to the partition of its task, under its
 proposal_id.
@@ -18,16 +18,14 @@ from crl_stream.core.messages import TaskSnapshot
 from crl_stream.core.proposer.remedies import Remedies
 from crl_stream.core.proposer.row import ProposalRow, decode_row, encode_row, new_row
 from crl_stream.core.proposer.step import step
-from crl_stream.stages.incidents import fold_failure_alert
-from crl_stream.stages.monitor import Counts, Entry, Folded
-from crl_stream.stages.partition import PartitionRow, decode_partition, encode_partition, record_hash
-from crl_stream.stages.poison import Poison, fold_around_poison
+from crl_stream.stages.entries import Entry
+from crl_stream.stages.fold import Fold, Folded, Poison, Poisoned, Task, fold_around_poison
+from crl_stream.stages.partition import PartitionRow, decode_partition
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import Rejected, decode_record, encode
-from crl_stream.wire.dead_letter import dead_letter
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output, Record
-from crl_stream.wire.topics import PROPOSALS, TASKS, TOPIC_OF
+from crl_stream.wire.topics import PROPOSALS, TASKS
 
 
 def decode_snapshots(records: Sequence[Record]) -> list[Entry]:
@@ -62,15 +60,27 @@ def propose_batch(
     snapshots make the proposer raise.
     """
 
-    def fold(poisoned: Mapping[int, Exception]) -> Folded:
+    def attempt(poisoned: Poisoned) -> Folded:
         state = decode_partition(partition_row)
         return _Fold(partition, partitions, state, rows, remedies, poisoned).run(entries)
 
-    return fold_around_poison(fold, f"snapshots of partition {partition}")
+    return fold_around_poison(attempt, f"snapshots of partition {partition}")
 
 
-class _Fold:
-    """One attempt at one batch."""
+class _Task(Task):
+    """A task with its row."""
+
+    __slots__ = ("row",)
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(key)
+        self.row: ProposalRow | None = None
+
+
+class _Fold(Fold[_Task]):
+    """One attempt at one batch of snapshots."""
+
+    name = "proposer"
 
     def __init__(
         self,
@@ -79,54 +89,25 @@ class _Fold:
         state: PartitionRow,
         rows: Mapping[bytes, bytes],
         remedies: Remedies,
-        poisoned: Mapping[int, Exception],
+        poisoned: Poisoned,
     ) -> None:
-        self.partition, self.partitions, self.state = partition, partitions, state
-        self.rows, self.remedies, self.poisoned = rows, remedies, poisoned
-        self.open: dict[bytes, ProposalRow] = {}
-        self.touched: set[bytes] = set()
-        self.outputs: list[Output] = []
-        self.applied = self.duplicates = self.dead_letters = self.skipped = 0
+        super().__init__(TASKS, partition, state, rows, poisoned)
+        self.partitions, self.remedies = partitions, remedies
 
-    def run(self, entries: Sequence[Entry]) -> Folded:
-        state = self.state
-        last = None
-        for entry in entries:
-            if entry.record.offset < state.next_offset:
-                self.skipped += 1
-                continue
-            last = entry.record
-            self._take(entry)
-        if last is not None:
-            state.next_offset = last.offset + 1
-            state.last_hash = record_hash(last)
-        return Folded(
-            {key: encode_row(self.open[key]) for key in sorted(self.touched)},
-            encode_partition(state),
-            state.next_offset,
-            self.outputs,
-            Counts(self.applied, self.duplicates, 0, self.dead_letters, self.skipped),
-        )
+    def new_task(self, key: bytes) -> _Task:
+        """A task without its row."""
+        return _Task(key)
 
-    def _take(self, entry: Entry) -> None:
-        record, message = entry.record, entry.message
-        if record.offset in self.poisoned:
-            self._report_failure(entry)
-        elif isinstance(message, Rejected):
-            self._bury(record, message.reason, message.detail)
-        elif (home := partition_of(entry.key, self.partitions)) != self.partition:
+    def apply(self, entry: Entry, record: Record, task: _Task) -> None:
+        """Fold a snapshot into the row of its task."""
+        if (home := partition_of(entry.key, self.partitions)) != self.partition:
             # The monitor writes where the task lives; a second row elsewhere would propose everything twice.
-            detail = f"its task lives in partition {home} of {self.partitions}"
-            self._bury(record, reasons.KEY_MISMATCH, detail)
-        else:
-            self._apply(entry)
-
-    def _apply(self, entry: Entry) -> None:
-        key, record = entry.key, entry.record
-        row = self.open.get(key)
+            self.bury(record, reasons.KEY_MISMATCH, f"its task lives in partition {home} of {self.partitions}")
+            return
+        row = task.row
         if row is None:
-            data = self.rows.get(key)
-            row = self.open[key] = new_row(TaskKey.decode(key)) if data is None else decode_row(data)
+            data = self.rows.get(task.key)
+            row = task.row = new_row(TaskKey.decode(task.key)) if data is None else decode_row(data)
         try:
             published = step(row, entry.message, self.remedies)
         except Exception as error:
@@ -135,16 +116,12 @@ class _Fold:
             self.duplicates += 1
             return
         self.applied += 1
-        self.touched.add(key)
+        task.touched = True
         for proposal in published:
             self.outputs.append(Output(PROPOSALS, self.partition, proposal.proposal_id.encode(), encode(proposal)))
 
-    def _bury(self, record: Record, reason: str, detail: str) -> None:
-        self.outputs.append(dead_letter(record, TASKS, self.partition, reason, detail))
-        self.dead_letters += 1
-
-    def _report_failure(self, entry: Entry) -> None:
-        record, error = entry.record, self.poisoned[entry.record.offset]
-        self._bury(record, reasons.FOLD_FAILURE, f"the proposer raised {type(error).__name__}")
-        alert = fold_failure_alert(entry.key, self.partition, record, error, self.state, topic=TASKS)
-        self.outputs.append(Output(TOPIC_OF[type(alert)], self.partition, entry.key, encode(alert)))
+    def close(self, task: _Task) -> None:
+        """Its row."""
+        if task.touched and task.row is not None:
+            self.folded[task.key] = encode_row(task.row)
+        task.row = None

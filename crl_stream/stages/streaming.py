@@ -10,7 +10,7 @@ import msgspec
 
 from crl_stream.stages.driver import Crash, Stored, TopologyDriver
 from crl_stream.stages.entries import Entry, decode_batch
-from crl_stream.stages.monitor import Counts, Folded
+from crl_stream.stages.fold import Counts, Folded
 from crl_stream.stages.partition import partition_key
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output

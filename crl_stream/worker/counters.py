@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from crl_stream.stages.monitor import Counts
+from crl_stream.stages.fold import Counts
 
 
 @dataclass(slots=True)

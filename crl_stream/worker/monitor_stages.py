@@ -10,9 +10,11 @@ from typing import Final
 from crl_stream.errors import Unsafe
 from crl_stream.kafka.point_reader import PointReader
 from crl_stream.stages import refill
+from crl_stream.stages.entries import command_positions, decode_batch
+from crl_stream.stages.fold import Folded
 from crl_stream.stages.incidents import data_gap_alert
 from crl_stream.stages.inlet import reference_commands
-from crl_stream.stages.monitor import Folded, command_positions, decode_batch, fold_batch
+from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import decode_partition
 from crl_stream.stages.waiting import Waiting, fleet_of
 from crl_stream.wire.codec import encode

@@ -12,7 +12,7 @@ from crl_stream.core.proposer.remedies import Remedies
 from crl_stream.errors import Unavailable
 from crl_stream.kafka.point_reader import PointReader
 from crl_stream.stages import refill
-from crl_stream.stages.monitor import Folded
+from crl_stream.stages.fold import Folded
 from crl_stream.stages.notes import Noted, note_records, output_of
 from crl_stream.stages.overview import fold_notes
 from crl_stream.stages.proposer import decode_snapshots, propose_batch

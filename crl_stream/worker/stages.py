@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Final, Protocol
 
 from crl_stream.errors import Unanswered, Unsafe
 from crl_stream.kafka.point_reader import PointReader
+from crl_stream.stages.fold import Folded
 from crl_stream.stages.last_word import Place
-from crl_stream.stages.monitor import Folded
 from crl_stream.stages.partition import decode_partition, record_hash
 from crl_stream.wire.records import Headers, Output, Record
 from crl_stream.wire.topics import Topics

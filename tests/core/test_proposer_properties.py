@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.messages.snapshots import ProposalStatus, ProposalType, Trigger
+from crl_stream.core.messages.snapshots import OPEN_STATUSES, ProposalStatus, ProposalType, Trigger
 from crl_stream.core.monitor.row import TaskRow
 from crl_stream.core.monitor.step import step
 from crl_stream.core.proposer.row import encode_row, new_row
-from crl_stream.core.proposer.step import OPEN, proposals_of, review_task
+from crl_stream.core.proposer.step import proposals_of, review_task
 from crl_stream.core.proposer.step import step as look
 
 from .review_sessions import CATALOGUE, POLICY, approval, play, sessions
@@ -29,12 +29,12 @@ def test_whatever_happens_at_most_one_is_open_per_type_and_target_and_ids_are_un
             revisions.setdefault(proposal.proposal_id, []).append(proposal)
         waiting = proposals_of(seen.data)
         assert len({(p.proposal_type, p.target_variant) for p in waiting}) == len(waiting)
-        assert {p.status for p in waiting} <= OPEN
+        assert {p.status for p in waiting} <= OPEN_STATUSES
         assert {p.epoch for p in waiting} <= {seen.snapshot.epoch}
     for life in revisions.values():
         assert [p.revision for p in life] == list(range(1, len(life) + 1))
         assert len({(p.proposal_type, p.target_variant, p.timestamp, p.expires_at, p.epoch) for p in life}) == 1
-        assert [p.status in OPEN for p in life[:-1]] == [True] * (len(life) - 1), "what is closed stays closed"
+        assert [p.status in OPEN_STATUSES for p in life[:-1]] == [True] * (len(life) - 1), "what is closed stays closed"
         assert len(life[-1].history) == min(len(life), 20)
 
 

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crl_stream.core.instant import from_text, to_text
+from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.proposals.digest import WEEK_MS, digest, digest_text
 from crl_stream.proposals.page import effect, page
-from crl_stream.proposals.standing import OPEN, STATUSES, TYPES, latest, select, status_at
+from crl_stream.proposals.standing import STATUSES, TYPES, latest, select, status_at
 from proposals.some import EXPIRES, NOW, another, the_guide_s
 
 TYPE = "promote_variant_to_default"
@@ -26,7 +27,7 @@ def test_an_open_one_is_expired_from_the_moment_it_expires_and_a_closed_one_stay
     status: str, after: int
 ) -> None:
     shown = status_at(the_guide_s(status=status), from_text(EXPIRES) + after)
-    assert shown == ("expired" if status in OPEN and after >= 0 else status)
+    assert shown == ("expired" if status in OPEN_STATUSES and after >= 0 else status)
 
 
 def test_the_four_types_are_the_guide_s() -> None:
@@ -81,7 +82,7 @@ def test_the_page_shows_evidence_modifications_the_exact_change_history_and_what
 
 
 def test_what_can_no_longer_be_approved_does_not_offer_it() -> None:
-    for status in set(STATUSES) - OPEN:
+    for status in set(STATUSES) - OPEN_STATUSES:
         assert effect(the_guide_s(), status) == [f"is no longer possible: it is {status}."]
         assert "crl proposals approve" not in page(the_guide_s(status=status), NOW)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from crl_stream.stages.driver import TopologyDriver
-from crl_stream.stages.monitor import command_positions, decode_batch, fold_batch
+from crl_stream.stages.entries import command_positions, decode_batch
+from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import partition_key
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, INVOCATIONS, PROPOSALS

@@ -16,8 +16,9 @@ from raw_batches import CODECS, Raw, batch_of, end_of_transaction, legacy_of
 from crl_stream.core.policy import GUIDE
 from crl_stream.kafka import log_consumer
 from crl_stream.kafka.log_consumer import _Batches, _PartitionRecords
+from crl_stream.stages.entries import decode_batch
 from crl_stream.stages.inlet import reference_commands
-from crl_stream.stages.monitor import decode_batch, fold_batch
+from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import decode_partition
 from crl_stream.wire import record_batch
 from crl_stream.wire.codec import encode

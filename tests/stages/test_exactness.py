@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from crl_stream.core import messages as m
 from crl_stream.core.policy import Degradation, Operations, Policy, PolicySet
 from crl_stream.stages.driver import Crash, TopologyDriver
-from crl_stream.stages.monitor import command_positions, decode_batch, fold_batch
+from crl_stream.stages.entries import command_positions, decode_batch
+from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import partition_key
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS
 from stages.oracle import assert_exact, refold

@@ -14,7 +14,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.overview import Condition, Ledger, row_position
 from crl_stream.errors import Unsafe
 from crl_stream.stages.driver import Stored, TopologyDriver
-from crl_stream.stages.monitor import Folded
+from crl_stream.stages.fold import Folded
 from crl_stream.stages.notes import Noted as Notes
 from crl_stream.stages.notes import note_records
 from crl_stream.stages.overview import fold_notes

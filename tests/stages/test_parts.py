@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from crl_stream.core import messages as m
 from crl_stream.stages import fleet
 from crl_stream.stages.driver import TopologyDriver
+from crl_stream.stages.entries import command_positions, decode_batch
 from crl_stream.stages.fleet import SHOWN_AT_ONCE
-from crl_stream.stages.monitor import Folded, command_positions, decode_batch, fold_batch
+from crl_stream.stages.fold import Folded
+from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import decode_partition, partition_key
 from crl_stream.stages.waiting import Waiting, fleet_of
 from crl_stream.wire.records import Output

@@ -18,8 +18,8 @@ from crl_stream.errors import Unsafe
 from crl_stream.settings import load_remedies
 from crl_stream.stages import proposer
 from crl_stream.stages.driver import Crash, ProposerCrash, TopologyDriver
+from crl_stream.stages.fold import Folded
 from crl_stream.stages.incidents import fold_failure_alert
-from crl_stream.stages.monitor import Folded
 from crl_stream.stages.partition import PartitionRow, decode_partition, partition_key, record_hash
 from crl_stream.stages.proposer import decode_snapshots, propose_batch
 from crl_stream.wire import topics

@@ -15,7 +15,8 @@ from crl_stream.core.monitor.row import decode_row
 from crl_stream.core.policy import Limits, Operations, Policy, PolicySet
 from crl_stream.settings import load_remedies
 from crl_stream.stages.driver import Crash, TopologyDriver
-from crl_stream.stages.monitor import decode_batch, fold_batch
+from crl_stream.stages.entries import decode_batch
+from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import partition_key
 from crl_stream.stages.waiting import Waiting
 from crl_stream.wire.topics import ACTIVE_VARIANTS, INVOCATIONS, TASKS, TICK_KEY

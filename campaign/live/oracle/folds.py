@@ -10,8 +10,9 @@ from campaign.live.oracle.findings import Findings
 from campaign.live.oracle.reading import Topic
 from campaign.live.oracle.recount import Place, Recount
 from crl_stream.core.monitor.row import row_position
+from crl_stream.stages.entries import command_positions, decode_batch
 from crl_stream.stages.inlet import reference_commands
-from crl_stream.stages.monitor import command_positions, decode_batch, fold_batch
+from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.notes import OWN_KINDS
 from crl_stream.stages.partition import decode_partition, partition_key
 from crl_stream.wire.codec import Rejected, decode

@@ -13,7 +13,7 @@ from crl_stream.cli.dead_letters.letters import DeadLetter
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
-from crl_stream.stages.poison import MAX_FAILURES
+from crl_stream.stages.fold import MAX_FAILURES
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import Decoded, Rejected, decode
 from crl_stream.wire.dead_letter import BATCH, own_headers

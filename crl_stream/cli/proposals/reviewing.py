@@ -15,9 +15,10 @@ from crl_stream.cli.talk import show, show_json
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
+from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.errors import CommandRefused, UsageError
 from crl_stream.kafka.commands import give, task_command
-from crl_stream.proposals.standing import OPEN, ending, status_at, updated_at
+from crl_stream.proposals.standing import ending, status_at, updated_at
 from crl_stream.settings.model import Kafka
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The proposal; crl proposals list shows them.")]
@@ -112,7 +113,7 @@ async def review(
 ) -> m.CommandResult:
     """Send one review and return the monitor's word; ``CommandRefused`` says who was faster, and why."""
     proposal = await find(kafka, proposal_id)
-    if (status := status_at(proposal, now_ms())) not in OPEN:
+    if (status := status_at(proposal, now_ms())) not in OPEN_STATUSES:
         raise CommandRefused(_closed(proposal, status), hint=_other(proposal))
     if (
         "until" in fields

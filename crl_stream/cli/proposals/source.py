@@ -6,9 +6,10 @@ import time
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.errors import NotFound, UsageError
 from crl_stream.kafka.reader import TopicReader
-from crl_stream.proposals.standing import OPEN, STATUSES, latest
+from crl_stream.proposals.standing import STATUSES, latest
 from crl_stream.settings.model import Kafka
 from crl_stream.wire.topics import PROPOSALS, TASKS
 
@@ -54,7 +55,7 @@ def wanted_statuses(names: list[str] | None, default: str) -> frozenset[str]:
     found: set[str] = set()
     for name in names or [default]:
         if name == "open":
-            found |= OPEN
+            found |= OPEN_STATUSES
         elif name == "all":
             found |= set(STATUSES)
         elif name in STATUSES:

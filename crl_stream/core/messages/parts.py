@@ -33,7 +33,6 @@ Instant = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": TIMESTAMP_PA
 Ordinal = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """An epoch or an offset."""
 
-Mode = Literal["enforce", "shadow", "observe"]
 VerdictKind = Literal["HEALTHY", "DEGRADED", "INCONCLUSIVE"]
 DecisionKind = Literal["auto_apply", "human_approval", "no_action"]
 ActivationCause = Literal["first_seen", "auto_apply", "rollback", "undo", "command", "approval"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -11,12 +11,12 @@ from crl_stream.core.messages.parts import (
     ActivationCause,
     DecisionKind,
     Identifier,
-    Mode,
     Modification,
     Position,
     Timestamp,
     VerdictKind,
 )
+from crl_stream.core.policy import Mode
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -279,6 +279,8 @@ ProposalType = Literal[
     "retire_underperforming_variant",
 ]
 ProposalStatus = Literal["pending", "approved", "rejected", "deferred", "superseded", "expired"]
+OPEN_STATUSES: Final[frozenset[ProposalStatus]] = frozenset(("pending", "deferred"))
+"""In which a proposal waits for a person."""
 Trigger = Literal[
     "no_specialized_variant", "performance_gap", "underperformance", "medium_confidence", "low_q", "rolled_back"
 ]

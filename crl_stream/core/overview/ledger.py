@@ -7,12 +7,12 @@ Met again, those notes change the rows and leave the totals alone, until both ar
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from crl_stream.core.instant import day, to_text
+from crl_stream.core.ids import fact_id
+from crl_stream.core.instant import to_text
 from crl_stream.core.messages import Alert, AlertNote, ProposalNote, RollbackNote, TaskNote
 from crl_stream.core.overview.rows import (
     AGENT_PREFIX,
@@ -180,8 +180,7 @@ class Ledger:
             return []
         over = bool(totals.rate_alert)
         kind = "rollback_rate over" if over else "rollback_rate"
-        text = f"{kind} {at.incarnation} {at.offset}"
-        alert_id = f"alert-{day(totals.time)}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
+        alert_id = fact_id("alert", totals.time, kind, at.incarnation, at.offset)
         cause_id = totals.rate_alert if over else enforced[-1][1]
         totals.rate_alert = "" if over else alert_id
         return [

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 from typing import Final
 
+from crl_stream.core.ids import fact_id
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import Alert, Overview
 from crl_stream.core.overview.condition import Condition
@@ -25,7 +25,7 @@ def weekly_review(overview: Overview, now: int) -> Alert:
     moment = datetime.fromtimestamp(now / 1_000, UTC)
     year, number, _ = moment.isocalendar()
     week = f"{year}-W{number:02d}"
-    monday = datetime.fromisocalendar(year, number, 1)
+    monday = datetime.fromisocalendar(year, number, 1).replace(tzinfo=UTC)
     condition = Condition(overview, now)
     top = condition.proposals[:TOP]
     count = f"{condition.pending} proposal{'' if condition.pending == 1 else 's'} pending"
@@ -33,9 +33,8 @@ def weekly_review(overview: Overview, now: int) -> Alert:
         f"{p.proposal_id} ({p.confidence:.0%}, {p.proposal_type}, {p.agent_name}/{p.task_type})" for p in top
     )
     action = "review them: crl proposals digest" if top else "nothing"
-    identity = hashlib.blake2b(f"weekly_review {week}".encode(), digest_size=6).hexdigest()
     return Alert(
-        alert_id=f"alert-{monday:%Y%m%d}-{identity}",
+        alert_id=fact_id("alert", round(monday.timestamp() * 1_000), "weekly_review", week),
         timestamp=to_text(now),
         kind="weekly_review",
         severity="info",

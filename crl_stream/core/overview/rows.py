@@ -27,8 +27,6 @@ MEMORY: Final = 400 * DAY
 INCIDENT: Final = 7 * DAY
 """How long an alert counts as open whose kind nobody closes."""
 
-OPEN: Final = frozenset(("pending", "deferred"))
-"""Statuses of a proposal that waits for a person."""
 MOMENTS: Final = frozenset(("rollback", "rollback_rate", "weekly_review", "untested"))
 """Kinds of alerts that tell of a moment: there is nothing to be over."""
 INCIDENTS: Final = frozenset(("data_gap", "fold_failure"))

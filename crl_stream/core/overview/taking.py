@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from crl_stream.core.instant import from_text
 from crl_stream.core.messages import AlertNote, ProposalNote, Standing, TaskNote
+from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.core.overview.rows import (
     INCIDENTS,
     MEMORY,
     MOMENTS,
-    OPEN,
     AlertEntry,
     Listed,
     ProposalEntry,
@@ -60,7 +60,7 @@ def take_proposal(row: TaskEntry, note: ProposalNote, now: int) -> bool:
     known = row.proposals.get(note.proposal_id)
     if known is not None and note.revision <= known.revision:
         return False
-    kept = note if note.status in OPEN else None
+    kept = note if note.status in OPEN_STATUSES else None
     entry = ProposalEntry(note.revision, from_text(note.timestamp), from_text(note.expires_at), kept)
     if known is None and _is_forgotten(entry, now):
         return False

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from fnmatch import fnmatchcase
-from hashlib import blake2b
 from typing import Any, Final, Literal
 
 import msgspec
 
+from crl_stream.core.ids import content_digest
 from crl_stream.core.messages import FailureKinds, Modification, VariantConfiguration
 
 Kind = Literal["errors", "failures", "slow", "low_quality"]
@@ -183,7 +183,7 @@ def dominant(kinds: FailureKinds) -> tuple[Kind, int]:
 def digest(modification: Modification) -> bytes:
     """Eight bytes that tell this change from another one, whatever reason is given for it."""
     plain = msgspec.structs.replace(modification, reason=None)
-    return blake2b(msgspec.json.encode(plain), digest_size=8).digest()
+    return content_digest(msgspec.json.encode(plain))
 
 
 _NONE: Final = TaskRemedies()

@@ -15,7 +15,6 @@ proposed again, after expiry or a lost ground it has to grow by half: nothing fl
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from typing import Any, Final
@@ -23,7 +22,8 @@ from typing import Any, Final
 import msgspec
 
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.instant import day, from_text, to_text
+from crl_stream.core.ids import fact_id
+from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.messages import ApproveProposal, Proposal, ReviewResult, Revision, TaskSnapshot
 from crl_stream.core.messages.snapshots import ProposalStatus, ProposalType
 from crl_stream.core.proposer.draft import Draft, view_of
@@ -32,8 +32,6 @@ from crl_stream.core.proposer.row import ProposalRow, Quiet, Waiting, decode_row
 from crl_stream.core.proposer.rules import RULE_OF, RULES
 from crl_stream.core.version import ENGINE_VERSION
 
-OPEN: Final = frozenset(("pending", "deferred"))
-"""Statuses in which a proposal waits for a review."""
 _DAY: Final = 86_400_000
 _HISTORY: Final = 20
 _REMEMBERED: Final = 32
@@ -172,11 +170,11 @@ class _Look:
         row, snapshot = self.row, self.snapshot
         assert self.view is not None
         now = to_text(row.time)
-        text = f"{row.agent_name}/{row.task_type} {name} {draft.target} {row.incarnation} {row.offset}"
+        task = f"{row.agent_name}/{row.task_type}"
         proposal = Proposal(
             # The cycle of a proposal is the place in the log at which it was made: even a proposer that has lost
             # its rows never gives an id twice.
-            proposal_id=f"prop-{day(row.time)}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}",
+            proposal_id=fact_id("prop", row.time, task, name, draft.target, row.incarnation, row.offset),
             timestamp=now,
             agent_name=row.agent_name,
             task_type=row.task_type,

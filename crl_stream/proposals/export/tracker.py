@@ -10,7 +10,8 @@ import orjson
 
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import Proposal
-from crl_stream.proposals.standing import OPEN, ending, status_at, updated_at
+from crl_stream.core.messages.snapshots import OPEN_STATUSES
+from crl_stream.proposals.standing import ending, status_at, updated_at
 
 BINARY: Final = False
 VERSION: Final = 1
@@ -56,6 +57,6 @@ def entry(proposal: Proposal, now: int) -> dict[str, Any]:
         "supporting_data": proposal.supporting_data,
         "recommended_modifications": msgspec.to_builtins(proposal.recommended_modifications),
         "change": msgspec.to_builtins(proposal.change),
-        "approve": f"crl proposals approve {proposal.proposal_id}" if status in OPEN else None,
-        "reject": f"crl proposals reject {proposal.proposal_id} --reason ..." if status in OPEN else None,
+        "approve": f"crl proposals approve {proposal.proposal_id}" if status in OPEN_STATUSES else None,
+        "reject": f"crl proposals reject {proposal.proposal_id} --reason ..." if status in OPEN_STATUSES else None,
     }

@@ -1,0 +1,234 @@
+"""The one batch loop: consecutive records of a partition become rows, a partition row and outputs.
+
+    Fold(...).run(entries) -> Folded          one attempt at one batch; each stage says what it does with a record
+    fold_around_poison(attempt, what)         attempts, until no record makes the stage raise
+
+The laws of every stage with a table are kept here.  What was folded before, below ``next_offset``, is skipped.  A
+record that the codec refuses, or that makes the stage raise, becomes a dead letter, and the partition goes on.  A row
+is closed behind the last record that names it, while it is in the processor's cache: a batch touches many.  A batch may
+be folded part by part, since nothing depends on where one ends and the next begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
+
+from crl_stream.errors import Unsafe
+from crl_stream.stages.entries import Entry
+from crl_stream.stages.incidents import fold_failure_alert
+from crl_stream.stages.partition import PartitionRow, encode_partition, record_hash
+from crl_stream.wire import reasons
+from crl_stream.wire.codec import Rejected, encode
+from crl_stream.wire.dead_letter import dead_letter
+from crl_stream.wire.records import Output, Record
+from crl_stream.wire.topics import TOPIC_OF
+
+UNBOUNDED: Final = 1 << 60
+"""Outputs of a fold that may be as many as its entries cause."""
+MAX_FAILURES: Final = 20
+"""Records of one batch that may make a fold raise; more is a bug to stop for, not poison to step over."""
+
+
+class Counts(NamedTuple):
+    """What became of the records of a batch."""
+
+    applied: int = 0
+    duplicates: int = 0
+    forwarded: int = 0
+    dead_letters: int = 0
+    skipped: int = 0
+    """Folded before this batch: met again after a crash or a rebalance."""
+    ticks: int = 0
+    """Records that said no more than that time has passed."""
+    too_late: int = 0
+    """Scores for outcomes that no window holds any more: counted in the row, and without effect."""
+
+
+class Folded(NamedTuple):
+    """What a batch comes to.  Outputs are to be acknowledged first, then rows and partition row."""
+
+    rows: dict[bytes, bytes]
+    partition_row: bytes
+    next_offset: int
+    outputs: list[Output]
+    counts: Counts
+    wakes: Mapping[bytes, int] = {}
+    """When each row that was touched has to be looked at again, for ``Waiting``; 0: it waits for nothing."""
+    born: int = 0
+    """New tasks, for ``Waiting``."""
+    finished: bool = True
+    """Whether all entries are folded.  Else the next fold goes on with those from ``next_offset`` on: the first of
+    them may be a tick that has told a part of its rows."""
+
+
+class Poison(Exception):
+    """A record made a fold raise, and what it had touched may be half changed."""
+
+    def __init__(self, offset: int, error: Exception) -> None:
+        super().__init__(offset)
+        self.offset, self.error = offset, error
+
+
+Poisoned = Mapping[int, Exception]
+"""What the records raised, by offset, that an attempt is to step over."""
+
+
+def fold_around_poison(attempt: Callable[[Poisoned], Folded], what: str) -> Folded:
+    """Call ``attempt`` with the offsets that are to be stepped over and why, until it raises no more ``Poison``.
+
+    Each attempt starts again from the untouched bytes: what a raising step has changed is not to be trusted.
+    ``Unsafe`` when more than ``MAX_FAILURES`` records raise; ``what`` names them for people.
+    """
+    poisoned: dict[int, Exception] = {}
+    while True:
+        try:
+            return attempt(poisoned)
+        except Poison as poison:
+            poisoned[poison.offset] = poison.error
+            if len(poisoned) > MAX_FAILURES:
+                raise Unsafe(
+                    f"{len(poisoned)} {what} make the engine raise, the last one at offset {poison.offset}: "
+                    f"{poison.error!r}",
+                    hint="this is a bug of the engine; go back to the last release and report it",
+                ) from poison.error
+
+
+class Task:
+    """A task that records of the batch name, in the order of the batch; a stage adds the row it opens for it."""
+
+    __slots__ = ("home", "key", "left", "touched")
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.left = 0
+        """Records of it that are still to come."""
+        self.home = -1
+        """Its partition, once it was asked for."""
+        self.touched = False
+        """Whether its row is to be written."""
+
+
+T = TypeVar("T", bound=Task)
+
+
+class Fold(Generic[T]):
+    """One attempt at one batch: the loop, and what every stage counts and writes.
+
+    A stage says how it opens a task (``new_task``), what it does with a record (``take``, or ``apply`` for one that is
+    sound), how it writes a row (``close``) and what else the batch comes to (``end``).
+    """
+
+    name: ClassVar[str] = ""
+    """Of the stage, in the dead letter of a record that makes it raise."""
+
+    def __init__(
+        self,
+        source: str,
+        partition: int,
+        state: PartitionRow,
+        rows: Mapping[bytes, bytes],
+        poisoned: Poisoned,
+        most: int = UNBOUNDED,
+    ) -> None:
+        self.source, self.partition, self.state, self.rows = source, partition, state, rows
+        self.poisoned, self.most = poisoned, most
+        self.tasks: dict[bytes, T] = {}
+        self.folded: dict[bytes, bytes] = {}
+        """Rows that the rest of the batch does not touch."""
+        self.outputs: list[Output] = []
+        self.stopped = False
+        """Whether the record under way is not done, and the next fold goes on with it."""
+        self.wakes: dict[bytes, int] = {}
+        """For ``Folded.wakes``."""
+        self.born = 0
+        self.applied = self.duplicates = self.forwarded = self.dead_letters = self.skipped = self.ticks = 0
+        self.too_late = 0
+
+    def run(self, entries: Sequence[Entry]) -> Folded:
+        """Fold the records in the order of their offsets."""
+        state, first, last = self.state, self.state.next_offset, None
+        tasks, order = self.tasks, []
+        for entry in entries:
+            key = entry.key
+            task = tasks.get(key)
+            if task is None:
+                task = tasks[key] = self.new_task(key)
+            task.left += 1
+            order.append(task)
+        outputs, most, finished = self.outputs, self.most, True
+        for entry, task in zip(entries, order, strict=True):
+            record = entry.record
+            if record.offset < first:
+                self.skipped += 1
+            else:
+                if len(outputs) >= most:
+                    finished = False
+                    break
+                self.take(entry, record, task)
+                if self.stopped:
+                    finished = False
+                    break
+                last = record
+            task.left -= 1
+            if task.left == 0:
+                self.close(task)
+        if not finished:
+            for task in tasks.values():
+                self.close(task)
+        if last is not None:
+            state.next_offset = last.offset + 1
+            state.last_hash = record_hash(last)
+        rows = self.end()
+        return Folded(
+            rows, encode_partition(state), state.next_offset, outputs, self._counts(), self.wakes, self.born, finished
+        )
+
+    def _counts(self) -> Counts:
+        return Counts(
+            self.applied,
+            self.duplicates,
+            self.forwarded,
+            self.dead_letters,
+            self.skipped,
+            self.ticks,
+            self.too_late,
+        )
+
+    # -- what a stage says -------------------------------------------------------------------------
+    def new_task(self, key: bytes) -> T:
+        """The first record that names ``key`` is in the batch."""
+        raise NotImplementedError
+
+    def take(self, entry: Entry, record: Record, task: T) -> None:
+        """Do all that the next record asks for."""
+        if record.offset in self.poisoned:
+            self.report_failure(entry)
+        elif isinstance(entry.message, Rejected):
+            self.bury(record, entry.message.reason, entry.message.detail)
+        else:
+            self.apply(entry, record, task)
+
+    def apply(self, entry: Entry, record: Record, task: T) -> None:
+        """Apply a record that can be read; ``Poison`` when the engine raises."""
+        raise NotImplementedError
+
+    def close(self, task: T) -> None:
+        """The batch has no more records of the task: put the bytes of its row into ``folded``, if it was touched."""
+
+    def end(self) -> dict[bytes, bytes]:
+        """The rows to write, in their order; outputs and state may still be added to."""
+        return dict(sorted(self.folded.items()))
+
+    # -- what every stage does ---------------------------------------------------------------------
+    def bury(self, record: Record, reason: str, detail: str) -> None:
+        """Make a dead letter of a record."""
+        self.outputs.append(dead_letter(record, self.source, self.partition, reason, detail))
+        self.dead_letters += 1
+
+    def report_failure(self, entry: Entry) -> None:
+        """Make a dead letter of a record that made the stage raise, and tell people."""
+        record, error = entry.record, self.poisoned[entry.record.offset]
+        self.bury(record, reasons.FOLD_FAILURE, f"the {self.name} raised {type(error).__name__}")
+        alert = fold_failure_alert(entry.key, self.partition, record, error, self.state, topic=self.source)
+        self.outputs.append(Output(TOPIC_OF[type(alert)], self.partition, entry.key, encode(alert)))
