@@ -14,6 +14,7 @@ import msgspec
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.monitor.detectors import DETECTORS, avg_reward, error_rate, success_rate
+from crl_stream.errors import IncompletePart
 
 Ratio = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0, le=1e9)]
@@ -54,7 +55,14 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """HEALTHY verdicts after which a degraded variant counts as recovered."""
 
 
-_FURTHER: Final = [found.setting for found in DETECTORS if found.setting.name not in Degradation.__struct_fields__]
+_KNOWN: Final = {field.name: field.default for field in msgspec.structs.fields(Degradation)}
+for _found in DETECTORS:
+    if _KNOWN.get(_found.setting.name, _found.setting.default) != _found.setting.default:
+        raise IncompletePart(
+            f"The limit {_found.setting.name!r} of the detector {_found.name} is another setting of [degradation].",
+            hint="give LIMIT a name of its own",
+        )
+_FURTHER: Final = [found.setting for found in DETECTORS if found.setting.name not in _KNOWN]
 if _FURTHER:
     # The limits of detectors that were added bring their own settings, with all that a setting has.
     Degradation = msgspec.defstruct(  # type: ignore[misc,assignment]

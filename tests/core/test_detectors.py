@@ -200,34 +200,40 @@ def test_the_guides_example_has_the_guides_words_and_figures() -> None:
 
 
 # -- the evidence that each gives ------------------------------------------------------------------
-@each
-def test_bad_outcomes_are_evidence_and_good_ones_are_none(detector: Detector) -> None:
-    case = detector.case
-    baseline = case.sums(400, 400 * case.most * 4 // 5 if case.better else 400 * case.most // 5)
-    baseline.squares = abs(baseline.reward)
-    claims, good, bad = detector.claims(detector.setting.default), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
-    for _ in range(40):
-        good = detector.weigh(good, *case.good, baseline, claims)
-        bad = detector.weigh(bad, *case.bad, baseline, claims)
-    assert max(good) < 20
-    assert min(bad) > 6_250
+SHARE = 0.8
+"""Of good outcomes before."""
 
 
-@each
-def test_outcomes_as_before_are_taken_for_worse_ones_no_more_often_than_the_budget_allows(detector: Detector) -> None:
-    case, random = detector.case, Random(detector.name)
-    share, n, budget, steps = 0.8, 100_000, 200, 20_000
-    kinds = [(share, *case.good), (1.0 - share, *case.bad)]
-    baseline = Sums(
+def mixture(detector: Detector, n: int) -> Sums:
+    """A baseline of good and bad outcomes, as many as ``SHARE`` says."""
+    kinds = [(SHARE, *detector.case.good), (1.0 - SHARE, *detector.case.bad)]
+    return Sums(
         n,
         round(n * sum(part for part, _, flags in kinds if flags & SUCCESS)),
         round(n * sum(part for part, _, flags in kinds if flags & ERROR)),
         round(n * sum(part * reward for part, reward, _ in kinds)),
         round(n * sum(part * reward * reward / MICRO for part, reward, _ in kinds)),
     )
+
+
+@each
+def test_bad_outcomes_are_evidence_and_good_ones_are_none(detector: Detector) -> None:
+    claims, good, bad = detector.claims(detector.setting.default), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
+    baseline = mixture(detector, 400)
+    for _ in range(40):
+        good = detector.weigh(good, *detector.case.good, baseline, claims)
+        bad = detector.weigh(bad, *detector.case.bad, baseline, claims)
+    assert sum(good) / 3.0 < 20
+    assert sum(bad) / 3.0 > 6_250
+
+
+@each
+def test_outcomes_as_before_are_taken_for_worse_ones_no_more_often_than_the_budget_allows(detector: Detector) -> None:
+    case, random, budget, steps = detector.case, Random(detector.name), 200, 20_000
+    baseline = mixture(detector, 100_000)
     claims, found, alarms = detector.claims(detector.setting.default), (0.0, 0.0, 0.0), 0
     for _ in range(steps):
-        found = detector.weigh(found, *(case.good if random.random() < share else case.bad), baseline, claims)
+        found = detector.weigh(found, *(case.good if random.random() < SHARE else case.bad), baseline, claims)
         assert min(found) >= 0.0
         if sum(found) / 3.0 >= evidence.MARGIN * budget:
             found, alarms = (0.0, 0.0, 0.0), alarms + 1

@@ -160,6 +160,8 @@ def detector_of(module: ModuleType) -> Detector:
     limit: Limit = module.LIMIT
     if not is_word(limit.name):
         raise misfit(module, f"has LIMIT.name = {limit.name!r}", "it must be a name such as success_drop")
+    if not is_text(limit.unit):
+        raise misfit(module, f"has LIMIT.unit = {limit.unit!r}", "it says what a limit of 1 is, in words")
     if not limit.least <= limit.default <= limit.most:
         raise misfit(module, f"has LIMIT.default = {limit.default!r}", f"it must be {limit.least} to {limit.most}")
     return Detector(

@@ -144,9 +144,9 @@ def lower(found: Triple, value: int, n: int, total: int, squares: int, claims: T
 
     >>> before = {"n": 100, "total": 60_000_000, "squares": 40_000_000, "claims": (0.15, 0.3, 0.6)}
     >>> [round(r, 3) for r in lower((0.0, 0.0, 0.0), -1_000_000, **before)]
-    [2.818, 3.615, 3.615]
+    [3.993, 4.599, 4.395]
     >>> [round(r, 3) for r in lower((0.0, 0.0, 0.0), 1_000_000, **before)]
-    [0.544, 0.345, 0.345]
+    [0.251, 0.099, 0.15]
     >>> lower((0.5, 0.5, 0.5), -1_000_000, n=10, total=0, squares=1, claims=(0.15, 0.3, 0.6))
     (0.5, 0.5, 0.5)
     """
