@@ -3,6 +3,7 @@
     CrlError
     +-- ConfigError        a setting is unknown, ill-formed or contradictory          exit 2
     +-- UsageError         a command was called with arguments that do not fit        exit 2
+    +-- IncompletePart     a file of a detector, rule or channel is incomplete        exit 2
     +-- InvalidMessage     a message was refused before it was sent                   exit 2
     +-- NotFound           the task, record or file asked for does not exist          exit 4
     +-- CommandRefused     the monitor refused an operator's command                  exit 5
@@ -43,6 +44,12 @@ class ConfigError(CrlError):
 
 class UsageError(CrlError):
     """A command was called with arguments that do not fit."""
+
+    exit_code = 2
+
+
+class IncompletePart(CrlError):
+    """A file of a folder that lists its files, such as a detector, lacks what the folder asks of it."""
 
     exit_code = 2
 

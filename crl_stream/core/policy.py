@@ -13,6 +13,8 @@ import msgspec
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.ids import policy_hash
+from crl_stream.core.monitor.detectors import DETECTORS, avg_reward, error_rate, success_rate
+from crl_stream.errors import IncompletePart
 
 Ratio = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0, le=1e9)]
@@ -30,11 +32,11 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     lookback_window: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 20
     """Outcomes kept and judged per variant."""
-    success_drop: Ratio = 0.10
+    success_drop: Annotated[float, success_rate.LIMIT.range] = success_rate.LIMIT.default
     """Relative drop of the success rate, strictly greater."""
-    reward_drop: Ratio = 0.15
+    reward_drop: Annotated[float, avg_reward.LIMIT.range] = avg_reward.LIMIT.default
     """Relative drop of the mean reward, strictly greater."""
-    error_increase: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)] = 0.20
+    error_increase: Annotated[float, error_rate.LIMIT.range] = error_rate.LIMIT.default
     """Relative increase of the error rate, strictly greater."""
     baseline: Baseline = "lifetime"
     """What the window is compared with: the whole lifetime, or the lifetime before the window."""
@@ -51,6 +53,27 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Invocations per false rollback that ``guard = "evidence"`` may cost."""
     clean_verdicts: AtLeastOne = 20
     """HEALTHY verdicts after which a degraded variant counts as recovered."""
+
+
+_KNOWN: Final = {field.name: field.default for field in msgspec.structs.fields(Degradation)}
+for _found in DETECTORS:
+    if _KNOWN.get(_found.setting.name, _found.setting.default) != _found.setting.default:
+        raise IncompletePart(
+            f"The limit {_found.setting.name!r} of the detector {_found.name} is another setting of [degradation].",
+            hint="give LIMIT a name of its own",
+        )
+_FURTHER: Final = [found.setting for found in DETECTORS if found.setting.name not in _KNOWN]
+if _FURTHER:
+    # The limits of detectors that were added bring their own settings, with all that a setting has.
+    Degradation = msgspec.defstruct(  # type: ignore[misc,assignment]
+        "Degradation",
+        [(limit.name, Annotated[float, limit.range], limit.default) for limit in _FURTHER],
+        bases=(Degradation,),
+        module=__name__,
+        namespace={"__doc__": Degradation.__doc__},
+        frozen=True,
+        forbid_unknown_fields=True,
+    )
 
 
 class AutoApply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from crl_stream.core.instant import from_text
 from crl_stream.core.messages import Order, TaskSnapshot, VariantSnapshot, WindowSnapshot
+from crl_stream.core.monitor.evidence import PLACES
 from crl_stream.core.monitor.row import (
     ABSENT,
     ERROR,
@@ -54,7 +55,7 @@ def _variant(shown: VariantSnapshot) -> Variant:
         life=life,
         q=shown.q_value,
         window=_window(shown.window),
-        evidence=[shown.e_value] * 9,
+        evidence=[shown.e_value] * PLACES,
         degraded=shown.degraded,
         degraded_at=-1 if shown.degraded_at is None else shown.degraded_at,
         degraded_since=0 if shown.degraded_since is None else from_text(shown.degraded_since),

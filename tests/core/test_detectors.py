@@ -2,91 +2,87 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
+from random import Random
 from typing import Any
 
+import msgspec
 import pytest
-from builders import a_command
-from hypothesis import assume, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crl_stream.core import messages as m
-from crl_stream.core.monitor.detectors import DETECTORS, Detector
-from crl_stream.core.monitor.row import MICRO, Sums
-from crl_stream.core.monitor.verdict import judge, metrics, rules_of, sentence
+from crl_stream.core.monitor import evidence
+from crl_stream.core.monitor.detector import Detector
+from crl_stream.core.monitor.detectors import DETECTORS
+from crl_stream.core.monitor.row import ERROR, JUDGED, MICRO, SUCCESS, WEIGHED, Frozen, Sums, Variant
+from crl_stream.core.monitor.verdict import is_suspect, rules_of
 from crl_stream.core.policy import Degradation, Policy
+from crl_stream.settings.model import leaves
 
-from .task import Task, proven
-
-
-@dataclass
-class Kind:
-    """How to make a detector's quantity: its field, whether more of it is better, the guide's limit."""
-
-    field: str
-    better: bool
-    limit: Fraction
-    unit: int
-
-
-KINDS = {
-    "success_rate": Kind("successes", True, Fraction(10, 100), 1),
-    "avg_reward": Kind("reward", True, Fraction(15, 100), MICRO),
-    "error_rate": Kind("errors", False, Fraction(20, 100), 1),
-}
-GUIDE = Degradation()
 each = pytest.mark.parametrize("detector", DETECTORS, ids=lambda detector: detector.name)
 sizes = st.integers(1, 400)
+GUIDE = Degradation()
 
 
-def some(detector: Detector, n: int, amount: int) -> Sums:
-    """``n`` outcomes with so much of the detector's quantity and nothing else."""
-    return Sums(n, **{KINDS[detector.name].field: amount})
+def limit_of(detector: Detector) -> Fraction:
+    """Its default, as a person means it who writes the number."""
+    return Fraction(str(detector.setting.default))
 
 
-def amounts(n: int, kind: Kind) -> Any:
-    return st.integers(0, n * kind.unit)
+def amounts(detector: Detector, n: int) -> Any:
+    """So much of the detector's quantity as ``n`` outcomes can have."""
+    return st.integers(0, n * detector.case.most)
 
 
-def test_the_folder_holds_the_guides_three_metrics_in_order_of_ties() -> None:
-    assert [detector.name for detector in DETECTORS] == ["success_rate", "avg_reward", "error_rate"]
+# -- what the folder holds -------------------------------------------------------------------------
+def test_the_guides_three_metrics_come_first_in_the_order_of_ties_with_the_guides_limits() -> None:
+    found = [(detector.name, detector.limit(GUIDE)) for detector in DETECTORS[:3]]
+    assert found == [("success_rate", 100_000), ("avg_reward", 150_000), ("error_rate", 200_000)]
 
 
 @each
-def test_the_default_limits_are_the_guides(detector: Detector) -> None:
-    assert detector.limit(GUIDE) == KINDS[detector.name].limit * MICRO
+def test_a_detectors_limit_is_a_setting_with_the_range_and_default_that_the_detector_declares(
+    detector: Detector,
+) -> None:
+    name, _, default, least, most = detector.setting
+    assert leaves()[f"degradation.{name}"] == default
+    for value in (least, most):
+        assert getattr(msgspec.convert({name: value}, Degradation), name) == value
+    for value in (least - 0.001, most * 1.001):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({name: value}, Degradation)
 
 
+# -- what every detector must do -------------------------------------------------------------------
 @each
 @given(st.data())
 def test_a_detector_says_degraded_exactly_when_the_relative_change_exceeds_the_limit(
     detector: Detector, data: st.DataObject
 ) -> None:
-    kind = KINDS[detector.name]
+    case = detector.case
     before, recent = data.draw(sizes), data.draw(sizes)
-    had = data.draw(st.integers(1, before * kind.unit))
-    has = data.draw(amounts(recent, kind))
-    baseline, window, limit = some(detector, before, had), some(detector, recent, has), detector.limit(GUIDE)
+    had = data.draw(st.integers(1, before * case.most))
+    has = data.draw(amounts(detector, recent))
+    baseline, window, limit = case.sums(before, had), case.sums(recent, has), detector.limit(GUIDE)
     found = detector.detect(baseline, window, limit)
     assert found is not None
     old, new = Fraction(had, before), Fraction(has, recent)
-    change = (old - new) / old if kind.better else (new - old) / old
-    assert detector.exceeds(baseline, window, limit) is (change > kind.limit)
+    change = (old - new) / old if case.better else (new - old) / old
+    assert detector.exceeds(baseline, window, limit) is (change > limit_of(detector))
     assert found.change == pytest.approx(float(change), rel=1e-9, abs=1e-12)
-    assert found.excess == pytest.approx(float(change / kind.limit), rel=1e-9, abs=1e-9)
+    assert found.excess == pytest.approx(float(change / limit_of(detector)), rel=1e-9, abs=1e-9)
 
 
 @each
 @given(st.data())
 def test_worse_is_never_judged_better(detector: Detector, data: st.DataObject) -> None:
-    kind = KINDS[detector.name]
+    case = detector.case
     before, recent = data.draw(sizes), data.draw(sizes)
-    had = data.draw(st.integers(1, before * kind.unit))
-    first, second = sorted(data.draw(st.tuples(amounts(recent, kind), amounts(recent, kind))), reverse=kind.better)
-    baseline = some(detector, before, had)
-    limit = detector.limit(GUIDE)
-    better, worse = some(detector, recent, first), some(detector, recent, second)
+    had = data.draw(st.integers(1, before * case.most))
+    drawn = data.draw(st.tuples(amounts(detector, recent), amounts(detector, recent)))
+    first, second = sorted(drawn, reverse=case.better)
+    baseline, limit = case.sums(before, had), detector.limit(GUIDE)
+    better, worse = case.sums(recent, first), case.sums(recent, second)
     good, bad = detector.detect(baseline, better, limit), detector.detect(baseline, worse, limit)
     assert good is not None and bad is not None
     assert bad.change >= good.change
@@ -95,21 +91,20 @@ def test_worse_is_never_judged_better(detector: Detector, data: st.DataObject) -
 
 @each
 def test_a_change_of_exactly_the_limit_is_healthy_and_the_least_more_is_not(detector: Detector) -> None:
-    kind = KINDS[detector.name]
-    n = 1000
-    baseline = some(detector, n, n // 2 * kind.unit)
-    limit = kind.limit if kind.better else -kind.limit
-    edge = int(n // 2 * kind.unit * (1 - limit))
-    step = -1 if kind.better else 1
-    assert detector.exceeds(baseline, some(detector, n, edge), detector.limit(GUIDE)) is False
-    assert detector.exceeds(baseline, some(detector, n, edge + step), detector.limit(GUIDE)) is True
+    case, n = detector.case, 1000
+    baseline = case.sums(n, n // 2 * case.most)
+    edge = n // 2 * case.most * (1 - limit_of(detector) if case.better else 1 + limit_of(detector))
+    assert edge.denominator == 1
+    step = -1 if case.better else 1
+    assert detector.exceeds(baseline, case.sums(n, int(edge)), detector.limit(GUIDE)) is False
+    assert detector.exceeds(baseline, case.sums(n, int(edge) + step), detector.limit(GUIDE)) is True
 
 
 @each
 @given(sizes, sizes, st.data())
 def test_a_baseline_of_zero_is_inconclusive(detector: Detector, before: int, recent: int, data: st.DataObject) -> None:
-    has = data.draw(amounts(recent, KINDS[detector.name]))
-    baseline, window = some(detector, before, 0), some(detector, recent, has)
+    case = detector.case
+    baseline, window = case.sums(before, 0), case.sums(recent, data.draw(amounts(detector, recent)))
     assert detector.exceeds(baseline, window, detector.limit(GUIDE)) is None
     assert detector.detect(baseline, window, detector.limit(GUIDE)) is None
 
@@ -119,7 +114,7 @@ def test_a_negative_mean_reward_is_inconclusive(before: int, recent: int, data: 
     detector = DETECTORS[1]
     lost = data.draw(st.integers(1, before * MICRO))
     has = data.draw(st.integers(-recent * MICRO, recent * MICRO))
-    baseline, window = some(detector, before, -lost), some(detector, recent, has)
+    baseline, window = detector.case.sums(before, -lost), detector.case.sums(recent, has)
     assert detector.exceeds(baseline, window, detector.limit(GUIDE)) is None
     assert detector.detect(baseline, window, detector.limit(GUIDE)) is None
 
@@ -129,11 +124,10 @@ def test_a_negative_mean_reward_is_inconclusive(before: int, recent: int, data: 
 def test_only_shares_count_not_how_many_outcomes_there_were(
     detector: Detector, before: int, recent: int, factor: int, data: st.DataObject
 ) -> None:
-    kind = KINDS[detector.name]
-    had, has = data.draw(st.integers(1, before * kind.unit)), data.draw(amounts(recent, kind))
-    limit = detector.limit(GUIDE)
-    few = some(detector, before, had), some(detector, recent, has)
-    many = some(detector, before * factor, had * factor), some(detector, recent * factor, has * factor)
+    case, limit = detector.case, detector.limit(GUIDE)
+    had, has = data.draw(st.integers(1, before * case.most)), data.draw(amounts(detector, recent))
+    few = case.sums(before, had), case.sums(recent, has)
+    many = case.sums(before * factor, had * factor), case.sums(recent * factor, has * factor)
     once, more = detector.detect(*few, limit), detector.detect(*many, limit)
     assert once is not None and more is not None
     assert once.change == pytest.approx(more.change, rel=1e-12)
@@ -142,119 +136,152 @@ def test_only_shares_count_not_how_many_outcomes_there_were(
 
 @each
 def test_a_limit_of_zero_is_allowed_and_any_worsening_exceeds_it(detector: Detector) -> None:
-    kind = KINDS[detector.name]
-    baseline = some(detector, 100, 50 * kind.unit)
-    worse = some(detector, 100, (49 if kind.better else 51) * kind.unit)
+    case = detector.case
+    baseline = case.sums(100, 50 * case.most)
+    worse = case.sums(100, (49 if case.better else 51) * case.most)
     assert detector.exceeds(baseline, baseline, 0) is False
     assert detector.exceeds(baseline, worse, 0) is True
     found = detector.detect(baseline, worse, 0)
     assert found is not None and found.excess == found.change > 0
 
 
-def test_the_guides_example_has_the_guides_words_and_figures() -> None:
-    detector = DETECTORS[0]
-    baseline, recent = Sums(100, 90, 10, 80 * MICRO, 0), Sums(20, 15, 5, 10 * MICRO, 0)
+@each
+@given(st.data())
+def test_a_detector_looks_at_nothing_but_the_sums_that_it_names(detector: Detector, data: st.DataObject) -> None:
+    """What rewards change is told by that: only such evidence is followed again when a score comes late."""
+    baseline, recent = (_some_sums(data) for _ in range(2))
+    others = (
+        _some_sums(data, {name: getattr(one, name) for name in ("n", *detector.sums)}) for one in (baseline, recent)
+    )
+    other_baseline, other_recent = others
+    found, reward, claims = (1.0, 2.0, 3.0), data.draw(st.integers(-MICRO, MICRO)), detector.claims(0.1)
+    flags = data.draw(st.sampled_from([SUCCESS, 0, ERROR, SUCCESS | ERROR]))
+    other_reward = reward if detector.is_amended else data.draw(st.integers(-MICRO, MICRO))
+    assert detector.worsening(baseline, recent) == detector.worsening(other_baseline, other_recent)
+    assert detector.figure(baseline) == detector.figure(other_baseline)
+    assert detector.describe(baseline, recent, 0.5) == detector.describe(other_baseline, other_recent, 0.5)
+    assert detector.weigh(found, reward, flags, baseline, claims) == detector.weigh(
+        found, other_reward, flags, other_baseline, claims
+    )
+
+
+def _some_sums(data: st.DataObject, fixed: dict[str, int] | None = None) -> Sums:
+    n = fixed["n"] if fixed else data.draw(sizes)
+    successes, errors = data.draw(st.integers(0, n)), data.draw(st.integers(0, n))
+    reward = data.draw(st.integers(-n * MICRO, n * MICRO))
+    squares = data.draw(st.integers(0, n * MICRO))
+    return msgspec.structs.replace(Sums(n, successes, errors, reward, squares), **(fixed or {}))
+
+
+@each
+def test_a_detectors_example_has_its_words_and_its_figures(detector: Detector) -> None:
+    baseline, recent, words, figures = detector.case.example
     found = detector.detect(baseline, recent, detector.limit(GUIDE))
     assert detector.exceeds(baseline, recent, detector.limit(GUIDE)) is True
     assert found is not None
-    sentence_found = detector.describe(baseline, recent, found.change)
-    assert sentence_found == "Success rate dropped from 90% to 75% (16.7% drop)"
-    figures = {name: round(value, 3) for name, value in detector.measure(baseline, recent, found.change).items()}
-    assert figures == {"baseline_success_rate": 0.90, "recent_success_rate": 0.75, "success_drop_pct": 0.167}
+    assert detector.describe(baseline, recent, found.change) == words
+    shown = detector.measure(baseline, recent, found.change)
+    assert {name: round(value, 3) for name, value in shown.items()} == figures
+    assert list(shown) == [f"baseline_{detector.name}", f"recent_{detector.name}", detector.change]
+    assert list(detector.measure(baseline, recent, None)) == list(shown)[:2]
 
 
-def test_the_other_metrics_speak_in_the_same_form() -> None:
-    reward, errors = DETECTORS[1], DETECTORS[2]
-    baseline, recent = Sums(100, 90, 10, 80 * MICRO, 0), Sums(20, 15, 5, 12 * MICRO, 0)
-    assert reward.describe(baseline, recent, 0.25) == "Average reward dropped from 0.80 to 0.60 (25.0% drop)"
-    assert errors.describe(baseline, recent, 1.5) == "Error rate increased from 10% to 25% (150.0% increase)"
-    names = [name for detector in DETECTORS for name in detector.measure(baseline, recent, 0.1)]
-    assert names == [
-        "baseline_success_rate",
-        "recent_success_rate",
-        "success_drop_pct",
-        "baseline_avg_reward",
-        "recent_avg_reward",
-        "reward_drop_pct",
-        "baseline_error_rate",
-        "recent_error_rate",
-        "error_increase_pct",
-    ]
+def test_the_guides_example_has_the_guides_words_and_figures() -> None:
+    baseline, recent = Sums(100, 90, 10, 80 * MICRO, 0), Sums(20, 15, 5, 10 * MICRO, 0)
+    found = DETECTORS[0].detect(baseline, recent, DETECTORS[0].limit(GUIDE))
+    assert found is not None
+    assert DETECTORS[0].describe(baseline, recent, found.change) == "Success rate dropped from 90% to 75% (16.7% drop)"
+    figures = DETECTORS[0].measure(baseline, recent, found.change)
+    assert {name: round(value, 3) for name, value in figures.items()} == {
+        "baseline_success_rate": 0.90,
+        "recent_success_rate": 0.75,
+        "success_drop_pct": 0.167,
+    }
 
 
-# -- the verdict made of them ----------------------------------------------------------------------
-def test_nothing_is_judged_below_20_outcomes_or_below_10_since_the_activation() -> None:
-    task, rules = Task(), rules_of(Policy())
-    task.run("default", "S" * 10 + "F" * 9)
-    assert judge(task.variant("default"), rules).kind == "INCONCLUSIVE"
-    assert sentence(task.variant("default"), judge(task.variant("default"), rules), rules).startswith("Too little data")
-    task.run("default", "F")
-    assert judge(task.variant("default"), rules).kind != "INCONCLUSIVE"
-
-    task = proven(api_optimized="S" * 30)
-    task.order(m.ActivateVariant, variant_id="api-optimized")
-    task.run("api-optimized", "F" * 9)
-    assert judge(task.variant("api-optimized"), rules).kind == "INCONCLUSIVE"
-    task.run("api-optimized", "F")
-    assert len(task.stated(m.RollbackEvent)) == 1
+# -- the evidence that each gives ------------------------------------------------------------------
+SHARE = 0.8
+"""Of good outcomes before."""
 
 
-def test_the_worst_metric_in_multiples_of_its_own_limit_names_the_degradation() -> None:
-    task = proven()
-    variant, rules = task.variant("default"), rules_of(Policy())
-    variant.life, variant.judged = Sums(100, 90, 10, 80 * MICRO, 0), Sums(20, 15, 5, 15 * MICRO, 0)
-    verdict = judge(variant, rules)
-    assert verdict.kind == "DEGRADED"
-    assert verdict.worst is not None and verdict.worst.name == "error_rate"
-    figures = metrics(variant, verdict)
-    assert list(figures)[:3] == ["baseline_error_rate", "recent_error_rate", "error_increase_pct"]
-    assert list(figures)[-1] == "sample_size"
-    assert figures["sample_size"] == 20
+def mixture(detector: Detector, n: int) -> Sums:
+    """A baseline of good and bad outcomes, as many as ``SHARE`` says."""
+    kinds = [(SHARE, *detector.case.good), (1.0 - SHARE, *detector.case.bad)]
+    return Sums(
+        n,
+        round(n * sum(part for part, _, flags in kinds if flags & SUCCESS)),
+        round(n * sum(part for part, _, flags in kinds if flags & ERROR)),
+        round(n * sum(part * reward for part, reward, _ in kinds)),
+        round(n * sum(part * reward * reward / MICRO for part, reward, _ in kinds)),
+    )
 
 
-def test_a_baseline_without_success_reward_or_error_leaves_nothing_to_compare_with() -> None:
-    policy = Policy(degradation=Degradation(lookback_window=50))  # not full yet: no absolute alarm
-    task, rules = Task(policy), rules_of(policy)
-    task.run("default", "F" * 40)
-    verdict = judge(task.variant("default"), rules)
-    assert verdict.kind == "INCONCLUSIVE"
-    assert sentence(task.variant("default"), verdict, rules).startswith("Nothing to compare with")
+@each
+def test_bad_outcomes_are_evidence_and_good_ones_are_none(detector: Detector) -> None:
+    claims, good, bad = detector.claims(detector.setting.default), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
+    baseline = mixture(detector, 400)
+    for _ in range(40):
+        good = detector.weigh(good, *detector.case.good, baseline, claims)
+        bad = detector.weigh(bad, *detector.case.bad, baseline, claims)
+    assert sum(good) / 3.0 < 20
+    assert sum(bad) / 3.0 > 6_250
 
 
-@pytest.mark.parametrize("lookback", [2, 5, 9])
-def test_a_window_smaller_than_the_guard_is_still_judged_when_it_is_full(lookback: int) -> None:
-    task = Task(Policy(degradation=Degradation(lookback_window=lookback)))
-    task.run("default", "S" * 30 + "F" * lookback)
-    assert [alert.state for alert in task.stated(m.DegradationAlert)] == ["degraded"]
+@each
+def test_outcomes_as_before_are_taken_for_worse_ones_no_more_often_than_the_budget_allows(detector: Detector) -> None:
+    case, random, budget, steps = detector.case, Random(detector.name), 200, 20_000
+    baseline = mixture(detector, 100_000)
+    claims, found, alarms = detector.claims(detector.setting.default), (0.0, 0.0, 0.0), 0
+    for _ in range(steps):
+        found = detector.weigh(found, *(case.good if random.random() < SHARE else case.bad), baseline, claims)
+        assert min(found) >= 0.0
+        if sum(found) / 3.0 >= evidence.MARGIN * budget:
+            found, alarms = (0.0, 0.0, 0.0), alarms + 1
+    assert alarms <= 1.5 * steps / budget
 
 
-def test_a_newcomer_is_judged_against_the_lifetime_of_the_one_it_replaced_frozen_at_the_change() -> None:
-    task = proven(v2="S" * 5)
-    task.take(a_command(m.ActivateVariant, variant_id="v2"))
-    task.run("default", "F" * 20, active_epoch=1)
-    task.run("v2", "F" * 10, active_epoch=2)
-    [event] = [e for e in task.stated(m.DegradationAlert) if e.variant_id == "v2"]
-    assert event.judged.baseline_variant == "default"
-    assert event.judged.baseline_n == 30
-    assert event.degradation_metrics["baseline_success_rate"] == 1.0
+# -- what is written out where it has to be quick --------------------------------------------------
+@settings(deadline=None)
+@given(st.data())
+def test_the_arithmetic_that_is_written_out_for_every_outcome_is_the_detectors_own_to_the_last_bit(
+    data: st.DataObject,
+) -> None:
+    limits = {
+        found.setting.name: data.draw(st.sampled_from([0.0, 0.01, found.setting.default, 0.7])) for found in DETECTORS
+    }
+    claims = evidence.Claims(msgspec.convert(limits, Degradation))
+    # A newcomer without outcomes of its own is compared with the replaced variant's lifetime, whatever that is.
+    before = _some_sums(data)
+    statistics = st.floats(0, 1e30) | st.floats(0, 1e6)
+    found = data.draw(st.lists(statistics, min_size=evidence.PLACES, max_size=evidence.PLACES))
+    variant = Variant("v2", baseline=Frozen("default", before), evidence=list(found))
+    reward = data.draw(st.integers(-MICRO, MICRO))
+    flags = JUDGED | data.draw(st.sampled_from([SUCCESS, 0, ERROR, SUCCESS | ERROR]))
+    assert evidence.update(variant, reward, flags, 20, claims) == WEIGHED
+    assert variant.evidence == evidence.weigh_all(found, reward, flags, before, claims)
 
 
-def test_a_newcomer_that_replaced_another_newcomer_is_not_left_without_any_baseline() -> None:
-    task = Task()
-    task.run("default", "S" * 12)
-    task.run("v2", "S" * 5, variant_source="explore")
-    task.take(a_command(m.ActivateVariant, variant_id="v2"))
-    task.run("v2", "S" * 30, active_epoch=2)
-    task.run("v2", "F" * 12, active_epoch=2)
-    assert [r.from_variant for r in task.stated(m.RollbackEvent)] == ["v2"]
+@given(st.data())
+def test_a_variant_is_suspect_exactly_when_a_detector_says_so(data: st.DataObject) -> None:
+    limits = {
+        found.setting.name: data.draw(st.sampled_from([0.0, found.setting.default, 0.7, 1.0])) for found in DETECTORS
+    }
+    degradation = msgspec.convert(limits | {"min_baseline": 1, "min_recent": 1, "lookback_window": 1000}, Degradation)
+    life, judged = _some_sums(data), _some_sums(data)
+    variant = Variant("default", life=life, judged=judged)
+    said = any(found.exceeds(life, judged, found.limit(degradation)) for found in DETECTORS)
+    assert is_suspect(variant, rules_of(Policy(degradation=degradation))) is said
 
 
-@given(st.integers(20, 60), st.integers(0, 20))
-def test_with_before_window_the_window_is_not_part_of_what_it_is_compared_with(good: int, bad: int) -> None:
-    assume(good + bad >= 40)
-    policy = Policy(degradation=Degradation(baseline="before_window"))
-    task = Task(policy)
-    task.run("default", "S" * good + "F" * bad)
-    verdict = judge(task.variant("default"), rules_of(policy))
-    assert verdict.baseline.n == good + bad - 20
-    assert verdict.baseline.successes == min(good, good + bad - 20)
+def test_a_row_of_an_engine_with_other_detectors_is_read_and_what_it_lacks_is_zero() -> None:
+    claims = evidence.Claims(GUIDE)
+    life = Sums(1_000, 900, 10, 700 * MICRO, 600 * MICRO)
+    rows = [[1.0] * evidence.PLACES + [9.0] * 3, [1.0] * evidence.PLACES]
+    known, same = (Variant("v2", life=msgspec.structs.replace(life), evidence=found) for found in rows)
+    for variant in (known, same):
+        evidence.update(variant, MICRO, SUCCESS | JUDGED, 20, claims)
+    assert known.evidence == same.evidence
+    assert len(known.evidence) == evidence.PLACES
+    fewer = Variant("v2", evidence=[3.0] * 6)
+    assert evidence.by_metric(fewer) == {found.name: 3.0 if at < 2 else 0.0 for at, found in enumerate(DETECTORS)}
+    assert evidence.e_value(fewer) == 18.0 / evidence.PLACES

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor import evidence
+from crl_stream.core.monitor import evidence, likelihood
 from crl_stream.core.monitor.learning import Formula
 from crl_stream.core.monitor.row import ABSENT, ERROR, FAILED, JUDGED, MICRO, OUTCOME, SUCCESS, Variant
 from crl_stream.core.monitor.verdict import rules_of
@@ -25,9 +25,9 @@ GOOD, BAD, BROKEN = (MICRO, SUCCESS | JUDGED), (-MICRO, JUDGED), (-MICRO, ERROR 
 
 def learn(variant: Variant, reward: int, flags: int) -> None:
     """One outcome as the engine takes it: evidence first, then lifetime and window."""
-    flags |= evidence.update(variant, reward, flags, RULES.size, RULES.success_drops, RULES.reward_drops)
+    flags |= evidence.update(variant, reward, flags, RULES.size, RULES.claims)
     outcome = OUTCOME.pack(variant.life.n, variant.life.n, reward, ABSENT, ABSENT, 0, flags)
-    take_in(variant, outcome, reward, flags, RULES.size, RULES.rate, RULES.reward_drops)
+    take_in(variant, outcome, reward, flags, RULES.size, RULES.rate, RULES.claims)
 
 
 def a_variant(random: Random, n: int, success_rate: float) -> Variant:
@@ -43,12 +43,12 @@ def test_the_threshold_is_one_and_a_quarter_times_the_budget() -> None:
 
 
 def test_the_alternatives_are_once_twice_and_four_times_the_limit_and_never_everything() -> None:
-    assert evidence.drops(0.1) == pytest.approx((0.1, 0.2, 0.4))
-    assert evidence.drops(0.5) == pytest.approx((0.5, 0.95, 0.95))
+    assert likelihood.drops(0.1) == pytest.approx((0.1, 0.2, 0.4))
+    assert likelihood.drops(0.5) == pytest.approx((0.5, 0.95, 0.95))
 
 
 def test_no_alternative_claims_less_than_a_twentieth() -> None:
-    assert evidence.drops(0.0) == evidence.drops(0.02) == pytest.approx((0.05, 0.1, 0.2))
+    assert likelihood.drops(0.0) == likelihood.drops(0.02) == pytest.approx((0.05, 0.1, 0.2))
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.001, 0.1])
@@ -64,9 +64,9 @@ def test_however_small_the_limits_are_outcomes_as_before_are_no_evidence(
         success = random.random() < success_rate
         flags = (SUCCESS if success else 0) | JUDGED
         given = (MICRO if success else -MICRO) if reward is None else reward
-        flags |= evidence.update(variant, given, flags, rules.size, rules.success_drops, rules.reward_drops)
+        flags |= evidence.update(variant, given, flags, rules.size, rules.claims)
         outcome = OUTCOME.pack(number, number, given, ABSENT, ABSENT, 0, flags)
-        take_in(variant, outcome, given, flags, rules.size, rules.rate, rules.reward_drops)
+        take_in(variant, outcome, given, flags, rules.size, rules.rate, rules.claims)
         if evidence.e_value(variant) >= rules.threshold:
             alarms += 1
             evidence.forget(variant)
@@ -96,7 +96,7 @@ def test_evidence_grows_with_every_failure_and_a_total_failure_passes_the_thresh
     for _ in range(60):
         learn(variant, *BROKEN)
         now = evidence.e_value(variant)
-        assert now > last or now >= evidence.CEILING / 9
+        assert now > last or now >= likelihood.CEILING / 9
         last = now
     assert last > evidence.threshold(Degradation())
 
@@ -121,7 +121,7 @@ def test_evidence_is_finite_and_never_negative(seed: int, failures: int) -> None
     variant = a_variant(random, 50, random.random())
     for _ in range(failures % 500):
         learn(variant, *random.choice([GOOD, BAD, BROKEN]))
-    assert all(0.0 <= value <= evidence.CEILING for value in variant.evidence)
+    assert all(0.0 <= value <= likelihood.CEILING for value in variant.evidence)
     assert evidence.e_value(variant) == pytest.approx(sum(evidence.by_metric(variant).values()) / 3)
 
 
@@ -151,7 +151,7 @@ def test_healthy_rewards_that_come_late_are_taken_for_bad_ones_no_more_often_tha
         learn(variant, *GOOD)
         reward = random.choice([1.0, 0.9, 0.8, 0.2, -0.6])
         assert amend(variant, variant.life.n - 1, round(reward * MICRO), None, learning)
-        evidence.reweigh(variant, RULES.size, RULES.reward_drops)
+        evidence.reweigh(variant, RULES.size, RULES.claims)
         if variant.life.n > 800 and evidence.e_value(variant) >= limit:
             alarms += 1
             evidence.forget(variant)

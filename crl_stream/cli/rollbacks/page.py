@@ -8,15 +8,10 @@ from typing import Final
 from crl_stream.cli.layout import fit, wrap
 from crl_stream.cli.rollbacks.fates import Event, status_of
 from crl_stream.core.messages import RollbackEvent
+from crl_stream.core.monitor.detectors import DETECTORS
 from crl_stream.core.policy import Degradation, Policy
 
 WIDTH: Final = 80
-_METRICS: Final = (
-    ("success_rate", "success_drop_pct", "success_drop"),
-    ("avg_reward", "reward_drop_pct", "reward_drop"),
-    ("error_rate", "error_increase_pct", "error_increase"),
-)
-"""Metric, the name of its change in ``degradation_metrics``, the setting that limits it."""
 
 
 def page(event: RollbackEvent, fate: Sequence[Event], policy: Policy | None) -> str:
@@ -61,7 +56,8 @@ def _indented(lines: Sequence[str]) -> list[str]:
 
 def _figures(event: RollbackEvent, limits: Degradation | None) -> list[str]:
     figures, rows = event.degradation_metrics, []
-    for metric, change, setting in _METRICS:
+    for detector in DETECTORS:
+        metric, change, setting = detector.name, detector.change, detector.setting.name
         before, after = figures.get(f"baseline_{metric}"), figures.get(f"recent_{metric}")
         if before is None or after is None:
             continue

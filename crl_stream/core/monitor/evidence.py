@@ -1,64 +1,83 @@
 """Evidence: the e-SR statistic, which bounds how often a healthy variant is taken for a degraded one.
 
-Shiryaev-Roberts e-detectors (Shin, Ramdas, Rinaldo, arXiv 2203.03532) with three alternatives per metric: after
-each outcome ``R = (R + 1) L``, where L is the likelihood ratio of "worse by d" to "as before".  While nothing changes,
-R grows by at most one per outcome on average, so R reaches A after A outcomes or more on average, under any
-dependence between the metrics.  A change makes it grow exponentially.
+Each detector follows three alternatives (``likelihood``); the e-value is the mean over all, which under any dependence
+between the metrics reaches A after A outcomes or more on average while nothing changes.
 
-Each ratio is computed from counts that do not hold the outcome itself.  A late reward rewrites the evidence as far as
-the window goes back, as it does Q.
+Each likelihood ratio is computed from counts that do not hold the outcome itself.  A late reward rewrites the evidence
+as far as the window goes back, as it does Q.
+
+In a row stand three statistics for each detector, in the order of the detectors; those that a row does not have yet
+are 0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
-from crl_stream.core.monitor.row import ERROR, MICRO, OUTCOME, SIZE, SUCCESS, WEIGHED, Variant
+from crl_stream.core.monitor.detectors import DETECTORS
+from crl_stream.core.monitor.likelihood import CEILING, FADING, Triple, lower
+from crl_stream.core.monitor.row import ERROR, MICRO, OUTCOME, SIZE, SUCCESS, WEIGHED, Sums, Variant
 from crl_stream.core.policy import Degradation
 
-METRICS: Final = ("success_rate", "avg_reward", "error_rate")
-CEILING: Final = 1e30
 MIN_LIFETIME: Final = 40
 """Outcomes a variant's own lifetime needs before it serves as a baseline."""
-SPREAD: Final[tuple[float, ...]] = (1.0, 2.0, 4.0)
-"""The alternatives: once, twice, four times the rule's own limit; error rates times 2, 3, 5."""
-_TIMES_1: Final = 1.0 + SPREAD[0]
-_TIMES_2: Final = 1.0 + SPREAD[1]
-_TIMES_3: Final = 1.0 + SPREAD[2]
-SMALLEST: Final = 0.05
-"""The smallest drop an alternative claims: outcomes hardly tell a smaller one, and R would grow by itself for ever."""
-_FADING: Final = 0.999
-"""In place of 1 in a likelihood ratio: where outcomes say nothing, all equal or all failed, R ends at about 1,000."""
 MARGIN: Final = 1.25
 """Measured: with A = 1.25 times the budget the mean run to a false alarm keeps the budget at every rate."""
+PLACES: Final = 3 * len(DETECTORS)
+"""Statistics in the evidence of a variant."""
+WRITTEN_OUT: Final = 3
+"""Detectors, the first ones, whose arithmetic ``update`` and ``verdict.is_suspect`` have without a call."""
+assert [found.name for found in DETECTORS[:WRITTEN_OUT]] == ["success_rate", "avg_reward", "error_rate"]
+_FURTHER: Final = len(DETECTORS) > WRITTEN_OUT
+_AMENDED: Final = tuple((place, detector) for place, detector in enumerate(DETECTORS) if detector.is_amended)
+"""The detectors, with their places, whose evidence a late reward changes; in ``reward_start`` they stand in this order.
+"""
+
+
+class Claims:
+    """What the alternatives of each detector claim under a policy."""
+
+    __slots__ = ("each", "errors", "rewards", "successes")
+
+    def __init__(self, degradation: Degradation) -> None:
+        self.each: tuple[Triple, ...] = tuple(
+            [detector.claims(detector.value_of(degradation)) for detector in DETECTORS]
+        )
+        self.successes: Triple = self.each[0]
+        self.rewards: Triple = self.each[1]
+        self.errors: Triple = self.each[2]
 
 
 def threshold(degradation: Degradation) -> float:
-    """The e-value A that counts as evidence."""
+    """The e-value A that counts as evidence.
+
+    >>> threshold(Degradation(false_alarm_budget=5_000))
+    6250.0
+    """
     return MARGIN * degradation.false_alarm_budget
 
 
-def drops(limit: float) -> tuple[float, float, float]:
-    """Relative drops that the alternatives claim, for a rule's limit; a limit below ``SMALLEST`` counts as that."""
-    first, second, third = (min(max(limit, SMALLEST) * factor, 0.95) for factor in SPREAD)
-    return first, second, third
-
-
-def update(
-    variant: Variant,
-    reward: int,
-    flags: int,
-    window: int,
-    success_drops: tuple[float, float, float],
-    reward_drops: tuple[float, float, float],
-) -> int:
-    """Take one judged outcome into the evidence, before lifetime and window take it in; the flag ``WEIGHED``, or 0.
+def update(variant: Variant, reward: int, flags: int, window: int, claims: Claims) -> int:
+    """Take one judged outcome into the evidence, before lifetime and window take it in.
 
     It is compared with the lifetime without the judged window, a newcomer's together with the replaced variant's; until
     a lifetime that stands alone is five windows long the window stays in it, and below ``MIN_LIFETIME`` outcomes there
     is no baseline.
 
-    Written out for three alternatives each and without calls, since it runs for every outcome.
+    Args:
+        variant: Whose evidence it is; changed in place.
+        reward: Of the outcome, in millionths, -1,000,000 to 1,000,000.
+        flags: Of the outcome, as in ``row``; ``JUDGED`` is among them.
+        window: Outcomes that a window holds, 2 to 1,000.
+        claims: What the alternatives claim under the policy.
+
+    Returns:
+        The flag ``WEIGHED``, or 0 where there is no baseline.
+
+    Since it runs for every outcome, what the detectors of the guide do with ``fewer`` and ``oftener`` is written out
+    here without calls, which would cost a tenth of a step.  ``weigh_all`` is the same as they declare it, and a
+    property test holds the two together to the last bit.
     """
     frozen = variant.baseline
     base = variant.life if frozen is None else frozen.sums
@@ -78,8 +97,11 @@ def update(
         squares += own.squares - judged.squares
     if n == 0:
         return 0
-    s1, s2, s3, r1, r2, r3, e1, e2, e3 = variant.evidence
-    d1, d2, d3 = success_drops
+    try:
+        s1, s2, s3, r1, r2, r3, e1, e2, e3 = variant.evidence[:9] if _FURTHER else variant.evidence
+    except ValueError:  # an engine with other detectors has written it
+        s1, s2, s3, r1, r2, r3, e1, e2, e3 = _fitting(variant.evidence)[:9]
+    d1, d2, d3 = claims.successes
     if flags & SUCCESS:
         s1, s2, s3 = (s1 + 1.0) * (1.0 - d1), (s2 + 1.0) * (1.0 - d2), (s3 + 1.0) * (1.0 - d3)
     else:
@@ -87,17 +109,18 @@ def update(
         rate = 0.001 if rate < 0.001 else 0.9999 if rate > 0.9999 else rate
         odds = rate / (1.0 - rate)
         s1, s2, s3 = (
-            (s1 + 1.0) * (_FADING + d1 * odds),
-            (s2 + 1.0) * (_FADING + d2 * odds),
-            (s3 + 1.0) * (_FADING + d3 * odds),
+            (s1 + 1.0) * (FADING + d1 * odds),
+            (s2 + 1.0) * (FADING + d2 * odds),
+            (s3 + 1.0) * (FADING + d3 * odds),
         )
 
-    r1, r2, r3 = _follow((r1, r2, r3), reward, n, rewards, squares, reward_drops)
+    r1, r2, r3 = lower((r1, r2, r3), reward, n, rewards, squares, claims.rewards)
 
     rate = (errors + 0.5) / (n + 1)
     rate = 0.001 if rate < 0.001 else 0.9999 if rate > 0.9999 else rate
     cap = (1.0 + rate) / 2.0
-    w1, w2, w3 = rate * _TIMES_1, rate * _TIMES_2, rate * _TIMES_3
+    t1, t2, t3 = claims.errors
+    w1, w2, w3 = rate * t1, rate * t2, rate * t3
     w1, w2, w3 = w1 if w1 < cap else cap, w2 if w2 < cap else cap, w3 if w3 < cap else cap
     if flags & ERROR:
         e1, e2, e3 = (e1 + 1.0) * w1 / rate, (e2 + 1.0) * w2 / rate, (e3 + 1.0) * w3 / rate
@@ -112,55 +135,67 @@ def update(
     # None is negative: one look at their sum tells that all are below.
     if not s1 + s2 + s3 + r1 + r2 + r3 + e1 + e2 + e3 < CEILING:
         found = [value if value < CEILING else CEILING for value in found]
+    if _FURTHER:
+        before = Sums(n, successes, errors, rewards, squares)
+        found += weigh_all(variant.evidence, reward, flags, before, claims, first=WRITTEN_OUT)
     variant.evidence = found
     return WEIGHED
 
 
-def _follow(
-    found: tuple[float, float, float],
-    reward: int,
-    n: int,
-    rewards: int,
-    squares: int,
-    drops: tuple[float, float, float],
-) -> tuple[float, float, float]:
-    """The statistics of the reward after one more; ``n``, ``rewards`` and ``squares`` are those of the baseline."""
-    mean = rewards / MICRO / n
-    if mean <= 0.0:
-        return found
-    r1, r2, r3 = found
-    centre = (mean + 1.0) / 2.0
-    spread = (squares / MICRO / n - mean * mean) / 4.0
-    spread = spread if spread > 1e-4 else 1e-4
-    gap = centre - (reward / MICRO + 1.0) / 2.0
-    most = 0.9 / (1.0 - centre) if centre < 1.0 else CEILING
-    d1, d2, d3 = drops
-    # The likelihood ratio of a reward that lies `gap` below the mean: 1 + bet * gap, nearly, and never negative.
-    shift = d1 * mean / 2.0
-    bet = shift / (spread + shift * shift)
-    ratio = _FADING + (bet if bet < most else most) * gap
-    r1 = (r1 + 1.0) * ratio if ratio > 0.0 else 0.0
-    shift = d2 * mean / 2.0
-    bet = shift / (spread + shift * shift)
-    ratio = _FADING + (bet if bet < most else most) * gap
-    r2 = (r2 + 1.0) * ratio if ratio > 0.0 else 0.0
-    shift = d3 * mean / 2.0
-    bet = shift / (spread + shift * shift)
-    ratio = _FADING + (bet if bet < most else most) * gap
-    return r1, r2, (r3 + 1.0) * ratio if ratio > 0.0 else 0.0
+def weigh_all(
+    found: list[float], reward: int, flags: int, baseline: Sums, claims: Claims, first: int = 0
+) -> list[float]:
+    """The statistics of all detectors from place ``first`` on after one more outcome, each as its file declares it.
+
+    Args:
+        found: The statistics before, three for each detector in their order; those that are missing are 0.
+        reward: Of the outcome, in millionths.
+        flags: Of the outcome, as in ``row``.
+        baseline: What the outcome is compared with, itself not included; ``n`` is at least 1.
+        claims: What the alternatives claim under the policy.
+        first: Place of the first detector to ask, 0 or more.
+    """
+    found, weighed = _fitting(found), list[float]()
+    for place in range(first, len(DETECTORS)):
+        detector = DETECTORS[place]
+        r1, r2, r3 = found[3 * place : 3 * place + 3]
+        weighed += _bounded(detector.weigh((r1, r2, r3), reward, flags, baseline, claims.each[place]))
+    return weighed
 
 
-def carry(variant: Variant, start: list[float], reward: int, drops: tuple[float, float, float]) -> list[float]:
+def _fitting(found: list[float]) -> list[float]:
+    """As many statistics as there are detectors: a row may have been written by an engine with fewer, or with more."""
+    return (found + [0.0] * PLACES)[:PLACES]
+
+
+def carry(variant: Variant, start: list[float], reward: int, flags: int, claims: Claims) -> list[float]:
     """The statistics of the window's start, once the oldest judged outcome, still in the window, has left it.
 
     Its baseline is what came before the judged window, to which it still belongs.
+
+    Args:
+        variant: Whose window it is.
+        start: Three statistics for each detector that rewards change, in their order.
+        reward: Of the outcome that leaves, in millionths.
+        flags: Of that outcome, as in ``row``.
+        claims: What the alternatives claim under the policy.
     """
-    n, rewards, squares = _before_window(variant)
-    r1, r2, r3 = start
-    return _bounded(_follow((r1, r2, r3), reward, n, rewards, squares, drops)) if n else start
+    before = _before_window(variant)
+    return _bounded(_follow_reward(start, reward, flags, before, claims)) if before.n else start
 
 
-def reweigh(variant: Variant, window: int, drops: tuple[float, float, float]) -> None:
+def _follow_reward(found: list[float], reward: int, flags: int, baseline: Sums, claims: Claims) -> list[float]:
+    """The statistics of the detectors that rewards change after one more outcome."""
+    weighed = list[float]()
+    for number, (place, detector) in enumerate(_AMENDED):
+        at = 3 * number
+        # A row that was written before there was such a detector ends here.
+        r1, r2, r3 = found[at : at + 3] if len(found) > at else (0.0, 0.0, 0.0)
+        weighed += detector.weigh((r1, r2, r3), reward, flags, baseline, claims.each[place])
+    return weighed
+
+
+def reweigh(variant: Variant, window: int, claims: Claims) -> None:
     """Follow the rewards over the window again, from the statistics of its start: one of them has been amended.
 
     Success and error are never amended.  While the lifetime is shorter than five windows, and as long as a newcomer has
@@ -169,58 +204,95 @@ def reweigh(variant: Variant, window: int, drops: tuple[float, float, float]) ->
 
     The statistics of the start are kept from the first amendment on, as most tasks know of none.  That one takes them
     for 0, whatever has left the window by then: less evidence than there was, never more.
+
+    Args:
+        variant: Whose evidence it is; changed in place.
+        window: Outcomes that a window holds, 2 to 1,000.
+        claims: What the alternatives claim under the policy.
     """
     life, alone = variant.life, variant.baseline is None
     fixed = _before_window(variant)
     outcomes = list(OUTCOME.iter_unpack(variant.window))
-    number = life.n - len(outcomes)
-    rewards = life.reward - sum(outcome[2] for outcome in outcomes)
-    squares = life.squares - sum(outcome[2] * outcome[2] // MICRO for outcome in outcomes)
+    so_far = Sums(
+        life.n - len(outcomes),
+        life.successes - sum(outcome[6] & SUCCESS for outcome in outcomes),
+        life.errors - sum((outcome[6] & ERROR) >> 1 for outcome in outcomes),
+        life.reward - sum(outcome[2] for outcome in outcomes),
+        life.squares - sum(outcome[2] * outcome[2] // MICRO for outcome in outcomes),
+    )
     if variant.reward_start is None:
-        variant.reward_start = [0.0, 0.0, 0.0]
-    r1, r2, r3 = variant.reward_start
-    found = r1, r2, r3
+        variant.reward_start = [0.0] * (3 * len(_AMENDED))
+    found = variant.reward_start
     for outcome in outcomes:
-        reward = outcome[2]
-        if outcome[6] & WEIGHED:
-            n, total, total_squares = (number, rewards, squares) if alone and number < 5 * window else fixed
-            if n:
-                found = _follow(found, reward, n, total, total_squares, drops)
-        number, rewards, squares = number + 1, rewards + reward, squares + reward * reward // MICRO
-    variant.evidence[3:6] = _bounded(found)
+        reward, flags = outcome[2], outcome[6]
+        if flags & WEIGHED:
+            baseline = so_far if alone and so_far.n < 5 * window else fixed
+            if baseline.n:
+                found = _follow_reward(found, reward, flags, baseline, claims)
+        so_far.n += 1
+        so_far.successes += flags & SUCCESS
+        so_far.errors += (flags & ERROR) >> 1
+        so_far.reward += reward
+        so_far.squares += reward * reward // MICRO
+    variant.evidence = _fitting(variant.evidence)
+    for number, (place, _) in enumerate(_AMENDED):
+        variant.evidence[3 * place : 3 * place + 3] = _bounded(found[3 * number : 3 * number + 3])
 
 
-def _bounded(found: tuple[float, float, float]) -> list[float]:
+def _bounded(found: Iterable[float]) -> list[float]:
     return [value if value < CEILING else CEILING for value in found]
 
 
-def _before_window(variant: Variant) -> tuple[int, int, int]:
-    """Count, rewards and squares of all that a judged outcome of the window may be compared with."""
+def _before_window(variant: Variant) -> Sums:
+    """All that a judged outcome of the window may be compared with."""
     life, judged = variant.life, variant.judged
-    n, rewards, squares = life.n - judged.n, life.reward - judged.reward, life.squares - judged.squares
+    before = Sums(
+        life.n - judged.n,
+        life.successes - judged.successes,
+        life.errors - judged.errors,
+        life.reward - judged.reward,
+        life.squares - judged.squares,
+    )
     if variant.baseline is not None:
         frozen = variant.baseline.sums
-        n, rewards, squares = n + frozen.n, rewards + frozen.reward, squares + frozen.squares
-    return n, rewards, squares
+        before.n += frozen.n
+        before.successes += frozen.successes
+        before.errors += frozen.errors
+        before.reward += frozen.reward
+        before.squares += frozen.squares
+    return before
 
 
 def forget(variant: Variant) -> None:
     """Begin anew: what is over is no evidence of what comes next."""
-    variant.evidence = [0.0] * len(variant.evidence)
+    variant.evidence = [0.0] * PLACES
     if variant.reward_start is not None:
-        variant.reward_start = [0.0, 0.0, 0.0]
+        variant.reward_start = [0.0] * (3 * len(_AMENDED))
     for index in range(SIZE - 1, len(variant.window), SIZE):
         variant.window[index] &= ~WEIGHED
 
 
 def by_metric(variant: Variant) -> dict[str, float]:
-    """The e-value of each metric: the mean of its alternatives."""
-    r = variant.evidence
-    return {name: (r[3 * i] + r[3 * i + 1] + r[3 * i + 2]) / 3.0 for i, name in enumerate(METRICS)}
+    """The e-value of each metric: the mean of its alternatives.
+
+    >>> by_metric(Variant("v2", evidence=[1.0, 2.0, 6.0, 0.0, 0.0, 0.0, 4.0, 4.0, 4.0]))
+    {'success_rate': 3.0, 'avg_reward': 0.0, 'error_rate': 4.0}
+    """
+    r = _fitting(variant.evidence)
+    return {
+        detector.name: (r[3 * place] + r[3 * place + 1] + r[3 * place + 2]) / 3.0
+        for place, detector in enumerate(DETECTORS)
+    }
 
 
 def e_value(variant: Variant) -> float:
-    """The mean over all metrics; a mean of e-detectors is one, however they depend on each other."""
-    s1, s2, s3, r1, r2, r3, e1, e2, e3 = variant.evidence
-    # One after the other: what sum() makes of floats is another from Python 3.12 on.
-    return (s1 + s2 + s3 + r1 + r2 + r3 + e1 + e2 + e3) / 9.0
+    """The mean over all metrics; a mean of e-detectors is one, however they depend on each other.
+
+    >>> e_value(Variant("v2", evidence=[1.0, 2.0, 6.0, 0.0, 0.0, 0.0, 4.0, 4.0, 4.0]))
+    2.3333333333333335
+    """
+    total = 0.0
+    for value in variant.evidence[:PLACES]:
+        # One after the other: what sum() makes of floats is another from Python 3.12 on.
+        total += value
+    return total / PLACES

@@ -63,5 +63,5 @@ def _amend(turn: Turn, variant: Variant, invocation: int, reward: int | None, qu
         return False
     turn.row.amended += 1
     if variant.life.reward != before:
-        reweigh(variant, turn.rules.size, turn.rules.reward_drops)
+        reweigh(variant, turn.rules.size, turn.rules.claims)
     return True

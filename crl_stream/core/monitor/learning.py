@@ -1,4 +1,4 @@
-"""Outcome to reward, reward to Q."""
+"""Outcome to reward, reward to Q; rewards are whole numbers in millionths, so that sums of them stay exact."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from crl_stream.core.policy import Learning
 
 
 class Formula:
-    """How outcomes become rewards under a policy, made ready for the hot path."""
+    """How outcomes become rewards under a policy, made ready for the hot path.
+
+    Args:
+        learning: Weights, rate and penalty, each 0 to 1, and the baselines of speed in seconds.
+    """
 
     __slots__ = (
         "error_penalty",
@@ -30,9 +34,23 @@ class Formula:
 
 
 def speed_of(invocation: Invocation, formula: Formula) -> int:
-    """``clamp(2 (1 - duration / baseline), -1, 1)`` in millionths; ``ABSENT`` without a duration.
+    """How quick an outcome was: ``clamp(2 (1 - duration / baseline), -1, 1)``.
 
-    The baseline is 60, 300 or 900 s for low, medium or high complexity; absent complexity counts as medium.
+    Args:
+        invocation: Its ``duration_seconds``, 0 or more, and its ``complexity``; absent complexity counts as medium.
+        formula: Its baselines, in seconds: 60, 300 and 900 for low, medium and high complexity unless set otherwise.
+
+    Returns:
+        The speed in millionths, -1,000,000 to 1,000,000; ``ABSENT`` without a duration.
+
+    1 at half the baseline or less, 0 at the baseline, -1 at once and a half of it or more.  The formula is this
+    project's own: the guide gives none.
+
+    >>> formula = Formula(Learning())
+    >>> def speed(seconds, complexity=None):
+    ...     return speed_of(an_invocation(duration_seconds=seconds, complexity=complexity), formula)
+    >>> speed(150.0), speed(300.0), speed(450.0), speed(30.0, "low")
+    (1000000, 0, -1000000, 1000000)
     """
     duration = invocation.duration_seconds
     if duration is None:
@@ -49,11 +67,28 @@ def speed_of(invocation: Invocation, formula: Formula) -> int:
 
 
 def reward_of(success: bool, quality: int, speed: int, errors: int, formula: Formula) -> int:
-    """The reward of an outcome that came without one, in millionths of [-1, 1].
+    """The reward of an outcome that came without one.
 
     The weighted mean over the parts present - outcome +1 or -1, quality as 2q - 1, speed - less a penalty
     for each error.  Parts that are absent do not count as zero: a perfect agent without quality scores would
     never get above .55.
+
+    Args:
+        success: Whether the outcome is a success.
+        quality: In millionths, 0 to 1,000,000; ``ABSENT`` when it was not given.
+        speed: In millionths, -1,000,000 to 1,000,000, of ``speed_of``; ``ABSENT`` when there was no duration.
+        errors: How many there were, 0 to 255.
+        formula: Weights and penalty, each 0 to 1: .4 outcome, .3 quality, .2 speed, .1 for each error unless set
+            otherwise.
+
+    Returns:
+        The reward in millionths, -1,000,000 to 1,000,000.
+
+    >>> formula = Formula(Learning())
+    >>> reward_of(True, ABSENT, ABSENT, 0, formula)
+    1000000
+    >>> reward_of(True, 750_000, 0, 1, formula)  # (.4 + .3 * .5 + .2 * 0) / .9 - .1
+    511111
     """
     weight = formula.outcome_weight
     total = weight if success else -weight
@@ -68,9 +103,19 @@ def reward_of(success: bool, quality: int, speed: int, errors: int, formula: For
 
 
 def advance(q: float, n: int, reward: int, rate: float) -> float:
-    """Q after the n-th outcome: ``Q + max(rate, 1/n) (R - Q)``.
+    """Q after one more outcome: ``Q + max(rate, 1/n) (R - Q)``.
 
-    The mean of the first ``1/rate`` outcomes, exponential from then on, so that Q >= .9 is in reach at n = 10.
+    The mean of the first ``1/rate`` outcomes, exponential from then on, so that Q >= .9 is in reach at n = 10.  Both
+    are the incremental means of Sutton and Barto, *Reinforcement Learning*, sections 2.4 and 2.5.
+
+    Args:
+        q: Q before, -1 to 1.
+        n: The number of the outcome among the variant's, 1 or more.
+        reward: Of the outcome, in millionths, -1,000,000 to 1,000,000.
+        rate: The smallest step, above 0 and at most 1.
+
+    >>> advance(0.0, 1, 1_000_000, 0.1), advance(1.0, 2, -1_000_000, 0.1), advance(0.5, 100, 1_000_000, 0.1)
+    (1.0, 0.0, 0.55)
     """
     step = 1.0 / n
     return q + (step if step > rate else rate) * (reward / MICRO - q)

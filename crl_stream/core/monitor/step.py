@@ -194,9 +194,9 @@ def _take_invocation(
     seen_epoch = invocation.active_epoch
     if seen_epoch is None or seen_epoch >= variant.epoch:
         flags |= JUDGED
-        flags |= update(variant, reward, flags, rules.size, rules.success_drops, rules.reward_drops)
+        flags |= update(variant, reward, flags, rules.size, rules.claims)
     packed = pack_outcome(offset, digest, reward, speed, quality, errors, flags)
-    take_in(variant, packed, reward, flags, rules.size, rules.rate, rules.reward_drops)
+    take_in(variant, packed, reward, flags, rules.size, rules.rate, rules.claims)
     if variant.life.n == 1:
         turn.catalogue_changed = True  # it may have run in the shadow so far
     row.n += 1

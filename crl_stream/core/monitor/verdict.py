@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from crl_stream.core.messages.parts import Evidence, Judged, VerdictKind
 from crl_stream.core.monitor import evidence
-from crl_stream.core.monitor.detectors import DETECTORS, Detector, Finding
+from crl_stream.core.monitor.detector import Detector, Finding
+from crl_stream.core.monitor.detectors import DETECTORS
 from crl_stream.core.monitor.learning import Formula
 from crl_stream.core.monitor.row import MICRO, SIZE, SUCCESS, Sums, Variant
 from crl_stream.core.monitor.window import judged_outcomes
@@ -16,7 +16,7 @@ from crl_stream.core.policy import Policy
 HEALTHY: Final = "HEALTHY"
 DEGRADED: Final = "DEGRADED"
 INCONCLUSIVE: Final = "INCONCLUSIVE"
-_SUCCESS_RATE: Final = next(detector for detector in DETECTORS if detector.name == "success_rate")
+_OF_SUCCESS: Final = next(detector for detector in DETECTORS if detector.sums == ("successes",))
 """The metric of the absolute alarm."""
 
 
@@ -24,9 +24,12 @@ class Rules:
     """A policy made ready for the hot path."""
 
     __slots__ = (
+        "checks",
+        "claims",
         "duplicate_ids",
         "exploration",
         "formula",
+        "further",
         "guarded",
         "least_q",
         "lifetime",
@@ -38,11 +41,9 @@ class Rules:
         "own_baseline",
         "policy",
         "rate",
-        "reward_drops",
         "size",
         "snapshot_ms",
         "snapshot_outcomes",
-        "success_drops",
         "threshold",
     )
 
@@ -53,8 +54,7 @@ class Rules:
         self.size, self.rate = degradation.lookback_window, policy.learning.rate
         self.guarded = degradation.guard == "evidence"
         self.threshold = evidence.threshold(degradation)
-        self.success_drops = evidence.drops(degradation.success_drop)
-        self.reward_drops = evidence.drops(degradation.reward_drop)
+        self.claims = evidence.Claims(degradation)
         self.min_baseline = degradation.min_baseline
         self.own_baseline = degradation.min_baseline
         """Outcomes before its activation from which on a variant is judged against its own lifetime."""
@@ -62,9 +62,14 @@ class Rules:
             # A shorter lifetime is no evidence: a newcomer that fails at once would spoil it before it counts.
             self.own_baseline = evidence.MIN_LIFETIME
         self.min_recent = min(degradation.min_recent, self.size)  # a smaller window is judged when it is full
-        self.limits: tuple[tuple[Detector, Callable[[Sums, Sums, int], bool | None], int], ...] = tuple(
-            [(detector, detector.exceeds, detector.limit(degradation)) for detector in DETECTORS]
+        self.checks: tuple[tuple[Detector, int], ...] = tuple(
+            [(detector, detector.limit(degradation)) for detector in DETECTORS]
         )
+        """The detectors and their limits, in millionths."""
+        self.further = self.checks[evidence.WRITTEN_OUT :]
+        """Those that ``is_suspect`` has to call."""
+        self.limits = self.checks[0][1], self.checks[1][1], self.checks[2][1]
+        """Of the others."""
         self.lifetime = degradation.baseline == "lifetime"
         """Whether the baseline is the whole lifetime."""
         self.least_q = min(policy.auto_apply.q_threshold, policy.human_approval.q_threshold)
@@ -111,8 +116,21 @@ def is_suspect(variant: Variant, rules: Rules) -> bool:
     baseline = variant.life if rules.lifetime and variant.baseline is None else baseline_of(variant, rules)
     if baseline.n < rules.min_baseline:
         return False
-    for _, exceeds, limit in rules.limits:  # noqa: SIM110 - any() over a generator costs as much as the detectors
-        if exceeds(baseline, judged, limit):
+    # The formulas of the first three detectors without their calls, which would cost a twentieth of a step; a property
+    # test holds them to what the detectors themselves say.
+    n, whole = judged.n, baseline.n
+    success_limit, reward_limit, error_limit = rules.limits
+    before = baseline.successes * n
+    if before > 0 and (before - judged.successes * whole) * MICRO > success_limit * before:
+        return True
+    before = baseline.reward * n
+    if before > 0 and (before - judged.reward * whole) * MICRO > reward_limit * before:
+        return True
+    before = baseline.errors * n
+    if before > 0 and (judged.errors * whole - before) * MICRO > error_limit * before:
+        return True
+    for detector, limit in rules.further:  # noqa: SIM110 - most have none, and a generator is dear
+        if detector.exceeds(baseline, judged, limit):
             return True
     return False
 
@@ -128,7 +146,7 @@ def judge(variant: Variant, rules: Rules) -> Verdict:
         return verdict
     worst, finding = verdict.worst, verdict.finding
     if worst is None or finding is None:
-        worst, finding = _SUCCESS_RATE, Finding(1.0, 1.0)
+        worst, finding = _OF_SUCCESS, Finding(1.0, 1.0)
     return Verdict(verdict.rule, DEGRADED, worst, finding, verdict.baseline, absolute=True)
 
 
@@ -147,8 +165,8 @@ def _compare(variant: Variant, rules: Rules) -> Verdict:
         return Verdict(INCONCLUSIVE, INCONCLUSIVE, None, None, baseline)
     worst = finding = None
     conclusive = False
-    for detector, exceeds, limit in rules.limits:
-        degraded = exceeds(baseline, judged, limit)
+    for detector, limit in rules.checks:
+        degraded = detector.exceeds(baseline, judged, limit)
         if degraded is None:
             continue
         conclusive = True
@@ -203,7 +221,8 @@ def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
         return f"Too little data: baseline of {verdict.baseline.n} outcomes < {rules.min_baseline}"
     if judged.n < rules.min_recent:
         return f"Too little data: {judged.n} outcomes since the last activation < {rules.min_recent}"
-    return "Nothing to compare with: the baseline has no success, no positive reward and no error"
+    first, last = ", ".join(detector.nothing for detector in DETECTORS[:-1]), DETECTORS[-1].nothing
+    return f"Nothing to compare with: the baseline has {first} and {last}"
 
 
 def metrics(variant: Variant, verdict: Verdict) -> dict[str, float]:

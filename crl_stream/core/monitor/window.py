@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from crl_stream.core.monitor.evidence import carry, forget
+from crl_stream.core.monitor.evidence import Claims, carry, forget
 from crl_stream.core.monitor.learning import Formula, advance, reward_of
 from crl_stream.core.monitor.row import (
     ABSENT,
@@ -66,20 +66,20 @@ def take_in(
     flags: int,
     size: int,
     rate: float,
-    reward_drops: tuple[float, float, float],
+    claims: Claims,
 ) -> None:
     """Add an outcome, packed, to lifetime, window and Q; ``size`` is the window's length, ``rate`` that of learning.
 
-    An outcome that leaves the window moves Q and the evidence of the window's start, by ``reward_drops``.
+    An outcome that leaves the window moves Q and the evidence of the window's start, by ``claims``.
     """
     square = reward * reward // MICRO
     life, window = variant.life, variant.window
     number = life.n + 1
     # The newest is not in yet, so the oldest one's number is n - 1 less what the window holds, plus one.
     while len(window) > size * SIZE:
-        _count(variant.judged, *_evict(variant, number - len(window) // SIZE, rate, reward_drops), 0, 0)
+        _count(variant.judged, *_evict(variant, number - len(window) // SIZE, rate, claims), 0, 0)
     if len(window) == size * SIZE:
-        old_reward, old_flags = _evict(variant, number - size, rate, reward_drops)
+        old_reward, old_flags = _evict(variant, number - size, rate, claims)
         _count(variant.judged, old_reward, old_flags, reward, flags)
     elif flags & JUDGED:
         _count(variant.judged, 0, 0, reward, flags)
@@ -95,14 +95,14 @@ def take_in(
     window += outcome
 
 
-def _evict(variant: Variant, number: int, rate: float, reward_drops: tuple[float, float, float]) -> tuple[int, int]:
+def _evict(variant: Variant, number: int, rate: float, claims: Claims) -> tuple[int, int]:
     """Drop the oldest outcome, the variant's ``number``-th; its reward and flags, which the sums still count."""
     window = variant.window
     reward: int
     flags: int
     reward, flags = _WEIGHT.unpack_from(window)
     if flags & WEIGHED and variant.reward_start is not None:
-        variant.reward_start = carry(variant, variant.reward_start, reward, reward_drops)
+        variant.reward_start = carry(variant, variant.reward_start, reward, flags, claims)
     variant.q_start = advance(variant.q_start, number, reward, rate)
     del window[:SIZE]
     return reward, flags

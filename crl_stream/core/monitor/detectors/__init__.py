@@ -1,58 +1,27 @@
 """The detectors: one file each, found by listing this folder, in the order in which ties are broken.
 
-A detector has NAME (the metric's), ORDER, ``limit(degradation)`` in millionths, ``exceeds(baseline, recent, limit)``,
-which says in whole numbers whether the window is degraded, None where nothing can be said, and for one that is
-``detect``, which gives the change and how often the limit goes into it.
+``core/monitor/detector.py`` says what a file defines and what each part means; CONTRIBUTING.md has a whole one.
 """
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Callable
-from importlib import import_module
-from typing import Final, NamedTuple
+from typing import Final
 
-from crl_stream.core.monitor.row import Sums
-from crl_stream.core.policy import Degradation
-
-
-class Finding(NamedTuple):
-    """What one detector says of a window."""
-
-    change: float
-    """Relative to the baseline: a drop, or for errors an increase."""
-    excess: float
-    """``change`` as a multiple of the limit."""
-
-
-class Detector(NamedTuple):
-    """A module of this folder, checked."""
-
-    order: int
-    name: str
-    limit: Callable[[Degradation], int]
-    exceeds: Callable[[Sums, Sums, int], bool | None]
-    detect: Callable[[Sums, Sums, int], Finding | None]
-    describe: Callable[[Sums, Sums, float], str]
-    measure: Callable[[Sums, Sums, float | None], dict[str, float]]
+from crl_stream.core.folder import load, misfit, only_once
+from crl_stream.core.monitor.detector import PARTS, Detector, detector_of
 
 
 def _discover() -> tuple[Detector, ...]:
-    found = []
-    for info in pkgutil.iter_modules(__path__):
-        module = import_module(f"{__name__}.{info.name}")
-        found.append(
-            Detector(
-                module.ORDER,
-                module.NAME,
-                module.limit,
-                module.exceeds,
-                module.detect,
-                module.describe,
-                module.measure,
-            )
-        )
-    return tuple(sorted(found))
+    modules = sorted(load(__name__, __path__, PARTS), key=lambda module: module.ORDER)
+    only_once(modules, "NAME", lambda module: module.NAME)
+    only_once(modules, "ORDER", lambda module: module.ORDER)
+    only_once(modules, "CHANGE", lambda module: module.CHANGE)
+    only_once(modules, "LIMIT.name", lambda module: module.LIMIT.name)
+    for place, module in enumerate(modules, start=1):
+        if place != module.ORDER:
+            # Evidence stands in the rows by this number: a gap would be filled with another metric's.
+            raise misfit(module, f"has ORDER = {module.ORDER}", f"the next one is {place}")
+    return tuple(map(detector_of, modules))
 
 
 DETECTORS: Final[tuple[Detector, ...]] = _discover()

@@ -2,46 +2,62 @@
 
 from __future__ import annotations
 
-from crl_stream.core.monitor import detectors
-from crl_stream.core.monitor.row import MICRO, Sums
-from crl_stream.core.policy import Degradation
+from typing import Final
 
-NAME = "avg_reward"
-ORDER = 2
+from crl_stream.core.monitor.detector import Case, Limit
+from crl_stream.core.monitor.likelihood import Triple, drops, lower
+from crl_stream.core.monitor.row import MICRO, SUCCESS, Sums
+
+NAME: Final = "avg_reward"
+ORDER: Final = 2
+LIMIT: Final = Limit("reward_drop", "of the baseline's mean reward", 0.15)
+SUMS: Final = ("reward", "squares")
+CHANGE: Final = "reward_drop_pct"
+NOTHING: Final = "no positive reward"
 
 
-def limit(degradation: Degradation) -> int:
-    """The largest drop that is still healthy, in millionths."""
-    return round(degradation.reward_drop * MICRO)
+def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
+    """The drop of the mean, relative to the baseline's; both in millionths times the outcomes of both.
 
+    Nothing to compare with at a baseline that is zero or negative, where a share means nothing.
 
-def exceeds(baseline: Sums, recent: Sums, limit: int) -> bool | None:
-    """In whole numbers; None at a baseline that is zero or negative, where a share means nothing."""
+    >>> worsening(Sums(100, reward=80_000_000), Sums(20, reward=12_000_000))  # .80 to .60: a quarter
+    (400000000, 1600000000)
+    """
     before = baseline.reward * recent.n
-    return (before - recent.reward * baseline.n) * MICRO > limit * before if before > 0 else None
+    return before - recent.reward * baseline.n, before
 
 
-def detect(baseline: Sums, recent: Sums, limit: int) -> detectors.Finding | None:
-    """How far the mean fell; None at a baseline that is zero or negative."""
-    before = baseline.reward * recent.n
-    if before <= 0:
-        return None
-    change = (before - recent.reward * baseline.n) / before
-    return detectors.Finding(change, change * MICRO / limit if limit else change)
+def figure(sums: Sums) -> float:
+    """The mean reward, -1 to 1."""
+    return sums.reward / MICRO / sums.n
 
 
 def describe(baseline: Sums, recent: Sums, change: float) -> str:
     """A sentence in the guide's form."""
-    return (
-        f"Average reward dropped from {baseline.reward / MICRO / baseline.n:.2f} "
-        f"to {recent.reward / MICRO / recent.n:.2f} ({change:.1%} drop)"
-    )
+    return f"Average reward dropped from {figure(baseline):.2f} to {figure(recent):.2f} ({change:.1%} drop)"
 
 
-def measure(baseline: Sums, recent: Sums, change: float | None) -> dict[str, float]:
-    """The figures for ``degradation_metrics``."""
-    figures = {
-        "baseline_avg_reward": baseline.reward / MICRO / baseline.n,
-        "recent_avg_reward": recent.reward / MICRO / recent.n,
-    }
-    return figures if change is None else figures | {"reward_drop_pct": change}
+def claims(limit: float) -> Triple:
+    """Once, twice and four times the limit."""
+    return drops(limit)
+
+
+def weigh(found: Triple, reward: int, flags: int, baseline: Sums, claims: Triple) -> Triple:  # noqa: ARG001
+    """Rewards are lower."""
+    return lower(found, reward, baseline.n, baseline.reward, baseline.squares, claims)
+
+
+CASE: Final = Case(
+    sums=lambda n, amount: Sums(n, reward=amount),
+    most=MICRO,
+    better=True,
+    good=(MICRO, SUCCESS),
+    bad=(-MICRO, SUCCESS),
+    example=(
+        Sums(100, 90, 10, 80 * MICRO, 0),
+        Sums(20, 15, 5, 12 * MICRO, 0),
+        "Average reward dropped from 0.80 to 0.60 (25.0% drop)",
+        {"baseline_avg_reward": 0.80, "recent_avg_reward": 0.60, "reward_drop_pct": 0.25},
+    ),
+)

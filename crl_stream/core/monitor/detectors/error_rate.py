@@ -2,46 +2,61 @@
 
 from __future__ import annotations
 
-from crl_stream.core.monitor import detectors
-from crl_stream.core.monitor.row import MICRO, Sums
-from crl_stream.core.policy import Degradation
+from typing import Final
 
-NAME = "error_rate"
-ORDER = 3
+from crl_stream.core.monitor.detector import Case, Limit
+from crl_stream.core.monitor.likelihood import SPREAD, Triple, oftener, share
+from crl_stream.core.monitor.row import ERROR, MICRO, SUCCESS, Sums
+
+NAME: Final = "error_rate"
+ORDER: Final = 3
+LIMIT: Final = Limit("error_increase", "of the baseline's error rate", 0.20, 0.0, 1e9)
+SUMS: Final = ("errors",)
+CHANGE: Final = "error_increase_pct"
+NOTHING: Final = "no error"
 
 
-def limit(degradation: Degradation) -> int:
-    """The largest increase that is still healthy, in millionths."""
-    return round(degradation.error_increase * MICRO)
+def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
+    """The rise of the rate, relative to the baseline's; both times the outcomes of both, to stay whole.
 
-
-def exceeds(baseline: Sums, recent: Sums, limit: int) -> bool | None:
-    """In whole numbers; None at a baseline without errors, which nothing can be relative to."""
+    >>> worsening(Sums(100, errors=10), Sums(20, errors=5))  # .10 to .25: once and a half
+    (300, 200)
+    """
     before = baseline.errors * recent.n
-    return (recent.errors * baseline.n - before) * MICRO > limit * before if before else None
+    return recent.errors * baseline.n - before, before
 
 
-def detect(baseline: Sums, recent: Sums, limit: int) -> detectors.Finding | None:
-    """How far the rate rose; None at a baseline without errors."""
-    before = baseline.errors * recent.n
-    if before == 0:
-        return None
-    change = (recent.errors * baseline.n - before) / before
-    return detectors.Finding(change, change * MICRO / limit if limit else change)
+def figure(sums: Sums) -> float:
+    """The error rate, 0 to 1."""
+    return sums.errors / sums.n
 
 
 def describe(baseline: Sums, recent: Sums, change: float) -> str:
     """A sentence in the guide's form."""
-    return (
-        f"Error rate increased from {baseline.errors / baseline.n:.0%} "
-        f"to {recent.errors / recent.n:.0%} ({change:.1%} increase)"
-    )
+    return f"Error rate increased from {figure(baseline):.0%} to {figure(recent):.0%} ({change:.1%} increase)"
 
 
-def measure(baseline: Sums, recent: Sums, change: float | None) -> dict[str, float]:
-    """The figures for ``degradation_metrics``."""
-    figures = {
-        "baseline_error_rate": baseline.errors / baseline.n,
-        "recent_error_rate": recent.errors / recent.n,
-    }
-    return figures if change is None else figures | {"error_increase_pct": change}
+def claims(limit: float) -> Triple:  # noqa: ARG001 - errors are rare: a small rise of their rate shows in no window
+    """Twice, three times and five times the rate, whatever the limit."""
+    first, second, third = SPREAD
+    return 1.0 + first, 1.0 + second, 1.0 + third
+
+
+def weigh(found: Triple, reward: int, flags: int, baseline: Sums, claims: Triple) -> Triple:  # noqa: ARG001
+    """Errors happen more often."""
+    return oftener(found, flags & ERROR != 0, share(baseline.errors, baseline.n), claims)
+
+
+CASE: Final = Case(
+    sums=lambda n, amount: Sums(n, errors=amount),
+    most=1,
+    better=False,
+    good=(MICRO, SUCCESS),
+    bad=(MICRO, SUCCESS | ERROR),
+    example=(
+        Sums(100, 90, 10, 80 * MICRO, 0),
+        Sums(20, 15, 5, 12 * MICRO, 0),
+        "Error rate increased from 10% to 25% (150.0% increase)",
+        {"baseline_error_rate": 0.10, "recent_error_rate": 0.25, "error_increase_pct": 1.5},
+    ),
+)

@@ -2,46 +2,60 @@
 
 from __future__ import annotations
 
-from crl_stream.core.monitor import detectors
-from crl_stream.core.monitor.row import MICRO, Sums
-from crl_stream.core.policy import Degradation
+from typing import Final
 
-NAME = "success_rate"
-ORDER = 1
+from crl_stream.core.monitor.detector import Case, Limit
+from crl_stream.core.monitor.likelihood import Triple, drops, fewer, share
+from crl_stream.core.monitor.row import MICRO, SUCCESS, Sums
+
+NAME: Final = "success_rate"
+ORDER: Final = 1
+LIMIT: Final = Limit("success_drop", "of the baseline's success rate", 0.10)
+SUMS: Final = ("successes",)
+CHANGE: Final = "success_drop_pct"
+NOTHING: Final = "no success"
 
 
-def limit(degradation: Degradation) -> int:
-    """The largest drop that is still healthy, in millionths."""
-    return round(degradation.success_drop * MICRO)
+def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
+    """The drop of the rate, relative to the baseline's; both times the outcomes of both, to stay whole.
 
-
-def exceeds(baseline: Sums, recent: Sums, limit: int) -> bool | None:
-    """In whole numbers, so that a drop of exactly the limit is healthy; None at a zero baseline."""
+    >>> worsening(Sums(100, successes=90), Sums(20, successes=15))  # .90 to .75: a sixth
+    (300, 1800)
+    """
     before = baseline.successes * recent.n
-    return (before - recent.successes * baseline.n) * MICRO > limit * before if before else None
+    return before - recent.successes * baseline.n, before
 
 
-def detect(baseline: Sums, recent: Sums, limit: int) -> detectors.Finding | None:
-    """How far the rate fell; None at a zero baseline."""
-    before = baseline.successes * recent.n
-    if before == 0:
-        return None
-    change = (before - recent.successes * baseline.n) / before
-    return detectors.Finding(change, change * MICRO / limit if limit else change)
+def figure(sums: Sums) -> float:
+    """The success rate, 0 to 1."""
+    return sums.successes / sums.n
 
 
 def describe(baseline: Sums, recent: Sums, change: float) -> str:
     """The guide's sentence."""
-    return (
-        f"Success rate dropped from {baseline.successes / baseline.n:.0%} "
-        f"to {recent.successes / recent.n:.0%} ({change:.1%} drop)"
-    )
+    return f"Success rate dropped from {figure(baseline):.0%} to {figure(recent):.0%} ({change:.1%} drop)"
 
 
-def measure(baseline: Sums, recent: Sums, change: float | None) -> dict[str, float]:
-    """The figures of the guide's ``degradation_metrics``."""
-    figures = {
-        "baseline_success_rate": baseline.successes / baseline.n,
-        "recent_success_rate": recent.successes / recent.n,
-    }
-    return figures if change is None else figures | {"success_drop_pct": change}
+def claims(limit: float) -> Triple:
+    """Once, twice and four times the limit."""
+    return drops(limit)
+
+
+def weigh(found: Triple, reward: int, flags: int, baseline: Sums, claims: Triple) -> Triple:  # noqa: ARG001
+    """Successes happen less often."""
+    return fewer(found, flags & SUCCESS != 0, share(baseline.successes, baseline.n), claims)
+
+
+CASE: Final = Case(
+    sums=lambda n, amount: Sums(n, successes=amount),
+    most=1,
+    better=True,
+    good=(MICRO, SUCCESS),
+    bad=(MICRO, 0),
+    example=(
+        Sums(100, 90, 10, 80 * MICRO, 0),
+        Sums(20, 15, 5, 10 * MICRO, 0),
+        "Success rate dropped from 90% to 75% (16.7% drop)",
+        {"baseline_success_rate": 0.90, "recent_success_rate": 0.75, "success_drop_pct": 0.167},
+    ),
+)

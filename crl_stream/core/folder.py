@@ -1,0 +1,120 @@
+"""Folders whose files are a list: detectors, proposal rules, exploration policies, notifier channels.
+
+Such a package says what each of its files defines; ``load`` imports them and checks that.  What does not fit is named
+with its file, so whoever adds one need not read how the others are used.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec
+from types import ModuleType
+from typing import Any, Final, NamedTuple
+
+from crl_stream.errors import IncompletePart
+
+_WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+class Part(NamedTuple):
+    """A name that every file of a folder defines."""
+
+    name: str
+    what: str
+    """What it must be, in words that follow "must be"."""
+    fits: Callable[[Any], bool]
+
+
+def load(package: str, path: Iterable[str], parts: Sequence[Part]) -> list[ModuleType]:
+    """Import every module of ``package`` that lies in ``path``, by name; ``IncompletePart`` names what is missing.
+
+    ``path`` is the package's ``__path__``; a file whose name begins with ``_`` is none of the list.
+    """
+    modules = []
+    for info in sorted(pkgutil.iter_modules(path), key=lambda info: info.name):
+        if info.name.startswith("_"):
+            continue
+        module = import_module(f"{package}.{info.name}")
+        for part in parts:
+            if not hasattr(module, part.name):
+                raise misfit(module, f"defines no {part.name}", f"{part.name} must be {part.what}")
+            value = getattr(module, part.name)
+            if not part.fits(value):
+                raise misfit(module, f"has {part.name} = {value!r:.80}", f"{part.name} must be {part.what}")
+        modules.append(module)
+    return modules
+
+
+def misfit(module: ModuleType, wrong: str, hint: str) -> IncompletePart:
+    """The error about a file: what is wrong with it, and what must be there instead."""
+    return IncompletePart(f"{module.__file__} {wrong}.", hint=hint)
+
+
+def only_once(modules: Sequence[ModuleType], name: str, key: Callable[[ModuleType], Any]) -> None:
+    """Refuse the second of two files with the same ``key``; ``name`` is what people know it by."""
+    seen: dict[Any, ModuleType] = {}
+    for module in modules:
+        other = seen.setdefault(key(module), module)
+        if other is not module:
+            raise misfit(module, f"has {name} {key(module)!r}, as {other.__file__} has", f"give it a {name} of its own")
+
+
+def look_in(package: str, folder: str) -> None:
+    """Have ``package`` list the files of another ``folder`` too; before anything imports the package.
+
+    All processes of an installation must do the same: rows and decisions depend on the detectors.
+    """
+    if package in sys.modules:
+        raise IncompletePart(
+            f"{package} is imported already, and has listed its files.", hint="call look_in before that"
+        )
+    spec = find_spec(package)
+    if spec is None or spec.loader is None or spec.submodule_search_locations is None:
+        raise IncompletePart(f"{package} is not a package.", hint="name one of the folders that CONTRIBUTING.md lists")
+    spec.submodule_search_locations.append(folder)
+    module = sys.modules[package] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[package]
+        raise
+    parent, _, name = package.rpartition(".")
+    setattr(sys.modules[parent], name, module)
+
+
+# -- what parts may be -----------------------------------------------------------------------------
+def is_word(value: Any) -> bool:
+    """Whether it is a name such as ``success_rate``."""
+    return isinstance(value, str) and _WORD.fullmatch(value) is not None
+
+
+def is_text(value: Any) -> bool:
+    """Whether it is words for people."""
+    return isinstance(value, str) and bool(value.strip())
+
+
+def is_place(value: Any) -> bool:
+    """Whether it is a place in an order: 1, 2, 3, ..."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def takes(count: int) -> Callable[[Any], bool]:
+    """Whether it can be called with so many arguments; of a compiled function that it can be called."""
+
+    def fits(value: Any) -> bool:
+        if not callable(value):
+            return False
+        try:
+            inspect.signature(value).bind(*range(count))
+        except ValueError:  # it says nothing of its parameters
+            return True
+        except TypeError:
+            return False
+        return True
+
+    return fits

@@ -1,0 +1,180 @@
+"""What a detector is: the parts that each file of ``core/monitor/detectors`` defines, and what follows from them.
+
+From one formula, ``worsening``, comes all that is said of a window: whether it is degraded, by how much, and how that
+compares with what other detectors say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from crl_stream.core.folder import Part, is_place, is_text, is_word, misfit, takes
+from crl_stream.core.monitor.likelihood import Triple
+from crl_stream.core.monitor.row import MICRO, Sums
+
+
+class Limit(NamedTuple):
+    """The setting of ``[degradation]`` that a detector is held against."""
+
+    name: str
+    """A setting that the policy does not have comes with the detector."""
+    unit: str
+    """What a limit of 1 is, for people: ``of the baseline's success rate``."""
+    default: float
+    least: float = 0.0
+    most: float = 1.0
+
+    @property
+    def range(self) -> msgspec.Meta:
+        """What the policy asks of the setting."""
+        return msgspec.Meta(ge=self.least, le=self.most)
+
+
+class Case(NamedTuple):
+    """How the tests make what a detector looks at; ``tests/core/test_detectors.py`` says what it must do with that."""
+
+    sums: Callable[[int, int], Sums]
+    """So many outcomes with so much of the detector's quantity in all, and with nothing else."""
+    most: int
+    """The most of it that one outcome can have."""
+    better: bool
+    """Whether more of it is better."""
+    good: tuple[int, int]
+    """Reward in millionths and flags of an outcome that speaks for the variant."""
+    bad: tuple[int, int]
+    """Reward in millionths and flags of one that speaks against it."""
+    example: tuple[Sums, Sums, str, dict[str, float]]
+    """Baseline, a degraded window, the sentence about it, and the figures to three places."""
+
+
+class Finding(NamedTuple):
+    """What one detector says of a degraded window."""
+
+    change: float
+    """Relative to the baseline: a drop, or for errors an increase."""
+    excess: float
+    """``change`` as a multiple of the limit."""
+
+
+class Detector(NamedTuple):
+    """A file of the folder, checked; its functions look at nothing but ``n`` and ``sums`` of what they are given."""
+
+    order: int
+    """Who wins a tie, and where its evidence stands in the rows."""
+    name: str
+    setting: Limit
+    sums: tuple[str, ...]
+    """The fields of ``Sums`` that it looks at."""
+    change: str
+    """The name of the change among the figures."""
+    nothing: str
+    """What a baseline has that it cannot be compared with: ``no success``."""
+    worsening: Callable[[Sums, Sums], tuple[int, int]]
+    """By how much a window is worse than its baseline, and what that is relative to, in whole numbers.
+
+    A second number of zero or less says that there is nothing to compare with.
+    """
+    figure: Callable[[Sums], float]
+    """The metric of some outcomes, in the unit that people read."""
+    describe: Callable[[Sums, Sums, float], str]
+    """The sentence about a degraded window: baseline, window, change."""
+    claims: Callable[[float], Triple]
+    """What the three alternatives of its evidence claim, given the limit."""
+    weigh: Callable[[Triple, int, int, Sums, Triple], Triple]
+    """Its statistics after one more outcome: statistics, reward in millionths, flags, baseline, claims."""
+    case: Case
+
+    @property
+    def is_amended(self) -> bool:
+        """Whether a reward that comes late changes what it says."""
+        return "reward" in self.sums or "squares" in self.sums
+
+    def value_of(self, degradation: Any) -> float:
+        """The limit that a policy's ``degradation`` sets."""
+        value: float = getattr(degradation, self.setting.name)
+        return value
+
+    def limit(self, degradation: Any) -> int:
+        """The same in millionths."""
+        return round(self.value_of(degradation) * MICRO)
+
+    def exceeds(self, baseline: Sums, recent: Sums, limit: int) -> bool | None:
+        """Whether a window is degraded, exactly: a change of just the limit is healthy.
+
+        Args:
+            baseline: What the window is compared with; ``n`` is at least 1.
+            recent: The judged outcomes of the window; ``n`` is at least 1.
+            limit: The largest relative change that is still healthy, in millionths.
+
+        Returns:
+            None where there is nothing to compare with.
+        """
+        worse, of = self.worsening(baseline, recent)
+        return worse * MICRO > limit * of if of > 0 else None
+
+    def detect(self, baseline: Sums, recent: Sums, limit: int) -> Finding | None:
+        """By how much a window is worse; arguments and None as in ``exceeds``.
+
+        Any worsening is once a limit of zero for each part of the baseline.
+        """
+        worse, of = self.worsening(baseline, recent)
+        if of <= 0:
+            return None
+        change = worse / of
+        return Finding(change, change * MICRO / limit if limit else change)
+
+    def measure(self, baseline: Sums, recent: Sums, change: float | None) -> dict[str, float]:
+        """The figures for the guide's ``degradation_metrics``; without a ``change`` where there is none."""
+        figures = {f"baseline_{self.name}": self.figure(baseline), f"recent_{self.name}": self.figure(recent)}
+        return figures if change is None else figures | {self.change: change}
+
+
+def _is_sums(value: Any) -> bool:
+    known = set(Sums.__struct_fields__) - {"n"}
+    return isinstance(value, tuple) and bool(value) and known.issuperset(value)
+
+
+PARTS: Final = (
+    Part("NAME", "the metric's name in small letters, such as success_rate", is_word),
+    Part("ORDER", "a whole number from 1 on; a new detector takes the next one", is_place),
+    Part("LIMIT", "a Limit(name, unit, default, least, most)", lambda value: isinstance(value, Limit)),
+    Part("SUMS", f"a tuple of some of {', '.join(Sums.__struct_fields__[1:])}", _is_sums),
+    Part("CHANGE", "the name of the change among the figures, such as success_drop_pct", is_word),
+    Part("NOTHING", "what a baseline has that nothing can be compared with, such as no success", is_text),
+    Part("worsening", "a function (baseline, recent) -> (how much worse, of how much), whole numbers", takes(2)),
+    Part("figure", "a function (sums) -> float, the metric of some outcomes", takes(1)),
+    Part("describe", "a function (baseline, recent, change) -> the sentence about a degraded window", takes(3)),
+    Part("claims", "a function (limit) -> three numbers, such as likelihood.drops", takes(1)),
+    Part("weigh", "a function (found, reward, flags, baseline, claims) -> three statistics", takes(5)),
+    Part("CASE", "a Case(sums, most, better, good, bad, example)", lambda value: isinstance(value, Case)),
+)
+"""What every file of the folder defines."""
+
+
+def detector_of(module: ModuleType) -> Detector:
+    """The detector that a file defines, whose ``PARTS`` were checked; ``IncompletePart`` for a limit that cannot be."""
+    limit: Limit = module.LIMIT
+    if not is_word(limit.name):
+        raise misfit(module, f"has LIMIT.name = {limit.name!r}", "it must be a name such as success_drop")
+    if not is_text(limit.unit):
+        raise misfit(module, f"has LIMIT.unit = {limit.unit!r}", "it says what a limit of 1 is, in words")
+    if not limit.least <= limit.default <= limit.most:
+        raise misfit(module, f"has LIMIT.default = {limit.default!r}", f"it must be {limit.least} to {limit.most}")
+    return Detector(
+        module.ORDER,
+        module.NAME,
+        limit,
+        module.SUMS,
+        module.CHANGE,
+        module.NOTHING,
+        module.worsening,
+        module.figure,
+        module.describe,
+        module.claims,
+        module.weigh,
+        module.CASE,
+    )

@@ -1,0 +1,174 @@
+"""The e-SR statistics: what an outcome adds to the evidence that a share has fallen or risen, or a mean has fallen.
+
+Shiryaev-Roberts e-detectors (Shin, Ramdas, Rinaldo, arXiv 2203.03532): after each outcome ``R = (R + 1) L``, where L is
+the likelihood ratio of "worse by d" to "as before", with a mean of at most 1 while nothing changes.  R then grows by
+at most one per outcome on average.  A change makes it grow exponentially.  There is no telling beforehand by how much
+things will be worse, so each detector follows three alternatives d side by side.
+
+Detectors are made of these; the three of the guide are also written out in ``evidence.update``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from crl_stream.core.monitor.row import MICRO
+
+Triple = tuple[float, float, float]
+"""Three alternatives: what they claim, or the statistic R of each."""
+
+CEILING: Final = 1e30
+"""The most that a statistic can be."""
+SPREAD: Final[Triple] = (1.0, 2.0, 4.0)
+"""The alternatives: once, twice, four times the rule's own limit."""
+SMALLEST: Final = 0.05
+"""The smallest drop an alternative claims: outcomes hardly tell a smaller one, and R would grow by itself for ever."""
+LARGEST: Final = 0.95
+"""The largest one: a drop of everything would leave no outcome possible that is not worse."""
+FADING: Final = 0.999
+"""In place of 1 in a likelihood ratio: where outcomes say nothing, all equal or all failed, R ends at about 1,000."""
+LEAST_SHARE: Final = 0.001
+MOST_SHARE: Final = 0.9999
+"""Bounds of a baseline's share: at 0 or 1 a single outcome that has never happened would prove anything."""
+
+
+def drops(limit: float) -> Triple:
+    """The relative drops that the alternatives claim.
+
+    Args:
+        limit: The largest relative drop that is still healthy, 0 to 1; below ``SMALLEST`` it counts as that.
+
+    Returns:
+        ``limit`` times ``SPREAD``, each at most ``LARGEST``.
+
+    >>> drops(0.10)
+    (0.1, 0.2, 0.4)
+    >>> drops(0.0), drops(0.5)
+    ((0.05, 0.1, 0.2), (0.5, 0.95, 0.95))
+    """
+    first, second, third = (min(max(limit, SMALLEST) * factor, LARGEST) for factor in SPREAD)
+    return first, second, third
+
+
+def share(count: int, n: int) -> float:
+    """The share of a baseline's outcomes that have a property, as a bet on the next outcome takes it.
+
+    Args:
+        count: Outcomes with the property, 0 to ``n``.
+        n: Outcomes of the baseline, 0 or more.
+
+    Returns:
+        ``(count + 1/2) / (n + 1)``, the estimate of Krichevsky and Trofimov, within ``LEAST_SHARE`` and ``MOST_SHARE``.
+
+    >>> share(9, 9), share(0, 0), share(0, 9_999)
+    (0.95, 0.5, 0.001)
+    """
+    found = (count + 0.5) / (n + 1)
+    return LEAST_SHARE if found < LEAST_SHARE else MOST_SHARE if found > MOST_SHARE else found
+
+
+def fewer(found: Triple, happened: bool, rate: float, claims: Triple) -> Triple:
+    """The statistics of "this happens less often now", after one more outcome.
+
+    With p for ``rate`` and d for a claim, L is ``1 - d`` when it happened, else ``FADING + d p / (1 - p)``.
+
+    Args:
+        found: The statistics before, each 0 to ``CEILING``.
+        happened: Whether the outcome has the property, a success for one.
+        rate: The baseline's ``share`` of outcomes with the property.
+        claims: The relative drops that the alternatives claim, of ``drops``.
+
+    >>> fewer((1.0, 1.0, 1.0), True, 0.5, (0.125, 0.25, 0.5))
+    (1.75, 1.5, 1.0)
+    >>> [round(r, 3) for r in fewer((1.0, 1.0, 1.0), False, 0.5, (0.125, 0.25, 0.5))]
+    [2.248, 2.498, 2.998]
+    """
+    r1, r2, r3 = found
+    d1, d2, d3 = claims
+    if happened:
+        return (r1 + 1.0) * (1.0 - d1), (r2 + 1.0) * (1.0 - d2), (r3 + 1.0) * (1.0 - d3)
+    odds = rate / (1.0 - rate)
+    return (
+        (r1 + 1.0) * (FADING + d1 * odds),
+        (r2 + 1.0) * (FADING + d2 * odds),
+        (r3 + 1.0) * (FADING + d3 * odds),
+    )
+
+
+def oftener(found: Triple, happened: bool, rate: float, claims: Triple) -> Triple:
+    """The statistics of "this happens more often now", after one more outcome.
+
+    With p for ``rate`` and w for what a claim makes of it, ``w = min(p times the claim, (1 + p) / 2)``, L is ``w / p``
+    when it happened, else ``(1 - w) / (1 - p)``.
+
+    Args:
+        found: The statistics before, each 0 to ``CEILING``.
+        happened: Whether the outcome has the property, an error for one.
+        rate: The baseline's ``share`` of outcomes with the property.
+        claims: How many times as often the alternatives claim that it happens, each above 1.
+
+    >>> oftener((1.0, 1.0, 1.0), True, 0.125, (2.0, 3.0, 5.0))
+    (4.0, 6.0, 9.0)
+    >>> [round(r, 3) for r in oftener((1.0, 1.0, 1.0), False, 0.125, (2.0, 3.0, 5.0))]
+    [1.714, 1.429, 1.0]
+    """
+    r1, r2, r3 = found
+    t1, t2, t3 = claims
+    cap = (1.0 + rate) / 2.0
+    w1, w2, w3 = rate * t1, rate * t2, rate * t3
+    w1, w2, w3 = w1 if w1 < cap else cap, w2 if w2 < cap else cap, w3 if w3 < cap else cap
+    if happened:
+        return (r1 + 1.0) * w1 / rate, (r2 + 1.0) * w2 / rate, (r3 + 1.0) * w3 / rate
+    rest = 1.0 - rate
+    return (
+        (r1 + 1.0) * (1.0 - w1) / rest,
+        (r2 + 1.0) * (1.0 - w2) / rest,
+        (r3 + 1.0) * (1.0 - w3) / rest,
+    )
+
+
+def lower(found: Triple, value: int, n: int, total: int, squares: int, claims: Triple) -> Triple:
+    """The statistics of "the mean is lower now", after one more value; as they were at a mean of zero or less.
+
+    Values are taken to 0 ... 1 by ``x = (value + 1) / 2``.  With m for the baseline's mean of x, v for its variance and
+    s for the shift that a claim makes of the mean, L is ``FADING + min(s / (v + s^2), .9 / (1 - m)) (m - x)``, or 0
+    where that is negative.  It is a bet on a bounded mean, sized as by aGRAPA (Waudby-Smith, Ramdas, arXiv 2010.09686).
+
+    Args:
+        found: The statistics before, each 0 to ``CEILING``.
+        value: Of the outcome, in millionths, -1,000,000 to 1,000,000.
+        n: Outcomes of the baseline, at least 1.
+        total: Sum of their values, in millionths.
+        squares: Sum of the squares of their values, in millionths.
+        claims: The relative drops of the mean that the alternatives claim, of ``drops``.
+
+    >>> before = {"n": 100, "total": 60_000_000, "squares": 40_000_000, "claims": (0.15, 0.3, 0.6)}
+    >>> [round(r, 3) for r in lower((0.0, 0.0, 0.0), -1_000_000, **before)]
+    [3.993, 4.599, 4.395]
+    >>> [round(r, 3) for r in lower((0.0, 0.0, 0.0), 1_000_000, **before)]
+    [0.251, 0.099, 0.15]
+    >>> lower((0.5, 0.5, 0.5), -1_000_000, n=10, total=0, squares=1, claims=(0.15, 0.3, 0.6))
+    (0.5, 0.5, 0.5)
+    """
+    mean = total / MICRO / n
+    if mean <= 0.0:
+        return found
+    r1, r2, r3 = found
+    centre = (mean + 1.0) / 2.0
+    spread = (squares / MICRO / n - mean * mean) / 4.0
+    spread = spread if spread > 1e-4 else 1e-4
+    gap = centre - (value / MICRO + 1.0) / 2.0
+    most = 0.9 / (1.0 - centre) if centre < 1.0 else CEILING
+    d1, d2, d3 = claims
+    shift = d1 * mean / 2.0
+    bet = shift / (spread + shift * shift)
+    ratio = FADING + (bet if bet < most else most) * gap
+    r1 = (r1 + 1.0) * ratio if ratio > 0.0 else 0.0
+    shift = d2 * mean / 2.0
+    bet = shift / (spread + shift * shift)
+    ratio = FADING + (bet if bet < most else most) * gap
+    r2 = (r2 + 1.0) * ratio if ratio > 0.0 else 0.0
+    shift = d3 * mean / 2.0
+    bet = shift / (spread + shift * shift)
+    ratio = FADING + (bet if bet < most else most) * gap
+    return r1, r2, (r3 + 1.0) * ratio if ratio > 0.0 else 0.0

@@ -1,0 +1,92 @@
+"""The verdict on a variant, made of what the detectors say and of the guards around them."""
+
+from __future__ import annotations
+
+import pytest
+from builders import a_command
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from crl_stream.core import messages as m
+from crl_stream.core.monitor.row import MICRO, Sums
+from crl_stream.core.monitor.verdict import judge, metrics, rules_of, sentence
+from crl_stream.core.policy import Degradation, Policy
+
+from .task import Task, proven
+
+
+def test_nothing_is_judged_below_20_outcomes_or_below_10_since_the_activation() -> None:
+    task, rules = Task(), rules_of(Policy())
+    task.run("default", "S" * 10 + "F" * 9)
+    assert judge(task.variant("default"), rules).kind == "INCONCLUSIVE"
+    assert sentence(task.variant("default"), judge(task.variant("default"), rules), rules).startswith("Too little data")
+    task.run("default", "F")
+    assert judge(task.variant("default"), rules).kind != "INCONCLUSIVE"
+
+    task = proven(api_optimized="S" * 30)
+    task.order(m.ActivateVariant, variant_id="api-optimized")
+    task.run("api-optimized", "F" * 9)
+    assert judge(task.variant("api-optimized"), rules).kind == "INCONCLUSIVE"
+    task.run("api-optimized", "F")
+    assert len(task.stated(m.RollbackEvent)) == 1
+
+
+def test_the_worst_metric_in_multiples_of_its_own_limit_names_the_degradation() -> None:
+    task = proven()
+    variant, rules = task.variant("default"), rules_of(Policy())
+    variant.life, variant.judged = Sums(100, 90, 10, 80 * MICRO, 0), Sums(20, 15, 5, 15 * MICRO, 0)
+    verdict = judge(variant, rules)
+    assert verdict.kind == "DEGRADED"
+    assert verdict.worst is not None and verdict.worst.name == "error_rate"
+    figures = metrics(variant, verdict)
+    assert list(figures)[:3] == ["baseline_error_rate", "recent_error_rate", "error_increase_pct"]
+    assert list(figures)[-1] == "sample_size"
+    assert figures["sample_size"] == 20
+
+
+def test_a_baseline_without_success_reward_or_error_leaves_nothing_to_compare_with() -> None:
+    policy = Policy(degradation=Degradation(lookback_window=50))  # not full yet: no absolute alarm
+    task, rules = Task(policy), rules_of(policy)
+    task.run("default", "F" * 40)
+    verdict = judge(task.variant("default"), rules)
+    assert verdict.kind == "INCONCLUSIVE"
+    assert sentence(task.variant("default"), verdict, rules).startswith("Nothing to compare with")
+
+
+@pytest.mark.parametrize("lookback", [2, 5, 9])
+def test_a_window_smaller_than_the_guard_is_still_judged_when_it_is_full(lookback: int) -> None:
+    task = Task(Policy(degradation=Degradation(lookback_window=lookback)))
+    task.run("default", "S" * 30 + "F" * lookback)
+    assert [alert.state for alert in task.stated(m.DegradationAlert)] == ["degraded"]
+
+
+def test_a_newcomer_is_judged_against_the_lifetime_of_the_one_it_replaced_frozen_at_the_change() -> None:
+    task = proven(v2="S" * 5)
+    task.take(a_command(m.ActivateVariant, variant_id="v2"))
+    task.run("default", "F" * 20, active_epoch=1)
+    task.run("v2", "F" * 10, active_epoch=2)
+    [event] = [e for e in task.stated(m.DegradationAlert) if e.variant_id == "v2"]
+    assert event.judged.baseline_variant == "default"
+    assert event.judged.baseline_n == 30
+    assert event.degradation_metrics["baseline_success_rate"] == 1.0
+
+
+def test_a_newcomer_that_replaced_another_newcomer_is_not_left_without_any_baseline() -> None:
+    task = Task()
+    task.run("default", "S" * 12)
+    task.run("v2", "S" * 5, variant_source="explore")
+    task.take(a_command(m.ActivateVariant, variant_id="v2"))
+    task.run("v2", "S" * 30, active_epoch=2)
+    task.run("v2", "F" * 12, active_epoch=2)
+    assert [r.from_variant for r in task.stated(m.RollbackEvent)] == ["v2"]
+
+
+@given(st.integers(20, 60), st.integers(0, 20))
+def test_with_before_window_the_window_is_not_part_of_what_it_is_compared_with(good: int, bad: int) -> None:
+    assume(good + bad >= 40)
+    policy = Policy(degradation=Degradation(baseline="before_window"))
+    task = Task(policy)
+    task.run("default", "S" * good + "F" * bad)
+    verdict = judge(task.variant("default"), rules_of(policy))
+    assert verdict.baseline.n == good + bad - 20
+    assert verdict.baseline.successes == min(good, good + bad - 20)
