@@ -16,9 +16,11 @@ from crl_stream.client.publisher import Publisher
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
+from crl_stream.core.monitor.grounds import metrics, sentence
 from crl_stream.core.monitor.row import TaskRow, Variant
+from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.targets import candidates
-from crl_stream.core.monitor.verdict import DEGRADED, judge, metrics, rules_of, sentence
+from crl_stream.core.monitor.verdict import DEGRADED, judge
 from crl_stream.core.monitor.window import looking_back
 from crl_stream.core.policy import Policy, PolicySet
 from crl_stream.errors import CommandRefused, Unavailable

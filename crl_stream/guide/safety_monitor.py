@@ -9,8 +9,10 @@ from msgspec.structs import replace
 
 from crl_stream.core.messages.parts import DecisionKind
 from crl_stream.core.monitor.decision_matrix import decide, reasoning
+from crl_stream.core.monitor.grounds import metrics, sentence
 from crl_stream.core.monitor.row import Sums, Variant
-from crl_stream.core.monitor.verdict import DEGRADED, judge, metrics, rules_of, sentence
+from crl_stream.core.monitor.rules import rules_of
+from crl_stream.core.monitor.verdict import DEGRADED, judge
 from crl_stream.core.policy import Policy
 from crl_stream.errors import UsageError
 from crl_stream.guide.source import Asked, asked

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from crl_stream.core.monitor.row import decode_row
-from crl_stream.core.monitor.verdict import judge, rules_of
+from crl_stream.core.monitor.rules import rules_of
+from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.policy import PolicySet
 
 ENOUGH: Final = 10

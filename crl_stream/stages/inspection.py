@@ -7,10 +7,12 @@ from typing import Any
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import TaskSnapshot
 from crl_stream.core.monitor.decision_matrix import no_rollback
+from crl_stream.core.monitor.grounds import sentence
 from crl_stream.core.monitor.row import StandingOrder, TaskRow, decode_row
+from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.snapshot import task_snapshot
 from crl_stream.core.monitor.step import Context
-from crl_stream.core.monitor.verdict import judge, rules_of, sentence
+from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.stages.partition import decode_partition
 

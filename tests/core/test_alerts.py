@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
+from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.step import Context, look_again
-from crl_stream.core.monitor.verdict import judge, rules_of
+from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.policy import Operations, Policy
 
 from .histories import histories

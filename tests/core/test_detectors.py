@@ -15,7 +15,8 @@ from crl_stream.core.monitor import evidence
 from crl_stream.core.monitor.detector import Detector
 from crl_stream.core.monitor.detectors import DETECTORS
 from crl_stream.core.monitor.row import ERROR, JUDGED, MICRO, SUCCESS, WEIGHED, Frozen, Sums, Variant
-from crl_stream.core.monitor.verdict import is_suspect, rules_of
+from crl_stream.core.monitor.rules import rules_of
+from crl_stream.core.monitor.verdict import is_suspect
 from crl_stream.core.policy import Degradation, Policy
 from crl_stream.settings.model import leaves
 

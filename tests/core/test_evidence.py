@@ -13,7 +13,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.monitor import evidence, likelihood
 from crl_stream.core.monitor.learning import Formula
 from crl_stream.core.monitor.row import ABSENT, ERROR, FAILED, JUDGED, MICRO, OUTCOME, SUCCESS, Variant
-from crl_stream.core.monitor.verdict import rules_of
+from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.window import amend, take_in
 from crl_stream.core.policy import Degradation, Learning, Policy
 

@@ -9,8 +9,9 @@ from builders import an_invocation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crl_stream.core.monitor.learning import Formula, advance, reward_of, speed_of
+from crl_stream.core.monitor.learning import Formula, reward_of, speed_of
 from crl_stream.core.monitor.row import ABSENT, MICRO
+from crl_stream.core.monitor.window import advance
 from crl_stream.core.policy import Learning
 
 from .reference_model import reward

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.decision_matrix import decide
 from crl_stream.core.monitor.row import ERROR, JUDGED, MICRO, SUCCESS
-from crl_stream.core.monitor.verdict import judge, rules_of
+from crl_stream.core.monitor.rules import rules_of
+from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.monitor.window import outcomes
 
 from .reference_model import Model

@@ -12,11 +12,13 @@ from core.histories import histories
 from core.task import Task, collapsed
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.decision_matrix import decide, reasoning
+from crl_stream.core.monitor.grounds import metrics, sentence
 from crl_stream.core.monitor.row import TaskRow
+from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.snapshot import task_snapshot
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.turn import Context
-from crl_stream.core.monitor.verdict import judge, metrics, rules_of, sentence
+from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.monitor.window import looking_back
 from crl_stream.core.policy import AutoApply, Degradation, Policy
 from crl_stream.guide.restoration import restored_row

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.row import RETIRED, Sums
+from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.targets import candidates
-from crl_stream.core.monitor.verdict import judge, rules_of
+from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.policy import Operations, Policy, Rollback
 
 from .task import Task, collapsed, proven

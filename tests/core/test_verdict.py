@@ -8,8 +8,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
+from crl_stream.core.monitor.grounds import metrics, sentence
 from crl_stream.core.monitor.row import MICRO, Sums
-from crl_stream.core.monitor.verdict import judge, metrics, rules_of, sentence
+from crl_stream.core.monitor.rules import rules_of
+from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.policy import Degradation, Policy
 
 from .task import Task, proven

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crl_stream.core.monitor.learning import Formula, advance, reward_of
+from crl_stream.core.monitor.learning import Formula, reward_of
 from crl_stream.core.monitor.row import ABSENT, ERROR, EXPLICIT, FAILED, JUDGED, MICRO, OUTCOME, SUCCESS, Sums, Variant
 from crl_stream.core.monitor.window import (
     Outcome,
+    advance,
     amend,
     is_low,
     judged_outcomes,

@@ -55,6 +55,8 @@ class AlertOpened(NamedTuple):
 
     variant: Variant
     grounds: Grounds
+    alert_id: str
+    """Of the alert that said that it is degraded; the same in what follows."""
 
 
 # -- protection of the active variant ----------------------------------------------------------------
@@ -64,6 +66,7 @@ class HeldBack(NamedTuple):
     variant: Variant
     who: str
     """Each hold with the command that releases it."""
+    alert_id: str
 
 
 class FoundNoTarget(NamedTuple):
@@ -71,6 +74,7 @@ class FoundNoTarget(NamedTuple):
 
     variant: Variant
     ranked: list[Candidate]
+    alert_id: str
 
 
 class RolledBack(NamedTuple):
@@ -81,6 +85,7 @@ class RolledBack(NamedTuple):
     grounds: Grounds
     ranked: list[Candidate]
     rollback_id: str
+    alert_id: str
 
 
 # -- which variant is active -------------------------------------------------------------------------

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Any, Final, Literal
 
 from crl_stream.core import messages as m
+from crl_stream.core.ids import name_digest
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.monitor import facts
 from crl_stream.core.monitor.changes import (
@@ -39,7 +39,7 @@ class _Refused(Exception):
 def apply_command(turn: Turn, command: m.AnyTaskCommand) -> Literal["applied", "duplicate"]:
     """Apply a command, or refuse it; a command_id met before is a duplicate and says nothing."""
     row = turn.row
-    digest = blake2b(command.command_id.encode(), digest_size=8).digest()
+    digest = name_digest(command.command_id)
     if not remember(row.command_ids, digest, turn.policy.limits.command_ids):
         row.duplicates += 1
         return "duplicate"

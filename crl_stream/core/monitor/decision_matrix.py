@@ -7,8 +7,8 @@ from typing import Final
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages.parts import DecisionKind
 from crl_stream.core.monitor.changes import Activated, Decided, WouldPromote
-from crl_stream.core.monitor.lifecycle import was_decided, was_promoted_in_shadow
-from crl_stream.core.monitor.row import MICRO, RETIRED, StandingOrder, TaskRow, Variant
+from crl_stream.core.monitor.row import DECIDED, MICRO, PROMOTED_IN_SHADOW, RETIRED, StandingOrder, TaskRow, Variant
+from crl_stream.core.monitor.targets import rank
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.policy import Policy
 
@@ -21,7 +21,7 @@ def decision(turn: Turn, variant: Variant) -> Decided | None:
     active = variant.variant_id == row.active
     # Most outcomes are of the active variant or of one that nobody would promote.
     level = NO_ACTION if active or variant.q < turn.rules.least_q else decide(variant, active=active, policy=policy)
-    if was_decided(variant, level, row.epoch):
+    if variant.decided_epoch == row.epoch and variant.decided & DECIDED[level]:
         return None
     words = "" if turn.rules.mode == "observe" else reasoning(variant, active=active, policy=policy)
     return Decided(variant, level, turn.identify("dec", level, variant.variant_id), words)
@@ -36,9 +36,11 @@ def promotion(turn: Turn) -> Activated | WouldPromote | None:
     words = reasoning(best, active=False, policy=policy)
     # Its decision was stated with one of its own outcomes, unless the policy has changed since.
     cause_id = best.auto_apply_id or turn.identify("dec", "auto_apply", best.variant_id)
-    if turn.enforced:
+    if turn.rules.enforced:
         return Activated(best, "auto_apply", cause_id, words)
-    return None if was_promoted_in_shadow(best, row.epoch) else WouldPromote(best, cause_id, words)
+    if best.decided_epoch == row.epoch and best.decided & PROMOTED_IN_SHADOW:
+        return None
+    return WouldPromote(best, cause_id, words)
 
 
 def decide(variant: Variant, *, active: bool, policy: Policy) -> DecisionKind:
@@ -197,11 +199,6 @@ def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingO
     if policy.operations.mode == "shadow":
         return "shadow mode: nothing is activated"
     return f"applied with the next outcome of {active.variant_id}"
-
-
-def rank(variant: Variant) -> tuple[float, int, str]:
-    """Sorts the best first: highest Q, then most visits, then name."""
-    return (-variant.q, -variant.life.n, variant.variant_id)
 
 
 def mean_reward(variant: Variant) -> float:

@@ -1,6 +1,6 @@
 """Facts: what is told of a change, in the order in which it is told.  Nothing is decided and nothing changed here.
 
-Every function looks at the row as it stands before the change.  All facts are built here, so that their ids, times and
+Every function looks at the row as it stands before the changes.  All facts are built here, so that their ids, times and
 positions come from one place.
 """
 
@@ -96,8 +96,9 @@ def recovered(turn: Turn, change: c.Recovered) -> Sequence[Any]:
     row, variant = turn.row, change.variant
     alert_id = turn.identify("deg", "recovered", variant.variant_id)
     told: list[Any] = [_degradation(turn, variant, change.grounds, alert_id, recovered=True)]
-    words = f"recovered: {variant.clean} healthy verdicts in a row of {change.needed}"
-    told += _end_of_alert(turn, variant, words, float(variant.clean), float(change.needed))
+    clean = variant.clean + 1
+    words = f"recovered: {clean} healthy verdicts in a row of {change.needed}"
+    told += _end_of_alert(turn, variant, words, float(clean), float(change.needed))
     if variant.variant_id == row.active and row.no_target_n >= 0:
         about, cause = variant.variant_id, variant.alert_id
         told.append(alert(turn, "no_target", "info", "over: it recovered", about=about, cause_id=cause, resolved=True))
@@ -121,7 +122,7 @@ def alert_opened(turn: Turn, change: c.AlertOpened) -> Sequence[Any]:
             about=variant.variant_id,
             number=grounds.number,
             limit=grounds.limit,
-            cause_id=variant.alert_id,
+            cause_id=change.alert_id,
         ),
     )
 
@@ -137,7 +138,7 @@ def _degradation(turn: Turn, variant: Variant, grounds: Grounds, alert_id: str, 
         degradation_metrics=grounds.metrics,
         evidence=grounds.evidence,
         judged=grounds.judged,
-        enforced=turn.enforced,
+        enforced=turn.rules.enforced,
         epoch=turn.row.epoch,
         **common(turn),
     )
@@ -158,23 +159,23 @@ def _end_of_alert(
 # -- protection of the active variant ----------------------------------------------------------------
 def held_back(turn: Turn, change: c.HeldBack) -> Sequence[Any]:
     """A degraded active variant that somebody keeps active."""
-    action, variant = f"degraded, and not rolled back: {change.who}", change.variant
-    about, cause = variant.variant_id, variant.alert_id
-    return (alert(turn, "held_degradation", "critical", action, about=about, cause_id=cause),)
+    action, about = f"degraded, and not rolled back: {change.who}", change.variant.variant_id
+    return (alert(turn, "held_degradation", "critical", action, about=about, cause_id=change.alert_id),)
 
 
 def found_no_target(turn: Turn, change: c.FoundNoTarget) -> Sequence[Any]:
     """A degraded active variant that nothing can replace."""
     why = ", ".join(f"{c.variant_id} ({c.why_not})" for c in change.ranked) or "no other variant is known"
     action = f"degraded, and nothing to roll back to: {why}; register or fix a variant"
-    about, cause = change.variant.variant_id, change.variant.alert_id
-    return (alert(turn, "no_target", "critical", action, about=about, cause_id=cause),)
+    about = change.variant.variant_id
+    return (alert(turn, "no_target", "critical", action, about=about, cause_id=change.alert_id),)
 
 
 def rolled_back(turn: Turn, change: c.RolledBack) -> Sequence[Any]:
     """The guide's rollback event with its evidence, the activation where it is enforced, and the alert."""
     variant, target, grounds = change.variant, change.target, change.grounds
-    epoch = turn.row.epoch + 1 if turn.enforced else turn.row.epoch
+    enforced = turn.rules.enforced
+    epoch = turn.row.epoch + 1 if enforced else turn.row.epoch
     told: list[Any] = [
         RollbackEvent(
             rollback_id=change.rollback_id,
@@ -183,8 +184,8 @@ def rolled_back(turn: Turn, change: c.RolledBack) -> Sequence[Any]:
             reason=grounds.reason,
             degradation_metrics=grounds.metrics,
             epoch=epoch,
-            enforced=turn.enforced,
-            cause_id=variant.alert_id,
+            enforced=enforced,
+            cause_id=change.alert_id,
             evidence=grounds.evidence,
             judged=grounds.judged,
             candidates=change.ranked,
@@ -192,19 +193,19 @@ def rolled_back(turn: Turn, change: c.RolledBack) -> Sequence[Any]:
             **common(turn),
         )
     ]
-    if turn.enforced:
+    if enforced:
         told += _activation(turn, target, "rollback", change.rollback_id, grounds.reason)
     told.append(
         alert(
             turn,
             "rollback",
             "critical",
-            f"{'rolled back' if turn.enforced else 'would be rolled back'} to {target.variant_id}: {grounds.reason}",
+            f"{'rolled back' if enforced else 'would be rolled back'} to {target.variant_id}: {grounds.reason}",
             about=variant.variant_id,
             number=grounds.number,
             limit=grounds.limit,
             cause_id=change.rollback_id,
-            undo_epoch=epoch if turn.enforced else None,
+            undo_epoch=epoch if enforced else None,
         )
     )
     return told

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Literal
 
+from crl_stream.core.ids import name_digest
 from crl_stream.core.messages import Feedback
 from crl_stream.core.monitor.dedupe import NO_MARK, owner_of, remember
 from crl_stream.core.monitor.evidence import reweigh
@@ -20,11 +20,11 @@ def take_feedback(turn: Turn, feedback: Feedback) -> tuple[Literal["applied", "d
     other waits, as its outcome may still come, until newer ones push it out.
     """
     row, limits = turn.row, turn.policy.limits
-    own = blake2b(feedback.feedback_id.encode(), digest_size=8).digest()
+    own = name_digest(feedback.feedback_id)
     if not remember(row.feedback_ids, own, limits.duplicate_ids):
         row.duplicates += 1
         return "duplicate", None
-    digest = blake2b(feedback.invocation_id.encode(), digest_size=8).digest()
+    digest = name_digest(feedback.invocation_id)
     invocation = int.from_bytes(digest, "little")
     reward = None if feedback.reward is None else round(feedback.reward * MICRO)
     quality = None if feedback.quality is None else round(feedback.quality * MICRO)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from crl_stream.core.messages.parts import Evidence, Judged
+from crl_stream.core.monitor import evidence
+from crl_stream.core.monitor.detectors import DETECTORS
 from crl_stream.core.monitor.row import MICRO, Variant
-from crl_stream.core.monitor.verdict import DEGRADED, Rules, Verdict, evidence_of, judged_of, metrics, sentence
+from crl_stream.core.monitor.rules import Rules
+from crl_stream.core.monitor.verdict import DEGRADED, HEALTHY, INCONCLUSIVE, Verdict
+from crl_stream.core.monitor.window import judged_outcomes
 
 
 class Grounds(NamedTuple):
@@ -18,14 +22,56 @@ class Grounds(NamedTuple):
     metrics: dict[str, float]
     evidence: Evidence
     judged: Judged
+    """The outcomes that were judged, so that anybody can repeat the verdict."""
     number: float | None = None
     """Of a DEGRADED verdict: the change of that metric, or under the absolute alarm the outcomes without a success."""
     limit: float | None = None
     """Of a DEGRADED verdict: how far the metric may change, or how many outcomes may be without a success."""
 
 
+def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
+    """Why the verdict is what it is."""
+    judged = variant.judged
+    if verdict.absolute:
+        errors = f", {judged.errors} of them with errors" if judged.errors else ""
+        return f"No success in the last {judged.n} outcomes{errors}"
+    if verdict.worst is not None and verdict.finding is not None:
+        text = verdict.worst.describe(verdict.baseline, judged, verdict.finding.change)
+        if verdict.kind == INCONCLUSIVE:
+            text += f", evidence {evidence.e_value(variant):,.1f} < {rules.threshold:,.0f}"
+        return text
+    if verdict.kind == HEALTHY:
+        text = (
+            f"Success rate {judged.successes / judged.n:.0%} over {judged.n} outcomes "
+            f"against {verdict.baseline.successes / verdict.baseline.n:.0%}"
+        )
+        if judged.errors and not verdict.baseline.errors:
+            text += f"; errors in {judged.errors} of {judged.n}, not judged as the baseline has none"
+        return text
+    if verdict.baseline.n < rules.min_baseline:
+        return f"Too little data: baseline of {verdict.baseline.n} outcomes < {rules.min_baseline}"
+    if judged.n < rules.min_recent:
+        return f"Too little data: {judged.n} outcomes since the last activation < {rules.min_recent}"
+    first, last = ", ".join(detector.nothing for detector in DETECTORS[:-1]), DETECTORS[-1].nothing
+    return f"Nothing to compare with: the baseline has {first} and {last}"
+
+
+def metrics(variant: Variant, verdict: Verdict) -> dict[str, float]:
+    """The guide's ``degradation_metrics``: the worst metric's figures first, then the others', then the size."""
+    judged = variant.judged
+    figures: dict[str, float] = {}
+    order = sorted(DETECTORS, key=lambda detector: detector is not verdict.worst)
+    if verdict.baseline.n and judged.n:
+        for detector in order:
+            found = detector.detect(verdict.baseline, judged, MICRO)
+            change = None if found is None else found.change
+            figures |= detector.measure(verdict.baseline, judged, change)
+    return figures | {"sample_size": judged.n}
+
+
 def grounds_of(variant: Variant, verdict: Verdict, rules: Rules) -> Grounds:
     """The grounds of a verdict on ``variant`` that was just given."""
+    reason, figures = sentence(variant, verdict, rules), metrics(variant, verdict)
     number: float | None = None
     limit: float | None = None
     if verdict.kind == DEGRADED and verdict.absolute:
@@ -33,12 +79,23 @@ def grounds_of(variant: Variant, verdict: Verdict, rules: Rules) -> Grounds:
     elif verdict.kind == DEGRADED:
         assert verdict.worst is not None and verdict.finding is not None
         number, limit = verdict.finding.change, verdict.worst.limit(rules.policy.degradation) / MICRO
-    return Grounds(
-        reason=sentence(variant, verdict, rules),
-        metric=verdict.worst.name if verdict.worst else None,
-        metrics=metrics(variant, verdict),
-        evidence=evidence_of(variant, verdict, rules),
-        judged=judged_of(variant, verdict, rules),
-        number=number,
-        limit=limit,
+    e_value, frozen = evidence.e_value(variant), variant.baseline
+    both_judges = Evidence(
+        rule=verdict.rule,
+        guard="evidence" if rules.guarded else "none",
+        e_value=e_value,
+        threshold=rules.threshold,
+        sufficient=e_value >= rules.threshold,
+        e_values=evidence.by_metric(variant),
+        absolute=verdict.absolute,
     )
+    outcomes = judged_outcomes(variant)
+    judged = Judged(
+        offsets=[outcome.offset for outcome in outcomes],
+        successes="".join([outcome.letter for outcome in outcomes]),
+        rewards=[outcome.reward / MICRO for outcome in outcomes],
+        baseline_n=verdict.baseline.n,
+        baseline_source="replaced_variant" if frozen else rules.policy.degradation.baseline,
+        baseline_variant=frozen.variant_id if frozen else variant.variant_id,
+    )
+    return Grounds(reason, verdict.worst.name if verdict.worst else None, figures, both_judges, judged, number, limit)

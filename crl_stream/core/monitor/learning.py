@@ -100,22 +100,3 @@ def reward_of(success: bool, quality: int, speed: int, errors: int, formula: For
         weight += formula.speed_weight
     mean = (total / weight if weight else 0.0) - formula.error_penalty * errors
     return MICRO if mean >= 1.0 else -MICRO if mean <= -1.0 else round(mean * MICRO)
-
-
-def advance(q: float, n: int, reward: int, rate: float) -> float:
-    """Q after one more outcome: ``Q + max(rate, 1/n) (R - Q)``.
-
-    The mean of the first ``1/rate`` outcomes, exponential from then on, so that Q >= .9 is in reach at n = 10.  Both
-    are the incremental means of Sutton and Barto, *Reinforcement Learning*, sections 2.4 and 2.5.
-
-    Args:
-        q: Q before, -1 to 1.
-        n: The number of the outcome among the variant's, 1 or more.
-        reward: Of the outcome, in millionths, -1,000,000 to 1,000,000.
-        rate: The smallest step, above 0 and at most 1.
-
-    >>> advance(0.0, 1, 1_000_000, 0.1), advance(1.0, 2, -1_000_000, 0.1), advance(0.5, 100, 1_000_000, 0.1)
-    (1.0, 0.0, 0.55)
-    """
-    step = 1.0 / n
-    return q + (step if step > rate else rate) * (reward / MICRO - q)

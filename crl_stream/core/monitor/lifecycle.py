@@ -17,6 +17,8 @@ from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor import facts
 from crl_stream.core.monitor.evidence import forget
 from crl_stream.core.monitor.row import (
+    DECIDED,
+    PROMOTED_IN_SHADOW,
     REGISTERED,
     RETIRED,
     Frozen,
@@ -30,31 +32,17 @@ from crl_stream.core.monitor.window import restart_judging
 
 REVIEWABLE: Final = 8
 """Rollbacks of a task that are remembered for a review after the fact."""
-LEVELS: Final = ("no_action", "human_approval", "auto_apply")
-"""What the decision matrix may say."""
-_BITS: Final = {level: 1 << number for number, level in enumerate(LEVELS)}
-_PROMOTED_IN_SHADOW: Final = 1 << len(LEVELS)
 
 
 def apply(turn: Turn, changes: Sequence[c.Change]) -> None:
-    """Tell of each change and make it, one after the other."""
+    """Tell of the changes, then make them, one after the other."""
     for change in changes:
-        tell, effect = _EFFECTS[type(change)]
-        turn.facts += tell(turn, change)
-        effect(turn, change)
+        turn.facts += _EFFECTS[type(change)][0](turn, change)
+    for change in changes:
+        _EFFECTS[type(change)][1](turn, change)
 
 
 # -- what was said before ----------------------------------------------------------------------------
-def was_decided(variant: Variant, level: str, epoch: int) -> bool:
-    """Whether the matrix has said ``level`` of the variant in this epoch already."""
-    return variant.decided_epoch == epoch and bool(variant.decided & _BITS[level])
-
-
-def was_promoted_in_shadow(variant: Variant, epoch: int) -> bool:
-    """Whether it was said in this epoch already that the variant would be promoted."""
-    return variant.decided_epoch == epoch and bool(variant.decided & _PROMOTED_IN_SHADOW)
-
-
 def find_past(row: TaskRow, rollback_id: str | None) -> PastRollback | None:
     """One of the rollbacks that are remembered."""
     return next((one for one in row.rollbacks if one.rollback_id == rollback_id), None)
@@ -78,6 +66,7 @@ def _count_healthy(_: Turn, change: c.CountedHealthy) -> None:
 def _recover(turn: Turn, change: c.Recovered) -> None:
     variant, row = change.variant, turn.row
     variant.degraded = variant.alerted = False
+    variant.clean += 1
     forget(variant)
     if variant.variant_id == row.active:
         row.latch, row.held_n, row.no_target_n = False, -1, -1
@@ -102,7 +91,7 @@ def _find_no_target(turn: Turn, _: c.FoundNoTarget) -> None:
 
 
 def _roll_back(turn: Turn, change: c.RolledBack) -> None:
-    if not turn.enforced:
+    if not turn.rules.enforced:
         turn.row.latch = True
         return
     variant = change.variant
@@ -160,11 +149,11 @@ def _remember_rollback(row: TaskRow, rollback_id: str, from_variant: str) -> Non
 
 
 def _would_promote(turn: Turn, change: c.WouldPromote) -> None:
-    _note_decision(turn, change.to, _PROMOTED_IN_SHADOW)
+    _note_decision(turn, change.to, PROMOTED_IN_SHADOW)
 
 
 def _decide(turn: Turn, change: c.Decided) -> None:
-    _note_decision(turn, change.variant, _BITS[change.level])
+    _note_decision(turn, change.variant, DECIDED[change.level])
     if change.level == "auto_apply" and turn.rules.mode != "observe":
         change.variant.auto_apply_id = change.decision_id
 

@@ -44,21 +44,22 @@ def protect(turn: Turn, variant: Variant, *, outcome: bool) -> Sequence[Change]:
         needed = turn.policy.degradation.clean_verdicts
         if variant.clean + 1 < needed:
             return [CountedHealthy(variant)]
-        return [CountedHealthy(variant), Recovered(variant, grounds_of(variant, verdict, turn.rules), needed)]
+        return [Recovered(variant, grounds_of(variant, verdict, turn.rules), needed)]
     return _NOTHING
 
 
 def _degraded(turn: Turn, variant: Variant, grounds: Grounds) -> Sequence[Change]:
-    started = not variant.degraded
+    started, alert_id = not variant.degraded, variant.alert_id
     changes: list[Change] = [StayedDegraded(variant)]
     if started:
-        changes = [BecameDegraded(variant, grounds, turn.identify("deg", "degraded", variant.variant_id))]
-    left = _leave(turn, variant, grounds) if may_roll_back(turn, variant) else None
+        alert_id = turn.identify("deg", "degraded", variant.variant_id)
+        changes = [BecameDegraded(variant, grounds, alert_id)]
+    left = _leave(turn, variant, grounds, alert_id) if may_roll_back(turn, variant) else None
     if left is not None:
         changes.append(left)
     # Where the rollback is not enforced the variant is degraded still, and the alert about a rollback is never open.
-    if started and not (type(left) is RolledBack and turn.enforced):
-        changes.append(AlertOpened(variant, grounds))
+    if started and not (type(left) is RolledBack and turn.rules.enforced):
+        changes.append(AlertOpened(variant, grounds, alert_id))
     return changes
 
 
@@ -69,20 +70,20 @@ def may_roll_back(turn: Turn, variant: Variant) -> bool:
     """
     if variant.variant_id != turn.row.active or turn.rules.mode == "observe":
         return False
-    return turn.enforced or not turn.row.latch
+    return turn.rules.enforced or not turn.row.latch
 
 
-def _leave(turn: Turn, variant: Variant, grounds: Grounds) -> Change | None:
+def _leave(turn: Turn, variant: Variant, grounds: Grounds, alert_id: str) -> Change | None:
     """Leave the degraded active variant, or say why not; None where that was said not long ago."""
     row = turn.row
-    if turn.hold is not None:
-        return HeldBack(variant, _who_holds(turn)) if _is_time(turn, row.held_n) else None
+    if row.held is not None or turn.at.fleet is not None:
+        return HeldBack(variant, _who_holds(turn), alert_id) if _is_time(turn, row.held_n) else None
     ranked = candidates(row, turn.rules)
     chosen = next((candidate.variant_id for candidate in ranked if candidate.chosen), None)
     if chosen is None:
-        return FoundNoTarget(variant, ranked) if _is_time(turn, row.no_target_n) else None
+        return FoundNoTarget(variant, ranked, alert_id) if _is_time(turn, row.no_target_n) else None
     rollback_id = turn.identify("rb", "rollback", variant.variant_id)
-    return RolledBack(variant, row.variants[chosen], grounds, ranked, rollback_id)
+    return RolledBack(variant, row.variants[chosen], grounds, ranked, rollback_id, alert_id)
 
 
 def _is_time(turn: Turn, last_n: int) -> bool:

@@ -30,6 +30,11 @@ WEIGHED: Final = 32
 """Flags: succeeded; counts as error; status ``error``; reward given, not computed; judged since activation; in the
 evidence as it stands."""
 
+DECIDED: Final = {"no_action": 1, "human_approval": 2, "auto_apply": 4}
+"""Bits of what the decision matrix may say."""
+PROMOTED_IN_SHADOW: Final = 8
+"""Bit of a promotion that would have been."""
+
 SEEN: Final = 0
 REGISTERED: Final = 1
 RETIRED: Final = 2

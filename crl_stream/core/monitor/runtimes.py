@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Final
 
+from crl_stream.core.ids import name_digest
 from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.monitor import facts
 from crl_stream.core.monitor.row import Runtime, TaskRow
@@ -65,7 +65,7 @@ def _forget_runtimes(row: TaskRow, most: int) -> None:
 
 def _places(runtime_id: str) -> list[tuple[int, int]]:
     """Byte and bit of each of the places that a runtime has in the Bloom filter."""
-    digest = blake2b(runtime_id.encode(), digest_size=8).digest()
+    digest = name_digest(runtime_id)
     numbers = [int.from_bytes(digest[at : at + 2], "little") % (_FILTER_BYTES * 8) for at in (0, 2, 4, 6)]
     return [(number >> 3, 1 << (number & 7)) for number in numbers]
 

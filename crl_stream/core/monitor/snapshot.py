@@ -36,6 +36,7 @@ from crl_stream.core.monitor.decision_matrix import (
     reasoning,
 )
 from crl_stream.core.monitor.evidence import e_value
+from crl_stream.core.monitor.grounds import sentence
 from crl_stream.core.monitor.row import (
     ERROR,
     FAILED,
@@ -51,23 +52,11 @@ from crl_stream.core.monitor.row import (
     TaskRow,
     Variant,
 )
+from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.turn import Context, Turn
-from crl_stream.core.monitor.verdict import Rules, judge, rules_of, sentence
+from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.policy import Policy
 from crl_stream.core.version import ENGINE_VERSION
-
-EARLIEST: Final = 10
-"""Up to this number some outcomes of a task have a snapshot of their own."""
-_EARLY = frozenset((1, 2, 5, EARLIEST))
-
-
-def is_due(row: TaskRow, rules: Rules) -> bool:
-    """Whether a snapshot is due without any fact: early outcomes, then every so many outcomes and seconds."""
-    n = row.n
-    fresh = n - row.shown_n
-    if fresh >= rules.snapshot_outcomes:
-        return row.time - row.shown_time >= rules.snapshot_ms or n in _EARLY
-    return fresh > 0 and n in _EARLY
 
 
 def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from crl_stream.core.instant import from_text
-from crl_stream.core.monitor.changes import Change, HoldEnded, Unpinned
+from crl_stream.core.monitor.changes import Change, FleetHoldNoticed, HoldEnded, Unpinned
 from crl_stream.core.monitor.row import StandingOrder, TaskRow
 
 _HOUR: Final = 3_600_000
@@ -31,6 +31,12 @@ def expired(row: TaskRow) -> list[Change]:
     if row.held is not None and is_over(row.held, row):
         ends.append(HoldEnded())
     return ends
+
+
+def noticed(row: TaskRow, fleet: StandingOrder | None) -> list[Change]:
+    """A hold of the fleet that the task was not yet published with, or that it was published with and is over."""
+    current = 0 if fleet is None else fleet.since
+    return [] if row.shown_fleet == current else [FleetHoldNoticed(current)]
 
 
 def next_end(row: TaskRow) -> int:

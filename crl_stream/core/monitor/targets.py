@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from crl_stream.core.messages.parts import Candidate
-from crl_stream.core.monitor.decision_matrix import rank
 from crl_stream.core.monitor.row import RETIRED, SIZE, TaskRow, Variant
-from crl_stream.core.monitor.verdict import DEGRADED, Rules, is_hopeless, judge
+from crl_stream.core.monitor.rules import Rules
+from crl_stream.core.monitor.verdict import DEGRADED, is_hopeless, judge
+
+
+def rank(variant: Variant) -> tuple[float, int, str]:
+    """Sorts the best first: highest Q, then most visits, then name."""
+    return (-variant.q, -variant.life.n, variant.variant_id)
 
 
 def candidates(row: TaskRow, rules: Rules) -> list[Candidate]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import msgspec
 
-from crl_stream.core.instant import day
+from crl_stream.core.ids import fact_id
 from crl_stream.core.monitor.row import StandingOrder, TaskRow
-from crl_stream.core.monitor.verdict import rules_of
+from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.policy import Policy
 
 
@@ -42,17 +41,7 @@ class Turn:
         """Whether ``crl.variants`` has to."""
 
     def identify(self, prefix: str, kind: str, detail: str = "") -> str:
-        """The id of a fact: the day for people, then a hash of kind, task and log position."""
+        """The id of a fact of ``kind`` about this message; ``detail`` tells it from others of the kind."""
         row, at = self.row, self.at
-        text = f"{kind} {row.agent_name}/{row.task_type} {at.incarnation} {at.partition} {at.offset} {detail}"
-        return f"{prefix}-{day(row.time)}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
-
-    @property
-    def enforced(self) -> bool:
-        """Whether what is decided is done."""
-        return self.rules.mode == "enforce"
-
-    @property
-    def hold(self) -> StandingOrder | None:
-        """What keeps everything automatic from the task: its own hold, else the fleet's."""
-        return self.row.held if self.row.held is not None else self.at.fleet
+        task = f"{row.agent_name}/{row.task_type}"
+        return fact_id(prefix, row.time, kind, task, at.incarnation, at.partition, at.offset, detail)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from crl_stream.core.monitor.evidence import Claims, carry, forget
-from crl_stream.core.monitor.learning import Formula, advance, reward_of
+from crl_stream.core.monitor.learning import Formula, reward_of
 from crl_stream.core.monitor.row import (
     ABSENT,
     ERROR,
@@ -142,6 +142,25 @@ def looking_back(variant: Variant, last: int, earlier: bytes = b"") -> Variant:
     return replace(variant, window=bytearray(window), judged=judged)
 
 
+def advance(q: float, n: int, reward: int, rate: float) -> float:
+    """Q after one more outcome: ``Q + max(rate, 1/n) (R - Q)``.
+
+    The mean of the first ``1/rate`` outcomes, exponential from then on, so that Q >= .9 is in reach at n = 10.  Both
+    are the incremental means of Sutton and Barto, *Reinforcement Learning*, sections 2.4 and 2.5.
+
+    Args:
+        q: Q before, -1 to 1.
+        n: The number of the outcome among the variant's, 1 or more.
+        reward: Of the outcome, in millionths, -1,000,000 to 1,000,000.
+        rate: The smallest step, above 0 and at most 1.
+
+    >>> advance(0.0, 1, 1_000_000, 0.1), advance(1.0, 2, -1_000_000, 0.1), advance(0.5, 100, 1_000_000, 0.1)
+    (1.0, 0.0, 0.55)
+    """
+    step = 1.0 / n
+    return q + (step if step > rate else rate) * (reward / MICRO - q)
+
+
 def restart_judging(variant: Variant) -> None:
     """From here on only new outcomes are judged; lifetime, window and Q stay."""
     variant.judged = Sums()
@@ -208,3 +227,13 @@ def _shift(sums: Sums, old: int, new: int) -> None:
 def is_low(quality: int) -> bool:
     """Whether a quality counts as a failure kind of its own: below one half."""
     return quality != ABSENT and 2 * quality < MICRO
+
+
+def count_flaws(variant: Variant, success: bool, speed: int, quality: int) -> None:
+    """What the recommendations for a weak variant go by."""
+    if not success:
+        variant.failures += 1
+    if speed < 0 and speed != ABSENT:
+        variant.slow += 1
+    if is_low(quality):
+        variant.low_quality += 1

@@ -1,0 +1,57 @@
+"""What is published after a message, and when the row has to be looked at again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from crl_stream.core.messages import Receipt
+from crl_stream.core.monitor.row import SILENCE, TaskRow
+from crl_stream.core.monitor.rules import Rules
+from crl_stream.core.monitor.snapshot import active_variant, task_snapshot, variant_catalogue
+from crl_stream.core.monitor.standing_orders import next_end
+from crl_stream.core.monitor.turn import Turn
+
+EARLIEST: Final = 10
+"""Up to this number some outcomes of a task have a snapshot of their own."""
+_EARLY = frozenset((1, 2, 5, EARLIEST))
+
+
+def is_due(row: TaskRow, rules: Rules) -> bool:
+    """Whether a snapshot is due without any fact: early outcomes, then every so many outcomes and seconds."""
+    n = row.n
+    fresh = n - row.shown_n
+    if fresh >= rules.snapshot_outcomes:
+        return row.time - row.shown_time >= rules.snapshot_ms or n in _EARLY
+    return fresh > 0 and n in _EARLY
+
+
+def publish_state(turn: Turn, *, due: bool = False) -> None:
+    """Publish what has changed, and say when the row has to be looked at again; ``due``: a snapshot in any case."""
+    row, rules = turn.row, turn.rules
+    if row.active is not None and (
+        turn.active_changed or row.shown_exploration != rules.exploration or row.shown_mode != rules.mode
+    ):
+        row.shown_mode, row.shown_exploration = rules.mode, rules.exploration
+        turn.facts.append(active_variant(turn))
+    if turn.catalogue_changed:
+        turn.facts.append(variant_catalogue(turn))
+    # Most outcomes are neither early nor many since the last snapshot: that is seen without a call.
+    fresh = row.n - row.shown_n >= rules.snapshot_outcomes or row.n <= EARLIEST
+    news = due
+    for fact in turn.facts:
+        if type(fact) is not Receipt:  # after a receipt alone it may wait for the next one
+            news = True
+            break
+    if news or (fresh and is_due(row, rules)):
+        row.shown_n, row.shown_time = row.n, row.time
+        wake = 0
+        turn.facts.append(task_snapshot(row, turn.at, turn.policy))
+    else:
+        wake, silent = row.shown_time + rules.snapshot_ms, row.time + SILENCE
+        if silent > wake:
+            wake = silent
+    if row.reviews or row.pinned is not None or row.held is not None:
+        end = next_end(row)
+        if end and (wake == 0 or end < wake):
+            wake = end
+    row.wake = wake

@@ -1,0 +1,93 @@
+"""An outcome is recorded: whose it is, what it is worth, and what it adds to lifetime, window, Q and evidence."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from crl_stream.core.ids import name_digest
+from crl_stream.core.messages import Invocation
+from crl_stream.core.monitor.changes import Activated, HoldEnded
+from crl_stream.core.monitor.dedupe import is_known, new_mark, remember
+from crl_stream.core.monitor.evidence import update
+from crl_stream.core.monitor.feedback import settle_waiting
+from crl_stream.core.monitor.learning import reward_of, speed_of
+from crl_stream.core.monitor.lifecycle import apply
+from crl_stream.core.monitor.row import ABSENT, ERROR, EXPLICIT, FAILED, JUDGED, MICRO, RETIRED, SUCCESS, Variant
+from crl_stream.core.monitor.runtimes import follow_runtime, watch_clock
+from crl_stream.core.monitor.standing_orders import is_over
+from crl_stream.core.monitor.turn import Turn
+from crl_stream.core.monitor.variants import add_variant
+from crl_stream.core.monitor.window import count_flaws, pack_outcome, take_in
+
+
+def record(
+    turn: Turn, invocation: Invocation
+) -> tuple[Literal["applied", "duplicate", "rejected"], str | None, Variant | None, bool]:
+    """What became of the outcome, why it was rejected, its variant if anything follows, and whether it is judged.
+
+    An outcome that a runtime began before the variant was last activated is recorded and not judged; one that ran in
+    the shadow is counted apart, and nothing follows.
+    """
+    row, rules, offset, variant_id = turn.row, turn.rules, turn.at.offset, invocation.variant_id
+    formula = rules.formula
+    digest = name_digest(invocation.invocation_id)
+    variant = row.variants.get(variant_id)
+    if variant is None and not is_known(row.ids, digest):
+        variant = add_variant(turn, variant_id)
+        if variant is None:
+            # Its id is not remembered: sent again when there is room, it counts.
+            return "rejected", "variant_limit", None, False
+    if not remember(row.ids, digest, rules.duplicate_ids) or variant is None:
+        row.duplicates += 1
+        return "duplicate", None, None, False
+    owners = row.owners
+    owners += variant.mark or new_mark(row, variant)
+    if len(owners) > rules.duplicate_ids:  # as many as there are ids
+        del owners[: len(owners) - rules.duplicate_ids]
+    variant.last_offset = offset
+
+    status, share, errors, given = invocation.status, invocation.quality, invocation.error_count, invocation.reward
+    success = status == "success"
+    quality = ABSENT if share is None else round(share * MICRO)
+    speed = speed_of(invocation, formula)
+    if errors > 255:
+        errors = 255
+    flags = SUCCESS if success else 0
+    if status == "error":
+        flags |= ERROR | FAILED
+    elif errors:
+        flags |= ERROR
+    if given is None:
+        reward = reward_of(success, quality, speed, errors, formula)
+    else:
+        reward, flags = round(given * MICRO), flags | EXPLICIT
+    if invocation.role == "shadow":
+        shadow = variant.shadow
+        shadow.n += 1
+        shadow.successes += success
+        shadow.reward += reward
+        return "applied", None, None, False
+
+    explored = invocation.variant_source == "explore"
+    if row.active is None and not explored and not variant.quarantined and variant.state != RETIRED:
+        apply(turn, [Activated(variant, "first_seen", invocation.invocation_id, "The first variant seen")])
+    seen_epoch = invocation.active_epoch
+    if seen_epoch is None or seen_epoch >= variant.epoch:
+        flags |= JUDGED
+        flags |= update(variant, reward, flags, rules.size, rules.claims)
+    packed = pack_outcome(offset, digest, reward, speed, quality, errors, flags)
+    take_in(variant, packed, reward, flags, rules.size, rules.rate, rules.claims)
+    if variant.life.n == 1:
+        turn.catalogue_changed = True  # it may have run in the shadow so far
+    row.n += 1
+    count_flaws(variant, success, speed, quality)
+    if row.waiting:
+        settle_waiting(turn, variant, int.from_bytes(digest, "little"))
+    runtime_id = invocation.runtime_id
+    if runtime_id is not None and not explored:
+        follow_runtime(turn, runtime_id, seen_epoch)
+    watch_clock(turn, invocation.timestamp)
+    held = row.held
+    if held is not None and is_over(held, row):
+        apply(turn, [HoldEnded()])
+    return "applied", None, variant, flags & JUDGED != 0

@@ -1,0 +1,85 @@
+"""A policy made ready for the hot path: looked up, rounded and added up once, not at every outcome."""
+
+from __future__ import annotations
+
+from crl_stream.core.monitor import evidence
+from crl_stream.core.monitor.detector import Detector
+from crl_stream.core.monitor.detectors import DETECTORS
+from crl_stream.core.monitor.learning import Formula
+from crl_stream.core.policy import Policy
+
+
+class Rules:
+    """What a step asks of its policy."""
+
+    __slots__ = (
+        "checks",
+        "claims",
+        "duplicate_ids",
+        "enforced",
+        "exploration",
+        "formula",
+        "further",
+        "guarded",
+        "least_q",
+        "lifetime",
+        "limits",
+        "max_skew",
+        "min_baseline",
+        "min_recent",
+        "mode",
+        "own_baseline",
+        "policy",
+        "rate",
+        "size",
+        "snapshot_ms",
+        "snapshot_outcomes",
+        "threshold",
+    )
+
+    def __init__(self, policy: Policy) -> None:
+        degradation, operations, limits = policy.degradation, policy.operations, policy.limits
+        self.policy = policy
+        self.formula = Formula(policy.learning)
+        self.size, self.rate = degradation.lookback_window, policy.learning.rate
+        self.guarded = degradation.guard == "evidence"
+        self.threshold = evidence.threshold(degradation)
+        self.claims = evidence.Claims(degradation)
+        self.min_baseline = degradation.min_baseline
+        self.own_baseline = degradation.min_baseline
+        """Outcomes before its activation from which on a variant is judged against its own lifetime."""
+        if self.guarded and self.own_baseline < evidence.MIN_LIFETIME:
+            # A shorter lifetime is no evidence: a newcomer that fails at once would spoil it before it counts.
+            self.own_baseline = evidence.MIN_LIFETIME
+        self.min_recent = min(degradation.min_recent, self.size)  # a smaller window is judged when it is full
+        self.checks: tuple[tuple[Detector, int], ...] = tuple(
+            [(detector, detector.limit(degradation)) for detector in DETECTORS]
+        )
+        """The detectors and their limits, in millionths."""
+        self.further = self.checks[evidence.WRITTEN_OUT :]
+        """Those that ``is_suspect`` has to call."""
+        self.limits = self.checks[0][1], self.checks[1][1], self.checks[2][1]
+        """Of the others."""
+        self.lifetime = degradation.baseline == "lifetime"
+        """Whether the baseline is the whole lifetime."""
+        self.least_q = min(policy.auto_apply.q_threshold, policy.human_approval.q_threshold)
+        """A variant with less is nobody's candidate."""
+        self.mode, self.exploration = operations.mode, operations.exploration
+        self.enforced = operations.mode == "enforce"
+        """Whether what is decided is done."""
+        self.max_skew = operations.max_skew_seconds
+        self.duplicate_ids = limits.duplicate_ids
+        self.snapshot_outcomes, self.snapshot_ms = limits.snapshot_outcomes, round(limits.snapshot_seconds * 1_000)
+
+
+_rules: dict[int, Rules] = {}
+
+
+def rules_of(policy: Policy) -> Rules:
+    """The rules of a policy, computed once for each policy object."""
+    rules = _rules.get(id(policy))
+    if rules is None or rules.policy is not policy:
+        if len(_rules) >= 1024:
+            _rules.clear()
+        rules = _rules[id(policy)] = Rules(policy)
+    return rules
