@@ -16,7 +16,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP
 
 from campaign.live.world import RECOVERED, TASKS
-from crl_stream.core.monitor import step as engine
+from crl_stream.core.monitor import record as recording
 from crl_stream.stages import monitor
 from crl_stream.worker.last_word import LastWord
 from crl_stream.worker.stages import TableStage
@@ -168,7 +168,7 @@ def _id_ring() -> None:
         del ring[: max(0, len(ring) - size * 8)]
         return True
 
-    _replace(engine, "remember", remember)
+    _replace(recording, "remember", remember)
 
 
 def _origins() -> None:

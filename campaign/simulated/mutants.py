@@ -11,7 +11,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from campaign.simulated.simulation import run_seed
-from crl_stream.core.monitor import step as engine
+from crl_stream.core.monitor import record as recording
 from crl_stream.core.monitor.row import TaskRow, decode_row
 from crl_stream.core.overview import Ledger
 from crl_stream.core.proposer import step as proposing
@@ -52,7 +52,7 @@ def _id_ring() -> Any:
         del ring[: max(0, len(ring) - size * 8)]
         return True
 
-    return patch.object(engine, "remember", remember)
+    return patch.object(recording, "remember", remember)
 
 
 def _outputs_first() -> Any:

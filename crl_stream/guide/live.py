@@ -16,7 +16,8 @@ from crl_stream.client.publisher import Publisher
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
-from crl_stream.core.monitor.grounds import metrics, sentence
+from crl_stream.core.monitor.detectors import figures_of
+from crl_stream.core.monitor.grounds import sentence
 from crl_stream.core.monitor.row import TaskRow, Variant
 from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.targets import candidates
@@ -103,7 +104,7 @@ class Live:
             "from_variant": row.active,
             "to_variant": target,
             "reason": words,
-            "degradation_metrics": metrics(variant, verdict),
+            "degradation_metrics": figures_of(verdict.baseline, variant.judged, verdict.worst),
             "epoch": result.epoch,
             "enforced": True,
             "command_id": result.command_id,

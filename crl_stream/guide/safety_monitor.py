@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from crl_stream.core.messages.parts import DecisionKind
 from crl_stream.core.monitor.decision_matrix import decide, reasoning
-from crl_stream.core.monitor.grounds import metrics, sentence
+from crl_stream.core.monitor.detectors import figures_of
+from crl_stream.core.monitor.grounds import sentence
 from crl_stream.core.monitor.row import Sums, Variant
 from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.verdict import DEGRADED, judge
@@ -111,7 +112,7 @@ class SafetyMonitor:
             return False, {"error": f"Nothing is known of variant {variant_id} of {which.key}", "sample_size": 0}
         rules = rules_of(policy)
         verdict = judge(variant, rules)
-        figures: dict[str, Any] = metrics(variant, verdict)
+        figures: dict[str, Any] = figures_of(verdict.baseline, variant.judged, verdict.worst)
         return verdict.kind == DEGRADED, figures | {
             "verdict": verdict.kind,
             "reason": sentence(variant, verdict, rules),

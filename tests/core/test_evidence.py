@@ -14,7 +14,7 @@ from crl_stream.core.monitor import evidence, likelihood
 from crl_stream.core.monitor.learning import Formula
 from crl_stream.core.monitor.row import ABSENT, ERROR, FAILED, JUDGED, MICRO, OUTCOME, SUCCESS, Variant
 from crl_stream.core.monitor.rules import rules_of
-from crl_stream.core.monitor.window import amend, take_in
+from crl_stream.core.monitor.window import amend, forget, take_in
 from crl_stream.core.policy import Degradation, Learning, Policy
 
 from .task import Task, proven
@@ -69,7 +69,7 @@ def test_however_small_the_limits_are_outcomes_as_before_are_no_evidence(
         take_in(variant, outcome, given, flags, rules.size, rules.rate, rules.claims)
         if evidence.e_value(variant) >= rules.threshold:
             alarms += 1
-            evidence.forget(variant)
+            forget(variant)
     # 4 in 20,000 are what the budget allows by chance; where nothing varies there is no chance.
     assert alarms <= (0 if success_rate in (0.0, 1.0) else 4)
 
@@ -154,7 +154,7 @@ def test_healthy_rewards_that_come_late_are_taken_for_bad_ones_no_more_often_tha
         evidence.reweigh(variant, RULES.size, RULES.claims)
         if variant.life.n > 800 and evidence.e_value(variant) >= limit:
             alarms += 1
-            evidence.forget(variant)
+            forget(variant)
     assert alarms <= 1.5 * steps / budget
 
 

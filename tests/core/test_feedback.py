@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor.evidence import by_metric, forget
+from crl_stream.core.monitor.evidence import by_metric
 from crl_stream.core.monitor.row import Variant
+from crl_stream.core.monitor.window import forget
 from crl_stream.core.policy import Degradation, Limits, Policy
 
 from .task import Task

@@ -12,7 +12,8 @@ from core.histories import histories
 from core.task import Task, collapsed
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.decision_matrix import decide, reasoning
-from crl_stream.core.monitor.grounds import metrics, sentence
+from crl_stream.core.monitor.detectors import figures_of
+from crl_stream.core.monitor.grounds import sentence
 from crl_stream.core.monitor.row import TaskRow
 from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.snapshot import task_snapshot
@@ -47,7 +48,7 @@ def judgements(row: TaskRow, policy: Policy) -> dict[str, Any]:
         found[name] = (
             verdict.kind,
             sentence(variant, verdict, rules),
-            metrics(variant, verdict),
+            figures_of(verdict.baseline, variant.judged, verdict.worst),
             decide(variant, active=name == row.active, policy=policy),
             reasoning(variant, active=name == row.active, policy=policy),
         )

@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor.grounds import metrics, sentence
+from crl_stream.core.monitor.detectors import figures_of
+from crl_stream.core.monitor.grounds import sentence
 from crl_stream.core.monitor.row import MICRO, Sums
 from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.verdict import judge
@@ -40,7 +41,7 @@ def test_the_worst_metric_in_multiples_of_its_own_limit_names_the_degradation() 
     verdict = judge(variant, rules)
     assert verdict.kind == "DEGRADED"
     assert verdict.worst is not None and verdict.worst.name == "error_rate"
-    figures = metrics(variant, verdict)
+    figures = figures_of(verdict.baseline, variant.judged, verdict.worst)
     assert list(figures)[:3] == ["baseline_error_rate", "recent_error_rate", "error_increase_pct"]
     assert list(figures)[-1] == "sample_size"
     assert figures["sample_size"] == 20

@@ -17,7 +17,7 @@ from typing import Final
 
 from crl_stream.core.monitor.detectors import DETECTORS
 from crl_stream.core.monitor.likelihood import CEILING, FADING, Triple, lower
-from crl_stream.core.monitor.row import ERROR, MICRO, OUTCOME, SIZE, SUCCESS, WEIGHED, Sums, Variant
+from crl_stream.core.monitor.row import ERROR, MICRO, OUTCOME, SUCCESS, WEIGHED, Sums, Variant
 from crl_stream.core.policy import Degradation
 
 MIN_LIFETIME: Final = 40
@@ -33,6 +33,8 @@ _FURTHER: Final = len(DETECTORS) > WRITTEN_OUT
 _AMENDED: Final = tuple((place, detector) for place, detector in enumerate(DETECTORS) if detector.is_amended)
 """The detectors, with their places, whose evidence a late reward changes; in ``reward_start`` they stand in this order.
 """
+AMENDED_PLACES: Final = 3 * len(_AMENDED)
+"""Statistics in ``reward_start``."""
 
 
 class Claims:
@@ -261,15 +263,6 @@ def _before_window(variant: Variant) -> Sums:
         before.reward += frozen.reward
         before.squares += frozen.squares
     return before
-
-
-def forget(variant: Variant) -> None:
-    """Begin anew: what is over is no evidence of what comes next."""
-    variant.evidence = [0.0] * PLACES
-    if variant.reward_start is not None:
-        variant.reward_start = [0.0] * (3 * len(_AMENDED))
-    for index in range(SIZE - 1, len(variant.window), SIZE):
-        variant.window[index] &= ~WEIGHED
 
 
 def by_metric(variant: Variant) -> dict[str, float]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from crl_stream.core.messages.parts import Evidence, Judged
 from crl_stream.core.monitor import evidence
-from crl_stream.core.monitor.detectors import DETECTORS
+from crl_stream.core.monitor.detectors import DETECTORS, figures_of
 from crl_stream.core.monitor.row import MICRO, Variant
 from crl_stream.core.monitor.rules import Rules
 from crl_stream.core.monitor.verdict import DEGRADED, HEALTHY, INCONCLUSIVE, Verdict
@@ -56,22 +56,10 @@ def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
     return f"Nothing to compare with: the baseline has {first} and {last}"
 
 
-def metrics(variant: Variant, verdict: Verdict) -> dict[str, float]:
-    """The guide's ``degradation_metrics``: the worst metric's figures first, then the others', then the size."""
-    judged = variant.judged
-    figures: dict[str, float] = {}
-    order = sorted(DETECTORS, key=lambda detector: detector is not verdict.worst)
-    if verdict.baseline.n and judged.n:
-        for detector in order:
-            found = detector.detect(verdict.baseline, judged, MICRO)
-            change = None if found is None else found.change
-            figures |= detector.measure(verdict.baseline, judged, change)
-    return figures | {"sample_size": judged.n}
-
-
 def grounds_of(variant: Variant, verdict: Verdict, rules: Rules) -> Grounds:
     """The grounds of a verdict on ``variant`` that was just given."""
-    reason, figures = sentence(variant, verdict, rules), metrics(variant, verdict)
+    reason = sentence(variant, verdict, rules)
+    metrics = figures_of(verdict.baseline, variant.judged, verdict.worst)
     number: float | None = None
     limit: float | None = None
     if verdict.kind == DEGRADED and verdict.absolute:
@@ -98,4 +86,4 @@ def grounds_of(variant: Variant, verdict: Verdict, rules: Rules) -> Grounds:
         baseline_source="replaced_variant" if frozen else rules.policy.degradation.baseline,
         baseline_variant=frozen.variant_id if frozen else variant.variant_id,
     )
-    return Grounds(reason, verdict.worst.name if verdict.worst else None, figures, both_judges, judged, number, limit)
+    return Grounds(reason, verdict.worst.name if verdict.worst else None, metrics, both_judges, judged, number, limit)

@@ -15,7 +15,6 @@ import msgspec
 from crl_stream.core.messages.parts import ActivationCause
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor import facts
-from crl_stream.core.monitor.evidence import forget
 from crl_stream.core.monitor.row import (
     DECIDED,
     PROMOTED_IN_SHADOW,
@@ -28,7 +27,7 @@ from crl_stream.core.monitor.row import (
     Variant,
 )
 from crl_stream.core.monitor.turn import Turn
-from crl_stream.core.monitor.window import restart_judging
+from crl_stream.core.monitor.window import forget, restart_judging
 
 REVIEWABLE: Final = 8
 """Rollbacks of a task that are remembered for a review after the fact."""

@@ -49,21 +49,32 @@ def protect(turn: Turn, variant: Variant, *, outcome: bool) -> Sequence[Change]:
 
 
 def _degraded(turn: Turn, variant: Variant, grounds: Grounds) -> Sequence[Change]:
+    row = turn.row
+    target = None
+    tries = _may_roll_back(turn, variant)
     started, alert_id = not variant.degraded, variant.alert_id
     changes: list[Change] = [StayedDegraded(variant)]
     if started:
         alert_id = turn.identify("deg", "degraded", variant.variant_id)
         changes = [BecameDegraded(variant, grounds, alert_id)]
-    left = _leave(turn, variant, grounds, alert_id) if may_roll_back(turn, variant) else None
-    if left is not None:
-        changes.append(left)
+    if tries and (row.held is not None or turn.at.fleet is not None):
+        if _is_time(turn, row.held_n):
+            changes.append(HeldBack(variant, _who_holds(turn), alert_id))
+    elif tries:
+        ranked = candidates(row, turn.rules)
+        target = next((candidate.variant_id for candidate in ranked if candidate.chosen), None)
+        if target is not None:
+            rollback_id = turn.identify("rb", "rollback", variant.variant_id)
+            changes.append(RolledBack(variant, row.variants[target], grounds, ranked, rollback_id, alert_id))
+        elif _is_time(turn, row.no_target_n):
+            changes.append(FoundNoTarget(variant, ranked, alert_id))
     # Where the rollback is not enforced the variant is degraded still, and the alert about a rollback is never open.
-    if started and not (type(left) is RolledBack and turn.rules.enforced):
+    if started and (target is None or not turn.rules.enforced):
         changes.append(AlertOpened(variant, grounds, alert_id))
     return changes
 
 
-def may_roll_back(turn: Turn, variant: Variant) -> bool:
+def _may_roll_back(turn: Turn, variant: Variant) -> bool:
     """Whether a rollback of ``variant`` is tried: of the active one, where the mode has any, and once in shadow mode.
 
     Where rollbacks are enforced the activation ends the latch; one taken in shadow mode must not outlive it.
@@ -71,19 +82,6 @@ def may_roll_back(turn: Turn, variant: Variant) -> bool:
     if variant.variant_id != turn.row.active or turn.rules.mode == "observe":
         return False
     return turn.rules.enforced or not turn.row.latch
-
-
-def _leave(turn: Turn, variant: Variant, grounds: Grounds, alert_id: str) -> Change | None:
-    """Leave the degraded active variant, or say why not; None where that was said not long ago."""
-    row = turn.row
-    if row.held is not None or turn.at.fleet is not None:
-        return HeldBack(variant, _who_holds(turn), alert_id) if _is_time(turn, row.held_n) else None
-    ranked = candidates(row, turn.rules)
-    chosen = next((candidate.variant_id for candidate in ranked if candidate.chosen), None)
-    if chosen is None:
-        return FoundNoTarget(variant, ranked, alert_id) if _is_time(turn, row.no_target_n) else None
-    rollback_id = turn.identify("rb", "rollback", variant.variant_id)
-    return RolledBack(variant, row.variants[chosen], grounds, ranked, rollback_id, alert_id)
 
 
 def _is_time(turn: Turn, last_n: int) -> bool:

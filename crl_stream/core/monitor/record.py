@@ -12,7 +12,7 @@ from crl_stream.core.monitor.evidence import update
 from crl_stream.core.monitor.feedback import settle_waiting
 from crl_stream.core.monitor.learning import reward_of, speed_of
 from crl_stream.core.monitor.lifecycle import apply
-from crl_stream.core.monitor.row import ABSENT, ERROR, EXPLICIT, FAILED, JUDGED, MICRO, RETIRED, SUCCESS, Variant
+from crl_stream.core.monitor.row import ABSENT, ERROR, EXPLICIT, FAILED, JUDGED, MICRO, RETIRED, SUCCESS, Sums, Variant
 from crl_stream.core.monitor.runtimes import follow_runtime, watch_clock
 from crl_stream.core.monitor.standing_orders import is_over
 from crl_stream.core.monitor.turn import Turn
@@ -62,10 +62,7 @@ def record(
     else:
         reward, flags = round(given * MICRO), flags | EXPLICIT
     if invocation.role == "shadow":
-        shadow = variant.shadow
-        shadow.n += 1
-        shadow.successes += success
-        shadow.reward += reward
+        _count_shadow(variant.shadow, success, reward)
         return "applied", None, None, False
 
     explored = invocation.variant_source == "explore"
@@ -91,3 +88,9 @@ def record(
     if held is not None and is_over(held, row):
         apply(turn, [HoldEnded()])
     return "applied", None, variant, flags & JUDGED != 0
+
+
+def _count_shadow(shadow: Sums, success: bool, reward: int) -> None:
+    shadow.n += 1
+    shadow.successes += success
+    shadow.reward += reward

@@ -61,6 +61,8 @@ from crl_stream.core.version import ENGINE_VERSION
 
 def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
     """The task as it stands after the message at ``at``."""
+    behind = _behind(row)
+    variants = [_variant(row, row.variants[name], policy, at) for name in sorted(row.variants)]
     return TaskSnapshot(
         agent_name=row.agent_name,
         task_type=row.task_type,
@@ -78,7 +80,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         n_duplicates=row.duplicates,
         n_amended=row.amended,
         n_skewed=row.skewed,
-        variants=[_variant(row, row.variants[name], policy, at) for name in sorted(row.variants)],
+        variants=variants,
         reviews=[
             ReviewResult(
                 proposal_id=r.proposal_id,
@@ -100,7 +102,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         proposal_limits=ProposalLimits(**msgspec.structs.asdict(policy.proposals), max_variants=policy.limits.variants),
         fleet_held=_fleet_order(row, at.fleet),
         active_since=None if row.active is None else to_text(row.since),
-        runtimes_behind=_behind(row),
+        runtimes_behind=behind,
         n_feedback_too_late=row.too_late,
         n_feedback_waiting=len(row.waiting),
         n_feedback_unmatched=row.unmatched,
@@ -209,8 +211,9 @@ def _variant(row: TaskRow, variant: Variant, policy: Policy, at: Context) -> Var
     life, shadow, rules = variant.life, variant.shadow, rules_of(policy)
     n = life.n or 1
     active = variant.variant_id == row.active
-    verdict = judge(variant, rules)
-    mean = mean_reward(variant)
+    window = _NO_WINDOW if at.brief else _window(variant)
+    configuration, baseline = _configuration(variant), _baseline(variant)
+    verdict, mean = judge(variant, rules), mean_reward(variant)
     return VariantSnapshot(
         variant_id=variant.variant_id,
         active=active,
@@ -222,7 +225,7 @@ def _variant(row: TaskRow, variant: Variant, policy: Policy, at: Context) -> Var
         avg_reward=mean,
         error_rate=life.errors / n,
         reward_variance=max(0.0, life.squares / MICRO / n - mean * mean),
-        window=_NO_WINDOW if at.brief else _window(variant),
+        window=window,
         verdict=verdict.kind,
         reason="" if at.brief else sentence(variant, verdict, rules),
         degraded=variant.degraded,
@@ -239,8 +242,8 @@ def _variant(row: TaskRow, variant: Variant, policy: Policy, at: Context) -> Var
         shadow_n=shadow.n,
         shadow_success_rate=shadow.successes / (shadow.n or 1),
         shadow_avg_reward=shadow.reward / MICRO / (shadow.n or 1),
-        configuration=_configuration(variant),
-        baseline=_baseline(variant),
+        configuration=configuration,
+        baseline=baseline,
         degraded_at=None if variant.degraded_at < 0 else variant.degraded_at,
         feedback_too_late=variant.too_late,
         not_applied=None if at.brief else not_applied(row, variant, policy, at.fleet),

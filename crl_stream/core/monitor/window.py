@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from crl_stream.core.monitor.evidence import Claims, carry, forget
+from crl_stream.core.monitor.evidence import AMENDED_PLACES, PLACES, Claims, carry
 from crl_stream.core.monitor.learning import Formula, reward_of
 from crl_stream.core.monitor.row import (
     ABSENT,
@@ -159,6 +159,15 @@ def advance(q: float, n: int, reward: int, rate: float) -> float:
     """
     step = 1.0 / n
     return q + (step if step > rate else rate) * (reward / MICRO - q)
+
+
+def forget(variant: Variant) -> None:
+    """Start without evidence: what is over says nothing about what comes next."""
+    variant.evidence = [0.0] * PLACES
+    if variant.reward_start is not None:
+        variant.reward_start = [0.0] * AMENDED_PLACES
+    for index in range(SIZE - 1, len(variant.window), SIZE):
+        variant.window[index] &= ~WEIGHED
 
 
 def restart_judging(variant: Variant) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from crl_stream.core.folder import load, misfit, only_once
 from crl_stream.core.monitor.detector import PARTS, Detector, detector_of
+from crl_stream.core.monitor.row import MICRO, Sums
 
 
 def _discover() -> tuple[Detector, ...]:
@@ -25,3 +26,13 @@ def _discover() -> tuple[Detector, ...]:
 
 
 DETECTORS: Final[tuple[Detector, ...]] = _discover()
+
+
+def figures_of(baseline: Sums, recent: Sums, worst: Detector | None) -> dict[str, float]:
+    """The guide's ``degradation_metrics``: the figures of ``worst`` first, then the others', then the size."""
+    found: dict[str, float] = {}
+    if baseline.n and recent.n:
+        for detector in sorted(DETECTORS, key=lambda detector: detector is not worst):
+            finding = detector.detect(baseline, recent, MICRO)
+            found |= detector.measure(baseline, recent, None if finding is None else finding.change)
+    return found | {"sample_size": recent.n}
