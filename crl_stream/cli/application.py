@@ -33,6 +33,7 @@ from crl_stream.cli import (
     status,
     tail,
     topics,
+    topology,
     up,
     window,
     worker,
@@ -123,6 +124,7 @@ app.command()(down.down)
 app.add_typer(broker.app, name="broker")
 app.command()(worker.worker)
 app.add_typer(topics.app, name="topics")
+app.command()(topology.topology)
 app.add_typer(policy.app, name="policy")
 app.command()(publish.publish)
 app.command()(replay.replay)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from typer.core import TyperGroup
 
 GROUPS: Final[dict[str, tuple[str, ...]]] = {
-    "Run": ("demo", "up", "down", "broker", "worker", "topics", "stages"),
+    "Run": ("demo", "up", "down", "broker", "worker", "topics", "topology"),
     "Look": (
         "status",
         "dashboard",

@@ -24,6 +24,7 @@ WITHOUT_KAFKA = {
     "notify list",
     "notify test",
     "replay",
+    "topology",
 }
 STARTS_ITS_OWN = {"demo", "up"}
 """Without an address of Kafka they bring one along."""
@@ -114,6 +115,8 @@ WRONG = [
     "status --watch --json",
     "tail no-such-topic",
     "tail --count 0",
+    "topology --json --mermaid",
+    "topology monitor",
     "window a",
 ]
 

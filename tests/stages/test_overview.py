@@ -15,10 +15,9 @@ from crl_stream.core.overview import Condition, Ledger, row_position
 from crl_stream.errors import Unsafe
 from crl_stream.stages.driver import Stored, TopologyDriver
 from crl_stream.stages.fold import Folded
-from crl_stream.stages.notes import Noted as Notes
-from crl_stream.stages.notes import note_records
 from crl_stream.stages.overview import fold_notes
 from crl_stream.stages.partition import decode_partition, encode_partition, partition_key
+from crl_stream.stages.tally import SentNotes, note_records
 from crl_stream.wire.codec import decode, encode
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import ALERTS, DEAD_LETTERS, OVERVIEW
@@ -241,7 +240,7 @@ def test_a_held_fleet_needs_attention_until_it_is_resumed() -> None:
     driver = TopologyDriver(partitions=3)
     for command, word in ((m.HoldAll, "ATTENTION NEEDED"), (m.HoldAll, "ATTENTION NEEDED"), (m.ResumeAll, "HEALTHY")):
         driver.pipe(a_command(command, actor="ada"))
-        notes = [note for log in driver.topics[ALERTS] for note in note_records(ALERTS, 0, log, Notes())]
+        notes = [note for log in driver.topics[ALERTS] for note in note_records(ALERTS, 0, log, SentNotes())]
         worker = Worker()
         worker.work([Stored(i, NOON, note.key, note.value) for i, note in enumerate(notes)])
         page = page_of(worker.outputs)
