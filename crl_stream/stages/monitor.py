@@ -127,7 +127,7 @@ class _Fold(Fold[_Task]):
         """Do what the record asks for; a hold of the fleet that is over by then ends before anything else."""
         message = entry.message
         kind = type(message)
-        if self.at.fleet is not None and fleet.is_over(self.state, record.timestamp):
+        if self.at.fleet is not None and fleet.has_expired(self.at.fleet, record.timestamp):
             self._expire_fleet(entry, record, task)
         elif record.offset in self.poisoned:
             self.report_failure(entry)

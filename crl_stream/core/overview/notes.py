@@ -28,7 +28,7 @@ Note = RollbackNote | AlertNote | ProposalNote | TaskNote
 OWN_ALERTS: Final = frozenset(("rollback_rate", "weekly_review"))
 """Kinds of alerts that the overview itself makes."""
 ENOUGH: Final = GUIDE.default.degradation.min_recent
-"""Outcomes without a success from which on an active variant is counted as degraded, before its window is full."""
+"""Outcomes without a success from which on an active variant counts as degraded, before its window is full."""
 _LIMITS: Final = GUIDE.default.auto_apply
 
 
