@@ -12,11 +12,9 @@ from typing import Any, Final
 from crl_stream.core.overview import Ledger, Place, make_page
 from crl_stream.stages.entries import Entry
 from crl_stream.stages.fold import Fold, Folded, Poison, Poisoned, Task, fold_around_poison
-from crl_stream.stages.incidents import fold_failure_alert
 from crl_stream.stages.partition import PartitionRow, decode_partition
 from crl_stream.stages.tally import fault_of
 from crl_stream.stages.topology import FIRST, OVERVIEW_PAGE
-from crl_stream.wire import reasons
 from crl_stream.wire.codec import Rejected, decode_record, encode
 from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import OVERVIEW_KEY, TOPIC_OF
@@ -84,13 +82,6 @@ class _Fold(Fold[Task]):
         if self.ledger.page_changed:
             self.outputs.append(_output(make_page(self.ledger, FIRST), OVERVIEW_KEY))
         return self.ledger.changed() if self.state.next_offset != self._first else {}
-
-    def report_failure(self, entry: Entry) -> None:
-        """As every stage; the alert speaks of the place alone."""
-        record, error = entry.record, self.poisoned[entry.record.offset]
-        self.bury(record, reasons.FOLD_FAILURE, f"the overview raised {type(error).__name__}")
-        alert = fold_failure_alert(entry.key, FIRST, record, error, self.state)
-        self.outputs.append(_output(alert, alert.subject.encode()))
 
 
 def _output(message: Any, key: bytes) -> Output:
