@@ -36,7 +36,7 @@ bench: dev ## measure us and others side by side, 25 minutes (ARGS="--quick", or
 faults: runtime ## break things on purpose, and count what is lost or doubled (ARGS=live, "simulate --seeds 10000", mutants, live-mutants)
 	@$(BIN)/python -m campaign $(or $(ARGS),simulate)
 
-contract: dev ## bring the schemas and the AsyncAPI document in topics/ up to date
+contract: dev ## bring the schemas and the AsyncAPI document in topics/, and the picture in README.md, up to date
 	@$(BIN)/python -m crl_stream.contract.generator
 
 lock: dev ## pin the requirements anew (ARGS=--upgrade takes the newest)

@@ -4,7 +4,7 @@ If you are here to read the code, read in this order:
 
     core/        the engine: what an outcome does to a task, as pure functions over values
     wire/        bytes and values: names, partitions, codecs of every topic; also pure
-    stages/    the engine over the log: batches of records in, rows and outputs out; also pure
+    stages/      the engine over the log: records in, rows and outputs out; also pure; begin with ``topology``
     worker/      the stages on Faust and Kafka, made exact; the only folder that knows Faust
     client/      what an agent runtime uses: ``Publisher`` and ``Resolver``
     dashboard/   the safety dashboard of the guide, for people

@@ -7,25 +7,16 @@ from typing import Any, NamedTuple
 
 from installation import Installation
 
+from crl_stream.core.overview.notes import OWN_ALERTS
 from crl_stream.stages.entries import command_positions, decode_batch
 from crl_stream.stages.inlet import reference_commands
 from crl_stream.stages.monitor import fold_batch
-from crl_stream.stages.notes import OWN_KINDS
 from crl_stream.stages.partition import decode_partition, partition_key
+from crl_stream.stages.topology import INLET, MONITOR, outputs_of
 from crl_stream.wire.dead_letter import read_letter, read_mark
-from crl_stream.wire.topics import (
-    COMMANDS,
-    DEAD_LETTERS,
-    INVOCATIONS,
-    MESSAGES,
-    OVERVIEW,
-    OVERVIEW_EVENTS,
-    PROPOSALS,
-    TICK_KEY,
-)
+from crl_stream.wire.topics import DEAD_LETTERS, TICK_KEY
 
-OTHERS = {INVOCATIONS, COMMANDS, PROPOSALS, OVERVIEW, OVERVIEW_EVENTS}
-OUTPUTS = [topic for topic in MESSAGES if topic not in OTHERS]
+OUTPUTS = outputs_of(MONITOR, INLET)
 """What the monitor and the inlet write."""
 
 
@@ -45,9 +36,9 @@ async def assert_topics_equal_the_fold(installation: Installation) -> Compared:
     await installation.silent()
     partitions = installation.kafka.partitions
     log: dict[int, list[Any]] = {p: [] for p in range(partitions)}
-    for received in await installation.records(INVOCATIONS):
+    for received in await installation.records(MONITOR.source):
         log[received.record.partition].append(received.record)
-    commands = {(r.record.partition, r.record.offset): r.record for r in await installation.records(COMMANDS)}
+    commands = {(r.record.partition, r.record.offset): r.record for r in await installation.records(INLET.source)}
     state = await installation.changelog()
     expected: dict[tuple[str, int], list[Any]] = defaultdict(list)
     rows = 0
@@ -74,7 +65,7 @@ async def assert_topics_equal_the_fold(installation: Installation) -> Compared:
     for topic in OUTPUTS:
         actual: dict[int, list[Any]] = defaultdict(list)
         for received in await installation.records(topic):
-            if getattr(received.message, "kind", None) in OWN_KINDS:
+            if getattr(received.message, "kind", None) in OWN_ALERTS:
                 continue  # an alert of the overview's
             if topic == DEAD_LETTERS and read_mark(received.record.headers) is not None:
                 continue  # a person's, who sent a letter back
@@ -92,7 +83,7 @@ async def assert_topics_equal_the_fold(installation: Installation) -> Compared:
             duplicates += len(found) - len(distinct)
     for partition in range(partitions):
         there = {(r.key, r.value, tuple(r.headers)) for r in log[partition]}
-        for output in expected[INVOCATIONS, partition]:
+        for output in expected[MONITOR.source, partition]:
             assert (output.key, output.value, output.headers) in there, f"{output} is not in the log"
     return Compared(rows, outputs, duplicates)
 

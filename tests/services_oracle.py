@@ -11,20 +11,24 @@ from typing import Any
 from installation import Installation
 
 from crl_stream.core import messages as m
+from crl_stream.core.overview.notes import note_of, said_by
 from crl_stream.kafka.reader import TopicReader
 from crl_stream.settings.remedies import load_remedies
-from crl_stream.stages.notes import SOURCES, Noted, note_of, note_records, said_by
 from crl_stream.stages.overview import fold_notes
 from crl_stream.stages.partition import decode_partition, partition_key
 from crl_stream.stages.proposer import decode_snapshots, propose_batch
-from crl_stream.wire.topics import ALERTS, OVERVIEW, OVERVIEW_EVENTS, PROPOSALS, ROLLBACKS, TASKS
+from crl_stream.stages.tally import SentNotes, note_records
+from crl_stream.stages.topology import FIRST, OVERVIEW_PAGE, PROPOSER, TALLY, Stage
+from crl_stream.wire.topics import ALERTS, PROPOSALS, ROLLBACKS
+
+[_PAGE] = OVERVIEW_PAGE.standing
 
 
-async def rows_of(installation: Installation, table: str) -> dict[int, dict[bytes, bytes]]:
+async def rows_of(installation: Installation, stage: Stage) -> dict[int, dict[bytes, bytes]]:
     """The last record per key of each partition of a table's changelog."""
     plain = TopicReader(installation.kafka.model_copy(update={"topic_prefix": ""}))
     found: dict[int, dict[bytes, bytes]] = defaultdict(dict)
-    for received in await plain.read(installation.names.changelog(installation.app_id, table)):
+    for received in await plain.read(installation.names.changelog(installation.app_id, stage.table.name)):
         found[received.record.partition][received.record.key] = received.record.value
     return found
 
@@ -44,24 +48,24 @@ async def services_settled(installation: Installation, seconds: float = 60.0) ->
 
 
 async def _is_settled(installation: Installation) -> bool:
-    proposer = await rows_of(installation, "proposals")
-    for partition, records in (await records_of(installation, TASKS)).items():
+    proposer = await rows_of(installation, PROPOSER)
+    for partition, records in (await records_of(installation, PROPOSER.source)).items():
         row = decode_partition(proposer[partition].get(partition_key(partition)))
         if row.next_offset <= records[-1].offset:
             return False
-    there = {(r.key, r.value) for r in (await records_of(installation, OVERVIEW_EVENTS))[0]}
-    for topic in SOURCES:
-        if topic == TASKS:
+    there = {(r.key, r.value) for r in (await records_of(installation, OVERVIEW_PAGE.source))[0]}
+    for topic in TALLY.sources:
+        if topic == PROPOSER.source:
             continue  # not every snapshot is noted, but the last figures of every task are
         for partition, records in (await records_of(installation, topic)).items():
-            wanted = note_records(topic, partition, records, Noted())
+            wanted = note_records(topic, partition, records, SentNotes())
             if not {(o.key, o.value) for o in wanted} <= there:
                 return False
-    if await _last_figures(installation, TASKS) != await _last_figures(installation, OVERVIEW_EVENTS):
+    if await _last_figures(installation, PROPOSER.source) != await _last_figures(installation, OVERVIEW_PAGE.source):
         return False
-    events = (await records_of(installation, OVERVIEW_EVENTS))[0]
-    overview = (await rows_of(installation, "overview"))[0]
-    state = decode_partition(overview.get(partition_key(0)))
+    events = (await records_of(installation, OVERVIEW_PAGE.source))[0]
+    overview = (await rows_of(installation, OVERVIEW_PAGE))[0]
+    state = decode_partition(overview.get(partition_key(FIRST)))
     return bool(events) and state.next_offset > events[-1].offset
 
 
@@ -81,30 +85,30 @@ async def _last_figures(installation: Installation, topic: str) -> dict[tuple[st
 async def assert_services_equal_the_fold(installation: Installation) -> m.Overview:
     """Rows bit for bit, distinct proposals in their order, the page the one of all notes; returns the page."""
     partitions = installation.kafka.partitions
-    rows, found = await rows_of(installation, "proposals"), await records_of(installation, PROPOSALS)
-    for partition, records in (await records_of(installation, TASKS)).items():
+    rows, found = await rows_of(installation, PROPOSER), await records_of(installation, PROPOSALS)
+    for partition, records in (await records_of(installation, PROPOSER.source)).items():
         folded = propose_batch(partition, partitions, None, {}, decode_snapshots(records), load_remedies())
         key = partition_key(partition)
         assert {k: v for k, v in rows[partition].items() if k != key} == folded.rows
         assert rows[partition][key] == folded.partition_row
         wanted = [(o.key, o.value) for o in folded.outputs if o.topic == PROPOSALS]
         assert list(dict.fromkeys((r.key, r.value) for r in found[partition])) == wanted
-    events = (await records_of(installation, OVERVIEW_EVENTS))[0]
+    events = (await records_of(installation, OVERVIEW_PAGE.source))[0]
     possible = {
         (output.key, output.value)
-        for topic in SOURCES
+        for topic in TALLY.sources
         for partition, records in (await records_of(installation, topic)).items()
         for record in records  # each by itself: whatever was noted before
-        for output in note_records(topic, partition, [record], Noted())
+        for output in note_records(topic, partition, [record], SentNotes())
     }
     assert {(record.key, record.value) for record in events} <= possible, "a note of something that is on no topic"
     folded = fold_notes(None, {}, events)
-    there = (await rows_of(installation, "overview"))[0]
-    assert {k: v for k, v in there.items() if k != partition_key(0)} == folded.rows
-    [page] = [o.value for o in folded.outputs if o.topic == OVERVIEW][-1:]
-    shown = (await records_of(installation, OVERVIEW))[0][-1]
+    there = (await rows_of(installation, OVERVIEW_PAGE))[0]
+    assert {k: v for k, v in there.items() if k != partition_key(FIRST)} == folded.rows
+    [page] = [o.value for o in folded.outputs if o.topic == _PAGE][-1:]
+    shown = (await records_of(installation, _PAGE))[0][-1]
     assert shown.value == page
-    overview: m.Overview = (await installation.messages(OVERVIEW))[-1]
+    overview: m.Overview = (await installation.messages(_PAGE))[-1]
     return overview
 
 

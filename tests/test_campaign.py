@@ -20,7 +20,7 @@ from campaign.simulated.simulation import run_seed
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.monitor.row import encode_row, new_row
 from crl_stream.stages.partition import PartitionRow, encode_partition, partition_key
-from crl_stream.worker.last_word import SEEN
+from crl_stream.worker.stale_writes import SEEN
 
 SEEDS = range(100)
 

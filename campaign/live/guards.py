@@ -18,8 +18,8 @@ from faust.types.tuples import TP
 from campaign.live.world import RECOVERED, TASKS
 from crl_stream.core.monitor import record as recording
 from crl_stream.stages import monitor
-from crl_stream.worker.last_word import LastWord
 from crl_stream.worker.stages import TableStage
+from crl_stream.worker.stale_writes import StaleWrites
 from crl_stream.worker.table import TaskTable
 from crl_stream.worker.transport.consumer import Consumer
 from crl_stream.worker.transport.lanes import Batch, Lane
@@ -79,7 +79,7 @@ def _awaited_outputs() -> None:
         """Where outputs are is not known yet."""
 
     _replace(Producer, "write", hand_over)
-    _replace(LastWord, "note", trust)
+    _replace(StaleWrites, "note", trust)
 
 
 def _contiguity() -> None:

@@ -20,9 +20,8 @@ from campaign.live.progress import Progress
 from campaign.live.traffic import COMMAND, FEEDBACK, POLICY
 from campaign.live.workers import Worker
 from crl_stream.kafka.admin import TopicAdmin
-from crl_stream.stages.notes import SOURCES
-from crl_stream.wire.topics import COMMANDS, INVOCATIONS, OVERVIEW_EVENTS, Topics
-from crl_stream.wire.topics import TASKS as SNAPSHOTS
+from crl_stream.stages.topology import sources_of
+from crl_stream.wire.topics import INVOCATIONS, Topics
 
 __all__ = ["LAUNCHER", "PATIENCE", "REACHED", "RECOVERED", "ROOT", "TASKS", "Mark", "Plan", "World"]
 
@@ -56,12 +55,9 @@ class World(Fleet):
 
     def _groups(self) -> dict[str, list[str]]:
         group = self.names.group
-        groups = {group(self.app_id): [INVOCATIONS, COMMANDS]}
+        groups = {group(self.app_id): sources_of("monitor")}
         if self.plan.services:
-            groups |= {
-                group(self.app_id, "proposer"): [SNAPSHOTS],
-                group(self.app_id, "overview"): [*SOURCES, OVERVIEW_EVENTS],
-            }
+            groups |= {group(self.app_id, role): sources_of(role) for role in ("proposer", "overview")}
         return {group: [self.names(topic) for topic in topics] for group, topics in groups.items()}
 
     async def __aenter__(self) -> Self:

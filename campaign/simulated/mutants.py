@@ -16,10 +16,10 @@ from crl_stream.core.monitor.row import TaskRow, decode_row
 from crl_stream.core.overview import Ledger
 from crl_stream.core.proposer import step as proposing
 from crl_stream.stages import monitor, proposer
-from crl_stream.stages.origins import Origins
+from crl_stream.stages.forwards import Forwards
 from crl_stream.stages.partition import PartitionRow, decode_partition
-from crl_stream.worker.last_word import LastWord
 from crl_stream.worker.stages import TableStage
+from crl_stream.worker.stale_writes import StaleWrites
 from crl_stream.worker.table import TaskTable
 
 ENOUGH: Final = 300
@@ -63,7 +63,7 @@ def _outputs_first() -> Any:
         if folded.partition_row != before:
             await self._persist(partition, folded, batch.end)
             written = await self.outlet.publish(folded.outputs)
-            await self.last_word.note(partition, written, (0, 0))
+            await self.stale_writes.note(partition, written, (0, 0))
         self.counters.add(folded.counts)
 
     return patch.object(TableStage, "work", work)
@@ -74,12 +74,12 @@ def _origins() -> Any:
 
 
 def _bytes_of_forwards() -> Any:
-    def believe(self: Origins, source: int, offset: int, _: Any) -> str:
+    def believe(self: Forwards, source: int, offset: int, _: Any) -> str:
         highest = self._latest.get(source, -1)
         self._latest[source] = max(highest, offset)
         return "new" if offset > highest else "known"
 
-    return patch.object(Origins, "take", believe)
+    return patch.object(Forwards, "take", believe)
 
 
 class _Forgetful(dict[int, int]):
@@ -131,17 +131,17 @@ def _as_of() -> Any:
 
 
 def _last_word() -> Any:
-    async def believe(_self: LastWord, *_: Any) -> dict[Any, Any]:
+    async def believe(_self: StaleWrites, *_: Any) -> dict[Any, Any]:
         return {}
 
-    return patch.object(LastWord, "_mend", believe)
+    return patch.object(StaleWrites, "_mend", believe)
 
 
 def _mark_of_looks() -> Any:
-    def trust(self: LastWord, partition: int, _headers: Any) -> None:
+    def trust(self: StaleWrites, partition: int, _headers: Any) -> None:
         self._seen[partition] = {topic: len(self._reader._broker.topics[topic][partition]) for topic in self.topics}
 
-    return patch.object(LastWord, "open", trust)
+    return patch.object(StaleWrites, "open", trust)
 
 
 def _totals_first() -> Any:

@@ -15,36 +15,37 @@ from campaign.simulated.processes import Kind, Table, remedies
 from campaign.simulated.traffic import Traffic
 from crl_stream.core.messages import CommandResult
 from crl_stream.core.monitor.row import decode_row, row_position
+from crl_stream.core.overview.notes import OWN_ALERTS
 from crl_stream.stages.entries import command_positions, decode_batch
 from crl_stream.stages.fold import Folded
 from crl_stream.stages.inlet import reference_commands
 from crl_stream.stages.monitor import fold_batch
-from crl_stream.stages.notes import OWN_KINDS, SOURCES, Noted, note_records
 from crl_stream.stages.overview import fold_notes
 from crl_stream.stages.partition import partition_key
 from crl_stream.stages.proposer import decode_snapshots, propose_batch
+from crl_stream.stages.tally import SentNotes, note_records
+from crl_stream.stages.topology import FIRST, INLET, MONITOR, OVERVIEW_PAGE, PROPOSER, STAGES, TALLY
 from crl_stream.wire.codec import decode
 from crl_stream.wire.dead_letter import read_letter
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output
-from crl_stream.wire.topics import (
-    ACTIVE_VARIANTS,
-    ALERTS,
-    COMMANDS,
-    DEAD_LETTERS,
-    DECISIONS,
-    INVOCATIONS,
-    MESSAGES,
-    OVERVIEW,
-    OVERVIEW_EVENTS,
-    PROPOSALS,
-    TASKS,
-    VARIANTS,
-)
+from crl_stream.wire.topics import ALERTS, DEAD_LETTERS, DECISIONS
 
-_COMPACTED: Final = (ACTIVE_VARIANTS, VARIANTS, TASKS, PROPOSALS)
-_APART: Final = frozenset((INVOCATIONS, COMMANDS, OVERVIEW, OVERVIEW_EVENTS))
-"""Topics whose records are compared in another way than as the outputs of a fold."""
+_COMMANDS: Final = INLET.source
+_LOG: Final = MONITOR.source
+_SNAPSHOTS: Final = PROPOSER.source
+_NOTES: Final = OVERVIEW_PAGE.source
+[_PAGE] = OVERVIEW_PAGE.standing
+_COMPACTED: Final = (*MONITOR.standing, *PROPOSER.standing)
+_OUTPUTS: Final = tuple(
+    dict.fromkeys(
+        topic
+        for stage in STAGES
+        for topic in stage.writes
+        if topic not in {_LOG, _NOTES, _PAGE}  # compared in another way
+    )
+)
+"""Topics whose records are compared as the outputs of a fold."""
 
 
 def examine(broker: Broker, traffic: Traffic, figures: Figures) -> None:
@@ -60,12 +61,12 @@ class _Examination:
     def run(self) -> None:
         folds = [self._fold_log(partition) for partition in range(self.broker.partitions)]
         for partition, folded in enumerate(folds):
-            self._compare_rows(Kind.MONITOR, partition, folded, self.broker.topics[INVOCATIONS][partition])
+            self._compare_rows(Kind.MONITOR, partition, folded, self.broker.topics[_LOG][partition])
             self._want(folded.outputs)
-        for partition, log in enumerate(self.broker.topics[COMMANDS]):
+        for partition, log in enumerate(self.broker.topics[_COMMANDS]):
             self._want(reference_commands(partition, self.broker.partitions, log))
         for partition, folded in enumerate(folds):
-            self._propose(partition, [o for o in folded.outputs if o.topic == TASKS])
+            self._propose(partition, [o for o in folded.outputs if o.topic == _SNAPSHOTS])
         self._fold_overview()
         self._compare_outputs()
         self._compare_appended()
@@ -75,16 +76,16 @@ class _Examination:
 
     # -- the folds ---------------------------------------------------------------------------------
     def _fold_log(self, partition: int) -> Folded:
-        entries = decode_batch(self.broker.topics[INVOCATIONS][partition])
+        entries = decode_batch(self.broker.topics[_LOG][partition])
         commands = {}
         for place in command_positions(entries):
-            record = self.broker.value_at(COMMANDS, *place)
+            record = self.broker.value_at(_COMMANDS, *place)
             commands[place] = None if record is None else record.value
         return fold_batch(partition, self.broker.partitions, None, {}, entries, commands)
 
     def _propose(self, partition: int, snapshots: list[Output]) -> None:
         """From the snapshots that there are, and once more from those that there would be had nothing broken."""
-        log = self.broker.topics[TASKS][partition]
+        log = self.broker.topics[_SNAPSHOTS][partition]
         found = propose_batch(partition, self.broker.partitions, None, {}, decode_snapshots(log), remedies())
         self._compare_rows(Kind.PROPOSER, partition, found, log)
         first = {record.value: record for record in reversed(log)}
@@ -95,21 +96,21 @@ class _Examination:
         self._want(undisturbed.outputs or found.outputs)
 
     def _fold_overview(self) -> None:
-        log = self.broker.topics[OVERVIEW_EVENTS][0]
+        log = self.broker.topics[_NOTES][0]
         folded = fold_notes(None, {}, log)
-        self._compare_rows(Kind.OVERVIEW, 0, folded, log)
-        self._want(o for o in folded.outputs if o.topic != OVERVIEW)
-        pages = [o.value for o in folded.outputs if o.topic == OVERVIEW]
-        shown = [r.value for r in self.broker.topics[OVERVIEW][0]]
+        self._compare_rows(Kind.OVERVIEW, FIRST, folded, log)
+        self._want(o for o in folded.outputs if o.topic != _PAGE)
+        pages = [o.value for o in folded.outputs if o.topic == _PAGE]
+        shown = [r.value for r in self.broker.topics[_PAGE][0]]
         if not pages:
             return
-        newest = max(shown, key=lambda page: _message(OVERVIEW, page, b"overview").as_of.offset, default=None)
+        newest = max(shown, key=lambda page: _message(_PAGE, page, b"overview").as_of.offset, default=None)
         if newest != pages[-1]:
             self._wrong(1, "the newest page is not that of all notes")
         if shown[-1:] != [newest]:
-            self._stale(1, f"{OVERVIEW} ends with an old page")
-        tasks = len({record.key for partition in self.broker.topics[TASKS] for record in partition})
-        if (counted := _message(OVERVIEW, pages[-1], b"overview").tasks) != tasks:
+            self._stale(1, f"{_PAGE} ends with an old page")
+        tasks = len({record.key for partition in self.broker.topics[_SNAPSHOTS] for record in partition})
+        if (counted := _message(_PAGE, pages[-1], b"overview").tasks) != tasks:
             self._wrong(1, f"the page counts {counted} tasks of {tasks}")
 
     # -- comparisons -------------------------------------------------------------------------------
@@ -122,9 +123,7 @@ class _Examination:
             self._wrong(len(wrong), f"{kind.value} {partition}: rows {sorted(wrong)} are not the fold's")
 
     def _compare_outputs(self) -> None:
-        for topic in MESSAGES:
-            if topic in _APART:
-                continue
+        for topic in _OUTPUTS:
             for partition, log in enumerate(self.broker.topics[topic]):
                 found = [_identity(record, topic) for record in log]
                 wanted = list(dict.fromkeys(self.wanted.get((topic, partition), [])))
@@ -141,7 +140,7 @@ class _Examination:
 
     def _compare_order(self, where: str, distinct: list[Any], wanted: list[Any]) -> None:
         def own(alerts: list[Any]) -> list[Any]:
-            return [(k, v) for k, v in alerts if _message(ALERTS, v, k).kind not in OWN_KINDS]
+            return [(k, v) for k, v in alerts if _message(ALERTS, v, k).kind not in OWN_ALERTS]
 
         if set(distinct) == set(wanted) and own(distinct) != own(wanted):
             self.figures.disordered += 1
@@ -149,18 +148,21 @@ class _Examination:
 
     def _compare_appended(self) -> None:
         """References and forwarded records are in the log; notes are of something that is there, and of all of it."""
-        for partition, log in enumerate(self.broker.topics[INVOCATIONS]):
+        for partition, log in enumerate(self.broker.topics[_LOG]):
             there = {(r.key, r.value, r.headers) for r in log}
             self._compare_sets(
-                f"{INVOCATIONS} {partition}", there, set(self.wanted.get((INVOCATIONS, partition), [])), foreign=False
+                f"{_LOG} {partition}",
+                there,
+                set(self.wanted.get((_LOG, partition), [])),
+                foreign=False,
             )
-        notes = {(r.key, r.value) for r in self.broker.topics[OVERVIEW_EVENTS][0]}
+        notes = {(r.key, r.value) for r in self.broker.topics[_NOTES][0]}
         possible: set[Any] = set()
-        for topic in SOURCES:
+        for topic in TALLY.sources:
             for partition, log in enumerate(self.broker.topics[topic]):
-                each = {(o.key, o.value) for r in log for o in note_records(topic, partition, [r], Noted())}
+                each = {(o.key, o.value) for r in log for o in note_records(topic, partition, [r], SentNotes())}
                 possible |= each
-                if topic != TASKS and not each <= notes:
+                if topic != _SNAPSHOTS and not each <= notes:
                     self.figures.lost += len(each - notes)
                     self.figures.complaints.append(f"{topic} {partition}: not everything was noted")
         if not notes <= possible:
@@ -187,9 +189,13 @@ class _Examination:
     def _compare_shown(self, folds: list[Folded]) -> None:
         """All is silent: the last snapshot of each task is of the last record that touched its row."""
         for folded in folds:
-            shown = {o.key: _message(TASKS, o.value, o.key).as_of.offset for o in folded.outputs if o.topic == TASKS}
+            shown = {
+                o.key: _message(_SNAPSHOTS, o.value, o.key).as_of.offset
+                for o in folded.outputs
+                if o.topic == _SNAPSHOTS
+            }
             if late := {key for key, data in folded.rows.items() if shown.get(key) != row_position(data)[1]}:
-                self._stale(len(late), f"{TASKS}: {sorted(late)} changed after their last snapshot")
+                self._stale(len(late), f"{_SNAPSHOTS}: {sorted(late)} changed after their last snapshot")
 
     def _count_sent(self, rows: dict[bytes, bytes]) -> None:
         """Without the engine: as many outcomes as ids were sent, one answer for each order."""
@@ -220,9 +226,7 @@ class _Examination:
     def _want(self, outputs: Iterable[Output]) -> None:
         for output in outputs:
             identity = (
-                (output.key, output.value, output.headers)
-                if output.topic == INVOCATIONS
-                else _identity(output, output.topic)
+                (output.key, output.value, output.headers) if output.topic == _LOG else _identity(output, output.topic)
             )
             self.wanted.setdefault((output.topic, output.partition), []).append(identity)
 

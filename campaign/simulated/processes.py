@@ -17,22 +17,19 @@ from typing import Any, Final, cast
 from campaign.simulated.broker import Broker
 from campaign.simulated.outlet import Batch, Outlet, Point, Reader
 from crl_stream.core.messages import Tick
-from crl_stream.core.monitor.row import row_position
-from crl_stream.core.overview import row_position as overview_position
 from crl_stream.core.proposer.remedies import Remedies
-from crl_stream.core.proposer.row import row_position as proposals_position
 from crl_stream.errors import Unsafe
 from crl_stream.settings.remedies import load_remedies
-from crl_stream.stages.notes import SOURCES
 from crl_stream.stages.partition import decode_partition
+from crl_stream.stages.topology import INLET, MONITOR, OVERVIEW_PAGE, PROPOSER, TALLY, RowPosition
 from crl_stream.wire.codec import encode
-from crl_stream.wire.topics import COMMANDS, INVOCATIONS, OVERVIEW_EVENTS, TASKS, TICK_KEY
+from crl_stream.wire.topics import TICK_KEY
 from crl_stream.worker.counters import Counters
 from crl_stream.worker.monitor_stages import OUTPUTS_AT_ONCE, InletStage, MonitorStage
 from crl_stream.worker.service_stages import OverviewStage, ProposerStage, TallyStage
 from crl_stream.worker.stages import TableStage
 from crl_stream.worker.stores import MemoryRows
-from crl_stream.worker.table import RowPosition, TaskTable
+from crl_stream.worker.table import TaskTable
 
 
 class Kind(enum.Enum):
@@ -48,19 +45,19 @@ class Kind(enum.Enum):
     OVERVIEW = "overview"
 
 
+_TALLIES: Final = (Kind.TALLY_ROLLBACKS, Kind.TALLY_ALERTS, Kind.TALLY_PROPOSALS, Kind.TALLY_TASKS)
+_PLACES: Final = {
+    Kind.INLET: INLET,
+    Kind.MONITOR: MONITOR,
+    Kind.PROPOSER: PROPOSER,
+    Kind.OVERVIEW: OVERVIEW_PAGE,
+}
 SOURCE_OF: Final[dict[Kind, str]] = {
-    Kind.INLET: COMMANDS,
-    Kind.MONITOR: INVOCATIONS,
-    Kind.PROPOSER: TASKS,
-    Kind.OVERVIEW: OVERVIEW_EVENTS,
-    **dict(
-        zip((Kind.TALLY_ROLLBACKS, Kind.TALLY_ALERTS, Kind.TALLY_PROPOSALS, Kind.TALLY_TASKS), SOURCES, strict=True)
-    ),
+    **{kind: place.source for kind, place in _PLACES.items()},
+    **dict(zip(_TALLIES, TALLY.sources, strict=True)),
 }
 POSITION_OF: Final[dict[Kind, RowPosition]] = {
-    Kind.MONITOR: row_position,
-    Kind.PROPOSER: proposals_position,
-    Kind.OVERVIEW: overview_position,
+    kind: place.table.position for kind, place in _PLACES.items() if place.table is not None
 }
 """The stages that have a table."""
 _numbers = count(1)
@@ -175,7 +172,7 @@ class Process:
 
     def tick(self) -> None:
         """Append a tick to the log; one that has lost the partition without knowing does so too."""
-        self.broker.append(INVOCATIONS, TICK_KEY, encode(Tick(schema_version=1)), partition=self.partition)
+        self.broker.append(MONITOR.source, TICK_KEY, encode(Tick(schema_version=1)), partition=self.partition)
 
     def look(self) -> None:
         """Begin to look whether somebody else has written on its compacted topics."""

@@ -37,6 +37,7 @@ PLACES: Final[dict[str, str]] = {
     "archive": "archive:archive",
     "broker": "broker:app",
     "topics": "topics:app",
+    "topology": "topology:topology",
     "policy": "policy:app",
     "rollbacks": "rollbacks.command:app",
     "quarantine": "quarantine:app",

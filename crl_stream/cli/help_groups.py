@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 from crl_stream.cli.command_table import CommandTable
 
 GROUPS: Final[dict[str, tuple[str, ...]]] = {
-    "Run": ("demo", "up", "down", "broker", "worker", "topics", "stages"),
+    "Run": ("demo", "up", "down", "broker", "worker", "topics", "topology"),
     "Look": (
         "status",
         "dashboard",

@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 
 from crl_stream.errors import UsageError
+from crl_stream.stages.topology import ROLES
 
-ROLES = ("monitor", "proposer", "overview", "files", "notifier")
-"""As ``worker.services`` has them, which is not imported for a help text."""
 SERVICES = "services"
 """All roles but the monitor."""
 

@@ -1,6 +1,7 @@
-"""Writes the generated files of the contract: JSON Schemas and the AsyncAPI document.
+"""Writes what is generated: JSON Schemas, the AsyncAPI document, and the picture in ``README.md``.
 
-``python -m crl_stream.contract.generator`` writes them into ``topics/``, ``--check`` only says which are stale.
+``python -m crl_stream.contract.generator`` writes them, the files into ``topics/``; ``--check`` only says which are
+stale.
 The message classes and ``catalog.toml`` are the sources; nobody edits what is written here.
 """
 
@@ -19,6 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from crl_stream.contract import contract_root, load_catalog
+from crl_stream.contract.readme_picture import readme_of, with_picture
 from crl_stream.wire.asyncapi import asyncapi_document
 from crl_stream.wire.schemas import message_schema, schema_name
 from crl_stream.wire.topics import MESSAGES
@@ -65,12 +67,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is stale")
     root = contract_root()
     if parser.parse_args(arguments).check:
-        for name in (wrong := stale(root)):
-            sys.stderr.write(f"stale: topics/{name}; run make contract\n")
+        wrong = [f"topics/{name}" for name in stale(root)] + _draw(root, check=True)
+        for name in wrong:
+            sys.stderr.write(f"stale: {name}; run make contract\n")
         return 1 if wrong else 0
-    for name in write(root):
-        sys.stdout.write(f"wrote topics/{name}\n")
+    for name in [f"topics/{name}" for name in write(root)] + _draw(root):
+        sys.stdout.write(f"wrote {name}\n")
     return 0
+
+
+def _draw(root: Path, *, check: bool = False) -> list[str]:
+    """Bring the picture in the README beside the contract up to date; the name of the page when it was not."""
+    if (path := readme_of(root)) is None:
+        return []
+    page = path.read_text(encoding="utf-8")
+    if (drawn := with_picture(page)) == page:
+        return []
+    if not check:
+        path.write_text(drawn, encoding="utf-8")
+    return [path.name]
 
 
 class _Docs(Mapping[type, Mapping[str, str]]):

@@ -11,7 +11,7 @@ import enum
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
@@ -23,20 +23,15 @@ from crl_stream.stages.inspection import snapshot
 from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import decode_partition, partition_key
 from crl_stream.stages.proposer import decode_snapshots, propose_batch
+from crl_stream.stages.topology import INLET, MONITOR, PROPOSER
 from crl_stream.stages.waiting import Waiting, fleet_of
 from crl_stream.wire.codec import Rejected, decode_record, encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Header, Output
-from crl_stream.wire.topics import (
-    COMMANDS,
-    DEAD_LETTERS,
-    FLEET_KEY,
-    INVOCATIONS,
-    POLICY_KEY,
-    PROPOSALS,
-    TASKS,
-    TICK_KEY,
-)
+from crl_stream.wire.topics import DEAD_LETTERS, FLEET_KEY, POLICY_KEY, TICK_KEY, TOPIC_OF
+
+_LOG: Final = MONITOR.source
+_COMMANDS: Final = INLET.source
 
 
 class Crash(enum.Enum):
@@ -138,7 +133,7 @@ class TopologyDriver:
         Time goes on from the newest record of the log, or from the driver's clock where that is ahead.
         """
         outputs: list[Output] = []
-        now = max([self.clock, *(log[-1].timestamp for log in self.topics[INVOCATIONS] if log)])
+        now = max([self.clock, *(log[-1].timestamp for log in self.topics[_LOG] if log)])
         end = now + milliseconds
         self._waits = waits = [Waiting.of(changelog) for changelog in self.changelog]
         while True:
@@ -156,31 +151,31 @@ class TopologyDriver:
 
     def _tick(self, partition: int, timestamp: int | None = None, until: int | None = None) -> None:
         value = encode(m.Tick(schema_version=m.SCHEMA_VERSION, up_to_ms=until))
-        self.append(INVOCATIONS, value, TICK_KEY, partition=partition, timestamp=timestamp)
+        self.append(_LOG, value, TICK_KEY, partition=partition, timestamp=timestamp)
 
     def _put(self, element: Any) -> None:
         if isinstance(element, m.Invocation | m.Feedback):
-            self.append(INVOCATIONS, encode(element), TaskKey(element.agent_name, element.task_type).encode())
+            self.append(_LOG, encode(element), TaskKey(element.agent_name, element.task_type).encode())
         elif isinstance(element, m.Tick):
             for partition in range(self.partitions):
                 self._tick(partition, until=element.up_to_ms)
         elif isinstance(element, m.SetPolicy):
-            self.append(COMMANDS, encode(element), POLICY_KEY)
+            self.append(_COMMANDS, encode(element), POLICY_KEY)
         elif isinstance(element, m.FleetCommand):
             for partition in range(self.partitions):
-                self.append(COMMANDS, encode(element), FLEET_KEY, partition=partition)
+                self.append(_COMMANDS, encode(element), FLEET_KEY, partition=partition)
         elif isinstance(element, m.Command):
             key = TaskKey(element.agent_name, element.task_type).encode()  # type: ignore[attr-defined]
-            self.append(COMMANDS, encode(element), key)
+            self.append(_COMMANDS, encode(element), key)
         elif isinstance(element, bytes):
-            self.append(INVOCATIONS, element, b"a/b")
+            self.append(_LOG, element, b"a/b")
         else:
             key, value = element
-            self.append(INVOCATIONS, value, key)
+            self.append(_LOG, value, key)
         self._run_inlet()
 
     def _run_inlet(self) -> None:
-        for partition, log in enumerate(self.topics[COMMANDS]):
+        for partition, log in enumerate(self.topics[_COMMANDS]):
             fresh = log[self._read_commands[partition] :]
             self._read_commands[partition] = len(log)
             for output in reference_commands(partition, self.partitions, fresh):
@@ -210,7 +205,7 @@ class TopologyDriver:
 
     def _waiting(self, partition: int) -> Sequence[Stored]:
         state = decode_partition(self.changelog[partition].get(partition_key(partition)))
-        return self.topics[INVOCATIONS][partition][state.next_offset :]
+        return self.topics[_LOG][partition][state.next_offset :]
 
     def _fold(self, partition: int, records: Sequence[Stored]) -> Folded:
         return self._fold_entries(partition, decode_batch(records))
@@ -234,7 +229,7 @@ class TopologyDriver:
             self._waits[partition] = Waiting.of(self.changelog[partition])
 
     def _command(self, partition: int, offset: int) -> bytes | None:
-        logs = self.topics[COMMANDS]
+        logs = self.topics[_COMMANDS]
         if not 0 <= partition < len(logs) or not 0 <= offset < len(logs[partition]):
             return None
         return logs[partition][offset].value
@@ -245,7 +240,7 @@ class TopologyDriver:
             return outputs
         for partition, changelog in enumerate(self.proposals_changelog):
             state = changelog.get(partition_key(partition))
-            log = self.topics[TASKS][partition]
+            log = self.topics[PROPOSER.source][partition]
             # The topic is compacted: an offset is no index.
             first = bisect_left(log, decode_partition(state).next_offset, key=lambda record: record.offset)
             if first < len(log):
@@ -299,7 +294,7 @@ class TopologyDriver:
     def proposals(self) -> list[m.Proposal]:
         """Each proposal in its newest revision, in the order in which they were made."""
         newest: dict[str, m.Proposal] = {}
-        for proposal in self.read(PROPOSALS):
+        for proposal in self.read(TOPIC_OF[m.Proposal]):
             known = newest.get(proposal.proposal_id)
             if known is None or proposal.revision > known.revision:
                 newest[proposal.proposal_id] = proposal

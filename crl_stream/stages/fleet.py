@@ -29,10 +29,9 @@ SUBJECT: Final = "fleet"
 _HOUR: Final = 3_600_000
 
 
-def is_over(state: PartitionRow, now: int) -> bool:
-    """Whether the fleet is held here, and its hold has expired by ``now`` (append time, milliseconds)."""
-    fleet = state.fleet
-    return fleet is not None and fleet.until is not None and now >= fleet.until
+def has_expired(hold: StandingOrder, now: int) -> bool:
+    """Whether a hold of the fleet is over by ``now`` (milliseconds): a fleet has no outcomes to count to its end."""
+    return hold.until is not None and now >= hold.until
 
 
 def untold(

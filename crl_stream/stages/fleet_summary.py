@@ -13,10 +13,9 @@ from typing import Any, Final, NamedTuple
 from crl_stream.core.monitor.row import decode_row
 from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.verdict import judge
+from crl_stream.core.overview.notes import ENOUGH
 from crl_stream.core.policy import PolicySet
 
-ENOUGH: Final = 10
-"""Judged outcomes without a success from which on a variant is in trouble, before its window is full."""
 TROUBLE: Final = ("degraded", "without_success")
 """Names of what somebody has to see to."""
 ORDERS: Final = ("held", "pinned", "quarantined")

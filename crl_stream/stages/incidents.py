@@ -7,16 +7,16 @@ from crl_stream.core.ids import fact_id
 from crl_stream.core.instant import to_text
 from crl_stream.core.version import ENGINE_VERSION
 from crl_stream.stages.partition import PartitionRow
+from crl_stream.stages.topology import MONITOR
 from crl_stream.wire.records import Record
-from crl_stream.wire.topics import INVOCATIONS
 
 
 def fold_failure_alert(
-    key: bytes, partition: int, record: Record, error: Exception, state: PartitionRow, *, topic: str = INVOCATIONS
+    key: bytes, partition: int, record: Record, error: Exception, state: PartitionRow, *, topic: str = MONITOR.source
 ) -> m.Alert:
     """A record of ``topic`` made the engine raise; it lies in the dead-letter topic and the partition goes on."""
     where, option, place = f"{partition}:{record.offset}", "", ("fold_failure", partition, record.offset)
-    if topic != INVOCATIONS:
+    if topic != MONITOR.source:
         where, option = f"{topic} {where}", f" --topic {topic}"
         place = ("fold_failure", topic, partition, record.offset)  # type: ignore[assignment]
     return _engine_alert(
@@ -28,7 +28,7 @@ def fold_failure_alert(
         record,
         state,
         # A position is a place in the log; the record has none when it comes from another topic.
-        m.Position(partition, record.offset) if topic == INVOCATIONS else None,
+        m.Position(partition, record.offset) if topic == MONITOR.source else None,
     )
 
 

@@ -7,16 +7,19 @@ stays a function of one log, while commands keep a topic, and so an ACL, of thei
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.ids import command_hash
 from crl_stream.core.messages import AnyCommand, CommandRef, HoldAll, ResumeAll, SetPolicy
+from crl_stream.stages.topology import INLET
 from crl_stream.wire.codec import Rejected, decode_record, encode
 from crl_stream.wire.dead_letter import dead_letter
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output, Record
-from crl_stream.wire.topics import COMMANDS, FLEET_KEY, INVOCATIONS, POLICY_KEY
+from crl_stream.wire.topics import FLEET_KEY, POLICY_KEY, TOPIC_OF
+
+_COMMANDS: Final = INLET.source
 
 
 def reference_commands(partition: int, partitions: int, records: Sequence[Record]) -> list[Output]:
@@ -27,10 +30,10 @@ def reference_commands(partition: int, partitions: int, records: Sequence[Record
     """
     outputs: list[Output] = []
     for record in records:
-        decoded = decode_record(COMMANDS, record)
+        decoded = decode_record(_COMMANDS, record)
         if isinstance(decoded, Rejected):
             target = partition % partitions
-            outputs.append(dead_letter(record, COMMANDS, partition, decoded.reason, decoded.detail, target=target))
+            outputs.append(dead_letter(record, _COMMANDS, partition, decoded.reason, decoded.detail, target=target))
             continue
         command: AnyCommand = decoded.message
         task: dict[str, Any] = {}
@@ -54,5 +57,5 @@ def reference_commands(partition: int, partitions: int, records: Sequence[Record
             **task,
         )
         value = encode(reference)
-        outputs += [Output(INVOCATIONS, home, key, value) for home in homes]
+        outputs += [Output(TOPIC_OF[CommandRef], home, key, value) for home in homes]
     return outputs

@@ -14,6 +14,7 @@ from crl_stream.core.monitor.snapshot import task_snapshot
 from crl_stream.core.monitor.step import Context
 from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.policy import GUIDE, PolicySet
+from crl_stream.stages.fleet import has_expired
 from crl_stream.stages.partition import decode_partition
 
 
@@ -33,7 +34,7 @@ def snapshot(partition: int, partition_row: bytes | None, row: bytes, now: int) 
 
 def standing_fleet(fleet: StandingOrder | None, now: int) -> StandingOrder | None:
     """The hold of the fleet, unless it is over by ``now``."""
-    return None if fleet is None or (fleet.until is not None and now >= fleet.until) else fleet
+    return None if fleet is None or has_expired(fleet, now) else fleet
 
 
 def fleet_hold(fleet: StandingOrder | None, now: int) -> dict[str, Any] | None:

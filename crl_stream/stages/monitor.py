@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -24,16 +24,20 @@ from crl_stream.core.policy import Policy
 from crl_stream.stages import fleet
 from crl_stream.stages.entries import Entry
 from crl_stream.stages.fold import UNBOUNDED, Fold, Folded, Poison, Poisoned, Task, fold_around_poison
+from crl_stream.stages.forwards import Forwards
 from crl_stream.stages.incidents import policy_result, row_failure_alert
-from crl_stream.stages.origins import Origins
 from crl_stream.stages.partition import PartitionRow, decode_partition, partition_key
+from crl_stream.stages.topology import INLET, MONITOR
 from crl_stream.stages.waiting import Waiting, fleet_end, fleet_of, fleet_slot
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import Rejected, decode, encode
 from crl_stream.wire.dead_letter import forwarded, origin_of
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output, Record
-from crl_stream.wire.topics import COMMANDS, INVOCATIONS, TOPIC_OF
+from crl_stream.wire.topics import TOPIC_OF
+
+_LOG: Final = MONITOR.source
+_COMMANDS: Final = INLET.source
 
 
 def fold_batch(
@@ -95,7 +99,7 @@ class _Fold(Fold[_Task]):
         most: int,
         render: Callable[[Any], Any] | None,
     ) -> None:
-        super().__init__(INVOCATIONS, partition, state, rows, poisoned, most)
+        super().__init__(_LOG, partition, state, rows, poisoned, most)
         self.partitions, self.render = partitions, render or encode
         self.commands, self.waiting = commands, waiting
         self.outdated = False
@@ -103,7 +107,7 @@ class _Fold(Fold[_Task]):
         self.policies = state.policies
         self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash, state.fleet, brief=render is not None)
         """The record under way: one for all of them, and moved on."""
-        self.origins: Origins | None = None
+        self.forwards: Forwards | None = None
         """Of forwarded records, once there is one."""
 
     def new_task(self, key: bytes) -> _Task:
@@ -112,8 +116,8 @@ class _Fold(Fold[_Task]):
 
     def end(self) -> dict[bytes, bytes]:
         """The rows by key; what was forwarded here and what waits for time is noted."""
-        if self.origins is not None:
-            self.origins.pack()
+        if self.forwards is not None:
+            self.forwards.pack()
         self._settle_wakes()
         return super().end()
 
@@ -121,7 +125,7 @@ class _Fold(Fold[_Task]):
         """Do what the record asks for; a hold of the fleet that is over by then ends before anything else."""
         message = entry.message
         kind = type(message)
-        if self.at.fleet is not None and fleet.is_over(self.state, record.timestamp):
+        if self.at.fleet is not None and fleet.has_expired(self.at.fleet, record.timestamp):
             self._expire_fleet(entry, record, task)
         elif record.offset in self.poisoned:
             self.report_failure(entry)
@@ -159,9 +163,9 @@ class _Fold(Fold[_Task]):
         source, offset = origin
         if not 0 <= source < self.partitions:
             return True  # not one of ours: a header that somebody made up must not fill the row
-        if self.origins is None:
-            self.origins = Origins(self.state)
-        came = self.origins.take(source, offset, record)
+        if self.forwards is None:
+            self.forwards = Forwards(self.state)
+        came = self.forwards.take(source, offset, record)
         if came == "known":
             self.duplicates += 1
         elif came == "old":
@@ -181,7 +185,7 @@ class _Fold(Fold[_Task]):
                 f"forwarded here, but its task lives in partition {home} of {self.partitions}",
             )
             return
-        self.outputs.append(forwarded(record, INVOCATIONS, self.partition, home))
+        self.outputs.append(forwarded(record, _LOG, self.partition, home))
         self.forwarded += 1
 
     def _apply(self, task: _Task, message: Any, record: Record) -> None:
@@ -339,7 +343,7 @@ class _Fold(Fold[_Task]):
         if command_hash(value) != ref.sha256:
             self.bury(record, reasons.COMMAND_MISMATCH, "the hash is not the one of the named command")
             return
-        decoded = decode(COMMANDS, value, entry.key)
+        decoded = decode(_COMMANDS, value, entry.key)
         if isinstance(decoded, Rejected):
             self.bury(record, reasons.COMMAND_MISMATCH, f"the named command is bad: {decoded.detail}")
             return

@@ -12,16 +12,14 @@ from typing import Any, Final
 from crl_stream.core.overview import Ledger, Place, make_page
 from crl_stream.stages.entries import Entry
 from crl_stream.stages.fold import Fold, Folded, Poison, Poisoned, Task, fold_around_poison
-from crl_stream.stages.incidents import fold_failure_alert
-from crl_stream.stages.notes import NOTES_PARTITION, fault_of
 from crl_stream.stages.partition import PartitionRow, decode_partition
-from crl_stream.wire import reasons
+from crl_stream.stages.tally import fault_of
+from crl_stream.stages.topology import FIRST, OVERVIEW_PAGE
 from crl_stream.wire.codec import Rejected, decode_record, encode
 from crl_stream.wire.records import Output, Record
-from crl_stream.wire.topics import ALERTS, OVERVIEW, OVERVIEW_EVENTS, OVERVIEW_KEY
+from crl_stream.wire.topics import OVERVIEW_KEY, TOPIC_OF
 
-ALERTS_PARTITION: Final = 0
-"""Of alerts about no task: their key is their subject, and one partition keeps them in order."""
+_NOTES: Final = OVERVIEW_PAGE.source
 
 
 def fold_notes(partition_row: bytes | None, rows: Mapping[bytes, bytes], records: Sequence[Record]) -> Folded:
@@ -40,9 +38,9 @@ def fold_notes(partition_row: bytes | None, rows: Mapping[bytes, bytes], records
 
 def decode_notes(records: Sequence[Record]) -> list[Entry]:
     """Decode every record; a bad one becomes an entry with its rejection."""
-    key, entries = OVERVIEW_EVENTS.encode(), []
+    key, entries = _NOTES.encode(), []
     for record in records:
-        decoded = decode_record(OVERVIEW_EVENTS, record)
+        decoded = decode_record(_NOTES, record)
         said: Any = decoded if isinstance(decoded, Rejected) else fault_of(decoded.message) or decoded.message
         entries.append(Entry(record, said, key))
     return entries
@@ -57,7 +55,7 @@ class _Fold(Fold[Task]):
     name = "overview"
 
     def __init__(self, state: PartitionRow, rows: Mapping[bytes, bytes], poisoned: Poisoned) -> None:
-        super().__init__(OVERVIEW_EVENTS, NOTES_PARTITION, state, rows, poisoned)
+        super().__init__(_NOTES, FIRST, state, rows, poisoned)
         self.ledger = Ledger(rows)
         self._first = state.next_offset
 
@@ -73,8 +71,7 @@ class _Fold(Fold[Task]):
             )
         except Exception as error:
             raise Poison(record.offset, error) from error
-        for alert in alerts:
-            self.outputs.append(Output(ALERTS, ALERTS_PARTITION, alert.subject.encode(), encode(alert)))
+        self.outputs += [_output(alert, alert.subject.encode()) for alert in alerts]
         if news:
             self.applied += 1
         else:
@@ -83,12 +80,9 @@ class _Fold(Fold[Task]):
     def end(self) -> dict[bytes, bytes]:
         """The rows, the totals first; the page goes out once a batch, when it has changed."""
         if self.ledger.page_changed:
-            self.outputs.append(Output(OVERVIEW, 0, OVERVIEW_KEY, encode(make_page(self.ledger, NOTES_PARTITION))))
+            self.outputs.append(_output(make_page(self.ledger, FIRST), OVERVIEW_KEY))
         return self.ledger.changed() if self.state.next_offset != self._first else {}
 
-    def report_failure(self, entry: Entry) -> None:
-        """As every stage; the alert speaks of the place alone."""
-        record, error = entry.record, self.poisoned[entry.record.offset]
-        self.bury(record, reasons.FOLD_FAILURE, f"the overview raised {type(error).__name__}")
-        alert = fold_failure_alert(entry.key, NOTES_PARTITION, record, error, self.state)
-        self.outputs.append(Output(ALERTS, ALERTS_PARTITION, alert.subject.encode(), encode(alert)))
+
+def _output(message: Any, key: bytes) -> Output:
+    return Output(TOPIC_OF[type(message)], FIRST, key, encode(message))

@@ -36,7 +36,7 @@ class PartitionRow(msgspec.Struct, array_like=True, gc=False):
     origins: dict[int, int] = {}
     """Per partition of the log: the offset up to which forwards from there are remembered no more."""
     forwards: bytes = b""
-    """The last records that were forwarded here, as ``stages.origins`` packs them."""
+    """The last records that were forwarded here, as ``stages.forwards`` packs them."""
     policy_actor: str = ""
     """Who set the policy; empty where none was set yet, or before this was kept."""
     policy_time: int = 0

@@ -12,6 +12,7 @@ proposal_id.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import TaskSnapshot
@@ -21,18 +22,21 @@ from crl_stream.core.proposer.step import step
 from crl_stream.stages.entries import Entry
 from crl_stream.stages.fold import Fold, Folded, Poison, Poisoned, Task, fold_around_poison
 from crl_stream.stages.partition import PartitionRow, decode_partition
+from crl_stream.stages.topology import PROPOSER
 from crl_stream.wire import reasons
 from crl_stream.wire.codec import Rejected, decode_record, encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output, Record
-from crl_stream.wire.topics import PROPOSALS, TASKS
+from crl_stream.wire.topics import TOPIC_OF
+
+_SNAPSHOTS: Final = PROPOSER.source
 
 
 def decode_snapshots(records: Sequence[Record]) -> list[Entry]:
     """Decode every record; a bad one, or one under another task's key, becomes an entry with its rejection."""
     entries = []
     for record in records:
-        decoded = decode_record(TASKS, record)
+        decoded = decode_record(_SNAPSHOTS, record)
         if isinstance(decoded, Rejected):
             entries.append(Entry(record, decoded, b""))
             continue
@@ -91,7 +95,7 @@ class _Fold(Fold[_Task]):
         remedies: Remedies,
         poisoned: Poisoned,
     ) -> None:
-        super().__init__(TASKS, partition, state, rows, poisoned)
+        super().__init__(_SNAPSHOTS, partition, state, rows, poisoned)
         self.partitions, self.remedies = partitions, remedies
 
     def new_task(self, key: bytes) -> _Task:
@@ -118,7 +122,9 @@ class _Fold(Fold[_Task]):
         self.applied += 1
         task.touched = True
         for proposal in published:
-            self.outputs.append(Output(PROPOSALS, self.partition, proposal.proposal_id.encode(), encode(proposal)))
+            self.outputs.append(
+                Output(TOPIC_OF[type(proposal)], self.partition, proposal.proposal_id.encode(), encode(proposal))
+            )
 
     def close(self, task: _Task) -> None:
         """Its row."""

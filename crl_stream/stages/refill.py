@@ -15,11 +15,11 @@ from crl_stream.core.monitor.row import decode_row
 from crl_stream.core.monitor.turn import Context
 from crl_stream.core.overview import Ledger, make_page
 from crl_stream.core.proposer.step import proposals_of
-from crl_stream.stages.notes import NOTES_PARTITION
 from crl_stream.stages.partition import decode_partition
+from crl_stream.stages.topology import FIRST
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output
-from crl_stream.wire.topics import OVERVIEW, OVERVIEW_KEY, PARTITION_ROW, PROPOSALS, TOPIC_OF
+from crl_stream.wire.topics import OVERVIEW_KEY, PARTITION_ROW, TOPIC_OF
 
 Rows = Iterable[tuple[bytes, bytes]]
 """Key and row of everything in a partition of a table, the partition row among them."""
@@ -50,9 +50,10 @@ def proposals(partition: int, rows: Rows) -> Iterator[Output]:
         except msgspec.MsgspecError:
             continue
         for proposal in found:
-            yield Output(PROPOSALS, partition, proposal.proposal_id.encode(), encode(proposal))
+            yield Output(TOPIC_OF[type(proposal)], partition, proposal.proposal_id.encode(), encode(proposal))
 
 
 def overview(rows: Rows) -> Iterator[Output]:
     """The one page."""
-    yield Output(OVERVIEW, 0, OVERVIEW_KEY, encode(make_page(Ledger(dict(rows)), NOTES_PARTITION)))
+    page = make_page(Ledger(dict(rows)), FIRST)
+    yield Output(TOPIC_OF[type(page)], FIRST, OVERVIEW_KEY, encode(page))

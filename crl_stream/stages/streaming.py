@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any, overload
+from typing import Any, Final, overload
 
 import msgspec
 
@@ -12,9 +12,13 @@ from crl_stream.stages.driver import Crash, Stored, TopologyDriver
 from crl_stream.stages.entries import Entry, decode_batch
 from crl_stream.stages.fold import Counts, Folded
 from crl_stream.stages.partition import partition_key
+from crl_stream.stages.topology import INLET, MONITOR, PROPOSER
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.records import Output
-from crl_stream.wire.topics import COMMANDS, INVOCATIONS, TASKS
+
+_LOG: Final = MONITOR.source
+_COMMANDS: Final = INLET.source
+_SNAPSHOTS: Final = PROPOSER.source
 
 
 class KeptLog(Sequence[Stored]):
@@ -92,7 +96,7 @@ class StreamingDriver(TopologyDriver):
         """Append a message to the log that was decoded already, as ``wire.codec.decode_logged`` does it."""
         log = self._logs.get(key)
         if log is None:
-            log = self._logs[key] = self.topics[INVOCATIONS][partition_of(key, self.partitions)]
+            log = self._logs[key] = self.topics[_LOG][partition_of(key, self.partitions)]
         log.append(DecodedRecord(len(log), timestamp, key, value, message))  # type: ignore[arg-type]
         # What is folded is forgotten, and silence begins with the newest record.
         self.clock = max(self.clock, timestamp)
@@ -119,12 +123,12 @@ class StreamingDriver(TopologyDriver):
         if crash is not None:
             raise ValueError("what is forgotten cannot be folded again after a crash")
         for output in folded.outputs:
-            if output.topic == TASKS:
+            if output.topic == _SNAPSHOTS:
                 snapshot: Any = output.value
                 record = DecodedRecord(self._offsets[partition], self.clock, output.key or b"", b"", snapshot)
                 self._snapshots[partition].append(Entry(record, snapshot, record.key))
                 self._offsets[partition] += 1
-            elif output.topic == INVOCATIONS:
+            elif output.topic == _LOG:
                 self._publish(output)
         changelog.update(folded.rows)
         changelog[partition_key(partition)] = folded.partition_row
@@ -146,6 +150,6 @@ class StreamingDriver(TopologyDriver):
         self.counts.clear()
         self.proposer_counts.clear()
         for topic, logs in self.topics.items():
-            if topic != COMMANDS:
+            if topic != _COMMANDS:
                 for log in logs:
                     log.forget()  # type: ignore[attr-defined]

@@ -15,12 +15,13 @@ from crl_stream.kafka.connection import connection_options, tls_context
 from crl_stream.kafka.point_reader import PointReader
 from crl_stream.settings import Settings
 from crl_stream.settings.model import Kafka
+from crl_stream.stages import topology
 from crl_stream.wire.topics import Topics
 from crl_stream.worker.counters import Counters
-from crl_stream.worker.last_word import LOOK_SECONDS
 from crl_stream.worker.stages import Outlet, Stage, TableStage
+from crl_stream.worker.stale_writes import LOOK_SECONDS
 from crl_stream.worker.stores import make_store
-from crl_stream.worker.table import RowPosition, TaskTable
+from crl_stream.worker.table import TaskTable
 from crl_stream.worker.transport import scheme as transport
 from crl_stream.worker.transport.producer import LARGEST_RECORD
 from crl_stream.worker.transport.scheme import BatchSchema
@@ -36,7 +37,8 @@ aiokafka would take it out of its group, and it would not come back.  Heartbeats
 class Member:
     """A Faust app of this process, for whoever runs or shows it; nothing is connected before it is started.
 
-    ``role`` names the service; the monitor has none.  Its consumer group is named after the installation and the role.
+    Its consumer group is named after the installation and the ``role``; that of the monitor after the installation
+    alone.
     """
 
     def __init__(self, settings: Settings, role: str = "", *, web: bool = False) -> None:
@@ -54,15 +56,16 @@ class Member:
         self.at_close(self.reader.close)
         self.tables: list[TaskTable] = []
 
-    def add_table(self, name: str, position: RowPosition, *, partitions: int) -> TaskTable:
-        """A table of rows with its changelog; ``position`` tells which of two rows of a key is newer."""
-        changelog = self.topics.changelog(self.settings.worker.app_id, name)
+    def add_table(self, place: topology.Stage) -> TaskTable:
+        """The table of a stage, with its changelog."""
+        assert place.table is not None
+        name, changelog = place.table.name, self.topics.changelog(self.settings.worker.app_id, place.table.name)
         table = TaskTable(
             self.app,
             name=name,
             changelog=changelog,
-            partitions=partitions,
-            position=position,
+            partitions=place.partitions(self.settings.kafka.partitions),
+            position=place.table.position,
             store=make_store(self.settings.worker, changelog),
             reader=self.reader,
         )
@@ -76,6 +79,11 @@ class Member:
         """Look through what is kept on disk, before the group is joined: it may take longer than a session."""
         for table in self.tables:
             await asyncio.to_thread(table.store.check)
+
+    def add_stage(self, place: topology.Stage, make: Callable[[str], Stage]) -> None:
+        """The agents of a stage; ``make`` makes what each does with the batches of its topic (the catalog's name)."""
+        for name, topic in place.agents():
+            self.add_agent(name, topic, make(topic), partitions=place.partitions(self.settings.kafka.partitions))
 
     def add_agent(self, name: str, topic: str, stage: Stage, *, partitions: int) -> None:
         """An agent over the batches of ``topic`` (the catalog's name): it hands each to the lane it was polled for.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from crl_stream.core.monitor.row import row_position
 from crl_stream.errors import Unsafe
 from crl_stream.kafka.fleet_policy import Ordered
 from crl_stream.settings import Settings
-from crl_stream.wire.topics import COMMANDS, INVOCATIONS
+from crl_stream.stages.topology import INLET, MONITOR
 from crl_stream.worker.member import Member
 from crl_stream.worker.monitor_stages import InletStage, MonitorStage
 from crl_stream.worker.summaries import LOOK_SECONDS as READ_SECONDS
@@ -21,18 +20,17 @@ class Monitor(Member):
         super().__init__(settings, web=True)
         self.ordered: Ordered | None = None
         """The policy that the log had been given when this process started."""
-        partitions = settings.kafka.partitions
-        self.table = self.add_table("tasks", row_position, partitions=partitions)
+        self.table = self.add_table(MONITOR)
         monitor = MonitorStage(self.table, self.outlet, self.reader)
-        self.add_agent("monitor", INVOCATIONS, monitor, partitions=partitions)
-        self.add_agent("inlet", COMMANDS, InletStage(partitions, self.outlet), partitions=partitions)
+        self.add_stage(MONITOR, lambda _: monitor)
+        self.add_stage(INLET, lambda _: InletStage(settings.kafka.partitions, self.outlet))
         self.ticking, self.summaries = monitor.ticking, monitor.summaries
         self._tick()
         self._summarise()
 
     def partitions(self) -> list[int]:
         """Those of the log that are folded here now."""
-        lanes, log_topic = self.app.consumer.lanes.items(), self.topics(INVOCATIONS)
+        lanes, log_topic = self.app.consumer.lanes.items(), self.topics(MONITOR.source)
         return sorted(tp.partition for tp, lane in lanes if tp.topic == log_topic and lane.open)
 
     def _tick(self) -> None:

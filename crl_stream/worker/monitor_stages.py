@@ -16,10 +16,11 @@ from crl_stream.stages.incidents import data_gap_alert
 from crl_stream.stages.inlet import reference_commands
 from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import decode_partition
+from crl_stream.stages.topology import INLET, MONITOR
 from crl_stream.stages.waiting import Waiting, fleet_of
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output, Record
-from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, COMMANDS, INVOCATIONS, TASKS, VARIANTS
+from crl_stream.wire.topics import TOPIC_OF
 from crl_stream.worker.stages import ADOPT, CommittedStage, Outlet, TableStage
 from crl_stream.worker.summaries import Summaries
 from crl_stream.worker.table import TaskTable
@@ -37,7 +38,7 @@ OUTPUTS_AT_ONCE: Final = 1_000
 class MonitorStage(TableStage):
     """Folds the log."""
 
-    compacted = (ACTIVE_VARIANTS, VARIANTS, TASKS)
+    stage = MONITOR
 
     @property
     def hint(self) -> str:
@@ -45,8 +46,8 @@ class MonitorStage(TableStage):
         return f"was the topic made again? `{ADOPT}` starts a new incarnation on it"
 
     def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader) -> None:
-        super().__init__(INVOCATIONS, table, outlet, reader)
-        self.commands_topic = outlet.topics(COMMANDS)
+        super().__init__(table, outlet, reader)
+        self.commands_topic = outlet.topics(INLET.source)
         self.ticking = Ticking(outlet)
         self.summaries = Summaries(table)
         self.at_once = OUTPUTS_AT_ONCE
@@ -102,7 +103,7 @@ class MonitorStage(TableStage):
         timestamp = int(time.time() * 1_000) if oldest is None else oldest.timestamp
         alert = data_gap_alert(partition, expected, first, timestamp, state)
         log.error("data gap: %s", alert.text)
-        await self.outlet.publish([Output(ALERTS, partition, alert.subject.encode(), encode(alert))])
+        await self.outlet.publish([Output(TOPIC_OF[type(alert)], partition, alert.subject.encode(), encode(alert))])
 
     async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
         """The engine over a batch, with the commands that it refers to."""
@@ -140,11 +141,11 @@ class InletStage(CommittedStage):
     """Turns commands into references in the log; a reference that comes twice is recognised by the fold."""
 
     def __init__(self, partitions: int, outlet: Outlet) -> None:
-        super().__init__(outlet.topics(COMMANDS))
+        super().__init__(outlet.topics(INLET.source))
         self.partitions, self.outlet = partitions, outlet
 
     async def work(self, batch: Batch) -> None:
         """Append the references, in order."""
         outputs = reference_commands(batch.tp.partition, self.partitions, batch.records)
         await self.outlet.publish(outputs)
-        self.outlet.counters.references += sum(output.topic == INVOCATIONS for output in outputs)
+        self.outlet.counters.references += sum(output.topic == MONITOR.source for output in outputs)

@@ -13,11 +13,11 @@ from crl_stream.errors import Unavailable
 from crl_stream.kafka.point_reader import PointReader
 from crl_stream.stages import refill
 from crl_stream.stages.fold import Folded
-from crl_stream.stages.notes import Noted, note_records, output_of
 from crl_stream.stages.overview import fold_notes
 from crl_stream.stages.proposer import decode_snapshots, propose_batch
+from crl_stream.stages.tally import SentNotes, note_records, output_of
+from crl_stream.stages.topology import OVERVIEW_PAGE, PROPOSER
 from crl_stream.wire.records import Output, Record
-from crl_stream.wire.topics import OVERVIEW, OVERVIEW_EVENTS, PROPOSALS, TASKS
 from crl_stream.worker.stages import CommittedStage, Outlet, TableStage
 from crl_stream.worker.table import TaskTable
 from crl_stream.worker.transport.lanes import Batch
@@ -40,11 +40,10 @@ Sleep = Callable[[float], Awaitable[Any]]
 class ProposerStage(TableStage):
     """Snapshots of tasks become proposals."""
 
-    keeps_records = False
-    compacted = (PROPOSALS,)
+    stage = PROPOSER
 
     def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader, remedies: Remedies) -> None:
-        super().__init__(TASKS, table, outlet, reader)
+        super().__init__(table, outlet, reader)
         self.remedies = remedies
 
     async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
@@ -65,19 +64,19 @@ class TallyStage(CommittedStage):
     def __init__(self, topic: str, outlet: Outlet) -> None:
         super().__init__(outlet.topics(topic))
         self.topic, self.outlet = topic, outlet
-        self.noted: dict[int, Noted] = {}
+        self.sent: dict[int, SentNotes] = {}
         """By partition, since its assignment."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
         """The committed offset, of snapshots a little before; what another process has noted is not known here."""
-        self.noted[partition] = Noted()
+        self.sent[partition] = SentNotes()
         found = await super().position(partition, committed, first, end)
-        return max(first, found - AGAIN) if self.topic == TASKS else found
+        return max(first, found - AGAIN) if self.topic == PROPOSER.source else found
 
     async def work(self, batch: Batch) -> None:
         """Publish the notes, in order."""
         partition, now = batch.tp.partition, monotonic()
-        await self.outlet.publish(note_records(self.topic, partition, batch.records, self.noted[partition], now))
+        await self.outlet.publish(note_records(self.topic, partition, batch.records, self.sent[partition], now))
         self.outlet.counters.applied += len(batch.records)
         self.outlet.counters.batches += 1
 
@@ -85,21 +84,18 @@ class TallyStage(CommittedStage):
         """Tell the last figures of tasks that have fallen silent."""
         before = monotonic() - QUIET_SECONDS
         for partition in partitions:
-            noted = self.noted.get(partition)
-            if noted is None or not (silent := noted.silent(before)):
+            sent = self.sent.get(partition)
+            if sent is None or not (silent := sent.silent(before)):
                 continue
             await self.outlet.publish([output_of(key, note) for key, note in silent])
             for key, note in silent:
-                noted.sent(key, note)
+                sent.mark(key, note)
 
 
 class OverviewStage(TableStage):
     """Notes become the page and the alert about the rollback rate."""
 
-    compacted = (OVERVIEW,)
-
-    def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader) -> None:
-        super().__init__(OVERVIEW_EVENTS, table, outlet, reader)
+    stage = OVERVIEW_PAGE
 
     async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
         """The overview over a batch."""

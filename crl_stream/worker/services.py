@@ -5,31 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from datetime import UTC
 from typing import Final
 
 from crl_stream.core.overview import Ledger, make_page, weekly_review
-from crl_stream.core.overview import row_position as overview_position
-from crl_stream.core.proposer.row import row_position as proposals_position
 from crl_stream.errors import ConfigError, Unsafe
 from crl_stream.notifiers.notifier import Notifier, open_notifiers
 from crl_stream.settings import Settings
 from crl_stream.settings.remedies import load_remedies
-from crl_stream.stages.notes import NOTES_PARTITION, SOURCES
+from crl_stream.stages.topology import FILES, FIRST, NOTIFIER, OVERVIEW_PAGE, PROPOSER, TALLY, Role
 from crl_stream.telemetry import TelemetryFiles
-from crl_stream.telemetry.files import FILE_OF
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output
-from crl_stream.wire.topics import ALERTS, OVERVIEW_EVENTS, TASKS
+from crl_stream.wire.topics import TOPIC_OF
 from crl_stream.worker.member import Member
 from crl_stream.worker.review_hours import ReviewHours
-from crl_stream.worker.service_stages import LOOK_SECONDS, Deliver, OverviewStage, ProposerStage, SinkStage, TallyStage
+from crl_stream.worker.service_stages import LOOK_SECONDS, OverviewStage, ProposerStage, SinkStage, TallyStage
 from crl_stream.worker.table import TaskTable
 
 log = logging.getLogger(__name__)
 
-MONITOR: Final = "monitor"
+MONITOR: Final[Role] = "monitor"
 EVERY_MINUTE: Final = "* * * * *"
 SETTLE_SECONDS: Final = 0.2
 """Between two looks whether partitions have stopped moving."""
@@ -45,30 +43,31 @@ def create_services(settings: Settings, roles: Collection[str], *, web: bool) ->
 
 
 def _proposer(settings: Settings, web: bool) -> Iterator[Member]:
-    member = Member(settings, "proposer", web=web)
-    partitions = settings.kafka.partitions
-    table = member.add_table("proposals", proposals_position, partitions=partitions)
-    stage = ProposerStage(table, member.outlet, member.reader, load_remedies(settings.proposer.modifications))
-    member.add_agent("proposer", TASKS, stage, partitions=partitions)
+    member = Member(settings, PROPOSER.role, web=web)
+    table, remedies = member.add_table(PROPOSER), load_remedies(settings.proposer.modifications)
+    member.add_stage(PROPOSER, lambda _: ProposerStage(table, member.outlet, member.reader, remedies))
     yield member
 
 
 def _overview(settings: Settings, web: bool) -> Iterator[Member]:
-    member = Member(settings, "overview", web=web)
-    for topic in SOURCES:
+    member = Member(settings, OVERVIEW_PAGE.role, web=web)
+
+    def tally(topic: str) -> TallyStage:
         stage = TallyStage(topic, member.outlet)
-        if topic == TASKS:
+        if topic == PROPOSER.source:  # snapshots, which figures wait in
             _look_for_silence(member, stage)
-        member.add_agent(f"tally.{topic.removeprefix('crl.')}", topic, stage, partitions=settings.kafka.partitions)
-    table = member.add_table("overview", overview_position, partitions=1)
-    member.add_agent("overview", OVERVIEW_EVENTS, OverviewStage(table, member.outlet, member.reader), partitions=1)
+        return stage
+
+    member.add_stage(TALLY, tally)
+    table = member.add_table(OVERVIEW_PAGE)
+    member.add_stage(OVERVIEW_PAGE, lambda _: OverviewStage(table, member.outlet, member.reader))
     _schedule_review(member, table)
     yield member
 
 
 def _look_for_silence(member: Member, stage: TallyStage) -> None:
     """Let the tally of snapshots see which tasks have fallen silent."""
-    app, topic = member.app, member.topics(TASKS)
+    app, topic = member.app, member.topics(stage.topic)
 
     async def look() -> None:
         lanes = app.consumer.lanes.items()
@@ -91,21 +90,21 @@ def _schedule_review(member: Member, table: TaskTable) -> None:
             return
         while not member.recovered:  # noqa: ASYNC110 - partitions move; Faust has no event for it
             await asyncio.sleep(SETTLE_SECONDS)
-        if table.partition_row(NOTES_PARTITION) is None:
+        if table.partition_row(FIRST) is None:
             return  # the process that has the overview asks itself the same
-        page = make_page(Ledger(table.rows(NOTES_PARTITION)), NOTES_PARTITION)
+        page = make_page(Ledger(table.rows(FIRST)), FIRST)
         alert = weekly_review(page, int(time.time() * 1_000))
         log.info("%s", alert.text)
-        await member.outlet.publish([Output(ALERTS, NOTES_PARTITION, alert.subject.encode(), encode(alert))])
+        await member.outlet.publish([Output(TOPIC_OF[type(alert)], FIRST, alert.subject.encode(), encode(alert))])
 
     member.app.crontab(EVERY_MINUTE, timezone=UTC)(publish_review)
 
 
 def _files(settings: Settings, web: bool) -> Iterator[Member]:
     files = TelemetryFiles(settings.telemetry.folder)
-    member = Member(settings, "files", web=web)
+    member = Member(settings, FILES.role, web=web)
     member.at_close(asyncio.to_thread, files.close)
-    _add_sinks(member, "files", FILE_OF, files.deliver)
+    member.add_stage(FILES, lambda topic: SinkStage(topic, member.outlet, files.deliver))
     yield member
 
 
@@ -114,9 +113,9 @@ def _notifiers(settings: Settings, web: bool) -> Iterator[Member]:
     for name, channel in settings.disabled_notifiers.items():
         _say_disabled(name, channel.reason, channel.hint)
     for notifier in _usable_notifiers(settings):
-        member = Member(settings, f"notifier-{notifier.name}", web=web)
+        member = Member(settings, f"{NOTIFIER.role}-{notifier.name}", web=web)
         member.at_close(notifier.close)
-        _add_sinks(member, f"notifier.{notifier.name}", notifier.topics, notifier.deliver)
+        _add_channel(member, notifier)
         yield member
         web = False
 
@@ -138,11 +137,16 @@ def _usable_notifiers(settings: Settings) -> Iterator[Notifier]:
         yield from open_notifiers({})
 
 
-def _add_sinks(member: Member, name: str, topics: Iterable[str], deliver: Deliver) -> None:
-    for topic in topics:
-        stage = SinkStage(topic, member.outlet, deliver)
-        agent = f"{name}.{topic.removeprefix('crl.')}"
-        member.add_agent(agent, topic, stage, partitions=member.settings.kafka.partitions)
+def _add_channel(member: Member, notifier: Notifier) -> None:
+    """The notifier's stage for one channel, which may want fewer of its topics."""
+    sources = tuple(topic for topic in NOTIFIER.sources if topic in notifier.topics)
+    place = replace(NOTIFIER, sources=sources, channel=notifier.name)
+    member.add_stage(place, lambda topic: SinkStage(topic, member.outlet, notifier.deliver))
 
 
-_MAKERS: Final = {"proposer": _proposer, "overview": _overview, "files": _files, "notifier": _notifiers}
+_MAKERS: Final[dict[Role, Callable[[Settings, bool], Iterator[Member]]]] = {
+    PROPOSER.role: _proposer,
+    OVERVIEW_PAGE.role: _overview,
+    FILES.role: _files,
+    NOTIFIER.role: _notifiers,
+}

@@ -17,14 +17,15 @@ from typing import Any, ClassVar, Final, Protocol
 
 from crl_stream.errors import Unanswered, Unsafe
 from crl_stream.kafka.point_reader import PointReader
+from crl_stream.stages import topology
 from crl_stream.stages.fold import Folded
-from crl_stream.stages.last_word import Place
 from crl_stream.stages.partition import decode_partition, record_hash
+from crl_stream.stages.stale_writes import Place
 from crl_stream.wire.records import Headers, Output, Record
 from crl_stream.wire.topics import Topics
 from crl_stream.worker.counters import Counters
-from crl_stream.worker.last_word import LastWord, Writes
 from crl_stream.worker.log_lines import RETRIED
+from crl_stream.worker.stale_writes import StaleWrites, Writes
 from crl_stream.worker.table import TaskTable
 from crl_stream.worker.transport.lanes import Batch
 from crl_stream.worker.transport.producer import Item
@@ -92,16 +93,14 @@ class TableStage(ABC):
     It knows the source again by the hash of the last record that was folded.
     """
 
-    keeps_records: ClassVar[bool] = True
-    """Whether the source keeps what was read; a compacted topic does not."""
+    stage: ClassVar[topology.Stage]
+    """What it reads, keeps and writes."""
     interruptible: bool = False
-    compacted: ClassVar[tuple[str, ...]] = ()
-    """Topics that nobody else writes, and whose last record of a key must be the newest."""
 
-    def __init__(self, source: str, table: TaskTable, outlet: Outlet, reader: PointReader) -> None:
+    def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader) -> None:
         self.table, self.outlet, self.counters, self.reader = table, outlet, outlet.counters, reader
-        self.source = outlet.topics(source)
-        self.last_word = LastWord(self.compacted, outlet, reader)
+        self.source = outlet.topics(self.stage.source)
+        self.stale_writes = StaleWrites(self.stage.standing, outlet, reader)
         self._read: dict[int, int] = {}
         """By partition: the position up to which its records are folded, as the changelog says."""
         self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -128,11 +127,11 @@ class TableStage(ABC):
         """The partition row decides; the committed offset is a hint that may lag behind or be of another topic."""
         data = self.table.partition_row(partition)
         headers = () if data is None else await self._headers_of(partition, data)
-        self.last_word.open(partition, headers)
-        await self.last_word.recognise(partition)
+        self.stale_writes.open(partition, headers)
+        await self.stale_writes.recognise(partition)
         self._read[partition] = first
         if data is None:
-            self.last_word.filled(partition)  # nothing was folded, so nothing of it is known
+            self.stale_writes.filled(partition)  # nothing was folded, so nothing of it is known
             return first
         state = decode_partition(data)
         self._read[partition] = read = max(state.next_offset, _position_in(headers))
@@ -179,7 +178,7 @@ class TableStage(ABC):
                 # The position counts where there was no record to fold: what the broker deletes there is no loss.
                 if folded.partition_row != before or folded.rows or end > self._read.get(partition, 0):
                     written = await self.outlet.publish(folded.outputs)
-                    await self.last_word.note(partition, written, _place(folded.partition_row))
+                    await self.stale_writes.note(partition, written, _place(folded.partition_row))
                     await self._persist(partition, folded, end)
                 self.counters.add(folded.counts)
                 if folded.finished:
@@ -198,7 +197,7 @@ class TableStage(ABC):
         self.counters.rows += len(folded.rows)
 
     def _headers(self, partition: int) -> Headers:
-        return (*self.last_word.headers(partition), (READ, b"%d" % self._read[partition]))
+        return (*self.stale_writes.headers(partition), (READ, b"%d" % self._read[partition]))
 
     def standing(self, partition: int) -> Iterator[Output]:  # noqa: ARG002 - stages that write compacted topics say it
         """What the compacted topics have to hold of a partition, from its rows."""
@@ -207,13 +206,13 @@ class TableStage(ABC):
     async def _refill(self, partition: int) -> None:
         """Write again what compacted topics have lost: their records are all that runtimes and services know."""
         data = self.table.partition_row(partition)
-        if data is None or not (lost := self.last_word.lost(partition)):
+        if data is None or not (lost := self.stale_writes.lost(partition)):
             return
         count, outputs = 0, (output for output in self.standing(partition) if output.topic in lost)
         while group := list(islice(outputs, _REFILL_AT_ONCE)):
-            await self.last_word.note(partition, await self.outlet.publish(group), _place(data))
+            await self.stale_writes.note(partition, await self.outlet.publish(group), _place(data))
             count += len(group)
-        self.last_word.filled(partition)
+        self.stale_writes.filled(partition)
         await self.table.write(partition, {}, data, self._headers(partition))
         self.counters.refilled += count
         if not count:
@@ -227,9 +226,9 @@ class TableStage(ABC):
     async def look(self, partitions: Iterable[int]) -> None:
         """Write again what a process that had lost one of ``partitions`` has covered on a compacted topic."""
         try:
-            for partition in await self.last_word.ahead(partitions):
+            for partition in await self.stale_writes.ahead(partitions):
                 async with self._turns[partition]:
-                    await self.last_word.look(partition, _place(self.table.partition_row(partition)))
+                    await self.stale_writes.look(partition, _place(self.table.partition_row(partition)))
                     await self._refill(partition)
         except Unanswered as error:
             text = "%s: late records are looked for again in a while: %s"
@@ -246,7 +245,7 @@ class TableStage(ABC):
 
     async def _compare_log(self, partition: int, offset: int, expected: bytes) -> None:
         found = (await self.reader.read(self.source, [(partition, offset)]))[partition, offset]
-        if found is None and not self.keeps_records:
+        if found is None and topology.is_standing(self.stage.source):
             return  # compaction has taken it
         if found is None or record_hash(found) != expected:
             raise Unsafe(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import faust
@@ -17,6 +17,7 @@ from faust.types.tuples import TP
 from crl_stream.errors import Unsafe
 from crl_stream.kafka.point_reader import PointReader
 from crl_stream.stages.partition import decode_partition, partition_key
+from crl_stream.stages.topology import RowPosition
 from crl_stream.wire.records import Headers
 from crl_stream.wire.topics import PARTITION_ROW
 from crl_stream.worker.recovery_progress import RecoveryProgress
@@ -30,9 +31,6 @@ WRITE_BYTES: Final = 3_900_000
 RECOVERY_BATCHES: Final = 2
 """Polled batches that wait until they are taken into the rows.  Faust counts events, here one is a whole batch; at 1 it
 goes on reading the changelog after the recovery."""
-
-RowPosition = Callable[[bytes], tuple[int, int]]
-"""Place in the log of the last record that touched a row; of two rows of a key the higher one is newer."""
 
 
 class TaskTable(faust.Table):

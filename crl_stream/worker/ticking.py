@@ -19,7 +19,7 @@ from crl_stream.errors import Unsafe
 from crl_stream.stages.waiting import SLOTS, Waiting
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output, Record
-from crl_stream.wire.topics import INVOCATIONS, TICK_KEY
+from crl_stream.wire.topics import TICK_KEY, TOPIC_OF
 from crl_stream.worker.log_lines import RETRIED
 from crl_stream.worker.stages import Outlet
 
@@ -104,7 +104,7 @@ class Ticking:
     def _next_tick(self, partition: int) -> Output:
         until = self.waiting[partition].until(self._broker_time(partition), ROWS_PER_TICK)
         (self._partial.discard if until is None else self._partial.add)(partition)
-        return Output(INVOCATIONS, partition, TICK_KEY, encode(Tick(schema_version=SCHEMA_VERSION, up_to_ms=until)))
+        return Output(TOPIC_OF[Tick], partition, TICK_KEY, encode(Tick(schema_version=SCHEMA_VERSION, up_to_ms=until)))
 
     async def look(self, partitions: Iterable[int]) -> None:
         """Append what is due; ``Unsafe`` when this worker may have lost its partitions.
@@ -126,4 +126,4 @@ class Ticking:
             log.warning(text, due, error, extra=RETRIED)
             return
         for partition in due:
-            self._pending[partition] = written[INVOCATIONS, partition][0]
+            self._pending[partition] = written[TOPIC_OF[Tick], partition][0]

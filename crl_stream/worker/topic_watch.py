@@ -24,7 +24,8 @@ from crl_stream.errors import CrlError, Unavailable
 from crl_stream.kafka.connection import connection_options
 from crl_stream.kafka.topic_ids import ClusterState, describe_cluster
 from crl_stream.settings import Settings
-from crl_stream.wire.topics import COMMANDS, INVOCATIONS, Topics
+from crl_stream.stages.topology import INLET, MONITOR
+from crl_stream.wire.topics import Topics
 from crl_stream.worker.log_lines import Calm
 from crl_stream.worker.member import Member
 from crl_stream.worker.topic_changes import TopicChanges
@@ -77,7 +78,9 @@ class TopicWatch:
         self._names = [names(spec.name) for spec in catalog.topics]
         self._names += [names(spec.name.format(app_id=app_id)) for spec in catalog.changelogs]
         compacted = frozenset(names(spec.name) for spec in catalog.topics if "compact" in spec.cleanup)
-        self._says = TopicChanges(settings.kafka.bootstrap_servers, names(INVOCATIONS), names(COMMANDS), compacted)
+        self._says = TopicChanges(
+            settings.kafka.bootstrap_servers, names(MONITOR.source), names(INLET.source), compacted
+        )
         self._first: ClusterState | None = None
         self.missing: set[str] = set()
         """Topics that the last answer did not know."""

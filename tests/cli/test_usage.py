@@ -27,6 +27,7 @@ WITHOUT_KAFKA = {
     "notify list",
     "notify test",
     "replay",
+    "topology",
 }
 STARTS_ITS_OWN = {"demo", "up"}
 """Without an address of Kafka they bring one along."""
@@ -117,6 +118,8 @@ WRONG = [
     "status --watch --json",
     "tail no-such-topic",
     "tail --count 0",
+    "topology --json --mermaid",
+    "topology monitor",
     "window a",
 ]
 

@@ -9,7 +9,7 @@ from builders import AGENT, TASK, an_invocation, invocations
 
 from crl_stream.core import messages as m
 from crl_stream.stages.driver import Stored, TopologyDriver
-from crl_stream.stages.origins import REMEMBERED
+from crl_stream.stages.forwards import REMEMBERED
 from crl_stream.wire import topics
 from crl_stream.wire.codec import encode
 from crl_stream.wire.dead_letter import ORIGIN_OFFSET, ORIGIN_PARTITION

@@ -14,26 +14,26 @@ from crl_stream.core import messages as m
 from crl_stream.core.overview.condition import Condition
 from crl_stream.core.policy import Operations, Policy, PolicySet
 from crl_stream.dashboard.text import render
-from crl_stream.stages import notes
+from crl_stream.stages import tally
 from crl_stream.stages.driver import Stored, TopologyDriver
-from crl_stream.stages.notes import FIGURES_MS, note_records
+from crl_stream.stages.tally import FIGURES_MS, note_records
 from crl_stream.wire.codec import decode
 from crl_stream.wire.topics import OVERVIEW_EVENTS, TASKS
 from stages.test_overview import Worker, log_of, page_of
 
 
-def told_live(log: list[Stored], kept: notes.Noted, *, batch: int, quiet_s: float = 1.2) -> list[m.TaskNote]:
+def told_live(log: list[Stored], kept: tally.SentNotes, *, batch: int, quiet_s: float = 1.2) -> list[m.TaskNote]:
     """The notes of a log as a process tells them that reads it as it grows, until nothing comes any more."""
     outputs: list[Any] = []
     for start in range(0, len(log), batch):
         records = log[start : start + batch]
         now = records[-1].timestamp / 1_000
         due = kept.silent(now - quiet_s)
-        outputs += [notes.output_of(key, note) for key, note in due]
+        outputs += [tally.output_of(key, note) for key, note in due]
         for key, note in due:
-            kept.sent(key, note)
+            kept.mark(key, note)
         outputs += note_records(TASKS, 0, records, kept, now)
-    outputs += [notes.output_of(key, note) for key, note in kept.silent(float("inf"))]
+    outputs += [tally.output_of(key, note) for key, note in kept.silent(float("inf"))]
     found = [decode(OVERVIEW_EVENTS, output.value, output.key).message for output in outputs]
     return [note for note in found if isinstance(note, m.TaskNote)]
 
@@ -56,7 +56,7 @@ def test_once_a_task_is_silent_the_page_has_the_figures_of_its_row_however_it_wa
         driver.pipe(*invocations("default", letter))
         driver.fall_silent(pause)
     driver.fall_silent()
-    told = told_live(driver.topics[TASKS][0], notes.Noted(), batch=batch)
+    told = told_live(driver.topics[TASKS][0], tally.SentNotes(), batch=batch)
     page = page_of(Worker().fold(log_of([Noted(note, driver.clock) for note in told])).outputs)
     [variant] = driver.snapshot(AGENT, TASK).variants
     listed = {v.variant_id for v in (*page.high_confidence, *page.degraded)}
@@ -68,7 +68,7 @@ def test_once_a_task_is_silent_the_page_has_the_figures_of_its_row_however_it_wa
 def test_figures_that_wait_are_told_by_a_tick_at_once_and_else_after_a_moment_without_a_snapshot() -> None:
     driver = TopologyDriver(partitions=1, tick=100)
     driver.pipe_each(invocations("default", "S" * 40))
-    kept = notes.Noted()
+    kept = tally.SentNotes()
     note_records(TASKS, 0, driver.topics[TASKS][0], kept, 7.0)
     before = len(driver.topics[TASKS][0])
     [(key, (came, waiting))] = kept.waiting.items()
@@ -84,7 +84,7 @@ def test_figures_that_wait_are_told_by_a_tick_at_once_and_else_after_a_moment_wi
 
 
 def test_figures_that_came_while_older_ones_were_being_told_go_on_waiting() -> None:
-    kept = notes.Noted()
+    kept = tally.SentNotes()
     first, second, third = (
         a_task(n, n / 86_400, high_confidence=[m.Standing(variant_id="v", q_value=q, n_visits=n + 10, active=True)])
         for n, q in enumerate((0.91, 0.92, 0.93))
@@ -93,16 +93,16 @@ def test_figures_that_came_while_older_ones_were_being_told_go_on_waiting() -> N
     assert not kept.is_news(b"k", second, now=1.0)
     [(key, older)] = kept.silent(2.0)
     assert not kept.is_news(b"k", third, now=2.0)
-    kept.sent(key, older)
+    kept.mark(key, older)
     assert kept.silent(9.0) == [(b"k", third)]
-    kept.sent(b"k", third)
+    kept.mark(b"k", third)
     assert not kept.is_news(b"k", third)
 
 
 def test_a_busy_task_is_still_told_once_a_minute() -> None:
     driver = TopologyDriver(partitions=1, tick=100)
     driver.pipe_each(invocations("default", "S" * 3_000))
-    told = told_live(driver.topics[TASKS][0], notes.Noted(), batch=1)
+    told = told_live(driver.topics[TASKS][0], tally.SentNotes(), batch=1)
     assert len(driver.topics[TASKS][0]) > 200
     assert len(told) <= 300_000 / FIGURES_MS + 4
 
@@ -115,7 +115,7 @@ def test_the_page_says_the_present_verdict_on_a_degraded_variant_and_since_when(
     first = driver.snapshot(AGENT, TASK).variants[0].reason
     driver.pipe_each(invocations("default", "F" * 20))
     driver.fall_silent()
-    told = told_live(driver.topics[TASKS][0], notes.Noted(), batch=3)
+    told = told_live(driver.topics[TASKS][0], tally.SentNotes(), batch=3)
     page = page_of(Worker().fold(log_of([Noted(note, driver.clock) for note in told])).outputs)
     [listed] = page.degraded
     assert (listed.verdict, listed.since) == ("DEGRADED", began)
@@ -126,7 +126,7 @@ def test_the_page_says_the_present_verdict_on_a_degraded_variant_and_since_when(
 
     driver.pipe_each(invocations("default", "S" * 15))
     driver.fall_silent()
-    told = told_live(driver.topics[TASKS][0], notes.Noted(), batch=3)
+    told = told_live(driver.topics[TASKS][0], tally.SentNotes(), batch=3)
     page = page_of(Worker().fold(log_of([Noted(note, driver.clock) for note in told])).outputs)
     [listed] = page.degraded
     assert listed.verdict == driver.snapshot(AGENT, TASK).variants[0].verdict
@@ -153,7 +153,7 @@ def test_the_page_says_why_a_degraded_active_variant_is_not_rolled_back(
     driver.pipe(*[a_command(kind) for kind in orders])
     driver.pipe_each(invocations("default", "F" * 25))
     driver.fall_silent()
-    told = told_live(driver.topics[TASKS][0], notes.Noted(), batch=3)
+    told = told_live(driver.topics[TASKS][0], tally.SentNotes(), batch=3)
     page = page_of(Worker().fold(log_of([Noted(note, driver.clock) for note in told])).outputs)
     [listed] = page.degraded
     assert (listed.no_rollback or "").startswith(words)
@@ -167,13 +167,13 @@ def test_a_proven_variant_is_not_called_ready_while_somebody_holds_its_task() ->
     driver.pipe(a_command(m.HoldAll, actor="grace"))
     driver.pipe_each(invocations("v2", "S" * 12, reward=1.0, variant_source="explore"))
     driver.fall_silent()
-    told = told_live(driver.topics[TASKS][0], notes.Noted(), batch=1)
+    told = told_live(driver.topics[TASKS][0], tally.SentNotes(), batch=1)
     page = page_of(Worker().fold(log_of([Noted(note, driver.clock) for note in told])).outputs)
     text = render(page, driver.clock)
     assert "ready for auto-apply" not in text
     assert "not applied yet: the fleet is held by grace" in text
     driver.pipe(a_command(m.ResumeAll))
     driver.fall_silent()
-    told = told_live(driver.topics[TASKS][0], notes.Noted(), batch=1)
+    told = told_live(driver.topics[TASKS][0], tally.SentNotes(), batch=1)
     page = page_of(Worker().fold(log_of([Noted(note, driver.clock) for note in told])).outputs)
     assert "ready for auto-apply" in render(page, driver.clock)

@@ -15,10 +15,10 @@ from crl_stream.core.overview import Condition, Ledger, row_position
 from crl_stream.errors import Unsafe
 from crl_stream.stages.driver import Stored, TopologyDriver
 from crl_stream.stages.fold import Folded
-from crl_stream.stages.notes import Noted as Notes
-from crl_stream.stages.notes import note_records
+from crl_stream.stages.incidents import fold_failure_alert
 from crl_stream.stages.overview import fold_notes
-from crl_stream.stages.partition import decode_partition, encode_partition, partition_key
+from crl_stream.stages.partition import PartitionRow, decode_partition, encode_partition, partition_key
+from crl_stream.stages.tally import SentNotes, note_records
 from crl_stream.wire.codec import decode, encode
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import ALERTS, DEAD_LETTERS, OVERVIEW
@@ -183,7 +183,11 @@ def test_a_note_that_makes_the_fold_raise_is_put_aside_and_alerted(monkeypatch: 
     page = page_of(worker.outputs)
     assert (page.tasks, page.pending_proposals) == (1, 0), "what the raising step had changed is not kept"
     [alert] = [decode(ALERTS, o.value, o.key).message for o in worker.outputs if o.topic == ALERTS]
-    assert (alert.kind, alert.cause_id) == ("fold_failure", "0:1")
+    assert (alert.kind, alert.cause_id) == ("fold_failure", "crl.overview-events 0:1")
+    assert "crl dead-letters show 0:1 --topic crl.overview-events" in alert.text
+    assert alert.position is None, "it is no place in the log"
+    of_the_log = fold_failure_alert(b"a/b", 0, Stored(1, NOON, b"a/b", None), ZeroDivisionError(), PartitionRow())
+    assert alert.alert_id != of_the_log.alert_id, "the same place in the log is another incident"
     with pytest.raises(Unsafe):
         worker.work([Stored(i, NOON, b"a/b", encode(a_proposal(f"p{i}"))) for i in range(3, 40)])
 
@@ -241,7 +245,7 @@ def test_a_held_fleet_needs_attention_until_it_is_resumed() -> None:
     driver = TopologyDriver(partitions=3)
     for command, word in ((m.HoldAll, "ATTENTION NEEDED"), (m.HoldAll, "ATTENTION NEEDED"), (m.ResumeAll, "HEALTHY")):
         driver.pipe(a_command(command, actor="ada"))
-        notes = [note for log in driver.topics[ALERTS] for note in note_records(ALERTS, 0, log, Notes())]
+        notes = [note for log in driver.topics[ALERTS] for note in note_records(ALERTS, 0, log, SentNotes())]
         worker = Worker()
         worker.work([Stored(i, NOON, note.key, note.value) for i, note in enumerate(notes)])
         page = page_of(worker.outputs)

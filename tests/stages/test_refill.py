@@ -15,8 +15,8 @@ from crl_stream.core.overview import Ledger, make_page
 from crl_stream.settings.remedies import load_remedies
 from crl_stream.stages import refill
 from crl_stream.stages.driver import TopologyDriver
-from crl_stream.stages.last_word import place_of
 from crl_stream.stages.partition import partition_key
+from crl_stream.stages.stale_writes import place_of
 from crl_stream.wire.topics import ACTIVE_VARIANTS, OVERVIEW, PROPOSALS, TASKS, VARIANTS
 
 WHEN_IT_WAS_SAID = {"timestamp", "position", "policy_hash"}

@@ -84,7 +84,7 @@ def a_stage(driver: TopologyDriver, at_once: int = 10) -> tuple[MonitorStage, Ou
     outlet = Outlet()
     stage = MonitorStage(Table(), outlet, Commands(driver))  # type: ignore[arg-type]
     stage.at_once = at_once
-    stage.last_word.note = _nothing  # type: ignore[method-assign]
+    stage.stale_writes.note = _nothing  # type: ignore[method-assign]
     return stage, outlet
 
 

@@ -17,7 +17,7 @@ from crl_stream.kafka.point_reader import PointReader
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import TASKS, Topics
 from crl_stream.worker.counters import Counters
-from crl_stream.worker.last_word import LastWord, Writes
+from crl_stream.worker.stale_writes import StaleWrites, Writes
 
 pytestmark = pytest.mark.integration
 
@@ -113,19 +113,19 @@ async def test_a_look_for_late_records_that_loses_its_broker_is_made_again(
     await outlet.producer.start()
     reader = Severed({"bootstrap_servers": broker.address_of(0)})
     reader.route = broker.routes[0]
-    last_word = LastWord((TASKS,), outlet, reader)
-    last_word.open(0, ())
+    stale = StaleWrites((TASKS,), outlet, reader)
+    stale.open(0, ())
     newest = b'{"incarnation":0,"position":{"partition":0,"offset":7}}'
     try:
         await outlet.producer.send_and_wait(TASKS, newest, b"a/b", 0)
         await outlet.producer.send_and_wait(TASKS, newest.replace(b"7", b"3"), b"a/b", 0)
         with pytest.raises(Unanswered):
-            await last_word.look(0, (0, 8))
+            await stale.look(0, (0, 8))
         await broker.routes[0].accept()
-        await last_word.look(0, (0, 8))
+        await stale.look(0, (0, 8))
         assert outlet.counters.mended == 1
         assert (await reader.read(TASKS, [(0, 2)]))[0, 2].value == newest
-        assert await last_word.ahead([0]) == []
+        assert await stale.ahead([0]) == []
     finally:
         await reader.close()
         await outlet.producer.stop()

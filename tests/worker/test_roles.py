@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from crl_stream.cli.processes import ROLES_OF
 from crl_stream.cli.worker import ROLES, SERVICES, chosen_roles
+from crl_stream.settings import load_settings
+from crl_stream.stages.topology import NOTIFIER, STAGES
 from crl_stream.worker import services
+from crl_stream.worker.monitor import Monitor
 
 
 def test_every_role_of_the_command_line_is_one_that_a_process_can_take() -> None:
@@ -17,3 +24,19 @@ def test_the_services_are_every_role_but_the_monitor() -> None:
 
 def test_the_processes_of_an_installation_take_every_role_once() -> None:
     assert sorted(role for roles in ROLES_OF.values() for role in roles) == sorted(ROLES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_process_has_the_agents_and_tables_that_the_topology_says(role: str, tmp_path: Path) -> None:
+    settings = load_settings(environment={}, flags={"telemetry.folder": str(tmp_path)})
+    members = [Monitor(settings)] if role == services.MONITOR else services.create_services(settings, [role], web=False)
+    stages = [stage for stage in STAGES if stage.role == role]
+    agents = {name: agent.channel.topics for member in members for name, agent in member.app.agents.items()}
+    if role == NOTIFIER.role:
+        assert {topic for topics in agents.values() for topic in topics} <= set(NOTIFIER.sources)
+        return
+    assert {name: tuple(topics) for name, topics in agents.items()} == {
+        f"crl.{name}": (topic,) for stage in stages for name, topic in stage.agents()
+    }
+    tables = [(table.name, table.width) for member in members for table in member.tables]
+    assert tables == [(s.table.name, s.partitions(settings.kafka.partitions)) for s in stages if s.table is not None]

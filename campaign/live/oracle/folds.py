@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 from campaign.live.oracle.findings import Findings
 from campaign.live.oracle.reading import Topic
 from campaign.live.oracle.recount import Place, Recount
-from crl_stream.core.monitor.row import row_position
+from crl_stream.core.overview.notes import OWN_ALERTS
 from crl_stream.stages.entries import command_positions, decode_batch
 from crl_stream.stages.inlet import reference_commands
 from crl_stream.stages.monitor import fold_batch
-from crl_stream.stages.notes import OWN_KINDS
 from crl_stream.stages.partition import decode_partition, partition_key
+from crl_stream.stages.topology import INLET, MONITOR, PROPOSER, Table, outputs_of
 from crl_stream.wire.codec import Rejected, decode
 from crl_stream.wire.dead_letter import read_letter, read_mark
 from crl_stream.wire.records import Output
-from crl_stream.wire.topics import (
-    ACTIVE_VARIANTS,
-    ALERTS,
-    COMMANDS,
-    DEAD_LETTERS,
-    DECISIONS,
-    DEGRADATIONS,
-    INVOCATIONS,
-    PARTITION_ROW,
-    PROPOSALS,
-    ROLLBACKS,
-    TASKS,
-    VARIANTS,
-)
+from crl_stream.wire.topics import ALERTS, DEAD_LETTERS, DECISIONS, PARTITION_ROW
 
-COMPACTED: Final = (ACTIVE_VARIANTS, VARIANTS, TASKS)
-OUTPUTS: Final = (DEGRADATIONS, ROLLBACKS, DECISIONS, ALERTS, ACTIVE_VARIANTS, VARIANTS, TASKS, DEAD_LETTERS, PROPOSALS)
-SHELL_KINDS: Final = OWN_KINDS | {"data_gap"}
+OUTPUTS: Final = (*outputs_of(INLET, MONITOR), *PROPOSER.standing)
+SHELL_KINDS: Final = OWN_ALERTS | {"data_gap"}
 """Alerts that are no function of the log."""
-RowPosition = Callable[[bytes], tuple[int, int]]
 
 
 class Folds:
@@ -61,8 +46,8 @@ class Folds:
     async def _fold_commands(self) -> dict[tuple[int, int], bytes | None]:
         found: dict[tuple[int, int], bytes | None] = {}
         for partition in self.partitions:
-            async for portion in self.topics.portions(self.topics.names(COMMANDS), partition):
-                self.recount.take(COMMANDS, partition, portion)
+            async for portion in self.topics.portions(self.topics.names(INLET.source), partition):
+                self.recount.take(INLET.source, partition, portion)
                 found |= {(partition, record.offset): record.value for record in portion}
                 self.want(reference_commands(partition, len(self.partitions), portion))
         return found
@@ -73,9 +58,9 @@ class Folds:
         rows: dict[bytes, bytes] = {}
         there: set[Any] = set()
         count = 0
-        async for portion in self.topics.log(self.topics.names(INVOCATIONS), partition):
+        async for portion in self.topics.log(self.topics.names(MONITOR.source), partition):
             count += len(portion)
-            self.recount.take(INVOCATIONS, partition, portion)
+            self.recount.take(MONITOR.source, partition, portion)
             entries = decode_batch(portion)
             named = {place: commands.get(place) for place in command_positions(entries)}
             folded = fold_batch(partition, len(self.partitions), state, rows, entries, named)
@@ -88,7 +73,7 @@ class Folds:
         self.in_log[partition] = there
         self.findings.records += count
         changelog = self.topics.names.changelog(self.topics.request.app_id)
-        found = await newest_rows(self.topics, changelog, partition, row_position, self.findings)
+        found = await newest_rows(self.topics, changelog, partition, MONITOR.table, self.findings)
         compare_rows(f"monitor {partition}", found, rows | ({key: state} if state is not None else {}), self.findings)
         return found
 
@@ -97,7 +82,7 @@ class Folds:
         for output in outputs:
             what = (output.key, output.value, output.headers)
             self.wanted[output.topic, output.partition].append(
-                what if output.topic == INVOCATIONS else _identity(output.topic, output)
+                what if output.topic == MONITOR.source else _identity(output.topic, output)
             )
 
     # -- comparisons -------------------------------------------------------------------------------
@@ -107,11 +92,11 @@ class Folds:
         letters: dict[Place, set[bytes | None]] = defaultdict(set)
         results: list[bytes] = []
         for partition in self.partitions:
-            missing = set(self.wanted[INVOCATIONS, partition]) - self.in_log[partition]
+            missing = set(self.wanted[MONITOR.source, partition]) - self.in_log[partition]
             if missing:
                 findings.complain("lost", len(missing), f"not in the log {partition}: {min(missing, key=repr)}")
         for topic in OUTPUTS:
-            if topic == PROPOSALS and not self.topics.request.services:
+            if topic in PROPOSER.standing and not self.topics.request.services:
                 continue
             for partition in self.partitions:
                 records = [
@@ -127,7 +112,7 @@ class Folds:
                         letters[source, place, offset].add(value)
                 elif topic == DECISIONS:
                     results += [value for _, value in distinct]
-                elif topic in COMPACTED:
+                elif topic in MONITOR.standing:
                     self._compare_last(topic, partition, records)
         self.recount.compare_letters(letters, findings)
         self.recount.compare_answers(results, findings)
@@ -164,7 +149,7 @@ class Folds:
 
 
 async def newest_rows(
-    topics: Topic, changelog: str, partition: int, position: RowPosition, findings: Findings
+    topics: Topic, changelog: str, partition: int, table: Table | None, findings: Findings
 ) -> dict[bytes, bytes]:
     """Rows of a changelog as recovery takes them: of two rows of a key the newer one."""
 
@@ -172,7 +157,8 @@ async def newest_rows(
         if key.startswith(PARTITION_ROW):
             state = decode_partition(value)
             return state.incarnation, state.next_offset
-        return position(value)
+        assert table is not None
+        return table.position(value)
 
     newest: dict[bytes, bytes] = {}
     late: set[bytes] = set()

@@ -7,30 +7,32 @@ from typing import Any
 from campaign.live.oracle.findings import Findings
 from campaign.live.oracle.folds import Folds, compare_rows, newest_rows
 from campaign.live.oracle.reading import Topic
-from crl_stream.core.overview import row_position as overview_position
-from crl_stream.core.proposer.row import row_position as proposals_position
 from crl_stream.settings.remedies import load_remedies
-from crl_stream.stages.notes import SOURCES, Noted, note_records
 from crl_stream.stages.overview import fold_notes
 from crl_stream.stages.partition import partition_key
 from crl_stream.stages.proposer import decode_snapshots, propose_batch
-from crl_stream.wire.topics import OVERVIEW, OVERVIEW_EVENTS, TASKS
+from crl_stream.stages.tally import SentNotes, note_records
+from crl_stream.stages.topology import FIRST, OVERVIEW_PAGE, PROPOSER, TALLY
+
+[_PAGE] = OVERVIEW_PAGE.standing
 
 
 async def fold_services(topics: Topic, folds: Folds, findings: Findings) -> None:
     """Proposals are compared with the other outputs; rows, notes and the page here."""
     await _fold_proposals(topics, folds, findings)
     possible: set[Any] = set()
-    notes = await topics.all(topics.names(OVERVIEW_EVENTS), 0)
+    notes = await topics.all(topics.names(OVERVIEW_PAGE.source), 0)
     there = {(note.key, note.value) for note in notes}
-    for topic in SOURCES:
+    for topic in TALLY.sources:
         for partition in folds.partitions:
             async for portion in topics.portions(topics.names(topic), partition):
                 each = {
-                    (o.key, o.value) for record in portion for o in note_records(topic, partition, [record], Noted())
+                    (o.key, o.value)
+                    for record in portion
+                    for o in note_records(topic, partition, [record], SentNotes())
                 }
                 possible |= each
-                if topic != TASKS and (missing := each - there):
+                if topic != PROPOSER.source and (missing := each - there):
                     findings.complain("lost", len(missing), f"{topic} {partition}: not noted: {min(missing)}")
     if more := there - possible:
         findings.complain("foreign", len(more), f"a note of something that is on no topic: {min(more)}")
@@ -42,12 +44,12 @@ async def _fold_proposals(topics: Topic, folds: Folds, findings: Findings) -> No
     for partition in folds.partitions:
         rows: dict[bytes, bytes] = {}
         state = None
-        async for portion in topics.portions(topics.names(TASKS), partition):
+        async for portion in topics.portions(topics.names(PROPOSER.source), partition):
             folded = propose_batch(partition, len(folds.partitions), state, rows, decode_snapshots(portion), remedies)
             rows |= folded.rows
             state = folded.partition_row
             folds.want(folded.outputs)
-        found = await newest_rows(topics, changelog, partition, proposals_position, findings)
+        found = await newest_rows(topics, changelog, partition, PROPOSER.table, findings)
         wanted = rows | ({partition_key(partition): state} if state is not None else {})
         compare_rows(f"proposer {partition}", found, wanted, findings)
 
@@ -55,10 +57,12 @@ async def _fold_proposals(topics: Topic, folds: Folds, findings: Findings) -> No
 async def _fold_page(topics: Topic, notes: list[Any], findings: Findings) -> None:
     folded = fold_notes(None, {}, notes)
     changelog = topics.names.changelog(topics.request.app_id, "overview")
-    found = await newest_rows(topics, changelog, 0, overview_position, findings)
-    compare_rows("overview", found, folded.rows | ({partition_key(0): folded.partition_row} if notes else {}), findings)
-    pages = [output.value for output in folded.outputs if output.topic == OVERVIEW]
-    shown = [record.value for record in await topics.all(topics.names(OVERVIEW), 0)]
+    found = await newest_rows(topics, changelog, FIRST, OVERVIEW_PAGE.table, findings)
+    compare_rows(
+        "overview", found, folded.rows | ({partition_key(FIRST): folded.partition_row} if notes else {}), findings
+    )
+    pages = [output.value for output in folded.outputs if output.topic == _PAGE]
+    shown = [record.value for record in await topics.all(topics.names(_PAGE), 0)]
     if pages and pages[-1] not in shown:
         findings.complain("wrong_rows", 1, "the page of all notes was not published")
     elif pages:

@@ -185,7 +185,7 @@ def share_of(task: str, row: TaskEntry, now: int) -> Share:
     )
 
 
-def is_over(note: AlertNote, time: int, offset: int, row: TaskEntry) -> bool:
+def is_ended_by_task(note: AlertNote, time: int, offset: int, row: TaskEntry) -> bool:
     """Whether the task itself, at least as new as the alert, no longer says what the alert says."""
     if note.kind not in ABOUT_DEGRADED or row.log_offset < 0 or (row.time, row.log_offset) < (time, offset):
         return False

@@ -15,7 +15,7 @@ from crl_stream.core.overview.rows import (
     Listed,
     ProposalEntry,
     TaskEntry,
-    is_over,
+    is_ended_by_task,
 )
 
 
@@ -32,7 +32,7 @@ def take_task(row: TaskEntry, note: TaskNote) -> bool:
     row.high_confidence = _listed(note.high_confidence, {}, 0)
     row.degraded = _listed(note.degraded, since, time)
     for entry in row.alerts.values():
-        if entry.note is not None and is_over(entry.note, entry.time, entry.offset, row):
+        if entry.note is not None and is_ended_by_task(entry.note, entry.time, entry.offset, row):
             entry.note = None
     return True
 
@@ -84,7 +84,7 @@ def take_alert(row: TaskEntry, note: AlertNote, now: int) -> bool:
     time, offset = from_text(note.timestamp), -1 if note.position is None else note.position.offset
     if known is not None and (time, offset) <= (known.time, known.offset):
         return False
-    is_open = note.severity == "critical" and not note.resolved and not is_over(note, time, offset, row)
+    is_open = note.severity == "critical" and not note.resolved and not is_ended_by_task(note, time, offset, row)
     entry = AlertEntry(time, offset, note if is_open else None)
     if known is None and _is_past(entry, now):
         return False

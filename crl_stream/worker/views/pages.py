@@ -17,9 +17,9 @@ from crl_stream.core.monitor.row import StandingOrder
 from crl_stream.core.policy import PolicySet
 from crl_stream.stages.inspection import fleet_hold, snapshot, standing_fleet, summary
 from crl_stream.stages.partition import decode_partition
+from crl_stream.stages.topology import MONITOR
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
-from crl_stream.wire.topics import INVOCATIONS
 from crl_stream.worker.health import Health
 from crl_stream.worker.monitor import Monitor
 from crl_stream.worker.policy_announcement import pending_partitions, policy_of
@@ -198,7 +198,7 @@ class _Pages:
         partitions = []
         for partition in sorted({tp.partition for tp in monitor.app.consumer.assignment()}):
             state = decode_partition(monitor.table.partition_row(partition))
-            progress = monitor.app.consumer.progress(TP(monitor.topics(INVOCATIONS), partition))
+            progress = monitor.app.consumer.progress(TP(monitor.topics(MONITOR.source), partition))
             partitions.append(
                 {
                     **({} if progress is None else progress._asdict()),

@@ -19,7 +19,7 @@ _ENTRY: Final = Struct("<HQ8s")
 """Partition and offset of the origin, hash of key and value."""
 
 
-class Origins:
+class Forwards:
     """The forwards that a partition has taken, oldest first."""
 
     def __init__(self, state: PartitionRow) -> None:

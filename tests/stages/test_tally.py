@@ -12,21 +12,23 @@ from msgspec.structs import replace
 from crl_stream.core import messages as m
 from crl_stream.core.overview import health, weekly_review
 from crl_stream.core.overview.condition import Condition
+from crl_stream.core.overview.notes import note_of
 from crl_stream.core.policy import Operations, Policy, PolicySet
-from crl_stream.stages import notes
+from crl_stream.stages import tally
 from crl_stream.stages.driver import Stored, TopologyDriver
-from crl_stream.stages.notes import FIGURES_MS, SOURCES, note_of, note_records
+from crl_stream.stages.tally import FIGURES_MS, note_records
+from crl_stream.stages.topology import TALLY
 from crl_stream.wire.codec import decode, encode
 from crl_stream.wire.topics import ALERTS, DEAD_LETTERS, OVERVIEW_EVENTS, PROPOSALS, ROLLBACKS, TASKS
 from stages.test_overview import Worker, log_of, page_of
 
 
-def noted(driver: TopologyDriver, kept: notes.Noted | None = None) -> list[Any]:
+def noted(driver: TopologyDriver, kept: tally.SentNotes | None = None) -> list[Any]:
     """The notes of all that lies on the driver's topics."""
     outputs = []
-    for topic in SOURCES:
+    for topic in TALLY.sources:
         for partition, log in enumerate(driver.topics[topic]):
-            outputs += note_records(topic, partition, log, kept or notes.Noted())
+            outputs += note_records(topic, partition, log, kept or tally.SentNotes())
     assert {(output.topic, output.partition) for output in outputs} <= {(OVERVIEW_EVENTS, 0)}
     return [decode(OVERVIEW_EVENTS, output.value, output.key).message for output in outputs]
 
@@ -117,9 +119,9 @@ def test_a_lost_memory_only_repeats_notes() -> None:
     driver = TopologyDriver()
     driver.pipe_each(a_collapse())
     log = driver.topics[TASKS][0]
-    kept = notes.Noted()
+    kept = tally.SentNotes()
     whole = note_records(TASKS, 0, log, kept)
-    pieces = [output for record in log for output in note_records(TASKS, 0, [record], notes.Noted())]
+    pieces = [output for record in log for output in note_records(TASKS, 0, [record], tally.SentNotes())]
     assert set(whole) <= set(pieces)
     assert note_records(TASKS, 0, log[-1:], kept) == []
 
@@ -128,16 +130,16 @@ def test_the_overviews_own_alerts_are_not_noted() -> None:
     rate = Worker().fold(log_of([Noted(a_rollback(f"rb-{n}"), NOON) for n in range(4)])).outputs[0].value
     review = weekly_review(page_of(Worker().fold(log_of([Noted(a_task(1), NOON)])).outputs), NOON)
     records = [Stored(0, NOON, b"all tasks", rate), Stored(1, NOON, b"all tasks", encode(review))]
-    assert note_records(ALERTS, 0, records, notes.Noted()) == []
+    assert note_records(ALERTS, 0, records, tally.SentNotes()) == []
 
 
-@pytest.mark.parametrize("topic", SOURCES)
+@pytest.mark.parametrize("topic", TALLY.sources)
 def test_a_record_that_cannot_be_read_is_a_dead_letter_and_the_next_one_is_noted(topic: str) -> None:
     bad = [Stored(0, NOON, b"k", b"nonsense"), Stored(1, NOON, b"k", None)]
     driver = TopologyDriver()
     driver.pipe_each(a_collapse())
     good = [record._replace(offset=2 + n) for n, record in enumerate(driver.topics[topic][0])]
-    outputs = note_records(topic, 2, [*bad, *good], notes.Noted())
+    outputs = note_records(topic, 2, [*bad, *good], tally.SentNotes())
     assert [(o.topic, o.partition, o.value) for o in outputs[:2]] == [
         (DEAD_LETTERS, 2, b"nonsense"),
         (DEAD_LETTERS, 2, None),
@@ -151,5 +153,5 @@ def test_a_snapshot_of_no_day_on_the_calendar_is_a_dead_letter() -> None:
     driver.pipe_each(invocations("default", "S"))
     [record] = driver.topics[TASKS][0]
     broken = record.value.replace(b"2025-11-19T", b"2025-11-31T")
-    [output] = note_records(TASKS, 0, [record._replace(value=broken)], notes.Noted())
+    [output] = note_records(TASKS, 0, [record._replace(value=broken)], tally.SentNotes())
     assert (output.topic, output.value) == (DEAD_LETTERS, broken)

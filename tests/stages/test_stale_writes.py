@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
 from crl_stream.stages.driver import Stored, TopologyDriver
-from crl_stream.stages.last_word import LastWords, is_suspect, place_of
+from crl_stream.stages.stale_writes import NewestRecords, may_cover, place_of
 from crl_stream.wire.topics import ACTIVE_VARIANTS, OVERVIEW, PROPOSALS, TASKS, VARIANTS
 
 
@@ -32,22 +32,22 @@ def test_what_the_monitor_publishes_says_how_old_it_is(topic: str) -> None:
 @pytest.mark.parametrize("value", [None, b"", b"{", b"\xff", b"[]", b"{}", b'{"position": 3}'])
 def test_what_is_no_message_has_no_age_and_is_suspect(value: bytes | None) -> None:
     assert place_of(TASKS, value) is None
-    assert is_suspect(TASKS, Stored(0, 0, b"k", value), (0, 0))
+    assert may_cover(TASKS, Stored(0, 0, b"k", value), (0, 0))
 
 
 def test_only_what_the_owner_will_publish_once_more_is_beyond_suspicion() -> None:
     folded = (1, 10)
-    assert is_suspect(OVERVIEW, Stored(0, 0, b"k", a_value(1, 9)), folded)
-    assert is_suspect(OVERVIEW, Stored(0, 0, b"k", a_value(0, 99)), folded)
-    assert not is_suspect(OVERVIEW, Stored(0, 0, b"k", a_value(1, 10)), folded)
-    assert is_suspect(PROPOSALS, Stored(0, 0, b"k", b'{"revision": 3}'), folded)
+    assert may_cover(OVERVIEW, Stored(0, 0, b"k", a_value(1, 9)), folded)
+    assert may_cover(OVERVIEW, Stored(0, 0, b"k", a_value(0, 99)), folded)
+    assert not may_cover(OVERVIEW, Stored(0, 0, b"k", a_value(1, 10)), folded)
+    assert may_cover(PROPOSALS, Stored(0, 0, b"k", b'{"revision": 3}'), folded)
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"a", b"b", b"c"]), st.none() | st.integers(0, 5)), max_size=30))
 def test_the_newest_is_written_again_exactly_when_something_else_is_last(
     records: list[tuple[bytes, int | None]],
 ) -> None:
-    words = LastWords(TASKS)
+    words = NewestRecords(TASKS)
     for offset, (key, age) in enumerate(records):
         words.take(key, Stored(offset, 0, key, None if age is None else a_value(0, age)))
     wanted = []

@@ -10,9 +10,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from crl_stream.core.messages import Position
+from crl_stream.core.messages import Position, Proposal
 from crl_stream.wire.records import Record
-from crl_stream.wire.topics import PROPOSALS
+from crl_stream.wire.topics import TOPIC_OF
+
+_PROPOSALS: Final = TOPIC_OF[Proposal]
 
 Place = tuple[int, int]
 """(incarnation, offset in the source) of the record that a message rests on; of a proposal (0, revision)."""
@@ -38,19 +40,19 @@ def place_of(topic: str, value: bytes | None) -> Place | None:
         placed = _DECODER.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    if topic == PROPOSALS:
+    if topic == _PROPOSALS:
         return 0, placed.revision
     position = placed.as_of or placed.position
     return None if position is None else (placed.incarnation, position.offset)
 
 
-def is_suspect(topic: str, record: Record, folded: Place) -> bool:
+def may_cover(topic: str, record: Record, folded: Place) -> bool:
     """Whether a foreign record may stand where a newer one should.
 
     ``folded`` is (incarnation, next offset) of whoever owns the partition.  What rests on a record behind that is
     published once more, and so later, by the owner itself.  Of a proposal that cannot be told.
     """
-    if topic == PROPOSALS:
+    if topic == _PROPOSALS:
         return True
     place = place_of(topic, record.value)
     return place is None or place < folded
@@ -64,7 +66,7 @@ class _Known(NamedTuple):
     """Offset of the last record."""
 
 
-class LastWords:
+class NewestRecords:
     """Records of one partition of a compacted topic, taken in the order of their offsets."""
 
     def __init__(self, topic: str) -> None:

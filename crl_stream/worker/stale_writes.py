@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from crl_stream.errors import Unanswered
-from crl_stream.stages.last_word import LastWords, Place, is_suspect
+from crl_stream.stages.stale_writes import NewestRecords, Place, may_cover
 from crl_stream.wire.records import Headers, Output
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ Writes = Mapping[tuple[str, int], tuple[int, int, int]]
 """(topic, partition) to offsets of the first and last record and the number of records that were written."""
 
 
-class LastWord:
+class StaleWrites:
     """What the owner knows of ``topics`` (the catalog's names), by partition."""
 
     def __init__(self, topics: tuple[str, ...], outlet: Any, reader: Any) -> None:
@@ -159,11 +159,11 @@ class LastWord:
         name = self._outlet.topics(topic)
         suspects = set()
         async for record in self._reader.between(name, partition, first, end):
-            if record.key is not None and is_suspect(topic, record, folded):
+            if record.key is not None and may_cover(topic, record, folded):
                 suspects.add(record.key)
         if not suspects:
             return {}
-        words = LastWords(topic)
+        words = NewestRecords(topic)
         async for record in self._reader.between(name, partition, 0, end):
             if record.key in suspects:
                 words.take(record.key, record)

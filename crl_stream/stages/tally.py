@@ -1,0 +1,129 @@
+"""The tally stage: records of the topics of the tasks become notes in the one partition of ``crl.overview-events``.
+
+    note_records(topic, partition, records, sent) -> [Output]
+
+It keeps nothing that must last: what it has noted already is in a ``SentNotes`` of the caller's, and losing that only
+repeats notes, which the fold (``stages.overview``) recognises.  What a note says is decided in ``core.overview.notes``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from crl_stream.core.instant import from_text
+from crl_stream.core.messages import AlertNote, ProposalNote, TaskNote
+from crl_stream.core.overview.notes import Note, Said, is_of_outcome, note_of, said_by
+from crl_stream.stages.topology import FIRST
+from crl_stream.wire import reasons
+from crl_stream.wire.codec import Rejected, decode_record, encode
+from crl_stream.wire.complaints import TIMESTAMP_HINT
+from crl_stream.wire.dead_letter import dead_letter
+from crl_stream.wire.records import Output, Record
+from crl_stream.wire.topics import TOPIC_OF
+
+FIGURES_MS: Final = 60_000
+"""How long the Q-value and visits of a noted variant may lag behind while its task is busy, in the time of its log."""
+
+
+class SentNotes:
+    """The last note of each task that this process sent, of one partition of ``crl.tasks``.
+
+    Make a new one at each assignment: what another process has noted in between is not in it.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[bytes, Said] = {}
+        self.waiting: dict[bytes, tuple[float, TaskNote]] = {}
+        """Figures that were not told, and when they came, the longest ago first."""
+
+    def is_news(self, key: bytes, note: TaskNote, *, busy: bool = True, now: float = 0.0) -> bool:
+        """Whether the note says anything else than the last one; it then counts as sent.
+
+        What the task is counted for goes out at once.  Figures alone move with every snapshot of a busy task: they go
+        out once in ``FIGURES_MS``, and when they are the last ones: of a task that has fallen silent (not ``busy``), or
+        by ``silent``.  ``now`` is when the note came, by any clock in seconds.
+        """
+        said, last = said_by(note), self._last.get(key)
+        self.waiting.pop(key, None)
+        if last is not None and last.counted == said.counted:
+            if last.figures == said.figures:
+                return False
+            if busy and said.time - last.time < FIGURES_MS:
+                self.waiting[key] = now, note
+                return False
+        self._last[key] = said
+        return True
+
+    def silent(self, before: float) -> list[tuple[bytes, TaskNote]]:
+        """The figures that wait since ``before`` or longer: no snapshot has come after them."""
+        found = []
+        for key, (came, note) in self.waiting.items():
+            if came > before:
+                break
+            found.append((key, note))
+        return found
+
+    def mark(self, key: bytes, note: TaskNote) -> None:
+        """Figures that waited are told; newer ones that have come meanwhile go on waiting."""
+        if (waits := self.waiting.get(key)) is not None and waits[1] is note:
+            del self.waiting[key]
+            self._last[key] = said_by(note)
+
+
+def note_records(
+    topic: str, partition: int, records: Sequence[Record], sent: SentNotes, now: float = 0.0
+) -> list[Output]:
+    """The notes of some records of one of the tally's sources, in order; a dead letter for each that cannot be read.
+
+    ``now`` is as for ``SentNotes.is_news``.
+    """
+    outputs: list[Output] = []
+    for record in records:
+        decoded = decode_record(topic, record)
+        if isinstance(decoded, Rejected):
+            outputs.append(dead_letter(record, topic, partition, decoded.reason, decoded.detail))
+            continue
+        message = decoded.message
+        note = note_of(message)
+        if note is None:
+            continue
+        if (fault := fault_of(note)) is not None:
+            outputs.append(dead_letter(record, topic, partition, fault.reason, fault.detail))
+            continue
+        key = _key_of(note)
+        if not isinstance(note, TaskNote) or sent.is_news(key, note, busy=is_of_outcome(message), now=now):
+            outputs.append(output_of(key, note))
+    return outputs
+
+
+def output_of(key: bytes, note: Note) -> Output:
+    """A note as a record."""
+    return Output(TOPIC_OF[type(note)], FIRST, key, encode(note))
+
+
+def fault_of(note: Note) -> Rejected | None:
+    """What the schema of a note leaves open: that its instants are on a calendar, and its numbers in a row."""
+    instants = {"timestamp": note.timestamp}
+    numbers: list[int] = []
+    if isinstance(note, ProposalNote):
+        instants["expires_at"] = note.expires_at
+    elif isinstance(note, TaskNote):
+        numbers += [note.as_of.partition, note.as_of.offset]
+        numbers += [standing.n_visits for standing in (*note.high_confidence, *note.degraded)]
+    elif isinstance(note, AlertNote) and note.position is not None:
+        numbers += [note.position.partition, note.position.offset]
+    for name, text in instants.items():
+        try:
+            from_text(text)
+        except ValueError:
+            return Rejected(reasons.BAD_TIMESTAMP, f"{name}: {TIMESTAMP_HINT}")
+    if any(abs(number) >= 2**63 for number in numbers):
+        return Rejected(reasons.OUT_OF_RANGE, "a number is beyond what is allowed")
+    return None
+
+
+def _key_of(note: Note) -> bytes:
+    if isinstance(note, AlertNote) and (note.agent_name is None or note.task_type is None):
+        return note.subject.encode()
+    return f"{note.agent_name}/{note.task_type}".encode()

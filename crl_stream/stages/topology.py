@@ -1,0 +1,294 @@
+"""Source -> stage -> table -> sinks: the pipeline as data.
+
+``STAGES`` lists the steps of the pipeline: which topics each one reads, how it is partitioned, what it keeps and what
+it writes.  ``PARTIES`` lists those outside it.  The worker wires its agents and tables from here, the driver and the
+oracles of the tests fold by it, ``topics/catalog.toml`` is checked against it, and ``crl topology`` prints it.  No
+other module says which stage reads or writes a topic.
+
+A stage works partition by partition: partition N of what it reads is folded into partition N of its table, and what it
+states goes to partition N of its sinks.  So these topics need the same number of partitions.  ``Goes`` names the
+exceptions.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from crl_stream.core import messages as m
+from crl_stream.core import overview
+from crl_stream.core.monitor import row as monitor_row
+from crl_stream.core.proposer import row as proposer_row
+from crl_stream.wire.topics import (
+    ACTIVE_VARIANTS,
+    ALERTS,
+    COMMANDS,
+    DEAD_LETTERS,
+    DECISIONS,
+    DEGRADATIONS,
+    INVOCATIONS,
+    MESSAGES,
+    OVERVIEW,
+    OVERVIEW_EVENTS,
+    PROPOSALS,
+    RECEIPTS,
+    ROLLBACKS,
+    TASKS,
+    VARIANTS,
+)
+
+RowPosition = Callable[[bytes], tuple[int, int]]
+"""Place in the log of the last record that touched a row; of two rows of a key the higher one is newer."""
+Role = Literal["monitor", "proposer", "overview", "files", "notifier"]
+"""What ``crl worker --role`` runs: the stages of a role are one consumer group."""
+FIRST: Final = 0
+"""The partition of whatever has only one, and of alerts that are about no task."""
+
+
+class Goes(enum.Enum):
+    """Which partition of a sink a record goes to.
+
+    ``HOME`` is the partition of the record's key; what is about every task goes to each partition.
+    """
+
+    ALONG = "the partition it was read from"
+    HOME = "its task's partition, or each"
+    FIRST = "partition 0"
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """A topic that is written."""
+
+    topic: str
+    carries: tuple[type, ...]
+    """The messages that are written there; none: records that could not be used, or marks of them."""
+    goes: Goes = Goes.ALONG
+    standing: bool = False
+    """Nobody else writes there and the topic is compacted: the last record of a key must be the newest one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a stage keeps: rows as bytes, in a changelog that nobody else writes."""
+
+    name: str
+    """The changelog is ``{app_id}-{name}-changelog``."""
+    key: str
+    """What its rows are of.  Beside them, partition row ``!partition/N`` says how far partition N is folded."""
+    position: RowPosition
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of the pipeline."""
+
+    name: str
+    what: str
+    role: Role
+    sources: tuple[str, ...]
+    """The topics it consumes, each by an agent of its own."""
+    sinks: tuple[Sink, ...] = ()
+    table: Table | None = None
+    looks_up: tuple[str, ...] = ()
+    """Topics of which it reads single records that a source names."""
+    beyond: str = ""
+    """Where it hands records on to outside Kafka."""
+    fans_in: bool = False
+    """It does the same with each of its sources."""
+    only_partition: bool = False
+    """Its source has one partition, whatever the log has."""
+    channel: str = ""
+    """Of a stage that stands once for each channel: which one."""
+    listed_as: str = ""
+    """Its name in ``topics/catalog.toml``, where that is another one."""
+
+    @property
+    def source(self) -> str:
+        """The one topic it consumes; ``ValueError`` when there are several."""
+        (topic,) = self.sources
+        return topic
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """Its topics, each once."""
+        return tuple(dict.fromkeys(sink.topic for sink in self.sinks))
+
+    @property
+    def standing(self) -> tuple[str, ...]:
+        """The compacted topics that it alone writes."""
+        return tuple(sink.topic for sink in self.sinks if sink.standing)
+
+    def partitions(self, log: int) -> int:
+        """How many partitions it has beside a log of ``log``."""
+        return 1 if self.only_partition else log
+
+    def agents(self) -> Iterator[tuple[str, str]]:
+        """Name and topic of each of its agents."""
+        name = f"{self.name}.{self.channel}" if self.channel else self.name
+        for topic in self.sources:
+            yield f"{name}.{topic.removeprefix('crl.')}" if self.fans_in else name, topic
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Somebody who is no stage, by the name that ``topics/catalog.toml`` has for it."""
+
+    name: str
+    what: str
+    reads: tuple[str, ...] = ()
+    sinks: tuple[Sink, ...] = ()
+
+
+_LETTERS: Final = Sink(DEAD_LETTERS, ())
+
+
+INLET: Final = Stage(
+    name="inlet",
+    what="puts a reference to each command into the log, so that the log alone decides",
+    role="monitor",
+    sources=(COMMANDS,),
+    sinks=(Sink(INVOCATIONS, (m.CommandRef,), Goes.HOME), _LETTERS),
+)
+MONITOR: Final = Stage(
+    name="monitor",
+    what="folds the log: windows, verdicts, rollbacks, promotions, answers to commands",
+    role="monitor",
+    sources=(INVOCATIONS,),
+    looks_up=(COMMANDS,),
+    table=Table("tasks", "agent_name/task_type", monitor_row.row_position),
+    sinks=(
+        Sink(INVOCATIONS, (m.Tick,)),
+        Sink(INVOCATIONS, (m.Invocation, m.Feedback), Goes.HOME),
+        Sink(DEGRADATIONS, (m.DegradationAlert,)),
+        Sink(ROLLBACKS, (m.RollbackEvent,)),
+        Sink(DECISIONS, (m.Decision, m.Activation, m.CommandResult)),
+        Sink(ALERTS, (m.Alert,)),
+        Sink(ACTIVE_VARIANTS, (m.ActiveVariant,), standing=True),
+        Sink(VARIANTS, (m.VariantCatalogue,), standing=True),
+        Sink(TASKS, (m.TaskSnapshot,), standing=True),
+        Sink(RECEIPTS, (m.Receipt,)),
+        _LETTERS,
+    ),
+)
+PROPOSER: Final = Stage(
+    name="proposer",
+    what="turns snapshots of tasks into proposals for a person",
+    role="proposer",
+    sources=(TASKS,),
+    table=Table("proposals", "agent_name/task_type", proposer_row.row_position),
+    sinks=(Sink(PROPOSALS, (m.Proposal,), standing=True), Sink(ALERTS, (m.Alert,)), _LETTERS),
+)
+TALLY: Final = Stage(
+    name="tally",
+    what="notes what the overview counts, from all tasks in one partition",
+    role="overview",
+    listed_as="overview",
+    sources=(ROLLBACKS, ALERTS, PROPOSALS, TASKS),
+    fans_in=True,
+    sinks=(Sink(OVERVIEW_EVENTS, (m.RollbackNote, m.AlertNote, m.ProposalNote, m.TaskNote), Goes.FIRST), _LETTERS),
+)
+OVERVIEW_PAGE: Final = Stage(
+    name="overview",
+    what="folds the notes into one page of the system, and watches the rate of rollbacks",
+    role="overview",
+    sources=(OVERVIEW_EVENTS,),
+    only_partition=True,
+    table=Table("overview", "agent_name/task_type, agents, totals", overview.row_position),
+    sinks=(
+        Sink(OVERVIEW, (m.Overview,), standing=True),
+        Sink(ALERTS, (m.Alert,), Goes.FIRST),
+        _LETTERS,
+    ),
+)
+FILES: Final = Stage(
+    name="files",
+    what="appends rollbacks and proposals to the guide's files",
+    role="files",
+    sources=(ROLLBACKS, PROPOSALS),
+    fans_in=True,
+    beyond="telemetry/crl/",
+)
+NOTIFIER: Final = Stage(
+    name="notifier",
+    what="tells people; each channel is a consumer group of its own",
+    role="notifier",
+    sources=(ALERTS, ROLLBACKS, DEGRADATIONS),
+    fans_in=True,
+    beyond="log, files, webhooks, chat, mail, pagers",
+)
+STAGES: Final = (INLET, MONITOR, PROPOSER, TALLY, OVERVIEW_PAGE, FILES, NOTIFIER)
+"""In the order in which a record passes them."""
+ROLES: Final[tuple[Role, ...]] = tuple(dict.fromkeys(stage.role for stage in STAGES))
+
+PARTIES: Final = (
+    Party(
+        "runtime",
+        "an agent runtime: publishes outcomes, follows the active variant",
+        reads=(ACTIVE_VARIANTS, VARIANTS),
+        sinks=(Sink(INVOCATIONS, (m.Invocation, m.Feedback), Goes.HOME),),
+    ),
+    Party(
+        "operator",
+        "a person at the command line or a program acting for one",
+        reads=(DECISIONS, PROPOSALS, OVERVIEW, DEAD_LETTERS),
+        sinks=(
+            Sink(COMMANDS, tuple(kind for kind in MESSAGES[COMMANDS] if kind is not m.SetPolicy), Goes.HOME),
+            _LETTERS,
+        ),
+    ),
+    Party(
+        "worker",
+        "a worker that starts on a log without a policy, and `crl policy apply`",
+        sinks=(Sink(COMMANDS, (m.SetPolicy,), Goes.HOME),),
+    ),
+    Party(
+        "subscriber",
+        "whoever wants to know",
+        reads=(DEGRADATIONS, ROLLBACKS, DECISIONS, ALERTS, RECEIPTS, OVERVIEW),
+    ),
+    Party(
+        "dashboard",
+        "pages for people, on a terminal or in a browser",
+        reads=(
+            *(DEGRADATIONS, ROLLBACKS, DECISIONS, ALERTS, ACTIVE_VARIANTS, VARIANTS, TASKS, PROPOSALS),
+            *(RECEIPTS, OVERVIEW),
+        ),
+    ),
+)
+
+
+def writers(topic: str) -> list[str]:
+    """Who writes ``topic``, by the names of the catalog."""
+    found = [stage.listed_as or stage.name for stage in STAGES if topic in stage.writes]
+    found += [party.name for party in PARTIES if any(sink.topic == topic for sink in party.sinks)]
+    return list(dict.fromkeys(found))
+
+
+def readers(topic: str) -> list[str]:
+    """Who reads ``topic``, by the names of the catalog."""
+    found = [stage.listed_as or stage.name for stage in STAGES if topic in (*stage.sources, *stage.looks_up)]
+    found += [party.name for party in PARTIES if topic in party.reads]
+    return list(dict.fromkeys(found))
+
+
+def sources_of(role: Role) -> tuple[str, ...]:
+    """What the consumer group of a role reads."""
+    return tuple(topic for stage in STAGES if stage.role == role for topic in stage.sources)
+
+
+def is_standing(topic: str) -> bool:
+    """Whether the topic is compacted: what was read there may be gone."""
+    return any(topic in stage.standing for stage in STAGES)
+
+
+def outputs_of(*stages: Stage) -> tuple[str, ...]:
+    """What a fold of their sources comes to: the topics that ``stages`` write and none of them reads.
+
+    In the order of the catalog.
+    """
+    read = {topic for stage in stages for topic in (*stage.sources, *stage.looks_up)}
+    written = {topic for stage in stages for topic in stage.writes}
+    return tuple(topic for topic in MESSAGES if topic in written - read)
