@@ -19,8 +19,13 @@ RECIPES = {
 """By the path, in the package, of the file that a recipe shows."""
 LOOK = """
 import sys
+from typing import Literal, get_args
 from crl_stream.core.folder import look_in
 look_in(sys.argv[1], sys.argv[2])
+from crl_stream.core.messages import snapshots
+# The words that the recipe of a rule adds to the contract; nothing has read that so far.
+snapshots.ProposalType = Literal[*get_args(snapshots.ProposalType), "retire_idle_variant"]
+snapshots.Trigger = Literal[*get_args(snapshots.Trigger), "idle"]
 import pytest
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "--import-mode=importlib", *sys.argv[3:]]))
 """

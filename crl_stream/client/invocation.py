@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
+from crl_stream.client.exploration import DEFAULT
 from crl_stream.client.health import Health
 from crl_stream.client.lifetimes import waits
 from crl_stream.client.publisher import Publisher, PublisherStats, name_of
@@ -136,7 +137,8 @@ class Client:
     It never raises into the agent and never blocks it.  ``settings`` default to those of the environment (``CRL_*``)
     and of ``file`` or ``CRL_CONFIG``; no file of the current folder is read.  Bad settings are logged, and then the
     client answers with defaults and sends nothing; ``strict=True`` raises ``ConfigError``.  After a fork the child has
-    connections and a ``runtime_id`` of its own.  ``exploration`` overrides the share of the task's policy.
+    connections and a ``runtime_id`` of its own.  ``exploration`` overrides the share of the task's policy,
+    ``exploration_policy`` which variant an exploring invocation tries.
     """
 
     def __init__(
@@ -146,6 +148,7 @@ class Client:
         file: Path | str | None = None,
         runtime_id: str | None = None,
         exploration: float | None = None,
+        exploration_policy: str = DEFAULT,
         strict: bool = False,
     ) -> None:
         began = time.monotonic()
@@ -153,7 +156,13 @@ class Client:
         name_of(runtime_id, setup.settings, strict=strict)  # before anything has a thread
         self._troubles = Troubles()
         setup.say(self._troubles)
-        self.resolver = Resolver(setup, exploration=exploration, troubles=self._troubles)
+        self.resolver = Resolver(
+            setup,
+            exploration=exploration,
+            exploration_policy=exploration_policy,
+            strict=strict,
+            troubles=self._troubles,
+        )
         self.publisher = Publisher(setup, runtime_id=runtime_id, troubles=self._troubles)
         self._patience = max(0.0, ENTER_SECONDS - (time.monotonic() - began))
         """How long entering may still wait."""

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from crl_stream.client.address import reason_of
 from crl_stream.client.background import Background
+from crl_stream.client.exploration import DEFAULT, POLICIES, Choose
 from crl_stream.client.following import PATIENCE_SECONDS, Following, Reread, View
 from crl_stream.client.keeping import Keeper, kept_file, read_kept, why_unusable
 from crl_stream.client.lifetimes import waits
@@ -26,6 +27,7 @@ from crl_stream.client.troubles import Troubles, utc_now
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages.inputs import VariantSource
+from crl_stream.errors import ConfigError
 from crl_stream.settings import Settings
 from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS
 
@@ -50,7 +52,8 @@ class Resolver:
     """Follows the active variants.  Thread-safe, and safe to fork; ``resolve`` never waits and never raises.
 
     ``settings`` default to those of the environment and of ``file`` or ``CRL_CONFIG`` (``load_client_settings``); bad
-    ones are logged and defaults are answered, or raised as ``ConfigError`` where ``strict``.
+    ones are logged and defaults are answered, or raised as ``ConfigError`` where ``strict``.  ``exploration_policy``
+    names the file in ``client/exploration`` that says which variant an exploring invocation tries.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Resolver:
         file: Path | str | None = None,
         rng: random.Random | None = None,
         exploration: float | None = None,
+        exploration_policy: str = DEFAULT,
         strict: bool = False,
         troubles: Troubles | None = None,
     ) -> None:
@@ -69,6 +73,7 @@ class Resolver:
         """Share of invocations that explore; None follows the task's policy."""
         self._rng = rng or random.Random()
         self._troubles = troubles or Troubles()
+        self._choose = self._policy_named(exploration_policy, strict=strict)
         self._owns_troubles = troubles is None
         self._active: dict[TaskKey, m.ActiveVariant] = {}
         self._known: dict[TaskKey, m.VariantCatalogue] = {}
@@ -230,8 +235,9 @@ class Resolver:
             return None if default is None else Resolution(default, None, "default", self._configuration(key, default))
         share = active.exploration if self.exploration is None else self.exploration
         if share > 0.0 and self._rng.random() < share and (others := self._explorable(key, active)):
-            chosen = self._rng.choice(others)
-            return Resolution(chosen, active.epoch, "explore", self._configuration(key, chosen))
+            chosen = self._explore(others)
+            if chosen is not None:
+                return Resolution(chosen.variant_id, active.epoch, "explore", chosen)
         return Resolution(
             active.variant_id, active.epoch, self._source(key), self._configuration(key, active.variant_id)
         )
@@ -245,16 +251,34 @@ class Resolver:
         known = self._known.get(key)
         return next((v for v in known.variants if v.variant_id == variant_id), None) if known is not None else None
 
-    def _explorable(self, key: TaskKey, active: m.ActiveVariant) -> list[str]:
+    def _explore(self, others: list[m.RegisteredVariant]) -> m.RegisteredVariant | None:
+        """The one to try; None, which is the active variant, when the policy cannot say."""
+        try:
+            chosen = self._choose(others, self._rng)
+            if any(chosen is other for other in others):
+                return chosen
+            wrong = f"{chosen!r:.100} is none of the variants to choose from"
+        except Exception as error:  # a policy may be anybody's
+            wrong = f"{type(error).__name__}: {error}"
+        self._troubles.say("exploration", f"the exploration policy failed, so nothing is explored: {wrong}")
+        return None
+
+    def _policy_named(self, name: Any, *, strict: bool) -> Choose:
+        """An exploration policy; the default one, and a line about it, where there is none of that name."""
+        found = POLICIES.get(name) if isinstance(name, str) else None
+        if found is not None:
+            return found
+        if strict:
+            raise ConfigError(f"There is no exploration policy {name!r:.100}.", hint=f"one of {', '.join(POLICIES)}")
+        self._troubles.say("exploration", f"there is no exploration policy {name!r:.100}: {DEFAULT} is used")
+        return POLICIES[DEFAULT]
+
+    def _explorable(self, key: TaskKey, active: m.ActiveVariant) -> list[m.RegisteredVariant]:
         known = self._known.get(key)
         if known is None:
             return []
         barred = {active.variant_id, *active.quarantined}
-        return [
-            v.variant_id
-            for v in known.variants
-            if v.variant_id not in barred and v.state != "retired" and not v.quarantined
-        ]
+        return [v for v in known.variants if v.variant_id not in barred and v.state != "retired" and not v.quarantined]
 
     # -- what the follower has read ----------------------------------------------------------------
     def quiet(self) -> float:

@@ -10,9 +10,8 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from importlib import import_module
-from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
@@ -30,11 +29,16 @@ class Part(NamedTuple):
     fits: Callable[[Any], bool]
 
 
-def load(package: str, path: Iterable[str], parts: Sequence[Part]) -> list[ModuleType]:
+_ALSO: Final[dict[str, list[str]]] = {}
+"""By package, the folders that ``look_in`` was told."""
+
+
+def load(package: str, path: MutableSequence[str], parts: Sequence[Part]) -> list[ModuleType]:
     """Import every module of ``package`` that lies in ``path``, by name; ``IncompletePart`` names what is missing.
 
     ``path`` is the package's ``__path__``; a file whose name begins with ``_`` is none of the list.
     """
+    path.extend(_ALSO.get(package, ()))
     modules = []
     for info in sorted(pkgutil.iter_modules(path), key=lambda info: info.name):
         if info.name.startswith("_"):
@@ -73,18 +77,7 @@ def look_in(package: str, folder: str) -> None:
         raise IncompletePart(
             f"{package} is imported already, and has listed its files.", hint="call look_in before that"
         )
-    spec = find_spec(package)
-    if spec is None or spec.loader is None or spec.submodule_search_locations is None:
-        raise IncompletePart(f"{package} is not a package.", hint="name one of the folders that CONTRIBUTING.md lists")
-    spec.submodule_search_locations.append(folder)
-    module = sys.modules[package] = module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[package]
-        raise
-    parent, _, name = package.rpartition(".")
-    setattr(sys.modules[parent], name, module)
+    _ALSO.setdefault(package, []).append(folder)
 
 
 # -- what parts may be -----------------------------------------------------------------------------

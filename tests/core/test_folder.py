@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import sys
+import importlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from crl_stream.client import exploration
+from crl_stream.client.exploration import uniform
 from crl_stream.core.folder import Part, is_place, is_text, is_word, load, look_in, only_once, takes
-from crl_stream.core.monitor.detector import PARTS, Limit, detector_of
+from crl_stream.core.monitor import detector
+from crl_stream.core.monitor.detector import Limit, detector_of
 from crl_stream.core.monitor.detectors import success_rate
+from crl_stream.core.proposer import rules
+from crl_stream.core.proposer.rules import retire_underperforming_variant
 from crl_stream.errors import IncompletePart
+from crl_stream.notifiers import channels
+from crl_stream.notifiers.channels import log
 
 WHOLE = "NAME = 'latency'\nORDER = 4\ndef judge(window): ...\n"
 SOME = (
@@ -35,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def listed(folder: Path, **files: str) -> list[ModuleType]:
     for name, text in files.items():
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
-    return load(folder.name, [str(folder)], SOME)
+    return load(folder.name, importlib.import_module(folder.name).__path__, SOME)
 
 
 def test_each_file_of_the_folder_is_found_and_those_that_begin_with_an_underscore_are_not(folder: Path) -> None:
@@ -89,42 +96,57 @@ def test_text_says_something() -> None:
     assert [is_text(value) for value in ("no success", " ", "", None)] == [True, False, False, False]
 
 
-def test_a_folder_is_looked_in_before_its_package_is_imported_or_not_at_all(folder: Path, tmp_path: Path) -> None:
-    (folder / "inner").mkdir()
-    (folder / "inner" / "__init__.py").write_text("WHERE = list(__path__)", encoding="utf-8")
-    package = f"{folder.name}.inner"
-    look_in(package, str(tmp_path))
-    where = sys.modules[package].WHERE
-    assert where == [str(folder / "inner"), str(tmp_path)]
+def test_another_folder_is_listed_too_when_it_is_told_before_the_package_is_imported(
+    folder: Path, tmp_path: Path
+) -> None:
+    also = tmp_path / "also"
+    also.mkdir()
+    (also / "bee.py").write_text(WHOLE, encoding="utf-8")
+    look_in(folder.name, str(also))
+    found = listed(folder, ant=WHOLE)
+    assert [Path(str(module.__file__)) for module in found] == [folder / "ant.py", also / "bee.py"]
     with pytest.raises(IncompletePart, match="is imported already"):
-        look_in(package, str(tmp_path))
-    for name in (f"{folder.name}.nowhere", "json.decoder2"):
-        with pytest.raises(IncompletePart, match="is not a package"):
-            look_in(name, str(tmp_path))
+        look_in(folder.name, str(also))
+
+
+# -- what the files of each folder must define -----------------------------------------------------
+@pytest.mark.parametrize(
+    ("parts", "part", "example"),
+    [
+        pytest.param(parts, part, example, id=f"{example.__name__.split('.')[-2]}-{part.name}")
+        for parts, example in (
+            (detector.PARTS, success_rate),
+            (rules.PARTS, retire_underperforming_variant),
+            (channels.PARTS, log),
+            (exploration.PARTS, uniform),
+        )
+        for part in parts
+    ],
+)
+def test_no_part_of_a_file_may_be_missing_or_of_another_kind(
+    parts: tuple[Part, ...], part: Part, example: ModuleType, folder: Path
+) -> None:
+    source = Path(str(example.__file__)).read_text(encoding="utf-8")
+    for number, (line, wrong) in enumerate(((f"del {part.name}", "defines no"), (f"{part.name} = None", "has"))):
+        path = folder / f"file_{number}.py"
+        path.write_text(f"{source}\n{line}\n", encoding="utf-8")
+        with pytest.raises(IncompletePart, match=f"{path.name} {wrong} {part.name}") as caught:
+            load(folder.name, [str(folder)], parts)
+        assert caught.value.hint == f"{part.name} must be {part.what}"
+        path.unlink()
 
 
 # -- what a detector must define -------------------------------------------------------------------
 def a_detector(**changed: Any) -> ModuleType:
     module = ModuleType("latency")
     module.__file__ = "latency.py"
-    module.__dict__.update({part.name: getattr(success_rate, part.name) for part in PARTS} | changed)
+    module.__dict__.update({part.name: getattr(success_rate, part.name) for part in detector.PARTS} | changed)
     return module
-
-
-@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
-def test_no_part_of_a_detector_may_be_missing_or_of_another_kind(part: Part, folder: Path) -> None:
-    source = Path(success_rate.__file__).read_text(encoding="utf-8")
-    path = folder / f"latency_{part.name.lower()}.py"
-    for line, wrong in ((f"del {part.name}", "defines no"), (f"{part.name} = None", "has")):
-        sys.modules.pop(f"{folder.name}.{path.stem}", None)
-        path.write_text(f"{source}\n{line}\n", encoding="utf-8")
-        with pytest.raises(IncompletePart, match=f"{path.name} {wrong} {part.name}"):
-            load(folder.name, [str(folder)], PARTS)
 
 
 @pytest.mark.parametrize("sums", [(), ("n",), ("latency",), ["successes"], "successes"])
 def test_a_detector_sums_what_outcomes_are_summed_by(sums: Any) -> None:
-    [fits] = [part.fits for part in PARTS if part.name == "SUMS"]
+    [fits] = [part.fits for part in detector.PARTS if part.name == "SUMS"]
     assert not fits(sums)
 
 

@@ -13,6 +13,7 @@ from crl_stream.core.messages.snapshots import OPEN_STATUSES, ProposalStatus, Pr
 from crl_stream.core.monitor.row import TaskRow
 from crl_stream.core.monitor.step import step
 from crl_stream.core.proposer.row import encode_row, new_row
+from crl_stream.core.proposer.rules import RULE_OF
 from crl_stream.core.proposer.step import proposals_of, review_task
 from crl_stream.core.proposer.step import step as look
 
@@ -36,6 +37,7 @@ def test_whatever_happens_at_most_one_is_open_per_type_and_target_and_ids_are_un
         assert len({(p.proposal_type, p.target_variant, p.timestamp, p.expires_at, p.epoch) for p in life}) == 1
         assert [p.status in OPEN_STATUSES for p in life[:-1]] == [True] * (len(life) - 1), "what is closed stays closed"
         assert len(life[-1].history) == min(len(life), 20)
+        assert {p.trigger for p in life} <= set(RULE_OF[life[0].proposal_type].triggers)
 
 
 @settings(deadline=None, max_examples=150)

@@ -17,9 +17,10 @@ from crl_stream.stages import refill
 from crl_stream.stages.driver import Crash, ProposerCrash, Stored, TopologyDriver
 from crl_stream.stages.incidents import data_gap_alert
 from crl_stream.stages.inlet import reference_commands
-from crl_stream.stages.notes import SOURCES, Noted, note_records
 from crl_stream.stages.overview import fold_notes
 from crl_stream.stages.partition import decode_partition, partition_key
+from crl_stream.stages.tally import SentNotes, note_records
+from crl_stream.stages.topology import TALLY
 from crl_stream.wire.codec import decode, encode
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, OVERVIEW
 
@@ -134,11 +135,11 @@ def _refill(driver: TopologyDriver) -> dict[str, list[Line]]:
 def _overview(driver: TopologyDriver, size: int) -> dict[str, list[Line]]:
     """The notes of all topics in the order of their times, the overview's rows, its alerts and the last page."""
     notes = []
-    for topic in SOURCES:
+    for topic in TALLY.sources:
         for partition, log in enumerate(driver.topics[topic]):
             distinct = dict.fromkeys((record.key, record.value) for record in log)
             records = [Stored(offset, START, *pair) for offset, pair in enumerate(distinct)]
-            for output in note_records(topic, partition, records, Noted()):
+            for output in note_records(topic, partition, records, SentNotes()):
                 assert output.value is not None
                 message = decode(output.topic, output.value, output.key).message  # type: ignore[union-attr]
                 notes.append((message.timestamp, len(notes), output))

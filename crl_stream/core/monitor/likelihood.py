@@ -19,7 +19,7 @@ Triple = tuple[float, float, float]
 
 CEILING: Final = 1e30
 """The most that a statistic can be."""
-SPREAD: Final[Triple] = (1.0, 2.0, 4.0)
+SPREAD: Final[tuple[float, ...]] = (1.0, 2.0, 4.0)
 """The alternatives: once, twice, four times the rule's own limit."""
 SMALLEST: Final = 0.05
 """The smallest drop an alternative claims: outcomes hardly tell a smaller one, and R would grow by itself for ever."""

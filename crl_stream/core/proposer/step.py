@@ -231,7 +231,7 @@ class _Look:
         self.published.append(waiting.proposal)
 
 
-_MAKING: Final = frozenset(("create_specialized_variant", "modify_variant_parameters"))
+_MAKING: Final = frozenset(rule.name for rule in RULES if rule.makes)
 """Types whose target is an id that nobody has yet."""
 
 

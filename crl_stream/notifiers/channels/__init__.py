@@ -1,17 +1,16 @@
-"""The kinds of channels: one file each, found by listing this folder.
+"""The kinds of channels: one file each, found by listing this folder; ``kind = "file"`` is ``file.py``.
 
-A kind has OPTIONS, its settings, and CHANNEL, made of a name and settings, whose ``send`` returns when the notice was
-taken and raises ``Undelivered`` or ``Refused`` when not.  Whatever else it raises is taken for ``Undelivered``.
+A file defines the ``PARTS`` below; CONTRIBUTING.md has a whole one.
 """
 
 from __future__ import annotations
 
-import pkgutil
+import inspect
 from collections.abc import Mapping
-from importlib import import_module
 from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+from crl_stream.core.folder import Part, load, takes
 from crl_stream.notifiers.notice import Notice
 from crl_stream.notifiers.options import Options
 
@@ -20,7 +19,11 @@ class Channel(Protocol):
     """A way out."""
 
     async def send(self, notice: Notice) -> None:
-        """Send one notice, once."""
+        """Send one notice, once; return when it was taken.
+
+        ``Undelivered`` has it tried again, ``Refused`` a few times only.  Whatever else is raised is taken for
+        ``Undelivered``.  A notice that was taken may come again after a crash, with the same ``id``.
+        """
 
     async def close(self) -> None:
         """Let go of what was opened."""
@@ -34,18 +37,31 @@ class MakeChannel(Protocol):
 
 
 class Kind(NamedTuple):
-    """A module of this folder, checked."""
+    """A file of this folder, checked."""
 
     options: type[Options]
     channel: MakeChannel
 
 
+def _is_channel(value: Any) -> bool:
+    return takes(2)(value) and all(
+        inspect.iscoroutinefunction(method) and takes(count)(method)
+        for method, count in ((getattr(value, "send", None), 2), (getattr(value, "close", None), 1))
+    )
+
+
+PARTS: Final = (
+    Part("OPTIONS", "a subclass of Options, its settings", lambda v: isinstance(v, type) and issubclass(v, Options)),
+    Part("CHANNEL", "a class made of (name, options), with async send(notice) and async close()", _is_channel),
+)
+"""What every file of the folder defines."""
+
+
 def _discover() -> Mapping[str, Kind]:
-    found = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = import_module(f"{__name__}.{info.name}")
-        found[info.name] = Kind(module.OPTIONS, module.CHANNEL)
-    return MappingProxyType(found)
+    modules = load(__name__, __path__, PARTS)
+    return MappingProxyType(
+        {module.__name__.rpartition(".")[2]: Kind(module.OPTIONS, module.CHANNEL) for module in modules}
+    )
 
 
 KINDS: Final[Mapping[str, Kind]] = _discover()

@@ -11,17 +11,12 @@ import orjson
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import Proposal
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
+from crl_stream.core.proposer.rules import RULE_OF
 from crl_stream.proposals.standing import ending, status_at, updated_at
 
 BINARY: Final = False
 VERSION: Final = 1
 """Of the document; new fields do not change it."""
-_TITLES: Final = {
-    "create_specialized_variant": "Create {target} for {task}",
-    "modify_variant_parameters": "Modify the active variant of {task}: {target}",
-    "promote_variant_to_default": "Promote {target} to default of {task}",
-    "retire_underperforming_variant": "Retire {target} of {task}",
-}
 
 
 def write(proposals: Sequence[Proposal], now: int) -> bytes:
@@ -42,7 +37,7 @@ def entry(proposal: Proposal, now: int) -> dict[str, Any]:
     return {
         "id": proposal.proposal_id,
         "type": proposal.tracker_type,
-        "title": _TITLES[proposal.proposal_type].format(target=proposal.target_variant, task=task),
+        "title": RULE_OF[proposal.proposal_type].title.format(target=proposal.target_variant, task=task),
         "description": proposal.reasoning,
         "status": status,
         "confidence": proposal.confidence,

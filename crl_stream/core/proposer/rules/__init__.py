@@ -1,38 +1,71 @@
 """The rules of the proposer: one file each, found by listing this folder, in the order in which they are asked.
 
-A rule has NAME (the guide's proposal type), ORDER, ``propose(view)``, which gives the drafts that a snapshot speaks
-for, and ``lapse(view, target, trigger)``, which says why an open proposal has lost its ground, None while it has
-not.  The two differ on purpose: what opens a proposal is stricter than what keeps it open.
+A file defines the ``PARTS`` below; CONTRIBUTING.md has a whole one.  What opens a proposal (``propose``) is stricter on
+purpose than what keeps it open (``lapse``).
 
 Every limit comes with the snapshot.  A rule drafts nothing that the monitor would refuse.
 """
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable
-from importlib import import_module
-from typing import Final, NamedTuple
+from string import Formatter
+from typing import Any, Final, NamedTuple, get_args
 
+from crl_stream.core.folder import Part, is_place, load, only_once, takes
 from crl_stream.core.messages.snapshots import ProposalType, Trigger
 from crl_stream.core.proposer.draft import Draft, View
 
 
 class Rule(NamedTuple):
-    """A module of this folder, checked."""
+    """A file of this folder, checked."""
 
     order: int
     name: ProposalType
+    title: str
+    """What a tracker calls such a proposal, of ``{target}`` and ``{task}``."""
+    triggers: tuple[Trigger, ...]
+    """What its drafts may name as the reason."""
+    makes: bool
+    """Whether its target is the id of a variant that is yet to be made."""
     propose: Callable[[View], list[Draft]]
+    """The drafts that a task speaks for, no two with one target."""
     lapse: Callable[[View, str, Trigger], str | None]
+    """Why an open proposal, by its target and trigger, has lost its ground; None while it has not."""
+
+
+def _is_title(value: Any) -> bool:
+    return isinstance(value, str) and {name for _, name, _, _ in Formatter().parse(value) if name} == {"target", "task"}
+
+
+def _are_triggers(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and set(value) <= set(get_args(Trigger))
+
+
+PARTS: Final = (
+    Part(
+        "NAME",
+        f"a proposal type of the contract: {', '.join(get_args(ProposalType))}. A new one is added to ProposalType in "
+        "core/messages/snapshots.py first",
+        lambda value: value in get_args(ProposalType),
+    ),
+    Part("ORDER", "a whole number from 1 on: rules are asked in this order", is_place),
+    Part("TITLE", "what a tracker calls it, with {target} and {task}", _is_title),
+    Part("TRIGGERS", f"a tuple of some of {', '.join(get_args(Trigger))}, Trigger in the same file", _are_triggers),
+    Part(
+        "MAKES", "True where the target is a variant that is yet to be made, else False", lambda v: isinstance(v, bool)
+    ),
+    Part("propose", "a function (view) -> the drafts that the task speaks for", takes(1)),
+    Part("lapse", "a function (view, target, trigger) -> why an open proposal has lost its ground, or None", takes(3)),
+)
+"""What every file of the folder defines."""
 
 
 def _discover() -> tuple[Rule, ...]:
-    found = []
-    for info in pkgutil.iter_modules(__path__):
-        module = import_module(f"{__name__}.{info.name}")
-        found.append(Rule(module.ORDER, module.NAME, module.propose, module.lapse))
-    return tuple(sorted(found))
+    modules = load(__name__, __path__, PARTS)
+    only_once(modules, "NAME", lambda module: module.NAME)
+    only_once(modules, "ORDER", lambda module: module.ORDER)
+    return tuple(sorted(Rule(m.ORDER, m.NAME, m.TITLE, m.TRIGGERS, m.MAKES, m.propose, m.lapse) for m in modules))
 
 
 RULES: Final[tuple[Rule, ...]] = _discover()

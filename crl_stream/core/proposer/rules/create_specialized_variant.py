@@ -6,14 +6,19 @@ The only one means that every other variant is retired, or only ran in the shado
 
 from __future__ import annotations
 
+from typing import Final
+
 from crl_stream.core.messages.snapshots import Trigger
 from crl_stream.core.monitor.decision_matrix import show
 from crl_stream.core.proposer.draft import Draft, View, confidence, next_variant_id, prescription, registration
 from crl_stream.core.proposer.remedies import WORDS
 
-NAME = "create_specialized_variant"
-ORDER = 1
-_MOST = 0.75
+NAME: Final = "create_specialized_variant"
+ORDER: Final = 1
+TITLE: Final = "Create {target} for {task}"
+TRIGGERS: Final = ("no_specialized_variant",)
+MAKES: Final = True
+_MOST: Final = 0.75
 """Confidence in a variant that nobody has seen yet: the guide's example, and no more."""
 
 

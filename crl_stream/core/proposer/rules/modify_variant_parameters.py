@@ -7,6 +7,8 @@ nor while a rival leads by so much that ``promote_variant_to_default`` speaks.
 
 from __future__ import annotations
 
+from typing import Final
+
 from crl_stream.core.messages.snapshots import Trigger
 from crl_stream.core.monitor.decision_matrix import show
 from crl_stream.core.proposer.draft import (
@@ -20,8 +22,11 @@ from crl_stream.core.proposer.draft import (
 )
 from crl_stream.core.proposer.remedies import WORDS
 
-NAME = "modify_variant_parameters"
-ORDER = 2
+NAME: Final = "modify_variant_parameters"
+ORDER: Final = 2
+TITLE: Final = "Modify the active variant of {task}: {target}"
+TRIGGERS: Final = ("underperformance",)
+MAKES: Final = True
 
 
 def propose(view: View) -> list[Draft]:

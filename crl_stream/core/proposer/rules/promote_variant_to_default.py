@@ -13,8 +13,11 @@ from crl_stream.core.messages import Change, VariantSnapshot
 from crl_stream.core.messages.snapshots import Trigger
 from crl_stream.core.proposer.draft import Draft, View, confidence, leads_by_more
 
-NAME = "promote_variant_to_default"
-ORDER = 3
+NAME: Final = "promote_variant_to_default"
+ORDER: Final = 3
+TITLE: Final = "Promote {target} to default of {task}"
+TRIGGERS: Final = ("performance_gap", "medium_confidence")
+MAKES: Final = False
 _WIDE: Final = 0.3
 _BONUS: Final = 0.15
 """What a gap wider than ``_WIDE`` adds to the confidence."""

@@ -6,13 +6,18 @@ monitor refuses to retire it.
 
 from __future__ import annotations
 
+from typing import Final
+
 from crl_stream.core.messages import Change, VariantSnapshot
 from crl_stream.core.messages.snapshots import Trigger
 from crl_stream.core.monitor.decision_matrix import show
 from crl_stream.core.proposer.draft import Draft, View, confidence
 
-NAME = "retire_underperforming_variant"
-ORDER = 4
+NAME: Final = "retire_underperforming_variant"
+ORDER: Final = 4
+TITLE: Final = "Retire {target} of {task}"
+TRIGGERS: Final = ("low_q", "rolled_back")
+MAKES: Final = False
 
 
 def propose(view: View) -> list[Draft]:
