@@ -54,9 +54,11 @@ class Forked:
         with _LOCK:  # two threads may wait for one process
             if self.returncode is None:
                 said = os.read(self._end, 16)
-                os.close(self._end)
                 # Without a word the server was killed, which ends no test well.
                 self.returncode = int(said or b"-9")
+
+    def __del__(self) -> None:
+        os.close(self._end)  # not before: another thread may wait for it
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -148,6 +150,20 @@ def start(
         streams = [(stdin or nothing).fileno(), stdout.fileno(), stderr.fileno()]
         asked = {"words": list(words), "environment": dict(environment), "folder": str(folder)}
         return server.start(asked, streams)
+
+
+def start_python(
+    words: Sequence[str], environment: Mapping[str, str], folder: Path, output: IO[bytes]
+) -> subprocess.Popen[bytes] | Forked:
+    """A process of ``python WORDS`` that says everything to ``output``; forked if it is the program as it is.
+
+    One that changes the program has to be there before it is loaded.
+    """
+    if tuple(words[:2]) == ("-m", PACKAGE):
+        return start(words[1:], environment, folder, output, output)
+    command = [sys.executable, *words]
+    options: Any = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, env=dict(environment), cwd=folder, **options)
 
 
 def run(words: Sequence[str], environment: Mapping[str, str], folder: Path, said: bytes = b"") -> Done:

@@ -6,12 +6,11 @@ import asyncio
 import signal
 import socket
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import aiohttp
 import forked
@@ -122,9 +121,7 @@ class Installation:
         log = self.folder / f"{name}.log"
         with log.open("wb") as output:
             environment = self.environment(worker_web_port=str(port), **settings)
-            # A program that is a text changes what the worker is made of: it has to be loaded under its eyes.
-            begin = _start_python if program[0] == "-c" else forked.start
-            process = begin(program[program[0] == "-m" :], environment, self.folder, output, output)
+            process = forked.start_python(program, environment, self.folder, output)
         worker = WorkerProcess(name, process, f"http://127.0.0.1:{port}", log)
         self.workers.append(worker)
         return worker
@@ -241,13 +238,6 @@ class Installation:
                     if isinstance(received.message, kind) and true(received.message):
                         return received.message
         raise AssertionError("the stream ended")
-
-
-def _start_python(
-    words: Sequence[str], environment: dict[str, str], folder: Path, out: IO[bytes], err: IO[bytes]
-) -> subprocess.Popen[bytes]:
-    command = [sys.executable, *words]
-    return subprocess.Popen(command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
 
 
 def keys_for(partition: int, partitions: int, count: int) -> Iterable[TaskKey]:
