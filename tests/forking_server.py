@@ -106,12 +106,12 @@ def load(modules: list[str]) -> None:
 
     typer.main.get_command = functools.cache(typer.main.get_command)
     typer.main.get_command(app)
+    # What was loaded is everybody's: no child looks for garbage in it, and so none copies it.
+    gc.collect()
+    gc.freeze()
 
 
 if __name__ == "__main__":
     load(json.loads(sys.argv[2]))
-    # What was loaded is everybody's: no child looks for garbage in it, and so none copies it.
-    gc.collect()
-    gc.freeze()
     if (child := serve(socket.socket(fileno=int(sys.argv[1])))) is not None:
         become(*child)

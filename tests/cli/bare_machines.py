@@ -132,7 +132,7 @@ class BareMachine:
 
     def run_all(self, calls: Sequence[Sequence[str]]) -> list[Ended]:
         """Each call, one after the other, in a process of its own."""
-        told = [str(ROOT / "tests"), modules_of_the_program(worker=True), list(map(list, calls))]
+        told = [str(ROOT / "tests"), modules_of_the_program(worker=False), list(map(list, calls))]
         done = subprocess.run(
             self.command("-c", _MANY_CALLS, json.dumps([*told, LASTING_SECONDS, END_SECONDS])),
             stdin=subprocess.DEVNULL,
