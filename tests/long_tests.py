@@ -14,6 +14,7 @@ LONG: Final = (
     # Brokers, workers and clients that are killed, paused, cut off and filled up.
     "faults/",
     "live/",
+    "broker/test_class_archive.py::test_the_first_broker_of_a_cache_",
     "broker/test_process.py",
     "broker/test_shared_kafka.py::test_a_run_that_is_killed_",
     "broker/test_last_words.py::test_a_full_disk_",
