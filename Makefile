@@ -4,20 +4,26 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 ARGS ?=
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# CHECKED=yes: `make check` was green a moment ago.
+CHECKS := $(if $(CHECKED),dev,check)
 
 # Programs that tests start are compiled once and not at every start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check format bench faults contract lock clean runtime dev
+.PHONY: help demo test test-all check format bench faults contract lock clean runtime dev
 
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: runtime ## watch a fleet of agents on a real broker: a variant collapses and is rolled back
 	@$(BIN)/crl demo $(ARGS)
 
-test: check ## the checks, then all tests (they bring their own broker)
-	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
+test: $(CHECKS) ## the checks, then the tests of a few minutes (they bring their own broker)
+	@$(PYTEST) --no-long $(ARGS)
+
+test-all: $(CHECKS) ## the checks, then every test: faults, whole installations, containers too
+	@$(PYTEST) $(ARGS)
 
 check: dev ## lint, format, types, and whether the pins fit pyproject.toml
 	@$(BIN)/ruff check --quiet

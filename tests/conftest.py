@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from installation import Installation
-
-from crl_stream.broker import EmbeddedBroker
-from crl_stream.settings.model import Client
+from long_tests import add_option, mark_and_leave_out
+from shared_kafka import SharedKafka
 
 # A loaded machine is slow, and slow is not wrong.
 settings.register_profile("crl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("crl")
 
+_KAFKA = pytest.StashKey[SharedKafka]()
+_FOLDER = "crl_kafka_folder"
+_LEFT = pytest.StashKey[int]()
+_LEFT_OUT = "crl_left_out"
 _SLOW_FIRST = ("integration", "faults", "live", "broker", "cli")
 
 
@@ -30,22 +34,53 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_option(parser)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Files that wait long come first, so that no process is left alone with one of them in the end."""
+    config.stash[_LEFT] = mark_and_leave_out(config, items)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput[_LEFT_OUT] = config.stash[_LEFT]
     items.sort(key=lambda item: _SLOW_FIRST.index(item.path.parent.name) if item.path.parent.name in _SLOW_FIRST else 9)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin a run, or be one of the processes of one."""
+    if config.args_source is pytest.Config.ArgsSource.ARGS and not hasattr(config, "workerinput"):
+        config.option.no_long = False  # what was named is wanted; the other processes get these options
+    if not os.environ.get("CRL_BOOTSTRAP_SERVERS"):
+        folder = getattr(config, "workerinput", {}).get(_FOLDER)
+        config.stash[_KAFKA] = SharedKafka(folder and Path(folder))
+
+
+def pytest_configure_node(node: Any) -> None:
+    """Tell another process of this run (xdist) where its Kafka is."""
+    if (shared := node.config.stash.get(_KAFKA, None)) is not None:
+        node.workerinput[_FOLDER] = str(shared.folder)
+
+
+def pytest_testnodedown(node: Any) -> None:
+    """Every process (xdist) leaves out the same."""
+    node.config.stash[_LEFT] = getattr(node, "workeroutput", {}).get(_LEFT_OUT, 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if left := config.stash.get(_LEFT, 0):
+        terminalreporter.write_line(f"{left:,} long tests were left out: make test-all runs them too")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Nothing of a run stays."""
+    if (shared := config.stash.get(_KAFKA, None)) is not None:
+        shared.close()
+
+
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a Kafka: the one that is given, else the embedded one."""
-    given = os.environ.get("CRL_BOOTSTRAP_SERVERS")
-    if given:
-        yield given
-        return
-    with EmbeddedBroker(tmp_path_factory.mktemp("kafka"), Client().cache_dir, ephemeral=True) as broker:
-        running = broker.status()
-        assert running is not None
-        yield running.bootstrap_servers
+def kafka(pytestconfig: pytest.Config) -> str:
+    """Address of a Kafka: the one that is given, else the embedded one of this run."""
+    return os.environ.get("CRL_BOOTSTRAP_SERVERS") or pytestconfig.stash[_KAFKA].address()
 
 
 @pytest.fixture

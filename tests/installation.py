@@ -6,7 +6,6 @@ import asyncio
 import signal
 import socket
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -14,7 +13,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+import forked
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from forked import Forked
 from source_tree import environment_of_this_checkout
 
 from crl_stream.core import messages as m
@@ -34,7 +35,7 @@ READY_SECONDS = 90.0
 class WorkerProcess:
     """A real worker."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    def __init__(self, name: str, process: subprocess.Popen[bytes] | Forked, url: str, log: Path) -> None:
         self.name, self.process, self.url, self.log = name, process, url, log
 
     async def get(self, path: str, **headers: str) -> tuple[int, Any]:
@@ -119,14 +120,8 @@ class Installation:
         name = f"worker-{len(self.workers) + 1}"
         log = self.folder / f"{name}.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, *program],
-                env=self.environment(worker_web_port=str(port), **settings),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=self.folder,
-            )
+            environment = self.environment(worker_web_port=str(port), **settings)
+            process = forked.start_python(program, environment, self.folder, output)
         worker = WorkerProcess(name, process, f"http://127.0.0.1:{port}", log)
         self.workers.append(worker)
         return worker
@@ -139,16 +134,9 @@ class Installation:
 
     async def run_crl(self, *arguments: str, **settings: str) -> tuple[int, str, str]:
         """Run ``crl``: exit code, stdout and stderr."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "crl_stream", *arguments),
-            env=self.environment(**settings),
-            cwd=self.folder,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        return process.returncode or 0, out.decode(), err.decode()
+        words = ("crl_stream", *arguments)
+        done = await asyncio.to_thread(forked.run, words, self.environment(**settings), self.folder)
+        return done.code, done.out.decode(), done.err.decode()
 
     # -- writing -----------------------------------------------------------------------------------
     async def publish(self, *messages: m.Invocation | m.Feedback) -> Any:

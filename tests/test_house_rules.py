@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from cli.program import Program
 from installation import Installation
+from long_tests import LONG
 from source_tree import ROOT, committed_files, environment_of_this_checkout
 
 import crl_stream
@@ -116,6 +117,17 @@ def test_every_python_that_a_test_starts_is_told_what_to_run() -> None:
 
 def test_the_programs_that_people_start_can_be_started() -> None:
     assert [name for name in ("scripts/bootstrap", ".ci/run") if not os.access(ROOT / name, os.X_OK)] == []
+
+
+def test_every_test_that_is_called_long_is_there() -> None:
+    """One that was renamed would be run by `make test` from then on, and nobody would know why that is slow."""
+    gone = []
+    for named in LONG:
+        file, _, name = named.partition("::")
+        path = ROOT / "tests" / file
+        there = path.is_dir() if named.endswith("/") else path.is_file()
+        gone += [] if there and (not name or f"def {name}" in path.read_text(encoding="utf-8")) else [named]
+    assert gone == []
 
 
 def test_every_test_file_that_a_page_names_is_there() -> None:

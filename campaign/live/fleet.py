@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 import aiohttp
 
@@ -37,6 +37,15 @@ RECOVERED: Final = "campaign: recovered "
 """What a worker says that was asked to tell what it recovers: how many records of which partition."""
 TASKS: Final = "campaign: unfinished tasks "
 """What a worker says that was asked to, with how many asyncio has."""
+
+
+def start_python(
+    words: Sequence[str], environment: Mapping[str, str], folder: Path, output: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """A process of ``python WORDS`` that says everything to ``output``."""
+    command = [sys.executable, *words]
+    options: Any = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, env=environment, cwd=folder, **options)
 
 
 class Plan(NamedTuple):
@@ -125,15 +134,10 @@ class Fleet:
         callers = {key: value for key, value in os.environ.items() if not key.startswith("CRL_")}
         variables = {f"CRL_{key.upper()}": value for key, value in own.items()}
         outside = {"PYTHONPATH": str(ROOT), "XDG_DATA_HOME": str(self.folder)}
+        additions = self.environment | dict(environment or {})
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, *program, "worker", "--role", role],
-                env=callers | outside | variables | self.environment | dict(environment or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=self.folder,
-            )
+            words = [*program, "worker", "--role", role]
+            process = start_python(words, callers | outside | variables | additions, self.folder, output)
         url, servers = f"http://127.0.0.1:{port}", own["kafka_bootstrap_servers"]
         worker = Worker(name, role, process, url, log, self._session, servers)
         self.started.append(worker)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from crl_stream.errors import UsageError
-from crl_stream.stages.topology import ROLES
+from crl_stream.stages.roles import ROLES
 
 SERVICES = "services"
 """All roles but the monitor."""

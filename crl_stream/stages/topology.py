@@ -15,12 +15,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from crl_stream.core import messages as m
 from crl_stream.core import overview
 from crl_stream.core.monitor import row as monitor_row
 from crl_stream.core.proposer import row as proposer_row
+from crl_stream.stages.roles import Role
 from crl_stream.wire.topics import (
     ACTIVE_VARIANTS,
     ALERTS,
@@ -41,8 +42,6 @@ from crl_stream.wire.topics import (
 
 RowPosition = Callable[[bytes], tuple[int, int]]
 """Place in the log of the last record that touched a row; of two rows of a key the higher one is newer."""
-Role = Literal["monitor", "proposer", "overview", "files", "notifier"]
-"""What ``crl worker --role`` runs: the stages of a role are one consumer group."""
 FIRST: Final = 0
 """The partition of whatever has only one, and of alerts that are about no task."""
 
@@ -221,7 +220,6 @@ NOTIFIER: Final = Stage(
 )
 STAGES: Final = (INLET, MONITOR, PROPOSER, TALLY, OVERVIEW_PAGE, FILES, NOTIFIER)
 """In the order in which a record passes them."""
-ROLES: Final[tuple[Role, ...]] = tuple(dict.fromkeys(stage.role for stage in STAGES))
 
 PARTIES: Final = (
     Party(

@@ -15,7 +15,8 @@ from crl_stream.errors import ConfigError, Unsafe
 from crl_stream.notifiers.notifier import Notifier, open_notifiers
 from crl_stream.settings import Settings
 from crl_stream.settings.remedies import load_remedies
-from crl_stream.stages.topology import FILES, FIRST, NOTIFIER, OVERVIEW_PAGE, PROPOSER, TALLY, Role
+from crl_stream.stages.roles import Role
+from crl_stream.stages.topology import FILES, FIRST, NOTIFIER, OVERVIEW_PAGE, PROPOSER, TALLY
 from crl_stream.telemetry import TelemetryFiles
 from crl_stream.wire.codec import encode
 from crl_stream.wire.records import Output

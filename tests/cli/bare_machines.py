@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from source_tree import OF_THIS_CHECKOUT
+from forked import modules_of_the_program
+from source_tree import OF_THIS_CHECKOUT, ROOT
 
 from crl_stream.settings.model import Client
 
@@ -30,11 +31,12 @@ LASTING_SECONDS: Final = 20.0
 END_SECONDS: Final = 30.0
 _MANY_CALLS: Final = """
 import json, os, signal, sys, time
-from typer.main import get_command
-from crl_stream.cli.application import app, main
 
-commands = list(get_command(app).commands.values())  # loads them
-calls, lasting, patience = json.loads(sys.argv[1])
+tests, modules, calls, lasting, patience = json.loads(sys.argv[1])
+sys.path.append(tests)
+from forking_server import load
+load(modules)
+from crl_stream.cli import main
 
 def wait(child, seconds):
     until = time.monotonic() + seconds
@@ -67,7 +69,7 @@ for call in calls:
     results.append([told, code, *(os.pread(file, 1 << 20, 0).decode() for file in (out, err))])
 json.dump(results, sys.stdout)
 """
-"""Loading the program takes most of a second, and there are many commands."""
+"""Loading the program takes most of a second, and there are many commands: it is done once, as this machine's user."""
 
 
 class Ended(NamedTuple):
@@ -130,8 +132,9 @@ class BareMachine:
 
     def run_all(self, calls: Sequence[Sequence[str]]) -> list[Ended]:
         """Each call, one after the other, in a process of its own."""
+        told = [str(ROOT / "tests"), modules_of_the_program(worker=False), list(map(list, calls))]
         done = subprocess.run(
-            self.command("-c", _MANY_CALLS, json.dumps([list(map(list, calls)), LASTING_SECONDS, END_SECONDS])),
+            self.command("-c", _MANY_CALLS, json.dumps([*told, LASTING_SECONDS, END_SECONDS])),
             stdin=subprocess.DEVNULL,
             cwd=self.here,
             env=self.environment,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,32 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import forked
 import typer
 from source_tree import OF_THIS_CHECKOUT
 
 from crl_stream.cli.application import app
-
-FORKING = """
-import json, os, sys, tempfile
-from typer.main import get_command
-from crl_stream.cli.application import app, main
-
-commands = list(get_command(app).commands.values())  # loads them
-results = []
-for call in json.loads(sys.argv[1]):
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child = os.fork()
-        if child == 0:
-            os.dup2(out.fileno(), 1)
-            os.dup2(err.fileno(), 2)
-            sys.argv = ["crl", *call]
-            main()
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        said = [os.pread(file.fileno(), 1 << 20, 0).decode() for file in (out, err)]
-        results.append([status, *said])
-json.dump(results, sys.stdout)
-"""
-"""Loading the program takes most of a second, and every command has to be called in every wrong way."""
 
 
 class Result(NamedTuple):
@@ -83,28 +61,12 @@ class Program:
         return subprocess.Popen(self.command(*arguments), cwd=self.folder, env=self.environment, **options)
 
     def run(self, *arguments: str, said: str = "") -> Result:
-        done = subprocess.run(
-            self.command(*arguments),
-            input=said.encode(),
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            check=False,
-        )
-        return Result(arguments, done.returncode, done.stdout.decode(), done.stderr.decode())
+        done = forked.run(("crl_stream", *arguments), self.environment, self.folder, said.encode())
+        return Result(arguments, done.code, done.out.decode(), done.err.decode())
 
     def run_all(self, calls: Sequence[Sequence[str]]) -> list[Result]:
-        """Run many calls, each in a process of its own that is forked where the program has just been loaded."""
-        done = subprocess.run(
-            [sys.executable, "-c", FORKING, json.dumps([list(call) for call in calls])],
-            stdin=subprocess.DEVNULL,
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            check=True,
-        )
-        found = json.loads(done.stdout)
-        return [Result(tuple(call), *result) for call, result in zip(calls, found, strict=True)]
+        """Run many calls, each in a process of its own."""
+        return [self.run(*call) for call in calls]
 
 
 def commands() -> Iterator[tuple[str, ...]]:

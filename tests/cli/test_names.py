@@ -19,6 +19,7 @@ from crl_stream.settings.model import leaves
 from crl_stream.settings.template import render
 
 COMMANDS = {" ".join(path) for path in (*commands(), *groups())}
+GROUPS = {" ".join(path) for path in groups()}
 SETTINGS = set(leaves())
 SECTIONS = {name.partition(".")[0] for name in SETTINGS}
 VARIABLES = {PREFIX + name.replace(".", "_").upper() for name in SETTINGS} | {*ALIASES, "CRL_CONFIG"}
@@ -32,6 +33,9 @@ def options(command: Any) -> Iterator[str]:
     yield "--help"
     for inner in getattr(command, "commands", {}).values():
         yield from options(inner)
+
+
+OPTIONS = set(options(typer.main.get_command(app)))
 
 
 @cache
@@ -63,10 +67,9 @@ def unknown(text: str) -> list[str]:
         first, *rest = words.split()
         if first not in NO_COMMANDS and first not in COMMANDS:
             found.append(f"crl {first}")
-        if first in {" ".join(group) for group in groups()} and rest and " ".join([first, *rest]) not in COMMANDS:
+        if first in GROUPS and rest and " ".join([first, *rest]) not in COMMANDS:
             found.append(f"crl {first} {rest[0]}")
-    there = set(options(typer.main.get_command(app)))
-    found += [option for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", text) if option not in there]
+    found += [option for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", text) if option not in OPTIONS]
     found += [
         name
         for name in re.findall(r"(?<![\w./-])([a-z_]+\.[a-z_]+)\b(?![./(])", text)

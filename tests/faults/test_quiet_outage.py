@@ -6,12 +6,11 @@ import asyncio
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import forked
 import pytest
 from installation import Installation, WorkerProcess
 
@@ -64,15 +63,9 @@ class Beside:
 
     def __init__(self, installation: Installation, *words: str) -> None:
         self.err = installation.folder / f"{words[0]}.err"
-        with self.err.open("wb") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "crl_stream", *words],
-                env=installation.environment(),
-                cwd=installation.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=err,
-            )
+        with self.err.open("wb") as err, Path(os.devnull).open("wb") as nowhere:
+            command = ("crl_stream", *words)
+            self.process = forked.start(command, installation.environment(), installation.folder, nowhere, err)
 
     def lines(self) -> list[str]:
         return self.err.read_text().splitlines()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -195,5 +194,12 @@ fields = sorted({field for kind in KINDS.values() for field in kind.options.mode
 @given(st.sampled_from(sorted(KINDS)), st.sampled_from(fields), values)
 def test_any_value_of_any_setting_is_taken_or_refused_with_a_hint(kind: str, field: str, value: Any) -> None:
     toml = f"[notifiers.a]\n{field} = {value}\n" + ("" if field == "kind" else f'kind = "{kind}"\n')
-    with contextlib.suppress(ConfigError):
-        resolve(toml)
+    settings, refused = None, None
+    try:
+        settings = resolve(toml)
+    except ConfigError as error:
+        refused = error
+    if settings is None:
+        assert refused is not None and "(crl.toml, line " in refused.message and refused.hint
+    else:  # a channel, or one that is named among those that cannot be used
+        assert {"a"} == {*settings.notifiers, *settings.disabled_notifiers}

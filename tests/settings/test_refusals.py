@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import pytest
@@ -146,8 +145,12 @@ toml_values = st.sampled_from(
 )
 def test_any_value_at_any_place_of_a_file_is_taken_or_refused_with_a_hint(name: str, value: str) -> None:
     section, _, entry = name.rpartition(".")
-    with contextlib.suppress(ConfigError):
+    refused = None
+    try:
         resolve((f"[{section}]\n" if section else "") + f"{entry} = {value}\n")
+    except ConfigError as error:
+        refused = error
+    assert refused is None or ("(crl.toml, line " in refused.message and refused.hint)
 
 
 @pytest.mark.parametrize("name", ["kafka.sasl_password", "worker.web_token"])

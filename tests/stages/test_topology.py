@@ -21,6 +21,7 @@ from crl_stream.settings.remedies import load_remedies
 from crl_stream.stages.driver import TopologyDriver
 from crl_stream.stages.inlet import reference_commands
 from crl_stream.stages.overview import fold_notes
+from crl_stream.stages.roles import ROLES
 from crl_stream.stages.tally import SentNotes, note_records
 from crl_stream.stages.topology import (
     FILES,
@@ -257,3 +258,7 @@ def test_a_picture_is_put_between_the_markers_and_nothing_else_changes() -> None
     assert with_picture(new) == new
     with pytest.raises(ContractError):
         with_picture("no markers")
+
+
+def test_every_role_has_a_stage_and_every_stage_a_role() -> None:
+    assert {stage.role for stage in STAGES} == set(ROLES)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from pathlib import Path
 
 import aiohttp
+import forked
 from installation import Installation, WorkerProcess
 
 from crl_stream.settings.model import Worker
@@ -70,14 +69,7 @@ class Command:
     def __init__(self, installation: Installation, folder: Path, *words: str) -> None:
         self.out, self.err = (folder / f"{words[0]}.{name}" for name in ("out", "err"))
         with self.out.open("wb") as out, self.err.open("wb") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "crl_stream", *words],
-                env=installation.environment(),
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-            )
+            self.process = forked.start(("crl_stream", *words), installation.environment(), folder, out, err)
 
     def said(self) -> str:
         """Its lines beside the data, on one line."""

@@ -1,0 +1,13 @@
+"""Workers of the campaign are started as those of other tests are."""
+
+from __future__ import annotations
+
+import forked
+import pytest
+
+from campaign.live import fleet
+
+
+@pytest.fixture(autouse=True)
+def _forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "start_python", forked.start_python)

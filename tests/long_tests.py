@@ -1,0 +1,69 @@
+"""The tests that `make test` leaves to `make test-all`: each takes many seconds of CPU, or starts brokers of its own.
+
+What stays in `make test` is everything that is quick, and of each part the story that shows it: a rollback, a restart,
+a hold, a review.  What is named on the command line runs in any case.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+LONG: Final = (
+    # Brokers, workers and clients that are killed, paused, cut off and filled up.
+    "faults/",
+    "live/",
+    "broker/test_class_archive.py::test_the_first_broker_of_a_cache_",
+    "broker/test_process.py",
+    "broker/test_shared_kafka.py::test_a_run_that_is_killed_",
+    "broker/test_last_words.py::test_a_full_disk_",
+    "broker/test_last_words.py::test_a_broker_writes_a_log_and_its_real_ends_",
+    "integration/test_health.py::test_a_worker_says_that_its_broker_is_silent_",
+    "integration/test_improvement.py::test_killed_at_every_point_",
+    "integration/test_replaced_processes.py",
+    "integration/test_runtime_lifetimes.py",
+    "integration/test_topic_changes.py",
+    "telemetry/test_archive.py::test_killed_before_any_line_",
+    "telemetry/test_files.py::test_killed_before_any_line_",
+    "test_campaign.py::test_nothing_is_lost_doubled_or_wrong_",
+    "worker/test_point_reader.py",
+    # Whole installations.
+    "cli/test_bare_machines.py",
+    "integration/test_compose.py",
+    "integration/test_demo.py",
+    "integration/test_ipv6.py",
+    "integration/test_two_installations.py",
+    "integration/test_up.py",
+    "test_compiled.py",
+    # All kinds of one thing, of which some are tried without a broker too.
+    "integration/test_any_batch.py",
+    "integration/test_operators_look.py",
+    "integration/test_policy_announcement.py",
+    "integration/test_publishing_files.py",
+    "integration/test_replayed_letters.py",
+    "integration/test_slow_clients.py",
+    "integration/test_views_while_recovering.py",
+)
+"""How the ids of these tests begin, after `tests/`."""
+
+
+def is_long(test: str) -> bool:
+    """Whether the test with this id is left to `make test-all`."""
+    return test.removeprefix("tests/").startswith(LONG)
+
+
+def add_option(parser: pytest.Parser) -> None:
+    parser.addoption("--no-long", action="store_true", help="leave out long tests, except those that are named")
+
+
+def mark_and_leave_out(config: pytest.Config, items: list[pytest.Item]) -> int:
+    """Mark the long tests; returns how many were left out."""
+    long = [item for item in items if is_long(item.nodeid)]
+    for item in long:
+        item.add_marker("long")
+    if not config.option.no_long or not long:
+        return 0
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in set(long)]
+    return len(long)
