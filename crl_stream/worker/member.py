@@ -18,12 +18,13 @@ from crl_stream.settings.model import Kafka
 from crl_stream.wire.topics import Topics
 from crl_stream.worker.counters import Counters
 from crl_stream.worker.last_word import LOOK_SECONDS
-from crl_stream.worker.stages import Outlet, Stage, TableStage
+from crl_stream.worker.stages import Outlet, TableStage
 from crl_stream.worker.stores import make_store
 from crl_stream.worker.table import RowPosition, TaskTable
 from crl_stream.worker.transport import scheme as transport
 from crl_stream.worker.transport.producer import LARGEST_RECORD
 from crl_stream.worker.transport.scheme import BatchSchema
+from crl_stream.worker.transport.stage import Stage
 from crl_stream.worker_views import base_url
 
 FETCH_BYTES: Final = 4 * 1024 * 1024
