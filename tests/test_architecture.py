@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -28,6 +30,21 @@ IMPURE = {"aiokafka", "asyncio", "faust", "logging", "mode", "os", "random", "ti
 TAKEN_FROM_BELOW = {"crl_stream.core.monitor.detectors"}
 """Packages that list their folder, and define what its files take from them: a circle, harmless as long as the package
 defines it before it lists them."""
+MAPPED = (
+    "",
+    "cli/dead_letters",
+    "cli/proposals",
+    "cli/rollbacks",
+    "kafka",
+    "notifiers",
+    "telemetry",
+    "wire",
+    "worker",
+    "worker/stores",
+    "worker/transport",
+    "worker/views",
+)
+"""Folders whose ``__init__`` says what each file is for."""
 LINES = 300
 VAGUE = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
 
@@ -165,3 +182,18 @@ def test_no_module_has_a_name_that_could_hold_anything() -> None:
 def test_every_module_says_what_it_is() -> None:
     offenders = [m.name for m in modules() if not m.path.read_text(encoding="utf-8").startswith(('"""', 'r"""'))]
     assert offenders == []
+
+
+def mapped(text: str) -> list[str]:
+    """The names in the map of a docstring: each heads a line, or a part of one behind ``; ``."""
+    heads = {line: found[1] for line in text.splitlines() if (found := re.match(r" *(\w+)/?  +\S", line))}
+    return [*heads.values(), *(name for line in heads for name in re.findall(r"; (\w+): ", line))]
+
+
+@pytest.mark.parametrize("folder", MAPPED)
+def test_the_map_of_a_folder_names_every_file_in_it_once(folder: str) -> None:
+    path = ROOT / PACKAGE / folder
+    there = {file.stem for file in path.glob("*.py")} - {"__init__", "__main__"}
+    there |= {file.parent.name for file in path.glob("*/__init__.py")}
+    text = ast.get_docstring(ast.parse((path / "__init__.py").read_text(encoding="utf-8")), clean=False)
+    assert sorted(mapped(text or "")) == sorted(there)
