@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from typing import Annotated
 
 import typer
 
+from crl_stream.cli.clock import now_ms
 from crl_stream.cli.status import KAFKA_SECONDS, finding_line
 from crl_stream.cli.talk import show_json
 from crl_stream.core.instant import from_text, to_text
@@ -35,7 +35,7 @@ def dashboard(
     --at sets the hour that days are counted back from; the page itself is always the latest one, and what runs now is
     not looked at.
     """
-    now = round(time.time() * 1_000) if at is None else _instant(at)
+    now = now_ms() if at is None else _instant(at)
     overview, troubles = asyncio.run(_look(context.obj.connected, with_troubles=at is None))
     if json:
         condition = Condition(overview, now)

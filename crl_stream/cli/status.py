@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
+from crl_stream.cli.clock import now_ms
 from crl_stream.cli.status_text import (
     EVERY_SECONDS,
     Health,
@@ -185,7 +186,7 @@ async def _read_overview(kafka: Any) -> Any:
 def _health_of(overview: Any) -> Health | None:
     if overview is None:
         return None
-    condition = Condition(overview, round(time.time() * 1_000))
+    condition = Condition(overview, now_ms())
     return Health(condition.word, condition.concerns)
 
 

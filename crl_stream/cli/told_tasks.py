@@ -7,9 +7,9 @@ them up.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from time import time
 from typing import Any, Final
 
+from crl_stream.cli.clock import now_ms
 from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text
 from crl_stream.kafka.fleet_health import finding
@@ -43,7 +43,7 @@ async def tasks_as_told(
                 known = newest.get(key)
                 if known is None or (known.incarnation, known.as_of.offset) <= (task.incarnation, task.as_of.offset):
                     newest[key] = task
-    now = round(time() * 1_000)
+    now = now_ms()
     return {"tasks": [_brief(newest[key], now) for key in sorted(newest)], "source": "the snapshots on crl.tasks"}
 
 

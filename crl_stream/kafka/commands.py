@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import time
 import uuid
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.instant import to_text
 from crl_stream.errors import CommandRefused, NotFound, Unavailable, UsageError
 from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access, KafkaSession
@@ -26,29 +27,23 @@ VALID_SECONDS: Final = 60.0
 
 def task_command(kind: type[Any], key: TaskKey, *, actor: str | None = None, **fields: Any) -> Any:
     """A command for one task, with its id and times filled in."""
-    now = datetime.now(UTC)
-    return kind(
-        schema_version=m.SCHEMA_VERSION,
-        command_id=f"cmd-{uuid.uuid4().hex}",
-        timestamp=_text(now),
-        expires_at=_text(now + timedelta(seconds=VALID_SECONDS)),
-        actor=actor or default_actor(),
-        agent_name=key.agent_name,
-        task_type=key.task_type,
-        **fields,
-    )
+    return _command(kind, VALID_SECONDS, actor, agent_name=key.agent_name, task_type=key.task_type, **fields)
 
 
 def fleet_command(
     kind: type[Any], *, valid_hours: float = VALID_SECONDS / 3_600, actor: str | None = None, **fields: Any
 ) -> Any:
     """A command for the whole fleet, with its id and times filled in; refused by a partition that reads it later."""
-    now = datetime.now(UTC)
+    return _command(kind, valid_hours * 3_600, actor, **fields)
+
+
+def _command(kind: type[Any], valid_seconds: float, actor: str | None, **fields: Any) -> Any:
+    now = time.time_ns() // 1_000_000
     return kind(
         schema_version=m.SCHEMA_VERSION,
         command_id=f"cmd-{uuid.uuid4().hex}",
-        timestamp=_text(now),
-        expires_at=_text(now + timedelta(hours=valid_hours)),
+        timestamp=to_text(now),
+        expires_at=to_text(now + round(valid_seconds * 1_000)),
         actor=actor or default_actor(),
         **fields,
     )
@@ -205,7 +200,3 @@ async def _send(session: KafkaSession, key: bytes, value: bytes, partition: int)
 
 def _next_step(key: TaskKey) -> str:
     return f"crl window {key} shows how the task stands now"
-
-
-def _text(instant: datetime) -> str:
-    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")

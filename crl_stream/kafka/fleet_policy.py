@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from time import time_ns
 from typing import Any, NamedTuple
 
 import msgspec
@@ -125,11 +125,10 @@ async def send_policy(
 
     ``if_none``: refused where a policy was set before.  ``Unavailable`` when Kafka does not take it.
     """
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     command = m.SetPolicy(
         schema_version=m.SCHEMA_VERSION,
         command_id=f"policy-{policies.digest()}-{uuid.uuid4().hex[:12]}",
-        timestamp=now,
+        timestamp=to_text(time_ns() // 1_000_000),
         actor=actor,
         reason=reason,
         policy=policies,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from crl_stream.core.monitor.row import row_position
-from crl_stream.errors import Unsafe
 from crl_stream.kafka.fleet_policy import Ordered
 from crl_stream.settings import Settings
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS
@@ -27,24 +26,12 @@ class Monitor(Member):
         self.add_agent("monitor", INVOCATIONS, monitor, partitions=partitions)
         self.add_agent("inlet", COMMANDS, InletStage(partitions, self.outlet), partitions=partitions)
         self.ticking, self.summaries = monitor.ticking, monitor.summaries
-        self._tick()
+        self.look_every(LOOK_SECONDS, INVOCATIONS, self.ticking.look, name="monitor.tick")
         self._summarise()
 
     def partitions(self) -> list[int]:
         """Those of the log that are folded here now."""
-        lanes, log_topic = self.app.consumer.lanes.items(), self.topics(INVOCATIONS)
-        return sorted(tp.partition for tp, lane in lanes if tp.topic == log_topic and lane.open)
-
-    def _tick(self) -> None:
-        app = self.app
-
-        async def tick() -> None:
-            try:
-                await self.ticking.look(self.partitions())
-            except Unsafe as exc:
-                app.consumer.leave(exc)
-
-        app.timer(LOOK_SECONDS, name="crl.monitor.tick")(tick)
+        return self.partitions_of(INVOCATIONS)
 
     def _summarise(self) -> None:
         async def read_new_rows() -> None:

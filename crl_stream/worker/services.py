@@ -12,7 +12,7 @@ from typing import Final
 from crl_stream.core.overview import Ledger, make_page, weekly_review
 from crl_stream.core.overview import row_position as overview_position
 from crl_stream.core.proposer.row import row_position as proposals_position
-from crl_stream.errors import ConfigError, Unsafe
+from crl_stream.errors import ConfigError
 from crl_stream.notifiers import Notifier, open_notifiers
 from crl_stream.settings import Settings
 from crl_stream.settings.remedies import load_remedies
@@ -58,28 +58,12 @@ def _overview(settings: Settings, web: bool) -> Iterator[Member]:
     for topic in SOURCES:
         stage = TallyStage(topic, member.outlet)
         if topic == TASKS:
-            _look_for_silence(member, stage)
+            member.look_every(LOOK_SECONDS, TASKS, stage.look, name="tally.silence")
         member.add_agent(f"tally.{topic.removeprefix('crl.')}", topic, stage, partitions=settings.kafka.partitions)
     table = member.add_table("overview", overview_position, partitions=1)
     member.add_agent("overview", OVERVIEW_EVENTS, OverviewStage(table, member.outlet, member.reader), partitions=1)
     _schedule_review(member, table)
     yield member
-
-
-def _look_for_silence(member: Member, stage: TallyStage) -> None:
-    """Let the tally of snapshots see which tasks have fallen silent."""
-    app, topic = member.app, member.topics(TASKS)
-
-    async def look() -> None:
-        lanes = app.consumer.lanes.items()
-        try:
-            await stage.look([tp.partition for tp, lane in lanes if tp.topic == topic and lane.open])
-        except Unsafe as exc:
-            app.consumer.leave(exc)
-        except Exception as error:  # they wait, and are told with the next look that succeeds
-            log.warning("the last figures of silent tasks are told later: %r", error)
-
-    app.timer(LOOK_SECONDS, name="crl.tally.silence")(look)
 
 
 def _schedule_review(member: Member, table: TaskTable) -> None:

@@ -16,6 +16,7 @@ import typer
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from crl_stream.cli.clock import now_ms
 from crl_stream.cli.dead_letters.judging import RETURNABLE, Circumstances, Original, Step, plan
 from crl_stream.cli.dead_letters.letters import (
     DeadLetter,
@@ -133,7 +134,7 @@ async def _prepare(
     about = Circumstances(
         partitions=partitions,
         max_bytes={topic: catalog[topic].max_message_bytes for topic in RETURNABLE},
-        now=round(datetime.now(UTC).timestamp() * 1_000),
+        now=now_ms(),
         named=named,
         force=force,
         mend_key=mend_key,

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from crl_stream.cli.clock import now_ms
 from crl_stream.cli.proposals.exporting import export
 from crl_stream.cli.proposals.reviewing import approve, defer, reject
-from crl_stream.cli.proposals.source import find, now_ms, read_all, wanted_statuses
+from crl_stream.cli.proposals.source import find, read_all, wanted_statuses
 from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import ActiveVariant, Proposal

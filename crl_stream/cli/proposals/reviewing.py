@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from crl_stream.cli.archive import milliseconds
+from crl_stream.cli.clock import now_ms
 from crl_stream.cli.orders import Actor, Json, Timeout
-from crl_stream.cli.proposals.source import deciding_review, find, now_ms
+from crl_stream.cli.proposals.source import deciding_review, find
 from crl_stream.cli.talk import show, show_json
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.instant import from_text
+from crl_stream.core.instant import from_text, to_text
 from crl_stream.errors import CommandRefused, UsageError
 from crl_stream.kafka.commands import give, task_command
 from crl_stream.kafka.session import Access, KafkaSession
@@ -78,7 +79,7 @@ def instant(text: str, now: datetime) -> str:
             raise UsageError(f"{text} is no time.", hint="write 14d, 2w, 2026-01-31 or 2026-01-31T09:00:00Z") from None
     if found <= now:
         raise UsageError(f"{text} is past.", hint="name a time that is still to come")
-    return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return to_text(from_text(found.isoformat()))
 
 
 def _review(

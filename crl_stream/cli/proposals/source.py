@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import NotFound, UsageError
@@ -11,11 +9,6 @@ from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access
 from crl_stream.proposals.standing import OPEN, STATUSES, latest
 from crl_stream.wire.topics import PROPOSALS, TASKS
-
-
-def now_ms() -> int:
-    """The hour at which proposals are looked at."""
-    return time.time_ns() // 1_000_000
 
 
 async def read_all(access: Access) -> list[m.Proposal]:
