@@ -102,6 +102,17 @@ def test_only_the_worker_knows_faust() -> None:
     assert offenders == []
 
 
+def test_no_module_imports_a_private_name_of_another() -> None:
+    """What another module needs is no private matter any more."""
+    offenders = [
+        f"{module.name} imports {name}"
+        for module in modules()
+        for name in module.imports
+        if name.split(".")[0] == PACKAGE and re.search(r"\._(?!_)", name)
+    ]
+    assert offenders == []
+
+
 def test_nothing_stands_on_the_command_line() -> None:
     allowed = {"cli", "__main__"}
     offenders = [m.name for m in modules() if m.part not in allowed and "cli" in parts_used(m)]
