@@ -16,6 +16,8 @@ from typing import Any, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.protocol.fetch import FetchRequest
 
 from crl_stream.kafka.connection import connection_options, reaching
@@ -124,9 +126,20 @@ class _SharedClient(AIOKafkaClient):  # type: ignore[misc]
 
     def set_topics(self, topics: Iterable[str]) -> Any:
         """Ask again where one of them was not there."""
+        if not self.cluster.topics() >= set(topics):
+            return self.force_metadata_update()
         known: Any = asyncio.get_running_loop().create_future()
         known.set_result(True)
-        return known if self.cluster.topics() >= set(topics) else self.force_metadata_update()
+        return known
+
+    async def _wait_on_metadata(self, topic: str) -> Any:
+        """The partitions of a topic; one that is kept from this user is missing among all, and is asked for by name."""
+        if self.cluster.partitions_for_topic(topic) is None:
+            named = ClusterMetadata()
+            await self._metadata_update(named, [topic])
+            if topic in named.unauthorized_topics:
+                raise TopicAuthorizationFailedError(topic)
+        return await super()._wait_on_metadata(topic)
 
 
 class _Share:
