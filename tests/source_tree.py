@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -56,6 +56,35 @@ def modules() -> tuple[Module, ...]:
         package = ".".join(parts[:-1])
         found.append(Module(name, path, frozenset(imported_names(path.read_text(encoding="utf-8"), package))))
     return tuple(found)
+
+
+def modules_run_by(module: Module) -> set[str]:
+    """The modules of the package that have run when ``module`` is imported and all its functions were called.
+
+    Importing a module runs the packages that it is in.  Its own do not count unless it takes something that they
+    define themselves: they were there before it.  A package that lists its folder imports all that is in it.
+    """
+    names = {other.name for other in modules()}
+    holders = {name.rpartition(".")[0] for name in module.imports - names} & names
+    imported = {*module.imports} & names | holders
+    imported |= {name for other in imported for name in packages_of(other)}
+    if "pkgutil" in module.imports:
+        imported |= {name for name in names if name.rpartition(".")[0] == module.name}
+    return imported - (packages_of(module.name) - holders) - {module.name}
+
+
+def packages_of(name: str) -> set[str]:
+    """The packages that a module is in."""
+    parts = name.split(".")
+    return {".".join(parts[:length]) for length in range(1, len(parts))}
+
+
+def circles(uses: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Whatever of ``uses`` is part of a circle, or stands between two; empty when there is none."""
+    left = {name: used & uses.keys() for name, used in uses.items()}
+    while outer := {name for name in left if not left[name] or not any(name in used for used in left.values())}:
+        left = {name: used - outer for name, used in left.items() if name not in outer}
+    return left
 
 
 @cache

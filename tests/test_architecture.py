@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -13,16 +14,37 @@ from source_tree import (
     PACKAGE,
     ROOT,
     Module,
+    circles,
     committed_files,
     environment_of_this_checkout,
     imported_names,
     modules,
+    modules_run_by,
+    packages_of,
 )
 
 LAYERS = {"errors": 0, "core": 1, "wire": 2, "stages": 3}
 ABOVE = 4
 PURE = {"errors", "core", "wire", "stages"}
 IMPURE = {"aiokafka", "asyncio", "faust", "logging", "mode", "os", "random", "time"}
+TAKEN_FROM_BELOW = {"crl_stream.core.monitor.detectors"}
+"""Packages that list their folder, and define what its files take from them: a circle, harmless as long as the package
+defines it before it lists them."""
+MAPPED = (
+    "",
+    "cli/dead_letters",
+    "cli/proposals",
+    "cli/rollbacks",
+    "kafka",
+    "notifiers",
+    "telemetry",
+    "wire",
+    "worker",
+    "worker/stores",
+    "worker/transport",
+    "worker/views",
+)
+"""Folders whose ``__init__`` says what each file is for."""
 LINES = 70
 VAGUE = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
 
@@ -80,6 +102,17 @@ def test_only_the_worker_knows_faust() -> None:
     assert offenders == []
 
 
+def test_no_module_imports_a_private_name_of_another() -> None:
+    """What another module needs is no private matter any more."""
+    offenders = [
+        f"{module.name} imports {name}"
+        for module in modules()
+        for name in module.imports
+        if name.split(".")[0] == PACKAGE and re.search(r"\._(?!_)", name)
+    ]
+    assert offenders == []
+
+
 def test_nothing_stands_on_the_command_line() -> None:
     allowed = {"cli", "__main__"}
     offenders = [m.name for m in modules() if m.part not in allowed and "cli" in parts_used(m)]
@@ -87,13 +120,33 @@ def test_nothing_stands_on_the_command_line() -> None:
 
 
 def test_the_parts_of_the_package_do_not_import_each_other_in_a_circle() -> None:
-    left = {module.part: set[str]() for module in modules()}
+    uses = {module.part: set[str]() for module in modules()}
     for module in modules():
-        left[module.part] |= parts_used(module) - {module.part}
-    while free := [part for part, used in left.items() if not used & left.keys()]:
-        for part in free:
-            del left[part]
-    assert left == {}
+        uses[module.part] |= parts_used(module) - {module.part}
+    assert circles(uses) == {}
+
+
+def test_no_module_needs_itself_however_far_around() -> None:
+    """An import counts wherever it is written: in a function and for the type checker too."""
+    uses = {module.name: modules_run_by(module) - (TAKEN_FROM_BELOW & packages_of(module.name)) for module in modules()}
+    assert circles(uses) == {}
+
+
+@pytest.mark.parametrize(
+    ("uses", "expected"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, set()),
+        ({"a": {"b"}, "b": {"a"}}, {"a", "b"}),
+        ({"top": {"a"}, "a": {"b"}, "b": {"c"}, "c": {"a", "bottom"}, "bottom": set()}, {"a", "b", "c"}),
+    ],
+)
+def test_a_circle_is_seen_however_long_it_is_and_nothing_else_is(uses: dict[str, set[str]], expected: set[str]) -> None:
+    assert circles(uses).keys() == expected
+
+
+def test_a_package_that_lists_its_folder_needs_what_is_in_it() -> None:
+    [channels] = [module for module in modules() if module.name == "crl_stream.notifiers.channels"]
+    assert {"crl_stream.notifiers.channels.webhook", "crl_stream.notifiers.notice"} <= modules_run_by(channels)
 
 
 @pytest.mark.parametrize(
@@ -145,3 +198,18 @@ def test_no_module_has_a_name_that_could_hold_anything() -> None:
 def test_every_module_says_what_it_is() -> None:
     offenders = [m.name for m in modules() if not m.path.read_text(encoding="utf-8").startswith(('"""', 'r"""'))]
     assert offenders == []
+
+
+def mapped(text: str) -> list[str]:
+    """The names in the map of a docstring: each heads a line, or a part of one behind ``; ``."""
+    heads = {line: found[1] for line in text.splitlines() if (found := re.match(r" *(\w+)/?  +\S", line))}
+    return [*heads.values(), *(name for line in heads for name in re.findall(r"; (\w+): ", line))]
+
+
+@pytest.mark.parametrize("folder", MAPPED)
+def test_the_map_of_a_folder_names_every_file_in_it_once(folder: str) -> None:
+    path = ROOT / PACKAGE / folder
+    there = {file.stem for file in path.glob("*.py")} - {"__init__", "__main__"}
+    there |= {file.parent.name for file in path.glob("*/__init__.py")}
+    text = ast.get_docstring(ast.parse((path / "__init__.py").read_text(encoding="utf-8")), clean=False)
+    assert sorted(mapped(text or "")) == sorted(there)

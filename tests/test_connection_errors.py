@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Any
 
 import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.producer.sender import Sender
 
 from crl_stream.errors import Unavailable
 from crl_stream.kafka.connection import reaching
+from crl_stream.kafka.session import KafkaSession
 from crl_stream.settings.model import Kafka
 
 
@@ -23,3 +27,21 @@ def test_a_disk_that_takes_no_more_is_not_called_a_silent_broker(number: int) ->
 def test_a_network_that_does_not_answer_is_said_with_the_address(number: int) -> None:
     with pytest.raises(Unavailable, match="Kafka does not answer"), reaching(Kafka()):
         raise OSError(number, os.strerror(number))
+
+
+async def test_a_topic_that_is_kept_from_this_user_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is missing among all topics, as one that does not exist; only by its name a broker says that it may not."""
+
+    async def refuse(_: Any, cluster: Any, topics: Any) -> bool:
+        cluster.unauthorized_topics = set(topics or ())
+        return True
+
+    async def found(_: Any) -> None:
+        """The brokers, without asking for them."""
+
+    monkeypatch.setattr(AIOKafkaClient, "_metadata_update", refuse)
+    monkeypatch.setattr(AIOKafkaClient, "bootstrap", found)
+    monkeypatch.setattr(Sender, "start", found)
+    with pytest.raises(Unavailable, match=r"does not let this user in.*orders"):
+        async with KafkaSession(Kafka()) as session, session.producing() as producer:
+            await producer.send_and_wait("orders", b"{}", partition=0)

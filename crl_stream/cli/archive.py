@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from crl_stream.cli.clock import now_ms
 from crl_stream.cli.talk import progress_bar, show, show_json
 from crl_stream.errors import UsageError
 from crl_stream.telemetry.archive import archive as archive_files
@@ -25,7 +25,7 @@ def archive(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Move telemetry events older than a year into compressed monthly files; a worker may go on writing."""
-    age, now = milliseconds(older_than), time.time_ns() // 1_000_000
+    age, now = milliseconds(older_than), now_ms()
     where = folder or context.obj.settings.telemetry.folder
     moved = archive_files(where, age, now, dry_run=dry_run, progress=progress_bar())
     if json:

@@ -13,12 +13,13 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from crl_stream.cli.session import Session, task_key
+from crl_stream.cli.session import task_key
 from crl_stream.cli.talk import show_json, show_table
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.kafka.commands import home_of
 from crl_stream.kafka.reader import TopicReader
+from crl_stream.kafka.session import Access
 from crl_stream.wire.topics import COMMANDS, DECISIONS, ROLLBACKS
 
 MONITOR: Final = "monitor"
@@ -84,7 +85,7 @@ def audit(
 ) -> None:
     """Show who did what, when and why, newest first: orders, their results, automatic changes.  Ends by itself."""
     key = None if task is None else task_key(task)
-    found = list(asyncio.run(read_audit(context.obj, key, limit)))
+    found = list(asyncio.run(read_audit(context.obj.kafka, key, limit)))
     if json:
         show_json({"audit": found})
         return
@@ -93,27 +94,26 @@ def audit(
     show_table(columns, rows, empty="Nothing was done yet." if key is None else f"Nothing was done to {key} yet.")
 
 
-async def read_audit(session: Session, key: TaskKey | None, limit: int) -> Newest:
+async def read_audit(access: Access, key: TaskKey | None, limit: int) -> Newest:
     """The newest ``limit`` entries of a task, or of all."""
-    kafka = session.kafka
-    reader, home = TopicReader(kafka), None if key is None else home_of(kafka, key)
-    orders, found = Newest(limit), Newest(limit)
-    async for received in reader.each(COMMANDS, home):
-        if isinstance(received.message, m.Command) and _concerns(received.message, key):
-            orders.take(_order(received.message))
-    answered: set[str] = set()
-    async for received in reader.each(DECISIONS, home):
-        if not _concerns(received.message, key):
-            continue
-        if isinstance(received.message, m.CommandResult):
-            if orders.get(received.message.command_id) is not None:
-                answered.add(received.message.command_id)
-            _take_result(found, received.message)
-        elif isinstance(received.message, m.Activation) and _says_something_new(received.message):
-            found.take(_activation(received.message))
-    async for received in reader.each(ROLLBACKS, home):
-        if isinstance(received.message, m.RollbackEvent) and _concerns(received.message, key):
-            found.take(_rollback(received.message))
+    orders, found, answered = Newest(limit), Newest(limit), set[str]()
+    home = None if key is None else home_of(access, key)
+    async with TopicReader(access) as reader:
+        async for received in reader.each(COMMANDS, home):
+            if isinstance(received.message, m.Command) and _concerns(received.message, key):
+                orders.take(_order(received.message))
+        async for received in reader.each(DECISIONS, home):
+            if not _concerns(received.message, key):
+                continue
+            if isinstance(received.message, m.CommandResult):
+                if orders.get(received.message.command_id) is not None:
+                    answered.add(received.message.command_id)
+                _take_result(found, received.message)
+            elif isinstance(received.message, m.Activation) and _says_something_new(received.message):
+                found.take(_activation(received.message))
+        async for received in reader.each(ROLLBACKS, home):
+            if isinstance(received.message, m.RollbackEvent) and _concerns(received.message, key):
+                found.take(_rollback(received.message))
     for order in orders:
         if order.id not in answered:
             found.take(order)

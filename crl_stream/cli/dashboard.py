@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from typing import Annotated
 
 import typer
 
+from crl_stream.cli.clock import now_ms
 from crl_stream.cli.status import KAFKA_SECONDS, finding_line
 from crl_stream.cli.talk import show_json
 from crl_stream.core.instant import from_text, to_text
+from crl_stream.core.messages import Overview
 from crl_stream.core.overview import Condition
 from crl_stream.dashboard.text import render
 from crl_stream.errors import CrlError, NotFound, UsageError
 from crl_stream.kafka.fleet_health import inspect_kafka
 from crl_stream.kafka.overview_page import read_overview
+from crl_stream.kafka.session import KafkaSession
 from crl_stream.settings import Settings
 from crl_stream.visible import visible_lines
 
@@ -33,14 +35,8 @@ def dashboard(
     --at sets the hour that days are counted back from; the page itself is always the latest one, and what runs now is
     not looked at.
     """
-    now = round(time.time() * 1_000) if at is None else _instant(at)
-    overview = asyncio.run(read_overview(context.obj.kafka))
-    if overview is None:
-        raise NotFound(
-            "There is no overview yet.",
-            hint="`crl up` or `crl worker --role overview` writes it, as soon as a task has had an outcome",
-        )
-    troubles = asyncio.run(_troubles(context.obj.connected)) if at is None else []
+    now = now_ms() if at is None else _instant(at)
+    overview, troubles = asyncio.run(_look(context.obj.connected, with_troubles=at is None))
     if json:
         condition = Condition(overview, now)
         show_json(
@@ -60,11 +56,22 @@ def dashboard(
     sys.stdout.buffer.flush()
 
 
-async def _troubles(settings: Settings) -> list[str]:
+async def _look(settings: Settings, *, with_troubles: bool) -> tuple[Overview, list[str]]:
+    async with KafkaSession(settings.kafka) as kafka:
+        overview = await read_overview(kafka)
+        if overview is None:
+            raise NotFound(
+                "There is no overview yet.",
+                hint="`crl up` or `crl worker --role overview` writes it, as soon as a task has had an outcome",
+            )
+        return overview, await _troubles(settings, kafka) if with_troubles else []
+
+
+async def _troubles(settings: Settings, kafka: KafkaSession) -> list[str]:
     """What does not work, as Kafka knows it: the page is what was last written, also when nothing writes any more."""
     try:
         async with asyncio.timeout(KAFKA_SECONDS):
-            return [finding_line(found) for found in await inspect_kafka(settings) if found["trouble"]]
+            return [finding_line(found) for found in await inspect_kafka(settings, kafka) if found["trouble"]]
     except TimeoutError:
         return ["kafka: Kafka answers too slowly to say what runs. See how the broker is."]
     except CrlError as error:

@@ -21,8 +21,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import AuthenticationFailedError, KafkaError
 
+from crl_stream.cli.clock import second_now
 from crl_stream.cli.outcome_file import Outcome, OutcomeFile
-from crl_stream.cli.publish_journal import Journal, Progress, now, target_of
+from crl_stream.cli.publish_journal import Journal, Progress, target_of
 from crl_stream.errors import ContractError, Unavailable
 from crl_stream.kafka.connection import connection_options, partitions_of, reaching
 from crl_stream.settings.model import Kafka
@@ -294,7 +295,7 @@ class _Run:
                     content=self._plan.content,
                     sent=self.acknowledged,
                     sent_content=self._content,
-                    at=now(),
+                    at=second_now(),
                     offsets={} if settled else self._offsets,
                     settled=settled,
                 )

@@ -14,15 +14,15 @@ import typer
 
 from crl_stream.cli.completing import complete_task, complete_variant
 from crl_stream.cli.fleet import order_fleet
-from crl_stream.cli.session import Session, task_key
+from crl_stream.cli.rollbacks.source import find_rollback
+from crl_stream.cli.session import task_key
 from crl_stream.cli.talk import show, show_json
 from crl_stream.cli.tasks import require_known
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import NotFound, UsageError
 from crl_stream.kafka.commands import active_variant, give, task_command
-from crl_stream.kafka.reader import TopicReader
-from crl_stream.wire.topics import ROLLBACKS
+from crl_stream.kafka.session import Access, KafkaSession
 
 Task = Annotated[
     str,
@@ -58,12 +58,8 @@ def undo(
 ) -> None:
     """Take the latest change of a task back, and hold automatic changes for a while."""
     rollback_id = None if "/" in target else target
-    if rollback_id is None:
-        key = task_key(target)
-    else:
-        event = asyncio.run(find_rollback(context.obj, rollback_id))
-        key, epoch = TaskKey(event.agent_name, event.task_type), event.epoch if epoch is None else epoch
-    _order(context, m.UndoRollback, key, epoch, reason, actor, timeout, json, rollback_id=rollback_id)
+    about = task_key(target) if rollback_id is None else rollback_id
+    give_order(context, m.UndoRollback, about, epoch, reason, actor, timeout, json, rollback_id=rollback_id)
 
 
 def confirm(
@@ -75,9 +71,7 @@ def confirm(
     json: Json = False,
 ) -> None:
     """Mark a rollback as reviewed; the variant stays in quarantine."""
-    event = asyncio.run(find_rollback(context.obj, rollback_id))
-    key = TaskKey(event.agent_name, event.task_type)
-    _order(context, m.ConfirmRollback, key, None, reason, actor, timeout, json, rollback_id=rollback_id)
+    give_order(context, m.ConfirmRollback, rollback_id, None, reason, actor, timeout, json, rollback_id=rollback_id)
 
 
 def pin(
@@ -98,7 +92,7 @@ def pin(
     """No promotion until unpinned; a rollback still protects, unless the task or the fleet is held."""
     key, fields = task_key(task), {"variant_id": variant, "hours": hours}
     may_be_new = None if variant is None else new_task  # a new task has nothing active that could be pinned
-    _order(context, m.PinVariant, key, epoch, reason, actor, timeout, json, may_be_new=may_be_new, **fields)
+    give_order(context, m.PinVariant, key, epoch, reason, actor, timeout, json, may_be_new=may_be_new, **fields)
 
 
 def unpin(
@@ -110,7 +104,7 @@ def unpin(
     json: Json = False,
 ) -> None:
     """End a pin."""
-    _order(context, m.UnpinVariant, task_key(task), None, reason, actor, timeout, json)
+    give_order(context, m.UnpinVariant, task_key(task), None, reason, actor, timeout, json)
 
 
 def hold(
@@ -133,7 +127,7 @@ def hold(
         return
     assert task is not None
     key = task_key(task)
-    _order(context, m.HoldTask, key, None, reason, actor, timeout, json, may_be_new=new_task, hours=hours)
+    give_order(context, m.HoldTask, key, None, reason, actor, timeout, json, may_be_new=new_task, hours=hours)
 
 
 def resume(
@@ -150,7 +144,7 @@ def resume(
         order_fleet(context.obj, m.ResumeAll, reason, actor, timeout, json)
         return
     assert task is not None
-    _order(context, m.ResumeTask, task_key(task), None, reason, actor, timeout, json)
+    give_order(context, m.ResumeTask, task_key(task), None, reason, actor, timeout, json)
 
 
 def activate(
@@ -171,7 +165,7 @@ def activate(
 ) -> None:
     """Make a known variant the active one."""
     key, fields = task_key(task), {"variant_id": variant, "untested": untested}
-    _order(context, m.ActivateVariant, key, epoch, reason, actor, timeout, json, may_be_new=new_task, **fields)
+    give_order(context, m.ActivateVariant, key, epoch, reason, actor, timeout, json, may_be_new=new_task, **fields)
 
 
 def register(
@@ -193,7 +187,7 @@ def register(
     It becomes active on its own merits, or at once with crl activate --untested.
     """
     fields = {"parent": parent, "provider": provider, "model": model, "model_tier": model_tier}
-    _order(
+    give_order(
         context,
         m.RegisterVariant,
         task_key(task),
@@ -221,7 +215,7 @@ def retire(
     json: Json = False,
 ) -> None:
     """Never choose or explore a variant again; refused while it is active."""
-    _order(context, m.RetireVariant, task_key(task), None, reason, actor, timeout, json, variant_id=variant)
+    give_order(context, m.RetireVariant, task_key(task), None, reason, actor, timeout, json, variant_id=variant)
 
 
 def _one_task(task: str | None, everything: bool) -> bool:
@@ -237,10 +231,10 @@ def _one_task(task: str | None, everything: bool) -> bool:
 _EPOCH_MATTERS = (m.UndoRollback, m.ActivateVariant, m.PinVariant)
 
 
-def _order(
+def give_order(
     context: typer.Context,
     kind: type[Any],
-    key: TaskKey,
+    about: TaskKey | str,
     epoch: int | None,
     reason: str,
     actor: str | None,
@@ -250,39 +244,42 @@ def _order(
     may_be_new: bool | None = None,
     **fields: Any,
 ) -> None:
-    """Give an order and say what became of it; ``may_be_new`` is None where ``--new-task`` would not help."""
+    """Give an order about a task, or a rollback by its id, and say what became of it.
 
-    async def check_and_order() -> m.CommandResult:
-        if not may_be_new:
-            or_else = "" if may_be_new is None else "; --new-task gives the order to a new one"
-            await require_known(context.obj.kafka, key, or_else=or_else)
-        return await order(context.obj, kind, key, epoch=epoch, reason=reason, actor=actor, timeout=timeout, **fields)
+    ``may_be_new`` is None where ``--new-task`` would not help.
+    """
 
-    result = asyncio.run(check_and_order())
+    async def find_and_order() -> tuple[TaskKey, m.CommandResult]:
+        async with KafkaSession(context.obj.kafka) as kafka:
+            key, at = (about, epoch) if isinstance(about, TaskKey) else await _task_of(kafka, about, kind, epoch)
+            if not may_be_new:
+                or_else = "" if may_be_new is None else "; --new-task gives the order to a new one"
+                await require_known(kafka, key, or_else=or_else)
+            return key, await order(kafka, kind, key, epoch=at, reason=reason, actor=actor, timeout=timeout, **fields)
+
+    key, result = asyncio.run(find_and_order())
     if json:
         show_json(result)
     else:
         show(f"{key}: {result.detail} ({result.result_id}, epoch {result.epoch})")
 
 
+async def _task_of(access: Access, rollback_id: str, kind: type[Any], epoch: int | None) -> tuple[TaskKey, int | None]:
+    """The task of a rollback, and the epoch that an order about it is given for."""
+    event = await find_rollback(access, rollback_id)
+    at = event.epoch if epoch is None and kind in _EPOCH_MATTERS else epoch
+    return TaskKey(event.agent_name, event.task_type), at
+
+
 async def order(
-    session: Session, kind: type[Any], key: TaskKey, *, epoch: int | None, timeout: float = 20.0, **fields: Any
+    access: Access, kind: type[Any], key: TaskKey, *, epoch: int | None, timeout: float = 20.0, **fields: Any
 ) -> m.CommandResult:
     """Give one order and return the monitor's word; what one saw is the epoch of this moment unless given."""
-    kafka = session.kafka
     if epoch is None and kind in _EPOCH_MATTERS:
         try:
-            epoch = (await active_variant(kafka, key)).epoch
+            epoch = (await active_variant(access, key)).epoch
         except NotFound:
             if fields.get("variant_id") is None:
                 raise
             epoch = 0  # a variant may be named before the first outcome names one
-    return await give(kafka, task_command(kind, key, expected_epoch=epoch, **fields), timeout)
-
-
-async def find_rollback(session: Session, rollback_id: str) -> m.RollbackEvent:
-    """The rollback with this id; ``NotFound`` when there is none."""
-    for received in await TopicReader(session.kafka).read(ROLLBACKS):
-        if isinstance(received.message, m.RollbackEvent) and received.message.rollback_id == rollback_id:
-            return received.message
-    raise NotFound(f"There is no rollback {rollback_id}.", hint="crl rollbacks lists them")
+    return await give(access, task_command(kind, key, expected_epoch=epoch, **fields), timeout)

@@ -16,6 +16,7 @@ from crl_stream.core.policy_difference import Difference, policy_differences
 from crl_stream.errors import UsageError
 from crl_stream.kafka.commands import default_actor
 from crl_stream.kafka.fleet_policy import FleetPolicy, differences_of, read_fleet_policy, send_policy, set_by
+from crl_stream.kafka.session import KafkaSession
 from crl_stream.settings import Settings
 
 app = typer.Typer(help="The policy that the whole fleet is judged by.", no_args_is_help=True)
@@ -96,16 +97,17 @@ def apply(
 
 async def _apply(settings: Settings, before: FleetPolicy, actor: str, reason: str) -> list[int] | None:
     """Send it; the partitions that have not folded it after a while, None where no worker has ever run."""
-    sent = await send_policy(settings.kafka, settings.policies, actor=actor, reason=reason)
-    if not before.rows:
-        return None
-    until = asyncio.get_running_loop().time() + FOLLOW_SECONDS
-    while True:
-        now = await read_fleet_policy(settings)
-        pending = [p for p, row in now.rows.items() if row.commanded.get(now.home, -1) < sent.offset]
-        if not pending or asyncio.get_running_loop().time() > until:
-            return pending
-        await asyncio.sleep(0.2)
+    async with KafkaSession(settings.kafka) as session:
+        sent = await send_policy(session, settings.policies, actor=actor, reason=reason)
+        if not before.rows:
+            return None
+        until = asyncio.get_running_loop().time() + FOLLOW_SECONDS
+        while True:
+            now = await read_fleet_policy(settings, session)
+            pending = [p for p, row in now.rows.items() if row.commanded.get(now.home, -1) < sent.offset]
+            if not pending or asyncio.get_running_loop().time() > until:
+                return pending
+            await asyncio.sleep(0.2)
 
 
 def _became(before: FleetPolicy, pending: list[int] | None) -> str:

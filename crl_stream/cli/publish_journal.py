@@ -12,7 +12,6 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -54,11 +53,6 @@ class Progress(msgspec.Struct, frozen=True):
 def target_of(cluster_id: str, topic: str) -> str:
     """A short name for one topic of one cluster."""
     return hashlib.sha256(f"{cluster_id}/{topic}".encode()).hexdigest()[:8]
-
-
-def now() -> str:
-    """This instant, for people."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def journals_near(file: Path) -> list[Progress]:

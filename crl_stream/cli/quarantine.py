@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from crl_stream.cli.orders import Actor, Json, Reason, Task, Timeout, _order
+from crl_stream.cli.orders import Actor, Json, Reason, Task, Timeout, give_order
 from crl_stream.cli.session import task_key
 from crl_stream.cli.talk import show_json, show_table
 from crl_stream.core import messages as m
@@ -42,4 +42,4 @@ def lift(
     json: Json = False,
 ) -> None:
     """Let a variant be chosen again."""
-    _order(context, m.LiftQuarantine, task_key(task), None, reason, actor, timeout, json, variant_id=variant)
+    give_order(context, m.LiftQuarantine, task_key(task), None, reason, actor, timeout, json, variant_id=variant)

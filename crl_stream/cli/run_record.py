@@ -12,11 +12,11 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TextIO
 
 from crl_stream.broker.recorded import Recorded, end, is_locked, recorded
+from crl_stream.cli.clock import second_now
 from crl_stream.errors import ConfigError
 
 LOCK: Final = "up.lock"
@@ -53,7 +53,7 @@ class RunRecord:
         self.folder, self._lock = folder, lock
         # First these: they are on record until they have ended.
         self.before, self.ended = read(folder), end_left_behind(folder)
-        self._found = Found(command, recorded(os.getpid()), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), {})
+        self._found = Found(command, recorded(os.getpid()), second_now(), {})
         self.note()
 
     def note(self, **fields: Any) -> None:

@@ -15,7 +15,7 @@ from crl_stream.core.messages import Receipt, RuntimeBehind, TaskSnapshot
 from crl_stream.errors import NotFound
 from crl_stream.kafka.commands import home_of
 from crl_stream.kafka.reader import TopicReader
-from crl_stream.settings.model import Kafka
+from crl_stream.kafka.session import Access
 from crl_stream.wire.topics import RECEIPTS, TASKS
 
 
@@ -72,28 +72,29 @@ def runtimes(
     )
 
 
-async def read_runtimes(kafka: Kafka, key: TaskKey | None) -> list[Standing]:
+async def read_runtimes(access: Access, key: TaskKey | None) -> list[Standing]:
     """Every task that has an active variant, or one task; by name."""
-    reader, home = TopicReader(kafka), None if key is None else home_of(kafka, key)
+    home = None if key is None else home_of(access, key)
     found: dict[TaskKey, Standing] = {}
-    async for received in reader.each(TASKS, home):
-        snapshot = received.message
-        if not isinstance(snapshot, TaskSnapshot) or snapshot.active_variant is None:
-            continue
-        name = TaskKey(snapshot.agent_name, snapshot.task_type)
-        known = found.get(name)
-        place = (snapshot.incarnation, snapshot.as_of.offset)
-        if key in {None, name} and (known is None or (known.incarnation, known.offset) <= place):
-            found[name] = _standing(snapshot)
     receipts: dict[tuple[TaskKey, str], Receipt] = {}
-    async for received in reader.each(RECEIPTS, home):
-        receipt = received.message
-        if not isinstance(receipt, Receipt):
-            continue
-        name = TaskKey(receipt.agent_name, receipt.task_type)
-        # Of runtimes there may have been any number; those of the current epoch are few.
-        if name in found and receipt.epoch == found[name].epoch:
-            receipts[name, receipt.runtime_id] = receipt
+    async with TopicReader(access) as reader:
+        async for received in reader.each(TASKS, home):
+            snapshot = received.message
+            if not isinstance(snapshot, TaskSnapshot) or snapshot.active_variant is None:
+                continue
+            name = TaskKey(snapshot.agent_name, snapshot.task_type)
+            known = found.get(name)
+            place = (snapshot.incarnation, snapshot.as_of.offset)
+            if key in {None, name} and (known is None or (known.incarnation, known.offset) <= place):
+                found[name] = _standing(snapshot)
+        async for received in reader.each(RECEIPTS, home):
+            receipt = received.message
+            if not isinstance(receipt, Receipt):
+                continue
+            name = TaskKey(receipt.agent_name, receipt.task_type)
+            # Of runtimes there may have been any number; those of the current epoch are few.
+            if name in found and receipt.epoch == found[name].epoch:
+                receipts[name, receipt.runtime_id] = receipt
     for (name, _), receipt in sorted(receipts.items()):
         found[name].moved.append(receipt)
     return [found[name] for name in sorted(found)]

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
+from crl_stream.cli.clock import now_ms
 from crl_stream.cli.status_text import (
     EVERY_SECONDS,
     Health,
@@ -154,13 +155,14 @@ async def _ask_kafka(
     """Tasks (where they are asked for), the system's health, findings, and why Kafka does not answer."""
     from crl_stream.cli.told_tasks import held_as_told, tasks_as_told
     from crl_stream.kafka.fleet_health import inspect_kafka
+    from crl_stream.kafka.session import KafkaSession
 
     try:
-        settings = session.connected
-        async with asyncio.timeout(LONG_SECONDS if every and with_tasks else KAFKA_SECONDS):
-            overview, found = await asyncio.gather(_read_overview(settings.kafka), inspect_kafka(settings))
+        settings, seconds = session.connected, LONG_SECONDS if every and with_tasks else KAFKA_SECONDS
+        async with asyncio.timeout(seconds), KafkaSession(settings.kafka) as kafka:
+            overview, found = await asyncio.gather(_read_overview(kafka), inspect_kafka(settings, kafka))
             complete = not any(f["name"] == "topics" for f in found)
-            told = await tasks_as_told(settings, overview, every=every) if with_tasks and complete else {}
+            told = await tasks_as_told(settings, overview, kafka, every=every) if with_tasks and complete else {}
             if with_tasks:
                 found += held_as_told(overview, told)
             return told, _health_of(overview), found, None
@@ -184,7 +186,7 @@ async def _read_overview(kafka: Any) -> Any:
 def _health_of(overview: Any) -> Health | None:
     if overview is None:
         return None
-    condition = Condition(overview, round(time.time() * 1_000))
+    condition = Condition(overview, now_ms())
     return Health(condition.word, condition.concerns)
 
 

@@ -7,13 +7,14 @@ them up.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from time import time
 from typing import Any, Final
 
+from crl_stream.cli.clock import now_ms
 from crl_stream.core import messages as m
 from crl_stream.core.instant import from_text
 from crl_stream.kafka.fleet_health import finding
 from crl_stream.kafka.reader import TopicReader
+from crl_stream.kafka.session import Access
 from crl_stream.proposals.page import stands
 from crl_stream.settings import Settings
 from crl_stream.wire.topics import TASKS
@@ -23,24 +24,26 @@ MOST_TOLD: Final = 10_000
 RESUME_ALL: Final = "`crl resume --all` releases it"
 
 
-async def tasks_as_told(settings: Settings, overview: m.Overview | None, *, every: bool = False) -> dict[str, Any]:
-    """The tasks as the topics have them, in the shape of ``/api/tasks``.
+async def tasks_as_told(
+    settings: Settings, overview: m.Overview | None, access: Access | None = None, *, every: bool = False
+) -> dict[str, Any]:
+    """The tasks as the topics have them, in the shape of ``/api/tasks``; through ``access``, else as ``settings`` say.
 
     From the snapshots on ``crl.tasks``.  Where they are too many to read, and ``every`` one is not wanted, from the
     page of the system, which has those that are degraded.
     """
-    reader = TopicReader(settings.kafka)
-    if not every and await reader.extent(TASKS) > MOST_TOLD:
-        return _tasks_of_overview(overview)
     newest: dict[tuple[str, str], m.TaskSnapshot] = {}
-    for received in await reader.read(TASKS):
-        task = received.message
-        if isinstance(task, m.TaskSnapshot):
-            key = task.agent_name, task.task_type
-            known = newest.get(key)
-            if known is None or (known.incarnation, known.as_of.offset) <= (task.incarnation, task.as_of.offset):
-                newest[key] = task
-    now = round(time() * 1_000)
+    async with TopicReader(access or settings.kafka) as reader:
+        if not every and await reader.extent(TASKS) > MOST_TOLD:
+            return _tasks_of_overview(overview)
+        for received in await reader.read(TASKS):
+            task = received.message
+            if isinstance(task, m.TaskSnapshot):
+                key = task.agent_name, task.task_type
+                known = newest.get(key)
+                if known is None or (known.incarnation, known.as_of.offset) <= (task.incarnation, task.as_of.offset):
+                    newest[key] = task
+    now = now_ms()
     return {"tasks": [_brief(newest[key], now) for key in sorted(newest)], "source": "the snapshots on crl.tasks"}
 
 

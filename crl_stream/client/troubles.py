@@ -11,9 +11,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any, Final
 
+from crl_stream.core.instant import to_text
 from crl_stream.visible import visible
 
 log = logging.getLogger("crl_stream.client")
@@ -25,7 +25,7 @@ SPEAK_SECONDS: Final = 60.0
 
 def utc_now() -> str:
     """This instant as the contract writes it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return to_text(time.time_ns() // 1_000_000)
 
 
 class _Kind:

@@ -15,6 +15,7 @@ from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.errors import CrlError, Unavailable
 from crl_stream.guide.told import Told
 from crl_stream.kafka.reader import Received, TopicReader
+from crl_stream.kafka.session import KafkaSession
 from crl_stream.settings.model import Kafka
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, PROPOSALS, ROLLBACKS, TASKS
 
@@ -88,10 +89,11 @@ class Following:
             )
 
     async def _follow(self) -> None:
-        reader = TopicReader(self.kafka)
+        session = KafkaSession(self.kafka)
+        reader = TopicReader(session)
         try:
             # Positioned first, read then: what comes in between is met twice, never not at all.
-            async with reader.following(FOLLOWED) as stream:
+            async with session, reader.following(FOLLOWED) as stream:
                 partitions = await reader.partitions(COMMANDS)
                 self.kafka = self.kafka.model_copy(update={"partitions": partitions})
                 for topic in FOLLOWED:

@@ -7,8 +7,7 @@ one that exists: every task would move away from its history.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -18,8 +17,7 @@ from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from crl_stream.contract import load_catalog
 from crl_stream.errors import ContractError, Unavailable
-from crl_stream.kafka.connection import connection_options, reaching
-from crl_stream.settings.model import Kafka
+from crl_stream.kafka.session import Access, KafkaSession
 from crl_stream.wire.catalog import TopicSpec
 from crl_stream.wire.topics import Topics
 
@@ -73,9 +71,10 @@ class Found:
 class TopicAdmin:
     """The topics of one installation on one cluster."""
 
-    def __init__(self, kafka: Kafka, app_id: str) -> None:
-        self.kafka = kafka
-        catalog, names = load_catalog(), Topics(kafka.topic_prefix)
+    def __init__(self, access: Access, app_id: str) -> None:
+        self._session = KafkaSession.of(access)
+        self.kafka = self._session.kafka
+        catalog, names = load_catalog(), Topics(self.kafka.topic_prefix)
         self.specs: dict[str, TopicSpec] = {names(spec.name): spec for spec in catalog.topics}
         self.changelog = names.changelog(app_id)
         """Of the monitor's table."""
@@ -140,15 +139,8 @@ class TopicAdmin:
         return differences
 
     # -- asking ------------------------------------------------------------------------------------
-    @asynccontextmanager
-    async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
-        admin = AIOKafkaAdminClient(**connection_options(self.kafka), request_timeout_ms=_TIMEOUT_MS)
-        with reaching(self.kafka):
-            try:
-                await admin.start()
-                yield admin
-            finally:
-                await admin.close()
+    def _admin(self) -> AbstractAsyncContextManager[AIOKafkaAdminClient]:
+        return self._session.administering(request_timeout_ms=_TIMEOUT_MS)
 
     async def _find(self, admin: AIOKafkaAdminClient) -> dict[str, Found]:
         there = [name for name in await admin.list_topics() if name in self.specs]

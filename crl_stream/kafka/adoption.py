@@ -1,6 +1,6 @@
 """A log that was made anew, adopted: the state stays, a new incarnation of it goes on from the new log's beginning.
 
-The way out when a worker refuses to start because its state belongs to another log (DESIGN, laws of the shell).
+The way out when a worker refuses to start because its state belongs to another log (law 3 of CONTRIBUTING.md).
 Readers keep the highest (incarnation, epoch, offset), so that what comes now is newer than all there was.
 """
 
@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, UnknownMemberIdError
 
 from crl_stream.errors import ContractError, Unavailable
-from crl_stream.kafka.connection import connection_options, group_state, reaching
-from crl_stream.kafka.log_consumer import LogConsumer
+from crl_stream.kafka.connection import group_state
+from crl_stream.kafka.partition_rows import read_partition_rows
 from crl_stream.kafka.reader import TopicReader
+from crl_stream.kafka.session import KafkaSession
 from crl_stream.settings import Settings
 from crl_stream.stages.partition import (
     PartitionRow,
-    decode_partition,
     encode_partition,
     partition_key,
     record_hash,
@@ -37,23 +36,26 @@ async def adopt_log(settings: Settings, *, dry_run: bool) -> list[dict[str, Any]
     Before anything is written it waits for workers that have just ended to leave their consumer group: one that died,
     or that has an instance id, stays a member until its session ends.  Raises ``Unavailable`` while workers run.
     """
+    async with KafkaSession(settings.kafka) as session:
+        if not dry_run:
+            await _until_workers_have_left(settings, session)
+        return await _adopt(settings, session, dry_run=dry_run)
+
+
+async def _adopt(settings: Settings, session: KafkaSession, *, dry_run: bool) -> list[dict[str, Any]]:
     kafka, app_id = settings.kafka, settings.worker.app_id
-    if not dry_run:
-        await _until_workers_have_left(settings)
-    names, reader = Topics(kafka.topic_prefix), TopicReader(kafka)
-    states = await _states(settings)
+    names, reader = Topics(kafka.topic_prefix), TopicReader(session)
+    states = await read_partition_rows(settings, session)
     actives = [r.message for r in await reader.read(ACTIVE_VARIANTS) if r.message is not None]
     done: list[dict[str, Any]] = []
-    consumer = LogConsumer(**connection_options(kafka), group_id=names.group(app_id))
-    producer = AIOKafkaProducer(**connection_options(kafka), acks="all", enable_idempotence=True)
-    with reaching(kafka):
+    consumer = session.consumer(group_id=names.group(app_id))
+    async with session.producing() as producer:
         try:
             await consumer.start()
             places = [TopicPartition(names(INVOCATIONS), p) for p in range(kafka.partitions)]
             orders = [TopicPartition(names(COMMANDS), p) for p in range(kafka.partitions)]
             consumer.assign(places + orders)
             first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places + orders)
-            await producer.start()
             for place in places:
                 state = states.get(place.partition)
                 why = await _contradiction(reader, state, place.partition, first[place], end[place])
@@ -79,43 +81,22 @@ async def adopt_log(settings: Settings, *, dry_run: bool) -> list[dict[str, Any]
                 await _reset_commits(consumer, places + orders, end, names.group(app_id))
         finally:
             await consumer.stop()
-            await producer.stop()
     return done
 
 
-async def _until_workers_have_left(settings: Settings) -> None:
+async def _until_workers_have_left(settings: Settings, session: KafkaSession) -> None:
     group = Topics(settings.kafka.topic_prefix).group(settings.worker.app_id)
     now = asyncio.get_running_loop().time
     until = now() + settings.worker.session_timeout_seconds + _LEAVING_SECONDS
-    with reaching(settings.kafka):
-        admin = AIOKafkaAdminClient(**connection_options(settings.kafka))
-        try:
-            await admin.start()
-            while await group_state(admin, group) != "Dead":
-                if now() > until:
-                    raise _workers_run(group)
-                await asyncio.sleep(0.25)
-        finally:
-            await admin.close()
+    async with session.administering() as admin:
+        while await group_state(admin, group) != "Dead":
+            if now() > until:
+                raise _workers_run(group)
+            await asyncio.sleep(0.25)
 
 
 def _workers_run(group: str) -> Unavailable:
     return Unavailable(f"Workers of {group} are running.", hint="stop every worker, then adopt")
-
-
-async def _states(settings: Settings) -> dict[int, PartitionRow]:
-    kafka = settings.kafka
-    changelog = Topics(kafka.topic_prefix).changelog(settings.worker.app_id)
-    found: dict[int, PartitionRow] = {}
-    # It is not a topic of the contract, so it is read by its full name.
-    for received in await TopicReader(kafka.model_copy(update={"topic_prefix": ""})).read(changelog):
-        record = received.record
-        if record.key == partition_key(record.partition) and record.value is not None:
-            row = decode_partition(record.value)
-            known = found.get(record.partition)
-            if known is None or (known.incarnation, known.next_offset) <= (row.incarnation, row.next_offset):
-                found[record.partition] = row
-    return found
 
 
 async def _contradiction(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import time
 import uuid
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -13,10 +13,10 @@ from aiokafka.errors import KafkaError
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
+from crl_stream.core.instant import to_text
 from crl_stream.errors import CommandRefused, NotFound, Unavailable, UsageError
-from crl_stream.kafka.connection import connection_options, reaching
 from crl_stream.kafka.reader import TopicReader
-from crl_stream.settings.model import Kafka
+from crl_stream.kafka.session import Access, KafkaSession
 from crl_stream.wire.codec import Rejected, decode, encode, not_finite
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, DECISIONS, FLEET_KEY, Topics
@@ -27,29 +27,23 @@ VALID_SECONDS: Final = 60.0
 
 def task_command(kind: type[Any], key: TaskKey, *, actor: str | None = None, **fields: Any) -> Any:
     """A command for one task, with its id and times filled in."""
-    now = datetime.now(UTC)
-    return kind(
-        schema_version=m.SCHEMA_VERSION,
-        command_id=f"cmd-{uuid.uuid4().hex}",
-        timestamp=_text(now),
-        expires_at=_text(now + timedelta(seconds=VALID_SECONDS)),
-        actor=actor or default_actor(),
-        agent_name=key.agent_name,
-        task_type=key.task_type,
-        **fields,
-    )
+    return _command(kind, VALID_SECONDS, actor, agent_name=key.agent_name, task_type=key.task_type, **fields)
 
 
 def fleet_command(
     kind: type[Any], *, valid_hours: float = VALID_SECONDS / 3_600, actor: str | None = None, **fields: Any
 ) -> Any:
     """A command for the whole fleet, with its id and times filled in; refused by a partition that reads it later."""
-    now = datetime.now(UTC)
+    return _command(kind, valid_hours * 3_600, actor, **fields)
+
+
+def _command(kind: type[Any], valid_seconds: float, actor: str | None, **fields: Any) -> Any:
+    now = time.time_ns() // 1_000_000
     return kind(
         schema_version=m.SCHEMA_VERSION,
         command_id=f"cmd-{uuid.uuid4().hex}",
-        timestamp=_text(now),
-        expires_at=_text(now + timedelta(hours=valid_hours)),
+        timestamp=to_text(now),
+        expires_at=to_text(now + round(valid_seconds * 1_000)),
         actor=actor or default_actor(),
         **fields,
     )
@@ -63,22 +57,22 @@ def default_actor() -> str:
         return "unknown"
 
 
-async def active_variant(kafka: Kafka, key: TaskKey) -> m.ActiveVariant:
+async def active_variant(access: Access, key: TaskKey) -> m.ActiveVariant:
     """The task's active variant as runtimes see it; ``NotFound`` when there is none."""
-    reader, partition = TopicReader(kafka), home_of(kafka, key)
-    found = [r.message for r in await reader.read(ACTIVE_VARIANTS, partition) if r.message is not None]
+    received = await TopicReader(access).read(ACTIVE_VARIANTS, home_of(access, key))
+    found = [one.message for one in received if one.message is not None]
     mine: list[m.ActiveVariant] = [a for a in found if (a.agent_name, a.task_type) == key]
     if not mine:
         raise NotFound(f"Nothing is known of {key}.", hint="crl status lists the tasks there are")
     return max(mine, key=lambda a: (a.incarnation, a.epoch, a.position.offset))
 
 
-def home_of(kafka: Kafka, key: TaskKey) -> int:
+def home_of(access: Access, key: TaskKey) -> int:
     """The partition of a task, on every topic."""
-    return partition_of(key.encode(), kafka.partitions)
+    return partition_of(key.encode(), KafkaSession.of(access).kafka.partitions)
 
 
-async def give(kafka: Kafka, command: Any, timeout: float = 20.0) -> m.CommandResult:
+async def give(access: Access, command: Any, timeout: float = 20.0) -> m.CommandResult:
     """Send a command for one task and wait for its result.
 
     ``CommandRefused`` when the monitor refuses, ``Unavailable`` when no worker answers within ``timeout`` seconds,
@@ -86,10 +80,10 @@ async def give(kafka: Kafka, command: Any, timeout: float = 20.0) -> m.CommandRe
     """
     key = TaskKey(command.agent_name, command.task_type)
     value = _checked(command, key.encode())
-    partition = home_of(kafka, key)
+    partition = home_of(access, key)
     result: m.CommandResult | None = None
-    async with TopicReader(kafka).following([DECISIONS], partition) as results:
-        await _send(kafka, key.encode(), value, partition)
+    async with KafkaSession.of(access) as session, TopicReader(session).following([DECISIONS], partition) as results:
+        await _send(session, key.encode(), value, partition)
         try:
             async with asyncio.timeout(timeout):
                 async for received in results:
@@ -133,25 +127,30 @@ class FleetAnswer(NamedTuple):
         return sum(result.tasks or 0 for result in self.applied)
 
 
-async def give_all(kafka: Kafka, command: m.FleetCommand, timeout: float = 20.0) -> FleetAnswer:
+async def give_all(access: Access, command: m.FleetCommand, timeout: float = 20.0) -> FleetAnswer:
     """Write a command for the whole fleet to every partition and wait for every partition's result.
 
     A partition that does not take it, or does not answer within ``timeout`` seconds, keeps none of the others from
     obeying.  ``UsageError`` when it is not a valid command, ``Unavailable`` when Kafka does not answer at all.
     """
     value = _checked(command, FLEET_KEY)
-    reader = TopicReader(kafka)
+    async with KafkaSession.of(access) as session:
+        return await _give_all(session, command.command_id, value, timeout)
+
+
+async def _give_all(session: KafkaSession, command_id: str, value: bytes, timeout: float) -> FleetAnswer:
+    reader = TopicReader(session)
     partitions = await reader.partitions(COMMANDS)
     results: dict[int, m.CommandResult] = {}
     async with reader.following([DECISIONS]) as stream:
-        unsent = await _send_everywhere(kafka, value, partitions, timeout)
+        unsent = await _send_everywhere(session, value, partitions, timeout)
         waiting = set(range(partitions)) - set(unsent)
         try:
             async with asyncio.timeout(timeout):
                 while waiting:
                     received = await anext(stream)
                     said = received.message
-                    if isinstance(said, m.CommandResult) and said.command_id == command.command_id:
+                    if isinstance(said, m.CommandResult) and said.command_id == command_id:
                         results[said.position.partition] = said
                         waiting.discard(said.position.partition)
         except TimeoutError:
@@ -159,12 +158,11 @@ async def give_all(kafka: Kafka, command: m.FleetCommand, timeout: float = 20.0)
     return FleetAnswer(partitions, dict(sorted(results.items())), unsent)
 
 
-async def _send_everywhere(kafka: Kafka, value: bytes, partitions: int, timeout: float) -> dict[int, str]:
+async def _send_everywhere(session: KafkaSession, value: bytes, partitions: int, timeout: float) -> dict[int, str]:
     """Write to each partition by itself; those that do not take it within ``timeout`` seconds, and why."""
-    topic, unsent = Topics(kafka.topic_prefix)(COMMANDS), {}
-    producer = AIOKafkaProducer(**connection_options(kafka), acks="all", enable_idempotence=True)
+    topic, unsent = Topics(session.kafka.topic_prefix)(COMMANDS), dict[int, str]()
 
-    async def write(partition: int) -> None:
+    async def write(producer: AIOKafkaProducer, partition: int) -> None:
         try:
             async with asyncio.timeout(timeout):
                 await producer.send_and_wait(topic, value, key=FLEET_KEY, partition=partition)
@@ -173,12 +171,8 @@ async def _send_everywhere(kafka: Kafka, value: bytes, partitions: int, timeout:
         except KafkaError as error:
             unsent[partition] = str(error) or type(error).__name__
 
-    with reaching(kafka):
-        try:
-            await producer.start()
-            await asyncio.gather(*map(write, range(partitions)))
-        finally:
-            await producer.stop()
+    async with session.producing() as producer:
+        await asyncio.gather(*[write(producer, partition) for partition in range(partitions)])
     return dict(sorted(unsent.items()))
 
 
@@ -198,19 +192,11 @@ def _checked(command: Any, key: bytes) -> bytes:
     return value
 
 
-async def _send(kafka: Kafka, key: bytes, value: bytes, partition: int) -> None:
-    producer = AIOKafkaProducer(**connection_options(kafka), acks="all", enable_idempotence=True)
-    with reaching(kafka):
-        try:
-            await producer.start()
-            await producer.send_and_wait(Topics(kafka.topic_prefix)(COMMANDS), value, key=key, partition=partition)
-        finally:
-            await producer.stop()
+async def _send(session: KafkaSession, key: bytes, value: bytes, partition: int) -> None:
+    async with session.producing() as producer:
+        topic = Topics(session.kafka.topic_prefix)(COMMANDS)
+        await producer.send_and_wait(topic, value, key=key, partition=partition)
 
 
 def _next_step(key: TaskKey) -> str:
     return f"crl window {key} shows how the task stands now"
-
-
-def _text(instant: datetime) -> str:
-    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -15,9 +15,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from crl_stream.core.instant import to_text
 from crl_stream.kafka.admin import TopicAdmin
-from crl_stream.kafka.connection import connection_options, group_state, reaching
+from crl_stream.kafka.connection import group_state
 from crl_stream.kafka.fleet_policy import difference_line, differences_of, read_fleet_policy
+from crl_stream.kafka.log_consumer import READ_UNCOMMITTED
 from crl_stream.kafka.reader import TopicReader
+from crl_stream.kafka.session import Access, KafkaSession
 from crl_stream.settings import Settings
 from crl_stream.wire.topics import Topics
 
@@ -60,47 +62,48 @@ def finding(
     return {"name": name, "subject": subject, "since": told, "text": text, "action": action, "trouble": trouble}
 
 
-async def inspect_kafka(settings: Settings) -> list[dict[str, Any]]:
-    """What is wrong with the installation as Kafka knows it; ``CrlError`` when Kafka does not answer."""
+async def inspect_kafka(settings: Settings, access: Access | None = None) -> list[dict[str, Any]]:
+    """What is wrong with the installation as Kafka knows it; ``CrlError`` when Kafka does not answer.
+
+    Through ``access``, by default that of ``settings``.
+    """
+    async with KafkaSession.of(access or settings.kafka) as session:
+        admin = TopicAdmin(session, settings.worker.app_id)
+        wrong = [d for d in await admin.differences() if d.unsafe]
+        if wrong:
+            return [finding("topics", d.topic, f"{d}.", "run `crl topics apply`") for d in wrong]
+        return await _group_findings(settings, session) + await _policy_findings(settings, session)
+
+
+async def _group_findings(settings: Settings, session: KafkaSession) -> list[dict[str, Any]]:
+    """Who does not run, and who is behind."""
     names, app_id = Topics(settings.kafka.topic_prefix), settings.worker.app_id
-    found = [
-        finding("topics", d.topic, f"{d}.", "run `crl topics apply`")
-        for d in await TopicAdmin(settings.kafka, app_id).differences()
-        if d.unsafe
-    ]
-    if found:
-        return found
-    admin = AIOKafkaAdminClient(**connection_options(settings.kafka), request_timeout_ms=_TIMEOUT_MS)
-    with reaching(settings.kafka):
-        try:
-            await admin.start()
-            notifiers = names.group(app_id, "notifier")
-            there = [group[0] for group in await admin.list_consumer_groups()]
-            channels = [group for group in there if group.startswith(f"{notifiers}-")]
-            groups = {"monitor": [names.group(app_id)]}
-            groups |= {role: [names.group(app_id, role)] for role in SERVICES if role != "notifier"}
-            groups["notifier"] = channels
-            states = {group: await group_state(admin, group) for members in groups.values() for group in members}
-            behind = {group: await _behind(settings, admin, group) for group in states}
-        finally:
-            await admin.close()
+    async with session.administering(request_timeout_ms=_TIMEOUT_MS) as admin:
+        notifiers = names.group(app_id, "notifier")
+        there = [group[0] for group in await admin.list_consumer_groups()]
+        channels = [group for group in there if group.startswith(f"{notifiers}-")]
+        groups = {"monitor": [names.group(app_id)]}
+        groups |= {role: [names.group(app_id, role)] for role in SERVICES if role != "notifier"}
+        groups["notifier"] = channels
+        states = {group: await group_state(admin, group) for members in groups.values() for group in members}
+        behind = {group: await _behind(session, admin, group) for group in states}
+    found = list[dict[str, Any]]()
     for role, wanted in groups.items():
         if any(states.get(group) in _RUNNING for group in wanted):
             found += _lag_findings(wanted, behind)
         else:
-            found.append(await _not_running(settings, role, [b for group in wanted if (b := behind.get(group))]))
-    found += await _policy_findings(settings)
+            late = [b for group in wanted if (b := behind.get(group))]
+            found.append(await _not_running(settings, session, role, late))
     return found
 
 
-async def _not_running(settings: Settings, role: str, behind: list[Behind]) -> dict[str, Any]:
+async def _not_running(settings: Settings, session: KafkaSession, role: str, behind: list[Behind]) -> dict[str, Any]:
     """Since the first record that waits for it was written, else since it last wrote something itself."""
     waiting, since = sum(b.records for b in behind), min((b.since for b in behind if b.since), default=None)
     if since is None and role in _TABLES:
         names = Topics(settings.kafka.topic_prefix)
         changelog = names.changelog(settings.worker.app_id, _TABLES[role])
-        # It is not a topic of the contract, so it is read by its full name.
-        reader = TopicReader(settings.kafka.model_copy(update={"topic_prefix": ""}))
+        reader = TopicReader(session, full_names=True)  # it is not a topic of the contract
         for partition in range(await reader.partitions(changelog)):
             for last in await reader.read_last(changelog, partition):
                 since = max(since or 0, last.record.timestamp)
@@ -122,14 +125,13 @@ def _lag_findings(groups: list[str], behind: Mapping[str, Behind | None]) -> Ite
             yield finding("lag", group, text, "its log says what it waits for; more workers share the load", late.since)
 
 
-async def _behind(settings: Settings, admin: AIOKafkaAdminClient, group: str) -> Behind | None:
+async def _behind(session: KafkaSession, admin: AIOKafkaAdminClient, group: str) -> Behind | None:
     """What a group has not read of the topics that it has committed offsets of; None when nothing."""
     committed = {place: at.offset for place, at in (await admin.list_consumer_group_offsets(group)).items()}
     if not committed:
         return None
-    options = connection_options(settings.kafka) | {"group_id": None, "request_timeout_ms": _TIMEOUT_MS}
-    consumer = AIOKafkaConsumer(**options, isolation_level="read_committed", enable_auto_commit=False)
-    other = AIOKafkaConsumer(**options, enable_auto_commit=False)
+    consumer = session.consumer(request_timeout_ms=_TIMEOUT_MS)
+    other = session.consumer(request_timeout_ms=_TIMEOUT_MS, isolation_level=READ_UNCOMMITTED)
     try:
         await asyncio.gather(consumer.start(), other.start())
         ends, stable = await other.end_offsets(committed), await consumer.end_offsets(committed)
@@ -161,7 +163,8 @@ async def _first_records(
     until = asyncio.get_running_loop().time() + _FIRST_SECONDS
     while asyncio.get_running_loop().time() < until:
         for place, records in (await consumer.getmany(timeout_ms=200, max_records=len(chosen))).items():
-            found.setdefault(place, records[0].timestamp)
+            if records:
+                found.setdefault(place, records[0].timestamp)
         left = [p for p in chosen if p not in found and await consumer.position(p) < ends[p]]
         if not left:
             break
@@ -170,8 +173,8 @@ async def _first_records(
     }
 
 
-async def _policy_findings(settings: Settings) -> list[dict[str, Any]]:
-    fleet = await read_fleet_policy(settings)
+async def _policy_findings(settings: Settings, session: KafkaSession) -> list[dict[str, Any]]:
+    fleet = await read_fleet_policy(settings, session)
     found = []
     if fleet.pending:
         listed = ", ".join(map(str, fleet.pending))

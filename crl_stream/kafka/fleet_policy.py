@@ -8,28 +8,24 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from time import time_ns
 from typing import Any, NamedTuple
 
 import msgspec
-from aiokafka import AIOKafkaProducer
 
 from crl_stream.core import messages as m
 from crl_stream.core.instant import to_text
 from crl_stream.core.policy import PolicySet
 from crl_stream.core.policy_difference import Difference, policy_differences
-from crl_stream.kafka.connection import connection_options, reaching
+from crl_stream.kafka.partition_rows import read_last_partition_rows
 from crl_stream.kafka.reader import TopicReader
+from crl_stream.kafka.session import Access, KafkaSession
 from crl_stream.settings import Settings
 from crl_stream.settings.model import Kafka
-from crl_stream.stages.partition import PartitionRow, decode_partition, partition_key
+from crl_stream.stages.partition import PartitionRow
 from crl_stream.wire.codec import encode
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import COMMANDS, POLICY_KEY, Topics
-
-_LOOK_BACK = 64
-"""Records of a changelog partition that are looked at: each write ends with the partition row, and a process that had
-lost the partition may have written behind it."""
 
 
 class Ordered(NamedTuple):
@@ -93,11 +89,15 @@ def policy_home(kafka: Kafka) -> int:
     return partition_of(POLICY_KEY, kafka.partitions)
 
 
-async def read_fleet_policy(settings: Settings, *, with_rows: bool = True) -> FleetPolicy:
-    """Ask the log; ``with_rows`` also the monitor's state, which is always asked when no command is left."""
+async def read_fleet_policy(settings: Settings, access: Access | None = None, *, with_rows: bool = True) -> FleetPolicy:
+    """Ask the log; ``with_rows`` also the monitor's state, which is always asked when no command is left.
+
+    Through ``access``, by default that of ``settings``.
+    """
     home = policy_home(settings.kafka)
-    ordered = last_ordered(await TopicReader(settings.kafka).read(COMMANDS, home))
-    rows = await _read_rows(settings) if with_rows or ordered is None else {}
+    async with KafkaSession.of(access or settings.kafka) as session:
+        ordered = last_ordered(await TopicReader(session).read(COMMANDS, home))
+        rows = await read_last_partition_rows(settings, session) if with_rows or ordered is None else {}
     return FleetPolicy(ordered, rows, home)
 
 
@@ -111,23 +111,6 @@ def last_ordered(received: Iterable[Any]) -> Ordered | None:
     return last
 
 
-async def _read_rows(settings: Settings) -> dict[int, PartitionRow]:
-    kafka = settings.kafka
-    changelog = Topics(kafka.topic_prefix).changelog(settings.worker.app_id)
-    # It is not a topic of the contract, so it is read by its full name.
-    reader = TopicReader(kafka.model_copy(update={"topic_prefix": ""}))
-    found: dict[int, PartitionRow] = {}
-    for partition in range(kafka.partitions):
-        for one in await reader.read_last(changelog, partition, _LOOK_BACK):
-            if one.record.key != partition_key(partition) or one.record.value is None:
-                continue
-            row = decode_partition(one.record.value)
-            known = found.get(partition)
-            if known is None or (known.incarnation, known.next_offset) <= (row.incarnation, row.next_offset):
-                found[partition] = row
-    return found
-
-
 def encode_policy(command: m.SetPolicy) -> bytes:
     """The value of a record, with no more of the policy than what differs from the guide: an override has all else."""
     fields = msgspec.to_builtins(command)
@@ -135,34 +118,29 @@ def encode_policy(command: m.SetPolicy) -> bytes:
     return encode(fields)
 
 
-async def send_policy(kafka: Kafka, policies: PolicySet, *, actor: str, reason: str, if_none: bool = False) -> Ordered:
+async def send_policy(
+    access: Access, policies: PolicySet, *, actor: str, reason: str, if_none: bool = False
+) -> Ordered:
     """Write ``SetPolicy`` to ``crl.commands``; returns when the broker has it.
 
     ``if_none``: refused where a policy was set before.  ``Unavailable`` when Kafka does not take it.
     """
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     command = m.SetPolicy(
         schema_version=m.SCHEMA_VERSION,
         command_id=f"policy-{policies.digest()}-{uuid.uuid4().hex[:12]}",
-        timestamp=now,
+        timestamp=to_text(time_ns() // 1_000_000),
         actor=actor,
         reason=reason,
         policy=policies,
         policy_hash=policies.digest(),
         if_none=if_none,
     )
-    producer = AIOKafkaProducer(**connection_options(kafka), acks="all", enable_idempotence=True)
-    with reaching(kafka):
-        try:
-            await producer.start()
-            written = await producer.send_and_wait(
-                Topics(kafka.topic_prefix)(COMMANDS),
-                encode_policy(command),
-                key=POLICY_KEY,
-                partition=policy_home(kafka),
-            )
-        finally:
-            await producer.stop()
+    session = KafkaSession.of(access)
+    kafka = session.kafka
+    async with session.producing() as producer:
+        written = await producer.send_and_wait(
+            Topics(kafka.topic_prefix)(COMMANDS), encode_policy(command), key=POLICY_KEY, partition=policy_home(kafka)
+        )
     return Ordered(policies, actor, reason, written.timestamp, written.offset)
 
 

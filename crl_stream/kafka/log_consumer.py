@@ -40,6 +40,7 @@ from crl_stream.wire.record_batch import (
 from crl_stream.wire.records import UnreadBatch
 
 READ_COMMITTED: Final = "read_committed"
+READ_UNCOMMITTED: Final = "read_uncommitted"
 
 
 class Stretch(list[Any]):

@@ -6,15 +6,15 @@ from typing import Final
 
 from crl_stream.core.messages import Overview
 from crl_stream.kafka.reader import TopicReader
-from crl_stream.settings.model import Kafka
+from crl_stream.kafka.session import Access
 from crl_stream.wire.topics import OVERVIEW
 
 _LOOK_BACK: Final = 4
 """Records that are looked at: a worker that had lost the partition may have written last."""
 
 
-async def read_overview(kafka: Kafka) -> Overview | None:
+async def read_overview(access: Access) -> Overview | None:
     """The page with the highest place; None when there is none yet."""
-    received = await TopicReader(kafka).read_last(OVERVIEW, 0, _LOOK_BACK)
+    received = await TopicReader(access).read_last(OVERVIEW, 0, _LOOK_BACK)
     pages = [one.message for one in received if isinstance(one.message, Overview)]
     return max(pages, key=lambda page: (page.incarnation, page.as_of.offset), default=None)

@@ -10,19 +10,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from crl_stream.errors import Unanswered
-from crl_stream.kafka.connection import partitions_of
 from crl_stream.kafka.log_consumer import LogConsumer, whole_ends
+from crl_stream.kafka.positions import FETCH_WAIT_MS, records_at, some_between
 from crl_stream.kafka.topic_ids import NO_ID, describe_cluster
 
 TIMEOUT_SECONDS: Final = 20.0
 """After which a record that exists and does not come is a broker that does not answer."""
-AT_ONCE: Final = 2_000
-"""Records of one answer at most, where many are read."""
-CLOSE: Final = 100
-"""Records that are rather read and left than asked past: a request costs a way to the broker and back."""
-FETCH_WAIT_MS: Final = 10
-"""The broker answers one request of a connection after the other: what is asked next would wait behind a fetch that
-waits for records to come."""
 
 T = TypeVar("T")
 
@@ -67,8 +60,7 @@ class PointReader:
         while first < end:
             records, first = await self._ask(topic, self._some(TopicPartition(topic, partition), first, end))
             for record in records:
-                if record.offset < end:
-                    yield record
+                yield record
 
     async def _ask(self, topic: str, answer: Awaitable[T]) -> T:
         async with self._lock:
@@ -99,49 +91,11 @@ class PointReader:
         found = await describe_cluster(consumer._client, wanted)
         return {name: "" if state.id == NO_ID else state.id.hex() for name, state in found.topics.items()}
 
-    async def _some(self, place: TopicPartition, first: int, end: int) -> tuple[list[Any], int]:
-        """Records from ``first`` on, or from where the topic begins now, and the offset behind them."""
-        consumer = await self._started()
-        first = max(first, (await consumer.beginning_offsets([place]))[place])
-        if first >= end:
-            return [], end
-        consumer.assign([place])
-        consumer.seek(place, first)
-        while not (found := await consumer.getmany(place, timeout_ms=1_000, max_records=AT_ONCE)):
-            pass
-        return found[place], found[place].end
-
     async def _read(self, topic: str, wanted: list[tuple[int, int]]) -> dict[tuple[int, int], Any]:
-        consumer = await self._started()
-        there = (await partitions_of(consumer, [topic])).get(topic, [])
-        places = {TopicPartition(topic, partition) for partition, _ in wanted if partition in there}
-        first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-        found: dict[tuple[int, int], Any] = dict.fromkeys(wanted)
-        for place in sorted(places):
-            offsets = [
-                at for partition, at in wanted if partition == place.partition and first[place] <= at < end[place]
-            ]
-            for record in await self._pick(consumer, place, offsets):
-                found[place.partition, record.offset] = record
-        return found
+        return await records_at(await self._started(), topic, wanted)
 
-    @staticmethod
-    async def _pick(consumer: AIOKafkaConsumer, place: TopicPartition, offsets: list[int]) -> list[Any]:
-        """The records at ascending ``offsets``: what lies close together comes in one answer of the broker."""
-        found: list[Any] = []
-        consumer.assign([place])
-        behind: int | None = None
-        while offsets:
-            if behind is None or offsets[0] > behind + CLOSE:
-                consumer.seek(place, offsets[0])
-            stretch = (await consumer.getmany(place, timeout_ms=1_000)).get(place)
-            if stretch:
-                wanted = set(offsets)
-                found += [record for record in stretch if record.offset in wanted]
-                # A control record, or one of an aborted transaction, is passed by and is not there.
-                behind = stretch.end
-                offsets = [offset for offset in offsets if offset >= behind]
-        return found
+    async def _some(self, place: TopicPartition, first: int, end: int) -> tuple[list[Any], int]:
+        return await some_between(await self._started(), place, first, end)
 
     async def _started(self) -> AIOKafkaConsumer:
         if self._consumer is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from crl_stream.core.messages import SetPolicy
 from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.kafka.reader import TopicReader
+from crl_stream.kafka.session import Access
 from crl_stream.settings import Settings
-from crl_stream.settings.model import Kafka
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import COMMANDS, POLICY_KEY
 
@@ -16,11 +16,12 @@ def known_policies(settings: Settings, digest: str) -> PolicySet | None:
     return next((known for known in (GUIDE, settings.policies) if known.digest() == digest), None)
 
 
-async def find_policies(kafka: Kafka, digest: str) -> PolicySet | None:
+async def find_policies(access: Access, digest: str) -> PolicySet | None:
     """The policy set with this hash; None when it is no longer on ``crl.commands``."""
-    home = partition_of(POLICY_KEY, kafka.partitions)
+    reader = TopicReader(access)
+    home = partition_of(POLICY_KEY, reader.kafka.partitions)
     found: PolicySet | None = None
-    async for received in TopicReader(kafka).each(COMMANDS, home):
+    async for received in reader.each(COMMANDS, home):
         if isinstance(received.message, SetPolicy) and received.message.policy.digest() == digest:
             found = received.message.policy
     return found

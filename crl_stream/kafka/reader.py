@@ -6,15 +6,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from crl_stream.errors import ContractError
-from crl_stream.kafka.connection import connection_options, partitions_of, reaching
-from crl_stream.kafka.log_consumer import LogConsumer, answered_at
-from crl_stream.settings.model import Kafka
+from crl_stream.kafka.connection import partitions_of, reaching
+from crl_stream.kafka.log_consumer import answered_at
+from crl_stream.kafka.positions import bounds, records_at, records_between, records_of
+from crl_stream.kafka.session import Access, KafkaSession
 from crl_stream.wire.codec import Rejected, decode_record
 from crl_stream.wire.topics import Topics
 
@@ -31,34 +31,26 @@ class Received(NamedTuple):
 
 
 class TopicReader:
-    """Reads topics of one installation by their catalog names."""
+    """Reads topics of one installation by their catalog names; ``full_names`` any topics, by the broker's names.
 
-    def __init__(self, kafka: Kafka) -> None:
-        self.kafka = kafka
-        self.names = Topics(kafka.topic_prefix)
+    Inside ``async with`` all that it reads comes over one set of connections.
+    """
+
+    def __init__(self, access: Access, *, full_names: bool = False) -> None:
+        self._session = KafkaSession.of(access)
+        self.kafka = self._session.kafka
+        self.names = Topics("" if full_names else self.kafka.topic_prefix)
+
+    async def __aenter__(self) -> Self:
+        await self._session.__aenter__()
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self._session.__aexit__(*raised)
 
     async def read(self, topic: str, partition: int | None = None) -> list[Received]:
         """Everything on a topic, or on one partition of it, up to its end as it is now; partition by partition."""
-        async with self._consumer() as consumer:
-            places = await self._places(consumer, [topic], partition)
-            first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-            left = {place for place in places if end[place] > first[place]}
-            found: dict[TopicPartition, list[Any]] = {place: [] for place in places}
-            consumer.assign(places)
-            await consumer.seek_to_beginning(*places)
-            while left:
-                for place, stretch in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
-                    found[place] += [record for record in stretch if record.offset < end[place]]
-                # A topic may end with a control record, so that only the position tells.
-                left = {place for place in left if await consumer.position(place) < end[place]}
-            return [self._received(topic, record) for place in places for record in found[place]]
-
-    async def extent(self, topic: str) -> int:
-        """How many offsets lie between the beginnings of a topic's partitions and their ends; no fewer than records."""
-        async with self._consumer() as consumer:
-            places = await self._places(consumer, [topic], None)
-            first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-            return sum(end[place] - first[place] for place in places)
+        return sorted([one async for one in self.each(topic, partition)], key=lambda one: one.record.partition)
 
     async def each(self, topic: str, partition: int | None = None) -> AsyncIterator[Received]:
         """Like ``read``, one record after the other as they come: what is not kept takes no memory.
@@ -66,70 +58,44 @@ class TopicReader:
         In order within a partition only.
         """
         async with self._consumer() as consumer:
-            places = await self._places(consumer, [topic], partition)
-            first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-            left = {place for place in places if end[place] > first[place]}
-            consumer.assign(places)
-            await consumer.seek_to_beginning(*places)
-            while left:
-                for place, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
-                    for record in records:
-                        if record.offset < end[place]:
-                            yield self._received(topic, record)
-                left = {place for place in left if await consumer.position(place) < end[place]}
+            async for record in records_of(consumer, await self._places(consumer, [topic], partition)):
+                yield self._received(topic, record)
+
+    async def extent(self, topic: str) -> int:
+        """How many offsets lie between the beginnings of a topic's partitions and their ends; no fewer than records."""
+        async with self._consumer() as consumer:
+            first, end = await bounds(consumer, await self._places(consumer, [topic], None))
+            return sum(end[place] - first[place] for place in end)
 
     async def read_last(self, topic: str, partition: int, count: int = 1) -> list[Received]:
         """The last ``count`` records of one partition, oldest first; fewer where there are fewer."""
         async with self._consumer() as consumer:
             [place] = await self._places(consumer, [topic], partition)
-            first, end = await consumer.beginning_offsets([place]), await consumer.end_offsets([place])
-            consumer.assign([place])
+            first, end = await bounds(consumer, [place])
             start, found, back = end[place], list[Any](), count
             while len(found) < count and start > first[place]:
                 # Offsets are no count: some have a control record, or one of an aborted transaction.
                 start = max(first[place], end[place] - back)
-                found = await self._between(consumer, place, start, end[place])
+                found = [record async for record in records_between(consumer, place, start, end[place])]
                 back *= 8
             return [self._received(topic, record) for record in found[-count:]]
 
-    async def cluster_id(self) -> str:
-        """What the cluster calls itself: the same wherever its brokers move."""
-        admin = AIOKafkaAdminClient(**connection_options(self.kafka))
-        with reaching(self.kafka):
-            try:
-                await admin.start()
-                return str((await admin.describe_cluster()).get("cluster_id") or "")
-            finally:
-                await admin.close()
+    async def read_at(self, topic: str, partition: int, offset: int) -> Received | None:
+        """One record, or None where there is none."""
+        async with self._consumer() as consumer:
+            await self._places(consumer, [topic], None)
+            [record] = (await records_at(consumer, self.names(topic), [(partition, offset)])).values()
+            return None if record is None else self._received(topic, record)
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has on the broker."""
         async with self._consumer() as consumer:
             return len(await self._places(consumer, [topic], None))
 
-    async def read_at(self, topic: str, partition: int, offset: int) -> Received | None:
-        """One record, or None where there is none."""
-        async with self._consumer() as consumer:
-            place = TopicPartition(self.names(topic), partition)
-            if place not in await self._places(consumer, [topic], None):
-                return None
-            first, end = await consumer.beginning_offsets([place]), await consumer.end_offsets([place])
-            if not first[place] <= offset < end[place]:
-                return None
-            consumer.assign([place])
-            for record in await self._between(consumer, place, offset, offset + 1):
-                return self._received(topic, record)
-            return None
-
-    @staticmethod
-    async def _between(consumer: AIOKafkaConsumer, place: TopicPartition, start: int, end: int) -> list[Any]:
-        """The records of a partition from ``start`` on and before ``end``, which must not be behind its end."""
-        found: list[Any] = []
-        if start < end:
-            consumer.seek(place, start)
-            while await consumer.position(place) < end:
-                found += (await consumer.getmany(place, timeout_ms=_POLL_MS)).get(place, [])
-        return [record for record in found if record.offset < end]
+    async def cluster_id(self) -> str:
+        """What the cluster calls itself: the same wherever its brokers move."""
+        async with self._session.administering() as admin:
+            return str((await admin.describe_cluster()).get("cluster_id") or "")
 
     @asynccontextmanager
     async def following(
@@ -146,7 +112,7 @@ class TopicReader:
         after every poll, with the seconds of polls since Kafka last answered: a broker that is away looks like one
         that has nothing new.
         """
-        consumer = LogConsumer(**connection_options(self.kafka))
+        consumer = self._session.consumer(follows=True)
         try:
             with reaching(self.kafka):
                 await consumer.start()
@@ -193,7 +159,7 @@ class TopicReader:
 
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = LogConsumer(**connection_options(self.kafka))
+        consumer = self._session.consumer()
         with reaching(self.kafka):
             try:
                 await consumer.start()

@@ -7,6 +7,7 @@
     repetition    what is told again while nothing changes, told less and less often; pure
     plain         what strangers typed, without any markup of chats and mail; pure
     backlog       what came while a channel was away, in one line; pure
+    failures      what a channel raises when it could not, or will never, deliver
     signature     how a webhook proves who sent it; pure
     notifier      a channel with patience: retries, gives up loudly, never lets another one wait
 

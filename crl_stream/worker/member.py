@@ -18,13 +18,14 @@ from crl_stream.settings.model import Kafka
 from crl_stream.stages import topology
 from crl_stream.wire.topics import Topics
 from crl_stream.worker.counters import Counters
-from crl_stream.worker.stages import Outlet, Stage, TableStage
+from crl_stream.worker.stages import Outlet, TableStage
 from crl_stream.worker.stale_writes import LOOK_SECONDS
 from crl_stream.worker.stores import make_store
 from crl_stream.worker.table import TaskTable
 from crl_stream.worker.transport import scheme as transport
 from crl_stream.worker.transport.producer import LARGEST_RECORD
 from crl_stream.worker.transport.scheme import BatchSchema
+from crl_stream.worker.transport.stage import Stage
 from crl_stream.worker_views import base_url
 
 FETCH_BYTES: Final = 4 * 1024 * 1024
@@ -105,19 +106,26 @@ class Member:
         take.__name__ = take.__qualname__ = name
         app.agent(source, name=f"crl.{name}")(take)
         if isinstance(stage, TableStage):
-            self._look_after(name, full, stage)
+            self.look_every(LOOK_SECONDS, topic, stage.look, name=f"{name}.look")
 
-    def _look_after(self, name: str, topic: str, stage: TableStage) -> None:
+    def partitions_of(self, topic: str) -> list[int]:
+        """Those of ``topic`` (the catalog's name) that are worked on here now."""
+        lanes, full = self.app.consumer.lanes.items(), self.topics(topic)
+        return sorted(tp.partition for tp, lane in lanes if tp.topic == full and lane.open)
+
+    def look_every(
+        self, seconds: float, topic: str, look: Callable[[list[int]], Awaitable[None]], *, name: str
+    ) -> None:
+        """Call ``look`` again and again with the partitions of ``topic`` here; what it raises ends the process."""
         app = self.app
 
-        async def look() -> None:
-            lanes = app.consumer.lanes.items()
+        async def look_now() -> None:
             try:
-                await stage.look([tp.partition for tp, lane in lanes if tp.topic == topic and lane.open])
+                await look(self.partitions_of(topic))
             except Exception as exc:
                 app.consumer.leave(exc)
 
-        app.timer(LOOK_SECONDS, name=f"crl.{name}.look")(look)
+        app.timer(seconds, name=f"crl.{name}")(look_now)
 
     @property
     def recovered(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from crl_stream.errors import Unsafe
 from crl_stream.kafka.fleet_policy import Ordered
 from crl_stream.settings import Settings
 from crl_stream.stages.topology import INLET, MONITOR
@@ -25,24 +24,12 @@ class Monitor(Member):
         self.add_stage(MONITOR, lambda _: monitor)
         self.add_stage(INLET, lambda _: InletStage(settings.kafka.partitions, self.outlet))
         self.ticking, self.summaries = monitor.ticking, monitor.summaries
-        self._tick()
+        self.look_every(LOOK_SECONDS, MONITOR.source, self.ticking.look, name="monitor.tick")
         self._summarise()
 
     def partitions(self) -> list[int]:
         """Those of the log that are folded here now."""
-        lanes, log_topic = self.app.consumer.lanes.items(), self.topics(MONITOR.source)
-        return sorted(tp.partition for tp, lane in lanes if tp.topic == log_topic and lane.open)
-
-    def _tick(self) -> None:
-        app = self.app
-
-        async def tick() -> None:
-            try:
-                await self.ticking.look(self.partitions())
-            except Unsafe as exc:
-                app.consumer.leave(exc)
-
-        app.timer(LOOK_SECONDS, name="crl.monitor.tick")(tick)
+        return self.partitions_of(MONITOR.source)
 
     def _summarise(self) -> None:
         async def read_new_rows() -> None:

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, Final
 
 from crl_stream.core.proposer.remedies import Remedies
-from crl_stream.errors import Unavailable
+from crl_stream.errors import Unavailable, Unsafe
 from crl_stream.kafka.point_reader import PointReader
 from crl_stream.stages import refill
 from crl_stream.stages.fold import Folded
@@ -81,7 +81,15 @@ class TallyStage(CommittedStage):
         self.outlet.counters.batches += 1
 
     async def look(self, partitions: Iterable[int]) -> None:
-        """Tell the last figures of tasks that have fallen silent."""
+        """Tell the last figures of tasks that have fallen silent; what cannot be told waits for the next look."""
+        try:
+            await self._tell_silent(partitions)
+        except Unsafe:
+            raise
+        except Exception as error:
+            log.warning("the last figures of silent tasks are told later: %r", error)
+
+    async def _tell_silent(self, partitions: Iterable[int]) -> None:
         before = monotonic() - QUIET_SECONDS
         for partition in partitions:
             sent = self.sent.get(partition)

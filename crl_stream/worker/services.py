@@ -11,7 +11,7 @@ from datetime import UTC
 from typing import Final
 
 from crl_stream.core.overview import Ledger, make_page, weekly_review
-from crl_stream.errors import ConfigError, Unsafe
+from crl_stream.errors import ConfigError
 from crl_stream.notifiers.notifier import Notifier, open_notifiers
 from crl_stream.settings import Settings
 from crl_stream.settings.remedies import load_remedies
@@ -56,7 +56,7 @@ def _overview(settings: Settings, web: bool) -> Iterator[Member]:
     def tally(topic: str) -> TallyStage:
         stage = TallyStage(topic, member.outlet)
         if topic == PROPOSER.source:  # snapshots, which figures wait in
-            _look_for_silence(member, stage)
+            member.look_every(LOOK_SECONDS, topic, stage.look, name="tally.silence")
         return stage
 
     member.add_stage(TALLY, tally)
@@ -64,22 +64,6 @@ def _overview(settings: Settings, web: bool) -> Iterator[Member]:
     member.add_stage(OVERVIEW_PAGE, lambda _: OverviewStage(table, member.outlet, member.reader))
     _schedule_review(member, table)
     yield member
-
-
-def _look_for_silence(member: Member, stage: TallyStage) -> None:
-    """Let the tally of snapshots see which tasks have fallen silent."""
-    app, topic = member.app, member.topics(stage.topic)
-
-    async def look() -> None:
-        lanes = app.consumer.lanes.items()
-        try:
-            await stage.look([tp.partition for tp, lane in lanes if tp.topic == topic and lane.open])
-        except Unsafe as exc:
-            app.consumer.leave(exc)
-        except Exception as error:  # they wait, and are told with the next look that succeeds
-            log.warning("the last figures of silent tasks are told later: %r", error)
-
-    app.timer(LOOK_SECONDS, name="crl.tally.silence")(look)
 
 
 def _schedule_review(member: Member, table: TaskTable) -> None:

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 
 from crl_stream.errors import Unanswered, Unsafe
 from crl_stream.kafka.point_reader import PointReader
@@ -40,23 +40,6 @@ last record: transactions that end, or are aborted, take offsets and leave no re
 
 _REFILL_AT_ONCE: Final = 200
 """Records that are written together where a topic is filled again."""
-
-
-class Stage(Protocol):
-    """One source topic's work."""
-
-    interruptible: bool
-    """Whether ``work`` may be cancelled when partitions move, since it keeps nothing that could be half done."""
-
-    @property
-    def changelog(self) -> str | None:
-        """The broker's name of the topic that its state is recovered from; None where it keeps none."""
-
-    async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """Where reading starts: ``committed`` by the group, ``first`` and ``end`` of the log; may raise ``Unsafe``."""
-
-    async def work(self, batch: Batch) -> None:
-        """Do all that a batch asks for; when it returns, the batch may be committed."""
 
 
 class Outlet:

@@ -72,7 +72,7 @@ def test_json_says_the_word_the_concerns_and_the_whole_page(monkeypatch: pytest.
 def test_nothing_is_called_healthy_while_the_monitor_does_not_run(
     monkeypatch: pytest.MonkeyPatch, page: m.Overview, json_wanted: bool
 ) -> None:
-    async def inspect(_settings: Any) -> list[dict[str, Any]]:
+    async def inspect(*_: Any) -> list[dict[str, Any]]:
         return [finding("not_running", "monitor", "The monitor is not running.", "start one", from_text(AT))]
 
     monkeypatch.setattr(dashboard, "inspect_kafka", inspect)
@@ -86,7 +86,7 @@ def test_nothing_is_called_healthy_while_the_monitor_does_not_run(
 def test_a_kafka_that_cannot_say_what_runs_is_no_sign_of_health(
     monkeypatch: pytest.MonkeyPatch, page: m.Overview
 ) -> None:
-    async def inspect(_settings: Any) -> list[dict[str, Any]]:
+    async def inspect(*_: Any) -> list[dict[str, Any]]:
         raise Unavailable("Kafka does not answer at 127.0.0.1:1.", hint="is it running?")
 
     monkeypatch.setattr(dashboard, "inspect_kafka", inspect)

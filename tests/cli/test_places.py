@@ -12,6 +12,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.errors import NotFound, UsageError
 from crl_stream.kafka.reader import Received
+from crl_stream.settings.model import Kafka
 from crl_stream.wire.dead_letter import dead_letter
 from crl_stream.wire.reasons import NOT_JSON
 from crl_stream.wire.topics import COMMANDS, DEAD_LETTERS, INVOCATIONS
@@ -67,10 +68,7 @@ async def test_a_variant_may_be_named_before_the_first_outcome(
     monkeypatch.setattr(orders, "active_variant", nothing)
     monkeypatch.setattr(orders, "give", take)
 
-    class Session:
-        kafka = None
-
-    await orders.order(Session(), kind, KEY, epoch=None, variant_id="v1")  # type: ignore[arg-type]
+    await orders.order(Kafka(), kind, KEY, epoch=None, variant_id="v1")
     assert [(command.variant_id, command.expected_epoch) for command in given] == [("v1", 0)]
     with pytest.raises(NotFound):
-        await orders.order(Session(), m.UndoRollback, KEY, epoch=None)  # type: ignore[arg-type]
+        await orders.order(Kafka(), m.UndoRollback, KEY, epoch=None)

@@ -70,7 +70,7 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Installation:
     installed = Installation()
     monkeypatch.setattr(source, "TopicReader", lambda _: installed)
     monkeypatch.setattr(reviewing, "give", installed.give)
-    for module in (source, reviewing, exporting):
+    for module in (reviewing, exporting):
         monkeypatch.setattr(module, "now_ms", lambda: NOW)
     monkeypatch.setattr("crl_stream.cli.proposals.command.now_ms", lambda: NOW)
     return installed

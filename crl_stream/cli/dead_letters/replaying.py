@@ -16,6 +16,7 @@ import typer
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from crl_stream.cli.clock import now_ms
 from crl_stream.cli.dead_letters.judging import RETURNABLE, Circumstances, Original, Step, plan
 from crl_stream.cli.dead_letters.letters import (
     DeadLetter,
@@ -33,6 +34,7 @@ from crl_stream.kafka.byte_names import ByteNamesBatch, has_byte_names
 from crl_stream.kafka.commands import default_actor
 from crl_stream.kafka.connection import connection_options, reaching
 from crl_stream.kafka.reader import TopicReader
+from crl_stream.kafka.session import KafkaSession
 from crl_stream.settings.model import Kafka
 from crl_stream.wire.dead_letter import Mark, replay_mark
 from crl_stream.wire.records import Output, record_size
@@ -119,18 +121,20 @@ async def _prepare(
     force: bool,
     mend_key: bool,
 ) -> list[Step]:
-    reader, catalog = TopicReader(kafka), load_catalog()
-    letters = pick(pair_up(await reader.read(DEAD_LETTERS)))
-    originals: dict[tuple[str, int, int], Original | None] = {}
-    # Orders carry the rights of who may write their topic, so a letter's word for one is not enough.
-    for one in letters if named else ():
-        if one.letter.topic == COMMANDS and min(one.place[1:]) >= 0:
-            there = await reader.read_at(*one.place)
-            originals[one.place] = None if there is None else (there.record.key, there.record.value)
+    catalog, originals = load_catalog(), dict[tuple[str, int, int], Original | None]()
+    async with KafkaSession(kafka) as session:
+        reader = TopicReader(session)
+        letters = pick(pair_up(await reader.read(DEAD_LETTERS)))
+        # Orders carry the rights of who may write their topic, so a letter's word for one is not enough.
+        for one in letters if named else ():
+            if one.letter.topic == COMMANDS and min(one.place[1:]) >= 0:
+                there = await reader.read_at(*one.place)
+                originals[one.place] = None if there is None else (there.record.key, there.record.value)
+        partitions = {topic: await reader.partitions(topic) for topic in RETURNABLE}
     about = Circumstances(
-        partitions={topic: await reader.partitions(topic) for topic in RETURNABLE},
+        partitions=partitions,
         max_bytes={topic: catalog[topic].max_message_bytes for topic in RETURNABLE},
-        now=round(datetime.now(UTC).timestamp() * 1_000),
+        now=now_ms(),
         named=named,
         force=force,
         mend_key=mend_key,

@@ -22,7 +22,7 @@ async def tell_collapse(session: Session, story: Story, fleet: Fleet, witness: W
     first = await witness.expect("a first variant", m.ActiveVariant)
     story.tell("first_seen", f"{len(fleet.names)} runtimes work on {key} with {first.variant_id}, epoch {first.epoch}")
     result = await order(
-        session,
+        session.kafka,
         m.RegisterVariant,
         key,
         epoch=None,
@@ -67,7 +67,7 @@ async def tell_collapse(session: Session, story: Story, fleet: Fleet, witness: W
 
     await fleet.tell(f"repair {OPTIMIZED}")
     result = await order(
-        session, m.UndoRollback, key, epoch=event.epoch, reason="the provider repaired it", actor="demo"
+        session.kafka, m.UndoRollback, key, epoch=event.epoch, reason="the provider repaired it", actor="demo"
     )
     story.tell("undo", f"The provider repaired it, an operator undoes: {result.detail}")
     active = await witness.expect("the undo", m.ActiveVariant, lambda a: a.epoch == event.epoch + 1)

@@ -65,7 +65,7 @@ async def tell_improvement(session: Session, story: Story, fleet: Fleet, witness
     back = await witness.expect("the rollback's record", m.ActiveVariant, lambda a: a.epoch == event.epoch)
     await tell_switches(story, fleet, back, "improved_rollback_followed")
     result = await order(
-        session,
+        session.kafka,
         m.ConfirmRollback,
         key,
         epoch=None,

@@ -8,14 +8,16 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from crl_stream.cli.clock import now_ms
 from crl_stream.cli.proposals.exporting import export
 from crl_stream.cli.proposals.reviewing import approve, defer, reject
-from crl_stream.cli.proposals.source import find, now_ms, read_all, wanted_statuses
+from crl_stream.cli.proposals.source import find, read_all, wanted_statuses
 from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import ActiveVariant, Proposal
 from crl_stream.errors import CrlError, UsageError
 from crl_stream.kafka.commands import active_variant
+from crl_stream.kafka.session import KafkaSession
 from crl_stream.proposals.digest import digest, digest_text
 from crl_stream.proposals.page import effect, page
 from crl_stream.proposals.standing import TYPES, select, status_at
@@ -77,11 +79,12 @@ def show_proposal(
 
 async def _look(kafka: Kafka, proposal_id: str) -> tuple[Proposal, ActiveVariant | None]:
     """A proposal, and the active variant of its task with the orders of people in force there."""
-    proposal = await find(kafka, proposal_id)
-    try:
-        return proposal, await active_variant(kafka, TaskKey(proposal.agent_name, proposal.task_type))
-    except CrlError:  # a proposal is worth showing without them
-        return proposal, None
+    async with KafkaSession(kafka) as session:
+        proposal = await find(session, proposal_id)
+        try:
+            return proposal, await active_variant(session, TaskKey(proposal.agent_name, proposal.task_type))
+        except CrlError:  # a proposal is worth showing without them
+            return proposal, None
 
 
 @app.command("digest")

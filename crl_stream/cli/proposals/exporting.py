@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from crl_stream.cli.proposals.source import now_ms, read_all, wanted_statuses
+from crl_stream.cli.clock import now_ms
+from crl_stream.cli.proposals.source import read_all, wanted_statuses
 from crl_stream.cli.talk import say, show_file, show_json
 from crl_stream.errors import UsageError
 from crl_stream.proposals.export import FORMATS

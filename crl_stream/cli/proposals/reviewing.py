@@ -9,17 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from crl_stream.cli.archive import milliseconds
+from crl_stream.cli.clock import now_ms
 from crl_stream.cli.orders import Actor, Json, Timeout
-from crl_stream.cli.proposals.source import deciding_review, find, now_ms
+from crl_stream.cli.proposals.source import deciding_review, find
 from crl_stream.cli.talk import show, show_json
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.instant import from_text
+from crl_stream.core.instant import from_text, to_text
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.errors import CommandRefused, UsageError
 from crl_stream.kafka.commands import give, task_command
+from crl_stream.kafka.session import Access, KafkaSession
 from crl_stream.proposals.standing import ending, status_at, updated_at
-from crl_stream.settings.model import Kafka
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The proposal; crl proposals list shows them.")]
 Why = Annotated[str, typer.Option("--reason", "-m", help="Why; it is published with the result.")]
@@ -79,7 +80,7 @@ def instant(text: str, now: datetime) -> str:
             raise UsageError(f"{text} is no time.", hint="write 14d, 2w, 2026-01-31 or 2026-01-31T09:00:00Z") from None
     if found <= now:
         raise UsageError(f"{text} is past.", hint="name a time that is still to come")
-    return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return to_text(from_text(found.isoformat()))
 
 
 def _review(
@@ -92,9 +93,11 @@ def _review(
     json: bool,
     **fields: Any,
 ) -> None:
-    result = asyncio.run(
-        review(context.obj.kafka, proposal_id, kind, reason=reason, actor=actor, timeout=timeout, **fields)
-    )
+    async def reviewed() -> m.CommandResult:
+        async with KafkaSession(context.obj.kafka) as session:
+            return await review(session, proposal_id, kind, reason=reason, actor=actor, timeout=timeout, **fields)
+
+    result = asyncio.run(reviewed())
     if json:
         show_json(result)
     else:
@@ -102,7 +105,7 @@ def _review(
 
 
 async def review(
-    kafka: Kafka,
+    access: Access,
     proposal_id: str,
     kind: type[Any],
     *,
@@ -112,7 +115,7 @@ async def review(
     **fields: Any,
 ) -> m.CommandResult:
     """Send one review and return the monitor's word; ``CommandRefused`` says who was faster, and why."""
-    proposal = await find(kafka, proposal_id)
+    proposal = await find(access, proposal_id)
     if (status := status_at(proposal, now_ms())) not in OPEN_STATUSES:
         raise CommandRefused(_closed(proposal, status), hint=_other(proposal))
     if (
@@ -133,9 +136,9 @@ async def review(
     key = TaskKey(proposal.agent_name, proposal.task_type)
     command = task_command(kind, key, proposal_id=proposal_id, reason=reason, actor=actor, **fields)
     try:
-        return await give(kafka, command, timeout)
+        return await give(access, command, timeout)
     except CommandRefused as refused:
-        won = await deciding_review(kafka, proposal)
+        won = await deciding_review(access, proposal)
         if won is None:
             raise CommandRefused(refused.message, hint=f"crl proposals show {proposal_id} says how it stands") from None
         why = f": {won.reason}" if won.reason else ", without a reason"

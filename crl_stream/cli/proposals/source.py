@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import time
-
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages.snapshots import OPEN_STATUSES
 from crl_stream.errors import NotFound, UsageError
 from crl_stream.kafka.reader import TopicReader
+from crl_stream.kafka.session import Access
 from crl_stream.proposals.standing import STATUSES, latest
-from crl_stream.settings.model import Kafka
 from crl_stream.wire.topics import PROPOSALS, TASKS
 
 
-def now_ms() -> int:
-    """The hour at which proposals are looked at."""
-    return time.time_ns() // 1_000_000
-
-
-async def read_all(kafka: Kafka) -> list[m.Proposal]:
+async def read_all(access: Access) -> list[m.Proposal]:
     """Every proposal there is, in its last revision."""
-    return latest(received.message for received in await TopicReader(kafka).read(PROPOSALS))
+    return latest(received.message for received in await TopicReader(access).read(PROPOSALS))
 
 
-async def find(kafka: Kafka, proposal_id: str) -> m.Proposal:
+async def find(access: Access, proposal_id: str) -> m.Proposal:
     """One proposal; ``NotFound`` when there is none of that id."""
-    for proposal in await read_all(kafka):
+    for proposal in await read_all(access):
         if proposal.proposal_id == proposal_id:
             return proposal
     raise NotFound(
@@ -34,10 +27,10 @@ async def find(kafka: Kafka, proposal_id: str) -> m.Proposal:
     )
 
 
-async def deciding_review(kafka: Kafka, proposal: m.Proposal) -> m.ReviewResult | None:
+async def deciding_review(access: Access, proposal: m.Proposal) -> m.ReviewResult | None:
     """The review that has closed it, by the monitor's own list; None when there is none, or it is long ago."""
     key, newest = TaskKey(proposal.agent_name, proposal.task_type), None
-    for received in await TopicReader(kafka).read(TASKS):
+    for received in await TopicReader(access).read(TASKS):
         task = received.message
         if isinstance(task, m.TaskSnapshot) and (task.agent_name, task.task_type) == key:
             place = task.incarnation, task.as_of.offset

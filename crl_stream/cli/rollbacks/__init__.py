@@ -1,4 +1,7 @@
-"""``crl rollbacks``.
+"""``crl rollbacks``: what was rolled back, and what people made of it.
 
-``command`` lists and shows, ``fates`` says what people made of each, ``page`` is one rollback in full.
+command   the group: list, show
+source    the rollbacks of the topic
+fates     what became of each: confirmed, undone, followed by another change
+page      one rollback in full
 """

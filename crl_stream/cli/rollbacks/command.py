@@ -11,16 +11,15 @@ import typer
 
 from crl_stream.cli.rollbacks.fates import Event, read_fates, status_of
 from crl_stream.cli.rollbacks.page import page
+from crl_stream.cli.rollbacks.source import find_rollback, newest_rollbacks
 from crl_stream.cli.session import Session
 from crl_stream.cli.talk import show, show_json, show_table
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import RollbackEvent
 from crl_stream.core.policy import Policy
-from crl_stream.errors import NotFound
 from crl_stream.kafka.policy_history import find_policies, known_policies
-from crl_stream.kafka.reader import TopicReader
+from crl_stream.kafka.session import KafkaSession
 from crl_stream.settings.model import Kafka
-from crl_stream.wire.topics import ROLLBACKS
 
 app = typer.Typer(
     help="List rollbacks, newest first, with who has confirmed or undone them; `show ID` shows one with its evidence.",
@@ -39,7 +38,7 @@ def rollbacks(
     """List rollbacks, newest first, and who has confirmed or undone them.  Reads topics; needs no worker."""
     if context.invoked_subcommand is not None:
         return
-    newest, fates = asyncio.run(_newest(context.obj.kafka, agent, limit))
+    newest, fates = asyncio.run(_list(context.obj.kafka, agent, limit))
     if json:
         show_json({"rollbacks": [document(event, fates[event.rollback_id]) for event in newest]})
         return
@@ -64,8 +63,7 @@ def show_rollback(
     json: Json = False,
 ) -> None:
     """Show one: figures and limits, judged outcomes, evidence, candidates, and what became of it."""
-    event, fate = asyncio.run(_one(context.obj.kafka, rollback_id))
-    policy = asyncio.run(_policy_of(context.obj, event))
+    event, fate, policy = asyncio.run(_look(context.obj, rollback_id))
     if json:
         limits = None if policy is None else msgspec.to_builtins(policy.degradation)
         show_json(document(event, fate) | {"limits": limits})
@@ -79,35 +77,21 @@ def document(event: RollbackEvent, fate: Sequence[Event]) -> dict[str, Any]:
     return fields | {"review": status_of(event, fate), "became": [msgspec.to_builtins(one) for one in fate]}
 
 
-async def _newest(kafka: Kafka, agent: str | None, limit: int) -> tuple[list[RollbackEvent], dict[str, list[Event]]]:
-    # After a crash one may be there twice, with the same id and bytes.
-    found: dict[str, RollbackEvent] = {}
-    async for received in TopicReader(kafka).each(ROLLBACKS):
-        event = received.message
-        if isinstance(event, RollbackEvent) and agent in {None, event.agent_name}:
-            found[event.rollback_id] = event
-            if len(found) > 2 * limit:
-                found = {e.rollback_id: e for e in _sorted(found)[:limit]}
-    newest = _sorted(found)[:limit]
-    return newest, await read_fates(kafka, newest) if newest else {}
+async def _list(kafka: Kafka, agent: str | None, limit: int) -> tuple[list[RollbackEvent], dict[str, list[Event]]]:
+    async with KafkaSession(kafka) as session:
+        newest = await newest_rollbacks(session, agent, limit)
+        return newest, await read_fates(session, newest) if newest else {}
 
 
-def _sorted(found: dict[str, RollbackEvent]) -> list[RollbackEvent]:
-    return sorted(found.values(), key=lambda e: (e.timestamp, e.rollback_id), reverse=True)
+async def _look(crl: Session, rollback_id: str) -> tuple[RollbackEvent, list[Event], Policy | None]:
+    async with KafkaSession(crl.kafka) as session:
+        event = await find_rollback(session, rollback_id)
+        fates = await read_fates(session, [event])
+        return event, fates[rollback_id], await _policy_of(crl, session, event)
 
 
-async def _one(kafka: Kafka, rollback_id: str) -> tuple[RollbackEvent, list[Event]]:
-    found = None
-    async for received in TopicReader(kafka).each(ROLLBACKS):
-        if isinstance(received.message, RollbackEvent) and received.message.rollback_id == rollback_id:
-            found = received.message
-    if found is None:
-        raise NotFound(f"There is no rollback {rollback_id}.", hint="crl rollbacks lists them")
-    return found, (await read_fates(kafka, [found]))[rollback_id]
-
-
-async def _policy_of(session: Session, event: RollbackEvent) -> Policy | None:
-    policies = known_policies(session.settings, event.policy_hash)
+async def _policy_of(crl: Session, session: KafkaSession, event: RollbackEvent) -> Policy | None:
+    policies = known_policies(crl.settings, event.policy_hash)
     if policies is None:
-        policies = await find_policies(session.kafka, event.policy_hash)
+        policies = await find_policies(session, event.policy_hash)
     return None if policies is None else policies.for_task(TaskKey(event.agent_name, event.task_type))

@@ -9,7 +9,7 @@ import msgspec
 
 from crl_stream.core.messages import Activation, CommandResult, ConfirmRollback, RollbackEvent
 from crl_stream.kafka.reader import TopicReader
-from crl_stream.settings.model import Kafka
+from crl_stream.kafka.session import Access
 from crl_stream.wire.topics import COMMANDS, DECISIONS
 
 
@@ -36,22 +36,21 @@ def status_of(event: RollbackEvent, fate: Iterable[Event]) -> str:
     return "not reviewed"
 
 
-async def read_fates(kafka: Kafka, events: Iterable[RollbackEvent]) -> dict[str, list[Event]]:
+async def read_fates(access: Access, events: Iterable[RollbackEvent]) -> dict[str, list[Event]]:
     """By rollback_id, oldest first; from ``crl.commands`` and ``crl.decisions`` alone."""
     fates: dict[str, dict[str, Event]] = {event.rollback_id: {} for event in events}
     by_change = {(e.agent_name, e.task_type, e.epoch): e.rollback_id for e in events if e.enforced}
-    reader = TopicReader(kafka)
     confirmations: dict[str, str] = {}
-    async for received in reader.each(COMMANDS):
-        command = received.message
-        if isinstance(command, ConfirmRollback) and command.rollback_id in fates:
-            confirmations[command.command_id] = command.rollback_id
-    async for received in reader.each(DECISIONS):
-        message = received.message
-        found = _fate_in(message, confirmations, by_change)
-        if found is not None:
-            rollback_id, one = found
-            fates[rollback_id][one.id] = one
+    async with TopicReader(access) as reader:
+        async for received in reader.each(COMMANDS):
+            command = received.message
+            if isinstance(command, ConfirmRollback) and command.rollback_id in fates:
+                confirmations[command.command_id] = command.rollback_id
+        async for received in reader.each(DECISIONS):
+            found = _fate_in(received.message, confirmations, by_change)
+            if found is not None:
+                rollback_id, one = found
+                fates[rollback_id][one.id] = one
     return {name: sorted(found.values(), key=lambda one: one.timestamp) for name, found in fates.items()}
 
 

@@ -1,7 +1,11 @@
 """Where the rows of a worker's partitions are: in memory, or in RocksDB on its disk.
 
-``rows`` says what both must do, ``memory`` and ``rocksdb`` do it.  Neither is the truth: the changelog is, and what is
-here can be deleted at any time.
+    rows     what both must do
+    memory   rows in memory
+    rocksdb  rows on disk
+    opening  which of them the settings ask for
+
+Neither is the truth: the changelog is, and what is here can be deleted at any time.
 """
 
 from crl_stream.worker.stores.memory import MemoryRows

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import faust
 from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaError
@@ -22,12 +23,7 @@ from crl_stream.kafka.log_consumer import Stretch
 from crl_stream.worker.recovery_progress import RecoveryWatch
 from crl_stream.worker.transport.fetching import ConsumerThread
 from crl_stream.worker.transport.lanes import BACKLOG, PATIENT_BACKLOG, Batch, Lane, Progress
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from crl_stream.worker.stages import Stage
-
+from crl_stream.worker.transport.stage import Stage
 
 EXIT_UNSAFE: Final = Unsafe.exit_code
 FOREIGN_TRANSACTION: Final = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import faust
 from faust.transport.drivers import TRANSPORTS
@@ -10,9 +10,7 @@ from faust.transport.drivers import aiokafka as driver
 
 from crl_stream.worker.transport.consumer import Consumer
 from crl_stream.worker.transport.producer import Producer
-
-if TYPE_CHECKING:
-    from crl_stream.worker.stages import Stage
+from crl_stream.worker.transport.stage import Stage
 
 SCHEME: Final = "kafkabatch"
 

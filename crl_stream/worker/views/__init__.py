@@ -1,7 +1,10 @@
 """Faust web views, JSON: tasks for people and peers, health for machines.
 
-``owners`` answers any question at any worker, ``gate`` decides who may ask, ``pages`` are the views, ``health`` is all
-that a process without tasks has to show.
+pages        the views
+owners       any question is answered by any worker
+gate         who may ask
+connections  how long a connection that asks nothing is kept, and how many of them
+health       all that a process without tasks has to show
 """
 
 from crl_stream.worker.views.health import add_health_views

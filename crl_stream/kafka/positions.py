@@ -1,0 +1,103 @@
+"""Records by position, read with a consumer that is started: what both readers stand on.
+
+Nothing is waited for that is not there: whoever asks names an end that is not behind that of the partition.  Offsets
+have gaps where a transaction ended or was aborted, and where a topic was compacted, so only the position says how far
+has been read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterable
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from crl_stream.kafka.connection import partitions_of
+
+POLL_MS: Final = 1_000
+FETCH_WAIT_MS: Final = 10
+"""How long the broker may wait for records: it answers one request of a connection after the other, so that what is
+asked next waits behind a fetch."""
+_AT_ONCE: Final = 2_000
+"""Records of one answer at most, where many are read."""
+_CLOSE: Final = 100
+"""Records that are rather read and left than asked past: a request costs a way to the broker and back."""
+
+Offsets = dict[TopicPartition, int]
+
+
+async def bounds(consumer: AIOKafkaConsumer, places: Collection[TopicPartition]) -> tuple[Offsets, Offsets]:
+    """Where each partition begins, and where it ends for who reads what is committed."""
+    return await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+
+
+async def records_of(consumer: AIOKafkaConsumer, places: Collection[TopicPartition]) -> AsyncIterator[Any]:
+    """All records of the partitions up to their ends as they are now, in order within a partition only."""
+    first, end = await bounds(consumer, places)
+    left = {place for place in places if end[place] > first[place]}
+    consumer.assign(places)
+    await consumer.seek_to_beginning(*places)
+    while left:
+        for place, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
+            for record in records:
+                if record.offset < end[place]:
+                    yield record
+        # A topic may end with a control record, so that only the position tells.
+        left = {place for place in left if await consumer.position(place) < end[place]}
+
+
+async def some_between(
+    consumer: AIOKafkaConsumer, place: TopicPartition, start: int, end: int
+) -> tuple[list[Any], int]:
+    """Records from ``start`` on, or from where the topic begins now, and the position behind them."""
+    start = max(start, (await consumer.beginning_offsets([place]))[place])
+    if start >= end:
+        return [], end
+    consumer.assign([place])
+    consumer.seek(place, start)
+    while not (found := await consumer.getmany(place, timeout_ms=POLL_MS, max_records=_AT_ONCE)):
+        pass
+    return [record for record in found[place] if record.offset < end], found[place].end
+
+
+async def records_between(
+    consumer: AIOKafkaConsumer, place: TopicPartition, start: int, end: int
+) -> AsyncIterator[Any]:
+    """All records of a partition from ``start`` on and before ``end``."""
+    while start < end:
+        records, start = await some_between(consumer, place, start, end)
+        for record in records:
+            yield record
+
+
+async def records_at(
+    consumer: AIOKafkaConsumer, topic: str, wanted: Iterable[tuple[int, int]]
+) -> dict[tuple[int, int], Any]:
+    """The records of a topic at (partition, offset), None where there is none."""
+    found: dict[tuple[int, int], Any] = dict.fromkeys(sorted(wanted))
+    there = (await partitions_of(consumer, [topic])).get(topic, [])
+    places = {TopicPartition(topic, partition) for partition, _ in found if partition in there}
+    first, end = await bounds(consumer, places)
+    for place in sorted(places):
+        offsets = [at for partition, at in found if partition == place.partition and first[place] <= at < end[place]]
+        for record in await _pick(consumer, place, offsets):
+            found[place.partition, record.offset] = record
+    return found
+
+
+async def _pick(consumer: AIOKafkaConsumer, place: TopicPartition, offsets: list[int]) -> list[Any]:
+    """The records at ascending ``offsets``: what lies close together comes in one answer of the broker."""
+    found: list[Any] = []
+    consumer.assign([place])
+    behind: int | None = None
+    while offsets:
+        if behind is None or offsets[0] > behind + _CLOSE:
+            consumer.seek(place, offsets[0])
+        stretch = (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place)
+        if stretch:
+            wanted = set(offsets)
+            found += [record for record in stretch if record.offset in wanted]
+            # A control record, or one of an aborted transaction, is passed by and is not there.
+            behind = stretch.end
+            offsets = [offset for offset in offsets if offset >= behind]
+    return found

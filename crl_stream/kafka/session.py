@@ -1,0 +1,162 @@
+"""One set of connections for all that a call asks of Kafka.
+
+aiokafka gives each consumer, producer and admin client connections of its own, and each looks for the brokers first.  A
+command that reads three topics and sends an order would do so four times.  In a session they share one client of the
+protocol, which looks for the brokers once, and with it one connection to each broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import Any, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.protocol.fetch import FetchRequest
+
+from crl_stream.kafka.connection import connection_options, reaching
+from crl_stream.kafka.log_consumer import LogConsumer
+from crl_stream.kafka.positions import FETCH_WAIT_MS
+from crl_stream.settings.model import Kafka
+
+
+class KafkaSession:
+    """What makes the clients of one call.  They share connections inside ``async with``, and have their own outside.
+
+    Nothing is connected before the first client is started.  A block may be within another one; what was shared is
+    closed when the outermost one ends.
+    """
+
+    def __init__(self, kafka: Kafka) -> None:
+        self.kafka = kafka
+        """The settings that lead to it."""
+        self._depth = 0
+        self._client: _SharedClient | None = None
+
+    @classmethod
+    def of(cls, access: Access) -> KafkaSession:
+        """The session itself, or one that shares nothing for settings."""
+        return access if isinstance(access, KafkaSession) else cls(access)
+
+    async def __aenter__(self) -> Self:
+        self._depth += 1
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0 and self._client is not None:
+            shared, self._client = self._client, None
+            await asyncio.shield(shared.close())
+
+    def consumer(self, *, follows: bool = False, **options: Any) -> LogConsumer:
+        """A consumer that is not started; one that ``follows`` waits for records on a connection of its own."""
+        wait = {} if follows else {"fetch_max_wait_ms": FETCH_WAIT_MS}
+        made = LogConsumer(**self._options | wait | options)
+        if self._depth:
+            made._client = self._share(fetches_apart=follows)
+        return made
+
+    @asynccontextmanager
+    async def producing(self) -> AsyncIterator[AIOKafkaProducer]:
+        """An idempotent producer, started; all replicas acknowledge what it writes."""
+        made = AIOKafkaProducer(**self._options, acks="all", enable_idempotence=True)
+        if self._depth:
+            made.client = made._sender.client = share = self._share()
+            made._metadata = made._message_accumulator._cluster = share.cluster
+        with reaching(self.kafka):
+            try:
+                await made.start()
+                yield made
+            finally:
+                await made.stop()
+
+    @asynccontextmanager
+    async def administering(self, **options: Any) -> AsyncIterator[AIOKafkaAdminClient]:
+        """An admin client, started."""
+        made = AIOKafkaAdminClient(**self._options | options)
+        if self._depth:
+            made._client = self._share()
+        with reaching(self.kafka):
+            try:
+                await made.start()
+                yield made
+            finally:
+                await made.close()
+
+    @cached_property
+    def _options(self) -> dict[str, Any]:
+        return connection_options(self.kafka)
+
+    def _share(self, *, fetches_apart: bool = False) -> Any:
+        if self._client is None:
+            self._client = _SharedClient(**self._options)
+        return _Share(self._client, fetches_apart=fetches_apart)
+
+
+Access = Kafka | KafkaSession
+"""How to reach Kafka: by settings alone, or through a session that shares its connections."""
+
+
+class _SharedClient(AIOKafkaClient):  # type: ignore[misc]
+    """The one client of the protocol; whoever is first connects it.  It knows the leaders of all topics.
+
+    The stock one forgets a topic when it is told of others, and a producer that has looked for it waits for ever.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._connecting, self._is_connected = asyncio.Lock(), False
+
+    async def bootstrap(self) -> None:
+        """Find the brokers, once."""
+        async with self._connecting:
+            if not self._is_connected:
+                await super().bootstrap()
+                self._is_connected = True
+
+    def add_topic(self, topic: str) -> Any:  # noqa: ARG002 - the stock name
+        """Ask again: it was not there."""
+        return self.force_metadata_update()
+
+    def set_topics(self, topics: Iterable[str]) -> Any:
+        """Ask again where one of them was not there."""
+        if not self.cluster.topics() >= set(topics):
+            return self.force_metadata_update()
+        known: Any = asyncio.get_running_loop().create_future()
+        known.set_result(True)
+        return known
+
+    async def _wait_on_metadata(self, topic: str) -> Any:
+        """The partitions of a topic; one that is kept from this user is missing among all, and is asked for by name."""
+        if self.cluster.partitions_for_topic(topic) is None:
+            named = ClusterMetadata()
+            await self._metadata_update(named, [topic])
+            if topic in named.unauthorized_topics:
+                raise TopicAuthorizationFailedError(topic)
+        return await super()._wait_on_metadata(topic)
+
+
+class _Share:
+    """The client as one consumer, producer or admin client has it; all that is not said here is the client's own."""
+
+    def __init__(self, client: _SharedClient, *, fetches_apart: bool) -> None:
+        self._shared, self._apart = client, fetches_apart
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shared, name)
+
+    async def close(self) -> None:
+        """Close what nobody else uses."""
+        for place in [place for place in self._shared._conns if place[1] is self]:
+            await self._shared._conns.pop(place).close()
+
+    async def send(self, node: int, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
+        """Send a request; a fetch that waits for records keeps nobody else waiting."""
+        apart = self._apart and isinstance(request, FetchRequest)
+        return await self._shared.send(node, request, group=self if apart else group)
