@@ -68,7 +68,7 @@ def modules_run_by(module: Module) -> set[str]:
     holders = {name.rpartition(".")[0] for name in module.imports - names} & names
     imported = {*module.imports} & names | holders
     imported |= {name for other in imported for name in packages_of(other)}
-    if "pkgutil" in module.imports:
+    if f"{PACKAGE}.core.folder.load" in module.imports:
         imported |= {name for name in names if name.rpartition(".")[0] == module.name}
     return imported - (packages_of(module.name) - holders) - {module.name}
 

@@ -6,7 +6,7 @@ Read in this order:
     table                rows as bytes, and their changelog
     stores/              where a table keeps its rows: in memory, or on disk
     stages               the order in which everything is written, whatever a stage folds
-    last_word            a paused process that writes late does not have the last word on a compacted topic
+    stale_writes         a paused process that writes late does not have the last word on a compacted topic
     member               one Faust app in its consumer group: tables, agents, and the settings that safety needs
     monitor_stages       the fold of the log, and the inlet of commands
     monitor              the member that folds the log
