@@ -99,9 +99,11 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
         log.critical("cannot start: %s", error)
         return Unavailable.exit_code
     finally:
-        code = _tell_crash(members) or (0 if stopping.asked.is_set() else Unsafe.exit_code)
-        if watch.change is not None:
-            code = watch.change.exit_code
+        code = 0 if stopping.asked.is_set() else Unsafe.exit_code
+        if any(member.app.crash_reason is not None for member in members):
+            # A library may stumble over a topic that was made again before the watch has seen that.
+            await watch.is_fresh()
+        code = watch.change.exit_code if watch.change is not None else _tell_crash(members) or code
         stopping.exit_code = code
         stopping.cut_short()
         for task in (starting, *beside, *ends):
