@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -85,7 +85,7 @@ class _Task(Task):
 class _Fold(Fold[_Task]):
     """One attempt at one batch of the log."""
 
-    name = "engine"
+    name: ClassVar[str] = "engine"
 
     def __init__(
         self,

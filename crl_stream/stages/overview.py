@@ -7,7 +7,7 @@ number of pages in between depends on where one batch ends and the next begins.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from crl_stream.core.overview import Ledger, Place, make_page
 from crl_stream.stages.entries import Entry
@@ -52,7 +52,7 @@ class _Fold(Fold[Task]):
     A note changes the rows of its task, of its agent and the totals, so the ledger keeps the rows and not the loop.
     """
 
-    name = "overview"
+    name: ClassVar[str] = "overview"
 
     def __init__(self, state: PartitionRow, rows: Mapping[bytes, bytes], poisoned: Poisoned) -> None:
         super().__init__(_NOTES, FIRST, state, rows, poisoned)

@@ -12,7 +12,7 @@ proposal_id.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import TaskSnapshot
@@ -84,7 +84,7 @@ class _Task(Task):
 class _Fold(Fold[_Task]):
     """One attempt at one batch of snapshots."""
 
-    name = "proposer"
+    name: ClassVar[str] = "proposer"
 
     def __init__(
         self,
