@@ -11,21 +11,24 @@ import hashlib
 import signal
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import AuthenticationFailedError, KafkaError
 
 from crl_stream.cli.clock import second_now
 from crl_stream.cli.outcome_file import Outcome, OutcomeFile
 from crl_stream.cli.publish_journal import Journal, Progress, target_of
-from crl_stream.errors import ContractError, Unavailable
-from crl_stream.kafka.connection import connection_options, partitions_of, reaching
+from crl_stream.errors import Unavailable
+from crl_stream.kafka.connection import connection_options, reaching
+from crl_stream.kafka.log_consumer import READ_UNCOMMITTED
+from crl_stream.kafka.positions import bounds, places_of
+from crl_stream.kafka.reader import TopicReader
+from crl_stream.kafka.session import KafkaSession
 from crl_stream.settings.model import Kafka
 from crl_stream.wire.cloudevents import event_headers
 from crl_stream.wire.topics import INVOCATIONS, Topics
@@ -113,11 +116,10 @@ async def find_target(kafka: Kafka, timeout: float, silence: Callable[[float], N
 
 async def _described(kafka: Kafka) -> Target:
     topic = Topics(kafka.topic_prefix)(INVOCATIONS)
-    async with _consumer(kafka) as consumer:
-        places = await _places(consumer, topic)
-        ends = await consumer.end_offsets(places)
-    with reaching(kafka):
-        name = target_of(await _cluster_id(kafka), topic)
+    async with KafkaSession(kafka) as session:
+        async with session.reading(isolation_level=READ_UNCOMMITTED) as consumer:
+            ends = await consumer.end_offsets(await places_of(consumer, [topic]))
+        name = target_of(await TopicReader(session).cluster_id(), topic)
     return Target(name, topic, {str(place.partition): end for place, end in ends.items()})
 
 
@@ -308,9 +310,9 @@ class _Run:
         following = islice(self._source.outcomes(), self.acknowledged, self.acknowledged + WINDOW)
         wanted = {(outcome.key, _id_of(outcome.message)) for outcome in following}
         found: set[tuple[bytes, str]] = set()
-        async with _consumer(self._kafka) as consumer:
-            places = await _places(consumer, self._target.topic)
-            first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        async with KafkaSession(self._kafka).reading(isolation_level=READ_UNCOMMITTED) as consumer:
+            places = await places_of(consumer, [self._target.topic])
+            first, end = await bounds(consumer, places)
             starts = {place: max(first[place], self._offsets.get(str(place.partition), 0)) for place in places}
             left = {place for place in places if starts[place] < end[place]}
             consumer.assign(list(left))
@@ -341,30 +343,3 @@ def _identity_of(key: bytes | None, value: bytes | None) -> tuple[bytes, str]:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return b"", ""
     return key or b"", ids.feedback_id or ids.invocation_id
-
-
-async def _places(consumer: Any, topic: str) -> list[TopicPartition]:
-    there = await partitions_of(consumer, [topic])
-    if topic not in there:
-        raise ContractError(f"The topic {topic} does not exist.", hint="run `crl topics apply`")
-    return [TopicPartition(topic, partition) for partition in there[topic]]
-
-
-async def _cluster_id(kafka: Kafka) -> str:
-    admin = AIOKafkaAdminClient(**connection_options(kafka))
-    try:
-        await admin.start()
-        return str((await admin.describe_cluster()).get("cluster_id"))
-    finally:
-        await admin.close()
-
-
-@asynccontextmanager
-async def _consumer(kafka: Kafka) -> AsyncIterator[Any]:
-    consumer = AIOKafkaConsumer(**connection_options(kafka), group_id=None, enable_auto_commit=False)
-    with reaching(kafka):
-        try:
-            await consumer.start()
-            yield consumer
-        finally:
-            await asyncio.shield(consumer.stop())

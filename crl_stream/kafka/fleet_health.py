@@ -130,10 +130,10 @@ async def _behind(session: KafkaSession, admin: AIOKafkaAdminClient, group: str)
     committed = {place: at.offset for place, at in (await admin.list_consumer_group_offsets(group)).items()}
     if not committed:
         return None
-    consumer = session.consumer(request_timeout_ms=_TIMEOUT_MS)
-    other = session.consumer(request_timeout_ms=_TIMEOUT_MS, isolation_level=READ_UNCOMMITTED)
-    try:
-        await asyncio.gather(consumer.start(), other.start())
+    async with (
+        session.reading(request_timeout_ms=_TIMEOUT_MS) as consumer,
+        session.reading(request_timeout_ms=_TIMEOUT_MS, isolation_level=READ_UNCOMMITTED) as other,
+    ):
         ends, stable = await other.end_offsets(committed), await consumer.end_offsets(committed)
         late = {place: at for place, at in committed.items() if ends[place] > at}
         if not late:
@@ -147,8 +147,6 @@ async def _behind(session: KafkaSession, admin: AIOKafkaAdminClient, group: str)
         if not first:
             return None  # markers of transactions: offsets that no record has
         return Behind(sum(ends[place] - late[place] for place in first), min(first.values()), in_transaction=False)
-    finally:
-        await asyncio.gather(consumer.stop(), other.stop(), return_exceptions=True)
 
 
 async def _first_records(

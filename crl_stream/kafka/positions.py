@@ -7,11 +7,12 @@ has been read.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from crl_stream.errors import ContractError
 from crl_stream.kafka.connection import partitions_of
 
 POLL_MS: Final = 1_000
@@ -24,6 +25,16 @@ _CLOSE: Final = 100
 """Records that are rather read and left than asked past: a request costs a way to the broker and back."""
 
 Offsets = dict[TopicPartition, int]
+
+
+async def places_of(
+    consumer: AIOKafkaConsumer, names: Sequence[str], partition: int | None = None
+) -> list[TopicPartition]:
+    """The partitions of topics, or the one of that number in each; ``ContractError`` where a topic does not exist."""
+    there = await partitions_of(consumer, names)
+    if missing := [name for name in names if name not in there]:
+        raise ContractError(f"The topic {missing[0]} does not exist.", hint="run `crl topics apply`")
+    return [TopicPartition(name, p) for name in names for p in there[name] if partition in {None, p}]
 
 
 async def bounds(consumer: AIOKafkaConsumer, places: Collection[TopicPartition]) -> tuple[Offsets, Offsets]:

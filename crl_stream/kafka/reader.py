@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from crl_stream.errors import ContractError
-from crl_stream.kafka.connection import partitions_of, reaching
+from crl_stream.kafka.connection import reaching
 from crl_stream.kafka.log_consumer import answered_at
-from crl_stream.kafka.positions import bounds, records_at, records_between, records_of
+from crl_stream.kafka.positions import bounds, places_of, records_at, records_between, records_of
 from crl_stream.kafka.session import Access, KafkaSession
 from crl_stream.wire.codec import Rejected, decode_record
 from crl_stream.wire.topics import Topics
@@ -57,20 +56,20 @@ class TopicReader:
 
         In order within a partition only.
         """
-        async with self._consumer() as consumer:
-            async for record in records_of(consumer, await self._places(consumer, [topic], partition)):
+        async with self._session.reading() as consumer:
+            async for record in records_of(consumer, await places_of(consumer, [self.names(topic)], partition)):
                 yield self._received(topic, record)
 
     async def extent(self, topic: str) -> int:
         """How many offsets lie between the beginnings of a topic's partitions and their ends; no fewer than records."""
-        async with self._consumer() as consumer:
-            first, end = await bounds(consumer, await self._places(consumer, [topic], None))
+        async with self._session.reading() as consumer:
+            first, end = await bounds(consumer, await places_of(consumer, [self.names(topic)]))
             return sum(end[place] - first[place] for place in end)
 
     async def read_last(self, topic: str, partition: int, count: int = 1) -> list[Received]:
         """The last ``count`` records of one partition, oldest first; fewer where there are fewer."""
-        async with self._consumer() as consumer:
-            [place] = await self._places(consumer, [topic], partition)
+        async with self._session.reading() as consumer:
+            [place] = await places_of(consumer, [self.names(topic)], partition)
             first, end = await bounds(consumer, [place])
             start, found, back = end[place], list[Any](), count
             while len(found) < count and start > first[place]:
@@ -82,15 +81,15 @@ class TopicReader:
 
     async def read_at(self, topic: str, partition: int, offset: int) -> Received | None:
         """One record, or None where there is none."""
-        async with self._consumer() as consumer:
-            await self._places(consumer, [topic], None)
+        async with self._session.reading() as consumer:
+            await places_of(consumer, [self.names(topic)])
             [record] = (await records_at(consumer, self.names(topic), [(partition, offset)])).values()
             return None if record is None else self._received(topic, record)
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has on the broker."""
-        async with self._consumer() as consumer:
-            return len(await self._places(consumer, [topic], None))
+        async with self._session.reading() as consumer:
+            return len(await places_of(consumer, [self.names(topic)]))
 
     async def cluster_id(self) -> str:
         """What the cluster calls itself: the same wherever its brokers move."""
@@ -116,7 +115,7 @@ class TopicReader:
         try:
             with reaching(self.kafka):
                 await consumer.start()
-                places = await self._places(consumer, topics, partition)
+                places = await places_of(consumer, [*map(self.names, topics)], partition)
                 consumer.assign(places)
                 if from_beginning:
                     await consumer.seek_to_beginning(*places)
@@ -156,22 +155,3 @@ class TopicReader:
     def _received(topic: str, record: Any) -> Received:
         decoded = decode_record(topic, record)
         return Received(topic, record, None if isinstance(decoded, Rejected) else decoded.message)
-
-    @asynccontextmanager
-    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = self._session.consumer()
-        with reaching(self.kafka):
-            try:
-                await consumer.start()
-                yield consumer
-            finally:
-                await asyncio.shield(consumer.stop())
-
-    async def _places(
-        self, consumer: AIOKafkaConsumer, topics: Iterable[str], partition: int | None
-    ) -> list[TopicPartition]:
-        names = [self.names(topic) for topic in topics]
-        there = await partitions_of(consumer, names)
-        if missing := [name for name in names if name not in there]:
-            raise ContractError(f"The topic {missing[0]} does not exist.", hint="run `crl topics apply`")
-        return [TopicPartition(name, p) for name in names for p in there[name] if partition in {None, p}]

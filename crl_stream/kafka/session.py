@@ -63,6 +63,17 @@ class KafkaSession:
         return made
 
     @asynccontextmanager
+    async def reading(self, **options: Any) -> AsyncIterator[LogConsumer]:
+        """A consumer that is started, and does not follow."""
+        made = self.consumer(**options)
+        with reaching(self.kafka):
+            try:
+                await made.start()
+                yield made
+            finally:
+                await asyncio.shield(made.stop())
+
+    @asynccontextmanager
     async def producing(self) -> AsyncIterator[AIOKafkaProducer]:
         """An idempotent producer, started; all replicas acknowledge what it writes."""
         made = AIOKafkaProducer(**self._options, acks="all", enable_idempotence=True)
