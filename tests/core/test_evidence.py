@@ -159,7 +159,7 @@ def test_healthy_rewards_that_come_late_are_taken_for_bad_ones_no_more_often_tha
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(0, 2**32), st.integers(1, 250), st.booleans())
+@given(st.integers(0, 2**32), st.integers(1, 250) | st.integers(96, 118), st.booleans())
 def test_late_rewards_are_followed_again_as_the_detector_of_the_reward_says(seed: int, n: int, newcomer: bool) -> None:
     """That is written out, as it is asked for every late score of a task."""
     random = Random(seed)

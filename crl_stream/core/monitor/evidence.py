@@ -78,8 +78,8 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
         The flag ``WEIGHED``, or 0 where there is no baseline.
 
     Since it runs for every outcome, what the detectors of the guide do with ``fewer`` and ``oftener`` is written out
-    here without calls, which would cost a tenth of a step.  ``weigh_all`` is the same as they declare it, and a
-    property test holds the two together to the last bit.
+    here.  ``weigh_all`` does the same as they declare it and takes three times as long; a property test holds the two
+    together to the last bit.
     """
     frozen = variant.baseline
     base = variant.life if frozen is None else frozen.sums
