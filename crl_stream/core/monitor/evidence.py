@@ -35,6 +35,8 @@ _REWARD: Final = 1
 """Place of ``avg_reward``, the one of the first detectors whose evidence a late reward changes."""
 _LATE: Final = tuple(place for place in range(WRITTEN_OUT, len(DETECTORS)) if DETECTORS[place].is_amended)
 """The places of further ones; in ``reward_start`` they stand in this order behind it."""
+AMENDED_PLACES: Final = 3 + 3 * len(_LATE)
+"""Statistics in ``reward_start``."""
 
 
 class Claims:
@@ -217,7 +219,7 @@ def reweigh(variant: Variant, window: int, claims: Claims) -> None:
     rewards = life.reward - sum(outcome[2] for outcome in outcomes)
     squares = life.squares - sum(outcome[2] * outcome[2] // MICRO for outcome in outcomes)
     if variant.reward_start is None:
-        variant.reward_start = [0.0] * (3 + 3 * len(_LATE))
+        variant.reward_start = [0.0] * AMENDED_PLACES
     start = variant.reward_start
     found = _three(start, 0)
     for outcome in outcomes:
@@ -304,7 +306,7 @@ def forget(variant: Variant) -> None:
     """Begin anew: what is over is no evidence of what comes next."""
     variant.evidence = [0.0] * PLACES
     if variant.reward_start is not None:
-        variant.reward_start = [0.0] * (3 + 3 * len(_LATE))
+        variant.reward_start = [0.0] * AMENDED_PLACES
     for index in range(SIZE - 1, len(variant.window), SIZE):
         variant.window[index] &= ~WEIGHED
 
