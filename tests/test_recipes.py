@@ -72,6 +72,6 @@ def test_a_detector_of_a_recipe_has_the_properties_that_all_have(tmp_path: Path)
     (tmp_path / path.name).write_text(RECIPES[path], encoding="utf-8")
     chosen = f"{path.stem} or written_out or suspect or another_engine"
     tests = str(ROOT / "tests" / "core" / "test_detectors.py")
-    done = python("-c", LOOK, "crl_stream.core.monitor.detectors", str(tmp_path), tests, "-k", chosen)
+    done = python("-c", LOOK, "crl_stream.core.monitor.detectors", str(tmp_path), tests, "-vv", "-k", chosen)
     assert done.returncode == 0, done.stdout
-    assert "13 passed" in done.stdout
+    assert done.stdout.count(f"[{path.stem}] PASSED") > 10

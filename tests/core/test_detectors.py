@@ -274,6 +274,16 @@ def test_a_variant_is_suspect_exactly_when_a_detector_says_so(data: st.DataObjec
     assert is_suspect(variant, rules_of(Policy(degradation=degradation))) is said
 
 
+@each
+def test_a_variant_at_exactly_a_limit_is_not_suspect_and_one_just_beyond_it_is(detector: Detector) -> None:
+    case, n = detector.case, 500
+    rules = rules_of(Policy(degradation=Degradation(lookback_window=1000)))
+    edge = n // 2 * case.most * (1 - limit_of(detector) if case.better else 1 + limit_of(detector))
+    life, step = case.sums(n, n // 2 * case.most), -1 if case.better else 1
+    assert not is_suspect(Variant("v2", life=life, judged=case.sums(n, int(edge))), rules)
+    assert is_suspect(Variant("v2", life=life, judged=case.sums(n, int(edge) + step)), rules)
+
+
 def test_a_row_of_an_engine_with_other_detectors_is_read_and_what_it_lacks_is_zero() -> None:
     claims = evidence.Claims(GUIDE)
     life = Sums(1_000, 900, 10, 700 * MICRO, 600 * MICRO)

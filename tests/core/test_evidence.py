@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crl_stream.core import messages as m
 from crl_stream.core.monitor import evidence, likelihood
 from crl_stream.core.monitor.learning import Formula
-from crl_stream.core.monitor.row import ABSENT, ERROR, FAILED, JUDGED, MICRO, OUTCOME, SUCCESS, Variant
+from crl_stream.core.monitor.row import ABSENT, ERROR, FAILED, JUDGED, MICRO, OUTCOME, SUCCESS, Frozen, Variant
 from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.window import amend, forget, take_in
 from crl_stream.core.policy import Degradation, Learning, Policy
@@ -156,6 +156,27 @@ def test_healthy_rewards_that_come_late_are_taken_for_bad_ones_no_more_often_tha
             alarms += 1
             forget(variant)
     assert alarms <= 1.5 * steps / budget
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32), st.integers(1, 250) | st.integers(96, 118), st.booleans())
+def test_late_rewards_are_followed_again_as_the_detector_of_the_reward_says(seed: int, n: int, newcomer: bool) -> None:
+    """That is written out, as it is asked for every late score of a task."""
+    random = Random(seed)
+    variant = a_variant(random, n, 0.8)
+    if newcomer:
+        variant.baseline = Frozen("default", a_variant(random, 60, 0.9).life)
+        for _ in range(30):
+            learn(variant, *random.choice([GOOD, BAD]))
+    for _ in range(2):
+        assert amend(variant, variant.life.n - 1, random.randrange(-MICRO, MICRO), None, Formula(Learning()))
+        start = [0.0] * 3 if variant.reward_start is None else variant.reward_start
+        first, second, third = start
+        expected = evidence.follow_window(variant, RULES.size, (first, second, third), 1, RULES.claims)
+        evidence.reweigh(variant, RULES.size, RULES.claims)
+        assert variant.evidence[3:6] == [min(value, likelihood.CEILING) for value in expected]
+        for _ in range(5):
+            learn(variant, *random.choice([GOOD, BAD, BROKEN]))
 
 
 def test_an_activation_starts_the_evidence_anew() -> None:

@@ -10,9 +10,10 @@ In a row stand three statistics for each detector, in the order of the detectors
 are 0.
 """
 
+# over 300 lines because evidence is one subject: what is taken in, what is followed again, what it comes to
+
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from crl_stream.core.monitor.detectors import DETECTORS
@@ -30,10 +31,11 @@ WRITTEN_OUT: Final = 3
 """Detectors, the first ones, whose arithmetic ``update`` and ``verdict.is_suspect`` have without a call."""
 assert [found.name for found in DETECTORS[:WRITTEN_OUT]] == ["success_rate", "avg_reward", "error_rate"]
 _FURTHER: Final = len(DETECTORS) > WRITTEN_OUT
-_AMENDED: Final = tuple((place, detector) for place, detector in enumerate(DETECTORS) if detector.is_amended)
-"""The detectors, with their places, whose evidence a late reward changes; in ``reward_start`` they stand in this order.
-"""
-AMENDED_PLACES: Final = 3 * len(_AMENDED)
+_REWARD: Final = 1
+"""Place of ``avg_reward``, the one of the first detectors whose evidence a late reward changes."""
+_LATE: Final = tuple(place for place in range(WRITTEN_OUT, len(DETECTORS)) if DETECTORS[place].is_amended)
+"""The places of further ones; in ``reward_start`` they stand in this order behind it."""
+AMENDED_PLACES: Final = 3 + 3 * len(_LATE)
 """Statistics in ``reward_start``."""
 
 
@@ -78,8 +80,8 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
         The flag ``WEIGHED``, or 0 where there is no baseline.
 
     Since it runs for every outcome, what the detectors of the guide do with ``fewer`` and ``oftener`` is written out
-    here without calls, which would cost a tenth of a step.  ``weigh_all`` is the same as they declare it, and a
-    property test holds the two together to the last bit.
+    here.  ``weigh_all`` does the same as they declare it and takes three times as long; a property test holds the two
+    together to the last bit.
     """
     frozen = variant.baseline
     base = variant.life if frozen is None else frozen.sums
@@ -182,19 +184,14 @@ def carry(variant: Variant, start: list[float], reward: int, flags: int, claims:
         flags: Of that outcome, as in ``row``.
         claims: What the alternatives claim under the policy.
     """
-    before = _before_window(variant)
-    return _bounded(_follow_reward(start, reward, flags, before, claims)) if before.n else start
-
-
-def _follow_reward(found: list[float], reward: int, flags: int, baseline: Sums, claims: Claims) -> list[float]:
-    """The statistics of the detectors that rewards change after one more outcome."""
-    weighed = list[float]()
-    for number, (place, detector) in enumerate(_AMENDED):
-        at = 3 * number
-        # A row that was written before there was such a detector ends here.
-        r1, r2, r3 = found[at : at + 3] if len(found) > at else (0.0, 0.0, 0.0)
-        weighed += detector.weigh((r1, r2, r3), reward, flags, baseline, claims.each[place])
-    return weighed
+    n, rewards, squares = _before_window(variant)
+    if not n:
+        return start
+    carried = _bounded(lower(_three(start, 0), reward, n, rewards, squares, claims.rewards))
+    for number, place in enumerate(_LATE, start=1):
+        before = _all_before_window(variant)
+        carried += _bounded(DETECTORS[place].weigh(_three(start, number), reward, flags, before, claims.each[place]))
+    return carried
 
 
 def reweigh(variant: Variant, window: int, claims: Claims) -> None:
@@ -211,9 +208,46 @@ def reweigh(variant: Variant, window: int, claims: Claims) -> None:
         variant: Whose evidence it is; changed in place.
         window: Outcomes that a window holds, 2 to 1,000.
         claims: What the alternatives claim under the policy.
+
+    The mean reward's is written out, which is half the price of ``follow_window``; a property test holds the two
+    together.
     """
     life, alone = variant.life, variant.baseline is None
     fixed = _before_window(variant)
+    outcomes = list(OUTCOME.iter_unpack(variant.window))
+    number = life.n - len(outcomes)
+    rewards = life.reward - sum(outcome[2] for outcome in outcomes)
+    squares = life.squares - sum(outcome[2] * outcome[2] // MICRO for outcome in outcomes)
+    if variant.reward_start is None:
+        variant.reward_start = [0.0] * AMENDED_PLACES
+    start = variant.reward_start
+    found = _three(start, 0)
+    for outcome in outcomes:
+        reward = outcome[2]
+        if outcome[6] & WEIGHED:
+            n, total, total_squares = (number, rewards, squares) if alone and number < 5 * window else fixed
+            if n:
+                found = lower(found, reward, n, total, total_squares, claims.rewards)
+        number, rewards, squares = number + 1, rewards + reward, squares + reward * reward // MICRO
+    variant.evidence[3 * _REWARD : 3 * _REWARD + 3] = _bounded(found)
+    if _LATE:
+        variant.evidence = _fitting(variant.evidence)
+        for at, place in enumerate(_LATE, start=1):
+            found = follow_window(variant, window, _three(start, at), place, claims)
+            variant.evidence[3 * place : 3 * place + 3] = _bounded(found)
+
+
+def follow_window(variant: Variant, window: int, found: Triple, place: int, claims: Claims) -> Triple:
+    """The statistics of one detector over the window, from those of its start, as its file declares it.
+
+    Args:
+        variant: Whose window it is.
+        window: Outcomes that a window holds, 2 to 1,000.
+        found: The statistics at the window's start.
+        place: Of the detector among the detectors.
+        claims: What the alternatives claim under the policy.
+    """
+    life, alone, fixed = variant.life, variant.baseline is None, _all_before_window(variant)
     outcomes = list(OUTCOME.iter_unpack(variant.window))
     so_far = Sums(
         life.n - len(outcomes),
@@ -222,47 +256,50 @@ def reweigh(variant: Variant, window: int, claims: Claims) -> None:
         life.reward - sum(outcome[2] for outcome in outcomes),
         life.squares - sum(outcome[2] * outcome[2] // MICRO for outcome in outcomes),
     )
-    if variant.reward_start is None:
-        variant.reward_start = [0.0] * (3 * len(_AMENDED))
-    found = variant.reward_start
     for outcome in outcomes:
         reward, flags = outcome[2], outcome[6]
-        if flags & WEIGHED:
-            baseline = so_far if alone and so_far.n < 5 * window else fixed
-            if baseline.n:
-                found = _follow_reward(found, reward, flags, baseline, claims)
+        baseline = so_far if alone and so_far.n < 5 * window else fixed
+        if flags & WEIGHED and baseline.n:
+            found = DETECTORS[place].weigh(found, reward, flags, baseline, claims.each[place])
         so_far.n += 1
         so_far.successes += flags & SUCCESS
         so_far.errors += (flags & ERROR) >> 1
         so_far.reward += reward
         so_far.squares += reward * reward // MICRO
-    variant.evidence = _fitting(variant.evidence)
-    for number, (place, _) in enumerate(_AMENDED):
-        variant.evidence[3 * place : 3 * place + 3] = _bounded(found[3 * number : 3 * number + 3])
+    return found
 
 
-def _bounded(found: Iterable[float]) -> list[float]:
+def _three(start: list[float], number: int) -> Triple:
+    """The statistics of the ``number``-th detector that rewards change; a row that did not know it has none."""
+    if 3 * number >= len(start):
+        return 0.0, 0.0, 0.0
+    r1, r2, r3 = start[3 * number : 3 * number + 3]
+    return r1, r2, r3
+
+
+def _bounded(found: Triple) -> list[float]:
     return [value if value < CEILING else CEILING for value in found]
 
 
-def _before_window(variant: Variant) -> Sums:
-    """All that a judged outcome of the window may be compared with."""
+def _before_window(variant: Variant) -> tuple[int, int, int]:
+    """Count, rewards and squares of all that a judged outcome of the window may be compared with."""
     life, judged = variant.life, variant.judged
-    before = Sums(
-        life.n - judged.n,
-        life.successes - judged.successes,
-        life.errors - judged.errors,
-        life.reward - judged.reward,
-        life.squares - judged.squares,
-    )
+    n, rewards, squares = life.n - judged.n, life.reward - judged.reward, life.squares - judged.squares
     if variant.baseline is not None:
         frozen = variant.baseline.sums
-        before.n += frozen.n
-        before.successes += frozen.successes
-        before.errors += frozen.errors
-        before.reward += frozen.reward
-        before.squares += frozen.squares
-    return before
+        n, rewards, squares = n + frozen.n, rewards + frozen.reward, squares + frozen.squares
+    return n, rewards, squares
+
+
+def _all_before_window(variant: Variant) -> Sums:
+    """The same with all other sums."""
+    n, rewards, squares = _before_window(variant)
+    life, judged = variant.life, variant.judged
+    successes, errors = life.successes - judged.successes, life.errors - judged.errors
+    if variant.baseline is not None:
+        frozen = variant.baseline.sums
+        successes, errors = successes + frozen.successes, errors + frozen.errors
+    return Sums(n, successes, errors, rewards, squares)
 
 
 def by_metric(variant: Variant) -> dict[str, float]:

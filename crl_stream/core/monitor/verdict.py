@@ -41,8 +41,8 @@ def is_suspect(variant: Variant, rules: Rules) -> bool:
     baseline = variant.life if rules.lifetime and variant.baseline is None else baseline_of(variant, rules)
     if baseline.n < rules.min_baseline:
         return False
-    # The formulas of the first three detectors without their calls, which would cost a twentieth of a step; a property
-    # test holds them to what the detectors themselves say.
+    # The formulas of the first three detectors, written out: their calls take twice as long, for every outcome.
+    # Property tests hold them to what the detectors themselves say.
     n, whole = judged.n, baseline.n
     success_limit, reward_limit, error_limit = rules.limits
     before = baseline.successes * n
