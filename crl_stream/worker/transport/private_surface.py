@@ -74,7 +74,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "flush",
     ),
     # Fails what waits for a leader longer than this.
-    "aiokafka.producer.message_accumulator:MessageAccumulator": ("_batch_ttl",),
+    "aiokafka.producer.message_accumulator:MessageAccumulator": ("_batch_ttl", "_cluster"),
     "faust.transport.drivers:TRANSPORTS": ("aliases",),
     "faust.tables.table:Table": (
         "persisted_offset",
@@ -108,15 +108,35 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     "aiokafka.record.legacy_records:_LegacyRecordBatchPy": ("validate_crc", "next_offset"),
     # What ``byte_names`` puts its own builder into.
     "aiokafka.record.default_records:_DefaultRecordBatchBuilderPy": ("append", "set_producer_state"),
-    # Asked for the ids of topics, which its own requests do not tell.
-    "aiokafka.client:AIOKafkaClient": ("fetch_all_metadata", "send", "get_random_node"),
+    # Asked for the ids of topics, which its own requests do not tell; shared by the clients of one session.
+    "aiokafka.client:AIOKafkaClient": (
+        "fetch_all_metadata",
+        "send",
+        "get_random_node",
+        "bootstrap",
+        "add_topic",
+        "set_topics",
+        "force_metadata_update",
+        "_conns",
+        "_metadata_update",
+        "_wait_on_metadata",
+    ),
+    "aiokafka.admin:AIOKafkaAdminClient": ("_client",),
+    "aiokafka.producer.sender:Sender": ("client",),
     "aiokafka.protocol.api:Request": ("prepare", "build"),
     # Connections that send no request are closed.
     "faust.web.drivers.aiohttp:Web": ("_runner",),
     "aiohttp.web_server:Server": ("connections",),
     "aiohttp.web_protocol:RequestHandler": ("_current_request", "force_close"),
     # A client's sender that has ended fails nothing that waits for it.
-    "aiokafka:AIOKafkaProducer": ("create_batch", "send_batch", "_sender", "_message_accumulator"),
+    "aiokafka:AIOKafkaProducer": (
+        "create_batch",
+        "send_batch",
+        "client",
+        "_sender",
+        "_message_accumulator",
+        "_metadata",
+    ),
     # A fork's child forgets the tasks of its parent without a word.
     "asyncio.tasks:Task": ("_log_destroy_pending",),
     "aiokafka.producer.message_accumulator:BatchBuilder": (
