@@ -24,21 +24,22 @@ from crl_stream.visible import visible_lines
 def dashboard(
     context: typer.Context,
     at: Annotated[
-        str | None, typer.Option("--at", metavar="INSTANT", help="Read it at this hour, e.g. 2025-11-19T14:30:00Z.")
+        str | None,
+        typer.Option("--at", metavar="INSTANT", help="Count days back from this time, e.g. 2025-11-19T14:30:00Z."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print the safety dashboard, for a terminal, cron or mail.  Needs no worker, and says when none runs.
+    """Print the safety dashboard, for a terminal, cron or mail.
 
-    --at sets the hour that days are counted back from; the page itself is always the latest one, and what runs now is
-    not looked at.
+    Needs no worker, and says when none is running. --at sets the time that days are counted back from; the page itself
+    is always the latest one, and running processes are not checked.
     """
     now = round(time.time() * 1_000) if at is None else _instant(at)
     overview = asyncio.run(read_overview(context.obj.kafka))
     if overview is None:
         raise NotFound(
-            "There is no overview yet.",
-            hint="`crl up` or `crl worker --role overview` writes it, as soon as a task has had an outcome",
+            "There is no overview page yet.",
+            hint="`crl up` or `crl worker --role overview` writes it once a task has had an outcome",
         )
     troubles = asyncio.run(_troubles(context.obj.connected)) if at is None else []
     if json:
@@ -55,18 +56,18 @@ def dashboard(
             }
         )
         return
-    # Bytes, so that a mail of cron's has the same ones whatever the locale is.
+    # Write bytes, so that a mail from cron is the same under any locale.
     sys.stdout.buffer.write(visible_lines(render(overview, now, troubles)).encode())
     sys.stdout.buffer.flush()
 
 
 async def _troubles(settings: Settings) -> list[str]:
-    """What does not work, as Kafka knows it: the page is what was last written, also when nothing writes any more."""
+    """Return what Kafka says is not working; the page alone would look the same after its writer has stopped."""
     try:
         async with asyncio.timeout(KAFKA_SECONDS):
             return [finding_line(found) for found in await inspect_kafka(settings) if found["trouble"]]
     except TimeoutError:
-        return ["kafka: Kafka answers too slowly to say what runs. See how the broker is."]
+        return ["kafka: Kafka answers too slowly to say what is running. Check the broker."]
     except CrlError as error:
         return [f"kafka: {error.message}"]
 
@@ -77,5 +78,5 @@ def _instant(text: str) -> int:
     except ValueError:
         moment = None
     if moment is None:
-        raise UsageError(f"--at {text} is no instant.", hint="write it in UTC, like 2025-11-19T14:30:00Z")
+        raise UsageError(f"--at {text} is not a valid time.", hint="write it in UTC, like 2025-11-19T14:30:00Z")
     return moment
