@@ -264,7 +264,7 @@ def test_crl_down_ends_what_was_left_behind_by_its_number_and_start_time_and_say
     assert left.wait(20) == -signal.SIGTERM
     assert stranger.poll() is None
     again = crl.run("down")
-    assert (again.code, again.err.startswith("nothing runs")) == (0, True)
+    assert (again.code, again.err.startswith("nothing is running")) == (0, True)
 
 
 def test_a_second_crl_up_says_what_runs_and_where_and_another_installation_is_refused(tmp_path: Path) -> None:

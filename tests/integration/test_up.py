@@ -221,7 +221,7 @@ def test_what_a_killed_crl_up_left_behind_is_taken_over_by_the_next_one_which_cr
     second.wait(PATIENCE)
     assert up.left_behind() == []
     code, said = up.run("down")
-    assert (code, "nothing runs" in said) == (0, True)
+    assert (code, "nothing is running" in said) == (0, True)
 
 
 @pytest.mark.parametrize(
