@@ -52,7 +52,7 @@ def list_channels(context: typer.Context, json: Json = False) -> None:
             (*tuple(entry.values())[:4], f"DISABLED: {entry['disabled']}" if entry["disabled"] else entry["place"])
             for entry in found
         ],
-        empty='No channel is configured; alerts go to the log of the worker.  [notifiers.ops] kind = "webhook" adds one.',
+        empty='No channel is configured; alerts go to the worker log.  [notifiers.ops] kind = "webhook" adds one.',
     )
 
 
