@@ -1,4 +1,4 @@
-"""The proposals of the topic as they stand, for every command that needs them."""
+"""The current proposals on the topic, for every command that needs them."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from crl_stream.wire.topics import PROPOSALS, TASKS
 
 
 def now_ms() -> int:
-    """The hour at which proposals are looked at."""
+    """Return the current time in milliseconds, which tells whether a proposal has expired."""
     return time.time_ns() // 1_000_000
 
 
 async def read_all(kafka: Kafka) -> list[m.Proposal]:
-    """Every proposal there is, in its last revision."""
+    """Return every proposal in its last revision."""
     return latest(received.message for received in await TopicReader(kafka).read(PROPOSALS))
 
 
 async def find(kafka: Kafka, proposal_id: str) -> m.Proposal:
-    """One proposal; ``NotFound`` when there is none of that id."""
+    """Return one proposal; raises ``NotFound``."""
     for proposal in await read_all(kafka):
         if proposal.proposal_id == proposal_id:
             return proposal
     raise NotFound(
-        f"There is no proposal {proposal_id}.", hint="crl proposals list lists them, --status all also the closed ones"
+        f"There is no proposal {proposal_id}.", hint="crl proposals list lists them; --status all includes closed ones"
     )
 
 
 async def deciding_review(kafka: Kafka, proposal: m.Proposal) -> m.ReviewResult | None:
-    """The review that has closed it, by the monitor's own list; None when there is none, or it is long ago."""
+    """Return the review that closed the proposal, from the monitor's list; None if there is none, or it is too old."""
     key, newest = TaskKey(proposal.agent_name, proposal.task_type), None
     for received in await TopicReader(kafka).read(TASKS):
         task = received.message
@@ -50,7 +50,7 @@ async def deciding_review(kafka: Kafka, proposal: m.Proposal) -> m.ReviewResult 
 
 
 def wanted_statuses(names: list[str] | None, default: str) -> frozenset[str]:
-    """The statuses that a person named; ``open`` and ``all`` stand for several."""
+    """Expand the statuses on the command line; ``open`` and ``all`` stand for several."""
     found: set[str] = set()
     for name in names or [default]:
         if name == "open":
