@@ -189,7 +189,7 @@ def _position(before: _Before, target: str, file: Path) -> Progress | None:
             hint=f"--again publishes them once more; the monitor then counts each a second time, {_BUT}",
         )
     if found.complete:
-        say(f"{file} has grown: its first {found.sent} messages were published {found.at}; continuing after them")
+        say(f"{file} has grown: its first {found.sent} messages were published ({found.at}); continuing after them")
     else:
         say(f"continuing after message {found.sent} of {plan.messages}, where an earlier run ended ({found.at})")
     return found

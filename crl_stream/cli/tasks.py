@@ -1,4 +1,4 @@
-"""Which tasks there are, as the topics know them: an order for a mistyped one would make it, and for good."""
+"""Checks that a task is known: a command for a mistyped one would create it for good."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from crl_stream.settings.model import Kafka
 from crl_stream.wire.topics import ACTIVE_VARIANTS, TASKS
 
 _TOPICS: Final = (ACTIVE_VARIANTS, TASKS)
-"""A task is known by a record on one of them: the smaller one first."""
+"""A task is known if one of these topics has a record of it; the smaller topic first."""
 
 
 async def require_known(kafka: Kafka, key: TaskKey, *, or_else: str = "") -> None:
-    """``NotFound`` when nothing is known of the task, with those of similar names; ``or_else`` is added to the hint."""
+    """Raise ``NotFound`` for an unknown task, naming similar ones; ``or_else`` is added to the hint."""
     home = home_of(kafka, key)
     for topic in _TOPICS:
         if str(key) in await _names(kafka, topic, home):

@@ -171,7 +171,7 @@ def test_what_dies_comes_back_also_elsewhere_and_ctrl_c_ends_it_while_broker_and
     before = up.pids()
 
     os.kill(before["monitor"], signal.SIGKILL)
-    up.hear("monitor was ended by signal 9; it is started again in 1 s")
+    up.hear("monitor was ended by signal 9; it is restarted in 1 s")
     wait_for(lambda: up.pid("monitor") != before["monitor"], up.text)
     wait_for(lambda: up.run("status")[0] == 0, up.text)
 

@@ -1,4 +1,4 @@
 """``crl rollbacks``.
 
-``command`` lists and shows, ``fates`` says what people made of each, ``page`` is one rollback in full.
+``command`` lists and shows, ``fates`` finds what became of each rollback, ``page`` renders one in full.
 """

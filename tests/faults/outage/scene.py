@@ -117,7 +117,7 @@ class Scene:
         try:
             await _until_ready(worker, services)
             beside.append(tail := Command(self.installation, self.folder, "tail", "invocations", "--json"))
-            await tail.says("Ctrl-C ends it")
+            await tail.says("Ctrl-C stops")
             beside.append(runtime := self._runtime())
             await runtime.ready()
             await state_active_variant(self.installation.kafka, FIRST_EPOCH)
