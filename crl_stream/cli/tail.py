@@ -59,10 +59,10 @@ async def _follow(
 ) -> None:
     seen = 0
     kafka = session.kafka
-    silence = KafkaSilence(kafka.bootstrap_servers, "waiting for it; Ctrl-C stops")
+    silence = KafkaSilence(kafka.bootstrap_servers, "waiting for it; Ctrl-C gives up")
     following = TopicReader(kafka).following(topics, from_beginning=from_beginning, silence=silence.note)
     async with following as received:
-        say(f"following {', '.join(topics)}; Ctrl-C stops")
+        say(f"following {', '.join(topics)}; Ctrl-C stops it")
         async for one in received:
             if not every and isinstance(one.message, m.CommandResult) and one.message.command == "SetPolicy":
                 continue
