@@ -1,17 +1,14 @@
-"""People and their programs are told: once per event, in order, for as long as it takes.
+"""Alerts people and their programs: once per event, in order, retrying for as long as it takes.
 
-    channels/     one file per kind of channel, found by listing the folder
-    options       what every channel may be told in ``[notifiers.<name>]``
-    notice        one thing to be said, and the line that says it; pure
-    selection     which records of the topics become notices of a channel; pure
-    repetition    what is told again while nothing changes, told less and less often; pure
-    plain         what strangers typed, without any markup of chats and mail; pure
-    backlog       what came while a channel was away, in one line; pure
-    signature     how a webhook proves who sent it; pure
-    notifier      a channel with patience: retries, gives up loudly, never lets another one wait
+    channels/     one file per kind of channel, found by listing the folder options       the settings that every
+    channel has in ``[notifiers.<name>]`` notice        one event as a channel gets it, with its line for people; pure
+    selection decides which records become notices of a channel; pure repetition    spaces reminders while nothing
+    changes; pure plain         removes chat and mail markup from texts of others; pure backlog       summarises what a
+    channel missed in one line; pure signature     signs webhooks; pure notifier      one channel with retries; gives up
+    loudly and never delays another channel
 
-Each channel is read in a consumer group of its own, so a failing one delays and loses nothing of the others.
-``docs/notifiers.md`` is what operators and receivers read.
+Each channel has its own consumer group, so a failing one does not affect the others. ``docs/notifiers.md`` is for
+operators and receivers.
 """
 
 from crl_stream.notifiers.notifier import Notifier, open_notifiers

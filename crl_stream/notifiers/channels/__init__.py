@@ -1,7 +1,7 @@
 """The kinds of channels: one file each, found by listing this folder.
 
-A kind has OPTIONS, its settings, and CHANNEL, made of a name and settings, whose ``send`` returns when the notice was
-taken and raises ``Undelivered`` or ``Refused`` when not.  Whatever else it raises is taken for ``Undelivered``.
+A kind has OPTIONS, its settings, and CHANNEL, which is created from a name and settings. Its ``send`` returns once the
+notice was accepted and raises ``Undelivered`` or ``Refused`` otherwise. Any other exception counts as ``Undelivered``.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from crl_stream.notifiers.options import Options
 
 
 class Channel(Protocol):
-    """A way out."""
+    """One configured channel."""
 
     async def send(self, notice: Notice) -> None:
-        """Send one notice, once."""
+        """Make one attempt to send a notice."""
 
     async def close(self) -> None:
-        """Let go of what was opened."""
+        """Close connections."""
 
 
 class MakeChannel(Protocol):
-    """Opens a channel; ``ConfigError`` when the settings cannot work."""
+    """Creates a channel; raises ``ConfigError`` if the settings cannot work."""
 
     def __call__(self, name: str, options: Options) -> Channel:
         """Make the channel ``[notifiers.<name>]``."""
@@ -49,4 +49,4 @@ def _discover() -> Mapping[str, Kind]:
 
 
 KINDS: Final[Mapping[str, Kind]] = _discover()
-"""By name."""
+"""Kinds of channels by name."""
