@@ -1,7 +1,7 @@
 """Writes the generated files of the contract: JSON Schemas and the AsyncAPI document.
 
-``python -m crl_stream.contract.generator`` writes them into ``topics/``, ``--check`` only says which are stale.
-The message classes and ``catalog.toml`` are the sources; nobody edits what is written here.
+``python -m crl_stream.contract.generator`` writes them into ``topics/``; ``--check`` only names stale ones. The message
+classes and ``catalog.toml`` are the sources; never edit the generated files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ASYNCAPI: Final = "asyncapi.json"
 
 
 def generate() -> dict[str, str]:
-    """Every generated file: its path inside the contract and its text."""
+    """Return every generated file: its path inside the contract and its text."""
     files = {
         f"{SCHEMAS}/{schema_name(topic, kind)}": _text(message_schema(topic, kind, _Docs()))
         for topic, kinds in MESSAGES.items()
@@ -39,7 +39,7 @@ def generate() -> dict[str, str]:
 
 
 def stale(root: Path) -> list[str]:
-    """Paths inside the contract that are missing, differ, or are generated no more."""
+    """Return the paths inside the contract that are missing, differ, or are no longer generated."""
     files = generate()
     there = {f"{SCHEMAS}/{path.name}" for path in (root / SCHEMAS).glob("*.json")}
     wrong = {name for name, text in files.items() if _read(root / name) != text}
@@ -47,7 +47,7 @@ def stale(root: Path) -> list[str]:
 
 
 def write(root: Path) -> list[str]:
-    """Bring the generated files up to date; returns the paths that changed."""
+    """Update the generated files; returns the paths that changed."""
     changed, files = stale(root), generate()
     for name in changed:
         path = root / name
@@ -60,7 +60,7 @@ def write(root: Path) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write, or with ``--check`` compare; 1 when something was stale."""
+    """Write the files, or compare them with ``--check``; returns 1 if something was stale."""
     parser = argparse.ArgumentParser(prog="python -m crl_stream.contract.generator", description=main.__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is stale")
     root = contract_root()
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Docs(Mapping[type, Mapping[str, str]]):
-    """What the source says below each field of a message; Python keeps it nowhere else."""
+    """The texts below the fields of messages in the source, which Python does not keep."""
 
     def __getitem__(self, kind: type) -> dict[str, str]:
         found: dict[str, str] = {}

@@ -14,7 +14,7 @@ from crl_stream.proposals.standing import OPEN, ending, status_at, updated_at
 
 BINARY: Final = False
 VERSION: Final = 1
-"""Of the document; new fields do not change it."""
+"""Version of the document; new fields do not change it."""
 _TITLES: Final = {
     "create_specialized_variant": "Create {target} for {task}",
     "modify_variant_parameters": "Modify the active variant of {task}: {target}",
@@ -24,7 +24,7 @@ _TITLES: Final = {
 
 
 def write(proposals: Sequence[Proposal], now: int) -> bytes:
-    """All entries in one document."""
+    """Write all entries in one document."""
     document = {
         "source": "crl-stream",
         "version": VERSION,
@@ -35,7 +35,7 @@ def write(proposals: Sequence[Proposal], now: int) -> bytes:
 
 
 def entry(proposal: Proposal, now: int) -> dict[str, Any]:
-    """One proposal as a tracker sees it; ``type`` is one of the guide's four ``crl_`` types."""
+    """Return the tracker entry of one proposal; ``type`` is one of the guide's four ``crl_`` types."""
     task, status = f"{proposal.agent_name}/{proposal.task_type}", status_at(proposal, now)
     actor, why = ending(proposal)
     return {
