@@ -156,7 +156,7 @@ def test_of_two_reviewers_the_first_one_counts_and_the_second_is_told(store: Sto
     proposer = VariantProposer()
     [proposal] = proposer.analyze_and_propose()
     proposer.reject(proposal["proposal_id"], "no", reviewer="ada")
-    with pytest.raises(NotFound, match="does not wait for a review"):
+    with pytest.raises(NotFound, match="is not waiting for a review"):
         proposer.approve(proposal["proposal_id"], reviewer="bob")
 
 
