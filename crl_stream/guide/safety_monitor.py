@@ -1,4 +1,4 @@
-"""``SafetyMonitor``: may a variant be applied automatically, and is it degraded? (guide: Components, 1)"""
+"""``SafetyMonitor``: may a variant be applied automatically, and is it degraded (guide: Components, 1)?"""
 
 from __future__ import annotations
 
