@@ -1,7 +1,7 @@
-"""The build of a wheel whose hot modules are C: only where ``HATCH_BUILD_HOOK_ENABLE_CUSTOM=true`` asks for it.
+"""Builds a wheel whose hot modules are C, if ``HATCH_BUILD_HOOK_ENABLE_CUSTOM=true`` is set.
 
-mypyc compiles the modules that ``pyproject.toml`` lists, in a copy: nothing is left beside the sources.  Each stays in
-the wheel as source too, for tracebacks and for people; Python prefers the compiled one.
+mypyc compiles the modules that ``pyproject.toml`` lists, in a copy, so nothing is left beside the sources.  Each stays
+in the wheel as source too, for tracebacks and for people; Python prefers the compiled one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class CompiledBuild(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add what was compiled to the wheel, which then fits this Python and this platform only."""
         if version == "editable":
-            return  # whoever works on the sources runs the sources
+            return  # developers run the sources
         self._folder = Path(tempfile.mkdtemp(prefix="crl-compiled-"))
         for path in compile_modules(Path(self.root), self.config["modules"], self._folder):
             build_data["force_include"][str(path)] = str(path.relative_to(self._folder))

@@ -1,7 +1,8 @@
 """Signs webhooks, proving who sent them and when, by the scheme of standardwebhooks.com.
 
-webhook-id         the notice's id, the same for every attempt webhook-timestamp  when this attempt was made, in seconds
-since the epoch webhook-signature  v1,<base64 of HMAC-SHA256 over "id.timestamp.body">
+webhook-id         the notice's id, the same for every attempt
+webhook-timestamp  when this attempt was made, in seconds since the epoch
+webhook-signature  v1,<base64 of HMAC-SHA256 over "id.timestamp.body">
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """``crl proposals``: changes that the system proposes, and people's reviews of them.
 
-command the group and its reading commands: list, show, digest reviewing approve, reject, defer: commands that wait for
-the monitor's result exporting   export to files for other tools source the current proposals on the topic
+command     the group and its reading commands: list, show, digest
+reviewing   approve, reject, defer: commands that wait for the monitor's result
+exporting   export to files for other tools
+source      the current proposals on the topic
 """
