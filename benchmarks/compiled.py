@@ -61,7 +61,7 @@ def program(code: str) -> list[str]:
 
 
 def _fingerprint() -> str:
-    """Of this Python and of all that the build reads."""
+    """Return a hash of this Python and of everything that the build reads."""
     found = hashlib.sha256(sys.version.encode())
     for name in _SOURCES:
         path = ROOT / name

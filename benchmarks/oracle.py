@@ -11,7 +11,7 @@ EARLY = (1, 2, 5, 10)
 EVERY = 10
 
 Summary = tuple[tuple[str, int, int, int], ...]
-"""Of a task: each variant with its lifetime count, outcomes in its window, successes among these."""
+"""The state of a task: for each variant the lifetime count, and outcomes and successes in its window."""
 
 
 class Outcome(NamedTuple):

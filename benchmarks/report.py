@@ -107,7 +107,7 @@ def text(page: Page) -> str:
 
 
 def tables(page: Page) -> Iterator[tuple[str, str, list[Sequence[str]]]]:
-    """Title, remark and rows of each table, the first row being the heads."""
+    """Return title, remark and rows of each table; the first row is the header."""
     found = page["sections"]
     for name in ("race1", "race5", "race20", "race5-tenth"):
         if name in found:

@@ -39,7 +39,7 @@ class Section(NamedTuple):
     seconds: float
     """About how long it takes."""
     run: Callable[[str], dict[str, Any]]
-    """Of the broker's address."""
+    """Measures the section on the broker at an address."""
     usual: bool = True
     """Whether a run has it that names no sections."""
     beside_others: bool = False

@@ -46,7 +46,7 @@ class Broker:
         return f"{HOST}:{self._guarded}"
 
     def address_of(self, route: int) -> str:
-        """The address for whoever takes this route."""
+        """Return the address for clients on this route."""
         return f"{HOST}:{self.routes[route].port}"
 
     def route_to(self, address: str) -> Proxy:

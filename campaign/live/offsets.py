@@ -16,7 +16,7 @@ from campaign.live.progress import Progress
 EVERY: Final = 1.0
 """Seconds between two looks."""
 SILENT_SECONDS: Final = 10.0
-"""After so long without a record no tick follows within the hour: the load orders no hold that ends in between."""
+"""Seconds without a record after which no tick follows within the hour, since no hold of the load ends before."""
 
 
 class Offsets:

@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 
 class Round(NamedTuple):
-    """What is to be played; ``key`` names it in a results file."""
+    """What to play; ``key`` names it in a results file."""
 
     fault: Fault
     number: int

@@ -1,7 +1,7 @@
 """A long run: one worker that nobody touches, others that are killed, join and leave beside it, and what it all costs.
 
-What grows in half an hour grows for ever: memory, open files and unfinished tasks of the untouched processes, and the
-lag of the group, are sampled all the while, and compared between an early and the last part of the run.
+Whatever grows in half an hour grows forever: memory, open files and unfinished tasks of the untouched processes, and
+the lag of the group, are sampled all the while, and compared between an early and the last part of the run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A service manager for the workers of a world: whoever ends is started again, as in any deployment."""
+"""A service manager for the workers of a world: a worker that ends is restarted, as in any deployment."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Supervisor:
                 await asyncio.gather(self._task, return_exceptions=True)
 
     async def ready(self, seconds: float = PATIENCE) -> None:
-        """Wait until all are ready; whoever ends meanwhile is started again."""
+        """Wait until all are ready; a worker that ends meanwhile is restarted."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._attend()

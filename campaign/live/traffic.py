@@ -57,7 +57,7 @@ class Draft(NamedTuple):
     task: str = ""
     """``agent/task`` that it is about."""
     id: str = ""
-    """Of the invocation or the command."""
+    """Id of the invocation or the command."""
     partition: int | None = None
     """None: the one of its key."""
     headers: tuple[tuple[str, bytes], ...] = ()

@@ -81,7 +81,7 @@ class _Examination:
         return fold_batch(partition, self.broker.partitions, None, {}, entries, commands)
 
     def _propose(self, partition: int, snapshots: list[Output]) -> None:
-        """From the snapshots that there are, and once more from those that there would be had nothing broken."""
+        """Compare with a fold of the snapshots on the topic, and of those that would exist without any fault."""
         log = self.broker.topics[TASKS][partition]
         found = propose_batch(partition, self.broker.partitions, None, {}, decode_snapshots(log), remedies())
         self._compare_rows(Kind.PROPOSER, partition, found, log)
@@ -174,7 +174,7 @@ class _Examination:
             self.figures.complaints.append(f"{where}: {len(more)} records too many, such as {min(more, key=repr)}")
 
     def _compare_last(self) -> None:
-        """Of compacted topics the last record of a key stays: is it the newest one?"""
+        """Check that the last record of each key of a compacted topic is the newest one."""
         for topic in _COMPACTED:
             for partition, log in enumerate(self.broker.topics[topic]):
                 last = {record.key: record.value for record in log}

@@ -214,7 +214,7 @@ class Process:
         changelog = self.broker.changelogs[self.group]
         since = [r for r in changelog.records if r.offset >= self.recovered_to]
         own = [r.offset for r in since if r.writer == self.number]
-        # Whoever has recovered nothing does not know what to expect, and cannot tell another writer by an offset.
+        # A process that has recovered nothing has no expected offset, so it cannot detect another writer by one.
         if isinstance(self.stage, TableStage) and own and (self.recovered_to or len(own) == len(since)):
             changelog.settled = own[-1] + 1
 

@@ -122,7 +122,7 @@ def test_an_authority_that_openssl_or_pip_is_told_of_is_trusted_for_the_download
 def test_without_what_fetches_them_it_is_said_that_this_installation_has_no_broker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in the image, which runs beside a Kafka."""
+    """The image lacks them, because it runs beside a Kafka."""
     monkeypatch.setitem(sys.modules, "jgo.maven", None)
     with pytest.raises(BrokerError, match="not part of this installation: jgo") as caught:
         jars.fetch(tmp_path)

@@ -1,4 +1,4 @@
-"""What ends or falls silent is said and started again, where a restart can mend it."""
+"""A process that ends or falls silent is reported, and restarted if a restart can help."""
 
 from __future__ import annotations
 

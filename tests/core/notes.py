@@ -173,7 +173,7 @@ histories = (st.lists(_noted, max_size=20) | st.lists(_noted, min_size=20, max_s
 
 # -- the recount -------------------------------------------------------------------------------------
 class Recount:
-    """What the page must say, reckoned anew from all that was ever noted."""
+    """Compute from all notes what the page must say."""
 
     def __init__(self, history: list[Noted]) -> None:
         self.now = max((noted.time for noted in history), default=0)

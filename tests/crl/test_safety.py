@@ -30,7 +30,7 @@ STATUS = {"S": "success", "F": "failure", "E": "error"}
 
 
 def setUpModule() -> None:
-    """The alerts that these stories raise are not for whoever runs the tests."""
+    """Hide the alerts of these stories from the person who runs the tests."""
     logging.disable(logging.ERROR)
 
 

@@ -57,7 +57,7 @@ def a_variant(variant_id: str = "v2", **fields: Any) -> m.TaskStanding:
 
 
 def sections(text: str) -> dict[str, str]:
-    """Title to body."""
+    """Return the body of each section by its title."""
     rule = "-" * WIDTH
     parts = re.split(rf"\n{rule}\n(.+)\n{rule}\n", text)
     return dict(zip(parts[1::2], parts[2::2], strict=True))

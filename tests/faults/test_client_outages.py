@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.faults]
 ACTIVE = an_active_variant()
 KEY = TaskKey(ACTIVE.agent_name, ACTIVE.task_type)
 FOLLOWED_SECONDS = 5.0
-"""After the broker's return; what is promised."""
+"""Seconds after the broker's return, as promised."""
 SLOW = 3.0
 """How much slower a machine may be before a time limit is red."""
 

@@ -1,4 +1,4 @@
-"""The containers: right in form everywhere, run where a Docker daemon answers."""
+"""The containers: their files are checked everywhere, and run where a Docker daemon answers."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ async def test_a_log_that_was_made_again_is_noticed_although_it_has_grown_as_lon
     await installation.publish(*invocations("default", "F" * 20))
     code, log, _ = await ended(worker)
     assert code == 70
-    # The watch says it, or the fold, which finds another log below its position first.
+    # Either the watch reports it, or the fold, if that finds another log below its position first.
     assert "made again" in log
     assert "crl topics adopt" in log
     code, out, err = await installation.run_crl("topics", "adopt", "--yes")

@@ -1,4 +1,4 @@
-"""The log was deleted and made anew, or has got more partitions: its state is not of this log any more."""
+"""The log was created again or got more partitions, so the state no longer belongs to it."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ async def _cut(world: World) -> dict[str, float]:
 
 
 async def _delete(world: World) -> dict[str, float]:
-    """The worker refuses until the topic is there again, and folds the log anew."""
+    """The worker refuses until the topic exists again, and then folds the log from the beginning."""
     await stop_all(world)
     await world.offsets.stop()
     async with administering(world.broker.bootstrap_servers) as admin:

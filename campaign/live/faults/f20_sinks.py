@@ -72,7 +72,7 @@ async def _denied(world: World, supervisor: Supervisor) -> None:
 
 
 async def _gone(world: World, supervisor: Supervisor) -> None:
-    """Receipts, which nothing is computed from: whoever deletes a topic has lost what was in it."""
+    """Delete the topic of receipts, from which nothing is computed; its content is lost."""
     async with administering(world.broker.bootstrap_servers) as admin:
         await admin.delete_topic(world.names(RECEIPTS))
     task = OwnTask(world, "receipts")
