@@ -27,7 +27,7 @@ FILL_BYTES = 100_000
 
 
 class Course(NamedTuple):
-    """An input topic, filled."""
+    """A filled input topic."""
 
     stack: Stack
     events: int

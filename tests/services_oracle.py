@@ -116,7 +116,7 @@ async def assert_services_settled(installation: Installation) -> None:
 
 
 async def assert_files_and_alerts_equal_the_topics(installation: Installation) -> None:
-    """The files agree with the topics, line for line; every alert was told, each in its own words."""
+    """Check that the files agree with the topics, line for line, and that every alert was sent."""
     folder = installation.folder / "telemetry" / "crl"
     rollbacks = {e.rollback_id for e in await installation.messages(ROLLBACKS)}
     steps = {(p.proposal_id, p.status, p.revision) for p in await installation.messages(PROPOSALS)}

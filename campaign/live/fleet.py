@@ -89,12 +89,12 @@ class Fleet:
     # -- workers -----------------------------------------------------------------------------------
     @property
     def workers(self) -> list[Worker]:
-        """The monitors that live, oldest first."""
+        """The running monitors, oldest first."""
         return [worker for worker in self.started if worker.role == "monitor" and worker.alive]
 
     @property
     def services(self) -> list[Worker]:
-        """The processes of the services that live."""
+        """The running processes of the services."""
         return [worker for worker in self.started if worker.role == "services" and worker.alive]
 
     def start_worker(

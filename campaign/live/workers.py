@@ -87,7 +87,7 @@ class Worker:
 
     # -- what is done to it ------------------------------------------------------------------------
     def kill(self) -> None:
-        """``kill -9``."""
+        """Kill the process with ``kill -9``."""
         with suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGKILL)
         self.process.wait()

@@ -42,7 +42,7 @@ class Changelog:
         return first, self.end - 1
 
     def compact(self) -> int:
-        """Keep the last record of each key below ``settled``; how many went."""
+        """Keep the last record of each key below ``settled``; returns how many were removed."""
         before = len(self.records)
         newest = {record.key: record.offset for record in self.records if record.offset < self.settled}
         self.records = [r for r in self.records if r.offset >= self.settled or newest[r.key] == r.offset]

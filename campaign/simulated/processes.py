@@ -183,7 +183,7 @@ class Process:
         self._work = self.stage.look([self.partition])
 
     def advance(self) -> Point:
-        """Go on to the next place; ``IDLE`` when the batch is done.  Raises ``Died``."""
+        """Advance to the next place; returns ``IDLE`` once the batch is done.  Raises ``Died``."""
         assert self._work is not None
         before = self._folded()
         try:

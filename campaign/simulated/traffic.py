@@ -47,7 +47,7 @@ _BAD: Final = (b"{", b"\xff\xfe", b"", b"[]", b'{"type":"Invocation"}', b'{"rewa
 
 
 class Traffic:
-    """One seed's messages, in an order that depends on what has come out of the earlier ones."""
+    """The messages of one seed; each depends on the outputs of the earlier ones."""
 
     def __init__(self, broker: Broker, rng: random.Random) -> None:
         self.broker, self.rng = broker, rng

@@ -214,7 +214,7 @@ class OutcomeFile:
         if not isinstance(found, Rejected):
             return InvalidMessage(
                 f"{place}: only workers write {found.__struct_config__.tag}.",
-                hint="a file holds outcomes and feedback; use crl to send commands",
+                hint="a file holds outcomes and feedback; send commands with crl undo, crl hold and the like",
             )
         hint = _HINTS.get(found.reason, _CONTRACT)
         if found.reason == reasons.BAD_IDENTIFIER:

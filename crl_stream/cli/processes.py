@@ -31,10 +31,7 @@ READY_SECONDS: Final = 60.0
 WATCH_SECONDS: Final = 0.5
 """Seconds between two checks of the processes."""
 STOP_SECONDS: Final = 3.0
-"""Seconds after which a process that was asked to end is killed.
-
-Nothing is lost: the next start continues from the log. The broker has to wait for its workers, and everything ends
-within five seconds."""
+"""Seconds after which a process that was asked to end is killed. Nothing is lost by that."""
 MONITOR: Final = "monitor"
 
 
@@ -144,10 +141,7 @@ class Running:
             kept.begin_again()
 
     def wait_until_ready(self) -> None:
-        """Wait until all are ready; raises ``Unavailable`` if the monitor ends or takes too long.
-
-        A service that ends is reported and restarted later, because the monitor does not need it.
-        """
+        """Wait until all are ready; raises ``Unavailable`` if the monitor ends or takes too long."""
         for name, kept in self.kept.items():
             until = time.monotonic() + READY_SECONDS
             while not _is_ready(self._settings_of[name]):
@@ -220,10 +214,9 @@ def running(
 ) -> Iterator[Running]:
     """Run the monitor and the services as separate processes during the block.
 
-    ``session`` and ``settings`` are what they start from. With ``quiet`` their output goes to log files. Without
-    ``with_services`` only the monitor runs; ``names`` selects among ``ROLES_OF``, by default all. Unless ``wait`` is
-    false, the block begins once they are ready. ``program`` is the command line prefix that starts a process;
-    ``record``, if given, records each one.
+    With ``quiet`` their output goes to log files. Without ``with_services`` only the monitor runs; ``names`` selects
+    among ``ROLES_OF``. The block begins once they are ready, unless ``wait`` is false. ``program`` is the command line
+    prefix that starts a process; ``record``, if given, records each one.
     """
     chosen = names if names is not None else tuple(ROLES_OF) if with_services else (MONITOR,)
     with leaving_in_order():

@@ -71,9 +71,9 @@ def _complaint(message: m.Invocation | m.Feedback, rejected: Rejected) -> Invali
 class Publisher:
     """Publishes invocations and late feedback. Thread-safe, and safe to fork.
 
-    A message stays in memory until Kafka has it: ``close`` waits for that, and so does the end of the program, each up
-    to a limit. ``settings`` default to the environment and the file named by ``file`` or ``CRL_CONFIG``
-    (``load_client_settings``). Bad settings are logged and nothing is sent; with ``strict`` they raise ``ConfigError``.
+    A message stays in memory until Kafka has it; ``close`` and the end of the program wait for that, up to a limit.
+    ``settings`` default to those that ``load_client_settings`` finds with ``file``.  Bad ones are logged and nothing is
+    sent; with ``strict`` they raise ``ConfigError``.
     """
 
     def __init__(
@@ -154,11 +154,10 @@ class Publisher:
     def invocation(
         self, agent_name: str, task_type: str, variant_id: str, status: m.inputs.Status, **fields: Any
     ) -> bool:
-        """Publish one finished invocation.
+        """Publish one finished invocation; ``status`` is ``success``, ``failure`` or ``error``.
 
-        ``agent_name`` and ``task_type`` name the task, ``variant_id`` the variant that ran. ``status`` is ``success``,
-        ``failure`` or ``error``. ``fields`` are further fields of the contract; ids and time are filled in. Numbers may
-        be of any kind (numpy, Decimal, ...); one that cannot be used is left out with a log line.
+        ``agent_name`` and ``task_type`` name the task, ``variant_id`` what ran, ``fields`` are others of the contract.
+        Numbers may be of any kind (numpy, Decimal, ...); one that cannot be used is left out with a log line.
         """
         fields.setdefault("invocation_id", uuid.uuid4().hex)
         fields.setdefault("timestamp", utc_now())
@@ -187,10 +186,9 @@ class Publisher:
         quality: float | None = None,
         source: str | None = None,
     ) -> bool:
-        """Publish a score that became known after its invocation.
+        """Publish a score that became known after its invocation: ``reward`` in [-1, 1] or ``quality`` in [0, 1].
 
-        ``agent_name`` and ``task_type`` name the task, ``invocation_id`` the invocation. ``reward`` is in [-1, 1],
-        ``quality`` in [0, 1]; give at least one. ``source`` says who judged.
+        ``agent_name``, ``task_type`` and ``invocation_id`` name the invocation, ``source`` says who judged.
         """
         return self.publish(
             m.Feedback(

@@ -1,4 +1,4 @@
-"""``crl status`` says what is wrong, quickly however many tasks there are, and lives on a terminal."""
+"""``crl status`` says what is wrong, quickly for any number of tasks, and redraws itself on a terminal."""
 
 from __future__ import annotations
 

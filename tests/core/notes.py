@@ -216,7 +216,7 @@ class Recount:
             self._settle()
 
     def _settle(self) -> None:
-        """An alert about a degraded variant ends with the task's own word, and stays ended."""
+        """An alert about a degraded variant ends with a note of the task, and stays ended."""
         for (kind, subject), alert in self.alerts.items():
             task = self.tasks.get((alert.agent_name or "", alert.task_type or ""))
             if kind not in {"degradation", "held_degradation", "no_target"} or task is None:

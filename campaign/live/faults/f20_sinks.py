@@ -41,10 +41,7 @@ async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when a worker says what the broker told it.
-
-    Nothing may be committed beyond what was written.
-    """
+    """Noticed if a worker reports the broker's error. Nothing may be committed beyond what was written."""
     kind = next(world.turns(KINDS, rng))
     await world.moved()
     in_flight, mark = world.in_flight(), world.mark()

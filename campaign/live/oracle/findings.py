@@ -15,7 +15,7 @@ class Findings(Struct, kw_only=True):
     """Number of records in the log."""
     rows: int = 0
     outputs: int = 0
-    """Distinct ones."""
+    """Number of distinct outputs."""
     outcomes: int = 0
     """Counted without the engine, each once."""
     commands: int = 0

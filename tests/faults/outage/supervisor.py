@@ -153,7 +153,7 @@ async def _through(world: World, runtime: Runtime, fault: Callable[[World], None
     before, began = len(up.text()), time.time()
     await asyncio.to_thread(fault, world)
     back = time.time()
-    # As soon as its broker takes it again, whether the workers are back or not.
+    # As soon as its broker accepts it again, whether the workers are back or not.
     stating = asyncio.create_task(_state(world))
     text = await asyncio.to_thread(_until_well, world, before)
     whole = time.time()
