@@ -31,7 +31,7 @@ class Offsets:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start looking."""
         self._task = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:

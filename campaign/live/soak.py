@@ -179,7 +179,7 @@ def find_trends(samples: list[Sample], seconds: float) -> list[Trend]:
 
 
 def text(found: dict[str, Any], *, as_json: bool) -> str:
-    """What was found, for people or for programs."""
+    """Return the findings, for people or for programs."""
     if as_json:
         return json.dumps(found, indent=2)
     head = ", ".join(f"{name} {count}" for name, count in found["disturbances"].items())

@@ -21,7 +21,7 @@ class Figures:
     engaged: int = 0
     """Crashes after which records were read again."""
     idle_crashes: int = 0
-    """Crashes that nobody noticed."""
+    """Crashes after which nothing was read again."""
     zombies: int = 0
     """Processes that stalled until another one had their partition."""
     late_rows: int = 0

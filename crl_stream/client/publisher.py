@@ -225,10 +225,7 @@ class Publisher:
         return self._outbox.wait_until_empty(timeout)
 
     def close(self, timeout: float | None = None) -> PublisherStats:
-        """Send waiting messages for at most ``timeout`` seconds (default: ``client.close_seconds``).
-
-        Messages that Kafka does not have by then are counted as dropped.
-        """
+        """Send waiting messages for ``timeout`` seconds (default: ``client.close_seconds``), and drop the rest."""
         limit = self.settings.client.close_seconds if timeout is None else max(0.0, timeout)
         until = time.monotonic() + limit
         first, self._closed = not self._closed, True
@@ -249,7 +246,7 @@ class Publisher:
 
     # -- lifetime ----------------------------------------------------------------------------------
     def forked(self) -> None:
-        """Give a forked child its own name and queue, and at its first message its own connection and thread."""
+        """Give a forked child its own name and queue; connection and thread follow with its first message."""
         self._start_lock = threading.Lock()
         self._background = None
         self.runtime_id = _identifier(self._given_id, f"-{os.getpid()}") or default_runtime_id()

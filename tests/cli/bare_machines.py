@@ -143,7 +143,7 @@ class BareMachine:
 
 
 def why_no_stranger() -> str | None:
-    """Why a process cannot be run under a user id that may write nowhere; None when it can."""
+    """Return why no process can run under a user id without write permission; None if it can."""
     if os.geteuid() or shutil.which("setpriv") is None:
         return "only root can run a process under another user id, and setpriv must be there"
     tried = subprocess.run([*_AS_STRANGER, sys.executable, "-c", ""], env={}, capture_output=True, check=False)
