@@ -119,7 +119,7 @@ class Broker:
 
 
 class GivenBroker(Broker):
-    """A broker that somebody else runs: for rounds that leave it alone."""
+    """An existing broker, for rounds that do not break it."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._given = bootstrap_servers

@@ -30,8 +30,9 @@ class Changelog:
         self.records: list[Change] = []
         self.end = 0
         self.settled = 0
-        """Records below this offset may be compacted: the catalog's ``compaction_lag`` leaves the owner of a partition
-        five minutes to write again what a late writer has covered."""
+        """Records below this offset may be compacted: the catalog's ``compaction_lag`` gives the owner of a partition
+        five minutes to rewrite rows that a stale write has covered.
+        """
 
     def append(self, partition: int, items: Iterable[tuple[bytes, bytes, Any]], writer: int) -> tuple[int, int]:
         """Offsets of the first and the last of the items."""

@@ -152,7 +152,7 @@ def test_no_state_id_or_number_is_cut_however_narrow_the_terminal_is(tasks: list
         assert f"backend-architect/{task['task_type']}" in said
         assert task["active_variant"] in said
         assert all(name in said for name in task["quarantined"])
-    # Only a name that is longer than a line is on a longer one, and is alone on it.
+    # Only a name longer than a line exceeds the width, and it is alone on its line.
     assert all(len(line) <= width or len(line.split()) == 1 for line in lines)
 
 
