@@ -39,7 +39,9 @@ class Entrant(NamedTuple):
     name: str
     title: str
     command: Callable[[], list[str]]
-    """The first words of its process, before what ``Course`` reads; ``Missing`` when it cannot run here."""
+    """Return the start of its command line, before the arguments that ``Course`` reads; raises ``Missing`` if it cannot
+    run here.
+    """
     summarize: Callable[[bytes], tuple[tuple[str, int], Summary]]
     """(task, its outcomes) of a snapshot, and what it says."""
     shares_topics: bool = False

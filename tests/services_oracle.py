@@ -1,4 +1,4 @@
-"""What the services' topics and tables must hold, by folding what they read as it stands on the broker."""
+"""Computes what the services' topics and tables must contain, by folding the topics that they read."""
 
 from __future__ import annotations
 

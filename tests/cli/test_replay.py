@@ -1,4 +1,4 @@
-"""``crl replay``: the engine over a file; the decisions on stdout, nothing anywhere else."""
+"""``crl replay``: runs the engine over a file and prints decisions on stdout; writes nothing else."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(6
 
 
 class Untouched(Broker):
-    """A broker that nothing is done to once it runs."""
+    """A broker that the test does not touch once it is running."""
 
     async def start(self) -> None:
         if self._kafka is None:

@@ -40,7 +40,7 @@ SLOW = 3.0
 
 
 class World:
-    """A broker of its own, stopped and started as one likes, and a client that lives through it."""
+    """A private broker that the test stops and starts, and a client that survives it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.cache = folder, ClientSettings().cache_dir

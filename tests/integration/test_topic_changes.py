@@ -30,7 +30,7 @@ async def ended(worker: WorkerProcess, seconds: float = NOTICED_WITHIN + 10.0) -
         assert time.monotonic() - begun < seconds, worker.log.read_text()[-2000:]
         try:
             status, page = await worker.get("/readyz")
-        except (aiohttp.ClientError, OSError):  # it has ended between two questions
+        except (aiohttp.ClientError, OSError):  # the worker ended between two requests
             unready_after = unready_after or time.monotonic() - begun
             await asyncio.sleep(0.05)
             continue
