@@ -71,9 +71,7 @@ class Arrivals:
 
 @contextlib.contextmanager
 def reader(path: Path, plan: Mapping[str, Any]) -> Iterator[Arrivals]:
-    """Run a process that notes when probes arrive; it is reading when the block begins, and has written its times at
-    the end.
-    """
+    """Run a process that notes when probes arrive: reading once the block begins, with its times written at the end."""
     path.write_text(json.dumps(plan), encoding="utf-8")
     command, pipe = [sys.executable, "-m", "benchmarks.latency_reader", str(path)], subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment(), start_new_session=True)

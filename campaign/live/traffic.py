@@ -161,7 +161,7 @@ class Traffic:
         return self.policy() if self.rng.random() < 0.05 else self.command(task)
 
     def command(self, task: TaskKey) -> Draft:
-        """A command for a task; many are refused, which is an answer too."""
+        """Return a command for a task. Many are refused, which is a valid result too."""
         rng = self.rng
         kind: Any = rng.choice(_COMMANDS)
         fields = self._common() | {"agent_name": task.agent_name, "task_type": task.task_type}

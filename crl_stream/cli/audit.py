@@ -81,7 +81,7 @@ def audit(
     task: Annotated[
         str | None, typer.Argument(metavar="[AGENT/TASK]", help="Only this task and commands for the whole fleet.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest so many.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most this many, the newest.")] = 50,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show who did what, when and why, newest first: commands, their results, automatic changes."""

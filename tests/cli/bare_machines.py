@@ -91,7 +91,7 @@ class Ended(NamedTuple):
 
 
 class BareMachine:
-    """A machine in ``folder``; ``home`` None is no home at all, ``stranger`` a user id that cannot write there."""
+    """A machine in ``folder``; ``home`` None means no home, and ``stranger`` is a user id that cannot write there."""
 
     def __init__(self, folder: Path, home: Path | None, *, stranger: bool, settings: Mapping[str, str]) -> None:
         self.stranger = stranger

@@ -61,7 +61,7 @@ class Clock:
 
 
 class Scripted:
-    """Fails as its script says, then takes everything."""
+    """Fails as scripted, then accepts everything."""
 
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)

@@ -102,7 +102,7 @@ async def _silence(
 
 
 async def resets(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """Every connection is broken, five times, each time when something was folded again."""
+    """Break every connection, five times, each time after another record was folded."""
     broken = 0
     for _ in range(5):
         broken += proxy.reset()

@@ -63,7 +63,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _send(world: World, drafts: list[Draft]) -> list[Sent]:
-    """With a producer that has never known the old topic."""
+    """Use a new producer, which does not know the old topic."""
     producer: Any = AIOKafkaProducer(bootstrap_servers=world.broker.bootstrap_servers, acks="all")
     sent: list[tuple[Draft, Any]] = []
     async with producer:

@@ -64,7 +64,7 @@ class Commands(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """One outage."""
+    """An outage to play."""
 
     processes: Processes
     runtime: Lived
