@@ -18,7 +18,7 @@ TABLE = ROOT / "docs" / "guide-coverage.md"
 FUTURE = "future enhancement"
 ELSEWHERE = "another page of the guide's author"
 PENDING = "pending"
-"""A row of a part that is still being built; it must not be there any more when the part is."""
+"""A row of a part that is still being built; it must be removed once the part exists."""
 
 
 class Line(NamedTuple):

@@ -54,7 +54,7 @@ class Processes(NamedTuple):
 
 
 class Commands(NamedTuple):
-    """What the commands did."""
+    """Results of the commands."""
 
     status: str
     publish: str
