@@ -20,7 +20,7 @@ PACKAGE = "crl_stream"
 
 
 class CompiledBuild(BuildHookInterface[Any]):
-    """Compiles before the files of the wheel are gathered."""
+    """Compiles before the files of the wheel are collected."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add what was compiled to the wheel, which then fits this Python and this platform only."""
@@ -38,7 +38,7 @@ class CompiledBuild(BuildHookInterface[Any]):
 
 
 def compile_modules(root: Path, modules: list[str], folder: Path) -> list[Path]:
-    """Compile in ``folder`` and name the libraries there; ``SystemExit`` with mypyc's words when it cannot."""
+    """Compile in ``folder`` and return the libraries there; raises ``SystemExit`` with mypyc's output on failure."""
     shutil.copytree(root / PACKAGE, folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
     environment = {"MYPYC_OPT_LEVEL": "3", "MYPYC_DEBUG_LEVEL": "0"} | os.environ
     done = subprocess.run(

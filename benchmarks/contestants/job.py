@@ -17,7 +17,7 @@ REQUIRED = ("invocation_id", "timestamp", "agent_name", "task_type", "variant_id
 
 
 def is_outcome(message: Any) -> bool:
-    """Whether a message has what the job needs, of the right types; others are left out."""
+    """Return whether a message has the fields that the job needs, with the right types; others are skipped."""
     return (
         type(message) is dict
         and message.get("schema_version") == 1

@@ -57,7 +57,7 @@ class Proxy:
         self._live: set[_Connection] = set()
 
     async def __aenter__(self) -> Self:
-        """Listen."""
+        """Start listening."""
         await self.accept()
         return self
 
@@ -97,7 +97,7 @@ class Proxy:
             self.port = self._server.sockets[0].getsockname()[1]
 
     async def heal(self) -> None:
-        """A good network again; what was held back is delivered."""
+        """Restore a good network and deliver what was held back."""
         self._delay = 0.0
         await self.accept()
         for gate in self._open.values():

@@ -18,16 +18,16 @@ PATIENCE: Final = 180.0
 
 
 class Supervisor:
-    """While it is open, a worker that ends is replaced by one with the same role and the same way to the broker.
+    """During the block, a worker that ends is replaced by one with the same role and the same route to the broker.
 
-    Leaving it waits until all are ready.
+    The end of the block waits until all are ready.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._known = {worker.name for worker in world.started if not worker.alive}
         self.exits: Counter[int] = Counter()
-        """Exit codes of those that ended meanwhile."""
+        """Exit codes of the workers that ended meanwhile."""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The client's threads are threads of the operating system, also where gevent has put greenlets in their place."""
+"""The client's threads are threads of the operating system, even where gevent has replaced threads with greenlets."""
 
 from __future__ import annotations
 

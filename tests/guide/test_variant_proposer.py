@@ -28,7 +28,7 @@ SCHEMA = [
     "recommended_modifications",
     "status",
 ]
-"""The guide's proposal, in its order."""
+"""The guide's proposal, with fields in the guide's order."""
 
 
 def lonely(store: Store, outcomes: str = "SF" * 34, **fields: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is older than a year is in its month's file, what is younger is where it was, and everything is there once."""
+"""Events older than a year move to their month's file, newer ones stay, and every event exists once."""
 
 from __future__ import annotations
 

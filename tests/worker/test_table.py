@@ -1,4 +1,4 @@
-"""The table over both stores: what recovery believes, what a late writer cannot do, and what a rebalance leaves."""
+"""The table over both stores: what recovery accepts, what a stale write cannot do, and what a rebalance leaves."""
 # over 300 lines because it follows one table through its whole life: written, recovered, lost and taken over
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ REASONS: Final = r"TopicAuthorizationFailed|UnknownTopicOrPartition|does not exi
 
 
 async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a fault's function
-    """Workers say who they are, so that something can be denied to them."""
+    """Workers authenticate, so that they can be denied something."""
     world.bootstrap_servers = world.broker.guarded_servers
     world.settings |= {
         "kafka_security_protocol": "SASL_PLAINTEXT",
