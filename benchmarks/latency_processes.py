@@ -26,7 +26,7 @@ PROBES_PER_SECOND = 100
 WARM_UP = 1.0
 """Seconds of load before the first probe."""
 PATIENCE = 20.0
-"""Seconds until the last probe must have had its effect."""
+"""Seconds within which the last probe must have had its effect."""
 
 
 def send(

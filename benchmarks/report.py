@@ -49,7 +49,7 @@ def main(words: list[str]) -> int:
 
 
 def draw(file: Path, folder: Path) -> bool:
-    """Plots of a run; False when there is nothing to draw with."""
+    """Draw the plots of a run; False if the plotting library is missing."""
     python = bench_python()
     if python is None:
         note("nothing can be drawn: there is no .venv-bench; `make bench` makes it")

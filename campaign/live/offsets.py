@@ -59,9 +59,10 @@ class Offsets:
                 self._seen[group, topic, partition] = offset
 
     async def settled(self, seconds: float) -> None:
-        """Wait until every group has committed all there is, and nothing more comes of it, ticks of the log included.
+        """Wait until every group has committed everything and nothing new arrives, including ticks; raises
+        ``TimeoutError``.
 
-        ``TimeoutError`` says what is left.
+        The error says what is left.
         """
         since = time.monotonic()
         until = since + seconds

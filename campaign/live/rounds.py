@@ -35,7 +35,7 @@ class Round(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Unique in a campaign of a seed and a scale."""
+        """Return a name that is unique within a campaign of one seed and scale."""
         return f"{self.fault.id}/{self.number}/{self.times}/{self.seed}"
 
     def draw(self) -> tuple[Plan, random.Random]:

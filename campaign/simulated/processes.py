@@ -84,7 +84,7 @@ class Table(TaskTable):
         self.apply_changes(broker.changelogs[kind.value, partition].records)
 
     def apply_changes(self, records: Iterable[Any]) -> None:
-        """Recover, as Faust has a table do."""
+        """Recover as a table does under Faust."""
         for record in records:
             self._recover(record.partition, [record])
 

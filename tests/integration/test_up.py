@@ -1,4 +1,4 @@
-"""``crl up`` as a person runs it: what dies comes back, and nothing is left when it ends, whatever is broken."""
+"""``crl up`` as a user runs it: dead processes are restarted, and nothing is left at its end, whatever was broken."""
 
 from __future__ import annotations
 
