@@ -60,7 +60,7 @@ class _Start(NamedTuple):
     records: int
     resident: float
     peak: float
-    """Megabytes."""
+    """Peak memory in megabytes."""
 
 
 def run(bootstrap_servers: str, rows: int = ROWS) -> dict[str, Any]:

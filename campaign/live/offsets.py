@@ -59,10 +59,9 @@ class Offsets:
                 self._seen[group, topic, partition] = offset
 
     async def settled(self, seconds: float) -> None:
-        """Wait until every group has committed everything and nothing new arrives, including ticks; raises
-        ``TimeoutError``.
+        """Wait until every group has committed everything and nothing new arrives, ticks included.
 
-        The error says what is left.
+        Raises ``TimeoutError``, which says what is left.
         """
         since = time.monotonic()
         until = since + seconds

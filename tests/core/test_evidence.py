@@ -243,5 +243,6 @@ def test_a_healthy_newcomer_is_rolled_back_no_more_often_than_the_budget_allows(
 
 
 def test_the_e_value_is_the_same_on_every_python() -> None:
-    # sum() keeps what rounding loses from Python 3.12 on; two workers, or a replay, may run on two versions.
+    # From Python 3.12 on sum() compensates rounding errors, but two workers, or a replay, may run on different
+    # versions.
     assert evidence.e_value(Variant("v", evidence=[1e16] + [1.0] * 8)) == 1e16 / 9.0

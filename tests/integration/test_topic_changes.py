@@ -141,7 +141,7 @@ async def last_records(installation: Installation) -> dict[tuple[str, bytes], An
 
 @pytest.mark.parametrize("which", [INVOCATIONS, COMMANDS, TASKS])
 async def test_status_never_says_well_once_a_topic_was_made_again(installation: Installation, which: str) -> None:
-    """However short ago: the worker's next look by itself may be seconds away."""
+    """Even if the change is recent: the worker's next own check may be seconds away."""
     worker = await installation.worker()
     services = installation.start_worker(("-m", "crl_stream", "worker", "--role", "services"))
     await services.ready()

@@ -47,7 +47,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         await admin.delete_topic(world.names(INVOCATIONS))
     await run_crl(world, "topics", "apply")
     world.offsets.forget()
-    # Below and beyond where the state ends: by its length or by its records the log is another one.
+    # Below and beyond the end of the state: the log differs in its length or in its records.
     filler = rng.choice((3, 3_000))
     first = [task.outcome() for _ in range(AFTER)]
     other = OwnTask(world, "filler")
