@@ -56,7 +56,7 @@ def prepare() -> str:
 
 
 def program(code: str) -> list[str]:
-    """Return the command line that runs ``code`` with this build, whatever else is installed or in the current folder."""
+    """Return the command line that runs ``code`` with this build, regardless of other installations."""
     return [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(FOLDER)!r}); {code}"]
 
 

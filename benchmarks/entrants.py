@@ -156,7 +156,7 @@ ENTRANTS: dict[str, Entrant] = {
 
 
 def summary_of(entrant: Entrant, value: bytes | None) -> tuple[tuple[str, int], Summary] | None:
-    """What a record of the sink says; None when it is no snapshot."""
+    """Read a record of the sink; None if it is not a snapshot."""
     if value is None:
         return None
     try:

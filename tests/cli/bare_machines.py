@@ -112,7 +112,7 @@ class BareMachine:
         return not self.stranger and os.access(self.here, os.W_OK)
 
     def command(self, *words: str) -> list[str]:
-        """The words of a Python of this machine."""
+        """Return the command line of a Python on this machine."""
         return [*(_AS_STRANGER if self.stranger else []), sys.executable, *words]
 
     def start(self, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:

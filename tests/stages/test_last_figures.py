@@ -23,7 +23,7 @@ from stages.test_overview import Worker, log_of, page_of
 
 
 def told_live(log: list[Stored], kept: notes.Noted, *, batch: int, quiet_s: float = 1.2) -> list[m.TaskNote]:
-    """The notes of a log as a process tells them that reads it as it grows, until nothing comes any more."""
+    """Return the notes that a process writes while it reads a growing log, until no more come."""
     outputs: list[Any] = []
     for start in range(0, len(log), batch):
         records = log[start : start + batch]

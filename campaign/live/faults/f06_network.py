@@ -26,7 +26,7 @@ DELAY: Final = 0.3
 
 
 async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a fault's function
-    """Each worker has a way to the broker of its own."""
+    """Each worker has its own route to the broker."""
     for route in range(world.plan.workers):
         world.start_worker(kafka_bootstrap_servers=world.broker.address_of(route))
     await world.ready()

@@ -24,7 +24,7 @@ PATIENCE = 240.0
 
 
 class UpSeen(NamedTuple):
-    """What became of it."""
+    """The result of one fault."""
 
     said: str
     whole: str
