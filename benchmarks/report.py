@@ -75,7 +75,7 @@ def document(file: Path) -> bool:
 
 
 def with_tables(text_: str, page: Page) -> str:
-    """The page with the tables of a run in their place."""
+    """Return the page with the tables of a run inserted."""
     before, found, rest = text_.partition(BEGIN)
     _, ended, after = rest.partition(END)
     if not found or not ended:

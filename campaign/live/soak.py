@@ -34,7 +34,7 @@ DISTURB_SECONDS: Final = 20.0
 GROWTH: Final = {"memory MB": 1.10, "open files": 1.10, "tasks": 1.10, "lag": 2.0}
 """How much the median of the last part may be above the early one's: what is more is not flat."""
 SLACK: Final = {"memory MB": 5.0, "open files": 5.0, "tasks": 5.0, "lag": 600.0}
-"""And at least by how much, since small figures jump; the lag, by two seconds of the load."""
+"""Least growth that counts, because small figures fluctuate; for the lag, two seconds of the load."""
 KEEP_MS: Final = 7 * 86_400_000
 Say = Callable[[str], None]
 
