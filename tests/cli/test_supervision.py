@@ -193,5 +193,5 @@ def test_a_process_that_cannot_be_started_is_tried_again_later_and_ends_nothing(
     for _ in range(6):
         assert kept.keep() is None
         clock.now += 1.1
-    assert "monitor cannot be started: No space left on device; tried again in 2 s" in capsys.readouterr().err
+    assert "monitor cannot be started: No space left on device; next try in 2 s" in capsys.readouterr().err
     assert len(started) == 3

@@ -64,7 +64,7 @@ def sections(text: str) -> dict[str, str]:
 
 
 def guides_page() -> str:
-    """The example output of the guide's section 4, out of its quoted lines."""
+    """Return the example output of the guide's section 4 from its quoted lines."""
     quoted = (Path(__file__).parent / "guide_section_4_usage.md").read_text(encoding="utf-8")
     lines = quoted.partition("# Example output:\n")[2].splitlines()
     found = [line[2:] for line in lines if line == "#" or line.startswith("# ")]

@@ -167,7 +167,7 @@ def test_what_dies_comes_back_also_elsewhere_and_ctrl_c_ends_it_while_broker_and
     up.hear("crl status shows the tasks")
     code, said = up.run("up")
     assert code == 0
-    assert f"crl up runs already, since {up.note('worker/up.json')['since']} (process {program.pid})" in said
+    assert f"crl up has been running since {up.note('worker/up.json')['since']} (process {program.pid})" in said
     before = up.pids()
 
     os.kill(before["monitor"], signal.SIGKILL)

@@ -38,7 +38,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _compact(world: World) -> dict[str, float]:
-    """The smallest segments there are, no lag, everything is dirty; then every worker dies and recovers."""
+    """Force compaction with the smallest segments and no lag; then kill every worker and let others recover."""
     changelog = world.topics.changelog
     await world.offsets.stop()
     async with administering(world.broker.bootstrap_servers) as admin:
