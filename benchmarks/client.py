@@ -1,4 +1,4 @@
-"""What the client costs a runtime: publishing a file, compared with bare producers, and an agent while Kafka is down."""
+"""What the client costs a runtime: publishing a file, beside bare producers, and an agent while Kafka is down."""
 
 from __future__ import annotations
 
