@@ -41,7 +41,7 @@ class Section(NamedTuple):
     run: Callable[[str], dict[str, Any]]
     """Measures the section on the broker at an address."""
     usual: bool = True
-    """Whether a run has it that names no sections."""
+    """Whether a run without named sections includes it."""
     beside_others: bool = False
     """Whether it needs the environment of other people's libraries."""
 

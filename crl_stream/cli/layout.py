@@ -97,7 +97,7 @@ def _stacked(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) 
 
 
 def wrap(text: str, width: int, indent: str = "") -> list[str]:
-    """Wrap ``text`` between words into lines of at most ``width`` cells; ``indent`` starts each line, and deepens."""
+    """Wrap ``text`` between words into lines of at most ``width`` cells, all indented if ``indent`` is given."""
     lines: list[str] = []
     line, start = indent, indent
     for word in text.split():

@@ -38,7 +38,7 @@ def test_every_task_is_a_line_with_what_is_wrong_with_it(crl: Program) -> None:
 
 
 def test_a_task_without_an_outcome_is_not_called_healthy(crl: Program) -> None:
-    # An order about a task that does not exist, a slip of the finger, is remembered like any other.
+    # A mistyped command for a task that does not exist is remembered like any other.
     with serving([a_brief("no-such-task", active_variant=None, q_value=None, n_outcomes=0, variants=0)]) as port:
         crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
         result = crl.run("status")

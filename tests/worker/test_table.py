@@ -118,7 +118,7 @@ async def recover(table: TaskTable, changelog: Changelog) -> None:
 
 
 def rows_of(count: int) -> list[bytes]:
-    """The row of a task after each of so many outcomes."""
+    """Yield the row of a task after each of ``n`` outcomes."""
     driver, found = TopologyDriver(), []
     for message in invocations("default", "S" * count):
         driver.pipe(message)
