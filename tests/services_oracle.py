@@ -143,7 +143,7 @@ def lines(file: Path) -> list[dict[str, Any]]:
 
 
 async def start_all(installation: Installation) -> list[Any]:
-    """The monitor and the services, ready; a burst of outcomes ends with a snapshot, as it does when time goes on."""
+    """Run the monitor and the services until ready; a burst of outcomes ends with a snapshot, as it does over time."""
     channel = '[notifiers.ops]\nkind = "file"\npath = "alerts.jsonl"\n'
     (installation.folder / "channels.toml").write_text(channel, encoding="utf-8")
     workers = [

@@ -1,6 +1,6 @@
 """A log that was made anew, adopted: the state stays, a new incarnation of it goes on from the new log's beginning.
 
-The way out when a worker refuses to start because its state belongs to another log (DESIGN, laws of the shell).
+The way out when a worker refuses to start because its state belongs to another log.
 Readers keep the highest (incarnation, epoch, offset), so that what comes now is newer than all there was.
 """
 

@@ -118,7 +118,7 @@ async def recover(table: TaskTable, changelog: Changelog) -> None:
 
 
 def rows_of(count: int) -> list[bytes]:
-    """Yield the row of a task after each of ``n`` outcomes."""
+    """Yield the row of a task after each of ``count`` outcomes."""
     driver, found = TopologyDriver(), []
     for message in invocations("default", "S" * count):
         driver.pipe(message)
