@@ -45,7 +45,7 @@ faults: runtime ## break things on purpose, and count what is lost or doubled (A
 contract: dev ## bring the schemas and the AsyncAPI document in topics/, and the picture in README.md, up to date
 	@$(BIN)/python -m crl_stream.contract.generator
 
-lock: dev ## pin the requirements anew (ARGS=--upgrade takes the newest)
+lock: dev ## pin the requirements again (ARGS=--upgrade takes the newest)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 	@$(BIN)/python scripts/lock.py $(ARGS)
 

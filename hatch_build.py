@@ -1,7 +1,7 @@
-"""The build of a wheel whose hot modules are C: only where ``HATCH_BUILD_HOOK_ENABLE_CUSTOM=true`` asks for it.
+"""Builds a wheel whose hot modules are C, if ``HATCH_BUILD_HOOK_ENABLE_CUSTOM=true`` is set.
 
-mypyc compiles the modules that ``pyproject.toml`` lists, in a copy: nothing is left beside the sources.  Each stays in
-the wheel as source too, for tracebacks and for people; Python prefers the compiled one.
+mypyc compiles the modules that ``pyproject.toml`` lists, in a copy, so nothing is left beside the sources.  Each stays
+in the wheel as source too, for tracebacks and for people; Python prefers the compiled one.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ PACKAGE = "crl_stream"
 
 
 class CompiledBuild(BuildHookInterface[Any]):
-    """Compiles before the files of the wheel are gathered."""
+    """Compiles before the files of the wheel are collected."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add what was compiled to the wheel, which then fits this Python and this platform only."""
         if version == "editable":
-            return  # whoever works on the sources runs the sources
+            return  # developers run the sources
         self._folder = Path(tempfile.mkdtemp(prefix="crl-compiled-"))
         for path in compile_modules(Path(self.root), self.config["modules"], self._folder):
             build_data["force_include"][str(path)] = str(path.relative_to(self._folder))
@@ -38,7 +38,7 @@ class CompiledBuild(BuildHookInterface[Any]):
 
 
 def compile_modules(root: Path, modules: list[str], folder: Path) -> list[Path]:
-    """Compile in ``folder`` and name the libraries there; ``SystemExit`` with mypyc's words when it cannot."""
+    """Compile in ``folder`` and return the libraries there; raises ``SystemExit`` with mypyc's output on failure."""
     shutil.copytree(root / PACKAGE, folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
     environment = {"MYPYC_OPT_LEVEL": "3", "MYPYC_DEBUG_LEVEL": "0"} | os.environ
     done = subprocess.run(

@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measure(names: list[str], plan: Plan, page: dict[str, Any], path: Path) -> list[str]:
-    """Measure one section after the other; each is kept as soon as it is there."""
+    """Measure one section after the other; each result is saved at once."""
     known = sections(plan)
     if any(known[name].beside_others for name in names):
         prepare()

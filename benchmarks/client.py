@@ -1,4 +1,4 @@
-"""What the client costs a runtime: a file published beside bare producers, and an agent whose Kafka is away."""
+"""What the client costs a runtime: publishing a file, beside bare producers, and an agent while Kafka is down."""
 
 from __future__ import annotations
 

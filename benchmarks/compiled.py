@@ -56,12 +56,12 @@ def prepare() -> str:
 
 
 def program(code: str) -> list[str]:
-    """The words that run ``code`` with this build, whatever else is installed or lies in the current folder."""
+    """Return the command line that runs ``code`` with this build, regardless of other installations."""
     return [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(FOLDER)!r}); {code}"]
 
 
 def _fingerprint() -> str:
-    """Of this Python and of all that the build reads."""
+    """Return a hash of this Python and of everything that the build reads."""
     found = hashlib.sha256(sys.version.encode())
     for name in _SOURCES:
         path = ROOT / name

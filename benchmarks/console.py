@@ -24,7 +24,7 @@ SHOWN = 2
 """Variants of each task in its last snapshot: that of its second outcome."""
 REPEATS = 5
 PATIENCE = 300.0
-"""Seconds until the overview has to know every task."""
+"""Seconds within which the overview must know every task."""
 
 
 def run(bootstrap_servers: str) -> dict[str, Any]:

@@ -23,11 +23,11 @@ from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, POLICY_KEY, Topics
 
 FILL_BYTES = 100_000
-"""Of a record batch in the input topic: the broker gives all of its records one time."""
+"""Records per batch in the input topic; the broker gives all of them one time."""
 
 
 class Course(NamedTuple):
-    """An input topic, filled."""
+    """A filled input topic."""
 
     stack: Stack
     events: int
@@ -35,9 +35,9 @@ class Course(NamedTuple):
     length: int
     """Outcomes of a task in a row."""
     snapshot_seconds: float
-    """Of the log's time between two snapshots of a task, at least; the product's default is 1."""
+    """Least seconds of log time between two snapshots of a task; the product's default is 1."""
     oracle: Oracle | None
-    """What was put in, for whoever checks what came out."""
+    """The input, for checking the output."""
     written_per_second: float
     """How fast the log was written, which its times tell."""
 
@@ -49,7 +49,7 @@ class Course(NamedTuple):
 
     @property
     def settings(self) -> Settings:
-        """Of the installation that owns the topic."""
+        """Prefix of the installation that owns the topic."""
         return self.stack.settings
 
     @property

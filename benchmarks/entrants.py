@@ -39,7 +39,9 @@ class Entrant(NamedTuple):
     name: str
     title: str
     command: Callable[[], list[str]]
-    """The first words of its process, before what ``Course`` reads; ``Missing`` when it cannot run here."""
+    """Return the start of its command line, before the arguments that ``Course`` reads; raises ``Missing`` if it cannot
+    run here.
+    """
     summarize: Callable[[bytes], tuple[tuple[str, int], Summary]]
     """(task, its outcomes) of a snapshot, and what it says."""
     shares_topics: bool = False
@@ -154,7 +156,7 @@ ENTRANTS: dict[str, Entrant] = {
 
 
 def summary_of(entrant: Entrant, value: bytes | None) -> tuple[tuple[str, int], Summary] | None:
-    """What a record of the sink says; None when it is no snapshot."""
+    """Read a record of the sink; None if it is not a snapshot."""
     if value is None:
         return None
     try:

@@ -60,7 +60,7 @@ def why_missing(library: str) -> str:
 
 @cache
 def installed_version(library: str) -> str | None:
-    """The version of a library in it."""
+    """Return the version of a library in the environment."""
     if (python := bench_python()) is None:
         return None
     code = f"import importlib.metadata as m; print(m.version({library!r}))"

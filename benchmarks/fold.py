@@ -66,7 +66,7 @@ def run() -> dict[str, Any]:
     gc.collect()
     gc.freeze()
     figures = {
-        # What this machine's Python makes of plain arithmetic, to read the others by.
+        # The speed of plain arithmetic on this machine, for comparison.
         "sum(range(1000)), the yardstick": _time(lambda: _each(lambda _: sum(range(1_000)), values), STEPS),
         "fold step": _time(steps(Policy()), STEPS),
         "fold step, guard = evidence": _time(steps(guarded), STEPS),

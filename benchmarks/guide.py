@@ -83,7 +83,7 @@ def _lines() -> dict[str, float]:
 
 
 def _fall(store: Store) -> None:
-    """A variant that was fine fails until it is left for one that is not good enough."""
+    """Let a good variant fail until it is rolled back to a mediocre one."""
     key = TaskKey("backend-architect", "api-design")
     fields: list[dict[str, Any]] = [{"variant_id": "api-baseline", "variant_source": "explore", "reward": 0.4}] * 60
     fields += [{"variant_id": "api-optimized", "status": "success", "reward": 0.9}] * 60

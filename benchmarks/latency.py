@@ -1,4 +1,4 @@
-"""From publishing an outcome to its effect: the fact read by a consumer, the Resolver answering; beside the bare path.
+"""Measures from publishing an outcome to its effect: a consumer has the fact, the Resolver answers; with the bare path.
 
 A probe is the outcome that reveals a degradation of a task that was brought to the brink before.  Its three times are
 of one record: a plain consumer of the log reads it (the bare path: same record, same load, same time), a plain consumer

@@ -26,7 +26,7 @@ PROBES_PER_SECOND = 100
 WARM_UP = 1.0
 """Seconds of load before the first probe."""
 PATIENCE = 20.0
-"""Seconds until the last probe must have had its effect."""
+"""Seconds within which the last probe must have had its effect."""
 
 
 def send(
@@ -63,7 +63,7 @@ class Arrivals:
         self.ready = threading.Event()
 
     def read(self, stream: Any) -> None:
-        """Follow what the reader prints."""
+        """Follow the output of the reader."""
         for line in stream:
             self.count = int(line)
             self.ready.set()
@@ -71,7 +71,7 @@ class Arrivals:
 
 @contextlib.contextmanager
 def reader(path: Path, plan: Mapping[str, Any]) -> Iterator[Arrivals]:
-    """A process that notes when probes arrive; it reads already, and has written its times when this is left."""
+    """Run a process that notes when probes arrive: reading once the block begins, with its times written at the end."""
     path.write_text(json.dumps(plan), encoding="utf-8")
     command, pipe = [sys.executable, "-m", "benchmarks.latency_reader", str(path)], subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment(), start_new_session=True)

@@ -27,7 +27,7 @@ EVERY = 0.1
 
 
 def main(words: list[str]) -> int:
-    """Follow what the plan says until nobody listens any more."""
+    """Follow the plan's topics until standard input ends."""
     path = Path(words[0])
     plan = json.loads(path.read_text(encoding="utf-8"))
     read: dict[str, int] = {}

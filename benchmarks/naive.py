@@ -1,4 +1,4 @@
-"""What one would write in an afternoon: a deque and dictionaries per variant, everything computed anew each time.
+"""What you might write in an afternoon: a deque and dictionaries per variant, everything recomputed each time.
 
 The yardstick for the fold: the same three detectors and Q, with none of the promises (no exact amendments, no bytes, no
 duplicates, no evidence, no facts).

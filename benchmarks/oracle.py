@@ -11,7 +11,7 @@ EARLY = (1, 2, 5, 10)
 EVERY = 10
 
 Summary = tuple[tuple[str, int, int, int], ...]
-"""Of a task: each variant with its lifetime count, outcomes in its window, successes among these."""
+"""The state of a task: for each variant the lifetime count, and outcomes and successes in its window."""
 
 
 class Outcome(NamedTuple):
@@ -51,11 +51,11 @@ class Oracle:
         complete: bool = True,
         extra: bool = False,
     ) -> str | None:
-        """What is wrong with the snapshots of each task; None: nothing.
+        """Return what is wrong with the snapshots of each task, or None.
 
-        Every snapshot must say what is true of the task after so many outcomes, and none that was due may be missing.
-        ``complete``: all outcomes were taken in; otherwise nothing is asked after a task's last snapshot.  ``extra``:
-        others may come between.
+        Every snapshot must be right for its number of outcomes, and none that was due may be missing. If ``complete``
+        is false, some outcomes were not folded, and nothing is checked after a task's last snapshot. ``extra`` allows
+        additional snapshots.
         """
         for task, outcomes in self._outcomes.items():
             said = dict(found.get(task, ()))

@@ -167,7 +167,7 @@ def _run_other(bootstrap_servers: str, filled: Course, entrant: Entrant, name: s
                 raise Failed(f"{error}: {log.read_text(encoding='utf-8', errors='replace')[-1_500:]}") from error
             end = None
             if complete and not entrant.shares_topics:
-                # Counted is not delivered; the others' figures, as ours, end when the broker has the outputs.
+                # A counted outcome may not be delivered yet, so all figures end when the broker has the outputs.
                 asyncio.run(
                     _delivered(
                         bootstrap_servers,

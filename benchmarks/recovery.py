@@ -35,7 +35,7 @@ from crl_stream.wire.topics import INVOCATIONS, Topics
 
 ROWS = 100_000
 OUTCOMES = 30
-"""Of each task, over three variants."""
+"""Outcomes per task, over three variants."""
 TEMPLATES = 64
 BATCH_BYTES = 900_000
 PATIENCE = 600.0
@@ -61,11 +61,11 @@ class _Start(NamedTuple):
     records: int
     resident: float
     peak: float
-    """Megabytes."""
+    """Peak memory in megabytes."""
 
 
 def run(bootstrap_servers: str, rows: int = ROWS) -> dict[str, Any]:
-    """Start a worker on an empty changelog, fill it, start one anew."""
+    """Start a worker on an empty changelog, fill the changelog, and start a worker again."""
     with installation(bootstrap_servers) as stack:
         empty = _start(stack)
         note(f"recovery: {rows:,} rows of {OUTCOMES} outcomes each")

@@ -49,7 +49,7 @@ def main(words: list[str]) -> int:
 
 
 def draw(file: Path, folder: Path) -> bool:
-    """Plots of a run; False when there is nothing to draw with."""
+    """Draw the plots of a run; False if the plotting library is missing."""
     python = bench_python()
     if python is None:
         note("nothing can be drawn: there is no .venv-bench; `make bench` makes it")
@@ -75,7 +75,7 @@ def document(file: Path) -> bool:
 
 
 def with_tables(text_: str, page: Page) -> str:
-    """The page with the tables of a run in their place."""
+    """Return the page with the tables of a run inserted."""
     before, found, rest = text_.partition(BEGIN)
     _, ended, after = rest.partition(END)
     if not found or not ended:
@@ -107,7 +107,7 @@ def text(page: Page) -> str:
 
 
 def tables(page: Page) -> Iterator[tuple[str, str, list[Sequence[str]]]]:
-    """Title, remark and rows of each table, the first row being the heads."""
+    """Return title, remark and rows of each table; the first row is the header."""
     found = page["sections"]
     for name in ("race1", "race5", "race20", "race5-tenth"):
         if name in found:

@@ -39,9 +39,9 @@ class Section(NamedTuple):
     seconds: float
     """About how long it takes."""
     run: Callable[[str], dict[str, Any]]
-    """Of the broker's address."""
+    """Measures the section on the broker at an address."""
     usual: bool = True
-    """Whether a run has it that names no sections."""
+    """Whether a run without named sections includes it."""
     beside_others: bool = False
     """Whether it needs the environment of other people's libraries."""
 

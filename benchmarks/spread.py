@@ -18,7 +18,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, figures: Iterable[float]) -> Spread | None:
-        """None when there is no figure; what is not a number is left out."""
+        """Return None if there is no figure; values that are not numbers are left out."""
         known = [figure for figure in figures if not math.isnan(figure)]
         return cls(statistics.median(known), min(known), max(known), len(known)) if known else None
 

@@ -1,6 +1,6 @@
-"""Where the time of our worker goes: py-spy's samples of a worker that catches up, by what it was doing.
+"""Shows where the time of our worker goes, from py-spy's samples of a worker that is catching up.
 
-A sample counts for the innermost frame that one of the stages knows; what none knows is "other".
+A sample counts for the innermost frame that belongs to a stage, else for "other".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A safety layer for fleets of AI agents, on Kafka.
 
-If you are here to read the code, read in this order:
+To read the code, read in this order:
 
     core/         the engine: what an outcome does to a task, as pure functions over values
     wire/         bytes and values: names, partitions, codecs of every topic; also pure

@@ -1,17 +1,17 @@
-"""Every error a person may meet, each with a hint that says what to do next.
+"""Every error a user may see, each with a hint that says what to do next.
 
     CrlError
     +-- ConfigError        a setting is unknown, ill-formed or contradictory          exit 2
     +-- UsageError         a command was called with arguments that do not fit        exit 2
     +-- IncompletePart     a file of a detector, rule or channel is incomplete        exit 2
     +-- InvalidMessage     a message was refused before it was sent                   exit 2
-    +-- NotFound           the task, record or file asked for does not exist          exit 4
+    +-- NotFound           the requested task, record or file does not exist          exit 4
     +-- CommandRefused     the monitor refused an operator's command                  exit 5
     +-- BrokerError        the embedded broker cannot be started, stopped or fetched  exit 69
     +-- Unavailable        Kafka or a worker does not answer                          exit 69
     +-- ContractError      topics on the broker do not match the catalog              exit 78
-    +-- Unsafe             going on could lose or double events                       exit 70
-        +-- Unanswered     a question that the work depends on got no answer; nothing was changed
+    +-- Unsafe             continuing could lose or double events                     exit 70
+        +-- Unanswered     a required answer did not come; nothing was changed
 
 The exit codes follow sysexits(3) from 64 on.  A command line prints ``message`` and ``hint`` to stderr,
 never a traceback.
@@ -23,7 +23,7 @@ from typing import ClassVar
 
 
 class CrlError(Exception):
-    """Something a person has to know, said in one sentence, with a hint what to do next."""
+    """Something the user must know, in one sentence, with a hint about what to do next."""
 
     exit_code: ClassVar[int] = 1
 
@@ -61,7 +61,7 @@ class InvalidMessage(CrlError):
 
 
 class NotFound(CrlError):
-    """The task, variant, record or file that was asked for does not exist."""
+    """The requested task, variant, record or file does not exist."""
 
     exit_code = 4
 
@@ -95,10 +95,10 @@ class ContractError(CrlError):
 
 
 class Unsafe(CrlError):
-    """Going on could lose or double events; the worker leaves without committing."""
+    """Continuing could lose or double events; the worker leaves without committing."""
 
     exit_code = 70
 
 
 class Unanswered(Unsafe):
-    """The broker did not answer a question in time; whoever can wait asks again, whoever cannot leaves."""
+    """The broker did not answer in time; the caller asks again if it can wait, or leaves."""

@@ -1,7 +1,7 @@
-r"""Texts of strangers on the operator's terminal: what would act there, or show something else, is shown as it is.
+r"""Makes texts of others safe on a terminal by showing control and invisible characters as escapes.
 
 An escape sequence can clear the screen, set its title or type into it; a bidirectional mark makes text read backwards;
-a character without width hides in a name.  Each is printed as the escape that names it: ``\x1b``, ``\u202e``.
+a character without width hides in a name.  Each is printed as its escape: ``\x1b``, ``\u202e``.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ _NOT_IN_JSON: Final = "[\\x7f-\\U0010ffff]"
 
 
 def visible(text: str) -> str:
-    """The text with every character that cannot be seen escaped, line feeds too."""
+    """Escape every invisible character in ``text``, including line feeds."""
     return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
 def visible_lines(text: str) -> str:
-    """The same for a text of several lines: its line feeds stay."""
+    """Do the same for a text of several lines, keeping its line feeds."""
     return "\n".join(map(visible, text.split("\n")))
 
 
 class VisibleFormatter(logging.Formatter):
-    """For every handler of ours: a line of a log is one line, whatever a stranger's text in it would do."""
+    """A formatter that keeps each log line on one line, whatever texts it contains."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
-        """The line; a line feed in it is shown as an escape, so that no text can look like a line of its own."""
+        """Format the line, escaping line feeds, so that no text can look like a separate line."""
         return visible(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is logging's
-        """A traceback keeps its lines."""
+        """Format a traceback, keeping its lines."""
         return visible_lines(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802 - the name is logging's
-        """So does a stack."""
+        """Format a stack, keeping its lines."""
         return visible_lines(super().formatStack(stack_info))
 
 
 def escape_json(document: bytes) -> bytes:
-    """A JSON document that says exactly the same, and has no character in it that cannot be seen.
+    """Return an equivalent JSON document without invisible characters.
 
-    JSON escapes only the first 32 characters by itself; beyond ASCII all of them stand within strings.
+    JSON itself escapes only the first 32 characters; all others beyond ASCII are within strings.
     """
     if document.isascii() and b"\x7f" not in document:
         return document

@@ -1,4 +1,4 @@
-"""Asking a worker's views, from outside."""
+"""Requests a worker's views from outside."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _NOT_FOUND: Final = 404
 
 
 def views_url(settings: Settings) -> str:
-    """Where the worker of these settings shows its views."""
+    """Return the URL of the views of the worker with these settings."""
     return base_url(settings.worker)
 
 
 def base_url(worker: Worker, *, own: bool = False) -> str:
-    """Where a worker with these settings is reached; ``own``: where it listens, whatever it is advertised as."""
+    """Return the URL of a worker with these settings; with ``own``, where it listens rather than its advertised URL."""
     if worker.advertised_url and not own:
         return worker.advertised_url.rstrip("/")
     host = f"[{worker.web_host}]" if ":" in worker.web_host else worker.web_host
@@ -31,7 +31,7 @@ def base_url(worker: Worker, *, own: bool = False) -> str:
 
 
 def ask(settings: Settings, path: str, timeout: float = TIMEOUT_SECONDS) -> Any:
-    """The JSON of a view; ``NotFound`` or ``Unavailable`` with the worker's own hint.  ``timeout`` in seconds."""
+    """Return the JSON of a view; raises ``NotFound`` or ``Unavailable``; ``timeout`` is in seconds."""
     url = views_url(settings) + path
     request = urllib.request.Request(url)  # noqa: S310 - http or https, from the settings
     if token := settings.worker.web_token.get_secret_value():
@@ -65,5 +65,5 @@ def ask(settings: Settings, path: str, timeout: float = TIMEOUT_SECONDS) -> Any:
 
 
 def task_path(key: TaskKey) -> str:
-    """Path of the view of one task."""
+    """Return the path of one task's view."""
     return f"/api/tasks/{urllib.parse.quote(key.agent_name)}/{urllib.parse.quote(key.task_type)}"

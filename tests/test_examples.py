@@ -1,4 +1,4 @@
-"""The examples for people who write programs of their own: they fail as well as the product does."""
+"""The examples for people who write their own programs: their errors are as clear as the product's."""
 
 from __future__ import annotations
 

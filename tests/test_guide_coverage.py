@@ -18,7 +18,7 @@ TABLE = ROOT / "docs" / "guide-coverage.md"
 FUTURE = "future enhancement"
 ELSEWHERE = "another page of the guide's author"
 PENDING = "pending"
-"""A row of a part that is still being built; it must not be there any more when the part is."""
+"""A row of a part that is still being built; it must be removed once the part exists."""
 
 
 class Line(NamedTuple):
@@ -28,7 +28,7 @@ class Line(NamedTuple):
     section: str
     text: str
     block: int
-    """Line of the fence it stands behind; 0 in prose."""
+    """Line of the opening fence before it; 0 in prose."""
 
 
 class Row(NamedTuple):
@@ -178,7 +178,7 @@ def definitions(path: Path) -> dict[str, ast.AST]:
 
 
 def fault(test: str) -> str | None:
-    """Why an id names no test that runs."""
+    """Return why an id does not name a test that runs."""
     name, _, inside = test.partition("::")
     path = ROOT / name
     if not path.is_file():

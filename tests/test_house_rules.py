@@ -90,7 +90,7 @@ def test_the_version_is_the_same_wherever_it_is_written() -> None:
 
 
 def test_what_is_tested_is_this_checkout_and_no_package_that_is_installed(tmp_path: Path) -> None:
-    """Also where another checkout is installed: in a second clone, in a worktree."""
+    """This holds even if another checkout is installed, as in a second clone or a worktree."""
     ask = [sys.executable, "-c", "import crl_stream; print(crl_stream.__file__)"]
     found = {crl_stream.__file__}
     for environment in (
@@ -131,7 +131,7 @@ def test_every_test_that_is_called_long_is_there() -> None:
 
 
 def test_every_test_file_that_a_page_names_is_there() -> None:
-    """A promise is shown by a test; a page that names one which has gone shows nothing."""
+    """A test proves each promise; a page that names a removed test proves nothing."""
     there = {path.name for path in (ROOT / "tests").rglob("*.py")}
     gone = []
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:

@@ -17,7 +17,7 @@ REQUIRED = ("invocation_id", "timestamp", "agent_name", "task_type", "variant_id
 
 
 def is_outcome(message: Any) -> bool:
-    """Whether a message has what the job needs, of the right types; others are left out."""
+    """Return whether a message has the fields that the job needs, with the right types; others are skipped."""
     return (
         type(message) is dict
         and message.get("schema_version") == 1
@@ -45,7 +45,7 @@ def step(state: dict[str, Any] | None, message: dict[str, Any]) -> dict[str, Any
 
 
 def publish(task: str, state: dict[str, Any], time: int, seconds: float) -> dict[str, Any] | None:
-    """The snapshot that the outcome just taken in calls for, if it does; ``time`` is the record's, in milliseconds."""
+    """Return the snapshot that is due after the last outcome, or None; ``time`` is the record's, in milliseconds."""
     n = state["n"]
     late = n - state["shown_n"] >= EVERY and time - state["shown_time"] >= seconds * 1_000
     if not late and n not in EARLY:

@@ -1,4 +1,4 @@
-"""How far a contestant is: it counts, and its process prints the count; whoever started it puts a time to that.
+"""Shows how far a contestant is: its process prints a count, and the parent process adds the time.
 
 This file and ``job`` import the standard library alone: they also run in the environment of other people's libraries.
 """

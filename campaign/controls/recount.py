@@ -85,7 +85,7 @@ async def read_all(servers: str, topic: str, *, committed_only: bool) -> list[An
 
 
 async def stable(servers: str, topic: str, seconds: float) -> bool:
-    """Wait until no transaction is open on a topic, so that who reads only what is committed sees all of it."""
+    """Wait until no transaction is open on a topic, so that readers of committed records see all of it."""
     until = time.monotonic() + seconds
     readers = [
         AIOKafkaConsumer(bootstrap_servers=servers, group_id=None, isolation_level=f"read_{level}")

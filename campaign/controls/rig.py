@@ -151,8 +151,8 @@ class Rig:
     async def progress(self, wanted: int, more: int = 300) -> float:
         """Wait until ``more`` outputs have come, restarting what has ended; seconds it took.
 
-        Where nothing comes for ``PATIENCE`` seconds every worker is killed and started anew, once; ``TimeoutError``
-        when that does not help either.
+        If nothing comes for ``PATIENCE`` seconds, every worker is killed and restarted, once; ``TimeoutError`` when
+        that does not help either.
         """
         began = time.monotonic()
         mark = await self.outputs()

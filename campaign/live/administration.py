@@ -102,7 +102,7 @@ class Administration:
 
     # -- rights ----------------------------------------------------------------------------------------
     async def deny_writing(self, topic: str, user: str) -> None:
-        """From now on ``user`` may not write to a topic; needs a broker with an authorizer."""
+        """Forbid ``user`` to write to a topic; needs a broker with an authorizer."""
         request = CreateAclsRequest(_TOPIC, topic, _LITERAL, f"User:{user}", "*", _WRITE, _DENY)
         answer = await self._admin._send_to_controller(request)
         self._check(answer.creation_responses)

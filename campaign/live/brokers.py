@@ -46,7 +46,7 @@ class Broker:
         return f"{HOST}:{self._guarded}"
 
     def address_of(self, route: int) -> str:
-        """The address for whoever takes this route."""
+        """Return the address for clients on this route."""
         return f"{HOST}:{self.routes[route].port}"
 
     def route_to(self, address: str) -> Proxy:
@@ -119,7 +119,7 @@ class Broker:
 
 
 class GivenBroker(Broker):
-    """A broker that somebody else runs: for rounds that leave it alone."""
+    """An existing broker, for rounds that do not break it."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._given = bootstrap_servers

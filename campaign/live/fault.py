@@ -23,7 +23,7 @@ class Engagement:
     engaged: bool
     figures: Mapping[str, float] = field(default_factory=dict)
     recovery_seconds: float | None = None
-    """From the fault to the first record that was newly folded where it struck."""
+    """Seconds from the fault to the first record newly folded where it struck."""
     in_flight: Mapping[str, int] = field(default_factory=dict)
     """Commands, policies and scores that it met, as ``World.in_flight`` counts them (F26)."""
     note: str = ""

@@ -27,7 +27,7 @@ SESSION: Final = 3.0
 SERVICES_SESSION: Final = 9.0
 """Four groups start in one process: on a busy machine it stands still for half of a shorter session, and leaves."""
 COMMIT_INTERVAL: Final = 5.0
-"""Seconds: long, so that whoever takes a partition over finds work that is done already."""
+"""Seconds; long, so that a new owner of a partition finds work that is already done."""
 WORKER: Final = ("-m", "crl_stream")
 LAUNCHER: Final = ("-m", "campaign.live.launcher")
 """Starts a worker that dies at a named line, or lacks a guard."""
@@ -70,7 +70,7 @@ class Mark(NamedTuple):
     logs: dict[str, int]
     time: float
     line: str
-    """As a line of a log would begin that is written now."""
+    """Return how a log line written now would begin."""
 
 
 class Fleet:
@@ -89,7 +89,7 @@ class Fleet:
         self.kafka = Kafka(
             bootstrap_servers=broker.bootstrap_servers, topic_prefix=f"{plan.name}.", partitions=plan.partitions
         )
-        """For whoever reads and writes beside the workers: always the broker's own address."""
+        """The broker's own address, for readers and writers other than workers."""
         self.app_id = plan.name
         self.started: list[Worker] = []
         """Every process so far, with its log."""
@@ -98,12 +98,12 @@ class Fleet:
     # -- workers -----------------------------------------------------------------------------------
     @property
     def workers(self) -> list[Worker]:
-        """The monitors that live, oldest first."""
+        """The running monitors, oldest first."""
         return [worker for worker in self.started if worker.role == "monitor" and worker.alive]
 
     @property
     def services(self) -> list[Worker]:
-        """The processes of the services that live."""
+        """The running processes of the services."""
         return [worker for worker in self.started if worker.role == "services" and worker.alive]
 
     def start_worker(
@@ -148,7 +148,7 @@ class Fleet:
         await asyncio.gather(*(worker.ready(seconds) for worker in (*self.workers, *self.services)))
 
     async def refill(self) -> None:
-        """As many workers and services as the plan says, ready; others are started or stopped."""
+        """Start or stop workers and services until as many as planned are ready."""
         wanted = {"monitor": self.plan.workers, "services": int(self.plan.services)}
         async with asyncio.timeout(READY_SECONDS):
             while True:

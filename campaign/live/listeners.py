@@ -19,7 +19,7 @@ GUARDED: Final = "GUARDED"
 
 
 def stable_ports(count: int) -> list[int]:
-    """Free ports that no outgoing connection is given while the broker is down: below the ephemeral range."""
+    """Return free ports below the ephemeral range, so that no outgoing connection can take them."""
     found: set[int] = set()
     chance = random.SystemRandom()
     while len(found) < count:

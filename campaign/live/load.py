@@ -94,7 +94,7 @@ class Load:
         self._ledger.close()
 
     async def burst(self, records: int) -> None:
-        """As many records at once, acknowledged when this returns."""
+        """Send this many records at once; returns once they are acknowledged."""
         # Drafted one by one as they are sent: what repeats a record must not overtake it.
         await self._send(self.traffic.draft() for _ in range(records))
         if self._waiting:

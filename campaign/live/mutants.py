@@ -33,7 +33,7 @@ class Mutant(NamedTuple):
     scenario: Scenario
     what: str
     unseen: str = ""
-    """Why nobody misses it alone, where that is so."""
+    """Why no scenario misses it alone, if that is so."""
 
 
 MUTANTS: Final = (
@@ -64,16 +64,16 @@ MUTANTS: Final = (
 
 
 class Judged(NamedTuple):
-    """What became of a guard."""
+    """The result for one guard."""
 
     guard: str
     scenario: str
     control: str | None
-    """What was wrong with the guard in place: must be None."""
+    """What was wrong with the guard in place; it must be None."""
     complaint: str | None
     """What was wrong without it."""
     unseen: str = ""
-    """Why nobody is expected to miss it."""
+    """Why no scenario is expected to miss it."""
 
     @property
     def caught(self) -> bool:

@@ -16,7 +16,7 @@ from campaign.live.progress import Progress
 EVERY: Final = 1.0
 """Seconds between two looks."""
 SILENT_SECONDS: Final = 10.0
-"""After so long without a record no tick follows within the hour: the load orders no hold that ends in between."""
+"""Seconds without a record after which no tick follows within the hour, since no hold of the load ends before."""
 
 
 class Offsets:
@@ -31,7 +31,7 @@ class Offsets:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start looking."""
         self._task = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -59,9 +59,9 @@ class Offsets:
                 self._seen[group, topic, partition] = offset
 
     async def settled(self, seconds: float) -> None:
-        """Wait until every group has committed all there is, and nothing more comes of it, ticks of the log included.
+        """Wait until every group has committed everything and nothing new arrives, ticks included.
 
-        ``TimeoutError`` says what is left.
+        Raises ``TimeoutError``, which says what is left.
         """
         since = time.monotonic()
         until = since + seconds

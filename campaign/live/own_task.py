@@ -42,7 +42,7 @@ class OwnTask:
         return Draft(what, INVOCATIONS, self.key.encode(), encode(message), str(self.key), message.invocation_id)
 
     async def folded(self, sent: Sequence[Sent]) -> dict[str, Any]:
-        """Send nothing more; wait until these are folded, and return the task's page as a worker shows it."""
+        """Stop sending, wait until all outcomes are folded, and return the task's page as a worker shows it."""
         newest = {each.partition: each.offset for each in sent}
         await self.world.progress.beyond(newest, PATIENCE)
         async with asyncio.timeout(PATIENCE):

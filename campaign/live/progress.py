@@ -1,4 +1,4 @@
-"""How far the group has folded the log, as its changelog says: whoever wrote it, and as soon as it is there."""
+"""Tracks how far the group has folded the log, from its changelog."""
 
 from __future__ import annotations
 

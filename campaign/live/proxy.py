@@ -42,9 +42,9 @@ class Proxy:
     def __init__(self, upstream: int, port: int = 0) -> None:
         self.upstream, self.port = upstream, port
         self.connections = 0
-        """That were opened."""
+        """Number of opened connections."""
         self.resets = 0
-        """That this proxy has broken."""
+        """Number of connections that this proxy has broken."""
         self.passed: Counter[Direction] = Counter()
         """Bytes that came out at the other side."""
         self.held: Counter[Direction] = Counter()
@@ -57,7 +57,7 @@ class Proxy:
         self._live: set[_Connection] = set()
 
     async def __aenter__(self) -> Self:
-        """Listen."""
+        """Start listening."""
         await self.accept()
         return self
 
@@ -97,7 +97,7 @@ class Proxy:
             self.port = self._server.sockets[0].getsockname()[1]
 
     async def heal(self) -> None:
-        """A good network again; what was held back is delivered."""
+        """Restore a good network and deliver what was held back."""
         self._delay = 0.0
         await self.accept()
         for gate in self._open.values():
@@ -128,7 +128,7 @@ class Proxy:
             connection.ended.set()
 
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, direction: Direction) -> None:
-        """From one end to the other, as late as the network says and in order."""
+        """Pass bytes from one end to the other, in order, with the delay of the network."""
         waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(WAITING)
         now, gate = asyncio.get_running_loop().time, self._open[direction]
 

@@ -123,7 +123,7 @@ def verdict(lines: Sequence[Line]) -> list[str]:
 
 
 def table(lines: Sequence[Line], *, markdown: bool = False) -> str:
-    """The lines as people read them."""
+    """Format the lines for people."""
     shown = [list(COLUMNS.values()), *([_shown(line, name) for name in COLUMNS] for line in lines)]
     if markdown:
         rule = ["---" if name in {"id", "title", "notes"} else "---:" for name in COLUMNS]

@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 
 class Round(NamedTuple):
-    """What is to be played; ``key`` names it in a results file."""
+    """What to play; ``key`` names it in a results file."""
 
     fault: Fault
     number: int
@@ -35,7 +35,7 @@ class Round(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Unique in a campaign of a seed and a scale."""
+        """Return a name that is unique within a campaign of one seed and scale."""
         return f"{self.fault.id}/{self.number}/{self.times}/{self.seed}"
 
     def draw(self) -> tuple[Plan, random.Random]:

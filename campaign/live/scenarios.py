@@ -65,7 +65,7 @@ async def _death_at(world: World, words: tuple[str, ...], line: str) -> str | No
 
 
 async def output_topic_that_refuses(world: World, words: tuple[str, ...]) -> str | None:
-    """The broker takes no decision for a while: whoever goes on without its answer has lost some."""
+    """The broker accepts no decisions for a while; a worker that continues without its answer loses some."""
     worker = _start(world, words)
     await worker.ready()
     await world.load.start()
@@ -133,7 +133,7 @@ async def zombie_that_does_not_look(world: World, words: tuple[str, ...]) -> str
     late.kill()
     if not re.search(OTHER_WRITER, "".join(worker.said() for worker in world.started)):
         return "nobody noticed that somebody else wrote rows"
-    # Whoever notices leaves, the other one perhaps a moment later: somebody has to finish.
+    # A worker that notices leaves, and the other may follow a moment later, so another one must finish.
     await _start(world, words).ready()
     return await _verdict(world)
 
@@ -157,7 +157,7 @@ async def _wake_zombie(world: World, words: tuple[str, ...]) -> Worker:
 
 
 async def stop_in_order(world: World, words: tuple[str, ...]) -> str | None:
-    """SIGTERM commits: whoever comes next finds nothing that is folded already."""
+    """SIGTERM commits: the next owner finds nothing that is already folded."""
     world.settings["worker_commit_interval_seconds"] = "60"
     worker = _start(world, words)
     await worker.ready()

@@ -1,7 +1,7 @@
 """A long run: one worker that nobody touches, others that are killed, join and leave beside it, and what it all costs.
 
-What grows in half an hour grows for ever: memory, open files and unfinished tasks of the untouched processes, and the
-lag of the group, are sampled all the while, and compared between an early and the last part of the run.
+Whatever grows in half an hour grows forever: memory, open files and unfinished tasks of the untouched processes, and
+the lag of the group, are sampled all the while, and compared between an early and the last part of the run.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DISTURB_SECONDS: Final = 20.0
 GROWTH: Final = {"memory MB": 1.10, "open files": 1.10, "tasks": 1.10, "lag": 2.0}
 """How much the median of the last part may be above the early one's: what is more is not flat."""
 SLACK: Final = {"memory MB": 5.0, "open files": 5.0, "tasks": 5.0, "lag": 600.0}
-"""And at least by how much, since small figures jump; the lag, by two seconds of the load."""
+"""Least growth that counts, because small figures fluctuate; for the lag, two seconds of the load."""
 KEEP_MS: Final = 7 * 86_400_000
 Say = Callable[[str], None]
 
@@ -179,7 +179,7 @@ def find_trends(samples: list[Sample], seconds: float) -> list[Trend]:
 
 
 def text(found: dict[str, Any], *, as_json: bool) -> str:
-    """What was found, for people or for programs."""
+    """Return the findings, for people or for programs."""
     if as_json:
         return json.dumps(found, indent=2)
     head = ", ".join(f"{name} {count}" for name, count in found["disturbances"].items())

@@ -1,4 +1,4 @@
-"""A service manager for the workers of a world: whoever ends is started again, as in any deployment."""
+"""A service manager for the workers of a world: a worker that ends is restarted, as in any deployment."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ PATIENCE: Final = 180.0
 
 
 class Supervisor:
-    """While it is open, a worker that ends is replaced by one with the same role and the same way to the broker.
+    """During the block, a worker that ends is replaced by one with the same role and the same route to the broker.
 
-    Leaving it waits until all are ready.
+    The end of the block waits until all are ready.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._known = {worker.name for worker in world.started if not worker.alive}
         self.exits: Counter[int] = Counter()
-        """Exit codes of those that ended meanwhile."""
+        """Exit codes of the workers that ended meanwhile."""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -46,7 +46,7 @@ class Supervisor:
                 await asyncio.gather(self._task, return_exceptions=True)
 
     async def ready(self, seconds: float = PATIENCE) -> None:
-        """Wait until all are ready; whoever ends meanwhile is started again."""
+        """Wait until all are ready; a worker that ends meanwhile is restarted."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._attend()

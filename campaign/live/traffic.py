@@ -57,7 +57,7 @@ class Draft(NamedTuple):
     task: str = ""
     """``agent/task`` that it is about."""
     id: str = ""
-    """Of the invocation or the command."""
+    """Id of the invocation or the command."""
     partition: int | None = None
     """None: the one of its key."""
     headers: tuple[tuple[str, bytes], ...] = ()
@@ -161,7 +161,7 @@ class Traffic:
         return self.policy() if self.rng.random() < 0.05 else self.command(task)
 
     def command(self, task: TaskKey) -> Draft:
-        """A command for a task; many are refused, which is an answer too."""
+        """Return a command for a task. Many are refused, which is a valid result too."""
         rng = self.rng
         kind: Any = rng.choice(_COMMANDS)
         fields = self._common() | {"agent_name": task.agent_name, "task_type": task.task_type}

@@ -13,7 +13,7 @@ from typing import Any, Final
 import aiohttp
 
 READY_SECONDS: Final = 120.0
-"""After which a worker that is not ready is a defect, also on a busy machine."""
+"""Seconds after which a worker that is not ready is a defect, even on a busy machine."""
 STOP_SECONDS: Final = 60.0
 SKIPPED: Final = re.compile(r"(\d+) records from offset \d+ on are folded already and skipped")
 """What a worker says when it is given a partition whose rows are ahead of the committed offset."""
@@ -87,7 +87,7 @@ class Worker:
 
     # -- what is done to it ------------------------------------------------------------------------
     def kill(self) -> None:
-        """``kill -9``."""
+        """Kill the process with ``kill -9``."""
         with suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGKILL)
         self.process.wait()

@@ -30,8 +30,9 @@ class Changelog:
         self.records: list[Change] = []
         self.end = 0
         self.settled = 0
-        """Records below this offset may be compacted: the catalog's ``compaction_lag`` leaves the owner of a partition
-        five minutes to write again what a late writer has covered."""
+        """Records below this offset may be compacted: the catalog's ``compaction_lag`` gives the owner of a partition
+        five minutes to rewrite rows that a stale write has covered.
+        """
 
     def append(self, partition: int, items: Iterable[tuple[bytes, bytes, Any]], writer: int) -> tuple[int, int]:
         """Offsets of the first and the last of the items."""
@@ -42,7 +43,7 @@ class Changelog:
         return first, self.end - 1
 
     def compact(self) -> int:
-        """Keep the last record of each key below ``settled``; how many went."""
+        """Keep the last record of each key below ``settled``; returns how many were removed."""
         before = len(self.records)
         newest = {record.key: record.offset for record in self.records if record.offset < self.settled}
         self.records = [r for r in self.records if r.offset >= self.settled or newest[r.key] == r.offset]

@@ -11,7 +11,7 @@ from campaign.simulated.outlet import Point
 
 @dataclass
 class Figures:
-    """Of one seed or of many."""
+    """The figures of one seed or of many."""
 
     seeds: int = 0
     batches: int = 0
@@ -21,7 +21,7 @@ class Figures:
     engaged: int = 0
     """Crashes after which records were read again."""
     idle_crashes: int = 0
-    """Crashes that nobody noticed."""
+    """Crashes after which nothing was read again."""
     zombies: int = 0
     """Processes that stalled until another one had their partition."""
     late_rows: int = 0
@@ -31,7 +31,7 @@ class Figures:
     replayed: int = 0
     """Records that were read again."""
     skipped: int = 0
-    """Of those, the ones that were folded already."""
+    """How many of them were already folded."""
     compacted: int = 0
     """Changelog records that compaction took."""
     outcomes: int = 0
@@ -65,7 +65,7 @@ class Figures:
         return not (wrong or self.complaints)
 
     def add(self, other: Figures) -> None:
-        """Count another seed's figures; its complaints are for whoever plays it."""
+        """Add another seed's figures, without its complaints."""
         for each in fields(self):
             if each.name != "complaints":
                 setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))

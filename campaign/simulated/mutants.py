@@ -1,6 +1,6 @@
-"""The guards, one at a time taken away: each must be missed within a few seeds.
+"""Removes one guard at a time; a few seeds must reveal that it is missing.
 
-Only what a seed plays runs without the guard; the oracle keeps it.  The switch is here and nowhere in the product.
+Only the simulated processes run without the guard; the oracle keeps it. The switch is here and nowhere in the product.
 """
 
 from __future__ import annotations

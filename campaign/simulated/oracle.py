@@ -178,7 +178,7 @@ class _Examination:
             self.figures.complaints.append(f"{where}: {len(more)} records too many, such as {min(more, key=repr)}")
 
     def _compare_last(self) -> None:
-        """Of compacted topics the last record of a key stays: is it the newest one?"""
+        """Check that the last record of each key of a compacted topic is the newest one."""
         for topic in _COMPACTED:
             for partition, log in enumerate(self.broker.topics[topic]):
                 last = {record.key: record.value for record in log}

@@ -81,7 +81,7 @@ class Table(TaskTable):
         self.apply_changes(broker.changelogs[kind.value, partition].records)
 
     def apply_changes(self, records: Iterable[Any]) -> None:
-        """Recover, as Faust has a table do."""
+        """Recover as a table does under Faust."""
         for record in records:
             self._recover(record.partition, [record])
 
@@ -180,7 +180,7 @@ class Process:
         self._work = self.stage.look([self.partition])
 
     def advance(self) -> Point:
-        """Go on to the next place; ``IDLE`` when the batch is done.  Raises ``Died``."""
+        """Advance to the next place; returns ``IDLE`` once the batch is done.  Raises ``Died``."""
         assert self._work is not None
         before = self._folded()
         try:
@@ -211,7 +211,7 @@ class Process:
         changelog = self.broker.changelogs[self.group]
         since = [r for r in changelog.records if r.offset >= self.recovered_to]
         own = [r.offset for r in since if r.writer == self.number]
-        # Whoever has recovered nothing does not know what to expect, and cannot tell another writer by an offset.
+        # A process that has recovered nothing has no expected offset, so it cannot detect another writer by one.
         if isinstance(self.stage, TableStage) and own and (self.recovered_to or len(own) == len(since)):
             changelog.settled = own[-1] + 1
 

@@ -121,7 +121,7 @@ class Simulation:
         return True
 
     def _look_everywhere(self) -> bool:
-        """When nothing is left to do every owner looks once more; whether one had something to write."""
+        """Let every owner look once more when nothing is left to do; returns whether one had something to write."""
         before = self.figures.mended
         for kind in POSITION_OF:
             for partition, log in enumerate(self.broker.topics[SOURCE_OF[kind]]):

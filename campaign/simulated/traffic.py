@@ -30,7 +30,7 @@ from crl_stream.wire.topics import COMMANDS, FLEET_KEY, INVOCATIONS, POLICY_KEY,
 
 VARIANTS: Final = ("default", "v2", "v3", "v4")
 MAX_OUTCOMES: Final = 60
-"""Of one task: so many ids are all remembered, so that whoever counts them need not know how they are."""
+"""Most ids of one task, few enough that all are remembered, so that counting needs no knowledge of the ring."""
 _ORDERS: Final = (
     m.ActivateVariant,
     m.LiftQuarantine,
@@ -47,7 +47,7 @@ _BAD: Final = (b"{", b"\xff\xfe", b"", b"[]", b'{"type":"Invocation"}', b'{"rewa
 
 
 class Traffic:
-    """One seed's messages, in an order that depends on what has come out of the earlier ones."""
+    """The messages of one seed; each depends on the outputs of the earlier ones."""
 
     def __init__(self, broker: Broker, rng: random.Random) -> None:
         self.broker, self.rng = broker, rng
@@ -101,7 +101,7 @@ class Traffic:
         self.broker.append(INVOCATIONS, key.encode(), value, partition=partition, headers=headers)
 
     def _made_up_origin(self) -> tuple[tuple[str, bytes], ...]:
-        """As if a record had been forwarded, from a place where another one is or will be."""
+        """Forge the headers of a forward, with the place of another record as its origin."""
         source, offset = self.rng.randrange(self.broker.partitions), self.rng.choice((self.rng.randrange(200), 10**17))
         return (ORIGIN_PARTITION, b"%d" % source), (ORIGIN_OFFSET, b"%d" % offset)
 

@@ -1,8 +1,8 @@
-"""A real Apache Kafka for machines that have none: no Docker, no Maven, no Java needed.
+"""A real Apache Kafka for machines without one; needs no Docker, Maven or Java.
 
-``jars`` fetches the pinned jars, ``java`` finds a runtime for them, ``configuration`` writes what Kafka reads, and
-``process`` starts, finds and stops the one node.  It listens on loopback only and is meant for trying, for
-developing and for tests.
+``jars`` fetches the pinned jars, ``java`` finds a runtime for them, ``configuration`` writes Kafka's configuration, and
+``process`` starts, finds and stops the single node. It listens on loopback only and is meant for trials, development
+and tests.
 """
 
 from crl_stream.broker.process import EmbeddedBroker, Endpoint

@@ -1,8 +1,8 @@
-"""Kafka's classes as Java keeps them in memory, in a file: with it a broker starts in half the time and CPU.
+"""A file with Kafka's classes as Java keeps them in memory, which halves the time and CPU of a broker's start.
 
-Java calls it application class-data sharing.  The first broker of a cache notes which classes it loads, the second one
-has the archive made of them (10 s, once), and every later one maps it.  Java itself refuses an archive of another
-runtime or of other jars, and starts as if there were none; so does a broker whose cache cannot be written.
+Java calls it application class-data sharing. The first broker of a cache records which classes it loads, the second one
+has the archive created (10 s, once), and every later one maps it. Java ignores an archive of another runtime or other
+jars; a broker whose cache cannot be written works without one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from crl_stream.broker.jars import Progress
 from crl_stream.broker.java import Java
 
 _SECONDS: Final = 120.0
-"""After which making an archive has failed."""
+"""Seconds after which creating an archive counts as failed."""
 _QUIET: Final = "-Xlog:cds*=off"
 
 
@@ -30,17 +30,17 @@ class ClassArchive:
         key = hashlib.sha256(f"{java.path.resolve()}\n{java.build}".encode()).hexdigest()[:12]
         self.java = java
         self.path = folder / f"classes-{key}.jsa"
-        """Empty when this Java could not make one: it is not asked again."""
+        """An empty file if this Java could not create one, so that it is not tried again."""
         self.names = folder / f"classes-{key}.txt"
 
     def options(self, noted: Path) -> list[str]:
-        """Java's options for a broker: use the archive, or note the classes in ``noted`` for one."""
+        """Return Java's options for a broker: use the archive, or record the classes in ``noted``."""
         if not self.path.is_file():
             return [] if self.names.is_file() else [f"-XX:DumpLoadedClassList={noted}"]
         return [f"-XX:SharedArchiveFile={self.path}", _QUIET] if self.path.stat().st_size else []
 
     def keep_names(self, noted: Path) -> None:
-        """Keep what a broker that answers has noted; it is complete but for what Kafka loads later."""
+        """Keep what a running broker has recorded; it lacks only classes that Kafka loads later."""
         with suppress(OSError):
             text = noted.read_bytes()
             noted.unlink()
@@ -49,7 +49,7 @@ class ClassArchive:
             incoming.replace(self.names)
 
     def make(self, class_path: str, progress: Progress) -> None:
-        """Make the archive if its classes are known; returns at once while another program does."""
+        """Create the archive if its classes are known; returns at once if another program is doing so."""
         if self.path.is_file() or not self.names.is_file():
             return
         with suppress(OSError), self.names.open("rb") as lock:

@@ -1,4 +1,4 @@
-"""What the embedded Kafka reads: one node that is broker and controller, on loopback, small."""
+"""The configuration of the embedded Kafka: one small node, both broker and controller, on loopback."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, Final
 HOST: Final = "127.0.0.1"
 
 LOG: Final = "server.log"
-"""Kafka's log, of this start and earlier ones: at most four files of 5 MB, the oldest is ``server.log.3``."""
+"""Kafka's log, of this start and earlier ones: at most four files of 5 MB; the oldest is ``server.log.3``."""
 OUTPUT: Final = "server.out"
-"""What the Java runtime itself says, of this start alone: it speaks when it cannot start or has no memory left."""
+"""Output of the Java runtime during this start; it is empty unless Java cannot start or runs out of memory."""
 
 _LOG4J: Final = """\
 rootLogger.level = INFO
@@ -36,7 +36,8 @@ def write_configuration(
 ) -> tuple[Path, Path]:
     """Write server.properties and log4j2.properties into ``folder``; returns both paths.
 
-    ``others`` are properties of Kafka's that are set beside ours or in their place.
+    ``port`` is for clients, ``controller_port`` for the node itself. ``others`` are further properties of Kafka, which
+    override ours.
     """
     properties: dict[str, Any] = {
         "process.roles": "broker,controller",
@@ -46,7 +47,7 @@ def write_configuration(
         "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
         "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
         "log.dirs": folder / "logs",
-        # A topic that appears because somebody asked for it has the wrong partitions and the wrong retention.
+        # An auto-created topic would have the wrong number of partitions and the wrong retention.
         "auto.create.topics.enable": "false",
         "offsets.topic.replication.factor": 1,
         "offsets.topic.num.partitions": 4,
@@ -56,17 +57,17 @@ def write_configuration(
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         "share.coordinator.state.topic.num.partitions": 1,
-        # One machine, few members: nobody is to be waited for.
+        # On one machine with few members there is nobody to wait for.
         "group.initial.rebalance.delay.ms": 0,
-        # Sessions may be as short as the settings of a worker allow.
+        # Allow sessions as short as a worker's settings allow.
         "group.min.session.timeout.ms": 1000,
         "num.network.threads": 2,
         "num.io.threads": 4,
         "num.recovery.threads.per.data.dir": 2,
-        # The controller would sync its log twice a second though nothing happens; nobody follows it here.
+        # The controller would sync its log twice a second even when idle, and it has no followers here.
         "metadata.max.idle.interval.ms": 0,
-        # Answered fetches are kept until so many have gathered, and with many partitions each is large: with the usual
-        # 1,000 the young collections took several times as long.
+        # Kafka keeps answered fetches until this many have accumulated, and with many partitions each is large: with
+        # the default of 1,000, young garbage collections took several times as long.
         "fetch.purgatory.purge.interval.requests": 50,
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
         "message.max.bytes": 4 * 1024 * 1024 + 64 * 1024,
@@ -81,5 +82,5 @@ def write_configuration(
 
 
 def _escaped(value: str) -> str:
-    """As java.util.Properties reads it: Latin-1, everything else as an escape."""
+    """Encode for java.util.Properties: Latin-1, everything else as an escape."""
     return "".join(c if c.isascii() and c != "\\" else f"\\u{ord(c):04x}" for c in value)

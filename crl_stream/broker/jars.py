@@ -1,7 +1,7 @@
-"""Kafka's jars: each pinned by its SHA-256, fetched once, checked on arrival and kept in a cache.
+"""Kafka's jars: each is pinned by its SHA-256, fetched once, verified and kept in a cache.
 
-A jar lies under its final name only when its bytes are the pinned ones, so a download that was interrupted leaves
-nothing that could be taken for a jar.
+A jar gets its final name only once its bytes are verified, so an interrupted download leaves nothing that looks like a
+jar.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _AT_ONCE: Final = 4
 _TIMEOUT_SECONDS: Final = 30
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is going on, how much of it is done and how much there is."""
+"""Called with a label, how much is done, and the total."""
 
 
 class Pin(NamedTuple):
-    """One jar and the only bytes it may have."""
+    """One jar and its hash."""
 
     group: str
     artifact: str
@@ -42,27 +42,27 @@ class Pin(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """Its name in the cache."""
+        """Return its name in the cache."""
         return f"{self.artifact}-{self.version}.jar"
 
 
 def read_pins(path: Path = PINS) -> list[Pin]:
-    """The jars that a file of pins names, in the order of the class path; by default the broker's."""
+    """Return the jars in a file of pins, in class-path order; by default the broker's."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return [Pin(*line.split()) for line in lines if line and not line.startswith("#")]
 
 
 def quiet(_what: str, _done: int, _total: int) -> None:
-    """Progress that nobody watches."""
+    """Ignore progress."""
 
 
 def fetch(
     cache: Path, progress: Progress = quiet, *, path: Path = PINS, what: str = f"Kafka {KAFKA_VERSION} (43 MB, once)"
 ) -> list[Path]:
-    """The jars, from the cache or the network; ``BrokerError`` with a hint when they cannot be had.
+    """Return the jars from the cache or the network; raises ``BrokerError`` with a hint.
 
-    ``path`` is a file of pins, ``what`` the words of its progress.  Files in the cache are trusted by name: they got
-    it after their hash was right.
+    ``cache`` is the folder, ``progress`` is called as the download proceeds with ``what`` as its label, and ``path`` is
+    a file of pins. Files in the cache are trusted by name, because they get their names only after verification.
     """
     folder = cache / f"kafka-{KAFKA_VERSION}"
     pins = read_pins(path)
@@ -81,7 +81,7 @@ def fetch(
 
 @contextmanager
 def _only_one(path: Path) -> Iterator[None]:
-    """Two that start at once: the second waits for the first and finds its jars."""
+    """Let a second start wait for the first and find its jars."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -98,7 +98,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
 
     def work() -> None:
         while waiting:
-            with suppress(IndexError):  # another one took the last
+            with suppress(IndexError):  # another thread took the last one
                 pin = waiting.popleft()
                 try:
                     _fetch_one(pin, incoming, folder)
@@ -107,14 +107,14 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
                 else:
                     results.put(None)
 
-    # Not a pool, whose threads a program waits for when it ends: Ctrl-C would last as long as a slow download.
+    # Not a pool: a program waits for a pool's threads when it ends, so Ctrl-C would take as long as a slow download.
     threads = [threading.Thread(target=work, daemon=True) for _ in range(_AT_ONCE)]
     for thread in threads:
         thread.start()
     try:
         for number in range(1, len(missing) + 1):
             if (error := results.get()) is not None:
-                raise error  # noqa: TRY301 - what a thread met is raised where it is waited for
+                raise error  # noqa: TRY301 - a thread's error is raised where the thread is awaited
             progress(what, number, len(missing))
     except Exception:
         waiting.clear()
@@ -127,7 +127,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
 
 
 def _trust_the_named_authorities() -> None:
-    """An own proxy needs its authority named, and requests knows none of the names that OpenSSL and pip go by."""
+    """Make requests trust the authorities named by the variables of OpenSSL and pip, as a company proxy needs."""
     if not any(os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")):
         named = (os.environ.get(name) for name in ("SSL_CERT_FILE", "PIP_CERT"))
         if bundle := next((path for path in named if path and Path(path).is_file()), None):
@@ -141,11 +141,11 @@ def _fetch_one(pin: Pin, incoming: Path, folder: Path) -> None:
     except ModuleNotFoundError as error:
         raise BrokerError(
             f"The embedded broker is not part of this installation: {error.name} is missing.",
-            hint="CRL_BOOTSTRAP_SERVERS=host:9092 names a Kafka you have; `pip install jgo` adds what fetches this one",
+            hint="set CRL_BOOTSTRAP_SERVERS=host:9092 to use your Kafka, or run `pip install jgo`",
         ) from error
     mirror = os.environ.get(MIRROR)
     repositories = {"mirror": mirror.rstrip("/")} if mirror else None
-    # A cache of its own for each jar: jgo's downloads of neighbours cannot disturb each other.
+    # Each jar has a separate cache, so that parallel downloads of jgo cannot disturb each other.
     cache = incoming / pin.artifact
     context = MavenContext(
         resolver=PythonResolver(), repo_cache=cache, remote_repos=repositories, timeout=_TIMEOUT_SECONDS
@@ -161,13 +161,13 @@ def _fetch_one(pin: Pin, incoming: Path, folder: Path) -> None:
         ) from error
     except RuntimeError as error:
         raise BrokerError(
-            f"The Maven repository does not have {pin.group}:{pin.artifact}:{pin.version}, or gave it away wrongly.",
+            f"The Maven repository does not have {pin.group}:{pin.artifact}:{pin.version}, or delivered it damaged.",
             hint=f"try again, or name another repository in {MIRROR}",
         ) from error
     digest = hashlib.sha256(found.read_bytes()).hexdigest()
     if digest != pin.sha256:
         raise BrokerError(
-            f"{pin.file_name} was downloaded with other bytes than those that crl-stream was released with.",
+            f"The downloaded {pin.file_name} differs from the one that crl-stream was released with.",
             hint=f"a proxy or mirror may have changed it: try again, or name another repository in {MIRROR}",
         )
     with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""The Java runtime that Kafka runs on: the machine's own where it is new enough, else the one that came with us."""
+"""Finds the Java runtime for Kafka: the machine's own if it is new enough, else the packaged one."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ OLDEST: Final = 17
 
 
 class Java(NamedTuple):
-    """A runtime that can carry the broker."""
+    """A runtime that can run the broker."""
 
     path: Path
     version: int
     origin: str
     build: str = ""
-    """What it says of itself; two runtimes of one version differ in it."""
+    """Its description of itself, which distinguishes runtimes of the same version."""
 
 
 def find_java() -> Java:
-    """``JAVA_HOME``, then ``java`` on the PATH, then the packaged runtime; the first that is new enough."""
+    """Return the first that is new enough: ``JAVA_HOME``, ``java`` on the PATH, the packaged runtime."""
     home = os.environ.get("JAVA_HOME")
     candidates = [(Path(home) / "bin" / "java", "JAVA_HOME")] if home else []
     if found := shutil.which("java"):
@@ -52,7 +52,7 @@ def find_java() -> Java:
 
 
 def _version(path: Path) -> tuple[int | None, str]:
-    """The version and all that the runtime says of itself; None for what is no Java."""
+    """Return the version and the runtime's description; None if it is not Java."""
     try:
         answer = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):

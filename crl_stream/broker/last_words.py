@@ -1,6 +1,6 @@
-"""Why a broker has ended, in one sentence: from its log, from what the Java runtime said, and from the disk itself.
+"""Explains in one sentence why a broker has ended, from its log, the Java runtime's output, and the disk.
 
-The disk is asked too: where nothing can be written, the log cannot say so either.
+The disk is checked because a log on a full disk cannot say so.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from crl_stream.errors import BrokerError, PortTaken
 
 OTHER_FOLDER: Final = "name another folder: `crl --set broker.data_dir=FOLDER ...`, CRL_BROKER_DATA_DIR"
 _TAIL: Final = 1 << 17
-"""Bytes of the end of a log that are read."""
+"""Number of bytes read from the end of a log."""
 _FULL: Final = 4 << 20
-"""Bytes left on a disk below which it is full for Kafka."""
+"""With fewer free bytes, a disk counts as full for Kafka."""
 
 _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
     (
@@ -34,7 +34,7 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
     (
         r"Address already in use|Failed to bind|BindException",
         "Another program has taken the port of Kafka",
-        "start again and a free port is taken, unless broker.port names one; `ss -ltnp` shows who has it",
+        "start again to use a free port, unless broker.port is set; `ss -ltnp` shows who has the port",
     ),
     (
         r"OutOfMemoryError|GC overhead limit",
@@ -57,31 +57,31 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
             r"|Unknown metadata\.version|metadata\.version.*(?:not supported|unknown)"
             r"|No (?:readable )?meta\.properties|Stored node id|unsupported (?:meta\.)?properties version"
         ),
-        "The data in {folder} is of another Kafka, or of another version of it",
+        "The data in {folder} belongs to another Kafka, or to another version of Kafka",
         f"start the version that wrote it, or {OTHER_FOLDER}",
     ),
     (
         r"CorruptRecordException|CorruptIndexException|is corrupt",
         "The data in {folder} is damaged",
-        f"put it back from a copy, or {OTHER_FOLDER}",
+        f"restore it from a copy, or {OTHER_FOLDER}",
     ),
     (
         r"UnsupportedClassVersionError|Unrecognized VM option|Could not create the Java Virtual Machine",
         "The Java runtime cannot run Kafka",
-        "set JAVA_HOME to a Java 17 or newer; without one the packaged runtime is taken",
+        "set JAVA_HOME to Java 17 or newer, or unset it to use the packaged runtime",
     ),
 )
-"""What is looked for, in this order; the sentence; what to do."""
+"""Patterns in the order of the search, each with its sentence and hint."""
 
 
 def explain(folder: Path, code: int | None, since: int = 0) -> BrokerError:
-    """Why the broker of ``folder`` has ended with ``code`` (None: not known).
+    """Return why the broker of ``folder`` has ended with ``code`` (None: unknown).
 
-    ``since`` is the size that its log had when it was started.
+    ``since`` is the size of its log when it was started.
     """
     log = folder / LOG
     if code is not None and code < 0:
-        # From outside: whatever its log complains about is not the reason.
+        # Ended from outside, so complaints in its log are not the reason.
         why = "; the system does that when memory runs out" if -code == signal.SIGKILL else ""
         return BrokerError(
             f"Kafka was ended by {_name_of(-code)}{why}.", hint=f"see {log}, and `dmesg` for what the system did"
@@ -100,7 +100,7 @@ def explain(folder: Path, code: int | None, since: int = 0) -> BrokerError:
 
 
 def size_of_log(folder: Path) -> int:
-    """Where the words of the next start will begin."""
+    """Return the current size of the log, where the lines of the next start will begin."""
     try:
         return (folder / LOG).stat().st_size
     except OSError:
@@ -111,7 +111,7 @@ def _end_of(path: Path, since: int) -> str:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            # Shorter than it was: it was rolled over since, and all of it is new.
+            # If it is shorter now, it was rotated, and all of it is new.
             file.seek(max(since if since <= size else 0, size - _TAIL))
             return file.read().decode("utf-8", "replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""Ports of this machine, by IPv4 and IPv6 address or by name: taken, free, to be had."""
+"""Checks and finds ports of this machine, by IPv4 and IPv6 address or by name."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any, Final
 from crl_stream.broker.configuration import HOST
 
 _TRIES: Final = 20
-"""For a port that is free on every address of a name."""
+"""Attempts to find a port that is free on every address of a name."""
 
 
 def listens(port: int) -> bool:
-    """Whether somebody answers there."""
+    """Return whether something accepts connections there."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((HOST, port)) == 0
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach ``host``."""
+    """Return whether only this machine can reach ``host``."""
     if host.lower() == "localhost":
         return True
     try:
@@ -31,12 +31,12 @@ def is_loopback(host: str) -> bool:
 
 
 def bindable(port: int, host: str = HOST) -> bool:
-    """Whether it could be listened on now, on every address of ``host``."""
+    """Return whether the port is free now on every address of ``host``."""
     return why_not_bindable(port, host) is None
 
 
 def why_not_bindable(port: int, host: str = HOST) -> str | None:
-    """Why nothing can listen there now, as half a sentence; None when it can."""
+    """Return why nothing can listen there now, as a phrase; None if it is possible."""
     try:
         for family, address in _addresses(host, port):
             _bind(family, address)
@@ -54,7 +54,7 @@ def why_not_bindable(port: int, host: str = HOST) -> str | None:
 
 
 def free_port(host: str = HOST) -> int:
-    """A port that is free this moment, on every address of ``host``; ``OSError`` when there is none."""
+    """Return a port that is free now on every address of ``host``; raises ``OSError`` if there is none."""
     first, *others = _addresses(host, 0)
     last: OSError | None = None
     for _ in range(_TRIES):
@@ -71,18 +71,18 @@ def free_port(host: str = HOST) -> int:
 
 
 def _addresses(host: str, port: int) -> list[tuple[int, tuple[str | int, ...]]]:
-    """Family and socket address of everything that ``host`` stands for, as a server would listen on it."""
+    """Return family and socket address of each address of ``host``, as for a listening server."""
     found: Any = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
 
 
 def _bind(family: int, address: tuple[str | int, ...]) -> int:
-    """Take an address and let it go; returns its port."""
+    """Bind an address and release it; returns its port."""
     with socket.socket(family) as probe:
         if address[1]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # As servers do: otherwise :: would be every address of IPv4 too.
+            # Servers do this too; otherwise :: would include every IPv4 address.
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         probe.bind(address)
         return int(probe.getsockname()[1])

@@ -1,9 +1,9 @@
-"""The broker as a process: started, found again by every later call, and stopped.
+"""Starts the broker process, finds it again in later calls, and stops it.
 
-The running Kafka holds a lock on its data folder: it inherits the open lock file.  So whether it runs is asked of the
-operating system and not of a file that a crash may have left behind, and two can never share one folder.  Two notes
-lie beside the lock: ``starting.json``, written before Kafka runs, and ``broker.json``, written when it answers.  A
-start whose program died in between is completed by the next one that asks.
+The running Kafka holds a lock on its data folder, because it inherits the open lock file. Whether it runs is thus known
+to the operating system, not to a file that a crash may leave behind, and two brokers can never share a folder. Two
+notes lie beside the lock: ``starting.json``, written before Kafka runs, and ``broker.json``, written when it answers.
+If a program dies during a start, the next call completes the start.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from crl_stream.broker.recorded import Recorded, is_locked, recorded, spawn
 from crl_stream.errors import BrokerError, PortTaken
 
 LOCK: Final = ".lock"
-"""Held by the broker that runs on a data folder, or by a start of one."""
+"""Held by the broker of a data folder, or by its start."""
 USUAL_PORT: Final = 9092
 _MORE_PORTS: Final = 3
-"""That are tried when the chosen one is taken before Kafka listens there."""
+"""Ports to try if each is taken before Kafka listens on it."""
 START_SECONDS: Final = 60.0
-"""After which a start has failed; it takes 2 to 6 seconds."""
+"""Seconds after which a start has failed; it takes 2 to 6 seconds."""
 STOP_SECONDS: Final = 30.0
-"""After which a broker that was asked to stop is killed."""
+"""Seconds after which a broker that was asked to stop is killed."""
 
 
 class Endpoint(NamedTuple):
-    """A broker that answers."""
+    """A running broker that answers."""
 
     bootstrap_servers: str
     pid: int
@@ -56,11 +56,11 @@ class Endpoint(NamedTuple):
 
 
 class EmbeddedBroker:
-    """One Kafka node whose data lives in ``data_dir``.
+    """One Kafka node with its data in ``data_dir``.
 
     ``port`` None takes the port of the last run, else 9092, else a free one; a given port is used or refused.
-    ``ephemeral`` puts the data into a folder of its own that goes with the broker.  ``properties`` are Kafka's own,
-    beside those of ``write_configuration`` or in their place.  Used as a context manager it starts and stops.
+    ``ephemeral`` puts the data into a new folder that is deleted with the broker. ``properties`` are Kafka's; they
+    override those of ``write_configuration``. As a context manager it starts and stops the broker.
     """
 
     def __init__(
@@ -99,39 +99,39 @@ class EmbeddedBroker:
         return self.data_dir / "starting.json"
 
     def status(self) -> Endpoint | None:
-        """The broker that runs on this folder, started by this program or another one; None when none does."""
+        """Return the broker running on this folder, whoever started it; None if there is none."""
         return self._read_note() if is_locked(self.data_dir / LOCK) else None
 
     def process(self) -> Recorded | None:
-        """The process on this folder, also one that does not answer yet; None when there is none."""
+        """Return the process on this folder, even if it does not answer yet; None if there is none."""
         if not is_locked(self.data_dir / LOCK):
             return None
         with suppress(OSError, ValueError, KeyError, TypeError):
             started = json.loads(self._start_note.read_text(encoding="utf-8"))
             return Recorded(int(started["pid"]), float(started["created"]))
-        if (running := self._read_note()) is not None:  # of a release that wrote no other note
+        if (running := self._read_note()) is not None:  # from a release that wrote no other note
             with suppress(ProcessLookupError):
                 return recorded(running.pid)
         return None
 
     def answers(self, seconds: float = 5.0) -> bool:
-        """Whether the broker that runs here says what it has; a paused one takes connections and says nothing."""
+        """Return whether the broker answers a request; a paused one accepts connections but does not answer."""
         endpoint = self.status()
         if endpoint is None:
             return False
         return asyncio.run(_answers(_port_of(endpoint.bootstrap_servers), self._cluster_id(), seconds))
 
     def why_it_ended(self) -> BrokerError:
-        """Why the broker that was started last has ended, and what to do."""
+        """Return why the last broker has ended, and what to do."""
         code = None
         if self._child is not None:
-            # A killed process may be a zombie for a moment before its last thread has ended and its code is known.
+            # A killed process may be a zombie for a moment, until its last thread has ended and its exit code is known.
             with suppress(subprocess.TimeoutExpired):
                 code = self._child.wait(2.0)
         return explain(self.data_dir, code, self._log_began)
 
     def start(self) -> Endpoint:
-        """Start the broker and wait until it answers; one that runs already is returned as it is."""
+        """Start the broker and wait until it answers; a running one is returned as it is."""
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -139,10 +139,10 @@ class EmbeddedBroker:
         try:
             with _locked(self.data_dir) as lock:
                 if lock is not None:
-                    # What the last run noted tells its port, and nothing about this run.
+                    # The note of the last run is good only for its port.
                     last_port = self._last_port()
                     self._note.unlink(missing_ok=True)
-                    if last_port is not None:  # kept also by a start that fails
+                    if last_port is not None:  # kept even if this start fails
                         _write(self._start_note, {"port": last_port})
                     return self._start_on_some_port(lock, last_port)
         except OSError as error:
@@ -150,9 +150,9 @@ class EmbeddedBroker:
         return self._wait_for_other_start()
 
     def stop(self, seconds: float = STOP_SECONDS) -> bool:
-        """Ask the broker to end, and kill it after ``seconds``; False when none ran.
+        """Ask the broker to stop, and kill it after ``seconds``; False if none was running.
 
-        One that is paused is woken up for it; one that is still starting is ended too.
+        A paused broker is resumed for that; one that is still starting is stopped too.
         """
         running, process = self.status(), self.process()
         if process is not None:
@@ -170,7 +170,7 @@ class EmbeddedBroker:
 
     # -- starting ----------------------------------------------------------------------------------
     def _start_on_some_port(self, lock: TextIO, last_port: int | None) -> Endpoint:
-        """Another program may take a port between its choice and the moment at which Kafka listens: choose again."""
+        """Start the broker, choosing another port if a program takes the chosen one before Kafka listens."""
         for _ in range(_MORE_PORTS):
             try:
                 return self._start(lock, last_port)
@@ -181,7 +181,7 @@ class EmbeddedBroker:
         return self._start(lock, last_port)
 
     def _start(self, lock: TextIO, last_port: int | None) -> Endpoint:
-        self._check_given_port()  # before anything is fetched
+        self._check_given_port()  # before anything is downloaded
         java = find_java()
         class_path = os.pathsep.join(map(str, fetch(self.cache_dir, self.progress)))
         port = self._choose_port(last_port)
@@ -228,13 +228,13 @@ class EmbeddedBroker:
         return endpoint
 
     def _wait_for_other_start(self) -> Endpoint:
-        """The broker that another program runs here, or is starting; its start is completed if that program died."""
+        """Return the broker that another program runs or is starting here; completes the start if that program died."""
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
             if (running := self.status()) is not None:
                 return running
             if not is_locked(self.data_dir / LOCK):
-                # The other start has failed, or its broker was just stopped: our turn.
+                # The other start has failed, or its broker was just stopped, so we may start.
                 return self.start()
             if (started := self._orphaned_start()) is not None and asyncio.run(
                 _answers(started["port"], self._cluster_id())
@@ -247,14 +247,14 @@ class EmbeddedBroker:
         )
 
     def _orphaned_start(self) -> dict[str, Any] | None:
-        """What was noted of a start whose program has died."""
+        """Return the note of a start whose program has died."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             started: dict[str, Any] = json.loads(self._start_note.read_text(encoding="utf-8"))
             return None if Recorded(**started["starter"]).lives() else started
         return None
 
     def _options(self, log4j: Path) -> list[str]:
-        # The heap is bounded; a quick start matters more here than what the best compiler would reach in an hour.
+        # The heap is bounded, and a quick start matters more here than long-term optimisation.
         tuning = [f"-Xmx{self.heap_mb}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
         tuning += [f"-Dlog4j2.configurationFile={log4j}", f"-Dcrl.folder={self.data_dir.absolute()}"]
         return [*tuning, "-XX:+ExitOnOutOfMemoryError", "-XX:-CreateCoredumpOnCrash", "-XX:ErrorFile=/dev/stderr"]
@@ -262,7 +262,7 @@ class EmbeddedBroker:
     def _format(self, java: list[str], server: Path) -> None:
         if (self.data_dir / "logs" / "meta.properties").is_file():
             return
-        # A start that was interrupted here has left a half-made folder, and never a record.
+        # An interrupted start leaves an incomplete folder, never a record.
         shutil.rmtree(self.data_dir / "logs", ignore_errors=True)
         command = [*java, "kafka.tools.StorageTool", "format", "--cluster-id", _new_cluster_id()]
         command += ["--config", str(server)]
@@ -282,11 +282,11 @@ class EmbeddedBroker:
             time.sleep(0.05)
         raise BrokerError(
             f"Kafka did not answer within {START_SECONDS:.0f} s.",
-            hint=f"see {self.data_dir / LOG}; a loaded machine may just need a second try",
+            hint=f"see {self.data_dir / LOG}; on a busy machine, try again",
         )
 
     def _cluster_id(self) -> str:
-        """The id that the broker of this folder gives; empty before its folder is formatted."""
+        """Return the cluster id of this folder's broker; empty before the folder is formatted."""
         with suppress(OSError):
             lines = (self.data_dir / "logs" / "meta.properties").read_text(encoding="utf-8").splitlines()
             return next((line.partition("=")[2].strip() for line in lines if line.startswith("cluster.id=")), "")
@@ -336,7 +336,7 @@ class EmbeddedBroker:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[TextIO | None]:
-    """The lock of a data folder, or None when another process has it."""
+    """Return the lock of a data folder, or None if another process has it."""
     with (folder / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -353,9 +353,9 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def _new_cluster_id() -> str:
-    """An id that no other broker has: what is remembered of a cluster must not be taken for another one's.
+    """Return a unique id, so that knowledge about one cluster is never used for another.
 
-    Kafka's form of a UUID; a leading dash would read as an option.
+    It is a UUID in Kafka's form; a leading dash would look like an option.
     """
     while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()).startswith("-"):
         pass
@@ -367,7 +367,7 @@ def _port_of(bootstrap_servers: str) -> int:
 
 
 async def _answers(port: int, cluster_id: str, seconds: float = 5.0) -> bool:
-    """Whether the broker of ``cluster_id`` answers there: two that start at once may have chosen the same port."""
+    """Return whether the broker of ``cluster_id`` answers there: two simultaneous starts may choose the same port."""
     from aiokafka.client import AIOKafkaClient
     from aiokafka.errors import KafkaError
     from aiokafka.protocol.metadata import MetadataRequest

@@ -1,8 +1,8 @@
-"""Processes that are written down before they run, so that a later program can find and end them.
+"""Processes that are recorded before they run, so that a later program can find and end them.
 
-A number alone names no process: when one has ended, another one gets its number.  The number and the time of its start
-do.  A process is started behind a gate: it waits until it was written down, and ends by itself when the program that
-started it dies before that.  So whatever kills the starter, there is no process that is not on record.
+A number alone does not identify a process, because numbers are reused; number and start time do. A process is started
+behind a gate: it waits until it is recorded, and ends if its starter dies before that. So whatever kills the starter,
+there is no unrecorded process.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from typing import Any, Final, NamedTuple
 
 _GATE: Final = 'read -r go && exec "$@" </dev/null'
 _SAME_SECONDS: Final = 2.0
-"""Start times are counted from the boot, whose time the system knows to a second."""
+"""Tolerance in seconds: start times are relative to the boot, whose time is known to a second."""
 
 
 class Recorded(NamedTuple):
-    """One process and no other one."""
+    """One particular process."""
 
     pid: int
     created: float
-    """When it started, in seconds since the epoch."""
+    """Start time in seconds since the epoch."""
 
     def lives(self) -> bool:
-        """Whether it runs; one that has ended and waits for its parent does not."""
+        """Return whether it is running; a zombie is not."""
         return self._process() is not None
 
     def send(self, number: int) -> None:
-        """Send it a signal, if it lives."""
+        """Send it a signal if it is running."""
         if (process := self._process()) is not None:
             import psutil
 
-            # psutil looks at the start time once more: a number that has a new owner is left alone.
+            # psutil checks the start time again, so a reused number is left alone.
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
     def is_paused(self) -> bool:
-        """Whether somebody has stopped it (SIGSTOP, a debugger): it lives and does nothing."""
+        """Return whether it is paused (SIGSTOP, a debugger)."""
         import psutil
 
         process = self._process()
@@ -63,7 +63,7 @@ class Recorded(NamedTuple):
 
 
 def recorded(pid: int) -> Recorded:
-    """The process that has this number now; ``ProcessLookupError`` when none has it."""
+    """Return the process that has this number now; raises ``ProcessLookupError``."""
     import psutil
 
     try:
@@ -75,10 +75,10 @@ def recorded(pid: int) -> Recorded:
 def spawn(
     command: Sequence[str], record: Callable[[subprocess.Popen[bytes], Recorded], None], **options: Any
 ) -> subprocess.Popen[bytes]:
-    """Start ``command`` when ``record`` has written it down; when that raises, nothing has run.
+    """Start ``command`` once ``record`` has recorded it; if that raises, nothing has run.
 
-    ``options`` are those of ``subprocess.Popen``, without ``stdin``.  The process has a session of its own: Ctrl-C in
-    a terminal is for the program that started it, which ends it in order.
+    ``options`` are those of ``subprocess.Popen``, except ``stdin``. The process gets its own session: Ctrl-C in a
+    terminal reaches only the program that started it, which then stops it in order.
     """
     gated = ["/bin/sh", "-c", _GATE, "sh", *command]
     process = subprocess.Popen(gated, stdin=subprocess.PIPE, start_new_session=True, **options)
@@ -98,9 +98,9 @@ def spawn(
 
 
 def end(processes: Iterable[Recorded], seconds: float, *, then_kill: bool = True) -> list[Recorded]:
-    """Ask processes to end, wait, and kill what is left after ``seconds``; returns those that had to be killed.
+    """Ask processes to end, and kill those left after ``seconds``; returns the ones that had to be killed.
 
-    One that is paused is woken up for it.  Without ``then_kill`` those that are left are returned as they are.
+    A paused process is resumed for that. Without ``then_kill`` the remaining ones are returned but not killed.
     """
     living = [process for process in processes if process.lives()]
     for process in living:
@@ -115,7 +115,7 @@ def end(processes: Iterable[Recorded], seconds: float, *, then_kill: bool = True
 
 
 def wait_for_end(processes: Iterable[Recorded], seconds: float) -> list[Recorded]:
-    """Those that live still after ``seconds``; returns as soon as none does."""
+    """Wait up to ``seconds`` for processes to end; returns those still running."""
     until = time.monotonic() + seconds
     living = [process for process in processes if process.lives()]
     while living and time.monotonic() < until:
@@ -125,7 +125,7 @@ def wait_for_end(processes: Iterable[Recorded], seconds: float) -> list[Recorded
 
 
 def is_locked(file: Path) -> bool:
-    """Whether a living process holds the lock on ``file``; asked without writing anything, False without a file."""
+    """Return whether a running process holds the lock on ``file``; writes nothing, and is False without a file."""
     try:
         opened = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -1,4 +1,4 @@
-"""The command ``crl``: one file per command.  Data goes to stdout, talk to stderr, every error has a hint."""
+"""The command ``crl``: one file per command. Data goes to stdout, everything else to stderr; every error has a hint."""
 
 from crl_stream.cli.application import main
 

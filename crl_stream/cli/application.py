@@ -1,4 +1,4 @@
-"""The commands put together, and the border at which every error becomes two lines and an exit code."""
+"""Assembles the commands, and turns every error into two lines and an exit code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from crl_stream.errors import CrlError
 INTERRUPTED = 130
 TERMINATED = 143
 SERVICES = frozenset(("worker", "up", "down", "demo", "broker"))
-"""Commands with processes or a place in a group: they end in their own way when they are told to."""
+"""Commands that run processes or belong to a consumer group: they handle SIGTERM themselves."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
 _OTHER_FOLDERS = (
@@ -37,9 +37,9 @@ _OTHER_FOLDERS = (
 app = typer.Typer(
     name="crl",
     cls=GroupedCommands,
-    help="A safety layer for fleets of AI agents: watches every variant and rolls a degraded one back.",
+    help="A safety layer for fleets of AI agents: watches every variant and rolls back a degraded one.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 differences, 4 not found, 5 refused by the "
-    "monitor, 69 Kafka or a worker does not answer, 70 unsafe to go on, 78 topics do not fit, 130 interrupted, "
+    "monitor, 69 Kafka or a worker does not answer, 70 unsafe to continue, 78 topics do not fit, 130 interrupted, "
     "143 told to end (SIGTERM).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -64,11 +64,12 @@ def common(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Override a setting; may be repeated.")
     ] = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also show what libraries log, and every SetPolicy in tail.")
+        bool,
+        typer.Option("--verbose", "-v", help="Also show the log lines of libraries, and every SetPolicy in crl tail."),
     ] = False,
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
-    """Options of all commands."""
+    """Handle the options that all commands share."""
     if verbose:
         logging.getLogger().addHandler(LogLines())
         logging.getLogger().setLevel(logging.INFO)
@@ -78,20 +79,20 @@ def common(
 
 
 def _terminate(*_: Any) -> None:
-    """End quietly when told to: what is open is closed on the way; told again, end at once."""
+    """End quietly on SIGTERM, closing what is open; a second SIGTERM ends at once."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # The signal comes between any two instructions.  What it leaves half done is nothing that a person has to read.
+    # The signal can arrive between any two instructions.  Nobody needs to read about what it leaves half done.
     warnings.simplefilter("ignore")
     sys.unraisablehook = _say_nothing
     raise SystemExit(TERMINATED)
 
 
 def _say_nothing(_: Any) -> None:
-    """What Python finds while it cleans up."""
+    """Swallow what Python reports while it cleans up."""
 
 
 def _help_for(error: TyperException) -> str:
-    """Where the right usage is written: the help of the very command that was called wrongly."""
+    """Name the help of the command that was called wrongly."""
     context = getattr(error, "ctx", None)
     if context is None or context.parent is None:
         return "crl --help lists the commands, crl COMMAND --help their options"
@@ -101,17 +102,17 @@ def _help_for(error: TyperException) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> Any:
-    """Run ``crl``; ends the process with the documented exit code."""
+    """Run ``crl`` and end the process with the documented exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     # Looking for plugins reads the metadata of every package that is installed.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     prepare_streams()
-    # Without any handler Python writes the warnings of libraries to stderr, beside the sentence that says it better.
-    # A worker sets handlers of its own.
+    # Without a handler Python would write the warnings of libraries to stderr, next to our clearer message. A worker
+    # sets handlers of its own.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
-        if code == INTERRUPTED:  # typer makes an exit code of Ctrl-C
+        if code == INTERRUPTED:  # typer turns Ctrl-C into an exit code
             complain("Interrupted.", None)
     except CrlError as error:
         complain(error.message, error.hint)
@@ -119,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:
     except typer.Exit as leaving:
         code = leaving.exit_code
     except TyperException as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: its help, and not as an error
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: show its help, not an error
             say(error.format_message())
         else:
             complain(error.format_message(), _help_for(error))
@@ -128,10 +129,10 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         complain("Interrupted.", None)
         code = INTERRUPTED
     except (BrokenPipeError, SystemExit) as leaving:
-        # typer and rich make a SystemExit of a broken pipe.
+        # typer and rich turn a broken pipe into SystemExit.
         if not isinstance(leaving, BrokenPipeError) and not isinstance(leaving.__context__, BrokenPipeError):
             raise
-        # The reader of our output has left, as `head` does; nothing is wrong.
+        # The reader of our output has closed it, as `head` does; nothing is wrong.
         drop_output()
         code = 0
     except Exception as error:
@@ -147,11 +148,11 @@ def main(arguments: Sequence[str] | None = None) -> Any:
 
         with tempfile.NamedTemporaryFile("w", prefix="crl-", suffix=".txt", delete=False, encoding="utf-8") as file:
             traceback.print_exc(file=file)
-        complain(f"That is a bug of crl: {type(error).__name__}: {error}", f"report it with the file {file.name}")
+        complain(f"This is a bug in crl: {type(error).__name__}: {error}", f"report it with the file {file.name}")
         code = 1
     end_bars()
     try:
         sys.stdout.flush()
-    except OSError:  # the error was told; what it left unwritten must not become a traceback at the end
+    except OSError:  # The error has been reported; unwritten output must not become a traceback at exit.
         drop_output()
     sys.exit(code if isinstance(code, int) else 0)

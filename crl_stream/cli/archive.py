@@ -1,4 +1,4 @@
-"""``crl archive``: telemetry of long ago, moved into compressed monthly files."""
+"""``crl archive``: move old telemetry into compressed monthly files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _HOURS: Final = {"h": 1, "d": 24, "w": 7 * 24, "y": 365 * 24}
 
 def archive(
     context: typer.Context,
-    older_than: Annotated[str, typer.Option(help="Age from which on events move: 90d, 26w, 1y.")] = "365d",
-    folder: Annotated[Path | None, typer.Option(help="Default: telemetry.folder of the settings.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would move.")] = False,
+    older_than: Annotated[str, typer.Option(help="Move events older than this: 90d, 26w, 1y.")] = "365d",
+    folder: Annotated[Path | None, typer.Option(help="Default: the setting telemetry.folder.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would move.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Move telemetry events older than a year into compressed monthly files; a worker may go on writing."""
@@ -41,8 +41,8 @@ def archive(
 
 
 def milliseconds(span: str) -> int:
-    """``365d`` as milliseconds; ``UsageError`` when it is no span."""
+    """Convert a span like ``365d`` to milliseconds; raises ``UsageError`` for anything else."""
     found = _SPAN.fullmatch(span.strip())
     if found is None:
-        raise UsageError(f"{span} is no span of time.", hint="write 12h, 365d, 26w or 1y")
+        raise UsageError(f"`{span}` is not a valid time span.", hint="write 12h, 365d, 26w or 1y")
     return int(found[1]) * _HOURS[found[2]] * 3_600_000

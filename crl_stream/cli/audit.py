@@ -1,6 +1,6 @@
-"""``crl audit``: who did what, when and why: people's orders, what became of them, and what the monitor did itself.
+"""``crl audit``: who did what, when and why: people's commands, their results, and the monitor's own changes.
 
-From the topics alone.  Only the newest entries are kept while the topics are read, so memory does not grow with them.
+Reads only the topics. Keeps only the newest entries while reading, so memory does not grow with the topics.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from crl_stream.kafka.session import Access
 from crl_stream.wire.topics import COMMANDS, DECISIONS, ROLLBACKS
 
 MONITOR: Final = "monitor"
-"""Who did what no person ordered."""
+"""The actor of everything that no person ordered."""
 _ORDERED: Final = frozenset(("command", "undo", "approval"))
-"""Causes of an activation that the result of a command tells already."""
+"""Causes of an activation that a command's result already reports."""
 
 
 class Entry(msgspec.Struct, kw_only=True):
-    """One thing that was done, or that was ordered and has not been answered."""
+    """One thing that was done, or a command that has no result yet."""
 
     timestamp: str
     task: str | None
-    """Absent when it was for the whole fleet."""
+    """None for the whole fleet."""
     actor: str
     action: str
     outcome: str
@@ -42,11 +42,11 @@ class Entry(msgspec.Struct, kw_only=True):
     reason: str
     id: str
     partitions: int = 1
-    """Partitions of the log that have answered a command for the whole fleet."""
+    """Number of partitions that have answered a command for the whole fleet."""
 
 
 class Newest:
-    """The newest so many entries, each once."""
+    """The newest entries, up to a limit, each once."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -54,7 +54,7 @@ class Newest:
         self._entries: dict[str, Entry] = {}
 
     def take(self, entry: Entry) -> None:
-        """Keep it as long as it is one of the newest; an id met again is the same thing."""
+        """Keep the entry while it is one of the newest; an entry with a known id replaces the earlier one."""
         if entry.id in self._entries:
             return
         place = (entry.timestamp, entry.id)
@@ -68,22 +68,24 @@ class Newest:
         self._entries[entry.id] = entry
 
     def get(self, name: str) -> Entry | None:
-        """The entry with this id, if it is kept."""
+        """Return the entry with this id, or None if it is not kept."""
         return self._entries.get(name)
 
     def __iter__(self) -> Iterator[Entry]:
-        """Newest first."""
+        """Iterate over the entries, newest first."""
         for _, name in sorted(self._heap, reverse=True):
             yield self._entries[name]
 
 
 def audit(
     context: typer.Context,
-    task: Annotated[str | None, typer.Argument(metavar="[AGENT/TASK]", help="Only this task, and the fleet.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest so many.")] = 50,
+    task: Annotated[
+        str | None, typer.Argument(metavar="[AGENT/TASK]", help="Only this task and commands for the whole fleet.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most this many, the newest.")] = 50,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show who did what, when and why, newest first: orders, their results, automatic changes.  Ends by itself."""
+    """Show who did what, when and why, newest first: commands, their results, automatic changes."""
     key = None if task is None else task_key(task)
     found = list(asyncio.run(read_audit(context.obj.kafka, key, limit)))
     if json:
@@ -91,7 +93,9 @@ def audit(
         return
     rows = [(e.timestamp, e.actor, e.action, e.outcome, e.task or "the fleet", e.detail, e.reason, e.id) for e in found]
     columns = ("when", "who", "what", "outcome", "task", "detail", "why", "id")
-    show_table(columns, rows, empty="Nothing was done yet." if key is None else f"Nothing was done to {key} yet.")
+    show_table(
+        columns, rows, empty="Nothing has been done yet." if key is None else f"Nothing has been done to {key} yet."
+    )
 
 
 async def read_audit(access: Access, key: TaskKey | None, limit: int) -> Newest:
@@ -128,7 +132,7 @@ def _concerns(message: Any, key: TaskKey | None) -> bool:
 
 
 def _says_something_new(activation: m.Activation) -> bool:
-    """Neither the result of a command nor a rollback tells of it, and tells more."""
+    """Whether no command result and no rollback reports this activation in more detail."""
     return activation.cause not in _ORDERED and not activation.cause_id.startswith("rb-")
 
 
@@ -189,7 +193,7 @@ def _rollback(event: m.RollbackEvent) -> Entry:
 
 
 def _automatic(fact: m.Activation | m.RollbackEvent, name: str, action: str, detail: str, reason: str) -> Entry:
-    """What the monitor did itself, or in shadow mode would have done."""
+    """Make an entry for what the monitor did on its own, or would have done in shadow mode."""
     return Entry(
         timestamp=fact.timestamp,
         task=_task_of(fact),

@@ -13,7 +13,7 @@ from crl_stream.errors import NotFound
 
 app = typer.Typer(help="The embedded Kafka: a real broker on loopback, no Docker or Java needed.", no_args_is_help=True)
 
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where its data is kept (setting broker.data_dir).")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Its data folder (setting broker.data_dir).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -22,23 +22,26 @@ def start(
     context: typer.Context,
     data_dir: DataDir = None,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65_535, help="Port on loopback; default: the last one, 9092 or a free one.")
+        int | None,
+        typer.Option(min=1, max=65_535, help="Port on loopback. Default: the last one used, else 9092 or a free one."),
     ] = None,
-    ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Data in a new folder that goes with it.")] = False,
+    ephemeral: Annotated[
+        bool, typer.Option("--ephemeral", help="Use a new data folder and delete it when the broker stops.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Start it and return when it answers; its data stays from run to run."""
+    """Start the broker and return when it answers. Its data survives restarts."""
     broker = context.obj.embedded_broker(data_dir=data_dir, port=port, ephemeral=ephemeral)
     _show(broker.start(), json)
 
 
 @app.command()
 def stop(context: typer.Context, data_dir: DataDir = None, json: Json = False) -> None:
-    """Stop it; its data stays, unless it is ephemeral."""
+    """Stop the broker. Its data stays, unless it is ephemeral."""
     broker = context.obj.embedded_broker(data_dir=data_dir)
     endpoint = broker.status()
     if not broker.stop() or endpoint is None:
-        raise NotFound("The embedded broker does not run.", hint="crl broker start starts it")
+        raise NotFound("The embedded broker is not running.", hint="crl broker start starts it")
     if json:
         show_json(endpoint._asdict() | {"stopped": True})
         return
@@ -47,10 +50,10 @@ def stop(context: typer.Context, data_dir: DataDir = None, json: Json = False) -
 
 @app.command()
 def status(context: typer.Context, data_dir: DataDir = None, json: Json = False) -> None:
-    """Say where it answers."""
+    """Show the address, process, data folder and log of the broker."""
     endpoint = context.obj.embedded_broker(data_dir=data_dir).status()
     if endpoint is None:
-        raise NotFound("The embedded broker does not run.", hint="crl broker start starts it")
+        raise NotFound("The embedded broker is not running.", hint="crl broker start starts it")
     _show(endpoint, json)
 
 

@@ -1,4 +1,4 @@
-"""Names for the shell's completion: quickly, or none; a shell that completes must never see an error."""
+"""Names for the shell's completion, quickly or not at all; completion must never show an error."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, Final
 from crl_stream.core.identity import is_identifier
 
 TIMEOUT_SECONDS: Final = 0.5
-"""A person waits for the Tab key no longer."""
+"""Seconds; nobody waits longer for the Tab key."""
 
 
 def complete_task(incomplete: str) -> list[str]:
-    """The tasks whose names begin so, as a running worker knows them."""
+    """Return the tasks that begin like this, as a running worker knows them."""
     return sorted(name for name in _tasks() if name.startswith(incomplete))
 
 
 def complete_variant(ctx: Any, incomplete: str) -> list[str]:
-    """The variants of the task that was named before."""
+    """Return the variants of the task that is already on the command line."""
     task = ctx.params.get("task")
     if not isinstance(task, str) or "/" not in task:
         return []
@@ -33,7 +33,7 @@ def _tasks() -> list[str]:
     page = _ask("/api/tasks")
     tasks = page.get("tasks", []) if isinstance(page, dict) else []
     named = [(str(task["agent_name"]), str(task["task_type"])) for task in tasks if isinstance(task, dict)]
-    # What is completed goes into the shell's command line.
+    # Completed text goes into the shell's command line.
     return [f"{agent}/{kind}" for agent, kind in named if is_identifier(agent) and is_identifier(kind)]
 
 
@@ -50,4 +50,4 @@ def _ask(path: str) -> Any:
         with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
             return json.load(response)
     except Exception:
-        return None  # no names: the shell completes nothing, which is what it shows
+        return None  # Without names the shell completes nothing.

@@ -1,4 +1,4 @@
-"""``crl config``: the settings, where each comes from, and a file to start with."""
+"""``crl config``: the settings, the origin of each, and a file to start with."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from crl_stream.settings.settings_file import FILE, OVERRIDES, SettingsFile
 from crl_stream.settings.template import render
 from crl_stream.settings.trust import is_harmless
 
-app = typer.Typer(help="The settings and where each comes from.", no_args_is_help=True)
+app = typer.Typer(help="Show, check and create settings.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
 def show_settings(
     context: typer.Context,
-    env: Annotated[bool, typer.Option("--env", help="With the name of each environment variable.")] = False,
+    env: Annotated[bool, typer.Option("--env", help="Also show the environment variable of each setting.")] = False,
     json: Json = False,
 ) -> None:
-    """Show every setting, its value and its origin."""
+    """Show every setting with its value and its origin."""
     origins = context.obj.settings.origins
     entries = {name: {"value": _plain(o.value), "origin": o.source} for name, o in origins.items()}
     if json:
@@ -49,14 +49,14 @@ app.registered_commands[-1].name = "show"
 def init(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path(FILE),
     profile: Annotated[str, typer.Option(help=f"One of {', '.join(PROFILES)}.")] = "production",
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     json: Json = False,
 ) -> None:
-    """Write a crl.toml to start with: the profile and what it means, every choice explained."""
+    """Write a crl.toml that explains the profile and every choice."""
     if profile not in PROFILES:
         raise UsageError(f"There is no profile {profile}.", hint=f"one of {', '.join(PROFILES)}")
     if path.exists() and not force:
-        raise UsageError(f"{path} exists.", hint="--force replaces it")
+        raise UsageError(f"{path} already exists.", hint="--force replaces it")
     try:
         path.write_text(render(profile), encoding="utf-8")
     except OSError as error:
@@ -66,19 +66,19 @@ def init(
         digest = settings.policies.digest()
         show_json({"path": str(path), "profile": profile, "meaning": MEANING[profile], "policy_hash": digest})
         return
-    say(f"{path} is written; crl config show says what is in force")
+    say(f"{path} is written; crl config show shows the settings in force")
     say(f"profile {profile}: {MEANING[profile]}")
 
 
 @app.command()
 def validate(
     context: typer.Context,
-    path: Annotated[Path | None, typer.Argument(help="File; default: the one in force.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="The file. Default: the one in force.")] = None,
     json: Json = False,
 ) -> None:
-    """Check a settings file; exit code 2 with the reason when it is not right."""
+    """Check a settings file. If it is wrong, say why and exit with code 2."""
     found = SettingsFile.find(path or context.obj.config_file, os.environ)
-    # Named, so that all of it is checked, trusted or not.
+    # A named file is checked completely, trusted or not.
     settings = load_settings(file=found.path if found else None, flags=context.obj.flags)
     for name, channel in settings.disabled_notifiers.items():
         raise ConfigError(f"notifiers.{name} is disabled: {channel.reason}.", hint=channel.hint)
@@ -92,23 +92,23 @@ def validate(
 @app.command("trust")
 def trust_file(
     path: Annotated[
-        Path | None, typer.Argument(help="The file; default: crl.toml of the current folder.", show_default=False)
+        Path | None, typer.Argument(help="The file. Default: crl.toml in the current folder.", show_default=False)
     ] = None,
-    listed: Annotated[bool, typer.Option("--list", help="List the files that are trusted.")] = False,
-    revoked: Annotated[bool, typer.Option("--revoke", help="Trust the file no longer.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the trusted files.")] = False,
+    revoked: Annotated[bool, typer.Option("--revoke", help="Stop trusting the file.")] = False,
     json: Json = False,
 ) -> None:
-    """Let a crl.toml of the current folder set addresses, credentials, places of files and notifiers.
+    """Let a crl.toml in the current folder also set addresses, credentials, folders and notifiers.
 
-    Limits and policies count from any crl.toml.  The rest counts only while path and content are those that were
-    trusted here: after a change, trust the file again.  A file that is named by --config needs no trust.
+    Limits and policies count from any crl.toml.  The rest counts only while path and content are the trusted ones:
+    after a change, trust the file again.  A file that is named with --config needs no trust.
     """
     if listed:
         _list_trusted(json=json)
     elif revoked:
         place = (path or Path(FILE)).resolve()
         if not trust.revoke(place):
-            raise NotFound(f"{place} is not trusted.", hint="crl config trust --list shows what is")
+            raise NotFound(f"{place} is not trusted.", hint="crl config trust --list shows the trusted files")
         if json:
             show_json({"path": str(place), "trusted": False})
         else:
@@ -128,7 +128,7 @@ def _trust(path: Path, *, json: bool) -> None:
     if json:
         show_json({"path": entry.path, "sha256": entry.sha256, "trusted": True, "accepted": names})
         return
-    say(f"{entry.path} is trusted until it changes; it now also sets {', '.join(names) or 'nothing more than before'}")
+    say(f"{entry.path} is trusted until it changes; it now also sets {', '.join(names) or 'nothing else'}")
 
 
 def _list_trusted(*, json: bool) -> None:
@@ -137,11 +137,11 @@ def _list_trusted(*, json: bool) -> None:
         show_json({"trusted": entries})
         return
     rows = [(entry["path"], entry["state"], entry["since"], entry["sha256"][:12]) for entry in entries]
-    show_table(("file", "state", "since", "sha256"), rows, empty="No file is trusted; crl config trust trusts one.")
+    show_table(("file", "state", "since", "sha256"), rows, empty="No file is trusted. crl config trust trusts one.")
 
 
 def _variable(name: str) -> str:
-    """The environment variable of a setting; agents and tasks are overridden in the file or by a flag only."""
+    """Return the environment variable of a setting; overrides for agents and tasks have none."""
     return "" if name.startswith(OVERRIDES) else PREFIX + name.replace(".", "_").replace("-", "_").upper()
 
 

@@ -26,14 +26,15 @@ from crl_stream.visible import visible_lines
 def dashboard(
     context: typer.Context,
     at: Annotated[
-        str | None, typer.Option("--at", metavar="INSTANT", help="Read it at this hour, e.g. 2025-11-19T14:30:00Z.")
+        str | None,
+        typer.Option("--at", metavar="INSTANT", help="Count days back from this time, e.g. 2025-11-19T14:30:00Z."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print the safety dashboard, for a terminal, cron or mail.  Needs no worker, and says when none runs.
+    """Print the safety dashboard, for a terminal, cron or mail.
 
-    --at sets the hour that days are counted back from; the page itself is always the latest one, and what runs now is
-    not looked at.
+    Needs no worker, and says when none is running. --at sets the time that days are counted back from; the page itself
+    is always the latest one, and running processes are not checked.
     """
     now = now_ms() if at is None else _instant(at)
     overview, troubles = asyncio.run(_look(context.obj.connected, with_troubles=at is None))
@@ -51,7 +52,7 @@ def dashboard(
             }
         )
         return
-    # Bytes, so that a mail of cron's has the same ones whatever the locale is.
+    # Write bytes, so that a mail from cron is the same under any locale.
     sys.stdout.buffer.write(visible_lines(render(overview, now, troubles)).encode())
     sys.stdout.buffer.flush()
 
@@ -73,7 +74,7 @@ async def _troubles(settings: Settings, kafka: KafkaSession) -> list[str]:
         async with asyncio.timeout(KAFKA_SECONDS):
             return [finding_line(found) for found in await inspect_kafka(settings, kafka) if found["trouble"]]
     except TimeoutError:
-        return ["kafka: Kafka answers too slowly to say what runs. See how the broker is."]
+        return ["kafka: Kafka answers too slowly to say what is running. Check the broker."]
     except CrlError as error:
         return [f"kafka: {error.message}"]
 
@@ -84,5 +85,5 @@ def _instant(text: str) -> int:
     except ValueError:
         moment = None
     if moment is None:
-        raise UsageError(f"--at {text} is no instant.", hint="write it in UTC, like 2025-11-19T14:30:00Z")
+        raise UsageError(f"--at {text} is not a valid time.", hint="write it in UTC, like 2025-11-19T14:30:00Z")
     return moment

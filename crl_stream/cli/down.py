@@ -1,4 +1,4 @@
-"""``crl down``: end what `crl up` runs on this machine, or what one that was killed has left behind."""
+"""``crl down``: stop what `crl up` runs on this machine, or what a killed one has left behind."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from crl_stream.cli.session import Session
 from crl_stream.cli.talk import say, show_json
 
 PATIENCE_SECONDS: Final = 8.0
-"""A program that runs an installation ends it within five."""
+"""Seconds. A program that runs an installation stops it within five."""
 
 
 def down(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """End what `crl up` or `crl demo` runs with these settings, or has left behind; the data stays.
+    """Stop what `crl up` or `crl demo` runs with these settings, or has left behind.
 
-    Exit code 0 also when nothing ran.
+    The data stays. The exit code is 0 even if nothing was running.
     """
     session: Session = context.obj
     folder = session.settings.worker.data_dir
@@ -37,11 +37,11 @@ def down(
     elif ended:
         say(f"ended: {', '.join(f'{name} ({pid})' for name, pid in ended.items())}; the data stays")
     else:
-        say(f"nothing runs: there is no installation of crl up in {folder}")
+        say(f"nothing is running: there is no installation of crl up in {folder}")
 
 
 def _end(session: Session, folder: Path) -> dict[str, int]:
-    """End the installation of one data folder; returns names and numbers of what was ended."""
+    """Stop the installation of one data folder; returns names and numbers of the ended processes."""
     found = read(folder)
     ended: dict[str, int] = {}
     if found is None:
@@ -58,7 +58,7 @@ def _end(session: Session, folder: Path) -> dict[str, int]:
             time.sleep(0.05)
         if is_held(folder):
             found.program.send(signal.SIGKILL)
-    # Read again: it may have started one since.
+    # Read again: it may have started another process since.
     ended |= {name: process.pid for name, process in end_left_behind(folder).items()}
     ended |= _end_broker(session, found)
     if not is_held(folder):
@@ -71,7 +71,7 @@ def _broker_of(session: Session, found: Found) -> EmbeddedBroker:
 
 
 def _end_broker(session: Session, found: Found) -> dict[str, int]:
-    """End the embedded broker that the program had started, where it lives still."""
+    """Stop the embedded broker that the program had started, if it is still running."""
     if not found.broker_folder:
         return {}
     broker = _broker_of(session, found)

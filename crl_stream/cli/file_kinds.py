@@ -1,4 +1,4 @@
-"""What a file is that is not JSON lines, told by its first bytes, and the command that makes JSON lines of it."""
+"""Recognises files that are not JSON lines by their first bytes, and knows the command that converts them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Final, NamedTuple
 GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
 ZSTD_SKIPPABLE: Final = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
-"""A frame without content, with which some programs begin."""
+"""A skippable frame, which some programs write first."""
 HEAD: Final = 4_096
-"""Bytes that are enough to tell."""
+"""Number of bytes that are enough to recognise a kind."""
 
 
 class OtherKind(NamedTuple):
-    """What it is instead of JSON lines."""
+    """The kind of a file that is not JSON lines."""
 
     what: str
     convert: str | None
-    """A shell command that writes JSON lines; ``{}`` is the file.  None when no common one does."""
+    """A shell command that writes JSON lines; ``{}`` is the file. None if there is no common one."""
 
 
 _MAGIC: Final = (
@@ -52,7 +52,7 @@ _SEPARATORS: Final = (
 
 
 def other_kind(head: bytes) -> OtherKind | None:
-    """What a file that begins with ``head`` is, when it is not JSON lines; None when it may be."""
+    """Return the kind of a file that begins with ``head``; None if it may be JSON lines."""
     for magic, what, convert in _MAGIC:
         if head.startswith(magic):
             return OtherKind(what, convert)
@@ -65,12 +65,12 @@ def other_kind(head: bytes) -> OtherKind | None:
     text = head.lstrip()
     first = text.split(b"\n", 1)[0].rstrip()
     if b"\x00" in head or len(_CONTROL.findall(head)) > len(head) // 10:
-        # One odd character is a bad line, which is named; this is no text at all.
+        # A single odd character is reported as a bad line. This file is not text at all.
         return OtherKind("a binary file", None) if not text.startswith(b"{") else None
     if text.startswith(b"["):
         return OtherKind("one JSON array", "jq -c '.[]' {}")
     if first == b"{" and b"\n" in text:
-        return OtherKind("JSON that is laid out over several lines", "jq -c . {}")
+        return OtherKind("JSON spread over several lines", "jq -c . {}")
     if text.startswith(b"{"):
         if b"\r" in first and b"\n" not in head:
             return OtherKind("text whose lines end with carriage returns", "tr '\\r' '\\n' < {}")

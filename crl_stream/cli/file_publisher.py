@@ -1,7 +1,7 @@
-"""Sends the messages of a file in their order, knows what Kafka has acknowledged, and goes on where a run ended.
+"""Sends the messages of a file in order, knows what Kafka has acknowledged, and resumes where a run ended.
 
-Some hundred messages are under way at any time.  After a run that ended in the middle, those are looked for at the end
-of the log before anything is sent: so nothing is doubled, however it ended.
+Several hundred messages are in flight at any time. After an interrupted run, these are looked up at the end of the log
+before anything is sent, so nothing is doubled, however the run ended.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from crl_stream.wire.cloudevents import event_headers
 from crl_stream.wire.topics import INVOCATIONS, Topics
 
 CHUNK: Final = 500
-"""Messages that are waited for together."""
+"""Number of messages that are awaited together."""
 CHUNKS: Final = 4
 WINDOW: Final = CHUNK * (CHUNKS + 2)
-"""Messages that may have been sent beyond what a journal says."""
+"""Most messages that may have been sent beyond what a journal records."""
 _BATCH_BYTES: Final = 256 * 1_024
 CONNECT_SECONDS: Final = 5.0
-"""What connecting may take at least, whatever the limit for sending is."""
+"""Seconds that connecting may take at least, whatever the limit for sending is."""
 _LAST_WORDS: Final = 5.0
-"""Seconds that an interrupted run waits for what is under way."""
+"""Seconds that an interrupted run waits for messages in flight."""
 _POLL_MS: Final = 300
 T = TypeVar("T")
 
 
 class Plan(NamedTuple):
-    """A file that was read once, and found good."""
+    """A file that was read once and found valid."""
 
     file: str
     messages: int
@@ -56,46 +56,46 @@ class Plan(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Where it goes."""
+    """Where the messages go."""
 
     id: str
     topic: str
     ends: dict[str, int]
-    """By partition, before the first message."""
+    """End offset by partition, before the first message."""
 
 
 class Sent(NamedTuple):
-    """What a run has come to."""
+    """The result of a run."""
 
     sent: int
-    """Acknowledged messages of the file from the first on, this run's and earlier ones'."""
+    """Acknowledged messages from the start of the file, including those of earlier runs."""
     recognised: int
-    """How many of them were found in the log, where an earlier run had ended."""
+    """How many of them an earlier run had sent without recording them."""
     trouble: str
-    """Why it ended early; empty when it did not."""
+    """Why it ended early; empty if it did not."""
     interrupted: bool = False
 
 
 class Digest:
-    """Hash of messages one after the other, whatever white space or packing is around them."""
+    """Running hash of messages, independent of white space and compression."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
     def add(self, outcome: Outcome) -> None:
-        """Take the next message in."""
+        """Add the next message."""
         self._hash.update(outcome.value)
         self._hash.update(b"\n")
 
     def text(self) -> str:
-        """Counts of everything that was taken in."""
+        """Return the hash of everything added so far."""
         return self._hash.copy().hexdigest()
 
 
 async def find_target(kafka: Kafka, timeout: float, silence: Callable[[float], None]) -> Target:
-    """The topic of outcomes; ``Unavailable`` when Kafka has not answered after ``timeout`` seconds.
+    """Find the topic of outcomes; raises ``Unavailable`` if Kafka has not answered after ``timeout`` seconds.
 
-    ``silence`` hears for how many seconds it has not.
+    ``silence`` is called with the seconds since Kafka's last answer.
     """
     began = time.monotonic()
     while True:
@@ -126,9 +126,10 @@ async def _described(kafka: Kafka) -> Target:
 async def in_time(
     work: Coroutine[Any, Any, T], began: float, timeout: float, silence: Callable[[float], None] = lambda _: None
 ) -> T:
-    """The result of ``work``; ``TimeoutError`` when there is none ``timeout`` seconds, at least one, after ``began``.
+    """Return the result of ``work``; raises ``TimeoutError`` when it takes too long.
 
-    ``silence`` hears for how long it has been waited for.
+    ``began`` is the monotonic time at which the wait began, ``timeout`` the seconds allowed from then on; at least one
+    second is always allowed.  ``silence`` is called with the seconds waited so far.
     """
     task, limit = asyncio.ensure_future(work), max(1.0, timeout)
     try:
@@ -136,7 +137,7 @@ async def in_time(
             waited = time.monotonic() - began
             if waited >= limit:
                 raise TimeoutError(f"no answer for {timeout:g} s")
-            if waited >= 1.0:  # a first moment without an answer says nothing
+            if waited >= 1.0:  # the first moment without an answer means nothing
                 silence(waited)
             await asyncio.wait({task}, timeout=min(1.0, limit - waited))
         return task.result()
@@ -156,9 +157,12 @@ async def publish_file(
     progress: Callable[[str, int, int], None],
     silence: Callable[[float], None],
 ) -> Sent:
-    """Send all of it, or what ``after`` leaves; ends early when Kafka takes nothing for ``timeout`` seconds.
+    """Send the file, or the part of it that was not sent before; returns what was sent.
 
-    ``silence`` hears for how many seconds it has taken nothing.
+    ``source`` is the file, ``plan`` what reading it once has shown, and ``target`` the topic to send it to.  ``after``
+    is how far an earlier run came, or None.  ``journal`` records the progress; without one (None) nothing is recorded.
+    The run ends early when Kafka accepts nothing for ``timeout`` seconds.  ``progress`` is called with a label, the
+    messages sent and their total; ``silence`` with the seconds since Kafka last accepted something.
     """
     run = _Run(kafka, source, plan, target, after, journal, silence)
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -181,7 +185,7 @@ async def publish_file(
 
 
 class _Run:
-    """One attempt."""
+    """One attempt to publish a file."""
 
     def __init__(
         self,
@@ -202,7 +206,7 @@ class _Run:
         self._offsets = dict(after.offsets if after is not None and not after.settled else target.ends)
         self._under_way: deque[tuple[int, str, list[asyncio.Future[Any]]]] = deque()
         self._sending = False
-        """Whether some of a chunk are sent and are not among those under way yet."""
+        """Whether part of a chunk is sent but not yet counted as in flight."""
         self._producer: AIOKafkaProducer = None
 
     async def send_all(self, timeout: float, progress: Callable[[str, int, int], None]) -> None:
@@ -254,7 +258,7 @@ class _Run:
         return futures
 
     async def _settle(self, timeout: float) -> None:
-        """Wait for the oldest chunk, and note that Kafka has it."""
+        """Wait for the oldest chunk and record that Kafka has it."""
         number, content, futures = self._under_way[0]
         if futures:
             done, _ = await self._in_time(asyncio.wait(futures), timeout)
@@ -272,7 +276,7 @@ class _Run:
         return found
 
     async def end(self) -> None:
-        """Wait a little for what is under way, note what came of it, and let go of Kafka."""
+        """Wait briefly for messages in flight, record the result, and disconnect."""
         with suppress(KafkaError, OSError, TimeoutError):
             async with asyncio.timeout(_LAST_WORDS):
                 while self._under_way:
@@ -304,7 +308,7 @@ class _Run:
             )
 
     async def _arrived(self) -> set[tuple[bytes, str]]:
-        """Which of the messages behind the journal's are in the log: those that were under way when a run ended."""
+        """Return which messages after the journal's last one are in the log: they were in flight when a run ended."""
         if self._after is None or self._after.settled:
             return set()
         following = islice(self._source.outcomes(), self.acknowledged, self.acknowledged + WINDOW)

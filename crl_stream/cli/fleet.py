@@ -1,4 +1,4 @@
-"""``crl hold --all`` and ``crl resume --all``: one order to every partition, and what became of it in each."""
+"""``crl hold --all`` and ``crl resume --all``: one command to every partition, and its result in each."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from crl_stream.errors import CommandRefused, Unavailable
 from crl_stream.kafka.commands import VALID_SECONDS, FleetAnswer, fleet_command, give_all
 
 DEFAULT_VALID_HOURS: Final = 24.0
-"""How long a hold without ``--hours`` waits for a partition that has no worker; a resume waits a minute."""
+"""How long a hold without ``--hours`` waits for a partition without a worker; a resume waits a minute."""
 MOST_HOURS: Final = 8_760.0
-"""As many as a hold may last; what is beyond is refused before it is sent."""
+"""The longest hold; a longer one is refused before it is sent."""
 
 
 def order_fleet(
@@ -27,14 +27,16 @@ def order_fleet(
     *,
     hours: float | None = None,
 ) -> None:
-    """Give an order to the fleet and say what became of it.
+    """Send a command to the whole fleet and report the result.
 
-    ``CommandRefused`` when every partition refuses, ``Unavailable`` when one has not taken it.
+    ``kind`` is the command's class, ``timeout`` the seconds to wait for all partitions, ``hours`` the length of a hold
+    (None: the policy's). Raises ``CommandRefused`` if every partition refuses, ``Unavailable`` if one has not applied
+    it.
     """
     fields: dict[str, Any] = {"reason": reason, "actor": actor}
     valid_hours = VALID_SECONDS / 3_600
     if kind is m.HoldAll:
-        # A partition without a worker must be held when it gets one; a late resume could surprise people.
+        # A partition without a worker must be held once it gets one, but a late resume could surprise people.
         valid_hours = DEFAULT_VALID_HOURS if hours is None or not 0.0 < hours <= MOST_HOURS else hours
         fields["hours"] = hours
     command = fleet_command(kind, valid_hours=valid_hours, **fields)
@@ -47,7 +49,7 @@ def order_fleet(
 
 
 def document(command: m.FleetCommand, answer: FleetAnswer) -> dict[str, Any]:
-    """The answer as JSON."""
+    """Return the answer as a JSON object."""
     return {
         "command": type(command).__name__,
         "command_id": command.command_id,
@@ -64,7 +66,7 @@ def document(command: m.FleetCommand, answer: FleetAnswer) -> dict[str, Any]:
 
 
 def summary(command: m.FleetCommand, answer: FleetAnswer) -> str:
-    """One line: how many partitions and tasks, and until when."""
+    """Return one line: how many partitions and tasks, and until when."""
     done = answer.applied
     word = "held" if isinstance(command, m.HoldAll) else "resumed"
     tasks = f"{answer.tasks} task{'' if answer.tasks == 1 else 's'}"
@@ -75,7 +77,7 @@ def summary(command: m.FleetCommand, answer: FleetAnswer) -> str:
     if refused and done:
         text += f"; {len(refused)} refused: {refused[0].detail}"
     if done and isinstance(command, m.ResumeAll):
-        text += "; a task with a hold of its own stays held"
+        text += "; tasks with their own hold stay held"
     return f"{text} ({command.command_id})"
 
 
@@ -92,9 +94,9 @@ def _raise_for(command: m.FleetCommand, answer: FleetAnswer, timeout: float) -> 
         )
     if troubles:
         raise Unavailable(
-            f"Not the whole fleet is {done}: {'; '.join(troubles)}.",
-            hint=f"run crl {verb} --all again, which is harmless; is a worker running? `crl status` asks it",
+            f"The fleet is only partly {done}: {'; '.join(troubles)}.",
+            hint=f"is a worker running? check with `crl status`, then run crl {verb} --all again, which is harmless",
         )
     if not answer.applied:
         details = sorted({result.detail for result in answer.results.values()})
-        raise CommandRefused(f"Every partition refused: {'; '.join(details)}.", hint="crl status says what is held")
+        raise CommandRefused(f"Every partition refused: {'; '.join(details)}.", hint="crl status shows what is held")

@@ -1,4 +1,4 @@
-"""``crl --help``: the commands by what one wants to do, not by name."""
+"""``crl --help``: the commands grouped by purpose, not by name."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "Data": ("publish", "replay", "calibrate", "drill", "sync", "export", "archive", "dead-letters"),
     "Settings": ("config", "notify"),
 }
-"""Every command has its place here, in the order in which it is shown; one that does not exist yet is passed over."""
+"""Every command, in the order in which it is shown; one that does not exist yet is skipped."""
 WHOLE: Final = 400
-"""Characters up to which the first sentence of a command is shown; it is wrapped, not cut."""
+"""Longest first sentence of a command, in characters; it is wrapped, not cut."""
 OTHERS: Final = "More"
-"""For a command that was forgotten above; a test sees to it that there is none."""
+"""For a command that was forgotten above; a test checks that there is none."""
 
 
 class GroupedCommands(TyperGroup):
@@ -60,7 +60,7 @@ class GroupedCommands(TyperGroup):
         return list(self.commands)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write one section for each heading that has commands."""
+        """Write one section per heading that has commands."""
         commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
         shown = {name: command for name, command in commands.items() if command is not None and not command.hidden}
         placed = {name for names in GROUPS.values() for name in names}

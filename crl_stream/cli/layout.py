@@ -1,4 +1,4 @@
-"""Tables in the width of a terminal: texts are wrapped at words; a state, an id or a number is never cut."""
+"""Lays tables out to the width of a terminal. Texts are wrapped at words; a state, id or number is never cut."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Final
 from rich.cells import cell_len
 
 GAP: Final = 2
-"""Blanks between two columns."""
+"""Number of blanks between two columns."""
 LEAST_TEXT: Final = 24
-"""A column of sentences that would get fewer cells is easier to read below its row."""
+"""A column of sentences narrower than this is easier to read below its row."""
 
 
 def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """The table in lines of at most ``width`` cells, unless one word alone is wider.
+    """Return the table in lines of at most ``width`` cells, unless a single word is wider.
 
-    As it is where it fits, else with its texts wrapped, else each row as a block of its own.
+    A table that fits stays as it is. Otherwise its texts are wrapped; if that is not enough, each row becomes a block.
     """
     widths = [max(cell_len(column), *(cell_len(row[at]) for row in rows)) for at, column in enumerate(columns)]
     if sum(widths) + GAP * (len(widths) - 1) <= width:
@@ -40,7 +40,7 @@ def _padded(cell: str, width: int) -> str:
 def _narrowed(
     columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int], width: int
 ) -> list[int] | None:
-    """Widths with which the widest columns of texts are wrapped; None where a row cannot be shown so."""
+    """Return column widths that wrap the widest text columns; None if that is not possible."""
     found = list(widths)
     least = [
         size if all(" " not in row[at] for row in rows) else max(_longest_word(columns[at], rows, at), LEAST_TEXT)
@@ -52,7 +52,7 @@ def _narrowed(
         spare = found[at] - least[at]
         if spare <= 0:
             return None
-        # As much as makes it as narrow as the next one, so that two columns of texts share the loss.
+        # Shrink it to the width of the next one, so that two text columns share the loss.
         taken = min(spare, over, max(1, spare // 2))
         found[at] -= taken
         over -= taken
@@ -75,7 +75,7 @@ def _wrapped(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
 
 
 def _stacked(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """The first cell of a row as its title, the others below it, each behind the name of its column."""
+    """Return each row as a block: the first cell as title, the others below it, after their column names."""
     lines: list[str] = []
     for row in rows:
         lines.append(row[0])
@@ -97,7 +97,7 @@ def _stacked(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) 
 
 
 def wrap(text: str, width: int, indent: str = "") -> list[str]:
-    """``text`` in lines of at most ``width`` cells, broken between words only; ``indent`` grows from the second on."""
+    """Wrap ``text`` between words into lines of at most ``width`` cells, all indented if ``indent`` is given."""
     lines: list[str] = []
     line, start = indent, indent
     for word in text.split():
@@ -109,7 +109,7 @@ def wrap(text: str, width: int, indent: str = "") -> list[str]:
 
 
 def folded(text: str, width: int) -> str:
-    """``text`` with its lines that are wider than ``width`` broken between words; what follows is indented."""
+    """Break lines wider than ``width`` between words, and indent the continuation."""
     return "\n".join(line if cell_len(line) <= width else _folded(line, width) for line in text.split("\n"))
 
 
@@ -117,7 +117,7 @@ def _folded(line: str, width: int) -> str:
     indent = " " * (len(line) - len(line.lstrip(" ")))
     lines = [""]
     for part in re.split(r"( +)", line[len(indent) :]):
-        # Blanks between two words stay as they are, unless the line is broken there.
+        # Blanks between two words stay, unless the line breaks there.
         if not part.isspace() and cell_len(lines[-1] + part) > width - len(indent) and lines[-1].strip():
             lines[-1] = lines[-1].rstrip()
             lines.append(f"  {part}")

@@ -1,4 +1,4 @@
-"""``crl notify``: who is told, and whether the telling works."""
+"""``crl notify``: who is alerted, and whether delivery works."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from crl_stream.errors import ConfigError, NotFound
 from crl_stream.notifiers.notifier import Notifier
 from crl_stream.notifiers.options import Options
 
-app = typer.Typer(help="Who is told of alerts: the channels, and a test line through one.", no_args_is_help=True)
+app = typer.Typer(help="List the alert channels, or send a test line through one.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
 def list_channels(context: typer.Context, json: Json = False) -> None:
-    """List the channels of the settings; secrets are not shown."""
+    """List the configured channels; secrets are not shown."""
     settings = context.obj.settings
     channels: dict[str, Options] = dict(settings.notifiers)
     found: list[dict[str, Any]] = [
@@ -52,17 +52,17 @@ def list_channels(context: typer.Context, json: Json = False) -> None:
             (*tuple(entry.values())[:4], f"DISABLED: {entry['disabled']}" if entry["disabled"] else entry["place"])
             for entry in found
         ],
-        empty='No channel is set: alerts go to the log of the worker.  [notifiers.ops] kind = "webhook" adds one.',
+        empty='No channel is configured; alerts go to the worker log.  [notifiers.ops] kind = "webhook" adds one.',
     )
 
 
 @app.command("test")
 def send_test(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The channel; crl notify list shows them.")],
+    name: Annotated[str, typer.Argument(help="Name of the channel; crl notify list shows them.")],
     json: Json = False,
 ) -> None:
-    """Send a test line through one channel, once."""
+    """Send one test line through one channel."""
     settings = context.obj.settings
     channels = settings.notifiers
     if (disabled := settings.disabled_notifiers.get(name)) is not None:

@@ -1,8 +1,8 @@
-"""The orders of an operator: undo, confirm, pin, unpin, hold, resume, activate, register, retire.
+"""The commands of an operator: undo, confirm, pin, unpin, hold, resume, activate, register, retire.
 
-Each is a command on ``crl.commands`` that names the epoch it was given for, so that an order about what one saw
-cannot hit what is there by now.  Each waits for the monitor's word.  An order for a task that nothing is known of
-is refused, ``register`` excepted: a word mistyped would be a task for good.
+Each is sent to ``crl.commands`` with the epoch that it was meant for, so it cannot hit a newer state than the one the
+operator saw. Each waits for the monitor's result. A command for an unknown task is refused, except ``register``: a
+mistyped name would become a task for good.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ Task = Annotated[
     str,
     typer.Argument(metavar="AGENT/TASK", help="The task, as agent_name/task_type.", autocompletion=complete_task),
 ]
-Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; it is published with the result.")]
-Actor = Annotated[str | None, typer.Option("--actor", help="Who gives the order; default: your login.")]
+Reason = Annotated[str, typer.Option("--reason", "-m", help="Your reason; it is published with the result.")]
+Actor = Annotated[str | None, typer.Option("--actor", help="Your name in the record. Default: your login.")]
 Epoch = Annotated[
     int | None,
-    typer.Option("--epoch", help="The epoch it is given for; refused when it has moved on. Default: the current one."),
+    typer.Option("--epoch", help="The epoch you mean; refused if the task has a newer one. Default: the current one."),
 ]
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds to wait for the monitor.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-NewTask = Annotated[bool, typer.Option("--new-task", help="Give it although nothing is known of the task yet.")]
+NewTask = Annotated[bool, typer.Option("--new-task", help="Send it even though the task is not known yet.")]
 TaskOrAll = Annotated[
     str | None,
     typer.Argument(
         metavar="[AGENT/TASK]", help="The task, as agent_name/task_type; or --all.", autocompletion=complete_task
     ),
 ]
-Everything = Annotated[bool, typer.Option("--all", help="The whole fleet: every task, also those still to come.")]
-Hours = Annotated[float | None, typer.Option("--hours", help="How long; default: the policy's.")]
+Everything = Annotated[bool, typer.Option("--all", help="The whole fleet: every task, including future ones.")]
+Hours = Annotated[float | None, typer.Option("--hours", help="Hours. Default: the policy's.")]
 
 
 def undo(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(metavar="AGENT/TASK|ROLLBACK_ID", help="The task, or its rollback's id.")],
+    target: Annotated[str, typer.Argument(metavar="AGENT/TASK|ROLLBACK_ID", help="The task, or the id of a rollback.")],
     epoch: Epoch = None,
     reason: Reason = "",
     actor: Actor = None,
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Take the latest change of a task back, and hold automatic changes for a while."""
+    """Undo the latest change of a task, and hold automatic changes for a while."""
     rollback_id = None if "/" in target else target
     about = task_key(target) if rollback_id is None else rollback_id
     give_order(context, m.UndoRollback, about, epoch, reason, actor, timeout, json, rollback_id=rollback_id)
@@ -79,7 +79,9 @@ def pin(
     task: Task,
     variant: Annotated[
         str | None,
-        typer.Argument(help="Made active first; default: whatever is active.", autocompletion=complete_variant),
+        typer.Argument(
+            help="The variant to activate and pin. Default: the active one.", autocompletion=complete_variant
+        ),
     ] = None,
     hours: Hours = None,
     epoch: Epoch = None,
@@ -89,7 +91,7 @@ def pin(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """No promotion until unpinned; a rollback still protects, unless the task or the fleet is held."""
+    """Prevent promotions until unpinned; rollbacks still happen, unless the task or the fleet is held."""
     key, fields = task_key(task), {"variant_id": variant, "hours": hours}
     may_be_new = None if variant is None else new_task  # a new task has nothing active that could be pinned
     give_order(context, m.PinVariant, key, epoch, reason, actor, timeout, json, may_be_new=may_be_new, **fields)
@@ -118,9 +120,9 @@ def hold(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Stop everything automatic in a task, or with --all in the fleet, until resumed; not even a rollback happens.
+    """Stop all automatic changes of a task, or of the fleet with --all, until resumed; even rollbacks.
 
-    Alerts go on and name you.  It ends by itself after --hours (default: operations.hold_hours of the policy).
+    Alerts continue and name you. The hold ends after --hours (default: operations.hold_hours of the policy).
     """
     if not _one_task(task, everything):
         order_fleet(context.obj, m.HoldAll, reason, actor, timeout, json, hours=hours)
@@ -139,7 +141,7 @@ def resume(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """End the hold of a task, or with --all that of the fleet; tasks that are held themselves stay held."""
+    """End the hold of a task, or of the fleet with --all; tasks with their own hold stay held."""
     if not _one_task(task, everything):
         order_fleet(context.obj, m.ResumeAll, reason, actor, timeout, json)
         return
@@ -151,13 +153,13 @@ def activate(
     context: typer.Context,
     task: Task,
     variant: Annotated[
-        str, typer.Argument(help="The variant that runtimes are to use.", autocompletion=complete_variant)
+        str, typer.Argument(help="The variant that runtimes should use.", autocompletion=complete_variant)
     ],
     epoch: Epoch = None,
     reason: Reason = "",
     actor: Actor = None,
     untested: Annotated[
-        bool, typer.Option("--untested", help="Also when it has no outcome yet; the fact and an alert say so.")
+        bool, typer.Option("--untested", help="Allow a variant without outcomes; the record and an alert say so.")
     ] = False,
     new_task: NewTask = False,
     timeout: Timeout = 20.0,
@@ -172,8 +174,8 @@ def register(
     context: typer.Context,
     task: Task,
     variant: Annotated[str, typer.Argument(help="Name of the new variant.")],
-    parent: Annotated[str | None, typer.Option(help="The variant it was made from.")] = None,
-    provider: Annotated[str | None, typer.Option(help="Who serves the model.")] = None,
+    parent: Annotated[str | None, typer.Option(help="The variant it was derived from.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Provider of the model.")] = None,
     model: Annotated[str | None, typer.Option(help="The model.")] = None,
     model_tier: Annotated[str | None, typer.Option(help="Class of the model, as your runtimes name it.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature, 0 to 2.")] = None,
@@ -182,9 +184,9 @@ def register(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Make a variant known with its configuration; the result says how often runtimes will explore it.
+    """Add a variant with its configuration; the result says how often runtimes will explore it.
 
-    It becomes active on its own merits, or at once with crl activate --untested.
+    It becomes active once its outcomes have earned it, or at once with crl activate --untested.
     """
     fields = {"parent": parent, "provider": provider, "model": model, "model_tier": model_tier}
     give_order(
@@ -206,9 +208,7 @@ def register(
 def retire(
     context: typer.Context,
     task: Task,
-    variant: Annotated[
-        str, typer.Argument(help="The variant never to be used again.", autocompletion=complete_variant)
-    ],
+    variant: Annotated[str, typer.Argument(help="The variant to retire.", autocompletion=complete_variant)],
     reason: Reason = "",
     actor: Actor = None,
     timeout: Timeout = 20.0,
@@ -219,10 +219,10 @@ def retire(
 
 
 def _one_task(task: str | None, everything: bool) -> bool:
-    """Whether one task is meant; False for the fleet, ``UsageError`` when neither or both were named."""
+    """Return whether one task is meant, False for the fleet; raises ``UsageError`` if neither or both are named."""
     if (task is not None) == everything:
         raise UsageError(
-            "Name a task or the whole fleet, not both." if everything else "Nothing is named.",
+            "Name either a task or the whole fleet." if everything else "Name a task or the whole fleet.",
             hint="AGENT/TASK names one task, --all the whole fleet",
         )
     return not everything

@@ -1,7 +1,7 @@
-"""Outcomes in a file or on standard input: JSON lines, packed or not, read line by line as often as they are wanted.
+"""Outcomes in a file or on standard input: JSON lines, compressed or not, read line by line as often as needed.
 
-What the worker would not take is refused with the line, by the decoder of the worker.  Memory holds one line, and what
-a decompressor needs; standard input is copied to a temporary file, since it is read twice.
+The worker's own decoder checks each line and names the first one that a worker would reject. Memory holds one line and
+the decompressor's state. Standard input is copied to a temporary file, because it is read twice.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ else:
 
 _BUFFER: Final = 1 << 18
 _LONGEST: Final = 4 * MAX_BYTES
-"""Bytes of a line; what is longer than ``MAX_BYTES`` is refused, and this much of it is looked at."""
+"""Bytes read of a line; a line longer than ``MAX_BYTES`` is refused."""
 _UNPACKING: Final = (OSError, EOFError, zlib.error, zstd.ZstdError)
 _HINTS: Final = {
-    reasons.DUPLICATE_KEY: "leave one of the two out: readers disagree about which one counts",
-    reasons.NOT_FINITE: "leave the field out when the figure is unknown",
+    reasons.DUPLICATE_KEY: "remove one of the two: readers disagree about which one counts",
+    reasons.NOT_FINITE: "leave the field out if the value is unknown",
     reasons.NOT_UTF8: "write the file in UTF-8",
-    reasons.NOT_JSON: "every line is one JSON object, complete on its line",
-    reasons.OVERSIZE: "prompts and answers do not belong into an outcome: name them by an id",
+    reasons.NOT_JSON: "write one complete JSON object per line",
+    reasons.OVERSIZE: "prompts and answers do not belong in an outcome: refer to them by an id",
 }
-_CONTRACT: Final = "topics/README.md describes every field, topics/examples has a line of each kind"
+_CONTRACT: Final = "topics/README.md describes every field, topics/examples has one example of each kind"
 
 
 class Outcome(NamedTuple):
-    """A line that is a message."""
+    """A line with its decoded message."""
 
     number: int
-    """Number of the line, from 1 on, empty lines included."""
+    """Line number, from 1, counting empty lines."""
     value: bytes
-    """The line without white space around it."""
+    """The line without surrounding white space."""
     key: bytes
     message: m.Invocation | m.Feedback
 
 
 class OutcomeFile:
-    """One file, or standard input; ``command`` is what a hint tells people to pipe into."""
+    """One file, or standard input; ``command`` is the command that hints suggest piping into."""
 
     def __init__(self, path: Path, command: str) -> None:
         self.path, self._command = path, command
@@ -72,7 +72,7 @@ class OutcomeFile:
         self.is_regular = not self.is_stdin and self._looked_at()
 
     def __enter__(self) -> Self:
-        """What is read is let go of at the end of the block."""
+        """Open the input; it is closed at the end of the block."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -81,7 +81,7 @@ class OutcomeFile:
             self._copy.close()
 
     def _looked_at(self) -> bool:
-        """Whether it can be read twice; ``UsageError`` when it cannot be read at all."""
+        """Return whether it can be read twice; raises ``UsageError`` if it cannot be read at all."""
         try:
             found = self.path.stat()
         except OSError as error:
@@ -94,7 +94,7 @@ class OutcomeFile:
         return stat.S_ISREG(found.st_mode)
 
     def _is_terminal_or_null(self) -> bool:
-        """Other devices may have no end, and what cannot be read twice is copied first."""
+        """Other devices may be endless, and input that cannot be read twice is copied first."""
         return self.path.samefile(os.devnull) or str(self.path.resolve()).startswith(("/dev/pts/", "/dev/tty"))
 
     def _unreadable(self, error: OSError) -> UsageError:
@@ -114,7 +114,7 @@ class OutcomeFile:
 
     # -- lines -------------------------------------------------------------------------------------
     def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Number and text of every line with something on it; ``InvalidMessage`` when it is another kind or cut off."""
+        """Yield number and text of each line that is not empty; raises ``InvalidMessage`` for other kinds of file."""
         number = 0
         with self._opened() as raw:
             self._raw = raw
@@ -126,7 +126,7 @@ class OutcomeFile:
                 while whole := stream.readline(_LONGEST):
                     number += 1
                     if len(whole) == _LONGEST and not whole.endswith(b"\n"):
-                        found = Rejected(reasons.OVERSIZE, f"above {_LONGEST} bytes; at most {MAX_BYTES} are read")
+                        found = Rejected(reasons.OVERSIZE, f"longer than {_LONGEST} bytes; the limit is {MAX_BYTES}")
                         raise self._bad_line(number, whole, found)
                     if value := whole.strip():
                         yield number, value
@@ -136,7 +136,7 @@ class OutcomeFile:
                 raise self._broken(error, packing, number) from error
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Every message; ``InvalidMessage`` names the first line that the worker would not take."""
+        """Yield every message; raises ``InvalidMessage``, naming the first line that a worker would reject."""
         for number, value in self.lines():
             key, message = decode_unkeyed(value)
             if type(message) is not m.Invocation and type(message) is not m.Feedback:
@@ -144,7 +144,7 @@ class OutcomeFile:
             yield Outcome(number, value, key, message)
 
     def progress(self) -> tuple[int, int]:
-        """Bytes that are read, and all there are."""
+        """Return the bytes read so far and the size of the file."""
         return (self._raw.tell(), self._size) if self._raw is not None and not self._raw.closed else (1, 1)
 
     def _opened(self) -> IO[bytes]:
@@ -154,14 +154,14 @@ class OutcomeFile:
             except OSError as error:
                 raise self._unreadable(error) from error
         if self._copy is None:
-            self._copy = tempfile.TemporaryFile("w+b", buffering=_BUFFER)  # noqa: SIM115 - as long as this object
+            self._copy = tempfile.TemporaryFile("w+b", buffering=_BUFFER)  # noqa: SIM115 - open as long as this object
             try:
                 source: IO[bytes] = sys.stdin.buffer if self.is_stdin else self.path.open("rb")
                 shutil.copyfileobj(source, self._copy, _BUFFER)
             except OSError as error:
                 raise UsageError(
                     f"{self.name} cannot be copied to {tempfile.gettempdir()}: {error.strerror}.",
-                    hint="TMPDIR names a folder with more room",
+                    hint="set TMPDIR to a folder with more space",
                 ) from error
             self._size = self._copy.tell()
         self._copy.seek(0)
@@ -180,11 +180,11 @@ class OutcomeFile:
     def _refuse_other_kinds(self, head: bytes) -> None:
         if not head and not self.is_stdin:
             raise InvalidMessage(
-                f"{self.name} is empty.", hint="was it written completely? one JSON object a line is expected"
+                f"{self.name} is empty.", hint="was it written completely? expected: one JSON object per line"
             )
         if (found := other_kind(head)) is None:
             return
-        hint = "export it as JSON lines, one object a line"
+        hint = "export it as JSON lines, one object per line"
         if found.convert is not None:
             packed = self.path.suffix in {".gz", ".zst"} and "archive inside" not in found.what
             file = "" if self.is_stdin or packed else str(self.path)
@@ -196,34 +196,36 @@ class OutcomeFile:
     def _broken(self, error: Exception, packing: str, number: int) -> InvalidMessage:
         where = f"after line {number}" if number else "before its first line ends"
         if not packing:
-            return InvalidMessage(f"{self.name} cannot be read {where}: {error}.", hint="read it from another place")
+            return InvalidMessage(
+                f"{self.name} cannot be read {where}: {error}.", hint="copy it to another disk and read it there"
+            )
         if isinstance(error, EOFError):
             return InvalidMessage(
-                f"{self.name} is cut off: its {packing} archive ends {where}.",
-                hint="fetch or make it again; nothing of it was used",
+                f"{self.name} is truncated: its {packing} archive ends {where}.",
+                hint="fetch or make it again; nothing in it was used",
             )
         return InvalidMessage(
             f"{self.name} is damaged: its {packing} archive cannot be unpacked {where} ({error}).",
-            hint="fetch or make it again; nothing of it was used",
+            hint="fetch or make it again; nothing in it was used",
         )
 
     def _bad_line(self, number: int, value: bytes, found: Any) -> InvalidMessage:
         place = f"{self.name}, line {number}"
         if not isinstance(found, Rejected):
             return InvalidMessage(
-                f"{place}: {found.__struct_config__.tag} is written by workers only.",
-                hint="a file holds outcomes and feedback; commands have commands of crl",
+                f"{place}: only workers write {found.__struct_config__.tag}.",
+                hint="a file holds outcomes and feedback; send commands with crl undo, crl hold and the like",
             )
         hint = _HINTS.get(found.reason, _CONTRACT)
         if found.reason == reasons.BAD_IDENTIFIER:
             hint = _better_name(value, found.detail.partition(":")[0]) or hint
         elif value.startswith(b"\xef\xbb\xbf"):
-            hint = "a byte order mark stands in the line: files were joined; remove it"
+            hint = "remove the byte order mark in the line; it comes from joining files"
         return InvalidMessage(f"{place}: {found.detail}.", hint=hint)
 
 
 class _Borrowed(io.RawIOBase):
-    """A file that is not closed with its reader."""
+    """A file that stays open when its reader is closed."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

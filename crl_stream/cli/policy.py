@@ -1,4 +1,4 @@
-"""``crl policy``: what the fleet is judged by.  No start of a worker changes it; ``apply`` does."""
+"""``crl policy``: the policy that judges the fleet. ``apply`` changes it; starting a worker does not."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from crl_stream.kafka.fleet_policy import FleetPolicy, differences_of, read_flee
 from crl_stream.kafka.session import KafkaSession
 from crl_stream.settings import Settings
 
-app = typer.Typer(help="The policy that the whole fleet is judged by.", no_args_is_help=True)
+app = typer.Typer(help="Show, compare and apply the policy that judges the whole fleet.", no_args_is_help=True)
 
 DIFFERENT = 3
 FOLLOW_SECONDS = 10.0
-"""How long ``apply`` waits for workers that run."""
+"""Seconds that ``apply`` waits for running workers."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("show")
 def show_policy(context: typer.Context, json: Json = False) -> None:
-    """Show the policy in force, who set it and when, and where it differs from the guide."""
+    """Show the policy in force, who set it and when, and how it differs from the guide."""
     fleet = asyncio.run(read_fleet_policy(context.obj.connected))
     found = policy_differences(GUIDE, fleet.policies)
     if json:
         show_json(_described(fleet) | {"settings": [{"setting": d.setting, "value": d.other} for d in found]})
         return
     if not fleet.exists:
-        say("No policy yet: the first worker sends that of its settings; `crl policy apply` sends yours.")
+        say("No policy yet: the first worker sends the one in its settings; `crl policy apply` sends yours.")
         return
     show(_line(fleet))
     rows = [(d.setting, _shown(d.other), _shown(d.one)) for d in found]
-    show_table(("setting", "value", "guide"), rows, empty="It is the guide to the letter.")
+    show_table(("setting", "value", "guide"), rows, empty="It follows the guide to the letter.")
 
 
 @app.command()
 def diff(context: typer.Context, json: Json = False) -> None:
-    """Compare the policy in force with your settings; exit code 3 when they differ."""
+    """Compare the policy in force with your settings; exit code 3 if they differ."""
     settings = context.obj.connected
     fleet = asyncio.run(read_fleet_policy(settings))
     found = differences_of(settings, fleet.policies) if fleet.exists else []
@@ -53,10 +53,10 @@ def diff(context: typer.Context, json: Json = False) -> None:
     if json:
         show_json(_compared(fleet, settings, found))
     elif not fleet.exists:
-        say("No policy yet: the first worker sends that of its settings; `crl policy apply` sends yours.")
+        say("No policy yet: the first worker sends the one in its settings; `crl policy apply` sends yours.")
     else:
         _show_differences(fleet, found)
-        say("`crl policy apply` puts your settings into force." if found else "Your settings are what is in force.")
+        say("`crl policy apply` puts your settings into force." if found else "Your settings are in force.")
     if differs:
         raise typer.Exit(DIFFERENT)
 
@@ -64,12 +64,12 @@ def diff(context: typer.Context, json: Json = False) -> None:
 @app.command()
 def apply(
     context: typer.Context,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     reason: Reason = "",
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Put the policy of your settings into force for the whole fleet, after showing what changes."""
+    """Put the policy in your settings into force for the whole fleet, after showing the changes."""
     settings = context.obj.connected
     fleet = asyncio.run(read_fleet_policy(settings))
     found = differences_of(settings, fleet.policies) if fleet.exists else []
@@ -77,13 +77,13 @@ def apply(
         if json:
             show_json(_compared(fleet, settings, found) | {"applied": False})
         else:
-            say(f"Nothing to do: policy {settings.policies.digest()} is in force already.")
+            say(f"Nothing to do: policy {settings.policies.digest()} is already in force.")
         return
     if not json:
         _show_differences(fleet, found)
     if not yes:
         if json or not sys.stdin.isatty():
-            raise UsageError("The policy of the whole fleet would change.", hint="say --yes, or ask on a terminal")
+            raise UsageError("The policy of the whole fleet would change.", hint="add --yes, or run it on a terminal")
         typer.confirm(
             f"Judge the whole fleet by policy {settings.policies.digest()} from now on?", abort=True, err=True
         )
@@ -112,10 +112,10 @@ async def _apply(settings: Settings, before: FleetPolicy, actor: str, reason: st
 
 def _became(before: FleetPolicy, pending: list[int] | None) -> str:
     if pending is None:
-        return "it is in force as soon as a worker runs"
+        return "it takes effect once a worker runs"
     if pending:
         listed = ", ".join(map(str, pending))
-        return f"partitions {listed} take it as soon as a worker reads them; `crl status` says whether one does"
+        return f"partitions {listed} apply it once a worker reads them; `crl status` shows whether one does"
     return f"in force in all {len(before.rows)} partitions that have outcomes"
 
 

@@ -26,24 +26,23 @@ from crl_stream.settings import Settings
 from crl_stream.worker_views import ask
 
 CRL: Final = (sys.executable, "-m", "crl_stream")
-"""The words that are this program; a benchmark has others, for another build of it."""
+"""The command line that starts this program; benchmarks replace it to run another build."""
 READY_SECONDS: Final = 60.0
 WATCH_SECONDS: Final = 0.5
-"""Between two looks at the processes."""
+"""Seconds between two checks of the processes."""
 STOP_SECONDS: Final = 3.0
-"""After which a process that was asked to end is killed.  Nothing is lost by that, the next start goes on from there;
-with the broker, which has to wait for its workers, all of it has ended within five seconds."""
+"""Seconds after which a process that was asked to end is killed. Nothing is lost by that."""
 MONITOR: Final = "monitor"
 
 
 @contextmanager
 def leaving_in_order() -> Iterator[None]:
-    """SIGTERM and a terminal that closes end this program as Ctrl-C does, and so its processes with it."""
+    """Treat SIGTERM and a closing terminal like Ctrl-C, so that the processes are stopped in order."""
 
     def leave(*_: object) -> None:
         raise KeyboardInterrupt
 
-    # What is ignored stays ignored: nohup asks for that.
+    # An ignored signal stays ignored, as nohup requires.
     numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, leave) for number in numbers}
     try:
@@ -56,10 +55,10 @@ def leaving_in_order() -> Iterator[None]:
 ROLES_OF: Final = {
     "monitor": ("monitor",),
     "services": ("proposer", "overview", "files"),
-    # Apart: whatever happens to the others, people are told.
+    # A separate process: people are alerted whatever happens to the others.
     "notifier": ("notifier",),
 }
-"""Name of a process to what it does."""
+"""Roles by process name."""
 
 
 class Running:
@@ -90,7 +89,7 @@ class Running:
         for name in self._names:
             settings = self.settings
             if name != MONITOR:
-                # A URL under which the monitor is known leads to the monitor.
+                # The advertised URL must lead to the monitor.
                 settings = self._session.at(
                     settings.kafka.bootstrap_servers, web_port=free_port(settings.worker.web_host), advertised_url=""
                 )
@@ -106,26 +105,26 @@ class Running:
 
     @property
     def monitor(self) -> subprocess.Popen[bytes]:
-        """The monitor's process, the one of its last start."""
+        """The current process of the monitor."""
         return self.kept[MONITOR].process
 
     @property
     def beside(self) -> list[KeptProcess]:
-        """What runs beside the monitor."""
+        """The processes beside the monitor."""
         return [kept for name, kept in self.kept.items() if name != MONITOR]
 
     def settings_of(self, name: str) -> Settings:
-        """The settings that a process was started with."""
+        """Return the settings that a process was started with."""
         return self._settings_of[name]
 
     def keep_broker(self, broker: KeptBroker) -> None:
-        """Look after the embedded broker too."""
+        """Supervise the embedded broker too."""
         self.broker = broker
 
     def follow(self, endpoint: Endpoint) -> None:
-        """The broker has come back at another address: every process is started again with it."""
-        say(f"Kafka has moved to {endpoint.bootstrap_servers}: the processes are started again; runtimes that were")
-        say("given the old address by CRL_BOOTSTRAP_SERVERS have to be told")
+        """Restart every process with the broker's new address."""
+        say(f"Kafka has moved to {endpoint.bootstrap_servers}. All processes are restarted. Give the new address to")
+        say("runtimes that were given the old one by CRL_BOOTSTRAP_SERVERS")
         for name, settings in self._settings_of.items():
             self._settings_of[name] = self._session.at(
                 endpoint.bootstrap_servers,
@@ -134,7 +133,7 @@ class Running:
             )
         self.settings = self._settings_of[MONITOR]
         if self._record is not None:
-            with suppress(OSError):  # only told to people
+            with suppress(OSError):  # only shown to people
                 self._record.note(kafka=endpoint.bootstrap_servers)
         end([kept.recorded for kept in self.kept.values()], STOP_SECONDS)
         for kept in self.kept.values():
@@ -142,10 +141,7 @@ class Running:
             kept.begin_again()
 
     def wait_until_ready(self) -> None:
-        """Wait for all to say that they are ready; ``Unavailable`` when the monitor ends or takes too long.
-
-        What runs beside it and ends is said and started again later: the monitor does not need it, people do.
-        """
+        """Wait until all are ready; raises ``Unavailable`` if the monitor ends or takes too long."""
         for name, kept in self.kept.items():
             until = time.monotonic() + READY_SECONDS
             while not _is_ready(self._settings_of[name]):
@@ -153,15 +149,15 @@ class Running:
                 if (code := kept.process.poll()) is not None:
                     if name != MONITOR:
                         break
-                    raise Unavailable(f"The process of {name} ended with code {code}.", hint=says)
+                    raise Unavailable(f"The process {name} ended with code {code}.", hint=says)
                 if time.monotonic() >= until:
-                    raise Unavailable(f"The process of {name} was not ready within {READY_SECONDS:.0f} s.", hint=says)
+                    raise Unavailable(f"The process {name} was not ready within {READY_SECONDS:.0f} s.", hint=says)
                 time.sleep(0.1)
         for kept in self.kept.values():
             kept.watch()
 
     def wait_for_end(self) -> int:
-        """Look after all of it until Ctrl-C or an end that no restart mends; returns the exit code."""
+        """Supervise everything until Ctrl-C or a failure that no restart can fix; returns the exit code."""
         try:
             while True:
                 if self.broker is not None:
@@ -175,7 +171,7 @@ class Running:
             return 0
 
     def stop(self) -> None:
-        """End all, within ``STOP_SECONDS``; a second Ctrl-C kills them, and nothing is lost by that."""
+        """Stop all within ``STOP_SECONDS``. A second Ctrl-C kills them; nothing is lost by that."""
         if self.broker is not None:
             self.broker.stop_watching()
         for kept in self.kept.values():
@@ -189,7 +185,7 @@ class Running:
             for kept in self.kept.values():
                 kept.process.poll()
         if names := ", ".join(name for name, process in self._started.items() if process in killed):
-            say(f"killed, since it did not end within {STOP_SECONDS:.0f} s: {names}; nothing is lost by that")
+            say(f"killed, because it did not end within {STOP_SECONDS:.0f} s: {names}; nothing is lost")
 
     def _spawn(self, name: str) -> tuple[subprocess.Popen[bytes], Recorded]:
         def note(_: subprocess.Popen[bytes], process: Recorded) -> None:
@@ -216,9 +212,11 @@ def running(
     names: Sequence[str] | None = None,
     record: RunRecord | None = None,
 ) -> Iterator[Running]:
-    """The monitor and the services as processes of their own, ready unless told not to ``wait``; stopped at the end.
+    """Run the monitor and the services as separate processes during the block.
 
-    ``names`` are those of ``ROLES_OF`` that run, by default all of them; ``record`` is where they are written down.
+    With ``quiet`` their output goes to log files. Without ``with_services`` only the monitor runs; ``names`` selects
+    among ``ROLES_OF``. The block begins once they are ready, unless ``wait`` is false. ``program`` is the command line
+    prefix that starts a process; ``record``, if given, records each one.
     """
     chosen = names if names is not None else tuple(ROLES_OF) if with_services else (MONITOR,)
     with leaving_in_order():
@@ -233,27 +231,27 @@ def running(
 
 
 def with_free_port(session: Session, settings: Settings, *, other_if_taken: bool = False) -> Settings:
-    """The settings with a port for the views that nobody has; a given one is used or refused."""
+    """Return the settings with a free port for the views; a port that the user gave is used or refused."""
     port, host = settings.worker.web_port, settings.worker.web_host
     if port and bindable(port, host):
         return settings
     if port and not other_if_taken:
         raise UsageError(
             f"Port {port} is taken.",
-            hint="does `crl up` run already? crl status asks it; --set worker.web_port=0 takes a free port",
+            hint="is `crl up` already running? check with crl status, or use a free port with --set worker.web_port=0",
         )
     return session.at(settings.kafka.bootstrap_servers, web_port=free_port(host))
 
 
 def prepare_topics(settings: Settings) -> None:
-    """Create what is missing."""
+    """Create missing topics."""
     done = asyncio.run(TopicAdmin(settings.kafka, settings.worker.app_id).apply())
     if done:
         say(f"topics: {len(done)} changes")
 
 
 def _command(session: Session, settings: Settings, name: str, program: Sequence[str]) -> list[str]:
-    """The words that start a worker with the settings of this call."""
+    """Return the command line that starts a worker with the settings of this call."""
     command = [*program, *(["--verbose"] if session.verbose else [])]
     if (named := session.named_config) is not None:
         command += ["--config", str(named)]
@@ -275,7 +273,7 @@ def _is_ready(settings: Settings) -> bool:
 
 
 def _is_alive(settings: Settings) -> bool:
-    """Whether the process answers, whatever it says."""
+    """Return whether the process answers at all."""
     try:
         ask(settings, "/healthz")
     except CrlError as error:
@@ -284,7 +282,7 @@ def _is_alive(settings: Settings) -> bool:
 
 
 def log_file(settings: Settings, name: str) -> Path:
-    """Where a quiet process writes its lines: those of its last start."""
+    """Return the log file of a quiet process; it holds the lines since the last start."""
     return settings.worker.data_dir / f"{name}.log"
 
 

@@ -1,4 +1,4 @@
-"""``crl publish``: one outcome, or a file of them."""
+"""``crl publish``: publish one outcome or a file of outcomes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from crl_stream.client.publisher import QUEUE_SIZE, Publisher, checked, utc_now
 from crl_stream.core import messages as m
 from crl_stream.errors import Unavailable, UsageError
 
-_BUT: Final = "but for the last 64 ids of a task (limits.duplicate_ids)"
-"""What the monitor itself recognises."""
+_BUT: Final = "except for the last 64 ids of a task (limits.duplicate_ids)"
+"""The exception: ids that the monitor itself recognises."""
 
 
 def publish(
@@ -29,24 +29,26 @@ def publish(
     task: Annotated[str | None, typer.Argument(metavar="[AGENT/TASK]", help="The task of a single outcome.")] = None,
     variant: Annotated[str | None, typer.Option("--variant", "-v", help="The variant that was used.")] = None,
     status: Annotated[str, typer.Option(help="success, failure or error.")] = "success",
-    reward: Annotated[float | None, typer.Option(help="In [-1, 1]; computed when absent.")] = None,
+    reward: Annotated[float | None, typer.Option(help="In [-1, 1]; computed if absent.")] = None,
     quality: Annotated[float | None, typer.Option(help="In [0, 1].")] = None,
     duration: Annotated[float | None, typer.Option(help="Seconds.")] = None,
-    errors: Annotated[int, typer.Option(help="Errors on the way.")] = 0,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Publish so many like this.")] = 1,
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="JSON lines, one message each; - is stdin.")] = None,
+    errors: Annotated[int, typer.Option(help="Number of errors on the way.")] = 0,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Publish this many copies.")] = 1,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="A file of JSON lines, one message each; - is stdin.")
+    ] = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0, help="Seconds to wait while Kafka takes nothing.")
+        float, typer.Option("--timeout", min=0, help="Seconds to wait while Kafka accepts nothing.")
     ] = 60.0,
     again: Annotated[
-        bool, typer.Option("--again", help="Publish a file from its beginning, also if it was published before.")
+        bool, typer.Option("--again", help="Publish a file from the beginning, even if it was published before.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Publish one outcome, or every message of a file, and wait until Kafka has them.
 
-    A file may be packed (.gz, .zst).  A journal beside it holds how far it was published: the same command goes on
-    after an interruption, publishes what was added to the file since, and refuses to publish a file twice.
+    A file may be compressed (.gz, .zst). A journal beside it records the progress: the same command resumes after an
+    interruption, publishes what was added to the file since, and refuses to publish a file twice.
     """
     if (file is None) == (task is None):
         raise UsageError("Publish one outcome or a file.", hint="crl publish AGENT/TASK -v VARIANT, or --file FILE")
@@ -54,7 +56,7 @@ def publish(
         _publish_file(context.obj, file, again=again, timeout=timeout, json=json)
         return
     if variant is None:
-        raise UsageError("Which variant was used?", hint="add --variant VARIANT")
+        raise UsageError("Name the variant that was used.", hint="add --variant VARIANT")
     key = task_key(task or "")
     messages = [
         m.Invocation(
@@ -85,21 +87,21 @@ def publish(
         why = f": {publisher.trouble.rstrip('.')}" if publisher.trouble else ""
         raise Unavailable(
             f"Kafka at {where} took {stats.sent} of {len(messages)} messages{why}.",
-            hint="is it running, with its topics (crl topics diff)? the same command makes new ids: what has arrived "
-            "would count beside it",
+            hint="is it running, with its topics (crl topics diff)? repeating the command makes new ids, so outcomes "
+            "that have arrived count twice",
         )
     say(f"{stats.sent} published")
 
 
 def _wait(publisher: Publisher, timeout: float, silence: KafkaSilence) -> None:
-    """Wait until Kafka has everything, for ``timeout`` seconds at most."""
+    """Wait until Kafka has everything, for at most ``timeout`` seconds."""
     began = time.monotonic()
     while (left := began + timeout - time.monotonic()) > 0.0 and not publisher.flush(min(1.0, left)):
         silence.note(time.monotonic() - began)
 
 
 def _send(publisher: Publisher, messages: list[Any], timeout: float, silence: KafkaSilence) -> bool:
-    """Queue all messages, as fast as Kafka takes them; False when it has taken nothing for ``timeout`` seconds."""
+    """Queue all messages as fast as Kafka accepts them; False once it has accepted nothing for ``timeout`` seconds."""
     progress = progress_bar()
     progress("publishing", 0, len(messages))
     for number, message in enumerate(messages, start=1):
@@ -118,12 +120,12 @@ def _send(publisher: Publisher, messages: list[Any], timeout: float, silence: Ka
 
 
 class _Before(NamedTuple):
-    """A file that was read once and found good, with what journals say of it."""
+    """A file that was read once and found valid, with what its journals say."""
 
     plan: Plan
     journals: list[Progress]
     prefixes: dict[int, str]
-    """Hashes of its first messages, by the numbers that journals name."""
+    """Hash of the first n messages, for each n that a journal names."""
 
 
 def _publish_file(session: Session, file: Path, *, again: bool, timeout: float, json: bool) -> None:
@@ -160,7 +162,7 @@ def _publish_file(session: Session, file: Path, *, again: bool, timeout: float, 
 
 
 def _read_before(source: OutcomeFile) -> _Before:
-    """Read all of it, so that nothing is published of a file with a line that the worker would refuse."""
+    """Read all of the file first, so that nothing is published from a file with a line that a worker would reject."""
     journals = journals_near(source.path) if source.is_regular else []
     wanted = {one.sent for one in journals}
     digest, messages, prefixes = Digest(), 0, {}
@@ -173,12 +175,12 @@ def _read_before(source: OutcomeFile) -> _Before:
 
 
 def _position(before: _Before, target: str, file: Path) -> Progress | None:
-    """Where an earlier run of this content ended; ``UsageError`` when nothing is left of it."""
+    """Return where an earlier run of this content ended; raises ``UsageError`` if all of it was published."""
     plan = before.plan
     found = matching(before.journals, target, plan.messages, plan.content, before.prefixes)
     if found is None:
         if any(one.file == plan.file and one.target == target and one.sent for one in before.journals):
-            say(f"{file} holds other messages than those that were published of it before: all of it is published")
+            say(f"{file} has changed since it was last published: all of it is published")
         return None
     if found.sent == plan.messages:
         name = "" if found.file == plan.file else f", as {found.file}"
@@ -187,11 +189,9 @@ def _position(before: _Before, target: str, file: Path) -> Progress | None:
             hint=f"--again publishes them once more; the monitor then counts each a second time, {_BUT}",
         )
     if found.complete:
-        say(
-            f"{file} has grown: its first {found.sent} messages were published before, {found.at}; going on behind them"
-        )
+        say(f"{file} has grown: its first {found.sent} messages were published ({found.at}); continuing after them")
     else:
-        say(f"going on behind message {found.sent} of {plan.messages}, where an earlier run ended ({found.at})")
+        say(f"continuing after message {found.sent} of {plan.messages}, where an earlier run ended ({found.at})")
     return found
 
 
@@ -213,9 +213,9 @@ def _tell(plan: Plan, after: Progress | None, done: Sent, journal: Journal | Non
         say(f"{now_sent} published" + (f", {earlier + done.recognised} before" if earlier else ""))
         return
     goes_on = (
-        f"the same command goes on from there ({kept})"
+        f"the same command continues from there ({kept})"
         if kept is not None
-        else f"there is no journal of it: publishing it again counts what has arrived a second time, {_BUT}"
+        else f"there is no journal: publishing it again counts what has arrived a second time, {_BUT}"
     )
     if done.interrupted:
         say(f"{done.sent} of {plan.messages} messages are published; {goes_on}")

@@ -1,7 +1,7 @@
-"""How much of a file Kafka has taken, kept beside the file, so that publishing it again goes on instead of over.
+"""Records beside a file how much of it Kafka has, so that publishing it again resumes instead of starting over.
 
-A journal belongs to a content and a cluster, not to a name: it is found whatever the file is called now, as long as it
-lies in the same folder, and the file may have grown since.
+A journal belongs to a content and a cluster, not to a name. It is found under any file name in the same folder, and the
+file may have grown since.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ SUFFIX: Final = ".crl-journal"
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """What was sent of a file, to one cluster."""
+    """How much of a file was sent to one cluster."""
 
     file: str
     target: str
-    """``target_of`` the cluster and its topics."""
+    """``target_of`` the cluster and topic."""
     messages: int
-    """In the whole file."""
+    """Number of messages in the whole file."""
     content: str
-    """Hash of all of them."""
+    """Hash of all messages."""
     sent: int
-    """Messages from the first on that Kafka has acknowledged."""
+    """Messages from the start of the file that Kafka has acknowledged."""
     sent_content: str
-    """Hash of those."""
+    """Hash of the acknowledged messages."""
     at: str
     offsets: dict[str, int] = {}
-    """By partition: where those that were sent later may stand, if any were."""
+    """By partition: the offset from which later messages may be in the log."""
     settled: bool = False
-    """Whether nothing was under way when this was written."""
+    """Whether nothing was in flight when this was written."""
 
     @property
     def complete(self) -> bool:
-        """Whether Kafka has the whole file."""
+        """Return whether Kafka has the whole file."""
         return self.sent == self.messages
 
 
 def target_of(cluster_id: str, topic: str) -> str:
-    """A short name for one topic of one cluster."""
+    """Return a short name for one topic of one cluster."""
     return hashlib.sha256(f"{cluster_id}/{topic}".encode()).hexdigest()[:8]
 
 
 def journals_near(file: Path) -> list[Progress]:
-    """Every journal that may be of this file: those in its folder, and those of folders that cannot be written."""
+    """Return every journal that may belong to this file: those in its folder, and those of read-only folders."""
     found = []
     for folder in (file.parent, _fallback()):
         with suppress(OSError):
@@ -69,9 +69,10 @@ def journals_near(file: Path) -> list[Progress]:
 def matching(
     journals: Iterable[Progress], target: str, messages: int, content: str, prefixes: dict[int, str]
 ) -> Progress | None:
-    """The journal that is furthest in this content, at this target.
+    """Return the journal that got furthest in this content, for this target.
 
-    ``prefixes`` are hashes of the first messages of the content, by how many they are.
+    ``messages`` and ``content`` are the number and the hash of all messages. ``prefixes`` has the hash of the first n
+    messages by n.
     """
     fits = [
         one
@@ -103,11 +104,11 @@ class Journal:
         if self.path is None:
             say(
                 f"no journal can be written, neither in {file.parent} nor in {_fallback()}: "
-                "if this is interrupted, publishing the file again counts twice what has arrived"
+                "if this is interrupted, publishing the file again counts what has arrived twice"
             )
 
     def write(self, progress: Progress) -> None:
-        """Keep it; a reader never sees half of it."""
+        """Write the journal atomically."""
         if self.path is not None:
             beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
             beside.write_bytes(msgspec.json.format(msgspec.json.encode(progress), indent=1) + b"\n")
@@ -116,11 +117,11 @@ class Journal:
 
 @contextmanager
 def alone(file: Path) -> Iterator[None]:
-    """Keep a second ``crl publish`` from the same file while the block runs."""
+    """Keep a second ``crl publish`` away from the same file during the block."""
     try:
         descriptor = os.open(file, os.O_RDONLY)
     except OSError:
-        yield  # that it cannot be read is said by who reads it
+        yield  # The reader reports that it cannot be read.
         return
     try:
         with suppress(OSError):  # a file system without locks
@@ -128,7 +129,7 @@ def alone(file: Path) -> Iterator[None]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise UsageError(
-                    f"Another crl is publishing {file} at this moment.", hint="wait for it, or end it: nothing is lost"
+                    f"Another crl is publishing {file} right now.", hint="wait for it, or stop it: nothing is lost"
                 ) from error
         yield
     finally:

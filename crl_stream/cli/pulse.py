@@ -1,4 +1,4 @@
-"""Whether something that runs also answers: asked beside the work, so that what is asked may hang."""
+"""Asks in a separate thread whether a process answers, so that a hanging answer blocks nothing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 PAUSE_SECONDS: Final = 2.0
-"""Between two questions."""
+"""Seconds between two questions."""
 
 
 class Pulse:
-    """Asks again and again in a thread of its own, which ends with the program."""
+    """Asks repeatedly in a separate thread, which ends with the program."""
 
     def __init__(self, ask: Callable[[], bool], *, pause: float = PAUSE_SECONDS) -> None:
         self._ask, self._pause = ask, pause
@@ -21,25 +21,25 @@ class Pulse:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Ask from now on; it counts as an answer that it has just started."""
+        """Start asking; the start itself counts as an answer."""
         self._answered = time.monotonic()
         if self._thread is None:
             self._thread = threading.Thread(target=self._beat, daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Ask no more; does not wait for the last answer."""
+        """Stop asking, without waiting for the last answer."""
         self._stop.set()
 
     def silent_seconds(self) -> float:
-        """Since the last answer."""
+        """Return the seconds since the last answer."""
         return time.monotonic() - self._answered
 
     def _beat(self) -> None:
         while not self._stop.wait(self._pause):
             try:
                 answered = self._ask()
-            except Exception:  # noqa: S112 - whatever goes wrong, it was no answer
+            except Exception:  # noqa: S112 - any error means no answer
                 continue
             if answered:
                 self._answered = time.monotonic()

@@ -1,4 +1,4 @@
-"""``crl quarantine``: the variants that were rolled back and wait for a person."""
+"""``crl quarantine``: the variants that were rolled back and wait for an operator."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from crl_stream.cli.talk import show_json, show_table
 from crl_stream.core import messages as m
 from crl_stream.worker_views import ask
 
-app = typer.Typer(help="Variants that were rolled back: list them, let one back.", no_args_is_help=True)
+app = typer.Typer(help="List variants in quarantine, or release one.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_quarantined(context: typer.Context, json: Json = False) -> None:
-    """List them, task by task."""
+    """List quarantined variants by task."""
     page = ask(context.obj.settings, "/api/tasks")
     found = [
         {"task": f"{t['agent_name']}/{t['task_type']}", "variant_id": variant, "active_variant": t["active_variant"]}

@@ -1,4 +1,4 @@
-"""How many messages of a file repeat one that came before, in eight bytes each."""
+"""Counts the messages of a file that repeat an earlier one, using eight bytes per message."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ _BUCKETS: Final = 256
 
 
 class Repeats:
-    """Counts by 64-bit hashes: two messages of a million are taken for one in less than one file of ten million."""
+    """Counts by 64-bit hashes; a false match occurs in fewer than one of ten million files with a million messages."""
 
     def __init__(self) -> None:
         self._buckets = [array("q") for _ in range(_BUCKETS)]
 
     def add(self, key: bytes, identifier: str) -> None:
-        """Note a message by its task and its own id."""
+        """Add a message by its task and id."""
         number = hash((key, identifier))
         self._buckets[number % _BUCKETS].append(number)
 
     def count(self) -> int:
-        """Messages that repeat an earlier one."""
+        """Return the number of messages that repeat an earlier one."""
         return sum(len(bucket) - len(set(bucket)) for bucket in self._buckets)

@@ -1,4 +1,4 @@
-"""``crl replay``: the same engine over a file, without Kafka."""
+"""``crl replay``: run the engine over a file, without Kafka."""
 
 from __future__ import annotations
 
@@ -34,29 +34,31 @@ from crl_stream.wire.topics import ALERTS, DECISIONS, DEGRADATIONS, PROPOSALS, R
 
 _SHOWN: Final = frozenset((DEGRADATIONS, ROLLBACKS, DECISIONS, ALERTS, PROPOSALS))
 _AT_ONCE: Final = 4_000
-"""Messages of a batch: a row is read and written once in it."""
+"""Messages per batch; each row is read and written once per batch."""
 _SILENCE_MS: Final = 2_000
-"""After the last message, so that what waits for time is said."""
+"""Milliseconds after the last message, so that rows that wait for time are published."""
 
 _IN_MEMORY: Final = 4 << 20
-"""Bytes of what is said that wait in memory until the whole file is known to be good."""
+"""Bytes of output kept in memory until the whole file is known to be valid."""
 
 Timed = Iterable[tuple[int, Outcome]]
-"""Messages with the time at which they are folded, in milliseconds."""
+"""Messages, each with the time at which it is folded, in milliseconds."""
 
 
 def replay(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="JSON lines, one message each, plain or as .gz or .zst; - is stdin.")],
     by_time: Annotated[
-        bool, typer.Option("--order-by-time", help="Fold by the messages' timestamps; default: as the file has them.")
+        bool, typer.Option("--order-by-time", help="Fold in the order of timestamps. Default: the order of the file.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document a line, the last one a summary.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document per line; the last one is a summary.")
+    ] = False,
 ) -> None:
     """Fold a file as a worker would, under the settings in force, and print what it would decide and propose.
 
-    Writes nothing anywhere.  A file has no append times: time is that of the messages, never backwards, and a timestamp
-    that is ahead of those that follow it moves nothing.
+    Writes nothing. A file has no append times, so the time comes from the messages. It never runs backwards, and a
+    timestamp ahead of those that follow is ignored.
     """
     settings: Settings = context.obj.settings
     survey = Survey()
@@ -64,7 +66,7 @@ def replay(
         partitions=settings.kafka.partitions, remedies=load_remedies(settings.proposer.modifications)
     )
     _set_policy(driver, settings)
-    # Values and rows make no cycles; looking for some would take a tenth of the time.
+    # Values and rows form no reference cycles; searching for them would take a tenth of the time.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     with OutcomeFile(file, "crl replay -") as source, tempfile.SpooledTemporaryFile(_IN_MEMORY) as said:
@@ -73,7 +75,7 @@ def replay(
         first = list(islice(timed, 1))
         origin = settings.origins["profile"].source
         say(f"judged by profile {settings.profile} ({origin}): {MEANING[settings.profile]}")
-        # Nothing is said of a file with a bad line: it could be its first one that is missing.
+        # Print nothing for a file with a bad line: the missing line could change everything after it.
         shown = _fold(driver, chain(first, timed), source, lambda received: said.write(show(received)))
         said.seek(0)
         sys.stdout.flush()
@@ -83,18 +85,18 @@ def replay(
 
 
 class Survey:
-    """How the messages of a file follow each other."""
+    """Statistics about the order of a file's messages."""
 
     def __init__(self) -> None:
         self.messages = 0
         self.backwards = 0
-        """How often a timestamp is earlier than that of the message before it."""
+        """How often a timestamp is earlier than the previous one."""
         self.first_backwards: int | None = None
-        """The line of the first of them."""
+        """The first line where that happens."""
         self.repeats = Repeats()
 
     def watch(self, source: OutcomeFile) -> Timed:
-        """The messages of a file as it has them, each with its own time."""
+        """Yield the messages in the order of the file, each with its own time."""
         before, add = None, self.repeats.add
         for outcome in source.outcomes():
             message = outcome.message
@@ -110,9 +112,9 @@ class Survey:
 
 
 def _by_time(survey: Survey, source: OutcomeFile) -> Timed:
-    """The messages by their timestamps, those of one instant as the file has them.
+    """Yield the messages by timestamp; equal timestamps keep the order of the file.
 
-    Their texts wait in a temporary file: memory holds two numbers for each.
+    The texts are kept in a temporary file, so memory holds two numbers per message.
     """
     times, places, place = array("q"), array("q"), 0
     with tempfile.TemporaryFile() as room:
@@ -145,7 +147,7 @@ def _set_policy(driver: StreamingDriver, settings: Settings) -> None:
 def _fold(
     driver: StreamingDriver, timed: Timed, source: OutcomeFile, show: Callable[[Received], object]
 ) -> dict[str, int]:
-    """Fold all of it, show what is said, and count that by topic."""
+    """Fold all messages, show the outputs, and count them by topic."""
     shown = dict.fromkeys(sorted(_SHOWN), 0)
     progress, messages, put = progress_bar(), iter(timed), driver.put
     progress("replaying", 0, 1)
@@ -162,7 +164,7 @@ def _fold(
 
 
 def _say(outputs: Iterable[Output], show: Callable[[Received], object], shown: dict[str, int]) -> None:
-    """Show the monitor's and the proposer's outputs, which come one after the other, by their time."""
+    """Merge the outputs of monitor and proposer by time, and show them."""
     found = []
     for output in outputs:
         if output.topic in _SHOWN:
@@ -215,13 +217,13 @@ def _summarise(
         say(text)
     if total.too_late:
         say(
-            f"{total.too_late} scores came too late and changed nothing: their outcomes had left the window; "
-            "a larger degradation.lookback_window waits longer"
+            f"{total.too_late} scores came too late to count, since their outcomes had left the window; "
+            "a larger degradation.lookback_window keeps them longer"
         )
     if survey.backwards and not by_time:
         say(
             f"the file runs backwards {'once' if survey.backwards == 1 else f'{survey.backwards} times'}, first at "
-            f"line {survey.first_backwards}; it was folded as it stands, --order-by-time folds it by its timestamps"
+            f"line {survey.first_backwards}; it was folded in the order of the file; --order-by-time folds by timestamp"
         )
     if total.dead_letters:
         say(f"{total.dead_letters} messages would be dead letters: the engine refuses them (too many variants?)")

@@ -1,7 +1,7 @@
-"""The time of a replay: a file has no append times, so it is made of the messages' own, which may be wrong.
+"""The time of a replay. A file has no append times, so the messages' own timestamps are used, which may be wrong.
 
-Time never runs backwards, and a timestamp that is ahead of those that follow it is not believed: one clock that is a
-day ahead would else move every decision after it.
+Time never runs backwards. A timestamp ahead of those that follow is ignored; otherwise one clock that is a day ahead
+would shift every later decision.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 LOOK_AHEAD: Final = 64
-"""Messages after one that may show its time to be ahead."""
+"""Number of following messages that can show that a timestamp is ahead."""
 _AT_ONCE: Final = 1_024
 
 
 def steady(timed: Iterable[tuple[int, T]], look_ahead: int = LOOK_AHEAD) -> Iterator[tuple[int, T]]:
-    """The same things in the same order, each with the time of the replay, in milliseconds.
+    """Yield the same things in the same order, each with its replay time in milliseconds.
 
-    That is the earliest of its own time and of the next ``look_ahead`` ones, of those that are not over yet.  Where
-    timestamps never fall, that is each its own.
+    The replay time is the earliest among the thing's own time and the next ``look_ahead`` times, ignoring those that
+    have already passed. Where timestamps never decrease, it is the thing's own time.
     """
     clock: int | None = None
     things, held = iter(timed), list[tuple[int, T]]()
@@ -41,10 +41,10 @@ def steady(timed: Iterable[tuple[int, T]], look_ahead: int = LOOK_AHEAD) -> Iter
 
 
 def _steadied(timed: Iterable[tuple[int, T]], look_ahead: int, clock: int | None) -> Iterator[tuple[int, T]]:
-    """As ``steady`` says, for things whose times may fall; ``clock`` is the time of the one before."""
+    """Do what ``steady`` promises for times that may decrease; ``clock`` is the previous replay time."""
     waiting: deque[tuple[int, int, T]] = deque()
     earliest: deque[tuple[int, int]] = deque()
-    """Times from the earliest on, each with its number; only what can still be the earliest of what waits."""
+    """Times in ascending order with their numbers; only those that can still be the earliest one waiting."""
 
     def first_of_all() -> tuple[int, T]:
         number, time, thing = waiting.popleft()
@@ -57,7 +57,7 @@ def _steadied(timed: Iterable[tuple[int, T]], look_ahead: int, clock: int | None
 
     for number, (time, one) in enumerate(timed):
         waiting.append((number, time, one))
-        # What is over already says nothing about what is ahead.
+        # A time in the past says nothing about which timestamps are ahead.
         if clock is None or time >= clock:
             while earliest and earliest[-1][1] >= time:
                 earliest.pop()

@@ -1,8 +1,8 @@
-"""What is written down about an installation that runs on this machine, so that a later command can find and end it.
+"""Records an installation that runs on this machine, so that a later command can find and stop it.
 
-``up.lock`` in the data folder is held by the program that runs the installation, and by nothing else: a program that
-was killed holds nothing.  ``up.json`` beside it names that program and each process it has started, with the time of
-its start.  Processes are ended by both together, never by a name or by a number alone.
+The program that runs the installation holds ``up.lock`` in the data folder; a killed program holds nothing. ``up.json``
+beside it names that program and each process it has started, with process number and start time. Processes are stopped
+by both together, never by name or number alone.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ NOTE: Final = "up.json"
 
 
 class Found(NamedTuple):
-    """What the note of a data folder says."""
+    """The contents of ``up.json``."""
 
     command: str
     """``crl up`` or ``crl demo``."""
     program: Recorded
     since: str
     processes: dict[str, Recorded]
-    """The processes that it has started, by name; some may have ended."""
+    """The processes it has started, by name; some may have ended."""
     kafka: str = ""
     views: str = ""
     topic_prefix: str = ""
     broker_folder: str = ""
-    """Data folder of the embedded broker, when the program started it."""
+    """Data folder of the embedded broker, if the program started it."""
 
     def living(self) -> dict[str, Recorded]:
-        """The processes that live."""
+        """Return the processes that are still running."""
         return {name: process for name, process in self.processes.items() if process.lives()}
 
 
 class RunRecord:
-    """The record of an installation that this program runs; ``take`` makes one.
+    """The record of an installation that this program runs; ``take`` creates one.
 
-    ``before`` is what a program that was killed has left behind, ``ended`` those of its processes that lived still.
+    ``before`` is what a killed program has left behind, ``ended`` are its processes that were still running.
     """
 
     def __init__(self, folder: Path, lock: TextIO, command: str) -> None:
         self.folder, self._lock = folder, lock
-        # First these: they are on record until they have ended.
+        # End these first: they stay recorded until they have ended.
         self.before, self.ended = read(folder), end_left_behind(folder)
         self._found = Found(command, recorded(os.getpid()), second_now(), {})
         self.note()
 
     def note(self, **fields: Any) -> None:
-        """Write down more about the installation: fields of ``Found``."""
+        """Record more about the installation: fields of ``Found``."""
         self._found = self._found._replace(**fields)
         found = self._found
         page = found._asdict() | {"program": list(found.program)}
@@ -65,19 +65,19 @@ class RunRecord:
         _write(self.folder / NOTE, page)
 
     def note_process(self, name: str, process: Recorded) -> None:
-        """Write a process down, in place of the one that had its name."""
+        """Record a process, replacing the one with the same name."""
         self.note(processes={**self._found.processes, name: process})
 
     def release(self) -> None:
-        """The installation has ended: forget it and let the next one in."""
+        """Delete the record, since the installation has ended, and release the lock."""
         forget(self.folder)
         self._lock.close()
 
 
 def take(folder: Path, command: str) -> RunRecord | None:
-    """Be the one program that runs an installation in ``folder``; None when another one does.
+    """Become the one program that runs an installation in ``folder``; None if another one does.
 
-    Ends what a program that was killed has left behind there.  ``ConfigError`` when nothing can be written.
+    Ends what a killed program has left behind there. Raises ``ConfigError`` if the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -96,12 +96,12 @@ def take(folder: Path, command: str) -> RunRecord | None:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a program runs an installation in ``folder`` now."""
+    """Return whether a program is running an installation in ``folder``."""
     return is_locked(folder / LOCK)
 
 
 def read(folder: Path) -> Found | None:
-    """The note of ``folder``; None when there is none that can be read."""
+    """Return the record in ``folder``; None if there is none or it cannot be read."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         page = json.loads((folder / NOTE).read_text(encoding="utf-8"))
         page["program"] = Recorded(*page["program"])
@@ -111,7 +111,7 @@ def read(folder: Path) -> Found | None:
 
 
 def end_left_behind(folder: Path, seconds: float = 3.0) -> dict[str, Recorded]:
-    """End what the note of a program that no longer lives has left behind; returns what was ended, by name."""
+    """End the processes that a dead program has left behind; returns the ended ones by name."""
     found = read(folder)
     if found is None:
         return {}
@@ -121,7 +121,7 @@ def end_left_behind(folder: Path, seconds: float = 3.0) -> dict[str, Recorded]:
 
 
 def forget(folder: Path) -> None:
-    """Remove the note: nothing that it names lives."""
+    """Remove the record; none of its processes is running."""
     with suppress(OSError):
         (folder / NOTE).unlink(missing_ok=True)
 

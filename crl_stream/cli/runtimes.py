@@ -1,4 +1,4 @@
-"""``crl runtimes``: which runtimes use the current active variant, which do not yet, and since when."""
+"""``crl runtimes``: which runtimes use the active variant, which do not yet, and since when."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ class Standing(msgspec.Struct, kw_only=True):
     active_variant: str
     epoch: int
     since: str | None
-    """When this epoch began; absent when the worker is of an older release."""
+    """When this epoch began; None if the worker is of an older release."""
     runtimes: int
-    """That the monitor remembers; it forgets the one that was silent longest."""
+    """How many runtimes the monitor remembers; it forgets the one silent for longest."""
     current: int
-    """How many of them have moved."""
+    """How many of them use the active variant."""
     behind: list[RuntimeBehind]
     moved: list[Receipt]
-    """Their receipts of this epoch, as far as the topic still has them."""
+    """Their receipts of this epoch that are still on the topic."""
     incarnation: int = 0
     offset: int = -1
 
     @property
     def task(self) -> str:
-        """As people name it."""
+        """The task as ``agent_name/task_type``."""
         return f"{self.agent_name}/{self.task_type}"
 
 
 def runtimes(
     context: typer.Context,
-    task: Annotated[str | None, typer.Argument(metavar="[AGENT/TASK]", help="Only this task's.")] = None,
+    task: Annotated[str | None, typer.Argument(metavar="[AGENT/TASK]", help="Only runtimes of this task.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show who has moved to the current variant and who has not, since when.  Reads topics; needs no worker.
+    """Show which runtimes use the active variant, which do not yet, and since when.
 
-    A runtime has moved with its first outcome that names the current epoch.
+    Reads topics and needs no worker. A runtime has moved with its first outcome that names the current epoch.
     """
     key = None if task is None else task_key(task)
     found = asyncio.run(read_runtimes(context.obj.kafka, key))
     if key is not None and not found:
-        raise NotFound(f"No active variant of {key} is known.", hint="crl status lists the tasks there are")
+        raise NotFound(f"No active variant of {key} is known.", hint="crl status lists the tasks")
     if json:
         show_json({"tasks": [_document(standing) for standing in found]})
         return
@@ -68,7 +68,7 @@ def runtimes(
     show_table(
         ("task", "runtime", "state", "epoch", "since", "late", "last seen"),
         [row for standing in found for row in _rows(standing)],
-        empty="No runtime has named itself yet (runtime_id of an outcome).",
+        empty="No runtime has sent a runtime_id with an outcome yet.",
     )
 
 
@@ -122,7 +122,7 @@ def _document(standing: Standing) -> dict[str, Any]:
 
 
 def _rows(standing: Standing) -> list[tuple[Any, ...]]:
-    """Those that have not moved first."""
+    """Return the rows, runtimes that have not moved first."""
     behind = [
         (
             standing.task,

@@ -1,4 +1,4 @@
-"""What every command starts from: the settings of this call, and the Kafka they lead to."""
+"""What every command starts from: the settings of this call and the Kafka they name."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Session:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings as they were given; ``kafka.bootstrap_servers`` may be empty.
+        """Return the settings as given; ``kafka.bootstrap_servers`` may be empty.
 
-        What a person has to know about them is said, once: what is ignored, and that there is no home.
+        Prints once what the user must know about them: which are ignored, and that there is no home folder.
         """
         from crl_stream.settings import load_settings
         from crl_stream.settings.user_folders import without_home
@@ -48,34 +48,34 @@ class Session:
 
     @property
     def named_config(self) -> Path | None:
-        """The settings file to name to a process that is started with these settings.
+        """Return the settings file to pass to a process that is started with these settings.
 
-        One that lies in the current folder and is not trusted is not named, since that would trust it: the process
-        finds it as this one did.
+        An untrusted file in the current folder is not passed, since naming it would trust it. The process finds it as
+        this one did.
         """
         settings = self.settings
         return None if settings.untrusted is not None or settings.file is None else settings.file.absolute()
 
     @property
     def connected(self) -> Settings:
-        """The settings with an address of Kafka: the one given, else that of the embedded broker that runs."""
+        """Return the settings with Kafka's address: the given one, else that of the running embedded broker."""
         if self.settings.kafka.bootstrap_servers:
             return self.settings
         running = self.embedded_broker().status()
         if running is None:
             raise Unavailable(
-                "No Kafka is named, and the embedded broker does not run.",
-                hint="`crl up` starts everything, `crl broker start` the broker; CRL_BOOTSTRAP_SERVERS names yours",
+                "No Kafka is configured, and the embedded broker is not running.",
+                hint="run `crl up`, or `crl broker start` for the broker only; or set CRL_BOOTSTRAP_SERVERS",
             )
         return self.at(running.bootstrap_servers)
 
     @property
     def kafka(self) -> Kafka:
-        """The Kafka part of ``connected``."""
+        """Return the Kafka section of ``connected``."""
         return self.connected.kafka
 
     def at(self, bootstrap_servers: str, **worker: Any) -> Settings:
-        """These settings with Kafka at ``bootstrap_servers``, and other settings of the worker."""
+        """Return these settings with Kafka at ``bootstrap_servers`` and changed worker settings."""
         from dataclasses import replace
 
         kafka = self.settings.kafka.model_copy(update={"bootstrap_servers": bootstrap_servers})
@@ -99,7 +99,7 @@ class Session:
 
 
 def task_key(text: str) -> TaskKey:
-    """A task as people name it."""
+    """Parse ``agent_name/task_type``."""
     try:
         return TaskKey.parse(text)
     except ValueError as error:

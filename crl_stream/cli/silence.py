@@ -1,4 +1,4 @@
-"""Says on stderr that Kafka does not answer a command that waits for it: silence must not look like calm."""
+"""Reports on stderr that Kafka does not answer a waiting command, so that an outage does not look like quiet."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Final
 from crl_stream.cli.talk import say
 
 SILENT_SECONDS: Final = 5.0
-"""Without an answer for so long, it is said."""
+"""Seconds without an answer until that is reported."""
 AGAIN_SECONDS: Final = 60.0
-"""Between two lines about the same silence."""
+"""Seconds between two lines about the same silence."""
 
 
 class KafkaSilence:
-    """What a person hears of one Kafka: a line when it falls silent, one a minute, and one when it answers again."""
+    """Reports when one Kafka falls silent, then once a minute, and when it answers again."""
 
     def __init__(self, where: str, waits: str) -> None:
         self._where, self._waits = where, waits
         self._said_at = self._longest = 0.0
 
     def note(self, seconds: float) -> None:
-        """Kafka has last answered so many seconds ago; below ``SILENT_SECONDS`` counts as an answer."""
+        """Record the seconds since Kafka's last answer; less than ``SILENT_SECONDS`` counts as an answer."""
         if seconds < SILENT_SECONDS:
             if self._said_at:
                 say(f"Kafka answers again after {self._longest:.0f} s")

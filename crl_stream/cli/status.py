@@ -1,7 +1,7 @@
-"""``crl status``: what is wrong with the system, the word for the whole of it, and its tasks at a glance.
+"""``crl status``: what is wrong with the system, its health in one word, and its tasks at a glance.
 
-It asks a worker and Kafka, and says what it can when either does not answer.  Of a large fleet it shows numbers and the
-tasks that need attention, so that the answer takes the same time however many tasks there are.
+It asks a worker and Kafka, and reports what it can if either does not answer. For a large fleet it shows numbers and
+the tasks that need attention, so that the answer takes the same time for any number of tasks.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ from crl_stream.worker_views import TIMEOUT_SECONDS, ask, views_url
 __all__ = ["Health", "Seen", "finding_line", "look", "screen_lines", "state_of", "status", "task_lines"]
 
 OVERVIEW_EVERY: Final = 5
-"""Refreshes of the screen for one look at Kafka, which takes new connections."""
+"""Refreshes of the screen per check of Kafka, because each check opens new connections."""
 PATIENCE_SECONDS: Final = 1.0
-"""How long the tasks wait for the word about the system: it is an extra, they are what was asked for."""
+"""Seconds that the list of tasks waits for the system's health, which is only an extra."""
 KAFKA_SECONDS: Final = 10.0
-"""How long Kafka may take to say how the groups are."""
+"""Seconds that Kafka may take to describe the groups."""
 LISTED: Final = 2_000
-"""Tasks up to which a fleet is listed whole."""
+"""Up to this many tasks, all are listed."""
 LONG_SECONDS: Final = 120.0
-"""How long a worker may take for a list that was asked for, whatever its length."""
+"""Seconds that a worker may take for a complete list that was requested."""
 TROUBLE: Final = 1
 
 
 def status(
     context: typer.Context,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay, and refresh every 2 s until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every 2 s until Ctrl-C.")] = False,
     check: Annotated[
         bool,
         typer.Option(
-            "--check", help="Print only what is wrong and what is held, a line each; exit code 1 if anything is wrong."
+            "--check", help="Print one line for each thing that is wrong or held; exit code 1 if anything is wrong."
         ),
     ] = False,
-    every: Annotated[bool, typer.Option("--all", help="List every task, also of a fleet of many thousands.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List every task, even in a fleet of many thousands.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what is wrong with the system, and its tasks: active variant, epoch, state."""
@@ -80,7 +80,7 @@ def status(
 
 # -- asking --------------------------------------------------------------------------------------------
 def look(session: Any, *, every: bool = False) -> Seen:
-    """Ask the worker and Kafka; never raises because one of them, or both, do not answer."""
+    """Ask the worker and Kafka; does not raise if they do not answer."""
     from crl_stream.cli.unsupervised import unsupervised
     from crl_stream.kafka.fleet_health import finding
 
@@ -95,7 +95,7 @@ def look(session: Any, *, every: bool = False) -> Seen:
         page, no_worker = None, error
         findings.append(finding("worker", views_url(settings), error.message, error.hint or ""))
     told, of_system, of_kafka, no_kafka = dict[str, Any](), None, list[dict[str, Any]](), None
-    if not any(f["name"] == "kafka" for f in findings):  # what a worker has waited for need not be waited for again
+    if not any(f["name"] == "kafka" for f in findings):  # the worker has already waited for it
         told, of_system, of_kafka, no_kafka = asyncio.run(_ask_kafka(session, with_tasks=page is None, every=every))
     if no_kafka is not None and not any(f["name"] == "kafka" for f in findings):
         findings.append(finding("kafka", settings.kafka.bootstrap_servers, no_kafka.message, no_kafka.hint or ""))
@@ -112,10 +112,10 @@ def look(session: Any, *, every: bool = False) -> Seen:
 
 
 def ask_tasks(settings: Any, *, every: bool) -> dict[str, Any]:
-    """Every task where they are few or ``every`` is wanted, else the fleet in numbers and who needs attention."""
+    """Return every task if they are few or ``every`` is set, else numbers and the tasks that need attention."""
     try:
         summary: dict[str, Any] = ask(settings, "/api/summary")
-    except NotFound:  # a worker of an earlier version
+    except NotFound:  # a worker of an older release
         return dict(ask(settings, "/api/tasks", LONG_SECONDS if every else TIMEOUT_SECONDS))
     del summary["ranks"]
     number = summary["summary"].get("tasks", 0) + summary["unread"]
@@ -131,11 +131,11 @@ def _findings_of_workers(settings: Any) -> list[dict[str, Any]]:
     try:
         said = ask(settings, "/api/health")
     except NotFound:
-        return []  # a worker of an earlier version
+        return []  # a worker of an older release
     found: dict[tuple[str, ...], dict[str, Any]] = {}
-    for one in said["findings"]:  # what concerns the whole fleet is found by every worker
+    for one in said["findings"]:  # every worker reports what concerns the whole fleet
         found.setdefault((one["name"], one["subject"], one["text"]), one)
-    action = "see whether it runs, and whether its worker.advertised_url is right"
+    action = "check that it is running and that its worker.advertised_url is right"
     return [
         *found.values(),
         *(finding("worker", url, f"The worker at {url} does not answer.", action) for url in said["silent"]),
@@ -145,14 +145,14 @@ def _findings_of_workers(settings: Any) -> list[dict[str, Any]]:
 def _unreadable(page: dict[str, Any]) -> list[dict[str, Any]]:
     from crl_stream.kafka.fleet_health import finding
 
-    action = "its outcomes become dead letters; see docs/troubleshooting.md, section A row cannot be read"
+    action = "its outcomes become dead letters; see docs/troubleshooting.md, section 'A row cannot be read'"
     return [finding("row", name, f"The row of {name} cannot be read.", action) for name in page.get("unreadable", [])]
 
 
 async def _ask_kafka(
     session: Any, *, with_tasks: bool, every: bool
 ) -> tuple[dict[str, Any], Health | None, list[dict[str, Any]], CrlError | None]:
-    """Tasks (where they are asked for), the system's health, findings, and why Kafka does not answer."""
+    """Return the tasks (if requested), the system's health, findings, and why Kafka does not answer."""
     from crl_stream.cli.told_tasks import held_as_told, tasks_as_told
     from crl_stream.kafka.fleet_health import inspect_kafka
     from crl_stream.kafka.session import KafkaSession
@@ -168,13 +168,13 @@ async def _ask_kafka(
             return told, _health_of(overview), found, None
     except TimeoutError:
         where = session.settings.kafka.bootstrap_servers
-        return {}, None, [], Unavailable(f"Kafka answers too slowly at {where}.", hint="see how the broker is")
+        return {}, None, [], Unavailable(f"Kafka answers too slowly at {where}.", hint="check the broker")
     except CrlError as error:
         return {}, None, [], error
 
 
 async def _read_overview(kafka: Any) -> Any:
-    """The page of the system; None when there is none, or none that comes in time."""
+    """Return the overview page; None if there is none or it does not arrive in time."""
     from crl_stream.kafka.overview_page import read_overview
 
     try:
@@ -201,8 +201,8 @@ def _show(seen: Seen, url: str) -> None:
     if not seen.is_whole:
         show(summary_line(seen))
     elif not seen.page["tasks"]:
-        say("No task yet: nothing was published.")
-    # Rich takes seconds for ten thousand lines.
+        say("No task yet: nothing has been published.")
+    # Rich needs seconds for ten thousand lines.
     sys.stdout.write("".join(f"{line}\n" for line in task_lines(seen.page["tasks"], width)))
     sys.stdout.flush()
     if not seen.is_whole:
@@ -213,7 +213,7 @@ def _show(seen: Seen, url: str) -> None:
 
 
 def _not_listed(seen: Seen) -> str:
-    """Which tasks are not in the list, and how to see them."""
+    """Return a line that says which tasks are not listed and how to see them."""
     more = seen.summary.get("attention", 0) - len(seen.page["tasks"])
     left = f"{more:,} more of them are not listed; " if more > 0 else ""
     return f"listed: tasks that need attention; {left}crl status --all lists every task"
@@ -239,11 +239,11 @@ def _watch(session: Any, *, json: bool) -> NoReturn:
             "crl status --watch draws on a terminal.", hint="`crl status` and `crl status --json` print once, anywhere"
         )
     settings = session.settings
-    # The first answer before the screen is taken, so that an error is read where errors are.
+    # Get the first answer before taking over the screen, so that an error appears where errors usually do.
     seen, trouble = look(session), ""
     if seen.nothing_answers is not None:
         raise seen.nothing_answers
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the screen is given back
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leave the full screen
     with Live(console=console, screen=True, auto_refresh=False) as live:
         refreshes = 0
         while True:

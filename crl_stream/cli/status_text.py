@@ -1,4 +1,4 @@
-"""What ``crl status`` has found out, as text: findings, notes, a line for each task, and a screen of it all."""
+"""Formats what ``crl status`` has found: findings, notes, a line per task, and a full screen."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from crl_stream.visible import visible
 COLUMNS: Final = ("task", "active", "epoch", "Q", "outcomes", "variants", "state")
 NARROW: Final = 80
 NAMED: Final = 5
-"""Tasks that a note names."""
+"""Most tasks that a note names."""
 EVERY_SECONDS: Final = 2.0
-"""Between two refreshes of the screen."""
+"""Seconds between two refreshes of the screen."""
 
 
 class Health(NamedTuple):
-    """What the overview says of the whole system."""
+    """The overview's judgement of the whole system."""
 
     word: str
     concerns: list[str]
@@ -33,36 +33,36 @@ class Health(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """Everything that was found out."""
+    """Everything that ``crl status`` has found."""
 
     page: dict[str, Any]
-    """The tasks, as ``/api/tasks`` has them; of a large fleet those that need attention, with its ``summary``."""
+    """The tasks as in ``/api/tasks``; for a large fleet only those that need attention, plus its ``summary``."""
     findings: list[dict[str, Any]]
     health: Health | None
     source: str
-    """Who told the tasks."""
+    """Where the tasks come from."""
     nothing_answers: CrlError | None
-    """Why there is nothing to show: neither a worker nor Kafka has answered."""
+    """Why there is nothing to show, if neither a worker nor Kafka has answered."""
 
     @property
     def summary(self) -> dict[str, int]:
-        """The fleet in numbers; empty where a list of all tasks says it."""
+        """Return the fleet's numbers; empty if all tasks are listed."""
         found: dict[str, int] = self.page.get("summary") or {}
         return found
 
     @property
     def is_whole(self) -> bool:
-        """Whether every task is listed."""
+        """Return whether every task is listed."""
         return bool(self.page.get("listed", "all") == "all")
 
     @property
     def n_tasks(self) -> int:
-        """How many tasks there are, as far as is known."""
+        """Return the number of tasks, as far as it is known."""
         return len(self.page["tasks"]) if self.is_whole else self.summary.get("tasks", 0) + self.page.get("unread", 0)
 
     @property
     def trouble(self) -> list[str]:
-        """What somebody has to see to, a line each."""
+        """Return one line for each thing that needs attention."""
         found = [finding_line(finding) for finding in self.findings if finding["trouble"]]
         listed = [task_line(task) for task in self.page["tasks"] if is_trouble(task)]
         more = 0 if self.is_whole else self.summary.get("trouble", 0) - len(listed)
@@ -71,12 +71,12 @@ class Seen(NamedTuple):
 
     @property
     def notes(self) -> list[str]:
-        """What is no trouble and must be known: what is held, and where nothing is enforced; a line each."""
+        """Return one line for each thing to know that is not a problem: holds, and tasks where nothing is enforced."""
         found = [finding_line(finding) for finding in self.findings if not finding["trouble"]]
         return found + [f"note {note}" for note in (self._held(), self._not_enforced()) if note]
 
     def _held(self) -> str:
-        """Tasks that somebody holds by themselves; one in trouble says it in its own line."""
+        """Return a note about tasks with their own hold; a task in trouble has its own line for that."""
         held = [t for t in self.page["tasks"] if t["held"] and not t.get("fleet_held")]
         number = len(held) if self.is_whole else max(len(held), self.summary.get("held", 0))
         named = [f"{name_of(task)}{_by(task)}" for task in held if not is_trouble(task)][:NAMED]
@@ -85,11 +85,11 @@ class Seen(NamedTuple):
         more = f" and {number - len(named)} more" if number > len(named) else ""
         listed = f": {', '.join(named)}{more}" if named else ""
         are = "1 task is" if number == 1 else f"{number} tasks are"
-        return f"held: {are} held, so no rollback happens there{listed}; crl window TASK says until when"
+        return f"held: {are} held, so no rollback happens there{listed}; crl window TASK shows until when"
 
     def _not_enforced(self) -> str:
         by_mode = []
-        for mode, what in (("shadow", "reported, not done"), ("observe", "not even reported; alerts only")):
+        for mode, what in (("shadow", "reported but not done"), ("observe", "not even reported; only alerts are sent")):
             if self.is_whole:
                 number = sum(task.get("mode") == mode for task in self.page["tasks"])
             else:
@@ -99,7 +99,7 @@ class Seen(NamedTuple):
         return f"mode: {'; '.join(by_mode)}" if by_mode else ""
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the findings as a JSON object."""
         return self.page | {
             "healthy": not self.trouble,
             "trouble": self.trouble,
@@ -117,7 +117,7 @@ def tasks_in_words(number: int) -> str:
 
 
 def name_of(task: dict[str, Any]) -> str:
-    """As people name it."""
+    """Return ``agent_name/task_type``."""
     return f"{task['agent_name']}/{task['task_type']}"
 
 
@@ -126,7 +126,7 @@ def _by(task: dict[str, Any]) -> str:
 
 
 def system_line(seen: Seen) -> str:
-    """The word for the system, which is about rollbacks and alerts: not while something does not work."""
+    """Return the system's health, which covers rollbacks and alerts, unless something is not working."""
     assert seen.health is not None
     if any(finding["trouble"] for finding in seen.findings):
         return f"system: TROUBLE, see below (rollbacks and alerts: {seen.health.word})"
@@ -134,7 +134,7 @@ def system_line(seen: Seen) -> str:
 
 
 def summary_line(seen: Seen) -> str:
-    """A large fleet in one sentence."""
+    """Return one sentence about a large fleet."""
     sums = seen.summary
     words = [
         f"{sums.get(name, 0):,} {word}"
@@ -158,7 +158,7 @@ def summary_line(seen: Seen) -> str:
 
 
 def finding_line(finding: dict[str, Any]) -> str:
-    """A finding as one line: its name, since when, what it is and what to do."""
+    """Format a finding as one line: its name, since when, what it is and what to do."""
     since = finding["since"]
     told = f" since {since[:19].replace('T', ' ')} UTC" if since else ""
     head = finding["name"] if finding["trouble"] else f"note {finding['name']}"
@@ -167,7 +167,7 @@ def finding_line(finding: dict[str, Any]) -> str:
 
 
 def row_of(task: dict[str, Any]) -> tuple[Any, ...]:
-    """A task as a row of the table."""
+    """Return a task as a row of the table."""
     return (
         name_of(task),
         task["active_variant"],
@@ -180,7 +180,7 @@ def row_of(task: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def state_of(task: dict[str, Any]) -> str:
-    """The verdict on the active variant, and what else is to be said of the task; healthy is what was judged so."""
+    """Return the verdict on the active variant and other remarks; only a judged variant is called healthy."""
     verdict = task.get("verdict")
     if not task["n_outcomes"]:
         first = ["no outcome yet"]
@@ -193,7 +193,7 @@ def state_of(task: dict[str, Any]) -> str:
 
 
 def task_line(task: dict[str, Any]) -> str:
-    """A task that is in trouble, as one line: its state, the present verdict's sentence and since when."""
+    """Format a task in trouble as one line: its state, the sentence of the current verdict, and since when."""
     name = name_of(task)
     since = f", since {task['degraded_since'][:19].replace('T', ' ')} UTC" if task.get("degraded_since") else ""
     why = f": {task['reason']}" if task.get("reason") else ""
@@ -203,7 +203,7 @@ def task_line(task: dict[str, Any]) -> str:
 
 
 def task_lines(tasks: Sequence[dict[str, Any]], width: int | None) -> list[str]:
-    """A table, or where it does not fit into ``width`` two or more lines for each task: nothing is cut."""
+    """Return a table, or two or more lines per task if it does not fit into ``width``; nothing is cut."""
     if not tasks:
         return []
     rows = [["" if cell is None else visible(str(cell)) for cell in row_of(task)] for task in tasks]
@@ -214,13 +214,16 @@ def task_lines(tasks: Sequence[dict[str, Any]], width: int | None) -> list[str]:
     for row in rows:
         found.append(row[0])
         words = [f"{name} {cell}" for name, cell in zip(COLUMNS[1:], row[1:], strict=True) if cell]
-        # State first: it is what one looks for.
+        # State first, because people look for it.
         found += wrapped(", ".join([words[-1], *words[:-1]]), width, "    ")
     return found
 
 
 def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -> list[str]:
-    """``text`` on as few lines as it needs; a name that is longer than a line stays whole."""
+    """Wrap ``text`` to ``width`` characters; a longer name stays whole.
+
+    ``indent`` starts every line but the first, which starts with ``first``.
+    """
     return textwrap.wrap(
         text,
         width,
@@ -232,7 +235,7 @@ def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -
 
 
 def is_trouble(task: dict[str, Any]) -> bool:
-    """Whether the active variant is known to be bad: degraded, or without a single success."""
+    """Return whether the active variant is known to be bad: degraded, or without a single success."""
     return task["active_variant"] in task["degraded"] or task.get("verdict") == "DEGRADED" or _never_succeeds(task)
 
 
@@ -241,7 +244,7 @@ def _never_succeeds(task: dict[str, Any]) -> bool:
 
 
 def wrongs(task: dict[str, Any]) -> list[str]:
-    """What is to be said of a task beside its verdict."""
+    """Return remarks about a task besides its verdict."""
     words = []
     if task["active_variant"] in task["degraded"] or task.get("verdict") == "DEGRADED":
         words.append("DEGRADED, no target" if task["no_target"] else "DEGRADED")
@@ -257,7 +260,11 @@ def wrongs(task: dict[str, Any]) -> list[str]:
 
 
 def screen_lines(seen: Seen, trouble: str, source: str, height: int, width: int = NARROW) -> Sequence[str]:
-    """What fits on ``height`` lines: what is wrong first, and how much there is beside it."""
+    """Return the lines that fit on a screen, problems first.
+
+    ``seen`` is the last answer, and ``trouble`` says why there is no newer one (empty if there is). ``source`` names
+    where it comes from; ``height`` and ``width`` are the size of the screen in characters.
+    """
     page = seen.page
     tasks = sorted(page["tasks"], key=lambda task: not wrongs(task))
     wrong = sum(bool(wrongs(task)) for task in tasks) if seen.is_whole else seen.summary.get("attention", 0)

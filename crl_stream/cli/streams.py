@@ -1,4 +1,4 @@
-"""What ``crl`` writes to: streams that are always there, and a terminal that hangs up ends them like a broken pipe."""
+"""The streams that ``crl`` writes to. They always exist, and a terminal that hangs up ends them like a broken pipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HUNG_UP: Final = {errno.EIO, errno.ENXIO}
 
 
 class _Terminal(io.FileIO):
-    """A terminal; what is written after it has hung up has lost its reader, as in a pipe."""
+    """A terminal; writing to it after it has hung up is like writing to a broken pipe."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -25,11 +25,11 @@ class _Terminal(io.FileIO):
 
 
 def prepare_streams() -> None:
-    """Open what the caller has closed (`>&-`: what is said there is said to nobody), and notice a terminal's end."""
+    """Open streams that the caller has closed (`>&-`), discarding what is written there, and detect a hang-up."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - until the process ends
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - open until the process ends
         elif _is_terminal(stream):
             raw = io.BufferedWriter(_Terminal(stream.fileno(), "w", closefd=False))
             line_buffering = stream.line_buffering
@@ -38,12 +38,12 @@ def prepare_streams() -> None:
 
 
 def drop_output() -> None:
-    """Let what is still to be written to stdout go nowhere: its end has been told."""
+    """Discard what is still to be written to stdout; its end has been reported."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_terminal(stream: Any) -> bool:
-    """Whether it is a character device: one that has hung up already no longer says that it is a terminal."""
+    """Return whether it is a character device; ``isatty`` is false once a terminal has hung up."""
     try:
         return stat.S_ISCHR(os.fstat(stream.fileno()).st_mode)
     except (OSError, ValueError):

@@ -1,8 +1,8 @@
-"""Looking after what runs: what ends or falls silent is said, and started again with patience.
+"""Supervision: a process that ends or falls silent is reported and restarted with growing pauses.
 
-A restart mends a crash, an outage and a process that hangs.  It does not mend a wrong setting (exit code 2) or topics
-that do not fit (78): the monitor's end by one of them ends ``crl up``, and so does a monitor that finds three times in
-a row that it is unsafe to go on (70).  What runs beside the monitor is tried again once a minute then.
+A restart fixes a crash, an outage and a hanging process. It does not fix a wrong setting (exit code 2) or topics that
+do not fit (78). If the monitor ends with one of these codes, or three times in a row with 70 (unsafe to continue),
+``crl up`` ends too. A service that ends with them is tried again once a minute.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ from crl_stream.errors import BrokerError, ConfigError, ContractError, Unsafe
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
 STEADY_SECONDS: Final = 60.0
-"""A process that has lived so long did not fail at its start."""
+"""Seconds; a process that has run this long did not fail at its start."""
 UNMENDABLE: Final = frozenset({ConfigError.exit_code, ContractError.exit_code})
-"""Exit codes of a process that ends the same way when it is started again."""
+"""Exit codes that a restart would only repeat."""
 UNSAFE_ENDS: Final = 3
-"""How often in a row the monitor may find that it is unsafe to go on."""
+"""How often in a row the monitor may find that it is unsafe to continue."""
 BROKER_SILENT: Final = (10.0, 60.0)
-"""Seconds without an answer after which a broker is said to be silent, and after which it is started again."""
+"""Seconds without an answer until a broker is reported as silent, and until it is restarted."""
 PROCESS_SILENT: Final = (20.0, 120.0)
-"""The same of a worker process, whose one thread may be busy with much input."""
+"""The same for a worker process, whose single thread may be busy with much input."""
 
 
 class Patience:
-    """How long something that has ended stays down: a second, and twice as long each time it fails soon again."""
+    """The pause before a restart: one second, then twice as long each time the process fails soon again."""
 
     def __init__(self) -> None:
         self._pause = 0.0
 
     def pause_after(self, lived: float) -> float:
-        """Seconds until the next start, of what has lived ``lived`` seconds."""
+        """Return the seconds until the next start of a process that ran for ``lived`` seconds."""
         again = self._pause > 0.0 and lived < STEADY_SECONDS
         self._pause = min(LONGEST_PAUSE, 2.0 * self._pause) if again else FIRST_PAUSE
         return self._pause
 
 
 class Silence:
-    """Notices that something which lives does not answer, says so once, and says when it must be started again."""
+    """Detects that a running process does not answer, reports it once, and says when to restart it."""
 
     def __init__(self, name: str, limits: tuple[float, float], pulse: Pulse) -> None:
         self._name, self._limits, self.pulse = name, limits, pulse
         self._said = False
 
     def is_too_long(self, process: Recorded) -> bool:
-        """Look; True when it should be killed and started again."""
+        """Check the process; True if it should be killed and restarted."""
         seconds = self.pulse.silent_seconds()
         notable, too_long = self._limits
         if seconds < notable:
@@ -64,21 +64,22 @@ class Silence:
         if not self._said:
             self._said = True
             if process.is_paused():
-                what = f"is paused (SIGSTOP; `kill -CONT {process.pid}` wakes it up)"
+                what = f"is paused (SIGSTOP; `kill -CONT {process.pid}` resumes it)"
             else:
-                what = "runs and does not answer"
-            say(f"{self._name} (process {process.pid}) {what}; it is started again if that lasts {too_long:.0f} s")
+                what = "is running but does not answer"
+            say(f"{self._name} (process {process.pid}) {what}; it is restarted if that lasts {too_long:.0f} s")
         return seconds >= too_long
 
     def over(self) -> None:
-        """It has been started again."""
+        """Reset, since the process has been restarted."""
         self._said = False
 
 
 class KeptProcess:
-    """A process that is started again when it ends or falls silent.
+    """A process that is restarted when it ends or falls silent.
 
-    ``start`` starts it and returns it; ``why`` says where the reason stands; ``ask`` whether it answers.
+    ``start`` starts it and returns it, ``ask`` tells whether it answers, and ``why`` says where to find the reason of
+    an end.
     """
 
     def __init__(
@@ -100,20 +101,20 @@ class KeptProcess:
         self.process, self.recorded = self._start()
 
     def watch(self) -> None:
-        """Ask from now on whether it answers."""
+        """Start asking whether it answers."""
         self._silence.pulse.start()
 
     def keep(self, *, ask: bool = True) -> int | None:
-        """Look after it; the exit code that ends the whole installation, else None.
+        """Check the process and restart it if needed; returns an exit code if that must end ``crl up``.
 
-        ``ask`` False takes no silence amiss: what it needs is away itself.
+        With ``ask`` False its silence does not count, because what it needs is down.
         """
         now = time.monotonic()
         if (code := self.process.poll()) is None:
             if not ask:
                 self._silence.pulse.start()
             elif self._silence.is_too_long(self.recorded):
-                say(f"{self.name} is killed and started again")
+                say(f"{self.name} is killed and restarted")
                 self.process.kill()
                 self.process.wait()
             return None
@@ -124,39 +125,39 @@ class KeptProcess:
         return None
 
     def begin_again(self) -> None:
-        """Start it once more, now that it has ended; when that cannot be done, in a while."""
+        """Restart the process now that it has ended; if that fails, try again after a pause."""
         try:
             self._begin()
         except OSError as error:
             pause = self._patience.pause_after(0.0)
             self._restart_at = time.monotonic() + pause
-            say(f"{self.name} cannot be started: {error.strerror or error}; tried again in {pause:.0f} s")
+            say(f"{self.name} cannot be started: {error.strerror or error}; next try in {pause:.0f} s")
             return
         self._silence.over()
         self.watch()
 
     def stop_watching(self) -> None:
-        """Ask no more."""
+        """Stop asking."""
         self._silence.pulse.stop()
 
     def _ended(self, code: int, now: float) -> int | None:
         lived = now - self._began
         self._unsafe = self._unsafe + 1 if code == Unsafe.exit_code and lived < STEADY_SECONDS else 0
         if self._needed and (code in UNMENDABLE or self._unsafe >= UNSAFE_ENDS):
-            say(f"{self.name} ended with code {code}, {self._why} why; starting it again would not mend that")
+            say(f"{self.name} ended with code {code}, {self._why} why; a restart would not fix that")
             return code
         pause = LONGEST_PAUSE if code in UNMENDABLE else self._patience.pause_after(lived)
         self._restart_at = now + pause
         how = f"ended with code {code}, {self._why} why" if code >= 0 else f"was ended by signal {-code}"
-        mend = "; that may need a person" if code in UNMENDABLE else ""
-        say(f"{self.name} {how}{mend}; it is started again in {pause:.0f} s")
+        mend = "; that may need an operator" if code in UNMENDABLE else ""
+        say(f"{self.name} {how}{mend}; it is restarted in {pause:.0f} s")
         return None
 
 
 class KeptBroker:
-    """The embedded broker, started again when it ends or falls silent.
+    """The embedded broker, which is restarted when it ends or falls silent.
 
-    ``moved`` is called when it has come back at another address.
+    ``moved`` is called when it comes back at another address.
     """
 
     def __init__(self, broker: EmbeddedBroker, endpoint: Endpoint, moved: Callable[[Endpoint], None]) -> None:
@@ -168,11 +169,11 @@ class KeptBroker:
 
     @property
     def is_well(self) -> bool:
-        """Whether it runs and has answered lately."""
+        """Return whether it is running and has answered lately."""
         return not self._restart_at and self._silence.pulse.silent_seconds() < BROKER_SILENT[0]
 
     def keep(self) -> None:
-        """Look after it."""
+        """Check the broker and restart it if needed."""
         now = time.monotonic()
         if self._restart_at:
             if now >= self._restart_at:
@@ -180,18 +181,18 @@ class KeptBroker:
         elif self._process is None or not self._process.lives():
             self._wait_for_restart(self._broker.why_it_ended(), now)
         elif self._silence.is_too_long(self._process):
-            say("Kafka is killed and started again")
+            say("Kafka is killed and restarted")
             self._broker.stop(seconds=1.0)
             self._restart_at = now
 
     def stop_watching(self) -> None:
-        """Ask no more."""
+        """Stop asking."""
         self._silence.pulse.stop()
 
     def _wait_for_restart(self, error: BrokerError, now: float) -> None:
         pause = self._patience.pause_after(now - self._began)
         self._restart_at = now + pause
-        say(f"{error.message} It is started again in {pause:.0f} s.")
+        say(f"{error.message} It is restarted in {pause:.0f} s.")
         if error.hint:
             say(f"hint: {error.hint}")
 

@@ -1,4 +1,4 @@
-"""``crl tail``: what the monitor says, as it says it."""
+"""``crl tail``: follow what the monitor publishes."""
 
 from __future__ import annotations
 
@@ -31,14 +31,17 @@ _USUAL = (DEGRADATIONS, ROLLBACKS, DECISIONS, PROPOSALS, ALERTS, DEAD_LETTERS)
 
 def tail(
     context: typer.Context,
-    topics: Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]...", help="e.g. rollbacks alerts.")] = None,
-    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Everything there is, first.")] = False,
-    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document a line.")] = False,
+    topics: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TOPIC]...", help="Topics without their prefix, e.g. rollbacks alerts."),
+    ] = None,
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start with all existing records.")] = False,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after this many records.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document per line.")] = False,
 ) -> None:
-    """Follow topics until Ctrl-C; default: degradations, rollbacks, decisions, proposals, alerts, dead letters."""
+    """Follow topics until Ctrl-C. Default: degradations, rollbacks, decisions, proposals, alerts, dead letters."""
     chosen = [_named(name) for name in topics] if topics else list(_USUAL)
-    # Its SetPolicy comes once for each partition, and says little to a person.
+    # SetPolicy comes once per partition and tells a person little.
     every = json or context.find_root().params.get("verbose", False)
     asyncio.run(_follow(context.obj, chosen, from_beginning, count, json, every))
 
@@ -56,10 +59,10 @@ async def _follow(
 ) -> None:
     seen = 0
     kafka = session.kafka
-    silence = KafkaSilence(kafka.bootstrap_servers, "waiting for it, Ctrl-C ends that")
+    silence = KafkaSilence(kafka.bootstrap_servers, "waiting for it; Ctrl-C gives up")
     following = TopicReader(kafka).following(topics, from_beginning=from_beginning, silence=silence.note)
     async with following as received:
-        say(f"following {', '.join(topics)}; Ctrl-C ends it")
+        say(f"following {', '.join(topics)}; Ctrl-C stops it")
         async for one in received:
             if not every and isinstance(one.message, m.CommandResult) and one.message.command == "SetPolicy":
                 continue
@@ -83,7 +86,7 @@ def _document(received: Received) -> dict[str, Any]:
 
 
 def line_of(received: Received) -> str:
-    """One line for people about any record."""
+    """Return one line about any record, for people."""
     record, message = received.record, received.message
     task = f"{getattr(message, 'agent_name', '')}/{getattr(message, 'task_type', '')}"
     what = _text(record.value)
@@ -118,12 +121,12 @@ def line_of(received: Received) -> str:
     elif isinstance(message, m.Tick):
         what = "tick: rows of this partition wait for time"
     stamp = time_of(message)
-    # One record, one line: a reason with a line feed in it must not look like another record.
+    # One record, one line: a reason with a line feed must not look like another record.
     return visible(f"{stamp}  {what}" if stamp else what)
 
 
 def time_of(message: Any) -> str:
-    """When it was said, of a proposal its newest revision; empty where a message has no time."""
+    """Return the time of a message (for a proposal, of its newest revision), or an empty text."""
     if isinstance(message, m.Proposal) and message.history:
         return message.history[-1].timestamp
     return getattr(message, "timestamp", "")

@@ -1,6 +1,6 @@
-"""How ``crl`` talks: data to stdout, everything else to stderr; colours and bars only where a person looks.
+"""Output of ``crl``: data to stdout, everything else to stderr; colours and progress bars only on a terminal.
 
-All that it prints passes here, so this is the border at which the texts of strangers become harmless (``visible``).
+Everything printed passes through here, so here texts from topics and files are made harmless (``visible``).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:  # the broker brings asyncio along
     from crl_stream.broker.jars import Progress
 
 _FOLDED = 500
-"""Rows up to which a table is folded to the width of the terminal."""
+"""Tables up to this many rows are folded to the width of the terminal."""
 
 
 class Terminal(Console):
-    """Where text is printed: as styled as we like, and no text can style or move anything itself."""
+    """A console on which only our styles count: no printed text can style or move anything."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Segments of text without any character that a terminal acts on; rich's own controls stay."""
+        """Yield segments without control characters in texts; rich's own controls stay."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment
@@ -39,37 +39,37 @@ class Terminal(Console):
 
 
 class _Beside(Terminal):
-    """Stderr, beside the data; the work goes on when nobody listens there any more."""
+    """Stderr; the work continues after its reader has gone."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(stderr=True, highlight=False, **options)
 
     def on_broken_pipe(self) -> None:
-        """Say the rest to nobody."""
+        """Discard further output."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 _bars: Final[dict[str, tuple[Any, Any]]] = {}
-"""Progress bars that are on the terminal, by what they are about."""
+"""Progress bars on the terminal, by label."""
 _shared: Final[set[str]] = set()
-"""Not empty when other processes write to this terminal too."""
+"""Not empty if other processes write to this terminal too."""
 
 
 def share_terminal() -> None:
-    """From now on other processes write to stderr too: a bar would be torn apart, so progress is said in lines."""
+    """Show progress as lines from now on, because other processes writing to stderr would break up a bar."""
     _shared.add("stderr")
 
 
 def end_bars() -> None:
-    """Leave every bar where it is, and give the cursor back: what follows begins on a line of its own."""
+    """Leave every bar where it is, restore the cursor, and start a new line."""
     while _bars:
         _, (bar, _) = _bars.popitem()
         bar.stop()
 
 
 class LogLines(logging.StreamHandler[Any]):
-    """Log lines for people on stderr, above a progress bar that is drawn there."""
+    """Log lines on stderr, printed above any progress bar."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -77,18 +77,18 @@ class LogLines(logging.StreamHandler[Any]):
 
     @property
     def stream(self) -> Any:
-        """While a bar is drawn, rich has put something else here."""
+        """Return the current stderr, which rich replaces while a bar is drawn."""
         return sys.stderr
 
 
 def say(text: str) -> None:
-    """A line for people, beside the data; above a progress bar that is drawn there."""
+    """Print a line on stderr, above any progress bar."""
     console = next((bar.console for bar, _ in _bars.values()), None) or _Beside()
     console.print(_for_people(console, text), soft_wrap=True, markup=False)
 
 
 def complain(message: str, hint: str | None) -> None:
-    """An error and what to do next; no progress bar goes on after it."""
+    """Print an error and what to do next, and end all progress bars."""
     end_bars()
     console = _Beside(soft_wrap=True, markup=False)
     console.print(_for_people(console, f"crl: {message}"), style="red")
@@ -105,7 +105,7 @@ def show_json(value: Any) -> None:
 
 
 def show_file(data: bytes) -> None:
-    """A file for other programs: JSON harmless for any reader, other text as it is unless a terminal is the reader."""
+    """Print a file for other programs: JSON safe for any reader, other text unchanged unless stdout is a terminal."""
     if data[:1] in {b"{", b"["}:
         data = b"\n".join(map(escape_json, data.split(b"\n")))
     elif sys.stdout.isatty():
@@ -115,7 +115,11 @@ def show_file(data: bytes) -> None:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
-    """Rows for people; a file or a pipe gets them at full width."""
+    """Print a table; a file or a pipe gets it at full width.
+
+    ``title`` may precede the table; ``columns`` and ``rows`` are its contents, and ``empty`` is printed if there are
+    no rows.
+    """
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not cells:
         show(empty)
@@ -123,17 +127,17 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: 
     console = Terminal(highlight=False, markup=False)
     lines = lay_out([list(columns), *cells])
     if console.is_terminal and len(cells) <= _FOLDED and max(map(cell_len, lines)) > console.width:
-        # Before they are laid out: an escape is wider than what it stands for.
+        # Escape before the layout, because an escape is wider than the character it replaces.
         plain = [[visible(cell) for cell in row] for row in cells]
         lines = fit(columns, plain, console.width)
-    # Rich takes seconds for ten thousand rows, and only a header needs it here.
+    # Rich needs seconds for ten thousand rows, and only the header needs it here.
     console.print(Text(lines[0], style="bold"), soft_wrap=True)
     console.file.write("".join(f"{line}\n" for line in lines[1:]))
     console.file.flush()
 
 
 def lay_out(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of equally many cells as lines, each column as wide as its widest cell; a cell is one line."""
+    """Format rows as lines, each column as wide as its widest cell. Every row has the same number of one-line cells."""
     plain = [[visible(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(*plain, strict=True)]
     return [
@@ -143,13 +147,13 @@ def lay_out(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def show(text: str) -> None:
-    """A line of data."""
+    """Print a line of data."""
     console = Terminal(highlight=False, soft_wrap=True, markup=False)
     console.print(_for_people(console, text))
 
 
 def _for_people(console: Console, text: str) -> str:
-    """A terminal breaks a long line within a word or an id; a file or a pipe gets it whole."""
+    """Break long lines between words on a terminal; a file or a pipe gets them whole."""
     lines = visible_lines(text)
     return folded(lines, console.width) if console.is_terminal else lines
 

@@ -1,4 +1,4 @@
-"""Which tasks there are, as the topics know them: an order for a mistyped one would make it, and for good."""
+"""Checks that a task is known: a command for a mistyped one would create it for good."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crl_stream.kafka.session import Access
 from crl_stream.wire.topics import ACTIVE_VARIANTS, TASKS
 
 _TOPICS: Final = (ACTIVE_VARIANTS, TASKS)
-"""A task is known by a record on one of them: the smaller one first."""
+"""A task is known if one of these topics has a record of it; the smaller topic first."""
 
 
 async def require_known(access: Access, key: TaskKey, *, or_else: str = "") -> None:

@@ -1,7 +1,6 @@
-"""The tasks as the topics tell them, for those who ask while no worker answers.
+"""Reads the tasks from the topics when no worker answers.
 
-Never more than a bounded number of records is read: a fleet has as many snapshots as tasks, and one page that sums
-them up.
+The number of records read is bounded: a fleet has as many snapshots as tasks, and one page that sums them up.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from crl_stream.settings import Settings
 from crl_stream.wire.topics import TASKS
 
 MOST_TOLD: Final = 10_000
-"""Records of ``crl.tasks`` up to which they are read."""
+"""``crl.tasks`` is read up to this many records."""
 RESUME_ALL: Final = "`crl resume --all` releases it"
 
 
@@ -29,8 +28,8 @@ async def tasks_as_told(
 ) -> dict[str, Any]:
     """The tasks as the topics have them, in the shape of ``/api/tasks``; through ``access``, else as ``settings`` say.
 
-    From the snapshots on ``crl.tasks``.  Where they are too many to read, and ``every`` one is not wanted, from the
-    page of the system, which has those that are degraded.
+    They come from the snapshots on ``crl.tasks``. If these are too many and ``every`` is not set, they come from the
+    overview page, which has the degraded ones.
     """
     newest: dict[tuple[str, str], m.TaskSnapshot] = {}
     async with TopicReader(access or settings.kafka) as reader:
@@ -48,7 +47,7 @@ async def tasks_as_told(
 
 
 def held_as_told(overview: m.Overview | None, told: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A note about the hold of the fleet, as far as topics say it."""
+    """Return a note about the fleet's hold, as far as the topics show it."""
     alerts = [] if overview is None else [alert for alert in overview.open_alerts if alert.kind == "fleet_hold"]
     if not alerts and not any(task.get("fleet_held") for task in told.get("tasks", ())):
         return []
@@ -68,7 +67,7 @@ def _tasks_of_overview(overview: m.Overview | None) -> dict[str, Any]:
 
 
 def _brief_of_standing(variant: m.TaskStanding) -> dict[str, Any]:
-    """What the page of the system knows of a task whose active variant is degraded."""
+    """Return what the overview page knows about a task whose active variant is degraded."""
     return {
         "agent_name": variant.agent_name,
         "task_type": variant.task_type,
@@ -123,6 +122,6 @@ def _brief(task: m.TaskSnapshot, now: int) -> dict[str, Any]:
 
 
 def _successes(window: m.WindowSnapshot) -> int:
-    """Successes among the judged outcomes; snapshots of older engines do not say which are judged."""
+    """Count successes among the judged outcomes; snapshots of older engines do not say which are judged."""
     judged = window.judged_outcomes or "J" * len(window.outcomes)
     return sum(pair == ("S", "J") for pair in zip(window.outcomes, judged, strict=False))

@@ -1,4 +1,4 @@
-"""``crl topics``: the topics on the broker against the catalog."""
+"""``crl topics``: compare the topics on the broker with the catalog."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crl_stream.cli.talk import say, show, show_json, show_table
 from crl_stream.kafka.admin import TopicAdmin
 from crl_stream.kafka.adoption import adopt_log
 
-app = typer.Typer(help="The topics on the broker, held against the catalog.", no_args_is_help=True)
+app = typer.Typer(help="Compare the topics on the broker with the catalog, and create them.", no_args_is_help=True)
 
 DIFFERENT = 3
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -19,33 +19,33 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command()
 def apply(context: typer.Context, json: Json = False) -> None:
-    """Create what is missing and correct what differs; never deletes, never adds partitions."""
+    """Create missing topics and correct settings; never deletes topics or adds partitions."""
     done = asyncio.run(_admin(context).apply())
     if json:
         show_json({"done": done})
         return
     for line in done:
         show(line)
-    say(f"{len(done)} changes" if done else "All topics are as the catalog says.")
+    say(f"{len(done)} changes" if done else "All topics match the catalog.")
 
 
 @app.command()
 def diff(context: typer.Context, json: Json = False) -> None:
-    """Say how the topics differ from the catalog; exit code 3 when they do."""
+    """Show how the topics differ from the catalog; exit code 3 if they do."""
     differences = asyncio.run(_admin(context).differences())
     if json:
         show_json({"differences": [difference.as_json() for difference in differences]})
     else:
         for difference in differences:
             show(str(difference))
-        say("crl topics apply corrects it" if differences else "All topics are as the catalog says.")
+        say("crl topics apply corrects it" if differences else "All topics match the catalog.")
     if differences:
         raise typer.Exit(DIFFERENT)
 
 
 @app.command("list")
 def list_topics(context: typer.Context, json: Json = False) -> None:
-    """List the topics of the catalog: what each is for and whether it exists."""
+    """List the topics of the catalog: their purpose and whether they exist."""
     admin = _admin(context)
     found = asyncio.run(admin.find())
     if json:
@@ -73,12 +73,14 @@ def list_topics(context: typer.Context, json: Json = False) -> None:
 @app.command()
 def adopt(
     context: typer.Context,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it, only say what would be done.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do it; without this option, only show what would be done.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """After crl.invocations was made anew: start a new incarnation on it.  Stop every worker first.
+    """Start a new incarnation after crl.invocations was deleted and created again.
 
-    Windows and lifetimes stay; reading starts at the beginning of the new log.
+    Stop every worker first. Windows and lifetimes stay; reading starts at the beginning of the new log.
     """
     done = asyncio.run(adopt_log(context.obj.connected, dry_run=not yes))
     if json:
@@ -86,7 +88,7 @@ def adopt(
         return
     for entry in done:
         show(f"partition {entry['partition']}: {entry['detail']}")
-    say("Start the workers again." if yes else "Nothing was changed; say --yes to do it.")
+    say("Start the workers again." if yes else "Nothing was changed; add --yes to do it.")
 
 
 def _admin(context: typer.Context) -> TopicAdmin:

@@ -1,4 +1,4 @@
-"""Processes of `crl up` that live on without it: all is well until one of them ends, and then nothing restarts it."""
+"""Finds processes of `crl up` that outlived it: they work until one of them ends, and nothing restarts it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from crl_stream.settings import Settings
 
 
 def unsupervised(settings: Settings) -> list[dict[str, Any]]:
-    """A finding when the program that runs the installation of these settings on this machine has ended, or is paused.
+    """Return a finding if the program that runs this installation on this machine has ended or is paused.
 
-    Nothing where no such program ever ran: a worker that a service manager or a person starts is supervised by them.
+    There is no finding if no such program ever ran: then a service manager or a person supervises the worker.
     """
     folder = settings.worker.data_dir
     found = read(folder)
@@ -24,16 +24,16 @@ def unsupervised(settings: Settings) -> list[dict[str, Any]]:
     if is_held(folder):
         if not found.program.is_paused():
             return []
-        text = f"{program} is paused: what it runs goes on, and what ends is not started again."
-        return [finding("supervision", found.command, text, f"`kill -CONT {found.program.pid}` wakes it up")]
-    # Looked at last: an orderly end ends what it has started before it gives its place up.
+        text = f"{program} is paused: its processes keep running, but one that ends is not restarted."
+        return [finding("supervision", found.command, text, f"`kill -CONT {found.program.pid}` resumes it")]
+    # Check this last: an orderly stop ends its processes before it releases the lock.
     living = {name: process.pid for name, process in found.living().items()} | _broker_of(found, settings)
     if not living:
         return []
     names = ", ".join(f"{name} ({pid})" for name, pid in living.items())
     runs = "runs" if len(living) == 1 else "run"
-    text = f"{program} has ended without ending what it had started: {names} {runs} unsupervised."
-    action = f"`{found.command}` takes over: it ends them and starts all of it; `crl down` only ends them"
+    text = f"{program} has ended without stopping its processes: {names} {runs} unsupervised."
+    action = f"`{found.command}` takes over: it stops them and starts everything; `crl down` only stops them"
     return [finding("supervision", found.command, text, action)]
 
 

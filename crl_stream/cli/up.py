@@ -1,4 +1,4 @@
-"""``crl up``: everything in the foreground: broker, topics, worker, services; one Ctrl-C ends it, the data stays."""
+"""``crl up``: everything in the foreground: broker, topics, worker, services. Ctrl-C stops it; the data stays."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from crl_stream.settings.profiles import MEANING
 from crl_stream.worker_views import views_url
 
 BROKER_STOP_SECONDS = 1.5
-"""After which the broker is killed at the end: its data is on the disk, and the next start looks it through."""
+"""Seconds until the broker is killed at the end. Its data is on disk, and the next start checks it."""
 
 
 def up(context: typer.Context) -> None:
-    """Run broker, topics, a worker and the services beside it until Ctrl-C; the data stays for the next time.
+    """Run broker, topics, a worker and the services until Ctrl-C; the data stays.
 
-    What ends is started again. A second `crl up` says what runs and where; `crl down` ends it from another terminal.
+    A process that ends is restarted. A second `crl up` shows what is running and where; `crl down` stops it from
+    another terminal.
     """
     session: Session = context.obj
     folder = session.settings.worker.data_dir
@@ -46,7 +47,7 @@ def _run(session: Session, record: RunRecord, stack: ExitStack) -> int:
         settings = session.connected
     else:
         broker = session.embedded_broker()
-        # One that was there is left running; one that an earlier `crl up` left behind is ours now.
+        # A broker that was already running is left alone; one that an earlier `crl up` left behind is now ours.
         ours = broker.status() is None or (before is not None and before.broker_folder == str(broker.data_dir))
         if ours:
             stack.callback(broker.stop, seconds=BROKER_STOP_SECONDS)
@@ -61,37 +62,37 @@ def _run(session: Session, record: RunRecord, stack: ExitStack) -> int:
         if broker is not None and endpoint is not None:
             installation.keep_broker(KeptBroker(broker, endpoint, installation.follow))
         say(f"ready: Kafka at {kafka.bootstrap_servers}, views at {views_url(settings)}")
-        say("crl status shows the tasks, crl tail follows what happens; Ctrl-C ends all of it, the data stays")
+        say("crl status shows the tasks, crl tail follows what happens; Ctrl-C stops everything, the data stays")
         return installation.wait_for_end()
 
 
 def tell_what_runs(settings: Settings, found: Found | None) -> None:
-    """Say what a second start has found; ``UsageError`` when that is another installation than the one asked for."""
+    """Report what a second start has found; raises ``UsageError`` if it is a different installation."""
     folder = settings.worker.data_dir
     if found is None or not found.kafka:
         who = "" if found is None else f" (process {found.program.pid})"
-        say(f"crl up is just starting in {folder}{who}")
+        say(f"crl up is still starting in {folder}{who}")
         return
     asked = settings.kafka.bootstrap_servers
     if found.topic_prefix != settings.kafka.topic_prefix or asked not in {"", found.kafka}:
         raise UsageError(
             f"{found.command} runs another installation in {folder}: Kafka at {found.kafka}, topic prefix "
             f"{found.topic_prefix!r}.",
-            hint="crl down ends it; or run this one beside it: --set worker.data_dir=FOLDER --set worker.web_port=0",
+            hint="stop it with crl down, or run both: --set worker.data_dir=FOLDER --set worker.web_port=0",
         )
-    say(f"{found.command} runs already, since {found.since} (process {found.program.pid})")
-    say(f"Kafka at {found.kafka}, views at {found.views}; crl status shows the tasks, crl down ends it")
+    say(f"{found.command} has been running since {found.since} (process {found.program.pid})")
+    say(f"Kafka at {found.kafka}, views at {found.views}; crl status shows the tasks, crl down stops it")
 
 
 def tell_left_behind(record: RunRecord) -> None:
-    """Say which processes of a program that was killed were ended."""
+    """Report which processes of a killed program were ended."""
     if record.ended:
         names = ", ".join(f"{name} ({process.pid})" for name, process in record.ended.items())
         say(f"ended what an earlier run had left behind: {names}")
 
 
 def _profile(settings: Settings) -> str:
-    """The profile in force and what it means, in one line."""
+    """Return one line with the profile in force and its meaning."""
     profile, source = settings.profile, settings.origins["profile"].source
     if source != "default":
         return f"profile {profile} ({source}): {MEANING[profile]}"

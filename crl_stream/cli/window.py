@@ -1,4 +1,4 @@
-"""``crl window``: one task, its variants, their windows, and why a better one is not applied yet."""
+"""``crl window``: show one task, its variants and windows, and why a better variant is not applied yet."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from crl_stream.worker_views import ask, task_path
 def window(
     context: typer.Context,
     task: Task,
-    variant: Annotated[str | None, typer.Option("--variant", "-v", help="Only this one.")] = None,
+    variant: Annotated[str | None, typer.Option("--variant", "-v", help="Only this variant.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show a task's windows (S success, F failure, E error; the newest last), Q-values and decisions.
+    """Show a task's windows (S success, F failure, E error; newest last), Q-values and decisions.
 
-    Below the table: what each variant's figures mean, and why one that leads is not applied yet.
+    The lines below the table explain each variant's figures, and why a leading variant is not applied yet.
     """
     key = task_key(task)
     found = ask(context.obj.settings, task_path(key))
@@ -70,7 +70,7 @@ def window(
 
 
 def standing_orders(found: dict[str, Any]) -> Iterator[str]:
-    """Who has pinned or held the task, or holds the fleet, until when and why."""
+    """Return lines that say who pinned or holds the task, or holds the fleet, until when and why."""
     fleet = found.get("fleet_held")
     held = found["held"]
     own = None if held is None or held.get("scope") == "fleet" else held

@@ -1,4 +1,4 @@
-"""``crl worker``: one worker in the foreground."""
+"""``crl worker``: run one worker in the foreground."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from crl_stream.errors import UsageError
 from crl_stream.stages.roles import ROLES
 
 SERVICES = "services"
-"""All roles but the monitor."""
+"""The name for all roles but the monitor."""
 
 
 def worker(
     context: typer.Context,
     role: Annotated[
         list[str] | None,
-        typer.Option(help=f"What it does: {', '.join(ROLES)}, or {SERVICES} for all but monitor; may be repeated."),
+        typer.Option(help=f"Roles to run: {', '.join(ROLES)}, or {SERVICES} for all but monitor; may be repeated."),
     ] = None,
 ) -> None:
-    """Run a worker until Ctrl-C; start more of them, with other ports, to share the partitions."""
+    """Run a worker until Ctrl-C; start more of them on other ports to share the partitions."""
     from crl_stream.worker.run import run_worker
 
     roles = chosen_roles(role or ["monitor"])
@@ -28,7 +28,7 @@ def worker(
 
 
 def chosen_roles(words: list[str]) -> list[str]:
-    """Roles by the words that name them; ``UsageError`` for a word that names none."""
+    """Parse role names; raises ``UsageError`` for an unknown one."""
     for word in words:
         if word not in {*ROLES, SERVICES}:
             raise UsageError(f"There is no role {word}.", hint=f"one of {', '.join(ROLES)}, {SERVICES}")

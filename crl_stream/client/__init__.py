@@ -7,8 +7,8 @@
             answer = call_the_model(inv.variant_id, inv.configuration)
             inv.quality = judge(answer)
 
-``Resolver`` says which variant to use, from memory; ``Publisher`` sends what came of it, in the background.  Neither
-blocks the agent nor raises into it, and both work in any program, with or without an event loop.
+``Resolver`` says which variant to use, from memory; ``Publisher`` sends the outcome in the background.  Neither blocks
+the agent nor raises into it, and both work in any program, with or without an event loop.
 """
 
 from crl_stream.client.health import Health

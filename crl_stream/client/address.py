@@ -1,4 +1,4 @@
-"""Where a runtime finds its Kafka: at the address it is given, else with the embedded broker of this machine."""
+"""Finds a runtime's Kafka: the configured address, else the embedded broker of this machine."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from crl_stream.settings.model import Kafka
 
 
 def kafka_of(settings: Settings) -> Kafka:
-    """The Kafka of these settings, to be asked before every connection: the embedded broker may start later.
+    """Return the Kafka of these settings.
 
-    ``KafkaConnectionError`` when none is named and none runs.
+    Call it before every connection, because the embedded broker may start later. Raises ``KafkaConnectionError`` if no
+    Kafka is configured and no embedded broker is running.
     """
     if settings.kafka.bootstrap_servers:
         return settings.kafka
@@ -22,7 +23,9 @@ def kafka_of(settings: Settings) -> Kafka:
 
     running = EmbeddedBroker(settings.broker.data_dir, settings.client.cache_dir).status()
     if running is None:
-        raise KafkaConnectionError("none is named, and the embedded broker does not run; see CRL_BOOTSTRAP_SERVERS")
+        raise KafkaConnectionError(
+            "no Kafka is configured, and the embedded broker is not running; see CRL_BOOTSTRAP_SERVERS"
+        )
     return settings.kafka.model_copy(update={"bootstrap_servers": running.bootstrap_servers})
 
 
@@ -30,7 +33,7 @@ _ADDRESS: Final = re.compile(r"\('([^']+)', (\d+)")
 
 
 def reason_of(error: BaseException) -> str:
-    """What stands between a client and Kafka, in one line for people."""
+    """Return one line, for people, about why a client cannot reach Kafka."""
     text = " ".join(str(error).split()).removeprefix(f"{type(error).__name__}: ").rstrip(".")
     if text.startswith("Unable to bootstrap from"):
         return f"no broker at {', '.join(':'.join(found) for found in _ADDRESS.findall(text))}"

@@ -1,8 +1,8 @@
-"""An event loop in a thread of its own, which goes on until it is told to stop.
+"""An event loop in a separate thread, which runs until it is told to stop.
 
 aiokafka may raise anything at any await: after a long outage even stopping a consumer raises a ``CancelledError`` that
-no caller asked for.  So no exception ends the thread.  Every attempt at the work is a task of its own; when it ends,
-the reason is reported and the next attempt begins.  An attempt that gives no sign of life is given up.
+no caller asked for. So no exception ends the thread. Every attempt at the work is a separate task; when it ends, the
+reason is reported and the next attempt begins. An attempt that gives no sign of life is abandoned.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from crl_stream.client.troubles import hushed, note_of_loop
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 1.0
-"""Between two attempts: a runtime hears of a rollback within seconds of the broker's return."""
+"""Seconds between two attempts, so that a runtime hears of a rollback within seconds of the broker's return."""
 _STEADY_SECONDS: Final = 10.0
-"""After this long an attempt has worked, and the next failure begins with a short pause again."""
+"""Seconds after which an attempt counts as a success; the next failure then starts with a short pause again."""
 _TICK_SECONDS: Final = 1.0
 _STUBBORN_SECONDS: Final = 2.0
-"""How long an attempt that was cancelled may take to end; then it is left behind."""
+"""Seconds that a cancelled attempt may take to end; then it is abandoned."""
 
 
 class Background:
-    """Runs ``main`` again and again until it returns or ``stop`` is called; a daemon thread.
+    """Runs ``main`` repeatedly in a daemon thread until it returns or ``stop`` is called.
 
-    ``trouble`` hears of every end that is neither; ``tick`` is called about once a second.  ``main`` calls ``beat`` to
-    show that it lives: after ``patience`` seconds without, it is cancelled and begun again (0: never).
+    ``trouble`` is called with every other end; ``tick`` is called about once a second. ``main`` calls ``beat`` to show
+    that it is alive: after ``patience`` seconds without a beat it is cancelled and restarted (0: never).
     """
 
     def __init__(
@@ -54,56 +54,56 @@ class Background:
         self._stopping = threading.Event()
         self._beaten = time.monotonic()
         self.attempts = 0
-        """How often the work was begun."""
+        """How often the work was started."""
         outlives(self)
 
     def start(self) -> None:
-        """Start the thread; does not wait for it."""
+        """Start the thread without waiting for it."""
         self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
+        """Return whether the thread is running."""
         return bool(self._thread.is_alive())
 
     @property
     def stopping(self) -> bool:
-        """Whether it was told to stop."""
+        """Return whether it was told to stop."""
         return self._stopping.is_set()
 
     def beat(self) -> None:
-        """Show that the work goes on."""
+        """Show that the work continues."""
         self._beaten = time.monotonic()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Run ``function`` in the loop, soon; nothing happens when there is none."""
+        """Schedule ``function`` in the loop; does nothing without a loop."""
         loop = self._loop
         if loop is not None and not loop.is_closed():
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(function, *arguments)
 
     def tell_to_stop(self) -> None:
-        """Have the work end, without waiting for it."""
+        """Tell the work to end, without waiting for it."""
         self._stopping.set()
         self.call(self._cancel)
 
     def stop(self, timeout: float = 10.0) -> bool:
-        """Have the work end and wait for it; False when it has not within ``timeout`` seconds."""
+        """Tell the work to end and wait; False if it has not ended within ``timeout`` seconds."""
         self.tell_to_stop()
         return self.join(timeout)
 
     def join(self, timeout: float) -> bool:
-        """Wait for the thread to end; False when it has not."""
+        """Wait for the thread to end; False if it has not."""
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(max(0.0, timeout))
         return not self._thread.is_alive()
 
     def at_exit(self, deadline: float) -> None:
-        """The program ends: so does the thread, in order, so that it does not run into a dying interpreter."""
+        """End the thread in order when the program ends, so that it does not outlive the interpreter."""
         self.stop(max(0.05, deadline - time.monotonic()))
 
     def forked(self) -> None:
-        """In a child there is no such thread.  Its sockets are the parent's: their copies here are let go unclosed."""
+        """Forget the thread in a forked child. Its sockets belong to the parent and stay unclosed."""
         self._stopping.set()
         if self._loop is not None:
             let_go_of_descriptors(self._loop)
@@ -124,19 +124,19 @@ class Background:
                         return
                 finally:
                     close_loop(loop)
-            except BaseException as error:  # the one thing that must never end is this loop
+            except BaseException as error:  # this loop must never end
                 self._report(error)
             self._stopping.wait(FIRST_PAUSE)
 
     def _drive(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Run the supervisor to its end; True when the work is over."""
+        """Run the supervisor to its end; True if the work is finished."""
         supervisor = loop.create_task(self._supervise())
         while not supervisor.done():
             try:
                 loop.run_until_complete(supervisor)
             except (KeyboardInterrupt, SystemExit) as error:
-                # asyncio lets these two out of the loop from whichever task or callback raised them, and the loop can
-                # go on.  The attempt that raised it is done; the supervisor sees that next.
+                # asyncio lets these two out of the loop from any task or callback, and the loop can continue. The
+                # attempt that raised it is over; the supervisor notices that next.
                 if supervisor.done():
                     raise
                 if self._task is None or not self._task.done():
@@ -159,7 +159,7 @@ class Background:
             self._report(error)
             if time.monotonic() - began > _STEADY_SECONDS:
                 pause = FIRST_PAUSE
-            # Not all runtimes of a fleet at the same instant.
+            # Spread the attempts of a fleet's runtimes over time.
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._halt.wait(), pause * random.uniform(0.7, 1.0))
             self._ticked()
@@ -167,9 +167,9 @@ class Background:
         return True
 
     async def _outcome(self, task: asyncio.Task[None]) -> BaseException | None:
-        """Why the attempt is over; None when it ended by itself."""
+        """Return why the attempt is over; None if it returned normally."""
         while True:
-            # Unlike awaiting the task, waiting for it raises nothing of what it raises.
+            # Unlike awaiting the task, this does not raise the task's exceptions.
             await asyncio.wait({task}, timeout=_TICK_SECONDS)
             if task.done():
                 return asyncio.CancelledError("cancelled") if task.cancelled() else task.exception()

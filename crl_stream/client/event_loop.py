@@ -1,4 +1,4 @@
-"""The event loop of a client's thread: it needs no pool of threads, leaves nothing open, and can be forked."""
+"""The event loop of a client's thread. It needs no thread pool, leaves nothing open, and survives a fork."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any, Final
 from weakref import WeakSet
 
 LEAVING: Final = "crl-leaving"
-"""Name of a task that lets a connection go: it may end by itself when the work is over."""
+"""Name of a task that closes a connection; it may finish after the work is over."""
 STUBBORN_SECONDS: Final = 2.0
-"""How long it may take to let go of what is open; then it is left where it is."""
+"""Seconds that closing may take; then open connections are abandoned."""
 
 
 class ClientLoop(asyncio.SelectorEventLoop):
-    """A loop that looks names up in a daemon thread: a resolver that hangs must not keep a program from ending.
+    """A loop that looks up names in a daemon thread, so that a hanging resolver cannot keep a program from ending.
 
-    The usual pool is joined at exit, and takes no work once the interpreter begins to end, when a script that is over
-    already may still have to connect.
+    The usual pool is joined at exit. It also takes no work once the interpreter begins to shut down, when a finished
+    script may still have to connect.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.sockets: WeakSet[socket.socket] = WeakSet()
-        """All that were ever connected and still exist; the selector does not hold one at every instant."""
+        """All connected sockets that still exist; the selector does not always hold each of them."""
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         """Connect, and remember the socket."""
@@ -43,7 +43,7 @@ class ClientLoop(asyncio.SelectorEventLoop):
         proto: int = 0,
         flags: int = 0,
     ) -> Any:
-        """Look a name up in a thread that nothing waits for."""
+        """Look up a name in a thread that nothing waits for; the parameters are those of ``socket.getaddrinfo``."""
         found: asyncio.Future[Any] = self.create_future()
 
         def look() -> None:
@@ -57,7 +57,7 @@ class ClientLoop(asyncio.SelectorEventLoop):
         try:
             threading.Thread(target=look, name="crl-resolve-name", daemon=True).start()
         except RuntimeError:
-            look()  # a program that ends starts no threads any more
+            look()  # a program that is ending can start no threads
         return await found
 
 
@@ -71,7 +71,7 @@ def _settle(found: asyncio.Future[Any], answer: Any) -> None:
 
 
 def close_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """Let what is being let go of end, cancel the rest, and close; what does not end is left where it is."""
+    """Let closing tasks finish, cancel the others, and close the loop; tasks that do not end are abandoned."""
     try:
         loop.run_until_complete(_ended(loop))
         for task in asyncio.all_tasks(loop):
@@ -90,22 +90,22 @@ async def _ended(loop: asyncio.AbstractEventLoop) -> None:
         await asyncio.wait(tasks, timeout=STUBBORN_SECONDS / 4)
     for task in tasks:
         if task.done() and not task.cancelled():
-            task.exception()  # seen, so that nothing is said about it later
+            task.exception()  # retrieve the exception, so that nothing is logged about it later
     for transport in list(getattr(loop, "_transports", {}).values()):
         transport.abort()
     for _ in range(3):
-        await asyncio.sleep(0)  # connections notice that they are closed, one after the other
+        await asyncio.sleep(0)  # lets connections notice, one after the other, that they are closed
 
 
 _dead_end: list[int] = []
 
 
 def let_go_of_descriptors(loop: asyncio.AbstractEventLoop) -> None:
-    """Put /dev/null in the place of what a forked child has of its parent's sockets and selector.
+    """Replace a forked child's copies of its parent's sockets and selector with /dev/null.
 
-    Closing them through asyncio would unregister the parent's sockets from the selector that both share; keeping them
-    would keep the parent's connections open after the parent has closed them.  The numbers stay taken, so that what
-    still refers to them can do no harm.
+    Closing them through asyncio would unregister the parent's sockets from the shared selector. Keeping them would keep
+    the parent's connections open after the parent has closed them. The descriptor numbers stay in use, so that late
+    references to them are harmless.
     """
     selector = getattr(loop, "_selector", None)
     if selector is None:

@@ -1,4 +1,4 @@
-"""Reads the two topics that say which variant to use, from their beginnings, again and again as often as it must."""
+"""Reads the two topics that say which variant to use from the beginning, and again whenever necessary."""
 
 from __future__ import annotations
 
@@ -24,48 +24,48 @@ from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS, Topics
 
 POLL_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 15.0
-"""An attempt that has shown no sign of life for this long is begun again."""
+"""Seconds without a sign of life after which an attempt is restarted."""
 SILENT_SECONDS: Final = 8.0
-"""Without an answer for this long, a new connection is made: the broker may be elsewhere."""
+"""Seconds without an answer after which a new connection is made: the broker may have moved."""
 LOOK_SECONDS: Final = 3.0
-"""How often it is asked whether the topics are still the ones that were read, and whether the broker has moved."""
+"""Seconds between checks that the topics are still the same ones and that the broker has not moved."""
 _STOP_SECONDS: Final = 2.0
 _REQUEST_SECONDS: Final = 10.0
 
 
 class View(NamedTuple):
-    """What both topics say, as far as they were read."""
+    """The content of both topics, as far as they were read."""
 
     active: dict[TaskKey, m.ActiveVariant]
     known: dict[TaskKey, m.VariantCatalogue]
 
 
 class Reader(Protocol):
-    """What a follower reports to."""
+    """The interface that a follower reports to."""
 
     def connected(self, cluster_id: str | None) -> None:
-        """A cluster answers; nothing is read yet."""
+        """Called when a cluster answers, before anything is read."""
         ...
 
     def show(self, view: View) -> None:
-        """What was read up to its end takes the place of what was known before."""
+        """Replace what was known before with a view that was read to the end."""
         ...
 
     def tell(self, message: m.ActiveVariant | m.VariantCatalogue) -> None:
-        """The view that was shown has something new in it."""
+        """Report that the view has something new in it."""
         ...
 
     def heard(self) -> None:
-        """Kafka has answered."""
+        """Record that Kafka has answered."""
         ...
 
     def quiet(self) -> float:
-        """After how many seconds without an answer to connect again."""
+        """Return after how many seconds without an answer to connect again."""
         ...
 
 
 class Following:
-    """One attempt after another at following the topics."""
+    """Follows the topics, one attempt after another."""
 
     def __init__(self, settings: Settings, reader: Reader, troubles: Troubles, beat: Callable[[], None]) -> None:
         self.settings, self._reader, self._troubles, self._beat = settings, reader, troubles, beat
@@ -73,7 +73,7 @@ class Following:
         self._names = {topics(name): name for name in (ACTIVE_VARIANTS, VARIANTS)}
 
     async def attempt(self) -> None:
-        """Connect, read to the ends, follow; raises when something is in the way or all must be read again."""
+        """Connect, read both topics to the end, and follow; raises on failures, and when all must be read again."""
         kafka = kafka_of(self.settings)
         consumer = LogConsumer(
             **connection_options(kafka),
@@ -112,7 +112,7 @@ class Following:
                 answered, heard = latest, now
                 self._reader.heard()
             elif now - heard >= min(self._reader.quiet(), SILENT_SECONDS):
-                # Whatever comes back may be another cluster: read it from its beginning.
+                # The cluster that comes back may be a different one, so read from the beginning.
                 raise KafkaConnectionError(f"no answer for {now - heard:.0f} s")
             if now - looked >= LOOK_SECONDS:
                 looked = now
@@ -122,10 +122,10 @@ class Following:
                     held = self._say_held(consumer, places, held)
 
     async def _look(self, consumer: AIOKafkaConsumer, firsts: dict[TopicPartition, Any]) -> None:
-        """``Reread`` when the topics are not the ones that were read: made again, with more partitions, or shorter.
+        """Raise ``Reread`` if the topics were created again, have more partitions, or are shorter.
 
-        A topic that was made again may have as many records as were read of the one before; its first one has another
-        time.  So has that of a topic of which the oldest records were compacted away, and reading again does no harm.
+        A topic that was created again may have as many records as the old one, but its first record has another time.
+        Compaction may change the first record too; reading again is harmless then.
         """
         there = (await described(consumer, self._names)).partitions
         if {TopicPartition(name, p) for name in self._names for p in there.get(name, [])} != firsts.keys():
@@ -139,7 +139,7 @@ class Following:
     def _say_held(
         self, consumer: AIOKafkaConsumer, places: Iterable[TopicPartition], before: set[tuple[TopicPartition, int]]
     ) -> set[tuple[TopicPartition, int]]:
-        """Say what somebody's transaction hides that was open at the last look already; what is open now."""
+        """Report records hidden by a transaction that was already open at the last check; returns what is open now."""
         held = set()
         for place in places:
             stable, end = consumer.last_stable_offset(place), consumer.highwater(place)
@@ -166,13 +166,13 @@ class Following:
             self._still_at(address)
 
     def _still_at(self, address: str) -> None:
-        """``Reread`` when the broker has moved; one that does not run may come back where it was."""
+        """Raise ``Reread`` if the broker has moved; a stopped one may come back at the same address."""
         with suppress(KafkaConnectionError):
             if kafka_of(self.settings).bootstrap_servers != address:
                 raise Reread("the broker has another address now")
 
     def _take(self, view: View, topic: str, record: Any) -> m.ActiveVariant | m.VariantCatalogue | None:
-        """Put a record into the view; None when it says nothing new."""
+        """Put a record into the view; None if it contains nothing new."""
         decoded = decode_record(topic, record)
         if isinstance(decoded, Rejected):
             self._troubles.say("record", f"{topic} has a record that is no message: {decoded.detail}")
@@ -187,21 +187,21 @@ class Following:
 
 
 class Reread(Exception):
-    """What was read must be read again."""
+    """Everything must be read again."""
 
 
 class Cluster(NamedTuple):
-    """What a cluster says of itself."""
+    """A cluster's id and partitions."""
 
     id: str | None
     partitions: dict[str, list[int]]
-    """Partitions of each topic that was asked for and exists."""
+    """Partitions of each requested topic that exists."""
 
 
 async def described(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Cluster:
-    """Ask for these topics only: a runtime asks every few seconds, and a cluster may have thousands.
+    """Ask about these topics only: a runtime asks every few seconds, and a cluster may have thousands.
 
-    aiokafka asks the same, and keeps the cluster's id to itself.
+    aiokafka asks the same but does not reveal the cluster's id.
     """
     client = consumer._client  # noqa: SLF001
     request = MetadataRequest(list(topics), allow_auto_topic_creation=False)
@@ -214,11 +214,11 @@ async def described(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Cluste
 
 
 async def _stopped(consumer: AIOKafkaConsumer) -> None:
-    """Let a consumer go.  It may be broken: then stopping it raises, also what looks like a cancellation, or hangs."""
+    """Stop a consumer. A broken one may hang or raise, even something that looks like a cancellation."""
     with suppress(Exception, asyncio.CancelledError):
         async with asyncio.timeout(_STOP_SECONDS):
             await consumer.stop()
-    consumer._closed = True  # noqa: SLF001 - it says so itself only when stopping went well
+    consumer._closed = True  # noqa: SLF001 - it sets this itself only if stopping succeeded
 
 
 def _newer(message: Any, known: Any) -> bool:

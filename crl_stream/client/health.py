@@ -1,4 +1,4 @@
-"""How a client is, for the health check of the agent that it serves."""
+"""A client's health, for the health check of its agent."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ class Health(NamedTuple):
 
     runtime_id: str
     connected: bool
-    """Whether Kafka takes outcomes."""
+    """Whether Kafka accepts outcomes."""
     connected_since: str | None
     following: bool
-    """Whether rollbacks are heard of; otherwise what is known is used (``tasks``), or the default of each call."""
+    """Whether rollbacks are followed; otherwise the known variants are used (``tasks``), or the default of each call.
+    """
     following_since: str | None
     tasks: int
-    """Tasks whose active variant is known."""
+    """Number of tasks whose active variant is known."""
     sent: int
     queued: int
     dropped: int
-    """Outcomes that were lost: too many waited, or Kafka did not take them before the end."""
+    """Lost outcomes: too many were waiting, or Kafka did not accept them before the end."""
     rejected: int
-    """Outcomes that were refused."""
+    """Outcomes that were invalid or refused by Kafka."""
     abandoned: int
-    """Invocations that were ended from outside; they say nothing about the variant and are not published."""
+    """Invocations that were ended from outside. They say nothing about the variant and are not published."""
     restarts: int
-    """How often following was begun again."""
+    """How often following was restarted."""
     trouble: str
-    """The last thing that went wrong; empty when nothing has."""
+    """The last problem; empty if there was none."""
     trouble_at: str | None

@@ -21,7 +21,7 @@ from crl_stream.core.messages.inputs import Complexity, Status
 from crl_stream.settings import Settings
 
 ENTER_SECONDS: Final = 0.04
-"""How long making a client and entering it may take: an agent must not wait for a Kafka that is away."""
+"""Seconds that creating and entering a client may take: an agent must not wait for an absent Kafka."""
 
 _ENDED_FROM_OUTSIDE: Final = (
     asyncio.CancelledError,
@@ -31,11 +31,11 @@ _ENDED_FROM_OUTSIDE: Final = (
     GeneratorExit,
 )
 _ENDED_ELSEWHERE: Final = frozenset({("trio", "Cancelled"), ("greenlet", "GreenletExit")})
-"""The same of libraries that need not be installed: (package, name)."""
+"""The same for optional libraries: (package, name)."""
 
 
 def is_abandonment(error: BaseException) -> bool:
-    """Whether an exception says that somebody ended the work, and nothing about the variant."""
+    """Return whether an exception means that the work was ended from outside, which says nothing about the variant."""
     if isinstance(error, BaseExceptionGroup):
         return all(map(is_abandonment, error.exceptions))
     if isinstance(error, _ENDED_FROM_OUTSIDE):
@@ -46,7 +46,7 @@ def is_abandonment(error: BaseException) -> bool:
 
 
 class RunningInvocation:
-    """One invocation: which variant it uses, and what came of it so far."""
+    """One invocation: its variant and its outcome so far."""
 
     def __init__(self, resolution: Resolution) -> None:
         self.invocation_id = uuid.uuid4().hex
@@ -59,14 +59,14 @@ class RunningInvocation:
         self.error_count = 0
         self.complexity: Complexity | None = None
         self.fields: dict[str, Any] = {}
-        """Further fields of the contract: provider, model."""
+        """Other fields of the contract: provider, model."""
         self._status: Status | None = None
 
     @property
     def status(self) -> Status:
-        """How it ended; ``success`` unless something else is said.
+        """How it ended; ``success`` by default.
 
-        Once it is set it is published even if the block is then left by a cancellation.
+        A status that was set is published even if a cancellation ends the block.
         """
         return self._status or "success"
 
@@ -75,15 +75,15 @@ class RunningInvocation:
         self._status = status
 
     def failed(self) -> None:
-        """It ended, and the result is no good."""
+        """Record that it ended with a bad result."""
         self._status = "failure"
 
 
 class Invocation:
-    """The ``with`` block of one invocation: its outcome is published at the end, and an exception goes on.
+    """The ``with`` block of one invocation: publishes the outcome at the end and lets exceptions through.
 
-    An exception counts as an error of the variant.  A cancellation, Ctrl-C, ``SystemExit`` or the closing of a
-    generator does not: it is counted as abandoned and not published, unless the block has set a status before.
+    An exception counts as an error of the variant. A cancellation, Ctrl-C, ``SystemExit`` or the closing of a generator
+    does not: the invocation counts as abandoned and is not published, unless the block has set a status.
     """
 
     def __init__(self, client: Client, agent_name: str, task_type: str, default: str) -> None:
@@ -101,13 +101,13 @@ class Invocation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        """Publish what came of it."""
+        """Publish the outcome."""
         running, publisher = self._running, self._client.publisher
         if running is None:
             return False
         if error is not None and not is_abandonment(error):
             running.status = "error"
-        if error is not None and running._status is None:  # noqa: SLF001 - one class in two halves
+        if error is not None and running._status is None:  # noqa: SLF001 - the two classes belong together
             publisher.abandon()
             return False
         known: dict[str, Any] = {
@@ -126,13 +126,13 @@ class Invocation:
         }
         try:
             publisher.invocation(**{**running.fields, **known})
-        except Exception as wrong:  # fields that are no fields
+        except Exception as wrong:  # unknown fields
             publisher.reject(wrong)
         return False
 
 
 class Client:
-    """All that a runtime needs.
+    """All that a runtime needs. It never raises into the agent and never blocks it.
 
     It never raises into the agent and never blocks it.  ``settings`` default to those of the environment (``CRL_*``)
     and of ``file`` or ``CRL_CONFIG``; no file of the current folder is read.  Bad settings are logged, and then the
@@ -153,7 +153,7 @@ class Client:
     ) -> None:
         began = time.monotonic()
         setup = set_up(settings, file=file, strict=strict)
-        name_of(runtime_id, setup.settings, strict=strict)  # before anything has a thread
+        name_of(runtime_id, setup.settings, strict=strict)  # before anything starts a thread
         self._troubles = Troubles()
         setup.say(self._troubles)
         self.resolver = Resolver(
@@ -165,32 +165,32 @@ class Client:
         )
         self.publisher = Publisher(setup, runtime_id=runtime_id, troubles=self._troubles)
         self._patience = max(0.0, ENTER_SECONDS - (time.monotonic() - began))
-        """How long entering may still wait."""
+        """When entering must end, on the monotonic clock."""
         self._closed = False
         waits(self)
 
     def __enter__(self) -> Self:
-        """Wait for what is known already, 50 ms at most, so that the first invocation uses it."""
+        """Wait at most 50 ms for the active variants, so that the first invocation uses them."""
         self.resolver.wait_until_ready(self._patience)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Send what waits, then close."""
+        """Send waiting messages, then close."""
         self.close()
 
     async def __aenter__(self) -> Self:
-        """As in a plain ``with``; the loop goes on meanwhile."""
+        """Do the same as ``__enter__`` without blocking the loop."""
         until = time.monotonic() + self._patience
-        while not self.resolver.wait_until_ready(0.0) and time.monotonic() < until:  # noqa: ASYNC110 - an event of threads
+        while not self.resolver.wait_until_ready(0.0) and time.monotonic() < until:  # noqa: ASYNC110 - the event belongs to threads
             await asyncio.sleep(0.005)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Send what waits, then close; the loop goes on meanwhile."""
+        """Send waiting messages, then close, without blocking the loop."""
         await asyncio.to_thread(self.close)
 
     def close(self, timeout: float | None = None) -> PublisherStats:
-        """Send what waits, then close, within ``timeout`` seconds; default: ``client.close_seconds``."""
+        """Send waiting messages, then close, within ``timeout`` seconds (default: ``client.close_seconds``)."""
         limit = self.publisher.settings.client.close_seconds if timeout is None else max(0.0, timeout)
         until = time.monotonic() + limit
         self._closed = True
@@ -201,16 +201,16 @@ class Client:
         return self.publisher.stats
 
     def forked(self) -> None:
-        """In a child: nothing has gone wrong here yet."""
+        """Reset the counters in a forked child."""
         self._troubles.forked()
 
     def at_exit(self, deadline: float) -> None:
-        """The program ends without having closed."""
+        """Close, because the program ends without having done so."""
         if not self._closed:
             self.close(min(self.publisher.settings.client.close_seconds, max(0.0, deadline - time.monotonic())))
 
     def health(self) -> Health:
-        """What is connected, what was lost, what went wrong last."""
+        """Return what is connected, what was lost, and the last problem."""
         connected, following = self.publisher.connected_since, self.resolver.following_since
         sent, queued, dropped, rejected, abandoned = self.publisher.stats
         return Health(
@@ -231,5 +231,5 @@ class Client:
         )
 
     def invocation(self, agent_name: str, task_type: str, *, default: str = "default") -> Invocation:
-        """Run one invocation in a ``with`` block; ``default`` is the variant to use while nothing is known."""
+        """Run one invocation in a ``with`` block; ``default`` is the variant to use while none is known."""
         return Invocation(self, agent_name, task_type, default)

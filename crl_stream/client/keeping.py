@@ -1,7 +1,8 @@
-"""The file in which a runtime keeps what it knows, for the time in which Kafka cannot be reached.
+"""The file in which a runtime keeps the active variants, for times when Kafka cannot be reached.
 
-It belongs to one cluster and topic prefix.  Its name is made of what a runtime knows before Kafka answers, the address
-or the embedded broker's folder; inside stands the cluster's id, so that it is put away once another one answers there.
+It belongs to one cluster and topic prefix. Its name is derived from what a runtime knows before Kafka answers: the
+address or the embedded broker's folder. It contains the cluster's id, so that it is discarded once another cluster
+answers.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from crl_stream.settings import Settings
 from crl_stream.wire.codec import Rejected, decode, encode
 
 SAVE_SECONDS: Final = 5.0
-"""Between two writings of the file."""
+"""Seconds between two writes of the file."""
 _CLUSTER: Final = "cluster_id"
 _PREFIX: Final = "topic_prefix"
 _page: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -32,18 +33,18 @@ _text: Final = msgspec.json.Decoder(str)
 
 
 class Kept(NamedTuple):
-    """What was kept."""
+    """The content of the file."""
 
     cluster_id: str | None
-    """Id of the cluster that it was read from; None when that was not known."""
+    """Id of the cluster that it came from; None if unknown."""
     messages: tuple[tuple[str, Any], ...]
     """(topic, message)."""
     wrong: str | None = None
-    """Why something that is there is not used."""
+    """Why an existing file is not used."""
 
 
 def kept_file(settings: Settings) -> Path:
-    """Where the active variants of a Kafka are kept: each address, each embedded broker and each prefix has its own."""
+    """Return the file for a Kafka; each address, each embedded broker and each prefix has its own."""
     kafka = settings.kafka
     if kafka.bootstrap_servers:
         place = ",".join(sorted(filter(None, map(str.strip, kafka.bootstrap_servers.split(",")))))
@@ -54,7 +55,7 @@ def kept_file(settings: Settings) -> Path:
 
 
 def why_unusable(settings: Settings) -> str | None:
-    """Why nothing can be kept in ``client.cache_dir``; None where it can.  Asked without writing anything."""
+    """Return why nothing can be kept in ``client.cache_dir``, or None. Writes nothing."""
     folder = settings.client.cache_dir
     try:
         for there in (folder, *folder.absolute().parents):
@@ -65,13 +66,13 @@ def why_unusable(settings: Settings) -> str | None:
             if not stat.S_ISDIR(found.st_mode):
                 return f"{there} is not a folder"
             return None if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written"
-    except (OSError, ValueError) as error:  # no name of a file at all, for instance
+    except (OSError, ValueError) as error:  # for instance a name that no file can have
         return f"{str(folder)!r} cannot be used: {getattr(error, 'strerror', None) or error}"
     return None
 
 
 def read_kept(settings: Settings, topics: Iterable[str]) -> Kept:
-    """All that was kept and can still be read; nothing where there is no file, or one of another user."""
+    """Read what was kept; empty if there is no file, or if it belongs to another user."""
     messages: list[tuple[str, Any]] = []
     cluster_id, wrong = None, None
     try:
@@ -92,7 +93,7 @@ def read_kept(settings: Settings, topics: Iterable[str]) -> Kept:
                 else:
                     messages.append((topic, decoded.message))
     except (FileNotFoundError, NotADirectoryError):
-        pass  # nothing was kept yet
+        pass  # nothing has been kept yet
     except (OSError, ValueError, TypeError, KeyError, RecursionError, msgspec.MsgspecError) as error:
         what = getattr(error, "strerror", None) or (f"{error} is missing" if isinstance(error, KeyError) else error)
         wrong = f"{settings.client.cache_dir}: what was kept cannot be read: {what}"
@@ -100,7 +101,7 @@ def read_kept(settings: Settings, topics: Iterable[str]) -> Kept:
 
 
 def keep(settings: Settings, known: Mapping[str, Iterable[Any]], cluster_id: str | None = None) -> str | None:
-    """Write messages by topic, all or nothing; what went wrong, or None."""
+    """Write messages by topic, all or nothing; returns the error, or None."""
     parts = [(topic, b"[%s]" % b",".join(map(encode, every))) for topic, every in known.items()]
     parts += [(_CLUSTER, encode(cluster_id or "")), (_PREFIX, encode(settings.kafka.topic_prefix))]
     file = kept_file(settings)
@@ -117,7 +118,7 @@ def keep(settings: Settings, known: Mapping[str, Iterable[Any]], cluster_id: str
 
 
 class Keeper:
-    """Writes the file when something has changed, in a thread: a disk may stand still, and rollbacks go on."""
+    """Writes the file after changes, in a thread, so that a hanging disk does not delay rollbacks."""
 
     def __init__(
         self,
@@ -134,17 +135,17 @@ class Keeper:
         self._thread: threading.Thread | None = None
 
     def changed(self) -> None:
-        """There is something to write."""
+        """Record that there is something to write."""
         self._unsaved = True
 
     def look(self) -> None:
-        """Write, when there is something and the last time is a while ago."""
+        """Write if something has changed and the last write is long enough ago."""
         busy = self._thread is not None and self._thread.is_alive()
         if self._unsaved and not busy and time.monotonic() - self._saved >= SAVE_SECONDS:
             self._begin()
 
     def finish(self, timeout: float) -> None:
-        """Write what is left; leave a disk that takes longer than ``timeout`` seconds to itself."""
+        """Write what is left, but wait for the disk at most ``timeout`` seconds."""
         if self._unsaved:
             self._begin()
         if self._thread is not None and self._thread is not threading.current_thread():

@@ -1,7 +1,7 @@
-"""What a process lives through: it forks, and it ends.
+"""Handles forks and the end of a process.
 
-Whatever has a thread or a queue registers here.  In a forked child ``forked`` is called, before any other code of the
-child runs; at the end of the program ``at_exit`` is called with the deadline that all share.
+Everything with a thread or a queue registers here. In a forked child ``forked`` is called before any other code of the
+child runs. At the end of the program ``at_exit`` is called with the deadline that all share.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from weakref import WeakSet
 from crl_stream.client.troubles import forget_threads
 
 EXIT_SECONDS: Final = 2.0
-"""How long the end of a program may be held up, for all clients together."""
+"""Seconds that all clients together may delay the end of a program."""
 
 
 class Member(Protocol):
-    """Something with a thread, or with messages that wait."""
+    """Something with a thread or with waiting messages."""
 
     def forked(self) -> None:
-        """Called in a child, in which the threads of the parent do not exist."""
+        """Handle a fork, in the child, where the parent's threads do not exist."""
         ...
 
     def at_exit(self, deadline: float) -> None:
-        """Called at the end; be done by ``deadline`` (of ``time.monotonic``)."""
+        """Handle the end of the program; finish by ``deadline`` (of ``time.monotonic``)."""
         ...
 
 
 _queues: WeakSet[Any] = WeakSet()
-"""Those that send what waits; before the threads end that do it."""
+"""Members with messages to send; they come first, before the sending threads end."""
 _threads: WeakSet[Any] = WeakSet()
 _left_behind: list[Any] = []
-"""What a child has of its parent's threads: never collected, since collecting closes what is the parent's too."""
+"""A child's copies of its parent's threads. They are never collected, because that would close the parent's sockets."""
 _lock = threading.Lock()
 _at_end_of: set[int] = set()
-"""Process ids whose end is taken care of beside ``atexit``."""
+"""Process ids whose end is handled in addition to ``atexit``."""
 
 
 def outlives(thread: Member) -> None:
@@ -50,24 +50,24 @@ def outlives(thread: Member) -> None:
 
 
 def waits(queue: Member) -> None:
-    """Register what has something to send at the end."""
+    """Register a member that may have something to send at the end."""
     with _lock:
         _queues.add(queue)
     notice_the_end()
 
 
 class _Anchor:
-    """What a library's register of things to do after a fork holds on to."""
+    """An object that a library's registry of after-fork functions refers to."""
 
 
 _anchor = _Anchor()
 
 
 def notice_the_end() -> None:
-    """Have this process's end noticed also where ``atexit`` is not run: in children of ``multiprocessing`` and Celery.
+    """Notice the end of this process even where ``atexit`` does not run: in children of ``multiprocessing`` and Celery.
 
-    The former leave by ``os._exit`` after what their own library has registered.  A child empties that register when it
-    begins its work, which may be after a client was made at import.
+    The former leave by ``os._exit`` after running what is registered with their own library. A child empties that
+    registry when it begins its work, which may be after an import has created a client.
     """
     _notice_celery()
     if os.getpid() in _at_end_of:
@@ -88,11 +88,11 @@ def notice_the_end() -> None:
 
 
 def _notice_celery() -> None:
-    """Celery's processes leave by ``os._exit`` too, each after a signal of its own."""
+    """Notice the end of Celery's processes, which leave by ``os._exit`` after sending a signal."""
     signals = sys.modules.get("celery.signals")
     if signals is not None:
         with suppress(Exception):
-            # Connected once, however often it is asked for; children inherit it.
+            # Connect only once; children inherit the connection.
             signals.worker_process_shutdown.connect(_end_of_process, weak=False, dispatch_uid="crl-stream")
 
 
@@ -101,7 +101,7 @@ def _end_of_process(**_: Any) -> None:
 
 
 def end() -> None:
-    """Send what waits and end the threads, within ``EXIT_SECONDS``."""
+    """Send waiting messages and end the threads, within ``EXIT_SECONDS``."""
     deadline = time.monotonic() + EXIT_SECONDS
     for members in (_queues, _threads):
         for member in list(members):
@@ -110,7 +110,7 @@ def end() -> None:
 
 
 def _forked() -> None:
-    global _lock  # noqa: PLW0603 - the parent may have held it
+    global _lock  # noqa: PLW0603 - the parent may have held the lock
     _lock = threading.Lock()
     _left_behind.extend(_threads)
     threads, queues = list(_threads), list(_queues)

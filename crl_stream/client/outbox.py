@@ -1,4 +1,4 @@
-"""Messages that wait for Kafka, between the agent's threads and the one that sends; bounded and counted."""
+"""A bounded queue of messages for Kafka, between the agent's threads and the sending one; everything is counted."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 QUEUE_SIZE: Final = 10_000
-"""Messages that may wait while Kafka does not answer; later ones are dropped and counted."""
+"""Most messages that may wait while Kafka does not answer; later ones are dropped and counted."""
 AT_ONCE: Final = 2_000
-"""Messages in flight together."""
+"""Most messages in flight."""
 OF_ONE_TASK: Final = 64
-"""How many of those may be of one task: as many ids as the monitor remembers of it by default
-(``limits.duplicate_ids``), so that it recognises all that is sent again over a new connection."""
+"""Most messages of one task in flight.
+
+The monitor remembers as many ids of a task by default (``limits.duplicate_ids``), so it recognises everything that
+is sent again over a new connection."""
 
 
 class Item(NamedTuple):
@@ -26,7 +28,7 @@ class Item(NamedTuple):
 
 
 class PublisherStats(NamedTuple):
-    """What has become of what was published."""
+    """Counts of published messages by result."""
 
     sent: int
     """Acknowledged by Kafka."""
@@ -34,20 +36,20 @@ class PublisherStats(NamedTuple):
     dropped: int
     """Lost because the queue was full, or at the end because Kafka did not answer."""
     rejected: int
-    """Refused locally or by Kafka, with a log line that says how to put it right."""
+    """Refused locally or by Kafka, with a log line that says what to do."""
     abandoned: int = 0
-    """Invocations that somebody ended from outside, which says nothing about the variant: not published."""
+    """Invocations that were ended from outside, which says nothing about the variant; they are not published."""
 
 
 class Outbox:
-    """A queue with counts.  ``wake`` is called when something comes and the sender has said that it sleeps."""
+    """A queue with counts. ``wake`` is called for a new message while the sender sleeps."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self.forked()
 
     def forked(self) -> None:
-        """Begin empty, as also in a child: what waits is the parent's to send."""
+        """Start empty, also in a forked child: the parent sends what is waiting."""
         self._waiting: deque[Item] = deque()
         self._in_flight = self._sent = self._dropped = self._rejected = self._abandoned = 0
         self._asleep = False
@@ -56,14 +58,14 @@ class Outbox:
 
     @property
     def stats(self) -> PublisherStats:
-        """Figures since the start."""
+        """Return the counts since the start."""
         with self._lock:
             queued = len(self._waiting) + self._in_flight
             return PublisherStats(self._sent, queued, self._dropped, self._rejected, self._abandoned)
 
     # -- the agent's side --------------------------------------------------------------------------
     def put(self, item: Item) -> bool:
-        """Queue a message; False when there is no room or it is closed, which is counted."""
+        """Queue a message; False, and counted as dropped, if the queue is full or closed."""
         with self._lock:
             if self._closed or len(self._waiting) + self._in_flight >= QUEUE_SIZE:
                 self._dropped += 1
@@ -75,7 +77,7 @@ class Outbox:
         return True
 
     def reject(self, count: int = 1) -> None:
-        """Count what was refused."""
+        """Count refused messages."""
         with self._lock:
             self._rejected += count
 
@@ -85,7 +87,7 @@ class Outbox:
             self._abandoned += 1
 
     def wait_until_empty(self, timeout: float) -> bool:
-        """Wait until Kafka has everything; False when it has not within ``timeout`` seconds."""
+        """Wait until Kafka has everything; False if that takes longer than ``timeout`` seconds."""
         until = time.monotonic() + timeout
         with self._lock:
             while self._waiting or self._in_flight:
@@ -95,12 +97,12 @@ class Outbox:
         return True
 
     def close(self) -> None:
-        """Take nothing more."""
+        """Accept no more messages."""
         with self._lock:
             self._closed = True
 
     def give_up(self) -> int:
-        """Count what waits as dropped; how many that were."""
+        """Count waiting messages as dropped; returns their number."""
         with self._lock:
             lost = len(self._waiting) + self._in_flight
             self._dropped += lost
@@ -111,7 +113,7 @@ class Outbox:
 
     # -- the sender's side -------------------------------------------------------------------------
     def take(self) -> list[Item]:
-        """The next messages to send, in order; when there are none, the sender sleeps until it is woken."""
+        """Return the next messages to send, in order; if there are none, the sender sleeps until it is woken."""
         with self._lock:
             if not self._waiting:
                 self._asleep = True
@@ -128,7 +130,7 @@ class Outbox:
             return taken
 
     def settle(self, sent: int = 0, rejected: int = 0) -> None:
-        """Kafka has taken, or refused, so many of those in flight."""
+        """Count messages in flight that Kafka has accepted or refused."""
         with self._lock:
             settled = min(self._in_flight, sent + rejected)
             self._in_flight -= settled
@@ -138,7 +140,7 @@ class Outbox:
                 self._lock.notify_all()
 
     def put_back(self, items: Iterable[Item]) -> None:
-        """What was in flight and is not known to have arrived waits again, before all the rest."""
+        """Put messages that may not have arrived back to the front of the queue."""
         with self._lock:
             if self._in_flight:
                 self._waiting.extendleft(reversed(list(items)))

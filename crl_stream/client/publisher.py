@@ -31,25 +31,25 @@ __all__ = ["QUEUE_SIZE", "Publisher", "PublisherStats", "checked", "default_runt
 log = logging.getLogger(__name__)
 
 _STOP_SHARE: Final = 0.15
-"""Share of the time that closing may take, for ending the thread."""
+"""Share of the closing time that is reserved for ending the thread."""
 
 
 def default_runtime_id() -> str:
-    """A name for this process: host and process id."""
+    """Return a name for this process: host and process id."""
     return suggest_identifier(f"{socket.gethostname()}-{os.getpid()}")
 
 
 def checked(message: m.Invocation | m.Feedback) -> tuple[bytes, bytes]:
-    """(key, value) of a message, proven readable; ``InvalidMessage`` says what to write instead."""
+    """Encode a message as (key, value) and check that it is readable; raises ``InvalidMessage`` with a hint."""
     try:
         value = encode(message)
         key = f"{message.agent_name}/{message.task_type}".encode()
     except Exception as error:
         raise InvalidMessage(f"The message cannot be written as JSON: {error}.", hint="see topics/README.md") from None
-    # JSON has no word for what is not finite: it becomes null, and only then the fields need to be looked at.
+    # JSON cannot express infinite numbers or NaN: they become null, and only then are the fields checked.
     if b"null" in value and (wrong := not_finite(message)) is not None:
         raise InvalidMessage(
-            f"{wrong} is {getattr(message, wrong)}, not a number.", hint="leave it out when it is unknown"
+            f"{wrong} is {getattr(message, wrong)}, not a number.", hint="leave it out if it is unknown"
         )
     decoded = decode(INVOCATIONS, value, key)
     if isinstance(decoded, Rejected):
@@ -69,13 +69,11 @@ def _complaint(message: m.Invocation | m.Feedback, rejected: Rejected) -> Invali
 
 
 class Publisher:
-    """Publishes invocations and late feedback.
+    """Publishes invocations and late feedback. Thread-safe, and safe to fork.
 
-    Thread-safe, and safe to fork.  A message is in memory until Kafka has it: ``close`` waits for that, and so does the
-    end of the program, each up to its limit.
-
-    ``settings`` default to those of the environment and of ``file`` or ``CRL_CONFIG`` (``load_client_settings``); bad
-    ones are logged and nothing is sent, or raised as ``ConfigError`` where ``strict``.
+    A message stays in memory until Kafka has it; ``close`` and the end of the program wait for that, up to a limit.
+    ``settings`` default to those that ``load_client_settings`` finds with ``file``.  Bad ones are logged and nothing is
+    sent; with ``strict`` they raise ``ConfigError``.
     """
 
     def __init__(
@@ -109,30 +107,30 @@ class Publisher:
         self._start()
 
     def __enter__(self) -> Self:
-        """Start has happened already."""
+        """Do nothing; the client has already started."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Send what waits, then close."""
+        """Send waiting messages, then close."""
         self.close()
 
     @property
     def trouble(self) -> str:
-        """Why the last attempt that failed did so; empty when none has."""
+        """Return why the last failed attempt failed; empty if none has."""
         return self._without_kafka or self._sending.trouble
 
     @property
     def connected_since(self) -> str | None:
-        """Since when Kafka takes outcomes (RFC 3339); None while it does not."""
+        """Return since when Kafka accepts outcomes (RFC 3339); None while it does not."""
         return self._sending.connected_since
 
     @property
     def troubles(self) -> Troubles:
-        """What went wrong, for ``Client.health``."""
+        """Return the recorded problems, for ``Client.health``."""
         return self._troubles
 
     def publish(self, message: m.Invocation | m.Feedback, *, traceparent: str | None = None) -> bool:
-        """Queue a message; False, with a log line, when it is not valid or there is no room.  Never raises."""
+        """Queue a message; False, with a log line, if it is not valid or the queue is full. Never raises."""
         try:
             try:
                 key, value = checked(message)
@@ -156,9 +154,10 @@ class Publisher:
     def invocation(
         self, agent_name: str, task_type: str, variant_id: str, status: m.inputs.Status, **fields: Any
     ) -> bool:
-        """Publish one finished invocation; ``fields`` are those of the contract, ids and time are filled in.
+        """Publish one finished invocation; ``status`` is ``success``, ``failure`` or ``error``.
 
-        A number may be of any kind (numpy, Decimal, ...); one that cannot be used is left out with a log line.
+        ``agent_name`` and ``task_type`` name the task, ``variant_id`` what ran, ``fields`` are others of the contract.
+        Numbers may be of any kind (numpy, Decimal, ...); one that cannot be used is left out with a log line.
         """
         fields.setdefault("invocation_id", uuid.uuid4().hex)
         fields.setdefault("timestamp", utc_now())
@@ -187,7 +186,10 @@ class Publisher:
         quality: float | None = None,
         source: str | None = None,
     ) -> bool:
-        """Publish a reward in [-1, 1] or a quality in [0, 1] that became known after its invocation."""
+        """Publish a score that became known after its invocation: ``reward`` in [-1, 1] or ``quality`` in [0, 1].
+
+        ``agent_name``, ``task_type`` and ``invocation_id`` name the invocation, ``source`` says who judged.
+        """
         return self.publish(
             m.Feedback(
                 schema_version=m.SCHEMA_VERSION,
@@ -203,30 +205,27 @@ class Publisher:
         )
 
     def reject(self, error: Exception) -> None:
-        """Count an outcome that cannot be published, and say why."""
+        """Count an outcome that cannot be published, and log why."""
         self._outbox.reject()
         text = " ".join(str(error).split()) or type(error).__name__
         log.debug("not published: %s", text)
         self._troubles.say("rejected", f"an outcome is not published: {text}")
 
     def abandon(self) -> None:
-        """Count an invocation that somebody ended from outside; nothing is published."""
+        """Count an invocation that was ended from outside; nothing is published."""
         self._outbox.abandon()
 
     @property
     def stats(self) -> PublisherStats:
-        """Figures since the start; of this process, when it was forked."""
+        """Return counts since the start, or since the fork in a forked process."""
         return self._outbox.stats
 
     def flush(self, timeout: float = 30.0) -> bool:
-        """Wait until Kafka has everything; False when it has not within ``timeout`` seconds."""
+        """Wait until Kafka has everything; False if that takes longer than ``timeout`` seconds."""
         return self._outbox.wait_until_empty(timeout)
 
     def close(self, timeout: float | None = None) -> PublisherStats:
-        """Send what waits for at most ``timeout`` seconds; what Kafka then does not have is counted as dropped.
-
-        The default is ``client.close_seconds``.
-        """
+        """Send waiting messages for ``timeout`` seconds (default: ``client.close_seconds``), and drop the rest."""
         limit = self.settings.client.close_seconds if timeout is None else max(0.0, timeout)
         until = time.monotonic() + limit
         first, self._closed = not self._closed, True
@@ -247,7 +246,7 @@ class Publisher:
 
     # -- lifetime ----------------------------------------------------------------------------------
     def forked(self) -> None:
-        """In a child: a name, a queue, a connection and a thread of its own, the last two at its first message."""
+        """Give a forked child its own name and queue; connection and thread follow with its first message."""
         self._start_lock = threading.Lock()
         self._background = None
         self.runtime_id = _identifier(self._given_id, f"-{os.getpid()}") or default_runtime_id()
@@ -257,7 +256,7 @@ class Publisher:
         self._sending = Sending(self.settings, self._topic, self._outbox, self._troubles)
 
     def at_exit(self, deadline: float) -> None:
-        """The program ends without having closed."""
+        """Close, because the program ends without having done so."""
         if not self._closed:
             self.close(min(self.settings.client.close_seconds, max(0.0, deadline - time.monotonic())))
 
@@ -271,7 +270,7 @@ class Publisher:
                 )
                 try:
                     self._background.start()
-                except RuntimeError as error:  # the program ends, or may have no more threads
+                except RuntimeError as error:  # the program is ending, or may start no more threads
                     self._background = None
                     self._troubles.say("threads", f"outcomes cannot be sent: {error}")
         if self._without_kafka:
@@ -283,7 +282,7 @@ class Publisher:
 
 
 def name_of(runtime_id: str | None, settings: Settings, *, strict: bool) -> str:
-    """The name that a runtime was given, empty for none; ``ConfigError`` where ``strict`` and it is unusable."""
+    """Return the given name of a runtime, or an empty text; raises ``ConfigError`` if ``strict`` and it is unusable."""
     given = str(runtime_id or settings.client.runtime_id)
     if strict and given and not is_identifier(given):
         raise ConfigError(f"{_about_id(given)}.", hint=f"write {suggest_identifier(given)!r}")
@@ -291,10 +290,10 @@ def name_of(runtime_id: str | None, settings: Settings, *, strict: bool) -> str:
 
 
 def _about_id(given: str) -> str:
-    """What is wrong with a runtime's name."""
+    """Return what is wrong with a runtime's name."""
     return f"runtime_id {given[:128]!r} is not an identifier: letters, digits and . _ : - only, 1 to 128 of them"
 
 
 def _identifier(given: str, more: str = "") -> str:
-    """A name that was given, as an identifier."""
+    """Convert a given name to an identifier."""
     return suggest_identifier(given)[: 128 - len(more)] + more if given else ""

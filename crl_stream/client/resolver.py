@@ -1,9 +1,9 @@
 """Says which variant to use: from memory, at once, whatever the state of Kafka.
 
-Follows ``crl.active-variants`` and ``crl.variants`` in the background.  Of two records of a task it keeps the one with
-the highest (incarnation, epoch, offset), so that a late or repeated record changes nothing.  What was known before,
-from a file or from before a lost connection, is used until both topics were read to their ends, and then gives way
-whatever its epoch: the cluster may have been made again.
+It follows ``crl.active-variants`` and ``crl.variants`` in the background. Of two records of a task it keeps the one
+with the higher (incarnation, epoch, offset), so that a late or repeated record changes nothing. Older knowledge, from a
+file or from before a lost connection, is used until both topics have been read to the end. It is then replaced whatever
+its epoch, because the cluster may be a new one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from crl_stream.wire.topics import ACTIVE_VARIANTS, VARIANTS
 log = logging.getLogger(__name__)
 
 STALE_SECONDS: Final = 30.0
-"""Without an answer from Kafka for this long, what is known is called stale."""
+"""Seconds without an answer from Kafka after which known variants are called stale."""
 
 
 class Resolution(NamedTuple):
@@ -42,10 +42,10 @@ class Resolution(NamedTuple):
 
     variant_id: str
     epoch: int | None
-    """Of the active-variant record; give it back in the outcome as ``active_epoch``."""
+    """Epoch of the active-variant record; send it with the outcome as ``active_epoch``."""
     source: VariantSource
     configuration: m.RegisteredVariant | None
-    """What was registered for the variant: parent, model, temperature, modifications."""
+    """The variant's registered parent, model, temperature and modifications."""
 
 
 class Resolver:
@@ -70,7 +70,7 @@ class Resolver:
         self._setup = set_up(settings, file=file, strict=strict)
         self.settings = self._setup.settings
         self.exploration = exploration
-        """Share of invocations that explore; None follows the task's policy."""
+        """Share of invocations that explore, in [0, 1]; None follows the task's policy."""
         self._rng = rng or random.Random()
         self._troubles = troubles or Troubles()
         self._choose = self._policy_named(exploration_policy, strict=strict)
@@ -79,7 +79,7 @@ class Resolver:
         self._known: dict[TaskKey, m.VariantCatalogue] = {}
         self._from_file: set[TaskKey] = set()
         self._cluster_id: str | None = None
-        """Id of the cluster that what is known comes from."""
+        """Id of the cluster that the known variants come from."""
         self._heard = float("-inf")
         self._listeners: list[Callable[[m.ActiveVariant], None]] = []
         self._closed = False
@@ -91,7 +91,7 @@ class Resolver:
         self._start()
 
     def _fresh(self) -> None:
-        """What a child must have of its own."""
+        """Create what a forked child cannot share."""
         self._start_lock = threading.Lock()
         self._changed = threading.Condition()
         self._caught_up = threading.Event()
@@ -101,7 +101,7 @@ class Resolver:
         self._following_since: str | None = None
 
     def __enter__(self) -> Self:
-        """Start has happened already."""
+        """Do nothing; the client has already started."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -109,33 +109,35 @@ class Resolver:
         self.close()
 
     def resolve(self, agent_name: str, task_type: str, default: str | None = None) -> Resolution | None:
-        """The variant for the next invocation; None when nothing is known of the task and there is no default."""
+        """Return the variant for the next invocation; None if the task is unknown and there is no default."""
         if self._background is None:
             self._start()
         try:
             return self._look_up(TaskKey(agent_name, task_type), default)
-        except Exception as error:  # a name that is no text, a share that is no number: never into the agent
+        except (
+            Exception
+        ) as error:  # a name that is not text or a share that is not a number must not raise into the agent
             self._troubles.say("resolve", f"{agent_name!r:.100}, {task_type!r:.100} cannot be looked up: {error}")
             return None if default is None else Resolution(default, None, "default", None)
 
     @property
     def following_since(self) -> str | None:
-        """Since when Kafka's word is followed (RFC 3339); None while it is not."""
+        """Return since when Kafka is followed (RFC 3339); None while it is not."""
         return self._following_since if time.monotonic() - self._heard < STALE_SECONDS else None
 
     @property
     def restarts(self) -> int:
-        """How often following was begun again."""
+        """Return how often following was restarted."""
         return max(0, self._background.attempts - 1) if self._background is not None else 0
 
     def wait_until_ready(self, timeout: float = 10.0) -> bool:
-        """Wait until all that was published before is known; False when Kafka did not answer in time."""
+        """Wait until everything published before is known; False if Kafka did not answer in time."""
         if self._background is None:
             self._start()
         return self._caught_up.wait(timeout)
 
     def wait_for_epoch(self, agent_name: str, task_type: str, epoch: int, timeout: float = 10.0) -> bool:
-        """Wait until the task's active variant is of ``epoch`` or later."""
+        """Wait up to ``timeout`` seconds until the task's active variant has this ``epoch`` or a later one."""
         if self._background is None:
             self._start()
         key = TaskKey(agent_name, task_type)
@@ -150,16 +152,16 @@ class Resolver:
 
     @property
     def tasks(self) -> int:
-        """How many tasks an active variant is known of."""
+        """Return the number of tasks with a known active variant."""
         return len(self._active)
 
     def tell_to_close(self) -> None:
-        """Begin to close, without waiting for it."""
+        """Begin to close without waiting."""
         if self._background is not None:
             self._background.tell_to_stop()
 
     def close(self, timeout: float | None = None) -> None:
-        """Stop following, within ``timeout`` seconds (default: ``client.close_seconds``); what is known stays."""
+        """Stop following, within ``timeout`` seconds (default: ``client.close_seconds``); known variants stay."""
         until = time.monotonic() + (self.settings.client.close_seconds if timeout is None else max(0.0, timeout))
         first, self._closed = not self._closed, True
         if self._background is not None:
@@ -170,7 +172,7 @@ class Resolver:
 
     # -- lifetime ----------------------------------------------------------------------------------
     def forked(self) -> None:
-        """In a child: what is known stays known, and a thread of its own follows from the first question on."""
+        """Keep what is known in a forked child; its own thread follows from the first call on."""
         self._fresh()
         if self._owns_troubles:
             self._troubles.forked()
@@ -178,7 +180,7 @@ class Resolver:
             self._start()
 
     def at_exit(self, deadline: float) -> None:
-        """The program ends without having closed."""
+        """Close, because the program ends without having done so."""
         if not self._closed:
             self.close(max(0.0, deadline - time.monotonic()))
 
@@ -195,7 +197,7 @@ class Resolver:
                 )
                 try:
                     background.start()
-                except RuntimeError as error:  # the program ends, or may have no more threads
+                except RuntimeError as error:  # the program is ending, or may start no more threads
                     self._background = None
                     self._troubles.say("threads", f"rollbacks cannot be followed: {error}")
 
@@ -204,7 +206,7 @@ class Resolver:
             self._background.beat()
 
     def _failed(self, error: BaseException) -> None:
-        """An attempt at following has ended."""
+        """Report that an attempt to follow has ended."""
         if isinstance(error, Reread):
             log.info("the active variants are read again: %s", error)
             return
@@ -212,7 +214,7 @@ class Resolver:
         self._troubles.say("kafka", f"Kafka does not answer: {reason_of(error)}; {self._used_meanwhile()}")
 
     def _used_meanwhile(self) -> str:
-        """What is answered while Kafka is not heard: never more than is known."""
+        """Return a phrase about what is used while Kafka does not answer."""
         active, from_file = self._active, self._from_file
         if not active:
             return "no variant is known yet, so each call gets its own default"
@@ -282,11 +284,11 @@ class Resolver:
 
     # -- what the follower has read ----------------------------------------------------------------
     def quiet(self) -> float:
-        """After how many seconds without an answer to connect again."""
+        """Return after how many seconds without an answer to connect again."""
         return STALE_SECONDS
 
     def connected(self, cluster_id: str | None) -> None:
-        """A cluster answers: what a file says of another one is put away at once."""
+        """Note that a cluster answers; what a file says about another cluster is discarded at once."""
         if cluster_id is not None and self._cluster_id is not None and cluster_id != self._cluster_id:
             with self._changed:
                 self._active = {key: active for key, active in self._active.items() if key not in self._from_file}
@@ -296,14 +298,14 @@ class Resolver:
         self._cluster_id = cluster_id or self._cluster_id
 
     def heard(self) -> None:
-        """Kafka has answered."""
+        """Record that Kafka has answered."""
         self._heard = time.monotonic()
         if self._following_since is None and self._caught_up.is_set():
             self._following_since = utc_now()
         self._keeper.look()
 
     def show(self, view: View) -> None:
-        """What was read is complete: it takes the place of what was known before."""
+        """Replace what was known before with what has now been read completely."""
         before = self._active
         with self._changed:
             self._active, self._known, self._from_file = view.active, view.known, set()
@@ -313,7 +315,7 @@ class Resolver:
             self._changed.notify_all()
         self._keeper.changed()
         for kind in ("kafka", "stale", "topics"):
-            self._troubles.over(kind, "Kafka answers again, and its word is followed")
+            self._troubles.over(kind, "Kafka answers again; rollbacks are followed")
         if gone := before.keys() - view.active.keys():
             which = f"1 task ({min(gone)})" if len(gone) == 1 else f"{len(gone)} tasks ({min(gone)} among them)"
             self._troubles.say(
@@ -326,7 +328,7 @@ class Resolver:
                 self._call_listeners(message)
 
     def tell(self, message: m.ActiveVariant | m.VariantCatalogue) -> None:
-        """A record has come that is newer than what was shown."""
+        """Take over a record that is newer than what was shown."""
         self._keeper.changed()
         if isinstance(message, m.ActiveVariant):
             with self._changed:
@@ -337,7 +339,7 @@ class Resolver:
         for listener in list(self._listeners):
             try:
                 listener(message)
-            except BaseException as error:  # a listener ends neither the following nor the program
+            except BaseException as error:  # a failing listener must end neither the thread nor the program
                 log.debug("a listener failed", exc_info=True)
                 self._troubles.say("listener", f"a listener of on_change failed: {type(error).__name__}: {error}")
 
@@ -357,7 +359,7 @@ class Resolver:
         self._from_file, self._cluster_id = set(self._active), kept.cluster_id
 
     def _to_keep(self) -> tuple[dict[str, list[Any]], str | None]:
-        # Of dicts that change meanwhile; their lists are made in one step.
+        # The dicts may change meanwhile, but ``list`` copies them in one step.
         known: dict[str, list[Any]] = {
             ACTIVE_VARIANTS: list(self._active.values()),
             VARIANTS: list(self._known.values()),

@@ -1,7 +1,7 @@
 """Numbers as judges return them: numpy scalars, 0-d arrays and tensors, Decimal, Fraction, int, bool.
 
-A score that cannot be used costs the score and never the outcome: dropping outcomes whose judge failed would leave the
-others, and a success rate of those that were easy to judge.  The same goes for a complexity, provider or model.
+An unusable score is dropped, but never its outcome: otherwise the success rate would cover only the outcomes that were
+easy to judge. The same goes for a complexity, provider or model.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from msgspec.structs import FieldInfo, fields, replace
 from crl_stream.core import messages as m
 
 _MATTER: Final = frozenset({"schema_version", "role", "variant_source", "runtime_id"})
-"""Without these an outcome would say something else: a shadow's would count as live."""
+"""Fields that cannot be dropped, because the outcome would mean something else: a shadow's would count as live."""
 
 
 class Usable(NamedTuple):
-    """A message with its scores as the contract wants them."""
+    """A message whose scores fit the contract."""
 
     message: m.Invocation | m.Feedback
     left_out: tuple[str, ...]
-    """For each field that was left out a sentence."""
+    """One sentence for each field that was left out."""
 
 
 def usable(message: m.Invocation | m.Feedback) -> Usable:
-    """The message with every number as a float or an int, without optional fields that do not fit."""
+    """Convert every number to a float or an int, and leave out optional fields that do not fit."""
     changed: dict[str, Any] = {}
     left_out = []
     for field, numbers in _optional(type(message)):
@@ -51,7 +51,7 @@ def usable(message: m.Invocation | m.Feedback) -> Usable:
 
 @cache
 def _optional(kind: type[m.Invocation | m.Feedback]) -> tuple[tuple[FieldInfo, set[type]], ...]:
-    """The fields of a message that may be absent, each with the kinds of numbers it takes."""
+    """Return the optional fields of a message, each with the types of numbers it accepts."""
     optional = (f for f in fields(kind) if f.default is not msgspec.NODEFAULT and f.name not in _MATTER)
     return tuple((field, _numbers(msgspec.inspect.type_info(field.type))) for field in optional)
 
@@ -69,7 +69,7 @@ def _numbers(found: msgspec.inspect.Type) -> set[type]:
 
 
 def _number(value: Any, *, whole: bool) -> float | int:
-    """``value`` as a plain number; ``TypeError`` or ``ValueError`` when it is none."""
+    """Convert ``value`` to a plain number; raises ``TypeError`` or ``ValueError``."""
     if getattr(value, "ndim", 0) != 0:
         raise TypeError("one number is expected, not an array")
     if not (hasattr(type(value), "__float__") or hasattr(type(value), "__index__")):

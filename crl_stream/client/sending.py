@@ -1,8 +1,8 @@
-"""Sends what waits in the outbox, for as long as its client lives.
+"""Sends the messages in the outbox for as long as its client exists.
 
-One producer is used for as long as it works: it is idempotent and repeats what was not acknowledged, so that an outage
-doubles nothing.  When it cannot go on (its sender has ended, its state at the broker is gone, the broker has moved),
-it is thrown away, and what was in flight is sent over a new one: the monitor knows it by its invocation_id.
+One producer is used as long as it works: it is idempotent and repeats unacknowledged messages, so an outage doubles
+nothing. When it cannot continue (its sender has ended, its state at the broker is gone, the broker has moved), it is
+discarded, and the messages in flight are sent through a new one: the monitor recognises them by their invocation_id.
 """
 
 from __future__ import annotations
@@ -25,43 +25,43 @@ from crl_stream.settings import Settings
 from crl_stream.wire.partitioner import partition_of
 
 REQUEST_SECONDS: Final = 10.0
-"""Until a request that is not answered is made again."""
+"""Milliseconds until an unanswered request is repeated."""
 CONNECT_SECONDS: Final = 10.0
 SILENT_SECONDS: Final = 3.0
-"""Without an acknowledgement for this long, it is said, and asked whether Kafka is elsewhere now."""
+"""Seconds without an acknowledgement after which that is reported, and the address is checked."""
 STUCK_SECONDS: Final = 10.0
-"""After this long, a new connection is tried; when that stands and the old one still sends nothing, it is replaced."""
+"""Seconds after which a new connection is tried; if it works and the old one sends nothing, the old one is replaced."""
 _LOOK_SECONDS: Final = 1.0
 _DISCARD_SECONDS: Final = 2.0
 _BATCH_BYTES: Final = 262_144
 _REFUSED: Final = frozenset({2, 10, 18, 32, 43, 44, 87})
-"""Broker error codes that mean: this record, or the batch with it, is never taken.  Corrupt, too large, too many,
-bad timestamp, unsupported format, policy, invalid."""
+"""Broker error codes for a record or batch that will never be accepted.  Corrupt, too large, too many, bad
+timestamp, unsupported format, policy, invalid."""
 
 
 class Sending:
-    """One attempt after another at sending what waits."""
+    """Sends waiting messages, one attempt after another."""
 
     def __init__(self, settings: Settings, topic: str, outbox: Outbox, troubles: Troubles) -> None:
         self.settings, self._topic, self._outbox, self._troubles = settings, topic, outbox, troubles
         self.connected_since: str | None = None
-        """Since when Kafka takes what is sent; None while it does not."""
+        """Since when Kafka accepts messages; None while it does not."""
         self.trouble = ""
-        """Why the last attempt that failed did so."""
+        """Why the last failed attempt failed."""
         self._awake: asyncio.Event | None = None
         self._discarding: set[asyncio.Future[Any]] = set()
         self._spare: AIOKafkaProducer | None = None
         self._alone: set[bytes] = set()
-        """Values of a batch that was refused: each is sent in a batch of its own."""
+        """Values of a refused batch; each is sent in a separate batch."""
         self._heard = 0.0
 
     def awake(self) -> None:
-        """Something waits; called in the loop."""
+        """Note that a message is waiting; called in the loop."""
         if self._awake is not None:
             self._awake.set()
 
     def failed(self, error: BaseException) -> None:
-        """An attempt has ended."""
+        """Record that an attempt has ended."""
         self._silent(reason_of(error))
 
     async def attempt(self) -> None:
@@ -77,7 +77,7 @@ class Sending:
                     await self._awake.wait()
                     self._awake.clear()
                 elif not await self._send(producer, address, items):
-                    # A refused batch has left a hole in the producer's sequence.
+                    # A refused batch has left a gap in the producer's sequence.
                     self._discard(producer)
                     producer = await self._connected()
         finally:
@@ -106,15 +106,15 @@ class Sending:
         return producer
 
     def _discard(self, producer: AIOKafkaProducer) -> None:
-        """Let a producer go, beside whatever is done next: one that is broken may take its time."""
+        """Close a producer in the background, because a broken one may take long."""
 
         async def discard() -> None:
             with suppress(Exception, asyncio.CancelledError):
-                if (sender := producer._sender.sender_task) is not None:  # noqa: SLF001 - else stopping it waits
+                if (sender := producer._sender.sender_task) is not None:  # noqa: SLF001 - otherwise stopping it waits
                     sender.cancel()
                 async with asyncio.timeout(_DISCARD_SECONDS):
                     await producer.stop()
-            producer._closed = True  # noqa: SLF001 - it says so itself only when stopping went well
+            producer._closed = True  # noqa: SLF001 - it sets this itself only if stopping succeeded
 
         task = asyncio.get_running_loop().create_task(discard(), name=LEAVING)
         self._discarding.add(task)
@@ -122,9 +122,9 @@ class Sending:
 
     # -- sending -----------------------------------------------------------------------------------
     async def _send(self, producer: AIOKafkaProducer, address: str, items: list[Item]) -> bool:
-        """Send one round and wait until Kafka has all of it; False when it has refused some.
+        """Send one round and wait until Kafka has all of it; False if Kafka has refused some.
 
-        Whatever is not known to have arrived when this fails waits again.
+        If this fails, all messages that are not known to have arrived return to the outbox.
         """
         flight = _Flight(self._outbox, items)
         self._heard = time.monotonic()
@@ -184,7 +184,7 @@ class Sending:
             flight.arrived(sent)
 
     def _refused(self, flight: _Flight, numbers: list[int], error: BrokerResponseError) -> None:
-        """Kafka takes a batch never: find out which of its messages that is about by sending each in one of its own."""
+        """Handle a batch that Kafka never accepts: send each message separately to find the bad one."""
         flight.refusals += 1
         if len(numbers) > 1:
             self._alone.update(flight.left[number].value for number in numbers)
@@ -197,7 +197,7 @@ class Sending:
         flight.refused(numbers)
 
     async def _in_time(self, producer: AIOKafkaProducer, address: str, work: Awaitable[Any]) -> Any:
-        """The result of ``work``; an error when the producer will not come to it any more."""
+        """Return the result of ``work``; raises if the producer will never get to it."""
         task = asyncio.ensure_future(work)
         try:
             probed = self._heard
@@ -205,7 +205,7 @@ class Sending:
                 await asyncio.wait({task}, timeout=_LOOK_SECONDS)
                 if task.done():
                     return task.result()
-                if producer._sender.sender_task.done():  # noqa: SLF001 - it ends without failing what waits for it
+                if producer._sender.sender_task.done():  # noqa: SLF001 - the sender ends without failing what waits for it
                     raise KafkaConnectionError("aiokafka's sender has ended")
                 silent = time.monotonic() - self._heard
                 if silent >= SILENT_SECONDS:
@@ -220,18 +220,18 @@ class Sending:
             task.cancel()
 
     async def _look_for_a_better_way(self, task: asyncio.Future[Any]) -> None:
-        """Connect again: the advertised address may have changed, which a producer that is cut off never learns."""
+        """Try a new connection: a producer that is cut off never learns that the advertised address has changed."""
         try:
             found = await self._connected()
         except (KafkaError, OSError, TimeoutError):
             return
-        # Kafka is there.  What retries by itself has this long to come through, and then nothing is doubled.
+        # Kafka is reachable. Give the producer's own retries this long to succeed, so that nothing is doubled.
         await asyncio.wait({task}, timeout=SILENT_SECONDS)
         if task.done():
             self._discard(found)
             return
         self._spare = found
-        raise KafkaConnectionError("a new connection stands, and over the old one nothing is acknowledged")
+        raise KafkaConnectionError("a new connection works, but nothing is acknowledged over the old one")
 
     def _goes_on(self) -> None:
         if self.connected_since is None:
@@ -248,7 +248,7 @@ class _Moved(Exception):
 
 
 class _Flight:
-    """The messages of one round, by number, until each is settled."""
+    """The unsettled messages of one round, by number."""
 
     def __init__(self, outbox: Outbox, items: Sequence[Item]) -> None:
         self._outbox = outbox
@@ -256,15 +256,15 @@ class _Flight:
         self.refusals = 0
 
     def arrived(self, numbers: Iterable[int]) -> None:
-        """Kafka has them."""
+        """Settle messages that Kafka has."""
         self._outbox.settle(sent=self._remove(numbers))
 
     def refused(self, numbers: Iterable[int]) -> None:
-        """Kafka never takes them."""
+        """Settle messages that Kafka will never accept."""
         self._outbox.settle(rejected=self._remove(numbers))
 
     def end(self) -> None:
-        """The rest waits again."""
+        """Return the rest to the outbox."""
         if self.left:
             self._outbox.put_back(self.left.values())
 

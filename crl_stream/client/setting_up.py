@@ -1,4 +1,4 @@
-"""What a client goes by: the settings it was given, else its own; bad ones never stop an agent."""
+"""Loads a client's settings; bad ones never stop an agent."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from crl_stream.settings import Settings, load_client_settings
 
 
 class Setup(NamedTuple):
-    """Settings, and what is wrong with them."""
+    """Settings and their problems."""
 
     settings: Settings
     without_kafka: str = ""
-    """Why the client must not connect; else empty."""
+    """Why the client must not connect; empty if it may."""
     notes: tuple[str, ...] = ()
 
     def say(self, troubles: Troubles) -> None:
-        """Say it, each kind once."""
+        """Log the problems, each kind once."""
         if self.without_kafka:
             troubles.say("settings", f"the client answers with defaults and sends nothing: {self.without_kafka}")
         for note in self.notes:
@@ -26,7 +26,7 @@ class Setup(NamedTuple):
 
 
 def set_up(settings: Settings | Setup | None, *, file: Path | str | None = None, strict: bool = False) -> Setup:
-    """The settings of a client; ``ConfigError`` only where ``strict``."""
+    """Return the settings of a client; raises ``ConfigError`` only if ``strict``."""
     if settings is not None:
         return settings if isinstance(settings, Setup) else Setup(settings)
     found = load_client_settings(file=None if file is None else Path(file), strict=strict)

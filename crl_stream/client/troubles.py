@@ -1,7 +1,7 @@
-"""What the client says when something is wrong: each kind once a minute at most, with a count, and nothing unsaid.
+"""Logs a client's problems: each kind at most once a minute, with a count, and none silently.
 
-aiokafka reports every failed attempt to reach a broker, dozens of lines a second while it is away.  In the client's
-threads its lines go to the logger ``crl_stream.client.aiokafka`` at DEBUG instead; elsewhere they are as they were.
+aiokafka logs every failed attempt to reach a broker, dozens of lines a second during an outage. In the client's threads
+its lines go to the logger ``crl_stream.client.aiokafka`` at DEBUG; elsewhere they are unchanged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = logging.getLogger("crl_stream.client")
 _detail = logging.getLogger("crl_stream.client.aiokafka")
 
 SPEAK_SECONDS: Final = 60.0
-"""Between two lines about the same kind of trouble."""
+"""Seconds between two lines about the same kind of trouble."""
 
 
 def utc_now() -> str:
@@ -35,31 +35,31 @@ class _Kind:
 
     def __init__(self) -> None:
         self.said = float("-inf")
-        """When it was last said."""
+        """When it was last logged."""
         self.since = 0.0
         self.count = 0
-        """How often it came since then."""
+        """How often it has occurred since then."""
         self.open = False
-        """Whether it was said and nothing has been said of its end."""
+        """Whether it was logged and its end was not."""
         self.text = ""
 
 
 class Troubles:
-    """Counts what goes wrong and says it seldom.  Thread-safe, and never raises."""
+    """Counts problems and logs them rarely. Thread-safe, and never raises."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kinds: dict[str, _Kind] = {}
         self.last = ""
-        """The newest trouble as a sentence; empty when there was none."""
+        """The newest problem as a sentence; empty if there was none."""
         self.last_at: str | None = None
 
     def forked(self) -> None:
-        """In a child: nothing has gone wrong here yet."""
+        """Reset in a forked child."""
         self.__init__()  # type: ignore[misc]
 
     def say(self, kind: str, text: str, count: int = 1) -> None:
-        """Something of a kind has happened ``count`` times; the first time it is said at once."""
+        """Record ``count`` problems of a kind; the first one is logged at once."""
         text, now = visible(text), time.monotonic()
         with self._lock:
             found = self._kinds.setdefault(kind, _Kind())
@@ -72,7 +72,7 @@ class Troubles:
             log.warning("%s", line)
 
     def over(self, kind: str, text: str) -> None:
-        """A kind of trouble is over: it is said once for each time that the trouble was said, with what was not."""
+        """Record that a kind of trouble is over; logged once if the trouble was, with the count of unlogged ones."""
         with self._lock:
             found = self._kinds.get(kind)
             if found is None:
@@ -83,7 +83,7 @@ class Troubles:
             log.info("%s%s", text, more)
 
     def tick(self) -> None:
-        """Say what was counted and a minute has passed for."""
+        """Log the counts of kinds that were last logged over a minute ago."""
         now = time.monotonic()
         with self._lock:
             due = [k for k in self._kinds.values() if k.count and now - k.said >= SPEAK_SECONDS]
@@ -92,7 +92,7 @@ class Troubles:
             log.warning("%s", line)
 
     def close(self) -> None:
-        """Say what was counted and not said."""
+        """Log all counts that were not logged yet."""
         now = time.monotonic()
         with self._lock:
             lines = [self._line(found, now) for found in self._kinds.values() if found.count]
@@ -124,7 +124,7 @@ _filter = _OfOurThreads()
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """What aiokafka and asyncio log in this thread meanwhile is detail."""
+    """Log the lines of aiokafka and asyncio in this thread at DEBUG during the block."""
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and name.partition(".")[0] in {"aiokafka", "asyncio"}:
             logger.addFilter(_filter)
@@ -137,10 +137,10 @@ def hushed() -> Iterator[None]:
 
 
 def forget_threads() -> None:
-    """In a forked child: the threads that were hushed are not there."""
+    """Forget the hushed threads in a forked child."""
     _hushed.clear()
 
 
 def note_of_loop(_: Any, context: dict[str, Any]) -> None:
-    """What asyncio found in a loop of the client that nothing awaited any more."""
+    """Log what asyncio reports about a client's loop, such as exceptions that nothing awaited."""
     _detail.debug("%s: %r", context.get("message"), context.get("exception"))

@@ -1,7 +1,7 @@
 """The contract's files: catalog, schemas, AsyncAPI document, golden examples.
 
-They live in ``topics/`` of the source tree, where people of any language look, and travel in the wheel as
-``crl_stream/_topics``; everything that needs them comes through here.
+They are in ``topics/`` in the source tree, where users of any language look, and in the wheel as
+``crl_stream/_topics``. All code finds them through this module.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from crl_stream.wire.catalog import Catalog, parse_catalog
 
 
 def contract_root() -> Path:
-    """The folder with ``catalog.toml``; ``ContractError`` when the installation lacks it."""
+    """Return the folder with ``catalog.toml``; raises ``ContractError`` if the installation lacks it."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "_topics", package.parent / "topics"):
         if (folder / "catalog.toml").is_file():
@@ -27,7 +27,7 @@ def contract_root() -> Path:
 
 @cache
 def load_catalog() -> Catalog:
-    """The catalog of this release; ``ContractError`` when it is not usable."""
+    """Return the catalog of this release; raises ``ContractError`` if it is not usable."""
     path = contract_root() / "catalog.toml"
     try:
         text = path.read_text(encoding="utf-8")

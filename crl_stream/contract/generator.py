@@ -30,7 +30,7 @@ ASYNCAPI: Final = "asyncapi.json"
 
 
 def generate() -> dict[str, str]:
-    """Every generated file: its path inside the contract and its text."""
+    """Return every generated file: its path inside the contract and its text."""
     files = {
         f"{SCHEMAS}/{schema_name(topic, kind)}": _text(message_schema(topic, kind, _Docs()))
         for topic, kinds in MESSAGES.items()
@@ -41,7 +41,7 @@ def generate() -> dict[str, str]:
 
 
 def stale(root: Path) -> list[str]:
-    """Paths inside the contract that are missing, differ, or are generated no more."""
+    """Return the paths inside the contract that are missing, differ, or are no longer generated."""
     files = generate()
     there = {f"{SCHEMAS}/{path.name}" for path in (root / SCHEMAS).glob("*.json")}
     wrong = {name for name, text in files.items() if _read(root / name) != text}
@@ -49,7 +49,7 @@ def stale(root: Path) -> list[str]:
 
 
 def write(root: Path) -> list[str]:
-    """Bring the generated files up to date; returns the paths that changed."""
+    """Update the generated files; returns the paths that changed."""
     changed, files = stale(root), generate()
     for name in changed:
         path = root / name
@@ -62,7 +62,7 @@ def write(root: Path) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write, or with ``--check`` compare; 1 when something was stale."""
+    """Write the files, or compare them with ``--check``; returns 1 if something was stale."""
     parser = argparse.ArgumentParser(prog="python -m crl_stream.contract.generator", description=main.__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is stale")
     root = contract_root()
@@ -89,7 +89,7 @@ def _draw(root: Path, *, check: bool = False) -> list[str]:
 
 
 class _Docs(Mapping[type, Mapping[str, str]]):
-    """What the source says below each field of a message; Python keeps it nowhere else."""
+    """The texts below the fields of messages in the source, which Python does not keep."""
 
     def __getitem__(self, kind: type) -> dict[str, str]:
         found: dict[str, str] = {}

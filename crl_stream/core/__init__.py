@@ -1,5 +1,4 @@
 """The engine: the safety guide as pure functions over values.
 
-Reading order: ``identity``, ``messages``, ``policy``, ``row``, ``learning``, ``detectors``, ``evidence``,
-``verdict``, ``rollback``, ``activation``, ``commands``, ``monitor``.
+Reading order: ``identity``, ``messages``, ``policy``, then ``monitor`` (one task), ``proposer`` and ``overview``.
 """

@@ -1,7 +1,7 @@
-"""Names of agents, tasks and variants, and the key under which a task lives everywhere.
+"""Names of agents, tasks and variants, and the key of a task.
 
-All variants of a task sit in one row, because a rollback compares them and one row is one atomic
-write.  Hence record key, partition key and table key are the same string: ``agent_name/task_type``.
+All variants of a task are in one row, because a rollback compares them and one row is one atomic write.  Hence record
+key, partition key and table key are the same string: ``agent_name/task_type``.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class TaskKey(NamedTuple):
 
     @classmethod
     def decode(cls, key: bytes) -> TaskKey:
-        """Read a record key; ``ValueError`` when it is not ``agent_name/task_type``."""
+        """Parse a record key; raises ``ValueError`` unless it is ``agent_name/task_type``."""
         return cls.parse(key.decode("ascii"))
 
     @classmethod
     def parse(cls, text: str) -> TaskKey:
-        """Read ``agent_name/task_type``; ``ValueError`` says what is wrong with it."""
+        """Parse ``agent_name/task_type``; raises ``ValueError``, which says what is wrong."""
         agent_name, slash, task_type = text.partition("/")
         if not slash or not is_identifier(agent_name) or not is_identifier(task_type):
             raise ValueError(f"{text!r} is not agent_name/task_type")
@@ -42,10 +42,10 @@ class TaskKey(NamedTuple):
 
 
 def is_identifier(text: str) -> bool:
-    """Whether ``text`` may name an agent, task, variant, runtime or invocation."""
+    """Return whether ``text`` may name an agent, task, variant, runtime or invocation."""
     return _IDENTIFIER.fullmatch(text) is not None
 
 
 def suggest_identifier(text: str) -> str:
-    """The nearest allowed name: ``openai/gpt-4o`` becomes ``openai-gpt-4o``."""
+    """Return the nearest allowed name: ``openai/gpt-4o`` becomes ``openai-gpt-4o``."""
     return _FORBIDDEN.sub("-", text).strip("-")[:128] or "unnamed"

@@ -11,16 +11,16 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 _FIRST: Final = -62_135_596_800_000
 _LAST: Final = 253_402_300_799_999
-"""The years 1 to 9999.  A record may carry any time; one beyond these years is told as the nearest in them."""
+"""The years 1 to 9999. A record may carry any time; one outside these years is shown as the nearest inside."""
 _FRACTIONS: Final = [f".{number:03}Z" for number in range(1_000)]
 _REMEMBERED: Final = 4_096
 _seconds: Final[dict[int, str]] = {}
 _days: Final[dict[int, str]] = {}
-"""Texts of seconds and days: records that come together share them, and a datetime is dear."""
+"""Texts of seconds and days, because records that arrive together share them and a datetime is expensive."""
 
 
 def to_text(milliseconds: int) -> str:
-    """``2025-11-19T14:30:00.000Z``."""
+    """Format milliseconds like ``2025-11-19T14:30:00.000Z``."""
     if not _FIRST <= milliseconds <= _LAST:
         milliseconds = _FIRST if milliseconds < 0 else _LAST
     second = milliseconds // 1_000
@@ -33,9 +33,9 @@ def to_text(milliseconds: int) -> str:
 
 
 def from_text(text: str) -> int:
-    """Milliseconds of an RFC 3339 text; ``ValueError`` when there is no such instant.
+    """Parse RFC 3339 into milliseconds; raises ``ValueError`` if there is no such time.
 
-    A leap second, ``23:59:60``, has no number of its own: it is the last millisecond before midnight.
+    A leap second, ``23:59:60``, becomes the last millisecond before midnight.
     """
     if text[17:19] == "60":
         text = f"{text[:17]}59.999Z"
@@ -43,7 +43,7 @@ def from_text(text: str) -> int:
 
 
 def day(milliseconds: int) -> str:
-    """``20251119``: the day that ids carry, for people."""
+    """Format the day in ids, like ``20251119``."""
     number = min(max(milliseconds, _FIRST), _LAST) // 86_400_000
     text = _days.get(number)
     if text is None:

@@ -1,7 +1,7 @@
-"""Rows as MessagePack, each in exactly as many bytes of memory as it has.
+"""Packs rows as MessagePack into buffers of exactly the right size.
 
-``msgspec`` gives back the buffer that it has grown while it encoded, up to half again as large, and a table keeps it
-for as long as the row does not change.
+``msgspec`` returns the buffer that it grew while encoding, up to half again as large, and a table would keep it for as
+long as the row does not change.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import msgspec
 
 _ENCODE_INTO: Final = msgspec.msgpack.Encoder().encode_into
 _BUFFERS: Final[list[bytearray]] = []
-"""Buffers that nobody uses now; taken and put back whole, so that threads do not share one."""
+"""Unused buffers; taken and returned whole, so that threads do not share one."""
 
 
 def pack(row: Any) -> bytes:
-    """The bytes of a row; equal rows have equal bytes."""
+    """Return the bytes of a row; equal rows have equal bytes."""
     try:
         buffer = _BUFFERS.pop()
     except IndexError:

@@ -77,7 +77,7 @@ if _FURTHER:
 
 
 class AutoApply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When a variant may become the active one without a person (guide: "Decision Matrix")."""
+    """When a variant may become active automatically (guide: "Decision Matrix")."""
 
     q_threshold: Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)] = 0.9
     min_samples: AtLeastOne = 10
@@ -115,7 +115,7 @@ class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quality_weight: Ratio = 0.3
     speed_weight: Ratio = 0.2
     error_penalty: Ratio = 0.1
-    """Taken off for each error."""
+    """Deducted for each error."""
     baseline_seconds_low: Positive = 60.0
     baseline_seconds_medium: Positive = 300.0
     baseline_seconds_high: Positive = 900.0
@@ -132,16 +132,16 @@ class Proposals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retire_after_rollbacks: AtLeastOne = 3
     expires_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 30
     promote_min_samples: AtLeastOne = 5
-    """Outcomes that a variant and the active one need before they are compared."""
+    """Outcomes that both a variant and the active one need before they are compared."""
     expected_q: float = 0.8
-    """What a variant is measured by where there is no better one to compare it with."""
+    """The Q-value to compare with if there is no better variant."""
 
 
 class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far the engine may act on its own, and for how long people's orders hold."""
+    """How far the engine may act on its own, and how long people's commands stay in force."""
 
     mode: Mode = "enforce"
-    """``enforce`` acts, ``shadow`` says what it would do, ``observe`` only alerts."""
+    """``enforce`` acts, ``shadow`` reports what it would do, ``observe`` only alerts."""
     exploration: Ratio = 0.0
     """Share of invocations that try another variant that is not quarantined."""
     pin_hours: Hours = 24.0
@@ -156,10 +156,10 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variants: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 32
     runtimes: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 64
     duplicate_ids: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
-    """Invocation ids of a task that are remembered."""
+    """How many invocation ids of a task are remembered."""
     command_ids: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 32
     waiting_feedback: Annotated[int, msgspec.Meta(ge=0, le=4096)] = 32
-    """Feedback that may wait for its invocation."""
+    """How many scores may wait for their invocation."""
     reviews: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 32
     snapshot_outcomes: AtLeastOne = 10
     snapshot_seconds: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)] = 1.0
@@ -183,18 +183,18 @@ class PolicySet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     default: Policy = Policy()
     agents: dict[str, Policy] = {}
-    """By agent_name."""
+    """Policies by agent_name."""
     tasks: dict[str, Policy] = {}
-    """By ``agent_name/task_type``."""
+    """Policies by ``agent_name/task_type``."""
 
     def for_task(self, key: TaskKey) -> Policy:
-        """The policy in force for a task: its own, else its agent's, else the default."""
+        """Return the policy in force for a task: its own, else its agent's, else the default."""
         if self.tasks and (policy := self.tasks.get(str(key))) is not None:
             return policy
         return self.agents.get(key.agent_name, self.default)
 
     def canonical(self) -> bytes:
-        """The one JSON text of this policy set: what differs from the guide, keys sorted.
+        """Return the canonical JSON of this policy set: what differs from the guide, with sorted keys.
 
         Equal sets have equal bytes; ``parse`` is its inverse.
         """
@@ -202,7 +202,7 @@ class PolicySet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def parse(cls, text: bytes) -> PolicySet:
-        """Read a canonical text; ``msgspec.MsgspecError`` when it is not one."""
+        """Parse a canonical text; raises ``msgspec.MsgspecError``."""
         return msgspec.json.decode(text, type=cls)
 
     def digest(self) -> str:
@@ -211,7 +211,7 @@ class PolicySet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _difference(full: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-    """The entries of ``full`` that ``base`` does not have, however deep; overrides compare with the guide."""
+    """Return the entries of ``full`` that ``base`` lacks, at any depth; overrides are compared with the guide."""
     sparse: dict[str, Any] = {}
     for key, value in full.items():
         if key in ("agents", "tasks"):

@@ -1,4 +1,4 @@
-"""In which settings two policy sets differ, as people name the settings."""
+"""Compares two policy sets, setting by setting."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crl_stream.core.policy import Policy, PolicySet
 
 
 class Difference(NamedTuple):
-    """One setting: its dotted name as in ``crl.toml``, and its value in the one set and in the other."""
+    """One setting: its dotted name as in ``crl.toml``, and its value in each of the two sets."""
 
     setting: str
     one: Any
@@ -19,9 +19,9 @@ class Difference(NamedTuple):
 
 
 def policy_differences(one: PolicySet, other: PolicySet) -> list[Difference]:
-    """The settings that differ, those of all tasks first; equal sets have none, different ones at least one.
+    """Return the settings that differ, those of all tasks first; different sets have at least one.
 
-    An override that only one set has is compared with what is in force for its agent or task in the other.
+    An override that only one set has is compared with what applies to its agent or task in the other.
     """
     found = _differences("", one.default, other.default)
     general = {(d.setting, d.one, d.other) for d in found}
@@ -33,7 +33,7 @@ def policy_differences(one: PolicySet, other: PolicySet) -> list[Difference]:
         found += _special(f'tasks."{name}".', one.for_task(key), other.for_task(key), general)
     if found or one == other:
         return found
-    # An override that says what holds anyway: nothing is judged differently, and yet the sets are not the same.
+    # A redundant override: nothing is judged differently, but the sets are not equal.
     return [
         Difference(f"{kind}.{name}", *("the same values" if name in side else "no override" for side in sides))
         for kind, sides in {"agents": (one.agents, other.agents), "tasks": (one.tasks, other.tasks)}.items()
@@ -42,7 +42,7 @@ def policy_differences(one: PolicySet, other: PolicySet) -> list[Difference]:
 
 
 def _special(prefix: str, one: Policy, other: Policy, general: set[tuple[str, Any, Any]]) -> list[Difference]:
-    """Without those that the defaults have in the same way."""
+    """Leave out differences that the defaults have too."""
     found = _differences(prefix, one, other)
     return [d for d in found if (d.setting.removeprefix(prefix), d.one, d.other) not in general]
 

@@ -1,8 +1,8 @@
-"""How large a policy may be, and the tasks under it, so that no setting makes a record that its topic does not take.
+"""Limits the size of a policy and of the tasks under it, so that no setting leads to a record too large for its topic.
 
-A snapshot has every variant with its window, and the results of the last reviews.  It is one record, and so is the row
-of the task.  What names and texts can add to them is bounded where they are accepted; what is left are the limits of
-the policy, and they are bounded here, before the policy comes into force.
+A snapshot has every variant with its window, and the results of the last reviews. It is one record, and so is the row
+of the task. Names and texts are bounded where they are accepted. The limits of the policy are bounded here, before it
+comes into force.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from typing import Final
 from crl_stream.core.policy import Policy, PolicySet
 
 MAX_TASK: Final = 3_900_000
-"""Bytes of a task's snapshot and of its row at most: what ``crl.tasks`` and the changelog take, less the envelope."""
+"""Most bytes of a task's snapshot or row: what ``crl.tasks`` and the changelog accept, less the envelope."""
 MAX_POLICY: Final = 60_000
-"""Bytes of the canonical text of a policy set: what ``SetPolicy`` has room for beside its other fields."""
+"""Most bytes of a policy set's canonical text: the room in ``SetPolicy`` besides its other fields."""
 _PER_OUTCOME: Final = 33
-"""Offset, reward and three letters as JSON; a row takes 30."""
+"""Bytes of an outcome in a snapshot: offset, reward and three letters as JSON; in a row it takes 30."""
 _PER_VARIANT: Final = 3_000
-"""Its figures and sentences without its configuration."""
+"""Bytes of a variant in a snapshot: figures and sentences, without its configuration."""
 _PER_REVIEW: Final = 50_000
-"""Actor, reason and detail of characters that JSON writes with six bytes each."""
+"""Bytes of a review: actor, reason and detail in characters that JSON writes with six bytes each."""
 _PER_RUNTIME: Final = 300
 _OTHERWISE: Final = 700_000
 """The configurations of all variants (``core.registration.MAX_CONFIGURATIONS``), pin and holds."""
 
 
 def task_bytes(policy: Policy) -> int:
-    """Bytes that the snapshot or the row of a task takes at most under ``policy``."""
+    """Return the most bytes that the snapshot or row of a task can take under ``policy``."""
     limits = policy.limits
     variant = _PER_VARIANT + _PER_OUTCOME * policy.degradation.lookback_window
     return _OTHERWISE + limits.variants * variant + limits.reviews * _PER_REVIEW + limits.runtimes * _PER_RUNTIME
 
 
 def too_large(policies: PolicySet) -> str | None:
-    """Why no command or topic takes the set, or a task under it, with figures and limit; None when they do."""
+    """Return why the set or a task under it is too large, with figures and limit; None if it is not."""
     if (size := len(policies.canonical())) > MAX_POLICY:
         return (
             f"{len(policies.agents)} agents and {len(policies.tasks)} tasks with settings of their own make a policy "

@@ -1,6 +1,6 @@
-"""The dashboard as text: the guide's five sections, 80 columns, the same bytes for the same page and hour.
+"""The dashboard as text: the guide's five sections in 80 columns; the same page and time give the same bytes.
 
-Pure: no colour, no locale, no terminal.  Cron may mail it and people may compare two of them.
+Pure: no colour, no locale, no terminal. Cron may mail it, and people may compare two of them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from crl_stream.core.overview import Condition
 WIDTH: Final = 80
 SYMBOLS: Final = {"HEALTHY": "✓", "STABLE": "●", "ATTENTION NEEDED": "⚠"}
 _LABEL: Final = 14
-"""Columns of an entry's labels."""
+"""Width of an entry's labels."""
 
 
 def render(overview: Overview, now: int, troubles: Sequence[str] = ()) -> str:
-    """The page at ``now``, in milliseconds since the epoch; ends with one newline.
+    """Render the page at ``now`` (milliseconds since the epoch); the text ends with one newline.
 
-    ``troubles`` say what does not work, a line each: with one of them nothing is healthy, whatever the page says.
+    ``troubles`` has one line for each thing that is not working; with any of them the system is not healthy, whatever
+    the page says.
     """
     condition = Condition(overview, now)
     lines = ["=" * WIDTH, "CRL SAFETY DASHBOARD", "=" * WIDTH]
@@ -128,7 +129,7 @@ def _degradations(overview: Overview, alerts: Iterable[AlertNote]) -> list[str]:
 
 
 def _readiness(variant: TaskStanding) -> str:
-    """What will become of a proven variant, as far as its task has said it."""
+    """Return what will happen to a proven variant, as far as its task has reported it."""
     if variant.active:
         return "active"
     if variant.decision == "human_approval":
@@ -140,7 +141,7 @@ def _readiness(variant: TaskStanding) -> str:
 
 
 def _present(variant: TaskStanding) -> list[tuple[str, str]]:
-    """The present verdict's sentence; where it is a better one than the alert's, that too."""
+    """Return the sentence of the current verdict, and the verdict itself if it is better than the alert's."""
     if variant.verdict in {None, "DEGRADED"}:
         return [("Reason", variant.reason)]
     return [("Now", f"{variant.verdict}, not recovered yet"), ("Reason", variant.reason)]
@@ -157,7 +158,7 @@ def _figures(variant: TaskStanding) -> str:
 
 
 def _list(entries: list[list[str]], total: int, empty: str) -> list[str]:
-    """Entries with an empty line between them, and how many there was no room for."""
+    """Return entries separated by empty lines, and how many were left out."""
     if not entries:
         return [empty]
     lines = [line for number, entry in enumerate(entries) for line in ([""] if number else []) + entry]
@@ -172,12 +173,12 @@ def _entry(title: str, fields: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _wrapped(text: str, *, first: str, rest: str) -> list[str]:
-    """The text in lines of at most ``WIDTH`` columns; what a terminal would obey is a question mark."""
+    """Wrap the text to ``WIDTH`` columns, with question marks for control characters."""
     plain = "".join(c if c.isprintable() and ord(c) < 0x2E80 else "?" for c in " ".join(text.split()))
     lines = wrap(plain, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
     return [line.rstrip() for line in lines] or [first.rstrip()]
 
 
 def _moment(milliseconds: int) -> str:
-    """``2025-11-19 14:30:00 UTC``."""
+    """Format a time like ``2025-11-19 14:30:00 UTC``."""
     return f"{datetime.fromtimestamp(milliseconds // 1_000, UTC):%Y-%m-%d %H:%M:%S} UTC"

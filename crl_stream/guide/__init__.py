@@ -8,7 +8,7 @@
                   "variant_id": "api-optimized", "status": "success"})
     RollbackManager().monitor_and_rollback("backend-architect", "api-design", "api-optimized")
 
-Objects built without arguments share ``Store.default()``: the live topics where ``CRL_BOOTSTRAP_SERVERS`` or the file
-that ``CRL_CONFIG`` names says where Kafka is, else a store in this process.  No file of the current folder is read.
-Whatever decides here is the engine in ``core/``; this folder only asks it.
+Objects built without arguments share ``Store.default()``: the live topics if ``CRL_BOOTSTRAP_SERVERS`` or the file
+named by ``CRL_CONFIG`` gives Kafka's address, else a store in this process. No file of the current folder is read. The
+engine in ``core/`` makes all decisions; this folder only asks it.
 """

@@ -1,8 +1,8 @@
-"""What a store of one process leaves for the next one: rows, proposals under way, rollbacks still to be told.
+"""Keeps the rows, the proposer's state and unreported rollbacks of a store for the next process.
 
-One SQLite file beside the telemetry files.  The writer of the folder changes rows; a rollback may be claimed by any
-process, so that it is told once however many scripts ask.  A change is with the operating system when a call returns:
-it outlives the process, not a power failure.
+It is one SQLite file beside the telemetry files. Only the writer of the folder changes rows. Any process may claim a
+rollback, so that it is reported once, however many scripts ask. When a call returns, the change has reached the
+operating system: it survives the process, but not a power failure.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _decode_event: Final = msgspec.json.Decoder(m.RollbackEvent).decode
 
 
 class Contents(NamedTuple):
-    """All there is, by task key."""
+    """The whole content, by task key."""
 
     rows: dict[bytes, bytes]
     earlier: dict[tuple[bytes, str], bytes]
@@ -44,7 +44,7 @@ class Contents(NamedTuple):
 
 
 class Figures:
-    """The file of one folder; used by one thread at a time."""
+    """The file of one folder, for one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
@@ -53,7 +53,7 @@ class Figures:
 
     # -- reading -----------------------------------------------------------------------------------
     def read(self) -> Contents | None:
-        """Everything, if it has changed since it was last read here; None when it has not, or there is no file."""
+        """Read everything if it has changed since the last call; None if it has not, or if there is no file."""
         connection = self._connect(create=False)
         if connection is None:
             return None
@@ -69,7 +69,7 @@ class Figures:
             )
 
     def untold(self) -> list[m.RollbackEvent]:
-        """Rollbacks that no process has claimed, oldest first."""
+        """Return rollbacks that no process has claimed, oldest first."""
         connection = self._connect(create=False)
         if connection is None:
             return []
@@ -84,7 +84,11 @@ class Figures:
         earlier: dict[str, bytes | None],
         untold: Iterable[m.RollbackEvent],
     ) -> None:
-        """Keep what one step did to a task: all of it or nothing.  ``earlier`` is by variant, None forgets it."""
+        """Save the result of one step atomically.
+
+        ``task`` is the task's key, ``row`` its packed row, ``earlier`` the packed older outcomes by variant (None
+        deletes them), and ``untold`` the rollbacks to report.
+        """
         connection = self._connect(create=True)
         assert connection is not None
         with self._speaking(), connection:
@@ -101,14 +105,14 @@ class Figures:
                 )
 
     def write_proposing(self, task: bytes, row: bytes) -> None:
-        """Keep how far the proposer is with a task."""
+        """Save the proposer's state of a task."""
         connection = self._connect(create=True)
         assert connection is not None
         with self._speaking(), connection:
             connection.execute("INSERT OR REPLACE INTO proposing VALUES (?, ?)", (task, row))
 
     def claim(self, rollback_id: str) -> bool:
-        """Take a rollback to tell; False when another process has it."""
+        """Claim a rollback to report it; False if another process has claimed it."""
         connection = self._connect(create=False)
         if connection is None:
             return False
@@ -116,7 +120,7 @@ class Figures:
             return connection.execute("DELETE FROM untold WHERE id = ?", (rollback_id,)).rowcount == 1
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -141,10 +145,10 @@ class Figures:
         return connection
 
     def _checked_file(self) -> sqlite3.Connection | None:
-        """The file with its tables; None when it is none of ours or damaged."""
+        """Open the file with its tables; None if it is damaged or not ours."""
         connection = sqlite3.connect(self.path, timeout=_PATIENCE_SECONDS, check_same_thread=False)
         try:
-            # The journal stays, so that a change costs no unlink; nothing is synced, see above.
+            # Keep the journal file, so that a change costs no unlink; nothing is synced, see above.
             connection.execute("PRAGMA journal_mode = PERSIST")
             connection.execute("PRAGMA synchronous = OFF")
             [[layout]] = connection.execute("PRAGMA user_version").fetchall()
@@ -165,16 +169,16 @@ class Figures:
 
 
 class _Speaking:
-    """Makes a sentence of what SQLite raises."""
+    """Turns errors of SQLite into sentences."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def __enter__(self) -> None:
-        """Nothing yet."""
+        """Do nothing."""
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        """``ConfigError`` instead of a database error."""
+        """Raise ``ConfigError`` instead of a database error."""
         if isinstance(error, sqlite3.Error):
             raise ConfigError(
                 f"{self.path} cannot be used: {error}.",

@@ -1,4 +1,4 @@
-"""The topics as a reader keeps them: the newest of each key, followed in the background from their beginnings."""
+"""Follows the topics in the background from the beginning, keeping the newest record of each key."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from crl_stream.settings.model import Kafka
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, PROPOSALS, ROLLBACKS, TASKS
 
 FOLLOWED: Final = (COMMANDS, TASKS, ACTIVE_VARIANTS, ROLLBACKS, PROPOSALS)
-"""Of the commands only the policies; a task names the one it was judged by."""
+"""The topics to follow; of the commands only policies are kept, since a task names the policy that judged it."""
 
 
 class Following:
-    """What the topics say, as of a moment ago; read under ``reading()``."""
+    """The recent content of the topics; read it under ``reading()``."""
 
     def __init__(self, kafka: Kafka, timeout: float, cache_dir: Path) -> None:
         self.kafka = kafka
-        """With as many partitions as there are."""
+        """Positions by partition."""
         self.policies: dict[str, PolicySet] = {GUIDE.digest(): GUIDE}
-        """By their hash."""
+        """Policies by hash."""
         self.announced: PolicySet | None = None
-        """The newest one."""
+        """The newest policy."""
         self.tasks: dict[TaskKey, m.TaskSnapshot] = {}
         self.active: dict[TaskKey, m.ActiveVariant] = {}
         self.rollbacks: dict[str, m.RollbackEvent] = {}
         self.proposals: dict[str, m.Proposal] = {}
         self.old: frozenset[str] = frozenset()
-        """Rollbacks of the time before scripts asked this installation first."""
+        """Rollbacks from before scripts first asked this installation."""
         self.told: Told | None = None
-        """Known once the topics have been read."""
+        """Name of the installation; known once the topics have been read."""
         self._cache_dir = cache_dir
         self._caught_up = False
         self._failed: CrlError | None = None
@@ -56,13 +56,13 @@ class Following:
             raise
 
     def reading(self) -> threading.Condition:
-        """The lock to read under; raises what has ended the following."""
+        """Return the lock to read under; raises the error that ended the following."""
         if self._failed is not None:
             raise self._failed
         return self._news
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Ask again whenever a record has come; False after ``timeout`` seconds."""
+        """Check ``condition`` after each record; False after ``timeout`` seconds."""
         until = time.monotonic() + timeout
         with self.reading():
             while not condition():
@@ -74,7 +74,7 @@ class Following:
         return True
 
     def stop(self) -> None:
-        """Follow no more; what is known stays."""
+        """Stop following; what is known stays."""
         self._background.stop()
         if self.told is not None:
             self.told.close()

@@ -1,7 +1,7 @@
-"""The figures of a running installation: its compacted topics, followed in the background.
+"""The figures of a running installation, from its compacted topics, followed in the background.
 
-Nothing is decided here.  Verdicts are the engine's over rows restored from ``crl.tasks``, orders go out as commands,
-outcomes through the Publisher.
+Nothing is decided here. The engine judges rows restored from ``crl.tasks``; commands go to ``crl.commands``, outcomes
+through the Publisher.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from crl_stream.settings import Settings
 
 
 class Live:
-    """What the topics say, as of a moment ago."""
+    """A source that reads a running installation."""
 
     decides = False
 
@@ -44,38 +44,38 @@ class Live:
 
     @property
     def policies(self) -> PolicySet:
-        """What the workers announced last; the settings' own while they have announced nothing."""
+        """Return the policies that the workers announced last, else those of the settings."""
         with self._topics.reading():
             return self._topics.announced or self.settings.policies
 
     # -- what changes anything ---------------------------------------------------------------------
     def record(self, message: m.Invocation | m.Feedback) -> bool:
-        """Queue it for Kafka; ``Unavailable`` when too many wait already."""
+        """Queue the message for Kafka; raises ``Unavailable`` if too many are waiting."""
         if self._publisher is None:
             self._publisher = Publisher(self.settings)
         if not self._publisher.publish(message):
             raise Unavailable(
-                "Too many outcomes wait for Kafka; this one was not taken.",
-                hint="is the broker running? `crl status` asks it",
+                "Too many outcomes are waiting for Kafka; this one was not accepted.",
+                hint="is the broker running? check with `crl status`",
             )
         return True
 
     def order(self, command: m.AnyTaskCommand) -> m.CommandResult:
-        """Send it and wait for the monitor's word."""
+        """Send the command and wait for the monitor's result."""
         return _run(give(self._topics.kafka, command))
 
     def put_in_force(self, policies: PolicySet) -> None:
-        """The policy of an installation is in its workers' settings, so there is nothing to put."""
+        """Raise an error, because the policy of a running installation is not changed from here."""
         raise CommandRefused(
             f"Policy {policies.digest()} is not put into force from here.",
             hint="change the workers' crl.toml; `crl config show` says what is in force",
         )
 
     def roll_back(self, key: TaskKey, policy: Policy) -> dict[str, Any] | None:
-        """Order the rollback that ``policy`` asks for where the workers' own does not.
+        """Send a command for a rollback that ``policy`` requires although the workers' policy does not.
 
-        It is a command that names the epoch it was decided for: the monitor applies or refuses it, and states it as it
-        states any order.  The result has the guide's schema; its rollback_id is the id of the command's result.
+        The command names the epoch that was judged; the monitor applies or refuses it and reports it like any command.
+        The result has the guide's schema; its rollback_id is the id of the command's result.
         """
         row = self.row(key)
         if row is None or row.active is None or row.held is not None or policy.operations.mode != "enforce":
@@ -91,7 +91,7 @@ class Live:
         try:
             result = self.order(command)
         except CommandRefused:
-            # The epoch has moved on: then the monitor was quicker, and its rollback is on the topic.
+            # If the epoch has moved on, the monitor was faster, and its rollback is on the topic.
             left = row.active
             if self.wait_until(lambda: bool(self.untold_rollbacks(key, left)), 1.0):
                 return None
@@ -112,7 +112,7 @@ class Live:
         }
 
     def analyze(self, limits: Mapping[str, Any]) -> list[m.Proposal]:
-        """What the proposer, which looks at every snapshot as it comes, has pending on that many outcomes."""
+        """Return the proposals that the running proposer has pending with at least that many outcomes."""
         least = limits.get("min_invocations", 0)
         with self._topics.reading():
             found = [p for p in self._topics.proposals.values() if p.status == "pending"]
@@ -121,39 +121,39 @@ class Live:
 
     # -- what is known -----------------------------------------------------------------------------
     def policy_of(self, key: TaskKey) -> Policy:
-        """What the task was judged by; the settings' own while its policy has not come by."""
+        """Return the policy that judged the task; that of the settings until it has been read."""
         with self._topics.reading():
             snapshot = self._topics.tasks.get(key)
             judged_by = None if snapshot is None else self._topics.policies.get(snapshot.policy_hash)
         return (judged_by or self.policies).for_task(key)
 
     def row(self, key: TaskKey) -> TaskRow | None:
-        """Restored from the task's snapshot."""
+        """Return a row restored from the task's snapshot."""
         with self._topics.reading():
             snapshot = self._topics.tasks.get(key)
         return None if snapshot is None else restored_row(snapshot)
 
     def rows(self) -> Sequence[TaskRow]:
-        """Restored from all snapshots."""
+        """Return the rows restored from all snapshots."""
         with self._topics.reading():
             snapshots = [self._topics.tasks[key] for key in sorted(self._topics.tasks)]
         return [restored_row(snapshot) for snapshot in snapshots]
 
     def looking_back(self, key: TaskKey, variant_id: str, last: int) -> Variant | None:
-        """As far as the window of the snapshot goes."""
+        """Return the variant over its last outcomes, as far as the snapshot's window goes."""
         row = self.row(key)
         variant = row.variants.get(variant_id) if row is not None else None
         return None if variant is None else looking_back(variant, last)
 
     def active_variants(self) -> list[tuple[str, str, str]]:
-        """What runtimes use."""
+        """Return the variants that runtimes use."""
         with self._topics.reading():
             return [(*key, self._topics.active[key].variant_id) for key in sorted(self._topics.active)]
 
     def untold_rollbacks(self, key: TaskKey, variant_id: str) -> list[m.RollbackEvent]:
-        """Those that came since scripts asked this installation first, and of the time before the one it stands on.
+        """Return rollbacks since scripts first asked this installation, and the older one still in effect.
 
-        That one only for the variant that was left: whoever asks for the active one wants to hear what is new.
+        The latter is returned only for the old variant: a caller that asks about the active variant wants only news.
         """
         with self._topics.reading():
             found, told = [], self._topics.told
@@ -170,39 +170,39 @@ class Live:
             return sorted(found, key=lambda event: event.position.offset)
 
     def claim_rollback(self, rollback_id: str) -> bool:
-        """Once among all scripts of this machine that share a cache folder."""
+        """Claim a rollback once among all scripts of this machine that share a cache folder."""
         with self._topics.reading():
             assert self._topics.told is not None
             return self._topics.told.claim(rollback_id)
 
     def rollbacks(self) -> list[dict[str, Any]]:
-        """Those of the topic."""
+        """Return those on the topic."""
         with self._topics.reading():
             events = sorted(self._topics.rollbacks.values(), key=lambda e: (e.timestamp, e.epoch), reverse=True)
         return [rollback_fields(event) for event in events]
 
     def proposals(self) -> list[dict[str, Any]]:
-        """Those of the topic."""
+        """Return those on the topic."""
         with self._topics.reading():
             found = sorted(self._topics.proposals.values(), key=lambda p: (p.timestamp, p.proposal_id), reverse=True)
         return [proposal_fields(proposal) for proposal in found]
 
     def open_proposal(self, proposal_id: str) -> m.Proposal | None:
-        """One that waits for a review."""
+        """Return a proposal that waits for a review."""
         with self._topics.reading():
             proposal = self._topics.proposals.get(proposal_id)
         return proposal if proposal is not None and proposal.status in OPEN_STATUSES else None
 
     def now(self) -> int:
-        """The clock's, as for everybody who reads the topic."""
+        """Return the clock's time, which every reader of the topic uses."""
         return time.time_ns() // 1_000_000
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Ask again whenever a record has come."""
+        """Check the condition after each record."""
         return self._topics.wait_until(condition, timeout)
 
     def close(self) -> None:
-        """Send what waits, then leave; ``Unavailable`` when Kafka does not take it."""
+        """Send waiting messages, then close; raises ``Unavailable`` if Kafka does not accept them."""
         lost = 0 if self._publisher is None else self._publisher.close().dropped
         self._topics.stop()
         if lost:
@@ -210,6 +210,6 @@ class Live:
 
 
 def _run(work: Coroutine[Any, Any, m.CommandResult]) -> m.CommandResult:
-    """Run it to its end from a program that may have an event loop of its own."""
+    """Run a coroutine to its end from a program that may have a running event loop."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()

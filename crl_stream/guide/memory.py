@@ -1,4 +1,4 @@
-"""The figures of one process: what is recorded is folded at once, by the engine that the workers run."""
+"""The figures of one process: outcomes are folded at once, by the same engine that workers run."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from crl_stream.visible import visible
 log = logging.getLogger(__name__)
 
 KEPT: Final = 200
-"""Outcomes of a variant that a monitor with a longer window than the policy's may look back on."""
+"""Outcomes per variant kept for a monitor with a longer window than the policy's."""
 
 
 class Memory:
-    """Rows in memory over a log of its own.
+    """Rows in memory, with their own log.
 
-    The log has no broker: its positions are counted, and its time is the outcomes' own, never going back within a task.
-    Each process begins a new log, which its incarnation tells apart from the one before, on the rows that the last one
-    has left in the folder.  A process that only reads sees what the writer has written.
+    The log has no broker: positions are counted, and the time is that of the outcomes, never going back within a task.
+    Each process starts a new log with its own incarnation, on the rows that the last process left in the folder. A
+    process that only reads sees what the writer has written.
     """
 
     decides = True
@@ -52,9 +52,9 @@ class Memory:
         self._offset = -1
         self._rows: dict[TaskKey, TaskRow] = {}
         self._earlier: dict[tuple[TaskKey, str], bytearray] = {}
-        """Outcomes that the windows hold no more, oldest first, since the variant's last activation."""
+        """Outcomes that have left the windows, oldest first, since the variant's last activation."""
         self._untold: list[m.RollbackEvent] = []
-        """Without a folder."""
+        """Unreported rollbacks of a store without a folder."""
         self._proposing: dict[TaskKey, ProposalRow] = {}
         self._figures = None if folder is None else Figures(folder)
         self._said_that_it_only_reads = False
@@ -83,39 +83,39 @@ class Memory:
             return done.disposition == "applied"
 
     def order(self, command: m.AnyTaskCommand) -> m.CommandResult:
-        """Fold one order."""
+        """Fold one command."""
         key = TaskKey(command.agent_name, command.task_type)
         with self._lock:
             self._become_writer()
             row = self._rows.setdefault(key, new_row(key))
-            # A task whose outcomes are of last year stays there; an order must not move it to today.
+            # A task whose outcomes are from last year stays in that time; a command must not move it to today.
             done = step(row, command, self._next(row.time or from_text(command.timestamp)), self.policies.for_task(key))
             self._state(key, done)
             if isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal):
                 self._propose(key, {})
         results = [fact for fact in done.facts if isinstance(fact, m.CommandResult)]
         if not results:
-            raise CommandRefused(f"{command.command_id} was given before.", hint="give it a command_id of its own")
+            raise CommandRefused(f"The command {command.command_id} was already sent.", hint="use a new command_id")
         if results[0].outcome == "refused":
             raise CommandRefused(f"{results[0].command} for {key} was refused: {results[0].detail}.")
         return results[0]
 
     def put_in_force(self, policies: PolicySet) -> None:
-        """Judge by ``policies`` from now on; windows that become longer fill with what comes."""
+        """Judge by ``policies`` from now on; longer windows fill with new outcomes."""
         with self._lock:
             self.policies, self._hash = policies, policies.digest()
 
     def roll_back(self, key: TaskKey, policy: Policy) -> dict[str, Any] | None:
-        """Look at the active variant between two outcomes; what follows is told by ``untold_rollbacks``."""
+        """Judge the active variant between two outcomes; ``untold_rollbacks`` reports the result."""
         with self._lock:
             if not self._may_write():
-                return None  # the process that records judges each outcome itself
+                return None  # the recording process judges each outcome itself
             row = self._rows[key]
             self._state(key, look_again(row, self._next(row.time), policy))
         return None
 
     def analyze(self, limits: Mapping[str, Any]) -> list[m.Proposal]:
-        """Let the proposer look at every task; the proposals that it made or revised."""
+        """Run the proposer over every task; returns new and revised proposals."""
         with self._lock:
             self._become_writer()
             published = [p for key in sorted(self._rows) for p in self._propose(key, limits)]
@@ -136,24 +136,24 @@ class Memory:
 
     # -- what is known -----------------------------------------------------------------------------
     def policy_of(self, key: TaskKey) -> Policy:
-        """The task's own, else its agent's, else the default."""
+        """Return the task's own policy, else its agent's, else the default."""
         return self.policies.for_task(key)
 
     def row(self, key: TaskKey) -> TaskRow | None:
-        """A copy, so that nobody meets a row half folded."""
+        """Return a copy, so that nobody sees a half-folded row."""
         with self._lock:
             self._refresh()
             row = self._rows.get(key)
             return None if row is None else decode_row(encode_row(row))
 
     def rows(self) -> Sequence[TaskRow]:
-        """Copies of all rows."""
+        """Return copies of all rows."""
         with self._lock:
             self._refresh()
             return [decode_row(encode_row(self._rows[key])) for key in sorted(self._rows)]
 
     def looking_back(self, key: TaskKey, variant_id: str, last: int) -> Variant | None:
-        """The variant over its last so many outcomes, at most ``KEPT`` or the policy's window."""
+        """Return the variant over its last outcomes, at most ``KEPT`` or the policy's window."""
         with self._lock:
             self._refresh()
             row = self._rows.get(key)
@@ -163,13 +163,13 @@ class Memory:
             return looking_back(variant, last, bytes(self._earlier.get((key, variant_id), b"")))
 
     def active_variants(self) -> list[tuple[str, str, str]]:
-        """Of every task that has one."""
+        """Return the active variant of every task that has one."""
         with self._lock:
             self._refresh()
             return [(*key, row.active) for key in sorted(self._rows) if (row := self._rows[key]).active is not None]
 
     def untold_rollbacks(self, key: TaskKey, variant_id: str) -> list[m.RollbackEvent]:
-        """Those of the folder that left the variant or led to it, and all of the task's for the active one."""
+        """Return unreported rollbacks from or to the variant; for the active variant, all of the task."""
         with self._lock:
             waiting = self._untold if self._figures is None else self._figures.untold()
             mine = [event for event in waiting if (event.agent_name, event.task_type) == key]
@@ -180,7 +180,7 @@ class Memory:
             return [event for event in mine if variant_id in {event.from_variant, event.to_variant}]
 
     def claim_rollback(self, rollback_id: str) -> bool:
-        """Once among all processes of the folder."""
+        """Claim a rollback once among all processes of the folder."""
         with self._lock:
             if self._figures is not None:
                 return self._figures.claim(rollback_id)
@@ -188,34 +188,34 @@ class Memory:
             return True
 
     def rollbacks(self) -> list[dict[str, Any]]:
-        """Those of the folder, also of earlier processes."""
+        """Return those in the folder, including those of earlier processes."""
         with self._lock:
             return self.records.rollbacks()
 
     def proposals(self) -> list[dict[str, Any]]:
-        """Those of the folder, also of earlier processes."""
+        """Return those in the folder, including those of earlier processes."""
         with self._lock:
             return self.records.proposals()
 
     def open_proposal(self, proposal_id: str) -> m.Proposal | None:
-        """One that this process has made."""
+        """Return a proposal that this process has made."""
         with self._lock:
             self._refresh()
             found = [w.proposal for row in self._proposing.values() for w in row.open]
             return next((proposal for proposal in found if proposal.proposal_id == proposal_id), None)
 
     def now(self) -> int:
-        """The newest outcome's time; without any, the clock's."""
+        """Return the newest outcome's time, or the clock's if there is none."""
         with self._lock:
             self._refresh()
             return max((row.time for row in self._rows.values()), default=time.time_ns() // 1_000_000)
 
     def wait_until(self, condition: Callable[[], bool], _: float) -> bool:
-        """Everything is known at once."""
+        """Check once, because everything is known at once."""
         return condition()
 
     def close(self) -> None:
-        """Let the folder go."""
+        """Release the folder."""
         with self._lock:
             self.records.close()
             if self._figures is not None:
@@ -223,12 +223,12 @@ class Memory:
 
     # -- the folder --------------------------------------------------------------------------------
     def _become_writer(self) -> None:
-        """Write from now on, on what the last writer has left; ``UsageError`` while another process writes."""
+        """Become the writer, continuing from the last one; raises ``UsageError`` while another process writes."""
         if self.records.open():
             self._load()
 
     def _may_write(self) -> bool:
-        """Whether this is the folder's writer, or could become it; if not, that is said once."""
+        """Return whether this process is, or could become, the folder's writer; if not, that is logged once."""
         try:
             self._become_writer()
         except UsageError as error:
@@ -239,7 +239,7 @@ class Memory:
         return True
 
     def _refresh(self) -> None:
-        """See what the writer has written, unless that is this process."""
+        """Read what the writer has written, unless this process is the writer."""
         if not self.records.is_writer:
             self._load()
 
@@ -260,20 +260,20 @@ class Memory:
         return Context(0, self._offset, timestamp, self._incarnation, self._hash)
 
     def _keep_evicted(self, row: TaskRow, variant_id: str, window: bytes, n: int) -> None:
-        """Keep what a step has pushed out of a window that was ``window`` after ``n`` outcomes."""
+        """Keep the outcomes that a step has pushed out of a window that was ``window`` after ``n`` outcomes."""
         variant = row.variants.get(variant_id)
         if variant is None or variant.life.n == n:
             return
         place = (row.key, variant_id)
         if n == 0:
-            self._earlier.pop(place, None)  # of one by this name that was forgotten
+            self._earlier.pop(place, None)  # from an earlier variant of this name that was forgotten
         elif (lost := len(window) + SIZE - len(variant.window)) > 0:
             earlier = self._earlier.setdefault(place, bytearray())
             earlier += window[:lost]
             del earlier[: max(0, len(earlier) + len(variant.window) - KEPT * SIZE)]
 
     def _state(self, key: TaskKey, done: Step, name: str = "") -> None:
-        """Keep the row and what is to be kept of the facts of a step, and say what an operator must hear.
+        """Save the row and the facts of a step, and log what an operator must know.
 
         ``name`` is the variant whose window has moved.
         """
@@ -281,7 +281,7 @@ class Memory:
         moved = {name}
         for fact in done.facts:
             if isinstance(fact, m.Activation) and fact.enforced:
-                # Only outcomes since the activation are judged, and those that went before are evicted or unmarked.
+                # Only outcomes since the activation are judged; earlier ones are evicted or unmarked.
                 self._earlier.pop((key, fact.to_variant), None)
                 moved.add(fact.to_variant)
             elif isinstance(fact, m.Alert):
@@ -298,5 +298,5 @@ class Memory:
         try:
             self.records.keep(events)
         except Unavailable as error:
-            # The outcome counts all the same; what could not be written comes with the next one.
+            # The outcome counts nevertheless; what could not be written is written with the next one.
             log.error("%s", visible(str(error)))  # noqa: TRY400 - a sentence for the user, no traceback

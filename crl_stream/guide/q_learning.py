@@ -1,4 +1,4 @@
-"""``QLearningEngine``: what has been learned of each variant (guide: Usage Examples, 1)."""
+"""``QLearningEngine``: what has been learned about each variant (guide: Usage Examples, 1)."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from crl_stream.guide.store import Store
 
 
 class QLearningEngine:
-    """Reads the Q-table.  The engine updates it with every outcome that is recorded."""
+    """Reads the Q-table. The engine updates it with every recorded outcome."""
 
     def __init__(self, *, store: Store | None = None) -> None:
         self.store = store or Store.default()
 
     def get_q_value(self, agent_name: str, task_type: str, variant_id: str) -> float:
-        """Q in [-1, 1]; 0.0 for a variant that nobody has heard of."""
+        """Return Q in [-1, 1]; 0.0 for an unknown variant."""
         variant = self._variant(agent_name, task_type, variant_id)
         return 0.0 if variant is None else variant.q
 
     def get_visit_count(self, agent_name: str, task_type: str, variant_id: str) -> int:
-        """Outcomes of the variant so far; 0 for a variant that nobody has heard of."""
+        """Return the variant's number of outcomes so far; 0 for an unknown variant."""
         variant = self._variant(agent_name, task_type, variant_id)
         return 0 if variant is None else variant.life.n
 
     def get_all_q_values(self) -> dict[tuple[str, str, str], float]:
-        """The whole Q-table: (agent_name, task_type, variant_id) to Q, by name."""
+        """Return the whole Q-table: Q by (agent_name, task_type, variant_id), sorted by name."""
         return {
             (row.agent_name, row.task_type, variant_id): row.variants[variant_id].q
             for row in self.store.source.rows()

@@ -1,4 +1,4 @@
-"""Rollbacks and proposals as a store of this process keeps them: in the telemetry files, or without a folder here."""
+"""The rollbacks and proposals of a store in this process: in the telemetry files, or in memory without a folder."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from crl_stream.telemetry import TelemetryFiles, read_proposals, read_rollbacks
 
 
 class Records:
-    """Written once, read as the guide's dictionaries.
+    """Writes each record once and reads them as the guide's dictionaries.
 
-    Whoever only reads needs no lock; whoever records is the one writer of its folder.
+    Reading needs no lock; a folder has only one writer.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -23,22 +23,22 @@ class Records:
         self._unwritten: list[m.RollbackEvent | m.Proposal] = []
         self._rollbacks: list[m.RollbackEvent] = []
         self._proposals: dict[str, m.Proposal] = {}
-        """Without a folder."""
+        """Records of a store without a folder."""
 
     @property
     def is_writer(self) -> bool:
-        """Whether the folder is this store's to write."""
+        """Return whether this store is the writer of the folder."""
         return self._files is not None
 
     def open(self) -> bool:
-        """Become the folder's writer, True where it was not; ``UsageError`` while another process is."""
+        """Become the folder's writer, True if it was not yet; raises ``UsageError`` while another process is."""
         if self.folder is None or self._files is not None:
             return False
         self._files = TelemetryFiles(self.folder)
         return True
 
     def keep(self, events: Iterable[m.RollbackEvent | m.Proposal]) -> None:
-        """Write them, and what could not be written before; ``Unavailable`` when that fails again."""
+        """Write records, and those that failed before; raises ``Unavailable`` if that fails again."""
         self._unwritten += events
         if not self._unwritten:
             return
@@ -55,20 +55,20 @@ class Records:
         self._unwritten = []
 
     def rollbacks(self) -> list[dict[str, Any]]:
-        """All of them, newest first."""
+        """Return all rollbacks, newest first."""
         if self.folder is None:
             return [rollback_fields(event) for event in reversed(self._rollbacks)]
         return read_rollbacks(self.folder)
 
     def proposals(self) -> list[dict[str, Any]]:
-        """The last step of each, newest first."""
+        """Return the last step of each proposal, newest first."""
         if self.folder is None:
             found = [proposal_fields(proposal) for proposal in self._proposals.values()]
             return sorted(found, key=lambda fields: (fields["timestamp"], fields["proposal_id"]), reverse=True)
         return read_proposals(self.folder)
 
     def close(self) -> None:
-        """Write what waits and let the folder go."""
+        """Write waiting records and release the folder."""
         try:
             self.keep(())
         finally:

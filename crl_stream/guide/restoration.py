@@ -1,7 +1,7 @@
-"""A row from its public snapshot, near enough for every judgement that a reader may want to make by other limits.
+"""Restores a row from its public snapshot, so that a reader can judge it by other limits.
 
-The verdict, the matrix, the candidates and the figures of the restored row are those of the row itself.  What only the
-fold needs is lost: ids met before, feedback that waits, runtimes, the evidence of each metric (their mean stays).
+Verdict, matrix, candidates and figures of the restored row equal those of the row itself. What only the fold needs is
+lost: known ids, waiting feedback, runtimes, and the evidence of each metric (their mean stays).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from crl_stream.core.monitor.window import looking_back
 
 
 def restored_row(snapshot: TaskSnapshot) -> TaskRow:
-    """The row that ``snapshot`` shows."""
+    """Return the row that ``snapshot`` describes."""
     row = TaskRow(
         snapshot.agent_name,
         snapshot.task_type,
@@ -68,7 +68,7 @@ def _variant(shown: VariantSnapshot) -> Variant:
 
 
 def _sums(n: int, success_rate: float, avg_reward: float, error_rate: float) -> Sums:
-    """Whole numbers again: a rate of n outcomes that came from a count gives that count back."""
+    """Convert a rate over n outcomes back into the count it came from."""
     return Sums(n, round(success_rate * n), round(error_rate * n), round(avg_reward * MICRO * n))
 
 

@@ -1,4 +1,4 @@
-"""``RollbackManager``: leaves a degraded variant and tells what was left (guide: Components, 2)."""
+"""``RollbackManager``: rolls back a degraded variant and reports rollbacks (guide: Components, 2)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from crl_stream.guide.thresholds import with_thresholds, with_thresholds_everywh
 
 
 class RollbackManager:
-    """Sees to it that a degraded active variant is left, and hands each rollback out once.
+    """Ensures that a degraded active variant is rolled back, and reports each rollback once.
 
-    The engine rolls back with the very outcome that reveals the degradation, so usually it is done before anybody asks.
-    The thresholds are those of ``safety_monitor``.  In a store of this process a manager puts those that the monitor
-    was given into force; over live topics, where the policy is the workers', it orders the rollback that they ask for.
+    The engine rolls back on the outcome that reveals the degradation, so usually that has happened before anyone asks.
+    The thresholds are those of ``safety_monitor``. In a store of this process, the manager puts thresholds given to the
+    monitor into force. Over live topics, where the workers' policy applies, it sends a command for a rollback that they
+    require.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class RollbackManager:
     ) -> None:
         if safety_monitor is not None and store is not None and store is not safety_monitor.store:
             raise UsageError(
-                "The safety monitor asks another store.", hint="give the store to the monitor, or only the monitor"
+                "The safety monitor uses another store.", hint="give the store to the monitor, or only the monitor"
             )
         self.safety_monitor = safety_monitor or SafetyMonitor(store=store)
         self.store = self.safety_monitor.store
@@ -42,12 +43,12 @@ class RollbackManager:
             source.put_in_force(with_thresholds_everywhere(source.policies, self._own))
 
     def monitor_and_rollback(self, agent_name: str, task_type: str, current_variant: str) -> dict[str, Any] | None:
-        """The rollback of this variant in the guide's event schema, or None while it is healthy.
+        """Return the rollback of this variant in the guide's event schema, or None while it is healthy.
 
-        Each rollback is told once, to the first process that asks, also of those that cron starts one after another:
-        under the name of the variant that was left, or of the one that took its place, which is what a list of active
-        variants has by then.  A hold of the task, a missing target and the modes ``shadow`` and ``observe`` leave the
-        variant where it is, as in the worker.
+        Each rollback is returned once, to the first process that asks, including processes that cron starts one after
+        another. Ask with the name of the old variant, or of its replacement, which is what a list of active variants
+        has by then. A hold of the task, a missing target and the modes ``shadow`` and ``observe`` prevent a rollback,
+        as in the worker.
         """
         which = asked(agent_name, task_type, current_variant)
         source = self.store.source
@@ -63,9 +64,9 @@ class RollbackManager:
         return None
 
     def get_rollback_history(self, limit: int | None = None, agent_name: str | None = None) -> list[dict[str, Any]]:
-        """Rollbacks in the guide's event schema, newest first; the newest ``limit`` of them, or all."""
+        """Return rollbacks in the guide's event schema, newest first: the newest ``limit``, or all."""
         if limit is not None and limit < 0:
-            raise UsageError(f"limit {limit} is negative.", hint="leave it out to get all")
+            raise UsageError(f"limit {limit} is negative.", hint="omit it to get all")
         found = [dict(e) for e in self.store.source.rollbacks() if agent_name in {None, e["agent_name"]}]
         return found[:limit]
 

@@ -1,4 +1,4 @@
-"""``SafetyMonitor``: may a variant be applied without a person, and is it degraded (guide: Components, 1)."""
+"""``SafetyMonitor``: may a variant be applied automatically, and is it degraded (guide: Components, 1)?"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from crl_stream.guide.thresholds import thresholds_of, with_thresholds
 class SafetyMonitor:
     """Asks the engine about a variant; changes nothing.
 
-    A threshold that is not given is the store's own, which is the guide's unless the settings say otherwise.
+    A threshold that is not given comes from the store: the guide's, unless the settings differ.
     """
 
     def __init__(
@@ -62,16 +62,16 @@ class SafetyMonitor:
         }
         self.store = store or Store.default()
         self.own_thresholds = {name: value for name, value in given.items() if value is not None}
-        """Those that were given."""
-        with_thresholds(Policy(), self.own_thresholds)  # a bad one is refused here, not at the first question
+        """The thresholds that were given."""
+        with_thresholds(Policy(), self.own_thresholds)  # refuses a bad threshold now instead of at the first question
 
     @property
     def thresholds(self) -> dict[str, Any]:
-        """Every threshold in force by its name, for tasks without a policy of their own."""
+        """Return every threshold in force by name, for tasks without their own policy."""
         return thresholds_of(with_thresholds(self.store.source.policies.default, self.own_thresholds))
 
     def policy_of(self, agent_name: str, task_type: str) -> Policy:
-        """What a task is judged by here: the store's policy with the thresholds that were given."""
+        """Return the policy for a task: the store's, with the given thresholds."""
         return self._policy(asked(agent_name, task_type, "-"))
 
     def should_auto_apply_variant(
@@ -82,10 +82,11 @@ class SafetyMonitor:
         q_value: float | None = None,
         n_visits: int | None = None,
     ) -> tuple[DecisionKind, str]:
-        """(decision, reasoning) of the guide's matrix: ``auto_apply``, ``human_approval`` or ``no_action``.
+        """Return (decision, reasoning) by the guide's matrix: ``auto_apply``, ``human_approval`` or ``no_action``.
 
-        Q-value and visits are the store's unless given.  The active variant is ``no_action``, as it is the default
-        already; a degradation within its last window, or a quarantine, makes ``human_approval`` of ``auto_apply``.
+        ``agent_name``, ``task_type`` and ``variant_id`` name the variant. ``q_value`` in [-1, 1] and ``n_visits``
+        default to the store's. The active variant gets ``no_action``, because it is already the default. A recent
+        degradation or a quarantine turns ``auto_apply`` into ``human_approval``.
         """
         which = asked(agent_name, task_type, variant_id)
         row = self.store.source.row(which.key)
@@ -98,11 +99,12 @@ class SafetyMonitor:
     def check_performance_degradation(
         self, agent_name: str, task_type: str, variant_id: str, lookback_window: int | None = None
     ) -> tuple[bool, dict[str, Any]]:
-        """(degraded, metrics) of the last outcomes against the baseline.
+        """Return (degraded, metrics) of the last outcomes against the baseline.
 
-        ``lookback_window`` outcomes back, 20 unless the monitor or the settings say otherwise; over those that there
-        are, ``sample_size`` of them.  The metrics are the guide's, with ``verdict`` (``INCONCLUSIVE`` is not degraded)
-        and ``reason``, one sentence.  A variant that nobody has heard of gives (False, ``{"error": ...}``).
+        ``agent_name``, ``task_type`` and ``variant_id`` name the variant. ``lookback_window`` is the number of outcomes
+        to look back, by default that of the monitor or the settings (20); ``sample_size`` in the metrics says how many
+        there were. The metrics are the guide's, plus ``verdict`` (``INCONCLUSIVE`` is not degraded) and ``reason``, one
+        sentence. An unknown variant gives (False, ``{"error": ...}``).
         """
         which = asked(agent_name, task_type, variant_id)
         own = {} if lookback_window is None else {"lookback_window": lookback_window}
@@ -123,15 +125,15 @@ class SafetyMonitor:
 
 
 def _with_figures(variant: Variant, q_value: float | None, n_visits: int | None) -> Variant:
-    """The variant as if it had these figures; what is known of it beside them stays."""
+    """Return a copy of the variant with these figures; everything else stays."""
     if q_value is not None:
         if not math.isfinite(q_value):
-            raise UsageError(f"q_value {q_value} is no number.", hint="a Q-value lies in [-1, 1]")
+            raise UsageError(f"q_value {q_value} is not a number.", hint="a Q-value lies in [-1, 1]")
         variant = replace(variant, q=float(q_value))
     if n_visits is not None:
         if n_visits < 0:
             raise UsageError(f"n_visits {n_visits} is negative.", hint="it counts invocations")
-        # How long ago it was degraded stays as it was.
+        # Keep how long ago it was degraded.
         ago = variant.life.n - variant.degraded_at
         at = variant.degraded_at if variant.degraded_at < 0 else max(0, n_visits - ago)
         variant = replace(variant, life=Sums(n_visits), degraded_at=at)

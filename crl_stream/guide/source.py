@@ -1,4 +1,4 @@
-"""What the guide's objects ask of the place where the figures are: this process, or the live topics."""
+"""The interface between the guide's objects and their figures: this process, or the live topics."""
 
 from __future__ import annotations
 
@@ -13,83 +13,84 @@ from crl_stream.errors import UsageError
 
 
 class Source(Protocol):
-    """Rows to judge, and the two ways to change anything: an outcome and an order."""
+    """Provides rows to judge, and the two ways to change anything: an outcome and a command."""
 
     @property
     def policies(self) -> PolicySet:
-        """In force now."""
+        """Return the policies in force."""
         ...
 
     @property
     def decides(self) -> bool:
-        """Whether the policy is in this process's hands; on live topics it is the workers'."""
+        """Return whether this process sets the policy; on live topics the workers do."""
         ...
 
     def record(self, message: m.Invocation | m.Feedback) -> bool:
-        """Take one outcome or late score in; False when it was met before."""
+        """Record one outcome or late score; False if it is a duplicate."""
         ...
 
     def order(self, command: m.AnyTaskCommand) -> m.CommandResult:
-        """Give an order; ``CommandRefused`` says why not."""
+        """Send a command; raises ``CommandRefused``, which says why."""
         ...
 
     def policy_of(self, key: TaskKey) -> Policy:
-        """What the task is judged by."""
+        """Return the policy that judges the task."""
         ...
 
     def put_in_force(self, policies: PolicySet) -> None:
-        """Judge by ``policies`` from now on; only where the source ``decides``."""
+        """Judge by ``policies`` from now on; only if the source ``decides``."""
         ...
 
     def row(self, key: TaskKey) -> TaskRow | None:
-        """A copy of the task's row; None when nothing is known of it."""
+        """Return a copy of the task's row; None if the task is unknown."""
         ...
 
     def rows(self) -> Sequence[TaskRow]:
-        """Copies of all rows, by name."""
+        """Return copies of all rows, by name."""
         ...
 
     def looking_back(self, key: TaskKey, variant_id: str, last: int) -> Variant | None:
-        """The variant over its last so many outcomes, as far as they are kept."""
+        """Return the variant over its last ``n`` outcomes, as far as they are kept."""
         ...
 
     def active_variants(self) -> list[tuple[str, str, str]]:
-        """(agent_name, task_type, variant_id) of every task that has an active variant, by name."""
+        """Return (agent_name, task_type, variant_id) of every task with an active variant, by name."""
         ...
 
     def untold_rollbacks(self, key: TaskKey, variant_id: str) -> list[m.RollbackEvent]:
-        """Rollbacks from or to a variant that nobody has been told of yet, oldest first."""
+        """Return rollbacks from or to a variant that were not reported yet, oldest first."""
         ...
 
     def claim_rollback(self, rollback_id: str) -> bool:
-        """Take a rollback to tell it; False when another process has told it."""
+        """Claim a rollback to report it; False if another process has reported it."""
         ...
 
     def roll_back(self, key: TaskKey, policy: Policy) -> dict[str, Any] | None:
-        """Judge the active variant now by ``policy`` and leave it when it is degraded."""
+        """Judge the active variant now by ``policy``, and roll it back if it is degraded."""
         ...
 
     def rollbacks(self) -> Sequence[Mapping[str, Any]]:
-        """All rollbacks in the guide's schema, newest first."""
+        """Return all rollbacks in the guide's schema, newest first."""
         ...
 
     def analyze(self, limits: Mapping[str, Any]) -> list[m.Proposal]:
-        """Pending proposals that the figures speak for; ``limits`` in place of the policy's, where the source decides.
+        """Return proposals that the figures support.
 
-        Only the newly made or revised where it decides, else all that the proposer has open.
+        If the source decides, ``limits`` replace the policy's, and only new and revised proposals are returned;
+        otherwise all that the proposer has open.
         """
         ...
 
     def proposals(self) -> list[dict[str, Any]]:
-        """All proposals in the guide's schema, newest first, as they were last written."""
+        """Return all proposals in the guide's schema, newest first, as last written."""
         ...
 
     def open_proposal(self, proposal_id: str) -> m.Proposal | None:
-        """One that waits for a review; None when it does not, or is not known here."""
+        """Return a proposal that waits for a review; None if it does not wait or is unknown."""
         ...
 
     def now(self) -> int:
-        """The time by which something has expired, in milliseconds."""
+        """Return the time that decides about expiry, in milliseconds."""
         ...
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
@@ -97,21 +98,21 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Write or send what waits, and end."""
+        """Write or send what is waiting, and close."""
         ...
 
 
 class Asked(NamedTuple):
-    """A task and one of its variants, names checked."""
+    """A task and one of its variants, with checked names."""
 
     key: TaskKey
     variant_id: str
 
 
 def asked(agent_name: str, task_type: str, variant_id: str) -> Asked:
-    """The names as they stand everywhere; ``UsageError`` offers the nearest name that can."""
+    """Check the names; raises ``UsageError``, which suggests a valid one."""
     for what, name in (("agent_name", agent_name), ("task_type", task_type), ("variant_id", variant_id)):
-        text = str(name)  # also of what is no text, which is refused as such
+        text = str(name)  # also for values that are not text, which are refused
         if text is not name or not is_identifier(text):
             raise UsageError(
                 f"{what} {name!r:.128} is not an identifier.",

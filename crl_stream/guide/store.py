@@ -1,4 +1,4 @@
-"""``Store``: where outcomes go and figures come from; in this process, or on the live topics of an installation."""
+"""``Store``: takes outcomes and provides figures, in this process or on the live topics of an installation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from crl_stream.settings import Settings, load_remedies, load_script_settings
 from crl_stream.settings.model import Kafka
 
 FOLDER: Final = Path("telemetry/crl")
-"""The guide's folder, under the one a program runs in."""
+"""The guide's folder, relative to the program's current folder."""
 
 log = logging.getLogger(__name__)
 _default: Store | None = None
@@ -31,13 +31,13 @@ _lock = threading.Lock()
 
 
 class Store:
-    """One place that the guide's four objects share.
+    """The data that the guide's four objects share.
 
-    ``Store()`` keeps the rows in this process: what is recorded is folded at once, by the engine of the workers.
+    ``Store()`` keeps the rows in this process: recorded outcomes are folded at once, by the engine of the workers.
     Windows, Q-values, rollbacks and proposals are written to ``folder`` (None: to no file), where the next process
-    finds them.  One process at a time records into a folder; others may read it and tell its rollbacks.
-    ``modifications`` is a catalogue of what may be recommended, in place of the shipped one.
-    ``Store.connect()`` is the same over the topics of a running installation.
+    finds them. One process at a time records into a folder; others may read it and report its rollbacks.
+    ``modifications`` is a catalogue that replaces the shipped one. ``Store.connect()`` does the same over the topics of
+    a running installation.
     """
 
     def __init__(
@@ -60,15 +60,13 @@ class Store:
     def connect(
         cls, bootstrap_servers: str | None = None, *, settings: Settings | None = None, timeout: float = 30.0
     ) -> Self:
-        """The live topics at ``bootstrap_servers``, else where the settings say.
+        """Connect to the live topics at ``bootstrap_servers``, or at the address in the settings.
 
-        Settings are those of ``CRL_*`` and of the file that ``CRL_CONFIG`` names; none is read from the current folder.
-
-        Returns when they have been read to their ends; ``Unavailable`` when Kafka has not answered within ``timeout``
-        seconds, ``ContractError`` when the topics are not there.  Close it, so that what was recorded is sent.
-
-        The figures are those of the tasks' last snapshots, which come with every decision, else with every tenth
-        outcome, once a second at most (``limits.snapshot_outcomes``, ``limits.snapshot_seconds``).
+        Settings come from ``CRL_*`` and the file that ``CRL_CONFIG`` names; no file of the current folder is read.
+        Returns once the topics have been read to the end. Raises ``Unavailable`` if Kafka has not answered within
+        ``timeout`` seconds, and ``ContractError`` if the topics do not exist. Close the store, so that recorded
+        outcomes are sent. The figures are those of the tasks' last snapshots, which come with every decision, else with
+        every tenth outcome, at most once a second (``limits.snapshot_outcomes``, ``limits.snapshot_seconds``).
         """
         from crl_stream.guide.live import Live
 
@@ -79,13 +77,13 @@ class Store:
 
     @classmethod
     def default(cls) -> Store:
-        """The store of objects that are built without one, made at the first call.
+        """Return the store for objects that are built without one; the first call creates it.
 
-        Live where the settings name a Kafka (``CRL_BOOTSTRAP_SERVERS``, or the file that ``CRL_CONFIG`` names), else
-        where ``crl up`` or ``crl broker start`` runs one on this machine, as the command line does; else in this
-        process under the policy of the settings, with the guide's folder.  No file of the current folder is read.
+        It is live if the settings name a Kafka (``CRL_BOOTSTRAP_SERVERS``, or the file that ``CRL_CONFIG`` names), or
+        if ``crl up`` or ``crl broker start`` runs one on this machine. Otherwise it lives in this process, with the
+        policy of the settings and the guide's folder. No file of the current folder is read.
         """
-        global _default  # noqa: PLW0603 - the one store that objects built without arguments share
+        global _default  # noqa: PLW0603 - objects built without arguments share one store
         with _lock:
             if _default is None:
                 settings = _settings()
@@ -101,45 +99,46 @@ class Store:
             return _default
 
     def make_default(self) -> Store | None:
-        """Share this store from now on; returns the one that was shared so far."""
+        """Make this store the default; returns the previous one."""
         global _default
         with _lock:
             before, _default = _default, self
         return before
 
     def __enter__(self) -> Self:
-        """Ready already."""
+        """Return the store, which is ready."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
+        """Close the store."""
         self.close()
 
     def record(self, invocation: m.Invocation | m.Feedback | Mapping[str, Any]) -> bool:
-        """Take in one finished invocation, or a late reward or quality (``Feedback``).
+        """Record one finished invocation, or a late reward or quality (``Feedback``).
 
-        A mapping has the fields of the contract (``topics/README.md``); version, id and timestamp are filled in when
-        absent.  False when the invocation_id was met before.  ``InvalidMessage`` says what does not fit.
+        A mapping has the fields of the contract (``topics/README.md``); version, id and timestamp are filled in if
+        absent. Returns False if the invocation_id is a duplicate. Raises ``InvalidMessage``, which says what does not
+        fit.
         """
         return self.source.record(_message(invocation))
 
     def order(self, command: m.AnyTaskCommand) -> m.CommandResult:
-        """Give an operator's order (see ``kafka.commands.task_command``); ``CommandRefused`` says why not."""
+        """Send an operator's command (see ``kafka.commands.task_command``); raises ``CommandRefused``."""
         return self.source.order(command)
 
     def get_active_variants(self) -> list[tuple[str, str, str]]:
-        """(agent_name, task_type, variant_id) of every task, by name."""
+        """Return (agent_name, task_type, variant_id) of every task with an active variant, by name."""
         return self.source.active_variants()
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = 30.0) -> bool:
-        """Wait until ``condition`` holds, asked whenever something new is known; False after ``timeout`` seconds.
+        """Wait until ``condition`` holds, checking it after every change; False after ``timeout`` seconds.
 
-        For live topics, where the workers fold what was recorded a moment later.
+        Needed for live topics, where the workers fold outcomes a moment after they were recorded.
         """
         return self.source.wait_until(condition, timeout)
 
     def close(self) -> None:
-        """Send or write what waits, and end."""
+        """Send or write what is waiting, and close."""
         global _default  # noqa: PLW0603 - as in default()
         self.source.close()
         with _lock:
@@ -148,7 +147,7 @@ class Store:
 
 
 def _settings(flags: Mapping[str, Any] | None = None) -> Settings:
-    """Those of a script; what was not read is said on the log of the program."""
+    """Return the settings of a script, and log which settings were not read."""
     found = load_script_settings(flags=flags)
     for note in found.notes:
         log.warning("%s", note)
@@ -156,7 +155,7 @@ def _settings(flags: Mapping[str, Any] | None = None) -> Settings:
 
 
 def _running_kafka(settings: Settings) -> Kafka | None:
-    """The Kafka that the settings name, else the embedded one that runs on this machine; None without either."""
+    """Return the configured Kafka, else the embedded one running on this machine; None without either."""
     try:
         return kafka_of(settings)
     except KafkaConnectionError:

@@ -1,4 +1,4 @@
-"""The guide's names of the thresholds, and the policy that they come to."""
+"""The guide's names of thresholds, and the policy that they make."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ SETTING_OF: Final[dict[str, tuple[str, str]]] = {
     "degradation_false_alarm_budget": ("degradation", "false_alarm_budget"),
     "rollback_min_samples": ("rollback", "min_samples"),
 }
-"""The guide's keyword argument, or one named by analogy, to section and field of the policy."""
+"""Section and field of the policy, by the guide's keyword argument or one named like it."""
 
 
 def with_thresholds(policy: Policy, thresholds: Mapping[str, Any]) -> Policy:
-    """``policy`` with these thresholds; ``UsageError`` names the one that cannot be."""
+    """Return ``policy`` with these thresholds; raises ``UsageError``, naming an invalid one."""
     if not thresholds:
         return policy
     page = msgspec.to_builtins(policy)
@@ -38,7 +38,7 @@ def with_thresholds(policy: Policy, thresholds: Mapping[str, Any]) -> Policy:
         section, field = SETTING_OF[name]
         page[section][field] = value
         try:
-            # One by one, so that the error can name the argument.
+            # Convert one by one, so that the error can name the argument.
             msgspec.convert(page, Policy)
         except msgspec.ValidationError as error:
             raise UsageError(
@@ -49,7 +49,7 @@ def with_thresholds(policy: Policy, thresholds: Mapping[str, Any]) -> Policy:
 
 
 def with_thresholds_everywhere(policies: PolicySet, thresholds: Mapping[str, Any]) -> PolicySet:
-    """The same for the default and for all overrides."""
+    """Do the same for the default and for all overrides."""
     return PolicySet(
         with_thresholds(policies.default, thresholds),
         {name: with_thresholds(policy, thresholds) for name, policy in policies.agents.items()},
@@ -58,5 +58,5 @@ def with_thresholds_everywhere(policies: PolicySet, thresholds: Mapping[str, Any
 
 
 def thresholds_of(policy: Policy) -> dict[str, Any]:
-    """Every threshold of a policy by the guide's name."""
+    """Return every threshold of a policy by the guide's name."""
     return {name: getattr(getattr(policy, section), field) for name, (section, field) in SETTING_OF.items()}

@@ -1,7 +1,7 @@
-"""Which rollbacks of a running installation scripts have told already, so that cron tells each once.
+"""Remembers which rollbacks of a running installation scripts have reported, so that cron reports each once.
 
-One small SQLite file in the cache folder, for all installations; without one (a disk that cannot be written, no home)
-the program remembers for itself, and says so once.
+It is one small SQLite file in the cache folder, for all installations. If it cannot be written, the program remembers
+in memory only, and logs that once.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _TABLE: Final = """
     ) WITHOUT ROWID;
 """
 _KEPT_SECONDS: Final = 400 * 86_400
-"""Longer than the topic keeps a rollback."""
+"""Seconds; longer than the topic keeps a rollback."""
 
 
 class Told:
-    """What was told of one installation, which is a cluster and a topic prefix."""
+    """What was reported about one installation, which is a cluster and a topic prefix."""
 
     def __init__(self, folder: Path, installation: str) -> None:
         self.installation = installation
@@ -42,21 +42,21 @@ class Told:
             self._file.execute(_TABLE)
 
     def begin(self, rollback_ids: Iterable[str]) -> frozenset[str]:
-        """The rollbacks of the time before scripts asked here for the first time; those there are, if this is it."""
+        """Return the rollbacks from before scripts first asked here; if this is the first time, those given."""
         with self._lock, self._file:
             self._file.execute("DELETE FROM told WHERE at < unixepoch() - ?", (_KEPT_SECONDS,))
             [[known]] = self._file.execute(
                 "SELECT count(*) FROM told WHERE installation = ?", (self.installation,)
             ).fetchall()
             if not known:
-                # A mark of the beginning too: an installation without a rollback has been asked as well.
+                # Mark the beginning too, because an installation without a rollback may also have been asked.
                 first = [(self.installation, name) for name in ("", *rollback_ids)]
                 self._file.executemany("INSERT OR IGNORE INTO told (installation, id, told) VALUES (?, ?, 0)", first)
             old = self._file.execute("SELECT id FROM told WHERE installation = ? AND told = 0", (self.installation,))
             return frozenset(name for [name] in old)
 
     def has(self, rollback_id: str) -> bool:
-        """Whether some script has told it."""
+        """Return whether a script has reported it."""
         with self._lock:
             found = self._file.execute(
                 "SELECT told FROM told WHERE installation = ? AND id = ?", (self.installation, rollback_id)
@@ -64,7 +64,7 @@ class Told:
             return bool(found and found[0])
 
     def claim(self, rollback_id: str) -> bool:
-        """Take a rollback to tell; False when another script has it."""
+        """Claim a rollback to report it; False if another script has it."""
         with self._lock, self._file:
             changed = self._file.execute(
                 "INSERT INTO told (installation, id, told) VALUES (?, ?, 1) "

@@ -1,4 +1,4 @@
-"""``VariantProposer``: what should change, for a person to decide (guide: Components, 3)."""
+"""``VariantProposer``: suggests changes for a person to decide (guide: Components, 3)."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ STATUSES: Final[tuple[str, ...]] = get_args(ProposalStatus)
 
 
 class VariantProposer:
-    """Analyzes the figures and keeps the queue of what waits for a review.
+    """Analyzes the figures and keeps the queue of proposals that wait for a review.
 
-    Limits that are not given are those of the store's policy, which are the guide's unless the settings say otherwise.
-    On live topics the proposer analyzes whatever comes, by the limits of the workers; those given here have no say.
+    Limits that are not given come from the store's policy: the guide's, unless the settings differ. On live topics the
+    running proposer analyzes everything by the workers' limits; limits given here have no effect.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class VariantProposer:
         self._limits = {_LIMIT_OF[name]: value for name, value in given.items() if value is not None}
         for name, value in given.items():
             if value is not None and not math.isfinite(value):
-                raise UsageError(f"{name} {value} is no number.", hint="leave it out to keep the policy's")
+                raise UsageError(f"{name} {value} is not a number.", hint="omit it to use the policy's")
 
     def analyze_and_propose(self, min_invocations: int = 50) -> list[dict[str, Any]]:
-        """Look at every task; what is proposed anew, or with new evidence, in the guide's proposal schema.
+        """Analyze every task; return new proposals and those with new evidence, in the guide's schema.
 
-        ``min_invocations`` outcomes of the default variant are needed before it is said to do badly.  What is
-        pending already and has nothing new to say is in ``get_proposals``.  On live topics: all that is pending.
+        The default variant needs ``min_invocations`` outcomes before it can be called weak. ``get_proposals`` also has
+        pending proposals without new evidence. On live topics, all pending proposals are returned.
         """
         if min_invocations < 1:
             raise UsageError(f"min_invocations {min_invocations} is less than 1.", hint="the guide's is 50")
@@ -67,9 +67,9 @@ class VariantProposer:
         return [proposal_fields(proposal) for proposal in found]
 
     def get_proposals(self, status: str | None = None) -> list[dict[str, Any]]:
-        """Proposals in the guide's schema, newest first; those in ``status``, or all.
+        """Return proposals in the guide's schema, newest first, with ``status`` or all.
 
-        One whose time has passed is ``expired``, also where nobody has written that down yet.
+        A proposal past its time is ``expired``, even if that has not been recorded yet.
         """
         if status is not None and status not in STATUSES:
             raise UsageError(f"There is no status {status!r}.", hint=f"one of {', '.join(STATUSES)}")
@@ -84,7 +84,7 @@ class VariantProposer:
 
     # -- the review --------------------------------------------------------------------------------
     def approve(self, proposal_id: str, reason: str = "", *, reviewer: str | None = None) -> m.CommandResult:
-        """Accept it: what it says under ``change`` is done.  ``CommandRefused`` says why it cannot be any more."""
+        """Accept a proposal and apply its ``change``; raises ``CommandRefused``, which says why that is impossible."""
         proposal = self._open(proposal_id)
         template = task_command(m.RejectProposal, _key(proposal), proposal_id=proposal_id, actor=reviewer)
         named = ("schema_version", "command_id", "timestamp", "actor", "expires_at")
@@ -92,13 +92,17 @@ class VariantProposer:
         return self.store.order(approval_of(proposal, reason=reason, **common))
 
     def reject(self, proposal_id: str, reason: str, *, reviewer: str | None = None) -> m.CommandResult:
-        """Decline it; the reason is kept with it.  The same comes again when its evidence has doubled."""
+        """Decline a proposal and keep the reason. It may be proposed again once its evidence has doubled."""
         return self._review(m.RejectProposal, proposal_id, reason, reviewer)
 
     def defer(
         self, proposal_id: str, reason: str = "", *, until: str | None = None, reviewer: str | None = None
     ) -> m.CommandResult:
-        """Put it off, until an instant like ``2025-12-01T09:00:00Z`` or until somebody looks again."""
+        """Postpone a proposal.
+
+        ``proposal_id`` names it, ``reason`` is kept, ``until`` is a time like ``2025-12-01T09:00:00Z`` (None: no fixed
+        time), and ``reviewer`` is your name.
+        """
         return self._review(m.DeferProposal, proposal_id, reason, reviewer, until=until)
 
     def _review(
@@ -113,7 +117,8 @@ class VariantProposer:
         proposal = self.store.source.open_proposal(proposal_id)
         if proposal is None:
             raise NotFound(
-                f"{proposal_id} does not wait for a review.", hint='get_proposals(status="pending") lists those that do'
+                f"{proposal_id} is not waiting for a review.",
+                hint='get_proposals(status="pending") lists those that do',
             )
         return proposal
 

@@ -1,4 +1,4 @@
-"""People and their programs are told: once per event, in order, for as long as it takes.
+"""Alerts people and their programs: once per event, in order, retrying for as long as it takes.
 
     channels/     one file per kind of channel, found by listing the folder
     options       what every channel may be told in ``[notifiers.<name>]``
@@ -11,6 +11,6 @@
     signature     how a webhook proves who sent it; pure
     notifier      a channel with patience: retries, gives up loudly, never lets another one wait
 
-Each channel is read in a consumer group of its own, so a failing one delays and loses nothing of the others.
-``docs/notifiers.md`` is what operators and receivers read.
+Each channel has its own consumer group, so a failing one does not affect the others.  ``docs/notifiers.md`` is for
+operators and receivers.
 """

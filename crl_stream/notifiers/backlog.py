@@ -1,4 +1,4 @@
-"""What came while a channel was away, or before it was there, in one line instead of a night of them."""
+"""Summarises in one line what a channel missed while it was down, or before it existed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NAMED: Final = 3
 
 
 def summarise(notices: Sequence[Notice], now_ms: int, max_age_hours: float) -> Notice:
-    """One notice for all of them; at least one is given.
+    """Return one notice for all of ``notices``, of which there must be at least one.
 
-    It names the newest critical ones that no later one of them resolves.  Its id is made of theirs, so that the same
-    ones sent again after a crash are the same summary.
+    It names the newest critical ones that no later notice resolves. Its id is derived from theirs, so that after a
+    crash the same notices give the same summary.
     """
     open_ones: dict[tuple[str, str], Notice] = {}
     for notice in notices:

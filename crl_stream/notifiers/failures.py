@@ -1,10 +1,10 @@
-"""How a notice may fail to be delivered."""
+"""The ways in which a delivery may fail."""
 
 from __future__ import annotations
 
 
 class Undelivered(Exception):
-    """Not now; it is tried again.  The text is shown to people: nothing secret is in it."""
+    """A temporary failure; the notice is tried again. The text is shown to people and must not contain secrets."""
 
     def __init__(self, reason: str, *, retry_after: float = 0.0) -> None:
         super().__init__(reason)
@@ -13,4 +13,4 @@ class Undelivered(Exception):
 
 
 class Refused(Undelivered):
-    """The receiver does not want this very notice; the next one may pass."""
+    """The receiver rejects this particular notice; the next one may be accepted."""

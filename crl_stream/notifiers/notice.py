@@ -1,4 +1,4 @@
-"""One thing to be said: who and what it is about, and the one line that says it."""
+"""One event for a channel: what it is about, and one line for people."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from crl_stream.core.instant import from_text
 from crl_stream.core.messages.facts import Severity
 
 MAX_TEXT: Final = 2_000
-"""Characters of the line; chat services cut or refuse more."""
+"""Longest line in characters; chat services cut or refuse more."""
 
 
 class Notice(NamedTuple):
-    """What a channel is handed."""
+    """An event as a channel gets it."""
 
     id: str
-    """The same for the same event, however often it is sent: receivers drop what they know."""
+    """The same for every attempt to send the same event, so that receivers can drop repetitions."""
     timestamp: str
     kind: str
     """An alert's kind, else ``rollback``, ``degradation``, ``backlog`` or ``test``."""
@@ -29,24 +29,24 @@ class Notice(NamedTuple):
     text: str
     """One line: subject, action, number, limit, undo command."""
     resolved: bool = False
-    """It is over: the recovery of what was told before."""
+    """Whether it reports the end of an earlier notice."""
     data: Mapping[str, Any] = MappingProxyType({})
-    """The whole message, for programs."""
+    """The complete message, for programs."""
 
     def at(self) -> int:
-        """Milliseconds since the epoch; 0 when it names no instant."""
+        """Return the time in milliseconds since the epoch; 0 if it has none."""
         try:
             return from_text(self.timestamp)
         except (ValueError, OverflowError):
             return 0
 
     def document(self) -> dict[str, Any]:
-        """As JSON, for channels that carry it."""
+        """Return the notice as JSON, for channels that send it."""
         return self._asdict() | {"data": dict(self.data)}
 
 
 def notice_of(message: Any) -> Notice:
-    """The notice of an ``Alert``, a ``RollbackEvent`` or a ``DegradationAlert``."""
+    """Create the notice of an ``Alert``, a ``RollbackEvent`` or a ``DegradationAlert``."""
     data = msgspec.to_builtins(message)
     if isinstance(message, m.Alert):
         text = one_line(message.text)
@@ -76,6 +76,6 @@ def notice_of(message: Any) -> Notice:
 
 
 def one_line(text: str) -> str:
-    """Without line feeds and control characters, whoever typed the reason, and not longer than a chat takes."""
+    """Remove line feeds and control characters, and cut the text to what a chat accepts."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= MAX_TEXT else f"{line[: MAX_TEXT - 1]}…"

@@ -1,4 +1,4 @@
-"""A channel with patience: what it is given is sent in order, again and again until it is taken."""
+"""One channel with retries: notices are sent in order, each until it is accepted."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 300.0
-"""Seconds between two attempts: doubled from one to the next, of which a random half is waited."""
+"""First and longest pause between attempts, in seconds; it doubles each time, and half of it is random."""
 LONGEST_ASKED_WAIT: Final = 3_600.0
-"""Seconds that a receiver may ask for."""
+"""Most seconds that a receiver may ask to wait."""
 REFUSALS: Final = 5
-"""How often a notice may be refused before the next one gets its turn."""
+"""How often a notice may be refused before the next one is sent."""
 
 Sleep = Callable[[float], Awaitable[Any]]
 
@@ -37,8 +37,8 @@ Sleep = Callable[[float], Awaitable[Any]]
 class Notifier:
     """One configured channel.
 
-    ``deliver`` may be called for several partitions at once; one notice is on its way at a time.  ``now`` is in
-    seconds since the epoch, ``elapsed`` in seconds of a clock that nobody sets, ``spread`` draws between two numbers.
+    ``deliver`` may be called for several partitions at once; one notice is sent at a time. ``now`` returns seconds
+    since the epoch, ``elapsed`` seconds of a monotonic clock, and ``spread`` draws a random number between two others.
     """
 
     def __init__(
@@ -54,10 +54,10 @@ class Notifier:
     ) -> None:
         self.name, self.options = name, options
         self.topics = topics_of(options)
-        """The catalog's names of what its group reads."""
+        """Catalog names of the topics that its group reads."""
         self.delivered = self.undelivered = self.attempts_failed = 0
         self.failing: str | None = None
-        """Why the last attempt failed; None when it did not."""
+        """Why the last attempt failed; None if it did not."""
         self._channel = channel if channel is not None else KINDS[options.kind].channel(name, options)
         self._selection = Selection(options)
         self._repetitions = Repetitions(options.remind_after_minutes)
@@ -65,10 +65,10 @@ class Notifier:
         self._one_at_a_time = asyncio.Lock()
 
     async def deliver(self, topic: str, records: Sequence[Record]) -> None:
-        """Tell what a batch of raw records says; returns when each notice was taken, or given up loudly.
+        """Deliver the notices in a batch of raw records; returns once each was accepted or given up with a log line.
 
-        What has become older than ``max_age_hours`` when its turn comes goes into one summary, so that a new channel
-        does not tell a year, and one that was away does not tell a night, line by line.
+        Notices older than ``max_age_hours`` go into one summary, so that a new channel does not send a year of alerts
+        one by one, nor a restarted one a night of them.
         """
         async with self._one_at_a_time:
             waiting = self._selection.choose(topic, records)
@@ -84,14 +84,14 @@ class Notifier:
                     await self._tell(waiting.pop(0))
 
     async def _tell(self, notice: Notice) -> None:
-        """Send a notice, unless it only repeats what was told a short time ago."""
+        """Send a notice, unless it only repeats a recent one."""
         if (admitted := self._repetitions.admit(notice, self._elapsed())) is not None:
             delivered = await self._send(admitted)
             self._repetitions.settle(notice, self._elapsed(), delivered=delivered)
         self._selection.mark_sent(notice.id)
 
     async def send_test(self) -> None:
-        """Send a test line, once; ``Unavailable`` when the channel does not take it."""
+        """Send a test line once; raises ``Unavailable`` if the channel does not accept it."""
         at = to_text(int(self._now() * 1_000))
         text = f"test of notifiers.{self.name}: this channel works; nothing has happened"
         try:
@@ -103,13 +103,13 @@ class Notifier:
             ) from error
 
     async def close(self) -> None:
-        """Let the channel go; what was withheld and no later notice could count is said in the log."""
+        """Close the channel; repetitions that no later notice counted are logged."""
         for kind, subject, number in self._repetitions.untold():
             log.info("notifiers.%s: %d repetitions of %s %s were not sent", self.name, number, kind, subject)
         await self._channel.close()
 
     def status(self) -> dict[str, Any]:
-        """Figures for the views."""
+        """Return figures for the views."""
         return {
             "name": self.name,
             "kind": self.options.kind,
@@ -121,7 +121,7 @@ class Notifier:
         }
 
     async def _send(self, notice: Notice) -> bool:
-        """Try until it is taken or given up; False when it was given up."""
+        """Try until the notice is accepted or given up; False if it was given up."""
         began, failures, refusals = self._elapsed(), 0, 0
         while True:
             try:
@@ -143,7 +143,7 @@ class Notifier:
                     )
                     return False
                 if failures & (failures - 1) == 0:
-                    # The 1st, 2nd, 4th, 8th ...: a dead channel does not fill the log.
+                    # Log the 1st, 2nd, 4th, 8th ... attempt, so that a dead channel does not fill the log.
                     log.warning(
                         "notifiers.%s: attempt %d failed (%s); again in %.0f s: %s",
                         self.name,
@@ -171,7 +171,7 @@ class Notifier:
             raise Undelivered(f"not taken within {seconds:g} s") from error
         except Exception as error:
             log.debug("notifiers.%s failed", self.name, exc_info=True)
-            # The text of a stranger's error may hold a secret of the address.
+            # The text of a library's error may contain a secret from the address.
             raise Undelivered(f"the channel failed with {type(error).__name__}") from error
 
     def _wait(self, failures: int) -> float:
@@ -184,5 +184,5 @@ class Notifier:
 
 
 def open_notifiers(channels: Mapping[str, Options]) -> list[Notifier]:
-    """The configured channels; the worker's log when there is none.  ``ConfigError`` when one cannot work."""
+    """Create the configured channels, or the worker's log if there is none; raises ``ConfigError``."""
     return [Notifier(name, options) for name, options in (channels or {"log": LogOptions()}).items()]

@@ -1,4 +1,4 @@
-"""What can be set of a channel, of whatever kind; a kind's own file adds to it."""
+"""The settings that every kind of channel has; the file of a kind adds its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from crl_stream.core.messages.facts import Severity
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
-"""From the least on."""
+"""Severities, least severe first."""
 
 
 class Options(BaseModel):
@@ -19,20 +19,21 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     kind: str
-    """The file in ``notifiers/channels`` that knows how."""
+    """Name of the file in ``notifiers/channels`` that implements it."""
     min_severity: Severity = "info"
-    """Less is not sent; a recovery is sent when what it ends was."""
+    """Least severity that is sent; a recovery is sent if the alert it ends was."""
     content: Literal["alerts", "facts"] = "alerts"
-    """``alerts`` are made for people; ``facts`` brings programs whole rollbacks and degradations instead of theirs."""
+    """``alerts`` for people; ``facts`` sends programs complete rollbacks and degradations instead of their alerts."""
     max_age_hours: Annotated[float, Field(gt=0.0, le=8_760.0)] = 24.0
-    """What is older when its turn comes is told in one summary."""
+    """Notices that are older when their turn comes go into one summary."""
     remind_after_minutes: Annotated[float, Field(ge=0.0, le=525_600.0)] = 30.0
-    """What is told again while nothing changes comes as a reminder after this time, then after twice as long each
-    time, up to a day, with the number of repetitions since; 0 sends every repetition."""
+    """Minutes until an unchanged state is repeated as a reminder, then twice as long each time, up to a day.
+
+    A reminder has the number of repetitions since the last one; 0 sends every repetition."""
     timeout_seconds: Annotated[float, Field(gt=0.0, le=300.0)] = 10.0
-    """Of one attempt."""
+    """Longest duration of one attempt."""
     give_up_after_hours: Annotated[float, Field(ge=0.0, le=8_760.0)] = 0.0
-    """After which a notice is logged as undelivered and the next one tried; 0 is never."""
+    """Attempts after which a notice is logged as undelivered and the next one is sent; 0 means never."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -42,10 +43,10 @@ class Options(BaseModel):
         return value
 
     def place(self) -> str:
-        """Where it goes, for people; nothing that is secret."""
+        """Return where it goes, for people, without secrets."""
         return ""
 
 
 def is_secret(kind: type[BaseModel], field: str) -> bool:
-    """Whether a field must never be shown."""
+    """Return whether a field must never be shown."""
     return kind.model_fields[field].annotation is SecretStr

@@ -1,10 +1,9 @@
-"""Texts of strangers for services that read markup: what has a meaning there becomes a look-alike that has none.
+"""Replaces markup characters in texts of others with look-alikes that have no meaning to chat and mail services.
 
-An actor, a reason or an error is what somebody typed.  In a chat it must not call everybody, in a mail it must be no
-HTML, and nowhere may it be a link that hides where it leads.  One table for all services: a character that means
-something in any of them means nothing in the message.  What commands are made of (letters, digits, ``._:-/``) stays
-as it is, so that a command can be copied; so a bare name like ``evil.com``, which may be the name of an agent, stays
-too.  Pure.
+An actor, a reason or an error is what somebody typed. It must not notify a whole chat, be HTML in a mail, or be a link
+that hides its target.  One table serves all services: a character that is markup in any of them is replaced.  What
+commands are made of (letters, digits, ``._:-/``) stays as it is, so that a command can be copied; a bare name like
+``evil.com``, which may be the name of an agent, therefore stays too.  Pure.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _LINK: Final = re.compile(r"(?i)(?:[a-z][a-z0-9+.-]*:(?=//)|www\.|mailto:|tel:|j
 
 
 def plain(text: str) -> str:
-    """The text without anything that a service would act on; people read the same."""
+    """Return the text without anything a service would act on; it reads the same."""
     return _LINK.sub(_without_link, text).translate(_LOOK_ALIKE)
 
 

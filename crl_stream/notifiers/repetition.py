@@ -1,11 +1,11 @@
 """Limits how often a channel repeats itself: each change of state at once, repetitions at growing intervals.
 
 The monitor repeats an alert while nothing improves, by outcomes: a busy task repeats it many times a second.  People
-need it once, and then a reminder now and then with the number of repetitions since.
+need it once, and then an occasional reminder with the number of repetitions since.
 
-A *change* is what opens, ends or alters the state of a subject; it is never withheld.  A *repetition* tells the same
-state of the same subject again: same kind, same severity, same cause.  Alerts about broken input have a new cause for
-each record, so for them the subject alone decides.
+A *change* opens, ends or alters the state of a subject; it is never withheld.  A *repetition* reports the same state of
+the same subject: same kind, severity and cause. Alerts about broken input have a new cause for each record, so for them
+only the subject counts.
 
 Pure: the time is given, in seconds of a monotonic clock.
 """
@@ -22,38 +22,38 @@ from crl_stream.notifiers.notice import MAX_TEXT, Notice
 LONGEST_SECONDS: Final = 86_400.0
 """The longest interval between two reminders, unless the first one is longer."""
 REMEMBERED: Final = 8_192
-"""Subjects whose state is remembered; the one that was quiet for longest is forgotten first."""
+"""Most subjects whose state is remembered; the one quiet for longest is forgotten first."""
 FLAPPING: Final = 3
-"""Openings within a day from which on a notice says how many there were."""
+"""From this many openings within a day on, a notice says how many there were."""
 ONE_STATE: Final = frozenset({"clock_skew", "fold_failure", "stuck", "variant_limit"})
-"""Kinds whose every record has a cause of its own: together they are one state of their subject."""
+"""Kinds in which every record has its own cause; together they are one state of their subject."""
 
 
 @dataclass(slots=True)
 class _State:
-    """What a channel was told about a subject, and what it was not."""
+    """What a channel has sent and withheld about a subject."""
 
     told: tuple[str, str] | None = None
-    """Severity and cause of the open state; None when it is over."""
+    """Severity and cause of the open state; None if it is over."""
     interval: float = 0.0
     due: float = 0.0
     withheld: int = 0
     since: str = ""
-    """Timestamp of the last notice that was told."""
+    """Timestamp of the last notice that was sent."""
     openings: deque[float] = field(default_factory=lambda: deque(maxlen=100))
 
 
 class Repetitions:
-    """What one channel was told; ``minutes`` is the time to the first reminder, 0 tells every repetition."""
+    """What one channel has sent; ``minutes`` is the time to the first reminder, 0 sends every repetition."""
 
     def __init__(self, minutes: float) -> None:
         self._first = minutes * 60.0
         self._states: OrderedDict[tuple[str, str], _State] = OrderedDict()
         self.withheld = 0
-        """Repetitions that were not told, ever."""
+        """Number of repetitions withheld since the start."""
 
     def admit(self, notice: Notice, now: float) -> Notice | None:
-        """The notice as it is to be told, with what was withheld before it; None for a repetition that is not due."""
+        """Return the notice to send, with the number withheld before it; None for a repetition that is not due."""
         if not self._first or not notice.subject:
             return notice
         state = self._state_of(notice)
@@ -78,7 +78,7 @@ class Repetitions:
         return _with(notice, words)
 
     def settle(self, notice: Notice, now: float, *, delivered: bool) -> None:
-        """An admitted notice has left at ``now``, or was given up: then the next repetition is told at once."""
+        """Record that an admitted notice was sent at ``now``, or given up; then the next repetition is due at once."""
         state = self._states.get((notice.kind, notice.subject))
         if state is None:
             return
@@ -87,7 +87,7 @@ class Repetitions:
             state.told = None
 
     def untold(self) -> Iterator[tuple[str, str, int]]:
-        """Kind, subject and number of the repetitions that no later notice has counted yet."""
+        """Return kind, subject and number of repetitions that no later notice has counted."""
         for (kind, subject), state in self._states.items():
             if state.withheld:
                 yield kind, subject, state.withheld

@@ -1,8 +1,8 @@
-"""Which records become notices of a channel: each event once, from the severity on that the channel asked for.
+"""Decides which records become notices of a channel: each event once, from the channel's severity on.
 
-Every rollback and every degradation has its alert, so ``alerts`` alone tells a person each event once: openings,
-repetitions that the monitor orders, recoveries.  A channel of ``facts`` gets rollbacks and degradations whole and the
-other alerts as they are.
+Every rollback and degradation has an alert, so ``alerts`` alone reports each event once: openings, the monitor's
+repetitions, recoveries. A channel of ``facts`` gets complete rollbacks and degradations, and all other alerts
+unchanged.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from crl_stream.wire.topics import ALERTS, DEGRADATIONS, ROLLBACKS
 log = logging.getLogger(__name__)
 
 REMEMBERED: Final = 8_192
-"""Notices that are known to be sent, and openings that are known to be withheld; more than a crash can repeat."""
+"""How many sent notices and withheld openings are remembered; more than a crash can repeat."""
 _TOLD_AS_FACTS: Final = frozenset({"rollback", "degradation"})
 
 
 def topics_of(options: Options) -> tuple[str, ...]:
-    """What the channel's group reads."""
+    """Return the topics that the channel's group reads."""
     return (ALERTS,) if options.content == "alerts" else (ALERTS, ROLLBACKS, DEGRADATIONS)
 
 
 class Selection:
-    """Chooses for one channel; what it remembers is a convenience, nothing is lost with it."""
+    """Chooses notices for one channel; losing its memory loses no notice."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -40,7 +40,7 @@ class Selection:
         self._withheld: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def choose(self, topic: str, records: Iterable[Record]) -> list[Notice]:
-        """The notices in a batch of raw records, in their order."""
+        """Return the notices in a batch of raw records, in order."""
         chosen: dict[str, Notice] = {}
         for record in records:
             if record.value is None:
@@ -54,7 +54,7 @@ class Selection:
         return list(chosen.values())
 
     def mark_sent(self, notice_id: str) -> None:
-        """The monitor may repeat it after a crash of its own; it need not be said again."""
+        """Remember a sent notice, because the monitor may repeat it after a crash."""
         _remember(self._sent, notice_id)
 
     def _notice(self, message: Any) -> Notice | None:
@@ -66,7 +66,8 @@ class Selection:
         notice = notice_of(message)
         opening = notice.kind, notice.subject
         if notice.resolved:
-            # Its own severity says nothing of what it ends.  Unknown after a restart: rather one word too many.
+            # Its severity says nothing about the alert it ends. If that is unknown after a restart, send one notice too
+            # many.
             withheld = opening in self._withheld
             self._withheld.pop(opening, None)
             return None if withheld else notice

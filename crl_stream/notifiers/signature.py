@@ -1,6 +1,6 @@
-"""How a webhook proves who sent it and when: the scheme of standardwebhooks.com, known to a library of any language.
+"""Signs webhooks, proving who sent them and when, by the scheme of standardwebhooks.com.
 
-webhook-id         the notice's id, the same however often it is sent
+webhook-id         the notice's id, the same for every attempt
 webhook-timestamp  when this attempt was made, in seconds since the epoch
 webhook-signature  v1,<base64 of HMAC-SHA256 over "id.timestamp.body">
 """
@@ -16,17 +16,25 @@ from typing import Final
 
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 TOLERANCE_SECONDS: Final = 300
-"""A receiver refuses an older or newer timestamp: a recorded request cannot be played again later."""
+"""Seconds. A receiver refuses older and newer timestamps, so a recorded request cannot be replayed later."""
 _PREFIX: Final = "whsec_"
 
 
 def signed_headers(secret: str, notice_id: str, seconds: int, body: bytes) -> dict[str, str]:
-    """The three headers for exactly these bytes."""
+    """Return the three headers for exactly these bytes.
+
+    ``secret`` is the shared key, ``notice_id`` names the notice, ``seconds`` is the time of the attempt since the
+    epoch, and ``body`` is what is sent.
+    """
     return {ID: notice_id, TIMESTAMP: str(seconds), SIGNATURE: f"v1,{_sign(secret, notice_id, str(seconds), body)}"}
 
 
 def verify(secret: str, headers: Mapping[str, str], body: bytes, now: float) -> bool:
-    """Whether the request was signed with ``secret``, for these bytes, within the last five minutes."""
+    """Return whether a request is genuine and recent.
+
+    ``secret`` is the shared key, ``headers`` and ``body`` are those of the request, ``now`` is the time in seconds
+    since the epoch; a timestamp more than five minutes from it fails.
+    """
     seconds = headers.get(TIMESTAMP, "")
     if not seconds.isascii() or not seconds.isdigit() or abs(now - int(seconds)) > TOLERANCE_SECONDS:
         return False
@@ -36,7 +44,7 @@ def verify(secret: str, headers: Mapping[str, str], body: bytes, now: float) -> 
 
 
 def key_of(secret: str) -> bytes:
-    """The bytes of a secret: ``whsec_`` and base64, or any other text as it is; ``ValueError`` when it is neither."""
+    """Return the bytes of a secret, ``whsec_`` with base64 or any other text; raises ``ValueError`` for bad base64."""
     if not secret.startswith(_PREFIX):
         return secret.encode()
     try:

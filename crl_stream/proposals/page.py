@@ -1,4 +1,4 @@
-"""One proposal in full, for the person who decides."""
+"""Renders one proposal in full, for the person who decides."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from crl_stream.proposals.standing import status_at
 
 
 def page(proposal: Proposal, now: int, active: ActiveVariant | None = None) -> str:
-    """Everything that is known of it, as text; ``now`` in milliseconds, ``active`` as for ``effect``."""
+    """Return everything known about a proposal, as text.
+
+    ``status`` is its status at ``now`` (milliseconds); ``active`` is as for ``effect``.
+    """
     status = status_at(proposal, now)
     lines = [
         f"{proposal.proposal_id}  {proposal.proposal_type}  {status}",
@@ -38,7 +41,7 @@ def page(proposal: Proposal, now: int, active: ActiveVariant | None = None) -> s
         lines += ["", "Recommended modifications"]
         for modification in proposal.recommended_modifications:
             lines += _modification(modification)
-    lines += ["", "The change, word for word", *_change(proposal.change)]
+    lines += ["", "The exact change", *_change(proposal.change)]
     if proposal.history:
         lines += ["", "History"]
         for step in proposal.history:
@@ -49,10 +52,10 @@ def page(proposal: Proposal, now: int, active: ActiveVariant | None = None) -> s
 
 
 def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None, now: int = 0) -> list[str]:
-    """What an approval will do, and how it is given; or why it can no longer be.
+    """Return what an approval would do and the command for it, or why it is no longer possible.
 
-    ``active`` is the task's active variant as it is, with the pins and holds that decide what follows from an approval;
-    ``now`` in milliseconds.
+    ``status`` is the proposal's status at ``now`` (milliseconds since the epoch). ``active`` is the task's
+    active-variant record, whose pins and holds affect what follows from an approval.
     """
     task, change = f"{proposal.agent_name}/{proposal.task_type}", proposal.change
     if status not in OPEN_STATUSES:
@@ -88,7 +91,7 @@ def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None,
 
 
 def orders_in_force(active: ActiveVariant | None, now: int) -> list[str]:
-    """What keeps the task from anything automatic: ``held by ada until ...``, ``in shadow mode``; a pin too."""
+    """Return what prevents automatic changes of the task: ``held by ada until ...``, ``in shadow mode``, or a pin."""
     if active is None:
         return []
     found = []
@@ -101,7 +104,7 @@ def orders_in_force(active: ActiveVariant | None, now: int) -> list[str]:
 
 
 def stands(order: Order, now: int) -> bool:
-    """Whether an order of a person stands at ``now``, in milliseconds, as far as time decides it."""
+    """Return whether a pin or hold is still in force at ``now`` (milliseconds), as far as time decides that."""
     return bool(order.outcomes_left) or order.until is None or from_text(order.until) > now
 
 
@@ -119,7 +122,7 @@ def _pin(active: ActiveVariant | None, now: int, task: str) -> list[str]:
 
 
 def number(value: float) -> str:
-    """A figure as people read it."""
+    """Format a number for people."""
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else f"{value:.6g}"
 
 
@@ -151,7 +154,7 @@ def _indented(text: str) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    """Without what could move a terminal's cursor: proposals carry texts of prompts."""
+    """Remove control characters, because proposals contain texts of prompts."""
     return "".join(c if c.isprintable() else " " for c in text).rstrip()
 
 

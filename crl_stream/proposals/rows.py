@@ -12,7 +12,7 @@ from crl_stream.proposals.standing import ending, status_at, updated_at
 Cell = str | int | float | None
 
 FIGURES: Final = ("n_invocations", "avg_q_default", "potential_improvement", "variance")
-"""The guide's supporting data; what else a proposal has stands in the jsonl."""
+"""The guide's supporting data; the jsonl format has everything else."""
 COLUMNS: Final = (
     "proposal_id",
     "timestamp",
@@ -39,7 +39,7 @@ COLUMNS: Final = (
 
 
 def row(proposal: Proposal, now: int) -> list[Cell]:
-    """The cells of one proposal, under ``COLUMNS``."""
+    """Return the cells of one proposal, in the order of ``COLUMNS``."""
     actor, why = ending(proposal)
     figures: list[Cell] = []
     for name in FIGURES:

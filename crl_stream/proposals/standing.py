@@ -1,4 +1,4 @@
-"""Which proposals there are: of each the highest revision, and how it stands at an hour."""
+"""The current proposals: the highest revision of each, and its status at a given time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TYPES: Final[tuple[str, ...]] = get_args(ProposalType)
 
 
 def latest(messages: Iterable[Any]) -> list[Proposal]:
-    """The proposals among the messages of ``crl.proposals``, each once, in its highest revision."""
+    """Return the proposals among the messages of ``crl.proposals``, each once, in its highest revision."""
     found: dict[str, Proposal] = {}
     for message in messages:
         if isinstance(message, Proposal):
@@ -38,7 +38,11 @@ def select(
     agent: str | None = None,
     proposal_type: str | None = None,
 ) -> list[Proposal]:
-    """Those that fit, by falling confidence, the older one first among equals."""
+    """Return the proposals that match, most confident first, and older first among equals.
+
+    ``now`` is in milliseconds since the epoch; ``statuses``, ``agent`` and ``proposal_type`` select, where None
+    selects all.
+    """
     wanted = set(statuses)
     found = [
         proposal
@@ -51,11 +55,11 @@ def select(
 
 
 def updated_at(proposal: Proposal) -> str:
-    """When it last took a step."""
+    """Return when the proposal last changed."""
     return proposal.history[-1].timestamp if proposal.history else proposal.timestamp
 
 
 def ending(proposal: Proposal) -> tuple[str | None, str]:
-    """Who took its last step, and why; nobody when the proposer itself did."""
+    """Return who made the last change, and why; no name if the proposer itself did."""
     last = proposal.history[-1] if proposal.history else None
     return (None, "") if last is None else (last.actor, last.reason)

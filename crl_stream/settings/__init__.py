@@ -1,9 +1,9 @@
-"""Every number a person may choose, and where its value came from.
+"""Settings: every number a user may choose, and where its value came from.
 
-Layers, each over the one before: defaults, profile, ``crl.toml``, ``CRL_*`` environment, flags.  ``model`` says what
-there is, ``layers`` puts it together, ``profiles`` and ``template`` are what ``crl config init`` offers,
-``remedies`` reads the proposer's catalogue, ``for_clients`` what a runtime's client needs and no more, ``for_scripts``
-what the guide's store needs.
+Each layer overrides the previous one: defaults, profile, ``crl.toml``, ``CRL_*`` environment, flags. ``model`` defines
+the settings, ``layers`` combines them, ``profiles`` and ``template`` serve ``crl config init``, ``remedies`` reads the
+proposer's catalogue, ``for_clients`` loads only what a runtime's client needs, ``for_scripts`` what the guide's store
+needs.
 """
 
 from crl_stream.settings.for_clients import ClientSettings, load_client_settings, settings_of_client

@@ -1,8 +1,8 @@
-"""The settings of a client: of the environment and of a file that was named, and never of the current folder.
+"""The settings of a client, from the environment and an explicitly named file, never from the current folder.
 
-Agents work in the repositories of strangers, and a ``crl.toml`` there could send the outcomes, and the password of the
-environment with them, wherever it likes.  Only the sections that a client needs are read, so that what is wrong with a
-worker's settings, or missing for a notifier, is not its concern.
+Agents work in other people's repositories, and a ``crl.toml`` there could send outcomes, and the password from the
+environment, anywhere. Only the sections that a client needs are read, so a client ignores mistakes in a worker's
+settings or a missing secret of a notifier.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ READ: Final = ("kafka", "client", "broker")
 
 
 class ClientSettings(NamedTuple):
-    """What a client goes by, and what is wrong with what it was told."""
+    """The settings of a client, and problems with them."""
 
     settings: Settings
     without_kafka: str
-    """Why it must not connect: where Kafka is cannot be read, and a default may be somebody else's.  Else empty."""
+    """Why it must not connect: Kafka's address cannot be read, and a default may be someone else's. Empty if it may."""
     notes: tuple[str, ...]
-    """What else was wrong, one sentence each; a default is used in its place."""
+    """Other problems, one sentence each; a default is used instead."""
 
 
 def load_client_settings(
@@ -49,10 +49,10 @@ def load_client_settings(
     flags: Mapping[str, Any] | None = None,
     strict: bool = False,
 ) -> ClientSettings:
-    """Read the environment (``CRL_*``), then ``flags`` over it, and under both the file that is named.
+    """Load settings from ``flags``, the environment (``CRL_*``) and a file; earlier sources override later ones.
 
-    ``file`` None is the one that ``CRL_CONFIG`` names; without it no file is read.  Raises ``ConfigError`` only where
-    ``strict``.  A variable ``CRL_*`` that is no setting is a note, also then.
+    ``file`` None means the file that ``CRL_CONFIG`` names; without it no file is read. ``environment`` defaults to the
+    process's own. Raises ``ConfigError`` only if ``strict``. An unknown ``CRL_*`` variable is always just a note.
     """
     environment = os.environ if environment is None else environment
     notes: list[str] = []
@@ -106,7 +106,7 @@ def load_client_settings(
 def _sections(
     chosen: Mapping[str, dict[str, Origin]], wrong: Mapping[str, ConfigError], *, strict: bool
 ) -> tuple[dict[str, Any], str, list[str]]:
-    """The sections by name, why the client must not connect, and notes about sections whose defaults are used."""
+    """Return the sections by name, why the client must not connect, and notes about sections that use defaults."""
     read: dict[str, Any] = {}
     without_kafka, notes = "", list[str]()
     for section in READ:
@@ -131,7 +131,10 @@ def settings_of_client(
     broker: Broker | None = None,
     origins: Mapping[str, Origin] | None = None,
 ) -> Settings:
-    """Settings in which all that a client does not read has its default."""
+    """Return settings with defaults for everything that a client does not read.
+
+    ``kafka``, ``client`` and ``broker`` are the sections a client reads, ``origins`` where their values came from.
+    """
     return Settings(
         kafka=kafka or Kafka(),
         client=client or Client(),
@@ -166,7 +169,7 @@ def _file(file: Path | None, environment: Mapping[str, str]) -> Iterator[tuple[s
 
 
 def variables(environment: Mapping[str, str]) -> Iterator[tuple[str, Origin]]:
-    """The settings of the environment by name; a variable that is none comes without a name."""
+    """Return the settings in the environment by name; an unknown variable has no name."""
     names = {PREFIX + name.replace(".", "_").upper(): name for name in leaves()} | ALIASES
     for variable in sorted(environment):
         if not variable.startswith(PREFIX) or variable.startswith(TEST_PREFIX) or variable in NOT_SETTINGS:

@@ -1,8 +1,8 @@
-"""The settings of the guide's scripts: what a client goes by, and the limits and folders of a store beside it.
+"""The settings of the guide's scripts: those of a client, plus the limits and folders of a store.
 
-Scripts run in folders of strangers as agents do, so the rule is the client's: the environment, arguments and a file
-that is named count, a ``crl.toml`` that merely lies in the current folder does not.  What concerns only workers and
-notifiers is not read.
+Like agents, scripts run in other people's folders, so the client's rule applies: the environment, arguments and a named
+file count; a ``crl.toml`` that merely lies in the current folder does not. Settings that concern only workers and
+notifiers are not read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from crl_stream.settings.origin import Origin
 from crl_stream.settings.settings_file import FILE, SettingsFile
 
 READ: Final = frozenset({*POLICY_SECTIONS, "telemetry", "proposer", "profile", "agents", "tasks"})
-"""What is read beside the sections of a client."""
+"""The sections that are read besides those of a client."""
 
 
 def load_script_settings(
@@ -29,9 +29,10 @@ def load_script_settings(
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> ClientSettings:
-    """Read the environment (``CRL_*``), ``flags`` over it, and under both ``file``, else the one ``CRL_CONFIG`` names.
+    """Load settings from ``flags``, the environment (``CRL_*``) and a file; earlier sources override later ones.
 
-    ``ConfigError`` says what is wrong with something that is read.  The notes say what was not read.
+    ``file`` defaults to the one that ``CRL_CONFIG`` names. Raises ``ConfigError`` for a bad value. The returned notes
+    say what was not read.
     """
     environment = os.environ if environment is None else environment
     client = load_client_settings(file=file, environment=environment, flags=flags, strict=True)

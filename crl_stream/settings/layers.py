@@ -1,4 +1,4 @@
-"""From five layers to one value each, with its origin; an unknown name is an error that offers the nearest one."""
+"""Combines five layers into one value per setting, with its origin; errors offer the nearest known name."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ from crl_stream.settings.trust import Untrusted, was_trusted
 
 PREFIX: Final = "CRL_"
 ALIASES: Final = {"CRL_BOOTSTRAP_SERVERS": "kafka.bootstrap_servers", "CRL_PROFILE": "profile"}
-"""Short names of the environment."""
+"""Short environment variables."""
 NOT_SETTINGS: Final = ("CRL_CONFIG", "CRL_MAVEN_MIRROR")
-"""Variables that other parts read."""
+"""Variables that other parts of the product read."""
 TEST_PREFIX: Final = "CRL_TEST_"
-"""Variables of tests."""
+"""Variables that only tests use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything, resolved."""
+    """All settings, resolved."""
 
     kafka: Kafka
     worker: Worker
@@ -60,7 +60,7 @@ class Settings:
     notifiers: Mapping[str, Options]
     """Channels by name, in the order of the file."""
     disabled_notifiers: Mapping[str, DisabledChannel]
-    """Channels without a secret that they need."""
+    """Channels that lack a required secret."""
     policies: PolicySet
     profile: str = "guide"
     origins: Mapping[str, Origin] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Settings:
     file: Path | None = None
     """The settings file that was read."""
     untrusted: Untrusted | None = None
-    """Set when ``file`` lies in the current folder and a part of it does not count."""
+    """Set if ``file`` lies in the current folder and part of it does not count."""
 
 
 def load_settings(
@@ -77,10 +77,10 @@ def load_settings(
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Put the layers together; ``ConfigError`` says what is wrong, where, and what to write instead.
+    """Combine the layers; raises ``ConfigError``, which says what is wrong, where, and what to write instead.
 
-    ``file`` None is ``CRL_CONFIG`` or ``crl.toml`` of the current folder where there is one.  Of the latter only limits
-    and policies count until it is trusted (``settings.trust``); ``Settings.untrusted`` says what does not.
+    ``file`` None means ``CRL_CONFIG``, else ``crl.toml`` in the current folder if it exists. Until the latter is
+    trusted (``settings.trust``), only its limits and policies count; ``Settings.untrusted`` lists the rest.
     """
     environment = os.environ if environment is None else environment
     known = leaves()
@@ -88,7 +88,7 @@ def load_settings(
     from_file = source.layer() if source else []
     layers = [*from_file, *_environment_layer(environment, known)]
     layers += [(name, Origin(value, f"flag --set {name}")) for name, value in (flags or {}).items()]
-    # What repeats the default changes nothing, no matter who wrote it.
+    # A value equal to the default changes nothing, no matter who wrote it.
     risky = [name for name, origin in from_file if str(origin.value) != str(known.get(name, origin))]
     ignored = source.ignored(risky) if source else ()
     return resolve(layers, source, ignored)
@@ -97,9 +97,9 @@ def load_settings(
 def resolve(
     layers: Sequence[tuple[str, Origin]], source: SettingsFile | None = None, ignored: Sequence[str] = ()
 ) -> Settings:
-    """Settings from names with their values, a later one over an earlier one; ``ConfigError`` says what is wrong.
+    """Resolve names and values to settings; later values override earlier ones. Raises ``ConfigError``.
 
-    ``source`` is the file among the layers; of what it says, ``ignored`` does not count.
+    ``source`` is the file among the layers; its settings in ``ignored`` do not count.
     """
     known, profile = leaves(), _profile(layers)
     origins = {name: Origin(value, "default") for name, value in known.items()}
@@ -142,7 +142,7 @@ def resolve(
 
 
 def _profile(layers: Iterable[tuple[str, Origin]]) -> Origin:
-    """The last one that was chosen."""
+    """Return the profile that was chosen last."""
     profile = Origin("guide", "default")
     for name, origin in layers:
         if name == "profile":
@@ -176,14 +176,14 @@ def _environment_layer(environment: Mapping[str, str], known: Mapping[str, Any])
 
 
 def nearest_name(name: str, names: Mapping[str, Any]) -> str:
-    """The end of a hint, ``; the nearest name is ...``; empty where none of ``names`` is near."""
+    """Return the end of a hint, ``; the nearest name is ...``; empty if no name is near."""
     found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f"; the nearest name is {found[0]}" if found else ""
 
 
 # -- values ----------------------------------------------------------------------------------------
 def read_section(section: str, origins: Mapping[str, Origin]) -> Any:
-    """A section from what was chosen; what was not keeps its default."""
+    """Build a section from the chosen values; the others keep their defaults."""
     chosen = {
         name.partition(".")[2]: origin
         for name, origin in origins.items()
@@ -232,7 +232,7 @@ def _policies(origins: Mapping[str, Origin], overrides: Mapping[str, Origin]) ->
 
 
 def _split_override(kind: str, rest: str, origin: Origin) -> tuple[str, str, str]:
-    """The name of an override that came as one dotted word: the last two words are the setting."""
+    """Split the dotted name of an override; its last two words are the setting."""
     who, _, last = rest.rpartition(".")
     who, dot, section = who.rpartition(".")
     if not dot:
@@ -252,14 +252,14 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
                 f"There is no policy setting {name!r} ({origin.place}).",
                 hint=f"agents and tasks may override the policy only{nearest_name(name, known)}",
             )
-        # A string of the environment or of a flag is read as what the field is; a file says what it means.
+        # Text from the environment or a flag is converted to the field's type; a file has typed values.
         strict = not origin.source.startswith((f"environment {PREFIX}", "flag --set "))
         kind = next(f.type for f in msgspec.structs.fields(POLICY_SECTIONS[section]) if f.name == entry)
         try:
             value = msgspec.convert(origin.value, kind, strict=strict)
             if isinstance(value, float) and not math.isfinite(value):
-                # The policy travels as JSON, which has no word for it.
-                raise msgspec.ValidationError("Expected a finite number")  # noqa: TRY301 - one border for all values
+                # The policy is sent as JSON, which cannot express it.
+                raise msgspec.ValidationError("Expected a finite number")  # noqa: TRY301 - one place where all values are checked
         except msgspec.ValidationError as error:
             raise ConfigError(
                 f"{name} = {_shown(origin.value)} ({origin.place}): {_short(str(error))}.",
@@ -270,7 +270,7 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
 
 
 def _effective(origins: Mapping[str, Origin], sections: Mapping[str, Any], policies: PolicySet) -> dict[str, Origin]:
-    """The same origins with the values that came of them."""
+    """Return the origins with the resolved values."""
     shown = {}
     for name, origin in origins.items():
         section, _, entry = name.partition(".")

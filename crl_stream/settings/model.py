@@ -1,6 +1,6 @@
-"""The settings beside the policy: where Kafka is, how a worker behaves, where things are kept.
+"""The settings outside the policy: where Kafka is, how a worker behaves, where data is kept.
 
-The policy's own settings are those of ``core.policy``; together they are all there is (``leaves``).
+``core.policy`` defines the policy's settings. ``leaves`` returns both.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from crl_stream.core.policy import Policy
 from crl_stream.settings.user_folders import user_folder
 
 _SOME_DAY = datetime(2024, 1, 1)  # noqa: DTZ001 - schedules are in wall time
-"""From which a schedule is asked for its next day, the same for all."""
+"""A fixed start for computing a schedule's next day, the same for everyone."""
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
@@ -30,29 +30,29 @@ class _Section(BaseModel):
     @classmethod
     def _not_a_boolean(cls, value: Any) -> Any:
         if isinstance(value, bool):
-            # No setting is one, and pydantic would read true as 1.
+            # No setting is a boolean, and pydantic would read true as 1.
             raise PydanticCustomError("boolean", "Input should not be true or false")
         return value
 
 
 class Kafka(_Section):
-    """Where Kafka is and how the topics are laid out."""
+    """Kafka's address and the layout of the topics."""
 
     bootstrap_servers: str = ""
-    """host:port, several with commas; empty uses the embedded broker."""
+    """host:port, several separated by commas; empty uses the embedded broker."""
     topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
-    """Before every topic, consumer group and changelog; two installations on a cluster differ in it."""
+    """Prefix of every topic, consumer group and changelog; it separates installations on one cluster."""
     partitions: Annotated[int, Field(ge=1, le=1_024)] = 4
-    """Of crl.invocations and of all topics that go with it; cannot be changed later without a new log."""
+    """Partitions of crl.invocations and its related topics; cannot be changed later without a new log."""
     replication_factor: Annotated[int, Field(ge=1, le=9)] = 1
-    """3 in production; from 3 on a write counts when two brokers have it."""
+    """Use 3 in production; from 3 on a write counts once two brokers have it."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     sasl_username: str = ""
     sasl_password: SecretStr = SecretStr("")
     """Best given as CRL_KAFKA_SASL_PASSWORD; never shown."""
     ssl_cafile: str = ""
-    """Certificates of the authority that signed the brokers'; empty uses the system's."""
+    """Certificates of the authority that signed the brokers' certificates; empty uses the system's."""
     ssl_certfile: str = ""
     ssl_keyfile: str = ""
 
@@ -61,33 +61,36 @@ class Worker(_Section):
     """How the worker process behaves."""
 
     app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "crl-monitor"
-    """Names the consumer groups and changelogs, behind kafka.topic_prefix."""
+    """Name of the consumer groups and changelogs, after kafka.topic_prefix."""
     instance_id: str = ""
-    """Static membership: a restart within the session moves no partition. One per process."""
+    """Id for static membership, one per process: a restart within the session moves no partition."""
     web_host: str = "127.0.0.1"
-    """Address that the web views listen on; anything but loopback needs web_token."""
+    """Address on which the web views listen; anything but loopback needs web_token."""
     web_port: Annotated[int, Field(ge=0, le=65_535)] = 6_066
-    """0 takes a free one."""
+    """Port of the web views; 0 takes a free one."""
     web_token: SecretStr = SecretStr("")
-    """Bearer token that every view but health and readiness then asks for."""
+    """Bearer token that every view requires, except health and readiness."""
     advertised_url: str = ""
-    """Where the other workers reach this one's views; empty is http://web_host:web_port, with the name of the machine
-    for 0.0.0.0."""
+    """URL at which other workers reach this one's views; empty is http://web_host:web_port, with the host name for
+    0.0.0.0.
+    """
     session_timeout_seconds: Annotated[float, Field(ge=1.0, le=300.0)] = 10.0
-    """After which the group gives the partitions of a silent worker away."""
+    """Seconds after which the group reassigns a silent worker's partitions."""
     heartbeat_seconds: Annotated[float, Field(ge=0.1, le=60.0)] = 3.0
     commit_interval_seconds: Annotated[float, Field(ge=0.05, le=60.0)] = 1.0
-    """How often offsets are committed; they are a hint, the partition row decides."""
+    """Seconds between commits. Committed offsets are a hint; the partition row decides."""
     store: Literal["memory", "rocksdb"] = "memory"
-    """Where rows are kept beside their changelog; rocksdb for more than memory holds, one worker to a data_dir."""
+    """Where rows are kept besides the changelog: memory, or rocksdb for larger fleets, with one data_dir per worker."""
     data_dir: Path = Field(default_factory=lambda: user_folder("XDG_DATA_HOME", ".local/share") / "worker")
-    """Rows with store = "rocksdb", logs of `crl demo`; made when needed, free to delete: the state lives in Kafka."""
+    """Folder for rows with store = "rocksdb" and logs of `crl demo`. Created when needed; may be deleted, the state is
+    in Kafka.
+    """
     max_poll_records: Annotated[int, Field(ge=1, le=100_000)] = 1_000
 
     @field_validator("web_host")
     @classmethod
     def _without_brackets(cls, value: str) -> str:
-        """``[::1]`` as it stands in an URL is the address ``::1``."""
+        """Turn ``[::1]``, the form used in URLs, into the address ``::1``."""
         return value[1:-1] if value.startswith("[") and value.endswith("]") else value
 
 
@@ -96,30 +99,30 @@ class Broker(_Section):
 
     data_dir: Path = Field(default_factory=lambda: user_folder("XDG_DATA_HOME", ".local/share") / "broker")
     port: Port | None = None
-    """Absent takes the last run's, else 9092, else a free one."""
+    """Port; if absent, the last run's, else 9092, else a free one."""
     heap_mb: Annotated[int, Field(ge=256, le=32_768)] = 512
 
 
 class Client(_Section):
-    """What the runtimes' library keeps on a machine."""
+    """What the client library keeps on a machine."""
 
     cache_dir: Path = Field(default_factory=lambda: user_folder("XDG_CACHE_HOME", ".cache"))
-    """Kafka's jars, and the active variants that a Resolver falls back to."""
+    """Folder for Kafka's jars and the active variants that a Resolver falls back to."""
     runtime_id: str = ""
-    """Name of a runtime in outcomes and receipts; empty makes one of host and process."""
+    """Name of a runtime in outcomes and receipts; empty builds one from host and process id."""
     close_seconds: Annotated[float, Field(ge=0.0, le=300.0)] = 2.0
-    """How long closing a client may take; what Kafka has not taken by then is lost, and said."""
+    """Seconds that closing a client may take; messages that Kafka has not accepted by then are lost and reported."""
 
 
 class Proposer(_Section):
     """What the proposer recommends."""
 
     modifications_file: str = ""
-    """Your own catalogue of modifications, TOML; empty is the shipped one. Relative to the current folder."""
+    """Your own TOML catalogue of modifications, relative to the current folder; empty uses the shipped one."""
 
     @property
     def modifications(self) -> Path | None:
-        """The file, if one is named."""
+        """Return the file, if one is configured."""
         return Path(self.modifications_file).expanduser() if self.modifications_file else None
 
 
@@ -129,23 +132,21 @@ class Review(_Section):
     schedule: str = "0 9 * * 1"
     """Cron expression: minute, hour, day of month, month, day of week; the guide's Monday at 9."""
     timezone: str = "UTC"
-    """Name of the IANA time zone that the schedule is in, e.g. Europe/Vienna."""
+    """IANA time zone of the schedule, e.g. Europe/Vienna."""
 
     @field_validator("schedule")
     @classmethod
     def _is_cron(cls, value: str) -> str:
         from croniter import CroniterBadDateError, croniter
 
-        # R and H are croniter's own: an hour by chance, another one each time it is asked.
+        # R and H are extensions of croniter that pick a random hour on every call.
         by_chance = re.search(r"(?<![A-Za-z])[RrHh](?![A-Za-z])", value)
         if len(value.split()) != 5 or by_chance or not croniter.is_valid(value):
             raise PydanticCustomError("cron", "Input should be a cron expression of five fields, like 0 9 * * 1")
         try:
             croniter(value, _SOME_DAY).get_next(datetime)
         except CroniterBadDateError:
-            raise PydanticCustomError(
-                "never", "no such day ever comes; write one that does, like 0 9 * * 1 for Mondays at 9"
-            ) from None
+            raise PydanticCustomError("never", "this day never comes; write e.g. 0 9 * * 1 for Mondays at 9") from None
         return value
 
     @field_validator("timezone")
@@ -162,7 +163,7 @@ class Telemetry(_Section):
     """The guide's files of rollbacks and proposals."""
 
     folder: Path = Path("telemetry/crl")
-    """Of the folder that the worker runs in; one worker writes there."""
+    """Folder of the files, relative to the worker's; only one worker may write there."""
 
 
 SECTIONS: dict[str, type[_Section]] = {
@@ -178,7 +179,7 @@ POLICY_SECTIONS: dict[str, Any] = {field.name: field.type for field in msgspec.s
 
 
 def leaves() -> dict[str, Any]:
-    """Every setting by its dotted name, with its default."""
+    """Return every setting by its dotted name, with its default."""
     found: dict[str, Any] = {}
     for name, section in SECTIONS.items():
         for field, value in section():

@@ -1,6 +1,6 @@
-"""The channels of ``[notifiers.<name>]``: as many as one likes, each as strict about its settings as any section.
+"""The channels ``[notifiers.<name>]``: any number, each validated like any section.
 
-A channel may be completed by the environment, which is the place for secrets: ``CRL_NOTIFIERS_ON_CALL_SECRET`` is the
+The environment may complete a channel and is the place for secrets: ``CRL_NOTIFIERS_ON_CALL_SECRET`` is the
 ``secret`` of ``[notifiers.on-call]``.
 """
 
@@ -26,7 +26,7 @@ _HINT: Final = "crl notify list shows the channels, crl config show where their 
 
 
 def named_by(variable: str) -> str | None:
-    """The setting that a variable of the environment may mean; None when it means none of a channel."""
+    """Return the channel setting that an environment variable means; None if it means none."""
     if not variable.startswith(_VARIABLE):
         return None
     rest = variable.removeprefix(_VARIABLE)
@@ -38,17 +38,17 @@ def named_by(variable: str) -> str | None:
 
 
 class DisabledChannel(NamedTuple):
-    """A channel without a secret that it needs: it tells nothing, and all the rest works."""
+    """A channel that lacks a required secret: it sends nothing, and everything else works."""
 
     kind: str
     reason: str
-    """What is wrong with which setting; the secret is not in it."""
+    """Which setting is wrong and why, without the secret."""
     hint: str
-    """The variable to set."""
+    """The environment variable to set."""
 
 
 class Channels(NamedTuple):
-    """What the settings say of channels."""
+    """The configured channels."""
 
     usable: dict[str, Options]
     disabled: dict[str, DisabledChannel]
@@ -57,10 +57,10 @@ class Channels(NamedTuple):
 
 
 def resolve_notifiers(layers: Iterable[tuple[str, Origin]]) -> Channels:
-    """The channels, and each of their settings with its origin; ``ConfigError`` names the first that is wrong.
+    """Resolve the channels and the origins of their settings; raises ``ConfigError`` for the first mistake.
 
-    Secrets come from elsewhere and go missing without a person who edits a file: one that is missing or unusable
-    disables its channel only.
+    A secret comes from elsewhere and may go missing without anyone editing a file. A missing or unusable one therefore
+    disables only its channel.
     """
     chosen: dict[str, dict[str, Origin]] = {}
     for setting, origin in layers:
@@ -96,7 +96,7 @@ def resolve_notifiers(layers: Iterable[tuple[str, Origin]]) -> Channels:
 
 
 def _known_as(name: str, chosen: Mapping[str, Any], origin: Origin) -> str:
-    """The environment cannot say ``-``: its names mean the channels that are there under either spelling."""
+    """Variables cannot contain ``-``: they mean the existing channel under either spelling."""
     same = [known for known in chosen if known.replace("-", "_") == name.replace("-", "_")]
     if not same or name in same:
         return name
@@ -128,12 +128,12 @@ def _channel(name: str, chosen: Mapping[str, Origin]) -> Options | DisabledChann
                 f"{_nearest(f'{PREFIX}{name}.{field}', known)}",
             )
     try:
-        # A secret that is empty is one that was not filled in.
+        # An empty secret was not filled in.
         return options.model_validate(
             {f: origin.value for f, origin in chosen.items() if origin.value != "" or not is_secret(options, f)}
         )
     except ValidationError as error:
-        # What a person wrote wrong comes before what is missing from elsewhere.
+        # Report mistakes in the file before secrets that are missing from elsewhere.
         first = min(error.errors(), key=lambda one: is_secret(options, str(one["loc"][0])))
         field = str(first["loc"][0])
         variable = f"{_VARIABLE}{name.replace('-', '_')}_{field}".upper()

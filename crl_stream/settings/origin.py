@@ -13,9 +13,9 @@ class Origin:
     value: Any
     source: str
     line: int | None = None
-    """Line of the file in which the setting stands."""
+    """Line of the setting in the file."""
 
     @property
     def place(self) -> str:
-        """Source and line, for an error."""
+        """Return source and line, for an error."""
         return f"{self.source}, line {self.line}" if self.line else self.source

@@ -1,4 +1,4 @@
-"""Named starting points: a profile is a handful of settings over the defaults."""
+"""Named starting points: a profile overrides a few defaults."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
     "guide": {},
     # The guide's own advice for caution: "auto_apply_q_threshold=0.95, auto_apply_min_samples=20".
     "conservative": {"auto_apply.q_threshold": 0.95, "auto_apply.min_samples": 20},
-    # The rule alone rolls a healthy variant back every 40 to 132 invocations; here the evidence has to agree.
+    # The rule alone rolls back a healthy variant every 40 to 132 invocations; here the evidence has to agree.
     "production": {"degradation.guard": "evidence", "operations.exploration": 0.0},
 }
-"""Profile to dotted setting to value."""
+"""Values by profile and dotted setting."""
 
 MEANING: Final[dict[str, str]] = {
     "guide": "the guide to the letter; its rule alone rolls a healthy variant back every 40 to 132 invocations",
     "conservative": "the guide, with automatic promotion only at Q >= 0.95 and 20 outcomes",
-    "production": "a rollback needs the rule and the evidence: about one false one in 5,000 invocations",
+    "production": "a rollback needs the rule and the evidence: about one false rollback in 5,000 invocations",
 }
-"""Profile to what it means for the one who chooses it."""
+"""What each profile means, for the user who chooses one."""

@@ -1,4 +1,4 @@
-"""The proposer's catalogue of modifications: the shipped one, with what a person's own file puts in its place."""
+"""The proposer's catalogue of modifications: the shipped one, with lists replaced by the user's own file."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MAX_BYTES: Final = 1 << 20
 
 
 def load_remedies(file: Path | None = None) -> Remedies:
-    """The catalogue in force: each list of ``file`` in place of the shipped one; ``ConfigError`` says what is wrong."""
+    """Load the catalogue; each list in ``file`` replaces the shipped one. Raises ``ConfigError``."""
     page = _read(SHIPPED)
     if file is not None:
         own = _read(file)
         _convert(own, file)
-        # Its patterns go before the shipped ones.
+        # Its patterns precede the shipped ones.
         tasks = own.get("tasks", {})
         page |= own | {"tasks": tasks | {name: entry for name, entry in page["tasks"].items() if name not in tasks}}
     return _convert(page, file or SHIPPED)
@@ -31,10 +31,10 @@ def load_remedies(file: Path | None = None) -> Remedies:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        # Any crl.toml may name it: a device or a pipe must not be read for ever.
+        # Any crl.toml may name it, so an endless device or pipe must not be read.
         if path.exists() and (not path.is_file() or path.stat().st_size > MAX_BYTES):
             raise ConfigError(
-                f"{path} is no catalogue: a file of at most {MAX_BYTES} bytes is expected.",
+                f"{path} is not a valid catalogue: a file of at most {MAX_BYTES} bytes is expected.",
                 hint="see proposer.modifications_file",
             )
         return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The settings file of a call: which one it is, what it says in which line, and which of it counts."""
+"""The settings file of a call: finds it, reads it with line numbers, and decides what counts."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from crl_stream.settings.trust import is_harmless, is_trusted
 
 FILE: Final = "crl.toml"
 OVERRIDES: Final = ("agents.", "tasks.")
-"""What the names of overrides begin with."""
+"""Prefixes of the names of overrides."""
 _HEADER: Final = re.compile(r"\s*\[\[?(.+?)\]\]?\s*(?:#.*)?")
 _ENTRY: Final = re.compile(r"\s*([^#=\[{]+?)\s*=")
 
 Keys = tuple[str, ...]
-"""Keys from the outermost table on."""
+"""Keys, from the outermost table inwards."""
 
 
 class SettingsFile(NamedTuple):
-    """A file as it was read, once."""
+    """The content of a file, read once."""
 
     path: Path
     content: bytes
     named: bool
-    """Not merely found in the current folder."""
+    """Whether the file was named explicitly, not merely found in the current folder."""
 
     @classmethod
     def find(cls, file: Path | None, environment: Mapping[str, str], *, here: bool = True) -> SettingsFile | None:
-        """The named file, else, where ``here``, the one of the current folder if there is one."""
+        """Return the named file, else, if ``here`` is set, the one in the current folder if it exists."""
         chosen = file or (Path(environment["CRL_CONFIG"]) if environment.get("CRL_CONFIG") else None)
         path = chosen or Path(FILE)
         if chosen is None and not (here and path.is_file()):
@@ -45,7 +45,7 @@ class SettingsFile(NamedTuple):
             ) from error
 
     def layer(self) -> list[tuple[str, Origin]]:
-        """Its settings, in their order; ``ConfigError`` when it is not TOML."""
+        """Return its settings in order; raises ``ConfigError`` if it is not TOML."""
         try:
             text = self.content.decode()
             page = tomllib.loads(text)
@@ -61,7 +61,7 @@ class SettingsFile(NamedTuple):
         return list(_flat(page, self.path.name, _lines(text)))
 
     def ignored(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Those settings that do not count, because a stranger may have written them."""
+        """Return the settings that do not count, because anyone may have written them."""
         risky = tuple(name for name in names if not is_harmless(name))
         return () if self.named or not risky or is_trusted(self.path, self.content) else risky
 
@@ -72,7 +72,7 @@ def _flat(
     for key, value in page.items():
         name, here = f"{prefix}{key}", (*path, key)
         if isinstance(value, Mapping) and (value or prefix != "notifiers."):
-            # The names of agents and tasks may have dots in them: they are kept apart by a tab until they are read.
+            # The names of agents and tasks may contain dots, so a tab separates them until they are parsed.
             separator = "\t" if prefix in OVERRIDES else "."
             yield from _flat(value, source, lines, name + separator, here)
         else:
@@ -80,12 +80,12 @@ def _flat(
 
 
 def _line_of(path: Keys, lines: Mapping[Keys, int]) -> int | None:
-    """The line of a setting; one inside an inline table stands where that begins."""
+    """Return the line of a setting; for an inline table, the line where the table begins."""
     return next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
 
 
 def _lines(text: str) -> dict[Keys, int]:
-    """The line of each table and setting, as far as their keys stand at the beginning of a line."""
+    """Return the line of each table and setting whose key begins a line."""
     found: dict[Keys, int] = {}
     table: Keys = ()
     for number, line in enumerate(text.splitlines(), start=1):
@@ -98,7 +98,7 @@ def _lines(text: str) -> dict[Keys, int]:
 
 
 def _keys(text: str) -> Keys:
-    """A dotted key of TOML, whose parts may be quoted, as its parts."""
+    """Split a dotted TOML key, whose parts may be quoted."""
     try:
         page: Any = tomllib.loads(f"{text} = 0")
     except tomllib.TOMLDecodeError:

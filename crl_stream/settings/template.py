@@ -7,7 +7,7 @@ from crl_stream.settings.profiles import MEANING, PROFILES
 
 
 def render(profile: str) -> str:
-    """The text of a ``crl.toml`` for ``profile``; what it sets is what the profile means."""
+    """Return the text of a ``crl.toml`` for ``profile``."""
     guard = PROFILES[profile].get("degradation.guard", Degradation().guard)
     profiles = "\n".join(f"#   {name:<13}{meaning}" for name, meaning in MEANING.items())
     return f'''\

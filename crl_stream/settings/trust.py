@@ -1,8 +1,8 @@
-"""Which ``crl.toml`` of a current folder may say where Kafka is and what is run: only one that its user has trusted.
+"""Decides whether a ``crl.toml`` in the current folder may choose addresses and programs: only if its user trusts it.
 
-People and agents work in folders of strangers.  A file that merely lies there may set limits and policies; addresses,
-credentials, places of files and channels count after ``crl config trust``, which records path and hash of the content.
-A changed file has to be trusted again.  A file that is named (``--config``, ``CRL_CONFIG``) is trusted by that.
+People and agents work in other people's folders. A file that merely lies there may set limits and policies. Addresses,
+credentials, folders and channels count only after ``crl config trust``, which records the path and a hash of the
+content. A changed file must be trusted again. Naming a file (``--config``, ``CRL_CONFIG``) means trusting it.
 """
 
 from __future__ import annotations
@@ -22,27 +22,25 @@ from crl_stream.settings.model import POLICY_SECTIONS
 from crl_stream.settings.user_folders import user_folder
 
 HARMLESS: Final = frozenset({*POLICY_SECTIONS, "review", "proposer", "profile", "agents", "tasks"})
-"""Sections that any file may set: what is judged and when, never who is asked or what is opened."""
+"""Sections that any file may set: they affect judgements, never addresses or files."""
 _LISTED: Final = 5
 
 
 class Untrusted(NamedTuple):
-    """A file of the current folder of which a part does not count."""
+    """A file in the current folder whose settings count only partly."""
 
     path: Path
     names: tuple[str, ...]
     """The settings that are ignored, in the order of the file."""
     changed: bool
-    """Whether it was trusted with another content."""
+    """Whether it was trusted with different content."""
 
     def sentence(self) -> str:
-        """What is ignored and how to trust it, on one line."""
+        """Return one line that says what is ignored and how to trust the file."""
         shown = ", ".join(self.names[:_LISTED])
         more = f" and {len(self.names) - _LISTED} more" if len(self.names) > _LISTED else ""
         why = "has changed since it was trusted" if self.changed else "is not trusted"
-        return (
-            f"{self.path.name} of this folder {why}: ignored {shown}{more}; read it, then `crl config trust` accepts it"
-        )
+        return f"{self.path.name} of this folder {why}: ignored {shown}{more}; read it, then run `crl config trust`"
 
 
 class Trusted(NamedTuple):
@@ -53,7 +51,7 @@ class Trusted(NamedTuple):
     since: str
 
     def state(self) -> Literal["trusted", "changed", "missing"]:
-        """Whether the file still is what was trusted."""
+        """Return whether the file is still what was trusted."""
         try:
             content = Path(self.path).read_bytes()
         except OSError:
@@ -62,29 +60,29 @@ class Trusted(NamedTuple):
 
 
 def is_harmless(name: str) -> bool:
-    """Whether a setting counts no matter who wrote the file that it stands in."""
+    """Return whether a setting counts no matter who wrote the file."""
     return name.partition(".")[0] in HARMLESS
 
 
 def is_trusted(path: Path, content: bytes) -> bool:
-    """Whether this very content was trusted at this place."""
+    """Return whether exactly this content was trusted at this path."""
     return any(entry.path == _place(path) and entry.sha256 == _hash(content) for entry in trusted())
 
 
 def was_trusted(path: Path) -> bool:
-    """Whether any content was trusted at this place."""
+    """Return whether any content was trusted at this path."""
     return any(entry.path == _place(path) for entry in trusted())
 
 
 def trust(path: Path, content: bytes) -> Trusted:
-    """Record path and hash; ``UsageError`` when the record cannot be written."""
+    """Record path and hash; raises ``UsageError`` if the record cannot be written."""
     entry = Trusted(_place(path), _hash(content), datetime.now(UTC).isoformat(timespec="seconds"))
     _write([*(other for other in trusted() if other.path != entry.path), entry])
     return entry
 
 
 def revoke(path: Path) -> bool:
-    """Forget a place; False when it was not trusted."""
+    """Forget a path; False if it was not trusted."""
     entries = trusted()
     left = [entry for entry in entries if entry.path != _place(path)]
     if len(left) == len(entries):
@@ -94,7 +92,7 @@ def revoke(path: Path) -> bool:
 
 
 def trusted() -> list[Trusted]:
-    """The whole record; one that others could have written, or that cannot be read, trusts nothing."""
+    """Return the whole record; empty if it is unreadable or others could have written it."""
     record = _record()
     with suppress(OSError, ValueError, KeyError, TypeError):
         found = record.stat()
@@ -109,7 +107,7 @@ def _write(entries: Iterable[Trusted]) -> None:
     page = json.dumps({"trusted": [entry._asdict() for entry in entries]}, indent=1) + "\n"
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
-        # Made with mode 0600; a reader never sees half of it.
+        # Created with mode 0600 and written atomically.
         with tempfile.NamedTemporaryFile("w", dir=record.parent, delete=False, encoding="utf-8") as file:
             file.write(page)
         Path(file.name).replace(record)

@@ -1,7 +1,7 @@
-"""The folders of the user, as the XDG base directory specification places them, and what stands in for them.
+"""The user's folders by the XDG base directory specification, and substitutes for them.
 
-A service account, a container that runs under a bare user id or a sandbox may have no home at all.  Importing settings
-must not fail there, so a folder of the temporary directory takes its place.
+A service account, a container with a bare user id or a sandbox may have no home. Importing settings must not fail
+there, so a folder in the temporary directory is used instead.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 NAME: Final = "crl-stream"
-"""Name of our folder in each of them."""
+"""Name of our folder in each user folder."""
 _said: Final[list[str]] = []
-"""The warning, once it was logged: once a process."""
+"""The warning, once it was logged; it is logged once per process."""
 
 
 def user_folder(variable: str, otherwise: str) -> Path:
-    """Our folder under the one that ``variable`` names, else under ``otherwise`` of the home; never raises.
+    """Return our folder under the one named by ``variable``, else under ``otherwise`` in the home; never raises.
 
-    Without a home, or where the folder cannot be created, it is a folder of the temporary directory that belongs to
-    this user alone; that is logged once a process.
+    Without a home, or if the folder cannot be created, it is a folder in the temporary directory that only this user
+    can access; that is logged once per process.
     """
     base = _base(variable, otherwise)
     if base is not None and _usable(base / NAME):
@@ -38,16 +38,16 @@ def user_folder(variable: str, otherwise: str) -> Path:
 
 def _base(variable: str, otherwise: str) -> Path | None:
     named = Path(os.environ.get(variable, ""))
-    if named.is_absolute():  # the specification: a relative one is ignored
+    if named.is_absolute():  # the specification says to ignore a relative path
         return named
     home = home_folder()
     return None if home is None else home / otherwise
 
 
 def home_folder() -> Path | None:
-    """The user's home; None where there is none: no HOME, and a user id without a passwd entry, as in containers."""
+    """Return the user's home; None without HOME and without a passwd entry, as in containers."""
     try:
-        # An empty HOME is none; pathlib would make the root of it.
+        # Treat an empty HOME as missing; pathlib would take it as the root folder.
         home = Path(os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:
         return None
@@ -55,7 +55,7 @@ def home_folder() -> Path | None:
 
 
 def _usable(folder: Path) -> bool:
-    """Whether it is there, or could be made."""
+    """Return whether the folder exists or could be created."""
     for there in (folder, *folder.parents):
         try:
             if there.is_dir():
@@ -69,22 +69,22 @@ def _usable(folder: Path) -> bool:
 
 @cache
 def stand_in() -> Path:
-    """A folder of this user's alone, made on the first call; where nothing can be made, one that is not there."""
+    """Return a private folder, created on the first call; a path that does not exist if nothing can be created."""
     try:
         folder = Path(tempfile.gettempdir()) / f"{NAME}-{os.getuid()}"
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
             if not _is_ours(folder):
-                # Someone else made it: what they could read or replace there is not used.
+                # Someone else created it and could read or replace files there, so it is not used.
                 folder = Path(tempfile.mkdtemp(prefix=f"{NAME}-"))
     except OSError:
-        return Path(f"/tmp/{NAME}-{os.getuid()}")  # noqa: S108 - the writer that needs it says why it cannot write
+        return Path(f"/tmp/{NAME}-{os.getuid()}")  # noqa: S108 - the code that writes there reports the error
     return folder
 
 
 def without_home() -> str | None:
-    """What a person has to know about a folder that stands in; None when none does."""
+    """Return what the user must know about a substitute folder; None if there is none."""
     return _said[0] if _said else None
 
 

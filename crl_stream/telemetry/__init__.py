@@ -1,15 +1,16 @@
-"""The guide's telemetry files: every rollback and every step of a proposal as a line of JSON.
+"""The guide's telemetry files: one JSON line for every rollback and every step of a proposal.
 
-    lines        what a line says, and how it is kept short; pure
-    identities   which lines are there already, 8 bytes each
-    locks        one writer, one archiver, and who touches the files right now
+    lines        builds lines and keeps them short; pure
+    identities   remembers which lines exist, in 8 bytes each
+    locks        one writer, one archiver, and exclusive access for a moment
     journal      one file: appended, repaired, reopened
-    files        both files of a folder, fed with messages or with records of the topics
-    reading      what is in them, newest first
-    archive      lines of long ago, moved into compressed monthly files
+    files        both files of a folder, written from messages or records
+    reading      reads them, newest first
+    archive      moves old lines into compressed monthly files
 
-A line is recognised by its ``event_id`` alone, never by where in a topic it was read.  So whatever comes again is
-written once: after a crash of the worker or of the monitor, when the group's offsets were lost, or the topic made anew.
+A line is recognised by its ``event_id`` alone, never by its position in a topic.  So a repetition is not written again,
+whether after a crash of the worker or the monitor, after a loss of the group's offsets, or after the topic was created
+again.
 """
 
 from crl_stream.telemetry.files import TelemetryFiles

@@ -1,14 +1,14 @@
-"""Events of long ago move into compressed monthly files: ``rollback_events-2024-11.jsonl.gz``.
+"""Moves old events into compressed monthly files: ``rollback_events-2024-11.jsonl.gz``.
 
-    1  copy      the old lines, with what a month has already, into ``.partial`` files beside the months'; synced
-    2  verify    each is read back to its end: every line there, byte for byte
-    3  publish   each takes its month's name, by one rename
-    4  cut       the live file is replaced, by one rename, by one without the lines that now stand in the months
+    1  copy      the old lines, after those already archived for the month, into ``.partial`` files; synced
+    2  verify    read each one back to the end and compare every line, byte for byte
+    3  publish   rename each to its month's name
+    4  cut       replace the live file, by one rename, with one without the archived lines
 
-An interruption before 4 loses nothing, and nothing is doubled by the next run: a line that its month has already is
-known by its id.  Between 3 and 4 a line stands in both places; ``read_rollbacks(archived=True)`` shows it once.  The
-writer may go on all the time: lines are only ever added at the end, 4 takes along what came since 1 and holds the
-writer back for that moment only, and the writer then opens the new file.
+An interruption before step 4 loses nothing, and the next run doubles nothing, because archived lines are recognised by
+their ids.  Between steps 3 and 4 a line is in both places; ``read_rollbacks(archived=True)`` shows it once.  The writer
+may continue all the time, because lines are only added at the end.  Step 4 includes lines added since step 1, blocks
+the writer only for that moment, and the writer then opens the new file.
 """
 
 from __future__ import annotations
@@ -38,26 +38,27 @@ _COPY_BYTES: Final = 1 << 20
 _SAID_EVERY: Final = 1_000
 
 Progress = Callable[[str, int, int], None]
-"""What is being done, how many bytes of it are done, of how many."""
+"""Called with the current step, the bytes done, and the total."""
 
 
 class Moved(NamedTuple):
-    """What became of one file."""
+    """The result for one file."""
 
     file: str
     months: dict[str, int]
-    """Lines that moved, by month."""
+    """Number of moved lines by month."""
     kept: int
-    """Lines that stay; lines that cannot be read are among them."""
+    """Number of lines that stay, including unreadable ones."""
 
 
 def archive(
     folder: Path, older_than_ms: int, now_ms: int, *, dry_run: bool = False, progress: Progress | None = None
 ) -> list[Moved]:
-    """Move the lines of both files whose event is more than ``older_than_ms`` old at ``now_ms``.
+    """Move lines of both files whose event is more than ``older_than_ms`` old at ``now_ms`` (both in milliseconds).
 
-    ``NotFound`` when there is no such folder, ``UsageError`` when another archiver works in it, ``ConfigError`` when
-    a monthly file is damaged: nothing is changed then.  ``dry_run`` only counts.
+    ``folder`` has the files, ``dry_run`` only counts, and ``progress`` hears what is being done. Raises ``NotFound`` if
+    there is no such folder, ``UsageError`` if another archiver is working in it, and ``ConfigError`` if a monthly file
+    is damaged; nothing is changed then.
     """
     if not folder.is_dir():
         raise NotFound(f"There is no folder {folder}.", hint="--folder names another one; a worker writes it")
@@ -76,19 +77,19 @@ def archive(
     except OSError as error:
         raise Unavailable(
             f"The archive in {folder} cannot be written: {error.strerror or error}.",
-            hint="nothing is lost; free some space or mend the disk and run it again",
+            hint="nothing is lost; free some space or repair the disk, then run it again",
         ) from error
 
 
 class _Month:
-    """A month's file in the making."""
+    """A month's file while it is being written."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.partial = path, path.with_name(path.name + PARTIAL)
         self.lines = self.fresh = 0
         self._digest = hashlib.sha256()
         self._raw: BinaryIO = self.partial.open("wb")
-        # Neither the name nor the hour: the same lines are the same bytes.
+        # Leave out name and time, so that the same lines give the same bytes.
         self._gz = gzip.GzipFile(filename="", mode="wb", fileobj=self._raw, mtime=0)
         try:
             known = []
@@ -101,14 +102,14 @@ class _Month:
             raise
 
     def add(self, event_id: str, data: bytes) -> None:
-        """Take a line that is not there yet."""
+        """Add a line unless it is already there."""
         if event_id not in self._known:
             self._known.add(event_id)
             self._write(data)
             self.fresh += 1
 
     def seal(self) -> None:
-        """Put it on the disk and read it back; ``Unavailable`` when it is not what was written."""
+        """Write it to disk and read it back; raises ``Unavailable`` if the content differs."""
         self._gz.close()
         self._raw.flush()
         os.fsync(self._raw.fileno())
@@ -125,11 +126,11 @@ class _Month:
             )
 
     def publish(self) -> None:
-        """Give it the month's name."""
+        """Rename it to the month's name."""
         self.partial.replace(self.path)
 
     def close(self) -> None:
-        """Let the file go, whatever its state."""
+        """Close the file, whatever its state."""
         self._gz.close()
         self._raw.close()
 
@@ -144,12 +145,12 @@ def _lines_of_month(path: Path) -> list[Any]:
         return list(entries_of(path))
     except (OSError, EOFError) as error:
         raise ConfigError(
-            f"{path.name} is damaged: {error}.", hint="put it back from a copy, or move it away; nothing was changed"
+            f"{path.name} is damaged: {error}.", hint="restore it from a copy, or move it away; nothing was changed"
         ) from error
 
 
 class _Move:
-    """The moving of one file's old lines."""
+    """Moves one file's old lines."""
 
     def __init__(self, live: Path, cutoff: int, progress: Progress) -> None:
         self.live, self.cutoff, self.progress = live, cutoff, progress
@@ -158,12 +159,12 @@ class _Move:
         self._last = b""
 
     def count(self) -> Moved:
-        """Say what would move."""
+        """Count what would be moved."""
         self._walk(lambda _month, _event_id, _line: None, lambda _line: None)
         return self._moved()
 
     def run(self) -> Moved:
-        """Move it."""
+        """Move the lines."""
         for left_behind in self.live.parent.glob(f"{self.live.stem}-*{PARTIAL}"):
             left_behind.unlink()
         rest = self.live.with_name(f".{self.live.name}{PARTIAL}")
@@ -192,7 +193,7 @@ class _Move:
         return self._moved()
 
     def _walk(self, move: Callable[[str, str, bytes], None], keep: Callable[[bytes], Any]) -> int:
-        """Hand every whole line to one or the other; returns where the last of them ends."""
+        """Pass every complete line to one of two functions; returns where the last line ends."""
         size = self.live.stat().st_size if self.live.exists() else 0
         if not size:
             return 0
@@ -201,7 +202,7 @@ class _Move:
         with self.live.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
-                    # The writer is about to end it, or a repair to cut it.
+                    # An incomplete line: the writer is about to finish it, or a repair will cut it.
                     break
                 at += len(line)
                 self._last = line
@@ -219,13 +220,13 @@ class _Move:
         return at
 
     def _cut(self, rest: Path, end: int) -> None:
-        """Put the rest, and what the writer has added behind ``end`` meanwhile, in the place of the live file."""
+        """Replace the live file with the remaining lines plus what the writer has added after ``end``."""
         with touching(self.live.parent), self.live.open("rb") as live, rest.open("ab") as remaining:
             live.seek(end - len(self._last))
             if live.read(len(self._last)) != self._last:
                 raise Unavailable(
-                    f"{self.live.name} was cut by somebody else meanwhile.",
-                    hint="nothing is lost; run it again, it goes on where it was",
+                    f"Another program has cut {self.live.name} meanwhile.",
+                    hint="nothing is lost; run it again to continue",
                 )
             while data := live.read(_COPY_BYTES):
                 remaining.write(data)

@@ -1,4 +1,4 @@
-"""Both telemetry files of a folder, with one writer: a second one is refused as long as the first lives."""
+"""Both telemetry files of a folder. There is one writer; a second one is refused while the first is alive."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from crl_stream.wire.topics import PROPOSALS, ROLLBACKS
 log = logging.getLogger(__name__)
 
 FILE_OF: Final = {ROLLBACKS: ROLLBACKS_FILE, PROPOSALS: PROPOSALS_FILE}
-"""The topics that go into files, and which."""
+"""The topics that are written to files, and to which."""
 
 
 class TelemetryFiles:
     """The writer of ``rollback_events.jsonl`` and ``variant_proposals.jsonl``.
 
-    ``UsageError`` when another process writes there, ``ConfigError`` when the folder cannot be used.  Its methods may
-    be called from several tasks and threads.
+    Raises ``UsageError`` if another process writes there, ``ConfigError`` if the folder cannot be used.  Its methods
+    may be called from several tasks and threads.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,7 +47,7 @@ class TelemetryFiles:
         except OSError as error:
             raise ConfigError(
                 f"The telemetry files cannot be written to {folder}: {error.strerror}.",
-                hint="telemetry.folder names another folder",
+                hint="set telemetry.folder to another folder",
             ) from error
 
     def __enter__(self) -> Self:
@@ -59,7 +59,7 @@ class TelemetryFiles:
         self.close()
 
     def close(self) -> None:
-        """Let the files and the folder go; waits for an append that is under way."""
+        """Close the files and release the folder, after any running append."""
         with self._one_at_a_time:
             self._closed = True
             for journal in self._journals.values():
@@ -67,9 +67,9 @@ class TelemetryFiles:
             self._lock.release()
 
     def append(self, messages: Iterable[m.RollbackEvent | m.Proposal]) -> int:
-        """Write each message that is not there yet; returns how many, and when it returns they are on the disk.
+        """Write each message that is not there yet; returns how many were written, once they are on disk.
 
-        ``Unavailable`` when that fails: nothing is half written, and the same messages may be given again.
+        Raises ``Unavailable`` if that fails; then nothing is half written, and the same messages may be passed again.
         """
         lines: dict[str, list[Line]] = {topic: [] for topic in FILE_OF}
         for message in messages:
@@ -82,31 +82,33 @@ class TelemetryFiles:
         try:
             with self._one_at_a_time:
                 if self._closed:
-                    # A batch that was cancelled may still be on its way here.
-                    raise Unavailable("The telemetry files are closed.", hint="nothing is lost; the batch comes again")
+                    # A cancelled batch may still arrive here.
+                    raise Unavailable("The telemetry files are closed.", hint="nothing is lost; the batch is repeated")
                 if any(lines.values()):
                     self._keep_folder()
                 return sum(self._journals[topic].append(found) for topic, found in lines.items() if found)
         except OSError as error:
             raise Unavailable(
                 f"The telemetry files in {self.folder} cannot be written: {error.strerror}.",
-                hint="free some space or mend the disk; nothing is lost, the events stay on their topics",
+                hint="free some space or repair the disk; nothing is lost, the events stay on their topics",
             ) from error
 
     def _lock_folder(self) -> HeldLock:
-        """Make the folder where there is none, and be its one writer."""
+        """Create the folder if necessary, and become its only writer."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return HeldLock(
             self.folder / WRITER,
             taken=f"Another process writes the telemetry files of {self.folder}",
-            hint="one writer per folder: end that one, or give this one its own by telemetry.folder",
+            hint="a folder has one writer: stop that process, or set telemetry.folder to another folder",
         )
 
     def _keep_folder(self) -> None:
-        """Make the folder again when it was deleted, and lock it again: the lock has gone with it."""
+        """Create the folder again if it was deleted, and lock it again."""
         if self._lock.is_there():
             return
-        log.warning("%s was deleted or replaced: it is made again; what was in it is not written again", self.folder)
+        log.warning(
+            "%s was deleted or replaced; it is created again, but its old content is not written again", self.folder
+        )
         try:
             lock = self._lock_folder()
         except UsageError as error:
@@ -117,8 +119,8 @@ class TelemetryFiles:
     async def deliver(self, topic: str, records: Sequence[Record]) -> int:
         """Write a batch of raw records of ``crl.rollbacks`` or ``crl.proposals``, off the event loop.
 
-        Returns how many lines are new.  A record that cannot be read is reported and passed over: it was written by
-        a newer release, and the topic keeps it.
+        Returns how many lines are new. A record that cannot be read is logged and skipped: a newer release wrote it,
+        and the topic keeps it.
         """
         messages = []
         for record in records:

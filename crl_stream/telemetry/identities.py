@@ -1,4 +1,4 @@
-"""Which lines are there already: 8 bytes of memory for each, so that a file of a million lines costs 8 MB."""
+"""Remembers which lines exist, in 8 bytes each, so that a file of a million lines costs 8 MB."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from typing import Final
 
 _FRESH: Final = 4_096
-"""Ids that are kept unsorted until they are merged into the array."""
+"""Number of ids that stay unsorted until they are merged into the array."""
 
 
 class Identities:
     """A set of ids that only grows, kept as sorted 64-bit hashes.
 
-    Two of a million ids share a hash with a chance of 3 in 100 million.
+    The chance that any two of a million ids share a hash is 3 in 100 million.
     """
 
     def __init__(self, ids: Iterable[str] = ()) -> None:
@@ -31,7 +31,7 @@ class Identities:
         return number in self._fresh or (place < len(self._sorted) and self._sorted[place] == number)
 
     def add(self, text: str) -> None:
-        """Remember an id that is not there yet."""
+        """Add an id that is not there yet."""
         self._fresh.add(_hash(text))
         if len(self._fresh) > _FRESH:
             self._sorted = array("Q", sorted([*self._sorted, *self._fresh]))

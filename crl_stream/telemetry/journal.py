@@ -1,8 +1,8 @@
-"""One file of lines: appended in whole batches, repaired when it ends in the middle of a line.
+"""One file of lines: appended in whole batches, and repaired if it ends in the middle of a line.
 
-What a batch brought is on the disk before it counts as written.  A process that dies in between leaves at most the
-beginning of the batch; the torn line is cut when the file is opened, and the batch, which was not acknowledged, comes
-again.  What is there already is recognised by its id, in the file as in the archive of its month.
+A batch counts as written once it is on disk. A process that dies earlier leaves at most the beginning of the batch. The
+torn line is cut when the file is opened, and the unacknowledged batch is repeated. Existing lines are recognised by
+their ids, in the file and in the archive of their month.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from crl_stream.telemetry.reading import archived_file, entries_of, read_entry
 log = logging.getLogger(__name__)
 _CHUNK: Final = 1 << 16
 _TRIES: Final = 3
-"""How often a batch is written when the file is deleted beneath it."""
+"""How often a batch is written again if the file keeps being deleted."""
 
 
 class Line(NamedTuple):
-    """A line to be written once."""
+    """A line to write once."""
 
     event_id: str
     month: str
-    """``2024-11``: where the archive has it, if it has."""
+    """``2024-11``: the month whose archive may have it."""
     data: bytes
-    """With its line feed."""
+    """The bytes, including the line feed."""
 
 
 class Journal:
-    """Appends lines to one file, each id once; to be used by one thread at a time, in one process."""
+    """Appends lines to one file, each id once; for one thread at a time, in one process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.repaired = 0
-        """Bytes of torn lines that were cut since the start."""
+        """Bytes of torn lines cut since the start."""
         self._file = -1
         self._size = 0
         self._known = Identities()
@@ -50,9 +50,9 @@ class Journal:
             self._open()
 
     def append(self, lines: Sequence[Line]) -> int:
-        """Write those that are not there yet and return how many; they are on the disk then, under the file's name.
+        """Write the lines that are not there yet, and return how many once they are on disk.
 
-        ``OSError`` when that fails: the file is as it was before, and the same batch may be tried again.
+        Raises ``OSError`` if that fails; then the file is unchanged, and the same batch may be tried again.
         """
         for _ in range(_TRIES):
             with touching(self.path.parent):
@@ -66,13 +66,13 @@ class Journal:
                     self._write(b"".join(fresh.values()))
                 for event_id in fresh:
                     self._known.add(event_id)
-                # Who deletes or replaces the file asks no lock: then the batch has gone with it.
+                # Someone may delete or replace the file without the lock; then the batch is lost with it.
                 if not self._is_replaced():
                     return len(fresh)
         raise OSError(errno.ESTALE, f"{self.path.name} is deleted or changed again and again")
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -84,7 +84,7 @@ class Journal:
                 left = left[os.write(self._file, left) :]
             os.fsync(self._file)
         except BaseException:
-            # The next append opens the file anew, and cuts what could not be cut now.
+            # The next append opens the file again and cuts what could not be cut now.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._size)
             self.close()
@@ -92,7 +92,7 @@ class Journal:
         self._size += len(data)
 
     def _is_replaced(self) -> bool:
-        """Whether the path leads to another file, or to none, or to one whose end somebody else has moved."""
+        """Return whether the path leads to another file, to none, or to one that someone else has extended or cut."""
         if self._file < 0:
             return True
         try:
@@ -109,27 +109,27 @@ class Journal:
         self._known = Identities(entry.event_id for entry in entries_of(self.path))
 
     def _repair(self) -> None:
-        """Cut what follows the last whole line: an interrupted write, or blocks that a power failure left empty."""
+        """Cut what follows the last complete line: an interrupted write, or blocks that a power failure left empty."""
         size = end = os.fstat(self._file).st_size
         while end:
             start = self._line_start(end)
             line = os.pread(self._file, end - start, start)
             if read_entry(line) is not None:
                 if not line.endswith(b"\n"):
-                    # Only its line feed was lost, to the interruption or to somebody's editor.
+                    # Only its line feed was lost, by the interruption or an editor.
                     os.write(self._file, b"\n")
                     size = end = end + 1
                 break
             end = start
         if end < size:
-            log.warning("%s: the last %d bytes are no whole line and are cut", self.path, size - end)
+            log.warning("%s: the last %d bytes are not a complete line and are cut", self.path, size - end)
             os.ftruncate(self._file, end)
             os.fsync(self._file)
             self.repaired += size - end
         self._size = end
 
     def _line_start(self, end: int) -> int:
-        """Where the line that ends at ``end`` begins."""
+        """Return where the line that ends at ``end`` begins."""
         at = end - 1
         while at > 0:
             begin = max(0, at - _CHUNK)

@@ -1,7 +1,7 @@
-"""What a line of the two files says: the guide's fields in the guide's order, then what our readers need beside them.
+"""Builds the lines of both files: the guide's fields in the guide's order, then what our readers also need.
 
-A line has at most 1 KB (rollbacks) or 2 KB (proposals).  What would be longer is shortened from the least needed part
-on, says so by ``"shortened": true``, and stays whole on the topic.  Names, ids, epoch and status are never touched.
+A line has at most 1 KB (rollbacks) or 2 KB (proposals). A longer one is shortened, least needed part first, and marked
+with ``"shortened": true``; the topic keeps all of it.  Names, ids, epoch and status are never touched.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import msgspec
 from crl_stream.core import messages as m
 
 ROLLBACK_BYTES: Final = 1_024
-"""Of a line of ``rollback_events.jsonl`` at most, with its line feed."""
+"""Most bytes of a line of ``rollback_events.jsonl``, including the line feed."""
 PROPOSAL_BYTES: Final = 2_048
-"""Of a line of ``variant_proposals.jsonl`` at most, with its line feed."""
+"""Most bytes of a line of ``variant_proposals.jsonl``, including the line feed."""
 _DIGITS: Final = 6
-"""The engine counts rewards in millionths; more digits say nothing."""
+"""Decimal places. The engine counts rewards in millionths; more digits mean nothing."""
 _COUNTS: Final = ("sample_size", "n_invocations")
-"""Figures that the guide writes as whole numbers."""
+"""Numbers that the guide writes without decimals."""
 
 Fields = dict[str, Any]
 _Step = Callable[[Fields], None]
 
 
 def rollback_line(event: m.RollbackEvent) -> bytes:
-    """The line of a rollback, with its line feed."""
+    """Return the line of a rollback, including the line feed."""
     fields: Fields = {
         "rollback_id": event.rollback_id,
         "timestamp": event.timestamp,
@@ -51,7 +51,7 @@ def rollback_line(event: m.RollbackEvent) -> bytes:
 
 
 def proposal_line(proposal: m.Proposal) -> bytes:
-    """The line of one step in the life of a proposal, with its line feed."""
+    """Return the line of one step of a proposal, including the line feed."""
     last = proposal.history[-1] if proposal.history else None
     fields: Fields = {
         "proposal_id": proposal.proposal_id,
@@ -82,7 +82,7 @@ def proposal_line(proposal: m.Proposal) -> bytes:
 
 
 def proposal_event_id(proposal: m.Proposal) -> str:
-    """Names one step of a proposal: unique by id, status and revision."""
+    """Return the id of one step of a proposal: unique by proposal, status and revision."""
     return f"{proposal.proposal_id}:{proposal.status}:{proposal.revision}"
 
 
@@ -105,15 +105,15 @@ def _fit(fields: Fields, limit: int, steps: Sequence[_Step]) -> bytes:
 
 
 def _text(value: Any) -> bytes:
-    # A parameter may be any JSON value, also a number of 100 digits, which faster writers refuse.
+    # A parameter may be any JSON value, even a number of 100 digits, which faster encoders refuse.
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def _shorten(value: Any, bytes_: int) -> Any:
-    """Long texts cut to about so many bytes as JSON has them, at a whole character; other values as they are."""
+    """Cut long texts to about this many bytes of JSON, between characters; other values stay."""
     if not isinstance(value, str) or len(_text(value)) - 2 <= bytes_:
         return value
-    # A character takes at least a byte; what JSON escapes takes up to six.
+    # A character takes at least one byte, and up to six if JSON escapes it.
     kept = value[:bytes_]
     while kept and len(_text(kept)) - 2 > bytes_ - 3:
         kept = kept[: min(len(kept) - 1, len(kept) * bytes_ // (len(_text(kept)) + 1))]
@@ -145,7 +145,7 @@ def _first_figures(name: str, count: int) -> _Step:
 
 
 def _modifications(count: int, bytes_: int) -> _Step:
-    """The first ``count`` modifications, their texts cut; what has no such length at all is left out."""
+    """Return the first ``count`` modifications with their texts cut; values that cannot be cut are left out."""
 
     def step(fields: Fields) -> None:
         shown = []
@@ -161,7 +161,7 @@ def _modifications(count: int, bytes_: int) -> _Step:
 
 
 def _change_in_short(fields: Fields) -> None:
-    # The modifications stand above; an approval orders those of the topic.
+    # The modifications are listed above; an approval applies those on the topic.
     kept = ("action", "variant_id", "parent", "temperature")
     fields["change"] = {name: value for name, value in fields["change"].items() if name in kept}
 

@@ -1,4 +1,4 @@
-"""Locks of the operating system on files: whoever dies, however, holds nothing any more."""
+"""Operating-system locks on files: a process that dies, however, releases them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ WRITER, ARCHIVER, TOUCH = ".writer.lock", ".archiver.lock", ".touch.lock"
 
 
 class HeldLock:
-    """A lock that is held until ``release`` or until the process ends; ``UsageError`` when another one has it.
+    """A lock held until ``release`` or the end of the process; raises ``UsageError`` if another process has it.
 
-    The file names its holder, for the next one who finds it taken; it stays when the lock is gone.
+    The file names its holder, for the next process that finds it locked. It stays after the lock is released.
     """
 
     def __init__(self, path: Path, *, taken: str, hint: str) -> None:
@@ -32,11 +32,11 @@ class HeldLock:
         os.pwrite(self._file, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
 
     def is_there(self) -> bool:
-        """Whether the next one would find it: not when its file, or the folder of it, was deleted or replaced."""
+        """Return whether others can see the lock; not if its file or folder was deleted or replaced."""
         return self._file >= 0 and leads_to(self._path, self._file)
 
     def release(self) -> None:
-        """Let the next one in."""
+        """Release the lock."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -44,14 +44,14 @@ class HeldLock:
 
 @contextmanager
 def touching(folder: Path) -> Iterator[None]:
-    """Hold the files of a folder for a moment: one appends to them or replaces them at a time."""
+    """Lock the files of a folder for a moment, so that only one process at a time appends to or replaces them."""
     path = folder / TOUCH
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             if not leads_to(path, file):
-                continue  # deleted while we waited: the next one would not see that we hold it
+                continue  # deleted while we waited: the next process would not see our lock
             yield
         finally:
             os.close(file)
@@ -59,7 +59,7 @@ def touching(folder: Path) -> Iterator[None]:
 
 
 def leads_to(path: Path, file: int) -> bool:
-    """Whether a path still leads to an open file."""
+    """Return whether a path still leads to an open file."""
     try:
         there = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -69,7 +69,7 @@ def leads_to(path: Path, file: int) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make new and renamed files of a folder outlive a power failure."""
+    """Sync a folder, so that new and renamed files survive a power failure."""
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(file)

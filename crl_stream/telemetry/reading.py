@@ -1,4 +1,7 @@
-"""What is in the telemetry files, for programs and people.  Needs no lock: a line that is being written is left out."""
+"""Reads the telemetry files, for programs and people.
+
+Needs no lock: a line that is still being written is left out.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +21,24 @@ PROPOSALS_FILE: Final = "variant_proposals.jsonl"
 
 
 class Entry(NamedTuple):
-    """A line that can be read."""
+    """A readable line."""
 
     event_id: str
     time: int
-    """Milliseconds since the epoch of the event, for a proposal of its step; -1 when it names no instant."""
+    """Time of the event (for a proposal, of its step) in milliseconds since the epoch; -1 if it has none."""
     fields: dict[str, Any]
     data: bytes
-    """With its line feed."""
+    """The bytes, including the line feed."""
 
 
 def read_rollbacks(
     folder: Path, limit: int | None = None, agent_name: str | None = None, *, archived: bool = False
 ) -> list[dict[str, Any]]:
-    """The rollbacks in ``folder``, newest first; ``archived`` adds the monthly files."""
+    """Return the rollbacks in ``folder``, newest first.
+
+    ``limit`` and ``agent_name`` restrict the result (None: no limit, all agents); ``archived`` includes the monthly
+    files.
+    """
     found = (e for e in _all(folder, ROLLBACKS_FILE, archived) if agent_name in {None, e.fields.get("agent_name")})
     if limit is None:
         return [entry.fields for entry in sorted(found, key=_age, reverse=True)]
@@ -39,7 +46,7 @@ def read_rollbacks(
 
 
 def read_proposals(folder: Path, status: str | None = None, *, archived: bool = False) -> list[dict[str, Any]]:
-    """The last step of every proposal in ``folder``, newest proposal first; only those in ``status`` when given."""
+    """Return the last step of every proposal in ``folder``, newest proposal first, optionally only with ``status``."""
     latest: dict[str, Entry] = {}
     for entry in _all(folder, PROPOSALS_FILE, archived):
         kept = latest.get(entry.fields["proposal_id"])
@@ -50,7 +57,7 @@ def read_proposals(folder: Path, status: str | None = None, *, archived: bool = 
 
 
 def entries_of(path: Path) -> Iterator[Entry]:
-    """The whole lines of a file, plain or ``.gz``, in its order; none when there is no such file."""
+    """Yield the complete lines of a file, plain or ``.gz``, in order; none if the file does not exist."""
     with suppress(FileNotFoundError), _open(path) as file:
         for line in file:
             if line.endswith(b"\n") and (entry := read_entry(line)) is not None:
@@ -58,7 +65,7 @@ def entries_of(path: Path) -> Iterator[Entry]:
 
 
 def read_entry(line: bytes) -> Entry | None:
-    """What a line says; None when it is not whole or not one of ours."""
+    """Parse a line; None if it is incomplete or not one of ours."""
     try:
         fields = orjson.loads(line)
         event_id = fields["event_id"]
@@ -68,7 +75,7 @@ def read_entry(line: bytes) -> Entry | None:
 
 
 def time_of(fields: dict[str, Any]) -> str:
-    """When the event of a line happened, as the line has it: of a proposal its step."""
+    """Return when the event of a line (for a proposal, the step) happened, as written in the line."""
     return str(fields.get("updated_at") or fields.get("timestamp"))
 
 
@@ -80,12 +87,12 @@ def _instant(text: str) -> int:
 
 
 def archived_file(live: Path, month: str) -> Path:
-    """Where the lines of a month (``2024-11``) are once they are archived."""
+    """Return the archive file of a month (``2024-11``)."""
     return live.with_name(f"{live.stem}-{month}{live.suffix}.gz")
 
 
 def archived_files(live: Path) -> list[Path]:
-    """The monthly files, oldest first."""
+    """Return the monthly files, oldest first."""
     return sorted(live.parent.glob(f"{live.stem}-[0-9][0-9][0-9][0-9]-[0-9][0-9]{live.suffix}.gz"))
 
 
@@ -98,7 +105,7 @@ def _all(folder: Path, name: str, archived: bool) -> Iterator[Entry]:
     if not archived:
         yield from entries_of(live)
         return
-    # While lines are moved they are for a moment in both places.
+    # While lines are being moved, they are briefly in both places.
     seen: set[str] = set()
     for path in [live, *archived_files(live)]:
         for entry in entries_of(path):

@@ -1,7 +1,7 @@
-"""The AsyncAPI 3.0 document: the whole contract for tools that read such documents.
+"""The AsyncAPI 3.0 document: the whole contract, for tools.
 
-Operations are those of crl-stream itself: what others send, it receives.  Payloads refer to the files in
-``schemas/``, relative to the document.
+Operations are those of crl-stream itself: it receives what others send. Payloads refer to the files in ``schemas/``,
+relative to the document.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _FOR_ONE_OR_ALL: Final = frozenset((m.CommandRef, m.CommandResult))
 
 
 def asyncapi_document(catalog: Catalog) -> dict[str, Any]:
-    """The document for every topic of ``catalog``; refers to files beside it, never to a host."""
+    """Return the document for every topic of ``catalog``; it refers to files beside it, never to a host."""
     specs = catalog.topics
     return {
         "asyncapi": "3.0.0",
@@ -72,7 +72,7 @@ def asyncapi_document(catalog: Catalog) -> dict[str, Any]:
 
 
 def _id(topic: str) -> str:
-    """``crl.active-variants`` becomes ``active_variants``: identifiers that any language takes."""
+    """Turn ``crl.active-variants`` into ``active_variants``, an identifier in any language."""
     return topic.removeprefix("crl.").replace("-", "_").replace(".", "_")
 
 
@@ -114,7 +114,7 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def _operations(spec: TopicSpec) -> list[tuple[str, dict[str, Any]]]:
-    """Receive where somebody outside writes; send where crl-stream itself does."""
+    """Return an operation per topic: receive where others write, send where crl-stream writes."""
     channel = _id(spec.name)
     writers = frozenset(spec.writers)
     found = []

@@ -1,7 +1,7 @@
-"""The contract's catalog as values: every topic, who writes and reads it, how the broker keeps it.
+"""The contract's catalog: every topic, who writes and reads it, and how the broker keeps it.
 
-``topics/catalog.toml`` is the source and is written for people; this module reads it strictly, so that a
-misspelt word is an error in a test and not a topic that quietly loses its retention.
+``topics/catalog.toml`` is the source and is written for people. This module reads it strictly, so that a misspelt word
+is an error in a test, not a topic without its retention.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _BYTES: Final = {"KiB": 1 << 10, "MiB": 1 << 20}
 _QUANTITY: Final = re.compile(r"([1-9][0-9]*) ([A-Za-z]+)")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _SAFE_REPLICAS: Final = 3
-"""From here on a broker may be lost without losing the right to write."""
+"""With this many replicas, writing stays possible after the loss of one broker."""
 MIN_SEGMENT: Final = 1 << 20
 """Kafka 4 refuses a smaller ``segment.bytes``."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """One topic: what it is for, and how the broker is to keep it."""
+    """One topic: its purpose, and how the broker keeps it."""
 
     name: str
     what: str
@@ -40,10 +40,10 @@ class TopicSpec:
     key: str
     guarantee: str
     partitions: int | Literal["log"]
-    """``log``: as many as ``crl.invocations`` has."""
+    """Number of partitions; ``log`` means as many as ``crl.invocations`` has."""
     cleanup: Cleanup
     retention_ms: int | None
-    """None where nothing is deleted by age."""
+    """None if nothing is deleted by age."""
     timestamp_type: TimestampType
     max_message_bytes: int
     segment_bytes: int | None = None
@@ -52,17 +52,17 @@ class TopicSpec:
 
     @property
     def compacted(self) -> bool:
-        """Whether the last record of a key stays."""
+        """Return whether the last record of a key is kept."""
         return "compact" in self.cleanup
 
     def partition_count(self, log_partitions: int) -> int:
-        """How many partitions this topic has beside a log of ``log_partitions``."""
+        """Return this topic's number of partitions if the log has ``log_partitions``."""
         return log_partitions if self.partitions == "log" else self.partitions
 
     def configs(self, replication_factor: int = 1) -> dict[str, str]:
-        """Kafka's topic configuration, every value spelled as the broker prints it.
+        """Return Kafka's topic configuration, with values spelled as the broker prints them.
 
-        With three replicas or more a record counts as written only when two have it.
+        With three or more replicas, a record counts as written only once two have it.
         """
         configs = {
             "cleanup.policy": self.cleanup,
@@ -83,14 +83,14 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All topics, in the order of the page, and the templates of the agents' changelogs."""
+    """All topics, in the order of the catalog, and the templates of the changelogs."""
 
     topics: tuple[TopicSpec, ...]
     changelogs: tuple[TopicSpec, ...]
-    """Their names have ``{app_id}`` in them."""
+    """Templates of changelogs; their names contain ``{app_id}``."""
 
     def __getitem__(self, name: str) -> TopicSpec:
-        """The topic called ``name``; ``KeyError`` when the contract has none."""
+        """Return the topic called ``name``; raises ``KeyError``."""
         for spec in self.topics:
             if spec.name == name:
                 return spec
@@ -98,7 +98,7 @@ class Catalog:
 
 
 def parse_catalog(text: str) -> Catalog:
-    """Read the text of ``catalog.toml``; ``ContractError`` says what is wrong and where."""
+    """Parse the text of ``catalog.toml``; raises ``ContractError``, which says what is wrong and where."""
     try:
         page = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -1,7 +1,7 @@
 """CloudEvents 1.0 in Kafka's binary mode, and W3C trace context: optional headers, never a condition.
 
-The value stays the plain message; a reader that knows nothing of CloudEvents misses nothing.  ``traceparent`` is
-handed on as it came, so that an invocation can be followed through the systems around it.
+The value stays the plain message, so a reader that does not know CloudEvents misses nothing. ``traceparent`` is passed
+on unchanged, so that an invocation can be traced through other systems.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CONTENT_TYPE: Final = "application/json"
 TYPE_PREFIX: Final = "crl."
 TRACEPARENT: Final = "traceparent"
 MAX_BYTES: Final = 1_024
-"""Of one header that is looked at; a longer one is treated as absent."""
+"""Longest header in bytes; a longer one is treated as absent."""
 
 HEADER_MEANING: Final[dict[str, str]] = {
     "ce_specversion": "1.0",
@@ -31,7 +31,7 @@ HEADER_MEANING: Final[dict[str, str]] = {
     "content-type": "application/json",
     TRACEPARENT: "W3C trace context of the invocation.",
 }
-"""Every header of this page, for the contract."""
+"""Every header of this module, for the contract."""
 
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _ID_FIELDS: Final = (
@@ -49,7 +49,7 @@ _ID_FIELDS: Final = (
 
 
 class Envelope(NamedTuple):
-    """What the headers of a record say; None for what they do not."""
+    """The headers of a record; None for missing ones."""
 
     id: str | None
     source: str | None
@@ -62,10 +62,10 @@ class Envelope(NamedTuple):
 def event_headers(
     message: Any, key: bytes | None = None, *, source: str | None = None, traceparent: str | None = None
 ) -> tuple[tuple[str, bytes], ...]:
-    """Headers that make a record of ``message`` a CloudEvent.
+    """Return headers that make a record of ``message`` a CloudEvent.
 
-    ``source`` defaults to the runtime that the message names, else to ``/crl-stream``.  A ``traceparent`` that
-    is not one is left out.
+    ``key`` is the record's key. ``source`` defaults to the runtime that the message names, else to ``/crl-stream``. An
+    invalid ``traceparent`` is left out.
     """
     kind = type(message)
     if source is None:
@@ -86,7 +86,7 @@ def event_headers(
 
 
 def read_envelope(headers: Headers) -> Envelope:
-    """What ``headers`` say, whoever wrote them; never raises, and the first of a repeated name counts."""
+    """Read ``headers``; never raises, and the first of a repeated name counts."""
     found: dict[str, str] = {}
     for name, value in headers or ():
         if name in HEADER_MEANING and name not in found and len(value or b"") <= MAX_BYTES:
@@ -105,7 +105,7 @@ def read_envelope(headers: Headers) -> Envelope:
 
 
 def _id_of(message: Any) -> str | None:
-    """The id that makes the message itself unique; a message of the topics has one, or a place and a time."""
+    """Return the message's own unique id, or one made of its position and time."""
     for name in _ID_FIELDS:
         if (text := getattr(message, name, None)) is not None:
             return str(text)

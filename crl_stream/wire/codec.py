@@ -1,11 +1,11 @@
-"""Bytes to messages and back.  Decoding any bytes gives a value or a rejection with a reason, never an exception.
+"""Converts bytes to messages and back.
 
-Readers ignore fields they do not know, so that adding one is free.  What runtimes and people send is read strictly;
-what the monitor wrote is read as it stands.
+Decoding any bytes gives a value or a rejection with a reason, never an exception.  Readers ignore unknown fields, so
+that new ones can be added.  Messages of runtimes and people are checked strictly; the monitor's own are not.
 
-An invocation is the hot path.  It is parsed once into its type; when its own encoding is the very text that came,
-nothing can have been dropped or overlooked, and else one count of commas proves the same
-(``wire.strict_json``).  Whatever does not pass goes the slow way, which reaches the same result and knows why.
+An invocation is the hot path.  It is parsed once into its type; if encoding it again gives exactly the same text,
+nothing was dropped or overlooked. Otherwise a count of commas proves the same (``wire.strict_json``). Anything else
+takes the slow path, which gives the same result and the reason.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from crl_stream.wire.topics import COMMANDS, FLEET_KEY, INVOCATIONS, MESSAGES, P
 MAX_KEY: Final = 257
 """``agent_name/task_type``: two names of at most 128 characters."""
 MAX_REMEMBERED: Final = 65_536
-"""Names, tasks and minutes that are known to be well-formed; when full, learning starts over."""
+"""Most names, tasks and minutes remembered as well-formed; when full, the memory is cleared."""
 
 
 class Decoded(msgspec.Struct, frozen=True, gc=False):
@@ -41,7 +41,7 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rejected(msgspec.Struct, frozen=True, gc=False):
-    """Why there is no message: a word of ``wire.reasons`` and a sentence for people."""
+    """Why there is no message: a reason of ``wire.reasons`` and a sentence for people."""
 
     reason: str
     detail: str
@@ -63,12 +63,12 @@ _NO_VALUE: Final = "the record has no value; a JSON object is expected"
 
 
 def encode(message: Any) -> bytes:
-    """The one JSON text of a message: fields in the order of their schema, no white space."""
+    """Return the canonical JSON of a message: fields in the order of the schema, without white space."""
     return _encode(message)
 
 
 def not_finite(message: Any) -> str | None:
-    """The first field that is no number at all; JSON has no word for it, so that it would travel as absent."""
+    """Return the first field that is NaN or infinite; JSON cannot express it, so it would be sent as absent."""
     for name in message.__struct_fields__:
         value = getattr(message, name)
         if isinstance(value, float) and not math.isfinite(value):
@@ -77,7 +77,7 @@ def not_finite(message: Any) -> str | None:
 
 
 def decode(topic: str, value: bytes | None, key: bytes | None) -> Decoded | Rejected:
-    """Read a record of a catalog topic; never raises."""
+    """Decode a record of a catalog topic; never raises."""
     if value is None:
         return Rejected(reasons.NULL_VALUE, _NO_VALUE)
     if topic in {INVOCATIONS, COMMANDS}:
@@ -87,14 +87,14 @@ def decode(topic: str, value: bytes | None, key: bytes | None) -> Decoded | Reje
 
 
 def decode_record(topic: str, record: Record) -> Decoded | Rejected:
-    """As ``decode`` for a record that was read from ``topic``, or what stands for records that were not."""
+    """Decode a consumed record of ``topic``, or an unread batch."""
     if type(record) is UnreadBatch:
         return Rejected(record.reason, record.detail)
     return decode(topic, record.value, record.key)
 
 
 def decode_logged(value: bytes | None, key: bytes | None) -> Any:
-    """As ``decode`` for a record of the log, but the message as it is: there are so many of them."""
+    """Decode a record of the log, returning the message without a wrapper, for speed."""
     if value is None:
         return Rejected(reasons.NULL_VALUE, _NO_VALUE)
     if key is not None and (message := _read_invocation(value)) is not None:
@@ -103,9 +103,9 @@ def decode_logged(value: bytes | None, key: bytes | None) -> Any:
 
 
 def decode_unkeyed(value: bytes) -> tuple[bytes, Any]:
-    """The key that a record of the log with this value would have, and what ``decode_logged`` says of that record.
+    """Return the key that the value of a log record implies, and the result of ``decode_logged`` with that key.
 
-    Without names to make a key of, the key is empty, and the value is refused.
+    Without names for a key, the key is empty and the value is refused.
     """
     message = _read_invocation(value)
     if message is not None:
@@ -120,7 +120,7 @@ def decode_unkeyed(value: bytes) -> tuple[bytes, Any]:
 
 
 def _read_invocation(value: bytes) -> m.Invocation | None:
-    """The invocation in ``value`` when that can be said with little work; its names are not checked yet."""
+    """Return the invocation in ``value`` if the fast path can read it; names are not checked yet."""
     if len(value) > MAX_BYTES:
         return None
     try:
@@ -136,7 +136,7 @@ def _read_invocation(value: bytes) -> m.Invocation | None:
 
 
 def _read_input(topic: str, value: bytes, key: bytes | None) -> Any:
-    """The message, or ``Rejected``, with every check in a fixed order, so that one fault always has the same name."""
+    """Return the message or ``Rejected``; checks have a fixed order, so that a fault always has the same reason."""
     if key is None:
         return Rejected(reasons.NULL_KEY, "the record has no key; agent_name/task_type is expected")
     fields = parse_object(value)
@@ -168,7 +168,7 @@ def _kind_of(topic: str, fields: dict[str, Any]) -> type | Rejected:
     name = fields["type"]
     found = kinds.get(name) if type(name) is str else None
     if found is None:
-        # The other kinds of the log are written by the inlet and by workers: nothing that a person could write.
+        # The other kinds of the log are written by the inlet and by workers, so people are not told about them.
         wanted = (
             "feedback is expected, or no type" if topic == INVOCATIONS else f"one of {', '.join(kinds)} is expected"
         )
@@ -187,13 +187,13 @@ _MINUTE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:")
 
 
 def _check_invocation(message: m.Invocation, key: bytes) -> Any:
-    """Names, instant and key of an invocation, each looked up before it is matched."""
+    """Check names, time and key of an invocation, with a look-up before each match."""
     task = _tasks.get(key)
     if task is None or task[0] != message.agent_name or task[1] != message.task_type:
         return _check(message, m.Invocation, key)
     if message.variant_id in _names and (message.runtime_id is None or message.runtime_id in _names):
         text = message.timestamp
-        # To the millisecond is how most clients write it, and two look-ups are cheaper than a match.
+        # Most clients write milliseconds, and two look-ups are cheaper than a match.
         if (
             text[:17] in _minutes
             and ((text[17:20] in _WHOLE and text[20:] in _THOUSANDTHS) or _SECONDS.fullmatch(text, 17))
@@ -204,7 +204,7 @@ def _check_invocation(message: m.Invocation, key: bytes) -> Any:
 
 
 def _check(message: Any, kind: type, key: bytes) -> Any:
-    """What the typed parser leaves open: names and instants, the record's key, fields that need each other."""
+    """Check what the typed parser does not: names, times, the record's key, fields that depend on each other."""
     for name in _NAMES_OF.get(kind, ()):
         text = getattr(message, name)
         if text is not None and not is_identifier(text):
@@ -240,7 +240,7 @@ def _check(message: Any, kind: type, key: bytes) -> Any:
 
 
 def _remember(message: m.Invocation, key: bytes) -> None:
-    """Take names and minute of a good invocation as known."""
+    """Remember names and minute of a valid invocation."""
     for known in (_tasks, _names, _minutes):
         if len(known) >= MAX_REMEMBERED:
             known.clear()
@@ -254,7 +254,7 @@ def _remember(message: m.Invocation, key: bytes) -> None:
 def _is_instant(text: str) -> bool:
     if not _MINUTE.match(text):
         return False
-    # UTC has leap seconds, and only at the end of a day.
+    # UTC has leap seconds, but only at the end of a day.
     leap = text[11:17] == "23:59:" and _LEAP_SECOND.fullmatch(text, 17)
     if not leap and not _SECONDS.fullmatch(text, 17):
         return False
@@ -270,7 +270,7 @@ _NAMES_OF: Final[dict[type, tuple[str, ...]]] = {
     m.Invocation: ("invocation_id", "agent_name", "task_type", "variant_id", "runtime_id"),
     m.Feedback: ("feedback_id", "agent_name", "task_type", "invocation_id"),
 }
-"""Fields whose type is ``Name``; the typed parser checks those that are ``Identifier``."""
+"""Fields of type ``Name``; the typed parser checks fields of type ``Identifier``."""
 _INSTANTS_OF: Final[dict[type, tuple[str, ...]]] = {
     kind: tuple(name for name in ("timestamp", "expires_at", "valid_until", "until") if name in kind.__struct_fields__)
     for kind in _decoders

@@ -1,6 +1,6 @@
-"""What a message does not fit in, said for people: the reason, the field's path and what is expected there.
+"""Explains to people why a message is invalid: the reason, the field's path and what is expected there.
 
-The words of the typed parser name types of Python and repeat values that a stranger sent; these name neither.
+The typed parser's messages name Python types and repeat values from the input; these do neither.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec import inspect
 from crl_stream.wire import reasons
 
 MAX_DETAIL: Final = 300
-"""Characters of a detail, none of which a terminal would obey."""
+"""Longest detail in characters."""
 
 IDENTIFIER_HINT: Final = "1 to 128 characters of A-Z a-z 0-9 . _ : - are expected"
 TIMESTAMP_HINT: Final = "an instant of RFC 3339 in UTC is expected, like 2025-11-19T14:30:00Z"
@@ -38,7 +38,7 @@ _JSON_NAMES: Final = {
 
 
 def explain(error: Exception, kind: Any) -> tuple[str, str]:
-    """Reason and detail of the typed parser's ``error`` on a value that was to be a ``kind``."""
+    """Return reason and detail for the typed parser's ``error`` about a value that should be a ``kind``."""
     complaint = str(error)
     found = _PATH.search(complaint)
     path = found.group(1) if found else ""
@@ -56,7 +56,7 @@ def _joined(path: str, name: str) -> str:
 
 
 def plain(text: str) -> str:
-    """At most ``MAX_DETAIL`` characters, none of which a terminal would obey."""
+    """Cut ``text`` to ``MAX_DETAIL`` characters and remove control characters."""
     return "".join(c if c.isprintable() else "?" for c in text[:MAX_DETAIL])
 
 
@@ -96,7 +96,7 @@ def _values_at(kind: Any, path: str) -> tuple[str, ...]:
 
 
 def _type_at(kind: Any, path: str) -> Any:
-    """The type that the schema gives for a path like ``change.modifications[...].operation``, or None."""
+    """Return the schema's type for a path like ``change.modifications[...].operation``, or None."""
     found: Any = _type_info(kind)
     for step in _STEP.finditer(path):
         found = _inner(_plainest(found), step.group(1))
@@ -104,7 +104,7 @@ def _type_at(kind: Any, path: str) -> Any:
 
 
 def _plainest(found: Any) -> Any:
-    """A type without its notes and without the null beside it."""
+    """Return a type without annotations and without null."""
     while isinstance(found, inspect.Metadata):
         found = found.type
     if isinstance(found, inspect.UnionType):

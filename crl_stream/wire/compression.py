@@ -1,8 +1,7 @@
-"""Unpacking what a producer compressed, into no more memory than was decided before.
+"""Decompresses batches within a fixed memory limit.
 
-A batch of one megabyte may say that it is two gigabytes when it is unpacked.  So none is unpacked into whatever it
-asks for: gzip is read up to the limit, snappy says how long it is, lz4 and zstd are unpacked into a buffer that ends
-there.
+A batch of one megabyte may claim to unpack to two gigabytes, so claims are not trusted: gzip is read up to the limit,
+snappy states its length, lz4 and zstd are unpacked into a buffer of that size.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ SNAPPY: Final = 2
 LZ4: Final = 3
 ZSTD: Final = 4
 NAMES: Final = {0: "no codec", GZIP: "gzip", SNAPPY: "snappy", LZ4: "lz4", ZSTD: "zstd"}
-"""By the number in the attributes of a batch."""
+"""Names of the codecs by their number in the attributes of a batch."""
 
 _XERIAL: Final = b"\x82SNAPPY\x00"
 _XERIAL_HEADER: Final = 16
-"""The mark, then two versions, which have always been 1."""
+"""The magic bytes, then two versions, which have always been 1."""
 _FIRST_BUFFER: Final = 64 * 1_024
 _GROWTH: Final = 8
 _FULL: Final = "failed to write whole buffer"
-"""What cramjam says when the buffer is too small, and not the data wrong."""
+"""Cramjam's message for a buffer that is too small, as opposed to bad data."""
 _GZIP_WINDOW: Final = 31
-"""For zlib: with the header and checksum of gzip."""
+"""Parameter for zlib: expect the header and checksum of gzip."""
 
 
 class TooLarge(Exception):
@@ -36,13 +35,13 @@ class TooLarge(Exception):
 
 
 class Damaged(Exception):
-    """The data is not what its codec writes."""
+    """The data is not valid for its codec."""
 
 
 def unpack(codec: int, data: bytes, limit: int) -> bytes:
-    """The bytes that were compressed to ``data``.
+    """Decompress ``data``.
 
-    ``codec`` is one of the constants above and ``limit`` counts bytes.  Raises ``TooLarge`` or ``Damaged``.
+    ``codec`` is one of the constants above, ``limit`` is in bytes. Raises ``TooLarge`` or ``Damaged``.
     """
     unpacker = _UNPACKERS.get(codec)
     if unpacker is None:
@@ -55,7 +54,7 @@ def _unpack_gzip(data: bytes, limit: int) -> bytes:
     left, rest = limit, data
     try:
         while True:
-            # Members of a gzip file follow each other; each has a reader of its own.
+            # A gzip file may have several members; each needs a new reader.
             reader = zlib.decompressobj(_GZIP_WINDOW)
             part = reader.decompress(rest, left + 1)
             left -= len(part)
@@ -74,7 +73,7 @@ def _unpack_gzip(data: bytes, limit: int) -> bytes:
 def _unpack_snappy(data: bytes, limit: int) -> bytes:
     if not data.startswith(_XERIAL):
         return _unpack_snappy_block(data, limit)
-    # Java's framing: blocks, each behind its length in four bytes.
+    # Java's framing: blocks, each preceded by its length in four bytes.
     parts: list[bytes] = []
     left, at = limit, _XERIAL_HEADER
     while at < len(data):
@@ -99,7 +98,7 @@ def _unpack_snappy_block(data: bytes, limit: int) -> bytes:
 
 
 def _into_buffer(name: str, decompress: Callable[[bytes, bytearray], Any]) -> Callable[[bytes, int], bytes]:
-    """An unpacker that tries a small buffer first: a large one costs time, and few batches need it."""
+    """Return a decompressor that tries a small buffer first: a large one costs time, and few batches need it."""
 
     def unpack_into(data: bytes, limit: int) -> bytes:
         size = min(limit, max(_FIRST_BUFFER, 4 * len(data)))

@@ -1,8 +1,8 @@
-"""Dead letters, forwards and replays: the headers that say where a record came from and why it is here.
+"""Dead letters, forwards and replays: the headers that say where a record came from and why.
 
-Names of the error headers are those of Kafka Streams (KIP-1034), so that its tools read them; the stack trace is left
-out on purpose.  The value and key are the original bytes, so that a replay is byte-identical, unless no topic would
-take them (``CUT``).
+The error headers have the names of Kafka Streams (KIP-1034), so that its tools can read them; there is no stack trace
+on purpose. Value and key are the original bytes, so that a replay is identical, unless they are too large for any topic
+(``CUT``).
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ TOPIC: Final = "__streams.errors.topic"
 PARTITION: Final = "__streams.errors.partition"
 OFFSET: Final = "__streams.errors.offset"
 _MAX_TEXT: Final = 4 * MAX_DETAIL
-"""Bytes that are looked at of a text in a header."""
+"""Most bytes read of a text in a header."""
 CUT: Final = "crl-cut"
-"""In a letter that has only the beginning of its record: sizes and SHA-256 of the whole key and value, and how many
-headers were left out."""
+"""Header of a cut letter: sizes and SHA-256 of the whole key and value, and the number of headers left out."""
 BATCH: Final = "crl-batch"
-"""In a letter that is a whole batch, which was not read: its offsets, how many records it says it has, its codec."""
+"""Header of a letter that is a whole unread batch: its offsets, its stated number of records, its codec."""
 _ERRORS: Final = frozenset((REASON, MESSAGE, TOPIC, PARTITION, OFFSET, CUT, BATCH))
 
 ORIGIN_PARTITION: Final = "crl-origin-partition"
@@ -45,25 +44,26 @@ _REPLAYED: Final = frozenset(
 
 MAX_KEY: Final = 512 * 1_024
 MAX_VALUE: Final = 1_024 * 1_024
-"""Bytes of a record that travel with it.  Only a compressed batch has room for more: it may be a thousand times as
-large when it is unpacked, and no topic would take it back.
+"""Most bytes of key and value in a letter.
+
+Only a compressed batch can contain more: unpacked it may be a thousand times as large, and no topic would accept it.
 """
 MAX_LETTER: Final = 2 * 1_024 * 1_024 - 4_096
-"""Bytes of a dead letter; with headers that take more it goes without them.  Whatever an uncompressed batch has room
-for fits."""
+"""Most bytes of a dead letter; larger headers are left out. Anything that fits into an uncompressed batch fits."""
 MAX_FORWARD: Final = 1_024 * 1_024 - 4_096
-"""The same of a record on its way to another partition of its topic, which takes no more."""
+"""The same for a forwarded record; its topic accepts no more."""
 _MAX_DIGITS: Final = 18
-"""Of a number in a header: what always fits 63 bits."""
+"""Most digits of a number in a header, which always fit into 63 bits."""
 
 
 def dead_letter(
     record: Record, topic: str, partition: int, reason: str, detail: str, *, target: int | None = None
 ) -> Output:
-    """The dead letter of ``record``, which was read from ``topic`` and ``partition``.
+    """Return the dead letter of ``record``, which was read from ``topic`` and ``partition``.
 
-    It goes to the same partition number unless ``target`` says otherwise.  Its key and value are the record's, bounded
-    by ``MAX_KEY`` and ``MAX_VALUE``; what is cut says so, and the whole record stays where it was read from.
+    ``reason`` is a word of ``wire.reasons``, ``detail`` a sentence for people. The letter goes to the same partition
+    number unless ``target`` names another. Key and value are the record's, cut to ``MAX_KEY`` and ``MAX_VALUE``; a
+    header reports a cut, and the whole record stays on its topic.
     """
     key, value = _bound(record.key, MAX_KEY), _bound(record.value, MAX_VALUE)
     own, dropped = _bounded(record.headers, _ERRORS, MAX_LETTER - record_size(key, value, ()))
@@ -100,7 +100,7 @@ def _describe_batch(record: UnreadBatch) -> bytes:
 
 
 class Letter(NamedTuple):
-    """Why and whence, read back from a dead letter's headers; what is absent is empty or -1."""
+    """The reason and origin in a dead letter's headers; missing values are empty or -1."""
 
     reason: str
     detail: str
@@ -110,7 +110,7 @@ class Letter(NamedTuple):
 
 
 def read_letter(headers: Headers) -> Letter:
-    """Read the error headers of a dead letter, whoever wrote them; never raises."""
+    """Read the error headers of a dead letter; never raises."""
     found = {name: value or b"" for name, value in headers or () if name in _ERRORS}
     return Letter(
         _text(found, REASON),
@@ -122,7 +122,7 @@ def read_letter(headers: Headers) -> Letter:
 
 
 def own_headers(headers: Headers) -> tuple[Header, ...]:
-    """What the sender of a record wrote: all but the errors, and the origin that only a forward may carry."""
+    """Return the sender's own headers: all but the error headers and the origin, which only a forward may carry."""
     return tuple((name, value) for name, value in headers or () if name not in _ERRORS | _ORIGIN)
 
 
@@ -132,14 +132,14 @@ class Mark(NamedTuple):
     topic: str
     partition: int
     offset: int
-    """Where the record had been read from, as its dead letter says."""
+    """Topic that the record had been read from, as its dead letter says."""
     to_partition: int
     to_offset: int
     actor: str
 
 
 def replay_mark(mark: Mark, partition: int, key: bytes | None) -> Output:
-    """The record that stands after a dead letter, in its ``partition``, once it was sent back."""
+    """Return the mark record for a dead letter in ``partition`` that was sent back."""
     headers = (
         (REPLAYED_TOPIC, mark.topic.encode()),
         (REPLAYED_PARTITION, b"%d" % mark.partition),
@@ -152,7 +152,7 @@ def replay_mark(mark: Mark, partition: int, key: bytes | None) -> Output:
 
 
 def read_mark(headers: Headers) -> Mark | None:
-    """The mark that a record of ``crl.dead-letters`` is; None for a letter, whatever headers its sender made up."""
+    """Return the mark in a record of ``crl.dead-letters``; None for a letter, even with forged headers."""
     found = {name: value or b"" for name, value in headers or () if name in _REPLAYED or name == REASON}
     if REASON in found or not found.keys() >= _REPLAYED:
         return None
@@ -167,14 +167,18 @@ def read_mark(headers: Headers) -> Mark | None:
 
 
 def forwarded(record: Record, topic: str, source: int, target: int) -> Output:
-    """``record`` of partition ``source`` on its way to its task's partition ``target``, with its origin."""
+    """Return the forward of a misplaced record.
+
+    ``record`` was read from partition ``source`` of ``topic``; ``target`` is its task's partition. The forward
+    carries its origin.
+    """
     origin = ((ORIGIN_PARTITION, b"%d" % source), (ORIGIN_OFFSET, b"%d" % record.offset))
     own, _ = _bounded(record.headers, _ORIGIN, MAX_FORWARD - record_size(record.key, record.value, origin))
     return Output(topic, target, record.key, record.value, own + origin)
 
 
 def origin_of(headers: Headers) -> tuple[int, int] | None:
-    """(partition, offset) that a record was forwarded from; None for one that was not, or not by us."""
+    """Return the (partition, offset) that a record was forwarded from; None if it was not forwarded by us."""
     partition = offset = None
     for name, value in headers or ():
         if name == ORIGIN_PARTITION:
@@ -202,6 +206,6 @@ def _number(value: bytes | None) -> int | None:
 
 
 def _bounded(headers: Headers, reserved: frozenset[str], limit: int) -> tuple[tuple[Header, ...], int]:
-    """The sender's own headers and 0, or none and their number when they take more than ``limit`` bytes."""
+    """Return the sender's headers and 0, or none and their number if they take more than ``limit`` bytes."""
     own = tuple((name, value) for name, value in headers or () if name not in reserved)
     return (own, 0) if record_size(None, None, own) <= limit else ((), len(own))

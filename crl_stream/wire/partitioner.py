@@ -1,7 +1,7 @@
-"""Where a key lives: Kafka's default partitioner, ``toPositive(murmur2(key)) % partitions``.
+"""Kafka's default partitioner: ``toPositive(murmur2(key)) % partitions``.
 
-Java, aiokafka and Faust agree on it; librdkafka and Sarama hash otherwise unless they are told, which is
-why misplaced records are forwarded.
+Java, aiokafka and Faust agree on it. librdkafka and Sarama use another hash by default, which is why misplaced records
+are forwarded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MASK: Final = 0xFFFFFFFF
 
 
 def murmur2(data: bytes) -> int:
-    """The unsigned 32-bit hash that Kafka's clients use (Austin Appleby's MurmurHash2, little-endian)."""
+    """Return the unsigned 32-bit hash that Kafka's clients use (Austin Appleby's MurmurHash2, little-endian)."""
     length = len(data)
     h = _SEED ^ length
     whole = length & ~3
@@ -31,5 +31,5 @@ def murmur2(data: bytes) -> int:
 
 @lru_cache(maxsize=262_144)
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition of ``key`` among ``partitions``."""
+    """Return the partition of ``key`` among ``partitions``."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

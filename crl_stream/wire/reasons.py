@@ -1,4 +1,4 @@
-"""Why a record is a dead letter: the whole list, one word each."""
+"""The reasons for dead letters, one word each."""
 
 from __future__ import annotations
 
@@ -61,4 +61,4 @@ MEANING: Final[dict[str, str]] = {
     FOLD_FAILURE: "the record makes the engine raise, which is a bug to report",
     REFUSED: "the engine refused the record",
 }
-"""What each reason means, for the contract and for people."""
+"""The meaning of each reason, for the contract and for people."""

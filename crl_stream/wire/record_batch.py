@@ -1,10 +1,10 @@
-"""Record batches as they lie in the log: where each begins and ends, and the records in those that others cannot read.
+"""Splits record batches, and reads those that other readers cannot.
 
-A record batch is what a producer sends and a broker keeps; it may be compressed, and it says which offsets it covers.
-Fast readers do the ordinary ones.  This one is for what they give up on: names of headers that are not UTF-8, and
-batches that must not be unpacked.
+A record batch is what a producer sends and a broker keeps; it may be compressed, and it states which offsets it covers.
+Fast readers handle ordinary batches. This module handles the rest: header names that are not UTF-8, and batches that
+must not be unpacked.
 
-Names that are not UTF-8 are read with ``surrogateescape``, so that ``encode_name`` gives their bytes back.
+Names that are not UTF-8 are read with ``surrogateescape``, so that ``encode_name`` restores their bytes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from crl_stream.wire.compression import NAMES, Damaged, TooLarge, unpack
 from crl_stream.wire.records import Header, UnreadBatch
 
 MAX_UNPACKED: Final = 32 * 1_024 * 1_024
-"""Bytes of a batch when it is unpacked: thirty times what a topic takes, and what a worker has to spare for each."""
+"""Most bytes of an unpacked batch: thirty times the limit of a topic, and what a worker can spare per batch."""
 MAGIC: Final = 2
-"""The format with headers and transactions; older ones are only split here."""
+"""The format with headers and transactions; older formats are only split here."""
 NO_TIMESTAMP: Final = -1
 
 _PREFIX: Final = Struct(">qi")
-"""Base offset, and length of what follows; the same in every format."""
+"""Base offset and length of the rest; the same in every format."""
 _MAGIC_AT: Final = 16
 _HEADER: Final = Struct(">qiibIhiqqqhii")
 _ATTRIBUTES_AT: Final = 21
@@ -38,7 +38,7 @@ _MAX_VARINT_BITS: Final = 63
 
 
 class Header2(NamedTuple):
-    """The fields of a batch of format 2, as they stand in it."""
+    """The header fields of a batch of format 2, in order."""
 
     base_offset: int
     length: int
@@ -56,7 +56,7 @@ class Header2(NamedTuple):
 
     @property
     def codec(self) -> int:
-        """How the records are compressed; 0 is not at all."""
+        """Return the number of the codec; 0 means uncompressed."""
         return self.attributes & _CODEC
 
 
@@ -73,7 +73,7 @@ class BatchRecord(NamedTuple):
 
 
 def split(data: bytes) -> Iterator[bytes]:
-    """The batches in an answer of a broker; it ends wherever the answer was full, and so may the last one."""
+    """Split a broker's answer into batches; the last one may be incomplete."""
     at, end = 0, len(data)
     while at + _PREFIX.size <= end:
         length = _PREFIX.unpack_from(data, at)[1]
@@ -85,24 +85,24 @@ def split(data: bytes) -> Iterator[bytes]:
 
 
 def magic_of(batch: bytes) -> int:
-    """The format of a batch: 0, 1 or 2."""
+    """Return the format of a batch: 0, 1 or 2."""
     return batch[_MAGIC_AT] if len(batch) > _MAGIC_AT else -1
 
 
 def is_whole(batch: bytes) -> bool:
-    """Whether a batch of format 2 is as long as its header at least."""
+    """Return whether a batch of format 2 is at least as long as its header."""
     return len(batch) >= _HEADER.size
 
 
 def header_of(batch: bytes) -> Header2:
-    """The fields of a batch of format 2."""
+    """Return the header fields of a batch of format 2."""
     return Header2(*_HEADER.unpack_from(batch))
 
 
 def unpacked(batch: bytes, limit: int = MAX_UNPACKED) -> bytes:
-    """The same batch of format 2 without compression; its checksum is then no longer right.
+    """Return a batch of format 2 without compression; its checksum is then no longer valid.
 
-    Raises ``TooLarge`` when its records take more than ``limit`` bytes, ``Damaged`` when they cannot be unpacked.
+    Raises ``TooLarge`` if its records take more than ``limit`` bytes, ``Damaged`` if they cannot be unpacked.
     """
     header = header_of(batch)
     if not header.codec:
@@ -123,7 +123,7 @@ def unpacked(batch: bytes, limit: int = MAX_UNPACKED) -> bytes:
 
 
 def check_legacy(batch: bytes, limit: int = MAX_UNPACKED) -> None:
-    """Raise ``TooLarge`` or ``Damaged`` when a batch of format 0 or 1 must not be unpacked."""
+    """Raise ``TooLarge`` or ``Damaged`` if a batch of format 0 or 1 must not be unpacked."""
     codec = batch[_LEGACY_ATTRIBUTES_AT] & _CODEC
     if not codec:
         return
@@ -138,7 +138,7 @@ def check_legacy(batch: bytes, limit: int = MAX_UNPACKED) -> None:
 
 
 def records_of(batch: bytes) -> Iterator[BatchRecord]:
-    """The records of an uncompressed batch of format 2; ``Damaged`` where they do not fit into it."""
+    """Return the records of an uncompressed batch of format 2; raises ``Damaged`` if they do not fit into it."""
     header, at = header_of(batch), _HEADER.size
     by_broker = bool(header.attributes & _APPEND_TIME)
     for _ in range(header.records):
@@ -153,7 +153,7 @@ def records_of(batch: bytes) -> Iterator[BatchRecord]:
 
 
 def _record(batch: bytes, at: int, end: int, header: Header2, by_broker: bool) -> BatchRecord:
-    delta, at = _varint(batch, at + 1)  # behind the attributes, which mean nothing
+    delta, at = _varint(batch, at + 1)  # after the attributes, which are unused
     place, at = _varint(batch, at)
     key, at = _bytes(batch, at, end)
     value, at = _bytes(batch, at, end)
@@ -183,7 +183,7 @@ def _bytes(batch: bytes, at: int, end: int) -> tuple[bytes | None, int]:
 
 
 def _varint(batch: bytes, at: int) -> tuple[int, int]:
-    """A whole number in the zigzag code, and the place behind it."""
+    """Read a zigzag-encoded integer; returns it and the index after it."""
     number = shift = 0
     while shift <= _MAX_VARINT_BITS:
         if at >= len(batch):
@@ -198,19 +198,19 @@ def _varint(batch: bytes, at: int) -> tuple[int, int]:
 
 
 def decode_name(name: bytes) -> str:
-    """A header's name as text; what is not UTF-8 is kept byte by byte."""
+    """Decode a header's name; bytes that are not UTF-8 are preserved."""
     return name.decode("utf-8", "surrogateescape")
 
 
 def encode_name(name: str) -> bytes:
-    """The bytes that ``decode_name`` has read."""
+    """Return the bytes that ``decode_name`` has read."""
     return name.encode("utf-8", "surrogateescape")
 
 
 def unread(batch: bytes, fault: TooLarge | Damaged, first: int) -> UnreadBatch:
-    """What stands for the records of ``batch`` from offset ``first`` on, none of which was read because of ``fault``.
+    """Return the stand-in for the records of ``batch`` from offset ``first``, unread because of ``fault``.
 
-    It has the offset of the last of them.
+    It has the offset of the last record.
     """
     if magic_of(batch) == MAGIC:
         header = header_of(batch)

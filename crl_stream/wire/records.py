@@ -1,4 +1,4 @@
-"""Records as the pure layers see them: what a consumer hands in and what is to be produced."""
+"""Records as the pure layers see them: consumed records and outputs to produce."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 Header = tuple[str, bytes | None]
-"""Name and content.  Kafka lets both be anything: a name that is not UTF-8 has its bytes as lone surrogates."""
+"""Name and content; Kafka allows any bytes. A name that is not UTF-8 has its bytes as lone surrogates."""
 Headers = Sequence[Header]
 
 _AROUND: Final = 40
-"""Bytes of a record beside its key, value and headers: lengths, time and offset."""
+"""Bytes of a record besides key, value and headers: lengths, time and offset."""
 
 
 class Record(Protocol):
@@ -18,7 +18,7 @@ class Record(Protocol):
 
     @property
     def offset(self) -> int:
-        """Its place in the partition."""
+        """Its position in the partition."""
 
     @property
     def timestamp(self) -> int:
@@ -26,7 +26,7 @@ class Record(Protocol):
 
     @property
     def key(self) -> bytes | None:
-        """What the partitioner hashed, if anything."""
+        """The key that the partitioner hashed, if any."""
 
     @property
     def value(self) -> bytes | None:
@@ -48,9 +48,9 @@ class Output(NamedTuple):
 
 
 class UnreadBatch(NamedTuple):
-    """Stands for the records of a batch that is not read: it would take too much memory, or cannot be read.
+    """Stands for the records of a batch that is too large or damaged to read.
 
-    A ``Record`` like the others, with the batch as the broker keeps it for a value.
+    It is a ``Record`` whose value is the batch as the broker keeps it.
     """
 
     offset: int
@@ -60,7 +60,7 @@ class UnreadBatch(NamedTuple):
     first: int
     """Offset of the first record that it stands for."""
     records: int
-    """How many the batch says it has; 0 is unknown."""
+    """Number of records that the batch states; 0 means unknown."""
     codec: str
     reason: str
     detail: str
@@ -72,7 +72,7 @@ class UnreadBatch(NamedTuple):
 
 
 def record_size(key: bytes | None, value: bytes | None, headers: Headers) -> int:
-    """Bytes that a record takes in an uncompressed batch, at most."""
+    """Return the most bytes that a record takes in an uncompressed batch."""
     size = _AROUND + len(key or b"") + len(value or b"")
     for name, content in headers:
         length = len(name) if name.isascii() else len(name.encode("utf-8", "surrogateescape"))
@@ -82,5 +82,5 @@ def record_size(key: bytes | None, value: bytes | None, headers: Headers) -> int
 
 
 def _prefix(length: int) -> int:
-    """Bytes of a length before what it counts."""
+    """Return the size of a length prefix in bytes."""
     return 1 if length < 64 else 2 if length < 8_192 else 3 if length < 1_048_576 else 5

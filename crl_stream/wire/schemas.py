@@ -1,8 +1,8 @@
-"""JSON Schemas of the messages, made from their classes: what a program in any language may send or will read.
+"""Generates JSON Schemas of the messages from their classes, for programs in any language.
 
-Each file stands alone.  A schema says all that the codec checks of a single value, except three things that
-JSON Schema cannot: that a whole number is written without a fraction, that an instant exists in the
-calendar, and that the record's key is the one of its task.
+Each file stands alone. A schema expresses all checks that the codec makes on a single value, except three that JSON
+Schema cannot: that an integer is written without a fraction, that a time exists in the calendar, and that the record's
+key matches its task.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from crl_stream.core import messages as m
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 FieldDocs = Mapping[type, Mapping[str, str]]
-"""Class to field to sentence."""
+"""Sentences by class and field."""
 
 
 def schema_name(topic: str, kind: type) -> str:
-    """File name of the schema of ``kind`` on ``topic``."""
+    """Return the file name of the schema of ``kind`` on ``topic``."""
     return f"{topic}.{kind.__name__}.v{m.SCHEMA_VERSION}.json"
 
 
 def message_schema(topic: str, kind: type, docs: FieldDocs) -> dict[str, Any]:
-    """The schema of one message, complete in itself."""
+    """Return the self-contained schema of one message."""
     (reference,), components = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     own = components.pop(reference["$ref"].rpartition("/")[2])
     classes = {name: _class_named(kind, name) for name in components}
@@ -47,7 +47,7 @@ def message_schema(topic: str, kind: type, docs: FieldDocs) -> dict[str, Any]:
 
 def _describe(schema: dict[str, Any], docs: Mapping[str, str]) -> None:
     for name, field in schema.get("properties", {}).items():
-        # Beside a reference a description is allowed since 2019-09, and stays the field's own.
+        # Since 2019-09 a description is allowed beside a reference, so the field keeps its own.
         if name in docs:
             field["description"] = docs[name]
         if field.get("default", ...) is None:
@@ -55,7 +55,7 @@ def _describe(schema: dict[str, Any], docs: Mapping[str, str]) -> None:
 
 
 def _class_named(root: type, name: str) -> type | None:
-    """The struct called ``name`` among those that ``root`` is made of."""
+    """Return the struct called ``name`` among those used by ``root``."""
     found: dict[str, type] = {}
 
     def walk(info: Any) -> None:
@@ -93,4 +93,4 @@ _RULES: Final[dict[type, dict[str, Any]]] = {
         ]
     },
 }
-"""What fields ask of each other."""
+"""Constraints between fields."""

@@ -1,11 +1,9 @@
-"""JSON read strictly: what fast parsers let pass (duplicate names, depth) is found, what they refuse is named.
+"""JSON read strictly: finds what fast parsers accept (duplicate names, depth), and names what they refuse.
 
-A container with k members has k - 1 commas, and a comma inside a string can only raise the count.  So a text with
-one comma less than its outermost object has members can hold no second container with two members and no
-member that the parser dropped as a duplicate: one count beside one parse proves it.  Only where the count
-differs is the text read a second time, by a parser that shows every pair.
-
-Nothing here takes more than linear time, and nothing recurses before the depth is known.
+A container with k members has k - 1 commas, and a comma inside a string can only raise the count. So if a text has
+exactly one comma less than its outermost object has members, it contains no other container with two members, and the
+parser dropped no duplicate. One count beside one parse proves that. Only if the count differs is the text read again,
+by a parser that shows every pair. All steps take linear time, and nothing recurses before the depth is known.
 """
 
 from __future__ import annotations
@@ -19,11 +17,11 @@ import orjson
 from crl_stream.wire import reasons
 
 MAX_BYTES: Final = 65_536
-"""Of an input's value; what the monitor itself writes is not bounded by this."""
+"""Most bytes of an input's value; the monitor's own messages are not bounded by this."""
 MAX_DEPTH: Final = 16
-"""Objects and arrays inside one another, the outermost included."""
+"""Most nested objects and arrays, including the outermost."""
 
-# Never fails on an opening quotation mark, so that a run of them cannot make the scan start over and over.
+# The pattern never fails on an opening quotation mark, so a run of them cannot make the scan quadratic.
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKET: Final = re.compile(rb"[\[\]{}]")
 
@@ -36,7 +34,7 @@ class Bad(NamedTuple):
 
 
 class _Found(Exception):
-    """A hook of the slow parser has found what it looked for."""
+    """Raised by a hook of the slow parser that has found what it looked for."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason)
@@ -44,7 +42,7 @@ class _Found(Exception):
 
 
 def parse_object(data: bytes) -> dict[str, Any] | Bad:
-    """The object that ``data`` is, or why it is none; never raises."""
+    """Parse ``data`` as an object, or return why it is not one; never raises."""
     if bad := check_shape(data):
         return bad
     try:
@@ -59,7 +57,7 @@ def parse_object(data: bytes) -> dict[str, Any] | Bad:
 
 
 def check_shape(data: bytes) -> Bad | None:
-    """Whether ``data`` is small and flat enough to be given to a recursive parser."""
+    """Check that ``data`` is small and flat enough for a recursive parser."""
     if len(data) > MAX_BYTES:
         return Bad(reasons.OVERSIZE, f"{len(data)} bytes; at most {MAX_BYTES} are read")
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH and (depth := _depth(data)) > MAX_DEPTH:
@@ -79,17 +77,17 @@ def _depth(data: bytes) -> int:
 
 
 def _diagnose(data: bytes) -> Bad:
-    """Why the fast parser refused ``data``."""
+    """Return why the fast parser refused ``data``."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         return Bad(reasons.NOT_UTF8, f"byte {error.start} does not belong to UTF-8")
-    # What only the fast parser refuses is half a surrogate pair: the slow one lets it pass.
+    # Only half a surrogate pair is refused by the fast parser but accepted by the slow one.
     return _read_slowly(text) or Bad(reasons.NOT_JSON, "not JSON: a string has half of a surrogate pair")
 
 
 def _read_slowly(text: str) -> Bad | None:
-    """Read with the standard library, which shows duplicates and numbers that are not finite."""
+    """Read with the standard library, which reveals duplicates and numbers that are not finite."""
     try:
         json.loads(
             text,

@@ -1,6 +1,6 @@
-"""The topics: the only place where a topic is named in code, and what may travel on each.
+"""The names of all topics and the messages on each; no other code names a topic.
 
-Partitions, retention and ACLs are in ``topics/catalog.toml``, which people read; a test keeps both in step.
+Partitions, retention and ACLs are in ``topics/catalog.toml``; a test keeps both in step.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ MESSAGES: Final[dict[str, tuple[type, ...]]] = {
     OVERVIEW: (m.Overview,),
     DEAD_LETTERS: (),
 }
-"""What travels on each topic; dead letters keep their original bytes, whatever they were."""
+"""Messages by topic; dead letters keep their original bytes."""
 
 TOPIC_OF: Final[dict[type, str]] = {kind: topic for topic, kinds in MESSAGES.items() for kind in kinds}
 
 POLICY_KEY: Final = b"!policy"
-"""Record key of ``SetPolicy`` and of its references; ``!`` cannot stand in an identifier."""
+"""Record key of ``SetPolicy`` and its references; an identifier cannot contain ``!``."""
 TICK_KEY: Final = b"!tick"
-"""Record key of a ``Tick``, which is about every task of its partition."""
+"""Record key of a ``Tick``, which concerns every task of its partition."""
 FLEET_KEY: Final = b"!fleet"
-"""Record key of ``HoldAll`` and ``ResumeAll`` and of their references, in every partition."""
+"""Record key of ``HoldAll``, ``ResumeAll`` and their references, in every partition."""
 OVERVIEW_KEY: Final = b"overview"
 """Record key of the one page of ``crl.overview``."""
 PARTITION_ROW: Final = b"!partition/"
@@ -76,18 +76,18 @@ PARTITION_ROW: Final = b"!partition/"
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Names on a broker: the catalog's, behind the installation's prefix."""
+    """Names on a broker: the catalog's names with the installation's prefix."""
 
     prefix: str = ""
 
     def __call__(self, topic: str) -> str:
-        """The broker's name of a catalog topic."""
+        """Return the broker's name of a catalog topic."""
         return self.prefix + topic
 
     def group(self, app_id: str, role: str = "") -> str:
-        """The consumer group of the monitor, or of a service when ``role`` names one."""
+        """Return the consumer group of the monitor, or of the service named by ``role``."""
         return self(f"{app_id}-{role}" if role else app_id)
 
     def changelog(self, app_id: str, table: str = "tasks") -> str:
-        """The private changelog of a table: its writer owns the state."""
+        """Return the changelog of a table, which only the owner of the state writes."""
         return self(f"{app_id}-{table}-changelog")

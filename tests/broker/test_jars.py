@@ -63,7 +63,7 @@ def test_every_jar_is_pinned_by_its_hash_and_named_once() -> None:
 def test_other_bytes_than_the_pinned_ones_are_refused_and_leave_nothing_behind(mirror: None, tmp_path: Path) -> None:
     with pytest.raises(BrokerError) as refused:
         jars.fetch(tmp_path)
-    assert "other bytes" in refused.value.message
+    assert "differs from the one" in refused.value.message
     assert jars.MIRROR in (refused.value.hint or "")
     assert found_in(tmp_path) == []
 
@@ -122,7 +122,7 @@ def test_an_authority_that_openssl_or_pip_is_told_of_is_trusted_for_the_download
 def test_without_what_fetches_them_it_is_said_that_this_installation_has_no_broker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in the image, which runs beside a Kafka."""
+    """The image lacks them, because it runs beside a Kafka."""
     monkeypatch.setitem(sys.modules, "jgo.maven", None)
     with pytest.raises(BrokerError, match="not part of this installation: jgo") as caught:
         jars.fetch(tmp_path)

@@ -45,7 +45,7 @@ async def test_data_and_port_are_kept_between_runs_also_after_a_kill(tmp_path: P
     first = await asyncio.to_thread(broker.start)
     try:
         await topics(first.bootstrap_servers, "kept")
-        # Whoever asks finds the one that runs, and a second start is the same one.
+        # Every caller finds the running broker, and a second start returns the same one.
         assert a_broker().status() == first
         assert await asyncio.to_thread(a_broker().start) == first
         os.kill(first.pid, signal.SIGKILL)

@@ -95,7 +95,7 @@ class Ended(NamedTuple):
 
 
 class BareMachine:
-    """A machine in ``folder``; ``home`` None is no home at all, ``stranger`` a user id that cannot write there."""
+    """A machine in ``folder``; ``home`` None means no home, and ``stranger`` is a user id that cannot write there."""
 
     def __init__(self, folder: Path, home: Path | None, *, stranger: bool, settings: Mapping[str, str]) -> None:
         self.stranger = stranger
@@ -116,7 +116,7 @@ class BareMachine:
         return not self.stranger and os.access(self.here, os.W_OK)
 
     def command(self, *words: str) -> list[str]:
-        """The words of a Python of this machine."""
+        """Return the command line of a Python on this machine."""
         return [*(_AS_STRANGER if self.stranger else []), sys.executable, *words]
 
     def start(self, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
@@ -148,7 +148,7 @@ class BareMachine:
 
 
 def why_no_stranger() -> str | None:
-    """Why a process cannot be run under a user id that may write nowhere; None when it can."""
+    """Return why no process can run under a user id without write permission; None if it can."""
     if os.geteuid() or shutil.which("setpriv") is None:
         return "only root can run a process under another user id, and setpriv must be there"
     tried = subprocess.run([*_AS_STRANGER, sys.executable, "-c", ""], env={}, capture_output=True, check=False)

@@ -31,7 +31,7 @@ class Result(NamedTuple):
         said = [line.partition(":")[0] for line in lines[-2:]]
         found = [] if self.code == code else [f"exit code {self.code}"]
         found += [] if said == ["crl", "hint"] else [f"last words {lines[-2:]}"]
-        found += ["a traceback"] if "Traceback" in self.err or "bug of crl" in self.err else []
+        found += ["a traceback"] if "Traceback" in self.err or "bug in crl" in self.err else []
         return found + ([f"stdout {self.out!r}"] if self.out else [])
 
 

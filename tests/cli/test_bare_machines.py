@@ -29,7 +29,7 @@ EMPTY, READ_ONLY, HOMELESS = "an empty home", "a home that cannot be written", "
 MACHINES = (EMPTY, READ_ONLY, HOMELESS)
 NO_TELEMETRY = [
     "crl: The telemetry files cannot be written to telemetry/crl: Permission denied.",
-    "hint: telemetry.folder names another folder",
+    "hint: set telemetry.folder to another folder",
 ]
 WORKS = {"publish", "status", "window", "hold", "resume", "rollbacks", "topics diff", "config show"}
 """Some of the others find nothing that they could act on, which they say."""

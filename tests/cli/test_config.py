@@ -152,7 +152,7 @@ def test_a_file_that_lies_in_the_folder_names_no_kafka_until_it_is_trusted(crl: 
     }
     assert result.err == (
         "crl.toml of this folder is not trusted: ignored kafka.bootstrap_servers; read it, "
-        "then `crl config trust` accepts it\n"
+        "then run `crl config trust`\n"
     )
     trusted = json.loads(crl.run("config", "trust", "--json").out)
     assert (trusted["path"], trusted["accepted"]) == (str(crl.folder / "crl.toml"), ["kafka.bootstrap_servers"])

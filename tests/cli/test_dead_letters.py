@@ -160,7 +160,7 @@ def test_a_batch_of_what_makes_the_engine_raise_never_grows_so_large_that_a_work
     held = [step for step in steps if step.output is None]
     assert {step.letter.letter.reason for step in held} == {reasons.FOLD_FAILURE}
     assert len(held) == 3
-    assert all("call again" in never(step) for step in held)
+    assert all("run the command again" in never(step) for step in held)
 
 
 # -- orders ----------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_an_order_that_is_readable_by_now_is_sent_when_a_person_names_it() -> No
     order = a_command(m.HoldTask, expires_at="2026-01-31T12:00:01Z")
     sent = an_order(order).output
     assert sent == Output(COMMANDS, partition_of(KEY, PARTITIONS), KEY, encode(order))
-    assert "when it is named" in never(an_order(order, named=False, force=True))
+    assert "only if you name it" in never(an_order(order, named=False, force=True))
 
 
 def test_an_order_that_has_expired_stays() -> None:
@@ -185,8 +185,8 @@ def test_an_order_that_has_expired_stays() -> None:
 def test_the_word_of_a_letter_gives_nobody_the_right_to_give_orders() -> None:
     order = a_command(m.HoldTask)
     for there in (None, (KEY, b"another"), (b"a/b", encode(order))):
-        assert "does not have this order" in never(an_order(order, force=True, originals={(COMMANDS, 0, 7): there}))
-    assert "does not have this order" in never(an_order(order, force=True, originals={}))
+        assert "does not have this command" in never(an_order(order, force=True, originals={(COMMANDS, 0, 7): there}))
+    assert "does not have this command" in never(an_order(order, force=True, originals={}))
 
 
 def test_an_old_policy_replaces_a_newer_one_only_by_force() -> None:

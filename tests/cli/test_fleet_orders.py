@@ -109,7 +109,9 @@ def test_as_json_every_partition_is_there_also_when_some_are_missing(
 
 
 @pytest.mark.parametrize("order", ["hold", "resume"])
-@pytest.mark.parametrize(("words", "fault"), [([], "Nothing is named."), (["a/b", "--all"], "not both")])
+@pytest.mark.parametrize(
+    ("words", "fault"), [([], "Name a task or the whole fleet."), (["a/b", "--all"], "Name either a task")]
+)
 def test_one_task_or_the_fleet_must_be_named(crl: Program, order: str, words: list[str], fault: str) -> None:
     crl.environment["CRL_BOOTSTRAP_SERVERS"] = "127.0.0.1:1"
     result = crl.run(order, *words)

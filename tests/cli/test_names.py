@@ -24,7 +24,7 @@ SETTINGS = set(leaves())
 SECTIONS = {name.partition(".")[0] for name in SETTINGS}
 VARIABLES = {PREFIX + name.replace(".", "_").upper() for name in SETTINGS} | {*ALIASES, "CRL_CONFIG"}
 NO_COMMANDS = {"is", "of", "and"}
-"""Words after the program's name where a sentence is about it."""
+"""Words that may follow the program's name in a sentence about it."""
 
 
 def options(command: Any) -> Iterator[str]:

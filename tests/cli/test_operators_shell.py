@@ -1,4 +1,4 @@
-"""What the shell sees of ``crl``: groups in the help, hints that fit, completion, a quiet end."""
+"""``crl`` in a shell: groups in the help, matching hints, completion, a quiet end."""
 
 from __future__ import annotations
 

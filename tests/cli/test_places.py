@@ -1,4 +1,4 @@
-"""What a person names, and what is found under that name."""
+"""Tests how names from the command line are resolved."""
 
 from __future__ import annotations
 

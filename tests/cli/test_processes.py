@@ -264,7 +264,7 @@ def test_crl_down_ends_what_was_left_behind_by_its_number_and_start_time_and_say
     assert left.wait(20) == -signal.SIGTERM
     assert stranger.poll() is None
     again = crl.run("down")
-    assert (again.code, again.err.startswith("nothing runs")) == (0, True)
+    assert (again.code, again.err.startswith("nothing is running")) == (0, True)
 
 
 def test_a_second_crl_up_says_what_runs_and_where_and_another_installation_is_refused(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_a_second_crl_up_says_what_runs_and_where_and_another_installation_is_re
     record = take(folder, "crl up")
     assert record is not None
     starting = crl.run("up")
-    assert (starting.code, "just starting" in starting.err) == (0, True)
+    assert (starting.code, "still starting" in starting.err) == (0, True)
     record.note(kafka="127.0.0.1:9092", views="http://127.0.0.1:6066")
     same = crl.run("up")
     assert same.code == 0

@@ -1,4 +1,4 @@
-"""``crl replay``: the engine over a file; the decisions on stdout, nothing anywhere else."""
+"""``crl replay``: runs the engine over a file and prints decisions on stdout; writes nothing else."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_scores_that_came_too_late_to_count_are_counted(crl: Program) -> None:
     file = crl.folder / "scored.jsonl"
     file.write_bytes(b"\n".join(encode(one) for one in [*story, *scores]))
     result = crl.run("replay", file.name, "--json")
-    assert "20 scores came too late and changed nothing" in result.err
+    assert "20 scores came too late to count" in result.err
     assert json.loads(result.out.splitlines()[-1])["message"]["too_late"] == 20
 
 

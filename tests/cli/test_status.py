@@ -1,4 +1,4 @@
-"""``crl status`` says what is wrong, quickly however many tasks there are, and lives on a terminal."""
+"""``crl status`` says what is wrong, quickly for any number of tasks, and redraws itself on a terminal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_every_task_is_a_line_with_what_is_wrong_with_it(crl: Program) -> None:
 
 
 def test_a_task_without_an_outcome_is_not_called_healthy(crl: Program) -> None:
-    # An order about a task that does not exist, a slip of the finger, is remembered like any other.
+    # A mistyped command for a task that does not exist is remembered like any other.
     with serving([a_brief("no-such-task", active_variant=None, q_value=None, n_outcomes=0, variants=0)]) as port:
         crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
         result = crl.run("status")
@@ -152,7 +152,7 @@ def test_no_state_id_or_number_is_cut_however_narrow_the_terminal_is(tasks: list
         assert f"backend-architect/{task['task_type']}" in said
         assert task["active_variant"] in said
         assert all(name in said for name in task["quarantined"])
-    # Only a name that is longer than a line is on a longer one, and is alone on it.
+    # Only a name longer than a line exceeds the width, and it is alone on its line.
     assert all(len(line) <= width or len(line.split()) == 1 for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""What ends or falls silent is said and started again, where a restart can mend it."""
+"""A process that ends or falls silent is reported, and restarted if a restart can help."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_monitor_that_ends_is_started_again_and_that_is_said(
     clock = Clock(monkeypatch)
     kept, started = a_kept([code, None])
     assert kept.keep() is None
-    assert "started again in 1 s" in capsys.readouterr().err
+    assert "restarted in 1 s" in capsys.readouterr().err
     clock.now += 0.9
     assert kept.keep() is None
     assert len(started) == 1
@@ -84,7 +84,7 @@ def test_a_monitor_whose_settings_or_topics_do_not_fit_ends_the_program_with_its
     Clock(monkeypatch)
     kept, _ = a_kept([code])
     assert kept.keep() == code
-    assert "starting it again would not mend that" in capsys.readouterr().err
+    assert "a restart would not fix that" in capsys.readouterr().err
 
 
 def test_a_monitor_that_is_unsafe_three_times_in_a_row_ends_the_program_and_one_that_lived_between_does_not(
@@ -117,7 +117,7 @@ def test_what_runs_beside_the_monitor_never_ends_the_program_and_is_tried_once_a
         assert kept.keep() is None
         clock.now += 1.0
     assert 3 <= len(started) <= 4
-    assert "that may need a person" in capsys.readouterr().err
+    assert "that may need an operator" in capsys.readouterr().err
 
 
 # -- what is silent --------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_silence_is_said_once_then_its_end_and_after_the_limit_it_is_time_for_a_
         pulse.seconds = seconds
         assert silence.is_too_long(me) is False
     said = capsys.readouterr().err
-    assert said.count("runs and does not answer") == said.count("Kafka answers again") == 1
+    assert said.count("is running but does not answer") == said.count("Kafka answers again") == 1
     pulse.seconds = 60.0
     assert silence.is_too_long(me) is True
 
@@ -193,5 +193,5 @@ def test_a_process_that_cannot_be_started_is_tried_again_later_and_ends_nothing(
     for _ in range(6):
         assert kept.keep() is None
         clock.now += 1.1
-    assert "monitor cannot be started: No space left on device; tried again in 2 s" in capsys.readouterr().err
+    assert "monitor cannot be started: No space left on device; next try in 2 s" in capsys.readouterr().err
     assert len(started) == 3

@@ -1,4 +1,4 @@
-"""The client's threads are threads of the operating system, also where gevent has put greenlets in their place."""
+"""The client's threads are threads of the operating system, even where gevent has replaced threads with greenlets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crl_stream.client.native_threads import make_thread
 
 
 def patched(monkeypatch: pytest.MonkeyPatch, start: Any = _thread.start_new_thread) -> list[str]:
-    """As far as the client looks: gevent has patched ``threading``; what was asked of it."""
+    """A stand-in for gevent's patch of ``threading``, which records what was asked of it."""
     asked: list[str] = []
     gevent, monkey = types.ModuleType("gevent"), types.ModuleType("gevent.monkey")
     gevent.get_hub = lambda: asked.append("hub")  # type: ignore[attr-defined]

@@ -60,7 +60,7 @@ class Composed:
 
 
 def docker(*words: str) -> str:
-    """Run ``docker``; its output, and what it complained of is the error when it fails."""
+    """Run ``docker`` and return its output; a failure raises an error with its stderr."""
     done = subprocess.run(["docker", *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == 0, f"docker {' '.join(words)}\n{(done.stdout + done.stderr)[-3000:]}"
     return done.stdout + done.stderr
@@ -82,7 +82,7 @@ def until(ask: Callable[[], Any], right: Callable[[Any], bool], seconds: float =
 
 @contextmanager
 def composed(folder: Path) -> Iterator[Composed]:
-    """Everything that docker-compose.yml names, up and healthy; ``NoEngine`` where containers cannot be run."""
+    """Run everything in docker-compose.yml until healthy; raises ``NoEngine`` where containers cannot run."""
     with ExitStack() as stack:
         setenv = stack.enter_context(pytest.MonkeyPatch.context()).setenv
         if own := os.environ.get(OWN):

@@ -173,7 +173,7 @@ histories = (st.lists(_noted, max_size=20) | st.lists(_noted, min_size=20, max_s
 
 # -- the recount -------------------------------------------------------------------------------------
 class Recount:
-    """What the page must say, reckoned anew from all that was ever noted."""
+    """Compute from all notes what the page must say."""
 
     def __init__(self, history: list[Noted]) -> None:
         self.now = max((noted.time for noted in history), default=0)
@@ -216,7 +216,7 @@ class Recount:
             self._settle()
 
     def _settle(self) -> None:
-        """An alert about a degraded variant ends with the task's own word, and stays ended."""
+        """An alert about a degraded variant ends with a note of the task, and stays ended."""
         for (kind, subject), alert in self.alerts.items():
             task = self.tasks.get((alert.agent_name or "", alert.task_type or ""))
             if kind not in {"degradation", "held_degradation", "no_target"} or task is None:

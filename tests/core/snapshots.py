@@ -28,7 +28,7 @@ REMEDIES = Remedies(
 
 
 def a_variant(variant_id: str = "default", q: float = 0.5, n: int = 60, **fields: Any) -> m.VariantSnapshot:
-    """A variant with so many outcomes and this Q; it fails now and then, and is healthy unless said otherwise."""
+    """A variant with ``n`` outcomes and this Q; it fails occasionally, and is healthy by default."""
     given: dict[str, Any] = {
         "variant_id": variant_id,
         "active": False,

@@ -1,4 +1,4 @@
-"""Every command: applied, refused with a hint, too late, against another epoch, sent twice."""
+"""Every command: applied, refused with a hint, late, for another epoch, and sent twice."""
 
 from __future__ import annotations
 

@@ -240,7 +240,7 @@ def test_a_recovery_starts_the_evidence_anew() -> None:
 
 @pytest.mark.parametrize("before", [5, 10, 25, 35])
 def test_a_healthy_newcomer_is_rolled_back_no_more_often_than_the_budget_allows(before: int) -> None:
-    # The replaced variant had 60 outcomes: by chance a tenth better or worse than both really are, and so for ever.
+    # The replaced variant had 60 outcomes: by chance a tenth better or worse than both really are, and it stays so.
     policy = Policy(degradation=Degradation(guard="evidence", false_alarm_budget=5_000))
     outcomes = rollbacks = 0
     for seed in range(40):
@@ -264,5 +264,6 @@ def test_a_healthy_newcomer_is_rolled_back_no_more_often_than_the_budget_allows(
 
 
 def test_the_e_value_is_the_same_on_every_python() -> None:
-    # sum() keeps what rounding loses from Python 3.12 on; two workers, or a replay, may run on two versions.
+    # From Python 3.12 on sum() compensates rounding errors, but two workers, or a replay, may run on different
+    # versions.
     assert evidence.e_value(Variant("v", evidence=[1e16] + [1.0] * 8)) == 1e16 / 9.0

@@ -217,7 +217,7 @@ def test_an_alert_is_open_until_it_is_said_to_be_over() -> None:
 
 
 def test_the_task_itself_ends_an_alert_that_nobody_ended() -> None:
-    """The monitor says of a held degradation that it began, never that it ended."""
+    """The monitor reports the beginning of a held degradation, but never its end."""
     degraded = [a_standing("default", 0.4, active=True)]
     story = Story()
     story.tell(a_task(5, 0, degraded=degraded), an_alert("held_degradation", 0, position=m.Position(0, 5)))

@@ -1,4 +1,4 @@
-"""The life of a proposal, snapshot by snapshot: opened, revised, reviewed, put off, superseded, expired, silent."""
+"""The life of a proposal, snapshot by snapshot: opened, revised, reviewed, deferred, superseded, expired, silent."""
 
 from __future__ import annotations
 

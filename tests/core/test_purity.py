@@ -1,4 +1,4 @@
-"""The engine is a fold: the same bytes and facts wherever the log is cut, whoever folds it, however often."""
+"""The engine is a fold: the same bytes and facts wherever the log is cut, and however often it is folded."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_a_restored_row_judges_as_the_row_itself(history: list[Any], in_force: P
 
 
 def newcomer() -> Task:
-    """Judged against the one it replaced: 20 of 20, while it has 17 of 20 itself."""
+    """It has 17 of 20 and is judged against the replaced variant, which had 20 of 20."""
     task = Task()
     task.run("default", "S" * 20, reward=0.5)
     task.run("new", "S" * 5, reward=0.5, variant_source="explore")

@@ -16,7 +16,7 @@ from .task import Task, collapsed, proven
 
 
 def plain(task: Task, n: int, seconds: float = 1.0) -> list[int]:
-    """Outcomes of a shadowed kind of calm: where a snapshot came although nothing else was stated."""
+    """Return the outcomes after which a snapshot came without any other fact."""
     found = []
     for number in range(1, n + 1):
         task.pass_time(round((seconds - 1) * 1_000))

@@ -27,7 +27,7 @@ class Fleet(Task):
     fleet: StandingOrder | None = None
 
     def take(self, *messages: Any) -> list[Any]:
-        """As ``Task.take``, at a place where the fleet is held."""
+        """Do what ``Task.take`` does while the fleet is held."""
         stated: list[Any] = []
         for message in messages:
             self.offset, self.now = self.offset + 1, self.now + 1_000

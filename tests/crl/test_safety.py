@@ -30,7 +30,7 @@ STATUS = {"S": "success", "F": "failure", "E": "error"}
 
 
 def setUpModule() -> None:
-    """The alerts that these stories raise are not for whoever runs the tests."""
+    """Hide the alerts of these stories from the person who runs the tests."""
     logging.disable(logging.ERROR)
 
 
@@ -118,7 +118,7 @@ class TestDegradationDetection(SafetyTest):
         self.assertTrue(self.check("S" * 80, "S" * 17 + "F" * 3, reward=0.5))
 
     def test_a_drop_of_exactly_the_threshold_is_healthy(self) -> None:
-        # 20 of 20 over the variant that was replaced, then 18 of 20: down exactly 10 %.
+        # The replaced variant had 20 of 20, the new one 18 of 20: a drop of exactly 10 %.
         self.record("default", "S" * 20, reward=0.5)
         self.record("v", "S" * 5, reward=0.5, variant_source="explore")
         self.activate("v")

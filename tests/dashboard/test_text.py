@@ -57,14 +57,14 @@ def a_variant(variant_id: str = "v2", **fields: Any) -> m.TaskStanding:
 
 
 def sections(text: str) -> dict[str, str]:
-    """Title to body."""
+    """Return the body of each section by its title."""
     rule = "-" * WIDTH
     parts = re.split(rf"\n{rule}\n(.+)\n{rule}\n", text)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def guides_page() -> str:
-    """The example output of the guide's section 4, out of its quoted lines."""
+    """Return the example output of the guide's section 4 from its quoted lines."""
     quoted = (Path(__file__).parent / "guide_section_4_usage.md").read_text(encoding="utf-8")
     lines = quoted.partition("# Example output:\n")[2].splitlines()
     found = [line[2:] for line in lines if line == "#" or line.startswith("# ")]

@@ -21,7 +21,7 @@ UNNOTICED = 40
 
 
 class Untouched(Broker):
-    """A broker that nothing is done to once it runs."""
+    """A broker that the test does not touch once it is running."""
 
     async def start(self) -> None:
         if self._kafka is None:

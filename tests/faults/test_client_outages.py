@@ -34,13 +34,13 @@ pytestmark = [pytest.mark.integration, pytest.mark.faults]
 ACTIVE = an_active_variant()
 KEY = TaskKey(ACTIVE.agent_name, ACTIVE.task_type)
 FOLLOWED_SECONDS = 5.0
-"""After the broker's return; what is promised."""
+"""Seconds after the broker's return, as promised."""
 SLOW = 3.0
 """How much slower a machine may be before a time limit is red."""
 
 
 class World:
-    """A broker of its own, stopped and started as one likes, and a client that lives through it."""
+    """A private broker that the test stops and starts, and a client that survives it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.cache = folder, ClientSettings().cache_dir

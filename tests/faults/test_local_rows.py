@@ -62,7 +62,7 @@ async def run_load(installation: Installation, size: int = 1_500) -> None:
 
 
 async def assert_disk_equals_the_changelog(installation: Installation) -> None:
-    """After a stop: to the last record, and byte for byte."""
+    """Check the rows after a stop, up to the last record and byte for byte."""
     state, ends = await installation.changelog(), await changelog_ends(installation)
     for partition, (kept, rows) in local_rows(folder_of(installation)).items():
         assert rows == state[partition], f"rows of partition {partition} on disk"
@@ -184,7 +184,7 @@ async def test_the_folder_of_another_installation_is_not_believed(
 async def test_a_changelog_that_was_made_anew_makes_the_rows_on_disk_those_of_another_one(
     installation: Installation,
 ) -> None:
-    """The way out that a changelog of the wrong shape is told: delete it, and the log is folded anew."""
+    """The documented cure for a changelog of the wrong shape: delete it, and the log is folded again."""
     worker = await installation.worker(**ON_DISK)
     await run_load(installation)
     assert await worker.stop() == 0

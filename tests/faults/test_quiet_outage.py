@@ -100,7 +100,7 @@ async def test_through_an_outage_each_process_says_once_what_is_wrong_and_that_i
         file, _ = outcome_file(tmp_path, 300)
         for one in both:
             await one.ready()
-        await tail.says("Ctrl-C ends it")
+        await tail.says("Ctrl-C stops")
         before = [len(one.log.read_text()) for one in both]
         began = time.monotonic()
         broker.away(how)

@@ -18,7 +18,7 @@ class Block(NamedTuple):
     heading: str
     language: str
     line: int
-    """Of the opening fence, counted from 1."""
+    """Line of the opening fence, counted from 1."""
     text: str
 
 

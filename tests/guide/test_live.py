@@ -73,7 +73,7 @@ class Topics:
 
 
 class Reader:
-    """As much of a ``TopicReader`` as is asked for."""
+    """Only those parts of a ``TopicReader`` that the test needs."""
 
     def __init__(self, topics: Topics) -> None:
         self.topics = topics

@@ -136,7 +136,7 @@ def test_an_order_is_applied_or_refused_with_the_engines_reason(store: Store) ->
         order(store, m.ActivateVariant, variant_id="nobody")
     same = {"command_id": "cmd-1", "hours": 1.0}
     order(store, m.HoldTask, **same)
-    with pytest.raises(CommandRefused, match="before"):
+    with pytest.raises(CommandRefused, match="already sent"):
         order(store, m.HoldTask, **same)
 
 

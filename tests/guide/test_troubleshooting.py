@@ -1,4 +1,4 @@
-"""The guide's three troubles and one of ours: each symptom is brought about, and cured by the setting that is named."""
+"""The guide's three problems and one of ours: each symptom is reproduced, and cured by the documented setting."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ SCHEMA = [
     "recommended_modifications",
     "status",
 ]
-"""The guide's proposal, in its order."""
+"""The guide's proposal, with fields in the guide's order."""
 
 
 def lonely(store: Store, outcomes: str = "SF" * 34, **fields: Any) -> None:
@@ -156,7 +156,7 @@ def test_of_two_reviewers_the_first_one_counts_and_the_second_is_told(store: Sto
     proposer = VariantProposer()
     [proposal] = proposer.analyze_and_propose()
     proposer.reject(proposal["proposal_id"], "no", reviewer="ada")
-    with pytest.raises(NotFound, match="does not wait for a review"):
+    with pytest.raises(NotFound, match="is not waiting for a review"):
         proposer.approve(proposal["proposal_id"], reviewer="bob")
 
 

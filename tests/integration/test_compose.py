@@ -1,4 +1,4 @@
-"""The containers: right in form everywhere, run where a Docker daemon answers."""
+"""The containers: their files are checked everywhere, and run where a Docker daemon answers."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_stand_in_of_kafka_has_the_tools_of_its_version() -> None:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
-    """The whole of docker-compose.yml, built and brought up once for the stories below, and taken down at the end."""
+    """All of docker-compose.yml, built and started once for the stories below, and removed at the end."""
     with ExitStack() as stack:
         try:
             installation = stack.enter_context(composed(tmp_path_factory.mktemp("containers")))

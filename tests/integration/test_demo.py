@@ -1,4 +1,4 @@
-"""The demo is a promise too: it runs from nothing, tells its story, and keeps its data."""
+"""The demo starts from nothing, tells its story, and keeps its data."""
 
 from __future__ import annotations
 

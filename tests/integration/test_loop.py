@@ -141,7 +141,7 @@ async def test_a_file_of_real_outcomes_gets_the_decisions_that_replay_lists(inst
 
 
 def said(message: dict[str, object]) -> dict[str, object]:
-    """What a decision says, without when and where it was said."""
+    """Return the content of a decision, without its time and position."""
     places = {"timestamp", "position", "judged", "alert_id", "decision_id", "activation_id", "rollback_id", "cause_id"}
     return {name: value for name, value in message.items() if name not in places}
 

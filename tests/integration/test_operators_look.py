@@ -80,7 +80,7 @@ async def test_an_operator_finds_what_happened_who_did_it_and_who_has_not_follow
     code, _, err = await installation.run_crl("rollbacks", "show", "rb-20000101-000000000000")
     assert code == 4 and "crl rollbacks" in err
 
-    # Who did what: newest first, what was ordered and what was done by itself.
+    # Who did what, newest first: commands and automatic changes.
     entries = (await told(installation, "audit", NAME))["audit"]
     assert [entry["timestamp"] for entry in entries] == sorted((e["timestamp"] for e in entries), reverse=True)
     assert [(entry["actor"], entry["action"]) for entry in entries if entry["task"]] == [

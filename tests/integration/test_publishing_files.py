@@ -102,7 +102,7 @@ async def test_a_file_with_other_messages_under_the_old_name_is_published_whole_
     )
     code, out, err = await installation.run_crl("publish", "-f", "outcomes.jsonl", "--json")
     assert (code, json.loads(out)["sent"]) == (0, 5)
-    assert "holds other messages" in err
+    assert "has changed since" in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
@@ -118,11 +118,11 @@ async def test_a_run_that_was_ended_in_the_middle_is_gone_on_with_and_nothing_is
     assert before["sent"] < before["messages"], "it was over before it was ended"
     if number != signal.SIGKILL:
         assert process.returncode == 130
-        assert f"{before['sent']} of 40000 messages are published; the same command goes on" in err.decode()
+        assert f"{before['sent']} of 40000 messages are published; the same command continues" in err.decode()
     code, out, err_text = await installation.run_crl("publish", "-f", file.name, "--json")
     assert code == 0, err_text
     assert json.loads(out)["sent_before"] >= before["sent"]
-    assert f"going on behind message {before['sent']} of 40000" in err_text
+    assert f"continuing after message {before['sent']} of 40000" in err_text
     found = await ids(installation)
     assert (len(found), set(found.values())) == (40_000, {1})
     assert journal_of(installation)["sent"] == 40_000

@@ -1,4 +1,4 @@
-"""The way back of a dead letter on real Kafka: mended, sent, applied once, and nothing else moved by it."""
+"""Replay of dead letters on real Kafka: fixed, sent, applied once, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def the_letters(installation: Installation, *options: str) -> list[dict[st
 
 
 async def replayed(installation: Installation, *options: str, code: int = 0) -> list[dict[str, Any]]:
-    """What ``replay`` says of each letter, when all of it has been folded."""
+    """Run ``replay``, wait until everything is folded, and return its report on each letter."""
     ended, out, err = await installation.run_crl("dead-letters", "replay", *options, "--actor", "ada", "--json")
     assert ended == code, err
     await installation.settled()
@@ -70,7 +70,7 @@ async def test_a_letter_is_replayed_when_its_cause_is_mended_and_once_more_it_is
     assert (older["offset"], older["replayed"]["actor"]) == (first.offset, "ada")
     assert [one["offset"] for one in await the_letters(installation, "--open")] == [newer["offset"]]
 
-    # The cause mended, what is left is sent and counts.
+    # Once the cause is fixed, the remaining letters are sent and count.
     await installation.order(a_policy(PolicySet()))
     await installation.settled()
     [said] = await replayed(installation, "--since", "1h")

@@ -30,7 +30,7 @@ async def ended(worker: WorkerProcess, seconds: float = NOTICED_WITHIN + 10.0) -
         assert time.monotonic() - begun < seconds, worker.log.read_text()[-2000:]
         try:
             status, page = await worker.get("/readyz")
-        except (aiohttp.ClientError, OSError):  # it has ended between two questions
+        except (aiohttp.ClientError, OSError):  # the worker ended between two requests
             unready_after = unready_after or time.monotonic() - begun
             await asyncio.sleep(0.05)
             continue
@@ -82,7 +82,7 @@ async def test_a_log_that_was_made_again_is_noticed_although_it_has_grown_as_lon
     await installation.publish(*invocations("default", "F" * 20))
     code, log, _ = await ended(worker)
     assert code == 70
-    # The watch says it, or the fold, which finds another log below its position first.
+    # Either the watch reports it, or the fold, if that finds another log below its position first.
     assert "made again" in log
     assert "crl topics adopt" in log
     code, out, err = await installation.run_crl("topics", "adopt", "--yes")
@@ -141,7 +141,7 @@ async def last_records(installation: Installation) -> dict[tuple[str, bytes], An
 
 @pytest.mark.parametrize("which", [INVOCATIONS, COMMANDS, TASKS])
 async def test_status_never_says_well_once_a_topic_was_made_again(installation: Installation, which: str) -> None:
-    """However short ago: the worker's next look by itself may be seconds away."""
+    """Even if the change is recent: the worker's next own check may be seconds away."""
     worker = await installation.worker()
     services = installation.start_worker(("-m", "crl_stream", "worker", "--role", "services"))
     await services.ready()

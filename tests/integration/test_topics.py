@@ -1,4 +1,4 @@
-"""Topics that are not what a worker needs: seen by diff, mended by apply, refused at the start with a hint."""
+"""Topics that do not fit: shown by diff, corrected by apply, refused at the start with a hint."""
 
 from __future__ import annotations
 

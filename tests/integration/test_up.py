@@ -1,4 +1,4 @@
-"""``crl up`` as a person runs it: what dies comes back, and nothing is left when it ends, whatever is broken."""
+"""``crl up`` as a user runs it: dead processes are restarted, and nothing is left at its end, whatever was broken."""
 
 from __future__ import annotations
 
@@ -167,11 +167,11 @@ def test_what_dies_comes_back_also_elsewhere_and_ctrl_c_ends_it_while_broker_and
     up.hear("crl status shows the tasks")
     code, said = up.run("up")
     assert code == 0
-    assert f"crl up runs already, since {up.note('worker/up.json')['since']} (process {program.pid})" in said
+    assert f"crl up has been running since {up.note('worker/up.json')['since']} (process {program.pid})" in said
     before = up.pids()
 
     os.kill(before["monitor"], signal.SIGKILL)
-    up.hear("monitor was ended by signal 9; it is started again in 1 s")
+    up.hear("monitor was ended by signal 9; it is restarted in 1 s")
     wait_for(lambda: up.pid("monitor") != before["monitor"], up.text)
     wait_for(lambda: up.run("status")[0] == 0, up.text)
 
@@ -221,7 +221,7 @@ def test_what_a_killed_crl_up_left_behind_is_taken_over_by_the_next_one_which_cr
     second.wait(PATIENCE)
     assert up.left_behind() == []
     code, said = up.run("down")
-    assert (code, "nothing runs" in said) == (0, True)
+    assert (code, "nothing is running" in said) == (0, True)
 
 
 @pytest.mark.parametrize(

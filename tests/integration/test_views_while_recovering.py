@@ -1,4 +1,4 @@
-"""While a worker reads its rows back, or partitions move, a view says so, and no row is shown that is not the truth."""
+"""While a worker recovers its rows, or partitions move, a view says so and never shows a wrong row."""
 
 from __future__ import annotations
 

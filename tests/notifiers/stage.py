@@ -46,7 +46,7 @@ def records(messages: Iterable[Any]) -> list[Any]:
 
 
 class Clock:
-    """Stands still unless somebody sleeps."""
+    """A clock that moves only while someone sleeps."""
 
     def __init__(self, at: str = NOW) -> None:
         self.seconds = from_text(at) / 1_000
@@ -61,7 +61,7 @@ class Clock:
 
 
 class Scripted:
-    """Fails as its script says, then takes everything."""
+    """Fails as scripted, then accepts everything."""
 
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)

@@ -1,4 +1,4 @@
-"""A person is told each event once: openings, repetitions, recoveries; a program may have the whole facts."""
+"""A person hears of each event once: openings, repetitions, recoveries; a program may get complete facts."""
 
 from __future__ import annotations
 

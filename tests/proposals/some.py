@@ -15,7 +15,7 @@ CHANGE = {"action": "register", "variant_id": "default-v2", "parent": "default",
 
 
 def the_guide_s(**fields: Any) -> Proposal:
-    """The proposal of the guide's schema, pending at ``NOW``."""
+    """Return the proposal from the guide's schema, pending at ``NOW``."""
     own = {"expires_at": EXPIRES, "updated_at": GUIDE_PROPOSAL["timestamp"], "change": CHANGE}
     return a_proposal(**(GUIDE_PROPOSAL | own | fields))
 

@@ -22,7 +22,7 @@ TRAP = (
 
 @pytest.fixture
 def strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with a file that somebody has put there."""
+    """Make a current folder with a file from someone else."""
     (tmp_path / "crl.toml").write_text(TRAP, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     for name in ("CRL_CONFIG", "CRL_BOOTSTRAP_SERVERS"):

@@ -54,7 +54,7 @@ def test_a_file_that_merely_lies_there_sets_limits_and_leads_nowhere() -> None:
         "kafka.security_protocol",
         "kafka.sasl_mechanism",
     )
-    assert "and 2 more; read it, then `crl config trust` accepts it" in settings.untrusted.sentence()
+    assert "and 2 more; read it, then run `crl config trust`" in settings.untrusted.sentence()
 
 
 @pytest.mark.parametrize("name", [name for name in leaves() if name.partition(".")[0] in SECTIONS])

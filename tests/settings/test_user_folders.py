@@ -108,7 +108,7 @@ def test_where_nothing_can_be_written_at_all_settings_are_read_all_the_same(monk
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
 def test_a_user_id_that_the_machine_does_not_know_reads_settings(tmp_path: Path) -> None:
-    """As containers run it: no HOME, no entry in passwd."""
+    """Run as in a container: no HOME, no entry in passwd."""
 
     become = "import os, sys; os.setgroups([]); os.setgid(54321); os.setuid(54321); "
     # Loaded before: the other user may not be allowed to read this checkout.

@@ -1,4 +1,4 @@
-"""What must be true of the proposals whatever happened: fold crl.tasks anew, as it stands and as it should stand."""
+"""What must be true of the proposals after any fault: folds crl.tasks again, as it is and as it should be."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_an_origin_that_somebody_makes_up_hides_no_record() -> None:
     source = (partition_of(KEY, 4) + 1) % 4
     misplace(driver, true[:50])
     forge(driver, forged, source, 10**17)
-    # Beforehand, under the very origin that the next true record will have.
+    # Forged in advance, with the origin that the next true record will have.
     forge(driver, msgspec.structs.replace(forged, invocation_id="another"), source, 50)
     misplace(driver, true[50:])
     assert driver.snapshot(AGENT, TASK).n_outcomes == 102

@@ -168,7 +168,7 @@ def test_an_order_that_is_met_again_after_a_crash_is_shown_as_it_was_the_first_t
 @settings(max_examples=60, deadline=None)
 @given(st.lists(elements, min_size=1, max_size=3), st.integers(0, 100))
 def test_the_index_counts_as_many_tasks_as_an_order_would_reach(batches: list[list[Any]], cut: int) -> None:
-    """Also where a crash has left rows that are ahead of the partition row."""
+    """The same holds if a crash has left rows ahead of the partition row."""
     driver = TopologyDriver(tick=1)
     for items in batches:
         driver.pipe(*items)

@@ -1,4 +1,4 @@
-"""The proposer's stage: exact at every cut, crash and hole, and nothing that it reads can stop it."""
+"""The proposer's stage: exact at every cut, crash and gap, and no input can stop it."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def assert_said_again(driver: TopologyDriver) -> None:
     assert again.keys() == last.keys()
     for (topic, key), value in again.items():
         assert meaning(topic, value) == meaning(topic, last[topic, key])
-        # A reader that keeps the newest record takes it, and then whatever comes later.
+        # A reader that keeps the newest record accepts it, and then any later one.
         assert (place_of(topic, value) or (-1, -1)) >= (place_of(topic, last[topic, key]) or (-1, -1))
 
 

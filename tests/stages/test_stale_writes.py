@@ -1,4 +1,4 @@
-"""Of the records of a key on a compacted topic: which is the newest, and which may be an old one that came late."""
+"""Which record of a key on a compacted topic is the newest, and which one may be a stale write."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_figures_of_a_proven_variant_are_noted_once_a_minute_and_its_fall_at_onc
     driver = TopologyDriver(tick=1_000)
     driver.pipe_each(invocations("default", "S" * 400))
     told = [note for note in noted(driver) if isinstance(note, m.TaskNote)]
-    # 400 outcomes, one a second: the first, the one that proves it, and one a minute.
+    # 400 outcomes, one a second, give a note for the first, for the one that proves the variant, and one a minute.
     assert 7 <= len(told) <= 400_000 / FIGURES_MS + 3
     before = len(told)
     driver.pipe_each(invocations("default", "F" * 10))

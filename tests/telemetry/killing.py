@@ -1,4 +1,4 @@
-"""kill -9 of a real process before any one line of the code under test."""
+"""Kills a real process with -9 before a chosen line of the code under test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is older than a year is in its month's file, what is younger is where it was, and everything is there once."""
+"""Events older than a year move to their month's file, newer ones stay, and every event exists once."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_a_writer_at_work_loses_and_doubles_nothing_while_the_archiver_runs_agai
         archiver.start()
         try:
             for number in range(10, 110):
-                # Each comes twice, as after a crash, and has its own hour both times.
+                # Each line comes twice, as after a crash, with the same time.
                 files.append([a_rollback(n, timestamp=OLD[n % 4] if n % 3 else YOUNG[0]) for n in (number - 1, number)])
         finally:
             done.set()

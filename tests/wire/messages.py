@@ -15,7 +15,7 @@ from crl_stream.wire.topics import COMMANDS, FLEET_KEY, MESSAGES, POLICY_KEY, TI
 
 
 def tries(count: int) -> settings:
-    """So many examples, however slow the machine is at the moment."""
+    """Run this many examples, however slow the machine is."""
     return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

@@ -111,7 +111,7 @@ def test_a_valid_message_is_read_back_as_it_was_written(message: Any) -> None:
 def test_the_short_way_and_the_long_way_agree_on_every_invocation(data: st.DataObject) -> None:
     message = data.draw(messages.invocations)
     key = messages.key_of(message)
-    # What one record teaches the short way must not change its word on the next.
+    # What the fast path learns from one record must not change its result for the next.
     for value in (encode(message), data.draw(messages.mutated(message)), encode(message)):
         assert decode_logged(value, key) == codec._read_input(INVOCATIONS, value, key)
 

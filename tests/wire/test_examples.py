@@ -38,7 +38,7 @@ def key_for(path: Path) -> bytes:
 
 
 def unknown(given: Any, known: Any, where: str = "$") -> list[str]:
-    """Fields that an example has and the message made from it has not: misspelt, since readers ignore them."""
+    """Return fields of an example that its message lacks: readers ignore them, so they are misspelt."""
     if isinstance(given, dict) and isinstance(known, dict):
         missing = [f"{where}.{name}" for name in given.keys() - known.keys()]
         return missing + [p for n in given.keys() & known.keys() for p in unknown(given[n], known[n], f"{where}.{n}")]

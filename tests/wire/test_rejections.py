@@ -25,7 +25,7 @@ GIVEN_BY_OTHERS = {
     reasons.FOLD_FAILURE,
     reasons.REFUSED,
 }
-"""What only the stages behind the codec can find."""
+"""Reasons that only the stages after the codec can find."""
 PYTHON = re.compile(r"`|\b(?:str|int|float|bool|Expected|Struct|NoneType)\b")
 """Words that only a reader of Python would know."""
 

@@ -54,7 +54,7 @@ def validator(topic: str, kind: type) -> Draft202012Validator:
 
 
 def fitting(topic: str, fields: Any) -> list[type]:
-    """The messages of the topic whose schema allows ``fields``."""
+    """Return the topic's messages whose schema allows ``fields``."""
     return [kind for kind in MESSAGES[topic] if validator(topic, kind).is_valid(fields)]
 
 

@@ -1,4 +1,4 @@
-"""Libraries that repeat themselves are heard once a minute; nothing of ours is hidden."""
+"""A repeated library line is shown once a minute; our own lines are never hidden."""
 
 from __future__ import annotations
 

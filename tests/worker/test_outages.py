@@ -1,4 +1,4 @@
-"""What waits to be written waits for as long as Kafka is away, whatever it has said of its leaders before it went."""
+"""Writes wait for as long as Kafka is down, whatever it reported about its leaders before."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Severed(PointReader):
 
 
 class Outlet:
-    """Writes what is to be written again."""
+    """Writes records again."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.counters, self.topics = Counters(), Topics("")

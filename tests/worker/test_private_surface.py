@@ -28,7 +28,7 @@ from crl_stream.worker.transport.scheme import SCHEME, Transport, register
 
 NAMES = [(place, name) for place, names in SURFACE.items() for name in names]
 DOCUMENTED = {"_asdict", "_fields", "_replace", "_exit"}
-"""Of named tuples and of os: private by name only."""
+"""Names of named tuples and of os, which are private by name only."""
 CALLERS = {"faust.app.base", "faust.transport.conductor", "mode.services"}
 OVERRIDDEN = [
     (App, faust.App),
@@ -44,7 +44,7 @@ def found(place: str) -> Any:
 
 
 def overrides(ours: type, theirs: type) -> list[str]:
-    """The methods that we define anew."""
+    """The methods that we override."""
     own = [name for name, value in vars(ours).items() if inspect.isfunction(value) and hasattr(theirs, name)]
     return [name for name in own if not name.startswith("__")]
 

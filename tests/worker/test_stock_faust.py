@@ -1,6 +1,6 @@
 """What stock Faust does that the transport is there for.
 
-A test that turns red says that Faust has mended it: the override beside which it is named may then go.
+A failing test means that Faust has fixed the problem, and the override that names the test can be removed.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ LAST = Last(7, b"!partition/0", b"how far")
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Callable[[], RowStore]]:
-    """Opens the store of a folder anew, as the next process would."""
+    """Opens the store of a folder again, as the next process would."""
     stores: list[RowStore] = []
 
     def open_store() -> RowStore:
@@ -73,7 +73,7 @@ def test_a_partition_has_its_own_rows_only_and_none_once_it_is_closed(store: Row
     assert store.rows(0).get(b"agent/a") is None
     assert not list(store.items(0))
     if not isinstance(store, MemoryRows):
-        assert rows.get(b"agent/a") is None, "whoever still holds the rows sees no ghost"
+        assert rows.get(b"agent/a") is None, "an old reference to the rows shows no deleted row"
 
 
 def test_discarded_rows_are_gone_and_the_partition_goes_on(store: RowStore) -> None:

@@ -31,7 +31,7 @@ ROWS = {"healthy": HEALTHY, "failing": FAILING, "broken": b"\xc1 no row"}
 
 
 class Table:
-    """As much of the table as is asked."""
+    """Only those parts of the table that the test needs."""
 
     def __init__(self, partitions: int = 1) -> None:
         self.store = MemoryRows()

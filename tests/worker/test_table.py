@@ -110,14 +110,14 @@ async def assign(table: TaskTable, *partitions: int, revoked: Iterable[int] = ()
 
 
 async def recover(table: TaskTable, changelog: Changelog) -> None:
-    """As Faust does it: from the offset that the table names, to the end."""
+    """Recover as Faust does: from the offset that the table names to the end."""
     await assign(table, 0)
     known = table.persisted_offset(place(table))
     table.apply_changelog_batch(changelog.batches(-1 if known is None else known))
 
 
 def rows_of(count: int) -> list[bytes]:
-    """The row of a task after each of so many outcomes."""
+    """Yield the row of a task after each of ``count`` outcomes."""
     driver, found = TopologyDriver(), []
     for message in invocations("default", "S" * count):
         driver.pipe(message)
@@ -165,7 +165,7 @@ async def test_what_the_broker_does_not_take_is_not_taken_into_the_rows(opened: 
 async def test_a_changelog_that_ends_with_a_control_record_is_recovered_to_its_end_and_written_on(
     opened: Opener, changelog: Changelog
 ) -> None:
-    """Somebody has mirrored or mended it in a transaction: its end has an offset, and no reader is shown it."""
+    """Another program has copied or repaired it in a transaction: its end has an offset that no reader sees."""
     table = opened()
     await recover(table, changelog)
     await table.write(0, {KEY: ROWS[0]}, partition_row(1))
@@ -212,7 +212,7 @@ async def test_a_late_writers_older_row_does_not_win_in_any_process_that_follows
     await recover(again, changelog)
     assert again.rows(0).get(KEY) == ROWS[2]
     assert again.partition_row(0) == partition_row(3)
-    # One more that recovers and writes nothing: what is to be written again is not forgotten by that.
+    # Another recovery that writes nothing must not forget which rows must be written again.
     third = opened()
     await recover(third, changelog)
     await third.write(0, {b"backend-architect/other": ROWS[0]}, partition_row(4))

@@ -16,7 +16,7 @@ PLAN = {"workers": 2}
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Restart one in order; it is noticed when the other one had all partitions in between, and nothing was skipped."""
+    """Restart each worker in order; noticed if the other one had all partitions in between and nothing was skipped."""
     worker, other = rng.sample(world.workers, 2)
     partitions = await world.busy(worker)
     mark = world.mark()

@@ -16,7 +16,7 @@ UNSAFE = 70
 STOOD_STILL = "the process stood still"
 OTHER_WRITER = "has another writer"
 LINES = ("fold", "outputs", "amid_rows")
-"""Where it stands still with a batch in its hands; at the last one it has looked at the clock for the last time."""
+"""Places where the worker stops while it holds a batch; at the last one it has already checked the clock."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:

@@ -16,7 +16,7 @@ TITLE = "broker bounce"
 TIMES = 24
 PER_ROUND = 4
 LONG_SHARE = 0.12
-"""Of bounces with a minute without a broker."""
+"""Number of bounces with a minute without a broker."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:

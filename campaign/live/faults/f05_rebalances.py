@@ -16,7 +16,7 @@ PLAN = {"workers": 1, "partitions": 8}
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when partitions have changed hands; the seconds are those until every partition has moved on."""
+    """Noticed if partitions have changed hands; the seconds count until every partition has made progress."""
     if not world.workers:  # the last one has left by itself
         await world.refill()
     before = {worker.name: await worker.partitions() for worker in world.workers}

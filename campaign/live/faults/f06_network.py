@@ -26,7 +26,7 @@ DELAY: Final = 0.3
 
 
 async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a fault's function
-    """Each worker has a way to the broker of its own."""
+    """Each worker has its own route to the broker."""
     for route in range(world.plan.workers):
         world.start_worker(kafka_bootstrap_servers=world.broker.address_of(route))
     await world.ready()
@@ -102,7 +102,7 @@ async def _silence(
 
 
 async def resets(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """Every connection is broken, five times, each time when something was folded again."""
+    """Break every connection, five times, each time after another record was folded."""
     broken = 0
     for _ in range(5):
         broken += proxy.reset()

@@ -1,4 +1,4 @@
-"""Every kind of record that is wrong, all at once, in any partition of the log and of the commands."""
+"""Every kind of bad record at once, in any partition of the log and of the commands."""
 
 from __future__ import annotations
 

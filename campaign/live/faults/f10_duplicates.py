@@ -21,13 +21,13 @@ AFTER: Final = (1, 20, 62, 63, 64, 65, 500, 5_000)
 RING: Final = 64
 """Ids that a task remembers, the repeated one among them: it is known again while fewer others came."""
 FORGOTTEN: Final = "forgotten"
-"""In the ledger: an outcome whose id may be no longer remembered, and is then counted anew."""
+"""Kind in the ledger: an outcome whose id may be forgotten, and is then counted again."""
 WHOLE_LOG: Final = "whole log"
 KINDS: Final = (*map(str, AFTER), WHOLE_LOG)
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when the duplicates were counted as such; what is forgotten must be counted anew, to the letter."""
+    """Noticed when the duplicates were counted as such; outcomes with forgotten ids must be counted again exactly."""
     await world.moved()
     mark = world.mark()
     duplicates = (await world.counters()).get("duplicates", 0)

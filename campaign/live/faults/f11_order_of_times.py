@@ -16,7 +16,7 @@ TIMES = 12
 PER_ROUND = 6
 OUTCOMES: Final = 60
 LIMIT: Final = timedelta(hours=1)
-"""From here on a time is flagged (``operations.max_skew_seconds``)."""
+"""Seconds from which a time is flagged (``operations.max_skew_seconds``)."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:

@@ -69,7 +69,7 @@ async def _replace_all(world: World, supervisor: Supervisor) -> None:
 
 
 async def _written(world: World) -> float:
-    """What a worker's clock says, by the newest line of its log; seconds since the epoch."""
+    """Return a worker's clock in seconds since the epoch, from the newest line of its log."""
     lines = [re.findall(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ ", each.said(), re.MULTILINE) for each in world.workers]
     found = [time.mktime(time.strptime(times[-1], "%Y-%m-%d %H:%M:%S")) for times in lines if times]
     return max(found, key=lambda at: abs(at - time.time())) if found else time.time()

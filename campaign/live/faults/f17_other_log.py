@@ -1,4 +1,4 @@
-"""The log was deleted and made anew, or has got more partitions: its state is not of this log any more."""
+"""The log was created again or got more partitions, so the state no longer belongs to it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         await admin.delete_topic(world.names(INVOCATIONS))
     await run_crl(world, "topics", "apply")
     world.offsets.forget()
-    # Below and beyond where the state ends: by its length or by its records the log is another one.
+    # Below and beyond the end of the state: the log differs in its length or in its records.
     filler = rng.choice((3, 3_000))
     first = [task.outcome() for _ in range(AFTER)]
     other = OwnTask(world, "filler")
@@ -63,7 +63,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _send(world: World, drafts: list[Draft]) -> list[Sent]:
-    """With a producer that has never known the old topic."""
+    """Use a new producer, which does not know the old topic."""
     producer: Any = AIOKafkaProducer(bootstrap_servers=world.broker.bootstrap_servers, acks="all")
     sent: list[tuple[Draft, Any]] = []
     async with producer:

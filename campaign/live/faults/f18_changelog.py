@@ -38,7 +38,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _compact(world: World) -> dict[str, float]:
-    """The smallest segments there are, no lag, everything is dirty; then every worker dies and recovers."""
+    """Force compaction with the smallest segments and no lag; then kill every worker and let others recover."""
     changelog = world.topics.changelog
     await world.offsets.stop()
     async with administering(world.broker.bootstrap_servers) as admin:
@@ -78,7 +78,7 @@ async def _cut(world: World) -> dict[str, float]:
 
 
 async def _delete(world: World) -> dict[str, float]:
-    """The worker refuses until the topic is there again, and folds the log anew."""
+    """The worker refuses until the topic exists again, and then folds the log from the beginning."""
     await stop_all(world)
     await world.offsets.stop()
     async with administering(world.broker.bootstrap_servers) as admin:

@@ -25,9 +25,9 @@ UNTOUCHED: Final = 3
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Every row whose last fields are empty is written without them; noticed when such rows were there and folded on.
+    """Write every row with empty last fields without them; noticed if such rows existed and were folded on.
 
-    There is one release so far: this shows that a field can be added, and nothing of a change of the rules.
+    There is only one release so far: this shows that a field can be added, not that the rules can change.
     """
     await world.moved()
     await stop_all(world)

@@ -29,7 +29,7 @@ REASONS: Final = r"TopicAuthorizationFailed|UnknownTopicOrPartition|does not exi
 
 
 async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a fault's function
-    """Workers say who they are, so that something can be denied to them."""
+    """Workers authenticate, so that they can be denied something."""
     world.bootstrap_servers = world.broker.guarded_servers
     world.settings |= {
         "kafka_security_protocol": "SASL_PLAINTEXT",
@@ -41,10 +41,7 @@ async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when a worker says what the broker told it.
-
-    Nothing may be committed beyond what was written.
-    """
+    """Noticed if a worker reports the broker's error. Nothing may be committed beyond what was written."""
     kind = next(world.turns(KINDS, rng))
     await world.moved()
     in_flight, mark = world.in_flight(), world.mark()
@@ -72,7 +69,7 @@ async def _denied(world: World, supervisor: Supervisor) -> None:
 
 
 async def _gone(world: World, supervisor: Supervisor) -> None:
-    """Receipts, which nothing is computed from: whoever deletes a topic has lost what was in it."""
+    """Delete the topic of receipts, from which nothing is computed; its content is lost."""
     async with administering(world.broker.bootstrap_servers) as admin:
         await admin.delete_topic(world.names(RECEIPTS))
     task = OwnTask(world, "receipts")

@@ -32,7 +32,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     if name in {"revoke", "revoked"}:
         with suppress(WorkerEnded):  # when it is given less while it starts
             await victim.ready()
-        world.start_worker()  # whoever joins takes partitions
+        world.start_worker()  # a joining worker takes partitions
     try:
         code = await victim.ended(PATIENCE)
     except subprocess.TimeoutExpired:

@@ -9,13 +9,13 @@ from msgspec.structs import asdict
 
 
 class Findings(Struct, kw_only=True):
-    """Of one round."""
+    """The findings of one round."""
 
     records: int = 0
-    """Of the log."""
+    """Number of records in the log."""
     rows: int = 0
     outputs: int = 0
-    """Distinct ones."""
+    """Number of distinct outputs."""
     outcomes: int = 0
     """Counted without the engine, each once."""
     commands: int = 0
@@ -28,7 +28,7 @@ class Findings(Struct, kw_only=True):
     stale_last: int = 0
     """Keys of compacted topics whose last record is not the newest; readers keep the newest that they see."""
     forgotten: int = 0
-    """Outcomes rightly counted anew: more than ``duplicate_ids`` others came before their repetition."""
+    """Outcomes rightly counted again: more than ``duplicate_ids`` others came before their repetition."""
     gaps: int = 0
     """Gaps that were announced."""
     seconds: float = 0.0

@@ -78,7 +78,7 @@ class Folds:
         return found
 
     def want(self, outputs: Iterable[Output]) -> None:
-        """These must be there."""
+        """Note outputs that must be on the topics."""
         for output in outputs:
             what = (output.key, output.value, output.headers)
             self.wanted[output.topic, output.partition].append(

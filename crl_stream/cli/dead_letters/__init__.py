@@ -1,7 +1,7 @@
-"""``crl dead-letters``: records that could not be used, with their bytes and the reason, and their way back.
+"""``crl dead-letters``: records that could not be used, with their bytes and the reason; sends them back.
 
-command     the group, and what only reads: list, show
-letters     the letters of the topic, which of them were sent back, and those that a person chooses
-judging     what would become of a letter that is sent back; pure
-replaying   replay: ask, send, mark, say
+command     the group and its reading commands: list, show
+letters     the letters on the topic, which of them were sent back, and how a user chooses some
+judging     decides what would happen to a replayed letter; pure
+replaying   replay: ask, send, mark, report
 """

@@ -1,4 +1,4 @@
-"""The group ``crl dead-letters``, and what only reads: list, show."""
+"""The group ``crl dead-letters`` and its reading commands: list, show."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from crl_stream.wire.reasons import MEANING
 from crl_stream.wire.record_batch import encode_name
 from crl_stream.wire.topics import DEAD_LETTERS
 
-app = typer.Typer(
-    help="Records that could not be used: what they were and why, and their way back.", no_args_is_help=True
-)
+app = typer.Typer(help="List, show and send back records that could not be used.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -26,8 +24,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def list_letters(
     context: typer.Context,
     reason: Annotated[str | None, typer.Option(help="Only with this reason.")] = None,
-    only_open: Annotated[bool, typer.Option("--open", help="Only those that were not replayed.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    only_open: Annotated[bool, typer.Option("--open", help="Only letters that were not replayed.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many, the newest.")] = 50,
     json: Json = False,
 ) -> None:
     """List dead letters, newest first."""
@@ -51,17 +49,22 @@ def list_letters(
         )
         for one in letters[:limit]
     ]
-    show_table(("source", "topic", "refused at", "reason", "detail"), rows, empty="No record was refused.")
+    show_table(("source", "topic", "refused at", "reason", "detail"), rows, empty="There are no dead letters.")
 
 
 @app.command("show")
 def show_letter(
     context: typer.Context,
-    position: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="Where the record was read from.")],
-    topic: Annotated[str | None, typer.Option(help="Which topic it was read from; default: whichever has one.")] = None,
+    position: Annotated[
+        str, typer.Argument(metavar="PARTITION:OFFSET", help="The position that the record was read from.")
+    ],
+    topic: Annotated[
+        str | None,
+        typer.Option(help="The topic it was read from. Default: the one that has a letter from this position."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Show one: reason, meaning, headers and original bytes."""
+    """Show one dead letter: reason, meaning, headers and original bytes."""
     place = read_place(position)
     one = letter_at(pair_up(asyncio.run(TopicReader(context.obj.kafka).read(DEAD_LETTERS))), topic, place)
     if json:

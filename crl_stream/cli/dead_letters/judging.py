@@ -1,7 +1,7 @@
-"""What would become of a dead letter that is sent back: the record it would be, or why it stays where it is.
+"""Decides what would happen to a replayed dead letter: the record to send, or why it stays.
 
-Pure.  What can do harm is never sent; what cannot help is sent only by force.  A record counts where it lands, at the
-end of the log, and not where it once stood.
+Pure.  Harmful records are never sent; useless ones only with --force.  A record counts where it lands, at the end of
+the log, and not at its old position.
 """
 
 from __future__ import annotations
@@ -23,56 +23,58 @@ from crl_stream.wire.strict_json import parse_object
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, TOPIC_OF
 
 RETURNABLE: Final = (INVOCATIONS, COMMANDS)
-"""The topics that others than crl-stream write; the rest says what it says again by itself."""
+"""The topics that others write; crl-stream repeats records on its own topics itself."""
 MAX_POISON: Final = MAX_FAILURES // 2
-"""Records that made the engine raise, of one call: more than ``MAX_FAILURES`` in one batch would stop a worker."""
+"""Most records per call that made the engine raise: more than ``MAX_FAILURES`` in one batch would stop a worker."""
 _OVERHEAD: Final = 512
-"""Bytes of a batch and a record around key, value and headers, generously."""
+"""Upper bound for the bytes that batch and record add to key, value and headers."""
 _COMMAND_REF: Final = "command_ref"
 
 Original = tuple[bytes | None, bytes | None]
-"""Key and value of the record that a letter says it is of."""
+"""Key and value of a command record."""
 
 
 class Circumstances(NamedTuple):
-    """What a judgement needs beside the letter."""
+    """What ``plan`` needs besides the letters."""
 
     partitions: Mapping[str, int]
-    """Of each of ``RETURNABLE``, as the broker has them."""
+    """Number of partitions on the broker, for each topic in ``RETURNABLE``."""
     max_bytes: Mapping[str, int]
-    """Largest record of each of them."""
+    """Largest record that each of these topics takes, in bytes."""
     now: int
     """Milliseconds since the epoch."""
     named: bool = False
-    """A person named each letter by its place, and did not sweep it up with others."""
+    """Whether each letter was named by its position, not chosen by a filter."""
     force: bool = False
     mend_key: bool = False
-    """Send an outcome under the key that its value asks for."""
+    """Whether to send an outcome under the key that its value implies."""
     originals: Mapping[tuple[str, int, int], Original | None] = {}
-    """Of the letters of orders: what stands at their place, None where nothing does."""
+    """For letters of commands: the record at their position now, None where there is none."""
 
 
 class Step(NamedTuple):
-    """What is to be done about one letter."""
+    """What to do with one letter."""
 
     letter: DeadLetter
     output: Output | None
-    """The record to send; None when it stays where it is."""
+    """The record to send; None if the letter stays."""
     note: str = ""
-    """Why it stays, or what speaks against sending it."""
+    """Why it stays, or the objection to sending it."""
     forcible: bool = False
-    """Whether force would send it."""
+    """Whether --force would send it."""
 
 
 def plan(letters: Sequence[DeadLetter], about: Circumstances) -> list[Step]:
-    """A step for each letter, in their order."""
+    """Return one step per letter, in the same order."""
     steps, poison = [], 0
     for one in letters:
         step = _judge(one, about)
         if step.output is not None and one.letter.reason == reasons.FOLD_FAILURE:
             poison += 1
             if poison > MAX_POISON:
-                step = Step(one, None, f"{MAX_POISON} of these at once are enough, or a worker would stop; call again")
+                step = Step(
+                    one, None, f"more than {MAX_POISON} of these at once would stop a worker; run the command again"
+                )
         steps.append(step)
     return steps
 
@@ -102,46 +104,46 @@ def _judge(one: DeadLetter, about: Circumstances) -> Step:
 
 
 def _harm_of(one: DeadLetter, about: Circumstances) -> str | None:
-    """Why it must not be sent, or could not possibly help."""
+    """Return why it must not be sent or cannot help; None if it may be sent."""
     record, topic = one.record, one.letter.topic
     if topic not in MESSAGES or min(one.letter.partition, one.letter.offset) < 0:
         return "its headers do not say where it was read from"
     if topic not in RETURNABLE:
         return f"only crl-stream writes {topic}"
     if any(name == BATCH for name, _ in record.headers):
-        return "it is a whole batch that was not read; send its records in smaller batches"
+        return "it is a whole unread batch; send its records in smaller batches"
     if record.value is None:
-        return "it has no value, so that there is nothing to read"
+        return "it has no value"
     if topic == INVOCATIONS and _names_a_command(record.value):
-        return "only the inlet writes references to commands; give the order again if it is still wanted"
+        return "only the inlet writes references to commands; send the command again if you still want it"
     if topic == COMMANDS:
         if not about.named:
-            return "an order is sent again only when it is named: PARTITION:OFFSET"
+            return "a command is replayed only if you name it: PARTITION:OFFSET"
         if about.originals.get(one.place) != (record.key, record.value):
-            return f"{topic} does not have this order at {one.source}; give it again if it is still wanted"
+            return f"{topic} does not have this command at {one.source}; send it again if you still want it"
     return None
 
 
 def _lateness_of(message: Any, about: Circumstances) -> str | None:
-    """Why an order would be refused by now."""
+    """Return why a command would be refused by now; None if it would not."""
     if TOPIC_OF[type(message)] != COMMANDS or message.expires_at is None:
         return None
     expired = from_text(message.expires_at) < about.now
-    return f"the order expired at {message.expires_at}; give it again if it is still wanted" if expired else None
+    return f"the command expired at {message.expires_at}; send it again if you still want it" if expired else None
 
 
 def _doubt_about(one: DeadLetter, decoded: Decoded | Rejected) -> str | None:
-    """Why sending it helps nobody, as far as one can see; None when nothing speaks against it."""
+    """Return why sending it is probably useless; None if nothing speaks against it."""
     if one.replayed is not None:
         return f"it was replayed {one.replayed}"
     if isinstance(decoded, Rejected):
         return f"it would be refused again: {decoded.reason}, {decoded.detail}"
     if isinstance(decoded.message, m.SetPolicy):
-        return "it would replace the policy in force by an old one"
+        return "it would replace the policy in force with an old one"
     if one.letter.reason == reasons.FOLD_FAILURE:
-        return "it made the engine raise, and does so again until a release mends that"
+        return "it made the engine raise, and will again until a release fixes that"
     if one.letter.reason == reasons.FORWARDED_BEFORE:
-        return "it may have been applied long ago, and would count twice"
+        return "it may have been applied long ago and would count twice"
     return None
 
 
@@ -161,12 +163,12 @@ def _key_of(value: bytes) -> bytes | None:
 
 
 def _home_of(key: bytes | None, original: int, partitions: int) -> int | None:
-    """The partition of a task's key, else the one that it was read from, if there is one."""
+    """Return the partition of the task's key, else the one it was read from; None if there is neither."""
     try:
         if key is not None:
             return partition_of(TaskKey.decode(key).encode(), partitions)
     except ValueError:
-        pass  # whose key it is cannot be said
+        pass  # the key cannot be read
     return original if original < partitions else None
 
 

@@ -1,4 +1,4 @@
-"""The dead letters of the topic, as they stand: which were sent back, and which a person means."""
+"""The dead letters on the topic: which were sent back, and which ones the user means."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crl_stream.wire.reasons import MEANING
 
 
 class Replayed(NamedTuple):
-    """That a letter was sent back, and when, in milliseconds of the broker's clock."""
+    """The mark of a letter that was sent back, and when, in milliseconds of the broker's clock."""
 
     mark: Mark
     at: int
@@ -26,7 +26,7 @@ class Replayed(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """One letter and what has become of it."""
+    """One letter and its replay, if any."""
 
     record: Any
     letter: Letter
@@ -34,17 +34,17 @@ class DeadLetter(NamedTuple):
 
     @property
     def place(self) -> tuple[str, int, int]:
-        """Topic, partition and offset that the record was read from."""
+        """The topic, partition and offset that the record was read from."""
         return self.letter.topic, self.letter.partition, self.letter.offset
 
     @property
     def source(self) -> str:
-        """``partition:offset``, as people write it."""
+        """The same as ``partition:offset``."""
         return f"{self.letter.partition}:{self.letter.offset}"
 
 
 def pair_up(found: Iterable[Received]) -> list[DeadLetter]:
-    """The letters among the records of the topic, in their order, each with the last mark that came after it."""
+    """Return the letters among the records, in order, each with the last mark after it."""
     letters, marks = [], {}
     for one in found:
         record = one.record
@@ -58,14 +58,14 @@ def pair_up(found: Iterable[Received]) -> list[DeadLetter]:
         letter = read_letter(record.headers)
         place = (letter.topic, letter.partition, letter.offset, record.partition)
         replayed, marking = marks.get(place, (None, None))
-        # A log that was made anew has the same places again: its letters are others.
+        # A log that was created again reuses positions: its letters are different ones.
         after = marking is not None and marking.offset > record.offset
         paired.append(DeadLetter(record, letter, replayed if after else None))
     return paired
 
 
 def letter_at(letters: Iterable[DeadLetter], topic: str | None, place: tuple[int, int]) -> DeadLetter:
-    """The newest letter from this partition and offset; the same place of two topics is asked back."""
+    """Return the newest letter from this position; raises ``UsageError`` if two topics have one."""
     there = {}
     for one in letters:
         if (one.letter.partition, one.letter.offset) == place and topic in {None, one.letter.topic}:
@@ -78,7 +78,7 @@ def letter_at(letters: Iterable[DeadLetter], topic: str | None, place: tuple[int
         )
     if len(there) > 1:
         raise UsageError(
-            f"There is one of {' and one of '.join(sorted(there))} at {place[0]}:{place[1]}.",
+            f"There is a dead letter of {' and one of '.join(sorted(there))} at {place[0]}:{place[1]}.",
             hint=f"add --topic {min(there)}",
         )
     return next(iter(there.values()))
@@ -92,9 +92,11 @@ def choose(
     since: int | None = None,
     until: int | None = None,
 ) -> list[DeadLetter]:
-    """The letters that fit, each once, in the order in which their records were refused.
+    """Return the letters that match, each once, in the order in which their records were refused.
 
-    ``since`` and ``until`` are milliseconds of the letters' append times; the second is the first one left out.
+    ``reason`` and ``topic`` keep only letters with that reason or from that topic; None keeps all.  ``since``
+    (inclusive) and ``until`` (exclusive) bound the letters' append times, in milliseconds since the epoch; None is no
+    bound.
     """
     fitting = [
         one
@@ -105,27 +107,29 @@ def choose(
         and (until is None or one.record.timestamp < until)
     ]
     fitting.sort(key=lambda one: (one.record.timestamp, one.record.partition, one.record.offset))
-    # After a crash a letter may stand there twice.
+    # After a crash a letter may be there twice.
     return list({(one.place, one.record.key, one.record.value): one for one in reversed(fitting)}.values())[::-1]
 
 
 def read_place(text: str) -> tuple[int, int]:
-    """``0:15`` as partition and offset; ``UsageError`` when it is none."""
+    """Parse ``0:15`` into partition and offset; raises ``UsageError``."""
     partition, colon, offset = text.partition(":")
     if not colon or not (partition.isascii() and partition.isdigit() and offset.isascii() and offset.isdigit()):
-        raise UsageError(f"{text} is no position.", hint="write PARTITION:OFFSET, as crl dead-letters list shows it")
+        raise UsageError(
+            f"`{text}` is not a valid position.", hint="write PARTITION:OFFSET, as crl dead-letters list shows it"
+        )
     return int(partition), int(offset)
 
 
 def read_reason(text: str | None) -> str | None:
-    """A reason of the contract; ``UsageError`` lists them."""
+    """Check that ``text`` is a reason of the contract; raises ``UsageError``, which lists them."""
     if text is not None and text not in MEANING:
         raise UsageError(f"There is no reason {text}.", hint=f"one of {', '.join(MEANING)}")
     return text
 
 
 def read_time(text: str | None, now: datetime) -> int | None:
-    """A day, an instant or a span back from ``now``, in milliseconds; ``UsageError`` when it is none."""
+    """Parse a day, an instant or a span back from ``now`` into milliseconds; raises ``UsageError``."""
     if text is None:
         return None
     try:
@@ -136,4 +140,6 @@ def read_time(text: str | None, now: datetime) -> int | None:
         try:
             return from_text((now - timedelta(milliseconds=milliseconds(text))).isoformat())
         except (UsageError, OverflowError):
-            raise UsageError(f"{text} is no time.", hint="write 12h, 2d, 2026-01-31 or 2026-01-31T09:00:00Z") from None
+            raise UsageError(
+                f"`{text}` is not a valid time.", hint="write 12h, 2d, 2026-01-31 or 2026-01-31T09:00:00Z"
+            ) from None

@@ -1,7 +1,7 @@
-"""``crl dead-letters replay``: the original bytes go back to the topic that they were read from.
+"""``crl dead-letters replay``: send the original bytes back to the topic they were read from.
 
-A letter that was sent stays where it is; a mark after it says so, so that nobody sends it twice without meaning to:
-the engine knows an invocation again only among the last ids of its task.
+A letter that was sent stays on the topic, and a mark after it says so.  Without the mark it could be sent twice by
+mistake: the engine recognises an invocation only among the last ids of its task.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _AT_ONCE: Final = 500
 
 
 class Sent(NamedTuple):
-    """Where a record is now, or why nobody can say."""
+    """Where a record is now, or why that is unknown."""
 
     partition: int | None = None
     offset: int | None = None
@@ -54,35 +54,40 @@ class Sent(NamedTuple):
 def replay(
     context: typer.Context,
     positions: Annotated[
-        list[str] | None, typer.Argument(metavar="PARTITION:OFFSET", help="Where they were read from.")
+        list[str] | None, typer.Argument(metavar="PARTITION:OFFSET", help="The positions they were read from.")
     ] = None,
     reason: Annotated[str | None, typer.Option(help="All with this reason.")] = None,
-    topic: Annotated[str | None, typer.Option(help="All that were read from this topic.")] = None,
+    topic: Annotated[str | None, typer.Option(help="All from this topic.")] = None,
     since: Annotated[str | None, typer.Option(help="All refused since: 12h, 2d, a day or an instant.")] = None,
-    until: Annotated[str | None, typer.Option(help="All refused before.")] = None,
+    until: Annotated[str | None, typer.Option(help="All refused before this time.")] = None,
     mend_key: Annotated[
-        bool, typer.Option("--mend-key", help="Send outcomes under the key that their value asks for.")
+        bool, typer.Option("--mend-key", help="Send outcomes under the key that their value implies.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Send even what would not help.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, whatever the number.")] = False,
-    actor: Annotated[str | None, typer.Option("--actor", help="Who does it; default: your login.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also send letters that are probably useless.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    actor: Annotated[str | None, typer.Option("--actor", help="Your name in the record. Default: your login.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Send letters back to where they were read from, once the cause is mended.
+    """Send dead letters back to the topic they came from, once the cause is fixed.
 
-    Key, value and own headers are the original ones.  They count where they land, at the end of the log.  Exit code 1
-    when one of those chosen was not sent.
+    Key, value and headers are the original ones.  The records count as of now, at the end of the log.  Exit code 1 if a
+    chosen letter was not sent.
     """
     by_filter = [reason, since, until]
     if not positions and not any([*by_filter, topic]):
-        raise UsageError("Which ones?", hint="name PARTITION:OFFSET, or choose by --reason, --topic, --since, --until")
+        raise UsageError(
+            "Name the letters to send.",
+            hint="give PARTITION:OFFSET, or choose with --reason, --topic, --since, --until",
+        )
     if positions and any(by_filter):
-        raise UsageError("Name letters or choose among all, not both.", hint="leave --reason, --since and --until out")
+        raise UsageError(
+            "Name letters or choose with filters, not both.", hint="leave out --reason, --since and --until"
+        )
     if topic is not None and topic not in RETURNABLE:
         topic = f"crl.{topic}" if f"crl.{topic}" in RETURNABLE else topic
         if topic not in RETURNABLE:
-            raise UsageError(f"Nothing goes back to {topic}.", hint=f"one of {', '.join(RETURNABLE)}")
+            raise UsageError(f"Records of {topic} cannot be sent back.", hint=f"one of {', '.join(RETURNABLE)}")
     now, wanted = datetime.now(UTC), read_reason(reason)
     begin, end = read_time(since, now), read_time(until, now)
     places = [read_place(position) for position in positions or ()]
@@ -93,7 +98,7 @@ def replay(
             return choose([letter_at(letters, topic, place) for place in places])
         chosen = choose(letters, reason=wanted, topic=topic, since=begin, until=end)
         if not force and (before := sum(one.replayed is not None for one in chosen)):
-            say(f"{before} were replayed before and are left out")
+            say(f"{before} already replayed, left out")
             chosen = [one for one in chosen if one.replayed is None]
         return chosen
 
@@ -144,9 +149,9 @@ async def _prepare(
 
 
 def _agreed(sending: Sequence[Step]) -> bool:
-    """Whether the person at the terminal wants it; ``UsageError`` where nobody can be asked."""
+    """Ask for confirmation; raises ``UsageError`` without a terminal."""
     topics = " and ".join(sorted({step.output.topic for step in sending if step.output}))
-    question = f"Send {len(sending)} records back to {topics}? They count as of now, behind all that is there"
+    question = f"Send {len(sending)} records back to {topics}? They count as of now, after everything already there"
     if not _can_ask():
         raise UsageError(
             f"{len(sending)} records would be sent back to {topics}.", hint="--dry-run shows them, --yes sends them"
@@ -161,9 +166,10 @@ def _can_ask() -> bool:
 async def send(
     kafka: Kafka, steps: Sequence[Step], actor: str, progress: Callable[[str, int, int], None]
 ) -> tuple[list[Sent], CrlError | None]:
-    """Send what ``steps`` hold, in their order, and mark what Kafka has taken; where each is, and what went wrong.
+    """Send the records of ``steps`` in order and mark those that Kafka has confirmed.
 
-    It ends with the first batch that has a failure.  The list is as long as what was tried.
+    Stops after the first batch with a failure.  ``actor`` is named in the marks; ``progress`` is called with what is
+    done, how many and of how many. Returns where each tried record is, and the error if there was one.
     """
     producer = AIOKafkaProducer(
         **connection_options(kafka),
@@ -191,16 +197,16 @@ async def send(
             finally:
                 await producer.stop()
     except Unavailable as error:
-        progress("replaying", max(len(done), 1), max(len(done), 1))  # the bar ends where it is
+        progress("replaying", max(len(done), 1), max(len(done), 1))  # leave the bar where it is
         arrived = sum(not one.trouble for one in done)
-        without = f", {unmarked} without a mark that says so" if unmarked else ""
+        without = f", {unmarked} of them without a mark" if unmarked else ""
         said = f"{error.message.rstrip('.')}; {arrived} of {len(steps)} were sent{without}."
         return done, Unavailable(said, hint=error.hint)
     return done, None
 
 
 async def _publish(producer: AIOKafkaProducer, names: Topics, outputs: Iterable[Output]) -> list[Any]:
-    """Queue all, then wait for all: what Kafka answered to each, or the error."""
+    """Queue all records, then wait for all; return Kafka's answer or the error for each."""
     futures: list[Any] = []
     for output in outputs:
         topic, key, value = names(output.topic), output.key, output.value
@@ -225,7 +231,7 @@ def _failed(result: Any) -> bool:
 
 def _sent(result: Any) -> Sent:
     if _failed(result):
-        return Sent(trouble=f"Kafka did not confirm it, so it may be there or not: {type(result).__name__}")
+        return Sent(trouble=f"Kafka did not confirm it, so it may or may not have arrived: {type(result).__name__}")
     return Sent(result.partition, result.offset)
 
 
@@ -235,7 +241,7 @@ def _mark(step: Step, result: Any, actor: str) -> Output:
 
 
 def _report(steps: Sequence[Step], sent: Sequence[Sent], *, dry_run: bool, json: bool) -> None:
-    """Say of each letter what was done."""
+    """Report what was done with each letter."""
     results = iter(sent)
     entries = []
     for step in steps:
@@ -278,7 +284,7 @@ def _report(steps: Sequence[Step], sent: Sequence[Sent], *, dry_run: bool, json:
         )
         for e in entries
     ]
-    show_table(("source", "topic", "reason", "outcome", "detail"), rows, empty="No letter fits.")
+    show_table(("source", "topic", "reason", "outcome", "detail"), rows, empty="No letter matches.")
     if rows:
         say(", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing was sent")
 

@@ -1,5 +1,6 @@
-"""``crl demo``: real processes on a real broker, told line by line.
+"""``crl demo``: real processes on a real broker, narrated line by line.
 
-``command`` is what is typed, ``place`` keeps it apart from what is real, ``story`` sets the stage, ``collapse`` and
-``improvement`` are the two stories, ``telling`` tells and checks, ``fleet`` runs several runtimes, ``runtime`` is one.
+``command`` defines the command, ``place`` separates the demo from real data, ``story`` sets the stage, ``collapse`` and
+``improvement`` are the two stories, ``telling`` narrates and checks, ``fleet`` runs several runtimes, ``runtime`` is
+one of them.
 """

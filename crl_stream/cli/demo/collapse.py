@@ -1,4 +1,4 @@
-"""The guide's loop: a better variant is applied, collapses, is rolled back; every runtime follows, a person undoes."""
+"""The guide's loop: a better variant is applied, collapses, is rolled back, and a person undoes that."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from crl_stream.core import messages as m
 BASELINE: Final = "api-baseline"
 OPTIMIZED: Final = "api-optimized"
 QUALITIES: Final = {BASELINE: 0.7, OPTIMIZED: 0.95}
-"""Neither fails while it is well: a chance run of failures would be a story of its own."""
+"""Neither fails while it is healthy: a chance run of failures would tell another story."""
 
 
 async def tell_collapse(session: Session, story: Story, fleet: Fleet, witness: Witness) -> None:
-    """Tell it, step by step; ``StepMissing`` when one does not happen."""
+    """Tell the story of the collapse; raises ``StepMissing`` when a step does not happen."""
     key = fleet.key
     first = await witness.expect("a first variant", m.ActiveVariant)
     story.tell("first_seen", f"{len(fleet.names)} runtimes work on {key} with {first.variant_id}, epoch {first.epoch}")
@@ -69,6 +69,6 @@ async def tell_collapse(session: Session, story: Story, fleet: Fleet, witness: W
     result = await order(
         session.kafka, m.UndoRollback, key, epoch=event.epoch, reason="the provider repaired it", actor="demo"
     )
-    story.tell("undo", f"The provider repaired it, an operator undoes: {result.detail}")
+    story.tell("undo", f"The provider repaired it; an operator undoes the rollback: {result.detail}")
     active = await witness.expect("the undo", m.ActiveVariant, lambda a: a.epoch == event.epoch + 1)
     await tell_switches(story, fleet, active, "undo_followed")

@@ -1,4 +1,4 @@
-"""``crl demo``: the whole loop on a real broker, told line by line."""
+"""``crl demo``: the whole loop on a real broker, narrated line by line."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import typer
 def demo(
     context: typer.Context,
     json: Annotated[
-        bool, typer.Option("--json", help="One JSON document a step; ends when the story is told.")
+        bool, typer.Option("--json", help="Print one JSON document per step, and end after the story.")
     ] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="Then the other loop: propose, review, try, promote, roll back, confirm.")
+        bool, typer.Option("--full", help="Add the second loop: propose, review, try, promote, roll back, confirm.")
     ] = False,
-    once: Annotated[bool, typer.Option("--once", help="End when the story is told, also on a terminal.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="End after the story, even on a terminal.")] = False,
 ) -> None:
-    """A fleet of agents on a real broker: a variant collapses, is rolled back, and every runtime follows."""
+    """Show a fleet of agents on a real broker: a variant collapses, is rolled back, and every runtime follows."""
     from crl_stream.cli.demo.story import run_demo
 
     raise typer.Exit(run_demo(context.obj, json=json, once=once, full=full))

@@ -1,4 +1,4 @@
-"""A few runtimes as processes, and what they report."""
+"""A few runtime processes and their reports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Fleet:
         self.default, self.qualities = default, qualities
         self.names = [f"runtime-{number + 1}" for number in range(size)]
         self.reports: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        """Runtime to its invocations, in order."""
+        """Invocations by runtime, in order."""
         self.stats: dict[str, dict[str, int]] = {}
         self._kept: tempfile.TemporaryDirectory[str] | None = None
         self._processes: list[asyncio.subprocess.Process] = []
@@ -33,10 +33,10 @@ class Fleet:
         self._news = asyncio.Condition()
 
     async def start(self) -> None:
-        """Start them all.
+        """Start all runtimes.
 
-        They keep what they know in a folder of this run alone: what an earlier demo kept of another Kafka at the same
-        address names a task like this one, and would decide their first invocations.
+        Their cache folder belongs to this run alone: the cache of an earlier demo may name the same task on another
+        Kafka at the same address, and would decide their first invocations.
         """
         self._kept = tempfile.TemporaryDirectory(prefix="crl-demo-", ignore_cleanup_errors=True)
         for number, name in enumerate(self.names):
@@ -57,29 +57,29 @@ class Fleet:
             self._readers.append(asyncio.create_task(self._read(name, process)))
 
     async def tell(self, line: str) -> None:
-        """Tell every runtime something about its world."""
+        """Send a line to every runtime."""
         for process in self._processes:
             if process.stdin is not None and process.returncode is None:
                 process.stdin.write(f"{line}\n".encode())
                 await process.stdin.drain()
 
     async def wait_for(self, true: Callable[[], bool]) -> None:
-        """Wait until ``true()`` after some report."""
+        """Wait until ``true()`` holds; it is checked after each report."""
         async with self._news:
             await self._news.wait_for(true)
 
     def invocations(self, variant_id: str, epoch: int) -> int:
-        """How many invocations used a variant in an epoch."""
+        """Count the invocations that used a variant in an epoch."""
         return sum(r["variant_id"] == variant_id and r["epoch"] == epoch for rs in self.reports.values() for r in rs)
 
     def failures(self, variant_id: str) -> int:
-        """How many invocations of a variant have failed."""
+        """Count the failed invocations of a variant."""
         return sum(
             r["status"] == "failure" and r["variant_id"] == variant_id for rs in self.reports.values() for r in rs
         )
 
     async def stop(self, seconds: float = 15.0) -> None:
-        """Let every runtime finish and close; kill what has not after ``seconds``."""
+        """Let every runtime finish and close; kill those still running after ``seconds``."""
         with suppress(ConnectionError):
             await self.tell("stop")
         ends = [asyncio.create_task(process.wait()) for process in self._processes]

@@ -1,4 +1,4 @@
-"""The guide's other loop: a weak variant is all there is; a proposal is made, reviewed, tried, promoted and watched."""
+"""The guide's other loop: a better variant is proposed, reviewed, tried, promoted and watched."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ DEFAULT: Final = "default"
 IMPROVED: Final = "default-v2"
 """The id that the proposer gives to the first variant made from ``default``."""
 QUALITIES: Final = {DEFAULT: 0.3, IMPROVED: 0.75}
-"""Q settles at .53, below the guide's .6, and at .83: a person is asked, since .9 is out of reach."""
+"""Q settles at .53, below the guide's .6, and at .83: too low for auto-apply at .9, so a person is asked."""
 
 
 async def tell_improvement(session: Session, story: Story, fleet: Fleet, witness: Witness) -> None:
-    """Tell it, step by step; ``StepMissing`` when one does not happen."""
+    """Tell the story of the improvement; raises ``StepMissing`` when a step does not happen."""
     key = fleet.key
     first = await witness.expect("a first variant", m.ActiveVariant)
-    story.tell("only_variant", f"{len(fleet.names)} runtimes work on {key}; {first.variant_id} is all they have")
+    story.tell("only_variant", f"{len(fleet.names)} runtimes work on {key}; they have only {first.variant_id}")
     proposal = await _expect_proposal(witness, "create_specialized_variant")
     story.tell(
         "create_proposed",
@@ -69,7 +69,7 @@ async def tell_improvement(session: Session, story: Story, fleet: Fleet, witness
         m.ConfirmRollback,
         key,
         epoch=None,
-        reason="seen, rightly so",
+        reason="reviewed: the rollback was right",
         actor="demo",
         rollback_id=event.rollback_id,
     )

@@ -1,6 +1,6 @@
-"""Where the demo happens: apart from what is real, whatever the settings of this call lead to.
+"""Keeps the demo apart from real data, whatever the settings say.
 
-Topics, consumer groups, folders and the policy of the demo are its own, so that its collapse is in no real status, its
+The demo has separate topics, consumer groups, folders and a separate policy. Its collapse is in no real status, its
 rollbacks are in no real file, and no person is alerted.
 """
 
@@ -14,20 +14,20 @@ from crl_stream.settings import Settings
 from crl_stream.settings.model import POLICY_SECTIONS, leaves
 
 PREFIX: Final = "demo."
-"""Put before the topic prefix of the settings."""
+"""Prefix in front of the settings' topic prefix."""
 APP_ID: Final = "crl-demo"
 EXPLORATION: Final = 0.15
 PROCESSES: Final = ("monitor", "services")
-"""No notifier: alerts of the demo are for no one."""
+"""No notifier: nobody needs the demo's alerts."""
 
 
 def demo_folder(settings: Settings) -> Path:
-    """The data folder of the demo's processes."""
+    """Return the data folder of the demo's processes."""
     return settings.worker.data_dir / "demo"
 
 
 def demo_flags(settings: Settings) -> dict[str, str]:
-    """Settings of the demo, over those of this call; its story is told of the defaults of the policy."""
+    """Return the demo's settings, which override those of this call; its story assumes the default policy."""
     folder, default = demo_folder(settings), leaves()
     changed = [name for name, origin in settings.origins.items() if name in default and origin.value != default[name]]
     flags = {name: str(default[name]) for name in changed if name.partition(".")[0] in POLICY_SECTIONS}
@@ -43,7 +43,7 @@ def demo_flags(settings: Settings) -> dict[str, str]:
 
 
 def demo_session(session: Session) -> Session:
-    """The session of the demo; ``session`` is left as it is."""
+    """Return a session for the demo; ``session`` stays unchanged."""
     own = Session(session.config_file, [], verbose=session.verbose)
     own.flags = {**session.flags, **demo_flags(session.settings)}
     return own

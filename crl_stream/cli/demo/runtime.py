@@ -1,7 +1,7 @@
-"""One agent runtime of the demo: a process of its own that asks the Resolver, works, and tells the Publisher.
+"""One agent runtime of the demo: a process that asks the Resolver, works, and tells the Publisher.
 
-Only the agent's work is played: how good an answer is depends on the variant alone, until the demo breaks one by
-a line on stdin, as a provider's bad day would.  Each invocation is reported as a line of JSON on stdout.
+Only the agent's work is simulated: the quality of an answer depends on the variant alone, until the demo breaks a
+variant by a line on stdin, as a provider might. Each invocation is reported as a line of JSON on stdout.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from crl_stream.client import Client
 from crl_stream.settings import load_settings
 
 SECONDS: Final = 0.25
-"""Of one invocation."""
+"""Duration of one invocation."""
 OTHERWISE: Final = 0.5
-"""Quality of a variant that nothing is said of."""
+"""Quality of any other variant."""
 
 
 class Agent:
-    """The played work."""
+    """Simulates the work of an agent."""
 
     def __init__(self, qualities: dict[str, float]) -> None:
         self.qualities = qualities
         self.broken: set[str] = set()
 
     def work(self, variant_id: str) -> tuple[str, float]:
-        """(status, quality) of one answer."""
+        """Return (status, quality) of one answer."""
         time.sleep(SECONDS)
         if variant_id in self.broken:
             return "failure", 0.1
@@ -39,13 +39,13 @@ class Agent:
 
 
 def main() -> int:
-    """Run until stdin says stop or ends."""
+    """Run until stdin ends or says stop."""
     parser = argparse.ArgumentParser(prog="python -m crl_stream.cli.demo.runtime", description=__doc__)
     parser.add_argument("--agent", required=True)
     parser.add_argument("--task", required=True)
     parser.add_argument("--name", required=True, help="runtime_id")
-    parser.add_argument("--number", type=int, required=True, help="which one of the fleet, from 0")
-    parser.add_argument("--default", required=True, help="the variant before anything is known")
+    parser.add_argument("--number", type=int, required=True, help="its number in the fleet, from 0")
+    parser.add_argument("--default", required=True, help="the variant to use before anything is known")
     parser.add_argument("--quality", action="append", default=[], metavar="VARIANT=QUALITY", help="of its answers")
     parser.add_argument("--set", action="append", default=[], dest="settings")
     options = parser.parse_args()
@@ -55,8 +55,8 @@ def main() -> int:
     listener = threading.Thread(target=_listen, args=(agent, stop), daemon=True)
     listener.start()
     with Client(settings, runtime_id=options.name) as crl:
-        crl.resolver._rng = random.Random(options.number)  # noqa: SLF001 - the demo's exploration is the same each time
-        # Runtimes do not work in step.
+        crl.resolver._rng = random.Random(options.number)  # noqa: SLF001 - makes the demo's exploration the same each time
+        # Real runtimes do not work in step.
         stop.wait(SECONDS * options.number / 3)
         while not stop.is_set():
             started = time.time()

@@ -1,4 +1,4 @@
-"""The demo as a whole: broker, worker and services, then one story or two, each with a fleet and a task of its own."""
+"""The whole demo: broker, worker and services, then one or two stories, each with its own fleet and task."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def run_demo(session: Session, *, json: bool, once: bool, full: bool) -> int:
         if record is None:
             found = read(folder)
             raise UsageError(
-                f"A demo runs already{'' if found is None else f' (process {found.program.pid})'}.",
-                hint="watch that one, or end it with crl down",
+                f"A demo is already running{'' if found is None else f' (process {found.program.pid})'}.",
+                hint="watch that one, or stop it with crl down",
             )
         stack.callback(record.release)
         settings = _connect(session, record, story, stack)
@@ -59,14 +59,14 @@ def run_demo(session: Session, *, json: bool, once: bool, full: bool) -> int:
 
 
 def _connect(session: Session, record: RunRecord, story: Story, stack: ExitStack) -> Settings:
-    """The settings with a Kafka: the one that is named, else the embedded one, started if it does not run."""
+    """Return the settings with a Kafka: the configured one, else the embedded one, started if necessary."""
     if session.settings.kafka.bootstrap_servers:
         return session.settings
     broker = session.embedded_broker()
     left_behind = record.before is not None and record.before.broker_folder == str(broker.data_dir)
     if broker.status() is None or left_behind:
         record.note(broker_folder=str(broker.data_dir))
-        stack.callback(lambda: say("The demo's data is kept; the next demo works on a new task."))
+        stack.callback(lambda: say("The demo's data is kept; the next demo uses a new task."))
         stack.callback(broker.stop, seconds=BROKER_STOP_SECONDS)
     endpoint = broker.start()
     story.tell("broker", f"Kafka {endpoint.kafka_version} answers at {endpoint.bootstrap_servers}")
@@ -87,11 +87,13 @@ async def _play(session: Session, story: Story, *, stay: bool, full: bool) -> in
             fleets.append(fleet)
             await improvement.tell_improvement(session, story, fleet, witness)
         if stay:
-            say(f"The fleet goes on. Look at {views_url(settings)}{task_path(fleet.key)}, or in another terminal:")
+            say(
+                f"The fleet keeps running. Look at {views_url(settings)}{task_path(fleet.key)}, or in another terminal:"
+            )
             say(f"  export CRL_KAFKA_TOPIC_PREFIX={settings.kafka.topic_prefix} CRL_WORKER_APP_ID={APP_ID}")
             say(f"  export CRL_WORKER_WEB_PORT={settings.worker.web_port}")
             say(f"  crl status; crl window {fleet.key}")
-            say("Ctrl-C ends it; the data is kept.")
+            say("Ctrl-C stops it; the data is kept.")
             await _until_interrupted()
     stats = [stats for fleet in fleets for stats in fleet.stats.values()]
     sent, dropped = sum(s["sent"] for s in stats), sum(s["dropped"] for s in stats)
@@ -103,7 +105,7 @@ async def _play(session: Session, story: Story, *, stay: bool, full: bool) -> in
 async def _fleet(
     settings: Settings, task: str, default: str, qualities: Mapping[str, float]
 ) -> AsyncIterator[tuple[Fleet, Witness]]:
-    """Runtimes at work on a fresh task, and a witness of what is said of it."""
+    """Runtimes at work on a fresh task, and a witness that reads what is published about it."""
     reader = TopicReader(settings.kafka)
     key = await _fresh_task(reader, task)
     ready = asyncio.Event()
@@ -116,7 +118,7 @@ async def _fleet(
         await fleet.start()
         yield fleet, witness
     except BaseException:
-        # Ctrl-C, or a step that did not happen: nothing of the story is waited for.
+        # After Ctrl-C, or a step that did not happen, wait for nothing more.
         await fleet.stop(1.0)
         raise
     else:
@@ -128,7 +130,7 @@ async def _fleet(
 
 
 async def _fresh_task(reader: TopicReader, name: str) -> TaskKey:
-    """A task that no earlier run has used: their data is kept."""
+    """Return a task that no earlier run has used, because their data is kept."""
     used = {(r.message.agent_name, r.message.task_type) for r in await reader.read(ACTIVE_VARIANTS) if r.message}
     number = 1
     while (AGENT, name if number == 1 else f"{name}-{number}") in used:

@@ -1,4 +1,4 @@
-"""Telling and checking: each line of a story stands for something that has happened, or the demo fails."""
+"""Narration with checks: each line of a story reports something that has really happened, or the demo fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crl_stream.errors import CrlError
 from crl_stream.kafka.reader import TopicReader
 
 STEP_SECONDS: Final = 45.0
-"""After which a step has not happened."""
+"""Longest wait for a step, in seconds."""
 
 T = TypeVar("T")
 
@@ -26,13 +26,13 @@ class StepMissing(CrlError):
 
 
 class Story:
-    """Tells and checks; one object for one run."""
+    """Narrates and checks one run."""
 
     def __init__(self, *, json: bool) -> None:
         self.json, self.began = json, time.monotonic()
 
     def tell(self, step: str, text: str, **figures: Any) -> None:
-        """One line of the story."""
+        """Print one line of the story."""
         seconds = time.monotonic() - self.began
         if self.json:
             show_json({"step": step, "seconds": round(seconds, 2), "text": text, **figures})
@@ -41,7 +41,7 @@ class Story:
 
 
 class Witness:
-    """Hears all that is said of one task."""
+    """Collects everything published about one task."""
 
     def __init__(self, key: TaskKey) -> None:
         self.key = key
@@ -49,7 +49,7 @@ class Witness:
         self._news = asyncio.Condition()
 
     async def listen(self, reader: TopicReader, topics: list[str], ready: asyncio.Event) -> None:
-        """Collect what is said from now on."""
+        """Start collecting."""
         async with reader.following(topics) as received:
             ready.set()
             async for one in received:
@@ -60,7 +60,7 @@ class Witness:
                         self._news.notify_all()
 
     async def expect(self, what: str, kind: type[T], fits: Callable[[T], bool] = lambda _: True) -> T:
-        """Wait for a fact; ``StepMissing`` when it does not come."""
+        """Wait for a fact; raises ``StepMissing`` if it does not come."""
 
         def find() -> T | None:
             return next((fact for fact in self.facts if isinstance(fact, kind) and fits(fact)), None)
@@ -71,7 +71,7 @@ class Witness:
         except TimeoutError:
             raise StepMissing(
                 f"This did not happen within {STEP_SECONDS:.0f} s: {what}.",
-                hint="a loaded machine can be too slow: run it again; the logs in worker.data_dir say more",
+                hint="the machine may be too busy: run it again; the logs in worker.data_dir have details",
             ) from None
         found = find()
         assert found is not None
@@ -113,5 +113,5 @@ def _ordinal(number: int) -> str:
 
 
 def seconds_of(text: str) -> float:
-    """An instant of the contract as seconds since the epoch."""
+    """Convert a timestamp of the contract to seconds since the Unix epoch."""
     return datetime.fromisoformat(text).timestamp()

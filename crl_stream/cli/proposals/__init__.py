@@ -1,7 +1,7 @@
-"""``crl proposals``: what the system would improve, and the people's word on it.
+"""``crl proposals``: changes that the system proposes, and people's reviews of them.
 
-command     the group, and what only reads: list, show, digest
-reviewing   approve, reject, defer: orders that wait for the monitor's word
+command     the group and its reading commands: list, show, digest
+reviewing   approve, reject, defer: commands that wait for the monitor's result
 exporting   export to files for other tools
-source      the proposals of the topic, as they stand
+source      the current proposals on the topic
 """

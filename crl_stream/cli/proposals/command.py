@@ -1,4 +1,4 @@
-"""The group ``crl proposals``, and what only reads: list, show, digest."""
+"""The group ``crl proposals`` and its reading commands: list, show, digest."""
 
 from __future__ import annotations
 
@@ -33,11 +33,14 @@ def list_proposals(
     status: Annotated[
         list[str] | None, typer.Option(help="open, all, or a status; may be repeated. Default: open.")
     ] = None,
-    agent: Annotated[str | None, typer.Option(help="Only this agent's.")] = None,
-    proposal_type: Annotated[str | None, typer.Option("--type", help="Only of this type.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Only proposals for this agent.")] = None,
+    proposal_type: Annotated[str | None, typer.Option("--type", help="Only proposals of this type.")] = None,
     json: Json = False,
 ) -> None:
-    """List proposals, the most confident first.  Reads the topic; needs no worker."""
+    """List proposals, most confident first.
+
+    Reads the topic and needs no worker.
+    """
     statuses = wanted_statuses(status, "open")
     kind = None if proposal_type is None else proposal_type.removeprefix("crl_")
     if kind is not None and kind not in TYPES:
@@ -60,16 +63,18 @@ def list_proposals(
         for proposal in found
     ]
     columns = ("id", "task", "type", "target", "confidence", "status", "expires")
-    show_table(columns, rows, empty="No proposal waits." if status is None else "No proposal is like that.")
+    show_table(columns, rows, empty="No proposal is waiting." if status is None else "No proposal matches.")
 
 
 @app.command("show")
 def show_proposal(
     context: typer.Context,
-    proposal_id: Annotated[str, typer.Argument(metavar="ID", help="The proposal; crl proposals list shows them.")],
+    proposal_id: Annotated[
+        str, typer.Argument(metavar="ID", help="Id of the proposal; crl proposals list shows them.")
+    ],
     json: Json = False,
 ) -> None:
-    """Show one: evidence, recommended modifications, the exact change, history, what approving it will do."""
+    """Show one proposal: evidence, modifications, the exact change, history, and what approving it would do."""
     (proposal, active), now = asyncio.run(_look(context.obj.kafka, proposal_id)), now_ms()
     if json:
         show_json(document(proposal, now) | {"approving": effect(proposal, status_at(proposal, now), active, now)})
@@ -89,7 +94,7 @@ async def _look(kafka: Kafka, proposal_id: str) -> tuple[Proposal, ActiveVariant
 
 @app.command("digest")
 def show_digest(context: typer.Context, json: Json = False) -> None:
-    """Show the weekly review: what is new, what waits, the five most confident ones."""
+    """Show the weekly review: what is new, what is waiting, and the five most confident proposals."""
     review = digest(asyncio.run(read_all(context.obj.kafka)), now_ms())
     if json:
         show_json(review)
@@ -102,6 +107,6 @@ for function in (approve, reject, defer, export):
 
 
 def document(proposal: Proposal, now: int) -> dict[str, Any]:
-    """The message as the topic has it, with the status that it has now."""
+    """Return the message from the topic with its current status."""
     fields: dict[str, Any] = msgspec.to_builtins(proposal)
     return fields | {"status": status_at(proposal, now)}

@@ -22,19 +22,19 @@ from crl_stream.proposals.standing import select
 def export(
     context: typer.Context,
     format_: Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default: stdout.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. Default: stdout.")] = None,
     status: Annotated[
         list[str] | None, typer.Option(help="open, all, or a status; may be repeated. Default: all.")
     ] = None,
-    agent: Annotated[str | None, typer.Option(help="Only this agent's.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Say what was written as JSON; needs --output.")] = False,
+    agent: Annotated[str | None, typer.Option(help="Only proposals for this agent.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Report what was written as JSON; needs --output.")] = False,
 ) -> None:
-    """Write proposals as csv or xlsx for spreadsheets, jsonl for programs, tracker for the proposal tracker."""
+    """Export proposals: csv or xlsx for spreadsheets, jsonl for programs, tracker for the proposal tracker."""
     if format_ not in FORMATS:
         raise UsageError(f"There is no format {format_}.", hint=f"one of {', '.join(FORMATS)}")
     chosen = FORMATS[format_]
     if output is None and (json or (chosen.binary and sys.stdout.isatty())):
-        raise UsageError("Where to?", hint="name a file with --output")
+        raise UsageError("This needs a file to write.", hint="name a file with --output")
     statuses = wanted_statuses(status, "all")
     now = now_ms()
     found = select(asyncio.run(read_all(context.obj.kafka)), now, statuses, agent)
@@ -54,7 +54,7 @@ def export(
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    """Put a file in place in one step: whoever reads it sees the old one or the new one."""
+    """Write a file atomically: a reader sees either the old one or the new one."""
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:

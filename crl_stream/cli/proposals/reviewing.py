@@ -1,4 +1,4 @@
-"""``crl proposals approve|reject|defer``: the monitor decides which review comes first, and says what became of it."""
+"""``crl proposals approve|reject|defer``: send a review; the monitor decides which review came first."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from crl_stream.kafka.commands import give, task_command
 from crl_stream.kafka.session import Access, KafkaSession
 from crl_stream.proposals.standing import ending, status_at, updated_at
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The proposal; crl proposals list shows them.")]
-Why = Annotated[str, typer.Option("--reason", "-m", help="Why; it is published with the result.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the proposal; crl proposals list shows them.")]
+Why = Annotated[str, typer.Option("--reason", "-m", help="Your reason; it is published with the result.")]
 
 
 def approve(
@@ -34,19 +34,19 @@ def approve(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Accept a proposal; refused when the active variant has changed since, or somebody was faster."""
+    """Accept a proposal; refused if the active variant has changed since, or if somebody reviewed it first."""
     _review(context, proposal_id, m.ApproveProposal, reason, actor, timeout, json)
 
 
 def reject(
     context: typer.Context,
     proposal_id: Id,
-    reason: Annotated[str, typer.Option("--reason", "-m", help="Why; it is kept for analysis.")],
+    reason: Annotated[str, typer.Option("--reason", "-m", help="Your reason; it is kept for analysis.")],
     actor: Actor = None,
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Decline a proposal; it stays away until its evidence has doubled."""
+    """Decline a proposal; it is not repeated until its evidence has doubled."""
     if not reason.strip():
         raise UsageError("A rejection needs a reason.", hint="--reason TEXT; it is kept for analysis")
     _review(context, proposal_id, m.RejectProposal, reason, actor, timeout, json)
@@ -63,13 +63,13 @@ def defer(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Put a proposal off; it may still be approved or rejected."""
+    """Postpone a proposal; it may still be approved or rejected."""
     at = None if until is None else instant(until, datetime.now(UTC))
     _review(context, proposal_id, m.DeferProposal, reason, actor, timeout, json, until=at)
 
 
 def instant(text: str, now: datetime) -> str:
-    """A day, an instant or a span from ``now`` on, as RFC 3339 in UTC; ``UsageError`` when it is none, or past."""
+    """Convert a day, an instant or a span from ``now`` to RFC 3339 in UTC; raises ``UsageError`` for past times."""
     try:
         found = datetime.fromisoformat(text)
         found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
@@ -77,7 +77,9 @@ def instant(text: str, now: datetime) -> str:
         try:
             found = now + timedelta(milliseconds=milliseconds(text))
         except (UsageError, OverflowError):
-            raise UsageError(f"{text} is no time.", hint="write 14d, 2w, 2026-01-31 or 2026-01-31T09:00:00Z") from None
+            raise UsageError(
+                f"`{text}` is not a valid time.", hint="write 14d, 2w, 2026-01-31 or 2026-01-31T09:00:00Z"
+            ) from None
     if found <= now:
         raise UsageError(f"{text} is past.", hint="name a time that is still to come")
     return to_text(from_text(found.isoformat()))
@@ -127,7 +129,7 @@ async def review(
             f"{proposal_id} expires at {proposal.expires_at}, before that.", hint="defer it to an earlier time"
         )
     if kind is m.ApproveProposal:
-        # Word for word what was shown, for the state it was made for, as long as it is good.
+        # The exact change that was shown, only for the epoch it was made for, and only until it expires.
         fields |= {
             "change": proposal.change,
             "expected_epoch": proposal.epoch,
@@ -140,7 +142,7 @@ async def review(
     except CommandRefused as refused:
         won = await deciding_review(access, proposal)
         if won is None:
-            raise CommandRefused(refused.message, hint=f"crl proposals show {proposal_id} says how it stands") from None
+            raise CommandRefused(refused.message, hint=f"crl proposals show {proposal_id} shows its state") from None
         why = f": {won.reason}" if won.reason else ", without a reason"
         raise CommandRefused(
             f"{proposal_id} was already {won.review} by {won.actor} at {won.timestamp}{why}.", hint=_other(proposal)
@@ -150,9 +152,9 @@ async def review(
 def _closed(proposal: m.Proposal, status: str) -> str:
     actor, why = ending(proposal)
     if status == "expired":
-        return f"{proposal.proposal_id} has expired at {proposal.expires_at}."
+        return f"{proposal.proposal_id} expired at {proposal.expires_at}."
     who = f" by {actor}" if actor else ""
-    return f"{proposal.proposal_id} is {status}{who} since {updated_at(proposal)}: {why or 'without a reason'}."
+    return f"{proposal.proposal_id} has been {status}{who} since {updated_at(proposal)}: {why or 'without a reason'}."
 
 
 def _other(proposal: m.Proposal) -> str:

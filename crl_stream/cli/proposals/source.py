@@ -1,4 +1,4 @@
-"""The proposals of the topic as they stand, for every command that needs them."""
+"""The current proposals on the topic, for every command that needs them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def find(access: Access, proposal_id: str) -> m.Proposal:
         if proposal.proposal_id == proposal_id:
             return proposal
     raise NotFound(
-        f"There is no proposal {proposal_id}.", hint="crl proposals list lists them, --status all also the closed ones"
+        f"There is no proposal {proposal_id}.", hint="crl proposals list lists them; --status all includes closed ones"
     )
 
 
@@ -44,7 +44,7 @@ async def deciding_review(access: Access, proposal: m.Proposal) -> m.ReviewResul
 
 
 def wanted_statuses(names: list[str] | None, default: str) -> frozenset[str]:
-    """The statuses that a person named; ``open`` and ``all`` stand for several."""
+    """Expand the statuses on the command line; ``open`` and ``all`` stand for several."""
     found: set[str] = set()
     for name in names or [default]:
         if name == "open":

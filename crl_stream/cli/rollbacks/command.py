@@ -1,4 +1,4 @@
-"""The group ``crl rollbacks``: what was rolled back, why, and what people made of it."""
+"""The group ``crl rollbacks``: what was rolled back, why, and what became of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from crl_stream.kafka.session import KafkaSession
 from crl_stream.settings.model import Kafka
 
 app = typer.Typer(
-    help="List rollbacks, newest first, with who has confirmed or undone them; `show ID` shows one with its evidence.",
+    help="List rollbacks and who confirmed or undid them; `show ID` shows one with its evidence.",
     invoke_without_command=True,
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -31,11 +31,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.callback()
 def rollbacks(
     context: typer.Context,
-    agent: Annotated[str | None, typer.Option(help="Only this agent's.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
+    agent: Annotated[str | None, typer.Option(help="Only rollbacks of this agent.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many, the newest.")] = 20,
     json: Json = False,
 ) -> None:
-    """List rollbacks, newest first, and who has confirmed or undone them.  Reads topics; needs no worker."""
+    """List rollbacks, newest first, and who confirmed or undid them.
+
+    Reads topics and needs no worker.
+    """
     if context.invoked_subcommand is not None:
         return
     newest, fates = asyncio.run(_list(context.obj.kafka, agent, limit))
@@ -53,13 +56,13 @@ def rollbacks(
         )
         for event in newest
     ]
-    show_table(("id", "when", "task", "change", "reason", "review"), rows, empty="Nothing was rolled back.")
+    show_table(("id", "when", "task", "change", "reason", "review"), rows, empty="Nothing has been rolled back.")
 
 
 @app.command("show")
 def show_rollback(
     context: typer.Context,
-    rollback_id: Annotated[str, typer.Argument(metavar="ID", help="The rollback; crl rollbacks lists them.")],
+    rollback_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the rollback; crl rollbacks lists them.")],
     json: Json = False,
 ) -> None:
     """Show one: figures and limits, judged outcomes, evidence, candidates, and what became of it."""
@@ -72,7 +75,7 @@ def show_rollback(
 
 
 def document(event: RollbackEvent, fate: Sequence[Event]) -> dict[str, Any]:
-    """The message as the topic has it, with what became of it."""
+    """Return the message from the topic with what became of it."""
     fields: dict[str, Any] = msgspec.to_builtins(event)
     return fields | {"review": status_of(event, fate), "became": [msgspec.to_builtins(one) for one in fate]}
 

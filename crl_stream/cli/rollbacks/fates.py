@@ -1,4 +1,4 @@
-"""What became of a rollback after it: confirmed or undone, by whom and when, or replaced by a later change."""
+"""Finds what became of a rollback: confirmed or undone, by whom and when, or replaced by a later change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crl_stream.wire.topics import COMMANDS, DECISIONS
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened to a rollback."""
+    """One event in the life of a rollback."""
 
     what: str
     """``confirmed``, ``undone``, or ``followed`` by another change of the active variant."""
@@ -26,7 +26,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def status_of(event: RollbackEvent, fate: Iterable[Event]) -> str:
-    """In a word or two: ``undone by ada``, ``confirmed by bob``, ``not reviewed``, ``shadow: not done``."""
+    """Return the fate in short: ``undone by ada``, ``confirmed by bob``, ``not reviewed``, ``shadow: not done``."""
     if not event.enforced:
         return "shadow: not done"
     for what in ("undone", "confirmed"):
@@ -61,7 +61,7 @@ def _fate_in(
         if message.command == "ConfirmRollback":
             rollback_id, what = confirmations.get(message.command_id), "confirmed"
         elif message.command == "UndoRollback":
-            # Only the latest change can be undone: the one that made the epoch before that of the undo.
+            # Only the latest change can be undone: the one whose epoch precedes that of the undo.
             change = (message.agent_name or "", message.task_type or "", message.epoch - 1)
             rollback_id, what = by_change.get(change), "undone"
         else:

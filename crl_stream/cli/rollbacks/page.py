@@ -1,4 +1,4 @@
-"""One rollback in full, for the person who asks whether it was right."""
+"""Renders one rollback in full, for a person who asks whether it was right."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ WIDTH: Final = 80
 
 
 def page(event: RollbackEvent, fate: Sequence[Event], policy: Policy | None) -> str:
-    """Everything that is known of it; ``policy`` is what it was judged by, None when that is no longer known."""
+    """Return everything known about a rollback.
+
+    ``policy`` is the policy that judged it, None if that is no longer known.
+    """
     lines = [
         f"{event.rollback_id}  {status_of(event, fate)}",
         f"  Task: {event.agent_name}/{event.task_type}",
@@ -33,7 +36,7 @@ def page(event: RollbackEvent, fate: Sequence[Event], policy: Policy | None) -> 
         lines += wrap(
             f"The limits are those of policy {event.policy_hash}, which is no longer on crl.commands.", WIDTH, "  "
         )
-    lines += ["", *_judged(event), "", "Evidence", *_indented(_evidence(event)), "", "Candidates, the best first"]
+    lines += ["", *_judged(event), "", "Evidence", *_indented(_evidence(event)), "", "Candidates, best first"]
     candidates = [
         (c.variant_id, f"{c.q_value:.2f}", str(c.n_visits), "chosen" if c.chosen else c.why_not or "")
         for c in event.candidates
@@ -44,7 +47,7 @@ def page(event: RollbackEvent, fate: Sequence[Event], policy: Policy | None) -> 
         by = f" by {one.actor}" if one.what != "followed" else ""
         lines += wrap(f"{one.timestamp}  {one.what}{by}: {one.reason or 'no reason given'} ({one.id})", WIDTH, "  ")
     if not fate:
-        lines.append("  nothing so far" if event.enforced else "  nothing: in shadow mode nothing is activated")
+        lines.append("  nothing so far" if event.enforced else "  nothing: shadow mode activates nothing")
     if event.enforced and not any(one.what in {"undone", "followed"} for one in fate):
         lines += ["", "To undo it", f"  {event.undo_command}", "To confirm it", f"  crl confirm {event.rollback_id}"]
     return "\n".join(lines)
@@ -77,7 +80,7 @@ def _figures(event: RollbackEvent, limits: Degradation | None) -> list[str]:
 
 def _judged(event: RollbackEvent) -> Iterator[str]:
     judged = event.judged
-    yield f"Judged outcomes ({len(judged.successes)}, the oldest first; S success, F failure, E error)"
+    yield f"Judged outcomes ({len(judged.successes)}, oldest first; S success, F failure, E error)"
     cells = [
         f"{offset} {letter} {reward:+.2f}"
         for offset, letter, reward in zip(judged.offsets, judged.successes, judged.rewards, strict=False)

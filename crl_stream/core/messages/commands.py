@@ -1,7 +1,7 @@
-"""What people and other agents may order on ``crl.commands``: imperatives, each applied or refused.
+"""Commands of people and programs on ``crl.commands``; each is applied or refused.
 
-Every command names who gives it and why.  ``expected_epoch`` makes it a compare-and-set: it is refused
-when the active variant has changed since the person looked.
+Every command names who sends it and why.  ``expected_epoch`` makes it a compare-and-set: it is refused if the active
+variant has changed since the sender looked.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from crl_stream.core.policy import Hours, PolicySet
 
 
 class Command(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type"):
-    """What all commands carry."""
+    """The fields of all commands."""
 
     schema_version: SchemaVersion
     command_id: Identifier
     timestamp: Timestamp
     actor: ShortText
-    """Who orders it: a person or a program."""
+    """Who sends it: a person or a program."""
     reason: ShortText = ""
     expires_at: Timestamp | None = None
-    """Refused when it reaches the log later than this."""
+    """The command is refused if it reaches the log later than this."""
 
 
 class TaskCommand(Command, frozen=True, omit_defaults=True, kw_only=True):
@@ -47,14 +47,14 @@ class ActivateVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True
 
     variant_id: Identifier
     untested: bool = False
-    """Also when it has no outcome yet; without it such a variant is refused."""
+    """Whether to accept a variant that has no outcome yet."""
 
 
 class UndoRollback(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Take the latest change back, lift the quarantine it made and hold automatic changes for a while."""
+    """Undo the latest change, lift the quarantine it caused, and hold automatic changes for a while."""
 
     rollback_id: Identifier | None = None
-    """Refused when given and not the latest change."""
+    """If given, the command is refused unless this is the latest change."""
 
 
 class ConfirmRollback(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -64,10 +64,10 @@ class ConfirmRollback(TaskCommand, frozen=True, omit_defaults=True, kw_only=True
 
 
 class PinVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """No promotion until unpinned or expired; a rollback still protects, unless a hold keeps it from happening."""
+    """Prevent promotions until unpinned or expired. Rollbacks still happen, unless a hold prevents them."""
 
     variant_id: Identifier | None = None
-    """Made the active one first when it is not; absent pins whatever is active."""
+    """The variant to activate and pin; if absent, the active one is pinned."""
     hours: Hours | None = None
     """Default: the policy's ``operations.pin_hours``."""
 
@@ -77,7 +77,7 @@ class UnpinVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, t
 
 
 class HoldTask(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Nothing automatic until resumed or expired; alerts go on and say who held it."""
+    """Stop all automatic changes until resumed or expired. Alerts continue and say who holds the task."""
 
     hours: Hours | None = None
     """Default: the policy's ``operations.hold_hours``."""
@@ -88,13 +88,13 @@ class ResumeTask(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag
 
 
 class LiftQuarantine(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Let a variant that was rolled back be chosen again."""
+    """Release a variant from quarantine, so that it can be chosen again."""
 
     variant_id: Identifier
 
 
 class RegisterVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Make a variant known, with its parent and configuration; it is explored, never activated at n = 0."""
+    """Add a variant with its parent and configuration. It is explored, and never activated automatically at n = 0."""
 
     variant_id: Identifier
     parent: Identifier | None = None
@@ -123,7 +123,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class ApproveProposal(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Accept a proposal; carries the exact change, so that the monitor needs nothing else to apply it."""
+    """Accept a proposal. Carries the exact change, so that the monitor needs nothing else to apply it."""
 
     proposal_id: Identifier
     change: Change
@@ -137,27 +137,28 @@ class RejectProposal(TaskCommand, frozen=True, omit_defaults=True, kw_only=True,
 
 
 class DeferProposal(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Put a proposal off; a later review may still approve or reject it."""
+    """Postpone a proposal; a later review may still approve or reject it."""
 
     proposal_id: Identifier
     until: Timestamp | None = None
 
 
 class SetPolicy(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Put a policy set into force for every task; referenced once in every partition of the log."""
+    """Put a set of policies into force for every task; it is referenced once in every partition of the log."""
 
     policy: PolicySet
     policy_hash: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$", max_length=16)]
     if_none: bool = False
-    """Refused where a policy was set before: what a worker sends at its start, which must not change a fleet's policy.
+    """Whether to refuse it where a policy was set before. Workers set it at their start, which must not change the
+    policy.
     """
 
 
 class HoldAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Nothing automatic in any task until resumed or expired; alerts go on and say who held the fleet.
+    """Stop all automatic changes in every task until resumed or expired.
 
-    One record in each partition of ``crl.commands``, all with the same command_id: it holds the tasks of the
-    partition it stands in.  A task's own hold is kept apart from it.
+    Alerts continue and say who holds the fleet. There is one record in each partition of ``crl.commands``, all with the
+    same command_id; each holds the tasks of its partition. A task's own hold is kept separately.
     """
 
     hours: Hours | None = None
@@ -165,7 +166,7 @@ class HoldAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
 
 
 class ResumeAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """End the hold of the fleet, one record in each partition; tasks that are held themselves stay held."""
+    """End the hold of the fleet, with one record in each partition. Tasks with their own hold stay held."""
 
 
 AnyTaskCommand = (

@@ -1,7 +1,7 @@
-"""What the monitor states: degradations, rollbacks, decisions, alerts, receipts.
+"""Facts of the monitor: degradations, rollbacks, decisions, alerts, receipts.
 
-Facts are deterministic: ids are hashes of kind, task and log position, time comes from the log.  A physical
-duplicate after a crash has the same id and the same bytes.
+Facts are deterministic: ids are hashes of kind, task and log position, and the time comes from the log. A duplicate
+after a crash has the same id and the same bytes.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class DegradationAlert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RollbackEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """The active variant was degraded and replaced by the previous best one (topic ``crl.rollbacks``)."""
+    """A degraded active variant was replaced by the best earlier one (topic ``crl.rollbacks``)."""
 
     rollback_id: Identifier
     timestamp: Timestamp
@@ -77,11 +77,11 @@ class RollbackEvent(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     degradation_metrics: dict[str, float]
     epoch: int
-    """Of the active-variant record that this rollback wrote; in shadow mode, of the record it leaves alone."""
+    """Epoch after the rollback; in shadow mode, the epoch that stays in force."""
     enforced: bool
     """False in shadow mode: nothing was activated."""
     cause_id: Identifier
-    """The degradation alert."""
+    """Id of the degradation alert."""
     evidence: Evidence
     judged: Judged
     candidates: list[Candidate]
@@ -93,7 +93,7 @@ class RollbackEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="decision"):
-    """What the decision matrix says of a variant, when it first says so in an epoch (topic ``crl.decisions``)."""
+    """A level of the decision matrix that a variant first reaches in an epoch (topic ``crl.decisions``)."""
 
     decision_id: Identifier
     timestamp: Timestamp
@@ -112,7 +112,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
 
 
 class Activation(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="activation"):
-    """A change of the active variant, or in shadow mode the change that would have been (topic ``crl.decisions``)."""
+    """A change of the active variant, in shadow mode the one that would have happened (topic ``crl.decisions``)."""
 
     activation_id: Identifier
     timestamp: Timestamp
@@ -122,7 +122,7 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     to_variant: Identifier
     cause: ActivationCause
     cause_id: Identifier
-    """The rollback, decision, command or invocation that caused it."""
+    """Id of the rollback, decision, command or invocation that caused it."""
     reasoning: str
     enforced: bool
     epoch: int
@@ -135,7 +135,7 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
 
 
 class CommandResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="command_result"):
-    """What became of a command (topic ``crl.decisions``)."""
+    """The result of a command (topic ``crl.decisions``)."""
 
     result_id: Identifier
     timestamp: Timestamp
@@ -154,12 +154,12 @@ class CommandResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     policy_hash: str
     engine_version: str
     tasks: int | None = None
-    """Tasks of the partition that a command for the whole fleet was for; absent for every other command."""
+    """Number of tasks in the partition, for a command to the whole fleet; absent for every other command."""
     schema_version: int = 1
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """Something an operator must hear (topic ``crl.alerts``)."""
+    """Something that an operator must know (topic ``crl.alerts``)."""
 
     alert_id: Identifier
     timestamp: Timestamp
@@ -168,7 +168,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     """What it is about, e.g. ``backend-architect/api-design api-optimized``."""
     action: str
-    """What was done or has to be done."""
+    """What was done or must be done."""
     text: str
     """One line: subject, action, number, limit, undo command."""
     cause_id: str
@@ -197,7 +197,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     late_invocations: int
     """Non-exploring invocations of this runtime that still used an older epoch."""
     milliseconds: int
-    """From the change to this invocation, in append time."""
+    """Time from the change to this invocation, by append times."""
     position: Position
     schema_version: int = 1
 

@@ -1,4 +1,4 @@
-"""What enters the log ``crl.invocations``: outcomes, late scores, references to commands, ticks.
+"""Messages of the log ``crl.invocations``: outcomes, late scores, references to commands, ticks.
 
 An ``Invocation`` has no ``type`` field, since runtimes in any language write it; the others do.
 """
@@ -33,13 +33,13 @@ class Invocation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     invocation_id: Name
     """Unique per task; the same id again is recognised as a duplicate."""
     timestamp: Instant
-    """When it finished, by the runtime's clock; shown, never used to decide."""
+    """When it finished, by the runtime's clock. It is shown but never used to decide."""
     agent_name: Name
     task_type: Name
     variant_id: Name
     status: Status
     reward: Reward | None = None
-    """Given by the runtime; computed from the other fields when absent."""
+    """From the runtime; computed from the other fields if absent."""
     quality: Unit | None = None
     error_count: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     duration_seconds: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)] | None = None
@@ -68,14 +68,14 @@ class Feedback(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, ta
     reward: Reward | None = None
     quality: Unit | None = None
     source: ShortText | None = None
-    """Who judged: a person, a model."""
+    """Who judged: a person or a model."""
 
 
 class CommandRef(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="command_ref"):
-    """Names one record of ``crl.commands``; only the inlet agents write it.
+    """A reference to one record of ``crl.commands``; only the inlet writes it.
 
-    Commands enter the log by reference, so that they keep their own ACL and cannot be forged there:
-    the worker reads the named record and compares the hash.
+    Commands enter the log by reference. They keep their own ACL and cannot be forged in the log: the worker reads the
+    record and compares the hash.
     """
 
     schema_version: SchemaVersion
@@ -83,21 +83,22 @@ class CommandRef(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
     partition: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
     offset: Ordinal
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
-    """Of the command record's value."""
+    """Hash of the command record's value."""
     agent_name: Identifier | None = None
-    """Absent, as task_type, when the command is for every task (``SetPolicy``, ``HoldAll``, ``ResumeAll``)."""
+    """Absent, like task_type, if the command is for every task (``SetPolicy``, ``HoldAll``, ``ResumeAll``)."""
     task_type: Identifier | None = None
 
 
 class Tick(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="tick"):
-    """Says that time has passed while rows of this partition wait for it; its append time is the time.
+    """A record that says that time has passed; its append time is the time.
 
-    Only the worker that owns the partition writes it, under the key ``!tick``, once a second at most (oftener where
-    ``up_to_ms`` bounds each), and never while nothing waits.  It changes nothing but time, so a repeated or forged one
-    does no harm.
+    Only the worker that owns the partition writes it, under the key ``!tick``, while rows of the partition wait for
+    time. It comes at most once a second, or more often where ``up_to_ms`` bounds each. It changes only the time, so a
+    repeated or forged one is harmless.
     """
 
     schema_version: SchemaVersion
     up_to_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """Rows that wait for a later time are left to the next tick; absent takes all whose time has come.
-    Bounds what one tick does where very many rows are due at once."""
+    """Rows that wait for a later time are left to the next tick; if absent, all due rows are taken.
+
+    It bounds the work of one tick when very many rows are due at once."""

@@ -1,8 +1,7 @@
-"""The system as a whole: what the overview counts, and the one page it keeps of it.
+"""The whole system: the notes that the overview counts, and the page it keeps.
 
-The events are short notes of records that lie on the topics of the tasks, brought together in one partition, so that
-one agent sees the whole system in one order.  Each has an id or a version of its own: a note that comes twice changes
-nothing.
+Notes are short copies of records on the topics of the tasks, brought together in one partition, so that one agent sees
+the whole system in one order. Each has its own id or version: a repeated note changes nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from crl_stream.core.messages.parts import DecisionKind, Identifier, Ordinal, Po
 
 
 class RollbackNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="rollback"):
-    """A rollback happened, or in shadow mode would have."""
+    """A rollback that happened, or in shadow mode would have happened."""
 
     rollback_id: Identifier
     timestamp: Timestamp
@@ -26,12 +25,12 @@ class RollbackNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     epoch: Ordinal
     enforced: bool
     undo_command: str | None = None
-    """Absent in shadow mode, and on the page once the task has changed again."""
+    """Command that undoes it; absent in shadow mode, and on the page once the task has changed again."""
     schema_version: int = 1
 
 
 class AlertNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="alert"):
-    """An alert opened, was repeated or is over."""
+    """An alert that was opened, repeated or resolved."""
 
     alert_id: Identifier
     timestamp: Timestamp
@@ -45,16 +44,16 @@ class AlertNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
     undo_command: str | None = None
     resolved: bool = False
     position: Position | None = None
-    """Place in the log; orders alerts of one moment."""
+    """Position in the log, which orders alerts with the same time."""
     schema_version: int = 1
 
 
 class ProposalNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="proposal"):
-    """A proposal was opened, revised or closed."""
+    """A proposal that was opened, revised or closed."""
 
     proposal_id: Identifier
     timestamp: Timestamp
-    """Of its last revision."""
+    """Time of its last revision."""
     agent_name: Identifier
     task_type: Identifier
     proposal_type: str
@@ -67,26 +66,26 @@ class ProposalNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """A variant that is worth a line on the page."""
+    """A variant that gets a line on the page."""
 
     variant_id: Identifier
     q_value: float
     n_visits: int
     active: bool
     reason: str = ""
-    """What the present verdict says; for a degraded variant."""
+    """Sentence of the current verdict, for a degraded variant."""
     verdict: VerdictKind | None = None
-    """The present one of a variant whose alert is open: it may be HEALTHY again and not have recovered yet."""
+    """Current verdict on a degraded variant; it may be HEALTHY before the variant has recovered."""
     since: Timestamp | None = None
-    """When the degradation alert began; absent when none is open, and in notes of older releases."""
+    """When the variant became degraded; absent if it is not, and in notes of older releases."""
     decision: DecisionKind | None = None
-    """Level of the decision matrix; absent in notes of older releases."""
+    """Level in the decision matrix; absent in notes of older releases."""
     not_applied: str | None = None
-    """Why it is not active yet though its decision is ``auto_apply``."""
+    """Why it is not active yet although its decision is ``auto_apply``."""
 
 
 class TaskNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="task"):
-    """What a task adds to the totals, as of one place in its log."""
+    """What a task adds to the totals, as of one position in its log."""
 
     agent_name: Identifier
     task_type: Identifier
@@ -95,17 +94,18 @@ class TaskNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     as_of: Position
     active_variant: Identifier | None
     epoch: Ordinal
-    """Of the active variant; 0 before there is one."""
+    """Epoch of the active variant; 0 before there is one."""
     variants: Ordinal
-    """Entries of the Q-table."""
+    """Number of entries in the Q-table."""
     high_confidence: list[Standing]
-    """Variants that reach the guide's auto-apply limits, active or not, best first; none that is degraded,
-    quarantined or retired."""
+    """Variants within the guide's auto-apply limits, active or not, best first.
+
+    Degraded, quarantined and retired variants are left out."""
     degraded: list[Standing]
-    """Variants with an open degradation alert, and an active one without a success in its last 10 outcomes or more."""
+    """Degraded variants, and an active variant without a success in its last 10 outcomes or more."""
     no_target: bool
     no_rollback: str | None = None
-    """Why the active variant would not be rolled back now: a hold, or the mode; absent when it would be."""
+    """Why the active variant would not be rolled back now (a hold or the mode); absent if it would be."""
     schema_version: int = 1
 
 
@@ -119,52 +119,54 @@ class TaskStanding(msgspec.Struct, frozen=True, kw_only=True):
     n_visits: int
     active: bool
     reason: str = ""
-    """What the present verdict says; for a degraded variant."""
+    """Sentence of the current verdict, for a degraded variant."""
     since: Timestamp | None = None
-    """When its alert began, else when a note first said so; for a degraded variant."""
+    """When a degraded variant became degraded, else when a note first said so."""
     verdict: VerdictKind | None = None
-    """The present one of a variant whose alert is open."""
+    """Current verdict on a degraded variant."""
     decision: DecisionKind | None = None
     not_applied: str | None = None
-    """Why it is not active yet though its decision is ``auto_apply``."""
+    """Why it is not active yet although its decision is ``auto_apply``."""
     no_rollback: str | None = None
-    """Why the active variant would not be rolled back now; absent when it would be."""
+    """Why the active variant would not be rolled back now; absent if it would be."""
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """The whole system on one page (topic ``crl.overview``, key ``overview``).
 
-    The word for its health depends on the hour at which one reads: ``core.overview.health`` gives it.
+    The health of the system depends on when one reads the page; ``core.overview`` computes it.
     """
 
     timestamp: Timestamp
     """Append time of the newest note that changed the page."""
     as_of: Position
-    """Place of that note in ``crl.overview-events``."""
+    """Position of that note in ``crl.overview-events``."""
     incarnation: Ordinal
-    """Grows when ``crl.overview-events`` was made anew; readers keep the highest (incarnation, as_of.offset)."""
+    """Grows when ``crl.overview-events`` was created again; readers keep the highest (incarnation, as_of.offset)."""
     tasks: int
     agents: int
     """Agents with at least one variant."""
     q_table_entries: int
-    """Variants of all tasks."""
+    """Number of variants over all tasks."""
     rollback_times: list[Timestamp]
-    """Enforced rollbacks of the last 30 days before ``timestamp``, oldest first, the newest 1,000 at most."""
+    """Enforced rollbacks of the 30 days before ``timestamp``, oldest first; at most the newest 1,000."""
     rollbacks: list[RollbackNote]
     """The last 10, newest first."""
     pending_proposals: int
-    """Pending or deferred, and not expired at ``timestamp``."""
+    """Number of proposals that are pending or deferred, and not expired at ``timestamp``."""
     proposals: list[ProposalNote]
-    """Those, by falling confidence, 100 at most; a reader leaves out what has expired since."""
+    """These proposals, most confident first, at most 100. A reader leaves out those that have expired since."""
     n_high_confidence: int
     high_confidence: list[TaskStanding]
-    """Best first, 100 at most."""
+    """Best first, at most 100."""
     n_degraded: int
     degraded: list[TaskStanding]
-    """Newest first, 100 at most."""
+    """Newest first, at most 100."""
     n_open_alerts: int
     open_alerts: list[AlertNote]
-    """Critical alerts that are not over, newest first.  At most 100: those that ask for attention
-    (``no_target``, ``stuck``, ``data_gap``, ``fleet_hold``) before others, newer before older."""
+    """Open critical alerts, newest first.
+
+    At most 100: those that need attention (``no_target``, ``stuck``, ``data_gap``, ``fleet_hold``) are kept before
+    others, and newer before older."""
     engine_version: str
     schema_version: int = 1

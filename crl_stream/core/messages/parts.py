@@ -15,13 +15,13 @@ TIMESTAMP_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[
 
 
 def _matching(pattern: str) -> msgspec.Meta:
-    r"""What the schema says with ``$``, Python says with ``\Z``: its ``$`` lets a final line feed pass."""
+    r"""Return the pattern with ``\Z`` where the schema has ``$``, because Python's ``$`` allows a final line feed."""
     return msgspec.Meta(pattern=pattern[:-1] + r"\Z", extra_json_schema={"pattern": pattern})
 
 
 Identifier = Annotated[str, _matching(IDENTIFIER_PATTERN)]
 Name = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": IDENTIFIER_PATTERN})]
-"""An ``Identifier`` of the hot path: the codec checks it, since it knows the names it has met."""
+"""An ``Identifier`` on the hot path: the codec checks it, because it remembers the names it has seen."""
 ShortText = Annotated[str, msgspec.Meta(max_length=2_000)]
 Unit = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Reward = Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)]
@@ -29,7 +29,7 @@ SchemaVersion = Annotated[int, msgspec.Meta(ge=1, le=1)]
 Timestamp = Annotated[str, _matching(TIMESTAMP_PATTERN)]
 """RFC 3339 in UTC, ending in ``Z``."""
 Instant = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": TIMESTAMP_PATTERN})]
-"""A ``Timestamp`` of the hot path: the codec checks it."""
+"""A ``Timestamp`` on the hot path: the codec checks it."""
 Ordinal = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """An epoch or an offset."""
 
@@ -39,7 +39,7 @@ ActivationCause = Literal["first_seen", "auto_apply", "rollback", "undo", "comma
 
 
 class Position(msgspec.Struct, frozen=True):
-    """A place in the log: what a fact or a snapshot has taken into account."""
+    """A position in the log, up to which a fact or a snapshot has taken records into account."""
 
     partition: int
     offset: int
@@ -57,7 +57,7 @@ class Modification(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What both judges say: the guide's rule and the e-SR statistic."""
+    """The findings of both judges: the guide's rule and the e-SR statistic."""
 
     rule: VerdictKind
     guard: Literal["none", "evidence"]
@@ -68,13 +68,13 @@ class Evidence(msgspec.Struct, frozen=True):
     sufficient: bool
     """Whether ``e_value >= threshold``."""
     e_values: dict[str, float]
-    """By metric."""
+    """e-value by metric."""
     absolute: bool = False
-    """Whether a full window without a success is the reason, which needs neither the rule nor evidence."""
+    """Whether the reason is a full window without a success, which needs neither the rule nor evidence."""
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """The outcomes a verdict was reached on, oldest first, so that anybody can repeat it."""
+    """The outcomes behind a verdict, oldest first, so that anyone can check it."""
 
     offsets: list[int]
     successes: str
@@ -86,7 +86,7 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A variant a rollback could have gone to, best first, and why it did not."""
+    """A variant that a rollback could have chosen, and why it did not."""
 
     variant_id: str
     q_value: float

@@ -1,4 +1,4 @@
-"""The compacted topics: what is true now of a task.  Runtimes and people read these; a reader keeps the highest."""
+"""Messages of the compacted topics: what is true now. Runtimes and people read these."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from crl_stream.core.policy import Mode
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """A standing order of a person: a pin or a hold."""
+    """A pin or a hold that is in force."""
 
     actor: str
     reason: str
     since: Timestamp
     until: Timestamp | None
-    """Absent when it ends after a number of outcomes."""
+    """When it ends; absent if it ends after a number of outcomes."""
     outcomes_left: int | None = None
-    """Of the task; beside ``until``, it ends with whichever comes last."""
+    """Outcomes of the task after which it ends; together with ``until``, the later one counts."""
     variant_id: Identifier | None = None
     scope: Literal["task", "fleet"] = "task"
-    """``fleet``: every task is held, by ``HoldAll``."""
+    """``fleet`` if ``HoldAll`` holds every task."""
 
 
 class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,16 +60,16 @@ class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
     policy_hash: str
     engine_version: str
     fleet_held: Order | None = None
-    """The fleet's hold; the task's own may stand beside it."""
+    """The fleet's hold; the task may have its own as well."""
     schema_version: int = 1
 
 
 class RegisteredVariant(msgspec.Struct, frozen=True, kw_only=True):
-    """One variant of a task and what is known of its configuration."""
+    """One variant of a task and what is known about its configuration."""
 
     variant_id: Identifier
     state: Literal["seen", "registered", "retired"]
-    """``seen``: outcomes came without a registration."""
+    """``seen`` if outcomes came without a registration."""
     quarantined: bool
     parent: Identifier | None = None
     model_tier: str | None = None
@@ -111,7 +111,7 @@ class WindowSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FailureKinds(msgspec.Struct, frozen=True, kw_only=True):
-    """Why outcomes of a variant were bad, over its lifetime; one outcome may count in several."""
+    """Why a variant's outcomes were bad, over its lifetime; one outcome may count several times."""
 
     errors: int
     failures: int
@@ -130,7 +130,7 @@ class VariantConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BaselineSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The lifetime that a newcomer is judged against: that of the variant it replaced, as it stood at the change."""
+    """The lifetime that a newcomer is judged against: that of the variant it replaced, at the time of the change."""
 
     variant_id: Identifier
     n: int
@@ -140,7 +140,7 @@ class BaselineSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProposalLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The proposer's limits in force for a task (``[proposals]`` of its policy, and how many variants it may have)."""
+    """The proposer's limits for a task (``[proposals]`` of its policy, and how many variants it may have)."""
 
     min_invocations: int = 50
     create_below_q: float = 0.6
@@ -155,7 +155,7 @@ class ProposalLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine knows of one variant."""
+    """What the engine knows about one variant."""
 
     variant_id: Identifier
     active: bool
@@ -171,32 +171,34 @@ class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     verdict: VerdictKind
     reason: str
     degraded: bool
-    """Whether a degradation alert is open."""
+    """Whether the variant was found degraded and has neither recovered nor become active again since.
+
+    It stays true after an enforced rollback, although no degradation alert is open then."""
     e_value: float
     decision: DecisionKind
     reasoning: str
     rollbacks: int
-    """How often it was rolled back from."""
+    """How often it was rolled back."""
     failure_kinds: FailureKinds
     shadow_n: int
     shadow_success_rate: float
     shadow_avg_reward: float
     configuration: VariantConfiguration | None = None
-    """Absent when the variant was never registered."""
+    """Absent if the variant was never registered."""
     baseline: BaselineSnapshot | None = None
-    """Absent when the variant is judged against its own outcomes."""
+    """Absent if the variant is judged against its own outcomes."""
     degraded_at: int | None = None
-    """Its ``n_visits`` at the last DEGRADED verdict; absent when there was none."""
+    """Its ``n_visits`` at the last DEGRADED verdict; absent if there was none."""
     feedback_too_late: int = 0
-    """Scores that changed nothing, as they came when the window no longer held their outcome."""
+    """Scores that changed nothing, because the window no longer held their outcome."""
     not_applied: str | None = None
-    """Why it is not the active variant yet though its decision is ``auto_apply``; absent for any other."""
+    """Why it is not active yet although its decision is ``auto_apply``; absent for any other decision."""
     degraded_since: Timestamp | None = None
-    """When the open degradation alert began; absent when none is open, and where an older engine opened it."""
+    """When the variant became ``degraded``; absent if it is not, or if an older engine found it degraded."""
 
 
 class ReviewResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the review of a proposal; the proposer derives the status from it."""
+    """The result of a review; the proposer derives the proposal's status from it."""
 
     proposal_id: Identifier
     review: Literal["approved", "rejected", "deferred"]
@@ -207,7 +209,7 @@ class ReviewResult(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: Timestamp
     command_id: Identifier
     until: Timestamp | None = None
-    """When a deferred proposal comes back, if the reviewer said so."""
+    """When a deferred proposal comes back, if the reviewer gave a time."""
 
 
 class RuntimeBehind(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,15 +217,15 @@ class RuntimeBehind(msgspec.Struct, frozen=True, kw_only=True):
 
     runtime_id: Identifier
     epoch: int
-    """The last one it has adopted; 0 when it has never named one."""
+    """The last epoch it has adopted; 0 if it has never named one."""
     late_invocations: int
     """Its outcomes since the change that still named an older epoch."""
     last_seen: Timestamp | None
-    """Append time of its last outcome; absent when it has sent none since this was recorded."""
+    """Append time of its last outcome; absent if it has sent none since this is recorded."""
 
 
 class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A task as it stood at ``as_of`` (topic ``crl.tasks`` and the web views)."""
+    """The state of a task at ``as_of`` (topic ``crl.tasks`` and the web views)."""
 
     agent_name: Identifier
     task_type: Identifier
@@ -237,9 +239,9 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     held: Order | None
     """The task's own hold, else the fleet's."""
     cooldown_left: int
-    """Outcomes until something may be promoted again."""
+    """Outcomes until a promotion is possible again."""
     no_target: bool
-    """Whether the active variant is degraded and there is nothing to roll back to."""
+    """Whether the active variant is degraded and there is no target for a rollback."""
     n_outcomes: int
     n_duplicates: int
     n_amended: int
@@ -252,21 +254,21 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     policy_hash: str
     engine_version: str
     proposal_limits: ProposalLimits | None = None
-    """Absent in snapshots of older engines: the guide's then."""
+    """Absent in snapshots of older engines, which used the guide's limits."""
     fleet_held: Order | None = None
-    """The fleet's hold; the task's own may stand beside it."""
+    """The fleet's hold; the task may have its own as well."""
     active_since: Timestamp | None = None
-    """When the current epoch began; absent while nothing is active, and in snapshots of older engines."""
+    """When the current epoch began; absent while no variant is active, and in snapshots of older engines."""
     runtimes_behind: list[RuntimeBehind] | None = None
     """Runtimes that have not adopted the current epoch, by name; absent in snapshots of older engines."""
     n_feedback_too_late: int = 0
-    """Scores for outcomes that no window holds any more, those of variants that are gone among them."""
+    """Scores for outcomes that no window holds any more, including outcomes of removed variants."""
     n_feedback_waiting: int = 0
-    """Scores that wait for their outcome."""
+    """Scores waiting for their outcome."""
     n_feedback_unmatched: int = 0
-    """Scores that waited until newer ones pushed them out: their outcome never came, or came too long ago to know."""
+    """Scores that newer waiting ones pushed out: their outcome never came, or came too long ago to be recognised."""
     runtimes_forgotten: int = 0
-    """How often a runtime was forgotten, as there are more than ``limits.runtimes``."""
+    """How often a runtime was forgotten, because there are more than ``limits.runtimes``."""
     no_rollback: str | None = None
     """Why the active variant would not be rolled back now: a hold, or the mode; absent when it would be."""
     schema_version: int = 1
@@ -294,7 +296,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: Timestamp
     reason: str
     actor: str | None = None
-    """Who reviewed it; absent when the proposer itself took the step."""
+    """Who reviewed it; absent if the proposer itself took the step."""
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -305,7 +307,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
 
     proposal_id: Identifier
     timestamp: Timestamp
-    """When it was first made."""
+    """When the proposal was first made."""
     agent_name: Identifier
     task_type: Identifier
     proposal_type: ProposalType
@@ -319,18 +321,18 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """``crl_`` and the proposal's type."""
     trigger: Trigger
     target_variant: Identifier
-    """What the change is about: the variant to promote or retire, else the new variant's id."""
+    """The variant to promote or retire, else the new variant's id."""
     change: Change
-    """What an approval orders, word for word."""
+    """The exact change that an approval applies."""
     epoch: int
-    """Of the active variant it was made for; an approval expects it."""
+    """Epoch that the proposal was made for; an approval expects it."""
     revision: int
     expires_at: Timestamp
     history: list[Revision]
-    """Oldest first, the last 20."""
+    """The last 20 steps, oldest first."""
     position: Position
-    """Place in the log of the snapshot that its last revision rests on."""
+    """Log position of the snapshot that its last revision rests on."""
     engine_version: str
     deferred_until: Timestamp | None = None
-    """When a deferred one comes back; absent when it is not deferred or waits for a review."""
+    """When a deferred proposal comes back; absent if it is not deferred, or waits for a review."""
     schema_version: int = 1

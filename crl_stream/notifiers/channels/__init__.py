@@ -16,7 +16,7 @@ from crl_stream.notifiers.options import Options
 
 
 class Channel(Protocol):
-    """A way out."""
+    """One configured channel."""
 
     async def send(self, notice: Notice) -> None:
         """Send one notice, once; return when it was taken.
@@ -26,11 +26,11 @@ class Channel(Protocol):
         """
 
     async def close(self) -> None:
-        """Let go of what was opened."""
+        """Close connections."""
 
 
 class MakeChannel(Protocol):
-    """Opens a channel; ``ConfigError`` when the settings cannot work."""
+    """Creates a channel; raises ``ConfigError`` if the settings cannot work."""
 
     def __call__(self, name: str, options: Options) -> Channel:
         """Make the channel ``[notifiers.<name>]``."""
@@ -65,4 +65,4 @@ def _discover() -> Mapping[str, Kind]:
 
 
 KINDS: Final[Mapping[str, Kind]] = _discover()
-"""By name."""
+"""Kinds of channels by name."""

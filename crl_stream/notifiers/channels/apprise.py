@@ -1,6 +1,6 @@
 """Slack, Teams, e-mail, PagerDuty and a hundred others, through the library Apprise (``crl-stream[notify]``).
 
-One address per channel: what fails then neither delays nor repeats what another one has taken.
+One address per channel, so that a failure neither delays nor repeats what another service has accepted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class AppriseOptions(Options):
     """Apprise's address of the service, e.g. ``slack://token-a/token-b/token-c/#ops``; never shown."""
 
     def place(self) -> str:
-        """The service; the rest of the address is a secret."""
+        """Return the service; the rest of the address is a secret."""
         return f"{self.url.get_secret_value().partition(':')[0]}://"
 
 
@@ -42,25 +42,25 @@ class AppriseChannel:
         self._apprise = self._library.Apprise()
         if not self._apprise.add(options.url.get_secret_value()):
             raise ConfigError(
-                f"notifiers.{name}.url is no address that Apprise knows.",
+                f"notifiers.{name}.url is not an address that Apprise knows.",
                 hint="Apprise's pages list the services and how their addresses are written",
             )
 
     async def send(self, notice: Notice) -> None:
-        """Send it once."""
+        """Make one attempt to send the notice."""
         kind = "SUCCESS" if notice.resolved else _TYPES[notice.severity]
         taken = await self._apprise.async_notify(
             title=plain(f"{'recovered' if notice.resolved else notice.severity}: {notice.subject}"),
             body=plain(notice.text),
-            # What it is: without this a service takes it for the format that it likes best, HTML in a mail.
+            # State the format: otherwise a service assumes its preferred one, such as HTML in a mail.
             body_format=self._library.NotifyFormat.TEXT,
             notify_type=getattr(self._library.NotifyType, kind),
         )
         if not taken:
-            raise Undelivered("the service did not take it; Apprise's own lines in the log say more")
+            raise Undelivered("the service did not accept it; Apprise's log lines have details")
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing; there is nothing to close."""
 
 
 OPTIONS, CHANNEL = AppriseOptions, AppriseChannel

@@ -1,4 +1,4 @@
-"""A file of JSON lines, one per notice, for whoever follows files: log shippers, ``tail -f``, scripts."""
+"""A file of JSON lines, one per notice, for log shippers, ``tail -f`` and scripts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FileOptions(Options):
     path: Path
 
     def place(self) -> str:
-        """The file."""
+        """Return the path of the file."""
         return str(self.path)
 
 
@@ -41,7 +41,7 @@ class FileChannel:
             ) from error
 
     async def send(self, notice: Notice) -> None:
-        """Append the line and wait until it is on the disk."""
+        """Append the line and wait until it is on disk."""
         line = escape_json(orjson.dumps(notice.document())) + b"\n"
         try:
             await asyncio.to_thread(self._append, line)
@@ -57,7 +57,7 @@ class FileChannel:
             fcntl.flock(file, fcntl.LOCK_EX)
             size = os.fstat(file).st_size
             if line and size and os.pread(file, 1, size - 1) != b"\n":
-                # Somebody died in the middle of a line; ours begins on its own.
+                # A writer died in the middle of a line; start a new one.
                 line = b"\n" + line
             left = memoryview(line)
             while left:

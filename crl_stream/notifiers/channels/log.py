@@ -1,4 +1,4 @@
-"""The worker's own log: what there is when nothing else was set."""
+"""The worker's own log, used if no other channel is configured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LogOptions(Options):
     kind: str = "log"
 
     def place(self) -> str:
-        """The logger."""
+        """Return the name of the logger."""
         return f"logger {log.name}"
 
 
@@ -29,7 +29,7 @@ class LogChannel:
         self.name, self.options = name, options
 
     async def send(self, notice: Notice) -> None:
-        """Log it."""
+        """Log the notice."""
         log.log(_LEVELS[notice.severity], "%s%s", "RESOLVED " if notice.resolved else "", notice.text)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""HTTP POST of a signed JSON document to a program of your own; ``docs/notifiers.md`` shows how it verifies it."""
+"""HTTP POST of a signed JSON document to your own program; ``docs/notifiers.md`` shows how to verify it."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ from crl_stream.notifiers.options import Options
 from crl_stream.notifiers.signature import key_of, signed_headers
 
 MIN_KEY: Final = 16
-"""Bytes of a secret."""
+"""Shortest secret in bytes."""
 _REFUSALS: Final = {400, 413, 415, 422}
-"""Answers about the very document that was sent."""
+"""Status codes that reject the document itself."""
 
 
 class WebhookOptions(Options):
     """Settings of a webhook."""
 
     url: SecretStr
-    """http:// or https://; never shown, since some services put a token into it."""
+    """http:// or https://; never shown, because some services put a token into it."""
     secret: SecretStr
-    """Signs every request; 16 bytes or more, or ``whsec_`` and base64.  Best given as CRL_NOTIFIERS_<NAME>_SECRET."""
+    """Key that signs every request: 16 bytes or more, or ``whsec_`` and base64.  Best given as
+    CRL_NOTIFIERS_<NAME>_SECRET.
+    """
 
     @field_validator("url")
     @classmethod
@@ -41,7 +43,7 @@ class WebhookOptions(Options):
         found = None
         with contextlib.suppress(ValueError):
             parts = urlsplit(value.get_secret_value())
-            found = None if parts.port == 0 else parts  # raises for a port that there is not
+            found = None if parts.port == 0 else parts  # raises for an impossible port
         if found is None or found.scheme not in {"http", "https"} or not found.hostname:
             raise PydanticCustomError("url", "an address like https://host/path is expected")
         return value
@@ -52,22 +54,22 @@ class WebhookOptions(Options):
         try:
             length = len(key_of(value.get_secret_value()))
         except ValueError as error:
-            raise PydanticCustomError("secret", "what follows whsec_ should be base64") from error
+            raise PydanticCustomError("secret", "the text after whsec_ should be base64") from error
         if length < MIN_KEY:
-            raise PydanticCustomError("secret", "16 bytes or more are expected; openssl rand -hex 32 makes some")
+            raise PydanticCustomError("secret", "expected at least 16 bytes; openssl rand -hex 32 creates some")
         return value
 
     def place(self) -> str:
-        """Host and port; the rest of the address may be a secret."""
+        """Return host and port; the rest of the address may be a secret."""
         found = urlsplit(self.url.get_secret_value())
         return f"{found.scheme}://{found.netloc.rpartition('@')[2]}"
 
 
 def asked_wait(text: str, date: str, now: float) -> float:
-    """Seconds that a ``Retry-After`` asks for: a number of them, or a date; 0 when it asks for none.
+    """Return the seconds that a ``Retry-After`` header asks to wait, as a number or a date; 0 without one.
 
-    A date is meant by the receiver's clock, which its ``Date`` tells; ``now`` stands for it when there is none.  The
-    bound is the notifier's.
+    A date is relative to the receiver's clock, which its ``Date`` header shows; without one ``now`` is used. The
+    notifier limits the result.
     """
     with contextlib.suppress(ValueError):
         seconds = float(text)
@@ -80,7 +82,7 @@ def asked_wait(text: str, date: str, now: float) -> float:
 
 
 def _instant(text: str) -> float | None:
-    """Seconds since the epoch of a date as HTTP writes it; without a zone it is UTC, as HTTP has no other."""
+    """Convert an HTTP date to seconds since the epoch; without a zone it is UTC."""
     try:
         found = parsedate_to_datetime(text.strip())
     except (ValueError, OverflowError):
@@ -89,7 +91,7 @@ def _instant(text: str) -> float | None:
 
 
 class WebhookChannel:
-    """Posts each notice; anything but a 2xx answer is a failure, and redirects are not followed."""
+    """Posts each notice. Any answer but 2xx is a failure, and redirects are not followed."""
 
     def __init__(self, name: str, options: Any, *, now: Callable[[], float] = time.time) -> None:
         self.name, self._now = name, now
@@ -97,7 +99,7 @@ class WebhookChannel:
         self._session: Any = None
 
     async def send(self, notice: Notice) -> None:
-        """Post it once."""
+        """Make one attempt to post the notice."""
         import aiohttp
 
         body = orjson.dumps(
@@ -116,7 +118,7 @@ class WebhookChannel:
         except TimeoutError as error:
             raise Undelivered(f"no answer within {self.options.timeout_seconds:g} s") from error
         except (aiohttp.ClientError, ValueError) as error:
-            # Its text may name the whole address.
+            # The text of the error may contain the whole address.
             raise Undelivered(f"{self.options.place()} cannot be reached ({type(error).__name__})") from None
         if 200 <= status < 300:
             return
@@ -125,7 +127,7 @@ class WebhookChannel:
         raise failure(f"{self.options.place()} answered {status}", retry_after=wait)
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None

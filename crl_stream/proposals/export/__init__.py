@@ -1,6 +1,6 @@
-"""Formats that proposals can be taken along in: one file each, found by listing this folder.
+"""Export formats: one file each, found by listing this folder.
 
-A format has BINARY, whether a terminal can show it, and ``write(proposals, now) -> bytes``.
+A format has BINARY, which says whether a terminal cannot show it, and ``write(proposals, now) -> bytes``.
 """
 
 from __future__ import annotations
@@ -30,4 +30,4 @@ def _discover() -> Mapping[str, Format]:
 
 
 FORMATS: Final[Mapping[str, Format]] = _discover()
-"""By name."""
+"""Formats by name."""

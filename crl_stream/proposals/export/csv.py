@@ -1,6 +1,6 @@
 """Comma-separated values, safe to open in a spreadsheet.
 
-A spreadsheet takes a text that begins with ``=``, ``+``, ``-``, ``@``, tab or carriage return for a formula, and texts
+A spreadsheet treats a text that begins with ``=``, ``+``, ``-``, ``@``, tab or carriage return as a formula, and texts
 of proposals come from prompts and agents.  Such a text gets an apostrophe in front, which spreadsheets show as text.
 """
 
@@ -17,11 +17,11 @@ from crl_stream.proposals.rows import COLUMNS, Cell, row
 BINARY: Final = False
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _WIDE: Final = str.maketrans({"\uff1d": "=", "\uff0b": "+", "\uff0d": "-", "\uff20": "@"})
-"""Full-width forms, which spreadsheets of some regions take for the others."""
+"""Full-width forms, which spreadsheets of some regions treat alike."""
 
 
 def write(proposals: Sequence[Proposal], now: int) -> bytes:
-    """RFC 4180 in UTF-8, with a line of names."""
+    """Write RFC 4180 in UTF-8, with a header line."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)

@@ -1,4 +1,4 @@
-"""The whole messages of ``crl.proposals``, one a line."""
+"""The complete messages of ``crl.proposals``, one per line."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from crl_stream.wire.codec import encode
 BINARY: Final = False
 
 
-def write(proposals: Sequence[Proposal], now: int) -> bytes:  # noqa: ARG001 - as they are on the topic, not as of now
-    """Each as the topic has it; the bytes of the contract."""
+def write(proposals: Sequence[Proposal], now: int) -> bytes:  # noqa: ARG001 - unchanged from the topic, not as of now
+    """Write each message as it is on the topic."""
     return b"".join(encode(proposal) + b"\n" for proposal in proposals)

@@ -20,7 +20,7 @@ VERSION: Final = 1
 
 
 def write(proposals: Sequence[Proposal], now: int) -> bytes:
-    """All entries in one document."""
+    """Write all entries in one document."""
     document = {
         "source": "crl-stream",
         "version": VERSION,
@@ -31,7 +31,7 @@ def write(proposals: Sequence[Proposal], now: int) -> bytes:
 
 
 def entry(proposal: Proposal, now: int) -> dict[str, Any]:
-    """One proposal as a tracker sees it; ``type`` is one of the guide's four ``crl_`` types."""
+    """Return the tracker entry of one proposal; ``type`` is one of the guide's four ``crl_`` types."""
     task, status = f"{proposal.agent_name}/{proposal.task_type}", status_at(proposal, now)
     actor, why = ending(proposal)
     return {

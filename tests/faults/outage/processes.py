@@ -64,7 +64,7 @@ class Supervised:
 
 
 class Command:
-    """A command that runs beside."""
+    """A command that runs in the background."""
 
     def __init__(self, installation: Installation, folder: Path, *words: str) -> None:
         self.out, self.err = (folder / f"{words[0]}.{name}" for name in ("out", "err"))

@@ -54,7 +54,7 @@ class Processes(NamedTuple):
 
 
 class Commands(NamedTuple):
-    """What the commands did."""
+    """Results of the commands."""
 
     status: str
     publish: str
@@ -64,7 +64,7 @@ class Commands(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """One outage."""
+    """An outage to play."""
 
     processes: Processes
     runtime: Lived
@@ -117,7 +117,7 @@ class Scene:
         try:
             await _until_ready(worker, services)
             beside.append(tail := Command(self.installation, self.folder, "tail", "invocations", "--json"))
-            await tail.says("Ctrl-C ends it")
+            await tail.says("Ctrl-C stops")
             beside.append(runtime := self._runtime())
             await runtime.ready()
             await state_active_variant(self.installation.kafka, FIRST_EPOCH)

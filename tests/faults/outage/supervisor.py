@@ -24,7 +24,7 @@ PATIENCE = 240.0
 
 
 class UpSeen(NamedTuple):
-    """What became of it."""
+    """The result of one fault."""
 
     said: str
     whole: str
@@ -66,7 +66,7 @@ def pause_for_20_s(world: World) -> None:
 
 def pause_for_good(world: World) -> None:
     os.kill(world.up.pid("kafka"), signal.SIGSTOP)
-    world.up.hear("Kafka is killed and started again")
+    world.up.hear("Kafka is killed and restarted")
 
 
 def steal_port(world: World) -> None:
@@ -153,7 +153,7 @@ async def _through(world: World, runtime: Runtime, fault: Callable[[World], None
     before, began = len(up.text()), time.time()
     await asyncio.to_thread(fault, world)
     back = time.time()
-    # As soon as its broker takes it again, whether the workers are back or not.
+    # As soon as its broker accepts it again, whether the workers are back or not.
     stating = asyncio.create_task(_state(world))
     text = await asyncio.to_thread(_until_well, world, before)
     whole = time.time()
