@@ -133,7 +133,7 @@ def test_an_archive_that_is_cut_off_or_damaged_says_so(
 ) -> None:
     packed = pack(b"".join(encode(message) + b"\n" for message in invocations("default", "SF" * 2_000)))
     error = refusal(tmp_path, packed[: int(len(packed) * keep)])
-    assert "is cut off" in error.message
+    assert "is truncated" in error.message
     middle = len(packed) // 2
     error = refusal(tmp_path, packed[:middle] + bytes(64) + packed[middle + 64 :])
     assert "is damaged" in error.message or "line" in error.message
@@ -147,7 +147,7 @@ def test_a_line_without_end_in_an_archive_takes_no_memory(tmp_path: Path) -> Non
         for _ in range(200):
             out.write(b" " * 1_000_000)
     tracemalloc.start()
-    with pytest.raises(InvalidMessage, match=r"line 2: .*at most 65536"):
+    with pytest.raises(InvalidMessage, match=r"line 2: .*the limit is 65536"):
         read(file)
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()

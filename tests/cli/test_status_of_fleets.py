@@ -89,7 +89,7 @@ def test_what_is_held_is_a_note_and_no_trouble() -> None:
     assert "The fleet is held by grace" in fleet
     assert "since 2026-11-27 18:00:00 UTC" in fleet
     assert "held-one (by ada)" in held and "no rollback happens there" in held
-    assert "1 of 3 tasks in shadow mode: a rollback is reported, not done" in mode
+    assert "1 of 3 tasks in shadow mode: a rollback is reported but not done" in mode
     assert seen.as_json()["notes"] == seen.notes
     assert state_of(SHADOW) == "healthy; shadow mode"
     assert state_of(a_brief(held=True, fleet_held=True)) == "fleet held"

@@ -27,7 +27,7 @@ WORDS = {"crl.dead-letters": "dead letters"}
 
 def test_what_is_followed_unasked_is_what_the_help_says_proposals_among_it(crl: Program) -> None:
     help_text = " ".join(crl.run("tail", "--help").out.split())
-    listed = help_text.partition("default: ")[2].partition(".")[0]
+    listed = help_text.partition("Default: ")[2].partition(".")[0]
     assert listed.split(", ") == [WORDS.get(topic, topic.removeprefix("crl.")) for topic in _USUAL]
     assert set(_USUAL) <= MESSAGES.keys()
     assert PROPOSALS in _USUAL

@@ -183,3 +183,9 @@ def test_an_error_about_a_long_value_stays_short() -> None:
 def test_the_errors_of_one_file_are_the_same_each_time() -> None:
     messages: set[Any] = {refusal("[kafka]\npartitions = 0\nreplication_factor = 0\n").message for _ in range(3)}
     assert len(messages) == 1
+
+
+@pytest.mark.parametrize("line", ["worker.web_port = {}", "kafka.topic_prefix = {}", "notifiers.a.kind = {}"])
+def test_an_empty_table_in_place_of_a_value_is_refused_and_not_passed_over(line: str) -> None:
+    with pytest.raises(ConfigError, match="line 1"):
+        resolve(line)
