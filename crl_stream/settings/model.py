@@ -146,7 +146,7 @@ class Review(_Section):
         try:
             croniter(value, _SOME_DAY).get_next(datetime)
         except CroniterBadDateError:
-            raise PydanticCustomError("never", "this day never comes; write e.g. 0 9 * * 1 for Mondays at 9") from None
+            raise PydanticCustomError("never", "this day never comes; write something like 0 9 * * 1 for Mondays at 9") from None
         return value
 
     @field_validator("timezone")
