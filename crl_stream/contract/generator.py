@@ -1,4 +1,4 @@
-"""Writes what is generated: JSON Schemas, the AsyncAPI document, and the picture in ``README.md``.
+"""Writes what is generated: JSON Schemas, the AsyncAPI document, the README's picture and ``docs/lifecycle.md``.
 
 ``python -m crl_stream.contract.generator`` writes them, the files into ``topics/``; ``--check`` only says which are
 stale.
@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from crl_stream.contract import contract_root, load_catalog
+from crl_stream.contract.lifecycle_page import lifecycle_page, page_of
 from crl_stream.contract.readme_picture import readme_of, with_picture
 from crl_stream.wire.asyncapi import asyncapi_document
 from crl_stream.wire.schemas import message_schema, schema_name
@@ -77,15 +78,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _draw(root: Path, *, check: bool = False) -> list[str]:
-    """Bring the picture in the README beside the contract up to date; the name of the page when it was not."""
-    if (path := readme_of(root)) is None:
-        return []
-    page = path.read_text(encoding="utf-8")
-    if (drawn := with_picture(page)) == page:
-        return []
+    """Bring the picture in the README and the page of transitions up to date; the names of what was not."""
+    drawn: dict[Path, str] = {}
+    if (readme := readme_of(root)) is not None:
+        drawn[readme] = with_picture(readme.read_text(encoding="utf-8"))
+    if (page := page_of(root)) is not None:
+        drawn[page] = lifecycle_page()
+    wrong = [path for path, text in drawn.items() if _read(path) != text]
     if not check:
-        path.write_text(drawn, encoding="utf-8")
-    return [path.name]
+        for path in wrong:
+            path.write_text(drawn[path], encoding="utf-8")
+    return [str(path.relative_to(root.parent)) for path in wrong]
 
 
 class _Docs(Mapping[type, Mapping[str, str]]):

@@ -146,7 +146,9 @@ class Review(_Section):
         try:
             croniter(value, _SOME_DAY).get_next(datetime)
         except CroniterBadDateError:
-            raise PydanticCustomError("never", "this day never comes; write something like 0 9 * * 1 for Mondays at 9") from None
+            raise PydanticCustomError(
+                "never", "this day never comes; Mondays at 9 are written like 0 9 * * 1"
+            ) from None
         return value
 
     @field_validator("timezone")

@@ -3,6 +3,7 @@
 Read in this order:
 
     topology       which stage reads which topics, what it keeps and where it writes; everything is wired from here
+    roles          what a worker may be told to do; each stage belongs to one
     partition      the state of a partition beside its rows: how far it is folded, and under which policy
     entries        records with what they say, decoded once
     fold           the one batch loop, under the laws that every stage with a table keeps

@@ -12,6 +12,8 @@ import msgspec
 import pytest
 
 from core.task import proven
+from crl_stream.contract import contract_root
+from crl_stream.contract.lifecycle_page import lifecycle_page, page_of
 from crl_stream.core.messages import Candidate
 from crl_stream.core.messages.parts import Evidence, Judged
 from crl_stream.core.monitor import changes as c
@@ -163,3 +165,9 @@ def test_state_of_task_and_variant_is_written_in_one_file() -> None:
                 writers.setdefault(path.stem, set()).add(ast.unparse(node))
     writers.pop("runtimes", None)  # the epoch that a runtime has adopted
     assert set(writers) == {"lifecycle"}, writers
+
+
+def test_the_page_of_transitions_is_drawn_from_the_tables() -> None:
+    page = page_of(contract_root())
+    assert page is not None
+    assert page.read_text(encoding="utf-8") == lifecycle_page(), "run make contract"

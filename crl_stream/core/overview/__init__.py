@@ -1,9 +1,15 @@
 """The system as a whole, folded from notes (``core.messages.overview``).
 
-``rows`` is what is kept: a row for each task and each agent, one for the totals.  ``ranking`` holds the best of many
-without the many, ``taking`` says what one note does to the row of its task, ``ledger`` takes a batch of them and keeps
-the sums, ``page`` makes the one page.  ``condition`` is the word for the system's health at the hour at which one
-reads, ``review`` the alert of the weekly one.
+Read in this order:
+
+    notes      what a rollback, an alert, a proposal or a snapshot adds to the page
+    rows       what is kept: a row for each task and each agent, and one for the totals
+    taking     what one note does to the row of its task
+    ledger     takes a batch of notes, and keeps the sums
+    ranking    the best of many, without the many
+    page       makes the one page
+    condition  the word for the system's health at the hour of reading
+    review     the alert of the weekly review
 """
 
 from crl_stream.core.overview.condition import Condition, health

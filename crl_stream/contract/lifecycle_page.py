@@ -1,0 +1,47 @@
+"""``docs/lifecycle.md``: all transitions of a task and its variants, drawn from ``core.monitor.lifecycle``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from crl_stream.core.monitor.lifecycle import MACHINES, TRANSITIONS
+
+_HEAD: Final = """\
+# The life of a task and its variants
+
+`make contract` draws this page from the tables in `crl_stream/core/monitor/lifecycle.py`. What is not here does not
+happen. Each machine answers one question; the first four are about a variant, the others about a task.
+"""
+
+
+def lifecycle_page() -> str:
+    """The page as it is now: for each state machine its question, a picture, and its transitions as a table."""
+    parts = [_HEAD]
+    for machine, (question, states) in MACHINES.items():
+        rows = [row for row in TRANSITIONS if row.machine == machine]
+        arrows = [f"    {row.source} --> {row.target}: {row.event.__name__}" for row in rows]
+        lines = [f"| {row.source} | {row.event.__name__} | {row.when or '-'} | {row.target} |" for row in rows]
+        parts.append(
+            "\n".join(
+                [
+                    f"\n## {machine.capitalize()}: {question}\n",
+                    "```mermaid",
+                    "stateDiagram-v2",
+                    f"    [*] --> {states[0]}",
+                    *arrows,
+                    "```\n",
+                    "| from | change | when | to |",
+                    "|---|---|---|---|",
+                    *lines,
+                    "",
+                ]
+            )
+        )
+    return "".join(parts)
+
+
+def page_of(contract: Path) -> Path | None:
+    """Where the page lies beside a contract folder; None in an installation, which has none."""
+    docs = contract.parent / "docs"
+    return docs / "lifecycle.md" if contract.name == "topics" and docs.is_dir() else None
