@@ -22,10 +22,10 @@ from crl_stream.core.monitor.row import TaskRow, Variant
 from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.verdict import DEGRADED, judge
-from crl_stream.core.monitor.window import looking_back
 from crl_stream.core.policy import Policy, PolicySet
 from crl_stream.errors import CommandRefused, Unavailable
 from crl_stream.guide.following import Following
+from crl_stream.guide.looking import looking_back
 from crl_stream.guide.restoration import restored_row
 from crl_stream.guide.shapes import proposal_fields, rollback_fields
 from crl_stream.kafka.commands import give, task_command

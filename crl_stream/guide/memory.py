@@ -16,8 +16,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text
 from crl_stream.core.monitor.row import SIZE, TaskRow, Variant, decode_row, encode_row, new_row
 from crl_stream.core.monitor.snapshot import task_snapshot
-from crl_stream.core.monitor.step import Context, Step, look_again, step
-from crl_stream.core.monitor.window import looking_back
+from crl_stream.core.monitor.step import Context, Step, step
 from crl_stream.core.policy import Policy, PolicySet
 from crl_stream.core.proposer import row as proposal_row
 from crl_stream.core.proposer.remedies import Remedies
@@ -25,6 +24,7 @@ from crl_stream.core.proposer.row import ProposalRow
 from crl_stream.core.proposer.step import step as propose
 from crl_stream.errors import CommandRefused, InvalidMessage, Unavailable, UsageError
 from crl_stream.guide.figures import Figures
+from crl_stream.guide.looking import look_again, looking_back
 from crl_stream.guide.records import Records
 from crl_stream.visible import visible
 

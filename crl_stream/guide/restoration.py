@@ -24,7 +24,7 @@ from crl_stream.core.monitor.row import (
     TaskRow,
     Variant,
 )
-from crl_stream.core.monitor.window import looking_back
+from crl_stream.guide.looking import looking_back
 
 
 def restored_row(snapshot: TaskSnapshot) -> TaskRow:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.rules import rules_of
-from crl_stream.core.monitor.step import Context, look_again
+from crl_stream.core.monitor.step import Context
 from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.policy import Operations, Policy
+from crl_stream.guide.looking import look_again
 
 from .histories import histories
 from .task import Task, collapsed, proven

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor.window import looking_back
 from crl_stream.core.policy import Limits, Policy
 from crl_stream.errors import CommandRefused, InvalidMessage
+from crl_stream.guide.looking import looking_back
 from crl_stream.guide.q_learning import QLearningEngine
 from crl_stream.guide.rollback_manager import RollbackManager
 from crl_stream.guide.safety_monitor import SafetyMonitor

@@ -31,7 +31,7 @@ from crl_stream.core.monitor.standing_orders import expired, noticed
 from crl_stream.core.monitor.turn import Context, Turn
 from crl_stream.core.policy import Policy
 
-__all__ = ["Context", "Step", "fold", "follow_fleet", "look_again", "pass_time", "step"]
+__all__ = ["Context", "Step", "fold", "follow_fleet", "pass_time", "step"]
 
 
 class Step(NamedTuple):
@@ -99,21 +99,6 @@ def pass_time(row: TaskRow, at: Context, policy: Policy) -> Sequence[Any]:
     apply(turn, noticed(row, at.fleet))
     publish_state(turn, due=True)
     return turn.facts
-
-
-def look_again(row: TaskRow, at: Context, policy: Policy) -> Step:
-    """Judge the active variant between two outcomes, under whatever policy; nothing but a rollback may follow.
-
-    For those who have no next outcome to wait for.  Only the active variant has anything to be protected from, and a
-    promotion waits for an outcome as always.
-    """
-    row.offset, row.incarnation = at.offset, at.incarnation
-    turn = Turn(row, at, policy)
-    apply(turn, expired(row))
-    if row.active is not None:
-        apply(turn, protect(turn, row.variants[row.active], outcome=False))
-    publish_state(turn)
-    return Step("applied", None, turn.facts)
 
 
 def follow_fleet(row: TaskRow, at: Context, policy: Policy) -> Step:

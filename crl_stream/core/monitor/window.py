@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from struct import Struct as Layout
 from typing import Final, NamedTuple
 
-from msgspec.structs import replace
-
 from crl_stream.core.monitor.evidence import AMENDED_PLACES, PLACES, Claims, carry
 from crl_stream.core.monitor.learning import Formula, reward_of
 from crl_stream.core.monitor.row import (
@@ -122,24 +120,6 @@ def _count(judged: Sums, old_reward: int, old_flags: int, reward: int, flags: in
         judged.successes += 1 if flags & SUCCESS else -1
     if (old_flags ^ flags) & ERROR:
         judged.errors += 1 if flags & ERROR else -1
-
-
-def looking_back(variant: Variant, last: int, earlier: bytes = b"") -> Variant:
-    """The same variant as if its window were ``last`` outcomes long; ``earlier`` are those the window holds no more.
-
-    Looks further back only as far as ``earlier`` goes.
-    """
-    window = (earlier + bytes(variant.window))[-last * SIZE :]
-    judged = Sums()
-    for fields in OUTCOME.iter_unpack(window):
-        outcome = Outcome(*fields)
-        if outcome.flags & JUDGED:
-            judged.n += 1
-            judged.reward += outcome.reward
-            judged.squares += outcome.reward * outcome.reward // MICRO
-            judged.successes += outcome.flags & SUCCESS
-            judged.errors += (outcome.flags & ERROR) >> 1
-    return replace(variant, window=bytearray(window), judged=judged)
 
 
 def advance(q: float, n: int, reward: int, rate: float) -> float:

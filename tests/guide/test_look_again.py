@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.histories import histories
+from core.task import Task
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.histories import histories
-from core.task import Task
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.row import decode_row, encode_row
-from crl_stream.core.monitor.step import Context, look_again
+from crl_stream.core.monitor.step import Context
 from crl_stream.core.policy import Degradation, Operations, Policy
+from crl_stream.guide.looking import look_again
 
 STRICT = Policy(degradation=Degradation(success_drop=0.01, reward_drop=0.01))
 

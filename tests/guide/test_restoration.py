@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from core.histories import histories
+from core.task import Task, collapsed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.histories import histories
-from core.task import Task, collapsed
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.decision_matrix import decide, reasoning
 from crl_stream.core.monitor.detectors import figures_of
@@ -20,8 +20,8 @@ from crl_stream.core.monitor.snapshot import task_snapshot
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.turn import Context
 from crl_stream.core.monitor.verdict import judge
-from crl_stream.core.monitor.window import looking_back
 from crl_stream.core.policy import AutoApply, Degradation, Policy
+from crl_stream.guide.looking import looking_back
 from crl_stream.guide.restoration import restored_row
 
 policies = st.builds(
