@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from builders import AGENT, TASK, an_invocation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
+from crl_stream.core.monitor import protection
 from crl_stream.core.monitor.rules import rules_of
 from crl_stream.core.monitor.step import Context
 from crl_stream.core.monitor.verdict import judge
@@ -103,3 +105,14 @@ def test_late_scores_of_an_outcome_are_no_further_clean_verdicts() -> None:
     for _ in range(30):
         look_again(task.row, Context(0, task.offset, task.now, 0, "0" * 16), task.policy)
     assert task.variant("default").clean == before + 10
+
+
+def test_an_outcome_with_nothing_to_tell_costs_no_sentence_and_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Task()
+    task.run("default", "S" * 30)
+    task.run("default", "F" * 10)
+    assert task.variant("default").degraded, "and there is nothing to roll back to"
+    asked = []
+    monkeypatch.setattr(protection, "grounds_of", lambda *about: asked.append(about))
+    task.run("default", "F" * 5)
+    assert asked == []

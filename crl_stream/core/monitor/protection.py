@@ -21,11 +21,11 @@ from crl_stream.core.monitor.changes import (
     RolledBack,
     StayedDegraded,
 )
-from crl_stream.core.monitor.grounds import Grounds, grounds_of
+from crl_stream.core.monitor.grounds import grounds_of
 from crl_stream.core.monitor.row import Variant
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.turn import Turn
-from crl_stream.core.monitor.verdict import DEGRADED, HEALTHY, is_suspect, judge
+from crl_stream.core.monitor.verdict import DEGRADED, HEALTHY, Verdict, is_suspect, judge
 
 _NOTHING: Final[Sequence[Change]] = ()
 
@@ -39,7 +39,7 @@ def protect(turn: Turn, variant: Variant, *, outcome: bool) -> Sequence[Change]:
         return _NOTHING
     verdict = judge(variant, turn.rules)
     if verdict.kind == DEGRADED:
-        return _degraded(turn, variant, grounds_of(variant, verdict, turn.rules))
+        return _degraded(turn, variant, verdict)
     if variant.degraded and verdict.kind == HEALTHY and outcome:
         needed = turn.policy.degradation.clean_verdicts
         if variant.clean + 1 < needed:
@@ -48,13 +48,15 @@ def protect(turn: Turn, variant: Variant, *, outcome: bool) -> Sequence[Change]:
     return _NOTHING
 
 
-def _degraded(turn: Turn, variant: Variant, grounds: Grounds) -> Sequence[Change]:
+def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change]:
     row = turn.row
     target = None
     tries = _may_roll_back(turn, variant)
-    started, alert_id = not variant.degraded, variant.alert_id
+    # Most outcomes of a degraded variant have nothing to tell, and grounds are dear.
+    started, alert_id, grounds = not variant.degraded, variant.alert_id, None
     changes: list[Change] = [StayedDegraded(variant)]
     if started:
+        grounds = grounds_of(variant, verdict, turn.rules)
         alert_id = turn.identify("deg", "degraded", variant.variant_id)
         changes = [BecameDegraded(variant, grounds, alert_id)]
     if tries and (row.held is not None or turn.at.fleet is not None):
@@ -65,11 +67,12 @@ def _degraded(turn: Turn, variant: Variant, grounds: Grounds) -> Sequence[Change
         target = next((candidate.variant_id for candidate in ranked if candidate.chosen), None)
         if target is not None:
             rollback_id = turn.identify("rb", "rollback", variant.variant_id)
+            grounds = grounds or grounds_of(variant, verdict, turn.rules)
             changes.append(RolledBack(variant, row.variants[target], grounds, ranked, rollback_id, alert_id))
         elif _is_time(turn, row.no_target_n):
             changes.append(FoundNoTarget(variant, ranked, alert_id))
     # Where the rollback is not enforced the variant is degraded still, and the alert about a rollback is never open.
-    if started and (target is None or not turn.rules.enforced):
+    if grounds is not None and started and (target is None or not turn.rules.enforced):
         changes.append(AlertOpened(variant, grounds, alert_id))
     return changes
 
