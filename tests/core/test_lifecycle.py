@@ -163,3 +163,40 @@ def test_state_of_task_and_variant_is_written_in_one_file() -> None:
                 writers.setdefault(path.stem, set()).add(ast.unparse(node))
     writers.pop("runtimes", None)  # the epoch that a runtime has adopted
     assert set(writers) == {"lifecycle"}, writers
+
+
+def test_all_changes_of_a_step_are_told_before_the_first_one_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    for event in (c.BecameDegraded, c.AlertOpened):
+        name = event.__name__
+        effect = (
+            lambda *_, name=name: order.append(f"tell {name}") or [],
+            lambda *_, name=name: order.append(f"make {name}"),
+        )
+        monkeypatch.setitem(lifecycle._EFFECTS, event, effect)
+    row, it = a_task({name: states[0] for name, (_, states) in MACHINES.items()})
+    apply(turn_of(row, ENFORCE), [EVENTS[event](it, it) for event in (c.BecameDegraded, c.AlertOpened)])
+    assert order == ["tell BecameDegraded", "tell AlertOpened", "make BecameDegraded", "make AlertOpened"]
+
+
+@pytest.mark.parametrize("event", [c.BecameDegraded, c.StayedDegraded, c.GivenUp, c.Activated])
+def test_healthy_verdicts_are_counted_from_the_latest_degradation_on(event: type) -> None:
+    row, it = a_task({name: states[-1] for name, (_, states) in MACHINES.items()})
+    it.clean, it.degraded_at = 19, -1
+    apply(turn_of(row, ENFORCE), [EVENTS[event](it, row.variants["other"])])
+    assert it.clean == 0
+    assert it.degraded_at == (it.life.n if event in {c.BecameDegraded, c.StayedDegraded} else -1)
+
+
+FORGETS = {c.Held: {"held_n"}, c.HoldEnded: {"held_n"}, c.FleetHoldNoticed: {"held_n"}, c.Pinned: set()}
+FORGETS |= {c.Activated: {"held_n", "no_target_n", "latch"}, c.Recovered: {"held_n", "no_target_n", "latch"}}
+
+
+@pytest.mark.parametrize("event", FORGETS, ids=lambda event: event.__name__)
+def test_what_was_said_of_a_rollback_that_waits_is_forgotten_with_its_reason(event: type) -> None:
+    row, it = a_task({name: states[-1] for name, (_, states) in MACHINES.items()})
+    row.held_n, row.no_target_n, row.latch = 5, 6, True
+    apply(turn_of(row, ENFORCE), [EVENTS[event](it, row.variants["other"])])
+    left = {name for name, old in (("held_n", 5), ("no_target_n", 6), ("latch", True)) if getattr(row, name) == old}
+    assert left == {"held_n", "no_target_n", "latch"} - FORGETS[event]
+    assert all(getattr(row, name) in {-1, False} for name in FORGETS[event])
