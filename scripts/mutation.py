@@ -35,6 +35,7 @@ EXPLAINED: Final = ROOT / "tests" / "core" / "surviving_mutants.toml"
 MODULES: Final = "crl_stream/core/monitor"
 DECIDES: Final = ("step", "protection", "lifecycle", "decision_matrix", "targets", "verdict")
 PROCESSES: Final = 2
+UNFINISHED: Final = ("not checked", "check was interrupted by user")
 
 
 class Survivor(NamedTuple):
@@ -155,7 +156,7 @@ def results() -> tuple[Counter[str], list[Survivor]]:
         for name, exit_code in data.exit_code_by_key.items():
             status = status_by_exit_code[exit_code]
             counts[status] += 1
-            if status not in {"killed", "timeout"}:
+            if status not in {"killed", "timeout", *UNFINISHED}:
                 lines = get_diff_for_mutant(name, path=path).splitlines()[2:]
                 code, becomes = (
                     " / ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in "-+"
@@ -194,7 +195,10 @@ def report(names: list[str], seconds: float) -> int:
         status = status if why else 1
         print(f"\n{place(survivor)} in {survivor.function}\n  - {survivor.code}\n  + {survivor.becomes}")
         print(f"  {why or 'NOT EXPLAINED: write a test that turns red, or say in ' + EXPLAINED.name + ' why none can'}")
-    for survivor in known.keys() - set(survivors):
+    if any(counts[what] for what in UNFINISHED):
+        print("\ninterrupted: what is listed above is not all")
+        return 1
+    for survivor in sorted(known.keys() - set(survivors)):
         status = 1
         print(
             f"\n{place(survivor)} in {survivor.function}: explained, but it is killed or gone; remove it from the list"
@@ -213,9 +217,11 @@ def main() -> int:
     started = time.monotonic()
     os.nice(5)
     prepare(names)
-    from mutmut.__main__ import _run
+    from mutmut import __main__ as mutmut
 
-    _run([], PROCESSES)
+    if not sys.stdout.isatty():  # a line that is written over and over again is none in a file
+        mutmut.print_status = lambda text, *, force_output=False: print(text) if force_output else None
+    mutmut._run([], PROCESSES)  # noqa: SLF001 - the command itself takes no list of operators
     return report(names, time.monotonic() - started)
 
 

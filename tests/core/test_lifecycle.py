@@ -23,6 +23,7 @@ from crl_stream.core.monitor.row import (
     RETIRED,
     SEEN,
     Configuration,
+    Frozen,
     StandingOrder,
     TaskRow,
     Variant,
@@ -200,3 +201,13 @@ def test_what_was_said_of_a_rollback_that_waits_is_forgotten_with_its_reason(eve
     left = {name for name, old in (("held_n", 5), ("no_target_n", 6), ("latch", True)) if getattr(row, name) == old}
     assert left == {"held_n", "no_target_n", "latch"} - FORGETS[event]
     assert all(getattr(row, name) in {-1, False} for name in FORGETS[event])
+
+
+def test_a_variant_with_outcomes_enough_is_judged_against_its_own_when_it_is_activated_again() -> None:
+    row, it = a_task({name: states[0] for name, (_, states) in MACHINES.items()} | {"activation": "active"})
+    other = row.variants["other"]
+    it.baseline = Frozen("other", other.life)
+    apply(turn_of(row, ENFORCE), [c.Activated(other, "command", "cmd-1", "ordered")])
+    apply(turn_of(row, ENFORCE), [c.Activated(it, "command", "cmd-2", "ordered")])
+    assert it.life.n >= turn_of(row, ENFORCE).rules.own_baseline
+    assert it.baseline is None
