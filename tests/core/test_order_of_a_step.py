@@ -220,3 +220,11 @@ def test_of_eight_rollbacks_without_a_review_the_oldest_is_forgotten_for_a_ninth
     ids = [event.rollback_id for event in task.stated(m.RollbackEvent)]
     assert len(ids) == 9
     assert [one.rollback_id for one in task.row.rollbacks] == ids[1:]
+
+
+def test_a_hold_whose_time_is_over_has_ended_before_a_command_is_judged() -> None:
+    task = proven()
+    task.order(m.HoldTask, hours=1.0)
+    task.pass_time(2 * HOUR)
+    result = task.order(m.ResumeTask)
+    assert (result.outcome, result.detail) == ("refused", "nothing is held")
