@@ -11,7 +11,7 @@ CHECKS := $(if $(CHECKED),dev,check)
 # Programs that tests start are compiled once and not at every start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-all check format bench faults contract lock clean runtime dev
+.PHONY: help demo test test-all check format bench faults mutation contract lock clean runtime dev
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,9 @@ bench: dev ## measure us and others side by side, 25 minutes (ARGS="--quick", or
 
 faults: runtime ## break things on purpose, and count what is lost or doubled (ARGS=live, "simulate --seeds 10000", mutants, live-mutants)
 	@$(BIN)/python -m campaign $(or $(ARGS),simulate)
+
+mutation: dev ## take one condition of core/monitor away at a time: which does no quick test notice? (ARGS="verdict window"; not `make faults ARGS=mutants`, which takes guards away from whole stages)
+	@$(BIN)/python scripts/mutation.py $(ARGS)
 
 contract: dev ## bring the schemas and the AsyncAPI document in topics/, and the picture in README.md, up to date
 	@$(BIN)/python -m crl_stream.contract.generator

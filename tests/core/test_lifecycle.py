@@ -25,6 +25,7 @@ from crl_stream.core.monitor.row import (
     RETIRED,
     SEEN,
     Configuration,
+    Frozen,
     StandingOrder,
     TaskRow,
     Variant,
@@ -171,3 +172,50 @@ def test_the_page_of_transitions_is_drawn_from_the_tables() -> None:
     page = page_of(contract_root())
     assert page is not None
     assert page.read_text(encoding="utf-8") == lifecycle_page(), "run make contract"
+
+
+def test_all_changes_of_a_step_are_told_before_the_first_one_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    for event in (c.BecameDegraded, c.AlertOpened):
+        name = event.__name__
+        effect = (
+            lambda *_, name=name: order.append(f"tell {name}") or [],
+            lambda *_, name=name: order.append(f"make {name}"),
+        )
+        monkeypatch.setitem(lifecycle._EFFECTS, event, effect)
+    row, it = a_task({name: states[0] for name, (_, states) in MACHINES.items()})
+    apply(turn_of(row, ENFORCE), [EVENTS[event](it, it) for event in (c.BecameDegraded, c.AlertOpened)])
+    assert order == ["tell BecameDegraded", "tell AlertOpened", "make BecameDegraded", "make AlertOpened"]
+
+
+@pytest.mark.parametrize("event", [c.BecameDegraded, c.StayedDegraded, c.GivenUp, c.Activated])
+def test_healthy_verdicts_are_counted_from_the_latest_degradation_on(event: type) -> None:
+    row, it = a_task({name: states[-1] for name, (_, states) in MACHINES.items()})
+    it.clean, it.degraded_at = 19, -1
+    apply(turn_of(row, ENFORCE), [EVENTS[event](it, row.variants["other"])])
+    assert it.clean == 0
+    assert it.degraded_at == (it.life.n if event in {c.BecameDegraded, c.StayedDegraded} else -1)
+
+
+FORGETS = {c.Held: {"held_n"}, c.HoldEnded: {"held_n"}, c.FleetHoldNoticed: {"held_n"}, c.Pinned: set()}
+FORGETS |= {c.Activated: {"held_n", "no_target_n", "latch"}, c.Recovered: {"held_n", "no_target_n", "latch"}}
+
+
+@pytest.mark.parametrize("event", FORGETS, ids=lambda event: event.__name__)
+def test_what_was_said_of_a_rollback_that_waits_is_forgotten_with_its_reason(event: type) -> None:
+    row, it = a_task({name: states[-1] for name, (_, states) in MACHINES.items()})
+    row.held_n, row.no_target_n, row.latch = 5, 6, True
+    apply(turn_of(row, ENFORCE), [EVENTS[event](it, row.variants["other"])])
+    left = {name for name, old in (("held_n", 5), ("no_target_n", 6), ("latch", True)) if getattr(row, name) == old}
+    assert left == {"held_n", "no_target_n", "latch"} - FORGETS[event]
+    assert all(getattr(row, name) in {-1, False} for name in FORGETS[event])
+
+
+def test_a_variant_with_outcomes_enough_is_judged_against_its_own_when_it_is_activated_again() -> None:
+    row, it = a_task({name: states[0] for name, (_, states) in MACHINES.items()} | {"activation": "active"})
+    other = row.variants["other"]
+    it.baseline = Frozen("other", other.life)
+    apply(turn_of(row, ENFORCE), [c.Activated(other, "command", "cmd-1", "ordered")])
+    apply(turn_of(row, ENFORCE), [c.Activated(it, "command", "cmd-2", "ordered")])
+    assert it.life.n >= turn_of(row, ENFORCE).rules.own_baseline
+    assert it.baseline is None

@@ -6,10 +6,12 @@ import pytest
 from builders import an_invocation
 
 from crl_stream.core import messages as m
+from crl_stream.core.monitor.decision_matrix import span_of
+from crl_stream.core.monitor.row import StandingOrder
 from crl_stream.core.policy import Operations, Policy, Rollback
 
 from .orders import rollback_id, two
-from .task import HOUR, Task, collapsed, proven
+from .task import HOUR, NOON, Task, collapsed, proven
 
 
 def test_a_pin_ends_by_itself_after_24_hours_and_runtimes_are_told() -> None:
@@ -196,3 +198,23 @@ def test_an_undo_closes_no_alert_where_the_rollback_itself_was_told() -> None:
     task.order(m.UndoRollback)
     assert task.alerts("degradation") == []
     assert not task.variant("api-optimized").degraded
+
+
+@pytest.mark.parametrize(
+    ("until", "until_n", "words"),
+    [
+        (None, None, "until it is released"),
+        (NOON, None, "until 2025-11-19T14:30:00.000Z"),
+        (None, 33, "for 3 outcomes"),
+        (None, 30, "for 0 outcomes"),
+        (None, 29, "for 0 outcomes"),
+        (NOON, 31, "until 2025-11-19T14:30:00.000Z and for 1 outcomes"),
+        (NOON, 30, "until 2025-11-19T14:30:00.000Z"),
+    ],
+)
+def test_how_long_an_order_still_stands_is_said_with_each_limit_that_has_not_passed(
+    until: int | None, until_n: int | None, words: str
+) -> None:
+    row = proven().row
+    assert row.n == 30
+    assert span_of(StandingOrder("ann", "", 0, until=until, until_n=until_n), row) == words

@@ -1,0 +1,229 @@
+"""Mutate the modules that decide, one condition at a time, and see whether a quick test notices.
+
+    mutation.py                      the modules of ``DECIDES``
+    mutation.py verdict window       these modules of crl_stream/core/monitor
+
+mutmut makes the mutants and runs the tests; ``[tool.mutmut]`` in pyproject.toml says which tests.  Its operators change
+numbers, comparisons and connectives.  Ours, below, remove: a condition, half of one, an assignment, a call.  Its
+mutants of text and of arguments are left out: other tests compare what is published, and mypy checks the arguments.
+
+Exit status 1: a mutant survived that ``tests/core/surviving_mutants.toml`` does not explain, or an explained one is
+gone.
+
+This is not ``make faults ARGS=mutants``, which takes guards away from whole stages and plays the campaign against them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import libcst as cst
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+FOLDER: Final = ROOT / "build" / "mutation"
+"""Where mutmut works.  It is made again by every run, so no result outlives the code it was found with."""
+EXPLAINED: Final = ROOT / "tests" / "core" / "surviving_mutants.toml"
+MODULES: Final = "crl_stream/core/monitor"
+DECIDES: Final = ("step", "protection", "lifecycle", "decision_matrix", "targets", "verdict")
+PROCESSES: Final = 2
+UNFINISHED: Final = ("not checked", "check was interrupted by user")
+
+
+class Survivor(NamedTuple):
+    """A mutant that no test noticed, known by its text: line numbers move."""
+
+    module: str
+    function: str
+    code: str
+    becomes: str
+
+
+# -- operators of ours -------------------------------------------------------------------------------
+def remove_operand(node: cst.BooleanOperation) -> Iterator[cst.BaseExpression]:
+    """Replace ``a and b`` with ``a``, and with ``b`` unless ``a`` itself has two halves."""
+    brackets = {"lpar": [cst.LeftParen()], "rpar": [cst.RightParen()]}
+    yield node.left.with_changes(**brackets)
+    if not isinstance(node.left, cst.BooleanOperation):
+        yield node.right.with_changes(**brackets)
+
+
+def force_branch(node: cst.If) -> Iterator[cst.If]:
+    """Replace a whole condition with True and with False."""
+    yield node.with_changes(test=cst.Name("True"), whitespace_before_test=cst.SimpleWhitespace(" "))
+    yield node.with_changes(test=cst.Name("False"), whitespace_before_test=cst.SimpleWhitespace(" "))
+
+
+def force_filter(node: cst.CompIf) -> Iterator[cst.CompIf]:
+    """Let everything through the condition of a comprehension."""
+    yield node.with_changes(test=cst.Name("True"))
+
+
+def force_choice(node: cst.IfExp) -> Iterator[cst.BaseExpression]:
+    """Replace ``a if x else b`` with ``a`` and with ``b``."""
+    for kept in (node.body, node.orelse):
+        yield kept if kept.lpar else kept.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
+
+
+def remove_assignment(node: cst.Assign) -> Iterator[cst.BaseSmallStatement]:
+    """Leave out one target: of ``x.a, x.b = 1, 2``, of ``x.a = x.b = 1``, or all of ``x.a = 1``.
+
+    Local names stay, for a name that is missing stops any test.
+    """
+    if len(node.targets) > 1:
+        for at in range(len(node.targets)):
+            yield node.with_changes(targets=[*node.targets[:at], *node.targets[at + 1 :]])
+        return
+    target, value = node.targets[0].target, node.value
+    if isinstance(target, cst.Attribute | cst.Subscript):
+        yield cst.Pass()
+    if isinstance(target, cst.Tuple) and isinstance(value, cst.Tuple) and len(target.elements) == len(value.elements):
+        for at, element in enumerate(target.elements):
+            if isinstance(element.value, cst.Attribute):
+                left = [*target.elements[:at], *target.elements[at + 1 :]]
+                right = [*value.elements[:at], *value.elements[at + 1 :]]
+                yield cst.Assign([cst.AssignTarget(_tuple(left))], _tuple(right))
+
+
+def _tuple(elements: list[cst.BaseElement]) -> cst.BaseExpression:
+    """Build a tuple, or its element when there is only one."""
+    if len(elements) == 1:
+        return cst.ensure_type(elements[0], cst.Element).value
+    return cst.Tuple([element.with_changes(comma=cst.MaybeSentinel.DEFAULT) for element in elements], lpar=[], rpar=[])
+
+
+def remove_update(node: cst.AugAssign) -> Iterator[cst.Pass]:  # noqa: ARG001 - an operator is called with its node
+    """Leave out an augmented assignment."""
+    yield cst.Pass()
+
+
+def remove_call(node: cst.Expr) -> Iterator[cst.Pass]:
+    """Leave out a statement that is a call."""
+    if isinstance(node.value, cst.Call):
+        yield cst.Pass()
+
+
+OURS: Final = (
+    (cst.BooleanOperation, remove_operand),
+    (cst.If, force_branch),
+    (cst.CompIf, force_filter),
+    (cst.IfExp, force_choice),
+    (cst.Assign, remove_assignment),
+    (cst.AugAssign, remove_update),
+    (cst.Expr, remove_call),
+)
+THEIRS: Final = ("number", "name", "remove_unary_ops", "keywords", "swap_op")
+"""The operators of mutmut that are kept, without the ``operator_`` before their names."""
+
+
+# -- the run -----------------------------------------------------------------------------------------
+def prepare(names: list[str]) -> None:
+    """Make the folder, and tell mutmut which modules and which operators are wanted."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    for name in ("crl_stream", "tests", "topics", "pyproject.toml"):
+        (FOLDER / name).symlink_to(ROOT / name)
+    os.chdir(FOLDER)
+    from mutmut.configuration import Config
+    from mutmut.mutation.mutators import mutation_operators
+
+    wanted = {f"operator_{name}" for name in THEIRS}
+    kept = [pair for pair in mutation_operators if pair[1].__name__ in wanted]
+    assert {operator.__name__ for _, operator in kept} == wanted, "mutmut has renamed an operator"
+    mutation_operators[:] = [*kept, *OURS]
+    # The newest mutmut that accepts the version of click Faust needs reads a name that pytest no longer has.
+    pytest.Item._nodeid = property(lambda item: item.nodeid)  # noqa: SLF001
+    Config.get().only_mutate = [f"{MODULES}/{name}.py" for name in names]
+
+
+def results() -> tuple[Counter[str], list[Survivor]]:
+    """Count what became of the mutants; name those that survived."""
+    from mutmut.__main__ import get_diff_for_mutant, status_by_exit_code, walk_mutatable_files
+    from mutmut.mutation.data import SourceFileMutationData
+
+    counts, survivors = Counter[str](), []
+    for path in walk_mutatable_files():
+        data = SourceFileMutationData(path=path)
+        data.load()
+        for name, exit_code in data.exit_code_by_key.items():
+            status = status_by_exit_code[exit_code]
+            counts[status] += 1
+            if status not in {"killed", "timeout", *UNFINISHED}:
+                lines = get_diff_for_mutant(name, path=path).splitlines()[2:]
+                code, becomes = (
+                    " / ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in "-+"
+                )
+                function = name.rpartition(".")[2].removeprefix("x_").partition("__mutmut_")[0]
+                survivors.append(Survivor(path.stem, function, code, becomes))
+    return counts, sorted(survivors)
+
+
+def place(survivor: Survivor) -> str:
+    """The file and line of a survivor."""
+    path = f"{MODULES}/{survivor.module}.py"
+    inside, first = False, survivor.code.partition(" / ")[0]
+    for number, line in enumerate((ROOT / path).read_text(encoding="utf-8").splitlines(), 1):
+        inside = inside or line.startswith(f"def {survivor.function}(")
+        if inside and line.strip() == first:
+            return f"{path}:{number}"
+    return path
+
+
+def explained(names: list[str]) -> dict[Survivor, str]:
+    """Read the survivors of the modules ``names`` that have been explained, with the reason for each."""
+    entries = tomllib.loads(EXPLAINED.read_text(encoding="utf-8")).get("survivor", [])
+    known = {Survivor(*(entry[field] for field in Survivor._fields)): entry["why"] for entry in entries}
+    return {survivor: why for survivor, why in known.items() if survivor.module in names}
+
+
+def report(names: list[str], seconds: float) -> int:
+    """Print the outcome; the exit status."""
+    counts, survivors = results()
+    known, status = explained(names), 0
+    print(f"\n{sum(counts.values())} mutants in {seconds / 60:.1f} minutes: ", end="")
+    print(", ".join(f"{count} {what}" for what, count in counts.most_common()))
+    for survivor in survivors:
+        why = known.get(survivor)
+        status = status if why else 1
+        print(f"\n{place(survivor)} in {survivor.function}\n  - {survivor.code}\n  + {survivor.becomes}")
+        print(f"  {why or 'NOT EXPLAINED: write a test that turns red, or say in ' + EXPLAINED.name + ' why none can'}")
+    if any(counts[what] for what in UNFINISHED):
+        print("\ninterrupted: what is listed above is not all")
+        return 1
+    for survivor in sorted(known.keys() - set(survivors)):
+        status = 1
+        print(
+            f"\n{place(survivor)} in {survivor.function}: explained, but it is killed or gone; remove it from the list"
+        )
+        print(f"  - {survivor.code}\n  + {survivor.becomes}")
+    return status
+
+
+def main() -> int:
+    """Mutate, test, report."""
+    names = sys.argv[1:] or list(DECIDES)
+    unknown = [name for name in names if not (ROOT / MODULES / f"{name}.py").is_file()]
+    if unknown:
+        print(f"{MODULES} has no module {', '.join(unknown)}; name it like: lifecycle", file=sys.stderr)
+        return 2
+    started = time.monotonic()
+    os.nice(5)
+    prepare(names)
+    from mutmut import __main__ as mutmut
+
+    if not sys.stdout.isatty():  # a line that is written over and over again is none in a file
+        mutmut.print_status = lambda text, *, force_output=False: print(text) if force_output else None
+    mutmut._run([], PROCESSES)  # noqa: SLF001 - the command itself takes no list of operators
+    return report(names, time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
