@@ -114,7 +114,7 @@ class Remedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ) -> list[Modification]:
         """What to change in a variant with this configuration; empty if there is nothing left to try.
 
-        ``carried`` holds the digests of the modifications that the variant was made with; these are not prescribed again.
+        ``carried`` holds the digests of the modifications that the variant was made with, so as not to repeat them.
         """
         own = self.for_task(task_type)
         entries = getattr(own, kind)
