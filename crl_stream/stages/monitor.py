@@ -424,8 +424,8 @@ class _Fold(Fold[_Task]):
     def _show_fleet(self, record: Record) -> tuple[int, int]:
         """Publish every task of the partition as it is now; return how many there are, and how many cannot be read.
 
-        If there are many, they become due instead, and ticks publish them group by group.  The hold itself is already in
-        force.
+        If there are many, they become due instead, and ticks publish them group by group.  The hold itself is already
+        in force.
         """
         at = self.at
         at.offset, at.timestamp_ms = record.offset, record.timestamp

@@ -40,9 +40,9 @@ class SentNotes:
     def is_news(self, key: bytes, note: TaskNote, *, busy: bool = True, now: float = 0.0) -> bool:
         """Whether the note says something other than the last one and must be sent now; it then counts as sent.
 
-        What the task is counted for is sent at once.  Figures alone change with every snapshot of a busy task.  They are
-        sent once per ``FIGURES_MS``, and when they are final: if the task has fallen silent (not ``busy``), or through
-        ``silent``.  ``now`` is when the note came, in seconds of any clock.
+        What the task is counted for is sent at once.  Figures alone change with every snapshot of a busy task.  They
+        are sent once per ``FIGURES_MS``, and when they are final: if the task has fallen silent (not ``busy``), or
+        through ``silent``.  ``now`` is when the note came, in seconds of any clock.
         """
         said, last = said_by(note), self._last.get(key)
         self.waiting.pop(key, None)

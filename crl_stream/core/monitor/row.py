@@ -27,8 +27,8 @@ FAILED: Final = 4
 EXPLICIT: Final = 8
 JUDGED: Final = 16
 WEIGHED: Final = 32
-"""Flags: succeeded; counts as error; status ``error``; reward given, not computed; judged since activation; in the
-evidence as it stands."""
+"""Flags of an outcome: success; counts as an error; status ``error``; reward given, not computed; judged since the
+activation; included in the present evidence."""
 
 DECIDED: Final = {"no_action": 1, "human_approval": 2, "auto_apply": 4}
 """One bit for each possible decision of the matrix."""
