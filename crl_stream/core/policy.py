@@ -115,7 +115,7 @@ class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quality_weight: Ratio = 0.3
     speed_weight: Ratio = 0.2
     error_penalty: Ratio = 0.1
-    """Deducted for each error."""
+    """Amount that each error takes off the reward."""
     baseline_seconds_low: Positive = 60.0
     baseline_seconds_medium: Positive = 300.0
     baseline_seconds_high: Positive = 900.0

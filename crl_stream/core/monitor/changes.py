@@ -65,7 +65,7 @@ class HeldBack(NamedTuple):
 
     variant: Variant
     who: str
-    """Each hold with the command that releases it."""
+    """Describes each hold and names the command that releases it."""
     alert_id: str
 
 
@@ -122,7 +122,7 @@ class ReviewedRollback(NamedTuple):
 
     rollback_id: str
     review: str
-    """``confirmed`` or ``undone``."""
+    """Result of the review: ``confirmed`` or ``undone``."""
 
 
 # -- operators' commands -----------------------------------------------------------------------------

@@ -44,9 +44,9 @@ class Case(NamedTuple):
     better: bool
     """Whether more of that quantity is better."""
     good: tuple[int, int]
-    """Reward in millionths and flags of an outcome that speaks for the variant."""
+    """Reward in millionths and flags of an outcome that counts in the variant's favour."""
     bad: tuple[int, int]
-    """Reward in millionths and flags of one that speaks against it."""
+    """Reward in millionths and flags of an outcome that counts against the variant."""
     example: tuple[Sums, Sums, str, dict[str, float]]
     """Baseline, a degraded window, the sentence about it, and the figures to three decimal places."""
 
@@ -81,7 +81,7 @@ class Detector(NamedTuple):
     figure: Callable[[Sums], float]
     """The metric over some outcomes, in the unit that people read."""
     describe: Callable[[Sums, Sums, float], str]
-    """The sentence about a degraded window: baseline, window, change."""
+    """Writes the sentence about a degraded window from baseline, window and change."""
     claims: Callable[[float], Triple]
     """What the three alternatives of the detector's evidence claim, given the limit."""
     weigh: Callable[[Triple, int, int, Sums, Triple], Triple]

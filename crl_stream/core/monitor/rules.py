@@ -55,7 +55,7 @@ class Rules:
         self.checks: tuple[tuple[Detector, int], ...] = tuple(
             [(detector, detector.limit(degradation)) for detector in DETECTORS]
         )
-        """The detectors and their limits, in millionths."""
+        """All detectors with their limits in millionths."""
         self.further = self.checks[evidence.WRITTEN_OUT :]
         """The detectors that ``is_suspect`` has to call, with their limits."""
         self.limits = self.checks[0][1], self.checks[1][1], self.checks[2][1]

@@ -88,7 +88,7 @@ class TaskEntry(msgspec.Struct, array_like=True):
     """Incarnation of the log in the task's own note; -1 before the first ``TaskNote``."""
     log_offset: int = -1
     time: int = 0
-    """From the task's own note."""
+    """When the task's own note was made."""
     epoch: int = 0
     active: str | None = None
     variants: int = 0
@@ -99,7 +99,7 @@ class TaskEntry(msgspec.Struct, array_like=True):
     alerts: dict[str, AlertEntry] = {}
     """Alerts by ``kind subject``."""
     no_rollback: str | None = None
-    """From the task's own note."""
+    """Why the active variant would not be rolled back, from the task's own note."""
 
 
 class AgentEntry(msgspec.Struct, array_like=True, gc=False):

@@ -98,7 +98,7 @@ def _only_in_shadow(variant: VariantSnapshot) -> bool:
 
 
 def confidence(n: int, *, bonus: float = 0.0, most: float = 1.0) -> float:
-    """.5 below 50 outcomes, .7 below 100, else .85, plus ``bonus``, at most ``most``."""
+    """Confidence: .5 below 50 outcomes, .7 below 100, otherwise .85; plus ``bonus``, at most ``most``."""
     base = next((value for below, value in _CLASSES if n < below), _SURE)
     return min(round(base + bonus, 2), most)
 
