@@ -1,7 +1,7 @@
-"""Folders whose files are a list: detectors, proposal rules, exploration policies, notifier channels.
+"""Folders that serve as lists, one file per entry: detectors, proposal rules, exploration policies, notifier channels.
 
-Such a package says what each of its files defines; ``load`` imports them and checks that.  What does not fit is named
-with its file, so whoever adds one need not read how the others are used.
+Such a package says what each of its files must define; ``load`` imports and checks them.  An error names the file and
+what is wrong with it, so you can add a file without reading how the others are used.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 class Part(NamedTuple):
-    """A name that every file of a folder defines."""
+    """A name that every file of a folder must define."""
 
     name: str
     what: str
-    """What it must be, in words that follow "must be"."""
+    """What its value must be, in words that follow "must be"."""
     fits: Callable[[Any], bool]
 
 
 _ALSO: Final[dict[str, list[str]]] = {}
-"""By package, the folders that ``look_in`` was told."""
+"""The folders passed to ``look_in``, by package."""
 
 
 def load(package: str, path: MutableSequence[str], parts: Sequence[Part]) -> list[ModuleType]:
-    """Import every module of ``package`` that lies in ``path``, by name; ``IncompletePart`` names what is missing.
+    """Import every module of ``package`` in ``path``, by name; ``IncompletePart`` names what is missing.
 
-    ``path`` is the package's ``__path__``; a file whose name begins with ``_`` is none of the list.
+    ``path`` is the package's ``__path__``; files whose names begin with ``_`` are not part of the list.
     """
     path.extend(_ALSO.get(package, ()))
     modules = []
@@ -55,12 +55,12 @@ def load(package: str, path: MutableSequence[str], parts: Sequence[Part]) -> lis
 
 
 def misfit(module: ModuleType, wrong: str, hint: str) -> IncompletePart:
-    """The error about a file: what is wrong with it, and what must be there instead."""
+    """The error about a file: what is wrong with it, and what is needed instead."""
     return IncompletePart(f"{module.__file__} {wrong}.", hint=hint)
 
 
 def only_once(modules: Sequence[ModuleType], name: str, key: Callable[[ModuleType], Any]) -> None:
-    """Refuse the second of two files with the same ``key``; ``name`` is what people know it by."""
+    """Refuse the second of two files with the same ``key``; ``name`` is the key's name for people."""
     seen: dict[Any, ModuleType] = {}
     for module in modules:
         other = seen.setdefault(key(module), module)
@@ -69,7 +69,7 @@ def only_once(modules: Sequence[ModuleType], name: str, key: Callable[[ModuleTyp
 
 
 def look_in(package: str, folder: str) -> None:
-    """Have ``package`` list the files of another ``folder`` too; before anything imports the package.
+    """Make ``package`` list the files of another ``folder`` too; call this before anything imports the package.
 
     All processes of an installation must do the same: rows and decisions depend on the detectors.
     """
@@ -80,31 +80,31 @@ def look_in(package: str, folder: str) -> None:
     _ALSO.setdefault(package, []).append(folder)
 
 
-# -- what parts may be -----------------------------------------------------------------------------
+# -- checks of parts -------------------------------------------------------------------------------
 def is_word(value: Any) -> bool:
-    """Whether it is a name such as ``success_rate``."""
+    """Whether the value is a name such as ``success_rate``."""
     return isinstance(value, str) and _WORD.fullmatch(value) is not None
 
 
 def is_text(value: Any) -> bool:
-    """Whether it is words for people."""
+    """Whether the value is a text for people."""
     return isinstance(value, str) and bool(value.strip())
 
 
 def is_place(value: Any) -> bool:
-    """Whether it is a place in an order: 1, 2, 3, ..."""
+    """Whether the value is a place in a sequence: 1, 2, 3, ..."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def takes(count: int) -> Callable[[Any], bool]:
-    """Whether it can be called with so many arguments; of a compiled function that it can be called."""
+    """A check that a value takes ``count`` arguments; of a compiled function it checks only that it can be called."""
 
     def fits(value: Any) -> bool:
         if not callable(value):
             return False
         try:
             inspect.signature(value).bind(*range(count))
-        except ValueError:  # it says nothing of its parameters
+        except ValueError:  # its parameters are not known
             return True
         except TypeError:
             return False

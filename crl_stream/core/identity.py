@@ -1,6 +1,6 @@
 """Names of agents, tasks and variants, and the key of a task.
 
-All variants of a task are in one row, because a rollback compares them and one row is one atomic write.  Hence record
+All variants of a task are in one row, because a rollback compares them and one row is one atomic write.  So record
 key, partition key and table key are the same string: ``agent_name/task_type``.
 """
 

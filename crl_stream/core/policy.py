@@ -33,11 +33,11 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lookback_window: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 20
     """Outcomes kept and judged per variant."""
     success_drop: Annotated[float, success_rate.LIMIT.range] = success_rate.LIMIT.default
-    """Relative drop of the success rate, strictly greater."""
+    """Relative drop of the success rate; a window is degraded only if its drop is greater than this."""
     reward_drop: Annotated[float, avg_reward.LIMIT.range] = avg_reward.LIMIT.default
-    """Relative drop of the mean reward, strictly greater."""
+    """Relative drop of the mean reward; a window is degraded only if its drop is greater than this."""
     error_increase: Annotated[float, error_rate.LIMIT.range] = error_rate.LIMIT.default
-    """Relative increase of the error rate, strictly greater."""
+    """Relative increase of the error rate; a window is degraded only if its increase is greater than this."""
     baseline: Baseline = "lifetime"
     """What the window is compared with: the whole lifetime, or the lifetime before the window."""
     min_baseline: AtLeastOne = 20
@@ -64,7 +64,7 @@ for _found in DETECTORS:
         )
 _FURTHER: Final = [found.setting for found in DETECTORS if found.setting.name not in _KNOWN]
 if _FURTHER:
-    # The limits of detectors that were added bring their own settings, with all that a setting has.
+    # Added detectors bring their own limits as full settings, with range and default.
     Degradation = msgspec.defstruct(  # type: ignore[misc,assignment]
         "Degradation",
         [(limit.name, Annotated[float, limit.range], limit.default) for limit in _FURTHER],
@@ -115,7 +115,7 @@ class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quality_weight: Ratio = 0.3
     speed_weight: Ratio = 0.2
     error_penalty: Ratio = 0.1
-    """Deducted for each error."""
+    """Amount that each error takes off the reward."""
     baseline_seconds_low: Positive = 60.0
     baseline_seconds_medium: Positive = 300.0
     baseline_seconds_high: Positive = 900.0

@@ -19,7 +19,7 @@ class Difference(NamedTuple):
 
 
 def policy_differences(one: PolicySet, other: PolicySet) -> list[Difference]:
-    """Return the settings that differ, those of all tasks first; different sets have at least one.
+    """Return the settings that differ, beginning with those for all tasks; unequal sets have at least one.
 
     An override that only one set has is compared with what applies to its agent or task in the other.
     """
@@ -42,7 +42,7 @@ def policy_differences(one: PolicySet, other: PolicySet) -> list[Difference]:
 
 
 def _special(prefix: str, one: Policy, other: Policy, general: set[tuple[str, Any, Any]]) -> list[Difference]:
-    """Leave out differences that the defaults have too."""
+    """Leave out differences that the defaults also have."""
     found = _differences(prefix, one, other)
     return [d for d in found if (d.setting.removeprefix(prefix), d.one, d.other) not in general]
 

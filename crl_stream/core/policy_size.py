@@ -23,7 +23,7 @@ _PER_REVIEW: Final = 50_000
 """Bytes of a review: actor, reason and detail in characters that JSON writes with six bytes each."""
 _PER_RUNTIME: Final = 300
 _OTHERWISE: Final = 700_000
-"""The configurations of all variants (``core.registration.MAX_CONFIGURATIONS``), pin and holds."""
+"""The configurations of all variants (``core.monitor.registration.MAX_CONFIGURATIONS``), pin and holds."""
 
 
 def task_bytes(policy: Policy) -> int:

@@ -1,8 +1,8 @@
-"""The stages in memory: a log, its commands, changelogs and the topics, without a broker.
+"""The stages in memory: a log, its commands, changelogs and topics, without a broker.
 
-For stories in tests, for ``crl replay`` and as the oracle: it is handed messages or raw bytes, folds them as the
-worker does and lets one read every topic.  A crash is an element of the input: what was written stays,
-what was in memory is gone.
+Tests use it for stories and as an oracle, and ``crl replay`` runs on it.  It takes messages or raw bytes, folds them as
+the worker does, and makes every topic readable.  A crash is an element of the input: what was written stays, and what
+was in memory is lost.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _COMMANDS: Final = INLET.source
 
 
 class Crash(enum.Enum):
-    """Where the process dies while it works on what was piped since the last batch."""
+    """The point at which the process dies while it works on what was piped since the last batch."""
 
     AFTER_FOLD = "outputs and rows are lost"
     AFTER_OUTPUTS = "outputs are out, rows are lost"
@@ -44,7 +44,7 @@ class Crash(enum.Enum):
 
 
 class ProposerCrash(NamedTuple):
-    """The process dies while the proposer works; the monitor had finished its batch."""
+    """The process dies while the proposer works, after the monitor has finished its batch."""
 
     point: Crash
 
@@ -63,7 +63,7 @@ class TopologyDriver:
     """Runs the stages on bytes, one process, any number of partitions.
 
     ``start`` is the append time of the first record and ``tick`` the time between records, in milliseconds.
-    The proposer runs after the monitor when it is given its catalogue, ``remedies``.
+    The proposer runs after the monitor if its catalogue, ``remedies``, is given.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class TopologyDriver:
         self._read_commands = [0] * partitions
         self._render: Callable[[Any], Any] | None = None
         self._waits: list[Waiting] | None = None
-        """By partition, while time passes in silence."""
+        """The index of each partition's waiting rows, while time passes without messages."""
         self._command_ids = 0
 
     def append(
@@ -109,7 +109,7 @@ class TopologyDriver:
         return record
 
     def pipe(self, *elements: Any) -> list[Output]:
-        """Append messages, then fold everything that waits as one batch per partition.
+        """Append messages, then fold everything that is unread as one batch per partition.
 
         An element is an ``Invocation``, ``Feedback`` or command, a ``Tick`` (one for each partition), raw bytes
         (keyed by ``a/b``), a pair (key, value) of bytes, or a ``Crash`` or ``ProposerCrash``, which ends a batch.
@@ -124,13 +124,13 @@ class TopologyDriver:
         return outputs
 
     def pipe_each(self, elements: Iterable[Any]) -> list[Output]:
-        """Like ``pipe``, with a batch for each element."""
+        """Like ``pipe``, but with one batch per element."""
         return [output for element in elements for output in self.pipe(element)]
 
     def fall_silent(self, milliseconds: int = 2_000) -> list[Output]:
-        """Let so much time pass without a message, with the ticks that the partitions' owners would append.
+        """Let this much time pass without a message, with the ticks that the partitions' owners would append.
 
-        Time goes on from the newest record of the log, or from the driver's clock where that is ahead.
+        Time continues from the newest record of the log, or from the driver's clock if that is ahead.
         """
         outputs: list[Output] = []
         now = max([self.clock, *(log[-1].timestamp for log in self.topics[_LOG] if log)])
@@ -192,7 +192,7 @@ class TopologyDriver:
 
     def _monitor(self, crash: Crash | None) -> list[Output]:
         outputs: list[Output] = []
-        # A forwarded record waits in its new partition, so go round until nothing waits.
+        # A forwarded record is unread in its new partition, so repeat until nothing is unread.
         while any(self._waiting(partition) for partition in range(self.partitions)):
             for partition in range(self.partitions):
                 if waiting := self._waiting(partition):
@@ -220,7 +220,7 @@ class TopologyDriver:
         )
 
     def _keep_index(self, partition: int, folded: Folded) -> None:
-        """In a silence nothing crashes, so that what waits need not be looked for among all rows again and again."""
+        """Keep the index of waiting rows up to date; nothing crashes in a silence, so it need not be rebuilt."""
         if self._waits is None:
             return
         if self._waits[partition].fleet == fleet_of(decode_partition(folded.partition_row)):
@@ -241,7 +241,7 @@ class TopologyDriver:
         for partition, changelog in enumerate(self.proposals_changelog):
             state = changelog.get(partition_key(partition))
             log = self.topics[PROPOSER.source][partition]
-            # The topic is compacted: an offset is no index.
+            # The topic is compacted, so an offset is not an index.
             first = bisect_left(log, decode_partition(state).next_offset, key=lambda record: record.offset)
             if first < len(log):
                 outputs += self._propose_from(partition, decode_snapshots(log[first:]), self.remedies, crash)
@@ -280,7 +280,7 @@ class TopologyDriver:
             yield from log
 
     def read(self, topic: str) -> list[Any]:
-        """Every message of a topic; dead letters are read with ``records``."""
+        """Every message of a topic; use ``records`` for dead letters."""
         if topic == DEAD_LETTERS:
             raise ValueError("dead letters are no messages: read their records")
         found = []
@@ -292,7 +292,7 @@ class TopologyDriver:
         return found
 
     def proposals(self) -> list[m.Proposal]:
-        """Each proposal in its newest revision, in the order in which they were made."""
+        """The newest revision of each proposal, in the order in which the proposals were made."""
         newest: dict[str, m.Proposal] = {}
         for proposal in self.read(TOPIC_OF[m.Proposal]):
             known = newest.get(proposal.proposal_id)
@@ -309,7 +309,7 @@ class TopologyDriver:
         return _rows(self.proposals_changelog)
 
     def snapshot(self, agent_name: str, task_type: str) -> m.TaskSnapshot:
-        """A task as it stands; ``KeyError`` when nothing was applied to it."""
+        """The current snapshot of a task; raises ``KeyError`` if nothing was applied to it."""
         key = TaskKey(agent_name, task_type).encode()
         partition = partition_of(key, self.partitions)
         changelog = self.changelog[partition]

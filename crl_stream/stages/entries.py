@@ -1,4 +1,4 @@
-"""Records of the log with what they say: decoded once, before they are folded."""
+"""Records of the log with their messages, decoded once before they are folded."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from crl_stream.wire.records import Record, UnreadBatch
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """A record of the log, decoded once; there is one for each, so it is of the kind that is quickest made and read."""
+    """A record of the log, decoded once.  There is one per record, so its type is the fastest to create and read."""
 
     record: Record
     message: Any
-    """Invocation, Feedback, CommandRef or Rejected."""
+    """The decoded message: Invocation, Feedback, CommandRef or Rejected."""
     key: bytes
-    """Of the task; empty when the record has none."""
+    """The task's key; empty if the record has none."""
 
 
 def decode_batch(records: Sequence[Record]) -> list[Entry]:
-    """Decode every record; a bad one becomes an entry with its rejection."""
+    """Decode every record; one that cannot be decoded becomes an entry with its rejection."""
     entries = []
     for record in records:
         key = record.key
@@ -32,7 +32,7 @@ def decode_batch(records: Sequence[Record]) -> list[Entry]:
             message = Rejected(record.reason, record.detail)
         else:
             message = decode_logged(record.value, key)
-        # The codec has checked that the key is the one of the payload's task.
+        # The codec has checked that the key belongs to the payload's task.
         entries.append(Entry(record, message, b"" if key is None or type(message) is Rejected else key))
     return entries
 

@@ -1,8 +1,8 @@
-"""Orders for the whole fleet: the hold that a partition remembers, and every task of it published with it.
+"""Commands for the whole fleet: each partition remembers the hold and publishes all of its tasks with it.
 
-A hold stands in the partition row, so it is in force for every task at once, and for those that are born later.  Rows
-are published when it begins or ends, at once or, where they are many, group after group; a row that cannot be read then
-is published with its next record.
+The hold is kept in the partition row, so it is in force for every task at once, including tasks created later.  Rows
+are published when it begins or ends: at once, or group by group if there are many.  A row that cannot be read at that
+time is published with its next record.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from crl_stream.wire.records import Record
 from crl_stream.wire.topics import FLEET_KEY
 
 SHOWN_AT_ONCE: Final = 1_000
-"""Tasks of a partition that are published with the order itself; more of them follow in groups, by ticks."""
+"""The most tasks of a partition that are published with the command itself; if there are more, ticks publish groups."""
 SUBJECT: Final = "fleet"
-"""What the alert is about; no task can be called that."""
+"""Subject of the alert; no task can have this name."""
 _HOUR: Final = 3_600_000
 
 
 def has_expired(hold: StandingOrder, now: int) -> bool:
-    """Whether a hold of the fleet is over by ``now`` (milliseconds): a fleet has no outcomes to count to its end."""
+    """Whether a hold on the fleet has ended by ``now`` (milliseconds); it ends only by time, not by outcomes."""
     return hold.until is not None and now >= hold.until
 
 
@@ -41,10 +41,10 @@ def untold(
     offset: int,
     incarnation: int,
 ) -> list[bytes]:
-    """Keys, in their order, of the tasks that the record at ``offset`` has not reached before and that can be read.
+    """Sorted keys of the readable tasks that the record at ``offset`` has not reached before.
 
-    Each is taken from the row under way, from what a batch has made of it, or from its stored row.  When a record is
-    met again after a crash, rows may be ahead of it: they are not told again.
+    Each row is taken from memory while it is open, from the batch's results, or from the stored rows.  If a record is
+    folded again after a crash, some rows may be ahead of it; those are left out.
     """
     found = []
     for key in {*rows, *folded, *live}:
@@ -62,7 +62,7 @@ def untold(
 
 
 def refusal(state: PartitionRow, command: m.FleetCommand, now: int) -> str | None:
-    """Why ``command`` is not applied at ``now``; None when it is."""
+    """Why ``command`` is not applied at ``now``; None if it is applied."""
     if command.expires_at is not None and now > from_text(command.expires_at):
         return f"it expired at {command.expires_at}; give it again if it is still wanted"
     if isinstance(command, m.ResumeAll) and state.fleet is None:
@@ -85,7 +85,7 @@ def result(
     detail: str,
     tasks: int,
 ) -> m.CommandResult:
-    """What became of the command in this partition, and for how many tasks."""
+    """The result of the command in this partition, with the number of tasks it covers."""
     kind = type(command).__name__
     return m.CommandResult(
         result_id=fact_id("cmdr", record.timestamp, kind, state.incarnation, partition, record.offset),
@@ -107,14 +107,14 @@ def result(
 
 
 def is_home(partition: int, partitions: int) -> bool:
-    """Whether this partition tells people: one does, since a fleet is held once and not once a partition."""
+    """Whether this partition raises the alert: only one does, so that people hear of a hold on the fleet once."""
     return partition == partition_of(FLEET_KEY, partitions)
 
 
 def alert(
     partition: int, record: Record, state: PartitionRow, action: str, cause_id: str, *, resolved: bool
 ) -> m.Alert:
-    """The hold of the fleet begins, changes hands, or is over."""
+    """The alert that a hold on the fleet begins, passes to another person, or ends."""
     return m.Alert(
         alert_id=fact_id("alert", record.timestamp, "fleet_hold", state.incarnation, partition, record.offset),
         timestamp=to_text(record.timestamp),

@@ -1,7 +1,7 @@
-"""A fleet in a few numbers: what each row adds to them, and which rows are to be shown by name.
+"""A fleet in a few numbers: what each row adds to them, and which rows to show by name.
 
-Lists of tasks grow with the fleet; whether it is well must be answered in bounded time.  So one small mark is kept of
-each row, and a row is read again only when it has changed.
+Lists of tasks grow with the fleet, but the question whether it is healthy must be answered in bounded time.  So a small
+mark is kept for each row, and a row is read again only after it has changed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from crl_stream.core.overview.notes import ENOUGH
 from crl_stream.core.policy import PolicySet
 
 TROUBLE: Final = ("degraded", "without_success")
-"""Names of what somebody has to see to."""
+"""Names of the counts that need attention."""
 ORDERS: Final = ("held", "pinned", "quarantined")
-"""Names of what people have ordered, or have to decide."""
+"""Names of the counts of what people have set, or have to decide."""
 NAMES: Final = (*TROUBLE, *ORDERS, "no_target", "without_outcome", "HEALTHY", "INCONCLUSIVE", "DEGRADED", "unjudged")
-"""What is counted, in the order of the bits of a mark."""
+"""Names of all counts, in the order of a mark's bits."""
 MODES: Final = ("observe", "shadow")
 _BITS: Final = {name: 1 << number for number, name in enumerate((*NAMES, *MODES))}
 _TROUBLE: Final = sum(_BITS[name] for name in TROUBLE)
@@ -29,7 +29,7 @@ _ATTENTION: Final = sum(_BITS[name] for name in (*TROUBLE, *ORDERS))
 
 
 class Mark(NamedTuple):
-    """What a row adds."""
+    """What a row adds to the numbers."""
 
     bits: int
     outcomes: int
@@ -37,12 +37,12 @@ class Mark(NamedTuple):
 
     @property
     def rank(self) -> int:
-        """0 for trouble, 1 for what else is to be shown by name, 2 for the rest."""
+        """0 for trouble, 1 for other rows to show by name, 2 for the rest."""
         return 0 if self.bits & _TROUBLE else 1 if self.bits & _ATTENTION else 2
 
 
 def mark_of(row: bytes, policies: PolicySet) -> Mark:
-    """The mark of a row under ``policies``; ``MsgspecError`` when the bytes are not one."""
+    """The mark of a row under ``policies``; raises ``MsgspecError`` if the bytes are not a row."""
     task = decode_row(row)
     policy = policies.for_task(task.key)
     active = None if task.active is None else task.variants.get(task.active)
@@ -69,21 +69,21 @@ def mark_of(row: bytes, policies: PolicySet) -> Mark:
 
 
 class Sums:
-    """The numbers over all marks, kept by difference."""
+    """The sums over all marks, updated by differences."""
 
     def __init__(self) -> None:
         self.tasks = self.outcomes = self.variants = 0
         self._bits: Counter[int] = Counter()
 
     def add(self, mark: Mark, times: int = 1) -> None:
-        """Count a mark; with -1 no longer."""
+        """Count a mark; with ``times=-1``, stop counting it."""
         self.tasks += times
         self.outcomes += times * mark.outcomes
         self.variants += times * mark.variants
         self._bits[mark.bits] += times
 
     def as_dict(self) -> dict[str, int]:
-        """By name; ``trouble`` and ``attention`` count each task once."""
+        """The sums by name; ``trouble`` and ``attention`` count each task once."""
         found = {"tasks": self.tasks, "outcomes": self.outcomes, "variants": self.variants}
         found |= {name: self._sum(bit) for name, bit in _BITS.items()}
         return found | {"trouble": self._sum(_TROUBLE), "attention": self._sum(_ATTENTION)}
@@ -93,7 +93,7 @@ class Sums:
 
 
 def merged(pages: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Sums of several workers as one."""
+    """The combined sums of several workers."""
     found: Counter[str] = Counter()
     for page in pages:
         found.update({name: number for name, number in page.items() if isinstance(number, int)})

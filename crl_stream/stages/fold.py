@@ -1,12 +1,12 @@
-"""The one batch loop: consecutive records of a partition become rows, a partition row and outputs.
+"""The batch loop: turns consecutive records of a partition into rows, a partition row and outputs.
 
-    Fold(...).run(entries) -> Folded          one attempt at one batch; each stage says what it does with a record
-    fold_around_poison(attempt, what)         attempts, until no record makes the stage raise
+    Fold(...).run(entries) -> Folded          one attempt at one batch; each stage defines what it does with a record
+    fold_around_poison(attempt, what)         repeated attempts, until no record makes the stage raise
 
-The laws of every stage with a table are kept here.  What was folded before, below ``next_offset``, is skipped.  A
-record that the codec refuses, or that makes the stage raise, becomes a dead letter, and the partition goes on.  A row
-is closed behind the last record that names it, while it is in the processor's cache: a batch touches many.  A batch may
-be folded part by part, since nothing depends on where one ends and the next begins.
+This module enforces the laws of every stage with a table.  Records below ``next_offset`` were folded before and are
+skipped.  A record that the codec refuses, or that makes the stage raise, becomes a dead letter, and the partition goes
+on.  A batch touches many rows, so each row is closed right after the last record that names it, while it is still in
+the processor's cache.  A batch may be folded in parts, since nothing depends on where one ends and the next begins.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import TOPIC_OF
 
 UNBOUNDED: Final = 1 << 60
-"""Outputs of a fold that may be as many as its entries cause."""
+"""Stands for no limit on the number of a fold's outputs."""
 MAX_FAILURES: Final = 20
-"""Records of one batch that may make a fold raise; more is a bug to stop for, not poison to step over."""
+"""The most records of one batch that may make a fold raise; with more, assume a bug and stop instead of skipping."""
 
 
 class Counts(NamedTuple):
-    """What became of the records of a batch."""
+    """What happened to the records of a batch."""
 
     applied: int = 0
     duplicates: int = 0
     forwarded: int = 0
     dead_letters: int = 0
     skipped: int = 0
-    """Folded before this batch: met again after a crash or a rebalance."""
+    """Records folded before this batch and read again after a crash or a rebalance."""
     ticks: int = 0
-    """Records that said no more than that time has passed."""
+    """Records that only said that time has passed."""
     too_late: int = 0
-    """Scores for outcomes that no window holds any more: counted in the row, and without effect."""
+    """Scores for outcomes that no window holds any more; they are counted in the row but have no effect."""
 
 
 class Folded(NamedTuple):
-    """What a batch comes to.  Outputs are to be acknowledged first, then rows and partition row."""
+    """The result of a batch.  Its outputs must be acknowledged before its rows and the partition row."""
 
     rows: dict[bytes, bytes]
     partition_row: bytes
@@ -54,16 +54,16 @@ class Folded(NamedTuple):
     outputs: list[Output]
     counts: Counts
     wakes: Mapping[bytes, int] = {}
-    """When each row that was touched has to be looked at again, for ``Waiting``; 0: it waits for nothing."""
+    """When time alone next affects each touched row, for ``Waiting``; 0: it waits for nothing."""
     born: int = 0
-    """New tasks, for ``Waiting``."""
+    """Number of new tasks, for ``Waiting``."""
     finished: bool = True
-    """Whether all entries are folded.  Else the next fold goes on with those from ``next_offset`` on: the first of
-    them may be a tick that has told a part of its rows."""
+    """Whether all entries are folded.  Otherwise the next fold continues with those from ``next_offset`` on; the first
+    may be a tick that has reached only some of its rows."""
 
 
 class Poison(Exception):
-    """A record made a fold raise, and what it had touched may be half changed."""
+    """A record made a fold raise, and whatever it touched may be half changed."""
 
     def __init__(self, offset: int, error: Exception) -> None:
         super().__init__(offset)
@@ -71,14 +71,14 @@ class Poison(Exception):
 
 
 Poisoned = Mapping[int, Exception]
-"""What the records raised, by offset, that an attempt is to step over."""
+"""Records that an attempt must step over: offset and the error that each raised."""
 
 
 def fold_around_poison(attempt: Callable[[Poisoned], Folded], what: str) -> Folded:
-    """Call ``attempt`` with the offsets that are to be stepped over and why, until it raises no more ``Poison``.
+    """Call ``attempt`` with the offsets to step over and their errors, until it no longer raises ``Poison``.
 
-    Each attempt starts again from the untouched bytes: what a raising step has changed is not to be trusted.
-    ``Unsafe`` when more than ``MAX_FAILURES`` records raise; ``what`` names them for people.
+    Each attempt starts again from the untouched bytes, since whatever a failed step has changed cannot be trusted.
+    Raises ``Unsafe`` if more than ``MAX_FAILURES`` records raise; ``what`` names the records for people.
     """
     poisoned: dict[int, Exception] = {}
     while True:
@@ -95,32 +95,32 @@ def fold_around_poison(attempt: Callable[[Poisoned], Folded], what: str) -> Fold
 
 
 class Task:
-    """A task that records of the batch name, in the order of the batch; a stage adds the row it opens for it."""
+    """A task that records of the batch name, in the order of the batch; a stage adds the row that it opens for it."""
 
     __slots__ = ("home", "key", "left", "touched")
 
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.left = 0
-        """Records of it that are still to come."""
+        """How many of its records are still to come in the batch."""
         self.home = -1
-        """Its partition, once it was asked for."""
+        """The task's partition; -1 until it is first needed."""
         self.touched = False
-        """Whether its row is to be written."""
+        """Whether its row must be written."""
 
 
 T = TypeVar("T", bound=Task)
 
 
 class Fold(Generic[T]):
-    """One attempt at one batch: the loop, and what every stage counts and writes.
+    """One attempt at one batch: the loop, and everything that every stage counts and writes.
 
-    A stage says how it opens a task (``new_task``), what it does with a record (``take``, or ``apply`` for one that is
-    sound), how it writes a row (``close``) and what else the batch comes to (``end``).
+    A stage defines how it opens a task (``new_task``), what it does with a record (``take``, or ``apply`` for readable
+    ones), how it writes a row (``close``), and what else results from the batch (``end``).
     """
 
     name: ClassVar[str] = ""
-    """Of the stage, in the dead letter of a record that makes it raise."""
+    """The stage's name in the dead letter of a record that makes it raise."""
 
     def __init__(
         self,
@@ -135,12 +135,12 @@ class Fold(Generic[T]):
         self.poisoned, self.most = poisoned, most
         self.tasks: dict[bytes, T] = {}
         self.folded: dict[bytes, bytes] = {}
-        """Rows that the rest of the batch does not touch."""
+        """Finished rows, which the rest of the batch does not touch."""
         self.outputs: list[Output] = []
         self.stopped = False
-        """Whether the record under way is not done, and the next fold goes on with it."""
+        """Whether the current record is unfinished, so that the next fold continues with it."""
         self.wakes: dict[bytes, int] = {}
-        """For ``Folded.wakes``."""
+        """Becomes ``Folded.wakes``."""
         self.born = 0
         self.applied = self.duplicates = self.forwarded = self.dead_letters = self.skipped = self.ticks = 0
         self.too_late = 0
@@ -195,13 +195,13 @@ class Fold(Generic[T]):
             self.too_late,
         )
 
-    # -- what a stage says -------------------------------------------------------------------------
+    # -- what a stage defines ----------------------------------------------------------------------
     def new_task(self, key: bytes) -> T:
-        """The first record that names ``key`` is in the batch."""
+        """Open a task for the first record of the batch that names ``key``."""
         raise NotImplementedError
 
     def take(self, entry: Entry, record: Record, task: T) -> None:
-        """Do all that the next record asks for."""
+        """Process the next record completely."""
         if record.offset in self.poisoned:
             self.report_failure(entry)
         elif isinstance(entry.message, Rejected):
@@ -210,14 +210,14 @@ class Fold(Generic[T]):
             self.apply(entry, record, task)
 
     def apply(self, entry: Entry, record: Record, task: T) -> None:
-        """Apply a record that can be read; ``Poison`` when the engine raises."""
+        """Apply a readable record; raises ``Poison`` if the engine raises."""
         raise NotImplementedError
 
     def close(self, task: T) -> None:
-        """The batch has no more records of the task: put the bytes of its row into ``folded``, if it was touched."""
+        """Finish a task with no more records in the batch: put its row's bytes into ``folded`` if it was touched."""
 
     def end(self) -> dict[bytes, bytes]:
-        """The rows to write, in their order; outputs and state may still be added to."""
+        """The rows to write, in order; this may still add to outputs and state."""
         return dict(sorted(self.folded.items()))
 
     # -- what every stage does ---------------------------------------------------------------------
@@ -227,7 +227,7 @@ class Fold(Generic[T]):
         self.dead_letters += 1
 
     def report_failure(self, entry: Entry) -> None:
-        """Make a dead letter of a record that made the stage raise, and tell people."""
+        """Make a dead letter of a record that made the stage raise, and raise an alert."""
         record, error = entry.record, self.poisoned[entry.record.offset]
         self.bury(record, reasons.FOLD_FAILURE, f"the {self.name} raised {type(error).__name__}")
         alert = fold_failure_alert(entry.key, self.partition, record, error, self.state, topic=self.source)

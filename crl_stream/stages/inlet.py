@@ -1,7 +1,7 @@
-"""The inlet stage: a record of ``crl.commands`` becomes a reference in the log, or a dead letter.
+"""The inlet stage: turns each record of ``crl.commands`` into a reference in the log, or into a dead letter.
 
-Stateless, so that a replay only repeats references, which the fold recognises.  The state of a partition
-stays a function of one log, while commands keep a topic, and so an ACL, of their own.
+The stage is stateless: a replay only repeats references, which the fold recognises.  The state of a partition stays
+a function of one log, while commands have their own topic and thus their own ACL.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _COMMANDS: Final = INLET.source
 def reference_commands(partition: int, partitions: int, records: Sequence[Record]) -> list[Output]:
     """What the inlet appends for ``records`` of one partition of ``crl.commands``, in order.
 
-    ``partitions`` counts the partitions of the log.  A command for one task is referenced in its task's
-    partition, ``SetPolicy`` once in each, ``HoldAll`` and ``ResumeAll`` in the partition that they stand in.
+    ``partitions`` is the number of the log's partitions.  A command for one task is referenced in the task's partition,
+    ``SetPolicy`` once in each, and ``HoldAll`` and ``ResumeAll`` in the partition that their record is in.
     """
     outputs: list[Output] = []
     for record in records:
@@ -40,7 +40,7 @@ def reference_commands(partition: int, partitions: int, records: Sequence[Record
         if isinstance(command, SetPolicy):
             key, homes = POLICY_KEY, range(partitions)
         elif isinstance(command, HoldAll | ResumeAll):
-            # One record a partition: whichever partitions are served are held at once, whatever became of the others.
+            # There is one record per partition, so that working partitions are held at once even if others are stuck.
             home = partition % partitions
             key, homes = FLEET_KEY, range(home, home + 1)
         else:

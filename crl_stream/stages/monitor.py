@@ -1,9 +1,9 @@
-"""The monitor stage: records of one log partition become rows, a partition row and outputs.
+"""The monitor stage: turns the records of one log partition into rows, a partition row and outputs.
 
-Pure, so that a replay, another worker or the oracle of a test reach the same bytes.  Laws: every record is
-exactly one of applied, duplicate, forwarded, dead letter; nothing depends on where one batch ends and the
-next begins; rows keep the highest applied offset, so that a record met again changes nothing.  So a batch may
-be folded and written part by part, however many rows one record reaches.
+The stage is pure, so that a replay, another worker or a test's oracle reaches the same bytes.  Laws: every record is
+exactly one of applied, duplicate, forwarded, or dead letter.  Nothing depends on where one batch ends and the next
+begins.  Rows keep the highest applied offset, so that a repeated record changes nothing.  So a batch may be folded and
+written in parts, however many rows one record reaches.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ def fold_batch(
 ) -> Folded:
     """Fold consecutive records of one partition.
 
-    ``rows`` are the partition's rows by task key, ``commands`` the values of the records that
-    ``command_positions`` named, None where there is no such record.  ``waiting`` is the index of ``rows``; without it,
-    or with one that is out of date, a tick looks through all of them.  ``most``, at least 1: after about so many
-    outputs the fold ends, and before a tick for which ``waiting`` would have to be made again (``Folded.finished``).
-    ``render`` makes the values of outputs from facts of tasks in place of ``encode``, for one who hands them on within
-    the process; snapshots are brief then.
-    Raises ``Unsafe`` when too many records make the engine raise.
+    ``rows`` are the partition's rows by task key.  ``commands`` are the values of the records that
+    ``command_positions`` named, None if there is no such record.  ``waiting`` is the index of ``rows``; without a
+    current one, a tick reads all rows.  ``most``, at least 1, is roughly the number of outputs after which the fold
+    ends early (``Folded.finished``); with it, the fold also ends before a tick for which ``waiting`` would have to be
+    rebuilt.  ``render`` replaces ``encode`` for facts of tasks if their values stay within the process; snapshots are
+    then brief.
+    Raises ``Unsafe`` if too many records make the engine raise.
     """
 
     def attempt(poisoned: Poisoned) -> Folded:
@@ -77,9 +77,9 @@ class _Task(Task):
     def __init__(self, key: bytes) -> None:
         super().__init__(key)
         self.row: TaskRow | None = None
-        """From its first record that is folded on, until its last."""
+        """The open row, from the task's first folded record of the batch to its last."""
         self.policy: Policy | None = None
-        """As long as no other one comes into force."""
+        """The policy in force for the task; None until it is looked up."""
 
 
 class _Fold(Fold[_Task]):
@@ -103,26 +103,26 @@ class _Fold(Fold[_Task]):
         self.partitions, self.render = partitions, render or encode
         self.commands, self.waiting = commands, waiting
         self.outdated = False
-        """Whether the hold of the fleet has changed since ``wakes`` were noted."""
+        """Whether the fleet's hold has changed since ``wakes`` were noted."""
         self.policies = state.policies
         self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash, state.fleet, brief=render is not None)
-        """The record under way: one for all of them, and moved on."""
+        """The position of the current record: one object, updated for each record."""
         self.forwards: Forwards | None = None
-        """Of forwarded records, once there is one."""
+        """The forwarded records that arrived before; loaded with the first one."""
 
     def new_task(self, key: bytes) -> _Task:
-        """A task without its row: most batches read it with the first record."""
+        """A task without its row, which most batches read with the first record."""
         return _Task(key)
 
     def end(self) -> dict[bytes, bytes]:
-        """The rows by key; what was forwarded here and what waits for time is noted."""
+        """The rows by key, after noting which records were forwarded here and which rows wait for a time."""
         if self.forwards is not None:
             self.forwards.pack()
         self._settle_wakes()
         return super().end()
 
     def take(self, entry: Entry, record: Record, task: _Task) -> None:
-        """Do what the record asks for; a hold of the fleet that is over by then ends before anything else."""
+        """Process the record; if the fleet's hold has expired by then, it ends first."""
         message = entry.message
         kind = type(message)
         if self.at.fleet is not None and fleet.has_expired(self.at.fleet, record.timestamp):
@@ -144,25 +144,25 @@ class _Fold(Fold[_Task]):
                 self._apply(task, message, record)
 
     def close(self, task: _Task) -> None:
-        """Its row, and when it has to be looked at again."""
+        """Store the task's row, and when time alone next affects it."""
         if task.touched and task.row is not None:
             self.folded[task.key] = encode_row(task.row)
             self.wakes[task.key] = self._wake(task.key, task.row)
         task.row = None
 
     def _wake(self, key: bytes, row: TaskRow | RowMarks) -> int:
-        """When time has something to do with the row; at once while it is not published with the fleet's hold."""
+        """When time alone next affects the row; at once if it was not yet published with the fleet's current hold."""
         fleet = self.at.fleet
         return row.wake if row.shown_fleet == (0 if fleet is None else fleet.since) else fleet_slot(key)
 
     def _is_new_here(self, record: Record) -> bool:
-        """Whether a forwarded record comes for the first time; a crash may forward it twice."""
+        """Whether a forwarded record arrives for the first time; a crash may forward it twice."""
         origin = origin_of(record.headers)
         if origin is None:
             return True
         source, offset = origin
         if not 0 <= source < self.partitions:
-            return True  # not one of ours: a header that somebody made up must not fill the row
+            return True  # not one of ours: an invented header must not fill the row
         if self.forwards is None:
             self.forwards = Forwards(self.state)
         came = self.forwards.take(source, offset, record)
@@ -224,18 +224,18 @@ class _Fold(Fold[_Task]):
             self.bury(record, done.reason or reasons.REFUSED, f"refused by the engine: {done.reason}")
 
     def _read(self, data: bytes, record: Record) -> TaskRow:
-        """A row from its bytes.  One that cannot be read costs its own task's records, and not the partition."""
+        """Decode a row.  An unreadable row affects only the records of its own task, not the partition."""
         try:
             return decode_row(data)
         except Exception as error:
             raise Poison(record.offset, error) from error
 
     def _tick(self, tick: m.Tick, record: Record) -> None:
-        """Tell every row whose time has come what time it is, those that wait the longest first."""
+        """Apply the time to every row whose time has come, beginning with those that have waited longest."""
         at, now, offset, outputs = self.at, record.timestamp, record.offset, self.outputs
         for key in self._due(now if tick.up_to_ms is None or tick.up_to_ms > now else tick.up_to_ms):
             if key.startswith(b"!"):
-                continue  # the fleet's hold, which every record looks at first
+                continue  # the fleet's hold, which every record checks first
             if len(outputs) >= self.most:
                 self.stopped = True
                 return
@@ -254,17 +254,17 @@ class _Fold(Fold[_Task]):
         self.ticks += not self.stopped
 
     def _stored(self, key: bytes) -> TaskRow | None:
-        """A row that waits for time; None when it cannot be read, which its next record will say, or has gone."""
+        """A row that waits for a time; None if it is gone, or unreadable, which its next record will report."""
         data = self._data_of(key)
         try:
-            # None: the partition went elsewhere meanwhile, and what this batch comes to is not written.
+            # None: the partition has moved to another worker, so the results of this batch are not written.
             return None if data is None else decode_row(data)
         except msgspec.MsgspecError:
             self.wakes[key] = 0
             return None
 
     def _pass_time(self, task: _Task, row: TaskRow, record: Record) -> None:
-        """Tell one row the time.  One that makes the engine raise stops neither the others nor the clock."""
+        """Apply the time to one row.  A row that makes the engine raise stops neither the others nor the clock."""
         if task.policy is None:
             task.policy = self.policies.for_task(row.key)
         before = encode_row(row)
@@ -279,24 +279,24 @@ class _Fold(Fold[_Task]):
         self._state(facts, task.key)
 
     def _due(self, now: int) -> Iterator[bytes]:
-        """Keys of the rows that wait for a time that has come: as this batch has left them, else as it found them."""
+        """Keys of the rows whose time has come, as this batch has left them, or as it found untouched ones."""
         if self.waiting is None or self.waiting.fleet != fleet_of(self.state):
             if self.most < UNBOUNDED and self.outdated:
                 self.stopped = True
                 return
             self.waiting = Waiting.of(self.rows, self.state)
         changed, found = self._settle_wakes(), self.waiting.due(now)
-        for task in self.tasks.values():  # after those that are written: a row under way is newer
+        for task in self.tasks.values():  # after the written rows, since an open row is newer
             if task.touched and task.row is not None:
                 changed[task.key] = self._wake(task.key, task.row)
         touched = sorted((wake, key) for key, wake in changed.items() if 0 < wake <= now)
         before = set(changed)
-        # A tick tells each row once, so what it changes itself need not be looked at again.
+        # A tick handles each row once, so rows that it changes itself need no second look.
         for _, key in heapq.merge(touched, (one for one in found if one[1] not in before)) if before else found:
             yield key
 
     def _settle_wakes(self) -> dict[bytes, int]:
-        """When the rows that this batch has touched are due, under the hold of the fleet as it is now."""
+        """When the rows that this batch has touched are due, under the fleet's current hold."""
         if self.outdated:
             self.outdated = False
             for key, data in self.folded.items():
@@ -304,13 +304,13 @@ class _Fold(Fold[_Task]):
         return self.wakes
 
     def _index(self) -> Waiting:
-        """What is known of the rows as the batch found them; what waits for the fleet may be out of date in it."""
+        """The index of the rows as the batch found them; what waits because of the fleet may be out of date in it."""
         if self.waiting is None:
             self.waiting = Waiting.of(self.rows, self.state)
         return self.waiting
 
     def _data_of(self, key: bytes) -> bytes | None:
-        """The bytes of a row, as the batch has left them so far."""
+        """The bytes of a row as the batch has left it so far."""
         folded = self.folded
         return folded[key] if folded and key in folded else self.rows.get(key)
 
@@ -328,7 +328,7 @@ class _Fold(Fold[_Task]):
                 f"a reference for partition {home} stands in partition {self.partition}",
             )
             return
-        # The inlet appends in the order of crl.commands, so an older position is a repetition.
+        # The inlet appends in the order of crl.commands, so an older offset is a repetition.
         if ref.offset <= state.commanded.get(ref.partition, -1):
             self.duplicates += 1
             return
@@ -371,7 +371,7 @@ class _Fold(Fold[_Task]):
         self.outputs.append(Output(TOPIC_OF[type(result)], self.partition, record.key, encode(result)))
 
     def _order_fleet(self, command: m.FleetCommand, record: Record) -> None:
-        """Hold every task of the partition, or release it; what was so already is so again."""
+        """Hold or release every task of the partition, unless the command is refused."""
         state, now = self.state, record.timestamp
         refused = fleet.refusal(state, command, now)
         self.applied += 1
@@ -402,14 +402,14 @@ class _Fold(Fold[_Task]):
         self.wakes[partition_key(self.partition)] = fleet_end(self.state)
 
     def _expire_fleet(self, entry: Entry, record: Record, task: _Task) -> None:
-        """The hold is over by this record: it is taken without one, and what it left untouched is published behind."""
+        """End the hold that has expired by this record: process the record without it, then publish all other rows."""
         was = self.at.fleet
         assert was is not None
         self._set_hold(None)
         ticks = type(entry.message) is m.Tick
-        if not ticks:  # a tick looks at what is due, and all rows are now
+        if not ticks:  # a tick processes what is due, which now is every row
             self.take(entry, record, task)
-        if self.state.fleet is None:  # it may have been the next hold
+        if self.state.fleet is None:  # the record may have set the next hold
             self._show_fleet(record)
             over = f"over: the hold of {was.actor} has expired"
             self._tell_fleet(record, over, f"{self.partition}:{record.offset}", resolved=True)
@@ -422,9 +422,10 @@ class _Fold(Fold[_Task]):
             self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, fleet.SUBJECT.encode(), encode(said)))
 
     def _show_fleet(self, record: Record) -> tuple[int, int]:
-        """Publish every task of the partition as it stands now; how many there are, and how many cannot be read.
+        """Publish every task of the partition as it is now; return how many there are, and how many cannot be read.
 
-        Where they are many they become due instead, and ticks publish group after group: the hold itself is in force.
+        If there are many, they become due instead, and ticks publish them group by group.  The hold itself is already
+        in force.
         """
         at = self.at
         at.offset, at.timestamp_ms = record.offset, record.timestamp
@@ -438,13 +439,13 @@ class _Fold(Fold[_Task]):
         return tasks, unread
 
     def _follow_fleet(self, key: bytes, live: TaskRow | None) -> bool:
-        """Publish one task as it stands now; False when its row cannot be read."""
+        """Publish one task as it is now; False if its row cannot be read."""
         at = self.at
         try:
-            # On a copy, so that a row that the engine cannot work with stays as it was.
+            # Work on a copy, so that a row that makes the engine raise stays unchanged.
             row = decode_row(self._data_of(key) or b"" if live is None else encode_row(live))
             facts = follow_fleet(row, at, self.policies.for_task(row.key)).facts
-        except Exception:  # it must not keep the fleet from being held
+        except Exception:  # one bad row must not prevent the hold on the fleet
             return False
         if live is None:
             self.folded[key] = encode_row(row)

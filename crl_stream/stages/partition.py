@@ -1,6 +1,6 @@
-"""The state of one log partition beside its task rows: how far it is folded, and under which policy.
+"""The state of one log partition besides its task rows: how far it is folded, and the policy in force.
 
-It is the last record of every changelog write, so whatever it covers is in the rows before it.  It decides
+It is the last record of every changelog write, so everything it covers is in the rows written before it.  It decides
 where reading starts; the committed offset of the consumer group is only a hint.
 """
 
@@ -21,28 +21,28 @@ _GUIDE_HASH = GUIDE.digest()
 
 
 class PartitionRow(msgspec.Struct, array_like=True, gc=False):
-    """What the fold of a partition has come to; a function of the log alone."""
+    """How far a partition is folded and what applies to all of it; a function of the log alone."""
 
     next_offset: int = 0
-    """The first offset that is not folded yet."""
+    """The first offset that has not been folded yet."""
     last_hash: bytes = b""
-    """Of the record at ``next_offset - 1``; a log that was deleted and made anew has another one."""
+    """Hash of the record at ``next_offset - 1``; it differs if the log was deleted and created again."""
     incarnation: int = 0
-    """Grows when people adopt a log that was made anew; rows of an older one give way."""
+    """Grows when people adopt a log that was created again; rows of an older incarnation are replaced."""
     policy: bytes = _GUIDE_TEXT
     policy_hash: str = _GUIDE_HASH
     commanded: dict[int, int] = {}
     """Highest offset per partition of ``crl.commands`` that a reference has named here."""
     origins: dict[int, int] = {}
-    """Per partition of the log: the offset up to which forwards from there are remembered no more."""
+    """By partition of the log: the offset up to which forwards from there are no longer remembered."""
     forwards: bytes = b""
-    """The last records that were forwarded here, as ``stages.forwards`` packs them."""
+    """The last records that were forwarded here, packed by ``stages.forwards``."""
     policy_actor: str = ""
-    """Who set the policy; empty where none was set yet, or before this was kept."""
+    """Who set the policy; empty if none was set, or if it was set before this field existed."""
     policy_time: int = 0
-    """When it came into force here, in milliseconds; 0 as above."""
+    """When the policy came into force here, in milliseconds; 0 in the cases where ``policy_actor`` is empty."""
     fleet: StandingOrder | None = None
-    """The hold of the whole fleet, as this partition of the log knows it."""
+    """The hold on the whole fleet, as this partition of the log knows it."""
 
     @property
     def policies(self) -> PolicySet:
@@ -51,7 +51,7 @@ class PartitionRow(msgspec.Struct, array_like=True, gc=False):
 
     @property
     def has_policy(self) -> bool:
-        """Whether a policy was set; without one the guide's is in force."""
+        """Whether a policy was set; otherwise the guide's policy is in force."""
         return bool(self.policy_time) or self.policy_hash != _GUIDE_HASH
 
     def set_policy(self, policies: PolicySet, actor: str, time: int) -> None:
@@ -75,15 +75,15 @@ def partition_key(partition: int) -> bytes:
 
 
 def encode_partition(row: PartitionRow) -> bytes:
-    """The row as it stands in the changelog; equal rows have equal bytes."""
+    """The row as stored in the changelog; equal rows have equal bytes."""
     return _ENCODER.encode(row)
 
 
 def decode_partition(data: bytes | None) -> PartitionRow:
-    """Read a partition row; none means a partition that was never folded."""
+    """Read a partition row; None stands for a partition that was never folded."""
     return PartitionRow() if data is None else _DECODER.decode(data)
 
 
 def record_hash(record: Record) -> bytes:
-    """Eight bytes that tell this record from another one at the same offset."""
+    """Eight bytes that distinguish this record from another one at the same offset."""
     return record_digest(record.key, record.value, b"%d %d " % (record.offset, record.timestamp))

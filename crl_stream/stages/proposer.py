@@ -1,12 +1,12 @@
-"""The proposer stage: records of one partition of ``crl.tasks`` become rows, a partition row and proposals.
+"""The proposer stage: turns the records of one partition of ``crl.tasks`` into rows, a partition row and proposals.
 
     decode_snapshots(records) -> [Entry]
     propose_batch(partition, partitions, partition_row, rows, entries, remedies) -> Folded
 
-Pure, under the laws of ``stages.fold``: every record is exactly one of applied, duplicate (not newer than the
-row), dead letter; nothing depends on where a batch ends; what was folded before is skipped.  The topic is
-compacted, so offsets have holes: only their order counts.  A proposal goes to the partition of its task, under its
-proposal_id.
+The stage is pure and follows the laws of ``stages.fold``.  Every record is exactly one of applied, duplicate (not
+newer than the row), or dead letter.  Nothing depends on where a batch ends, and records folded before are skipped.
+The topic is compacted, so offsets have gaps and only their order counts.  A proposal goes to the partition of its task,
+with its proposal_id as the key.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SNAPSHOTS: Final = PROPOSER.source
 
 
 def decode_snapshots(records: Sequence[Record]) -> list[Entry]:
-    """Decode every record; a bad one, or one under another task's key, becomes an entry with its rejection."""
+    """Decode every record; an undecodable one, or one with another task's key, becomes an entry with its rejection."""
     entries = []
     for record in records:
         decoded = decode_record(_SNAPSHOTS, record)
@@ -60,8 +60,8 @@ def propose_batch(
 ) -> Folded:
     """Fold records of one partition in the order of their offsets.
 
-    ``rows`` are the proposer's rows of the partition by task key.  Raises ``Unsafe`` when too many
-    snapshots make the proposer raise.
+    ``rows`` are the proposer's rows of the partition by task key.  Raises ``Unsafe`` if too many snapshots make the
+    proposer raise.
     """
 
     def attempt(poisoned: Poisoned) -> Folded:
@@ -105,7 +105,7 @@ class _Fold(Fold[_Task]):
     def apply(self, entry: Entry, record: Record, task: _Task) -> None:
         """Fold a snapshot into the row of its task."""
         if (home := partition_of(entry.key, self.partitions)) != self.partition:
-            # The monitor writes where the task lives; a second row elsewhere would propose everything twice.
+            # The monitor writes to the task's own partition; a second row elsewhere would propose everything twice.
             self.bury(record, reasons.KEY_MISMATCH, f"its task lives in partition {home} of {self.partitions}")
             return
         row = task.row
@@ -127,7 +127,7 @@ class _Fold(Fold[_Task]):
             )
 
     def close(self, task: _Task) -> None:
-        """Its row."""
+        """Store the task's row."""
         if task.touched and task.row is not None:
             self.folded[task.key] = encode_row(task.row)
         task.row = None

@@ -1,7 +1,7 @@
-"""What the compacted topics have to hold of a partition, from its rows, one record after the other.
+"""What the compacted topics must contain for a partition, made from its rows one record at a time.
 
-A compacted topic that was deleted and made again, or that its broker has cut, is empty of all tasks that are silent:
-runtimes would not learn which variant to use.  The rows know it all.
+A compacted topic that was deleted and created again, or truncated by its broker, lacks all silent tasks, so that
+runtimes would not learn which variant to use.  The rows contain everything that is needed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from crl_stream.wire.records import Output
 from crl_stream.wire.topics import OVERVIEW_KEY, PARTITION_ROW, TOPIC_OF
 
 Rows = Iterable[tuple[bytes, bytes]]
-"""Key and row of everything in a partition of a table, the partition row among them."""
+"""Keys and rows of one partition of a table, including the partition row."""
 
 
 def tasks(partition: int, partition_row: bytes, rows: Rows) -> Iterator[Output]:
-    """Active variant, catalogue and snapshot of every task; a row that cannot be read is passed over."""
+    """Active variant, catalogue and snapshot of every task; an unreadable row is skipped."""
     state = decode_partition(partition_row)
     for key, data in rows:
         if key.startswith(PARTITION_ROW):
@@ -41,7 +41,7 @@ def tasks(partition: int, partition_row: bytes, rows: Rows) -> Iterator[Output]:
 
 
 def proposals(partition: int, rows: Rows) -> Iterator[Output]:
-    """Every open proposal as it was last published; those that are closed are gone with the topic."""
+    """Every open proposal as it was last published; closed proposals were lost with the topic."""
     for key, data in rows:
         if key.startswith(PARTITION_ROW):
             continue
@@ -54,6 +54,6 @@ def proposals(partition: int, rows: Rows) -> Iterator[Output]:
 
 
 def overview(rows: Rows) -> Iterator[Output]:
-    """The one page."""
+    """The page about the whole system."""
     page = make_page(Ledger(dict(rows)), FIRST)
     yield Output(TOPIC_OF[type(page)], FIRST, OVERVIEW_KEY, encode(page))

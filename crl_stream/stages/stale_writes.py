@@ -1,7 +1,7 @@
-"""Which record of a key is the newest on a compacted topic, and whether it is the last one too.
+"""Which record of a key is the newest on a compacted topic, and whether it is also the last one.
 
-A process that has lost its partition may write after its successor.  Compaction keeps the last record of a key, so an
-old one that stands last is what remains.
+A process that has lost its partition may still write after its successor.  Compaction keeps the last record of a key,
+so it would keep an old record that comes last.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from crl_stream.wire.topics import TOPIC_OF
 _PROPOSALS: Final = TOPIC_OF[Proposal]
 
 Place = tuple[int, int]
-"""(incarnation, offset in the source) of the record that a message rests on; of a proposal (0, revision)."""
+"""(incarnation, offset in the source) of the record that a message is based on; (0, revision) for a proposal."""
 
 
 class _Placed(msgspec.Struct):
-    """What the messages of compacted topics say of their age."""
+    """The fields of messages on compacted topics that tell their age."""
 
     incarnation: int = 0
     position: Position | None = None
@@ -33,7 +33,7 @@ _DECODER: Final = msgspec.json.Decoder(_Placed)
 
 
 def place_of(topic: str, value: bytes | None) -> Place | None:
-    """The age of a message of a compacted topic; None when the bytes are none of ours."""
+    """The age of a message of a compacted topic; None if the bytes are not one of our messages."""
     if value is None:
         return None
     try:
@@ -47,10 +47,10 @@ def place_of(topic: str, value: bytes | None) -> Place | None:
 
 
 def may_cover(topic: str, record: Record, folded: Place) -> bool:
-    """Whether a foreign record may stand where a newer one should.
+    """Whether a record by another process may have replaced a newer one.
 
-    ``folded`` is (incarnation, next offset) of whoever owns the partition.  What rests on a record behind that is
-    published once more, and so later, by the owner itself.  Of a proposal that cannot be told.
+    ``folded`` is (incarnation, next offset) of the partition's owner.  The owner will itself publish everything that is
+    based on later records, and so write it last.  For a proposal this cannot be decided.
     """
     if topic == _PROPOSALS:
         return True
@@ -74,7 +74,7 @@ class NewestRecords:
         self._known: dict[bytes, _Known] = {}
 
     def take(self, key: bytes, record: Record) -> None:
-        """The next record of a key."""
+        """Take the next record of a key."""
         place, known, offset = place_of(self._topic, record.value), self._known.get(key), record.offset
         is_newer = place is not None and (known is None or known.newest is None or known.newest <= place)
         if is_newer or known is None:
@@ -83,5 +83,5 @@ class NewestRecords:
             self._known[key] = known._replace(last=offset)
 
     def covered(self) -> list[int]:
-        """Offsets of the records that are the newest of their key and not the last, ascending."""
+        """Ascending offsets of the records that are the newest of their key but not the last."""
         return sorted(k.at for k in self._known.values() if k.newest is not None and k.at != k.last)

@@ -1,4 +1,4 @@
-"""The stages in memory over any number of records: what was folded is forgotten, only rows are kept."""
+"""The stages in memory for any number of records: folded records are forgotten, and only rows are kept."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SNAPSHOTS: Final = PROPOSER.source
 
 
 class KeptLog(Sequence[Stored]):
-    """The end of a log; indices are offsets, also of what is forgotten."""
+    """The end of a log; indices are offsets, including those of forgotten records."""
 
     def __init__(self) -> None:
         self._first = 0
@@ -32,7 +32,7 @@ class KeptLog(Sequence[Stored]):
         return self._first + len(self._kept)
 
     def __iter__(self) -> Iterator[Stored]:
-        """What is kept."""
+        """The records that are kept."""
         return iter(self._kept)
 
     @overload
@@ -44,7 +44,7 @@ class KeptLog(Sequence[Stored]):
             start, stop, step = index.indices(len(self))
             return self._kept[max(0, start - self._first) : max(0, stop - self._first) : step]
         offset = index if index >= 0 else len(self) + index
-        # Its place is all that is known of what is forgotten, and enough to search by offset.
+        # Only the offset of a forgotten record is known, which is enough for a search by offset.
         return self._kept[offset - self._first] if offset >= self._first else Stored(offset, 0, None, None)
 
     def append(self, record: Stored) -> None:
@@ -52,7 +52,7 @@ class KeptLog(Sequence[Stored]):
         self._kept.append(record)
 
     def forget(self) -> None:
-        """Keep no record but the last, which says when it was."""
+        """Keep only the last record, for its time."""
         self._first += max(0, len(self._kept) - 1)
         del self._kept[:-1]
 
@@ -62,7 +62,7 @@ def _as_it_is(fact: Any) -> Any:
 
 
 class DecodedRecord(msgspec.Struct, frozen=True, gc=False):
-    """A record of the log with what it says; fits ``wire.records.Record``."""
+    """A record of the log with its message; fits ``wire.records.Record``."""
 
     offset: int
     timestamp: int
@@ -75,34 +75,34 @@ class DecodedRecord(msgspec.Struct, frozen=True, gc=False):
 class StreamingDriver(TopologyDriver):
     """A driver whose memory does not grow with what it folds.
 
-    The values of its outputs are the messages themselves, where they are facts of a task: snapshots go to the proposer
-    as they are, with no more than it reads, and what is shown need not be decoded.
+    Outputs that are facts of a task have the messages themselves as values.  So the proposer gets snapshots directly,
+    with only what it reads, and facts need not be decoded to be shown.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(start=0, **options)
         self._render = _as_it_is
         self._snapshots: list[list[Entry]] = [[] for _ in range(self.partitions)]
-        """By partition: what the proposer has not read yet."""
+        """Snapshots that the proposer has not read yet, by partition."""
         self._offsets = [0] * self.partitions
-        """By partition: where the next snapshot would stand on its topic."""
+        """The offset that the next snapshot would have on its topic, by partition."""
         self.topics = defaultdict(lambda: [KeptLog() for _ in range(self.partitions)])  # type: ignore[misc]
         self._logs: dict[bytes, list[Stored]] = {}
-        """By the key of a task."""
+        """The log partition of each task, by the task's key."""
         self.total = Counts()
-        """What became of every record of the log so far."""
+        """What happened to all records of the log so far."""
 
     def put(self, key: bytes, value: bytes, message: Any, timestamp: int) -> None:
-        """Append a message to the log that was decoded already, as ``wire.codec.decode_logged`` does it."""
+        """Append to the log a message that is already decoded, as by ``wire.codec.decode_logged``."""
         log = self._logs.get(key)
         if log is None:
             log = self._logs[key] = self.topics[_LOG][partition_of(key, self.partitions)]
         log.append(DecodedRecord(len(log), timestamp, key, value, message))  # type: ignore[arg-type]
-        # What is folded is forgotten, and silence begins with the newest record.
+        # Folded records are forgotten, so keep the time here: silence begins with the newest record.
         self.clock = max(self.clock, timestamp)
 
     def pipe(self, *elements: Any) -> list[Output]:
-        """As the driver does, and forget what is folded."""
+        """Do as the driver does, then forget what is folded."""
         outputs = super().pipe(*elements)
         self.forget()
         return outputs
@@ -119,7 +119,7 @@ class StreamingDriver(TopologyDriver):
     def _write(
         self, changelog: dict[bytes, bytes], partition: int, folded: Folded, crash: Crash | None, counts: list[Counts]
     ) -> list[Output]:
-        """Keep the rows; of the outputs, what a stage reads."""
+        """Keep the rows, and only those outputs that a stage reads."""
         if crash is not None:
             raise ValueError("what is forgotten cannot be folded again after a crash")
         for output in folded.outputs:
@@ -144,7 +144,7 @@ class StreamingDriver(TopologyDriver):
         return outputs
 
     def forget(self) -> None:
-        """Let go of all that is folded."""
+        """Forget all folded records."""
         for counts in self.counts:
             self.total = Counts(*(one + other for one, other in zip(self.total, counts, strict=True)))
         self.counts.clear()

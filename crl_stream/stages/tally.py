@@ -1,9 +1,9 @@
-"""The tally stage: records of the topics of the tasks become notes in the one partition of ``crl.overview-events``.
+"""The tally stage: turns records of the tasks' topics into notes in the one partition of ``crl.overview-events``.
 
     note_records(topic, partition, records, sent) -> [Output]
 
-It keeps nothing that must last: what it has noted already is in a ``SentNotes`` of the caller's, and losing that only
-repeats notes, which the fold (``stages.overview``) recognises.  What a note says is decided in ``core.overview.notes``.
+The stage keeps no lasting state.  The caller's ``SentNotes`` holds what was already noted; losing it only repeats
+notes, which the fold (``stages.overview``) recognises.  ``core.overview.notes`` decides what a note says.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import TOPIC_OF
 
 FIGURES_MS: Final = 60_000
-"""How long the Q-value and visits of a noted variant may lag behind while its task is busy, in the time of its log."""
+"""How many milliseconds of log time the Q-value and visits of a noted variant may lag while its task is busy."""
 
 
 class SentNotes:
-    """The last note of each task that this process sent, of one partition of ``crl.tasks``.
+    """The last note that this process sent about each task of one partition of ``crl.tasks``.
 
-    Make a new one at each assignment: what another process has noted in between is not in it.
+    Create a new one at each assignment: an old one lacks what other processes have noted in between.
     """
 
     def __init__(self) -> None:
         self._last: dict[bytes, Said] = {}
         self.waiting: dict[bytes, tuple[float, TaskNote]] = {}
-        """Figures that were not told, and when they came, the longest ago first."""
+        """Figures not sent yet, and when they came, oldest first."""
 
     def is_news(self, key: bytes, note: TaskNote, *, busy: bool = True, now: float = 0.0) -> bool:
-        """Whether the note says anything else than the last one; it then counts as sent.
+        """Whether the note says something other than the last one and must be sent now; it then counts as sent.
 
-        What the task is counted for goes out at once.  Figures alone move with every snapshot of a busy task: they go
-        out once in ``FIGURES_MS``, and when they are the last ones: of a task that has fallen silent (not ``busy``), or
-        by ``silent``.  ``now`` is when the note came, by any clock in seconds.
+        What the task is counted for is sent at once.  Figures alone change with every snapshot of a busy task.  They
+        are sent once per ``FIGURES_MS``, and when they are final: if the task has fallen silent (not ``busy``), or
+        through ``silent``.  ``now`` is when the note came, in seconds of any clock.
         """
         said, last = said_by(note), self._last.get(key)
         self.waiting.pop(key, None)
@@ -56,7 +56,7 @@ class SentNotes:
         return True
 
     def silent(self, before: float) -> list[tuple[bytes, TaskNote]]:
-        """The figures that wait since ``before`` or longer: no snapshot has come after them."""
+        """The figures that have waited since ``before`` or longer, because no snapshot came after them."""
         found = []
         for key, (came, note) in self.waiting.items():
             if came > before:
@@ -65,7 +65,7 @@ class SentNotes:
         return found
 
     def mark(self, key: bytes, note: TaskNote) -> None:
-        """Figures that waited are told; newer ones that have come meanwhile go on waiting."""
+        """Note that waiting figures were sent; newer ones that came in the meantime keep waiting."""
         if (waits := self.waiting.get(key)) is not None and waits[1] is note:
             del self.waiting[key]
             self._last[key] = said_by(note)
@@ -74,7 +74,7 @@ class SentNotes:
 def note_records(
     topic: str, partition: int, records: Sequence[Record], sent: SentNotes, now: float = 0.0
 ) -> list[Output]:
-    """The notes of some records of one of the tally's sources, in order; a dead letter for each that cannot be read.
+    """The notes for records of one of the tally's sources, in order, with a dead letter for each unreadable record.
 
     ``now`` is as for ``SentNotes.is_news``.
     """
@@ -103,7 +103,7 @@ def output_of(key: bytes, note: Note) -> Output:
 
 
 def fault_of(note: Note) -> Rejected | None:
-    """What the schema of a note leaves open: that its instants are on a calendar, and its numbers in a row."""
+    """Check what the schema of a note cannot: instants must exist in the calendar, and numbers must fit into a row."""
     instants = {"timestamp": note.timestamp}
     numbers: list[int] = []
     if isinstance(note, ProposalNote):

@@ -41,15 +41,15 @@ from crl_stream.wire.topics import (
 )
 
 RowPosition = Callable[[bytes], tuple[int, int]]
-"""Place in the log of the last record that touched a row; of two rows of a key the higher one is newer."""
+"""Returns the position of the last record that touched a row; of two rows with one key, the higher one is newer."""
 FIRST: Final = 0
-"""The partition of whatever has only one, and of alerts that are about no task."""
+"""The partition of topics with only one, and of alerts that are not about a task."""
 
 
 class Goes(enum.Enum):
     """Which partition of a sink a record goes to.
 
-    ``HOME`` is the partition of the record's key; what is about every task goes to each partition.
+    ``HOME`` is the partition of the record's key; a record about every task goes to each partition.
     """
 
     ALONG = "the partition it was read from"
@@ -59,24 +59,24 @@ class Goes(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """A topic that is written."""
+    """A topic that is written to."""
 
     topic: str
     carries: tuple[type, ...]
-    """The messages that are written there; none: records that could not be used, or marks of them."""
+    """The types of messages written there; empty for dead letters and their marks."""
     goes: Goes = Goes.ALONG
     standing: bool = False
-    """Nobody else writes there and the topic is compacted: the last record of a key must be the newest one."""
+    """Whether this is the only writer of a compacted topic, so that the last record of a key must be the newest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a stage keeps: rows as bytes, in a changelog that nobody else writes."""
+    """What a stage keeps: rows as bytes, in a changelog that no other stage writes."""
 
     name: str
-    """The changelog is ``{app_id}-{name}-changelog``."""
+    """Name of the table; its changelog is ``{app_id}-{name}-changelog``."""
     key: str
-    """What its rows are of.  Beside them, partition row ``!partition/N`` says how far partition N is folded."""
+    """What each row is about.  Besides them, partition row ``!partition/N`` says how far partition N is folded."""
     position: RowPosition
 
 
@@ -88,44 +88,44 @@ class Stage:
     what: str
     role: Role
     sources: tuple[str, ...]
-    """The topics it consumes, each by an agent of its own."""
+    """The topics that the stage consumes, each with an agent of its own."""
     sinks: tuple[Sink, ...] = ()
     table: Table | None = None
     looks_up: tuple[str, ...] = ()
-    """Topics of which it reads single records that a source names."""
+    """Topics from which the stage reads single records that a source names."""
     beyond: str = ""
-    """Where it hands records on to outside Kafka."""
+    """Where the stage hands on records outside Kafka."""
     fans_in: bool = False
-    """It does the same with each of its sources."""
+    """Whether the stage does the same with each of its sources."""
     only_partition: bool = False
-    """Its source has one partition, whatever the log has."""
+    """Whether its source has one partition, however many the log has."""
     channel: str = ""
-    """Of a stage that stands once for each channel: which one."""
+    """The channel of a stage that exists once per channel; empty for other stages."""
     listed_as: str = ""
-    """Its name in ``topics/catalog.toml``, where that is another one."""
+    """Its name in ``topics/catalog.toml``, if that differs."""
 
     @property
     def source(self) -> str:
-        """The one topic it consumes; ``ValueError`` when there are several."""
+        """The one topic that the stage consumes; raises ``ValueError`` if there are several."""
         (topic,) = self.sources
         return topic
 
     @property
     def writes(self) -> tuple[str, ...]:
-        """Its topics, each once."""
+        """The topics that the stage writes, each once."""
         return tuple(dict.fromkeys(sink.topic for sink in self.sinks))
 
     @property
     def standing(self) -> tuple[str, ...]:
-        """The compacted topics that it alone writes."""
+        """The compacted topics that only this stage writes."""
         return tuple(sink.topic for sink in self.sinks if sink.standing)
 
     def partitions(self, log: int) -> int:
-        """How many partitions it has beside a log of ``log``."""
+        """How many partitions the stage has if the log has ``log``."""
         return 1 if self.only_partition else log
 
     def agents(self) -> Iterator[tuple[str, str]]:
-        """Name and topic of each of its agents."""
+        """Name and topic of each of the stage's agents."""
         name = f"{self.name}.{self.channel}" if self.channel else self.name
         for topic in self.sources:
             yield f"{name}.{topic.removeprefix('crl.')}" if self.fans_in else name, topic
@@ -133,7 +133,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """Somebody who is no stage, by the name that ``topics/catalog.toml`` has for it."""
+    """A reader or writer that is not a stage, by its name in ``topics/catalog.toml``."""
 
     name: str
     what: str
@@ -219,7 +219,7 @@ NOTIFIER: Final = Stage(
     beyond="log, files, webhooks, chat, mail, pagers",
 )
 STAGES: Final = (INLET, MONITOR, PROPOSER, TALLY, OVERVIEW_PAGE, FILES, NOTIFIER)
-"""In the order in which a record passes them."""
+"""All stages, in the order in which a record passes through them."""
 
 PARTIES: Final = (
     Party(
@@ -259,33 +259,33 @@ PARTIES: Final = (
 
 
 def writers(topic: str) -> list[str]:
-    """Who writes ``topic``, by the names of the catalog."""
+    """The writers of ``topic``, by their names in the catalog."""
     found = [stage.listed_as or stage.name for stage in STAGES if topic in stage.writes]
     found += [party.name for party in PARTIES if any(sink.topic == topic for sink in party.sinks)]
     return list(dict.fromkeys(found))
 
 
 def readers(topic: str) -> list[str]:
-    """Who reads ``topic``, by the names of the catalog."""
+    """The readers of ``topic``, by their names in the catalog."""
     found = [stage.listed_as or stage.name for stage in STAGES if topic in (*stage.sources, *stage.looks_up)]
     found += [party.name for party in PARTIES if topic in party.reads]
     return list(dict.fromkeys(found))
 
 
 def sources_of(role: Role) -> tuple[str, ...]:
-    """What the consumer group of a role reads."""
+    """The topics that the consumer group of a role reads."""
     return tuple(topic for stage in STAGES if stage.role == role for topic in stage.sources)
 
 
 def is_standing(topic: str) -> bool:
-    """Whether the topic is compacted: what was read there may be gone."""
+    """Whether the topic is compacted, so that records read earlier may be gone."""
     return any(topic in stage.standing for stage in STAGES)
 
 
 def outputs_of(*stages: Stage) -> tuple[str, ...]:
-    """What a fold of their sources comes to: the topics that ``stages`` write and none of them reads.
+    """The final outputs of ``stages``: the topics that they write and none of them reads.
 
-    In the order of the catalog.
+    The topics are in the order of the catalog.
     """
     read = {topic for stage in stages for topic in (*stage.sources, *stage.looks_up)}
     written = {topic for stage in stages for topic in stage.writes}

@@ -12,21 +12,21 @@ from crl_stream.wire.topics import DEAD_LETTERS, MESSAGES, PARTITION_ROW
 WIDTH: Final = 80
 _LABEL: Final = 10
 _TOPIC: Final = 21
-"""Columns of a label and of a topic's name, with the space behind them."""
+"""Width in columns of a label or a topic's name, including the space after it."""
 _PEOPLE: Final = ("operator", "subscriber", "dashboard")
-"""Parties that the flowchart shows as one."""
+"""Parties that the flowchart merges into one."""
 _BEYOND_WORKER: Final = "worker"
-"""A party that is no stage and yet ours: its name would mislead in a picture of what workers do."""
+"""A party that is ours but not a stage; its name would mislead in a picture of what workers do."""
 
 
 def topology_text() -> str:
-    """Every stage with what it reads, keeps and writes, then those outside; no line is longer than ``WIDTH``."""
+    """Every stage with what it reads, keeps and writes, then the outside parties; no line is longer than ``WIDTH``."""
     blocks = [list(_stage_lines(stage)) for stage in STAGES] + [list(_party_lines(party)) for party in PARTIES]
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
 def topology_json() -> dict[str, Any]:
-    """The same for programs; names are the catalog's, without the installation's prefix."""
+    """The topology for programs; names are the catalog's, without the installation's prefix."""
     return {
         "stages": [
             {
@@ -56,10 +56,10 @@ def topology_json() -> dict[str, Any]:
 
 
 def topology_mermaid() -> str:
-    """A flowchart, from left to right: boxes are stages, cylinders their tables, slanted boxes topics.
+    """A flowchart from left to right: boxes are stages, cylinders are their tables, and slanted boxes are topics.
 
-    Topics with the same writers and readers share a box.  Dead letters are left out: nearly every stage writes them,
-    and their arrows would hide the rest.
+    Topics with the same writers and readers share a box.  Dead letters are left out, because nearly every stage writes
+    them and their arrows would hide the rest.
     """
     lines = ["flowchart LR"]
     parties = [party.name for party in PARTIES if party.name not in _PEOPLE]

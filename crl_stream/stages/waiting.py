@@ -1,8 +1,8 @@
-"""The rows of a partition that wait for time, the earliest first.
+"""The rows of a partition that wait for a time, earliest first.
 
-An index over what the rows themselves say (``TaskRow.wake``), so that a tick costs what the rows cost that are due, and
-nothing for the others.  It is made from the rows at an assignment and kept in step with what every batch has changed.
-It also knows how many tasks there are, so that an order for the whole fleet need not count them.
+This is an index over ``TaskRow.wake``, so that the cost of a tick depends only on the rows that are due.  It is built
+from the rows at an assignment and updated with what every batch has changed.  It also knows the number of tasks, so
+that a command for the whole fleet need not count them.
 """
 
 from __future__ import annotations
@@ -19,62 +19,62 @@ from crl_stream.stages.partition import PartitionRow, decode_partition
 from crl_stream.wire.topics import PARTITION_ROW
 
 _SLACK: Final = 64
-"""Times that are out of date and may stay, beside as many as there are times."""
+"""How many out-of-date times the heap may keep, on top of as many as there are current times."""
 
 
 SLOTS: Final = 1_024
-"""Groups of rows that are published one after the other when the hold of a fleet begins or ends."""
+"""Number of groups in which rows are published, one after another, when a hold on the fleet begins or ends."""
 
 
 def fleet_slot(key: bytes) -> int:
-    """The time, in milliseconds and long past, that a row waits for which is to be published with the fleet's hold.
+    """The time, in milliseconds and long past, that a row waits for if it must be published with the fleet's hold.
 
-    Rows are spread over ``SLOTS`` such times, so that ticks can take one group after the other.
+    Rows are spread over ``SLOTS`` such times, so that ticks can process one group after another.
     """
     return 1 + crc32(key) % SLOTS
 
 
 def fleet_of(state: PartitionRow) -> int:
-    """``since`` of the hold that every row of the partition is to be published with; 0 for none."""
+    """``since`` of the hold that every row of the partition must be published with; 0 if there is none."""
     return 0 if state.fleet is None else state.fleet.since
 
 
 def fleet_end(state: PartitionRow) -> int:
-    """When the hold of the fleet ends by time, in milliseconds; 0: no hold, or none that ends."""
+    """When the fleet's hold ends by time, in milliseconds; 0 if there is no hold, or if it does not end by time."""
     return 0 if state.fleet is None else state.fleet.until or 0
 
 
 class Waiting:
-    """Rows by key, with the time of each; times in milliseconds, 0 for a row that waits for nothing.
+    """Rows by key, with the time that each waits for, in milliseconds; 0 for a row that waits for nothing.
 
-    The partition row waits too, for the end of the fleet's hold.  ``state`` is the partition row: a row that was
-    published with another hold of the fleet than the one in there is due at once.  When the hold changes, the index is
-    out of date and has to be made again.
+    The partition row waits too, for the end of the fleet's hold.  ``state`` is the partition row; a task's row that
+    was not published with the hold in ``state`` is due at once.  When the hold changes, the index is out of date and
+    must be rebuilt.
 
-    Rows that wait for the same time share a set, and only the times are in a heap: making that again costs little even
-    where a million rows wait.
+    Rows that wait for the same time share a set, and only the times are in a heap.  So rebuilding the heap costs little
+    even if a million rows wait.
     """
 
     __slots__ = ("_first", "_incarnation", "_keys", "_times", "fleet", "tasks", "unread", "wakes")
 
     def __init__(self, state: PartitionRow | None = None) -> None:
         self.fleet = 0 if state is None else fleet_of(state)
-        """``fleet_of`` the partition."""
+        """``fleet_of`` for the partition row that the index was built with."""
         self._first, self._incarnation = (0, 0) if state is None else (state.next_offset, state.incarnation)
         self.tasks = 0
-        """Tasks that were there before the first record that is not folded yet, unreadable ones among them."""
+        """Number of tasks that existed before the first unfolded record, including unreadable ones."""
         self.unread = 0
-        """Tasks whose rows cannot be read."""
+        """Number of tasks whose rows cannot be read."""
         self.wakes: dict[bytes, int] = {}
-        """By key; a row that waits for nothing is not in it."""
+        """The time that each row waits for, by key; rows that wait for nothing are left out."""
         self._keys: dict[int, set[bytes]] = {}
-        """The same by time."""
+        """The keys of the waiting rows, by time."""
         self._times: list[int] = []
-        """A heap; it may hold times for which no row waits any more, and a time twice."""
+        """A heap of times; it may contain a time twice, or one that no row waits for any more."""
 
     @classmethod
     def of(cls, rows: Mapping[bytes, bytes], state: PartitionRow | None = None) -> Waiting:
-        """The index of a partition's rows by key; ``state`` is the partition row, if need be the one among them."""
+        """The index of a partition's rows by key; ``state`` is the partition row, by default the one among ``rows``."""
         if state is None:
             state = next((decode_partition(data) for key, data in rows.items() if key.startswith(PARTITION_ROW)), None)
         found = cls(state)
@@ -83,7 +83,7 @@ class Waiting:
         return found
 
     def add(self, key: bytes, data: bytes) -> None:
-        """Take in a row as it stands in the changelog; one that cannot be read waits for nothing."""
+        """Add a row as stored in the changelog; an unreadable one waits for nothing."""
         if key.startswith(PARTITION_ROW):
             try:
                 self.put(key, fleet_end(decode_partition(data)))
@@ -96,13 +96,13 @@ class Waiting:
             self.tasks += 1
             self.unread += 1
             return
-        # A row may be ahead of the partition row: one that was born by a later record is counted with that record.
+        # A row may be ahead of the partition row: a row created by a later record is counted with that record.
         if marks.born < self._first or marks.incarnation < self._incarnation:
             self.tasks += 1
         self.put(key, marks.wake if marks.shown_fleet == self.fleet else fleet_slot(key))
 
     def put(self, key: bytes, wake: int) -> None:
-        """A row waits from now on until ``wake``, or with 0 for nothing."""
+        """Make a row wait until ``wake``; with 0 it waits for nothing."""
         wakes, keys = self.wakes, self._keys
         before = wakes.get(key, 0)
         if before == wake:
@@ -124,7 +124,7 @@ class Waiting:
             heappush(self._times, wake)
 
     def settle(self, changed: Mapping[bytes, int], born: int = 0) -> None:
-        """Take in what a batch has changed, ``born`` new tasks among it, and drop what is out of date."""
+        """Apply what a batch has changed, including ``born`` new tasks, and drop what is out of date."""
         self.tasks += born
         for key, wake in changed.items():
             self.put(key, wake)
@@ -136,7 +136,7 @@ class Waiting:
             heappop(times)
 
     def _due_times(self, now: int) -> Iterator[int]:
-        """The times for which rows wait, up to ``now``, the earliest first; nothing is taken out."""
+        """The times up to ``now`` that rows wait for, earliest first; nothing is removed."""
         times, keys, last = self._times, self._keys, 0
         nodes = [(times[0], 0)] if times else []
         while nodes:
@@ -151,13 +151,13 @@ class Waiting:
                     heappush(nodes, (times[child], child))
 
     def due(self, now: int) -> Iterator[tuple[int, bytes]]:
-        """Time and key of each row whose time has come, in that order; nothing is taken out."""
+        """Time and key of each row whose time has come, sorted by both; nothing is removed."""
         for time in self._due_times(now):
             for key in sorted(self._keys[time]):
                 yield time, key
 
     def until(self, now: int, count: int) -> int | None:
-        """The time of the ``count``-th of the rows that are due by ``now``, the earliest first; None when fewer are."""
+        """The time of the ``count``-th row due by ``now``, counted from the earliest; None if fewer are due."""
         seen = 0
         for time in self._due_times(now):
             seen += len(self._keys[time])
@@ -167,7 +167,7 @@ class Waiting:
 
     @property
     def next(self) -> int | None:
-        """When the next row is due; exact after ``settle``, else perhaps too early.  None while none waits."""
+        """When the next row is due; exact after ``settle``, otherwise possibly too early.  None if no row waits."""
         return self._times[0] if self._times else None
 
 

@@ -1,6 +1,6 @@
-"""What may happen to a task and its variants.  A change is a value: deciding makes it, ``lifecycle`` applies it.
+"""What may happen to a task and its variants.  A change is a value: a decision creates it, ``lifecycle`` applies it.
 
-A change carries what was decided and the words for it, so that ``facts`` states it without deciding anything again.
+A change carries the decision and its wording, so that ``facts`` can publish it without deciding anything again.
 """
 
 from __future__ import annotations
@@ -29,48 +29,48 @@ class StayedDegraded(NamedTuple):
 
 
 class CountedHealthy(NamedTuple):
-    """A HEALTHY verdict on a degraded variant, and not yet enough of them."""
+    """A HEALTHY verdict on a degraded variant that does not have enough of them yet."""
 
     variant: Variant
 
 
 class Recovered(NamedTuple):
-    """Enough HEALTHY verdicts in a row."""
+    """A degraded variant has had enough HEALTHY verdicts in a row."""
 
     variant: Variant
     grounds: Grounds
     needed: int
-    """``degradation.clean_verdicts``."""
+    """How many HEALTHY verdicts a recovery needs: ``degradation.clean_verdicts``."""
 
 
 class GivenUp(NamedTuple):
-    """Nothing will come of the variant any more that could show its recovery."""
+    """No more outcomes will come from the variant that could show its recovery."""
 
     variant: Variant
     why: str
 
 
 class AlertOpened(NamedTuple):
-    """Operators hear of a degraded variant that is not rolled back."""
+    """Operators are alerted to a degraded variant that is not rolled back."""
 
     variant: Variant
     grounds: Grounds
     alert_id: str
-    """Of the alert that said that it is degraded; the same in what follows."""
+    """Id of the alert that reported the degradation; later facts about it use the same id."""
 
 
 # -- protection of the active variant ----------------------------------------------------------------
 class HeldBack(NamedTuple):
-    """The active variant is degraded and somebody holds the task."""
+    """The active variant is degraded, and a hold prevents its rollback."""
 
     variant: Variant
     who: str
-    """Each hold with the command that releases it."""
+    """Describes each hold and names the command that releases it."""
     alert_id: str
 
 
 class FoundNoTarget(NamedTuple):
-    """The active variant is degraded and there is nothing to roll back to."""
+    """The active variant is degraded, and there is no variant to roll back to."""
 
     variant: Variant
     ranked: list[Candidate]
@@ -78,7 +78,7 @@ class FoundNoTarget(NamedTuple):
 
 
 class RolledBack(NamedTuple):
-    """The degraded active variant is left; in shadow mode it is only said that it would be."""
+    """The degraded active variant is replaced; shadow mode only reports that it would be."""
 
     variant: Variant
     target: Variant
@@ -90,14 +90,14 @@ class RolledBack(NamedTuple):
 
 # -- which variant is active -------------------------------------------------------------------------
 class Activated(NamedTuple):
-    """``to`` becomes the active variant, for any reason but a rollback."""
+    """``to`` becomes the active variant for any reason other than a rollback."""
 
     to: Variant
     cause: ActivationCause
     cause_id: str
     words: str
     untested: bool = False
-    """It has no outcome yet."""
+    """Whether the new active variant has no outcome yet."""
 
 
 class WouldPromote(NamedTuple):
@@ -109,7 +109,7 @@ class WouldPromote(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """The decision matrix says something of a variant for the first time in this epoch."""
+    """The decision matrix reaches a decision about a variant for the first time in this epoch."""
 
     variant: Variant
     level: DecisionKind
@@ -118,64 +118,64 @@ class Decided(NamedTuple):
 
 
 class ReviewedRollback(NamedTuple):
-    """A person has looked at an enforced rollback."""
+    """A person has reviewed an enforced rollback."""
 
     rollback_id: str
     review: str
-    """``confirmed`` or ``undone``."""
+    """Result of the review: ``confirmed`` or ``undone``."""
 
 
-# -- what people order -------------------------------------------------------------------------------
+# -- operators' commands -----------------------------------------------------------------------------
 class Pinned(NamedTuple):
-    """Nothing is promoted until the order is over."""
+    """Nothing is promoted until the pin ends."""
 
     order: StandingOrder
 
 
 class Unpinned(NamedTuple):
-    """The pin is released or over."""
+    """The pin was released or has expired."""
 
 
 class Held(NamedTuple):
-    """Nothing automatic happens until the order is over."""
+    """Nothing automatic happens until the hold ends."""
 
     order: StandingOrder
 
 
 class HoldProlonged(NamedTuple):
-    """The hold stands for at least as many outcomes."""
+    """The hold is extended to last at least until ``until_n``."""
 
     until_n: int
-    """Outcomes of the task."""
+    """The task's outcome count at which the hold may end."""
 
 
 class HoldEnded(NamedTuple):
-    """The hold is released or over."""
+    """The hold was released or has expired."""
 
 
 class FleetHoldNoticed(NamedTuple):
-    """A hold of the whole fleet begins or ends for the task."""
+    """A hold on the whole fleet begins or ends for the task."""
 
     since: int
-    """When it began, in milliseconds; 0 when there is none."""
+    """When the fleet's hold began, in milliseconds; 0 if there is none."""
 
 
 # -- which variants there are ------------------------------------------------------------------------
 class Registered(NamedTuple):
-    """A person describes a variant."""
+    """A person registers a variant's description."""
 
     variant: Variant
     configuration: Configuration
 
 
 class Retired(NamedTuple):
-    """A variant is not to be used any more."""
+    """A variant must no longer be used."""
 
     variant: Variant
 
 
 class QuarantineLifted(NamedTuple):
-    """A variant may be chosen again."""
+    """A quarantined variant may be chosen again."""
 
     variant: Variant
 

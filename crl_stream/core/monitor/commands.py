@@ -1,4 +1,4 @@
-"""What people order, applied or refused, each with a sentence that says what was done or what to do next."""
+"""Applies or refuses operators' commands; each result says what was done, or what to do next."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from crl_stream.core.monitor.variants import add_variant
 
 
 class _Refused(Exception):
-    """A command that is not applied; the message says why and what to do next."""
+    """The command is not applied; the message says why and what to do next."""
 
 
 def apply_command(turn: Turn, command: m.AnyTaskCommand) -> Literal["applied", "duplicate"]:
-    """Apply a command, or refuse it; a command_id met before is a duplicate and says nothing."""
+    """Apply a command or refuse it; a command_id seen before is a duplicate and has no result."""
     row = turn.row
     digest = name_digest(command.command_id)
     if not remember(row.command_ids, digest, turn.policy.limits.command_ids):
@@ -46,7 +46,7 @@ def apply_command(turn: Turn, command: m.AnyTaskCommand) -> Literal["applied", "
     outcome: Literal["applied", "refused"] = "applied"
     try:
         if isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal):
-            # First of all: whoever comes second must hear of the first, not of the epoch that the first one made.
+            # Checked first: a second reviewer should learn about the first review, not about the epoch it started.
             _refuse_second(turn, command.proposal_id)
         _check(turn, command)
         detail = _HANDLERS[type(command)](turn, command)
@@ -115,7 +115,7 @@ def _activate(turn: Turn, variant_id: str, cause: Any, command: m.AnyTaskCommand
 
 
 def _exploration(turn: Turn) -> str:
-    """How a variant without outcomes comes by some."""
+    """Say how a variant without outcomes will get some."""
     share = turn.policy.operations.exploration
     if share:
         return f"runtimes explore it and its siblings in {share * 100:g} % of invocations (operations.exploration)"
@@ -128,13 +128,13 @@ def _activate_variant(turn: Turn, command: m.ActivateVariant) -> str:
 
 
 def _unprotected(turn: Turn) -> str:
-    """What has to be said of a new active variant that no rollback protects now."""
+    """The warning about a new active variant that no rollback protects at present."""
     why = no_rollback(turn.row, turn.policy, turn.at.fleet)
     return "" if why is None else f"; no rollback protects it: {why}"
 
 
 def _no_promotion(turn: Turn) -> str:
-    """What people still keep the task from any promotion with, of which an order has just ended one."""
+    """What else still blocks promotions in the task, after a command has just ended one block."""
     block = barred(turn.row, turn.policy, turn.at.fleet)
     if block is None and turn.rules.mode == "shadow":
         return "; nothing is promoted: shadow mode"
@@ -275,7 +275,7 @@ def _retire(turn: Turn, command: m.RetireVariant | m.Change) -> str:
 
 
 def _refuse_second(turn: Turn, proposal_id: str) -> None:
-    """The first review wins; one that was refused or that deferred leaves it open."""
+    """Refuse a second review of a proposal: the first wins, unless it was refused or only deferred the proposal."""
     for review in turn.row.reviews:
         if review.proposal_id == proposal_id and review.outcome == "applied" and review.review != "deferred":
             why = f": {review.reason}" if review.reason else ""
@@ -330,7 +330,7 @@ def _remember_review(turn: Turn, command: Any, outcome: str, detail: str) -> Non
     )
     reviews = [*row.reviews, review]
     while len(reviews) > turn.policy.limits.reviews:
-        # Refused ones give way first: they must not push out who was first.
+        # Drop refused reviews first: they must not push out the review that won.
         del reviews[next((at for at, one in enumerate(reviews) if one.outcome == "refused"), 0)]
     row.reviews = reviews
 

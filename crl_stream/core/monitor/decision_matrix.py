@@ -1,4 +1,4 @@
-"""The decision matrix, and which variant may become the active one without a person.  Nothing is changed here."""
+"""The decision matrix, and which variant may become active without a person.  Nothing is changed here."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ NO_ACTION: Final = "no_action"
 
 
 def decision(turn: Turn, variant: Variant) -> Decided | None:
-    """The matrix's word on ``variant``; None when it was said in this epoch already."""
+    """The matrix's decision on ``variant``; None if it was already stated in this epoch."""
     row, policy = turn.row, turn.policy
     active = variant.variant_id == row.active
-    # Most outcomes are of the active variant or of one that nobody would promote.
+    # Most outcomes belong to the active variant, or to one that is far from a promotion.
     level = NO_ACTION if active or variant.q < turn.rules.least_q else decide(variant, active=active, policy=policy)
     if variant.decided_epoch == row.epoch and variant.decided & DECIDED[level]:
         return None
@@ -28,13 +28,13 @@ def decision(turn: Turn, variant: Variant) -> Decided | None:
 
 
 def promotion(turn: Turn) -> Activated | WouldPromote | None:
-    """The best candidate becomes the active variant, or in shadow mode would; None when nothing is promoted."""
+    """The promotion of the best candidate, which shadow mode only reports; None if nothing is promoted."""
     row, policy = turn.row, turn.policy
     best = best_candidate(row, policy)
     if best is None or blocked(row, policy, turn.at.fleet) is not None:
         return None
     words = reasoning(best, active=False, policy=policy)
-    # Its decision was stated with one of its own outcomes, unless the policy has changed since.
+    # The candidate's decision was stated on one of its own outcomes, unless the policy has changed since.
     cause_id = best.auto_apply_id or turn.identify("dec", "auto_apply", best.variant_id)
     if turn.rules.enforced:
         return Activated(best, "auto_apply", cause_id, words)
@@ -46,8 +46,8 @@ def promotion(turn: Turn) -> Activated | WouldPromote | None:
 def decide(variant: Variant, *, active: bool, policy: Policy) -> DecisionKind:
     """The guide's table: Q >= .9 and n >= 10, Q >= .7 and n >= 5, else nothing.
 
-    A recent degradation and a quarantine turn auto_apply into human_approval; the active variant is already
-    the default.
+    A recent degradation or a quarantine turns auto_apply into human_approval.  The active variant needs no decision: it
+    is already the default.
     """
     q, n = variant.q, variant.life.n
     if active or variant.state == RETIRED:
@@ -68,7 +68,7 @@ def recently_degraded(variant: Variant, policy: Policy) -> bool:
 
 
 def reasoning(variant: Variant, *, active: bool, policy: Policy) -> str:
-    """Why ``decide`` says so, in the guide's form."""
+    """The reason for what ``decide`` returns, in the guide's form."""
     q, n = variant.q, variant.life.n
     if active:
         return "Already the default variant"
@@ -94,7 +94,7 @@ def _reached(q: float, q_threshold: float, n: int, min_samples: int) -> str:
 
 
 def show(value: float, limit: float) -> str:
-    """The shortest text of ``value``, from two decimals on, that stands on the right side of ``limit``."""
+    """The shortest text of ``value``, with at least two decimals, that is on the same side of ``limit``."""
     for decimals in range(2, 17):
         text = f"{value:.{decimals}f}"
         if (float(text) >= limit) == (value >= limit):
@@ -103,7 +103,7 @@ def show(value: float, limit: float) -> str:
 
 
 def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) -> str | None:
-    """Why nothing is promoted in the task now, by a hold of the ``fleet`` too; a rollback does not ask this."""
+    """Why nothing is promoted in the task now, including a hold on the ``fleet``; rollbacks do not depend on this."""
     order = barred(row, policy, fleet)
     if order is None and (left := cooldown_left(row, policy)):
         return f"cooling down: {left} outcomes left"
@@ -111,7 +111,7 @@ def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) ->
 
 
 def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
-    """What people keep the task from any promotion with: a mode, a pin or a hold."""
+    """What people have set that blocks every promotion in the task: a mode, a pin or a hold."""
     if policy.operations.mode == "observe":
         return "observe mode: alerts only"
     if row.pinned is not None:
@@ -124,7 +124,7 @@ def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | N
 
 
 def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
-    """Why the active variant would not be rolled back now, whatever it does; None when it would."""
+    """Why the active variant would not be rolled back now, however badly it does; None if it would be."""
     mode, why = policy.operations.mode, list[str]()
     if mode == "observe":
         why.append("observe mode: alerts only")
@@ -138,7 +138,7 @@ def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> st
 
 
 def span_of(order: StandingOrder, row: TaskRow) -> str:
-    """How long an order still stands: ``until 2025-11-19T14:30:00.000Z``, ``for 40 outcomes``, or both."""
+    """How much longer a pin or hold lasts: ``until 2025-11-19T14:30:00.000Z``, ``for 40 outcomes``, or both."""
     ends = []
     if order.until is not None:
         ends.append(f"until {to_text(order.until)}")
@@ -148,14 +148,14 @@ def span_of(order: StandingOrder, row: TaskRow) -> str:
 
 
 def cooldown_left(row: TaskRow, policy: Policy) -> int:
-    """Outcomes until something may be promoted again."""
+    """How many more outcomes must pass before anything may be promoted again."""
     if row.active is None:
         return 0
     return max(0, policy.auto_apply.cooldown - (row.n - row.changed_n))
 
 
 def best_candidate(row: TaskRow, policy: Policy) -> Variant | None:
-    """The variant to promote: auto_apply, ahead of the active one in Q and mean reward, tried long enough."""
+    """The variant to promote: its decision is auto_apply, it leads in Q and mean reward, and it has enough outcomes."""
     if row.active is None:
         return None
     auto, active, best = policy.auto_apply, row.variants[row.active], None
@@ -176,7 +176,7 @@ def best_candidate(row: TaskRow, policy: Policy) -> Variant | None:
 
 
 def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingOrder | None = None) -> str | None:
-    """Why a variant whose decision is ``auto_apply`` is not the active one yet; None for any other."""
+    """Why a variant whose decision is ``auto_apply`` is not active yet; None for any other variant."""
     if row.active is None or variant.variant_id == row.active:
         return None
     if decide(variant, active=False, policy=policy) != "auto_apply":
@@ -202,5 +202,5 @@ def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingO
 
 
 def mean_reward(variant: Variant) -> float:
-    """Over the lifetime; 0 without outcomes."""
+    """Mean reward over the variant's lifetime; 0 without outcomes."""
     return variant.life.reward / MICRO / variant.life.n if variant.life.n else 0.0

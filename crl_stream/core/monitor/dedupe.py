@@ -1,4 +1,4 @@
-"""Which ids a task has met before, and whose outcome each was."""
+"""Which ids a task has seen before, and which variant each outcome belonged to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MARKS: Final = [bytes((number,)) for number in range(1, 256)]
 
 
 def remember(ring: bytearray, digest: bytes, size: int) -> bool:
-    """Whether this id is new; it takes the place of the oldest of the last ``size`` ids."""
+    """Remember an id among the last ``size``, replacing the oldest; return whether it is new."""
     if ring.find(digest) >= 0 and is_known(ring, digest):
         return False
     ring += digest
@@ -21,7 +21,7 @@ def remember(ring: bytearray, digest: bytes, size: int) -> bool:
 
 
 def is_known(ring: bytearray, digest: bytes) -> bool:
-    """Whether this id is one of those that are remembered."""
+    """Whether this id is remembered."""
     found = ring.find(digest)
     while found >= 0:
         if found % 8 == 0:
@@ -31,7 +31,7 @@ def is_known(ring: bytearray, digest: bytes) -> bool:
 
 
 def owner_of(row: TaskRow, digest: bytes) -> bytes | None:
-    """The mark of the variant that a remembered id belongs to; a zero where that is not known, None for another id."""
+    """The mark of the variant that a remembered id belongs to; zero if that is unknown, None if the id is not known."""
     found = row.ids.find(digest)
     while found >= 0 and found % 8:
         found = row.ids.find(digest, found + 1)
@@ -42,13 +42,13 @@ def owner_of(row: TaskRow, digest: bytes) -> bytes | None:
 
 
 def new_mark(row: TaskRow, variant: Variant) -> bytes:
-    """The first mark that is free; a task with more than 255 variants has none for the others."""
+    """The first free mark; in a task with more than 255 variants the rest get none."""
     taken = {other.mark for other in row.variants.values()}
     variant.mark = next((mark for mark in _MARKS if mark not in taken), NO_MARK)
     return variant.mark
 
 
 def disown(row: TaskRow, mark: bytes) -> None:
-    """The mark may be given to another variant: what is remembered under it belongs to none."""
+    """Free a mark for another variant: ids remembered under it no longer belong to any variant."""
     if mark:
         row.owners = row.owners.replace(mark, NO_MARK)

@@ -1,7 +1,7 @@
-"""What a detector is: the parts that each file of ``core/monitor/detectors`` defines, and what follows from them.
+"""What a detector is: the parts that each file in ``core/monitor/detectors`` defines, and what is derived from them.
 
-From one formula, ``worsening``, comes all that is said of a window: whether it is degraded, by how much, and how that
-compares with what other detectors say.
+One formula, ``worsening``, determines everything that is reported about a window: whether it is degraded, by how much,
+and how that compares with the findings of other detectors.
 """
 
 from __future__ import annotations
@@ -18,79 +18,79 @@ from crl_stream.core.monitor.row import MICRO, Sums
 
 
 class Limit(NamedTuple):
-    """The setting of ``[degradation]`` that a detector is held against."""
+    """The setting in ``[degradation]`` that limits what a detector accepts."""
 
     name: str
-    """A setting that the policy does not have comes with the detector."""
+    """Name of the setting; the policy gains it from the detector if it does not have it already."""
     unit: str
-    """What a limit of 1 is, for people: ``of the baseline's success rate``."""
+    """What a limit of 1 means, in words for people: ``of the baseline's success rate``."""
     default: float
     least: float = 0.0
     most: float = 1.0
 
     @property
     def range(self) -> msgspec.Meta:
-        """What the policy asks of the setting."""
+        """The range that the policy allows for the setting."""
         return msgspec.Meta(ge=self.least, le=self.most)
 
 
 class Case(NamedTuple):
-    """How the tests make what a detector looks at; ``tests/core/test_detectors.py`` says what it must do with that."""
+    """How the tests build a detector's inputs; ``tests/core/test_detectors.py`` says what it must do with them."""
 
     sums: Callable[[int, int], Sums]
-    """So many outcomes with so much of the detector's quantity in all, and with nothing else."""
+    """Builds sums from a number of outcomes and a total of the detector's quantity; all other sums are 0."""
     most: int
-    """The most of it that one outcome can have."""
+    """The most of that quantity that one outcome can have."""
     better: bool
-    """Whether more of it is better."""
+    """Whether more of that quantity is better."""
     good: tuple[int, int]
-    """Reward in millionths and flags of an outcome that speaks for the variant."""
+    """Reward in millionths and flags of an outcome that counts in the variant's favour."""
     bad: tuple[int, int]
-    """Reward in millionths and flags of one that speaks against it."""
+    """Reward in millionths and flags of an outcome that counts against the variant."""
     example: tuple[Sums, Sums, str, dict[str, float]]
-    """Baseline, a degraded window, the sentence about it, and the figures to three places."""
+    """Baseline, a degraded window, the sentence about it, and the figures to three decimal places."""
 
 
 class Finding(NamedTuple):
-    """What one detector says of a degraded window."""
+    """What one detector finds in a degraded window."""
 
     change: float
-    """Relative to the baseline: a drop, or for errors an increase."""
+    """The change relative to the baseline: a drop, or an increase for errors."""
     excess: float
     """``change`` as a multiple of the limit."""
 
 
 class Detector(NamedTuple):
-    """A file of the folder, checked; its functions look at nothing but ``n`` and ``sums`` of what they are given."""
+    """One checked file of the folder; its functions read only ``n`` and the fields named in ``sums``."""
 
     order: int
-    """Who wins a tie, and where its evidence stands in the rows."""
+    """Breaks ties (the lowest wins), and is the place of the detector's evidence in the rows."""
     name: str
     setting: Limit
     sums: tuple[str, ...]
-    """The fields of ``Sums`` that it looks at."""
+    """The fields of ``Sums`` that the detector reads."""
     change: str
     """The name of the change among the figures."""
     nothing: str
-    """What a baseline has that it cannot be compared with: ``no success``."""
+    """Describes a baseline that nothing can be compared with: ``no success``."""
     worsening: Callable[[Sums, Sums], tuple[int, int]]
-    """By how much a window is worse than its baseline, and what that is relative to, in whole numbers.
+    """By how much a window is worse than its baseline, and the quantity that this is relative to, as whole numbers.
 
-    A second number of zero or less says that there is nothing to compare with.
+    If the second number is zero or less, there is nothing to compare with.
     """
     figure: Callable[[Sums], float]
-    """The metric of some outcomes, in the unit that people read."""
+    """The metric over some outcomes, in the unit that people read."""
     describe: Callable[[Sums, Sums, float], str]
-    """The sentence about a degraded window: baseline, window, change."""
+    """Writes the sentence about a degraded window from baseline, window and change."""
     claims: Callable[[float], Triple]
-    """What the three alternatives of its evidence claim, given the limit."""
+    """What the three alternatives of the detector's evidence claim, given the limit."""
     weigh: Callable[[Triple, int, int, Sums, Triple], Triple]
-    """Its statistics after one more outcome: statistics, reward in millionths, flags, baseline, claims."""
+    """Updates the statistics by one outcome; takes the statistics, reward in millionths, flags, baseline and claims."""
     case: Case
 
     @property
     def is_amended(self) -> bool:
-        """Whether a reward that comes late changes what it says."""
+        """Whether a late reward changes what the detector finds."""
         return "reward" in self.sums or "squares" in self.sums
 
     def value_of(self, degradation: Any) -> float:
@@ -99,11 +99,11 @@ class Detector(NamedTuple):
         return value
 
     def limit(self, degradation: Any) -> int:
-        """The same in millionths."""
+        """The limit that a policy's ``degradation`` sets, in millionths."""
         return round(self.value_of(degradation) * MICRO)
 
     def exceeds(self, baseline: Sums, recent: Sums, limit: int) -> bool | None:
-        """Whether a window is degraded, exactly: a change of just the limit is healthy.
+        """Whether a window is degraded, by exact comparison: a change equal to the limit is healthy.
 
         Args:
             baseline: What the window is compared with; ``n`` is at least 1.
@@ -111,15 +111,15 @@ class Detector(NamedTuple):
             limit: The largest relative change that is still healthy, in millionths.
 
         Returns:
-            None where there is nothing to compare with.
+            None if there is nothing to compare with.
         """
         worse, of = self.worsening(baseline, recent)
         return worse * MICRO > limit * of if of > 0 else None
 
     def detect(self, baseline: Sums, recent: Sums, limit: int) -> Finding | None:
-        """By how much a window is worse; arguments and None as in ``exceeds``.
+        """By how much a window is worse; takes the same arguments as ``exceeds`` and returns None in the same cases.
 
-        Any worsening is once a limit of zero for each part of the baseline.
+        With a limit of zero, ``excess`` is the worsening relative to the baseline.
         """
         worse, of = self.worsening(baseline, recent)
         if of <= 0:
@@ -128,7 +128,7 @@ class Detector(NamedTuple):
         return Finding(change, change * MICRO / limit if limit else change)
 
     def measure(self, baseline: Sums, recent: Sums, change: float | None) -> dict[str, float]:
-        """The figures for the guide's ``degradation_metrics``; without a ``change`` where there is none."""
+        """The figures for the guide's ``degradation_metrics``; a ``change`` of None is left out."""
         figures = {f"baseline_{self.name}": self.figure(baseline), f"recent_{self.name}": self.figure(recent)}
         return figures if change is None else figures | {self.change: change}
 
@@ -152,11 +152,11 @@ PARTS: Final = (
     Part("weigh", "a function (found, reward, flags, baseline, claims) -> three statistics", takes(5)),
     Part("CASE", "a Case(sums, most, better, good, bad, example)", lambda value: isinstance(value, Case)),
 )
-"""What every file of the folder defines."""
+"""What every file in the folder defines."""
 
 
 def detector_of(module: ModuleType) -> Detector:
-    """The detector that a file defines, whose ``PARTS`` were checked; ``IncompletePart`` for a limit that cannot be."""
+    """The detector that a file with checked ``PARTS`` defines; raises ``IncompletePart`` for an impossible limit."""
     limit: Limit = module.LIMIT
     if not is_word(limit.name):
         raise misfit(module, f"has LIMIT.name = {limit.name!r}", "it must be a name such as success_drop")

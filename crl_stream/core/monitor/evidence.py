@@ -1,16 +1,16 @@
-"""Evidence: the e-SR statistic, which bounds how often a healthy variant is taken for a degraded one.
+"""Evidence: the e-SR statistic, which bounds how often a healthy variant is mistaken for a degraded one.
 
-Each detector follows three alternatives (``likelihood``); the e-value is the mean over all, which under any dependence
-between the metrics reaches A after A outcomes or more on average while nothing changes.
+Each detector follows three alternatives (``likelihood``).  The e-value is the mean over all of them.  While nothing
+changes, it takes A outcomes or more on average to reach A, however the metrics depend on each other.
 
-Each likelihood ratio is computed from counts that do not hold the outcome itself.  A late reward rewrites the evidence
-as far as the window goes back, as it does Q.
+Each likelihood ratio is computed from counts that do not include the outcome itself.  A late reward changes the
+evidence as far back as the window goes, just as it changes Q.
 
-In a row stand three statistics for each detector, in the order of the detectors; those that a row does not have yet
-are 0.
+A row holds three statistics for each detector, in the order of the detectors.  Those that a row does not have yet
+count as 0.
 """
 
-# over 300 lines because evidence is one subject: what is taken in, what is followed again, what it comes to
+# over 300 lines because evidence is one subject: adding outcomes, recomputing after late rewards, and the e-value
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from crl_stream.core.monitor.row import ERROR, MICRO, OUTCOME, SUCCESS, WEIGHED,
 from crl_stream.core.policy import Degradation
 
 MIN_LIFETIME: Final = 40
-"""Outcomes a variant's own lifetime needs before it serves as a baseline."""
+"""How many outcomes a variant's own lifetime needs before it serves as a baseline."""
 MARGIN: Final = 1.25
-"""Measured: with A = 1.25 times the budget the mean run to a false alarm keeps the budget at every rate."""
+"""Measured: with A = 1.25 times the budget, the mean run to a false alarm meets the budget at every rate."""
 PLACES: Final = 3 * len(DETECTORS)
-"""Statistics in the evidence of a variant."""
+"""How many statistics the evidence of a variant has."""
 WRITTEN_OUT: Final = 3
-"""Detectors, the first ones, whose arithmetic ``update`` and ``verdict.is_suspect`` have without a call."""
+"""How many of the first detectors have their arithmetic inlined in ``update`` and ``verdict.is_suspect``."""
 assert [found.name for found in DETECTORS[:WRITTEN_OUT]] == ["success_rate", "avg_reward", "error_rate"]
 _FURTHER: Final = len(DETECTORS) > WRITTEN_OUT
 _REWARD: Final = 1
-"""Place of ``avg_reward``, the one of the first detectors whose evidence a late reward changes."""
+"""Place of ``avg_reward``, the only inlined detector whose evidence a late reward changes."""
 _LATE: Final = tuple(place for place in range(WRITTEN_OUT, len(DETECTORS)) if DETECTORS[place].is_amended)
-"""The places of further ones; in ``reward_start`` they stand in this order behind it."""
+"""Places of the other detectors that late rewards change; in ``reward_start`` they follow it in this order."""
 AMENDED_PLACES: Final = 3 + 3 * len(_LATE)
-"""Statistics in ``reward_start``."""
+"""How many statistics ``reward_start`` has."""
 
 
 class Claims:
@@ -63,25 +63,25 @@ def threshold(degradation: Degradation) -> float:
 
 
 def update(variant: Variant, reward: int, flags: int, window: int, claims: Claims) -> int:
-    """Take one judged outcome into the evidence, before lifetime and window take it in.
+    """Add one judged outcome to the evidence, before it is added to lifetime and window.
 
-    It is compared with the lifetime without the judged window, a newcomer's together with the replaced variant's; until
-    a lifetime that stands alone is five windows long the window stays in it, and below ``MIN_LIFETIME`` outcomes there
-    is no baseline.
+    The outcome is compared with the lifetime minus the judged window.  A newcomer's lifetime is combined with that of
+    the variant it replaced.  A lifetime without such a partner keeps the window until it is five windows long.  Below
+    ``MIN_LIFETIME`` outcomes there is no baseline.
 
     Args:
-        variant: Whose evidence it is; changed in place.
-        reward: Of the outcome, in millionths, -1,000,000 to 1,000,000.
-        flags: Of the outcome, as in ``row``; ``JUDGED`` is among them.
-        window: Outcomes that a window holds, 2 to 1,000.
+        variant: The variant whose evidence is updated in place.
+        reward: The outcome's reward in millionths, -1,000,000 to 1,000,000.
+        flags: The outcome's flags, as in ``row``, including ``JUDGED``.
+        window: How many outcomes a window holds, 2 to 1,000.
         claims: What the alternatives claim under the policy.
 
     Returns:
-        The flag ``WEIGHED``, or 0 where there is no baseline.
+        The flag ``WEIGHED``, or 0 if there is no baseline.
 
-    Since it runs for every outcome, what the detectors of the guide do with ``fewer`` and ``oftener`` is written out
-    here.  ``weigh_all`` does the same as they declare it and takes three times as long; a property test holds the two
-    together to the last bit.
+    This runs for every outcome, so the guide's detectors are inlined here instead of calling ``fewer`` and ``oftener``.
+    ``weigh_all`` does the same through their declarations and takes three times as long.  A property test checks that
+    both agree to the last bit.
     """
     frozen = variant.baseline
     base = variant.life if frozen is None else frozen.sums
@@ -94,7 +94,7 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
             n, successes, errors = n - judged.n, successes - judged.successes, errors - judged.errors
             rewards, squares = rewards - judged.reward, squares - judged.squares
     else:
-        # Frozen and alone it would be wrong for ever by as much as chance had it.
+        # A short lifetime, frozen and with nothing to combine it with, would keep its sampling error for ever.
         own = variant.life
         n, successes = n + own.n - judged.n, successes + own.successes - judged.successes
         errors, rewards = errors + own.errors - judged.errors, rewards + own.reward - judged.reward
@@ -103,7 +103,7 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
         return 0
     try:
         s1, s2, s3, r1, r2, r3, e1, e2, e3 = variant.evidence[:9] if _FURTHER else variant.evidence
-    except ValueError:  # an engine with other detectors has written it
+    except ValueError:  # an engine with other detectors wrote it
         s1, s2, s3, r1, r2, r3, e1, e2, e3 = _fitting(variant.evidence)[:9]
     d1, d2, d3 = claims.successes
     if flags & SUCCESS:
@@ -136,7 +136,7 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
             (e3 + 1.0) * (1.0 - w3) / rest,
         )
     found = [s1, s2, s3, r1, r2, r3, e1, e2, e3]
-    # None is negative: one look at their sum tells that all are below.
+    # No statistic is negative, so if their sum is below the ceiling, each of them is.
     if not s1 + s2 + s3 + r1 + r2 + r3 + e1 + e2 + e3 < CEILING:
         found = [value if value < CEILING else CEILING for value in found]
     if _FURTHER:
@@ -149,13 +149,13 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
 def weigh_all(
     found: list[float], reward: int, flags: int, baseline: Sums, claims: Claims, first: int = 0
 ) -> list[float]:
-    """The statistics of all detectors from place ``first`` on after one more outcome, each as its file declares it.
+    """The statistics of all detectors from place ``first`` on, after one more outcome, as their files declare them.
 
     Args:
-        found: The statistics before, three for each detector in their order; those that are missing are 0.
-        reward: Of the outcome, in millionths.
-        flags: Of the outcome, as in ``row``.
-        baseline: What the outcome is compared with, itself not included; ``n`` is at least 1.
+        found: The statistics before, three for each detector in order; missing ones count as 0.
+        reward: The outcome's reward in millionths.
+        flags: The outcome's flags, as in ``row``.
+        baseline: What the outcome is compared with, not including the outcome itself; ``n`` is at least 1.
         claims: What the alternatives claim under the policy.
         first: Place of the first detector to ask, 0 or more.
     """
@@ -168,20 +168,20 @@ def weigh_all(
 
 
 def _fitting(found: list[float]) -> list[float]:
-    """As many statistics as there are detectors: a row may have been written by an engine with fewer, or with more."""
+    """Fit the statistics to the number of detectors: the engine that wrote the row may have had fewer or more."""
     return (found + [0.0] * PLACES)[:PLACES]
 
 
 def carry(variant: Variant, start: list[float], reward: int, flags: int, claims: Claims) -> list[float]:
-    """The statistics of the window's start, once the oldest judged outcome, still in the window, has left it.
+    """The statistics at the window's start as they will be once the oldest judged outcome has left the window.
 
-    Its baseline is what came before the judged window, to which it still belongs.
+    That outcome still belongs to the window here; its baseline is what came before the judged window.
 
     Args:
-        variant: Whose window it is.
-        start: Three statistics for each detector that rewards change, in their order.
-        reward: Of the outcome that leaves, in millionths.
-        flags: Of that outcome, as in ``row``.
+        variant: The variant whose window it is.
+        start: Three statistics for each detector that late rewards change, in order.
+        reward: Reward of the outcome that leaves, in millionths.
+        flags: Flags of that outcome, as in ``row``.
         claims: What the alternatives claim under the policy.
     """
     n, rewards, squares = _before_window(variant)
@@ -195,22 +195,21 @@ def carry(variant: Variant, start: list[float], reward: int, flags: int, claims:
 
 
 def reweigh(variant: Variant, window: int, claims: Claims) -> None:
-    """Follow the rewards over the window again, from the statistics of its start: one of them has been amended.
+    """Recompute the evidence of the rewards over the window from its start, after one of them was amended.
 
-    Success and error are never amended.  While the lifetime is shorter than five windows, and as long as a newcomer has
-    no more than one, the baseline of each outcome is the one it had.  Afterwards it is for all of them what came
-    before the window, at most one window newer: still without the outcome, hence as safe.
+    Success and error are never amended.  While the lifetime is shorter than five windows, and while a newcomer has no
+    more than one, each outcome keeps the baseline it had.  After that, the baseline of all of them is what came before
+    the window.  It is at most one window newer and still excludes the outcome, so it is as safe.
 
-    The statistics of the start are kept from the first amendment on, as most tasks know of none.  That one takes them
-    for 0, whatever has left the window by then: less evidence than there was, never more.
+    The statistics at the start are kept only from the first amendment on, since most tasks have none.  The first
+    amendment assumes 0 for whatever had already left the window.  That can lose evidence, but never adds any.
 
     Args:
-        variant: Whose evidence it is; changed in place.
-        window: Outcomes that a window holds, 2 to 1,000.
+        variant: The variant whose evidence is updated in place.
+        window: How many outcomes a window holds, 2 to 1,000.
         claims: What the alternatives claim under the policy.
 
-    The mean reward's is written out, which is half the price of ``follow_window``; a property test holds the two
-    together.
+    The mean reward's part is inlined, at half the cost of ``follow_window``; a property test checks that both agree.
     """
     life, alone = variant.life, variant.baseline is None
     fixed = _before_window(variant)
@@ -238,13 +237,13 @@ def reweigh(variant: Variant, window: int, claims: Claims) -> None:
 
 
 def follow_window(variant: Variant, window: int, found: Triple, place: int, claims: Claims) -> Triple:
-    """The statistics of one detector over the window, from those of its start, as its file declares it.
+    """The statistics of one detector over the window, computed from those at its start, as its file declares them.
 
     Args:
-        variant: Whose window it is.
-        window: Outcomes that a window holds, 2 to 1,000.
+        variant: The variant whose window it is.
+        window: How many outcomes a window holds, 2 to 1,000.
         found: The statistics at the window's start.
-        place: Of the detector among the detectors.
+        place: The detector's place among the detectors.
         claims: What the alternatives claim under the policy.
     """
     life, alone, fixed = variant.life, variant.baseline is None, _all_before_window(variant)
@@ -270,7 +269,7 @@ def follow_window(variant: Variant, window: int, found: Triple, place: int, clai
 
 
 def _three(start: list[float], number: int) -> Triple:
-    """The statistics of the ``number``-th detector that rewards change; a row that did not know it has none."""
+    """The statistics of the ``number``-th detector that late rewards change; 0 if the row does not have them yet."""
     if 3 * number >= len(start):
         return 0.0, 0.0, 0.0
     r1, r2, r3 = start[3 * number : 3 * number + 3]
@@ -282,7 +281,7 @@ def _bounded(found: Triple) -> list[float]:
 
 
 def _before_window(variant: Variant) -> tuple[int, int, int]:
-    """Count, rewards and squares of all that a judged outcome of the window may be compared with."""
+    """Count, rewards and squares of all outcomes that a judged outcome of the window may be compared with."""
     life, judged = variant.life, variant.judged
     n, rewards, squares = life.n - judged.n, life.reward - judged.reward, life.squares - judged.squares
     if variant.baseline is not None:
@@ -292,7 +291,7 @@ def _before_window(variant: Variant) -> tuple[int, int, int]:
 
 
 def _all_before_window(variant: Variant) -> Sums:
-    """The same with all other sums."""
+    """All sums over the outcomes that a judged outcome of the window may be compared with."""
     n, rewards, squares = _before_window(variant)
     life, judged = variant.life, variant.judged
     successes, errors = life.successes - judged.successes, life.errors - judged.errors
@@ -316,13 +315,13 @@ def by_metric(variant: Variant) -> dict[str, float]:
 
 
 def e_value(variant: Variant) -> float:
-    """The mean over all metrics; a mean of e-detectors is one, however they depend on each other.
+    """The mean over all metrics; a mean of e-detectors is an e-detector, however they depend on each other.
 
     >>> e_value(Variant("v2", evidence=[1.0, 2.0, 6.0, 0.0, 0.0, 0.0, 4.0, 4.0, 4.0]))
     2.3333333333333335
     """
     total = 0.0
     for value in variant.evidence[:PLACES]:
-        # One after the other: what sum() makes of floats is another from Python 3.12 on.
+        # Add one by one: from Python 3.12 on, sum() rounds floats differently.
         total += value
     return total / PLACES

@@ -1,7 +1,7 @@
-"""Facts: what is told of a change, in the order in which it is told.  Nothing is decided and nothing changed here.
+"""Facts: what is published about each change, in the order of publication.  Nothing is decided or changed here.
 
-Every function looks at the row as it stands before the changes.  All facts are built here, so that their ids, times and
-positions come from one place.
+Every function reads the row as it was before the changes.  All facts are built here, so that their ids, times and
+positions have one source.
 """
 
 # over 300 lines because every fact is built here, each with all of its fields
@@ -45,7 +45,7 @@ def common(turn: Turn) -> dict[str, Any]:
 
 
 def _undo_command(turn: Turn, epoch: int) -> str:
-    """What takes the change that began ``epoch`` back."""
+    """The command that undoes the change which began ``epoch``."""
     return f"crl undo {turn.row.agent_name}/{turn.row.task_type} --epoch {epoch}"
 
 
@@ -62,10 +62,10 @@ def alert(
     undo_epoch: int | None = None,
     resolved: bool = False,
 ) -> Alert:
-    """Something for the operator: subject, action, number, limit, undo command in one line.
+    """An alert for operators: subject, action, number, limit and undo command in one line.
 
-    ``about`` names the variant, if it is about one; ``undo_epoch`` the change that can be taken back; ``resolved`` ends
-    the alert of the same kind about the same subject.
+    ``about`` names the variant, if the alert is about one.  ``undo_epoch`` is the epoch of the change that can be
+    undone.  ``resolved`` ends the alert of the same kind about the same subject.
     """
     subject = f"{turn.row.agent_name}/{turn.row.task_type} {about}".rstrip()
     undo_command = None if undo_epoch is None else _undo_command(turn, undo_epoch)
@@ -92,7 +92,7 @@ def became_degraded(turn: Turn, change: c.BecameDegraded) -> Sequence[Any]:
 
 
 def recovered(turn: Turn, change: c.Recovered) -> Sequence[Any]:
-    """The transition out of it, and the end of the alerts about it."""
+    """The transition out of the degraded state, and the end of the alerts about it."""
     row, variant = turn.row, change.variant
     alert_id = turn.identify("deg", "recovered", variant.variant_id)
     told: list[Any] = [_degradation(turn, variant, change.grounds, alert_id, recovered=True)]
@@ -106,7 +106,7 @@ def recovered(turn: Turn, change: c.Recovered) -> Sequence[Any]:
 
 
 def given_up(turn: Turn, change: c.GivenUp) -> Sequence[Any]:
-    """The end of the alert about a variant of which nothing will come that could end it."""
+    """The end of the alert about a variant that will have no more outcomes to end it."""
     return _end_of_alert(turn, change.variant, f"over: {change.why}")
 
 
@@ -158,13 +158,13 @@ def _end_of_alert(
 
 # -- protection of the active variant ----------------------------------------------------------------
 def held_back(turn: Turn, change: c.HeldBack) -> Sequence[Any]:
-    """A degraded active variant that somebody keeps active."""
+    """A degraded active variant that a hold keeps active."""
     action, about = f"degraded, and not rolled back: {change.who}", change.variant.variant_id
     return (alert(turn, "held_degradation", "critical", action, about=about, cause_id=change.alert_id),)
 
 
 def found_no_target(turn: Turn, change: c.FoundNoTarget) -> Sequence[Any]:
-    """A degraded active variant that nothing can replace."""
+    """A degraded active variant that no other variant can replace."""
     why = ", ".join(f"{c.variant_id} ({c.why_not})" for c in change.ranked) or "no other variant is known"
     action = f"degraded, and nothing to roll back to: {why}; register or fix a variant"
     about = change.variant.variant_id
@@ -172,7 +172,7 @@ def found_no_target(turn: Turn, change: c.FoundNoTarget) -> Sequence[Any]:
 
 
 def rolled_back(turn: Turn, change: c.RolledBack) -> Sequence[Any]:
-    """The guide's rollback event with its evidence, the activation where it is enforced, and the alert."""
+    """The guide's rollback event with its evidence, the activation if the rollback is enforced, and the alert."""
     variant, target, grounds = change.variant, change.target, change.grounds
     enforced = turn.rules.enforced
     epoch = turn.row.epoch + 1 if enforced else turn.row.epoch
@@ -213,12 +213,12 @@ def rolled_back(turn: Turn, change: c.RolledBack) -> Sequence[Any]:
 
 # -- which variant is active -------------------------------------------------------------------------
 def activated(turn: Turn, change: c.Activated) -> Sequence[Any]:
-    """The change of the active variant, and the end of what was open."""
+    """The change of the active variant, and the end of the alerts that it closes."""
     return _activation(turn, change.to, change.cause, change.cause_id, change.words, untested=change.untested)
 
 
 def would_promote(turn: Turn, change: c.WouldPromote) -> Sequence[Any]:
-    """The change that would have been."""
+    """The change of the active variant that shadow mode does not make."""
     row = turn.row
     return (_change_of_active(turn, change.to, "auto_apply", change.cause_id, change.words, row.epoch, enforced=False),)
 
@@ -261,7 +261,7 @@ def _change_of_active(
 
 
 def decided(turn: Turn, change: c.Decided) -> Sequence[Any]:
-    """What the matrix says of a variant; in observe mode nobody is told."""
+    """The matrix's decision about a variant; observe mode does not publish it."""
     if turn.rules.mode == "observe":
         return ()
     variant = change.variant
@@ -280,13 +280,13 @@ def decided(turn: Turn, change: c.Decided) -> Sequence[Any]:
 
 
 def nothing(_turn: Turn, _change: Any) -> Sequence[Any]:
-    """Of most changes the snapshot and the answer to the command tell."""
+    """No fact: the snapshot and the result of the command report most changes."""
     return ()
 
 
-# -- facts that no change of state stands behind -----------------------------------------------------
+# -- facts without a change of state -----------------------------------------------------------------
 def untested(turn: Turn, variant_id: str, actor: str, instead_of: str, protection: str, command_id: str) -> Alert:
-    """A person has activated a variant without outcomes; ``protection`` says what protects it not."""
+    """A person has activated a variant without outcomes; ``protection`` says why no rollback protects it."""
     return alert(
         turn,
         "untested",
@@ -301,7 +301,7 @@ def untested(turn: Turn, variant_id: str, actor: str, instead_of: str, protectio
 
 
 def variant_limit(turn: Turn, variant_id: str) -> Alert:
-    """A task has as many variants as it may, and outcomes of another one come."""
+    """A task already has the most variants allowed, and an outcome of another one arrived."""
     known, limit = len(turn.row.variants), turn.policy.limits.variants
     return alert(
         turn,
@@ -315,7 +315,7 @@ def variant_limit(turn: Turn, variant_id: str) -> Alert:
 
 
 def clock_skew(turn: Turn, skew: float) -> Alert:
-    """The clock of a runtime is ``skew`` seconds away from the broker's."""
+    """The clock of a runtime differs from the broker's by ``skew`` seconds."""
     limit = turn.rules.max_skew
     return alert(
         turn,
@@ -329,7 +329,7 @@ def clock_skew(turn: Turn, skew: float) -> Alert:
 
 
 def command_result(turn: Turn, command: Any, outcome: Any, detail: str) -> CommandResult:
-    """What became of a command."""
+    """Whether a command was applied or refused, and why."""
     kind = type(command).__name__
     return CommandResult(
         result_id=turn.identify("cmdr", kind, command.command_id),
@@ -345,7 +345,7 @@ def command_result(turn: Turn, command: Any, outcome: Any, detail: str) -> Comma
 
 
 def receipt(turn: Turn, runtime_id: str, late: int) -> Receipt:
-    """A runtime uses the current epoch for the first time, after ``late`` outcomes of earlier ones."""
+    """A runtime uses the current epoch for the first time, after ``late`` outcomes with earlier ones."""
     row, at = turn.row, turn.at
     return Receipt(
         receipt_id=turn.identify("rcpt", "receipt", f"{runtime_id} {row.epoch}"),

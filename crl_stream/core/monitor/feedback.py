@@ -1,4 +1,4 @@
-"""Scores that come late: they amend the outcome they belong to, or wait for it."""
+"""Scores that arrive late: each amends the outcome that it belongs to, or waits for it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from crl_stream.core.monitor.window import amend
 
 
 def take_feedback(turn: Turn, feedback: Feedback) -> tuple[Literal["applied", "duplicate", "too_late"], Variant | None]:
-    """Amend the outcome in whose window it is, and name its variant; else let the feedback wait.
+    """Amend the outcome if it is still in a window, and return its variant; otherwise let the feedback wait.
 
-    An outcome that has left its window is never amended: feedback for one that is remembered is too late, and any
-    other waits, as its outcome may still come, until newer ones push it out.
+    An outcome that has left its window is never amended.  If its id is remembered, the feedback is too late.  Any other
+    feedback waits, since its outcome may still arrive, until newer feedback pushes it out.
     """
     row, limits = turn.row, turn.policy.limits
     own = name_digest(feedback.feedback_id)
@@ -46,7 +46,7 @@ def take_feedback(turn: Turn, feedback: Feedback) -> tuple[Literal["applied", "d
 
 
 def settle_waiting(turn: Turn, variant: Variant, invocation: int) -> None:
-    """Give the outcome that has just come in whatever feedback was waiting for it."""
+    """Apply all feedback that was waiting for the outcome that has just arrived."""
     row = turn.row
     mine = [waiting for waiting in row.waiting if waiting.invocation == invocation]
     if not mine:
@@ -57,7 +57,7 @@ def settle_waiting(turn: Turn, variant: Variant, invocation: int) -> None:
 
 
 def _amend(turn: Turn, variant: Variant, invocation: int, reward: int | None, quality: int | None) -> bool:
-    """Amend the outcome and what follows from its reward; False when it is not in the variant's window."""
+    """Amend the outcome and everything that depends on its reward; False if it is not in the variant's window."""
     before = variant.life.reward
     if not amend(variant, invocation, reward, quality, turn.rules.formula):
         return False

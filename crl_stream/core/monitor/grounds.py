@@ -1,4 +1,4 @@
-"""Why a variant was judged as it was: the sentence, the figures and the outcomes, worked out once for all facts."""
+"""Why a variant was judged as it was: the sentence, the figures and the outcomes, computed once for all facts."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from crl_stream.core.monitor.window import judged_outcomes
 
 
 class Grounds(NamedTuple):
-    """What facts say of a verdict."""
+    """What facts say about a verdict."""
 
     reason: str
     metric: str | None
-    """The metric that is furthest beyond its limit; None while none is."""
+    """The metric that is furthest beyond its limit; None if none is beyond it."""
     metrics: dict[str, float]
     evidence: Evidence
     judged: Judged
-    """The outcomes that were judged, so that anybody can repeat the verdict."""
+    """The outcomes that were judged, so that anyone can reproduce the verdict."""
     number: float | None = None
-    """Of a DEGRADED verdict: the change of that metric, or under the absolute alarm the outcomes without a success."""
+    """If DEGRADED: the change of that metric, or for the absolute alarm the number of outcomes without a success."""
     limit: float | None = None
-    """Of a DEGRADED verdict: how far the metric may change, or how many outcomes may be without a success."""
+    """If DEGRADED: how far the metric may change, or how many outcomes may be without a success."""
 
 
 def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
@@ -57,7 +57,7 @@ def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
 
 
 def grounds_of(variant: Variant, verdict: Verdict, rules: Rules) -> Grounds:
-    """The grounds of a verdict on ``variant`` that was just given."""
+    """The grounds of the verdict just reached on ``variant``."""
     reason = sentence(variant, verdict, rules)
     metrics = figures_of(verdict.baseline, variant.judged, verdict.worst)
     number: float | None = None

@@ -1,4 +1,4 @@
-"""Outcome to reward, reward to Q; rewards are whole numbers in millionths, so that sums of them stay exact."""
+"""Turns outcomes into rewards and rewards into Q; rewards are whole millionths, so that their sums stay exact."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from crl_stream.core.policy import Learning
 
 
 class Formula:
-    """How outcomes become rewards under a policy, made ready for the hot path.
+    """How outcomes become rewards under a policy, precomputed for the hot path.
 
     Args:
-        learning: Weights, rate and penalty, each 0 to 1, and the baselines of speed in seconds.
+        learning: Weights, rate and penalty, each 0 to 1, and the speed baselines in seconds.
     """
 
     __slots__ = (
@@ -37,14 +37,14 @@ def speed_of(invocation: Invocation, formula: Formula) -> int:
     """How quick an outcome was: ``clamp(2 (1 - duration / baseline), -1, 1)``.
 
     Args:
-        invocation: Its ``duration_seconds``, 0 or more, and its ``complexity``; absent complexity counts as medium.
-        formula: Its baselines, in seconds: 60, 300 and 900 for low, medium and high complexity unless set otherwise.
+        invocation: Gives ``duration_seconds``, 0 or more, and ``complexity``; a missing complexity counts as medium.
+        formula: Gives the baselines in seconds; by default 60, 300 and 900 for low, medium and high complexity.
 
     Returns:
-        The speed in millionths, -1,000,000 to 1,000,000; ``ABSENT`` without a duration.
+        The speed in millionths, -1,000,000 to 1,000,000; ``ABSENT`` if there is no duration.
 
-    1 at half the baseline or less, 0 at the baseline, -1 at once and a half of it or more.  The formula is this
-    project's own: the guide gives none.
+    The speed is 1 at half the baseline or less, 0 at the baseline, and -1 at one and a half times the baseline or more.
+    The formula is this project's own; the guide has none.
 
     >>> formula = Formula(Learning())
     >>> def speed(seconds, complexity=None):
@@ -67,19 +67,19 @@ def speed_of(invocation: Invocation, formula: Formula) -> int:
 
 
 def reward_of(success: bool, quality: int, speed: int, errors: int, formula: Formula) -> int:
-    """The reward of an outcome that came without one.
+    """The reward of an outcome that did not come with one.
 
-    The weighted mean over the parts present - outcome +1 or -1, quality as 2q - 1, speed - less a penalty
-    for each error.  Parts that are absent do not count as zero: a perfect agent without quality scores would
+    It is the weighted mean over the parts present (outcome as +1 or -1, quality as 2q - 1, speed), less a
+    penalty for each error.  Missing parts do not count as zero: otherwise a perfect agent without quality scores would
     never get above .55.
 
     Args:
         success: Whether the outcome is a success.
-        quality: In millionths, 0 to 1,000,000; ``ABSENT`` when it was not given.
-        speed: In millionths, -1,000,000 to 1,000,000, of ``speed_of``; ``ABSENT`` when there was no duration.
-        errors: How many there were, 0 to 255.
-        formula: Weights and penalty, each 0 to 1: .4 outcome, .3 quality, .2 speed, .1 for each error unless set
-            otherwise.
+        quality: The quality in millionths, 0 to 1,000,000; ``ABSENT`` if it was not given.
+        speed: What ``speed_of`` returned, in millionths, -1,000,000 to 1,000,000; ``ABSENT`` if there was no duration.
+        errors: How many errors there were, 0 to 255.
+        formula: Weights and penalty, each 0 to 1; by default .4 outcome, .3 quality, .2 speed, .1 for each
+            error.
 
     Returns:
         The reward in millionths, -1,000,000 to 1,000,000.

@@ -1,8 +1,8 @@
-"""The life of a task and its variants: every transition, in one table.
+"""The lifecycle of a task and its variants: every transition in one table.
 
-The only writer of that state: who is active, what is degraded, quarantined, retired, pinned or held, and what was said
-of it.  (``step``, ``feedback``, ``variants`` and ``runtimes`` record what has come in, and decide nothing.)  Every row
-of ``TRANSITIONS`` is tested, and ``docs/lifecycle.md`` is drawn from them.
+Only this module writes that state: which variant is active, what is degraded, quarantined, retired, pinned or held,
+and what was published about it.  (``step``, ``feedback``, ``variants`` and ``runtimes`` record what has arrived, and
+decide nothing.)  Every row of ``TRANSITIONS`` is tested, and ``docs/lifecycle.md`` is drawn from the table.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.window import forget, restart_judging
 
 REVIEWABLE: Final = 8
-"""Rollbacks of a task that are remembered for a review after the fact."""
+"""How many rollbacks of a task are remembered for a later review."""
 
 
 def apply(turn: Turn, changes: Sequence[c.Change]) -> None:
-    """Tell of the changes, then make them, one after the other."""
+    """Publish the facts about all changes, then make the changes one by one."""
     for change in changes:
         turn.facts += _EFFECTS[type(change)][0](turn, change)
     for change in changes:
         _EFFECTS[type(change)][1](turn, change)
 
 
-# -- what was said before ----------------------------------------------------------------------------
+# -- earlier rollbacks -------------------------------------------------------------------------------
 def find_past(row: TaskRow, rollback_id: str | None) -> PastRollback | None:
-    """One of the rollbacks that are remembered."""
+    """The remembered rollback with this id; None if it is not among them."""
     return next((one for one in row.rollbacks if one.rollback_id == rollback_id), None)
 
 
@@ -105,7 +105,7 @@ def _activate_for(turn: Turn, change: c.Activated) -> None:
 
 
 def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) -> None:
-    """The one change of the active variant: epoch + 1, and latch, judging and alerts start again."""
+    """The only place that changes the active variant: epoch + 1, and latch, judging and alerts start afresh."""
     row = turn.row
     old = row.variants.get(row.active) if row.active is not None else None
     to.baseline = None
@@ -128,10 +128,10 @@ def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) ->
 
 
 def _frozen(old: Variant, needed: int) -> Frozen | None:
-    """The lifetime a newcomer is judged against: of the variant it replaces, or of whom that one was judged against.
+    """The lifetime a newcomer is judged against: its predecessor's, or the one that the predecessor was judged against.
 
-    None when that lifetime is shorter than ``needed`` outcomes: the newcomer is then judged against its own as soon as
-    that is long enough, instead of never.
+    None if that lifetime is shorter than ``needed`` outcomes.  The newcomer is then judged against its own lifetime as
+    soon as that is long enough; otherwise it would never be judged.
     """
     known = Frozen(old.variant_id, old.life)
     if old.baseline is not None and old.life.n < old.baseline.sums.n:
@@ -140,7 +140,7 @@ def _frozen(old: Variant, needed: int) -> Frozen | None:
 
 
 def _remember_rollback(row: TaskRow, rollback_id: str, from_variant: str) -> None:
-    """Keep an enforced rollback for its review; when there are too many, a reviewed one is dropped, else the oldest."""
+    """Remember an enforced rollback for review; if there are too many, drop a reviewed one, otherwise the oldest."""
     rollbacks = [*row.rollbacks, PastRollback(rollback_id, from_variant)]
     if len(rollbacks) > REVIEWABLE:
         del rollbacks[next((at for at, one in enumerate(rollbacks) if one.review), 0)]
@@ -169,7 +169,7 @@ def _review_rollback(turn: Turn, change: c.ReviewedRollback) -> None:
         past.review = past.review or change.review
 
 
-# -- what people order -------------------------------------------------------------------------------
+# -- operators' commands -----------------------------------------------------------------------------
 def _pin(turn: Turn, change: c.Pinned) -> None:
     turn.row.pinned, turn.active_changed = change.order, True
 
@@ -189,7 +189,7 @@ def _prolong_hold(turn: Turn, change: c.HoldProlonged) -> None:
 
 
 def _end_hold(turn: Turn, _: c.HoldEnded) -> None:
-    # Who holds the task next is named at once to those who wait for a rollback.
+    # If another hold still stands, name it at once to those who wait for a rollback.
     turn.row.held, turn.row.held_n, turn.active_changed = None, -1, True
 
 
@@ -237,18 +237,18 @@ _EFFECTS: Final[dict[type, tuple[Callable[[Turn, Any], Sequence[Any]], Callable[
     c.Retired: (facts.nothing, _retire),
     c.QuarantineLifted: (facts.nothing, _lift_quarantine),
 }
-"""What is told of each change, and what it does."""
+"""For each change: the function that builds its facts, and the one that makes it."""
 
 
 class Transition(NamedTuple):
-    """One row of the table: while ``machine`` is in ``source``, ``event`` leads it to ``target``."""
+    """One row of the table: when ``machine`` is in ``source``, ``event`` takes it to ``target``."""
 
     machine: str
     source: str
     event: type
     target: str
     when: str = ""
-    """The condition, for people; empty where the event itself says it."""
+    """The condition in words for people; empty if the event says it all."""
 
 
 MACHINES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
@@ -261,7 +261,7 @@ MACHINES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "pin": ("Is the active variant pinned?", ("unpinned", "pinned")),
     "hold": ("Does anything happen automatically?", ("automatic", "held")),
 }
-"""The state machines, four of a variant and four of a task, with the question that each answers and its states."""
+"""The state machines, four for a variant and four for a task, each with the question that it answers and its states."""
 
 _VERDICT: Final = "DEGRADED verdict"
 TRANSITIONS: Final[tuple[Transition, ...]] = (
@@ -297,11 +297,11 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("hold", "held", c.HoldProlonged, "held", "undone while held"),
     Transition("hold", "held", c.HoldEnded, "automatic", "released, or its time is over"),
 )
-"""Whatever is not here does not happen: the tests try every change in every state."""
+"""All transitions.  No others occur: the tests try every change in every state."""
 
 
 def states_of(row: TaskRow, variant: Variant) -> dict[str, str]:
-    """Where ``variant`` and its task stand in each of ``MACHINES``."""
+    """The state of ``variant`` and its task in each of ``MACHINES``."""
     return {
         "condition": "degraded" if variant.degraded else "healthy",
         "alert": "alerted" if variant.alerted else "silent",

@@ -2,10 +2,10 @@
 
 Shiryaev-Roberts e-detectors (Shin, Ramdas, Rinaldo, arXiv 2203.03532): after each outcome ``R = (R + 1) L``, where L is
 the likelihood ratio of "worse by d" to "as before", with a mean of at most 1 while nothing changes.  R then grows by
-at most one per outcome on average.  A change makes it grow exponentially.  There is no telling beforehand by how much
-things will be worse, so each detector follows three alternatives d side by side.
+at most one per outcome on average.  A change makes it grow exponentially.  The size of the change is not known
+beforehand, so each detector follows three alternatives d side by side.
 
-Detectors are made of these; the three of the guide are also written out in ``evidence.update``.
+Detectors are built from these functions; the guide's three are also inlined in ``evidence.update``.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ Triple = tuple[float, float, float]
 """Three alternatives: what they claim, or the statistic R of each."""
 
 CEILING: Final = 1e30
-"""The most that a statistic can be."""
+"""The largest value of a statistic."""
 SPREAD: Final[tuple[float, ...]] = (1.0, 2.0, 4.0)
-"""The alternatives: once, twice, four times the rule's own limit."""
+"""The alternatives: one, two and four times the rule's own limit."""
 SMALLEST: Final = 0.05
-"""The smallest drop an alternative claims: outcomes hardly tell a smaller one, and R would grow by itself for ever."""
+"""The smallest drop an alternative claims: outcomes barely reveal a smaller one, and R would grow for ever."""
 LARGEST: Final = 0.95
-"""The largest one: a drop of everything would leave no outcome possible that is not worse."""
+"""The largest drop an alternative claims: after a total drop, every possible outcome would be worse."""
 FADING: Final = 0.999
-"""In place of 1 in a likelihood ratio: where outcomes say nothing, all equal or all failed, R ends at about 1,000."""
+"""Replaces 1 in a likelihood ratio: if outcomes tell nothing (all equal, or all failed), R levels off near 1,000."""
 LEAST_SHARE: Final = 0.001
 MOST_SHARE: Final = 0.9999
-"""Bounds of a baseline's share: at 0 or 1 a single outcome that has never happened would prove anything."""
+"""Bounds of a baseline's share: at 0 or 1, one outcome of a kind never seen before would prove anything."""
 
 
 def drops(limit: float) -> Triple:
     """The relative drops that the alternatives claim.
 
     Args:
-        limit: The largest relative drop that is still healthy, 0 to 1; below ``SMALLEST`` it counts as that.
+        limit: The largest relative drop that is still healthy, 0 to 1; a lower one than ``SMALLEST`` counts as that.
 
     Returns:
         ``limit`` times ``SPREAD``, each at most ``LARGEST``.
@@ -51,11 +51,11 @@ def drops(limit: float) -> Triple:
 
 
 def share(count: int, n: int) -> float:
-    """The share of a baseline's outcomes that have a property, as a bet on the next outcome takes it.
+    """The share of a baseline's outcomes that have a property, as used in a bet on the next outcome.
 
     Args:
-        count: Outcomes with the property, 0 to ``n``.
-        n: Outcomes of the baseline, 0 or more.
+        count: How many outcomes have the property, 0 to ``n``.
+        n: How many outcomes the baseline has, 0 or more.
 
     Returns:
         ``(count + 1/2) / (n + 1)``, the estimate of Krichevsky and Trofimov, within ``LEAST_SHARE`` and ``MOST_SHARE``.
@@ -70,13 +70,13 @@ def share(count: int, n: int) -> float:
 def fewer(found: Triple, happened: bool, rate: float, claims: Triple) -> Triple:
     """The statistics of "this happens less often now", after one more outcome.
 
-    With p for ``rate`` and d for a claim, L is ``1 - d`` when it happened, else ``FADING + d p / (1 - p)``.
+    With p for ``rate`` and d for a claim, L is ``1 - d`` if it happened, otherwise ``FADING + d p / (1 - p)``.
 
     Args:
         found: The statistics before, each 0 to ``CEILING``.
-        happened: Whether the outcome has the property, a success for one.
+        happened: Whether the outcome has the property, such as success.
         rate: The baseline's ``share`` of outcomes with the property.
-        claims: The relative drops that the alternatives claim, of ``drops``.
+        claims: The relative drops that the alternatives claim, from ``drops``.
 
     >>> fewer((1.0, 1.0, 1.0), True, 0.5, (0.125, 0.25, 0.5))
     (1.75, 1.5, 1.0)
@@ -98,14 +98,14 @@ def fewer(found: Triple, happened: bool, rate: float, claims: Triple) -> Triple:
 def oftener(found: Triple, happened: bool, rate: float, claims: Triple) -> Triple:
     """The statistics of "this happens more often now", after one more outcome.
 
-    With p for ``rate`` and w for what a claim makes of it, ``w = min(p times the claim, (1 + p) / 2)``, L is ``w / p``
-    when it happened, else ``(1 - w) / (1 - p)``.
+    With p for ``rate`` and w for the rate under a claim, ``w = min(p times the claim, (1 + p) / 2)``, L is ``w / p`` if
+    it happened, otherwise ``(1 - w) / (1 - p)``.
 
     Args:
         found: The statistics before, each 0 to ``CEILING``.
-        happened: Whether the outcome has the property, an error for one.
+        happened: Whether the outcome has the property, such as an error.
         rate: The baseline's ``share`` of outcomes with the property.
-        claims: How many times as often the alternatives claim that it happens, each above 1.
+        claims: The factors by which the alternatives claim that it happens more often, each above 1.
 
     >>> oftener((1.0, 1.0, 1.0), True, 0.125, (2.0, 3.0, 5.0))
     (4.0, 6.0, 9.0)
@@ -128,19 +128,19 @@ def oftener(found: Triple, happened: bool, rate: float, claims: Triple) -> Tripl
 
 
 def lower(found: Triple, value: int, n: int, total: int, squares: int, claims: Triple) -> Triple:
-    """The statistics of "the mean is lower now", after one more value; as they were at a mean of zero or less.
+    """The statistics of "the mean is lower now", after one more value; unchanged if the mean is zero or less.
 
-    Values are taken to 0 ... 1 by ``x = (value + 1) / 2``.  With m for the baseline's mean of x, v for its variance and
-    s for the shift that a claim makes of the mean, L is ``FADING + min(s / (v + s^2), .9 / (1 - m)) (m - x)``, or 0
-    where that is negative.  It is a bet on a bounded mean, sized as by aGRAPA (Waudby-Smith, Ramdas, arXiv 2010.09686).
+    Values are mapped to 0 ... 1 by ``x = (value + 1) / 2``.  With m for the baseline's mean of x, v for its variance
+    and s for the shift of the mean under a claim, L is ``FADING + min(s / (v + s^2), .9 / (1 - m)) (m - x)``, or 0 if
+    that is negative.  This is a bet on a bounded mean, sized as in aGRAPA (Waudby-Smith, Ramdas, arXiv 2010.09686).
 
     Args:
         found: The statistics before, each 0 to ``CEILING``.
-        value: Of the outcome, in millionths, -1,000,000 to 1,000,000.
-        n: Outcomes of the baseline, at least 1.
+        value: The outcome's value in millionths, -1,000,000 to 1,000,000.
+        n: How many outcomes the baseline has, at least 1.
         total: Sum of their values, in millionths.
         squares: Sum of the squares of their values, in millionths.
-        claims: The relative drops of the mean that the alternatives claim, of ``drops``.
+        claims: The relative drops of the mean that the alternatives claim, from ``drops``.
 
     >>> before = {"n": 100, "total": 60_000_000, "squares": 40_000_000, "claims": (0.15, 0.3, 0.6)}
     >>> [round(r, 3) for r in lower((0.0, 0.0, 0.0), -1_000_000, **before)]

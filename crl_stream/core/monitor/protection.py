@@ -1,7 +1,7 @@
-"""What follows from a verdict: alert, rollback, recovery.  It decides and changes nothing; ``lifecycle`` applies it.
+"""What follows from a verdict: alert, rollback or recovery.  This module decides; ``lifecycle`` makes the changes.
 
-Alerts are edges, a rollback is a level: while the active variant stays degraded each of its outcomes tries again, so
-that a hold or a missing target does not use up the one rollback of an activation.
+An alert is triggered when a variant becomes degraded; a rollback is tried on every outcome while the active variant
+stays degraded.  So a hold or a missing target does not use up the one rollback of an activation.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _NOTHING: Final[Sequence[Change]] = ()
 
 
 def protect(turn: Turn, variant: Variant, *, outcome: bool) -> Sequence[Change]:
-    """What the verdict on ``variant`` comes to; a ``RolledBack`` among it says that it is left.
+    """The changes that follow from the verdict on ``variant``; a ``RolledBack`` among them means that it is replaced.
 
-    Only an ``outcome`` counts towards a recovery: a score or another look says nothing new of a healthy variant.
+    Only an ``outcome`` counts towards a recovery: a score or another look says nothing new about a healthy variant.
     """
     if not variant.degraded and not is_suspect(variant, turn.rules):
         return _NOTHING
@@ -71,16 +71,17 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
             changes.append(RolledBack(variant, row.variants[target], grounds, ranked, rollback_id, alert_id))
         elif _is_time(turn, row.no_target_n):
             changes.append(FoundNoTarget(variant, ranked, alert_id))
-    # Where the rollback is not enforced the variant is degraded still, and the alert about a rollback is never open.
+    # If the rollback is not enforced, the variant is still degraded, and the alert about a rollback never stays open.
     if grounds is not None and started and (target is None or not turn.rules.enforced):
         changes.append(AlertOpened(variant, grounds, alert_id))
     return changes
 
 
 def _may_roll_back(turn: Turn, variant: Variant) -> bool:
-    """Whether a rollback of ``variant`` is tried: of the active one, where the mode has any, and once in shadow mode.
+    """Whether to try a rollback of ``variant``: only if it is active and the mode has rollbacks; once in shadow mode.
 
-    Where rollbacks are enforced the activation ends the latch; one taken in shadow mode must not outlive it.
+    If rollbacks are enforced, the latch is ignored: the activation clears it, and a latch from shadow mode must not
+    outlive that mode.
     """
     if variant.variant_id != turn.row.active or turn.rules.mode == "observe":
         return False
@@ -88,12 +89,12 @@ def _may_roll_back(turn: Turn, variant: Variant) -> bool:
 
 
 def _is_time(turn: Turn, last_n: int) -> bool:
-    """Whether what was last alerted at outcome ``last_n`` of the task, -1 for never, is said again."""
+    """Whether to repeat an alert that was last sent at outcome ``last_n`` of the task (-1: never)."""
     return last_n < 0 or turn.row.n - last_n >= turn.policy.rollback.renotify
 
 
 def _who_holds(turn: Turn) -> str:
-    """Each hold with the command that releases it; both must be released before anything happens."""
+    """Describe each hold and the command that releases it; both must be released before anything happens."""
     row, fleet, words = turn.row, turn.at.fleet, []
     if row.held is not None:
         releases = f"crl resume {row.agent_name}/{row.task_type} releases the hold"

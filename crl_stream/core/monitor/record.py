@@ -1,4 +1,4 @@
-"""An outcome is recorded: whose it is, what it is worth, and what it adds to lifetime, window, Q and evidence."""
+"""Records an outcome: its variant, its reward, and what it adds to lifetime, window, Q and evidence."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from crl_stream.core.monitor.window import count_flaws, pack_outcome, take_in
 def record(
     turn: Turn, invocation: Invocation
 ) -> tuple[Literal["applied", "duplicate", "rejected"], str | None, Variant | None, bool]:
-    """What became of the outcome, why it was rejected, its variant if anything follows, and whether it is judged.
+    """Record an outcome; return its status, why it was rejected, its variant if more follows, and whether it is judged.
 
-    An outcome that a runtime began before the variant was last activated is recorded and not judged; one that ran in
-    the shadow is counted apart, and nothing follows.
+    An outcome that a runtime began before the variant was last activated is recorded but not judged.  A shadow outcome
+    is counted separately, and nothing follows from it.
     """
     row, rules, offset, variant_id = turn.row, turn.rules, turn.at.offset, invocation.variant_id
     formula = rules.formula
@@ -35,14 +35,14 @@ def record(
     if variant is None and not is_known(row.ids, digest):
         variant = add_variant(turn, variant_id)
         if variant is None:
-            # Its id is not remembered: sent again when there is room, it counts.
+            # Its id is not remembered, so that it counts if it is sent again once there is room.
             return "rejected", "variant_limit", None, False
     if not remember(row.ids, digest, rules.duplicate_ids) or variant is None:
         row.duplicates += 1
         return "duplicate", None, None, False
     owners = row.owners
     owners += variant.mark or new_mark(row, variant)
-    if len(owners) > rules.duplicate_ids:  # as many as there are ids
+    if len(owners) > rules.duplicate_ids:  # keep as many marks as ids
         del owners[: len(owners) - rules.duplicate_ids]
     variant.last_offset = offset
 
@@ -75,7 +75,7 @@ def record(
     packed = pack_outcome(offset, digest, reward, speed, quality, errors, flags)
     take_in(variant, packed, reward, flags, rules.size, rules.rate, rules.claims)
     if variant.life.n == 1:
-        turn.catalogue_changed = True  # it may have run in the shadow so far
+        turn.catalogue_changed = True  # until now it may have run only in the shadow
     row.n += 1
     count_flaws(variant, success, speed, quality)
     if row.waiting:

@@ -1,7 +1,7 @@
-"""What the compacted topics say of a task, said once more from its row: for a topic that has lost its records.
+"""Publishes a task's records of the compacted topics again from its row, for a topic that has lost its records.
 
-It is what the engine would publish if it were asked at the last record of the task: newer than all that was published
-before, and older than all that comes.  Nothing is judged, and the row stays as it is.
+The records are those that the engine could have published at the task's last record.  They are newer than everything
+published before, and older than everything to come.  Nothing is judged, and the row does not change.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from crl_stream.core.policy import Policy
 
 
 def restate(row: TaskRow, at: Context, policy: Policy) -> list[Any]:
-    """Active variant and catalogue, where there are any, and the snapshot of ``row``; ``at`` is its last record."""
+    """The active variant and catalogue, if there are any, and the snapshot of ``row``; ``at`` is its last record."""
     turn = Turn(row, at, policy)
     stated: list[Any] = [] if row.active is None else [active_variant(turn)]
     if row.variants:

@@ -1,7 +1,7 @@
-"""The row of a task: everything the engine remembers, packed for one atomic write.
+"""The row of a task: everything the engine remembers about it, packed for one atomic write.
 
 A row is decoded once per batch, folded in place and encoded once.  Rewards and their sums are integers in
-millionths, so that a late amendment takes out exactly what it had put in.
+millionths, so that a late amendment can remove exactly what was added before.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from crl_stream.core.packing import pack
 
 MICRO: Final = 1_000_000
 OUTCOME: Final = Layout("<qQiiiBB")
-"""offset, hash of the invocation id, reward, speed, quality (millionths), error count, flags."""
+"""Packed fields: offset, hash of the invocation id, reward, speed, quality (millionths), error count, flags."""
 SIZE: Final = 30
 ABSENT: Final = -(2**31)
-"""A speed or quality that was not given."""
+"""Stands for a speed or quality that was not given."""
 
 SUCCESS: Final = 1
 ERROR: Final = 2
@@ -27,13 +27,13 @@ FAILED: Final = 4
 EXPLICIT: Final = 8
 JUDGED: Final = 16
 WEIGHED: Final = 32
-"""Flags: succeeded; counts as error; status ``error``; reward given, not computed; judged since activation; in the
-evidence as it stands."""
+"""Flags of an outcome: success; counts as an error; status ``error``; reward given, not computed; judged since the
+activation; included in the present evidence."""
 
 DECIDED: Final = {"no_action": 1, "human_approval": 2, "auto_apply": 4}
-"""Bits of what the decision matrix may say."""
+"""One bit for each possible decision of the matrix."""
 PROMOTED_IN_SHADOW: Final = 8
-"""Bit of a promotion that would have been."""
+"""Bit of a promotion that shadow mode reported instead of making."""
 
 SEEN: Final = 0
 REGISTERED: Final = 1
@@ -41,7 +41,7 @@ RETIRED: Final = 2
 
 
 class Sums(msgspec.Struct, array_like=True, gc=False):
-    """Totals over some outcomes; rewards in millionths, squares of rewards in millionths."""
+    """Totals over some outcomes; both rewards and squares of rewards are in millionths."""
 
     n: int = 0
     successes: int = 0
@@ -51,14 +51,14 @@ class Sums(msgspec.Struct, array_like=True, gc=False):
 
 
 class Frozen(msgspec.Struct, array_like=True, gc=False):
-    """The lifetime of the variant that was replaced, as it stood at the change."""
+    """The lifetime of the replaced variant, as it was at the change."""
 
     variant_id: str
     sums: Sums
 
 
 class Configuration(msgspec.Struct, array_like=True, gc=False):
-    """What is known of a variant beside its outcomes; ``modifications`` is their JSON text."""
+    """What is known about a variant besides its outcomes; ``modifications`` is a JSON text."""
 
     parent: str | None = None
     model_tier: str | None = None
@@ -81,22 +81,22 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     window: bytearray = msgspec.field(default_factory=bytearray)
     """``OUTCOME`` records, oldest first."""
     judged: Sums = msgspec.field(default_factory=Sums)
-    """Over the judged outcomes of the window."""
+    """Totals over the judged outcomes of the window."""
     baseline: Frozen | None = None
     evidence: list[float] = msgspec.field(default_factory=lambda: [0.0] * 9)
-    """e-SR statistics: three alternatives for success, reward, error."""
+    """e-SR statistics: three alternatives each for success, reward and error."""
     degraded: bool = False
-    """It was stated as degraded, and neither its recovery nor a new start since."""
+    """Whether it was reported as degraded and has neither recovered nor started afresh since."""
     alert_id: str = ""
-    """Of the last degradation alert."""
+    """Id of the last degradation alert."""
     clean: int = 0
-    """Outcomes with a HEALTHY verdict since the last DEGRADED one."""
+    """How many outcomes had a HEALTHY verdict since the last DEGRADED one."""
     degraded_at: int = -1
     """Lifetime n at the last DEGRADED verdict."""
     left_at: int = 0
     """Lifetime n when it was last replaced as the active variant."""
     epoch: int = 0
-    """Of its last activation."""
+    """Epoch of its last activation."""
     decided_epoch: int = -1
     decided: int = 0
     """Bits of the decisions stated in ``decided_epoch``."""
@@ -108,15 +108,15 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     shadow: Sums = msgspec.field(default_factory=Sums)
     configuration: Configuration | None = None
     auto_apply_id: str = ""
-    """Of the last decision that said ``auto_apply``."""
+    """Id of the last decision that said ``auto_apply``."""
     reward_start: list[float] | None = None
-    """The evidence of the reward before the oldest outcome of the window; kept from the first amendment on."""
+    """The reward's evidence before the oldest outcome of the window; kept from the first amendment on."""
     alerted: bool = False
-    """An alert of kind ``degradation`` is open; not where the alert about its rollback said it all."""
+    """Whether an alert of kind ``degradation`` is open; False if the alert about the rollback covered it."""
     mark: bytes = b""
-    """A byte of its own among the variants of the task, for ``TaskRow.owners``; none before its first outcome."""
+    """A byte that no other variant of the task has, for ``TaskRow.owners``; empty before the first outcome."""
     too_late: int = 0
-    """Scores that came for outcomes which the window no longer holds."""
+    """How many scores came for outcomes that the window no longer holds."""
     degraded_since: int = 0
     """When ``degraded`` was last set, in milliseconds; 0 in rows of older engines."""
 
@@ -124,7 +124,7 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):
     """A pin or a hold; times in milliseconds, ``until_n`` in outcomes of the task.
 
-    With both limits it stands until both have passed.
+    With both limits it lasts until both have passed.
     """
 
     actor: str
@@ -136,17 +136,17 @@ class StandingOrder(msgspec.Struct, array_like=True, gc=False):
 
 
 class Runtime(msgspec.Struct, array_like=True, gc=False):
-    """A runtime: the epoch it has adopted, how often it was late for the current one, when it was last seen."""
+    """A runtime: the epoch it has adopted, its late outcomes in the current epoch, and when it was last seen."""
 
     epoch: int = 0
     late: int = 0
     last_offset: int = -1
     seen: int = 0
-    """Append time of its last outcome, in milliseconds; 0 in rows of older engines."""
+    """Append time of the runtime's last outcome, in milliseconds; 0 in rows of older engines."""
 
 
 class Waiting(msgspec.Struct, array_like=True, gc=False):
-    """Feedback that came before its invocation; reward and quality in millionths."""
+    """Feedback that arrived before its invocation; reward and quality in millionths."""
 
     invocation: int
     reward: int | None
@@ -154,7 +154,7 @@ class Waiting(msgspec.Struct, array_like=True, gc=False):
 
 
 class Review(msgspec.Struct, array_like=True, gc=False):
-    """What became of a review; fields as in the snapshot, time in milliseconds."""
+    """The result of a review; fields as in the snapshot, time in milliseconds."""
 
     proposal_id: str
     review: str
@@ -173,11 +173,11 @@ class PastRollback(msgspec.Struct, array_like=True, gc=False):
     rollback_id: str
     from_variant: str
     review: str = ""
-    """``confirmed``, ``undone``, or nothing so far."""
+    """``confirmed``, ``undone``, or empty if it was not reviewed yet."""
 
 
 class TaskRow(msgspec.Struct, array_like=True, gc=False):
-    """All variants of a task and who is active; times in milliseconds, ``..._n`` in outcomes of the task."""
+    """All variants of a task and which is active; times in milliseconds, ``..._n`` in outcomes of the task."""
 
     agent_name: str
     task_type: str
@@ -197,15 +197,15 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     cause: str = ""
     cause_id: str = ""
     rollback_id: str | None = None
-    """Of the latest change, when it was a rollback."""
+    """Id of the latest change of the active variant, if that was a rollback."""
     confirmed: bool = False
-    """Of no meaning any more: ``rollbacks`` knows; it keeps the place."""
+    """No longer used, since ``rollbacks`` has this; the field keeps its place in the array."""
     latch: bool = False
-    """A rollback was ordered in this activation."""
+    """Whether this activation has already caused a rollback."""
     no_target_n: int = -1
-    """When ``no_target`` was last alerted; -1 when there is no such alert open."""
+    """The task's outcome count at the last ``no_target`` alert; -1 if no such alert is open."""
     held_n: int = -1
-    """When ``held_degradation`` was last alerted."""
+    """The task's outcome count at the last ``held_degradation`` alert; -1 if none was sent under the present holds."""
     skew_n: int = -1
     pinned: StandingOrder | None = None
     held: StandingOrder | None = None
@@ -217,31 +217,31 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     reviews: list[Review] = []
     shown_n: int = 0
     shown_time: int = 0
-    """When the last snapshot was published."""
+    """When the last snapshot was published, in milliseconds."""
     shown_mode: str = ""
     shown_exploration: float = 0.0
     feedback_ids: bytearray = msgspec.field(default_factory=bytearray)
-    """Apart from ``ids``: scores must not push out the ids of outcomes."""
+    """Ids of scores, kept apart from ``ids`` so that they do not push out the ids of outcomes."""
     rollbacks: list[PastRollback] = []
-    """The last 8, oldest first; those that are reviewed give way first."""
+    """The last 8 rollbacks, oldest first; reviewed ones are dropped first."""
     wake: int = -1
-    """When a tick has something to do here, in milliseconds.  0: nothing waits; -1: an older engine wrote the row."""
+    """When a tick has work to do in this row, in milliseconds.  0: nothing waits; -1: an older engine wrote the row."""
     shown_fleet: int = 0
-    """``since`` of the fleet's hold that was last published with the task; 0 for none."""
+    """``since`` of the fleet's hold that the task was last published with; 0 if there was none."""
     born: int = -1
-    """Offset of the record that made the row, in its incarnation; -1 where that is not known."""
+    """Offset of the record that created the row, in its incarnation; -1 if unknown."""
     owners: bytearray = msgspec.field(default_factory=bytearray)
-    """For each id in ``ids`` the mark of its variant; the newest ids come last, as there."""
+    """The mark of the variant for each id in ``ids``; as there, the newest come last."""
     too_late: int = 0
-    """Scores that came for outcomes which no window holds any more."""
+    """How many scores came for outcomes that no window holds any more."""
     unmatched: int = 0
-    """Scores that waited for their outcome until newer ones pushed them out."""
+    """How many scores waited for their outcome until newer ones pushed them out."""
     receipted: bytearray = msgspec.field(default_factory=bytearray)
-    """A Bloom filter of the forgotten runtimes that have adopted this epoch; empty while none was forgotten."""
+    """A Bloom filter of the forgotten runtimes that have adopted this epoch; empty until one is forgotten."""
     strangers: int = 0
-    """Receipts in this epoch of runtimes that were not known, since there was no more room for all."""
+    """How many receipts of this epoch went to unknown runtimes while there was no room to remember all."""
     forgotten: int = 0
-    """How often a runtime was forgotten to make room for another one."""
+    """How many times a runtime was forgotten to make room for another one."""
 
     @property
     def key(self) -> TaskKey:
@@ -250,23 +250,23 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
 
 
 SILENCE: Final = 1_000
-"""Milliseconds without a record after which a tick publishes what of a task was not published yet."""
+"""Milliseconds without a record after which a tick publishes the unpublished state of a task."""
 
 _DECODER: Final = msgspec.msgpack.Decoder(TaskRow)
 
 
 def new_row(key: TaskKey) -> TaskRow:
-    """The row of a task that nothing is known of."""
+    """The row of a task that nothing is known about yet."""
     return TaskRow(key.agent_name, key.task_type)
 
 
 def encode_row(row: TaskRow) -> bytes:
-    """The row as it stands in the changelog; a function of the log, so equal logs give equal bytes."""
+    """The row as stored in the changelog; a function of the log, so equal logs give equal bytes."""
     return pack(row)
 
 
 class _Place(msgspec.Struct, array_like=True, gc=False):
-    """How every row begins: the rest is passed over, not built."""
+    """The fields that every row begins with; decoding skips the rest."""
 
     agent_name: str
     task_type: str
@@ -278,9 +278,9 @@ _PLACE_DECODER: Final = msgspec.msgpack.Decoder(_Place)
 
 
 def row_position(data: bytes) -> tuple[int, int]:
-    """(incarnation, highest applied offset) of a row; of two rows of a task the higher one is newer.
+    """(incarnation, highest applied offset) of a row; of two rows of a task, the higher one is newer.
 
-    ``msgspec.MsgspecError`` when the bytes are not a row.
+    Raises ``msgspec.MsgspecError`` if the bytes are not a row.
     """
     try:
         place = _PLACE_DECODER.decode(data)
@@ -290,7 +290,7 @@ def row_position(data: bytes) -> tuple[int, int]:
 
 
 def decode_row(data: bytes) -> TaskRow:
-    """Read a row; ``msgspec.MsgspecError`` when the bytes are not one."""
+    """Read a row; raises ``msgspec.MsgspecError`` if the bytes are not one."""
     try:
         return _DECODER.decode(data)
     except UnicodeDecodeError as error:
@@ -298,10 +298,10 @@ def decode_row(data: bytes) -> TaskRow:
 
 
 class RowMarks(NamedTuple):
-    """What is asked of a row without reading all of it."""
+    """What can be read from a row without decoding all of it."""
 
     wake: int
-    """When time has something to do here, in milliseconds; 0: never."""
+    """When time alone next affects the row, in milliseconds; 0: never."""
     shown_fleet: int
     offset: int
     incarnation: int
@@ -320,13 +320,13 @@ _MARKS_DECODER: Final = msgspec.msgpack.Decoder(
         gc=False,
     )
 )
-"""Reads a few numbers of a row and passes over the rest."""
+"""Reads a few numbers of a row and skips the rest."""
 
 
 def row_marks(data: bytes) -> RowMarks:
-    """The marks of a row; of one that an older engine wrote, what that engine had left unpublished.
+    """The marks of a row; for a row of an older engine, ``wake`` covers what that engine left unpublished.
 
-    ``msgspec.MsgspecError`` when the bytes are not a row.
+    Raises ``msgspec.MsgspecError`` if the bytes are not a row.
     """
     found: Any = _MARKS_DECODER.decode(data)
     wake: int = found.wake

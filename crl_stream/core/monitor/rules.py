@@ -1,4 +1,4 @@
-"""A policy made ready for the hot path: looked up, rounded and added up once, not at every outcome."""
+"""A policy prepared for the hot path: looked up, rounded and summed once instead of for every outcome."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crl_stream.core.policy import Policy
 
 
 class Rules:
-    """What a step asks of its policy."""
+    """What a step needs from its policy."""
 
     __slots__ = (
         "checks",
@@ -47,26 +47,26 @@ class Rules:
         self.claims = evidence.Claims(degradation)
         self.min_baseline = degradation.min_baseline
         self.own_baseline = degradation.min_baseline
-        """Outcomes before its activation from which on a variant is judged against its own lifetime."""
+        """How many outcomes a variant needs before its activation to be judged against its own lifetime."""
         if self.guarded and self.own_baseline < evidence.MIN_LIFETIME:
-            # A shorter lifetime is no evidence: a newcomer that fails at once would spoil it before it counts.
+            # A shorter lifetime gives no evidence: a newcomer that fails at once would spoil its baseline too early.
             self.own_baseline = evidence.MIN_LIFETIME
         self.min_recent = min(degradation.min_recent, self.size)  # a smaller window is judged when it is full
         self.checks: tuple[tuple[Detector, int], ...] = tuple(
             [(detector, detector.limit(degradation)) for detector in DETECTORS]
         )
-        """The detectors and their limits, in millionths."""
+        """All detectors with their limits in millionths."""
         self.further = self.checks[evidence.WRITTEN_OUT :]
-        """Those that ``is_suspect`` has to call."""
+        """The detectors that ``is_suspect`` has to call, with their limits."""
         self.limits = self.checks[0][1], self.checks[1][1], self.checks[2][1]
-        """Of the others."""
+        """The limits of the inlined detectors."""
         self.lifetime = degradation.baseline == "lifetime"
         """Whether the baseline is the whole lifetime."""
         self.least_q = min(policy.auto_apply.q_threshold, policy.human_approval.q_threshold)
-        """A variant with less is nobody's candidate."""
+        """The lowest Q with which a variant can be a candidate."""
         self.mode, self.exploration = operations.mode, operations.exploration
         self.enforced = operations.mode == "enforce"
-        """Whether what is decided is done."""
+        """Whether decisions are carried out."""
         self.max_skew = operations.max_skew_seconds
         self.duplicate_ids = limits.duplicate_ids
         self.snapshot_outcomes, self.snapshot_ms = limits.snapshot_outcomes, round(limits.snapshot_seconds * 1_000)
@@ -76,7 +76,7 @@ _rules: dict[int, Rules] = {}
 
 
 def rules_of(policy: Policy) -> Rules:
-    """The rules of a policy, computed once for each policy object."""
+    """The rules of a policy, computed once per policy object."""
     rules = _rules.get(id(policy))
     if rules is None or rules.policy is not policy:
         if len(_rules) >= 1024:

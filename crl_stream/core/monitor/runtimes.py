@@ -1,4 +1,4 @@
-"""Which runtimes a task knows: the epoch that each has adopted, and how far its clock is off."""
+"""Which runtimes a task knows, which epoch each has adopted, and how far its clock is off."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from crl_stream.core.monitor.row import Runtime, TaskRow
 from crl_stream.core.monitor.turn import Turn
 
 _SKEW_PAUSE = 1_000
-"""Outcomes of a task between two alerts about its clocks."""
+"""How many outcomes of a task must lie between two alerts about its runtimes' clocks."""
 STRANGERS: Final = 32
-"""Receipts of an epoch for runtimes that were unknown when there was no room left, by remembered runtime."""
+"""Most receipts per epoch for unknown runtimes once there is no room left, per runtime that may be remembered."""
 _FILTER_BYTES: Final = 2_048
-"""1,000 forgotten runtimes leave a new one without its receipt once in 500 times."""
+"""With 1,000 forgotten runtimes, a new one misses its receipt about once in 500 times."""
 
 
 def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
-    """Note which epoch a runtime works with; its first outcome of the current one is stated as a receipt.
+    """Note which epoch a runtime works with; its first outcome in the current epoch produces a receipt.
 
-    The runtimes are kept in the order in which they were last seen.  Where there are more than may be remembered, the
-    forgotten ones that have adopted the epoch are in a Bloom filter, so that each has one receipt all the same; and
-    ids that somebody makes up get no more than ``STRANGERS`` receipts for each runtime that is remembered.
+    The runtimes are kept in the order in which they were last seen.  If there are more than may be remembered, a Bloom
+    filter holds the forgotten ones that have adopted the epoch, so that each still has only one receipt.  Invented ids
+    get no more than ``STRANGERS`` receipts for each runtime that may be remembered.
     """
     row = turn.row
     runtimes, is_stranger = row.runtimes, False
@@ -52,7 +52,7 @@ def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
 
 
 def _forget_runtimes(row: TaskRow, most: int) -> None:
-    """Keep the ``most`` runtimes that were seen last; which of the others have adopted the epoch is not forgotten."""
+    """Keep the ``most`` runtimes seen last; the filter remembers which of the others have adopted the epoch."""
     for name in list(row.runtimes)[: len(row.runtimes) - most]:
         gone = row.runtimes.pop(name)
         row.forgotten += 1
@@ -64,7 +64,7 @@ def _forget_runtimes(row: TaskRow, most: int) -> None:
 
 
 def _places(runtime_id: str) -> list[tuple[int, int]]:
-    """Byte and bit of each of the places that a runtime has in the Bloom filter."""
+    """Byte and bit of each of a runtime's places in the Bloom filter."""
     digest = name_digest(runtime_id)
     numbers = [int.from_bytes(digest[at : at + 2], "little") % (_FILTER_BYTES * 8) for at in (0, 2, 4, 6)]
     return [(number >> 3, 1 << (number & 7)) for number in numbers]
@@ -73,7 +73,7 @@ def _places(runtime_id: str) -> list[tuple[int, int]]:
 def watch_clock(turn: Turn, timestamp: str) -> None:
     """Flag an outcome whose own timestamp is further from its append time than the policy allows."""
     at, row = turn.at, turn.row
-    # Equal to the minute is the common case, and far cheaper to see than to compute.
+    # Times within the same minute are the common case, and comparing texts is far cheaper than computing.
     limit = turn.rules.max_skew
     if limit >= 120 and timestamp[:16] == _minute(at.timestamp_ms // 60_000):
         return

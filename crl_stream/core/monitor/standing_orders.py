@@ -1,4 +1,4 @@
-"""Standing orders of people: how long a pin or a hold stands, and what of a task ends by time alone."""
+"""Pins and holds: how long they last, and what else about a task ends by time alone."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _HOUR: Final = 3_600_000
 
 
 def order_of(row: TaskRow, command: Any, default_hours: float, variant_id: str | None) -> StandingOrder:
-    """The pin or hold that ``command`` asks for, from now on; for ``default_hours`` where it names no time."""
+    """The pin or hold that ``command`` asks for, starting now; for ``default_hours`` if it gives no duration."""
     hours = default_hours if command.hours is None else command.hours
     until = row.time + round(hours * _HOUR)
     return StandingOrder(command.actor, command.reason, row.time, until=until, variant_id=variant_id)
 
 
 def is_over(order: StandingOrder, row: TaskRow) -> bool:
-    """Whether its last limit has passed: an instant, a number of outcomes, or of both the later one."""
+    """Whether the pin or hold has ended: its instant or outcome count has passed, or both if it has both."""
     return (order.until is None or row.time >= order.until) and (order.until_n is None or row.n >= order.until_n)
 
 
 def expired(row: TaskRow) -> list[Change]:
-    """The ends of a pin and of a hold whose last limit has passed."""
+    """The end of each pin or hold that is over."""
     ends: list[Change] = []
     if row.pinned is not None and is_over(row.pinned, row):
         ends.append(Unpinned())
@@ -34,15 +34,15 @@ def expired(row: TaskRow) -> list[Change]:
 
 
 def noticed(row: TaskRow, fleet: StandingOrder | None) -> list[Change]:
-    """A hold of the fleet that the task was not yet published with, or that it was published with and is over."""
+    """The change if the fleet's hold differs from the one that the task was last published with; else nothing."""
     current = 0 if fleet is None else fleet.since
     return [] if row.shown_fleet == current else [FleetHoldNoticed(current)]
 
 
 def next_end(row: TaskRow) -> int:
-    """When time alone ends something of this row next, in milliseconds; 0 when nothing waits for that.
+    """When time alone next ends something in this row, in milliseconds; 0 if nothing waits for that.
 
-    A pin, a hold, and the deferral of a proposal, whose end the next snapshot tells the proposer.
+    That can be a pin, a hold, or the deferral of a proposal; the next snapshot tells the proposer that it has ended.
     """
     ends = [
         order.until

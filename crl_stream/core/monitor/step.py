@@ -1,9 +1,8 @@
-"""One step of the engine: a message is recorded, the variant judged, and what follows is stated.
+"""One step of the engine: record a message, judge the variant, and publish what follows.
 
-The order of a step: the outcome is recorded; its variant is judged, and rolled back if it has to be; the decision
-matrix has its say; and only if nothing was rolled back, the best candidate is promoted.  So the rollback is stated by
-the very outcome that reveals the degradation.  Nothing here knows Kafka, a clock or a batch: time and place come with
-the message.
+A step first records the outcome.  Then it judges the variant and rolls it back if necessary.  Then it asks the decision
+matrix, and if nothing was rolled back, promotes the best candidate.  So the rollback comes with the same outcome that
+reveals the degradation.  Nothing here knows about Kafka, a clock or a batch: time and position come with the message.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ __all__ = ["Context", "Step", "fold", "follow_fleet", "pass_time", "step"]
 
 
 class Step(NamedTuple):
-    """What became of a message, and what is to be published."""
+    """What happened to a message, and what to publish."""
 
     disposition: Literal["applied", "duplicate", "too_late", "rejected"]
     reason: str | None
@@ -43,7 +42,7 @@ class Step(NamedTuple):
 
 
 _QUIET: Final = Step("applied", None, ())
-"""What most outcomes come to."""
+"""The result of most outcomes."""
 
 
 def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
@@ -86,10 +85,10 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
 
 
 def pass_time(row: TaskRow, at: Context, policy: Policy) -> Sequence[Any]:
-    """Let ``row`` know that it is ``at.timestamp_ms`` now; its facts.  For a row whose ``wake`` has come.
+    """Apply the time ``at.timestamp_ms`` to a row whose ``wake`` has come; return its facts.
 
-    Pins and holds that are over end, and what was not published yet is published.  Nothing is judged: whatever a hold
-    kept back waits for the next outcome, as always.
+    Expired pins and holds end, and unpublished state is published.  Nothing is judged: whatever a hold prevented waits
+    for the next outcome.
     """
     row.offset, row.incarnation = at.offset, at.incarnation
     if at.timestamp_ms > row.time:
@@ -102,14 +101,14 @@ def pass_time(row: TaskRow, at: Context, policy: Policy) -> Sequence[Any]:
 
 
 def follow_fleet(row: TaskRow, at: Context, policy: Policy) -> Step:
-    """Publish the task as it stands under a hold of the fleet that has just begun or ended."""
+    """Publish the task as it is after a hold on the fleet has just begun or ended."""
     row.offset, row.incarnation = at.offset, at.incarnation
     if at.timestamp_ms > row.time:
         row.time = at.timestamp_ms
     turn = Turn(row, at, policy)
     apply(turn, expired(row))
     apply(turn, noticed(row, at.fleet))
-    turn.active_changed = True  # who holds it may be another, from the same millisecond on
+    turn.active_changed = True  # another person's hold may begin in the same millisecond
     publish_state(turn, due=True)
     return Step("applied", None, turn.facts)
 
@@ -117,7 +116,7 @@ def follow_fleet(row: TaskRow, at: Context, policy: Policy) -> Step:
 def fold(
     data: bytes | None, key: TaskKey, messages: Sequence[tuple[Any, Context]], policy: Policy
 ) -> tuple[bytes, list[Any]]:
-    """The pure face of ``step``: row bytes and messages in, row bytes and facts out."""
+    """``step`` as a pure function: row bytes and messages in, row bytes and facts out."""
     row = new_row(key) if data is None else decode_row(data)
     facts: list[Any] = []
     for message, at in messages:

@@ -1,4 +1,4 @@
-"""Where a rollback goes: the previous best variant, and why not the others."""
+"""Where a rollback goes: the best other variant, and why the rest were not chosen."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from crl_stream.core.monitor.verdict import DEGRADED, is_hopeless, judge
 
 
 def rank(variant: Variant) -> tuple[float, int, str]:
-    """Sorts the best first: highest Q, then most visits, then name."""
+    """Sort key that puts the best first: highest Q, then most visits, then name."""
     return (-variant.q, -variant.life.n, variant.variant_id)
 
 
 def candidates(row: TaskRow, rules: Rules) -> list[Candidate]:
     """Every other variant, best first; at most one is chosen.
 
-    The guide's target: highest Q with n >= 5, not the current one, not quarantined, not itself degraded now;
-    ties go to more visits, then to the name.
+    The guide's target has the highest Q with n >= 5, and is not the current variant, quarantined or itself degraded.
+    Ties go to more visits, then to the name.
     """
     found, chosen = [], False
     left = row.variants.get(row.active) if row.active is not None else None

@@ -1,4 +1,4 @@
-"""One step under way: the row, the place in the log, the policy, and the facts stated so far."""
+"""One step in progress: the row, the position in the log, the policy, and the facts stated so far."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crl_stream.core.policy import Policy
 
 
 class Context(msgspec.Struct, gc=False):
-    """Where in the log a message stands, and under which policy; a step keeps its values, never itself."""
+    """A message's position in the log, and its policy; a step may keep its values, but never the object itself."""
 
     partition: int
     offset: int
@@ -22,13 +22,13 @@ class Context(msgspec.Struct, gc=False):
     incarnation: int
     policy_hash: str
     fleet: StandingOrder | None = None
-    """The hold of the whole fleet, while there is one."""
+    """The hold on the whole fleet, if there is one."""
     brief: bool = False
     """Whether snapshots leave out what the proposer does not read: windows, and sentences for people."""
 
 
 class Turn:
-    """What one message does to one row."""
+    """The processing of one message for one row."""
 
     __slots__ = ("active_changed", "at", "catalogue_changed", "facts", "policy", "row", "rules")
 
@@ -36,12 +36,12 @@ class Turn:
         self.row, self.at, self.policy, self.rules = row, at, policy, rules_of(policy)
         self.facts: list[Any] = []
         self.active_changed = False
-        """Whether ``crl.active-variants`` has to say something new."""
+        """Whether ``crl.active-variants`` needs a new record."""
         self.catalogue_changed = False
-        """Whether ``crl.variants`` has to."""
+        """Whether ``crl.variants`` needs a new record."""
 
     def identify(self, prefix: str, kind: str, detail: str = "") -> str:
-        """The id of a fact of ``kind`` about this message; ``detail`` tells it from others of the kind."""
+        """The id of a fact of ``kind`` about this message; ``detail`` distinguishes several of one kind."""
         row, at = self.row, self.at
         task = f"{row.agent_name}/{row.task_type}"
         return fact_id(prefix, row.time, kind, task, at.incarnation, at.partition, at.offset, detail)

@@ -11,7 +11,7 @@ from crl_stream.core.monitor.turn import Turn
 
 
 def add_variant(turn: Turn, variant_id: str) -> Variant | None:
-    """A variant that was not known; None when the task has as many as it may and none is idle."""
+    """Add an unknown variant; returns None if the task has the most allowed and none is idle."""
     row, limit = turn.row, turn.policy.limits.variants
     if len(row.variants) >= limit:
         idle = [

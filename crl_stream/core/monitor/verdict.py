@@ -19,20 +19,20 @@ _OF_SUCCESS: Final = next(detector for detector in DETECTORS if detector.sums ==
 
 
 class Verdict(NamedTuple):
-    """What the rule says, and what it comes to with the guard."""
+    """What the rule says, and the verdict after the guard."""
 
     rule: VerdictKind
     kind: VerdictKind
-    """INCONCLUSIVE where the rule says DEGRADED and the evidence does not suffice."""
+    """The verdict; INCONCLUSIVE if the rule says DEGRADED but the evidence does not suffice."""
     worst: Detector | None
     finding: Finding | None
     baseline: Sums
     absolute: bool = False
-    """DEGRADED because a full window has no success, whatever rule and evidence say."""
+    """Whether it is DEGRADED because a full window has no success, whatever rule and evidence say."""
 
 
 def is_suspect(variant: Variant, rules: Rules) -> bool:
-    """Whether ``judge`` would find the rule broken; asked for every outcome, while ``judge`` is for what follows."""
+    """Whether ``judge`` would find the rule broken: a cheap test for every outcome, before ``judge`` itself."""
     judged = variant.judged
     if judged.n < rules.min_recent:
         return False
@@ -41,8 +41,8 @@ def is_suspect(variant: Variant, rules: Rules) -> bool:
     baseline = variant.life if rules.lifetime and variant.baseline is None else baseline_of(variant, rules)
     if baseline.n < rules.min_baseline:
         return False
-    # The formulas of the first three detectors, written out: their calls take twice as long, for every outcome.
-    # Property tests hold them to what the detectors themselves say.
+    # The formulas of the first three detectors are inlined: calls would take twice as long, for every outcome.
+    # Property tests check that they agree with the detectors themselves.
     n, whole = judged.n, baseline.n
     success_limit, reward_limit, error_limit = rules.limits
     before = baseline.successes * n
@@ -54,7 +54,7 @@ def is_suspect(variant: Variant, rules: Rules) -> bool:
     before = baseline.errors * n
     if before > 0 and (judged.errors * whole - before) * MICRO > error_limit * before:
         return True
-    for detector, limit in rules.further:  # noqa: SIM110 - most have none, and a generator is dear
+    for detector, limit in rules.further:  # noqa: SIM110 - usually there are none, and a generator is costly
         if detector.exceeds(baseline, judged, limit):
             return True
     return False
@@ -63,8 +63,8 @@ def is_suspect(variant: Variant, rules: Rules) -> bool:
 def judge(variant: Variant, rules: Rules) -> Verdict:
     """Judge the outcomes of the window since the last activation.
 
-    Against the baseline, where the worst metric wins; and by themselves: a full window without a success is DEGRADED
-    under every policy, since a variant that never worked has no baseline that it could fall short of.
+    They are compared with the baseline, and the worst metric wins.  They are also judged by themselves: a full window
+    without a success is DEGRADED under every policy.  A variant that never worked has no baseline to fall short of.
     """
     verdict, judged = _compare(variant, rules), variant.judged
     if verdict.kind == DEGRADED or judged.successes or judged.n < rules.size:
@@ -76,7 +76,7 @@ def judge(variant: Variant, rules: Rules) -> Verdict:
 
 
 def is_hopeless(variant: Variant) -> bool:
-    """Whether the last outcomes of a variant, as many as its window holds, have no success among them."""
+    """Whether there is no success among the outcomes in the variant's window, judged or not."""
     window = variant.window
     for index in range(SIZE - 1, len(window), SIZE):  # noqa: SIM110 - mypyc makes no generator over a bytearray
         if window[index] & SUCCESS:

@@ -1,4 +1,4 @@
-"""The last outcomes of a variant: taken in, evicted, amended, with their sums and Q always exact."""
+"""The last outcomes of a variant: adding, evicting and amending them, with sums and Q always exact."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from crl_stream.core.monitor.row import (
 )
 
 _WEIGHT: Final = Layout("<16xi9xB")
-"""Of an ``OUTCOME`` reward and flags."""
+"""Reads reward and flags of an ``OUTCOME``."""
 pack_outcome: Final = Layout("<q8siiiBB").pack
-"""An ``OUTCOME``, given the bytes of the hash."""
+"""Packs an ``OUTCOME``, taking the hash as bytes."""
 
 
 class Outcome(NamedTuple):
@@ -53,7 +53,7 @@ def outcomes(variant: Variant) -> Iterator[Outcome]:
 
 
 def judged_outcomes(variant: Variant) -> list[Outcome]:
-    """Those that count since the last activation."""
+    """The outcomes of the window that count towards a verdict: those since the last activation."""
     return [outcome for outcome in outcomes(variant) if outcome.flags & JUDGED]
 
 
@@ -66,14 +66,14 @@ def take_in(
     rate: float,
     claims: Claims,
 ) -> None:
-    """Add an outcome, packed, to lifetime, window and Q; ``size`` is the window's length, ``rate`` that of learning.
+    """Add a packed outcome to lifetime, window and Q; ``size`` is the window's length, ``rate`` the learning rate.
 
-    An outcome that leaves the window moves Q and the evidence of the window's start, by ``claims``.
+    An outcome that leaves the window updates Q and the evidence at the window's start, using ``claims``.
     """
     square = reward * reward // MICRO
     life, window = variant.life, variant.window
     number = life.n + 1
-    # The newest is not in yet, so the oldest one's number is n - 1 less what the window holds, plus one.
+    # The newest outcome is not in the window yet, so the number of the oldest is (n - 1) - length + 1.
     while len(window) > size * SIZE:
         _count(variant.judged, *_evict(variant, number - len(window) // SIZE, rate, claims), 0, 0)
     if len(window) == size * SIZE:
@@ -94,7 +94,7 @@ def take_in(
 
 
 def _evict(variant: Variant, number: int, rate: float, claims: Claims) -> tuple[int, int]:
-    """Drop the oldest outcome, the variant's ``number``-th; its reward and flags, which the sums still count."""
+    """Drop the oldest outcome, the variant's ``number``-th; return its reward and flags, which sums still include."""
     window = variant.window
     reward: int
     flags: int
@@ -107,7 +107,7 @@ def _evict(variant: Variant, number: int, rate: float, claims: Claims) -> tuple[
 
 
 def _count(judged: Sums, old_reward: int, old_flags: int, reward: int, flags: int) -> None:
-    """One outcome of the window for another; most sums stay as they are when one like it leaves."""
+    """Swap one outcome of the window for another; most sums stay the same if a similar one leaves."""
     leaves, comes = old_flags & JUDGED, flags & JUDGED
     old_flags, flags = old_flags if leaves else 0, flags if comes else 0
     old_reward, reward = old_reward if leaves else 0, reward if comes else 0
@@ -125,13 +125,14 @@ def _count(judged: Sums, old_reward: int, old_flags: int, reward: int, flags: in
 def advance(q: float, n: int, reward: int, rate: float) -> float:
     """Q after one more outcome: ``Q + max(rate, 1/n) (R - Q)``.
 
-    The mean of the first ``1/rate`` outcomes, exponential from then on, so that Q >= .9 is in reach at n = 10.  Both
-    are the incremental means of Sutton and Barto, *Reinforcement Learning*, sections 2.4 and 2.5.
+    This is the plain mean of the first ``1/rate`` outcomes, and an exponential mean after that, so that Q >= .9 is
+    within reach at n = 10.  Both are incremental means; see Sutton and Barto, *Reinforcement Learning*, sections 2.4
+    and 2.5.
 
     Args:
         q: Q before, -1 to 1.
-        n: The number of the outcome among the variant's, 1 or more.
-        reward: Of the outcome, in millionths, -1,000,000 to 1,000,000.
+        n: The outcome's number among those of the variant, 1 or more.
+        reward: The outcome's reward in millionths, -1,000,000 to 1,000,000.
         rate: The smallest step, above 0 and at most 1.
 
     >>> advance(0.0, 1, 1_000_000, 0.1), advance(1.0, 2, -1_000_000, 0.1), advance(0.5, 100, 1_000_000, 0.1)
@@ -142,7 +143,7 @@ def advance(q: float, n: int, reward: int, rate: float) -> float:
 
 
 def forget(variant: Variant) -> None:
-    """Start without evidence: what is over says nothing about what comes next."""
+    """Clear the evidence: what is over says nothing about what comes next."""
     variant.evidence = [0.0] * PLACES
     if variant.reward_start is not None:
         variant.reward_start = [0.0] * AMENDED_PLACES
@@ -151,7 +152,7 @@ def forget(variant: Variant) -> None:
 
 
 def restart_judging(variant: Variant) -> None:
-    """From here on only new outcomes are judged; lifetime, window and Q stay."""
+    """Judge only new outcomes from here on; lifetime, window and Q stay."""
     variant.judged = Sums()
     for index in range(len(variant.window) // SIZE):
         variant.window[index * SIZE + SIZE - 1] &= ~JUDGED
@@ -159,9 +160,9 @@ def restart_judging(variant: Variant) -> None:
 
 
 def amend(variant: Variant, invocation: int, reward: int | None, quality: int | None, formula: Formula) -> bool:
-    """Give an outcome the reward or quality that became known late; False when the window has it not.
+    """Give an outcome the reward or quality that became known late; False if it is not in the window.
 
-    Afterwards lifetime, window sums and Q are as if it had been known from the start; ``evidence.reweigh`` does the
+    Afterwards lifetime, window sums and Q are as if it had been known from the start.  ``evidence.reweigh`` does the
     same for the evidence.
     """
     window = variant.window
@@ -214,12 +215,12 @@ def _shift(sums: Sums, old: int, new: int) -> None:
 
 
 def is_low(quality: int) -> bool:
-    """Whether a quality counts as a failure kind of its own: below one half."""
+    """Whether a quality is low enough to count as a kind of failure: below one half."""
     return quality != ABSENT and 2 * quality < MICRO
 
 
 def count_flaws(variant: Variant, success: bool, speed: int, quality: int) -> None:
-    """What the recommendations for a weak variant go by."""
+    """Count the flaws that recommendations for a weak variant are based on."""
     if not success:
         variant.failures += 1
     if speed < 0 and speed != ABSENT:

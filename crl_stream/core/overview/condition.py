@@ -1,4 +1,4 @@
-"""How the system is, in one word: what the page says, read at some hour."""
+"""The system's health in one word, from the page as read at a given time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from crl_stream.core.overview.rows import ATTENTION, INCIDENT, INCIDENTS
 Word = Literal["HEALTHY", "STABLE", "ATTENTION NEEDED"]
 
 ROLLBACKS_BELOW: Final = 3
-"""Rollbacks in 30 days of a healthy system are fewer."""
+"""A healthy system has fewer rollbacks than this in 30 days."""
 PENDING_BELOW: Final = 5
-"""Pending proposals of a healthy system are fewer."""
+"""A healthy system has fewer pending proposals than this."""
 
 
 class Condition:
-    """The page at ``now``, in milliseconds since the epoch: what has aged since it was made is left out."""
+    """The page at ``now``, in milliseconds since the epoch, without what has become too old since it was made."""
 
     def __init__(self, overview: Overview, now: int) -> None:
         times = [from_text(text) for text in overview.rollback_times]
@@ -32,7 +32,7 @@ class Condition:
         ]
         self.failing: Sequence[TaskStanding] = [v for v in overview.degraded if v.active]
         self.unlisted = overview.n_degraded - len(overview.degraded)
-        """Degraded variants that are not on the page, so that it does not say which of them are active."""
+        """How many degraded variants are not on the page, so that the active ones among them are unknown."""
         self.open_alerts = overview.n_open_alerts - len(overview.open_alerts) + len(self.alerts)
 
     @property
@@ -44,7 +44,7 @@ class Condition:
 
     @property
     def concerns(self) -> list[str]:
-        """Why it is not HEALTHY, the worst first, one sentence each."""
+        """Why the system is not HEALTHY, one sentence each, the worst first."""
         found = [alert.text for alert in self.alerts if alert.kind in ATTENTION]
         others = self.open_alerts - len(found)
         if self.rollbacks_week > RATE_LIMIT:
@@ -65,7 +65,7 @@ class Condition:
 
 
 def _how_it_fails(variant: TaskStanding) -> str:
-    """The present verdict on a variant whose alert is open, since when, and whether a rollback would end it."""
+    """The current verdict on a variant with an open alert, since when, and whether a rollback would end it."""
     again = variant.verdict not in {None, "DEGRADED"}
     what = f"which has not recovered yet, now {variant.verdict}" if again else "which is degraded"
     since = f" (degraded since {variant.since[:19].replace('T', ' ')} UTC)" if variant.since else ""

@@ -1,8 +1,8 @@
-"""The fold of notes: each is counted once, whatever is told again, and the sums stay those of all rows.
+"""The fold of notes: each note counts once, however often it is repeated, and the sums stay equal to those of all rows.
 
-A note changes a task's row, and the totals by the difference of what the row adds.  The totals are written before the
-rows (``changed`` keeps that order): a crash between them leaves totals that have counted notes their rows have not.
-Met again, those notes change the rows and leave the totals alone, until both are level.
+A note changes a task's row, and changes the totals by the difference in what the row adds.  The totals are written
+before the rows (``changed`` keeps that order).  After a crash between the two writes, the totals have counted notes
+that the rows have not.  When those notes are read again, they change only the rows, until both agree.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from crl_stream.core.version import ENGINE_VERSION
 MONTH: Final = 30 * DAY
 WEEK: Final = 7 * DAY
 RATE_LIMIT: Final = 3
-"""Enforced rollbacks in a week that are not yet worth an alert (guide: "Alert if >3 rollbacks per week")."""
+"""The most enforced rollbacks in a week that cause no alert (guide: "Alert if >3 rollbacks per week")."""
 RECENT: Final = 10
 MAX_TIMES: Final = 1_000
 
 
 class Ledger:
-    """The overview during one batch: a row is decoded when it is first needed, and encoded once."""
+    """The overview during one batch: each row is decoded when it is first needed, and encoded once."""
 
     def __init__(self, rows: Mapping[bytes, bytes]) -> None:
         self._rows = rows
@@ -54,11 +54,11 @@ class Ledger:
         self._agents: dict[bytes, AgentEntry] = {}
         self._touched: set[bytes] = set()
         self.page_changed = False
-        """Whether the page is another one than when the batch began."""
+        """Whether the page has changed since the batch began."""
 
     # -- notes -------------------------------------------------------------------------------------
     def apply(self, note: Any, at: Place) -> tuple[bool, list[Alert]]:
-        """Take one note: whether it said anything new, and the alerts that follow."""
+        """Take one note; return whether it said anything new, and the alerts that follow."""
         totals = self.totals
         fresh = (at.incarnation, at.offset) > (totals.incarnation, totals.offset)
         ended = self._advance(at) if fresh else False
@@ -75,7 +75,7 @@ class Ledger:
         return news, alerts
 
     def _advance(self, at: Place) -> bool:
-        """Let the time come that the note was appended at; True when something ended by it."""
+        """Move the time on to when the note was appended; True if something ended by that."""
         totals = self.totals
         totals.incarnation, totals.offset = at.incarnation, at.offset
         totals.time = max(totals.time, at.time)
@@ -135,7 +135,7 @@ class Ledger:
         return True
 
     def _count_task(self, agent_name: str, change: int, at: Place) -> int:
-        """What a task with or without variants changes in the number of agents that have one."""
+        """Count a task with variants (or no longer); return the change in the number of agents that have one."""
         key = AGENT_PREFIX + agent_name.encode()
         agent = self._agents.get(key)
         if agent is None:
@@ -149,7 +149,7 @@ class Ledger:
         return int(agent.tasks > 0) - int(had)
 
     def _settle(self, before: Share, after: Share, agents: int) -> None:
-        """Bring the difference into the totals."""
+        """Apply the difference to the totals."""
         totals = self.totals
         totals.tasks += after.tasks - before.tasks
         totals.entries += after.entries - before.entries
@@ -172,7 +172,7 @@ class Ledger:
 
     # -- rollback rate -----------------------------------------------------------------------------
     def _watch_rate(self, at: Place) -> list[Alert]:
-        """An alert when the rate crosses its limit, and word of its end when it has fallen back."""
+        """An alert when the rate exceeds its limit, and the end of that alert when the rate has fallen back."""
         totals = self.totals
         enforced = totals.enforced
         number = len(enforced) - bisect_left(enforced, (totals.time - WEEK + 1, ""))
@@ -202,7 +202,7 @@ class Ledger:
 
     # -- rows --------------------------------------------------------------------------------------
     def task(self, key: bytes) -> TaskEntry:
-        """The row of a task as it stands; a new one when nothing is known of it."""
+        """The current row of a task; a new one if nothing is known about the task."""
         row = self._tasks.get(key)
         if row is None:
             data = self._rows.get(key)
@@ -210,14 +210,14 @@ class Ledger:
         return row
 
     def _shares(self) -> Iterator[Share]:
-        """What every row adds."""
+        """What every row adds to the totals."""
         for key in self._rows.keys() | self._touched:
             if key == ALERTS_KEY or not key.startswith(b"!"):
                 row = self._tasks.get(key) or decode_task(self._rows[key])
                 yield share_of(key.decode(), row, self.totals.time)
 
     def changed(self) -> dict[bytes, bytes]:
-        """The rows that are to be written, in the order in which that must happen: totals, agents, tasks."""
+        """The rows to write, in the order in which they must be written: totals, agents, tasks."""
         found = {TOTALS_KEY: encode_row(self.totals)} if self.totals.offset >= 0 else {}
         for rows in (self._agents, self._tasks):
             for key in sorted(self._touched & rows.keys()):

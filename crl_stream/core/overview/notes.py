@@ -1,7 +1,7 @@
-"""The notes that the overview is made of: what a rollback, an alert, a proposal or a snapshot adds to it.
+"""The notes that make up the overview: what a rollback, an alert, a proposal or a snapshot adds to it.
 
-Which variants count as highly confident and which as degraded is decided here.  ``note_of`` makes the note of a
-message; ``said_by`` separates what a task is counted for from figures that move with every outcome.
+This module decides which variants count as highly confident and which as degraded.  ``note_of`` makes the note for a
+message.  ``said_by`` separates what a task is counted for from the figures that change with every outcome.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from crl_stream.core.policy import GUIDE
 Note = RollbackNote | AlertNote | ProposalNote | TaskNote
 
 OWN_ALERTS: Final = frozenset(("rollback_rate", "weekly_review"))
-"""Kinds of alerts that the overview itself makes."""
+"""Kinds of alerts that the overview itself raises."""
 ENOUGH: Final = GUIDE.default.degradation.min_recent
-"""Outcomes without a success from which on an active variant counts as degraded, before its window is full."""
+"""How many outcomes without a success make an active variant count as degraded before its window is full."""
 _LIMITS: Final = GUIDE.default.auto_apply
 
 
@@ -36,15 +36,15 @@ class Said(NamedTuple):
     """What the note of a task says."""
 
     time: int
-    """When it was made, in milliseconds."""
+    """When the note was made, in milliseconds."""
     counted: tuple[Any, ...]
     """What the task is counted for."""
     figures: tuple[Any, ...]
-    """Q-values and visits, which move with every outcome."""
+    """Q-values and visits, which change with every outcome."""
 
 
 def said_by(note: TaskNote) -> Said:
-    """What a note says, so that two notes can be compared."""
+    """What a note says, in a form that can be compared with another note."""
     counted = (
         note.incarnation,
         note.active_variant,
@@ -61,13 +61,13 @@ def said_by(note: TaskNote) -> Said:
 
 
 def is_of_outcome(snapshot: TaskSnapshot) -> bool:
-    """Whether an outcome caused the snapshot; others are seldom: a tick, which comes after silence, or a command."""
+    """Whether an outcome caused the snapshot; the other causes are rare: a command, or a tick after silence."""
     place = snapshot.as_of.offset
     return any(variant.window.offsets[-1:] == [place] for variant in snapshot.variants)
 
 
 def note_of(message: Any) -> Note | None:
-    """The note of a rollback, an alert, a proposal or a snapshot; None for an alert that the overview made itself."""
+    """The note for a rollback, alert, proposal or snapshot; None for an alert that the overview itself raised."""
     if isinstance(message, TaskSnapshot):
         return _task_note(message)
     if isinstance(message, RollbackEvent):
@@ -140,7 +140,7 @@ def _task_note(snapshot: TaskSnapshot) -> TaskNote:
 
 
 def _failing(variant: VariantSnapshot) -> str:
-    """Why a variant is counted as degraded: its open alert, or that it is active and has had no success yet."""
+    """Why a variant counts as degraded: its alert is open, or it is active and has had no success yet."""
     if variant.degraded:
         return variant.reason
     window = variant.window

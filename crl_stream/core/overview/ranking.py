@@ -1,7 +1,7 @@
-"""The best of many, exactly, without keeping the many: a short list with a reserve, and a count of all.
+"""Keeps the exact best of many entries without keeping all: a short list with a reserve, and a count of all.
 
-What leaves the list is replaced from the reserve.  Only when that is used up must all be looked at again, once for
-about a hundred that left.
+An entry that leaves the list is replaced from the reserve.  Only when the reserve is used up must all entries be read
+again, about once per hundred that leave.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import Final
 import msgspec
 
 SHOWN: Final = 100
-"""Entries that the page shows of a list."""
+"""How many entries of a list the page shows."""
 RESERVE: Final = 200
-"""Entries that are kept for it."""
+"""How many entries are kept for a list."""
 
 Rank = tuple[float, float, str, str]
-"""Two numbers, the lower the better, then the task and the entry's own name, which make a rank unique."""
+"""Two numbers (lower is better), then the task and the entry's own name, which make the rank unique."""
 
 
 class Ranking(msgspec.Struct, array_like=True):
-    """The first of all ranks.  Those outside come after the last one inside."""
+    """The best of all ranks; every rank outside sorts after the last one inside."""
 
     total: int = 0
     best: list[Rank] = []
 
     def add(self, rank: Rank) -> None:
-        """One more."""
+        """Add an entry."""
         complete = len(self.best) == self.total
         self.total += 1
         if complete or (self.best and rank < self.best[-1]):
@@ -37,7 +37,7 @@ class Ranking(msgspec.Struct, array_like=True):
             del self.best[RESERVE:]
 
     def remove(self, rank: Rank) -> None:
-        """One less; it must have been added."""
+        """Remove an entry, which must have been added before."""
         self.total -= 1
         at = bisect_left(self.best, rank)
         if at < len(self.best) and self.best[at] == rank:
@@ -45,10 +45,10 @@ class Ranking(msgspec.Struct, array_like=True):
 
     @property
     def is_short(self) -> bool:
-        """Whether the page would show fewer than it should: ``refill`` is due."""
+        """Whether the page would show fewer entries than it should, so that ``refill`` is needed."""
         return len(self.best) < min(SHOWN, self.total)
 
     def refill(self, ranks: Iterable[Rank]) -> None:
-        """Start anew from all there are."""
+        """Rebuild the list from all ranks."""
         every = list(ranks)
         self.total, self.best = len(every), nsmallest(RESERVE, every)

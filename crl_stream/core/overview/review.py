@@ -1,6 +1,6 @@
-"""The weekly review as an alert: the pending proposals that are most worth a look (guide: "Review top 5").
+"""The weekly review as an alert: the pending proposals most worth reviewing (guide: "Review top 5").
 
-``crl proposals digest`` tells the same week at length.
+``crl proposals digest`` describes the same week in detail.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TOP: Final = 5
 def weekly_review(overview: Overview, now: int) -> Alert:
     """The review of the ISO week of ``now``, in milliseconds since the epoch, UTC.
 
-    Its id is that of its week: published again, it is recognised as a repetition.
+    Its id depends on the week, so that consumers can recognise a repeated alert.
     """
     moment = datetime.fromtimestamp(now / 1_000, UTC)
     year, number, _ = moment.isocalendar()

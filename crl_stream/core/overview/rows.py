@@ -1,7 +1,7 @@
-"""The rows of the overview: what each task adds to the page, how many tasks an agent has, and the totals.
+"""The rows of the overview: what each task adds to the page, how many tasks each agent has, and the totals.
 
-A batch of notes decodes and writes only the rows it touches.  Each row keeps the place of the last note that it took,
-so that a note met again changes nothing.  Times are milliseconds since the epoch.
+A batch of notes decodes and writes only the rows that it touches.  Each row keeps the offset of the last note that it
+took, so that a repeated note changes nothing.  Times are milliseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from crl_stream.core.packing import pack
 
 TOTALS_KEY: Final = b"!overview"
 ALERTS_KEY: Final = b"!alerts"
-"""Alerts that are about no task."""
+"""Key of the row for alerts that are not about a task."""
 AGENT_PREFIX: Final = b"!agent/"
 
 DAY: Final = 86_400_000
 MEMORY: Final = 400 * DAY
-"""How long it is remembered that something is closed: as long as a topic keeps what could be told again."""
+"""How long closed entries are remembered: as long as a topic keeps records that could repeat them."""
 INCIDENT: Final = 7 * DAY
-"""How long an alert counts as open whose kind nobody closes."""
+"""How long an alert counts as open if alerts of its kind are never closed."""
 
 MOMENTS: Final = frozenset(("rollback", "rollback_rate", "weekly_review", "untested"))
-"""Kinds of alerts that tell of a moment: there is nothing to be over."""
+"""Kinds of alerts about a single event, which cannot stay open."""
 INCIDENTS: Final = frozenset(("data_gap", "fold_failure"))
-"""Kinds that tell of a loss: it happened, and counts as open for a week."""
+"""Kinds of alerts about a loss, which count as open for a week."""
 ABOUT_DEGRADED: Final = frozenset(("degradation", "held_degradation", "no_target"))
-"""Kinds that are over when the task's own note says so, whether or not their end was told."""
+"""Kinds of alerts that end when the task's own note says so, even if their end was not published."""
 ATTENTION: Final = frozenset(("no_target", "stuck", "data_gap", "fleet_hold"))
-"""Kinds that make the system's word ATTENTION NEEDED while they are open."""
+"""Kinds of alerts that make the system's word ATTENTION NEEDED while they are open."""
 
 
 class Place(NamedTuple):
-    """Where a note stands in ``crl.overview-events``, and when it was appended."""
+    """A note's position in ``crl.overview-events``, and when it was appended."""
 
     incarnation: int
     offset: int
@@ -46,7 +46,7 @@ class Place(NamedTuple):
 
 
 class Listed(msgspec.Struct, array_like=True, gc=False):
-    """A variant of a task that is worth a line on the page."""
+    """A variant of a task that gets a line on the page."""
 
     variant_id: str
     q: float
@@ -60,35 +60,35 @@ class Listed(msgspec.Struct, array_like=True, gc=False):
 
 
 class ProposalEntry(msgspec.Struct, array_like=True):
-    """A proposal; its note is kept while it is open."""
+    """A proposal; its note is kept while the proposal is open."""
 
     revision: int
     time: int
-    """Of the last revision."""
+    """Time of the last revision."""
     expires: int
     note: ProposalNote | None
 
 
 class AlertEntry(msgspec.Struct, array_like=True):
-    """The last that was said of one (kind, subject); the note is kept while the alert is open."""
+    """The latest state of one (kind, subject); the note is kept while the alert is open."""
 
     time: int
     offset: int
-    """In the log; -1 when the alert has no place there."""
+    """The alert's offset in the log; -1 if it has no position there."""
     note: AlertNote | None
 
 
 class TaskEntry(msgspec.Struct, array_like=True):
-    """What is known of a task.  The row ``ALERTS_KEY`` has the same form, with nothing in it but alerts."""
+    """What is known about a task.  The row ``ALERTS_KEY`` has the same form, but contains only alerts."""
 
     incarnation: int = 0
     offset: int = -1
-    """Of the last note."""
+    """Offset of the last note."""
     log_incarnation: int = -1
-    """-1 before the first ``TaskNote``."""
+    """Incarnation of the log in the task's own note; -1 before the first ``TaskNote``."""
     log_offset: int = -1
     time: int = 0
-    """From the task's own note."""
+    """When the task's own note was made."""
     epoch: int = 0
     active: str | None = None
     variants: int = 0
@@ -97,13 +97,13 @@ class TaskEntry(msgspec.Struct, array_like=True):
     degraded: list[Listed] = []
     proposals: dict[str, ProposalEntry] = {}
     alerts: dict[str, AlertEntry] = {}
-    """By ``kind subject``."""
+    """Alerts by ``kind subject``."""
     no_rollback: str | None = None
-    """From the task's own note."""
+    """Why the active variant would not be rolled back, from the task's own note."""
 
 
 class AgentEntry(msgspec.Struct, array_like=True, gc=False):
-    """How many tasks of an agent have a variant."""
+    """How many tasks of an agent have variants."""
 
     incarnation: int = 0
     offset: int = -1
@@ -111,15 +111,15 @@ class AgentEntry(msgspec.Struct, array_like=True, gc=False):
 
 
 class Totals(msgspec.Struct, array_like=True):
-    """The sums over all rows, and what belongs to no task."""
+    """The sums over all rows, and everything that does not belong to a task."""
 
     incarnation: int = 0
     offset: int = -1
     time: int = 0
-    """Append time of the newest note: the hour that all windows are reckoned from."""
+    """Append time of the newest note, from which all periods are counted back."""
     page_incarnation: int = 0
     page_offset: int = -1
-    """Of the last note that changed the page."""
+    """Offset of the last note that changed the page."""
     page_time: int = 0
     tasks: int = 0
     agents: int = 0
@@ -129,11 +129,11 @@ class Totals(msgspec.Struct, array_like=True):
     degraded: Ranking = msgspec.field(default_factory=Ranking)
     alerts: Ranking = msgspec.field(default_factory=Ranking)
     next_end: int = 0
-    """No later than the next end that comes by itself, and after ``time``; 0 when there is none."""
+    """A time after ``time`` and no later than the next end that comes by time alone; 0 if there is none."""
     enforced: list[tuple[int, str]] = []
-    """Time and id of the enforced rollbacks of 30 days, oldest first."""
+    """Time and id of the enforced rollbacks in the last 30 days, oldest first."""
     recent: list[RollbackNote] = []
-    """The last ones, newest first."""
+    """The last rollbacks, newest first."""
     rate_alert: str = ""
     """Id of the open alert about the rollback rate."""
 
@@ -152,11 +152,11 @@ class Share(NamedTuple):
 
 
 RANKED: Final = ("proposals", "high_confidence", "degraded", "alerts")
-"""The lists of the page, by their name in ``Share``, in ``Totals`` and in the row of a task."""
+"""The lists on the page, by their field name in ``Share``, in ``Totals`` and in the row of a task."""
 
 
 def share_of(task: str, row: TaskEntry, now: int) -> Share:
-    """What a row adds, without what has ended by itself at ``now``."""
+    """What a row adds to the totals, without what has ended by time alone at ``now``."""
     proposals: list[Rank] = []
     alerts: list[Rank] = []
     ends: list[int] = []
@@ -186,7 +186,7 @@ def share_of(task: str, row: TaskEntry, now: int) -> Share:
 
 
 def is_ended_by_task(note: AlertNote, time: int, offset: int, row: TaskEntry) -> bool:
-    """Whether the task itself, at least as new as the alert, no longer says what the alert says."""
+    """Whether the task's own note, at least as new as the alert, shows that the alert no longer holds."""
     if note.kind not in ABOUT_DEGRADED or row.log_offset < 0 or (row.time, row.log_offset) < (time, offset):
         return False
     variant_id = note.subject.partition(" ")[2]
@@ -196,7 +196,7 @@ def is_ended_by_task(note: AlertNote, time: int, offset: int, row: TaskEntry) ->
 
 
 def rollback_time(note: RollbackNote) -> tuple[int, str]:
-    """What rollbacks are ordered by."""
+    """The sort key of rollbacks."""
     return from_text(note.timestamp), note.rollback_id
 
 
@@ -206,12 +206,12 @@ decode_task: Final = msgspec.msgpack.Decoder(TaskEntry).decode
 
 
 def encode_row(row: Totals | AgentEntry | TaskEntry) -> bytes:
-    """A row as it stands in the changelog; equal rows have equal bytes."""
+    """A row as stored in the changelog; equal rows have equal bytes."""
     return pack(row)
 
 
 class _Placed(msgspec.Struct, array_like=True, gc=False):
-    """How every row begins."""
+    """The fields that every row begins with."""
 
     incarnation: int
     offset: int
@@ -221,6 +221,6 @@ _decode_place: Final = msgspec.msgpack.Decoder(_Placed).decode
 
 
 def row_position(row: bytes) -> tuple[int, int]:
-    """(incarnation, offset) of the last note that a row took; of two rows with one key the higher one is newer."""
+    """(incarnation, offset) of the last note that a row took; of two rows with one key, the higher one is newer."""
     placed = _decode_place(row)
     return placed.incarnation, placed.offset

@@ -1,10 +1,10 @@
-"""What the monitor's snapshots of a task suggest to people.
+"""Turns the monitor's snapshots of a task into proposals for people.
 
 Read in this order:
 
-    step      snapshots of one task become proposals
+    step      turns snapshots of one task into proposals
     row       what is kept: open proposals, and what must not be proposed again yet
-    draft     what a rule looks at, and what it comes to
+    draft     what a rule looks at, and what it returns
     rules/    one file for each type of proposal
-    remedies  what to change in a variant, by what goes wrong with it
+    remedies  what to change in a variant, by the kind of its failures
 """

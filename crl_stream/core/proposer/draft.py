@@ -1,4 +1,4 @@
-"""What the rules of ``core/proposer/rules`` look at, and what they come to."""
+"""What the rules of ``core/proposer/rules`` look at, and what they return."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from crl_stream.core.messages.snapshots import Trigger
 from crl_stream.core.proposer.remedies import Kind, Remedies, dominant
 
 _CLASSES: Final = ((50, 0.5), (100, 0.7))
-"""Outcomes below which a claim has this confidence; above all of them it has ``_SURE``."""
+"""Below each number of outcomes, a claim has this confidence; with more than all of these it has ``_SURE``."""
 _SURE: Final = 0.85
 _NUMBERED: Final = re.compile(r"(.+)-v([0-9]{1,9})")
 _MAX_ID: Final = 128
 _CONFIGURED: Final = frozenset(("temperature", "model_tier"))
-"""Parameters that a registration has fields for."""
+"""Parameters for which a registration has a field of its own."""
 
 
 class View(NamedTuple):
@@ -26,14 +26,14 @@ class View(NamedTuple):
     limits: ProposalLimits
     active: VariantSnapshot
     variants: dict[str, VariantSnapshot]
-    """Those that are offered to runtimes, as in ``crl.variants``, and not retired; the active one is among them."""
+    """The variants that are offered to runtimes, as in ``crl.variants``, and not retired; includes the active one."""
     remedies: Remedies
     carried: frozenset[bytes]
     """Digests of the modifications that the active variant was made with."""
 
     @property
     def rivals(self) -> list[VariantSnapshot]:
-        """The variants that could be made the active one: not retired, quarantined or degraded, and tried enough."""
+        """The variants that could become active: not retired, quarantined or degraded, and with enough outcomes."""
         return [
             variant
             for variant in self.variants.values()
@@ -50,29 +50,29 @@ class View(NamedTuple):
         return len(self.snapshot.variants) < self.limits.max_variants
 
     def lower(self, difference: float) -> str:
-        """The guide's "15% lower performance" for a difference of .15 in Q, which may be more than all there is."""
+        """The guide's "15% lower performance" for a difference of .15 in Q; above 1 it names no percentage."""
         return f"{difference:.0%} lower performance" if difference <= 1.0 else "far lower performance"
 
     @property
     def subject(self) -> str:
-        """``Security-audit tasks``."""
+        """The task type as the subject of a sentence: ``Security-audit tasks``."""
         name = self.snapshot.task_type
         return f"{name[0].upper()}{name[1:]} tasks"
 
 
 class Draft(NamedTuple):
-    """A proposal that a snapshot speaks for."""
+    """A proposal that a snapshot supports."""
 
     trigger: Trigger
     target: str
     n: int
-    """Outcomes that the claim rests on."""
+    """How many outcomes the claim rests on."""
     confidence: float
     reasoning: str
     evidence: str
-    """The numbers in brief, for the history."""
+    """A short form of the numbers, for the history."""
     q_default: float
-    """Of the active variant."""
+    """Q of the active variant."""
     improvement: float
     variance: float
     change: Change
@@ -80,7 +80,7 @@ class Draft(NamedTuple):
 
 
 def view_of(snapshot: TaskSnapshot, remedies: Remedies, carried: frozenset[bytes]) -> View | None:
-    """The task as the rules see it; None when nothing is active."""
+    """The task as the rules see it; None if no variant is active."""
     variants = {
         variant.variant_id: variant
         for variant in snapshot.variants
@@ -93,23 +93,23 @@ def view_of(snapshot: TaskSnapshot, remedies: Remedies, carried: frozenset[bytes
 
 
 def _only_in_shadow(variant: VariantSnapshot) -> bool:
-    """Whether nobody may choose it: it had no live outcome and is not registered."""
+    """Whether the variant only ran as shadow, so that runtimes may not choose it: no live outcome, not registered."""
     return variant.n_visits == 0 and variant.shadow_n > 0 and variant.configuration is None and not variant.active
 
 
 def confidence(n: int, *, bonus: float = 0.0, most: float = 1.0) -> float:
-    """.5 below 50 outcomes, .7 below 100, else .85, plus ``bonus``, at most ``most``."""
+    """Confidence: .5 below 50 outcomes, .7 below 100, otherwise .85; plus ``bonus``, at most ``most``."""
     base = next((value for below, value in _CLASSES if n < below), _SURE)
     return min(round(base + bonus, 2), most)
 
 
 def leads_by_more(better: VariantSnapshot, worse: VariantSnapshot, limit: float) -> bool:
-    """Whether Q differs by more than ``limit``, strictly, as a reader of the numbers would say: .8 - .6 is not > .2."""
+    """Whether Q differs by more than ``limit``, in decimal arithmetic as people read it: .8 - .6 is not > .2."""
     return Decimal(repr(better.q_value)) - Decimal(repr(worse.q_value)) > Decimal(repr(limit))
 
 
 def next_variant_id(view: View) -> str:
-    """The first free one of ``default-v2``, ``default-v3``, ... for the active variant ``default``."""
+    """The first free id among ``default-v2``, ``default-v3``, ... if ``default`` is the active variant."""
     active = view.active.variant_id
     base = match[1] if (match := _NUMBERED.fullmatch(active)) else active
     known = {variant.variant_id for variant in view.snapshot.variants}
@@ -125,14 +125,14 @@ def _numbered(base: str, number: int) -> str:
 
 
 def prescription(view: View) -> tuple[Kind, int, list[Modification]]:
-    """What goes wrong most with the active variant, how often, and what to change about it."""
+    """The active variant's most common kind of failure, how often it occurred, and what to change."""
     active = view.active
     kind, count = dominant(active.failure_kinds)
     return kind, count, view.remedies.prescribe(view.snapshot.task_type, kind, active.configuration, view.carried)
 
 
 def registration(view: View, variant_id: str, modifications: list[Modification]) -> Change:
-    """A new variant made from the active one; its parameters are the parent's unless they are modified."""
+    """The registration of a new variant made from the active one; unmodified parameters are the parent's."""
     known = view.active.configuration
     chosen = {one.parameter: one.value for one in modifications if one.parameter in _CONFIGURED}
     return Change(

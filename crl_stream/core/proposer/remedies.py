@@ -1,7 +1,7 @@
-"""What to change in a variant, by what goes wrong with it: a catalogue that people edit, and its application.
+"""What to change in a variant, by the kind of its failures: a catalogue that people edit, and its application.
 
-Entries are looked up by the dominant kind of failure; a task type may have entries of its own, which then
-take their place.  Nothing is recommended that the variant already has.
+Entries are looked up by the dominant kind of failure.  A task type may have entries of its own, which then replace
+the general ones.  Nothing is recommended that the variant already has.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from crl_stream.core.messages import FailureKinds, Modification, VariantConfigur
 
 Kind = Literal["errors", "failures", "slow", "low_quality"]
 KINDS: Final[tuple[Kind, ...]] = ("errors", "failures", "slow", "low_quality")
-"""In the order in which ties are broken."""
+"""Kinds of failures, in the order that breaks ties."""
 WORDS: Final[dict[Kind, str]] = {
     "errors": "errors",
     "failures": "failures without an error",
@@ -30,8 +30,8 @@ _BOUNDS: Final = {"temperature": (0.0, 2.0)}
 class Remedy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One entry: a prompt section and what to do with it, or a parameter and where to move it.
 
-    A parameter goes to ``value``.  From a variant that is there already, or beyond, ``step`` goes on in its
-    direction as far as ``minimum`` and ``maximum`` allow; ``model_tier`` moves along the catalogue's tiers.
+    A parameter is set to ``value``.  If the variant is already there or beyond, it moves by ``step`` in the same
+    direction, as far as ``minimum`` and ``maximum`` allow.  ``model_tier`` moves along the catalogue's tiers.
     """
 
     section: str | None = None
@@ -45,7 +45,7 @@ class Remedy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     reason: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what nobody could apply; ``ValueError`` says why."""
+        """Refuse an entry that cannot be applied; ``ValueError`` says why."""
         if (self.section is None) == (self.parameter is None):
             raise ValueError("name either a section or a parameter")
         if self.section is not None:
@@ -79,12 +79,12 @@ class Remedy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class TaskRemedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What takes the place of the general entries for one task type."""
+    """The entries that replace the general ones for one task type."""
 
     focus: str | None = None
-    """What the text of a proposal calls a variant for these tasks: ``security`` gives "security-focused variant"."""
+    """How a proposal's text describes a variant for these tasks: ``security`` gives "security-focused variant"."""
     any: list[Remedy] | None = None
-    """For every kind that has no list of its own."""
+    """Entries for every kind that has no list of its own."""
     errors: list[Remedy] | None = None
     failures: list[Remedy] | None = None
     slow: list[Remedy] | None = None
@@ -99,12 +99,12 @@ class Remedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slow: list[Remedy] = []
     low_quality: list[Remedy] = []
     tiers: list[str] = []
-    """Model tiers, the smallest first."""
+    """Model tiers, smallest first."""
     tasks: dict[str, TaskRemedies] = {}
-    """By task type, or by a pattern like ``security-*``; a name goes before patterns, these in their order."""
+    """Entries by task type or by a pattern like ``security-*``; an exact name wins, then the first matching pattern."""
 
     def for_task(self, task_type: str) -> TaskRemedies:
-        """The entries of a task type, empty when it has none of its own."""
+        """The entries of a task type; empty if it has none of its own."""
         if (exact := self.tasks.get(task_type)) is not None:
             return exact
         return next((own for name, own in self.tasks.items() if fnmatchcase(task_type, name)), _NONE)
@@ -112,9 +112,9 @@ class Remedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def prescribe(
         self, task_type: str, kind: Kind, known: VariantConfiguration | None, carried: frozenset[bytes] = frozenset()
     ) -> list[Modification]:
-        """What to change in a variant of this configuration, empty when there is nothing left to try.
+        """What to change in a variant with this configuration; empty if there is nothing left to try.
 
-        ``carried`` are the digests of what the variant was made with, which is not prescribed twice.
+        ``carried`` holds the digests of the modifications that the variant was made with, so as not to repeat them.
         """
         own = self.for_task(task_type)
         entries = getattr(own, kind)
@@ -140,7 +140,7 @@ class Remedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return None if value is None else Modification(parameter=entry.parameter, value=value, reason=entry.reason)
 
     def _tier(self, entry: Remedy, now: str | None) -> str | None:
-        """The tier to move to; None when it is the same, at the end of the row, or when nothing is known."""
+        """The tier to move to; None if it is the same, the last one is reached, or the current tier is unknown."""
         if entry.value is not None and now != entry.value:
             return str(entry.value)
         if entry.step is None or now not in self.tiers:
@@ -165,10 +165,10 @@ def _temperature(entry: Remedy, now: float | None) -> float | None:
 
 
 def dominant(kinds: FailureKinds) -> tuple[Kind, int]:
-    """The commonest kind of bad outcome and how many there were.
+    """The most common kind of bad outcome, and how many there were.
 
-    ``failures`` counts errors too, so those without an error are what is left of them.  A variant with bad
-    rewards and none of these is of low quality.
+    ``failures`` also counts errors, so failures without an error are what remains after subtracting them.  A variant
+    with bad rewards and none of these kinds counts as low quality.
     """
     counts: dict[Kind, int] = {
         "errors": kinds.errors,
@@ -181,7 +181,7 @@ def dominant(kinds: FailureKinds) -> tuple[Kind, int]:
 
 
 def digest(modification: Modification) -> bytes:
-    """Eight bytes that tell this change from another one, whatever reason is given for it."""
+    """Eight bytes that identify this change, whatever reason is given for it."""
     plain = msgspec.structs.replace(modification, reason=None)
     return content_digest(msgspec.json.encode(plain))
 

@@ -19,7 +19,7 @@ class Waiting(msgspec.Struct, array_like=True, gc=False):
 
 
 class Quiet(msgspec.Struct, array_like=True, gc=False):
-    """What is not to be proposed again before it rests on ``n`` outcomes."""
+    """What must not be proposed again until it rests on ``n`` outcomes."""
 
     proposal_type: str
     target: str
@@ -27,37 +27,37 @@ class Quiet(msgspec.Struct, array_like=True, gc=False):
 
 
 class ProposalRow(msgspec.Struct, array_like=True, gc=False):
-    """What the proposer remembers of a task."""
+    """What the proposer remembers about a task."""
 
     agent_name: str
     task_type: str
     incarnation: int = 0
     offset: int = -1
-    """Place in the log of the newest snapshot."""
+    """Offset in the log of the newest snapshot."""
     time: int = 0
-    """Of the newest snapshot, in milliseconds."""
+    """Time of the newest snapshot, in milliseconds."""
     open: list[Waiting] = []
     quiet: list[Quiet] = []
-    """Oldest first."""
+    """What must not be proposed again yet, oldest first."""
     carried: dict[str, list[bytes]] = {}
-    """Digests of the modifications that variants made by approved proposals carry, their parents' among them."""
+    """Digests of the modifications of variants that approved proposals created, including their parents'."""
 
 
 _DECODER: Final = msgspec.msgpack.Decoder(ProposalRow)
 
 
 def new_row(key: TaskKey) -> ProposalRow:
-    """The row of a task that nothing was proposed for."""
+    """The row of a task that has had no proposal yet."""
     return ProposalRow(key.agent_name, key.task_type)
 
 
 def encode_row(row: ProposalRow) -> bytes:
-    """The row as it stands in the changelog; equal rows have equal bytes."""
+    """The row as stored in the changelog; equal rows have equal bytes."""
     return pack(row)
 
 
 def decode_row(data: bytes) -> ProposalRow:
-    """Read a row; ``msgspec.MsgspecError`` when the bytes are not one."""
+    """Read a row; raises ``msgspec.MsgspecError`` if the bytes are not one."""
     try:
         return _DECODER.decode(data)
     except UnicodeDecodeError as error:
@@ -65,6 +65,6 @@ def decode_row(data: bytes) -> ProposalRow:
 
 
 def row_position(data: bytes) -> tuple[int, int]:
-    """(incarnation, place in the log) of a row; of two rows of a task the higher one is newer."""
+    """(incarnation, offset in the log) of a row; of two rows of a task, the higher one is newer."""
     row = decode_row(data)
     return row.incarnation, row.offset

@@ -1,16 +1,16 @@
-"""The proposer: snapshots of one task become proposals, as a pure fold that knows nothing but ``crl.tasks``.
+"""The proposer: turns snapshots of one task into proposals, as a pure fold over ``crl.tasks`` alone.
 
     review_task(data: bytes | None, snapshot: TaskSnapshot, remedies: Remedies) -> (bytes, list[Proposal])
 
-is the whole of it: the row of a task before (None at first) and after, and what is to be published, each proposal
-in its newest revision.  ``step`` is the same on a row that is already decoded; ``approval_of`` makes the command that
-accepts a proposal.  ``settings.remedies.load_remedies`` reads the catalogue.
+is the whole interface.  It takes the row of a task (None at first), and returns the new row and what to publish: each
+proposal in its newest revision.  ``step`` does the same with a decoded row.  ``approval_of`` makes the command that
+approves a proposal.  ``settings.remedies.load_remedies`` reads the catalogue.
 
 Laws: a snapshot that is not newer than the row, by (incarnation, ``as_of.offset``), changes nothing.  At most one
-proposal is open (pending or deferred) per task, type and target.  An open one rests on the epoch it was made for and
-is superseded when that moves or its ground is lost.  A revision needs half as much evidence again, or a tenth
-more when trigger or confidence have changed.  After a rejection the evidence has to double before the same is
-proposed again, after expiry or a lost ground it has to grow by half: nothing flaps.
+proposal is open (pending or deferred) per task, type and target.  An open proposal is tied to the epoch it was made
+for, and is superseded when the epoch changes or its grounds are gone.  A revision needs half as much evidence again,
+or a tenth more if trigger or confidence have changed.  To prevent flapping, the evidence must double after a
+rejection before the same is proposed again, and must grow by half after an expiry or after lost grounds.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from crl_stream.core.version import ENGINE_VERSION
 _DAY: Final = 86_400_000
 _HISTORY: Final = 20
 _REMEMBERED: Final = 32
-"""Refused ids of variants that were never made; what is known of those that are there goes when they go."""
+"""How many entries of ``quiet`` may be about variants that were never created; the others go with their variants."""
 
 
 def review_task(data: bytes | None, snapshot: TaskSnapshot, remedies: Remedies) -> tuple[bytes, list[Proposal]]:
-    """Fold a snapshot into the row of its task: the row's bytes, and the proposals to publish in their order."""
+    """Fold a snapshot into the row of its task; return the row's bytes and the proposals to publish, in order."""
     row = new_row(TaskKey(snapshot.agent_name, snapshot.task_type)) if data is None else decode_row(data)
     published = step(row, snapshot, remedies)
     return encode_row(row), published or []
 
 
 def step(row: ProposalRow, snapshot: TaskSnapshot, remedies: Remedies) -> list[Proposal] | None:
-    """Fold a snapshot into ``row``, in place; None when it is not newer than the row, which then stays as it is."""
+    """Fold a snapshot into ``row``, in place; None if it is not newer than the row, which then stays unchanged."""
     if (snapshot.incarnation, snapshot.as_of.offset) <= (row.incarnation, row.offset):
         return None
     row.incarnation, row.offset = snapshot.incarnation, snapshot.as_of.offset
@@ -60,7 +60,7 @@ def proposals_of(data: bytes) -> list[Proposal]:
 
 
 def approval_of(proposal: Proposal, **command: Any) -> ApproveProposal:
-    """The command that accepts a proposal word for word; ``command`` are the fields that every command has."""
+    """The command that approves a proposal exactly as it is; ``command`` holds the fields common to all commands."""
     return ApproveProposal(
         agent_name=proposal.agent_name,
         task_type=proposal.task_type,
@@ -73,7 +73,7 @@ def approval_of(proposal: Proposal, **command: Any) -> ApproveProposal:
 
 
 class _Look:
-    """One snapshot and what follows from it."""
+    """The processing of one snapshot."""
 
     def __init__(self, row: ProposalRow, snapshot: TaskSnapshot, remedies: Remedies) -> None:
         self.row, self.snapshot = row, snapshot
@@ -95,14 +95,14 @@ class _Look:
         return self.published
 
     def _forget(self) -> None:
-        """What is said of variants that are gone, or of new ids that are taken by now, has no use any more."""
+        """Drop what is known about variants that are gone, and about new ids that have been taken since."""
         row, there = self.row, {variant.variant_id for variant in self.snapshot.variants}
         row.carried = {name: digests for name, digests in row.carried.items() if name in there}
         row.quiet = [q for q in row.quiet if (q.target in there) != (q.proposal_type in _MAKING)]
 
     # -- open proposals ----------------------------------------------------------------------------
     def _settle(self, waiting: Waiting) -> Waiting | None:
-        """An open proposal after this snapshot; None when it is closed."""
+        """Update an open proposal with this snapshot; None if that closes it."""
         row, snapshot = self.row, self.snapshot
         for review in self._new_reviews(waiting):
             waiting.review = review.command_id
@@ -148,7 +148,7 @@ class _Look:
         yield from found[last + 1 :]
 
     def _quieten(self, proposal: Proposal, growth: float) -> None:
-        """Remember by what factor the evidence has to grow before the same is proposed again."""
+        """Remember by which factor the evidence must grow before the same is proposed again."""
         row, key = self.row, (proposal.proposal_type, proposal.target_variant)
         draft = self.drafts.get(key)
         n = max(int(proposal.supporting_data["n_invocations"]), draft.n if draft is not None else 0)
@@ -159,7 +159,7 @@ class _Look:
             row.quiet.remove(unmade[0])
 
     def _carry(self, proposal: Proposal) -> None:
-        """Remember what a variant that an approval registered was made with."""
+        """Remember the modifications of a variant that an approval has registered."""
         change, carried = proposal.change, self.row.carried
         if change.action == "register":
             own = [digest(one) for one in change.modifications]
@@ -172,8 +172,8 @@ class _Look:
         now = to_text(row.time)
         task = f"{row.agent_name}/{row.task_type}"
         proposal = Proposal(
-            # The cycle of a proposal is the place in the log at which it was made: even a proposer that has lost
-            # its rows never gives an id twice.
+            # The id includes the position in the log at which the proposal was made: even a proposer that has lost
+            # its rows never uses an id twice.
             proposal_id=fact_id("prop", row.time, task, name, draft.target, row.incarnation, row.offset),
             timestamp=now,
             agent_name=row.agent_name,
@@ -232,11 +232,11 @@ class _Look:
 
 
 _MAKING: Final = frozenset(rule.name for rule in RULES if rule.makes)
-"""Types whose target is an id that nobody has yet."""
+"""Types of proposals whose target is the id of a variant that does not exist yet."""
 
 
 def _claim(draft: Draft) -> dict[str, Any]:
-    """The fields of a proposal that its evidence decides."""
+    """The fields of a proposal that depend on its evidence."""
     return {
         "trigger": draft.trigger,
         "reasoning": draft.reasoning,
@@ -253,7 +253,7 @@ def _claim(draft: Draft) -> dict[str, Any]:
 
 
 def _is_worth_it(draft: Draft, old: Proposal) -> bool:
-    """Whether a reviewer should see the proposal anew."""
+    """Whether the change is worth showing to a reviewer as a new revision."""
     before = int(old.supporting_data["n_invocations"])
     if 2 * draft.n >= 3 * before:
         return draft.n > before

@@ -1,6 +1,6 @@
-"""The detectors: one file each, found by listing this folder, in the order in which ties are broken.
+"""The detectors: one file each, found by listing this folder, in the order that breaks ties.
 
-``core/monitor/detector.py`` says what a file defines and what each part means; CONTRIBUTING.md has a whole one.
+``core/monitor/detector.py`` says what a file defines and what each part means; CONTRIBUTING.md has an example.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def _discover() -> tuple[Detector, ...]:
     only_once(modules, "LIMIT.name", lambda module: module.LIMIT.name)
     for place, module in enumerate(modules, start=1):
         if place != module.ORDER:
-            # Evidence stands in the rows by this number: a gap would be filled with another metric's.
+            # ORDER is the place of the evidence in the rows: a gap would be filled by another metric.
             raise misfit(module, f"has ORDER = {module.ORDER}", f"the next one is {place}")
     return tuple(map(detector_of, modules))
 

@@ -1,4 +1,4 @@
-"""Average reward: it fell by more than the guide's 15 %, relative to the baseline."""
+"""Average reward: degraded if it fell by more than the guide's 15 %, relative to the baseline."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ NOTHING: Final = "no positive reward"
 
 
 def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
-    """The drop of the mean, relative to the baseline's; both in millionths times the outcomes of both.
+    """The drop of the mean and the baseline's mean, both in millionths times the outcome counts of both.
 
-    Nothing to compare with at a baseline that is zero or negative, where a share means nothing.
+    A baseline of zero or less leaves nothing to compare with: a relative drop has no meaning there.
 
     >>> worsening(Sums(100, reward=80_000_000), Sums(20, reward=12_000_000))  # .80 to .60: a quarter
     (400000000, 1600000000)
@@ -39,12 +39,12 @@ def describe(baseline: Sums, recent: Sums, change: float) -> str:
 
 
 def claims(limit: float) -> Triple:
-    """Once, twice and four times the limit."""
+    """Drops of one, two and four times the limit."""
     return drops(limit)
 
 
 def weigh(found: Triple, reward: int, flags: int, baseline: Sums, claims: Triple) -> Triple:  # noqa: ARG001
-    """Rewards are lower."""
+    """Weigh one outcome as evidence that rewards are lower."""
     return lower(found, reward, baseline.n, baseline.reward, baseline.squares, claims)
 
 

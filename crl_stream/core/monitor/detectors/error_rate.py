@@ -1,4 +1,4 @@
-"""Error rate: outcomes with an error rose by more than the guide's 20 %, relative to the baseline."""
+"""Error rate: degraded if the share of outcomes with an error rose by more than the guide's 20 %, relatively."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ NOTHING: Final = "no error"
 
 
 def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
-    """The rise of the rate, relative to the baseline's; both times the outcomes of both, to stay whole.
+    """The rise of the rate and the baseline's rate, both times the outcome counts of both, to stay whole numbers.
 
-    >>> worsening(Sums(100, errors=10), Sums(20, errors=5))  # .10 to .25: once and a half
+    >>> worsening(Sums(100, errors=10), Sums(20, errors=5))  # .10 to .25: a rise of 150 %
     (300, 200)
     """
     before = baseline.errors * recent.n
@@ -36,14 +36,14 @@ def describe(baseline: Sums, recent: Sums, change: float) -> str:
     return f"Error rate increased from {figure(baseline):.0%} to {figure(recent):.0%} ({change:.1%} increase)"
 
 
-def claims(limit: float) -> Triple:  # noqa: ARG001 - errors are rare: a small rise of their rate shows in no window
-    """Twice, three times and five times the rate, whatever the limit."""
+def claims(limit: float) -> Triple:  # noqa: ARG001 - errors are rare: no window shows a small rise
+    """Two, three and five times the baseline's rate, whatever the limit."""
     first, second, third = SPREAD
     return 1.0 + first, 1.0 + second, 1.0 + third
 
 
 def weigh(found: Triple, reward: int, flags: int, baseline: Sums, claims: Triple) -> Triple:  # noqa: ARG001
-    """Errors happen more often."""
+    """Weigh one outcome as evidence that errors happen more often."""
     return oftener(found, flags & ERROR != 0, share(baseline.errors, baseline.n), claims)
 
 

@@ -1,4 +1,4 @@
-"""Success rate: the share of successes fell by more than the guide's 10 %, relative to the baseline."""
+"""Success rate: degraded if the share of successes fell by more than the guide's 10 %, relative to the baseline."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ NOTHING: Final = "no success"
 
 
 def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
-    """The drop of the rate, relative to the baseline's; both times the outcomes of both, to stay whole.
+    """The drop of the rate and the baseline's rate, both times the outcome counts of both, to stay whole numbers.
 
-    >>> worsening(Sums(100, successes=90), Sums(20, successes=15))  # .90 to .75: a sixth
+    >>> worsening(Sums(100, successes=90), Sums(20, successes=15))  # .90 to .75: a drop of a sixth
     (300, 1800)
     """
     before = baseline.successes * recent.n
@@ -37,12 +37,12 @@ def describe(baseline: Sums, recent: Sums, change: float) -> str:
 
 
 def claims(limit: float) -> Triple:
-    """Once, twice and four times the limit."""
+    """Drops of one, two and four times the limit."""
     return drops(limit)
 
 
 def weigh(found: Triple, reward: int, flags: int, baseline: Sums, claims: Triple) -> Triple:  # noqa: ARG001
-    """Successes happen less often."""
+    """Weigh one outcome as evidence that successes happen less often."""
     return fewer(found, flags & SUCCESS != 0, share(baseline.successes, baseline.n), claims)
 
 

@@ -1,9 +1,9 @@
 """The rules of the proposer: one file each, found by listing this folder, in the order in which they are asked.
 
-A file defines the ``PARTS`` below; CONTRIBUTING.md has a whole one.  What opens a proposal (``propose``) is stricter on
-purpose than what keeps it open (``lapse``).
+A file defines the ``PARTS`` below; CONTRIBUTING.md has an example.  The conditions that open a proposal (``propose``)
+are stricter on purpose than those that keep it open (``lapse``).
 
-Every limit comes with the snapshot.  A rule drafts nothing that the monitor would refuse.
+Every limit comes with the snapshot.  A rule never drafts anything that the monitor would refuse.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from crl_stream.core.proposer.draft import Draft, View
 
 
 class Rule(NamedTuple):
-    """A file of this folder, checked."""
+    """One checked file of this folder."""
 
     order: int
     name: ProposalType
     title: str
-    """What a tracker calls such a proposal, of ``{target}`` and ``{task}``."""
+    """Title of such a proposal in a tracker, with the fields ``{target}`` and ``{task}``."""
     triggers: tuple[Trigger, ...]
-    """What its drafts may name as the reason."""
+    """The triggers that its drafts may give as their reason."""
     makes: bool
-    """Whether its target is the id of a variant that is yet to be made."""
+    """Whether the target of its proposals is the id of a variant that does not exist yet."""
     propose: Callable[[View], list[Draft]]
-    """The drafts that a task speaks for, no two with one target."""
+    """Returns the drafts for a task, at most one per target."""
     lapse: Callable[[View, str, Trigger], str | None]
-    """Why an open proposal, by its target and trigger, has lost its ground; None while it has not."""
+    """Says why an open proposal, given by target and trigger, has lost its grounds; None if it has not."""
 
 
 def _is_title(value: Any) -> bool:
@@ -58,7 +58,7 @@ PARTS: Final = (
     Part("propose", "a function (view) -> the drafts that the task speaks for", takes(1)),
     Part("lapse", "a function (view, target, trigger) -> why an open proposal has lost its ground, or None", takes(3)),
 )
-"""What every file of the folder defines."""
+"""What every file in the folder defines."""
 
 
 def _discover() -> tuple[Rule, ...]:

@@ -1,7 +1,7 @@
-"""Create: the only variant of a task does badly (guide: "Task type has only default variant and Q < 0.6").
+"""Create: the only variant of a task performs badly (guide: "Task type has only default variant and Q < 0.6").
 
-The only one means that every other variant is retired, or only ran in the shadow.  Where there are others,
-``modify_variant_parameters`` speaks instead: never both, since both order the same registration.
+A variant is the only one if every other variant is retired or only ran as shadow.  If there are others,
+``modify_variant_parameters`` applies instead.  The two never apply together, since both ask for the same registration.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ TITLE: Final = "Create {target} for {task}"
 TRIGGERS: Final = ("no_specialized_variant",)
 MAKES: Final = True
 _MOST: Final = 0.75
-"""Confidence in a variant that nobody has seen yet: the guide's example, and no more."""
+"""Highest confidence in a variant that does not exist yet; taken from the guide's example."""
 
 
 def propose(view: View) -> list[Draft]:
-    """One draft, or none: too few outcomes, another variant, Q is fine, no room, or nothing left to change."""
+    """One draft; none if outcomes are too few, another variant exists, Q is fine, or there is no room or no remedy."""
     active, limits = view.active, view.limits
     if len(view.variants) > 1 or active.n_visits < limits.min_invocations or active.q_value >= limits.create_below_q:
         return []
@@ -56,7 +56,7 @@ def propose(view: View) -> list[Draft]:
 
 
 def lapse(view: View, target: str, _: Trigger) -> str | None:
-    """Another variant is there now, or Q is fine."""
+    """Lapses if there is another variant by now, or if Q is fine."""
     active, limit = view.active, view.limits.create_below_q
     if any(variant.variant_id == target for variant in view.snapshot.variants):
         return f"{target} is known by now"

@@ -1,8 +1,8 @@
-"""Modify: the active variant does badly for long (guide: "Default variant Q < 0.6 with n >= 50").
+"""Modify: the active variant has performed badly for a long time (guide: "Default variant Q < 0.6 with n >= 50").
 
-Only where there are other variants; a lone one is the business of ``create_specialized_variant``.  One experiment
-at a time: while a variant made from the active one is still to show what it can do, nothing more is proposed,
-nor while a rival leads by so much that ``promote_variant_to_default`` speaks.
+This applies only if there are other variants; ``create_specialized_variant`` handles a single one.  There is one
+experiment at a time: nothing more is proposed while a variant made from the active one still has too few outcomes.
+Nor is anything proposed while a rival leads by so much that ``promote_variant_to_default`` applies.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAKES: Final = True
 
 
 def propose(view: View) -> list[Draft]:
-    """One draft, or none: too few outcomes, no other variant, Q is fine, an answer is under way, nothing to change."""
+    """One draft; none if outcomes are too few, no other variant exists, Q is fine, or no remedy is left to try now."""
     active, limits = view.active, view.limits
     if len(view.variants) < 2 or active.n_visits < limits.min_invocations or active.q_value >= limits.modify_below_q:
         return []
@@ -65,7 +65,7 @@ def propose(view: View) -> list[Draft]:
 
 
 def lapse(view: View, target: str, _: Trigger) -> str | None:
-    """Q is fine, the active variant is alone, or something else is being tried already."""
+    """Lapses if Q is fine, the active variant is the only one, or something else is already being tried."""
     active, limit = view.active, view.limits.modify_below_q
     if any(variant.variant_id == target for variant in view.snapshot.variants):
         return f"{target} is known by now"

@@ -1,8 +1,9 @@
-"""Promote: another variant does better than the active one.
+"""Promote: another variant performs better than the active one.
 
-By the guide's gap ("Best variant Q-value > default Q-value by > 20 %", absolute and strictly), or because the decision
-matrix asks for a person's approval, which needs no ``min_invocations``: the matrix has limits of its own.  A
-candidate that the monitor would apply by itself is left to it until it has waited for ``min_invocations``.
+The trigger is either the guide's gap ("Best variant Q-value > default Q-value by > 20 %", absolute, strictly more), or
+that the decision matrix asks for a person's approval.  The latter needs no ``min_invocations``, since the matrix has
+its own limits.  A candidate that the monitor would promote by itself is left to it until it has waited for
+``min_invocations``.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ TRIGGERS: Final = ("performance_gap", "medium_confidence")
 MAKES: Final = False
 _WIDE: Final = 0.3
 _BONUS: Final = 0.15
-"""What a gap wider than ``_WIDE`` adds to the confidence."""
+"""How much a gap wider than ``_WIDE`` adds to the confidence."""
 
 
 def propose(view: View) -> list[Draft]:
-    """A draft for the best rival, by the stronger of the two triggers, or none; nothing is promoted under a pin."""
+    """A draft for the best rival, with the stronger of the two triggers, or none; a pin allows no promotion."""
     active, limits = view.active, view.limits
     if active.n_visits < limits.promote_min_samples or view.snapshot.pinned is not None:
         return []
@@ -44,7 +45,7 @@ def propose(view: View) -> list[Draft]:
 
 
 def lapse(view: View, target: str, _: Trigger) -> str | None:
-    """The candidate is gone, is no longer fit to be the active variant, or no longer leads."""
+    """Lapses if the candidate is gone, is no longer fit to be active, or no longer leads."""
     active, rival = view.active, view.variants.get(target)
     if rival is None:
         return f"{target} is retired or gone"
@@ -60,7 +61,7 @@ def lapse(view: View, target: str, _: Trigger) -> str | None:
 def _draft(view: View, rival: VariantSnapshot, trigger: Trigger, words: str) -> Draft:
     active = view.active
     gap = rival.q_value - active.q_value
-    # As sure as the lesser known of the two.
+    # The confidence depends on whichever of the two has fewer outcomes.
     n = min(rival.n_visits, active.n_visits)
     wide = leads_by_more(rival, active, _WIDE)
     figures = (
@@ -85,12 +86,12 @@ def _draft(view: View, rival: VariantSnapshot, trigger: Trigger, words: str) -> 
 
 
 def _show_above(gap: float, limit: float) -> str:
-    """The shortest text of ``gap``, from two decimals on, that is more than ``limit``."""
+    """The shortest text of ``gap``, with at least two decimals, that is more than ``limit``."""
     return next((text for d in range(2, 17) if float(text := f"{gap:.{d}f}") > limit), repr(gap))
 
 
 def _applies_itself(view: View, rival: VariantSnapshot) -> bool:
-    """Whether the monitor is about to activate it without anybody's help."""
+    """Whether the monitor is about to activate the variant by itself."""
     snapshot = view.snapshot
     return (
         rival.decision == "auto_apply"

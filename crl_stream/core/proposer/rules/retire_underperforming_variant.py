@@ -1,7 +1,7 @@
-"""Retire: a variant that is not active does badly for long, or was rolled back again and again.
+"""Retire: a variant that is not active has performed badly for a long time, or was rolled back repeatedly.
 
-Exploring it costs outcomes, and it stands in every list of candidates.  The active variant is never proposed: the
-monitor refuses to retire it.
+Exploring it costs outcomes, and it clutters every list of candidates.  The active variant is never proposed, since
+the monitor refuses to retire it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def propose(view: View) -> list[Draft]:
 
 
 def lapse(view: View, target: str, trigger: Trigger) -> str | None:
-    """It is retired, gone or active, or has recovered."""
+    """Lapses if the variant is retired, gone or active, or has recovered."""
     variant = view.variants.get(target)
     if variant is None:
         return f"{target} is retired or gone"
