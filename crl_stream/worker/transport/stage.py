@@ -18,7 +18,7 @@ class Stage(Protocol):
         """The broker's name of the topic from which the stage's state is recovered; None for a stage without state."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """Where to start: ``committed`` is the group's offset, ``first`` and ``end`` the log's; may raise ``Unsafe``."""
+        """Where to start; ``committed`` is the group's offset, ``first`` and ``end`` the log's; raises ``Unsafe``."""
 
     async def work(self, batch: Batch) -> None:
         """Do all that a batch asks for; when it returns, the batch may be committed."""
