@@ -1,7 +1,7 @@
-"""The catalog and the broker brought together: what differs, and making it so.
+"""Compares the topics on the broker with the catalog, and corrects them.
 
-``apply`` creates what is missing and corrects configuration; it never deletes a topic, and never adds partitions to
-one that exists: every task would move away from its history.
+``apply`` creates missing topics and corrects configuration.  It never deletes a topic, and never adds partitions to an
+existing one, since that would separate tasks from their history.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from crl_stream.wire.topics import Topics
 
 _TIMEOUT_MS: Final = 15_000
 _TOPIC_LEVEL: Final = 1
-"""DescribeConfigs: the value was set on the topic itself."""
+"""The source in DescribeConfigs that means: the value was set on the topic itself."""
 _APPEAR_SECONDS: Final = 15.0
 _AT_LEAST: Final = frozenset(("max.message.bytes", "min.compaction.lag.ms"))
-"""More is safe.  With less lag compaction may keep a row that a process wrote late, before the owner has written the
-newer one again."""
+"""Settings where a larger value is safe.  With a smaller lag, compaction may keep a stale write of a row before the
+owner has written the newer row again."""
 
 Kind = Literal["missing", "partitions", "replication", "config"]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One way in which a topic on the broker is not the catalog's."""
+    """One way in which a topic on the broker differs from the catalog."""
 
     topic: str
     kind: Kind
@@ -42,7 +42,7 @@ class Difference:
     wanted: str
     found: str
     unsafe: bool
-    """Whether a worker would lose or misread events, and so refuses to start."""
+    """Whether a worker could lose or misread events because of it, and so refuses to start."""
 
     def __str__(self) -> str:
         """One line for people."""
@@ -51,21 +51,21 @@ class Difference:
         return f"{self.topic}: {self.setting} is {self.found}, {self.wanted} is expected"
 
     def as_json(self) -> dict[str, Any]:
-        """The same for programs."""
+        """The difference as JSON, for programs."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A topic as the broker has it."""
+    """A topic as it exists on the broker."""
 
     name: str
     partitions: int
     replication_factor: int
     configs: dict[str, str]
-    """Effective values."""
+    """The effective value of each setting."""
     own: dict[str, str]
-    """Values that were set on the topic itself."""
+    """The values that were set on the topic itself."""
 
 
 class TopicAdmin:
@@ -77,7 +77,7 @@ class TopicAdmin:
         catalog, names = load_catalog(), Topics(self.kafka.topic_prefix)
         self.specs: dict[str, TopicSpec] = {names(spec.name): spec for spec in catalog.topics}
         self.changelog = names.changelog(app_id)
-        """Of the monitor's table."""
+        """The changelog topic of the monitor's table."""
         self.specs |= {names(spec.name.format(app_id=app_id)): spec for spec in catalog.changelogs}
 
     async def find(self) -> dict[str, Found]:
@@ -86,12 +86,12 @@ class TopicAdmin:
             return await self._find(admin)
 
     async def differences(self) -> list[Difference]:
-        """What ``apply`` would do, and what it could not do; empty when all is as the catalog says."""
+        """What ``apply`` would change, and what it cannot change; empty when everything matches the catalog."""
         found = await self.find()
         return [d for name, spec in self.specs.items() for d in self._compare(name, spec, found.get(name))]
 
     async def apply(self) -> list[str]:
-        """Create and correct; returns one line for each thing done.
+        """Create missing topics and correct configuration; returns one line for each change.
 
         Raises ``ContractError`` when a topic has the wrong number of partitions.
         """
@@ -154,7 +154,7 @@ class TopicAdmin:
                 code, name, entries = resource[0], resource[3], resource[4]
                 partitions = described[name]["partitions"] if name in described else []
                 if code or not partitions:
-                    continue  # deleted since it was listed
+                    continue  # the topic was deleted after it was listed
                 found[name] = Found(
                     name,
                     len(partitions),
@@ -184,7 +184,7 @@ class TopicAdmin:
         await self._appear(admin, set(names))
 
     async def _appear(self, admin: AIOKafkaAdminClient, names: set[str]) -> None:
-        """Wait until the cluster knows the new topics: a client that asks too early would be told they are missing."""
+        """Wait until the cluster knows the new topics; a client that asks too early is told that they are missing."""
         async with asyncio.timeout(_APPEAR_SECONDS):
             while not names <= set(await admin.list_topics()):  # noqa: ASYNC110 - the event is on another machine
                 await asyncio.sleep(0.05)
@@ -201,7 +201,7 @@ class TopicAdmin:
 
 
 def _normal(value: str) -> str:
-    """Lists in one order, numbers in one form: ``0.20`` and ``0.2`` are the same ratio."""
+    """The value with lists sorted and numbers in one form: ``0.20`` and ``0.2`` are the same ratio."""
     try:
         return str(float(value))
     except ValueError:

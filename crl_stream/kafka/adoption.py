@@ -1,7 +1,7 @@
-"""A log that was made anew, adopted: the state stays, a new incarnation of it goes on from the new log's beginning.
+"""Adopts a log that was created again: the state is kept, and a new incarnation starts at the new log's beginning.
 
-The way out when a worker refuses to start because its state belongs to another log (law 3 of CONTRIBUTING.md).
-Readers keep the highest (incarnation, epoch, offset), so that what comes now is newer than all there was.
+This is the way out when a worker refuses to start because its state belongs to another log (law 3 of CONTRIBUTING.md).
+Readers keep the highest (incarnation, epoch, offset), so everything from now on is newer than what was there before.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from crl_stream.stages.partition import (
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, INVOCATIONS, Topics
 
 _LEAVING_SECONDS: Final = 5.0
-"""How long after its session Kafka may take to give up a member that has died."""
+"""How long Kafka may take to drop a dead member after its session has ended."""
 
 
 async def adopt_log(settings: Settings, *, dry_run: bool) -> list[dict[str, Any]]:
     """Adopt every partition whose state does not fit its log; returns one entry for each partition of the log.
 
-    Before anything is written it waits for workers that have just ended to leave their consumer group: one that died,
-    or that has an instance id, stays a member until its session ends.  Raises ``Unavailable`` while workers run.
+    Before writing anything it waits until workers that have just stopped have left their consumer group: a worker that
+    died or has an instance id remains a member until its session ends.  Raises ``Unavailable`` while workers run.
     """
     async with KafkaSession(settings.kafka) as session:
         if not dry_run:
@@ -102,7 +102,7 @@ def _workers_run(group: str) -> Unavailable:
 async def _contradiction(
     reader: TopicReader, state: PartitionRow | None, partition: int, first: int, end: int
 ) -> str | None:
-    """Why a worker would refuse this partition; None when it would not."""
+    """Why a worker would refuse this partition; None when it would accept it."""
     if state is None:
         return f"it has no state, and its log starts at {first}" if first else None
     if state.next_offset > end:
@@ -117,7 +117,7 @@ async def _contradiction(
 async def _reset_commits(
     consumer: AIOKafkaConsumer, places: list[TopicPartition], end: dict[TopicPartition, int], group: str
 ) -> None:
-    """Commits beyond the end of a topic are of the old one."""
+    """Reset commits beyond the end of a topic, which belong to the old one."""
     offsets = {}
     for place in places:
         committed = await consumer.committed(place)

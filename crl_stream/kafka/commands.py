@@ -1,4 +1,4 @@
-"""Orders to the monitor: sent, and waited for until the monitor has said what became of them."""
+"""Sends commands to the monitor and waits for its results."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, DECISIONS, FLEET_KEY, Topics
 
 VALID_SECONDS: Final = 60.0
-"""An order that reaches the log later is refused: nobody is surprised by an order of last week."""
+"""A command that reaches the log later than this is refused, so that an old command never takes effect unexpectedly."""
 
 
 def task_command(kind: type[Any], key: TaskKey, *, actor: str | None = None, **fields: Any) -> Any:
-    """A command for one task, with its id and times filled in."""
+    """Create a command for one task, with its id and times filled in."""
     return _command(kind, VALID_SECONDS, actor, agent_name=key.agent_name, task_type=key.task_type, **fields)
 
 
 def fleet_command(
     kind: type[Any], *, valid_hours: float = VALID_SECONDS / 3_600, actor: str | None = None, **fields: Any
 ) -> Any:
-    """A command for the whole fleet, with its id and times filled in; refused by a partition that reads it later."""
+    """Create a command for the whole fleet, with its id and times; a partition refuses it once it has expired."""
     return _command(kind, valid_hours * 3_600, actor, **fields)
 
 
@@ -50,7 +50,7 @@ def _command(kind: type[Any], valid_seconds: float, actor: str | None, **fields:
 
 
 def default_actor() -> str:
-    """Who is at the keyboard."""
+    """The user who runs this process."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -68,7 +68,7 @@ async def active_variant(access: Access, key: TaskKey) -> m.ActiveVariant:
 
 
 def home_of(access: Access, key: TaskKey) -> int:
-    """The partition of a task, on every topic."""
+    """The partition of a task, which is the same on every topic."""
     return partition_of(key.encode(), KafkaSession.of(access).kafka.partitions)
 
 
@@ -104,34 +104,34 @@ async def give(access: Access, command: Any, timeout: float = 20.0) -> m.Command
 
 
 class FleetAnswer(NamedTuple):
-    """What became of a command for the whole fleet, partition by partition."""
+    """The outcome of a command for the whole fleet, partition by partition."""
 
     partitions: int
     results: dict[int, m.CommandResult]
     unsent: dict[int, str]
-    """Partitions that the command could not be written to, and why."""
+    """Partitions where the command could not be written, and why."""
 
     @property
     def silent(self) -> list[int]:
-        """Partitions that have the command and have not answered."""
+        """Partitions that received the command and have not answered."""
         return [p for p in range(self.partitions) if p not in self.results and p not in self.unsent]
 
     @property
     def applied(self) -> list[m.CommandResult]:
-        """Results of the partitions that did it."""
+        """Results of the partitions that applied the command."""
         return [result for result in self.results.values() if result.outcome == "applied"]
 
     @property
     def tasks(self) -> int:
-        """Tasks of the partitions that did it."""
+        """How many tasks the partitions that applied the command have."""
         return sum(result.tasks or 0 for result in self.applied)
 
 
 async def give_all(access: Access, command: m.FleetCommand, timeout: float = 20.0) -> FleetAnswer:
     """Write a command for the whole fleet to every partition and wait for every partition's result.
 
-    A partition that does not take it, or does not answer within ``timeout`` seconds, keeps none of the others from
-    obeying.  ``UsageError`` when it is not a valid command, ``Unavailable`` when Kafka does not answer at all.
+    A partition that does not take it, or does not answer within ``timeout`` seconds, does not hold up the others.
+    ``UsageError`` when it is not a valid command, ``Unavailable`` when Kafka does not answer at all.
     """
     value = _checked(command, FLEET_KEY)
     async with KafkaSession.of(access) as session:
@@ -159,7 +159,7 @@ async def _give_all(session: KafkaSession, command_id: str, value: bytes, timeou
 
 
 async def _send_everywhere(session: KafkaSession, value: bytes, partitions: int, timeout: float) -> dict[int, str]:
-    """Write to each partition by itself; those that do not take it within ``timeout`` seconds, and why."""
+    """Write to each partition separately; returns those that did not take it within ``timeout`` seconds, and why."""
     topic, unsent = Topics(session.kafka.topic_prefix)(COMMANDS), dict[int, str]()
 
     async def write(producer: AIOKafkaProducer, partition: int) -> None:
@@ -177,7 +177,7 @@ async def _send_everywhere(session: KafkaSession, value: bytes, partitions: int,
 
 
 def _checked(command: Any, key: bytes) -> bytes:
-    """The command's bytes; ``UsageError`` when the monitor would not read them."""
+    """The command's bytes; ``UsageError`` when the monitor would reject them."""
     if (name := not_finite(command)) is not None:
         raise UsageError(
             f"{name} is {getattr(command, name)}, not a number.",

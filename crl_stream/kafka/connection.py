@@ -1,4 +1,4 @@
-"""How to reach Kafka: one place that turns settings into options of aiokafka and its errors into ours."""
+"""How to reach Kafka: turns settings into options for aiokafka, and its errors into ours."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OF_THE_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
 def connection_options(kafka: Kafka) -> dict[str, Any]:
-    """Keyword arguments that every aiokafka client takes: where Kafka is and how to be let in."""
+    """Keyword arguments for every aiokafka client: the address of Kafka and the credentials."""
     options: dict[str, Any] = {
         "bootstrap_servers": kafka.bootstrap_servers,
         "security_protocol": kafka.security_protocol,
@@ -40,7 +40,7 @@ def connection_options(kafka: Kafka) -> dict[str, Any]:
 
 
 def tls_context(kafka: Kafka) -> ssl.SSLContext:
-    """TLS as the settings say: certificates are checked, also the host's name."""
+    """The TLS context of the settings, which checks certificates and host names."""
     try:
         context = ssl.create_default_context(cafile=kafka.ssl_cafile or None)
         if kafka.ssl_certfile:
@@ -54,9 +54,9 @@ def tls_context(kafka: Kafka) -> ssl.SSLContext:
 
 @contextmanager
 def reaching(kafka: Kafka) -> Iterator[None]:
-    """Turn what aiokafka raises while a broker is asked into ``Unavailable`` with a hint.
+    """Turn errors of aiokafka during a call to a broker into ``Unavailable`` with a hint.
 
-    A disk that takes no more is not the broker's: that error passes as it is.
+    An error about a full or read-only disk on this machine is not Kafka's and passes unchanged.
     """
     where = kafka.bootstrap_servers
     try:
@@ -80,25 +80,25 @@ def reaching(kafka: Kafka) -> Iterator[None]:
 
 
 def wait_through_outages(producer: Any) -> None:
-    """Let what an idempotent producer was given wait for as long as an outage lasts.
+    """Keep the records of an idempotent producer waiting for as long as an outage lasts.
 
-    aiokafka repeats what it has sent for ever, and yet fails what waits to be sent after the request timeout where the
-    last metadata named no leader: a broker that is about to stop says so, and so does one that has lost its topics.
+    aiokafka retries what it has sent without limit.  But it fails records that still wait to be sent after the request
+    timeout if the last metadata named no leader.  A broker names none when it is about to stop or has lost its topics.
     """
     producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001
 
 
 async def partitions_of(consumer: Any, topics: Iterable[str]) -> dict[str, list[int]]:
-    """The partitions of each topic that exists, as the cluster has them now.
+    """The current partitions of each topic that exists, asked from the cluster.
 
-    aiokafka asks the cluster in ``AIOKafkaConsumer.topics()`` too, and keeps the partitions to itself.
+    ``AIOKafkaConsumer.topics()`` of aiokafka asks the cluster too, but does not return the partitions.
     """
     cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001
     return {topic: sorted(found) for topic in topics if (found := cluster.partitions_for_topic(topic))}
 
 
 async def group_state(admin: Any, group: str) -> str:
-    """State of a consumer group, in Kafka's words; ``Dead`` when it never was, or has no member.
+    """State of a consumer group, in Kafka's terms; ``Dead`` when it never existed or has no member.
 
     Ask for one group at a time: aiokafka misreads the answer about several and closes the connection.
     """

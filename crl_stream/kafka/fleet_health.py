@@ -1,6 +1,6 @@
-"""What Kafka says of an installation, whether a worker answers or not: who runs, and who is behind.
+"""The health of an installation as Kafka sees it, even when no worker answers: which services run, which are behind.
 
-Each thing that is wrong is a finding, as the workers' own view ``/api/health`` has them.
+Each problem is a finding, in the same form as in the workers' own view ``/api/health``.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from crl_stream.wire.topics import Topics
 
 _TIMEOUT_MS: Final = 5_000
 BEHIND_SECONDS: Final = 60.0
-"""A record that has waited so long to be read is trouble."""
+"""A record that has waited this long to be read counts as a problem."""
 _FIRST_SECONDS: Final = 2.0
-"""For finding the records that wait longest."""
+"""How long to search for the records that have waited longest."""
 _MOST_PLACES: Final = 64
 _RUNNING: Final = frozenset(("Stable", "PreparingRebalance", "CompletingRebalance"))
 SERVICES: Final = ("proposer", "overview", "files", "notifier")
@@ -46,26 +46,26 @@ _START: Final = {
 
 
 class Behind(NamedTuple):
-    """Records of a group that nothing has read yet."""
+    """Records that a consumer group has not read yet."""
 
     records: int
     since: int | None
-    """When the first of them was written, in milliseconds; None when it cannot be read."""
+    """When the first of them was written, in milliseconds since the epoch; None when it cannot be read."""
     in_transaction: bool
 
 
 def finding(
     name: str, subject: str, text: str, action: str, since: int | None = None, *, trouble: bool = True
 ) -> dict[str, Any]:
-    """A finding as the workers' views have them; ``since`` in milliseconds, None when that is not known."""
+    """A finding in the form of the workers' views; ``since`` in milliseconds since the epoch, None when unknown."""
     told = to_text(since) if since else None
     return {"name": name, "subject": subject, "since": told, "text": text, "action": action, "trouble": trouble}
 
 
 async def inspect_kafka(settings: Settings, access: Access | None = None) -> list[dict[str, Any]]:
-    """What is wrong with the installation as Kafka knows it; ``CrlError`` when Kafka does not answer.
+    """The problems of the installation that Kafka knows of; ``CrlError`` when Kafka does not answer.
 
-    Through ``access``, by default that of ``settings``.
+    ``access`` defaults to the connection of ``settings``.
     """
     async with KafkaSession.of(access or settings.kafka) as session:
         admin = TopicAdmin(session, settings.worker.app_id)
@@ -76,7 +76,7 @@ async def inspect_kafka(settings: Settings, access: Access | None = None) -> lis
 
 
 async def _group_findings(settings: Settings, session: KafkaSession) -> list[dict[str, Any]]:
-    """Who does not run, and who is behind."""
+    """Which services do not run, and which are behind."""
     names, app_id = Topics(settings.kafka.topic_prefix), settings.worker.app_id
     async with session.administering(request_timeout_ms=_TIMEOUT_MS) as admin:
         notifiers = names.group(app_id, "notifier")
@@ -98,12 +98,12 @@ async def _group_findings(settings: Settings, session: KafkaSession) -> list[dic
 
 
 async def _not_running(settings: Settings, session: KafkaSession, role: str, behind: list[Behind]) -> dict[str, Any]:
-    """Since the first record that waits for it was written, else since it last wrote something itself."""
+    """A finding dated by the first record that waits for the service, or else by the last record it wrote."""
     waiting, since = sum(b.records for b in behind), min((b.since for b in behind if b.since), default=None)
     if since is None and role in _TABLES:
         names = Topics(settings.kafka.topic_prefix)
         changelog = names.changelog(settings.worker.app_id, _TABLES[role])
-        reader = TopicReader(session, full_names=True)  # it is not a topic of the contract
+        reader = TopicReader(session, full_names=True)  # the contract does not list changelogs by their full names
         for partition in range(await reader.partitions(changelog)):
             for last in await reader.read_last(changelog, partition):
                 since = max(since or 0, last.record.timestamp)
@@ -126,7 +126,7 @@ def _lag_findings(groups: list[str], behind: Mapping[str, Behind | None]) -> Ite
 
 
 async def _behind(session: KafkaSession, admin: AIOKafkaAdminClient, group: str) -> Behind | None:
-    """What a group has not read of the topics that it has committed offsets of; None when nothing."""
+    """What a group has not read of the topics where it has committed offsets; None when it has read everything."""
     committed = {place: at.offset for place, at in (await admin.list_consumer_group_offsets(group)).items()}
     if not committed:
         return None
@@ -145,14 +145,14 @@ async def _behind(session: KafkaSession, admin: AIOKafkaAdminClient, group: str)
             records = sum(ends[place] - late[place] for place in held)
             return Behind(records, min(begun.values(), default=None), in_transaction=True)
         if not first:
-            return None  # markers of transactions: offsets that no record has
+            return None  # only transaction markers are left: they take offsets but are not records
         return Behind(sum(ends[place] - late[place] for place in first), min(first.values()), in_transaction=False)
 
 
 async def _first_records(
     consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
 ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
-    """Times of the first records from ``starts`` on, where there are any, and up to where was read."""
+    """The times of the first records at or after ``starts``, where there are any, and the positions reached."""
     chosen = sorted(starts)[:_MOST_PLACES]
     consumer.assign(chosen)
     for place in chosen:

@@ -1,7 +1,7 @@
-"""The policy of the fleet: what the log says, the same for all who ask; and the one way to set it.
+"""The policy of the fleet, which comes from the log and so is the same for every reader, and the only way to set it.
 
-Its source is ``crl.commands``: the last ``SetPolicy`` that was not refused.  Commands are kept for a year; the
-partition rows of the monitor's changelog know the policy for as long as there is a state.
+The policy in force is the last ``SetPolicy`` on ``crl.commands`` that was not refused.  Commands are kept for a year;
+the partition rows of the monitor's changelog keep the policy for as long as the state exists.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from crl_stream.wire.topics import COMMANDS, POLICY_KEY, Topics
 
 
 class Ordered(NamedTuple):
-    """A policy that was set by a command, and where that command is."""
+    """A policy that was set by a command, with the position of that command."""
 
     policies: PolicySet
     actor: str
     reason: str
     time: int
-    """When the broker took the command, in milliseconds."""
+    """When the broker stored the command, in milliseconds since the epoch."""
     offset: int
-    """In ``crl.commands``, partition ``policy_home``."""
+    """The command's offset in ``crl.commands``, partition ``policy_home``."""
 
 
 class FleetPolicy(NamedTuple):
     """What is known of the fleet's policy."""
 
     ordered: Ordered | None
-    """By the last command; None when none is left."""
+    """The policy of the last command; None when no command is left."""
     rows: dict[int, PartitionRow]
-    """By partition of the log; those that were never folded are missing."""
+    """The partition row of each partition of the log; partitions that were never folded are missing."""
     home: int
 
     @property
     def exists(self) -> bool:
-        """Whether the fleet has a policy, be it the guide's because a log was folded before one was set."""
+        """Whether the fleet has a policy; that is the guide's if the log was folded before one was set."""
         return self.ordered is not None or any(row.next_offset or row.has_policy for row in self.rows.values())
 
     @property
@@ -64,35 +64,36 @@ class FleetPolicy(NamedTuple):
 
     @property
     def policies(self) -> PolicySet:
-        """The policy that is in force, or comes into force as soon as a worker reads the last command."""
+        """The policy that is in force, or that takes effect as soon as a worker reads the last command."""
         if self.ordered is not None:
             return self.ordered.policies
         return max(self.rows.values(), key=lambda row: row.policy_time, default=PartitionRow()).policies
 
     @property
     def actor(self) -> str:
-        """Who set it; empty when that is not known."""
+        """Who set the policy; empty when unknown."""
         if self.ordered is not None:
             return self.ordered.actor
         return max((row.policy_actor for row in self.rows.values()), default="")
 
     @property
     def time(self) -> int:
-        """When it was set, in milliseconds; 0 when that is not known."""
+        """When the policy was set, in milliseconds since the epoch; 0 when unknown."""
         if self.ordered is not None:
             return self.ordered.time
         return max((row.policy_time for row in self.rows.values()), default=0)
 
 
 def policy_home(kafka: Kafka) -> int:
-    """The partition of ``crl.commands`` that has the policies."""
+    """The partition of ``crl.commands`` that holds the policies."""
     return partition_of(POLICY_KEY, kafka.partitions)
 
 
 async def read_fleet_policy(settings: Settings, access: Access | None = None, *, with_rows: bool = True) -> FleetPolicy:
-    """Ask the log; ``with_rows`` also the monitor's state, which is always asked when no command is left.
+    """Read the fleet's policy from the log.
 
-    Through ``access``, by default that of ``settings``.
+    ``with_rows`` also reads the monitor's state, which is always read when no command is left.  ``access`` defaults to
+    the connection of ``settings``.
     """
     home = policy_home(settings.kafka)
     async with KafkaSession.of(access or settings.kafka) as session:
@@ -102,7 +103,7 @@ async def read_fleet_policy(settings: Settings, access: Access | None = None, *,
 
 
 def last_ordered(received: Iterable[Any]) -> Ordered | None:
-    """The last policy that ``crl.commands`` sets, of what was read from its partition ``policy_home`` in order."""
+    """The last policy set by ``received``, the records of ``crl.commands``, partition ``policy_home``, in order."""
     last: Ordered | None = None
     for one in received:
         command, record = one.message, one.record
@@ -112,7 +113,7 @@ def last_ordered(received: Iterable[Any]) -> Ordered | None:
 
 
 def encode_policy(command: m.SetPolicy) -> bytes:
-    """The value of a record, with no more of the policy than what differs from the guide: an override has all else."""
+    """The record's value with only those policy settings that differ from the guide; overrides are complete."""
     fields = msgspec.to_builtins(command)
     fields["policy"] = msgspec.Raw(command.policy.canonical())
     return encode(fields)
@@ -121,9 +122,9 @@ def encode_policy(command: m.SetPolicy) -> bytes:
 async def send_policy(
     access: Access, policies: PolicySet, *, actor: str, reason: str, if_none: bool = False
 ) -> Ordered:
-    """Write ``SetPolicy`` to ``crl.commands``; returns when the broker has it.
+    """Write ``SetPolicy`` to ``crl.commands``; returns when the broker has stored it.
 
-    ``if_none``: refused where a policy was set before.  ``Unavailable`` when Kafka does not take it.
+    With ``if_none`` the command is refused if a policy was set before.  ``Unavailable`` when Kafka does not accept it.
     """
     command = m.SetPolicy(
         schema_version=m.SCHEMA_VERSION,
@@ -145,17 +146,17 @@ async def send_policy(
 
 
 def set_by(actor: str, time: int) -> str:
-    """`` set by ada on 2026-11-27``, as far as it is known."""
+    """The words `` set by ada on 2026-11-27``, as far as actor and time are known."""
     return (f" set by {actor}" if actor else "") + (f" on {to_text(time)[:16].replace('T', ' ')} UTC" if time else "")
 
 
 def differences_of(settings: Settings, in_force: PolicySet) -> list[Difference]:
-    """In which settings ``settings`` differ from the policy in force."""
+    """The settings in which ``settings`` differ from the policy in force."""
     return policy_differences(in_force, settings.policies)
 
 
 def difference_line(policies: PolicySet, actor: str, time: int, differences: int) -> str:
-    """What a process says that runs under another policy than that of its settings."""
+    """The log line of a process whose settings differ from the policy in force."""
     settings = "1 setting" if differences == 1 else f"{differences} settings"
     return (
         f"policy {policies.digest()} is in force,{set_by(actor, time) or ' as the log says'}; "

@@ -1,13 +1,13 @@
-"""Consumers that read whatever a Kafka client may legally write, and say how far they have read.
+"""Consumers that read everything a Kafka client may legally write, and report how far they have read.
 
-aiokafka reads most of it.  What it does not, this adds to one consumer at a time (``read_everything``), and to no other
-in the process:
+aiokafka reads most of it.  ``read_everything`` adds the rest to a single consumer, and leaves the others in the process
+unchanged:
 
-* a batch that would unpack to more than ``wire.record_batch.MAX_UNPACKED`` is one record that says so
-  (``wire.records.UnreadBatch``), and so is a batch that cannot be read;
+* a batch that would unpack to more than ``wire.record_batch.MAX_UNPACKED`` becomes one record that says so
+  (``wire.records.UnreadBatch``), and so does a batch that cannot be read;
 * headers whose names are not UTF-8 are read, byte by byte;
-* a poll says from where to where it has read (``Stretch``).  Offsets have gaps wherever a transaction ended, was
-  aborted, or a topic is compacted: only the position proves that nothing was skipped.
+* a poll reports the positions between which it has read (``Stretch``).  Offsets have gaps where a transaction ended or
+  was aborted, or where a topic was compacted, so only the positions prove that nothing was skipped.
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ READ_UNCOMMITTED: Final = "read_uncommitted"
 class Stretch(list[Any]):
     """All records of one partition from one position to another; there may be none.
 
-    True whenever the position has moved.
+    A stretch is true (``bool``) whenever the position has moved.
     """
 
     def __init__(self, start: int, records: Iterable[Any] = (), end: int | None = None) -> None:
         super().__init__(records)
         self.start = start
-        """Where the first record was asked for."""
+        """The position at which reading began."""
         self.end = start if end is None else end
-        """The position behind the last one; control records may lie before it."""
+        """The position after the last record; control records may lie between the two."""
 
     def __bool__(self) -> bool:
-        """Whether it leads anywhere."""
+        """Whether the position has moved."""
         return self.end != self.start
 
 
 class LogConsumer(AIOKafkaConsumer):  # type: ignore[misc]
-    """aiokafka's consumer, which reads everything that is committed; ``options`` are aiokafka's."""
+    """An aiokafka consumer that reads everything that is committed; ``options`` are aiokafka's."""
 
     def __init__(self, **options: Any) -> None:
         own: dict[str, Any] = {"group_id": None, "enable_auto_commit": False, "isolation_level": READ_COMMITTED}
@@ -75,21 +75,21 @@ class LogConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
 
 def read_everything(consumer: Any) -> None:
-    """Make a started consumer of aiokafka read whatever may be written; it must not have been assigned anything."""
+    """Make a started aiokafka consumer read everything that may be written; it must have no assignment yet."""
     fetcher = consumer._fetcher  # noqa: SLF001
     for name in ("_proc_fetch_request", "fetched_records", "next_record"):
         setattr(fetcher, name, MethodType(_reading_everything(getattr(stock.Fetcher, name)), fetcher))
 
 
 def answered_at(consumer: Any, places: Iterable[Any]) -> int:
-    """When Kafka last answered for every partition, 0 is never; a poll ends the same way when no broker is there."""
+    """When Kafka last answered for every partition, or 0 if never; a poll alone does not tell whether it answered."""
     return min((consumer.last_poll_timestamp(place) or 0 for place in places), default=0)
 
 
 async def whole_ends(consumer: Any, places: Iterable[Any]) -> dict[Any, int]:
-    """The offset behind the last record of each partition, open transactions included.
+    """The offset after the last record of each partition, open transactions included.
 
-    ``end_offsets`` of a consumer that reads committed records ends where the first open transaction begins.
+    ``end_offsets`` of a consumer that reads only committed records stops where the first open transaction begins.
     """
     fetcher = copy.copy(consumer._fetcher)  # noqa: SLF001
     fetcher._isolation_level = stock.READ_UNCOMMITTED  # noqa: SLF001
@@ -99,7 +99,7 @@ async def whole_ends(consumer: Any, places: Iterable[Any]) -> dict[Any, int]:
 
 
 def _reading_everything(method: Any) -> FunctionType:
-    """``method`` of aiokafka's fetcher with our classes under the names of the stock ones."""
+    """A copy of ``method`` of aiokafka's fetcher that uses our classes instead of the stock ones."""
     ours = {"MemoryRecords": _Batches, "PartitionRecords": _PartitionRecords, "FetchResult": _FetchResult}
     changed = FunctionType(
         method.__code__, {**method.__globals__, **ours}, method.__name__, method.__defaults__, method.__closure__
@@ -109,19 +109,19 @@ def _reading_everything(method: Any) -> FunctionType:
 
 
 class _FetchResult(stock.FetchResult):  # type: ignore[misc]
-    """Hands over stretches."""
+    """A fetch result that hands over stretches."""
 
     _fault: Exception | None = None
     _partition_records: Any
 
     def getall(self, max_records: int | None = None) -> Any:
-        """The next records, at most ``max_records``; what was read before a fault is handed over first."""
+        """The next records, at most ``max_records``; records read before a fault are handed over first."""
         place = self._topic_partition
         if not self.check_assignment(place) or not self.has_more():
             return []
         records = self._partition_records
         if self._fault is not None:
-            self._partition_records = None  # asked for again
+            self._partition_records = None  # it is fetched again
             raise self._fault
         found = Stretch(records.next_fetch_offset)
         try:
@@ -142,7 +142,7 @@ class _FetchResult(stock.FetchResult):  # type: ignore[misc]
 
 
 class _PartitionRecords(stock.PartitionRecords):  # type: ignore[misc]
-    """Skips aborted transactions and control records, as the stock one does."""
+    """Records of a partition without aborted transactions and control records, as in the stock class."""
 
     def _consumer_record(self, tp: Any, record: Any) -> Any:
         if type(record) is UnreadBatch:
@@ -151,22 +151,22 @@ class _PartitionRecords(stock.PartitionRecords):  # type: ignore[misc]
 
 
 class _Batches:
-    """The batches of one answer, for the stock code."""
+    """The batches of one answer, in the form that the stock code expects."""
 
     def __init__(self, data: bytes) -> None:
         self._size = len(data)
         self._left = deque(split(data))
 
     def size_in_bytes(self) -> int:
-        """Bytes of the answer."""
+        """The size of the answer in bytes."""
         return self._size
 
     def has_next(self) -> bool:
-        """Whether a whole batch is left."""
+        """Whether another whole batch is left."""
         return bool(self._left)
 
     def next_batch(self) -> _Batch | _LegacyBatch:
-        """The next one."""
+        """The next batch."""
         data = self._left.popleft()
         return _Batch(data) if magic_of(data) >= MAGIC else _LegacyBatch(data)
 
@@ -188,11 +188,11 @@ class _Batch:
         return bool(self._stock.validate_crc())
 
     def __next__(self) -> Any:
-        """The record of a control batch."""
+        """The single record of a control batch."""
         return next(records_of(self._data))
 
     def __iter__(self) -> Iterator[Any]:
-        """Its records, or what stands for those that are not read."""
+        """The records of the batch, with a stand-in for those that cannot be read."""
         done, last = 0, None
         try:
             plain = unpacked(self._data)
@@ -209,7 +209,7 @@ class _Batch:
 
 
 class _LegacyBatch:
-    """A record of format 0 or 1, or many in a compressed one; old brokers still have them."""
+    """One record of format 0 or 1, or a compressed one that contains many; old brokers still have them."""
 
     producer_id = None
     is_control_batch = is_transactional = False
@@ -217,7 +217,7 @@ class _LegacyBatch:
     def __init__(self, data: bytes) -> None:
         self._data = data
         try:
-            # Not the one in C: it trusts the lengths in a record, and can end the process.
+            # Not the C version: it trusts the lengths in a record, and a wrong one can crash the process.
             self._stock = _LegacyRecordBatchPy(data, magic_of(data))
             self.next_offset = self._stock.next_offset
         except Exception as error:
@@ -228,7 +228,7 @@ class _LegacyBatch:
         return bool(self._stock.validate_crc())
 
     def __iter__(self) -> Iterator[Any]:
-        """Its records, or what stands for them."""
+        """The records, with a stand-in for those that cannot be read."""
         first = self.next_offset - 1
         try:
             check_legacy(self._data)
@@ -237,12 +237,12 @@ class _LegacyBatch:
                 first = record.offset + 1
         except (TooLarge, Damaged) as fault:
             yield unread(self._data, fault, first)
-        except Exception as error:  # whatever the stock reader makes of bytes that fit no format
+        except Exception as error:  # any error that the stock reader raises for malformed bytes
             yield unread(self._data, Damaged(repr(error)), first)
 
 
 class _Undated:
-    """A record of format 0, which has no time."""
+    """A record of format 0, which has no timestamp."""
 
     timestamp, timestamp_type = NO_TIMESTAMP, 0
     headers: tuple[()] = ()

@@ -1,6 +1,7 @@
 """The partition rows of the monitor: how far each partition of the log is folded, and under which policy.
 
-They are in the changelog of its table, which is no topic of the contract, so that it is read by its full name.
+They are in the changelog of the monitor's table.  The contract does not list that topic, so it is read by its full
+name.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from crl_stream.stages.partition import PartitionRow, decode_partition, partitio
 from crl_stream.wire.topics import Topics
 
 _LOOK_BACK: Final = 64
-"""Records of a partition that are looked at: each write ends with the partition row, and a process that had lost the
-partition may have written behind it."""
+"""How many of the last records of a partition are read.  Each write ends with the partition row, but a process that had
+lost the partition may have written after it."""
 
 
 async def read_partition_rows(settings: Settings, access: Access) -> dict[int, PartitionRow]:
-    """By partition, from all that is there."""
+    """The newest partition row of each partition, from the whole changelog."""
     return _newest(await TopicReader(access, full_names=True).read(_changelog(settings)))
 
 
 async def read_last_partition_rows(settings: Settings, access: Access) -> dict[int, PartitionRow]:
-    """By partition, from the last records of each."""
+    """The newest partition row of each partition, from its last records only."""
     found: dict[int, PartitionRow] = {}
     async with TopicReader(access, full_names=True) as reader:
         for partition in range(settings.kafka.partitions):

@@ -1,4 +1,4 @@
-"""Records by position: the command a reference names, the record a state ends with, those between two writes."""
+"""Reads records by position: the command of a reference, the last record of a state, those between two writes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from crl_stream.kafka.positions import FETCH_WAIT_MS, records_at, some_between
 from crl_stream.kafka.topic_ids import NO_ID, describe_cluster
 
 TIMEOUT_SECONDS: Final = 20.0
-"""After which a record that exists and does not come is a broker that does not answer."""
+"""How long to wait for a record that exists before the broker counts as not answering."""
 
 T = TypeVar("T")
 
 
 class PointReader:
-    """Reads named records with a consumer of its own, outside any group; one question at a time."""
+    """Reads records at given positions with its own consumer, outside any group; one question at a time."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
@@ -29,33 +29,33 @@ class PointReader:
         self._lock = asyncio.Lock()
 
     async def read(self, topic: str, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Any]:
-        """The records at (partition, offset), None where there is none; ``Unanswered`` when no answer comes."""
+        """The record at each (partition, offset), or None where there is none; ``Unanswered`` without an answer."""
         wanted = sorted(set(places))
         if not wanted:
             return {}
         return await self._ask(topic, self._read(topic, wanted))
 
     async def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """Where each (topic, partition) ends, open transactions left out; one request for each broker."""
+        """The end offset of each (topic, partition) without open transactions; one request for each broker."""
         wanted = [TopicPartition(*place) for place in places]
         if not wanted:
             return {}
         return await self._ask(wanted[0].topic, self._ends(wanted))
 
     async def whole_ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """As ``ends``, open transactions included."""
+        """Like ``ends``, but with open transactions included."""
         wanted = [TopicPartition(*place) for place in places]
         return await self._ask(wanted[0].topic, self._whole_ends(wanted)) if wanted else {}
 
     async def ids(self, topics: Iterable[str]) -> dict[str, str]:
-        """The id of each topic that exists, in hexadecimal digits; empty where the broker gives none."""
+        """The id of each topic that exists, in hexadecimal; empty where the broker gives none."""
         wanted = sorted(set(topics))
         return await self._ask(wanted[0], self._ids(wanted)) if wanted else {}
 
     async def between(self, topic: str, partition: int, first: int, end: int) -> AsyncIterator[Any]:
-        """The records from ``first`` up to ``end``, without it, which must not be behind the topic's end.
+        """The records from ``first`` up to but not including ``end``, which must not exceed the topic's end.
 
-        Others may ask in between.
+        Other questions may be answered in between.
         """
         while first < end:
             records, first = await self._ask(topic, self._some(TopicPartition(topic, partition), first, end))
@@ -72,8 +72,8 @@ class PointReader:
                     f"{topic} cannot be read: {error!r}", hint="see whether the broker answers, then restart"
                 ) from error
             finally:
-                # It would go on fetching what nobody asks for.  Unsubscribing ends aiokafka's fetcher when it was about
-                # to begin.
+                # The consumer would go on fetching records that no one needs.  Pausing it is safer than unsubscribing,
+                # which stops aiokafka's fetcher if that was about to begin.
                 if self._consumer is not None:
                     self._consumer.pause(*self._consumer.assignment())
 
@@ -105,7 +105,7 @@ class PointReader:
         return self._consumer
 
     async def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         if self._consumer is not None:
             await self._consumer.stop()
             self._consumer = None

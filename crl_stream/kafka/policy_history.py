@@ -1,4 +1,4 @@
-"""Which policy a hash stands for: facts and snapshots carry the hash, ``crl.commands`` what it meant."""
+"""Which policy a hash stands for: facts and snapshots carry the hash, ``crl.commands`` the policy itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crl_stream.wire.topics import COMMANDS, POLICY_KEY
 
 
 def known_policies(settings: Settings, digest: str) -> PolicySet | None:
-    """The policy set with this hash, if it is the guide's or that of ``settings``; reads nothing."""
+    """The policy set with this hash if it is the guide's or that of ``settings``; reads nothing from Kafka."""
     return next((known for known in (GUIDE, settings.policies) if known.digest() == digest), None)
 
 

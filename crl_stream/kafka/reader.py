@@ -1,4 +1,4 @@
-"""Reading topics as they stand or as they grow, outside any group: nothing that others read is moved by it."""
+"""Reading topics up to their end or as they grow, outside any consumer group, so that no one else's position moves."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _POLL_MS: Final = 500
 
 
 class Received(NamedTuple):
-    """A record and what it says; ``message`` is None where it says nothing readable."""
+    """A record and its decoded message; ``message`` is None where the record cannot be read."""
 
     topic: str
-    """The catalog's name."""
+    """The topic's name in the catalog."""
     record: Any
     message: Any
 
 
 class TopicReader:
-    """Reads topics of one installation by their catalog names; ``full_names`` any topics, by the broker's names.
+    """Reads topics of one installation by their catalog names, or with ``full_names`` any topic by its broker name.
 
-    Inside ``async with`` all that it reads comes over one set of connections.
+    Inside ``async with`` everything is read over one set of connections.
     """
 
     def __init__(self, access: Access, *, full_names: bool = False) -> None:
@@ -48,20 +48,20 @@ class TopicReader:
         await self._session.__aexit__(*raised)
 
     async def read(self, topic: str, partition: int | None = None) -> list[Received]:
-        """Everything on a topic, or on one partition of it, up to its end as it is now; partition by partition."""
+        """Everything on a topic, or on one partition of it, up to its current end; partition by partition."""
         return sorted([one async for one in self.each(topic, partition)], key=lambda one: one.record.partition)
 
     async def each(self, topic: str, partition: int | None = None) -> AsyncIterator[Received]:
-        """Like ``read``, one record after the other as they come: what is not kept takes no memory.
+        """Like ``read``, but yields one record after the other, so that records need not be kept in memory.
 
-        In order within a partition only.
+        They are in order only within a partition.
         """
         async with self._session.reading() as consumer:
             async for record in records_of(consumer, await places_of(consumer, [self.names(topic)], partition)):
                 yield self._received(topic, record)
 
     async def extent(self, topic: str) -> int:
-        """How many offsets lie between the beginnings of a topic's partitions and their ends; no fewer than records."""
+        """The number of offsets between the beginning and end of all partitions: at least the number of records."""
         async with self._session.reading() as consumer:
             first, end = await bounds(consumer, await places_of(consumer, [self.names(topic)]))
             return sum(end[place] - first[place] for place in end)
@@ -73,14 +73,14 @@ class TopicReader:
             first, end = await bounds(consumer, [place])
             start, found, back = end[place], list[Any](), count
             while len(found) < count and start > first[place]:
-                # Offsets are no count: some have a control record, or one of an aborted transaction.
+                # Offsets do not count records: some belong to control records or aborted transactions.
                 start = max(first[place], end[place] - back)
                 found = [record async for record in records_between(consumer, place, start, end[place])]
                 back *= 8
             return [self._received(topic, record) for record in found[-count:]]
 
     async def read_at(self, topic: str, partition: int, offset: int) -> Received | None:
-        """One record, or None where there is none."""
+        """The record at this position, or None when there is none."""
         async with self._session.reading() as consumer:
             await places_of(consumer, [self.names(topic)])
             [record] = (await records_at(consumer, self.names(topic), [(partition, offset)])).values()
@@ -92,7 +92,7 @@ class TopicReader:
             return len(await places_of(consumer, [self.names(topic)]))
 
     async def cluster_id(self) -> str:
-        """What the cluster calls itself: the same wherever its brokers move."""
+        """The cluster's id, which stays the same when its brokers move."""
         async with self._session.administering() as admin:
             return str((await admin.describe_cluster()).get("cluster_id") or "")
 
@@ -105,11 +105,11 @@ class TopicReader:
         from_beginning: bool = False,
         silence: Callable[[float], None] | None = None,
     ) -> AsyncIterator[AsyncIterator[Received]]:
-        """What comes from now on, or all there is and then what comes; positioned when the block begins.
+        """Follow topics: new records only, or ``from_beginning`` all existing ones first.
 
-        What the block itself raises, such as a broken pipe, is not taken for an error of Kafka.  ``silence`` is called
-        after every poll, with the seconds of polls since Kafka last answered: a broker that is away looks like one
-        that has nothing new.
+        The position is fixed when the block begins.  What the block itself raises, such as a broken pipe, is not
+        treated as an error of Kafka.  ``silence`` is called after every poll with the seconds of polling since Kafka
+        last answered, since a broker that is away otherwise looks like one that has nothing new.
         """
         consumer = self._session.consumer(follows=True)
         try:
@@ -121,7 +121,7 @@ class TopicReader:
                     await consumer.seek_to_beginning(*places)
                 else:
                     await consumer.seek_to_end(*places)
-                    # The position is asked for lazily; what comes between now and then would be missed.
+                    # aiokafka asks for the position lazily; records that arrive before it does would be missed.
                     for place in places:
                         await consumer.position(place)
             yield self._follow(consumer, {self.names(topic): topic for topic in topics}, places, silence)
@@ -141,7 +141,7 @@ class TopicReader:
             began = time.monotonic()
             with reaching(self.kafka):
                 polled = await consumer.getmany(timeout_ms=_POLL_MS)
-            # Only the time of polls counts: who reads may be held up by a pager, and that is not Kafka's silence.
+            # Only time spent polling counts: a pager may hold up the reader, and that is not Kafka's silence.
             silent += time.monotonic() - began
             if (latest := answered_at(consumer, places)) != answered:
                 answered, silent = latest, 0.0

@@ -1,8 +1,8 @@
-"""One set of connections for all that a call asks of Kafka.
+"""One set of connections for everything that a call asks of Kafka.
 
-aiokafka gives each consumer, producer and admin client connections of its own, and each looks for the brokers first.  A
-command that reads three topics and sends an order would do so four times.  In a session they share one client of the
-protocol, which looks for the brokers once, and with it one connection to each broker.
+aiokafka gives each consumer, producer and admin client its own connections, and each looks up the brokers first.  A
+call that reads three topics and sends a command would do so four times.  In a session they share one protocol client,
+which looks up the brokers once and keeps one connection to each.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from crl_stream.settings.model import Kafka
 
 
 class KafkaSession:
-    """What makes the clients of one call.  They share connections inside ``async with``, and have their own outside.
+    """Makes the clients of one call, which share connections inside ``async with`` and have their own outside.
 
-    Nothing is connected before the first client is started.  A block may be within another one; what was shared is
-    closed when the outermost one ends.
+    Nothing connects before the first client is started.  Blocks may be nested; the shared connections are closed when
+    the outermost block ends.
     """
 
     def __init__(self, kafka: Kafka) -> None:
         self.kafka = kafka
-        """The settings that lead to it."""
+        """The settings for connecting to Kafka."""
         self._depth = 0
         self._client: _SharedClient | None = None
 
     @classmethod
     def of(cls, access: Access) -> KafkaSession:
-        """The session itself, or one that shares nothing for settings."""
+        """``access`` itself if it is a session; for settings, a new session that shares no connections yet."""
         return access if isinstance(access, KafkaSession) else cls(access)
 
     async def __aenter__(self) -> Self:
@@ -55,7 +55,7 @@ class KafkaSession:
             await asyncio.shield(shared.close())
 
     def consumer(self, *, follows: bool = False, **options: Any) -> LogConsumer:
-        """A consumer that is not started; one that ``follows`` waits for records on a connection of its own."""
+        """A consumer that is not started yet; one that ``follows`` waits for records on its own connection."""
         wait = {} if follows else {"fetch_max_wait_ms": FETCH_WAIT_MS}
         made = LogConsumer(**self._options | wait | options)
         if self._depth:
@@ -64,7 +64,7 @@ class KafkaSession:
 
     @asynccontextmanager
     async def reading(self, **options: Any) -> AsyncIterator[LogConsumer]:
-        """A consumer that is started, and does not follow."""
+        """A started consumer for reading up to the current end."""
         made = self.consumer(**options)
         with reaching(self.kafka):
             try:
@@ -75,7 +75,7 @@ class KafkaSession:
 
     @asynccontextmanager
     async def producing(self) -> AsyncIterator[AIOKafkaProducer]:
-        """An idempotent producer, started; all replicas acknowledge what it writes."""
+        """A started, idempotent producer; all replicas acknowledge what it writes."""
         made = AIOKafkaProducer(**self._options, acks="all", enable_idempotence=True)
         if self._depth:
             made.client = made._sender.client = share = self._share()
@@ -89,7 +89,7 @@ class KafkaSession:
 
     @asynccontextmanager
     async def administering(self, **options: Any) -> AsyncIterator[AIOKafkaAdminClient]:
-        """An admin client, started."""
+        """A started admin client."""
         made = AIOKafkaAdminClient(**self._options | options)
         if self._depth:
             made._client = self._share()
@@ -111,13 +111,13 @@ class KafkaSession:
 
 
 Access = Kafka | KafkaSession
-"""How to reach Kafka: by settings alone, or through a session that shares its connections."""
+"""How to reach Kafka: by settings, or through a session that shares its connections."""
 
 
 class _SharedClient(AIOKafkaClient):  # type: ignore[misc]
-    """The one client of the protocol; whoever is first connects it.  It knows the leaders of all topics.
+    """The shared protocol client, which connects on first use and knows the leaders of all topics.
 
-    The stock one forgets a topic when it is told of others, and a producer that has looked for it waits for ever.
+    The stock client forgets a topic when it is given others, and a producer waiting for that topic would wait forever.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -125,18 +125,18 @@ class _SharedClient(AIOKafkaClient):  # type: ignore[misc]
         self._connecting, self._is_connected = asyncio.Lock(), False
 
     async def bootstrap(self) -> None:
-        """Find the brokers, once."""
+        """Find the brokers, the first time only."""
         async with self._connecting:
             if not self._is_connected:
                 await super().bootstrap()
                 self._is_connected = True
 
     def add_topic(self, topic: str) -> Any:  # noqa: ARG002 - the stock name
-        """Ask again: it was not there."""
+        """Ask the cluster again, since the topic was missing."""
         return self.force_metadata_update()
 
     def set_topics(self, topics: Iterable[str]) -> Any:
-        """Ask again where one of them was not there."""
+        """Ask the cluster again if one of the topics was missing."""
         if not self.cluster.topics() >= set(topics):
             return self.force_metadata_update()
         known: Any = asyncio.get_running_loop().create_future()
@@ -144,7 +144,7 @@ class _SharedClient(AIOKafkaClient):  # type: ignore[misc]
         return known
 
     async def _wait_on_metadata(self, topic: str) -> Any:
-        """The partitions of a topic; one that is kept from this user is missing among all, and is asked for by name."""
+        """The partitions of a topic; one that this user may not see is missing from the full list, so ask by name."""
         if self.cluster.partitions_for_topic(topic) is None:
             named = ClusterMetadata()
             await self._metadata_update(named, [topic])
@@ -154,7 +154,7 @@ class _SharedClient(AIOKafkaClient):  # type: ignore[misc]
 
 
 class _Share:
-    """The client as one consumer, producer or admin client has it; all that is not said here is the client's own."""
+    """The shared client as one consumer, producer or admin client sees it; everything else is passed on to it."""
 
     def __init__(self, client: _SharedClient, *, fetches_apart: bool) -> None:
         self._shared, self._apart = client, fetches_apart
@@ -163,11 +163,11 @@ class _Share:
         return getattr(self._shared, name)
 
     async def close(self) -> None:
-        """Close what nobody else uses."""
+        """Close the connections that no other client uses."""
         for place in [place for place in self._shared._conns if place[1] is self]:
             await self._shared._conns.pop(place).close()
 
     async def send(self, node: int, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
-        """Send a request; a fetch that waits for records keeps nobody else waiting."""
+        """Send a request; a fetch that waits for records does not hold up the other clients."""
         apart = self._apart and isinstance(request, FetchRequest)
         return await self._shared.send(node, request, group=self if apart else group)

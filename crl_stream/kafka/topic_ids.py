@@ -1,7 +1,7 @@
-"""Topics as the cluster has them now, with the ids that tell a topic from one that was made again under its name.
+"""The current topics of the cluster with their ids, which change when a topic is deleted and created again.
 
-Kafka names each topic by an id too (KIP-516).  aiokafka asks for metadata in versions that have no ids, so the request
-is spelled out here.  A broker from before 3.1 is asked in aiokafka's way and tells partitions only.
+Kafka gives each topic an id besides its name (KIP-516).  aiokafka requests metadata in versions without ids, so this
+module defines the request itself.  A broker older than 3.1 is asked through aiokafka and reports only the partitions.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ NO_ID: Final = bytes(16)
 
 
 class TopicState(NamedTuple):
-    """A topic of the cluster."""
+    """A topic as the cluster describes it."""
 
     id: bytes
-    """16 bytes; ``NO_ID`` where the broker does not tell."""
+    """The topic's id, 16 bytes; ``NO_ID`` where the broker reports none."""
     partitions: int
 
 
 class ClusterState(NamedTuple):
-    """What a broker says of the cluster."""
+    """The cluster as a broker describes it."""
 
     cluster_id: str
-    """Empty where the broker does not tell."""
+    """The cluster's id; empty where the broker reports none."""
     topics: dict[str, TopicState]
-    """Those that exist."""
+    """The topics that exist, by name."""
 
 
 class _Uuid(AbstractType[bytes]):
@@ -117,7 +117,7 @@ class _MetadataRequest(Request[_MetadataRequestStruct]):
 
 
 async def describe_cluster(client: Any, topics: Collection[str]) -> ClusterState:
-    """Ask a broker through ``client``, an ``AIOKafkaClient`` that is bootstrapped; ``KafkaError`` when none answers."""
+    """Ask a broker through ``client``, a bootstrapped ``AIOKafkaClient``; ``KafkaError`` when none answers."""
     try:
         said = await client.send(client.get_random_node(), _MetadataRequest(topics))
     except (NotImplementedError, IncompatibleBrokerVersion):

@@ -1,36 +1,36 @@
-"""The worker: the pure stages carried by stock Faust, made safe.  The only folder that imports faust.
+"""The worker runs the pure stages on stock Faust and makes it safe.  No other folder imports faust.
 
 Read in this order:
 
-    transport/           how Faust's messages get in and out, made exact
+    transport/           how Faust reads and writes messages, without losing any
     table                rows as bytes, and their changelog
     stores/              where a table keeps its rows: in memory, or on disk
-    stages               the order in which everything is written, whatever a stage folds
-    stale_writes         a paused process that writes late does not have the last word on a compacted topic
-    member               one Faust app in its consumer group: tables, agents, and the settings that safety needs
-    monitor_stages       the fold of the log, and the inlet of commands
+    stages               the order in which every stage writes its results
+    stale_writes         repairs compacted topics after stale writes by a process that was paused
+    member               one Faust app in its consumer group: tables, agents and safe settings
+    monitor_stages       the fold of the log, and the inlet for commands
     monitor              the member that folds the log
-    service_stages       the proposer, the tallies, the overview and what is handed to files and notifiers
-    services             the members beside the monitor, one for each role
-    run                  a worker process, from settings to exit code
+    service_stages       the proposer, the tallies, the overview, and delivery to files and notifiers
+    services             the members besides the monitor, one for each role
+    run                  one worker process, from settings to exit code
 
-What a worker looks after while it runs:
+What a worker takes care of while it runs:
 
-    preflight            what must be true of the broker before it starts
-    policy_announcement  the policy of the fleet beside that of its settings
+    preflight            checks the broker before the worker starts
+    policy_announcement  compares the policy of the fleet with that of its settings
     ticking              tells the fold that time has passed
     review_hours         the hours of the weekly review
-    topic_watch          topics that are deleted, made again or grown, and a broker that falls silent
-    topic_changes        what is said of them
-    stopping             SIGINT and SIGTERM: it is gone within seconds
+    topic_watch          notices topics that are deleted, recreated or grown, and a broker that falls silent
+    topic_changes        the errors about changed topics
+    stopping             SIGINT and SIGTERM end the process within seconds
 
-What it tells:
+What it reports:
 
-    views/               its web views
-    counters             what it has done since it started
-    summaries            the numbers over its rows
-    health               what is wrong with it
-    recovery_progress    what it says while it reads a changelog
-    log_lines            its log while a broker is away
-    own_address          where the other workers reach its views
+    views/               the web views
+    counters             what the process has done since it started
+    summaries            totals over its rows
+    health               the problems it knows of
+    recovery_progress    progress lines while it reads a changelog
+    log_lines            a readable log while a broker is away
+    own_address          the URL at which other workers reach its views
 """

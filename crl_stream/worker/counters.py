@@ -1,4 +1,4 @@
-"""What this process has done since it started, for the views; figures of the fold are in the rows."""
+"""What this process has done since it started, for the views; the figures of the fold are in the rows."""
 
 from __future__ import annotations
 
@@ -9,31 +9,30 @@ from crl_stream.stages.fold import Counts
 
 @dataclass(slots=True)
 class Counters:
-    """Records by what became of them, and writes."""
+    """Counts of records by their outcome, and of writes."""
 
     applied: int = 0
     duplicates: int = 0
     forwarded: int = 0
     dead_letters: int = 0
     skipped: int = 0
-    """Folded before: behind the partition row when the partition was assigned, or met again."""
+    """Records that were folded already: before the partition row at an assignment, or read twice."""
     ticks: int = 0
-    """Records that said no more than that time has passed."""
+    """Records that only say that time has passed."""
     too_late: int = 0
-    """Scores for outcomes that no window holds any more."""
+    """Scores for outcomes that are in no window any more."""
     batches: int = 0
     outputs: int = 0
     rows: int = 0
     references: int = 0
     """References to commands that the inlet appended."""
     mended: int = 0
-    """Records of compacted topics that were written again, as a process that had lost the partition had covered them.
-    """
+    """Records of compacted topics that were rewritten because a stale write had covered them."""
     refilled: int = 0
-    """Records of compacted topics that were written again from the rows, as the topic had lost them."""
+    """Records of compacted topics that were rewritten from the rows because the topic had lost them."""
 
     def add(self, counts: Counts) -> None:
-        """Count a batch."""
+        """Add the counts of a batch."""
         self.applied += counts.applied
         self.duplicates += counts.duplicates
         self.forwarded += counts.forwarded
@@ -44,5 +43,5 @@ class Counters:
         self.batches += 1
 
     def as_dict(self) -> dict[str, int]:
-        """Name to figure."""
+        """The counters by name."""
         return asdict(self)

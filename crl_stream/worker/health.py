@@ -1,4 +1,4 @@
-"""What is wrong with this process, each thing by its name, since when, and with what to do."""
+"""The problems of this process: each with a name, since when it exists, and what to do."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from crl_stream.worker.topic_watch import FRESH_SECONDS, TopicWatch
 
 END_TRANSACTION: Final = "end it: kafka-transactions.sh --bootstrap-server ... find-hanging, then abort"
 UNOWNED_SECONDS: Final = 15.0
-"""How long partitions may have no owner: they move."""
+"""How long partitions may have no owner while they move."""
 
 
 LATE_SECONDS: Final = 15.0
-"""How long ago a snapshot may have been due; two seconds is what it takes."""
+"""How long a snapshot may be overdue; two seconds are normal."""
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong, or worth knowing."""
+    """One problem, or a note worth knowing."""
 
     name: str
     subject: str
     since: int
-    """Milliseconds since the epoch."""
+    """When it began, in milliseconds since the epoch."""
     text: str
     action: str
     trouble: bool = True
-    """Whether somebody has to do something; a note is not."""
+    """Whether it needs action; False for a note."""
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """The finding as JSON, for programs."""
         return self._asdict() | {"since": to_text(self.since)}
 
 
@@ -46,30 +46,30 @@ class _Seen(NamedTuple):
     text: str
     action: str
     since: float | None = None
-    """Seconds since the epoch; None: since it was first seen."""
+    """When it began, in seconds since the epoch; None means when it was first seen."""
     patience: float = 0.0
-    """Seconds for which it may be so."""
+    """How many seconds it may last before it is reported."""
     trouble: bool = True
 
 
 class Health:
-    """Finds what is wrong with the members of a process."""
+    """Finds the problems of the members of a process."""
 
     def __init__(self, members: Sequence[Member], watch: TopicWatch) -> None:
         self.members, self.watch = members, watch
         self._since: dict[tuple[str, str], float] = {}
 
     async def fresh_findings(self) -> list[Finding]:
-        """What is wrong by what Kafka says now: topics that were made again a moment ago are found too."""
+        """The current problems after asking Kafka, so that topics recreated a moment ago are found too."""
         if await self.watch.is_fresh():
             return self.findings()
         where = self.members[0].settings.kafka.bootstrap_servers
-        text = f"Kafka takes longer than {FRESH_SECONDS:g} s to answer at {where}: what else is said may be old."
-        slow = Finding("kafka", where, round(time() * 1_000), text, "see how the broker is, and ask again")
+        text = f"Kafka takes longer than {FRESH_SECONDS:g} s to answer at {where}: other findings may be out of date."
+        slow = Finding("kafka", where, round(time() * 1_000), text, "check the broker, then ask again")
         return [slow, *self.findings()] if self.watch.silent_since is None else self.findings()
 
     def findings(self) -> list[Finding]:
-        """What is wrong now; trouble first."""
+        """The current problems first, then notes."""
         now, found = time(), list(self._look())
         known = {(seen.name, seen.subject) for seen in found}
         self._since = {key: since for key, since in self._since.items() if key in known}
@@ -87,7 +87,7 @@ class Health:
             yield _Seen("topics", "topics", watch.change.message, watch.change.hint or "")
         elif watch.missing:
             names = ", ".join(sorted(watch.missing))
-            yield _Seen("topics", "topics", f"Kafka does not know {names} now.", "`crl topics apply` makes it")
+            yield _Seen("topics", "topics", f"Kafka does not list {names} now.", "`crl topics apply` creates it")
         if watch.silent_since is not None:
             where = self.members[0].settings.kafka.bootstrap_servers
             text = f"Kafka does not answer at {where}."
@@ -105,7 +105,7 @@ class Health:
                 text = f"A transaction that was left open holds back {lag.records} records of {subject}."
                 action = END_TRANSACTION
             else:
-                text = f"{subject} stands still at offset {lag.done}, with {lag.records} records to read."
+                text = f"{subject} is stuck at offset {lag.done}, with {lag.records} records to read."
                 action = "the worker's log says what it waits for; a restart goes on from there"
             yield _Seen("lag", subject, text, action, lag.since)
         for place, held in watch.left_open().items():
@@ -158,7 +158,7 @@ def _late_snapshots(monitor: Monitor) -> Iterator[_Seen]:
 
 
 def _fleet_hold(monitor: Monitor) -> Iterator[_Seen]:
-    """A note, so that it is not forgotten: a worker that may do nothing automatic is ready all the same."""
+    """A note as a reminder of the fleet hold; a worker that may not act automatically is still ready."""
     table, now = monitor.table, round(time() * 1_000)
     rows = [table.partition_row(partition) for partition in monitor.partitions()]
     holds = [hold for row in rows if (hold := standing_fleet(decode_partition(row).fleet, now)) is not None]

@@ -1,9 +1,9 @@
-"""The worker's log stays readable while a broker is away: the worker says so once a minute, its libraries do not.
+"""Keeps the worker's log readable while a broker is away: the worker reports it once a minute, its libraries do not.
 
-Faust and aiokafka report every attempt that fails, from every part of them.  So a line of theirs waits until Kafka was
-asked whether it answers (``topic_watch``, every few seconds).  When it does not, the line is about that and is only
-counted; when it does, the line is shown.  Of each kind of line the first is shown; those that follow within a minute
-are counted, and the next one that is shown says how many there were.  ``crl -v`` shows them as they come.
+Faust and aiokafka log every failed attempt, from every component.  So their lines wait until ``topic_watch``, every few
+seconds, has asked whether Kafka answers.  If it does not, the lines are about the outage and are only counted;
+otherwise they are shown.  The first line of each kind is shown.  Those that follow within a minute are counted, and the
+next one shown says how many there were.  ``crl -v`` shows all lines as they come.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 60.0
 HOLD_SECONDS: Final = 15.0
-"""For which a line waits at most: two looks at Kafka, each with the time that an answer may take."""
+"""How long a line waits at most: two questions to Kafka, each with the time that an answer may take."""
 AFTER_SECONDS: Final = 20.0
-"""After an outage, for which lines are still about it: groups are joined again, and old requests end."""
+"""How long after an outage lines may still be about it, while members rejoin groups and old requests fail."""
 _MOST_HELD: Final = 1_000
 _MOST_KINDS: Final = 1_000
-"""Kinds that are remembered; beyond them the oldest is forgotten, and its next line is shown."""
+"""How many kinds are remembered; beyond that the oldest is forgotten, and its next line is shown."""
 _VARIES: Final = re.compile(r"0x[0-9a-f]+|\d+|'[^']*'|\"[^\"]*\"")
-"""What differs between lines of one kind: numbers, addresses, names in quotes."""
+"""The parts that differ between lines of one kind: numbers, addresses, names in quotes."""
 LIBRARIES: Final = ("faust", "mode", "aiokafka", "kafka", "asyncio")
 OWN: Final = (
     "crl_stream.worker.transport.consumer",
@@ -38,10 +38,10 @@ OWN: Final = (
     "crl_stream.worker.transport.producer",
     "crl_stream.worker.table",
 )
-"""Faust's services log under the names of the modules that define them."""
+"""Our own loggers that Faust writes to: its services log under the name of the module that defines them."""
 _OF_A_START: Final = ("GroupCoordinatorNotAvailableError", "Marking the coordinator dead")
 RETRIED: Final = {"crl_retried": True}
-"""``extra`` of a line of ours about an attempt that is made again: it is treated as a library's line."""
+"""``extra`` for our own lines about an attempt that is retried, which are treated like a library's lines."""
 
 
 class _Kind(NamedTuple):
@@ -50,7 +50,7 @@ class _Kind(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """The first line of its kind that waits, and how many like it have come since."""
+    """The first waiting line of its kind, and how many like it have come since."""
 
     at: float
     record: logging.LogRecord
@@ -58,14 +58,14 @@ class _Held(NamedTuple):
 
 
 def _is_detail(record: logging.LogRecord) -> bool:
-    """Whether a line is a library's, or about an attempt that is made again; what is critical never is."""
+    """Whether a line comes from a library or is about a retried attempt; a critical line never counts as a detail."""
     if record.levelno >= logging.CRITICAL:
         return False
     return record.name.startswith((*LIBRARIES, *OWN)) or hasattr(record, "crl_retried")
 
 
 def _kind_of(record: logging.LogRecord) -> tuple[str, int, str] | None:
-    """What lines have in common that say the same; None for a library's own slip, which the handler reports."""
+    """A line's kind, equal for lines that say the same; None if a line cannot be formatted, which handlers report."""
     try:
         return record.name, record.levelno, _VARIES.sub("#", record.getMessage())
     except Exception:
@@ -73,7 +73,7 @@ def _kind_of(record: logging.LogRecord) -> tuple[str, int, str] | None:
 
 
 class OncePerMinute(logging.Filter):
-    """For handlers: hushes what libraries repeat, and nothing of ours but what is marked ``RETRIED``."""
+    """A filter for handlers that hides repeated lines of libraries and, of our own, those marked ``RETRIED``."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class OncePerMinute(logging.Filter):
         self._kinds: dict[tuple[str, int, str], _Kind] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to show a line; a repeated one gets the number of those before it."""
+        """Whether to show a line; adds to it the number of similar lines hidden before it."""
         if not _is_detail(record):
             return True
         kind = _kind_of(record)
@@ -100,16 +100,16 @@ class OncePerMinute(logging.Filter):
         return True
 
     def hide(self, record: logging.LogRecord, count: int) -> None:
-        """Count lines like one that has just been filtered."""
+        """Count ``count`` lines like the one that has just been filtered."""
         kind = _kind_of(record)
         if kind is not None and (seen := self._kinds.get(kind)) is not None:
             self._kinds[kind] = seen._replace(hidden=seen.hidden + count)
 
 
 class Calm(logging.Handler):
-    """Shows our own lines on ``shown`` at once, and the details once it is known that they are not about an outage.
+    """Shows our own lines on ``shown`` at once, and details once it is clear that they are not about an outage.
 
-    ``answered`` and ``silent`` tell it what Kafka does; while neither is told, a line waits ``HOLD_SECONDS``.
+    Callers report Kafka's state with ``answered`` and ``silent``; without either, a line waits ``HOLD_SECONDS``.
     """
 
     def __init__(self, shown: logging.Handler, clock: Callable[[], float] = monotonic) -> None:
@@ -117,20 +117,20 @@ class Calm(logging.Handler):
         self._shown, self._clock = shown, clock
         self._only = OncePerMinute(clock)
         self._held: dict[tuple[str, int, str] | int, _Held] = {}
-        """By kind, the oldest first: aiokafka writes hundreds of lines a second about a broker that has gone."""
+        """Waiting lines by kind, the oldest first: aiokafka writes hundreds of lines a second about a lost broker."""
         self._away = False
         self._until = float("-inf")
-        """Up to when lines are about an outage that is over."""
+        """Until when lines still count as being about the last outage."""
         self.hushed = 0
-        """Lines about the outage that is, or was last."""
+        """How many lines were hidden about the current or last outage."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a line, keep it for a moment, or count it."""
+        """Show a line, hold it for a moment, or count it."""
         now = self._clock()
         self._release(now - HOLD_SECONDS)
         if not _is_detail(record):
             if record.levelno >= logging.CRITICAL:
-                self._release(now)  # what led to it, before it
+                self._release(now)  # first show what led to it
             self._shown.handle(record)
         elif self._away or now < self._until:
             self.hushed += 1
@@ -145,7 +145,7 @@ class Calm(logging.Handler):
             self._show_oldest()
 
     def silent(self) -> None:
-        """Kafka was asked and has not answered: what was said lately is about that."""
+        """Kafka was asked and has not answered, so recent lines are about the outage."""
         with self._locked():
             if not self._away:
                 self.hushed = 0
@@ -154,7 +154,7 @@ class Calm(logging.Handler):
             self._held.clear()
 
     def answered(self, asked_at: float) -> int:
-        """Kafka has answered what it was asked at ``asked_at``; returns how many lines an outage that is over had."""
+        """Kafka has answered a question of time ``asked_at``; returns how many lines an outage that just ended had."""
         with self._locked():
             if not self._away:
                 self._release(asked_at)
@@ -163,7 +163,7 @@ class Calm(logging.Handler):
             return self.hushed
 
     def flush(self) -> None:
-        """Show what still waits: the program ends."""
+        """Show the lines that still wait, when the program ends."""
         with self._locked():
             self._release(float("inf"))
         self._shown.flush()
@@ -184,9 +184,9 @@ class Calm(logging.Handler):
 
 
 def set_up_logging(*, verbose: bool = False) -> Calm | None:
-    """Log to stderr: our own lines from INFO on, those of libraries from WARNING on, calmly.
+    """Log to stderr: our own lines from INFO up, and through ``Calm`` those of libraries from WARNING up.
 
-    ``verbose`` shows what libraries say from INFO on, each kind once a minute, and returns None.
+    ``verbose`` shows library lines from INFO up, each kind once a minute, and returns None.
     """
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(VisibleFormatter(LINE))
@@ -198,7 +198,7 @@ def set_up_logging(*, verbose: bool = False) -> Calm | None:
     for name in (*LIBRARIES, *OWN):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
     if not verbose:
-        # A broker that has just started says this for a second or two; aiokafka asks again, and calls it trouble.
+        # A broker that has just started answers this for a second or two; aiokafka retries, but logs it as a problem.
         logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(
             lambda record: not any(words in record.getMessage() for words in _OF_A_START)
         )
@@ -206,7 +206,7 @@ def set_up_logging(*, verbose: bool = False) -> Calm | None:
 
 
 def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
-    """Python would write the exception to stderr as it is, with whatever text of a stranger is in it."""
+    """Log an exception that ends a thread, since Python would print it without escaping untrusted text."""
     if ended.exc_type is SystemExit or ended.exc_value is None:
         return
     name = ended.thread.name if ended.thread is not None else "?"

@@ -1,4 +1,4 @@
-"""One member of one consumer group: a Faust app with the settings that the laws of order need, and its agents."""
+"""One member of one consumer group: a Faust app with its agents and the settings that keep records in order."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from crl_stream.worker_views import base_url
 FETCH_BYTES: Final = 4 * 1024 * 1024
 REQUEST_SECONDS: Final = 30.0
 NEVER_SECONDS: Final = 10 * 365 * 86_400.0
-"""Without a poll, until a member counts as dead.  One that has no partition, or whose lanes are full, does not poll:
-aiokafka would take it out of its group, and it would not come back.  Heartbeats and the pulse tell who is alive."""
+"""How long a member may go without polling.  A member without a partition, or with full lanes, does not poll; aiokafka
+would remove it from its group, and it would not return.  Heartbeats and the pulse show instead that it is alive."""
 
 
 class Member:
-    """A Faust app of this process, for whoever runs or shows it; nothing is connected before it is started.
+    """A Faust app of this process, to run it and to show it; nothing connects before it is started.
 
-    Its consumer group is named after the installation and the ``role``; that of the monitor after the installation
+    Its consumer group is named after the installation and the ``role``; the monitor's group after the installation
     alone.
     """
 
@@ -50,7 +50,7 @@ class Member:
         worker = settings.worker
         self.url = URL(base_url(worker))
         self.app: Any = _app(settings, group, self.url, web=web)
-        """The ``faust.App``; Faust's own types do not know what our transport adds."""
+        """The ``faust.App``, typed ``Any`` because Faust's types do not include what our transport adds."""
         self._closing = AsyncExitStack()
         self.outlet = Outlet(self.app, self.topics, self.counters)
         self.reader = PointReader(connection_options(settings.kafka))
@@ -58,7 +58,7 @@ class Member:
         self.tables: list[TaskTable] = []
 
     def add_table(self, place: topology.Stage) -> TaskTable:
-        """The table of a stage, with its changelog."""
+        """Add the table of a stage, with its changelog."""
         assert place.table is not None
         name, changelog = place.table.name, self.topics.changelog(self.settings.worker.app_id, place.table.name)
         table = TaskTable(
@@ -72,24 +72,24 @@ class Member:
         )
         self.app.tables.add(table)
         self.tables.append(table)
-        # Not when the table stops: a batch may be in flight then, and would be folded on nothing.
+        # Not when the table stops: a batch may still be in flight, and would be folded without its rows.
         self.at_close(asyncio.to_thread, table.store.release)
         return table
 
     async def check_stores(self) -> None:
-        """Look through what is kept on disk, before the group is joined: it may take longer than a session."""
+        """Check the rows on disk before joining the group, since that may take longer than a session."""
         for table in self.tables:
             await asyncio.to_thread(table.store.check)
 
     def add_stage(self, place: topology.Stage, make: Callable[[str], Stage]) -> None:
-        """The agents of a stage; ``make`` makes what each does with the batches of its topic (the catalog's name)."""
+        """Add the agents of a stage; ``make`` creates the worker's stage for each topic (the catalog's name)."""
         for name, topic in place.agents():
             self.add_agent(name, topic, make(topic), partitions=place.partitions(self.settings.kafka.partitions))
 
     def add_agent(self, name: str, topic: str, stage: Stage, *, partitions: int) -> None:
-        """An agent over the batches of ``topic`` (the catalog's name): it hands each to the lane it was polled for.
+        """Add an agent for ``topic`` (the catalog's name) that hands each batch to the lane it was polled for.
 
-        The lane does the work, one batch at a time for each partition, so that no partition waits for another one.
+        The lane does the work, one batch at a time for each partition, so that no partition waits for another.
         """
         app, full = self.app, self.topics(topic)
         app.transport.stages[full] = stage
@@ -100,7 +100,7 @@ class Member:
                 try:
                     batch.lane.put(batch)
                 except Unsafe as exc:
-                    # Faust would start the agent anew and go on behind the gap.
+                    # Faust would restart the agent and continue after the gap.
                     app.consumer.leave(exc)
 
         take.__name__ = take.__qualname__ = name
@@ -109,14 +109,14 @@ class Member:
             self.look_every(LOOK_SECONDS, topic, stage.look, name=f"{name}.look")
 
     def partitions_of(self, topic: str) -> list[int]:
-        """Those of ``topic`` (the catalog's name) that are worked on here now."""
+        """The partitions of ``topic`` (the catalog's name) that this process works on now."""
         lanes, full = self.app.consumer.lanes.items(), self.topics(topic)
         return sorted(tp.partition for tp, lane in lanes if tp.topic == full and lane.open)
 
     def look_every(
         self, seconds: float, topic: str, look: Callable[[list[int]], Awaitable[None]], *, name: str
     ) -> None:
-        """Call ``look`` again and again with the partitions of ``topic`` here; what it raises ends the process."""
+        """Call ``look`` repeatedly with the partitions of ``topic`` in this process; an exception ends the process."""
         app = self.app
 
         async def look_now() -> None:
@@ -129,7 +129,7 @@ class Member:
 
     @property
     def recovered(self) -> bool:
-        """Whether it is a settled member of its group, and works on every partition it was given."""
+        """Whether the member has settled in its group and works on every partition assigned to it."""
         app = self.app
         if app.rebalancing or not app.rebalancing_count or not app.tables.recovery.completed.is_set():
             return False
@@ -139,12 +139,12 @@ class Member:
 
     @property
     def agents_alive(self) -> bool:
-        """Whether every agent still takes batches, and every partition has a task that works on it."""
+        """Whether every agent still takes batches and every partition has a running task."""
         return not self.dead
 
     @property
     def dead(self) -> list[str]:
-        """What has ended and should not have: agents by name, partitions that no task works on."""
+        """What has ended unexpectedly: agents by name, and partitions without a running task."""
         found = []
         for name, agent in self.app.agents.items():
             tasks = [actor.actor_task for actor in agent._actors]
@@ -154,23 +154,23 @@ class Member:
         return found + [f"the work on {tp.topic} partition {tp.partition}" for tp, lane in lanes if not lane.alive]
 
     def at_close(self, release: Callable[..., Awaitable[object]], *arguments: Any) -> None:
-        """Call ``release`` when the group was left."""
+        """Call ``release`` after leaving the group."""
         self._closing.push_async_callback(release, *arguments)
 
     async def close(self) -> None:
-        """Finish what is in flight, commit it, leave the group."""
+        """Finish what is in flight, commit it, and leave the group."""
         async with self._closing:
             await self.app.stop()
 
 
 class App(faust.App):
-    """A Faust app that makes no folder: its own would stay empty, and there may be no place for one."""
+    """A Faust app that creates no data folder, which would stay empty and may not be possible to create."""
 
     def _create_directories(self) -> None:
-        """Do nothing: rows in memory need no folder, and rows on disk make theirs (``worker.stores``)."""
+        """Do nothing: rows in memory need no folder, and the stores on disk create their own (``worker.stores``)."""
 
 
-App.logger = faust.App.logger  # as talkative as Faust, and hushed with it
+App.logger = faust.App.logger  # at the same log level as Faust, and silenced with it
 
 
 def _app(settings: Settings, group: str, url: URL, *, web: bool) -> Any:
@@ -188,7 +188,7 @@ def _app(settings: Settings, group: str, url: URL, *, web: bool) -> Any:
         broker_request_timeout=max(90.0, 3 * worker.session_timeout_seconds),
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=worker.instance_id or None,
-        # A partition whose data waits holds back fetches of its broker: keep what may wait small.
+        # A partition with waiting data holds up fetches from its broker, so keep the amount that may wait small.
         consumer_max_fetch_size=FETCH_BYTES,
         producer_acks=-1,
         producer_max_batch_size=LARGEST_RECORD,

@@ -1,4 +1,4 @@
-"""The monitor's member: the table of task rows, the agent that folds the log and the one that lets commands in."""
+"""The monitor's member: the table of task rows, the agent that folds the log, and the agent for commands."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from crl_stream.worker.ticking import LOOK_SECONDS
 
 
 class Monitor(Member):
-    """What folds the log, and what its views show."""
+    """The member that folds the log, with the data that its views show."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, web=True)
         self.ordered: Ordered | None = None
-        """The policy that the log had been given when this process started."""
+        """The policy of the log when this process started."""
         self.table = self.add_table(MONITOR)
         monitor = MonitorStage(self.table, self.outlet, self.reader)
         self.add_stage(MONITOR, lambda _: monitor)
@@ -28,7 +28,7 @@ class Monitor(Member):
         self._summarise()
 
     def partitions(self) -> list[int]:
-        """Those of the log that are folded here now."""
+        """The partitions of the log that this worker folds now."""
         return self.partitions_of(MONITOR.source)
 
     def _summarise(self) -> None:

@@ -30,19 +30,19 @@ from crl_stream.worker.transport.lanes import Batch
 log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 5_000
-"""Rows that are looked at before others may go on."""
+"""How many rows are read before other tasks may run."""
 OUTPUTS_AT_ONCE: Final = 1_000
-"""Outputs of one fold: with some 30 us for each, it bounds how long the event loop stands still."""
+"""How many outputs one fold makes at most; at about 30 us each, this bounds how long the event loop is blocked."""
 
 
 class MonitorStage(TableStage):
-    """Folds the log."""
+    """The stage that folds the log."""
 
     stage = MONITOR
 
     @property
     def hint(self) -> str:
-        """A log that was made anew is adopted; the rows stay."""
+        """What to do about a log that was created again: adopt it, which keeps the rows."""
         return f"was the topic made again? `{ADOPT}` starts a new incarnation on it"
 
     def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader) -> None:
@@ -52,16 +52,16 @@ class MonitorStage(TableStage):
         self.summaries = Summaries(table)
         self.at_once = OUTPUTS_AT_ONCE
         self._indexed: dict[int, bytes | None] = {}
-        """By partition: the partition row that its index of waiting rows is true of."""
+        """By partition: the partition row for which its index of waiting rows is valid."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """As the partition row says, once it is certain that it speaks of this log; and what waits for time there."""
+        """Where to start, after checking that the partition row belongs to this log; also finds the waiting rows."""
         found = await self._start(partition, committed, first, end)
         await self._index(partition)
         return found
 
     async def _index(self, partition: int) -> None:
-        """Find the rows that wait for time, unless the index is still true."""
+        """Find the rows that wait for time, unless the index is still valid."""
         known, waiting = self.table.partition_row(partition), self.ticking.waiting.get(partition)
         if waiting is None or self._indexed.get(partition) != known or not self.summaries.knows(partition):
             keys = list[bytes]()
@@ -88,16 +88,16 @@ class MonitorStage(TableStage):
                 raise Unsafe(
                     f"{self.place(partition)} was folded up to {committed}, but its state is gone and its log "
                     f"starts at {first}",
-                    hint=f"put {self.table.changelog_topic_name} back, or start anew with `{ADOPT}`",
+                    hint=f"restore {self.table.changelog_topic_name}, or start again with `{ADOPT}`",
                 )
             if first:
-                # No alert: whoever begins with an old log knows that it has lost its beginning.
+                # No alert: a user who starts with an old log knows that its beginning is gone.
                 log.warning("%s: the fold begins at offset %d, where its log begins", self.place(partition), first)
             return first
         return await super().position(partition, committed, first, end)
 
     async def announce_gap(self, partition: int, expected: int, first: int) -> None:
-        """Tell people what the windows go on without."""
+        """Alert people to the records that the windows will lack."""
         state = decode_partition(self.table.partition_row(partition))
         oldest = (await self.reader.read(self.source, [(partition, first)]))[partition, first]
         timestamp = int(time.time() * 1_000) if oldest is None else oldest.timestamp
@@ -106,7 +106,7 @@ class MonitorStage(TableStage):
         await self.outlet.publish([Output(TOPIC_OF[type(alert)], partition, alert.subject.encode(), encode(alert))])
 
     async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
-        """The engine over a batch, with the commands that it refers to."""
+        """Run the engine over a batch, with the commands that the batch refers to."""
         entries = decode_batch(records)
         places = command_positions(entries)
         found = await self.reader.read(self.commands_topic, places) if places else {}
@@ -115,12 +115,12 @@ class MonitorStage(TableStage):
         return fold_batch(partition, self.table.width, before, rows, entries, commands, waiting, self.at_once)
 
     def standing(self, partition: int) -> Iterator[Output]:
-        """Active variants, catalogues and snapshots of the partition's tasks."""
+        """The active variants, catalogues and snapshots of the partition's tasks."""
         state = self.table.partition_row(partition)
         return iter(()) if state is None else refill.tasks(partition, state, self.table.store.items(partition))
 
     async def work(self, batch: Batch) -> None:
-        """Fold a batch and write what came of it."""
+        """Fold a batch and write the results."""
         await super().work(batch)
         self.ticking.note(batch.tp.partition, batch.records)
 
@@ -133,12 +133,12 @@ class MonitorStage(TableStage):
         if waiting.fleet == fleet_of(decode_partition(folded.partition_row)):
             waiting.settle(folded.wakes, folded.born)
             self._indexed[partition] = folded.partition_row
-        else:  # every row of the partition waits to be published with another hold of the fleet
+        else:  # after a change of the fleet hold, every row of the partition waits to be published
             self.ticking.waiting[partition] = await self._look_through(partition, folded.partition_row)
 
 
 class InletStage(CommittedStage):
-    """Turns commands into references in the log; a reference that comes twice is recognised by the fold."""
+    """Turns commands into references in the log; the fold recognises a repeated reference."""
 
     def __init__(self, partitions: int, outlet: Outlet) -> None:
         super().__init__(outlet.topics(INLET.source))

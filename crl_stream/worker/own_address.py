@@ -1,4 +1,4 @@
-"""Where the other workers reach the views of this one."""
+"""The address at which other workers reach the views of this one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 
 from crl_stream.settings import Settings
 
-EVERY_ADDRESS: Final = frozenset(("0.0.0.0", "::"))  # noqa: S104 - nothing is bound here
+EVERY_ADDRESS: Final = frozenset(("0.0.0.0", "::"))  # noqa: S104 - only compared, nothing binds to it
 
 
 def with_own_address(settings: Settings) -> Settings:
-    """The settings with a URL that leads here: to listen on every address is no address to be reached at."""
+    """The settings with a URL that reaches this worker; "listen on every address" is not such a URL."""
     worker = settings.worker
     if worker.advertised_url or worker.web_host not in EVERY_ADDRESS:
         return settings

@@ -1,7 +1,7 @@
-"""The policy of the fleet and that of this worker's settings.
+"""Compares the policy of the fleet with that of this worker's settings.
 
-The fleet's policy is what the log says.  A worker sends its own only to a log that has none, so that no start changes
-what a fleet is judged by; where its settings differ it says so.
+The fleet's policy comes from the log.  A worker sends its own only to a log that has none, so that starting a worker
+never changes the policy of a fleet.  It reports settings that differ.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from crl_stream.worker.monitor import Monitor
 log = logging.getLogger(__name__)
 
 RESTORE_SECONDS: Final = 10.0
-"""After which a partition that has not heard of the policy is taken for one that has lost it with its state."""
+"""How long a partition may take to read the policy before it counts as having lost it with its state."""
 
 
 async def settle_policy(settings: Settings) -> Ordered | None:
-    """The policy that the log was given; that of ``settings``, sent to a log that has none.
+    """Return the policy that is on the log; a log without one is sent the policy of ``settings``.
 
-    Called before anything is folded.  None when the log was folded without one, which is the guide's.
+    Call it before anything is folded.  None when the log was folded without a policy, so that the guide's applies.
     ``Unavailable`` when Kafka does not answer.
     """
     fleet = await read_fleet_policy(settings, with_rows=False)
@@ -57,9 +57,9 @@ def _rows(monitor: Monitor) -> dict[int, PartitionRow]:
 
 
 def pending_partitions(monitor: Monitor) -> list[int]:
-    """Partitions of this worker that have not folded the policy which was there when it started.
+    """Partitions of this worker that have not yet folded the policy that was on the log when it started.
 
-    Another one may have come since: that is an operator's doing, and no reason to wait.
+    An operator may have sent another policy since, which is no reason to wait.
     """
     ordered = monitor.ordered
     if ordered is None:
@@ -87,10 +87,10 @@ def policy_of(monitor: Monitor) -> dict[str, Any]:
 
 
 async def follow_policy(monitor: Monitor) -> None:
-    """Wait until every partition of a worker that is ready has the policy, then say how its settings differ.
+    """Wait until every partition of a ready worker has the policy, then report how its settings differ.
 
-    A partition that has lost it, as it was folded again from a log that does not have the command any more, gets it
-    again.
+    The policy is sent again to a partition that has lost it, because it was folded again from a log that no longer has
+    the command.
     """
     began = monotonic()
     while pending := pending_partitions(monitor):

@@ -1,6 +1,6 @@
-"""What must be true of the broker before a worker starts.
+"""Checks the topics on the broker before a worker starts.
 
-Stock Faust waits in silence for a topic that is missing, and acknowledges what it cannot place: so this asks first.
+Stock Faust waits silently for a missing topic, and acknowledges records that it cannot assign.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 async def check_topics(settings: Settings) -> None:
-    """``ContractError`` for topics a worker would lose or misread events on; the rest is logged."""
+    """Raise ``ContractError`` for topics where a worker would lose or misread events; log other differences."""
     admin = TopicAdmin(settings.kafka, settings.worker.app_id)
     differences = await admin.differences()
     unsafe = [difference for difference in differences if difference.unsafe]
@@ -25,7 +25,7 @@ async def check_topics(settings: Settings) -> None:
         if any(difference.kind == "partitions" for difference in unsafe):
             hint = (
                 "set kafka.partitions to what crl.invocations has; a changelog with another number belongs to "
-                "another log: choose another worker.app_id, or delete it to fold the log anew"
+                "another log: choose another worker.app_id, or delete it to fold the log again"
             )
         raise ContractError(f"The topics are not what this worker needs: {unsafe[0]}{more}.", hint=hint)
     for difference in differences:

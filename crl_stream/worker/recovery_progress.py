@@ -1,4 +1,4 @@
-"""What a worker says while it reads a changelog: it may take a minute, and the tasks wait for it."""
+"""Progress lines while a worker reads a changelog, which may take a minute while its tasks wait."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 5.0
 STANDSTILL_SECONDS: Final = 60.0
-"""Without a record of a changelog that has more of them: nothing will come any more, or the broker is away."""
+"""How long a recovery may receive no record while some are missing, before it counts as stuck."""
 
 
 class RecoveryProgress:
-    """Counts the records of one recovery after another, of one table."""
+    """Counts the records of each recovery of one table."""
 
     def __init__(self, changelog: str) -> None:
         self.changelog = changelog
@@ -24,11 +24,11 @@ class RecoveryProgress:
         self._began = self._said = 0.0
 
     def begin(self) -> None:
-        """Partitions have come."""
+        """A recovery begins."""
         self._began = self._said = monotonic()
 
     def add(self, records: int, remaining: int) -> None:
-        """So many more were read, ``remaining`` are still to come."""
+        """Note that ``records`` more were read, with ``remaining`` still to read."""
         now = monotonic()
         self.records += records
         if now - self._said >= EVERY_SECONDS:
@@ -44,17 +44,17 @@ class RecoveryProgress:
 
 
 class RecoveryWatch:
-    """Ends a recovery that stands still: a worker that waits for ever looks like one that has much to read."""
+    """Ends a recovery that is stuck, since a worker that waits forever looks like one with much to read."""
 
     def __init__(self) -> None:
         self._moved: float | None = None
 
     def progress(self) -> None:
-        """Records have come."""
+        """Note that records have come."""
         self._moved = None
 
     def check(self, app: Any) -> None:
-        """``Unsafe`` when a recovery needs records, and none has come for ``STANDSTILL_SECONDS``."""
+        """Raise ``Unsafe`` when a recovery needs records and none has come for ``STANDSTILL_SECONDS``."""
         now = monotonic()
         if not (app.in_recovery and app.tables.recovery.need_recovery()):
             self._moved = None
@@ -62,6 +62,6 @@ class RecoveryWatch:
             self._moved = now
         elif now - self._moved > STANDSTILL_SECONDS:
             raise Unsafe(
-                f"the recovery has had no record for {STANDSTILL_SECONDS:.0f} s, and some are missing",
-                hint="see whether the broker answers; a restart begins the recovery anew",
+                f"the recovery has received no record for {STANDSTILL_SECONDS:.0f} s, but some are missing",
+                hint="see whether the broker answers; a restart begins the recovery again",
             )

@@ -1,8 +1,8 @@
 """The hours of the weekly review, by the wall clock of its time zone.
 
-Asked every minute instead of slept for: a machine that was suspended makes up for the hour, and the two Sundays of the
-year on which clocks change do not move it.  A clock that was ahead and is put right starts over from what it shows now:
-otherwise the next hour would come when it shows the wrong time again, years later perhaps.
+The worker checks every minute instead of sleeping until the hour.  So a machine that was suspended catches up, and the
+two Sundays on which clocks change do not shift the review.  When a clock that was ahead is corrected, the watch starts
+again from the corrected time.  Otherwise the next review would wait until the wrong time comes, perhaps years later.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from croniter import croniter
 from crl_stream.settings.model import Review
 
 SMALL_STEP: Final = 6 * 3_600.0
-"""Seconds that a clock may be set back without hours being repeated that it has shown."""
+"""How many seconds a clock may be set back without repeating hours that it has already shown."""
 
 
 class ReviewHours:
-    """Whether an hour of the schedule has come; ``now`` is in seconds since the epoch."""
+    """Tells when an hour of the schedule has come; ``now`` is in seconds since the epoch."""
 
     def __init__(self, review: Review, now: float) -> None:
         self._schedule, self._zone = review.schedule, ZoneInfo(review.timezone)
         self._now, self._since = now, self._wall(now)
-        """When it was asked last, and what the wall clock showed when the watch began."""
+        """The time of the last check, and the wall-clock time when watching began."""
         self._seen = self._since
-        """The latest that the wall clock has shown since: what it shows again, in autumn, has been."""
+        """The latest wall-clock time shown since then; hours shown again in autumn are not repeated."""
 
     def has_come(self, now: float) -> bool:
-        """Whether an hour lies between the last question and ``now``; several count as one."""
+        """Whether a scheduled hour lies between the last check and ``now``; several count as one."""
         wall, back = self._wall(now), self._now - now
         self._now = now
         if back > SMALL_STEP or (back > 0 and wall < self._since):
-            # The clock was wrong, not the wall clock moved by an hour: nothing of what it showed has been.
+            # The clock was wrong, not just moved by an hour: forget the times that it showed.
             self._since = self._seen = wall
         seen = self._seen
         self._seen = max(wall, seen)

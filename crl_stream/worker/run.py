@@ -34,13 +34,13 @@ from crl_stream.worker_views import base_url
 log = logging.getLogger(__name__)
 
 SEEN_SECONDS: Final = 2.0
-"""For which a worker that has to end is seen as not ready first."""
+"""How long a worker that must end reports that it is not ready before it does."""
 
 
 def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,), *, verbose: bool = False) -> int:
-    """Run until SIGINT or SIGTERM; returns the exit code.  ``CrlError`` when the worker may not start.
+    """Run until SIGINT or SIGTERM; returns the exit code.  ``CrlError`` when the worker must not start.
 
-    ``verbose`` also logs what libraries say.
+    ``verbose`` also logs the lines of libraries.
     """
     check_version()
     if not is_loopback(settings.worker.web_host) and not settings.worker.web_token.get_secret_value():
@@ -55,12 +55,12 @@ def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,), *, verbo
             return runner.run(_serve(settings, roles, log_lines))
         except Unavailable:
             if log_lines is not None:
-                log_lines.silent()  # the error says what libraries said in their words
+                log_lines.silent()  # the error already contains what the libraries reported
             raise
 
 
 def _with_port(settings: Settings) -> Settings:
-    """The settings with a port for the views that can be had; 0 asks for any."""
+    """The settings with a free port for the views; port 0 asks for any."""
     worker = settings.worker
     if (why := why_not_bindable(worker.web_port, worker.web_host)) is not None:
         hint = "does another worker run? --set worker.web_port=0 takes a free one"
@@ -78,7 +78,7 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
     preparing = asyncio.create_task(_prepare(settings, roles, log_lines))
     await asyncio.wait({asked, preparing}, return_when=asyncio.FIRST_COMPLETED)
     if not preparing.done():
-        log.info("stopped before it had begun")
+        log.info("stopped before it had started")
         preparing.cancel()
         await asyncio.wait({preparing}, timeout=ORDERLY_SECONDS)
         return 0
@@ -89,7 +89,7 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
     try:
         done, _ = await asyncio.wait({*ends, starting}, return_when=asyncio.FIRST_COMPLETED)
         if starting in done:
-            starting.result()  # a policy that could not be sent is a reason to leave
+            starting.result()  # raises if the policy could not be sent, and the worker must end
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if watch.change is not None:
             await asyncio.wait({asked}, timeout=SEEN_SECONDS)
@@ -101,7 +101,7 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
     finally:
         code = 0 if stopping.asked.is_set() else Unsafe.exit_code
         if any(member.app.crash_reason is not None for member in members):
-            # A library may stumble over a topic that was made again before the watch has seen that.
+            # A library may fail on a topic that was created again before the watch has noticed.
             await watch.is_fresh()
         code = watch.change.exit_code if watch.change is not None else _tell_crash(members) or code
         stopping.exit_code = code
@@ -117,7 +117,7 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
 async def _prepare(
     settings: Settings, roles: Collection[str], log_lines: Calm | None
 ) -> tuple[list[Member], Monitor | None, TopicWatch, Owners | None]:
-    """All that is done before a group is joined."""
+    """Everything that happens before a member joins its group."""
     await check_topics(settings)
     monitor = Monitor(settings) if MONITOR in roles else None
     members: list[Member] = [] if monitor is None else [monitor]
@@ -131,13 +131,13 @@ async def _prepare(
         await member.check_stores()
     if monitor is not None:
         monitor.ordered = await settle_policy(settings)
-    # Before rows are compared with the log: what changes after that comparison is a change to what was seen here.
+    # Before rows are compared with the log, so that any change after the comparison is noticed.
     await watch.begin()
     return members, monitor, watch, owners
 
 
 async def _close(members: Sequence[Member], owners: Owners | None, starting: asyncio.Task[None]) -> bool:
-    """Close all at once; False when one hangs: nothing is lost by leaving then, the next start goes on from there."""
+    """Close all members at once; False when one hangs: leaving then loses nothing, since the next start continues."""
     log.info("stopping: batches in flight are finished and committed")
     try:
         async with asyncio.timeout(ORDERLY_SECONDS):
@@ -146,16 +146,16 @@ async def _close(members: Sequence[Member], owners: Owners | None, starting: asy
             if owners is not None:
                 await owners.close()
     except TimeoutError:
-        log.warning("the broker does not let go: leaving without the last commit, which a restart makes")
+        log.warning("closing takes too long: leaving without the last commit, which a restart makes up for")
         return False
     for member, end in zip(members, ends, strict=True):
         if isinstance(end, BaseException):
-            log.error("%s did not stop in order: %r", member.group, end)
+            log.error("%s did not stop cleanly: %r", member.group, end)
     return True
 
 
 def _tell_crash(members: Sequence[Member]) -> int:
-    """Say why Faust has given up; returns the exit code, 0 when it has not."""
+    """Log why Faust has stopped; returns the exit code, or 0 if it has not stopped with an error."""
     for member in members:
         if (crash := member.app.crash_reason) is not None:
             while isinstance(crash, BaseExceptionGroup):
@@ -169,13 +169,13 @@ def _tell_crash(members: Sequence[Member]) -> int:
 
 
 async def _crashed(members: Sequence[Member]) -> None:
-    """Return when Faust has given up."""
+    """Wait until Faust has stopped a member."""
     while not any(m.app.should_stop or m.app.crash_reason is not None for m in members):  # noqa: ASYNC110 - no event
         await asyncio.sleep(0.2)
 
 
 async def _start(settings: Settings, members: Sequence[Member], monitor: Monitor | None) -> None:
-    """Join every group, all at once; once settled: tidy memory, say so, follow the policy."""
+    """Join all groups at once; when settled, freeze the garbage collector, log readiness and follow the policy."""
     try:
         async with asyncio.TaskGroup() as group:
             for member in members:
@@ -184,7 +184,7 @@ async def _start(settings: Settings, members: Sequence[Member], monitor: Monitor
         raise failed.exceptions[0] from None
     while not all(member.recovered for member in members):  # noqa: ASYNC110 - Faust has no event for it
         await asyncio.sleep(0.05)
-    # What is there now stays; a full collection over it would stop the world for tens of milliseconds.
+    # The objects of the start live on; a full collection over them would pause the process for tens of ms.
     gc.collect()
     gc.freeze()
     if monitor is None:

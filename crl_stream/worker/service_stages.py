@@ -1,4 +1,4 @@
-"""The stages of the services: each a pure stage of ``stages`` or a sink, wrapped for its place in Faust."""
+"""The stages of the services: pure stages of ``stages`` and sinks, wrapped for use with Faust."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from crl_stream.worker.transport.lanes import Batch
 log = logging.getLogger(__name__)
 
 QUIET_SECONDS: Final = 1.2
-"""After its last snapshot a task is silent; a busy one has a snapshot a second (limits.snapshot_seconds)."""
+"""How long after its last snapshot a task counts as silent; a busy one has one a second (limits.snapshot_seconds)."""
 LOOK_SECONDS: Final = 0.2
-"""Between two looks for tasks that have fallen silent."""
+"""The interval between two checks for tasks that have fallen silent."""
 AGAIN: Final = 2_000
-"""Snapshots that are read again at an assignment: of those, figures may have waited in a process that was killed."""
+"""How many snapshots are read again at an assignment, as a killed process may not have published their figures."""
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 60.0
-"""Seconds between two attempts at a place that is not available: doubled from one to the next."""
+"""The longest wait in seconds between two deliveries to an unavailable place; each wait is twice the one before."""
 
 Sleep = Callable[[float], Awaitable[Any]]
 
 
 class ProposerStage(TableStage):
-    """Snapshots of tasks become proposals."""
+    """Turns snapshots of tasks into proposals."""
 
     stage = PROPOSER
 
@@ -47,7 +47,7 @@ class ProposerStage(TableStage):
         self.remedies = remedies
 
     async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
-        """The proposer over a batch."""
+        """Run the proposer over a batch."""
         entries = decode_snapshots(records)
         return propose_batch(partition, self.table.width, before, self.table.rows(partition), entries, self.remedies)
 
@@ -57,7 +57,7 @@ class ProposerStage(TableStage):
 
 
 class TallyStage(CommittedStage):
-    """Records of the tasks' topics become notes; what is noted twice is recognised by the overview."""
+    """Turns records of the tasks' topics into notes; the overview recognises repeated notes."""
 
     repeatable = True
 
@@ -65,10 +65,10 @@ class TallyStage(CommittedStage):
         super().__init__(outlet.topics(topic))
         self.topic, self.outlet = topic, outlet
         self.sent: dict[int, SentNotes] = {}
-        """By partition, since its assignment."""
+        """The notes sent for each partition since its assignment."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """The committed offset, of snapshots a little before; what another process has noted is not known here."""
+        """The committed offset, or a little before it for snapshots, since notes of other processes are not known."""
         self.sent[partition] = SentNotes()
         found = await super().position(partition, committed, first, end)
         return max(first, found - AGAIN) if self.topic == PROPOSER.source else found
@@ -81,13 +81,13 @@ class TallyStage(CommittedStage):
         self.outlet.counters.batches += 1
 
     async def look(self, partitions: Iterable[int]) -> None:
-        """Tell the last figures of tasks that have fallen silent; what cannot be told waits for the next look."""
+        """Publish the last figures of tasks that have fallen silent; those that fail wait for the next check."""
         try:
             await self._tell_silent(partitions)
         except Unsafe:
             raise
         except Exception as error:
-            log.warning("the last figures of silent tasks are told later: %r", error)
+            log.warning("the last figures of silent tasks will be published later: %r", error)
 
     async def _tell_silent(self, partitions: Iterable[int]) -> None:
         before = monotonic() - QUIET_SECONDS
@@ -101,27 +101,27 @@ class TallyStage(CommittedStage):
 
 
 class OverviewStage(TableStage):
-    """Notes become the page and the alert about the rollback rate."""
+    """Turns notes into the overview page and the alert about the rollback rate."""
 
     stage = OVERVIEW_PAGE
 
     async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
-        """The overview over a batch."""
+        """Fold a batch of notes into the overview."""
         return fold_notes(before, self.table.rows(partition), records)
 
     def standing(self, partition: int) -> Iterator[Output]:
-        """The page."""
+        """The overview page."""
         return refill.overview(self.table.store.items(partition))
 
 
 Deliver = Callable[[str, Sequence[Record]], Awaitable[object]]
-"""Takes records of one partition of a topic (the catalog's name), in order; returns when they are where they belong."""
+"""Delivers records of one partition of a topic (the catalog's name) in order; returns when they have arrived."""
 
 
 class SinkStage(CommittedStage):
-    """Hands records on to a place outside Kafka; what is handed on for a batch may be handed on twice.
+    """Delivers records to a place outside Kafka; the records of a batch may be delivered twice.
 
-    A place that is not available is asked again, for as long as it takes: a full disk stops its own group and no other.
+    Delivery to an unavailable place is retried for as long as it takes, so a full disk stops only its own group.
     """
 
     interruptible = True
@@ -138,12 +138,12 @@ class SinkStage(CommittedStage):
         while (error := await self._attempt(records)) is not None:
             failures += 1
             wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 10))
-            if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: hours of it do not fill the log
-                text = "%s waits: attempt %d failed, again in %.0f s: %s hint: %s"
+            if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: hours of failures do not fill the log
+                text = "%s is waiting: attempt %d failed, next in %.0f s: %s hint: %s"
                 log.error(text, self.source, failures, wait, error.message, error.hint)
             await self.sleep(wait)
         if failures:
-            log.info("%s goes on after %d failed attempts", self.source, failures)
+            log.info("%s continues after %d failed attempts", self.source, failures)
         self.counters.applied += len(records)
         self.counters.batches += 1
 

@@ -1,4 +1,4 @@
-"""The roles beside the monitor: each a consumer group of its own, so that nothing waits for a stranger."""
+"""The roles besides the monitor, each with its own consumer group so that none waits for another."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ log = logging.getLogger(__name__)
 MONITOR: Final[Role] = "monitor"
 EVERY_MINUTE: Final = "* * * * *"
 SETTLE_SECONDS: Final = 0.2
-"""Between two looks whether partitions have stopped moving."""
+"""The interval between two checks whether partitions have stopped moving."""
 
 
 def create_services(settings: Settings, roles: Collection[str], *, web: bool) -> list[Member]:
-    """The members of ``roles``; with ``web`` the first one gets the web server of the process."""
+    """Create the members of ``roles``; with ``web`` the first one gets the web server of the process."""
     members: list[Member] = []
     for role, make in _MAKERS.items():
         if role in roles:
@@ -55,7 +55,7 @@ def _overview(settings: Settings, web: bool) -> Iterator[Member]:
 
     def tally(topic: str) -> TallyStage:
         stage = TallyStage(topic, member.outlet)
-        if topic == PROPOSER.source:  # snapshots, which figures wait in
+        if topic == PROPOSER.source:  # snapshots, whose figures may wait to be published
             member.look_every(LOOK_SECONDS, topic, stage.look, name="tally.silence")
         return stage
 
@@ -67,7 +67,7 @@ def _overview(settings: Settings, web: bool) -> Iterator[Member]:
 
 
 def _schedule_review(member: Member, table: TaskTable) -> None:
-    """Publish the weekly review at its hour, from the process that has the overview."""
+    """Publish the weekly review at its hour, from the process that owns the overview."""
     hours = ReviewHours(member.settings.review, time.time())
 
     async def publish_review() -> None:
@@ -76,7 +76,7 @@ def _schedule_review(member: Member, table: TaskTable) -> None:
         while not member.recovered:  # noqa: ASYNC110 - partitions move; Faust has no event for it
             await asyncio.sleep(SETTLE_SECONDS)
         if table.partition_row(FIRST) is None:
-            return  # the process that has the overview asks itself the same
+            return  # another process owns the overview and publishes the review
         page = make_page(Ledger(table.rows(FIRST)), FIRST)
         alert = weekly_review(page, int(time.time() * 1_000))
         log.info("%s", alert.text)
@@ -94,7 +94,7 @@ def _files(settings: Settings, web: bool) -> Iterator[Member]:
 
 
 def _notifiers(settings: Settings, web: bool) -> Iterator[Member]:
-    """A group for each channel, so that a failing one neither delays nor loses the others."""
+    """A consumer group for each channel, so that a failing channel does not delay the others or lose their alerts."""
     for name, channel in settings.disabled_notifiers.items():
         _say_disabled(name, channel.reason, channel.hint)
     for notifier in _usable_notifiers(settings):
@@ -106,11 +106,11 @@ def _notifiers(settings: Settings, web: bool) -> Iterator[Member]:
 
 
 def _say_disabled(name: str, reason: str, hint: str) -> None:
-    log.error("notifiers.%s is DISABLED, nothing is told there: %s; %s", name, reason.rstrip("."), hint)
+    log.error("notifiers.%s is DISABLED and receives no alerts: %s; %s", name, reason.rstrip("."), hint)
 
 
 def _usable_notifiers(settings: Settings) -> Iterator[Notifier]:
-    """The channels that can work; the worker's log when there is none, so that alerts are told somewhere."""
+    """The channels that can be used, or the worker's log when there is none, so that alerts appear somewhere."""
     found = False
     for name, options in settings.notifiers.items():
         try:
@@ -123,7 +123,7 @@ def _usable_notifiers(settings: Settings) -> Iterator[Notifier]:
 
 
 def _add_channel(member: Member, notifier: Notifier) -> None:
-    """The notifier's stage for one channel, which may want fewer of its topics."""
+    """Add the notifier's stage for one channel, which may need only some of the topics."""
     sources = tuple(topic for topic in NOTIFIER.sources if topic in notifier.topics)
     place = replace(NOTIFIER, sources=sources, channel=notifier.name)
     member.add_stage(place, lambda topic: SinkStage(topic, member.outlet, notifier.deliver))

@@ -1,8 +1,8 @@
-"""What is done with the batches of a source topic, and in which order it is written.
+"""How stages process the batches of a source topic, and in which order they write the results.
 
     decode -> fold -> outputs, awaited -> rows and partition row, awaited -> memory -> only then may be committed
 
-A write that fails ends the process without a commit; the next one goes on from the partition row.
+A write that fails ends the process without a commit; the next process continues from the partition row.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ log = logging.getLogger(__name__)
 
 ADOPT: Final = "crl topics adopt"
 READ: Final = "crl-read"
-"""Header of a partition row in its changelog: the position up to which the source was read.  It may lie behind the
-last record: transactions that end, or are aborted, take offsets and leave no record."""
+"""Header of a partition row in its changelog: the position up to which the source was read.  It may lie beyond the last
+record, since transactions that end or are aborted take offsets but leave no record."""
 
 
 _REFILL_AT_ONCE: Final = 200
-"""Records that are written together where a topic is filled again."""
+"""How many records are written together when a topic is refilled."""
 
 
 class Outlet:
-    """Writes outputs of the pure layers: grouped by partition, in order, awaited."""
+    """Writes the outputs of the pure layers: grouped by partition, in order, and awaited."""
 
     def __init__(self, app: Any, topics: Topics, counters: Counters) -> None:
         self.app, self.topics, self.counters = app, topics, counters
 
     async def pause(self) -> None:
-        """Let everything else in this process go on."""
+        """Let other tasks of this process run."""
         await asyncio.sleep(0)
 
     async def publish(self, outputs: Iterable[Output]) -> Writes:
-        """Return when the broker has every output, with where they are; raises when it has not."""
+        """Write outputs; returns their offsets once the broker has every one of them, and raises if it does not."""
         groups: dict[tuple[str, int], list[Item]] = defaultdict(list)
         for output in outputs:
             groups[output.topic, output.partition].append((output.key, output.value, output.headers))
@@ -71,13 +71,13 @@ class Outlet:
 
 
 class TableStage(ABC):
-    """Folds a source topic into a table, exactly once: the partition row says how far.
+    """Folds a source topic into a table exactly once; the partition row records how far.
 
-    It knows the source again by the hash of the last record that was folded.
+    The hash of the last folded record shows whether the source is still the same topic.
     """
 
     stage: ClassVar[topology.Stage]
-    """What it reads, keeps and writes."""
+    """The stage's entry in the topology: what it reads, keeps and writes."""
     interruptible: bool = False
 
     def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader) -> None:
@@ -85,36 +85,36 @@ class TableStage(ABC):
         self.source = outlet.topics(self.stage.source)
         self.stale_writes = StaleWrites(self.stage.standing, outlet, reader)
         self._read: dict[int, int] = {}
-        """By partition: the position up to which its records are folded, as the changelog says."""
+        """The position, by partition, up to which records are folded according to the changelog."""
         self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """By partition: a batch, or a look at what somebody else may have written."""
+        """A lock for each partition, held while a batch is folded or stale writes are looked for."""
 
     @property
     def changelog(self) -> str:
-        """Of its table."""
+        """The changelog topic of the stage's table."""
         name: str = self.table.changelog_topic_name
         return name
 
     @property
     def hint(self) -> str:
-        """What to do when the state is of another log."""
+        """What to do when the state belongs to another log."""
         changelog = self.table.changelog_topic_name
         way_out = f"delete the topic {changelog} and run `crl topics apply`: the log is folded again"
         return f"was the topic made again? {way_out}"
 
     @abstractmethod
     async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
-        """What the records come to; ``before`` is the partition row."""
+        """Fold the records; ``before`` is the partition row before them."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """The partition row decides; the committed offset is a hint that may lag behind or be of another topic."""
+        """Where to start: the partition row decides, since the committed offset may lag or belong to another topic."""
         data = self.table.partition_row(partition)
         headers = () if data is None else await self._headers_of(partition, data)
         self.stale_writes.open(partition, headers)
         await self.stale_writes.recognise(partition)
         self._read[partition] = first
         if data is None:
-            self.stale_writes.filled(partition)  # nothing was folded, so nothing of it is known
+            self.stale_writes.filled(partition)  # nothing was folded, so there is nothing to refill
             return first
         state = decode_partition(data)
         self._read[partition] = read = max(state.next_offset, _position_in(headers))
@@ -139,17 +139,17 @@ class TableStage(ABC):
         return max(state.next_offset, first)
 
     async def announce_gap(self, partition: int, expected: int, first: int) -> None:
-        """The source has lost what it had from ``expected`` up to ``first``; a stage may tell people."""
+        """Report that the source has lost its records from ``expected`` up to ``first``; a stage may also alert."""
         log.warning("%s: offsets %d to %d are gone", self.place(partition), expected, first - 1)
 
     def place(self, partition: int) -> str:
-        """The partition in words."""
+        """The partition's name for messages."""
         return f"{self.source} partition {partition}"
 
     async def work(self, batch: Batch) -> None:
-        """Fold a batch and write what came of it; part by part where one fold would hold up the event loop.
+        """Fold a batch and write the results, in parts where a single fold would block the event loop too long.
 
-        When the partition goes elsewhere meanwhile, the batch ends with the part that is written.
+        If the partition moves to another worker meanwhile, the batch ends with the part that is written.
         """
         partition, records = batch.tp.partition, batch.records
         async with self._turns[partition]:
@@ -158,7 +158,7 @@ class TableStage(ABC):
                 folded = await self.fold(partition, before, records)
                 self.table.check_open(partition)
                 end = batch.end if folded.finished else folded.next_offset
-                # The position counts where there was no record to fold: what the broker deletes there is no loss.
+                # Record the position even without a record to fold: what the broker deletes before it is then no loss.
                 if folded.partition_row != before or folded.rows or end > self._read.get(partition, 0):
                     written = await self.outlet.publish(folded.outputs)
                     await self.stale_writes.note(partition, written, _place(folded.partition_row))
@@ -182,12 +182,12 @@ class TableStage(ABC):
     def _headers(self, partition: int) -> Headers:
         return (*self.stale_writes.headers(partition), (READ, b"%d" % self._read[partition]))
 
-    def standing(self, partition: int) -> Iterator[Output]:  # noqa: ARG002 - stages that write compacted topics say it
-        """What the compacted topics have to hold of a partition, from its rows."""
+    def standing(self, partition: int) -> Iterator[Output]:  # noqa: ARG002 - used by stages that write compacted topics
+        """The records that the compacted topics must hold for a partition, made from its rows."""
         return iter(())
 
     async def _refill(self, partition: int) -> None:
-        """Write again what compacted topics have lost: their records are all that runtimes and services know."""
+        """Rewrite what compacted topics have lost, since runtimes and services know only their records."""
         data = self.table.partition_row(partition)
         if data is None or not (lost := self.stale_writes.lost(partition)):
             return
@@ -207,18 +207,18 @@ class TableStage(ABC):
         )
 
     async def look(self, partitions: Iterable[int]) -> None:
-        """Write again what a process that had lost one of ``partitions`` has covered on a compacted topic."""
+        """Repair stale writes on compacted topics by processes that had lost one of ``partitions``."""
         try:
             for partition in await self.stale_writes.ahead(partitions):
                 async with self._turns[partition]:
                     await self.stale_writes.look(partition, _place(self.table.partition_row(partition)))
                     await self._refill(partition)
         except Unanswered as error:
-            text = "%s: late records are looked for again in a while: %s"
+            text = "%s: could not look for stale writes, will try again: %s"
             log.warning(text, self.source, error.message, extra=RETRIED)
 
     async def _headers_of(self, partition: int, partition_row: bytes) -> Headers:
-        """Of the partition row's record, which is the last one of the changelog unless somebody wrote late."""
+        """The headers of the partition row's record, which is the changelog's last one unless a stale write follows."""
         name = self.table.changelog_topic_name
         last = self.table.last_record(partition)
         if last is None:
@@ -229,7 +229,7 @@ class TableStage(ABC):
     async def _compare_log(self, partition: int, offset: int, expected: bytes) -> None:
         found = (await self.reader.read(self.source, [(partition, offset)]))[partition, offset]
         if found is None and topology.is_standing(self.stage.source):
-            return  # compaction has taken it
+            return  # compaction has removed it
         if found is None or record_hash(found) != expected:
             raise Unsafe(
                 f"{self.place(partition)} has another record at {offset} than the one that its state ends with",
@@ -238,7 +238,7 @@ class TableStage(ABC):
 
 
 def _position_in(headers: Headers) -> int:
-    """The position that stands beside a partition row; 0 when none does."""
+    """The source position in the headers of a partition row; 0 when there is none."""
     return max((int(value) for name, value in headers if name == READ and value and value.isdigit()), default=0)
 
 
@@ -248,30 +248,29 @@ def _place(partition_row: bytes | None) -> Place:
 
 
 class CommittedStage(ABC):
-    """Keeps no state: the committed offset decides, and what is done for a batch may be done twice."""
+    """A stage without state: it starts at the committed offset, and may process a batch twice."""
 
     interruptible: bool = False
     changelog: str | None = None
     repeatable: ClassVar[bool] = False
-    """Whether whoever gets what is done knows it again, so that a topic that was made anew is read from its beginning.
-    """
+    """Whether consumers can recognise repeated output, so that a recreated topic is read from its beginning."""
 
     def __init__(self, source: str) -> None:
         self.source = source
-        """The broker's name of the topic."""
+        """The topic's name on the broker."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """The committed offset, else ``start``."""
+        """Where to start: the committed offset, or else ``start``."""
         if committed is not None and committed > end:
             what = f"{self.source} partition {partition} was read up to {committed}, but ends at {end}"
             if not self.repeatable:
                 raise Unsafe(what, hint=f"was the topic made again? `{ADOPT}` starts a new incarnation")
-            log.error("%s: it was made anew, and is read from its beginning", what)
+            log.error("%s: it was created again, and is read from its beginning", what)
             committed = None
         return self.start(first, end) if committed is None else max(committed, first)
 
-    def start(self, first: int, end: int) -> int:  # noqa: ARG002 - a stage may begin at the end instead
-        """Where a group starts that has committed nothing."""
+    def start(self, first: int, end: int) -> int:  # noqa: ARG002 - a stage may start at the end instead
+        """Where a group without a committed offset starts."""
         return first
 
     @abstractmethod

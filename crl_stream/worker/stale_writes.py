@@ -1,13 +1,13 @@
-"""The owner of a partition has the last word on the compacted topics that it writes.
+"""Repairs stale writes, so that the last record of each key on a compacted topic comes from the partition's owner.
 
-A process that stalled between its fold and its outputs may write when another one owns the partition, and nothing of
-this side can prevent it: the bytes may lie in the buffers of its network.  But nobody else writes these topics, so each
-offset between two writes of the owner is somebody else's record.  The owner reads those, and where an old record
-covers a newer one it writes the newest again, byte for byte.
+A process that stalled between its fold and its outputs may write after another process has taken over the partition.
+The owner cannot prevent that, since the bytes may already be in network buffers.  But only workers write these topics,
+so every offset between two writes of the owner is a record of another process.  The owner reads those records, and
+where an old record covers a newer one it writes the newest again, byte for byte.
 
-Up to where it has looked stands beside the partition row, as a header of the same record.  So does which topic that
-was: one that was deleted and made again, or whose broker has lost its end, has lost records that only the rows know.
-The owner is told, and writes them again.
+How far the owner has looked is stored in a header of the partition row's record, and so is the topic's id.  A topic
+that was deleted and created again, or whose broker has lost its end, has lost records that exist only in the rows.  The
+owner finds out and writes them again.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ from crl_stream.wire.records import Headers, Output
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 10.0
-"""Between two looks at the ends of the topics."""
+"""The interval between two checks of the ends of the topics."""
 SEEN: Final = "crl-seen"
-"""Header of a partition row in its changelog: topic to the offset below which the owner knows every record."""
+"""Header of a partition row in its changelog: maps a topic to the offset below which the owner knows every record."""
 MADE: Final = "crl-made"
-"""Header of a partition row in its changelog: topic to the id that the broker gave it when it was made."""
+"""Header of a partition row in its changelog: maps a topic to the id that the broker gave it at its creation."""
 _LOST: Final = 2**62
-"""Stands for the offset in ``SEEN`` of a topic that is not filled again yet: no topic is as long."""
+"""Stands in ``SEEN`` for the offset of a topic that is not refilled yet; no topic is that long."""
 _DECODER: Final = msgspec.json.Decoder(dict[str, int])
 _IDS_DECODER: Final = msgspec.json.Decoder(dict[str, str])
 
 Writes = Mapping[tuple[str, int], tuple[int, int, int]]
-"""(topic, partition) to offsets of the first and last record and the number of records that were written."""
+"""Maps (topic, partition) to the offsets of the first and last record written and the number of records."""
 
 
 class StaleWrites:
-    """What the owner knows of ``topics`` (the catalog's names), by partition."""
+    """What the owner knows about ``topics`` (the catalog's names), by partition."""
 
     def __init__(self, topics: tuple[str, ...], outlet: Any, reader: Any) -> None:
         self.topics, self._outlet, self._reader = topics, outlet, reader
         self._seen: dict[int, dict[str, int]] = {}
-        """Partition, topic: every record below this offset is the owner's or was looked at."""
+        """By partition and topic: the offset below which every record is the owner's or was checked."""
         self._made: dict[int, dict[str, str]] = {}
-        """Partition, topic: its id, empty where the broker gives none."""
+        """By partition and topic: the topic's id, empty where the broker gives none."""
         self._lost: dict[int, set[str]] = {}
-        """By partition: topics that have lost what the owner wrote."""
+        """By partition: the topics that have lost records of the owner."""
 
     def open(self, partition: int, headers: Headers) -> None:
-        """A partition was assigned; ``headers`` are those of its partition row.
+        """Start a partition that was assigned; ``headers`` are those of its partition row.
 
-        Without the header everything is looked at once.
+        Without a ``SEEN`` header, the whole topics are checked once.
         """
         found: dict[str, int] = {}
         made: dict[str, str] = {}
@@ -67,7 +67,7 @@ class StaleWrites:
         self._made[partition], self._lost[partition] = made, set()
 
     async def recognise(self, partition: int) -> None:
-        """Find the topics that are not those which were written, or are shorter than they were."""
+        """Find topics that were created again or are shorter than they were."""
         if not self.topics:
             return
         seen, before = self._seen[partition], self._made[partition]
@@ -83,7 +83,7 @@ class StaleWrites:
                 seen[topic] = 0
 
     async def _is_cut(self, topic: str, partition: int) -> bool:
-        """Whether the topic is shorter than what is known of it, and not only held back by an open transaction."""
+        """Whether the topic is really shorter than before, and not just held back by an open transaction."""
         place = self._outlet.topics(topic), partition
         return bool((await self._reader.whole_ends([place]))[place] < self._seen[partition][topic])
 
@@ -91,22 +91,22 @@ class StaleWrites:
         self._lost.setdefault(partition, set()).add(topic)
 
     def lost(self, partition: int) -> frozenset[str]:
-        """Topics that have lost what the owner wrote: ``recognise`` and every write and look find them."""
+        """The topics that have lost records of the owner, as found by ``recognise``, ``note`` and ``look``."""
         return frozenset(self._lost.get(partition, ()))
 
     def filled(self, partition: int) -> None:
-        """The owner has written again what they had."""
+        """The owner has refilled the topics that had lost records."""
         self._lost[partition] = set()
 
     def headers(self, partition: int) -> Headers:
-        """What to write beside the partition row."""
+        """The headers to write with the partition row."""
         if not self.topics:
             return ()
         seen = self._seen.get(partition, {}) | dict.fromkeys(self._lost.get(partition, ()), _LOST)
         return ((SEEN, msgspec.json.encode(seen)), (MADE, msgspec.json.encode(self._made.get(partition, {}))))
 
     async def note(self, partition: int, written: Writes, folded: Place) -> None:
-        """The owner has written; what stands between is looked at."""
+        """Note what the owner has written, and check the records of others in between."""
         waiting = [written]
         while waiting:
             for (topic, place), (first, last, count) in waiting.pop().items():
@@ -121,15 +121,15 @@ class StaleWrites:
                     waiting.append(await self._mend(topic, partition, min(begin, first), last + 1, folded))
 
     async def ahead(self, partitions: Iterable[int]) -> list[int]:
-        """Partitions in which some topic ends elsewhere than the owner knows: it is writing, or somebody else was."""
+        """Partitions where some topic's end is not where the owner expects: it is writing, or another process was."""
         known = [partition for partition in partitions if partition in self._seen]
         ends = await self._ends(known)
         return [p for p in known if any(ends[topic, p] != self._seen[p][topic] for topic in self.topics)]
 
     async def look(self, partition: int, folded: Place) -> None:
-        """Look at what has come since; nothing of the owner's may be on its way.
+        """Check the records that have come since the last look; the owner must not be writing meanwhile.
 
-        ``Unanswered`` when it could not look to the end: the next look begins where this one did.
+        ``Unanswered`` when it could not check to the end; the next look then starts where this one did.
         """
         ends = await self._ends([partition])
         seen = self._seen[partition]
@@ -139,7 +139,7 @@ class StaleWrites:
                 continue
             if end < begin:
                 if not await self._is_cut(topic, partition):
-                    continue  # somebody's transaction is open: what it holds back is looked at when it has ended
+                    continue  # a transaction is open: the records that it holds back are checked when it has ended
                 self._lose(partition, topic)
                 begin = 0
             seen[topic] = end
@@ -155,7 +155,7 @@ class StaleWrites:
         return {place: found[name] for name, place in names.items()}
 
     async def _mend(self, topic: str, partition: int, first: int, end: int, folded: Place) -> Writes:
-        """Write the newest record again of each key that has an old one in ``first`` to ``end`` and an old one last."""
+        """Rewrite the newest record of each key that an old record in ``first`` to ``end`` has covered."""
         name = self._outlet.topics(topic)
         suspects = set()
         async for record in self._reader.between(name, partition, first, end):

@@ -1,7 +1,7 @@
-"""SIGINT and SIGTERM: the process is gone within seconds, whatever it waits for.
+"""SIGINT and SIGTERM end the process within seconds, no matter what it waits for.
 
-Nothing is lost by leaving without the last commit: the partition rows say where to go on.  So a stop that hangs, as
-the broker does not answer or the event loop stands still, is cut short by a thread that waits for nothing.
+Leaving without the last commit loses nothing, since the partition rows say where to continue.  So when a stop hangs
+because the broker does not answer or the event loop is blocked, a separate thread ends the process.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from time import monotonic
 from typing import Any, Final
 
 STOP_SECONDS: Final = 4.5
-"""From the signal, or from the decision to leave, until the process ends in any case."""
+"""The time from the signal, or the decision to leave, until the process ends in any case."""
 ORDERLY_SECONDS: Final = 3.5
-"""The part of these for finishing what is in flight and leaving the group."""
+"""The part of ``STOP_SECONDS`` for finishing what is in flight and leaving the group."""
 AGAIN_SECONDS: Final = 1.0
-"""A second signal later than this ends the process at once; one that comes sooner is the same wish, sent twice."""
+"""A second signal later than this ends the process at once; an earlier one counts as the same request."""
 
 
 class Stopping:
-    """Hears the signals from its creation on; needs a running event loop and the main thread."""
+    """Handles the signals from its creation on; must be created in the main thread with a running event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.asked = asyncio.Event()
         self.exit_code = 0
-        """Exit code of a process that has to be cut short."""
+        """The exit code if the process has to be cut short."""
         self._asked_at: float | None = None
         self._armed = False
         for number in (signal.SIGINT, signal.SIGTERM):
-            # Not ``loop.add_signal_handler``: that waits for a loop which may stand still.
+            # Not ``loop.add_signal_handler``, which needs the event loop to run: it may be blocked.
             signal.signal(number, self._hear)
 
     def _hear(self, *_: Any) -> None:
@@ -45,7 +45,7 @@ class Stopping:
             os._exit(self.exit_code)
 
     def cut_short(self) -> None:
-        """From now on the process has ``STOP_SECONDS``; called again it changes nothing."""
+        """End the process after ``STOP_SECONDS``; a second call changes nothing."""
         if not self._armed:
             self._armed = True
             threading.Thread(target=self._leave, name="crl-stop", daemon=True).start()

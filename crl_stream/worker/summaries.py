@@ -1,7 +1,7 @@
-"""The numbers over the rows of this worker, kept in step with them: only rows that have changed are read again.
+"""Totals over the rows of this worker, kept up to date by reading only the rows that have changed.
 
-A batch costs a note of the keys that it has touched.  Rows are read when somebody asks, for a bounded time, and after
-an assignment a little at a time beside the work, so that the first question finds most of them read.
+A batch only notes the keys it has touched.  Rows are read for a bounded time when a request comes.  After an assignment
+they are also read a little at a time alongside the work, so that most have been read by the first request.
 """
 
 from __future__ import annotations
@@ -19,60 +19,60 @@ from crl_stream.stages.partition import decode_partition
 from crl_stream.worker.table import TaskTable
 
 ASKED_SECONDS: Final = 0.6
-"""For which a question may read rows."""
+"""How long a request may read rows."""
 SLICE_SECONDS: Final = 0.005
-"""For which rows are read at a stretch, before the event loop may do something else."""
+"""How long rows are read before the event loop gets a turn."""
 LOOK_SECONDS: Final = 0.1
-"""Between two stretches beside the work."""
+"""The pause between two such slices alongside the work."""
 LISTED: Final = 200
-"""Tasks that are shown by name."""
+"""How many tasks are shown by name, at most."""
 _AT_ONCE: Final = 50
-"""Rows between two looks at the clock."""
+"""How many rows are read between two looks at the clock."""
 
 
 class Seen(NamedTuple):
-    """What is known of the rows of this worker."""
+    """The totals over the rows of this worker that have been read."""
 
     sums: dict[str, int]
     unread: int
-    """Tasks that nothing is known of yet."""
+    """The number of tasks that have not been read yet."""
     behind: int
-    """Tasks that have changed since they were read."""
+    """The number of tasks that have changed since they were read."""
     unreadable: list[str]
     listed: list[tuple[int, int, bytes]]
-    """Rank, partition and key of those to be shown by name, trouble first, ``LISTED`` at most."""
+    """Rank, partition and key of the tasks to show by name, at most ``LISTED``, the most urgent first."""
 
 
 class Summaries:
-    """Marks of the rows of a table, by partition."""
+    """Keeps the totals over the rows of a table, by partition."""
 
     def __init__(self, table: TaskTable) -> None:
         self.table = table
         self._parts: dict[int, _Part] = {}
 
     def begin(self, partition: int, keys: Iterable[bytes]) -> None:
-        """A partition was given to this worker, with rows under ``keys``: all of them are to be read."""
+        """Start a partition that was assigned to this worker; the rows of all ``keys`` must be read."""
         self._parts[partition] = _Part(keys)
 
     def knows(self, partition: int) -> bool:
-        """Whether it was told of a partition's rows and has not lost the partition since."""
+        """Whether ``begin`` was called for the partition and it has not moved away since."""
         return partition in set(self._open())
 
     def touched(self, partition: int, keys: Iterable[bytes]) -> None:
-        """A batch has written rows."""
+        """Note the rows that a batch has written."""
         if (part := self._parts.get(partition)) is not None:
             part.changed(keys)
 
     async def look(self, seconds: float) -> None:
-        """Read rows that have changed, for about so long; others may go on meanwhile."""
+        """Read changed rows for about ``seconds``; other tasks may run meanwhile."""
         until = monotonic() + seconds
         while self.read(min(SLICE_SECONDS, until - monotonic())) and monotonic() < until:  # noqa: ASYNC110 - no event
-            await asyncio.sleep(0)  # the turn of others
+            await asyncio.sleep(0)  # let other tasks run
 
     def read(self, seconds: float, *, only_new: bool = False) -> bool:
-        """Read rows for about so long, a few at least; False when none are left.
+        """Read rows for about ``seconds``, but at least a few; False when none are left.
 
-        ``only_new``: those that were never read.
+        ``only_new`` reads only those that were never read.
         """
         until = monotonic() + seconds
         for partition in self._open():
@@ -82,12 +82,12 @@ class Summaries:
             while keys := part.next(_AT_ONCE, only_new=only_new):
                 for key in keys:
                     part.take(key, rows.get(key), policies)
-                if monotonic() >= until:  # some were read: every look gets further
+                if monotonic() >= until:  # only after reading some, so that every call makes progress
                     return True
         return False
 
     def seen(self) -> Seen:
-        """All that is known."""
+        """The totals so far."""
         parts = {partition: self._parts[partition] for partition in self._open()}
         listed = sorted(
             ((rank, key, partition) for partition, part in parts.items() for key, rank in part.named.items())
@@ -109,12 +109,12 @@ class Summaries:
 
 
 class _Part:
-    """One partition's marks."""
+    """The totals of one partition."""
 
     def __init__(self, keys: Iterable[bytes]) -> None:
         self.sums = Sums()
         self.named: dict[bytes, int] = {}
-        """Rank of each row that may be shown by name."""
+        """The rank of each row that may be shown by name."""
         self.unreadable: set[bytes] = set()
         self._marks: dict[bytes, Mark] = {}
         self._new = dict.fromkeys(key for key in keys if not key.startswith(b"!"))
@@ -135,18 +135,18 @@ class _Part:
                 (self._changed if key in self._marks else self._new)[key] = None
 
     def follow(self, policy_hash: str) -> None:
-        """Every row is judged again under another policy."""
+        """Mark every row for reading again if the policy has changed."""
         if policy_hash != self._policy:
             self._policy = policy_hash
             self._changed |= dict.fromkeys(self._marks)
 
     def next(self, count: int, *, only_new: bool) -> list[bytes]:
-        """Some rows to read, those first that nothing is known of."""
+        """The next rows to read, those never read first."""
         waiting = self._new or ({} if only_new else self._changed)
         return list(islice(waiting, count))
 
     def take(self, key: bytes, row: bytes | None, policies: Any) -> None:
-        """Read a row."""
+        """Add a row to the totals."""
         self._new.pop(key, None)
         self._changed.pop(key, None)
         if (before := self._marks.pop(key, None)) is not None:
@@ -167,7 +167,7 @@ class _Part:
 
 
 def of_peers(own: Mapping[str, Any], bodies: Iterable[Mapping[str, Any]], silent: list[str]) -> dict[str, Any]:
-    """This worker's answer and those of its peers as one; ``silent`` are those without an answer."""
+    """Combine this worker's answer with those of its peers; ``silent`` lists the peers that did not answer."""
     every = [own, *bodies]
     unread = sum(body["unread"] for body in every)
     listed = [(body["ranks"][n], task) for body in every for n, task in enumerate(body["tasks"])]

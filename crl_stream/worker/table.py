@@ -1,7 +1,7 @@
 """The table of task rows: changelog bytes by task key, and one partition row for each partition.
 
-A row in the store is the bytes of its changelog record, so recovery copies bytes, and what a crash leaves is what a
-replay would make.
+A row in the store is the bytes of its changelog record.  So recovery only copies bytes, and the state after a crash is
+the same as after a replay.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from crl_stream.worker.transport.producer import Item
 from crl_stream.worker.transport.scheme import BatchSchema
 
 WRITE_BYTES: Final = 3_900_000
-"""Rows and partition row of a batch go out as one record batch up to this size, and so appear at once."""
+"""Up to this size, the rows and partition row of a batch are sent as one record batch and so appear at once."""
 
 RECOVERY_BATCHES: Final = 2
-"""Polled batches that wait until they are taken into the rows.  Faust counts events, here one is a whole batch; at 1 it
-goes on reading the changelog after the recovery."""
+"""How many polled batches may wait to be added to the rows.  Faust counts events, and here one event is a whole batch;
+at 1 Faust keeps reading the changelog after the recovery."""
 
 
 class TaskTable(faust.Table):
-    """Rows as bytes.  Read by ``rows`` and ``partition_row``, written by ``write`` only.
+    """Rows as bytes.  ``rows`` and ``partition_row`` read them; only ``write`` writes them.
 
-    ``reader`` reads the one record of the changelog that tells whether what the store has kept is of this changelog.
+    ``reader`` reads the record of the changelog that shows whether the rows kept in the store belong to it.
     """
 
     def __init__(
@@ -65,35 +65,35 @@ class TaskTable(faust.Table):
             **options,
         )
         self._written: dict[int, int] = {}
-        """Partition to the last changelog offset written or read past; a control record may be there."""
+        """By partition: the last changelog offset written or read; there may be a control record at it."""
         self._last_record: dict[int, int] = {}
-        """Partition to the offset of the last changelog record written or recovered."""
+        """By partition: the offset of the last changelog record written or recovered."""
         self._outdated: dict[int, set[bytes]] = defaultdict(set)
-        """Keys whose last changelog record is older than the row: a process that had lost the partition wrote late."""
+        """By partition: the keys whose last changelog record is older than the row, because of a stale write."""
         self._progress = RecoveryProgress(changelog)
 
     def rows(self, partition: int) -> Mapping[bytes, bytes]:
-        """The rows of a partition, its partition row among them; none while the partition is not this worker's."""
+        """The rows of a partition, including its partition row; empty while the partition is not this worker's."""
         return self.store.rows(partition)
 
     def partition_row(self, partition: int) -> bytes | None:
-        """How far a partition is folded; None when it never was."""
+        """The partition row, which says how far the partition is folded; None when it never was."""
         return self.rows(partition).get(partition_key(partition))
 
     def last_record(self, partition: int) -> int | None:
-        """Offset of the last changelog record of a partition; None when there is none."""
+        """The offset of the last changelog record of a partition; None when there is none."""
         return self._last_record.get(partition)
 
     def check_open(self, partition: int) -> None:
-        """``Unsafe`` when a partition is not this worker's: whatever was read of it was read as nothing."""
+        """Raise ``Unsafe`` when a partition is not this worker's, since its rows were read as if there were none."""
         if not self.store.is_open(partition):
             raise Unsafe(
-                f"the rows of {self.changelog_topic_name} partition {partition} are not here (any more)",
+                f"this worker does not have the rows of {self.changelog_topic_name} partition {partition} (any more)",
                 hint="restart the worker: it goes on from its partition row",
             )
 
     def tasks_about(self) -> int:
-        """How many tasks this worker has; an estimate where rows are on disk."""
+        """The number of tasks of this worker; an estimate when rows are on disk."""
         return sum(max(0, self.store.count(partition) - 1) for partition in self.store.partitions())
 
     def tasks(self) -> Iterator[tuple[int, bytes, bytes]]:
@@ -106,13 +106,13 @@ class TaskTable(faust.Table):
     async def write(
         self, partition: int, rows: Mapping[bytes, bytes], partition_row: bytes, headers: Headers = ()
     ) -> None:
-        """Write rows, then the partition row with ``headers``; when the broker has them, take them into the store."""
+        """Write rows, then the partition row with ``headers``; add them to the store once the broker has them."""
         self.check_open(partition)
         records, present = dict(rows), self.rows(partition)
         for key in sorted(self._outdated.pop(partition, ())):
             records.setdefault(key, present[key])
         last = partition_key(partition)
-        records.pop(last, None)  # an outdated one must not stand before the rows
+        records.pop(last, None)  # an outdated partition row must not come before the rows
         items: list[Item] = [(key, value, ()) for key, value in records.items()]
         items.append((last, partition_row, headers))
         records[last] = partition_row
@@ -120,10 +120,10 @@ class TaskTable(faust.Table):
         producer: Any = self.app.producer
         first, end = await producer.write(topic, partition, items, limit=WRITE_BYTES)
         expected = self._written.get(partition, -1) + 1
-        # Nothing but this process writes here; a hole is somebody else's record, whatever it says.
+        # Only this process may write here, so any gap in the offsets is a record of another process.
         if first < expected or end - first != len(items) - 1 or (partition in self._written and first != expected):
             raise Unsafe(
-                f"{topic} partition {partition} has another writer: {expected} was expected, {first} written",
+                f"{topic} partition {partition} has another writer: offset {expected} expected, {first} written",
                 hint="is a second installation running with the same worker.app_id? stop it, then restart this one",
             )
         self._written[partition] = self._last_record[partition] = end
@@ -131,27 +131,27 @@ class TaskTable(faust.Table):
 
     # -- recovery and rebalance, called by Faust -----------------------------------------------------
     def persisted_offset(self, tp: TP) -> int | None:
-        """A partition that stays goes on from here, as does one that the store has kept: only the rest is read."""
+        """Where recovery continues for a partition that stays or that the store has kept, so only the rest is read."""
         return self._written.get(tp.partition)
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
-        """Take recovered rows; of two rows with one key the newer one stays."""
+        """Add recovered rows; of two rows with the same key, keep the newer one."""
         try:
             for event in batch:
                 found, partition = event.value, event.value.tp.partition
-                # Faust may still hold what it read for a partition that has gone meanwhile.
+                # Faust may still hold records of a partition that has moved away meanwhile.
                 if self.store.is_open(partition):
                     if found.records:
                         self._recover(partition, found.records)
                     self._written[partition] = found.end - 1
                     self._progress.add(len(found.records), self._remaining)
         except Exception as exc:
-            # Faust would log it, and wait for ever for the end of the recovery.
+            # Faust would only log it, and wait forever for the recovery to end.
             consumer: Any = self.app.consumer
             consumer.leave(exc)
 
     def _recover(self, partition: int, records: Sequence[Any]) -> None:
-        """Take consecutive records of a partition."""
+        """Add consecutive records of a partition."""
         present, outdated = self.rows(partition), self._outdated[partition]
         newer: dict[bytes, bytes] = {}
         for record in records:
@@ -176,7 +176,7 @@ class TaskTable(faust.Table):
         return int(tables.recovery.active_remaining_total())
 
     async def on_rebalance(self, assigned: Any, revoked: Any, newly_assigned: Any, generation_id: int = 0) -> None:
-        """Close the partitions that went elsewhere, open those that came."""
+        """Close the partitions that moved away and open those that were assigned."""
         topic = self.changelog_topic_name
         for tp in revoked:
             if tp.topic == topic:
@@ -184,7 +184,7 @@ class TaskTable(faust.Table):
                 self._last_record.pop(tp.partition, None)
                 self._outdated.pop(tp.partition, None)
                 self.store.close(tp.partition)
-                await asyncio.sleep(0)  # closing and opening take their time on disk, and the heart has to beat
+                await asyncio.sleep(0)  # closing and opening may take long on disk, and heartbeats must go on
         here = sorted(tp.partition for tp in assigned if tp.topic == topic)
         try:
             await self._open([partition for partition in here if not self.store.is_open(partition)])
@@ -194,7 +194,7 @@ class TaskTable(faust.Table):
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
 
     async def _open(self, partitions: Iterable[int]) -> None:
-        """Begin with partitions, with what the store has kept of them if that is of this changelog."""
+        """Open partitions, with the rows that the store has kept if they belong to this changelog."""
         self._progress.begin()
         kept: dict[int, Kept] = {}
         for partition in partitions:
@@ -214,7 +214,7 @@ class TaskTable(faust.Table):
                 self._outdated[partition] = set(known.outdated)
 
     async def on_recovery_completed(self, active_tps: Any, standby_tps: Any) -> None:
-        """Say how long it took."""
+        """Log how long the recovery took."""
         await super().on_recovery_completed(active_tps, standby_tps)
         self._progress.end()
 

@@ -1,9 +1,9 @@
-"""Who tells the fold that time has passed: a worker, for the partitions that it owns, while rows there wait for it.
+"""Tells the fold that time has passed: each worker writes ticks for its partitions while rows there wait for time.
 
-A tick goes into the log as every other record does, so that every fold of the log sees the same time at the same place.
-One is appended when the first waiting row of a partition is due; the next one not before the fold has taken it in, nor
-within a second of it.  While nothing waits, nothing is appended.  Where very many rows are due, a tick names the time
-up to which it goes, so that it takes a bounded part of them, and the next one follows without the pause.
+A tick is a record of the log like any other, so that every fold of the log sees the same time at the same position.  A
+tick is appended when the first waiting row of a partition is due; the next one follows after the fold has read it, and
+at least a second later.  Nothing is appended while no row waits.  If very many rows are due, a tick names the time up
+to which it applies, so that it covers a bounded part of them, and the next one follows without the pause.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ from crl_stream.worker.stages import Outlet
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 0.2
-"""Between two looks whether a row is due; a look at nothing that waits is one comparison for each partition."""
+"""The interval between two checks whether a row is due; without waiting rows, a check is a comparison per partition."""
 PAUSE_SECONDS: Final = 1.0
-"""Between two ticks of a partition at least."""
+"""The shortest pause between two ticks of a partition."""
 ROWS_PER_TICK: Final = 1_000
-"""Rows that one tick takes, and those that wait for the same millisecond as the last of them."""
+"""How many rows one tick covers, plus those that wait for the same millisecond as the last of them."""
 
 
 class Ticking:
     """Appends ticks for one stage.
 
-    Rows wait for the broker's time, which this process can only estimate: from its own clock, corrected by the stamps
-    of the records that it folds.  A wrong estimate costs one tick in vain; the stamp of that tick then corrects it.
+    Rows wait for the broker's time, which this process estimates from its own clock, corrected by the timestamps of the
+    records that it folds.  A wrong estimate costs one useless tick, whose timestamp then corrects the estimate.
     """
 
     def __init__(self, outlet: Outlet, clock: Callable[[], float] = monotonic) -> None:
         self.outlet, self._clock = outlet, clock
         self.waiting: dict[int, Waiting] = {}
-        """By partition, for those that this worker was given."""
+        """The waiting rows of each partition assigned to this worker."""
         self._began = time.time() - clock()
         self._ahead: dict[int, float] = {}
-        """Seconds by which the broker's time is ahead of ``clock``, by partition."""
+        """How many seconds the broker's time is ahead of ``clock``, by partition."""
         self._sent: dict[int, float] = {}
         self._pending: dict[int, int] = {}
-        """Offset of a tick that is not folded yet, by partition."""
+        """The offset of a tick that is not folded yet, by partition."""
         self._partial: set[int] = set()
-        """Partitions whose last tick left rows that were due."""
+        """The partitions whose last tick left due rows uncovered."""
 
     def begin(self, partition: int, waiting: Waiting) -> None:
-        """A partition was given to this worker; nothing that was sent for an earlier assignment is waited for."""
+        """Start a partition that was assigned to this worker; ticks of an earlier assignment are no longer awaited."""
         self.waiting[partition] = waiting
         self._pending.pop(partition, None)
 
     def note(self, partition: int, records: Sequence[Record]) -> None:
-        """A batch was folded: what its stamps say of the broker's time."""
+        """Correct the estimate of the broker's time from the timestamps of a folded batch."""
         if not records:
             return
         last, ahead = records[-1], self._ahead.get(partition, self._began)
@@ -70,11 +70,11 @@ class Ticking:
                 if record.offset == pending and record.key == TICK_KEY:
                     self._ahead[partition] = record.timestamp / 1_000 - self._sent[partition]
                     return
-        # The broker's time is this or later.
+        # The broker's time is at least the record's timestamp.
         self._ahead[partition] = max(ahead, last.timestamp / 1_000 - self._clock())
 
     def due(self, partitions: Iterable[int]) -> list[int]:
-        """Partitions that need a tick now."""
+        """The partitions that need a tick now."""
         now, found = self._clock(), []
         for partition in partitions:
             waiting = self.waiting.get(partition)
@@ -87,9 +87,9 @@ class Ticking:
         return found
 
     def overdue(self, partition: int) -> float:
-        """Seconds for which the first row of a partition has been due; 0 while none is.
+        """How many seconds the first row of a partition has been due; 0 while none is.
 
-        0 too while a large partition shows the hold of a fleet group after group: that takes the time it takes.
+        It is also 0 while a large partition applies a fleet hold to its tasks group by group, which takes a while.
         """
         waiting = self.waiting.get(partition)
         first = None if waiting is None else waiting.next
@@ -98,7 +98,7 @@ class Ticking:
         return max(0.0, (self._broker_time(partition) - first) / 1_000)
 
     def _broker_time(self, partition: int) -> int:
-        """The broker's time in milliseconds, as far as this process can tell."""
+        """This process's estimate of the broker's time, in milliseconds since the epoch."""
         return round((self._clock() + self._ahead.get(partition, self._began)) * 1_000)
 
     def _next_tick(self, partition: int) -> Output:
@@ -107,9 +107,9 @@ class Ticking:
         return Output(TOPIC_OF[Tick], partition, TICK_KEY, encode(Tick(schema_version=SCHEMA_VERSION, up_to_ms=until)))
 
     async def look(self, partitions: Iterable[int]) -> None:
-        """Append what is due; ``Unsafe`` when this worker may have lost its partitions.
+        """Append the ticks that are due; ``Unsafe`` when this worker may have lost its partitions.
 
-        A tick that cannot be sent is not worth ending for: it is tried again, and ordinary writes say what is wrong.
+        A tick that cannot be sent does not end the worker: it is retried, and ordinary writes report the problem.
         """
         due = self.due(partitions)
         if not due:

@@ -1,4 +1,4 @@
-"""What is said of topics that changed behind a worker's back, and what has to be done about it."""
+"""The errors about topics that changed while a worker was running, with what to do about them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from crl_stream.errors import ContractError, Unsafe
 
 
 class TopicChanges(NamedTuple):
-    """The errors that end a worker; each names the topic and the way out."""
+    """Makes the errors that end a worker; each names the topic and what to do."""
 
     address: str
     log: str
-    """The topic of the log, by its full name."""
+    """The full name of the log's topic."""
     commands: str
     compacted: frozenset[str] = frozenset()
-    """Topics of which the last record of each key is kept."""
+    """The compacted topics, which keep the last record of each key."""
 
     def gone(self, name: str, cluster: str, now: str) -> ContractError:
-        """A topic does not exist any more; ``cluster`` and ``now`` are the cluster's ids at the start and now."""
+        """A topic no longer exists; ``cluster`` and ``now`` are the cluster's ids at the start and now."""
         if now and cluster and now != cluster:
             return ContractError(
                 f"Kafka at {self.address} is another cluster than at the start: {now}, it was {cluster}; {name} does "
@@ -31,14 +31,14 @@ class TopicChanges(NamedTuple):
         )
 
     def made_again(self, name: str) -> Unsafe:
-        """A topic has another id."""
+        """A topic has a different id."""
         return Unsafe(
             f"The topic {name} was deleted and made again: what this worker knows is about the old one.",
             hint=f"a restart reads the new one; {self._after_loss(name)}",
         )
 
     def grown(self, name: str, was: int, partitions: int) -> ContractError:
-        """A topic has more partitions than it had."""
+        """A topic has more partitions than before."""
         if name == self.log:
             return ContractError(
                 f"{name} has {partitions} partitions, it had {was}: runtimes now send tasks to other partitions.",
@@ -52,7 +52,7 @@ class TopicChanges(NamedTuple):
         )
 
     def _after_loss(self, name: str) -> str:
-        """What is to be done about what was lost with a topic."""
+        """What to do about the records that were lost with a topic."""
         if name in {self.log, self.commands}:
             return "`crl topics adopt` lets the state go on with it; stop every worker first"
         if name.endswith("-changelog"):

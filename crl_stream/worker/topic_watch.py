@@ -1,9 +1,9 @@
-"""What changes behind a worker's back: topics that are deleted, made again or grown, and a broker that falls silent.
+"""Watches for changes outside a worker: topics that are deleted, recreated or grown, and a broker that falls silent.
 
-aiokafka looks at the metadata of topics every five minutes, and knows a topic by its name only.  This asks every few
-seconds over a connection of its own, outside any group, and compares the topics' ids and partitions with those at the
-start.  A change is the end of the process: nothing it knows may be written to what is there now.  The next start says
-what has to be done.
+aiokafka refreshes the metadata of topics every five minutes, and knows a topic only by its name.  The watch asks every
+few seconds over its own connection, outside any group, and compares the topics' ids and partitions with those at the
+start.  A change ends the process, since its state must not be written to a different topic.  The next start says what
+to do.
 """
 
 from __future__ import annotations
@@ -34,38 +34,38 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 5.0
-"""After which a broker that was asked counts as silent."""
+"""How long a broker may take to answer before it counts as silent."""
 POSITION_SECONDS: Final = 1.0
 HELD_EVERY_SECONDS: Final = 10.0
-"""Between two looks for transactions that were left open."""
+"""The interval between two checks for transactions that were left open."""
 FRESH_SECONDS: Final = 2.5
-"""For which somebody who asks how the worker is waits for Kafka's word; a peer that asks has three seconds."""
+"""How long a health request waits for Kafka's answer; a peer that asks has three seconds in all."""
 REMIND_SECONDS: Final = 60.0
-"""Between two lines about an outage that lasts."""
+"""The interval between two log lines about an outage that lasts."""
 STILL_SECONDS: Final = 15.0
-"""Without progress on a partition that has more to read."""
+"""How long a partition with more to read may make no progress before it is reported."""
 
 
 class Lag(NamedTuple):
-    """A partition that is not read to its end."""
+    """A partition that is not read to its end yet."""
 
     records: int
     done: int
-    """The offset up to which it is done."""
+    """The offset up to which the partition is processed."""
     since: float
-    """Seconds since the epoch, when ``done`` last moved."""
+    """When ``done`` last moved, in seconds since the epoch."""
     in_transaction: bool
-    """Whether a transaction that is open holds the rest back."""
+    """Whether an open transaction holds the rest back."""
 
 
 class Held(NamedTuple):
-    """A partition in which somebody's transaction is open."""
+    """A partition with an open transaction."""
 
     stable: int
-    """Offset of its first record: nothing from here on is seen by readers of what is committed."""
+    """The offset of the transaction's first record; readers of committed records see nothing from here on."""
     records: int
     since: float
-    """Seconds since the epoch, when it was first seen."""
+    """When the transaction was first seen, in seconds since the epoch."""
 
 
 class TopicWatch:
@@ -83,26 +83,26 @@ class TopicWatch:
         )
         self._first: ClusterState | None = None
         self.missing: set[str] = set()
-        """Topics that the last answer did not know."""
+        """The topics that were missing from the last answer."""
         self._turn = asyncio.Lock()
         self._looks: set[asyncio.Task[None]] = set()
         self._looked_at = float("-inf")
-        """When the last look began that has come to an end, by the monotonic clock."""
+        """When the last completed look began, by the monotonic clock."""
         self._reminded_at = 0.0
         self._consumers: dict[str, AIOKafkaConsumer] = {}
         self.silent_since: float | None = None
-        """Seconds since the epoch, when the broker last answered; None while it answers."""
+        """When the broker last answered, in seconds since the epoch; None while it answers."""
         self._answered = time()
         self.lags: dict[tuple[str, TopicPartition], Lag] = {}
-        """By consumer group and partition."""
+        """The lag by consumer group and partition."""
         self.held: dict[TopicPartition, Held] = {}
         self._looked_for_held = 0.0
         self.changed = asyncio.Event()
         self.change: CrlError | None = None
-        """Why the process has to end."""
+        """The change that ends the process; None while there is none."""
 
     async def begin(self) -> None:
-        """See the topics for the first time; ``Unavailable`` when Kafka does not answer."""
+        """Record the topics at the start; ``Unavailable`` when Kafka does not answer."""
         try:
             await self.look()
         except BaseException:
@@ -119,7 +119,7 @@ class TopicWatch:
         try:
             while True:
                 await self.look()
-                # A question more, whose answer may take longer: it says nothing about the broker.
+                # One more question, whose answer may take longer: a slow answer says nothing about the broker.
                 with suppress(Exception):
                     async with asyncio.timeout(ANSWER_SECONDS):
                         await self._find_held(await self._consumer("read_uncommitted"))
@@ -128,7 +128,7 @@ class TopicWatch:
             await self.close()
 
     async def look(self) -> None:
-        """Ask Kafka, one question at a time; returns when one that began after this call is settled."""
+        """Ask Kafka, one question at a time; returns when a question that began after this call has ended."""
         called_at = monotonic()
         async with self._turn:
             if self._looked_at > called_at:
@@ -137,17 +137,17 @@ class TopicWatch:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await self._look()
-            except Exception as error:  # whatever it is: a watch that ends in silence is none
+            except Exception as error:  # any error counts: the watch must not end unnoticed
                 self._say_silent(error)
-                await self.close()  # the next look begins with the addresses of the settings
+                await self.close()  # the next look starts again from the addresses in the settings
             else:
                 self._say_answered(began)
             self._looked_at = began
 
     async def is_fresh(self, seconds: float = FRESH_SECONDS) -> bool:
-        """Whether what is known here is Kafka's word of now, which is asked for; False when it takes longer."""
+        """Ask Kafka for its current state; returns whether it answered within ``seconds``."""
         if self.change is not None or self.silent_since is not None:
-            return True  # that is said, and nothing can be added to it
+            return True  # the change is already reported, and asking again adds nothing
         looking = asyncio.create_task(self.look())
         self._looks.add(looking)
         looking.add_done_callback(self._looks.discard)
@@ -155,7 +155,7 @@ class TopicWatch:
         return looking.done()
 
     def _say_silent(self, error: Exception) -> None:
-        """Once when it begins, then once a minute."""
+        """Log an outage when it begins, then once a minute."""
         if self._log_lines is not None:
             self._log_lines.silent()
         where = self._settings.kafka.bootstrap_servers
@@ -183,11 +183,11 @@ class TopicWatch:
 
     @property
     def _who(self) -> str:
-        """This process in a word or two: several may write to one terminal."""
+        """A short name of this process, since several may write to one terminal."""
         return ", ".join(member.group for member in self._members) or "the worker"
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         consumers, self._consumers = self._consumers, {}
         for consumer in consumers.values():
             with suppress(KafkaError, OSError, TimeoutError):
@@ -220,7 +220,7 @@ class TopicWatch:
         for name in self._names:
             was, found = before.topics.get(name), now.topics.get(name)
             if found is None:
-                # Twice in a row: a broker that has just come back may not know all of them yet.
+                # Twice in a row: a broker that has just returned may not know all topics yet.
                 if name in self.missing and was is not None:
                     self._end(self._says.gone(name, before.cluster_id, now.cluster_id))
                     return
@@ -238,7 +238,7 @@ class TopicWatch:
         self.change = change
         for member in self._members:
             for lane in member.app.consumer.lanes.values():
-                lane.close()  # what is there now is not what the rows are about
+                lane.close()  # the rows do not belong to the topic that exists now
         log.critical("%s", change.message)
         if change.hint:
             log.critical("hint: %s", change.hint)
@@ -268,7 +268,7 @@ class TopicWatch:
                 self.lags[key] = lag._replace(in_transaction=held)
 
     async def _find_held(self, consumer: AIOKafkaConsumer) -> None:
-        """Look for open transactions on every topic: what stands behind one is there, and no reader hears of it."""
+        """Look for open transactions on every topic, since readers do not see the records after their beginning."""
         if self._first is None or (now := time()) - self._looked_for_held < HELD_EVERY_SECONDS:
             return
         self._looked_for_held = now
@@ -286,16 +286,16 @@ class TopicWatch:
                 self.held[place] = Held(stable[place], records, since)
 
     def left_open(self) -> dict[TopicPartition, Held]:
-        """Partitions in which a transaction has been open for a while."""
+        """The partitions in which a transaction has been open for a while."""
         return {place: held for place, held in self.held.items() if time() - held.since > STILL_SECONDS}
 
     def still(self) -> dict[tuple[str, TopicPartition], Lag]:
-        """Partitions that have more to read and have not moved for a while."""
+        """The partitions that have more to read but have made no progress for a while."""
         return {key: lag for key, lag in self.lags.items() if time() - lag.since > STILL_SECONDS}
 
 
 async def _done(member: Member) -> list[tuple[Any, int]]:
-    """Partitions that a member works on, each with the offset up to which it is done."""
+    """The partitions that a member works on, each with the offset up to which it is processed."""
     consumer = member.app.consumer
     found = []
     for tp, lane in list(consumer.lanes.items()):
@@ -303,7 +303,7 @@ async def _done(member: Member) -> list[tuple[Any, int]]:
         if offset is None or not lane.open:
             continue
         if not lane.backlog:
-            # Markers of transactions and what compaction took have offsets, and are no records.
+            # Transaction markers and compacted records take offsets, but are not records to read.
             with suppress(TimeoutError, Exception):
                 offset = max(offset, await asyncio.wait_for(consumer.position(tp), POSITION_SECONDS) or 0)
         found.append((tp, offset))
@@ -311,7 +311,7 @@ async def _done(member: Member) -> list[tuple[Any, int]]:
 
 
 def _reason(error: Exception) -> str:
-    """Why it does not answer, in a few words: aiokafka lists every address it has tried, with its parts."""
+    """A short reason why Kafka does not answer; aiokafka's own text lists every address it has tried in detail."""
     text = " ".join(str(error).split()).removeprefix(f"{type(error).__name__}: ").rstrip(".")
     if text.startswith("Unable to bootstrap from"):
         return "nothing listens there, or it does not let this client in"

@@ -60,7 +60,7 @@ async def test_a_topic_that_was_made_anew_is_read_from_its_beginning_by_those_wh
     stage: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await stage.position(0, 900, 3, 12) == 3
-    assert "made anew" in caplog.text
+    assert "created again" in caplog.text
     assert await stage.position(0, 12, 3, 12) == 12
     assert await stage.position(0, 1, 3, 12) == 3
 

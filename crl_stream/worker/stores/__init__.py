@@ -1,11 +1,11 @@
-"""Where the rows of a worker's partitions are: in memory, or in RocksDB on its disk.
+"""Where the rows of a worker's partitions are kept: in memory, or in RocksDB on its disk.
 
-    rows     what both must do
+    rows     the interface of both stores
     memory   rows in memory
     rocksdb  rows on disk
-    opening  which of them the settings ask for
+    opening  opens the store that the settings name
 
-Neither is the truth: the changelog is, and what is here can be deleted at any time.
+The changelog is the source of truth, so the rows in a store can be deleted at any time.
 """
 
 from crl_stream.worker.stores.memory import MemoryRows

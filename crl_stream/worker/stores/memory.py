@@ -11,21 +11,21 @@ _NOTHING: Mapping[bytes, bytes] = {}
 
 
 class MemoryRows:
-    """The default store."""
+    """The default store, which keeps rows in memory."""
 
     def __init__(self) -> None:
         self._rows: dict[int, dict[bytes, bytes]] = {}
 
     def partitions(self) -> list[int]:
-        """The open ones, in order."""
+        """The open partitions, in order."""
         return sorted(self._rows)
 
     def is_open(self, partition: int) -> bool:
-        """Whether it has a partition."""
+        """Whether a partition is open."""
         return partition in self._rows
 
     def rows(self, partition: int) -> Mapping[bytes, bytes]:
-        """The rows of a partition; none while it is not open."""
+        """The rows of a partition; empty while it is not open."""
         return self._rows.get(partition, _NOTHING)
 
     def count(self, partition: int) -> int:
@@ -33,22 +33,22 @@ class MemoryRows:
         return len(self.rows(partition))
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """The rows of a partition, in any order; those that come or go meanwhile may be among them or not."""
+        """The rows of a partition, in any order; rows added or removed meanwhile may or may not be included."""
         rows = self.rows(partition)
         for key in list(rows):
             if (row := rows.get(key)) is not None:
                 yield key, row
 
     def open(self, partition: int) -> Kept | None:
-        """Begin with a partition, of which nothing is there."""
+        """Open a partition without rows; returns None, since memory keeps nothing from before."""
         self._rows[partition] = {}
         return None
 
-    def write(self, partition: int, rows: Mapping[bytes, bytes], last: Last, outdated: AbstractSet[bytes]) -> None:  # noqa: ARG002 - the process that forgets it forgets the rows as well
+    def write(self, partition: int, rows: Mapping[bytes, bytes], last: Last, outdated: AbstractSet[bytes]) -> None:  # noqa: ARG002 - the position is lost together with the rows
         """Set rows."""
         self._rows.setdefault(partition, {}).update(rows)
 
-    def discard(self, partition: int, reason: str) -> None:  # noqa: ARG002 - nothing was kept that could be wrong
+    def discard(self, partition: int, reason: str) -> None:  # noqa: ARG002 - only rows on disk can be wrong
         """Drop the rows of a partition."""
         self._rows[partition] = {}
 
@@ -57,7 +57,7 @@ class MemoryRows:
         self._rows.pop(partition, None)
 
     def check(self) -> None:
-        """Nothing is there before a partition is opened."""
+        """Do nothing: there are no rows before a partition is opened."""
 
     def release(self) -> None:
         """Forget everything."""

@@ -1,4 +1,4 @@
-"""Which store a worker's settings ask for."""
+"""Opens the store that a worker's settings name."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from crl_stream.worker.stores.memory import MemoryRows
 from crl_stream.worker.stores.rows import RowStore
 
 FOLDER: Final = "rows"
-"""Of the worker's data folder; in it a folder for each changelog."""
+"""The subfolder of the worker's data folder for rows, with a folder for each changelog."""
 
 
 def make_store(worker: Worker, changelog: str) -> RowStore:
-    """The store of the rows of ``changelog``.
+    """Make the store for the rows of ``changelog``.
 
-    ``ConfigError`` without RocksDB's library, ``UsageError`` for a folder that another process uses, ``Unsafe`` for one
-    that cannot be used.
+    ``ConfigError`` without RocksDB's library, ``UsageError`` when another process uses the folder, ``Unsafe`` when the
+    folder cannot be used.
     """
     if worker.store == "memory":
         return MemoryRows()
     try:
-        import rocksdict  # noqa: F401 - an optional extra; asked for here, where a person can still do something
+        import rocksdict  # noqa: F401 - an optional extra, checked here to fail with a helpful hint
     except ImportError:
         raise ConfigError(
             'worker.store = "rocksdb" needs a library that is not installed.',

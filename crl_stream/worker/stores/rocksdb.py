@@ -1,8 +1,8 @@
 """Rows in RocksDB on the worker's disk, for state that outgrows its memory: a cache of the changelog.
 
-A database for each partition, so that one that goes elsewhere is closed and one that is damaged is dropped alone.  What
-a write sets, and the place in the changelog up to which it is true, are one ``WriteBatch``: after a crash both are
-there or neither is.  Nothing is synced: what a power failure takes is the tail, and the tail is read again.
+Each partition has its own database, so a partition that moves or is damaged is closed or dropped without the others.  A
+write and its position in the changelog form one ``WriteBatch``: after a crash both are there or neither is.  Nothing is
+synced to disk: a power failure loses only the tail, which is read again from the changelog.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from crl_stream.worker.stores.rows import Kept, Last
 log = logging.getLogger(__name__)
 
 FORMAT: Final = 1
-"""Of ``_Mark`` and of how rows are kept; another one is discarded."""
+"""The version of ``_Mark`` and of the format of the rows; rows of another version are discarded."""
 MARK_KEY: Final = b"\0mark"
-"""Sorts before every row, and no key of a row can equal it: those are printable."""
+"""The key of the mark.  It sorts before every row and cannot equal a row's key, since those are printable."""
 CACHE_BYTES: Final = 32 * 1024 * 1024
-"""For blocks of all partitions of a table: what is beyond it is in the page cache of the operating system, which gives
-it back under pressure.  Faust's own store takes 2 GiB for each partition."""
+"""The cache for blocks of all partitions of a table.  Other blocks are in the page cache of the operating system, which
+frees them under memory pressure.  Faust's own store takes 2 GiB for each partition."""
 WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
-"""Of each partition, twice at most."""
+"""The size of a write buffer; each partition has at most two."""
 LOG_FILES: Final = 2
 _LOCKED: Final = re.compile(r"^IO error: .*\block (hold|file)\b")
 LOCK: Final = ".lock"
 DAMAGED: Final = ".damaged"
-"""A file of this name in a partition's folder: a block did not have its checksum when it was read."""
+"""A file of this name in a partition's folder means that a block with a wrong checksum was read."""
 
 
 class _Mark(msgspec.Struct, array_like=True):
-    """Of what the rows of a database are, and up to where."""
+    """Which changelog partition the rows of a database belong to, and up to which offset."""
 
     format: int
     changelog: str
@@ -58,7 +58,7 @@ _DECODE: Final = msgspec.msgpack.Decoder(_Mark).decode
 
 
 class RocksRows:
-    """The store of one changelog's rows in ``folder``, which one process uses at a time."""
+    """The store for the rows of one changelog, in ``folder``; only one process can use it at a time."""
 
     def __init__(self, folder: Path, changelog: str) -> None:
         self.folder, self.changelog = folder, changelog
@@ -76,7 +76,7 @@ class RocksRows:
 
     # -- opening -----------------------------------------------------------------------------------
     def check(self) -> None:
-        """Read every row of every partition that is there, and drop the partitions in which a block is damaged."""
+        """Read every row of every partition on disk, and drop the partitions with a damaged block."""
         began = monotonic()
         there = sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
         for partition in there:
@@ -91,11 +91,11 @@ class RocksRows:
             log.info("%s: %d partitions on disk read in %.1f s", self.changelog, len(there), monotonic() - began)
 
     def partitions(self) -> list[int]:
-        """The open ones, in order."""
+        """The open partitions, in order."""
         return sorted(self._databases)
 
     def open(self, partition: int) -> Kept | None:
-        """Open the database of a partition; one that is damaged, or not this partition's, is made anew."""
+        """Open the database of a partition; replace it if it is damaged or belongs to another one."""
         path = self._path(partition)
         if (path / DAMAGED).exists():
             self._drop(partition, "it is damaged")
@@ -134,16 +134,16 @@ class RocksRows:
         return options
 
     def is_open(self, partition: int) -> bool:
-        """Whether it has a partition."""
+        """Whether a partition is open."""
         return partition in self._databases
 
     # -- reading -----------------------------------------------------------------------------------
     def rows(self, partition: int) -> Mapping[bytes, bytes]:
-        """The rows of a partition as they stand; none while it is not open."""
+        """The current rows of a partition; empty while it is not open."""
         return _Rows(self, partition)
 
     def count(self, partition: int) -> int:
-        """About how many rows a partition has: as many as the library's estimate, which reads nothing."""
+        """About how many rows a partition has, by the library's estimate, which reads nothing."""
         database = self._databases.get(partition)
         return 0 if database is None else max(0, (database.property_int_value("rocksdb.estimate-num-keys") or 0) - 1)
 
@@ -160,7 +160,7 @@ class RocksRows:
             self._fail(partition, error)
 
     def get(self, partition: int, key: bytes) -> bytes | None:
-        """One row, None where there is none."""
+        """One row, or None when there is none."""
         database = self._databases.get(partition)
         if database is None:
             return None
@@ -172,7 +172,7 @@ class RocksRows:
 
     # -- writing -----------------------------------------------------------------------------------
     def write(self, partition: int, rows: Mapping[bytes, bytes], last: Last, outdated: AbstractSet[bytes]) -> None:
-        """Set rows and the place in the changelog up to which they are true, both or neither."""
+        """Set rows and the changelog position up to which they are valid, both or neither."""
         batch = WriteBatch(raw_mode=True)
         for key, row in rows.items():
             batch.put(key, row)
@@ -187,7 +187,7 @@ class RocksRows:
             self._fail(partition, error)
 
     def discard(self, partition: int, reason: str) -> None:
-        """Drop what is there of an open partition and begin anew."""
+        """Drop the rows of an open partition and start with an empty database."""
         self.close(partition)
         self._drop(partition, reason)
         self._databases[partition] = self._make(partition)
@@ -198,7 +198,7 @@ class RocksRows:
             database.close()
 
     def release(self) -> None:
-        """Close everything and let the next process in."""
+        """Close everything and release the folder for the next process."""
         for partition in self.partitions():
             self.close(partition)
         self._lock.release()
@@ -208,7 +208,7 @@ class RocksRows:
         return self.folder / str(partition)
 
     def _drop(self, partition: int, reason: str) -> None:
-        if _LOCKED.search(reason):  # ours is held: somebody has deleted its file
+        if _LOCKED.search(reason):  # we hold our own lock, so its file must have been deleted
             raise self._unusable(UsageError(f"another process uses partition {partition}"))
         log.warning(
             "%s partition %d: the rows on disk are discarded, the changelog has them all: %s",
@@ -222,13 +222,13 @@ class RocksRows:
             raise self._unusable(error) from error
 
     def _fail(self, partition: int, error: Exception) -> NoReturn:
-        """Leave, so that the next start goes on from the changelog."""
+        """Raise ``Unsafe`` to end the worker; the next start continues from the changelog."""
         if _reason(error).startswith("Corruption"):
-            with suppress(OSError):  # of a folder that is gone nothing is used again
+            with suppress(OSError):  # if the folder is gone, its rows cannot be used again anyway
                 (self._path(partition) / DAMAGED).touch()
             raise Unsafe(
                 f"rows of {self.changelog} partition {partition} on disk are damaged: {_reason(error)}",
-                hint="restart the worker: it discards them and reads the changelog; then have the disk looked at",
+                hint="restart the worker: it discards them and reads the changelog; then check the disk",
             ) from error
         raise self._unusable(error) from error
 
@@ -240,7 +240,7 @@ class RocksRows:
 
 
 class _Rows(Mapping[bytes, bytes]):
-    """The rows of a partition that is open now, and may be closed the next time they are read."""
+    """The rows of an open partition, which may be closed by the next time they are read."""
 
     def __init__(self, store: RocksRows, partition: int) -> None:
         self._store, self._partition = store, partition
@@ -260,7 +260,7 @@ class _Rows(Mapping[bytes, bytes]):
 
 
 def _scan(database: Any) -> Iterator[tuple[bytes, bytes]]:
-    """Every entry; raises at a block without its checksum, where the library's own ``items`` ends as if it were all."""
+    """Every entry; raises at a block with a wrong checksum, where the library's ``items`` would just end."""
     entries = database.iter()
     entries.seek_to_first()
     while entries.valid():

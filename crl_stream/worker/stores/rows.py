@@ -1,4 +1,4 @@
-"""What a store of rows does, and in which words."""
+"""The interface of a store of rows, and the types it uses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 
 class Last(NamedTuple):
-    """The record of the changelog partition that rows are true up to."""
+    """The changelog record up to which rows are valid."""
 
     offset: int
     key: bytes | None
@@ -17,7 +17,7 @@ class Last(NamedTuple):
 
     @property
     def digest(self) -> bytes:
-        """Eight bytes that tell this record from another one at the same offset."""
+        """Eight bytes that distinguish this record from a different one at the same offset."""
         digest = hashlib.blake2b(b"%d " % self.offset, digest_size=8)
         digest.update(self.key or b"")
         digest.update(b"\0")
@@ -26,51 +26,51 @@ class Last(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What is known of rows that an earlier process or assignment has left."""
+    """What is known about rows left by an earlier process or assignment."""
 
     offset: int
-    """Of the last changelog record that is in them."""
+    """The offset of the last changelog record that the rows include."""
     digest: bytes
-    """Of that record; another changelog has another one there."""
+    """The digest of that record; in another changelog it differs."""
     outdated: AbstractSet[bytes]
     """Keys whose last changelog record is older than the row."""
 
 
 class RowStore(Protocol):
-    """Rows by partition and key, the partition row among them.
+    """Rows by partition and key, including the partition row.
 
-    A change is there at once and whole, with the place in the changelog up to which it is true, or not at all.
+    A change is atomic, together with the changelog position up to which it is valid.
     """
 
     def partitions(self) -> list[int]:
-        """The open ones, in order."""
+        """The open partitions, in order."""
 
     def is_open(self, partition: int) -> bool:
-        """Whether it has a partition."""
+        """Whether a partition is open."""
 
     def rows(self, partition: int) -> Mapping[bytes, bytes]:
-        """The rows of a partition as they stand whenever they are read; none while it is not open."""
+        """The rows of a partition, always current; empty while it is not open."""
 
     def count(self, partition: int) -> int:
         """About how many rows a partition has."""
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """The rows of a partition, in any order; those that come or go meanwhile may be among them or not."""
+        """The rows of a partition, in any order; rows added or removed meanwhile may or may not be included."""
 
     def open(self, partition: int) -> Kept | None:
-        """Begin with a partition: what is there of it already, None when nothing that can be used."""
+        """Open a partition; returns what is known about the rows kept for it, or None when there are no usable ones."""
 
     def write(self, partition: int, rows: Mapping[bytes, bytes], last: Last, outdated: AbstractSet[bytes]) -> None:
-        """Set rows, which are then true up to ``last``; ``outdated`` as in ``Kept``, all of them."""
+        """Set rows, which are then valid up to ``last``; ``outdated`` is the complete set described in ``Kept``."""
 
     def discard(self, partition: int, reason: str) -> None:
-        """Drop what is there of an open partition, which stays open; the changelog has it all."""
+        """Drop the rows of an open partition, which stays open; the changelog still has them all."""
 
     def close(self, partition: int) -> None:
-        """The partition is not ours any more."""
+        """Close a partition that is no longer ours."""
 
     def check(self) -> None:
-        """Read everything that is there once, before any partition is opened, and drop what is damaged."""
+        """Read everything in the store once, before any partition is opened, and drop what is damaged."""
 
     def release(self) -> None:
-        """Close everything and let go of the folder."""
+        """Close everything and release the folder."""

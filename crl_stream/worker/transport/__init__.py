@@ -1,10 +1,10 @@
-"""How Faust's messages get in and out, made exact.
+"""How Faust reads and writes messages, without losing any.
 
 Read in this order:
 
-    private_surface  everything of Faust and aiokafka that is used beside their documented API
-    lanes            one batch in flight for each partition; what waits is merged
-    stage            what is asked of whoever works on the batches
+    private_surface  the parts of Faust and aiokafka that we use outside their documented API
+    lanes            one batch in flight for each partition; waiting batches are merged
+    stage            the interface of the code that works on the batches
     fetching         how often the broker is asked for records
     consumer         polls batches into lanes, and commits only what the lanes have finished
     producer         batches that are awaited until every replica has them

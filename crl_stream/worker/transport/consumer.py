@@ -1,6 +1,6 @@
-"""The consumer half of the batching transport: reads batches into lanes, commits only what the lanes have finished.
+"""The consumer half of the batching transport: reads batches into lanes, and commits only what the lanes have finished.
 
-To Faust one batch is one message whose offset is the last that the batch covers, so that its drain loop, conductor,
+To Faust a batch is one message, whose offset is the last that the batch covers.  So Faust's drain loop, conductor,
 streams, agents, rebalancing and table recovery run unchanged, once per batch.
 """
 
@@ -30,7 +30,7 @@ FOREIGN_TRANSACTION: Final = (
     "only this installation's workers may write there: stop the program that does, abort its transaction "
     "(kafka-transactions.sh), then restart"
 )
-DAMAGED: Final = "the broker's disk may be damaged; another replica may be well: look at the broker, then restart"
+DAMAGED: Final = "the broker's disk may be damaged, another replica may be intact: check the broker, then restart"
 
 
 class Consumer(driver.Consumer):
@@ -40,27 +40,27 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self.lanes: dict[TP, Lane] = {}
         self.safe: dict[TP, int] = {}
-        """Next offset after the last finished batch."""
+        """The next offset after the last finished batch, by partition."""
         self.durable: dict[TP, int] = {}
-        """What the broker has accepted of ``safe``."""
+        """The offsets of ``safe`` that the broker has accepted as commits."""
         self.pulse = monotonic()
         self._watch = RecoveryWatch()
         self._assigned_in = 0
-        """The rebalance, counted by Faust, that the last assignment belongs to."""
+        """Faust's number of the rebalance that the last assignment belongs to."""
 
     def _is_moving(self) -> bool:
-        """Whether partitions were revoked and not assigned again yet."""
+        """Whether partitions were revoked and have not been assigned again yet."""
         return bool(self._assigned_in != self.app.rebalancing_count)
 
     def _has_moved(self, assigned_in: int) -> bool:
-        """Whether partitions were revoked or assigned since that assignment, or its tables are not recovered yet."""
+        """Whether partitions have moved since the assignment ``assigned_in``, or its tables are not recovered yet."""
         app: Any = self.app
         recovering = app.in_recovery or app.tables.recovery.signal_recovery_start.is_set()
         return self._assigned_in != assigned_in or self._is_moving() or recovering
 
     @property
     def stages(self) -> dict[str, Stage]:
-        """Source topic to what is done with its batches."""
+        """The stage that works on each source topic."""
         transport: Any = self.transport
         found: dict[str, Stage] = transport.stages
         return found
@@ -79,8 +79,8 @@ class Consumer(driver.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
-        # While rebalancing only changelogs are read: stock Faust polls the sources before its last seek and
-        # then clears every queue, so that what it polled in between would be lost.
+        # While rebalancing only changelogs are read.  Stock Faust polls the sources before its last seek and
+        # then clears every queue, which would lose what it polled in between.
         app, changelogs = self.app, self.app.tables.changelog_topics
         before = dict(self.lanes)
         if active_partitions is not None:
@@ -103,8 +103,8 @@ class Consumer(driver.Consumer):
             tp = TP(place.topic, place.partition)
             if tp.topic in changelogs:
                 if stopped:
-                    # Faust throws away what comes now.  When this poll has outlived a rebalance, the recovery may have
-                    # sought its place already, and would wait for these records for ever.
+                    # Faust discards records that come now.  If a rebalance came during this poll, the recovery may have
+                    # set its position already, and would wait for these records forever.
                     again[tp] = stretch.start
                     continue
                 self._watch.progress()
@@ -123,7 +123,7 @@ class Consumer(driver.Consumer):
         if lane is None or not lane.open or self.app.rebalancing:
             return None
         if lane is not before.get(tp):
-            # Polled, or begun to be, for an assignment that has ended meanwhile.
+            # The poll was started for an assignment that has ended meanwhile.
             again[tp] = lane.expected
             return None
         batch = Batch(tp, stretch)
@@ -134,11 +134,11 @@ class Consumer(driver.Consumer):
         if not isinstance(record, Batch):
             return super()._to_message(tp, record)
         last = record.records[-1] if record.records else None
-        batch: Any = record  # Faust types a value as bytes and hands on whatever it is
+        batch: Any = record  # Faust types a value as bytes but passes on any object
         return ConsumerMessage(
             tp.topic,
             tp.partition,
-            # A recovery ends at the last offset there is, and a control record may be there.
+            # A recovery ends at the last offset of the topic, which may be a control record.
             record.end - 1,
             0.0 if last is None else last.timestamp / 1000.0,
             0 if last is None else last.timestamp_type,
@@ -152,8 +152,8 @@ class Consumer(driver.Consumer):
             generation_id=self.app.consumer_generation_id,
         )
 
-    # A queue of batches fills at once; stock Faust would then stop polling the partition and sleep for a second.
-    # Lanes bound what waits, and a full queue blocks the drain loop.
+    # A queue of batches fills quickly; stock Faust would then stop polling the partition and sleep for a second.
+    # Lanes limit what waits, and a full queue blocks the drain loop.
     def on_buffer_full(self, tp: TP) -> None:
         """Nothing: see above."""
 
@@ -162,7 +162,7 @@ class Consumer(driver.Consumer):
 
     # -- leave rather than guess -------------------------------------------------------------------
     async def on_task_error(self, exc: BaseException) -> NoReturn:
-        """A lane or an agent failed: leave without a commit, a restart goes on from the partition row.
+        """Leave without a commit because a lane or an agent failed; a restart continues from the partition row.
 
         Stock Faust commits here, which would lose the batch.
         """
@@ -171,18 +171,18 @@ class Consumer(driver.Consumer):
     def leave(self, exc: BaseException) -> NoReturn:
         """End the process at once: nothing may be written or committed after this."""
         while isinstance(exc, BaseExceptionGroup):
-            exc = exc.exceptions[0]  # of writes that ran side by side; the first says what is wrong
+            exc = exc.exceptions[0]  # from concurrent writes, of which the first shows the cause
         expected = isinstance(exc, CrlError | KafkaError)
         message = exc.message if isinstance(exc, CrlError) else repr(exc)
-        hint = exc.hint if isinstance(exc, CrlError) else "see whether the broker is well; a restart goes on from here"
-        # What we raised ourselves says what to do, and Kafka is no bug; else those who mend it need to know where.
+        hint = exc.hint if isinstance(exc, CrlError) else "check the broker; a restart goes on from here"
+        # Our own errors and those of Kafka need no traceback; any other error is a bug, and its traceback shows where.
         self.log.critical("leaving without commit: %s", message, exc_info=None if expected else exc)
         if expected and hint:
             self.log.critical("hint: %s", hint)
         os._exit(exc.exit_code if isinstance(exc, CrlError) else EXIT_UNSAFE)
 
     def check_pulse(self) -> None:
-        """``Unsafe`` after a pause in which the group may have given our partitions to somebody else."""
+        """Raise ``Unsafe`` after a pause in which the group may have given our partitions to another worker."""
         paused = monotonic() - self.pulse
         if paused > self.app.conf.broker_session_timeout / 2:
             raise Unsafe(
@@ -203,12 +203,12 @@ class Consumer(driver.Consumer):
 
     # -- assignment, commit, revoke ----------------------------------------------------------------
     async def seek_to_committed(self) -> dict[TP, int]:
-        """Open a lane for each assigned source partition, at the position its stage says."""
+        """Open a lane for each assigned source partition, at the position given by its stage."""
         app: Any = self.app
         assigned_in = self._assigned_in
         if self._has_moved(assigned_in) or asyncio.current_task() is app._fetcher._drainer:
-            # The drain loop seeks when a revoke surprises it, and so does a recovery that another one has overtaken:
-            # rows are missing, and so would be the position.  The recovery that ends last seeks anyway.
+            # The drain loop also seeks after an unexpected revoke, and so does a recovery that another has overtaken.
+            # Rows, and so positions, are missing then.  The recovery that ends last seeks anyway.
             return {}
         offsets = {TP(tp.topic, tp.partition): offset for tp, offset in (await super().seek_to_committed()).items()}
         sources = [tp for tp in offsets if tp.topic in self.stages]
@@ -226,8 +226,8 @@ class Consumer(driver.Consumer):
         if self._has_moved(assigned_in):
             return offsets
         await self.seek_wait({tp: offsets[tp] for tp in sources})
-        # The changelogs are recovered.  Faust pauses them for itself alone: aiokafka would fetch what this process
-        # writes, hold back its other fetches while that waits, and keep it.
+        # The changelogs are recovered.  Faust pauses them only internally: aiokafka would fetch what this process
+        # writes, keep it unread, and delay its other fetches meanwhile.
         thread: Any = self._thread
         changelogs = {tp for tp in self.assignment() if tp.topic in self.app.tables.changelog_topics}
         await thread.call_thread(thread.leave_unread, changelogs, assigned_in)
@@ -242,10 +242,10 @@ class Consumer(driver.Consumer):
         return offsets
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """Where each partition ends for who reads what is committed.
+        """The end of each partition for readers of committed records; ``Unsafe`` if an open transaction hides rows.
 
-        A changelog in which somebody's transaction is open hides rows that were written after its beginning.  To go on
-        from the older ones would undo what was published.
+        An open transaction in a changelog hides the rows written after its beginning.  Continuing from older rows would
+        undo what was published.
         """
         thread: Any = self._thread
         logs = [tp for tp in partitions if tp.topic in self.app.tables.changelog_topics]
@@ -258,9 +258,9 @@ class Consumer(driver.Consumer):
         return ends
 
     async def _check_changelogs(self, sources: list[TP]) -> None:
-        """``Unsafe`` when a changelog has lost its beginning: rows are missing, and no other sign of it is left.
+        """Raise ``Unsafe`` when a changelog has lost its beginning, the only sign that rows are missing.
 
-        Compaction takes single records, and never moves the beginning.
+        Compaction removes single records, but never moves the beginning.
         """
         names = {tp: self.stages[tp.topic].changelog for tp in sources}
         places = [TP(name, tp.partition) for tp, name in names.items() if name is not None]
@@ -269,7 +269,7 @@ class Consumer(driver.Consumer):
             if start:
                 raise Unsafe(
                     f"{place.topic} partition {place.partition} has lost its records before {start}: rows are missing",
-                    hint=f"delete the topic {place.topic} and run `crl topics apply`: the log is folded anew",
+                    hint=f"delete the topic {place.topic} and run `crl topics apply`: the log is folded again",
                 )
 
     async def _drive(self, lane: Lane) -> None:
@@ -298,7 +298,7 @@ class Consumer(driver.Consumer):
             await asyncio.sleep(0.002)
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Commit what the lanes have finished; remembered only when the broker has accepted it."""
+        """Commit what the lanes have finished, and record it only once the broker has accepted it."""
         ready = {tp: offset for tp, offset in self.safe.items() if offset > self.durable.get(tp, -1)}
         committed = bool(ready) and await self._commit(ready)
         if committed:
@@ -311,12 +311,12 @@ class Consumer(driver.Consumer):
         await super().wait_empty()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """From here on lanes may be opened."""
+        """Allow lanes to be opened for the new assignment."""
         self._assigned_in = self.app.rebalancing_count
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Finish, commit, then forget."""
+        """Finish the batches in flight, commit them, then close the lanes."""
         await super().on_partitions_revoked(revoked)
         for tp in revoked:
             if (lane := self.lanes.pop(tp, None)) is not None:

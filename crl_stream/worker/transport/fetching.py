@@ -1,8 +1,8 @@
 """How often the broker is asked for records.
 
-The broker answers as soon as it has one, so a lone record is handed over at once and an idle worker hardly asks.  Two
-requests are at least ``GATHER_SECONDS`` apart, so that under load each brings what has come meanwhile: a request for
-every record would cost the broker and the worker more than the records do.
+The broker answers as soon as it has a record, so a single record arrives at once and an idle worker rarely asks.  Two
+requests are at least ``GATHER_SECONDS`` apart, so that under load each brings all the records of that time: a request
+for every record would cost the broker and the worker more than the records themselves.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from faust.types.tuples import TP
 from crl_stream.kafka.log_consumer import READ_COMMITTED, read_everything, whole_ends
 
 GATHER_SECONDS: Final = 0.004
-"""Between two requests to one broker; a record waits half of it under load."""
+"""The interval between two requests to one broker; under load a record waits half of it on average."""
 WAIT_MS: Final = 50
-"""The broker answers an idle request after this.  A partition that was left out of it waits as long to be asked for."""
+"""How long the broker holds an idle request.  A partition that it leaves out waits as long for the next request."""
 
 
 def pace(consumer: Any) -> None:
@@ -38,7 +38,7 @@ def pace(consumer: Any) -> None:
             try:
                 await asyncio.sleep(pause)
             except asyncio.CancelledError:
-                return False  # the partitions are gone; aiokafka's own answer to this
+                return False  # the partitions have moved away; aiokafka returns the same
         sent[node] = monotonic()
         return bool(await fetch(assignment, node, request))
 
@@ -46,7 +46,7 @@ def pace(consumer: Any) -> None:
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread: it reads whatever may be written, paces its fetches, and asks for nothing unread."""
+    """Faust's consumer thread, made to read everything, to space out its fetches and to fetch only what is used."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -55,33 +55,33 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return consumer
 
     async def on_start(self) -> None:
-        """Start, and pace what is asked for."""
+        """Start, and space out the requests."""
         await super().on_start()
         read_everything(self._consumer)
         pace(self._consumer)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit what is still assigned.
+        """Commit the offsets of partitions that are still assigned.
 
-        When all of it is gone, stock Faust commits nothing at all, which aiokafka takes for an error.
+        When none is, stock Faust makes an empty commit, which aiokafka treats as an error.
         """
         assigned = self.assignment()
         still = {tp: offset for tp, offset in offsets.items() if tp in assigned}
         return bool(still) and await super()._commit(still)
 
     async def whole_ends(self, partitions: list[TP]) -> dict[TP, int]:
-        """Where each partition ends, open transactions included."""
+        """The end of each partition, open transactions included."""
         return {TP(*place): end for place, end in (await whole_ends(self._ensure_consumer(), partitions)).items()}
 
     def ends_seen(self, tp: TP) -> tuple[int | None, int | None]:
-        """Where a partition ended at its last fetch: for who reads what is committed, and in all."""
+        """The ends of a partition at its last fetch: for readers of committed records, and with open transactions."""
         consumer, place = self._ensure_consumer(), TopicPartition(*tp)
         if place not in consumer.assignment():
             return None, None
         return consumer.last_stable_offset(place), consumer.highwater(place)
 
     async def leave_unread(self, partitions: set[TP], rebalance: int) -> None:
-        """Ask for nothing of these until the next assignment; ``rebalance`` is the one that they were assigned in."""
+        """Stop fetching these partitions until the next assignment; ``rebalance`` is the one that assigned them."""
         if self.app.rebalancing_count != rebalance or self.app.in_recovery:
             return  # the next recovery has to read them
         with suppress(IllegalStateError):  # revoked meanwhile

@@ -1,10 +1,10 @@
-"""Lanes: one assignment of one partition, one batch in flight, whatever waits is merged.
+"""Lanes: one for each assignment of a partition, with one batch in flight while waiting batches are merged.
 
-Batches follow each other by the consumer's positions.  Their records may not: the end of a transaction takes an offset,
-an aborted one takes many, and compaction leaves gaps.  So the positions alone prove that nothing was skipped.
+Batches are consecutive by the consumer's positions.  Their records may not be: the end of a transaction takes an
+offset, an aborted one takes many, and compaction leaves gaps.  So only the positions prove that nothing was skipped.
 
-A batch that is polled belongs to the lane that was open then.  A rebalance closes the lane and opens a new one, so
-that a batch of the old assignment cannot reach the new one, wherever Faust's queues had kept it.
+A polled batch belongs to the lane that was open at the time.  A rebalance closes the lane and opens a new one, so a
+batch of the old assignment that is still in Faust's queues cannot reach the new lane.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from crl_stream.errors import Unsafe
 from crl_stream.kafka.log_consumer import Stretch
 
 MERGE: Final = 2_000
-"""Records in one batch at most: bounds how long the event loop is busy with one fold."""
+"""The largest number of records in one batch, which bounds how long one fold blocks the event loop."""
 BACKLOG: Final = 4 * MERGE
-"""A partition with more waiting records is left out of the poll."""
+"""With more waiting records than this, a partition is left out of the poll."""
 PATIENT_BACKLOG: Final = MERGE // 4
-"""The same where a place outside may keep a batch for hours: what waits behind it stays on the broker."""
+"""The same limit for stages where one batch may take hours; the records after it stay on the broker."""
 
 
 class Progress(NamedTuple):
-    """How far a partition is, in offsets.  The ends are as of the last fetch, and None before the first one."""
+    """The progress of a partition, in offsets.  The ends are those of the last fetch, and None before the first one."""
 
     position: int
-    """Every record before it is accounted for."""
+    """The position before which every record is processed."""
     stable_end: int | None
-    """Where the first open transaction begins, or where the topic ends: caught up is ``position`` here."""
+    """Where the first open transaction begins, or else the topic's end; ``position`` is here when caught up."""
     end: int | None
-    """Where the topic ends.  Beyond ``stable_end`` somebody's open transaction holds the records back."""
+    """The topic's end.  An open transaction holds back the records after ``stable_end``."""
 
 
 class Batch:
@@ -46,30 +46,30 @@ class Batch:
         self.tp, self.lane = tp, lane
         self.records = list(stretch)
         self.start, self.end = stretch.start, stretch.end
-        """Where the first record was asked for, and where the next one will be."""
+        """The position where reading began, and the position of the next batch."""
 
     @property
     def is_unwanted(self) -> bool:
-        """Whether its partition is going elsewhere, so that what is not folded of it need not be."""
+        """Whether the partition is moving away, so that the rest of the batch need not be folded."""
         return self.lane is not None and not self.lane.open
 
 
 class Lane:
-    """One assignment of one partition, from ``position`` on.
+    """One assignment of one partition, starting at ``position``.
 
-    ``most``: waiting records from which on the partition is left out of the poll.
+    With ``most`` or more waiting records, the partition is left out of the poll.
     """
 
     def __init__(self, tp: TP, position: int, *, most: int = BACKLOG) -> None:
         self.tp, self.most = tp, most
         self.expected = position
-        """The position that the next polled batch must start at."""
+        """The position at which the next polled batch must start."""
         self.next = position
-        """The position behind the last batch that was handed over."""
+        """The position after the last batch that was handed over."""
         self.done = position
-        """The position behind the last batch that is written: every record before it is accounted for."""
+        """The position after the last written batch; every record before it is processed."""
         self.backlog = 0
-        """Records polled and not finished."""
+        """The number of records that are polled but not finished."""
         self.open = True
         self.busy = False
         self.driver: Any = None
@@ -78,7 +78,7 @@ class Lane:
         self._wake = asyncio.Event()
 
     def admit(self, batch: Batch) -> None:
-        """A batch was polled; ``Unsafe`` when records between it and the one before are missing."""
+        """Accept a polled batch; ``Unsafe`` when records between it and the one before are missing."""
         if not self.continues(batch):
             raise Unsafe(
                 f"{self.tp.topic} partition {self.tp.partition}: read up to {self.expected}, then from {batch.start}",
@@ -90,12 +90,12 @@ class Lane:
 
     @property
     def full(self) -> bool:
-        """Whether nothing more should be polled for it."""
+        """Whether no more records should be polled for the lane."""
         return self.backlog >= self.most
 
     @property
     def alive(self) -> bool:
-        """Whether somebody works on it, as long as it is open."""
+        """Whether a task works on the lane; also true once it is closed."""
         return not self.open or (self.driver is not None and not self.driver.done())
 
     def continues(self, batch: Batch) -> bool:
@@ -103,7 +103,7 @@ class Lane:
         return batch.start == self.expected
 
     def put(self, batch: Batch) -> None:
-        """A batch has come through Faust; a closed lane ignores it."""
+        """Queue a batch that came through Faust; a closed lane ignores it."""
         if not self.open:
             return
         if batch.start != self.next:
@@ -116,7 +116,7 @@ class Lane:
         self._wake.set()
 
     async def take(self) -> Batch | None:
-        """Everything that waits, as one batch of at most about ``MERGE`` records; None when the lane is closed."""
+        """Take all waiting records as one batch of at most about ``MERGE`` records; None when the lane is closed."""
         while self.open and not self._waiting:
             self._wake.clear()
             await self._wake.wait()
@@ -130,13 +130,13 @@ class Lane:
         return batch
 
     def finish(self, batch: Batch) -> None:
-        """The batch is written; the next one may be taken."""
+        """Record that the batch is written, so that the next one may be taken."""
         self.backlog -= len(batch.records)
         self.done = batch.end
         self.busy = False
 
     def close(self) -> None:
-        """Take nothing more; a batch in flight is finished by whoever took it."""
+        """Take no more batches; the one in flight is still finished by its task."""
         self.open = False
         self._waiting.clear()
         self._wake.set()

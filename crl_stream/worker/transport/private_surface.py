@@ -1,7 +1,7 @@
-"""Everything of Faust and aiokafka that this package touches beside their documented API, in one place.
+"""Lists everything in Faust and aiokafka that this package uses outside their documented API.
 
-Faust is pinned to the exact version this was read and tested on; a contract test goes red when one of these names is
-gone, and a worker refuses to start on another version.
+Faust is pinned to the exact version that was tested.  A contract test fails when one of these names is missing, and a
+worker refuses to start on another version.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from crl_stream.errors import Unsafe
 FAUST_VERSION: Final = "0.15.3"
 
 SURFACE: Final[dict[str, tuple[str, ...]]] = {
-    # Hooks that every Faust driver implements, abstract in the base class.
+    # Hooks that every Faust driver implements; they are abstract in the base class.
     "faust.transport.drivers.aiokafka:Consumer": (
         "_getmany",
         "_to_message",
@@ -33,7 +33,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "highwaters",
         "seek_wait",
     ),
-    # Called by us on the consumer of Faust.
+    # What we call on Faust's consumer.
     "faust.transport.consumer:Consumer": ("assignment", "app", "transport", "commit", "flow_active"),
     "faust.transport.consumer:Fetcher": ("_drainer",),
     "faust.app.base:App": (
@@ -73,7 +73,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "_new_producer",
         "flush",
     ),
-    # Fails what waits for a leader longer than this.
+    # Records that wait for a leader longer than this fail.
     "aiokafka.producer.message_accumulator:MessageAccumulator": ("_batch_ttl", "_cluster"),
     "faust.transport.drivers:TRANSPORTS": ("aliases",),
     "faust.tables.table:Table": (
@@ -84,8 +84,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "recovery_buffer_size",
         "changelog_topic_name",
     ),
-    # Faust sets the wait to 1,500 ms without a setting, and pauses partitions for itself alone; the client knows a
-    # topic's partitions.
+    # Faust fixes the wait at 1,500 ms and pauses partitions only internally; the client knows a topic's partitions.
     "aiokafka:AIOKafkaConsumer": (
         "_fetch_max_wait_ms",
         "_fetcher",
@@ -94,7 +93,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "pause",
         "_client",
     ),
-    # What ``log_consumer`` puts its own classes into, and what those override.
+    # Where ``log_consumer`` inserts its own classes, and what they override.
     "aiokafka.consumer.fetcher:Fetcher": (
         "_proc_fetch_request",
         "fetched_records",
@@ -106,9 +105,9 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     "aiokafka.consumer.fetcher:PartitionRecords": ("_consumer_record", "next_fetch_offset"),
     "aiokafka.record.default_records:DefaultRecordBatch": ("validate_crc", "next_offset", "producer_id"),
     "aiokafka.record.legacy_records:_LegacyRecordBatchPy": ("validate_crc", "next_offset"),
-    # What ``byte_names`` puts its own builder into.
+    # Where ``byte_names`` inserts its own builder.
     "aiokafka.record.default_records:_DefaultRecordBatchBuilderPy": ("append", "set_producer_state"),
-    # Asked for the ids of topics, which its own requests do not tell; shared by the clients of one session.
+    # The client that is asked for topic ids, which its own requests lack; the clients of a session share it.
     "aiokafka.client:AIOKafkaClient": (
         "fetch_all_metadata",
         "send",
@@ -124,11 +123,11 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     "aiokafka.admin:AIOKafkaAdminClient": ("_client",),
     "aiokafka.producer.sender:Sender": ("client",),
     "aiokafka.protocol.api:Request": ("prepare", "build"),
-    # Connections that send no request are closed.
+    # Closes connections that send no request.
     "faust.web.drivers.aiohttp:Web": ("_runner",),
     "aiohttp.web_server:Server": ("connections",),
     "aiohttp.web_protocol:RequestHandler": ("_current_request", "force_close"),
-    # A client's sender that has ended fails nothing that waits for it.
+    # A sender that has ended does not fail the calls that wait for it.
     "aiokafka:AIOKafkaProducer": (
         "create_batch",
         "send_batch",
@@ -137,7 +136,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "_message_accumulator",
         "_metadata",
     ),
-    # A fork's child forgets the tasks of its parent without a word.
+    # A forked child silently forgets the tasks of its parent.
     "asyncio.tasks:Task": ("_log_destroy_pending",),
     "aiokafka.producer.message_accumulator:BatchBuilder": (
         "append",
@@ -150,11 +149,11 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
 
 
 AIOKAFKA_VERSIONS: Final = "0.14."
-"""How the versions begin that have the private names above."""
+"""The prefix of the versions that have the private names above."""
 
 
 def check_version() -> None:
-    """Refuse any Faust and aiokafka but those this transport was tested on, and a Faust without its compiled stream."""
+    """Refuse untested versions of Faust and aiokafka, and a Faust without its compiled stream."""
     found = version("faust-streaming")
     if found != FAUST_VERSION:
         raise Unsafe(
@@ -167,7 +166,7 @@ def check_version() -> None:
             f"aiokafka {found} is installed, the transport was tested on {AIOKAFKA_VERSIONS}x",
             hint=f"pip install 'aiokafka=={AIOKAFKA_VERSIONS}*'",
         )
-    # Faust's pure-Python stream acknowledges what it skips after a rebalance; the compiled one does not.
+    # After a rebalance, Faust's pure-Python stream acknowledges records that it skips; the compiled one does not.
     from faust import streams
 
     if getattr(streams, "_CStreamIterator", None) is None:

@@ -1,4 +1,4 @@
-"""The producer half of the transport: idempotent, acknowledged by all replicas, awaited.
+"""The producer half of the transport: idempotent writes that are awaited and acknowledged by all replicas.
 
 A write returns when the broker has it.  One future per record batch instead of one per record.
 """
@@ -20,20 +20,20 @@ Item = tuple[bytes | None, bytes | None, Headers]
 
 
 BATCH_BYTES: Final = 900_000
-"""A record batch of several records stays below what every topic takes."""
+"""The largest record batch of several records, below what every topic accepts."""
 LARGEST_RECORD: Final = 4_000_000
-"""What the largest topic takes as one record; set as the producer's batch size."""
+"""The largest record that any topic accepts; also the producer's batch size."""
 
 
 class Written(NamedTuple):
-    """Offsets of the first and last record of a write."""
+    """The offsets of the first and last record of a write."""
 
     first: int
     last: int
 
 
 class Producer(driver.Producer):
-    """Faust's aiokafka producer with an awaited batch write."""
+    """Faust's aiokafka producer with a batch write that is awaited."""
 
     def _settings_extra(self) -> dict[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
@@ -44,15 +44,15 @@ class Producer(driver.Producer):
         return producer
 
     async def flush(self) -> None:
-        """Wait until Faust's own buffer is empty: its flush gives up after 0.1 s without progress."""
+        """Wait until Faust's own buffer is empty, since Faust's flush gives up after 0.1 s without progress."""
         while self.buffer.size:  # noqa: ASYNC110 - the buffer is Faust's and has no event
             await asyncio.sleep(0.01)
         await super().flush()
 
     async def write(self, topic: str, partition: int, items: Iterable[Item], *, limit: int = BATCH_BYTES) -> Written:
-        """Append ``items`` in order to one partition and wait for the broker; raises when it does not take them.
+        """Append ``items`` in order to one partition and wait for the broker; raises when it does not accept them.
 
-        What fits into ``limit`` bytes is one record batch, and so appears at once or not at all.
+        Items that fit into ``limit`` bytes form one record batch, and so appear together or not at all.
         """
         producer = self._ensure_producer()
         builder = producer.create_batch()

@@ -16,19 +16,19 @@ SCHEME: Final = "kafkabatch"
 
 
 class BatchSchema(faust.Schema):
-    """Hands a batch on as it is."""
+    """A schema that passes batches on unchanged."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - Faust names it
-        """The batch has no key of its own."""
+        """Return None, since a batch has no key of its own."""
         return message.key
 
     def loads_value(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - Faust names it
-        """The batch."""
+        """Return the batch itself."""
         return message.value
 
 
 class Transport(driver.Transport):
-    """Stock transport with our consumer and producer."""
+    """Faust's stock transport with our consumer and producer."""
 
     Consumer: ClassVar[type] = Consumer
     Producer: ClassVar[type] = Producer
@@ -36,9 +36,9 @@ class Transport(driver.Transport):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.stages: dict[str, Stage] = {}
-        """Source topic to its stage."""
+        """The stage of each source topic."""
 
 
 def register() -> None:
-    """Make the scheme known to Faust."""
+    """Register the scheme with Faust."""
     TRANSPORTS.aliases[SCHEME] = f"{__name__}:Transport"

@@ -1,4 +1,4 @@
-"""What the transport asks of whoever works on the batches of a source topic; ``worker.stages`` has those who do."""
+"""The interface that the transport needs to process the batches of a topic; ``worker.stages`` implements it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from crl_stream.worker.transport.lanes import Batch
 
 
 class Stage(Protocol):
-    """One source topic's work."""
+    """The work on one source topic."""
 
     interruptible: bool
-    """Whether ``work`` may be cancelled when partitions move, since it keeps nothing that could be half done."""
+    """Whether ``work`` may be cancelled when partitions move, since it has no state that could be left half-written."""
 
     @property
     def changelog(self) -> str | None:
-        """The broker's name of the topic that its state is recovered from; None where it keeps none."""
+        """The broker's name of the topic from which the stage's state is recovered; None for a stage without state."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """Where reading starts: ``committed`` by the group, ``first`` and ``end`` of the log; may raise ``Unsafe``."""
+        """Where to start; ``committed`` is the group's offset, ``first`` and ``end`` the log's; raises ``Unsafe``."""
 
     async def work(self, batch: Batch) -> None:
         """Do all that a batch asks for; when it returns, the batch may be committed."""

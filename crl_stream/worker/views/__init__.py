@@ -1,10 +1,10 @@
-"""Faust web views, JSON: tasks for people and peers, health for machines.
+"""Faust web views in JSON: tasks for people and peers, health for machines.
 
 pages        the views
-owners       any question is answered by any worker
-gate         who may ask
-connections  how long a connection that asks nothing is kept, and how many of them
-health       all that a process without tasks has to show
+owners       lets any worker answer any question
+gate         checks who may ask
+connections  limits how long idle connections are kept, and how many
+health       the views of a process without tasks
 """
 
 from crl_stream.worker.views.health import add_health_views

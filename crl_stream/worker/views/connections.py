@@ -1,6 +1,6 @@
-"""Connections to the views that ask nothing do not hold sockets for long, nor more than a few of them.
+"""Closes idle connections to the views, so that they hold few sockets and not for long.
 
-aiohttp waits for the headers of a request as long as they take, and a process has about a thousand sockets.
+aiohttp waits without limit for the headers of a request, and a process has about a thousand sockets.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from time import monotonic
 from typing import Any, Final
 
 IDLE_SECONDS: Final = 10.0
-"""A connection may be without a whole request for so long."""
+"""How long a connection may stay open without a complete request."""
 MOST: Final = 200
-"""Connections; beyond them those without a request are closed after ``CROWDED_SECONDS``."""
+"""With more connections than this, those without a request are closed after ``CROWDED_SECONDS``."""
 CROWDED_SECONDS: Final = 1.0
 EVERY_SECONDS: Final = 0.5
 
 
 async def close_idle_connections(app: Any) -> None:
-    """Look after the web server of a Faust ``app`` until cancelled."""
+    """Close idle connections of the web server of a Faust ``app`` until cancelled."""
     idle: dict[Any, float] = {}
     while True:
         await asyncio.sleep(EVERY_SECONDS)
@@ -28,7 +28,7 @@ async def close_idle_connections(app: Any) -> None:
 
 
 def close_idle(connections: list[Any], idle: dict[Any, float], now: float) -> dict[Any, float]:
-    """Close those of ``connections`` that are idle for too long; takes and returns since when they are."""
+    """Close ``connections`` that have been idle too long; takes and returns the times since when each is idle."""
     allowed = IDLE_SECONDS if len(connections) <= MOST else CROWDED_SECONDS
     since = {one: idle.get(one, now) for one in connections if one._current_request is None}
     for connection, began in since.items():

@@ -1,4 +1,4 @@
-"""Who may ask: loopback names only unless told otherwise, a token where there is one, reading only."""
+"""Checks who may ask: loopback names only by default, with the token if one is set, and only to read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from crl_stream.wire.codec import encode
 log = logging.getLogger(__name__)
 
 OPEN: Final = frozenset(("/healthz", "/readyz"))
-"""Asked by machines that have no token."""
+"""Paths that need no token, for machines that have none."""
 _LOCAL: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 def problem(status: int, error: str, hint: str, **more: Any) -> web.Response:
-    """An error that says what to do next."""
+    """An error response that says what to do next."""
     return web.Response(body=encode({"error": error, "hint": hint, **more}), status=status, content_type=JSON)
 
 
@@ -30,7 +30,7 @@ JSON: Final = "application/json"
 
 def make_gate(host: str, url: URL, token: str) -> Any:
     """The middleware for views that listen on ``host`` and are known as ``url``."""
-    # A page of a stranger can make a browser ask a loopback address under the stranger's name; the name gives it away.
+    # A foreign web page can make a browser call a loopback address under the page's own host name: check the name.
     names = _LOCAL | {host, url.host or host}
     any_name = not is_loopback(host)
 
@@ -39,7 +39,7 @@ def make_gate(host: str, url: URL, token: str) -> Any:
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         if request.method not in {"GET", "HEAD"}:
-            return problem(405, "The views only read.", "give orders with crl, e.g. crl undo --help")
+            return problem(405, "The views only read.", "send commands with crl, e.g. crl undo --help")
         if not any_name and (URL(f"http://{request.host}").host or "") not in names:
             return problem(403, f"{request.host} is not a name of this worker.", f"ask {url}")
         if token and request.path not in OPEN:

@@ -1,4 +1,4 @@
-"""Health of a process that has no views of tasks: for machines, and for whoever wonders what it does."""
+"""The health views of a process without task views, for machines and for people who want to know its state."""
 
 from __future__ import annotations
 

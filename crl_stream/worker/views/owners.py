@@ -1,4 +1,4 @@
-"""Any worker answers for any task: from its own rows, else by asking the worker that has them."""
+"""Lets any worker answer for any task: from its own rows, or else by asking the worker that has them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from crl_stream.worker.monitor import Monitor
 
 PEER_SECONDS: Final = 3.0
 OWN: Final = "own"
-"""Query parameter of a question from a peer: answer from your own rows, do not ask on."""
+"""Query parameter of a peer's request: answer from your own rows only, and do not ask other workers."""
 
 
 class Answer(NamedTuple):
-    """What a peer said."""
+    """The answer of a peer."""
 
     url: str
     status: int
@@ -25,18 +25,18 @@ class Answer(NamedTuple):
 
 
 class Owners:
-    """Who has which partition, and a way to ask them."""
+    """Knows which worker has which partition, and asks the workers."""
 
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
         self._session: aiohttp.ClientSession | None = None
 
     def peers(self) -> list[str]:
-        """URLs of the other workers of the group that have partitions."""
+        """The URLs of the other workers of the group that have partitions."""
         return sorted(url for url in self._map() if url != self._me)
 
     def owner_of(self, partition: int) -> str | None:
-        """URL of the worker that has a partition's rows; None while nobody has."""
+        """The URL of the worker that has a partition's rows; None while none has."""
         for url, topics in self._map().items():
             if partition in topics.get(self.monitor.table.changelog_topic_name, ()):
                 return url
@@ -67,7 +67,7 @@ class Owners:
             return None
 
     async def ask_all(self, path: str, **query: str) -> tuple[list[Any], list[str]]:
-        """Bodies of all peers that answered, and the URLs of those that did not."""
+        """The bodies of all peers that answered, and the URLs of those that did not."""
         peers = self.peers()
         answers = await asyncio.gather(*(self.ask(url, path, **query) for url in peers))
         bodies = [answer.body for answer in answers if answer is not None and answer.status == 200]
@@ -75,6 +75,6 @@ class Owners:
         return bodies, silent
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()

@@ -1,4 +1,4 @@
-"""The views: what is where, task by task, and whether this worker is well."""
+"""The views: tasks, partitions, and the health of this worker."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ VIEWS: Final = {
     "/api/worker": "this worker: partitions, positions, figures",
     "/api/health": "what is wrong with the workers, by name, since when, and what to do",
     "/healthz": "200 while the process works",
-    "/readyz": "200 while the worker does its work; 503 with findings that say what keeps it from it",
+    "/readyz": "200 while the worker does its work; 503 with findings that say why it does not",
 }
 UNREADABLE_ACTION: Final = (
     "its record in the tasks changelog is not one that a worker wrote: its outcomes become dead letters until a worker "
     "starts without that record, so stop the workers, write a tombstone for its key, and replay the letters"
 )
 _AT_ONCE: Final = 200
-"""Rows that are read before the event loop may do something else."""
+"""How many rows are read before the event loop gets a turn."""
 
 
 def add_views(monitor: Monitor, health: Health) -> Owners:
-    """Put the views on the app's web server; whoever runs it closes what is returned."""
+    """Add the views to the app's web server; the caller must close the returned ``Owners``."""
     worker = monitor.settings.worker
     owners = Owners(monitor)
     app = monitor.app
@@ -74,7 +74,7 @@ def add_views(monitor: Monitor, health: Health) -> Owners:
 
 
 def route(app: Any, path: str, view: Any) -> None:
-    """Put ``view`` on an app's web server."""
+    """Add ``view`` to an app's web server."""
 
     async def page(_self: Any, request: Any, **names: str) -> Any:
         return await view(request, **names)
@@ -104,7 +104,7 @@ class _Pages:
         return await self._list(request, "/api/active", "active", lambda brief: {name: brief[name] for name in names})
 
     async def summary(self, request: Any) -> web.Response:
-        """In bounded time however many tasks there are: rows are read for a while, the rest is said to be missing."""
+        """Answer in bounded time for any number of tasks: rows not read in that time are counted as unread."""
         monitor, now = self.monitor, _now()
         if not monitor.recovered:
             return self._recovering()
@@ -130,7 +130,7 @@ class _Pages:
         return answer(of_peers(own, bodies, silent))
 
     def _states(self, now: int) -> dict[int, tuple[PolicySet, StandingOrder | None]]:
-        """By partition: its policies, and the hold of the fleet that stands now."""
+        """The policies and the current fleet hold of each partition."""
         table = self.monitor.table
         states = {p: decode_partition(table.partition_row(p)) for p in table.store.partitions()}
         return {p: (state.policies, standing_fleet(state.fleet, now)) for p, state in states.items()}
@@ -160,7 +160,7 @@ class _Pages:
         return answer({name: found, "partial": bool(silent), "silent": silent, "unreadable": sorted(set(unreadable))})
 
     def task_view(self, part: str) -> Any:
-        """The view of a task, or of one part of it."""
+        """Make the view of a task, or of one part of it."""
 
         async def view(request: Any, agent_name: str, task_type: str) -> web.Response:
             return await self._task(request, agent_name, task_type, part)
@@ -256,7 +256,7 @@ class _Pages:
         return not self.monitor.recovered
 
     def _recovering(self) -> web.Response:
-        return problem(503, "This worker is not ready: it recovers, or partitions are moving.", "ask again in a moment")
+        return problem(503, "Not ready: this worker is recovering, or partitions are moving.", "ask again in a moment")
 
 
 def _now() -> int:
