@@ -45,7 +45,7 @@ faults: runtime ## break things on purpose, and count what is lost or doubled (A
 mutation: dev ## take one condition of core/monitor away at a time: which does no quick test notice? (ARGS="verdict window"; not `make faults ARGS=mutants`, which takes guards away from whole stages)
 	@$(BIN)/python scripts/mutation.py $(ARGS)
 
-contract: dev ## bring the schemas and the AsyncAPI document in topics/, and the picture in README.md, up to date
+contract: dev ## bring the schemas and the AsyncAPI document in topics/, the picture in README.md and docs/lifecycle.md up to date
 	@$(BIN)/python -m crl_stream.contract.generator
 
 lock: dev ## pin the requirements again (ARGS=--upgrade takes the newest)

@@ -12,7 +12,7 @@ To read the code, read in this order:
 
 What people meet:
 
-    cli/          the command ``crl``, one file per command
+    cli/          the command ``crl``
     dashboard/    the safety dashboard of the guide
     proposals/    what waits for a person: listed, shown, digested, exported
     telemetry/    the guide's files: rollbacks and proposals as lines of JSON, and their archive

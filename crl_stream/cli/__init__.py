@@ -1,4 +1,7 @@
-"""The command ``crl``: one file per command. Data goes to stdout, everything else to stderr; every error has a hint."""
+"""The command ``crl``; ``command_table`` says which file each command is in.
+
+Data goes to stdout, everything else to stderr; every error has a hint.
+"""
 
 from crl_stream.cli.application import main
 

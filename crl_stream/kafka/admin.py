@@ -7,7 +7,7 @@ existing one, since that would separate tasks from their history.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -111,7 +111,20 @@ class TopicAdmin:
             for name in dict.fromkeys(d.topic for d in left if d.kind == "config"):
                 await self._alter(admin, name, found[name].own | self._wanted(self.specs[name]))
                 done += [f"set {d.setting}={d.wanted} on {name}" for d in left if d.topic == name]
+            if done:
+                await self._wait_until_seen(admin)
         return done
+
+    async def _wait_until_seen(self, admin: AIOKafkaAdminClient) -> None:
+        """Return once the broker answers with what was changed, so that a worker started next finds it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_APPEAR_SECONDS):
+                while not await self._is_as_wanted(admin):  # noqa: ASYNC110 - Kafka has no event for it
+                    await asyncio.sleep(0.05)
+
+    async def _is_as_wanted(self, admin: AIOKafkaAdminClient) -> bool:
+        found = await self._find(admin)
+        return not any(self._compare(name, spec, found.get(name)) for name, spec in self.specs.items())
 
     # -- comparing ---------------------------------------------------------------------------------
     def _wanted(self, spec: TopicSpec) -> dict[str, str]:

@@ -17,7 +17,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     record: Record
     message: Any
-    """The decoded message: Invocation, Feedback, CommandRef or Rejected."""
+    """The decoded message: Invocation, Feedback, CommandRef, Tick or Rejected."""
     key: bytes
     """The task's key; empty if the record has none."""
 

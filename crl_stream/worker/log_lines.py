@@ -12,6 +12,7 @@ import logging
 import re
 import sys
 import threading
+from asyncio import CancelledError
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, NamedTuple
@@ -207,7 +208,8 @@ def set_up_logging(*, verbose: bool = False) -> Calm | None:
 
 def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
     """Log an exception that ends a thread, since Python would print it without escaping untrusted text."""
-    if ended.exc_type is SystemExit or ended.exc_value is None:
+    # A thread that is told to stop while it waits for Kafka ends by being cancelled.
+    if ended.exc_type in {SystemExit, CancelledError} or ended.exc_value is None:
         return
     name = ended.thread.name if ended.thread is not None else "?"
     log.critical("thread %s ended: %r", name, ended.exc_value, exc_info=ended.exc_value)

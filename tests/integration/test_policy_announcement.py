@@ -28,7 +28,7 @@ async def under_policy(worker: WorkerProcess, digest: str, partitions: int = 4) 
                 _, page = await worker.get("/api/worker")
             except aiohttp.ClientError:
                 page = {"partitions": []}
-            if [p["policy_hash"] for p in page["partitions"]] == [digest] * partitions:
+            if [p["policy_hash"] for p in page.get("partitions", [])] == [digest] * partitions:
                 return
             await asyncio.sleep(0.05)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import itertools
 import logging
 import pkgutil
+import threading
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mode import Service
 
 import crl_stream.worker
+from crl_stream.worker import log_lines
 from crl_stream.worker.log_lines import AFTER_SECONDS, EVERY_SECONDS, HOLD_SECONDS, OWN, RETRIED, Calm, OncePerMinute
 
 
@@ -233,3 +237,13 @@ def test_a_flood_that_was_about_no_outage_is_one_line_a_kind_and_the_next_one_sa
     terminal.at(EVERY_SECONDS + 2.0, a_line("aiokafka", "lost 7"))
     terminal.calm.flush()
     assert terminal.said[-1].startswith("lost 7 (and 499 like it in ")
+
+
+def test_a_thread_that_is_cancelled_while_it_stops_is_no_news_and_one_that_fails_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for error in (asyncio.CancelledError(), SystemExit()):
+        log_lines._log_end_of_thread(threading.ExceptHookArgs((type(error), error, None, None)))
+    assert caplog.records == []
+    log_lines._log_end_of_thread(threading.ExceptHookArgs((ValueError, ValueError("a bug"), None, None)))
+    assert "a bug" in caplog.text

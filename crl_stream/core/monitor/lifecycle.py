@@ -1,8 +1,9 @@
 """The lifecycle of a task and its variants: every transition in one table.
 
 Only this module writes that state: which variant is active, what is degraded, quarantined, retired, pinned or held,
-and what was published about it.  (``step``, ``feedback``, ``variants`` and ``runtimes`` record what has arrived, and
-decide nothing.)  Every row of ``TRANSITIONS`` is tested, and ``docs/lifecycle.md`` is drawn from the table.
+and what was told about it.  ``record``, ``feedback``, ``variants`` and ``runtimes`` record what has arrived,
+``commands`` the reviews of proposals, ``publishing`` what was published; none of them decides anything.  Every row of
+``TRANSITIONS`` is tested, and ``docs/lifecycle.md`` is drawn from the table.
 """
 
 from __future__ import annotations
@@ -257,7 +258,7 @@ MACHINES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "quarantine": ("May the variant be chosen?", ("free", "quarantined")),
     "registration": ("What do people say of the variant?", ("seen", "registered", "retired")),
     "activation": ("Has the task an active variant?", ("none", "active")),
-    "latch": ("May the active variant still be rolled back in this activation?", ("armed", "latched")),
+    "latch": ("Was it told, in shadow mode, that the active variant would be rolled back?", ("armed", "latched")),
     "pin": ("Is the active variant pinned?", ("unpinned", "pinned")),
     "hold": ("Does anything happen automatically?", ("automatic", "held")),
 }
@@ -294,10 +295,11 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("pin", "pinned", c.Unpinned, "unpinned", "released, or its time is over"),
     Transition("hold", "automatic", c.Held, "held"),
     Transition("hold", "held", c.Held, "held"),
-    Transition("hold", "held", c.HoldProlonged, "held", "undone while held"),
+    Transition("hold", "held", c.HoldProlonged, "held", "undone while held, or held after an undo"),
     Transition("hold", "held", c.HoldEnded, "automatic", "released, or its time is over"),
 )
-"""All transitions.  No others occur: the tests try every change in every state."""
+"""All transitions.  No other change of state occurs: the tests try every change in every state.  A change that leaves
+everything as it was, such as lifting a quarantine that is not there, is not listed."""
 
 
 def states_of(row: TaskRow, variant: Variant) -> dict[str, str]:
