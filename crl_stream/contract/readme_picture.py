@@ -1,4 +1,4 @@
-"""The picture in ``README.md``: the topology as a flowchart, between two markers that nobody sees."""
+"""The picture in ``README.md``: the topology as a flowchart, between two comments."""
 
 from __future__ import annotations
 

@@ -244,7 +244,7 @@ PARTIES: Final = (
     ),
     Party(
         "subscriber",
-        "whoever wants to know",
+        "anyone who asks",
         reads=(DEGRADATIONS, ROLLBACKS, DECISIONS, ALERTS, RECEIPTS, OVERVIEW),
     ),
     Party(

@@ -63,26 +63,14 @@ def threshold(degradation: Degradation) -> float:
 
 
 def update(variant: Variant, reward: int, flags: int, window: int, claims: Claims) -> int:
-    """Add one judged outcome to the evidence, before it is added to lifetime and window.
+    """Add one judged outcome to the evidence, before lifetime and window; return ``WEIGHED``, or 0 without a baseline.
 
-    The outcome is compared with the lifetime minus the judged window.  A newcomer's lifetime is combined with that of
-    the variant it replaced.  A lifetime without such a partner keeps the window until it is five windows long.  Below
-    ``MIN_LIFETIME`` outcomes there is no baseline.
-
-    Args:
-        variant: The variant whose evidence is updated in place.
-        reward: The outcome's reward in millionths, -1,000,000 to 1,000,000.
-        flags: The outcome's flags, as in ``row``, including ``JUDGED``.
-        window: How many outcomes a window holds, 2 to 1,000.
-        claims: What the alternatives claim under the policy.
-
-    Returns:
-        The flag ``WEIGHED``, or 0 if there is no baseline.
-
-    This runs for every outcome, so the guide's detectors are inlined here instead of calling ``fewer`` and ``oftener``.
-    ``weigh_all`` does the same through their declarations and takes three times as long.  A property test checks that
-    both agree to the last bit.
+    ``reward`` is in millionths (-1,000,000 to 1,000,000), ``window`` in outcomes (2 to 1,000), ``flags`` as in ``row``.
+    The baseline is the lifetime without the judged window (a newcomer's together with that of the variant it replaced);
+    a lifetime of its own keeps the window until it is five windows long, and is none below ``MIN_LIFETIME`` outcomes.
     """
+    # It runs for every outcome, so the guide's detectors are written out: ``weigh_all`` takes three times as long.
+    # A property test checks that both agree to the last bit.
     frozen = variant.baseline
     base = variant.life if frozen is None else frozen.sums
     n, successes, errors, rewards, squares = base.n, base.successes, base.errors, base.reward, base.squares
