@@ -8,8 +8,9 @@ from builders import invocations
 
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.row import StandingOrder, encode_row
-from crl_stream.core.monitor.step import Context, Step, fold, follow_fleet, look_again, pass_time, step
+from crl_stream.core.monitor.step import Context, Step, fold, follow_fleet, pass_time, step
 from crl_stream.core.policy import AutoApply, Operations, Policy, Rollback
+from crl_stream.guide.looking import look_again
 
 from .task import HOUR, KEY, NOON, Task, proven
 
