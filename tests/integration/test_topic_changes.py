@@ -75,12 +75,13 @@ async def test_a_log_that_was_made_again_is_noticed_although_it_has_grown_as_lon
     worker = await installation.worker()
     await installation.publish(*invocations("default", "S" * 5))
     await installation.settled()
+    ending = asyncio.create_task(ended(worker))
     await delete(installation, installation.names(INVOCATIONS))
     await installation.admin.apply()
     await installation.producer.stop()
     await installation.restart_producer()
     await installation.publish(*invocations("default", "F" * 20))
-    code, log, _ = await ended(worker)
+    code, log, _ = await ending
     assert code == 70
     # Either the watch reports it, or the fold, if that finds another log below its position first.
     assert "made again" in log
