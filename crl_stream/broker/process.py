@@ -99,7 +99,7 @@ class EmbeddedBroker:
         return self.data_dir / "starting.json"
 
     def status(self) -> Endpoint | None:
-        """Return the broker running on this folder, whoever started it; None if there is none."""
+        """Return the broker running on this folder, even if another program started it; None if there is none."""
         return self._read_note() if is_locked(self.data_dir / LOCK) else None
 
     def process(self) -> Recorded | None:

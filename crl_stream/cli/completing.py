@@ -9,7 +9,7 @@ from typing import Any, Final
 from crl_stream.core.identity import is_identifier
 
 TIMEOUT_SECONDS: Final = 0.5
-"""Seconds; nobody waits longer for the Tab key."""
+"""Seconds that completion may take after the Tab key."""
 
 
 def complete_task(incomplete: str) -> list[str]:
