@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import time
 import tomllib
@@ -129,7 +130,9 @@ def prepare(names: list[str]) -> None:
     """Make the folder, and tell mutmut which modules and which operators are wanted."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
-    for name in ("crl_stream", "tests", "topics", "pyproject.toml"):
+    listed = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0")
+    shown = sorted({name.partition("/")[0] for name in listed if name and not name.startswith(".")})
+    for name in shown:
         (FOLDER / name).symlink_to(ROOT / name)
     os.chdir(FOLDER)
     from mutmut.configuration import Config
@@ -141,6 +144,7 @@ def prepare(names: list[str]) -> None:
     mutation_operators[:] = [*kept, *OURS]
     # The newest mutmut that accepts the version of click Faust needs reads a name that pytest no longer has.
     pytest.Item._nodeid = property(lambda item: item.nodeid)  # noqa: SLF001
+    Config.get().also_copy = [Path(name) for name in shown if name != "crl_stream"]
     Config.get().only_mutate = [f"{MODULES}/{name}.py" for name in names]
 
 

@@ -130,6 +130,19 @@ def test_every_test_that_is_called_long_is_there() -> None:
     assert gone == []
 
 
+def test_every_test_that_the_mutation_run_selects_is_there() -> None:
+    """pytest refuses to start when one of them has been moved, and `make mutation` then checks nothing."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutmut"]
+    left_out = [text.removeprefix("--deselect=") for text in settings["pytest_add_cli_args"] if "::" in text]
+    gone = []
+    for named in [*settings["pytest_add_cli_args_test_selection"], *left_out]:
+        file, _, name = named.partition("::")
+        path, function = ROOT / file, name.partition("[")[0]
+        there = path.is_dir() or (path.is_file() and f"def {function}" in path.read_text(encoding="utf-8"))
+        gone += [] if there else [named]
+    assert gone == []
+
+
 def test_every_test_file_that_a_page_names_is_there() -> None:
     """A test proves each promise; a page that names a removed test proves nothing."""
     there = {path.name for path in (ROOT / "tests").rglob("*.py")}
