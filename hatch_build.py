@@ -1,7 +1,7 @@
-"""Builds a wheel whose hot modules are C, if ``HATCH_BUILD_HOOK_ENABLE_CUSTOM=true`` is set.
+"""Builds a wheel whose hot modules are compiled to C, if ``HATCH_BUILD_HOOK_ENABLE_CUSTOM=true`` is set.
 
-mypyc compiles the modules that ``pyproject.toml`` lists, in a copy, so nothing is left beside the sources.  Each stays
-in the wheel as source too, for tracebacks and for people; Python prefers the compiled one.
+mypyc compiles a copy of the modules that ``pyproject.toml`` lists, so it leaves nothing beside the sources.  The wheel
+also keeps their sources, for tracebacks and for readers; Python prefers the compiled modules.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ PACKAGE = "crl_stream"
 
 
 class CompiledBuild(BuildHookInterface[Any]):
-    """Compiles before the files of the wheel are collected."""
+    """A hook that compiles modules before the files of the wheel are collected."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Add what was compiled to the wheel, which then fits this Python and this platform only."""
+        """Add the compiled modules to the wheel, which then fits only this Python version and platform."""
         if version == "editable":
             return  # developers run the sources
         self._folder = Path(tempfile.mkdtemp(prefix="crl-compiled-"))
@@ -32,13 +32,13 @@ class CompiledBuild(BuildHookInterface[Any]):
         build_data["pure_python"], build_data["infer_tag"] = False, True
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
-        """The wheel is written."""
+        """Remove the temporary folder after the wheel has been written."""
         if version != "editable":
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def compile_modules(root: Path, modules: list[str], folder: Path) -> list[Path]:
-    """Compile in ``folder`` and return the libraries there; raises ``SystemExit`` with mypyc's output on failure."""
+    """Compile ``modules`` in ``folder`` and return the libraries; raises ``SystemExit`` with mypyc's output on failure."""
     shutil.copytree(root / PACKAGE, folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
     environment = {"MYPYC_OPT_LEVEL": "3", "MYPYC_DEBUG_LEVEL": "0"} | os.environ
     done = subprocess.run(

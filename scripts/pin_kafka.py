@@ -1,8 +1,8 @@
 """Pin Kafka's jars: resolve the version that ``crl_stream.broker.jars`` names and write the hash of every jar.
 
-    pin_kafka.py     writes crl_stream/broker/kafka-jars.txt, and what Kafka Streams needs beyond it for `make bench`
+    pin_kafka.py     writes crl_stream/broker/kafka-jars.txt, and the extra jars of Kafka Streams for `make bench`
 
-Run it when the version changes, and review the difference: `crl broker` runs exactly what is written here.
+Run it when the version changes, and review the diff: `crl broker` runs exactly the jars that it lists.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from crl_stream.broker.jars import KAFKA_VERSION, PINS
 
 GROUP = "org.apache.kafka"
 LOGGING = ("org.apache.logging.log4j", "log4j-core", "log4j-slf4j-impl")
-"""Group, and what Kafka's own distribution has beside the artifacts that the broker names: without the second one,
-which binds the SLF4J 1.7 of the broker to the first one, in its version, the broker logs nothing at all."""
+"""Group, core and binding.  The binding connects the broker's SLF4J 1.7 to log4j-core and must have its version.
+Kafka's distribution adds it to the broker's own dependencies.  Without it, the broker logs nothing at all."""
 STREAMS = Path(__file__).resolve().parent.parent / "benchmarks" / "contestants" / "kafka_streams" / "jars.txt"
 
 
 def resolve(artifact_id: str) -> list[str]:
-    """Return a line for each jar that a Kafka artifact needs, itself first."""
+    """Return one line for each jar that a Kafka artifact needs, starting with its own."""
     with tempfile.TemporaryDirectory() as folder:
         context = MavenContext(resolver=PythonResolver(), repo_cache=Path(folder))
         root = Dependency(context.project(GROUP, artifact_id).at_version(KAFKA_VERSION).artifact())
@@ -53,7 +53,7 @@ def binding(broker: list[str]) -> str:
 
 
 def main() -> int:
-    """Resolve, download and hash."""
+    """Resolve, download and hash the jars."""
     broker = resolve("kafka_2.13")
     broker = [broker[0], *sorted([*broker[1:], binding(broker)])]
     header = f"# Apache Kafka {KAFKA_VERSION} and what it runs with: group, artifact, version, SHA-256 of the jar\n"

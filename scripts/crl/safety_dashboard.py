@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The guide's own command for the safety dashboard: ``crl dashboard`` by its first name."""
+"""The command with which the guide opens the safety dashboard; it runs ``crl dashboard``."""
 
 from __future__ import annotations
 
