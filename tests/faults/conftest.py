@@ -1,4 +1,4 @@
-"""Workers of the campaign are started as those of other tests are."""
+"""Starts the campaign's workers in the same way as the workers of other tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A runtime process and commands that live through an outage, and what became of what they were given."""
+"""A runtime and commands that run through an outage, and what happened to their outcomes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PATIENCE = 150.0
 
 
 class Lived(NamedTuple):
-    """What a runtime says of an outage that was from ``began`` to ``back``."""
+    """What a runtime reports about an outage from ``began`` to ``back``."""
 
     said: str
     meanwhile: str
@@ -45,7 +45,7 @@ class Lived(NamedTuple):
 
 
 class Runtime:
-    """A runtime in a process of its own."""
+    """A runtime in a separate process."""
 
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
         self._errors = (folder / "runtime.log").open("wb")
@@ -65,7 +65,7 @@ class Runtime:
             assert await asyncio.to_thread(self.process.stdout.readline) == b"ready\n"
 
     async def finish(self) -> dict[str, Any]:
-        """End it; what it saw."""
+        """Stop the runtime and return what it saw."""
         self.process.send_signal(signal.SIGTERM)
         out, _ = await asyncio.to_thread(self.process.communicate)
         self.page = json.loads(out)
@@ -80,9 +80,9 @@ class Runtime:
     def lived(
         self, began: float, back: float, stated: float, variant: str, there: Counter[str], *, since: float
     ) -> Lived:
-        """What it says; ``there`` counts the ids on the topic, ``variant`` was made the active one at ``stated``.
+        """Sum up what it saw; ``there`` counts the ids on the topic, and ``variant`` became active at ``stated``.
 
-        What was accepted from ``since`` on is looked for: a broker's data is lost with what it had acknowledged.
+        Only outcomes accepted after ``since`` are checked: a broker that loses its data loses what it acknowledged.
         """
         page = self.page
         lines = [text for at, name, text in page["lines"] if began <= at and name.startswith("crl_stream")]
@@ -111,7 +111,7 @@ class Runtime:
 
 
 def kind_of(line: str) -> str:
-    """A line without what differs from one time to the next."""
+    """Strip from a line the parts that change from one occurrence to the next."""
     line = re.sub(r" \(\d+ (more )?times[^)]*\)", "", line)
     line = re.sub(r"\d+(\.\d+){3}:\d+", "ADDRESS", line)
     line = re.sub(r"\bt[0-9a-f]{10}\.", "", line)
@@ -119,7 +119,7 @@ def kind_of(line: str) -> str:
 
 
 def first(states: Iterable[tuple[float, dict[str, Any]]], true: Any, since: float) -> float | None:
-    """When a state held for the first time from ``since`` on: it may hold already."""
+    """Return when a state first held from ``since`` on, which is ``since`` itself if it held already."""
     found = None
     for at, state in states:
         if at <= since:
@@ -130,7 +130,7 @@ def first(states: Iterable[tuple[float, dict[str, Any]]], true: Any, since: floa
 
 
 def last(states: Iterable[tuple[float, dict[str, Any]]], true: Any) -> float | None:
-    """Since when a state holds; None when it does not."""
+    """Return the time since which a state has held, or None if it does not hold at the end."""
     since = None
     for at, state in states:
         if not true(state):
@@ -145,7 +145,7 @@ def seconds(at: float | None, since: float) -> str:
 
 
 async def state_active_variant(kafka: Kafka, epoch: int) -> str:
-    """Write an active variant, as the monitor would after a rollback; returns its id."""
+    """Write an active variant, as the monitor would after a rollback, and return its id."""
     variant = f"variant-{epoch}"
     message = an_active_variant(agent_name=FOLLOWED[0], task_type=FOLLOWED[1], epoch=epoch, variant_id=variant)
     await write(kafka, ACTIVE_VARIANTS, [(TaskKey(*FOLLOWED).encode(), encode(message))])
@@ -153,7 +153,7 @@ async def state_active_variant(kafka: Kafka, epoch: int) -> str:
 
 
 async def write(kafka: Kafka, topic: str, records: Iterable[tuple[bytes, bytes]]) -> None:
-    """Append records, each acknowledged; a broker that has just come back is asked again."""
+    """Append records and wait for each acknowledgement; keeps trying while a returning broker is not ready."""
     until = time.monotonic() + PATIENCE
     while True:
         producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, acks="all", enable_idempotence=True)
@@ -174,7 +174,7 @@ async def write(kafka: Kafka, topic: str, records: Iterable[tuple[bytes, bytes]]
 
 
 async def ids_on_the_log(kafka: Kafka) -> Counter[str]:
-    """How often each invocation_id is on the log."""
+    """Count how often each invocation_id is in the log."""
     until = time.monotonic() + PATIENCE
     while True:
         try:
@@ -187,7 +187,7 @@ async def ids_on_the_log(kafka: Kafka) -> Counter[str]:
 
 
 def outcome_file(folder: Path, count: int) -> tuple[Path, list[str]]:
-    """A file of outcomes for ``crl publish -f``, and their ids."""
+    """Write a file of outcomes for ``crl publish -f``; returns its path and their ids."""
     messages = [an_invocation(agent_name="file", task_type="published") for _ in range(count)]
     path = folder / "outcomes.jsonl"
     path.write_bytes(b"".join(encode(message) + b"\n" for message in messages))
@@ -195,5 +195,5 @@ def outcome_file(folder: Path, count: int) -> tuple[Path, list[str]]:
 
 
 def lines_of_libraries(logs: Iterable[Path]) -> int:
-    """How many lines of aiokafka, Faust, mode and asyncio are in these logs."""
+    """Count the lines of aiokafka, Faust, mode and asyncio in these logs."""
     return sum(len(LIBRARY_LINE.findall(log.read_text(errors="replace"))) for log in logs)

@@ -1,11 +1,12 @@
-"""The outage matrix: what everything says while Kafka is away, when all is whole again, and what was lost.
+"""The outage matrix: what each process says while Kafka is away, when everything works again, and what was lost.
 
     PYTHONPATH=.:tests .venv/bin/python tests/faults/outage/matrix.py [NAME ...]
 
-Takes a quarter of an hour on two cores, two scenes at a time; prints Markdown tables.  Each scene has a broker of its
-own.  A worker and the services run under a supervisor that starts again what ends, as Kubernetes does; beside them a
-runtime publishes ten outcomes a second and follows a rollback, and commands of an operator run.  ``crl up`` has scenes
-of its own.  What was accepted is looked for on the topic in the end: all of it, once.
+It runs two scenes at a time, takes a quarter of an hour on two cores, and prints Markdown tables.
+
+Each scene has its own broker.  A worker and the services run under a supervisor that restarts them when they end, as
+Kubernetes does.  Beside them, a runtime publishes ten outcomes a second and follows a rollback, and an operator runs
+commands.  ``crl up`` has separate scenes.  At the end, every accepted outcome must be on the topic exactly once.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ AT_ONCE = 2
 
 
 class Outage(NamedTuple):
-    """What befalls the broker."""
+    """What happens to the broker."""
 
     begin: Step
     end: Step
     seconds: float
     embedded_runtime: bool = False
-    """Whether the runtime is given no address, and looks for the embedded broker."""
+    """Whether the runtime is given no address and has to find the embedded broker."""
 
 
 OUTAGES: dict[str, Outage] = {
@@ -110,7 +111,7 @@ async def measure_load(loads: list[float]) -> None:
 
 
 async def in_folder(run: Callable[[Path], Awaitable[Any]], name: str, turn: asyncio.Semaphore) -> Any:
-    """The result of a scene; the error where it failed, whose folder stays."""
+    """Run a scene in a temporary folder and return its result; a failed scene returns its error and keeps the folder."""
     async with turn:
         folder, began = Path(tempfile.mkdtemp(prefix="crl-outage-")), time.monotonic()
         try:
@@ -133,7 +134,7 @@ async def main(wanted: list[str]) -> None:
     def is_wanted(name: str) -> bool:
         return not wanted or any(word in name for word in wanted)
 
-    logging.getLogger().addHandler(logging.NullHandler())  # what aiokafka says of its attempts here is of no interest
+    logging.getLogger().addHandler(logging.NullHandler())  # aiokafka's messages about its attempts do not matter here
     turn, loads, began = asyncio.Semaphore(AT_ONCE), list[float](), time.monotonic()
     measuring = asyncio.create_task(measure_load(loads))
     outages = [name for name in OUTAGES if is_wanted(name)]

@@ -1,4 +1,4 @@
-"""The processes of a scene: a worker that is supervised, and a command that runs beside it."""
+"""The processes of a scene: a supervised worker, and a command that runs beside it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATIENCE = 240.0
 
 
 class Supervised:
-    """A process that is started again a second after it has ended."""
+    """A process that is restarted one second after it ends."""
 
     def __init__(self, installation: Installation, program: tuple[str, ...]) -> None:
         self.installation, self.program, self.codes = installation, program, list[int]()
@@ -31,7 +31,7 @@ class Supervised:
             self.logs.append(self.worker.log)
 
     def _start(self) -> WorkerProcess:
-        # With the session of the product's defaults: that of quick tests is too short for a busy machine.
+        # Use the product's default session timeout: the shorter one of quick tests is too short for a busy machine.
         worker = Worker()
         timing = {
             "session_timeout_seconds": worker.session_timeout_seconds,
@@ -42,7 +42,7 @@ class Supervised:
         )
 
     async def readiness(self) -> tuple[bool, str]:
-        """Whether it is ready, and the names of what keeps it from it."""
+        """Return whether the process is ready, and the names of the findings that keep it from being ready."""
         try:
             status, page = await asyncio.wait_for(self.worker.get("/readyz"), 2.0)
         except (aiohttp.ClientError, TimeoutError, OSError):
@@ -50,7 +50,7 @@ class Supervised:
         return status == 200, ", ".join(sorted({f["name"] for f in page["findings"] if f["trouble"]}))
 
     def ends(self) -> str:
-        """Its exit codes, each with what it said last."""
+        """Return the exit codes, each with the first critical line of its log."""
         said = []
         for code, log in zip(self.codes, self.logs, strict=False):
             lines = [line.partition(": ")[2] for line in log.read_text().splitlines() if " CRITICAL " in line]
@@ -72,7 +72,7 @@ class Command:
             self.process = forked.start(("crl_stream", *words), installation.environment(), folder, out, err)
 
     def said(self) -> str:
-        """Its lines beside the data, on one line."""
+        """Return what it has written to stderr, joined into one line."""
         return " / ".join(self.err.read_text().splitlines())
 
     async def says(self, words: str) -> None:

@@ -1,6 +1,6 @@
-"""A runtime that works through an outage: an invocation every 100 ms, until SIGTERM; then what it saw, as JSON.
+"""A runtime that works through an outage: one invocation every 100 ms until SIGTERM, then a JSON report of what it saw.
 
-Its settings come from the environment, as those of any runtime.
+Its settings come from the environment, like those of any runtime.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FLUSH_SECONDS = 60.0
 
 
 class Lines(logging.Handler):
-    """What the program logs, with the moment."""
+    """The program's log lines, each with its time."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)

@@ -1,4 +1,4 @@
-"""One broker with a worker, the services, a runtime and commands, through one outage."""
+"""One outage of a broker with a worker, the services, a runtime and commands."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Processes(NamedTuple):
 
 
 class Commands(NamedTuple):
-    """Results of the commands."""
+    """The results of the commands."""
 
     status: str
     publish: str
@@ -64,7 +64,7 @@ class Commands(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """An outage to play."""
+    """The results of one outage."""
 
     processes: Processes
     runtime: Lived
@@ -79,7 +79,7 @@ class Scene:
         self.broker = self._broker()
         self.pid = 0
         self.embedded_runtime = False
-        """Whether the runtime is given no address and looks for the embedded broker."""
+        """Whether the runtime is given no address and has to find the embedded broker."""
         self.loses_data = False
 
     def _broker(self) -> EmbeddedBroker:
@@ -185,7 +185,7 @@ class Scene:
         )
 
     async def _publish_file(self, file: Path) -> str:
-        """Publish a file with Kafka away, and again for as long as the command says that it goes on."""
+        """Publish a file while Kafka is away; rerun the command until it succeeds, at most three times."""
         told, began = [], time.monotonic()
         for number in range(4):
             name = self.folder / f"publish-{number}"
@@ -223,7 +223,7 @@ class Scene:
 
 
 def shown_by(tail: Command) -> Counter[str]:
-    """How often `crl tail --json` has shown each invocation."""
+    """Count how often `crl tail --json` has shown each invocation."""
     said = [json.loads(line)["message"] for line in tail.out.read_text().splitlines()]
     return Counter(message["invocation_id"] for message in said if "invocation_id" in message)
 
@@ -272,7 +272,7 @@ async def start(scene: Scene) -> None:
 
 
 async def start_elsewhere(scene: Scene) -> None:
-    """On another port; the supervisor is told the new address, as `crl up` tells it."""
+    """Start on another port, and restart the workers with the new address, as `crl up` does."""
     scene.port = free_port()
     await start(scene)
     scene.installation.kafka = scene.installation.kafka.model_copy(
@@ -289,7 +289,7 @@ async def lose_data(scene: Scene) -> None:
 
 
 async def start_empty(scene: Scene) -> None:
-    """Another cluster; somebody runs `crl topics apply` once the workers say so."""
+    """Start an empty cluster; 15 s later its topics are created, as by an operator who has read the workers' hint."""
     await start(scene)
     await asyncio.sleep(15.0)
     await scene.installation.admin.apply()

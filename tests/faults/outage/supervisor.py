@@ -1,4 +1,4 @@
-"""``crl up`` with a runtime beside it, through what can befall its embedded broker."""
+"""``crl up`` with a runtime beside it, through faults of its embedded broker and its worker."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class UpSeen(NamedTuple):
 
 
 class World:
-    """``crl up``, and what was done to it."""
+    """A running ``crl up``, and what the fault has done to it."""
 
     def __init__(self, up: Up) -> None:
         self.up, self.stack = up, ExitStack()
@@ -80,13 +80,13 @@ def lose_data(world: World) -> None:
     world.loses_data = True
     pid = world.up.pid("kafka")
     os.kill(pid, signal.SIGKILL)
-    while not is_gone(pid):  # until then it may acknowledge what goes with its data
+    while not is_gone(pid):  # before it is gone, it may acknowledge records that are deleted with its data
         time.sleep(0.01)
     shutil.rmtree(world.broker_folder / "logs")
 
 
 def fill_disk(world: World) -> None:
-    """For 20 s; the folder is a file system of its own."""
+    """Fill the broker's disk for 20 s; its folder is a separate file system."""
     filler = world.broker_folder / "filler"
     with filler.open("wb") as file, suppress(OSError):
         while True:
@@ -113,7 +113,7 @@ FAULTS: dict[str, Callable[[World], None]] = {
 
 
 async def run_up(folder: Path, fault: Callable[[World], None]) -> UpSeen:
-    """Run it through one of them."""
+    """Run ``crl up`` through one fault."""
     world = World(Up(folder))
     up = world.up
     if fault is fill_disk:
@@ -153,7 +153,7 @@ async def _through(world: World, runtime: Runtime, fault: Callable[[World], None
     before, began = len(up.text()), time.time()
     await asyncio.to_thread(fault, world)
     back = time.time()
-    # As soon as its broker accepts it again, whether the workers are back or not.
+    # Written as soon as the broker accepts records again, whether or not the workers are back.
     stating = asyncio.create_task(_state(world))
     text = await asyncio.to_thread(_until_well, world, before)
     whole = time.time()
@@ -187,7 +187,7 @@ async def _state(world: World) -> tuple[str, float]:
 
 
 def _until_well(world: World, before: int) -> str:
-    """Wait until `crl status --check` finds nothing; what `crl up` said meanwhile."""
+    """Wait until `crl status --check` finds nothing wrong; returns what `crl up` said meanwhile."""
     up, until, text = world.up, time.monotonic() + PATIENCE, ""
     while True:
         assert time.monotonic() < until, up.text()[-3_000:]
@@ -202,6 +202,6 @@ def _until_well(world: World, before: int) -> str:
 
 
 def _own_lines(text: str) -> str:
-    """What `crl up` itself said; its processes' log lines begin with the date."""
+    """Return the lines of `crl up` itself; those of its processes begin with a date and are dropped."""
     lines = [line for line in text.splitlines() if line and not re.match(r"\d{4}-\d\d-\d\d ", line)]
     return kind_of(" / ".join(lines)) or "nothing"
