@@ -53,7 +53,7 @@ def a_policy(policies: PolicySet) -> m.SetPolicy:
 
 
 def a_collapse(good: str = "default", bad: str = "api-optimized") -> list[Any]:
-    """Build the outcomes of two proven variants: ``bad`` is activated by hand, then fails until it must be rolled back."""
+    """Build a story of two proven variants: ``bad`` is activated by hand, then fails until it must be rolled back."""
     return [
         *invocations(good, "S" * 30),
         *invocations(bad, "S" * 30, variant_source="explore"),

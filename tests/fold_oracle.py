@@ -1,4 +1,4 @@
-"""What the topics must hold, by folding the log as it stands on the broker: the oracle of every test on real Kafka."""
+"""Computes what the topics must contain by folding the log on the broker: the oracle of every test on a real Kafka."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from crl_stream.wire.dead_letter import read_letter, read_mark
 from crl_stream.wire.topics import DEAD_LETTERS, TICK_KEY
 
 OUTPUTS = outputs_of(MONITOR, INLET)
-"""What the monitor and the inlet write."""
+"""The topics to which the monitor and the inlet write."""
 
 
 class Compared(NamedTuple):
-    """Figures of a comparison that held."""
+    """The figures of a successful comparison."""
 
     rows: int
     outputs: int
@@ -29,9 +29,9 @@ class Compared(NamedTuple):
 
 
 async def assert_topics_equal_the_fold(installation: Installation) -> Compared:
-    """Rows bit for bit, distinct outputs in their order, and nothing that the fold does not know.
+    """Check that the topics hold exactly the rows and the distinct outputs of the fold, with the outputs in order.
 
-    Once all is silent; a tick that no worker has folded any more is left out.
+    Waits until nothing more is written.  Ticks at the end of the log that no worker has folded are ignored.
     """
     await installation.silent()
     partitions = installation.kafka.partitions
@@ -66,16 +66,16 @@ async def assert_topics_equal_the_fold(installation: Installation) -> Compared:
         actual: dict[int, list[Any]] = defaultdict(list)
         for received in await installation.records(topic):
             if getattr(received.message, "kind", None) in OWN_ALERTS:
-                continue  # an alert of the overview's
+                continue  # an alert from the overview
             if topic == DEAD_LETTERS and read_mark(received.record.headers) is not None:
-                continue  # written for a person who sent a letter back
+                continue  # a mark, written when an operator replays a dead letter
             actual[received.record.partition].append(received.record)
         for partition in range(partitions):
             found = [_identity(topic, r.key, r.value, r.headers) for r in actual[partition]]
             wanted = [_identity(topic, o.key, o.value, o.headers) for o in expected[topic, partition]]
             distinct = list(dict.fromkeys(found))
             if topic == DEAD_LETTERS:
-                # Two agents write here: each keeps its own order.
+                # The monitor and the inlet both write here, so only the order within each is fixed.
                 assert sorted(distinct, key=repr) == sorted(wanted, key=repr), f"{topic} {partition}"
             else:
                 assert distinct == list(dict.fromkeys(wanted)), f"{topic} {partition}"

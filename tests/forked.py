@@ -1,7 +1,7 @@
-"""Processes of the program without its start: loading it takes most of a second, and tests start hundreds of them.
+"""Processes of the program without its slow start: loading takes most of a second, and tests start hundreds of them.
 
-``start`` and ``run`` fork a process that has loaded it (``forking_server.py``).  What a start of Python itself does is
-tried by those tests that use ``subprocess``.
+``start`` and ``run`` fork a process that has already loaded the program (``forking_server.py``).  Tests that use
+``subprocess`` cover a real start of Python.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from source_tree import OF_THIS_CHECKOUT, PACKAGE, ROOT
 
 _SERVER: Final = Path(__file__).with_name("forking_server.py")
 _LEFT_OUT: Final = (f"{PACKAGE}.__main__", f"{PACKAGE}.contract.generator", f"{PACKAGE}.worker.stores.rocksdb")
-"""Modules that are programs, or load native code with threads of its own."""
+"""Modules that are programs, or that load native code which starts threads."""
 _AT_START: Final = ("LANG", "LC_", "PYTHON", "TYPER", "_TYPER", "FORCE_COLOR", "PY_COLORS", "GITHUB_", "TERMINAL_")
-"""How variables begin that are read when Python starts or a library is loaded, and not again."""
+"""Prefixes of environment variables that are read only when Python starts or a library is loaded."""
 
 
 class Forked:
-    """One process, with what ``subprocess.Popen`` has of it."""
+    """One process, with the methods of ``subprocess.Popen`` that tests use."""
 
     def __init__(self, pid: int, end: int) -> None:
         self.pid, self._end, self.returncode = pid, end, None
@@ -51,14 +51,14 @@ class Forked:
         return self.returncode
 
     def _learn(self) -> None:
-        with _LOCK:  # two threads may wait for one process
+        with _LOCK:  # two threads may wait for the same process
             if self.returncode is None:
                 said = os.read(self._end, 16)
-                # Without a word the server was killed, which ends no test well.
+                # No exit code arrives if the server was killed; the test must then fail.
                 self.returncode = int(said or b"-9")
 
     def __del__(self) -> None:
-        os.close(self._end)  # not before: another thread may wait for it
+        os.close(self._end)  # not earlier: another thread may be waiting on it
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -73,7 +73,7 @@ class Forked:
 
 
 class Done(NamedTuple):
-    """How a process ended and what it said."""
+    """The exit code and the output of a process."""
 
     code: int
     out: bytes
@@ -81,7 +81,7 @@ class Done(NamedTuple):
 
 
 class _Server:
-    """The process that forks, for one set of those variables that are read at a start."""
+    """The forking server for one set of the variables that are read only at start-up."""
 
     def __init__(self, environment: Mapping[str, str], modules: Sequence[str]) -> None:
         self._channel, theirs = socket.socketpair()
@@ -120,7 +120,7 @@ _LOCK: Final = threading.Lock()
 
 @cache
 def modules_of_the_program(*, worker: bool) -> list[str]:
-    """Those of the program; a command loads nothing of the workers."""
+    """List the modules of the program to load; those of the workers only if ``worker`` is set."""
     import crl_stream
 
     names = [found.name for found in pkgutil.walk_packages(crl_stream.__path__, f"{PACKAGE}.")]
@@ -142,7 +142,7 @@ def start(
     stderr: IO[bytes],
     stdin: IO[bytes] | None = None,
 ) -> Forked:
-    """A process of ``python -m WORDS`` in ``folder`` that has this environment and no other."""
+    """Start ``python -m WORDS`` in ``folder``, with exactly this environment."""
     at_start = tuple(sorted((k, v) for k, v in environment.items() if k.startswith(_AT_START)))
     with _LOCK:
         server = _server(at_start, worker="worker" in words)
@@ -155,9 +155,9 @@ def start(
 def start_python(
     words: Sequence[str], environment: Mapping[str, str], folder: Path, output: IO[bytes]
 ) -> subprocess.Popen[bytes] | Forked:
-    """A process of ``python WORDS`` that says everything to ``output``; forked if it is the program as it is.
+    """Start ``python WORDS`` with all its output in ``output``; forks it if it is the unchanged program.
 
-    One that changes the program has to be there before it is loaded.
+    A launcher that patches the program must run before the program is loaded, so it gets a new Python.
     """
     if tuple(words[:2]) == ("-m", PACKAGE):
         return start(words[1:], environment, folder, output, output)
@@ -167,7 +167,7 @@ def start_python(
 
 
 def run(words: Sequence[str], environment: Mapping[str, str], folder: Path, said: bytes = b"") -> Done:
-    """As ``start``, to its end; ``said`` is its standard input."""
+    """Run a process like ``start`` and wait for its end; ``said`` is its standard input."""
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         stdin.write(said)
         stdin.seek(0)

@@ -1,7 +1,7 @@
-"""A Python that has loaded the program once and becomes a process of it whenever one is asked for; see ``forked.py``.
+"""A Python process that loads the program once and forks a copy of itself for each request; see ``forked.py``.
 
-It has one thread only, so a child of it is as good as a process that was started: it has its own environment, folder,
-standard streams and number, takes signals, and ends as any interpreter does.
+It has only one thread, so a forked child is as good as a process that was started.  The child has its own environment,
+folder, standard streams and process id, receives signals, and ends like any interpreter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 
 def serve(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """Fork for each request: what is asked for and its streams in the child, None in the end."""
+    """Fork for each request; returns the request and its streams in each child, and None in the server at the end."""
     children: dict[int, int] = {}
     ended, tell = os.pipe()
     os.set_blocking(ended, False)
@@ -41,7 +41,7 @@ def serve(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
             continue
         size, files, _, _ = socket.recv_fds(channel, 8, 4)
         if not size:
-            # Whoever asked has ended: it would have ended what it started.
+            # The client has ended, and so must the processes that it started.
             for pid in children:
                 os.kill(pid, signal.SIGKILL)
             return None
@@ -59,7 +59,7 @@ def serve(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 
 
 def pieces(channel: socket.socket, size: int) -> Any:
-    """The next ``size`` bytes, as they come."""
+    """Yield the next ``size`` bytes as they arrive."""
     while size:
         piece = channel.recv(size)
         size -= len(piece)
@@ -67,7 +67,7 @@ def pieces(channel: socket.socket, size: int) -> Any:
 
 
 def report(children: dict[int, int]) -> None:
-    """Say of each child that has ended how it did."""
+    """Report the exit code of each child that has ended."""
     for pid in list(children):
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
@@ -78,7 +78,7 @@ def report(children: dict[int, int]) -> None:
 
 
 def become(asked: dict[str, Any], files: list[int]) -> None:
-    """Be the process that was asked for."""
+    """Turn this child into the requested process."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -97,7 +97,7 @@ def become(asked: dict[str, Any], files: list[int]) -> None:
 
 
 def load(modules: list[str]) -> None:
-    """Load the program, and make the tree of its commands, which takes longer than most commands."""
+    """Load the program and build its command tree, which takes longer than most commands."""
     for name in modules:
         importlib.import_module(name)
     import typer.main
@@ -106,7 +106,7 @@ def load(modules: list[str]) -> None:
 
     typer.main.get_command = functools.cache(typer.main.get_command)
     typer.main.get_command(app)
-    # What was loaded is everybody's: no child looks for garbage in it, and so none copies it.
+    # Children share the loaded objects.  Freezing keeps a child's garbage collection from touching and so copying them.
     gc.collect()
     gc.freeze()
 

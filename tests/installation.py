@@ -33,7 +33,7 @@ READY_SECONDS = 90.0
 
 
 class WorkerProcess:
-    """A real worker."""
+    """A real worker process."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes] | Forked, url: str, log: Path) -> None:
         self.name, self.process, self.url, self.log = name, process, url, log
@@ -43,7 +43,7 @@ class WorkerProcess:
             return response.status, await response.json()
 
     async def ready(self) -> None:
-        """Wait until it says that it is ready; its log is the error when it ends instead."""
+        """Wait until the worker reports that it is ready; fails with the end of its log if it ends instead."""
         async with asyncio.timeout(READY_SECONDS):
             while True:
                 assert self.process.poll() is None, f"{self.name} ended: {self.log.read_text()[-2000:]}"
@@ -66,7 +66,7 @@ class WorkerProcess:
 
 
 class Installation:
-    """Topics behind a prefix of their own, and everything that a test does to them."""
+    """Topics with a separate prefix, and everything that a test does with them."""
 
     def __init__(self, bootstrap_servers: str, folder: Path, partitions: int = 4) -> None:
         self.folder, self.id = folder, uuid.uuid4().hex[:10]
@@ -84,7 +84,7 @@ class Installation:
         return self
 
     async def restart_producer(self) -> None:
-        """Begin with a new producer, which knows nothing of earlier topics."""
+        """Start a new producer, which knows nothing of earlier topics."""
         self.producer = AIOKafkaProducer(bootstrap_servers=self.kafka.bootstrap_servers, acks="all")
         await self.producer.start()
 
@@ -127,20 +127,20 @@ class Installation:
         return worker
 
     async def worker(self, **settings: str) -> WorkerProcess:
-        """A worker that is ready."""
+        """Start a worker and wait until it is ready."""
         worker = self.start_worker(**settings)
         await worker.ready()
         return worker
 
     async def run_crl(self, *arguments: str, **settings: str) -> tuple[int, str, str]:
-        """Run ``crl``: exit code, stdout and stderr."""
+        """Run ``crl`` and return its exit code, stdout and stderr."""
         words = ("crl_stream", *arguments)
         done = await asyncio.to_thread(forked.run, words, self.environment(**settings), self.folder)
         return done.code, done.out.decode(), done.err.decode()
 
     # -- writing -----------------------------------------------------------------------------------
     async def publish(self, *messages: m.Invocation | m.Feedback) -> Any:
-        """Publish messages in order; returns where the last one went."""
+        """Publish messages in order and return the position of the last one."""
         last = None
         for message in messages:
             key = TaskKey(message.agent_name, message.task_type).encode()
@@ -150,7 +150,7 @@ class Installation:
     async def send(
         self, value: bytes | None, key: bytes | None, topic: str = INVOCATIONS, partition: int | None = None
     ) -> Any:
-        """Send raw bytes and wait for the broker."""
+        """Send raw bytes and wait for the broker to acknowledge them."""
         if partition is None and key is not None:
             partition = partition_of(key, self.kafka.partitions)
         return await self.producer.send_and_wait(self.names(topic), value, key=key, partition=partition)
@@ -164,7 +164,7 @@ class Installation:
 
     # -- reading -----------------------------------------------------------------------------------
     async def messages(self, topic: str) -> list[Any]:
-        """Every message of a topic, each distinct one once."""
+        """Return the distinct messages of a topic."""
         found = {received.record.value: received.message for received in await self.reader.read(topic)}
         return list(found.values())
 
@@ -172,7 +172,7 @@ class Installation:
         return await self.reader.read(topic)
 
     async def changelog(self) -> dict[int, dict[bytes, bytes]]:
-        """The last record per key of each changelog partition: the state."""
+        """Return the last record per key of each changelog partition: the state."""
         plain = TopicReader(self.kafka.model_copy(update={"topic_prefix": ""}))
         found: dict[int, dict[bytes, bytes]] = {p: {} for p in range(self.kafka.partitions)}
         for received in await plain.read(self.names.changelog(self.app_id)):
@@ -180,9 +180,9 @@ class Installation:
         return found
 
     async def lag(self) -> dict[int, int]:
-        """Records of each partition of the log that the state does not cover yet; offsets are no count of them."""
+        """Count the records of each log partition that the state does not cover yet; offsets may have gaps."""
         found = dict.fromkeys(range(self.kafka.partitions), 0)
-        # The log first: what comes while the state is read is of the next look.
+        # Read the log first: records that arrive while the state is read are counted next time.
         log = [received.record for received in await self.records(INVOCATIONS)]
         state = await self.changelog()
         folded = {p: decode_partition(state[p].get(partition_key(p))).next_offset for p in found}
@@ -191,7 +191,7 @@ class Installation:
         return found
 
     async def ends(self, topic: str) -> dict[int, int]:
-        """End offset of each partition."""
+        """Return the end offset of each partition."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka.bootstrap_servers)
         await consumer.start()
         try:
@@ -212,7 +212,7 @@ class Installation:
                 there = await self.records(COMMANDS)
                 rejected = {(r.record.partition, r.record.offset) for r in there if r.message is None}
                 commands = {(r.record.partition, r.record.offset) for r in there}
-                # A log that was made again has lost the references; the state knows what they named.
+                # A recreated log has lost the references, but the state still knows what they named.
                 rows = [decode_partition(state.get(partition_key(p))) for p, state in (await self.changelog()).items()]
                 known = {(p, o) for row in rows for p, last in row.commanded.items() for o in range(last + 1)}
                 if commands <= referenced | rejected | known and not any((await self.lag()).values()):
@@ -220,8 +220,10 @@ class Installation:
                 await asyncio.sleep(0.1)
 
     async def silent(self, seconds: float = 60.0) -> None:
-        """Wait until no row waits for a tick that is due soon, so that nothing is written any more; at once when no
-        worker is there that could tick."""
+        """Wait until no row needs a tick soon, so that nothing more is written.
+
+        Returns at once if no worker is running that could append one.
+        """
         async with asyncio.timeout(seconds):
             while any(worker.process.poll() is None for worker in self.workers):
                 wakes = [Waiting.of(rows).next for rows in (await self.changelog()).values()]
@@ -231,7 +233,7 @@ class Installation:
                 await asyncio.sleep(0.2)
 
     async def wait_for(self, topic: str, kind: type, true: Any = lambda _: True, seconds: float = 30.0) -> Any:
-        """The first message of a topic of this kind for which ``true``, waiting for it."""
+        """Wait for the first message of this kind on a topic for which ``true`` holds, and return it."""
         async with asyncio.timeout(seconds):
             async with self.reader.following([topic], from_beginning=True) as stream:
                 async for received in stream:
@@ -241,7 +243,7 @@ class Installation:
 
 
 def keys_for(partition: int, partitions: int, count: int) -> Iterable[TaskKey]:
-    """Tasks whose home is ``partition``."""
+    """Yield ``count`` tasks whose home is ``partition``."""
     found, number = 0, 0
     while found < count:
         key = TaskKey("agent", f"task-{number}")

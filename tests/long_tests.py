@@ -1,7 +1,7 @@
-"""The tests that `make test` leaves to `make test-all`: each takes many seconds of CPU, or starts brokers of its own.
+"""The tests that `make test` leaves to `make test-all`: each takes many seconds of CPU time, or starts its own brokers.
 
-What stays in `make test` is everything that is quick, and of each part the story that shows it: a rollback, a restart,
-a hold, a review.  What is named on the command line runs in any case.
+`make test` keeps everything that is quick, and one story for each part: a rollback, a restart, a hold, a review.  Tests
+that are named on the command line always run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 LONG: Final = (
-    # Brokers, workers and clients that are killed, paused, cut off and filled up.
+    # Brokers, workers and clients that are killed, paused, cut off or given a full disk.
     "faults/",
     "live/",
     "broker/test_class_archive.py::test_the_first_broker_of_a_cache_",
@@ -36,7 +36,7 @@ LONG: Final = (
     "integration/test_two_installations.py",
     "integration/test_up.py",
     "test_compiled.py",
-    # All kinds of one thing, of which some are tried without a broker too.
+    # Every variation of one case; some variations are also tested without a broker.
     "integration/test_any_batch.py",
     "integration/test_operators_look.py",
     "integration/test_policy_announcement.py",
@@ -45,11 +45,11 @@ LONG: Final = (
     "integration/test_slow_clients.py",
     "integration/test_views_while_recovering.py",
 )
-"""How the ids of these tests begin, after `tests/`."""
+"""The prefixes of the ids of these tests, without `tests/`."""
 
 
 def is_long(test: str) -> bool:
-    """Whether the test with this id is left to `make test-all`."""
+    """Return whether the test with this id is left to `make test-all`."""
     return test.removeprefix("tests/").startswith(LONG)
 
 
@@ -58,7 +58,7 @@ def add_option(parser: pytest.Parser) -> None:
 
 
 def mark_and_leave_out(config: pytest.Config, items: list[pytest.Item]) -> int:
-    """Mark the long tests; returns how many were left out."""
+    """Mark the long tests and return how many were left out."""
     long = [item for item in items if is_long(item.nodeid)]
     for item in long:
         item.add_marker("long")

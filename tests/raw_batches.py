@@ -1,7 +1,7 @@
-"""Record batches byte by byte: whatever the protocol allows, and what no client would write.
+"""Record batches built byte by byte: everything that the protocol allows, including what no client would write.
 
-The fields stand where Kafka's documentation of the record batch says; records are packed here and not by a client, so
-that a test does not read with the eyes that wrote.
+The layout follows Kafka's documentation of the record batch.  Records are packed here and not by a client, so that a
+test never checks a client's reader with the same client's writer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Raw(NamedTuple):
 
 
 def xerial(data: bytes, block: int = 32_768) -> bytes:
-    """Snappy as Java's library frames it."""
+    """Compress with Snappy, framed as by Java's library."""
     found = bytearray(b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1))
     for at in range(0, len(data), block):
         packed = bytes(cramjam.snappy.compress_raw(data[at : at + block]))
@@ -40,13 +40,13 @@ def xerial(data: bytes, block: int = 32_768) -> bytes:
 
 
 def two_members(data: bytes) -> bytes:
-    """Gzip in two members, one behind the other."""
+    """Compress with gzip into two consecutive members."""
     half = len(data) // 2
     return gzip.compress(data[:half], 1) + gzip.compress(data[half:], 1)
 
 
 def lz4(data: bytes) -> bytes:
-    """Frames of independent blocks, as Kafka wants them."""
+    """Compress with LZ4 into a frame of independent blocks, as Kafka requires."""
     compressor = cramjam.lz4.Compressor(level=1, content_checksum=False, block_linked=False)
     compressor.compress(data)
     return bytes(compressor.finish())
@@ -65,7 +65,7 @@ CODECS: dict[str, tuple[int, Pack]] = {
 
 
 def varint(number: int) -> bytes:
-    """Zigzag, seven bits a byte."""
+    """Encode a number in zigzag form, seven bits per byte."""
     left, found = (number << 1) ^ (number >> 63), bytearray()
     left &= (1 << 64) - 1
     while left >= 0x80:
@@ -98,7 +98,7 @@ def batch_of(
     last_delta: int | None = None,
     body: bytes | None = None,
 ) -> bytes:
-    """A batch of format 2; ``body`` replaces the packed records."""
+    """Build a batch of format 2; ``body`` replaces the packed records."""
     number, pack = CODECS[codec]
     deltas = [n if raw.delta is None else raw.delta for n, raw in enumerate(records)]
     first = records[0].timestamp if records else 0
@@ -112,13 +112,13 @@ def batch_of(
 
 
 def end_of_transaction(base: int, producer: int, *, commit: bool) -> bytes:
-    """The control record that the broker writes."""
+    """Build the control record that the broker writes at the end of a transaction."""
     record = Raw(struct.pack(">hi", 0, 0), struct.pack(">hh", 0, int(commit)))
     return batch_of([record], base=base, producer=producer, transactional=True, control=True)
 
 
 def legacy_of(records: Sequence[Raw], *, magic: int, codec: str = "none", base: int = 0) -> bytes:
-    """Records of format 0 or 1; with a codec one record that holds them."""
+    """Build records of format 0 or 1; with a codec, build one record that contains them all."""
     number, pack = CODECS[codec]
     relative = bool(number) and magic == 1
     single = [
@@ -142,7 +142,7 @@ def _legacy(key: bytes | None, value: bytes | None, timestamp: int, magic: int, 
 
 
 class RawBatch(BatchBuilder):
-    """A batch of ours for aiokafka's producer, sent as it is."""
+    """A batch of ours that aiokafka's producer sends unchanged."""
 
     def __init__(self, batch: bytes, records: int) -> None:
         super().__init__(1, 0)
@@ -150,11 +150,11 @@ class RawBatch(BatchBuilder):
         self.close()
 
     def _set_producer_state(self, *_: Any) -> None:
-        """It has none."""
+        """Leave the batch as it is."""
 
 
 async def send_raw(servers: str, topic: str, partition: int, *batches: bytes, records: int = 1) -> list[int]:
-    """Append batches; the base offset of each."""
+    """Append batches and return the base offset of each."""
     producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_request_size=2**31 - 1)
     await producer.start()
     try:

@@ -25,7 +25,7 @@ from crl_stream.wire.topics import ALERTS, PROPOSALS, ROLLBACKS
 
 
 async def rows_of(installation: Installation, stage: Stage) -> dict[int, dict[bytes, bytes]]:
-    """The last record per key of each partition of a table's changelog."""
+    """Return the last record per key of each partition of a table's changelog."""
     plain = TopicReader(installation.kafka.model_copy(update={"topic_prefix": ""}))
     found: dict[int, dict[bytes, bytes]] = defaultdict(dict)
     for received in await plain.read(installation.names.changelog(installation.app_id, stage.table.name)):
@@ -70,7 +70,7 @@ async def _is_settled(installation: Installation) -> bool:
 
 
 async def _last_figures(installation: Installation, topic: str) -> dict[tuple[str, str], Any]:
-    """What the newest snapshot, or the newest note, of every task says of it."""
+    """Return the figures in the newest snapshot, or the newest note, of every task."""
     newest: dict[tuple[str, str], m.TaskNote] = {}
     for message in await installation.messages(topic):
         note = note_of(message) if isinstance(message, m.TaskSnapshot) else message
@@ -83,7 +83,7 @@ async def _last_figures(installation: Installation, topic: str) -> dict[tuple[st
 
 
 async def assert_services_equal_the_fold(installation: Installation) -> m.Overview:
-    """Rows bit for bit, distinct proposals in their order, the page the one of all notes; returns the page."""
+    """Check that rows, proposals and the page are exactly those of the fold; returns the page."""
     partitions = installation.kafka.partitions
     rows, found = await rows_of(installation, PROPOSER), await records_of(installation, PROPOSALS)
     for partition, records in (await records_of(installation, PROPOSER.source)).items():
@@ -98,10 +98,10 @@ async def assert_services_equal_the_fold(installation: Installation) -> m.Overvi
         (output.key, output.value)
         for topic in TALLY.sources
         for partition, records in (await records_of(installation, topic)).items()
-        for record in records  # each by itself: whatever was noted before
+        for record in records  # each on its own, whatever was noted before
         for output in note_records(topic, partition, [record], SentNotes())
     }
-    assert {(record.key, record.value) for record in events} <= possible, "a note of something that is on no topic"
+    assert {(record.key, record.value) for record in events} <= possible, "a note about something that is not on any topic"
     folded = fold_notes(None, {}, events)
     there = (await rows_of(installation, OVERVIEW_PAGE))[0]
     assert {k: v for k, v in there.items() if k != partition_key(FIRST)} == folded.rows
@@ -113,7 +113,7 @@ async def assert_services_equal_the_fold(installation: Installation) -> m.Overvi
 
 
 async def assert_services_settled(installation: Installation) -> None:
-    """Wait for monitor and services, then hold the services against the fold."""
+    """Wait for the monitor and the services, then compare the services with the fold."""
     await installation.settled()
     await services_settled(installation)
     await assert_services_equal_the_fold(installation)
@@ -142,12 +142,15 @@ async def assert_files_and_alerts_equal_the_topics(installation: Installation) -
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
-    """The lines of a file that may not be there yet."""
+    """Return the lines of a file that may not exist yet."""
     return [json.loads(line) for line in file.read_bytes().splitlines()] if file.exists() else []
 
 
 async def start_all(installation: Installation) -> list[Any]:
-    """Run the monitor and the services until ready; a burst of outcomes ends with a snapshot, as it does over time."""
+    """Start the monitor and the services, and wait until they are ready.
+
+    Snapshots are not delayed, so that every burst of outcomes ends with one.
+    """
     channel = '[notifiers.ops]\nkind = "file"\npath = "alerts.jsonl"\n'
     (installation.folder / "channels.toml").write_text(channel, encoding="utf-8")
     workers = [

@@ -1,8 +1,9 @@
-"""One embedded Kafka for a whole run of tests, however many processes it has.
+"""One embedded Kafka for a whole test run, however many processes the run has.
 
-Every process of the run holds a lock on ``users`` in the folder of the run; the system gives it back when the process
-ends, whichever way.  The first one that needs Kafka starts it, and a guard with it: this file as a program, which waits
-for that lock.  It gets it when the last process has gone, and then ends what a run that was killed left behind.
+Every process of the run holds a shared lock on ``users`` in the run's folder.  The system releases the lock when the
+process ends, however it ends.  The first process that needs Kafka starts it, together with a guard: this file, run as a
+program.  The guard waits for an exclusive lock, which it gets when the last process has gone.  It then cleans up what a
+killed run has left behind.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _USERS = "users"
 
 
 class SharedKafka:
-    """The Kafka of a run, in ``folder``; without a folder this process begins the run, and ends it."""
+    """The Kafka of a run, in ``folder``.  Without a folder, this process begins the run and will also end it."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._begins = folder is None
@@ -38,11 +39,11 @@ class SharedKafka:
     @staticmethod
     def _broker_in(folder: Path) -> EmbeddedBroker:
         broker = EmbeddedBroker(folder / "kafka", Client().cache_dir)
-        broker.ephemeral = True  # on any free port, and its data goes with it; the folder is ours
+        broker.ephemeral = True  # takes any free port, and its data is temporary; we own the folder
         return broker
 
     def address(self) -> str:
-        """Where it listens; it is started now if no process of the run has needed it yet."""
+        """Return Kafka's address, and start Kafka if no process of the run has needed it yet."""
         with (self.folder / "start").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if (running := self._broker.status()) is None:
@@ -51,7 +52,7 @@ class SharedKafka:
             return running.bootstrap_servers
 
     def _start_guard(self) -> subprocess.Popen[bytes]:
-        # In a session of its own: Ctrl-C in a terminal is for the run, and this is what comes after it.
+        # A separate session: Ctrl-C in the terminal ends the run, and the guard has to outlive it.
         return subprocess.Popen(
             [sys.executable, __file__, str(self.folder)],
             env=environment_of_this_checkout(),
@@ -62,19 +63,19 @@ class SharedKafka:
         )
 
     def close(self) -> None:
-        """This process needs it no more; the one that began the run ends it."""
+        """Release Kafka in this process; in the process that began the run, also stop it."""
         self._users.close()
         if self._begins:
             self.end()
 
     def end(self) -> None:
-        """End it, and take its data away."""
+        """Stop Kafka and remove its data."""
         self._broker.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @classmethod
     def of_the_dead(cls, folder: Path) -> Self | None:
-        """That of a run of which no process lives any more, waiting for that; None when the run took care itself."""
+        """Wait until no process of a run is left and return its Kafka, or None if the run has cleaned up itself."""
         found = cls.__new__(cls)
         found.folder, found._broker = folder, cls._broker_in(folder)
         try:

@@ -1,4 +1,4 @@
-"""The repository as the rules about it see it: its files, its modules and what each of them imports."""
+"""The repository as tests of its rules see it: its files, its modules and what each module imports."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "crl_stream"
 OF_THIS_CHECKOUT = {"PYTHONPATH": str(ROOT)}
-"""What a process needs to run this checkout and not the package that its Python has installed."""
+"""The environment that makes a process run this checkout, not an installed package."""
 
 
 def environment_of_this_checkout() -> dict[str, str]:
-    """The caller's environment without settings, for a process that runs this checkout."""
+    """Return the caller's environment without settings, for a process that runs this checkout."""
     return {name: value for name, value in os.environ.items() if not name.startswith("CRL_")} | OF_THIS_CHECKOUT
 
 
 class Module(NamedTuple):
-    """One module of the package and the dotted names that it imports, wherever in the file it does so."""
+    """One module of the package, and the dotted names that it imports anywhere in its file."""
 
     name: str
     path: Path
@@ -30,19 +30,19 @@ class Module(NamedTuple):
 
     @property
     def part(self) -> str:
-        """The folder or file right under the package: the unit of which layers are made."""
+        """The folder or file directly under the package, which is the unit of the layers."""
         return self.name.split(".")[1] if "." in self.name else PACKAGE
 
 
 def imported_names(source: str, package: str) -> Iterator[str]:
-    """Every dotted name that ``source``, a module in ``package``, imports."""
+    """Yield every dotted name that ``source``, a module in ``package``, imports."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             climbed = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             origin = ".".join([*climbed, *([node.module] if node.module else [])])
-            # `from package import module` imports the module: both names count.
+            # `from package import module` may import a module, so both names count.
             yield origin
             yield from (f"{origin}.{alias.name}" for alias in node.names)
 
@@ -59,10 +59,10 @@ def modules() -> tuple[Module, ...]:
 
 
 def modules_run_by(module: Module) -> set[str]:
-    """The modules of the package that have run when ``module`` is imported and all its functions were called.
+    """Return the modules of the package that run when ``module`` is imported and all its functions are called.
 
-    Importing a module runs the packages that it is in.  Its own do not count unless it takes something that they
-    define themselves: they were there before it.  A package that lists its folder imports all that is in it.
+    Importing a module runs the packages that contain it.  The packages that contain ``module`` have run before it, so
+    they count only if it imports something that they define.  A package that lists its folder imports everything in it.
     """
     names = {other.name for other in modules()}
     holders = {name.rpartition(".")[0] for name in module.imports - names} & names
@@ -74,13 +74,13 @@ def modules_run_by(module: Module) -> set[str]:
 
 
 def packages_of(name: str) -> set[str]:
-    """The packages that a module is in."""
+    """Return the packages that contain a module."""
     parts = name.split(".")
     return {".".join(parts[:length]) for length in range(1, len(parts))}
 
 
 def circles(uses: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """Whatever of ``uses`` is part of a circle, or stands between two; empty when there is none."""
+    """Return the part of ``uses`` that is in a circle or between two circles; empty if there are no circles."""
     left = {name: used & uses.keys() for name, used in uses.items()}
     while outer := {name for name in left if not left[name] or not any(name in used for used in left.values())}:
         left = {name: used - outer for name, used in left.items() if name not in outer}
@@ -89,7 +89,7 @@ def circles(uses: Mapping[str, set[str]]) -> dict[str, set[str]]:
 
 @cache
 def committed_files() -> tuple[Path, ...]:
-    """Every file that is in the repository or about to be; without git, every file of the source archive."""
+    """Return every file that is or will be in the repository; without git, every file of the source archive."""
     command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listed = subprocess.run(command, capture_output=True, check=True).stdout.decode().split("\0")

@@ -1,4 +1,4 @@
-"""The shape of the package: pure layers below, one folder for Faust, no circles, no function too long to read."""
+"""The shape of the package: pure layers at the bottom, one folder for Faust, no circular imports, no long functions."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def uses(module: Module, libraries: Iterable[str]) -> set[str]:
 
 
 def parts_used(module: Module) -> set[str]:
-    """The other parts of the package that a module imports."""
+    """Return the parts of the package that a module imports."""
     names = (name.split(".") for name in module.imports)
     parts = {name[1] for name in names if name[0] == PACKAGE and len(name) > 1}
     return {part for part in parts if (ROOT / PACKAGE / part).is_dir() or (ROOT / PACKAGE / f"{part}.py").is_file()}
@@ -104,7 +104,7 @@ def test_only_the_worker_knows_faust() -> None:
 
 
 def test_no_module_imports_a_private_name_of_another() -> None:
-    """What another module needs is no private matter any more."""
+    """A name that another module needs is not private."""
     offenders = [
         f"{module.name} imports {name}"
         for module in modules()
@@ -128,7 +128,7 @@ def test_the_parts_of_the_package_do_not_import_each_other_in_a_circle() -> None
 
 
 def test_no_module_needs_itself_however_far_around() -> None:
-    """An import counts wherever it is written: in a function and for the type checker too."""
+    """An import counts wherever it is written, also in a function or only for the type checker."""
     uses = {module.name: modules_run_by(module) for module in modules()}
     assert circles(uses) == {}
 
@@ -159,12 +159,12 @@ def test_a_package_that_lists_its_folder_needs_what_is_in_it() -> None:
         ("crl_stream.stages.monitor", {"aiokafka", "asyncio", "faust", "mode", "random"}),
         ("crl_stream.client", {"faust", "mode", "crl_stream.worker"}),
         ("crl_stream.cli", {"faust", "mode"}),
-        # Every command pays for what the program imports before it knows which one it is.
+        # Every command pays for what the program imports before it knows which command to run.
         ("crl_stream.cli", {"aiohttp", "aiokafka", "asyncio", "msgspec", "pydantic", "ssl", "crl_stream.settings"}),
     ],
 )
 def test_importing_a_part_brings_nothing_along_that_it_must_not_know(imported: str, unwanted: set[str]) -> None:
-    """The walk reads what is written; this asks a fresh interpreter what really comes in, however indirectly."""
+    """The walk reads the source; this test asks a fresh interpreter what is really imported, however indirectly."""
     program = f"import sys, {imported}; print(*sorted(sys.modules.keys() & {unwanted!r}))"
     result = subprocess.run(
         [sys.executable, "-c", program],
@@ -202,7 +202,7 @@ def test_every_module_says_what_it_is() -> None:
 
 
 def mapped(text: str) -> list[str]:
-    """The names in the map of a docstring: each heads a line, or a part of one behind ``; ``."""
+    """Return the names in the map of a docstring; each starts a line, or a part of a line after ``; ``."""
     heads = {line: found[1] for line in text.splitlines() if (found := re.match(r" *(\w+)/?  +\S", line))}
     return [*heads.values(), *(name for line in heads for name in re.findall(r"; (\w+): ", line))]
 

@@ -1,4 +1,4 @@
-"""What the benchmarks say is what was measured: ratios within a round, goals, the oracle that a figure must pass."""
+"""The benchmarks report only what was measured: ratios within a round, goals, and figures that pass the oracle."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_the_report_shows_every_contestant_and_why_one_is_missing() -> None:
 
 # -- the oracle ------------------------------------------------------------------------------------
 def outcomes_and_oracle(count: int = 400, tasks: int = 3) -> tuple[list[dict[str, object]], Oracle]:
-    """Outcomes as a contestant parses them, a tenth of a second of the log's time apart."""
+    """Return outcomes as a contestant parses them, 0.1 s of log time apart, and an oracle that has taken them in."""
     oracle, messages = Oracle(), []
     for number, (key, message) in enumerate(runs(count, tasks, 5)):
         messages.append({"time": number * 100, **json.loads(encode(message))})

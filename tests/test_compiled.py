@@ -1,4 +1,4 @@
-"""The compiled build: what it is made of, that it says what it is, and that it reaches the bytes of the sources."""
+"""The compiled build: which modules it has, that it says it is compiled, and that it writes the same bytes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ for seed in range({SEEDS}):
     found[seed] = hashlib.sha256(written.encode()).hexdigest()
 print(json.dumps({{"compiled": is_compiled(), "found": found}}))
 """
-"""What crashes, stalls, orders, late scores and rubbish leave in every topic and changelog, seed by seed."""
+"""A program that hashes, seed by seed, every topic and changelog after crashes, stalls, commands and bad records."""
 
 
 def listed() -> list[str]:

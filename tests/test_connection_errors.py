@@ -1,4 +1,4 @@
-"""Which errors are the broker's, and which are not."""
+"""Which errors are blamed on the broker, and which are not."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_a_network_that_does_not_answer_is_said_with_the_address(number: int) ->
 
 
 async def test_a_topic_that_is_kept_from_this_user_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is missing among all topics, as one that does not exist; only by its name a broker says that it may not."""
+    """A list of all topics omits it like one that does not exist.  Only a request by name is answered with a denial."""
 
     async def refuse(_: Any, cluster: Any, topics: Any) -> bool:
         cluster.unauthorized_topics = set(topics or ())
         return True
 
     async def found(_: Any) -> None:
-        """The brokers, without asking for them."""
+        """Do nothing, as if the brokers had been found."""
 
     monkeypatch.setattr(AIOKafkaClient, "_metadata_update", refuse)
     monkeypatch.setattr(AIOKafkaClient, "bootstrap", found)

@@ -1,4 +1,4 @@
-"""The examples for people who write their own programs: their errors are as clear as the product's."""
+"""The example programs report errors as clearly as the product does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``docs/guide-coverage.md`` against the guide: no line without a row, no row without a test that there is."""
+"""Checks ``docs/guide-coverage.md`` against the guide: every line has a row, and every row names an existing test."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ TABLE = ROOT / "docs" / "guide-coverage.md"
 FUTURE = "future enhancement"
 ELSEWHERE = "another page of the guide's author"
 PENDING = "pending"
-"""A row of a part that is still being built; it must be removed once the part exists."""
+"""The mark of a row whose part is still being built; it must be removed as soon as the part exists."""
 
 
 class Line(NamedTuple):
-    """A line of the guide that says something."""
+    """A line of the guide that has content."""
 
     number: int
     section: str
     text: str
     block: int
-    """Line of the opening fence before it; 0 in prose."""
+    """The line number of the opening fence before it; 0 in prose."""
 
 
 class Row(NamedTuple):
@@ -84,7 +84,7 @@ def rows() -> tuple[Row, ...]:
 
 
 def lines_of(row: Row) -> list[Line]:
-    """The lines of the guide that a row is about."""
+    """Return the lines of the guide that a row is about."""
     here = [line for line in guide() if line.section == row.section]
     first, dots, last = row.quote.partition(" … ")
     if not dots:
@@ -122,7 +122,7 @@ def test_every_heading_of_the_guide_has_rows_or_parts_that_have() -> None:
 
 
 def test_most_of_every_sentence_and_each_of_its_numbers_is_quoted() -> None:
-    """A row about a line must not be about one word of it."""
+    """The rows about a line must quote at least half of it, not only a word or two."""
     short = []
     for line in guide():
         if line.block:
@@ -155,9 +155,9 @@ def test_every_row_has_a_test_unless_it_is_of_the_future() -> None:
     assert {r.section for r in rows() if r.where == ELSEWHERE} == {"References"}
 
 
-# -- the tests that are named ----------------------------------------------------------------------
+# -- the named tests -------------------------------------------------------------------------------
 def named_tests() -> list[tuple[int, str, bool]]:
-    """Line of the table, id, and whether it is said to be pending."""
+    """Return the line in the table, the test's id, and whether the test is marked as pending."""
     return [
         (row.number, match[2], bool(match[1]))
         for row in rows()
@@ -167,7 +167,7 @@ def named_tests() -> list[tuple[int, str, bool]]:
 
 @cache
 def definitions(path: Path) -> dict[str, ast.AST]:
-    """What a test module defines, by its id behind the path."""
+    """Return what a test module defines, by the part of the id after the path."""
     found: dict[str, ast.AST] = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -178,7 +178,7 @@ def definitions(path: Path) -> dict[str, ast.AST]:
 
 
 def fault(test: str) -> str | None:
-    """Return why an id does not name a test that runs."""
+    """Return why an id does not name a test that runs, or None if it does."""
     name, _, inside = test.partition("::")
     path = ROOT / name
     if not path.is_file():
@@ -200,14 +200,14 @@ def test_every_test_that_is_named_is_there_and_is_not_skipped() -> None:
 
 
 def test_what_is_pending_is_not_there_yet() -> None:
-    """Once it is, the word ``pending`` goes and the row is checked like any other."""
+    """Once a part exists, the word ``pending`` must go, and its row is checked like any other."""
     assert [(n, test) for n, test, pending in named_tests() if pending and fault(test) is None] == []
     without = [r for r in rows() if r.tests.startswith(PENDING) and "::" not in r.tests]
     assert [(r.number, path) for r in without for path in paths_of(r) if (ROOT / path).exists()] == []
 
 
 def paths_of(row: Row) -> list[str]:
-    """The files and folders that a row says something lives in."""
+    """Return the files and folders that a row names as the place of its feature."""
     return [p for p in re.findall(r"`([\w./-]+)`", row.where) if "/" in p and re.search(r"(\.\w+|/)$", p)]
 
 

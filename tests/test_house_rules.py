@@ -1,4 +1,4 @@
-"""What a repository that anybody may clone must not contain, and what it must keep in step."""
+"""What a public repository must not contain, and what it must keep consistent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from source_tree import ROOT, committed_files, environment_of_this_checkout
 
 import crl_stream
 
-# Written in pieces, so that this file keeps the rule that it checks.
+# Written in pieces, so that this file does not break the rule that it checks.
 SLASH = "/"
 MACHINE_PATHS = [
     SLASH + place + SLASH for place in ("work", "opt" + SLASH + "wheels", "root", "home" + SLASH + "[a-z]+", "Users")
@@ -120,7 +120,7 @@ def test_the_programs_that_people_start_can_be_started() -> None:
 
 
 def test_every_test_that_is_called_long_is_there() -> None:
-    """One that was renamed would be run by `make test` from then on, and nobody would know why that is slow."""
+    """After a rename, `make test` would run the test, and its slowness would be hard to explain."""
     gone = []
     for named in LONG:
         file, _, name = named.partition("::")

@@ -1,4 +1,4 @@
-"""CONTRIBUTING's recipes work: what they say to write is found, checked and used."""
+"""The recipes in CONTRIBUTING work: the files that they show are found, checked and used."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ RECIPES = {
     Path(found["path"]): found["code"]
     for found in BLOCK.finditer((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
 }
-"""By the path, in the package, of the file that a recipe shows."""
+"""The code of each recipe, by the path of its file within the package."""
 LOOK = """
 import sys
 from typing import Literal, get_args
 from crl_stream.core.folder import look_in
 look_in(sys.argv[1], sys.argv[2])
 from crl_stream.core.messages import snapshots
-# The words that the recipe of a rule adds to the contract; nothing has read that so far.
+# Add the words of the rule recipe to the contract before anything reads it.
 snapshots.ProposalType = Literal[*get_args(snapshots.ProposalType), "retire_idle_variant"]
 snapshots.Trigger = Literal[*get_args(snapshots.Trigger), "idle"]
 import pytest
@@ -51,7 +51,7 @@ def test_every_folder_of_one_file_each_has_its_recipe() -> None:
 
 @pytest.mark.parametrize("path", RECIPES, ids=str)
 def test_what_a_recipe_shows_passes_the_linter(path: Path) -> None:
-    """What is copied must not have to be mended first."""
+    """Copied code must work without being fixed first."""
     name = str(ROOT / "crl_stream" / path)
     for action in (["check", "--quiet"], ["format", "--quiet", "--check"]):
         checked = python("-m", "ruff", *action, "--stdin-filename", name, "-", text=RECIPES[path])

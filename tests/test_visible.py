@@ -1,4 +1,4 @@
-"""Texts of strangers on the operator's terminal do nothing there, and JSON says exactly what they were."""
+"""Untrusted texts do nothing on the operator's terminal, and JSON shows exactly what they were."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STYLES = re.compile("\x1b\\[[0-9;]*m")
 
 
 def acting(text: str) -> set[str]:
-    """What is left in a text that a terminal would act on, beside our own colours."""
+    """Return the characters in a text that a terminal would act on, other than our own colours."""
     return {c for c in STYLES.sub("", text) if not c.isprintable()} - {"\n"}
 
 
@@ -55,7 +55,7 @@ def test_json_says_exactly_the_same_and_has_nothing_in_it_that_a_terminal_acts_o
     try:
         document.decode()
     except UnicodeDecodeError:
-        return  # a lone surrogate is no text; our encoder refuses it
+        return  # a lone surrogate is not valid text; our encoder refuses it
     escaped = escape_json(document)
     assert json.loads(escaped) == value
     assert escaped.decode().isprintable()
@@ -140,7 +140,7 @@ thread.join()
 
 
 def test_no_text_of_a_topic_reaches_the_terminal_of_a_worker_as_it_is() -> None:
-    """By the alerts that it logs, a library's warning, a traceback, and a thread that ends."""
+    """Covers logged alerts, a library's warning, a traceback, and a thread that fails."""
     done = subprocess.run(
         [sys.executable, "-c", WORKER, EVIL], capture_output=True, check=False, env=environment_of_this_checkout()
     )

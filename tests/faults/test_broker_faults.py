@@ -1,4 +1,4 @@
-"""Poison and a broken broker, as the campaign induces them; and what counts as no fault at all."""
+"""Poison and a broken broker, as the campaign induces them.  A fault that had no effect is inconclusive."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(6
 
 
 UNNOTICED = 40
-"""Records a second: what is waited for in vain needs no more of them."""
+"""Records per second.  A low rate is enough while the test waits for an effect that never comes."""
 
 
 class Untouched(Broker):
-    """A broker that the test does not touch once it is running."""
+    """A broker that keeps running when a fault tries to stop or kill it."""
 
     async def start(self) -> None:
         if self._kafka is None:
             await super().start()
 
     async def stop(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     async def kill(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Runtimes find their Kafka again: after outages longer than any time limit, at another port, with its data gone."""
+"""Runtimes reconnect to Kafka after outages longer than any time limit, on another port, and after its data is gone."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ pytestmark = [pytest.mark.integration, pytest.mark.faults]
 ACTIVE = an_active_variant()
 KEY = TaskKey(ACTIVE.agent_name, ACTIVE.task_type)
 FOLLOWED_SECONDS = 5.0
-"""Seconds after the broker's return, as promised."""
+"""Seconds after the broker's return within which a runtime must follow again."""
 SLOW = 3.0
-"""How much slower a machine may be before a time limit is red."""
+"""How many times slower a machine may be before a time limit fails."""
 
 
 class World:
-    """A private broker that the test stops and starts, and a client that survives it."""
+    """A private broker that the test kills, moves and starts again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.cache = folder, ClientSettings().cache_dir
@@ -60,10 +60,10 @@ class World:
         running = self.broker.status()
         assert running is not None
         os.kill(running.pid, signal.SIGKILL)
-        assert self.broker.stop() or self.broker.status() is None  # which also waits for the process
+        assert self.broker.stop() or self.broker.status() is None  # stop() also waits for the process
 
     def move(self) -> None:
-        """To another port, before the next start."""
+        """Choose another port for the next start."""
         self.port = free_port()
         self.broker = self._broker()
 
@@ -77,7 +77,7 @@ class World:
         return load_settings(environment={}, flags=flags)
 
     def roll_back(self, epoch: int | None = None) -> int:
-        """State an active variant, as the monitor would; returns its epoch."""
+        """Write an active variant, as the monitor would, and return its epoch."""
         self.epoch = self.epoch + 1 if epoch is None else epoch
         message = an_active_variant(epoch=self.epoch, variant_id=f"variant-{self.epoch}")
 
@@ -98,7 +98,7 @@ class World:
         while True:
             try:
                 return [received.message for received in asyncio.run(reader.read(INVOCATIONS))]
-            except Unavailable:  # a broker that has just come back may know no broker yet
+            except Unavailable:  # just after its return, a broker may list no brokers yet
                 assert time.monotonic() < until
 
 
@@ -116,7 +116,7 @@ def variant(crl: Client) -> str | None:
 
 
 def work(crl: Client, count: int) -> list[str]:
-    """Publish outcomes; their ids."""
+    """Publish outcomes and return their ids."""
     ids = []
     for _ in range(count):
         with crl.invocation(*KEY, default="v1") as inv:
@@ -125,7 +125,7 @@ def work(crl: Client, count: int) -> list[str]:
 
 
 def follows(crl: Client, world: World, since: float) -> None:
-    """A rollback that happens now, or has happened, is followed in time, and nothing that was accepted is lost."""
+    """Check that a new rollback is followed in time, and that no accepted outcome has been lost."""
     epoch = world.roll_back()
     assert crl.resolver.wait_for_epoch(*KEY, epoch, 60.0), crl.health()
     assert time.monotonic() - since < FOLLOWED_SECONDS * SLOW
@@ -148,7 +148,7 @@ def test_a_runtime_follows_again_and_loses_nothing_after_an_outage(
         while time.monotonic() < until:
             ids += work(crl, 1)
             time.sleep(0.25)
-        assert variant(crl) == f"variant-{world.epoch}", "what is known is used on"
+        assert variant(crl) == f"variant-{world.epoch}", "the last known variant stays in use"
         caplog.clear()
         world.up()
         follows(crl, world, time.monotonic())
@@ -177,7 +177,7 @@ def test_a_broker_that_is_paused_is_waited_for_and_nothing_is_doubled(world: Wor
 
 @pytest.mark.parametrize("named", [False, True], ids=["embedded", "given address"])
 def test_a_broker_that_moved_to_another_port_or_whose_data_is_gone_is_found_again(world: World, named: bool) -> None:
-    """An embedded one is looked for wherever it is; at a given address the data may be gone."""
+    """An embedded broker is found on any port.  At a given address, only the data may change."""
     with Client(world.settings(named=named), exploration=0.0) as crl:
         world.roll_back(100)
         assert crl.resolver.wait_for_epoch(*KEY, 100, 60.0)

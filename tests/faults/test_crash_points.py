@@ -1,4 +1,4 @@
-"""A crash at each place between two writes: what was published and what the state knows come together again."""
+"""A crash at each point between two writes: afterwards, the published records and the state agree again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.faults]
 async def test_a_crash_between_two_writes_leaves_no_trace_but_equal_bytes(
     installation: Installation, line: str, duplicates: bool
 ) -> None:
-    first = await installation.worker()  # the log has a policy, and what follows is of one partition
+    first = await installation.worker()  # puts the policy into every partition; what follows is in one
     assert await first.stop() == 0
     for message in a_collapse():
         if isinstance(message, m.Invocation):
@@ -86,6 +86,6 @@ async def test_a_log_that_was_made_anew_is_refused_and_adopted_on_request(instal
     await installation.order(a_command(m.ActivateVariant, variant_id="other"))
     active = await installation.wait_for(ACTIVE_VARIANTS, m.ActiveVariant, lambda a: a.variant_id == "other")
     assert (active.incarnation, active.epoch) == (1, 2)
-    await installation.settled()  # outputs are out before rows are in memory
+    await installation.settled()  # outputs are published before rows reach memory
     _, page = await worker.get(f"/api/tasks/{active.agent_name}/{active.task_type}")
     assert page["n_outcomes"] == 16

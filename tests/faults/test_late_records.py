@@ -1,4 +1,4 @@
-"""Old records that come late, as from a process that had lost its partition: the newest one is the last again."""
+"""Stale writes, as from a process that has lost its partition: afterwards, the newest record is the last one again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def values(installation: Installation, topic: str) -> list[bytes | None]:
 
 
 async def old_and_new(installation: Installation) -> dict[str, tuple[Any, Any]]:
-    """The first and the last record of the task on each topic, once they differ."""
+    """Return the first and the last record of the task on each topic, and check that they differ."""
     await installation.publish(*invocations("default", "SSSSS"), *invocations("v2", "S"))
     await installation.order(a_command(m.ActivateVariant, variant_id="v2"))
     await installation.settled()

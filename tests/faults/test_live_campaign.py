@@ -1,4 +1,4 @@
-"""A short selection of the live campaign: kills, a stop and rebalances under load, then its oracle."""
+"""A short selection of the live campaign: kills, a stop and rebalances under load, then the check by its oracle."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_kills_a_stop_and_rebalances_under_load_lose_nothing_and_apply_not
         findings = await examine(world)
     record_property("findings", findings.as_dict())
     assert findings.is_exact, findings.complaints
-    assert [one for one in engagements if not one.engaged] == [], "a fault that nobody noticed shows nothing"
+    assert [one for one in engagements if not one.engaged] == [], "a fault that had no effect proves nothing"
     assert any(one.raced for one in engagements)
-    # What was never sent has shown nothing.
+    # A kind of record that was never sent proves nothing.
     assert min(findings.outcomes, findings.commands, findings.poison, findings.forwarded, findings.outputs) > 10

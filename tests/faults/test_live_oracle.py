@@ -1,4 +1,4 @@
-"""The oracle of the live campaign sees whatever is wrong: each kind of wrong is made once, and counted."""
+"""The oracle of the live campaign sees every kind of error: each kind is made once and must be counted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PARTITIONS = 3
 
 
 class Shelf(NamedTuple):
-    """What the worker's own stages have written in memory, read as the oracle reads a broker."""
+    """What the worker's own stages have written in memory, in a form that the oracle can read like a broker."""
 
     driver: TopologyDriver
     request: Request
@@ -74,7 +74,7 @@ def played() -> tuple[TopologyDriver, list[list[Any]]]:
 
 
 def a_round(tmp_path: Path) -> Shelf:
-    """Written by the stages in memory, and new for each test."""
+    """Return what the stages have written in memory, as a fresh copy for each test."""
     driver, ledger = deepcopy(played())
     request = Request(
         bootstrap_servers="", prefix="", app_id="a", partitions=PARTITIONS, ledger=str(tmp_path / "ledger.jsonl")

@@ -1,4 +1,4 @@
-"""The table of the live campaign says what was induced, what was noticed and what broke; a run that stops goes on."""
+"""The table of the live campaign says what was induced, noticed and broken; an interrupted run can be continued."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_round_in_which_all_held_and_all_was_noticed_is_no_complaint() -> None
     assert verdict(lines) == []
     kill, race = lines
     assert (kill.id, kill.times, kill.engaged, kill.records, kill.recovery(0.95)) == ("F1", 40, 40, 200, 2.0)
-    # Commands that a kill met are counted once more, in a line of their own.
+    # Kills that hit a command in flight are counted again, in a separate line.
     assert (race.id, race.times, race.figures["command"]) == ("F26", 20, 20)
 
 

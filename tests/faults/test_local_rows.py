@@ -31,7 +31,7 @@ def folder_of(installation: Installation, data_dir: str = "worker") -> Path:
 
 
 def local_rows(folder: Path, partitions: int = 4) -> dict[int, tuple[Kept | None, dict[bytes, bytes]]]:
-    """What a stopped worker has left on its disk."""
+    """Return the rows that a stopped worker has left on its disk."""
     store = rocksdb.RocksRows(folder, folder.name)
     try:
         return {partition: (store.open(partition), dict(store.rows(partition))) for partition in range(partitions)}
@@ -62,7 +62,7 @@ async def run_load(installation: Installation, size: int = 1_500) -> None:
 
 
 async def assert_disk_equals_the_changelog(installation: Installation) -> None:
-    """Check the rows after a stop, up to the last record and byte for byte."""
+    """Check after a stop that the rows on disk cover the whole changelog and equal it byte for byte."""
     state, ends = await installation.changelog(), await changelog_ends(installation)
     for partition, (kept, rows) in local_rows(folder_of(installation)).items():
         assert rows == state[partition], f"rows of partition {partition} on disk"
@@ -85,7 +85,7 @@ async def changelog_ends(installation: Installation) -> dict[int, int]:
 async def test_a_kill_between_the_changelogs_ack_and_the_write_on_disk_loses_and_doubles_nothing(
     installation: Installation,
 ) -> None:
-    first = await installation.worker()  # the log has a policy, and what follows is of one partition
+    first = await installation.worker()  # puts the policy into every partition; what follows is in one
     assert await first.stop() == 0
     worker = installation.start_worker(("-m", "campaign.live.launcher", "--die", "rows:6", "worker"), **ON_DISK)
     async with asyncio.timeout(60):
@@ -98,10 +98,10 @@ async def test_a_kill_between_the_changelogs_ack_and_the_write_on_disk_loses_and
         for partition, (kept, _) in local_rows(folder_of(installation)).items()
         if (-1 if kept is None else kept.offset) < ends[partition] - 1
     ]
-    assert len(behind) == 1, "one write was acknowledged and is not on disk"
+    assert len(behind) == 1, "one write was acknowledged but is not on disk"
     worker = await installation.worker(**ON_DISK)
     await installation.settled()
-    assert 0 < records_read(worker) < sum(ends.values()), "only the rest is read"
+    assert 0 < records_read(worker) < sum(ends.values()), "only the missing part is read"
     await assert_topics_equal_the_fold(installation)
     assert await worker.stop() == 0
     await assert_disk_equals_the_changelog(installation)
@@ -112,7 +112,7 @@ async def test_a_restart_reads_nothing_after_a_stop_and_little_after_a_kill(inst
     await run_load(installation)
     written = sum((await changelog_ends(installation)).values())
     await burst(installation, 1, 4_000)
-    assert await worker.stop() == 0, "amid its work"
+    assert await worker.stop() == 0, "stopped in the middle of its work"
     worker = await installation.worker(**ON_DISK)
     assert records_read(worker) == 0
     await run_load(installation, 200)
@@ -184,7 +184,7 @@ async def test_the_folder_of_another_installation_is_not_believed(
 async def test_a_changelog_that_was_made_anew_makes_the_rows_on_disk_those_of_another_one(
     installation: Installation,
 ) -> None:
-    """The documented cure for a changelog of the wrong shape: delete it, and the log is folded again."""
+    """Check the documented cure for a changelog of the wrong shape: delete it, so that the log is folded again."""
     worker = await installation.worker(**ON_DISK)
     await run_load(installation)
     assert await worker.stop() == 0

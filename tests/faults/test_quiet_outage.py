@@ -1,4 +1,4 @@
-"""A terminal stays readable through an outage: each trouble is a line of ours, and no library speaks into it."""
+"""A terminal stays readable during an outage: each problem is one line of ours, and libraries print nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NUMBERS = re.compile(r"\d+")
 
 
 class Broker:
-    """One that is stopped in both ways."""
+    """A broker that can be killed or paused, and brought back."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self.port = folder, free_port()
@@ -59,7 +59,7 @@ async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
 
 
 class Beside:
-    """A command whose stderr is kept."""
+    """A background command whose stderr is kept."""
 
     def __init__(self, installation: Installation, *words: str) -> None:
         self.err = installation.folder / f"{words[0]}.err"
@@ -83,7 +83,7 @@ async def says(worker: WorkerProcess, words: str) -> None:
 
 
 def often(lines: list[str]) -> list[str]:
-    """Kinds of lines that came more than once."""
+    """Return the kinds of lines that occur more than once."""
     kinds = [NUMBERS.sub("#", line) for line in lines if " INFO " not in line]
     return sorted({kind for kind in kinds if kinds.count(kind) > 1})
 

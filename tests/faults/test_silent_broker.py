@@ -1,4 +1,4 @@
-"""A Kafka that is there and does not answer: what a runtime is told while it lasts."""
+"""What a runtime sees while Kafka is running but does not answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Endpoint]:
-    """A Kafka of this test's own: nobody else shall wait for it."""
+    """Provide a private Kafka, so that no other test has to wait for it."""
     with EmbeddedBroker(tmp_path / "kafka", Client().cache_dir, ephemeral=True) as started:
         running = started.status()
         assert running is not None

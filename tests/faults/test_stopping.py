@@ -1,4 +1,4 @@
-"""A worker that is told to stop is gone within 5 s, whatever it waits for, and a restart goes on from there."""
+"""A worker that is asked to stop ends within 5 s, whatever it is waiting for, and a restart continues from there."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from crl_stream.settings.model import Client, Kafka
 
 pytestmark = pytest.mark.integration
 STOPPED_WITHIN = 6.0
-"""Seconds; 5 are promised, and this machine may be slow."""
+"""Seconds.  The promise is 5, but the machine may be slow."""
 
 
 @pytest.fixture(scope="module")
 def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """A Kafka of these tests' own: others must not wait for it."""
+    """Provide a private Kafka, so that no other tests have to wait for it."""
     with EmbeddedBroker(tmp_path_factory.mktemp("kafka"), Client().cache_dir, ephemeral=True) as started:
         running = started.status()
         assert running is not None
@@ -35,7 +35,7 @@ def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
 
 
 async def wake(broker: Endpoint) -> None:
-    """Let a broker go on, and wait until it answers again."""
+    """Resume a broker and wait until it answers again."""
     os.kill(broker.pid, signal.SIGCONT)
     admin = TopicAdmin(Kafka(bootstrap_servers=broker.bootstrap_servers), "any")
     async with asyncio.timeout(90):
@@ -47,7 +47,7 @@ async def wake(broker: Endpoint) -> None:
 
 @pytest.fixture
 async def broker(own_broker: Endpoint) -> AsyncIterator[Endpoint]:
-    """It answers when the test begins, and is let go on when it is over."""
+    """Provide the broker: it answers when the test begins, and is resumed when the test ends."""
     await wake(own_broker)
     try:
         yield own_broker
@@ -77,7 +77,7 @@ async def test_a_worker_stops_while_the_broker_is_mute(broker: Endpoint, tmp_pat
         await installation.publish(*invocations("default", "S" * 5))
         await installation.settled()
         os.kill(broker.pid, signal.SIGSTOP)
-        await asyncio.sleep(1.0)  # whatever it does then, it is about to wait for an answer
+        await asyncio.sleep(1.0)  # whatever it is doing by then, it will soon wait for an answer
         assert await seconds_to_stop(worker, signal.SIGINT) < STOPPED_WITHIN
         await wake(broker)
         worker = await installation.worker()
@@ -102,7 +102,7 @@ async def test_a_worker_stops_while_it_asks_a_mute_broker_for_the_topics(broker:
     async with Installation(broker.bootstrap_servers, tmp_path) as installation:
         os.kill(broker.pid, signal.SIGSTOP)
         worker = installation.start_worker()
-        await asyncio.sleep(3.0)  # it has no word for it: no broker has answered anything
+        await asyncio.sleep(3.0)  # it logs nothing to wait for, because no broker has answered
         assert await seconds_to_stop(worker) < STOPPED_WITHIN
         await wake(broker)
 
@@ -130,7 +130,7 @@ async def test_workers_stop_in_a_rebalance_while_the_broker_is_mute(broker: Endp
 
 @pytest.fixture
 def doomed(tmp_path: Path) -> Iterator[Endpoint]:
-    """A Kafka that the test kills."""
+    """Provide a Kafka that the test kills."""
     with EmbeddedBroker(tmp_path / "kafka", Client().cache_dir, ephemeral=True) as started:
         running = started.status()
         assert running is not None

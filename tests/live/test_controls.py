@@ -1,4 +1,4 @@
-"""The recount of the controls: it must not be kinder to them, or harder, than their topics are."""
+"""The recount of the controls must report exactly what is in their topics, neither more nor less."""
 
 from __future__ import annotations
 

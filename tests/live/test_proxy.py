@@ -1,4 +1,4 @@
-"""The network that the campaign breaks: shown with plain sockets, since a fault that is none shows nothing."""
+"""The network that the campaign breaks, tested with plain sockets: a fault without effect proves nothing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from campaign.live.proxy import Direction, Proxy
 
 PATIENCE = 10.0
 MOMENT = 0.2
-"""In which loopback has delivered whatever it will deliver."""
+"""Seconds within which loopback delivers everything that it will deliver."""
 
 
 class Echo:
-    """A server that answers each line with the same line, and keeps what it has heard."""
+    """A server that sends back what it receives, and keeps it."""
 
     def __init__(self) -> None:
         self.heard = b""
@@ -148,7 +148,7 @@ async def test_a_slow_network_is_late_by_its_delay_in_each_direction_and_keeps_t
         client[1].write(part)
         await client[1].drain()
     assert await asyncio.wait_for(client[0].readexactly(3), PATIENCE) == b"abc"
-    assert now() - asked >= 0.3  # earlier than the delay would be no delay; later is a busy machine
+    assert now() - asked >= 0.3  # never earlier than the delays; a busy machine may be later
 
 
 async def test_connections_are_refused_and_those_that_there_are_stay(client: Client, proxy: Proxy) -> None:

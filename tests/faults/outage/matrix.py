@@ -111,7 +111,7 @@ async def measure_load(loads: list[float]) -> None:
 
 
 async def in_folder(run: Callable[[Path], Awaitable[Any]], name: str, turn: asyncio.Semaphore) -> Any:
-    """Run a scene in a temporary folder and return its result; a failed scene returns its error and keeps the folder."""
+    """Run a scene in a temporary folder and return its result, or its error; a failed scene keeps its folder."""
     async with turn:
         folder, began = Path(tempfile.mkdtemp(prefix="crl-outage-")), time.monotonic()
         try:

@@ -289,7 +289,7 @@ async def lose_data(scene: Scene) -> None:
 
 
 async def start_empty(scene: Scene) -> None:
-    """Start an empty cluster; 15 s later its topics are created, as by an operator who has read the workers' hint."""
+    """Start an empty cluster; create its topics 15 s later, as an operator would after reading the workers' hint."""
     await start(scene)
     await asyncio.sleep(15.0)
     await scene.installation.admin.apply()
