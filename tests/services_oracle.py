@@ -101,7 +101,7 @@ async def assert_services_equal_the_fold(installation: Installation) -> m.Overvi
         for record in records  # each on its own, whatever was noted before
         for output in note_records(topic, partition, [record], SentNotes())
     }
-    assert {(record.key, record.value) for record in events} <= possible, "a note about something that is not on any topic"
+    assert {(record.key, record.value) for record in events} <= possible, "a note has no source on any topic"
     folded = fold_notes(None, {}, events)
     there = (await rows_of(installation, OVERVIEW_PAGE))[0]
     assert {k: v for k, v in there.items() if k != partition_key(FIRST)} == folded.rows

@@ -1,4 +1,4 @@
-"""The simulated fault campaign finds no error, repeats itself exactly, and turns red without any one of the guards."""
+"""The simulated fault campaign finds no error, repeats itself exactly, and fails if any guard is removed."""
 
 from __future__ import annotations
 
