@@ -36,7 +36,7 @@ format: dev ## format the code, and fix what the linter can fix
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format --quiet
 
-bench: dev ## measure crl-stream and its alternatives side by side, 25 minutes (ARGS="--quick", or names of sections)
+bench: dev ## measure crl-stream and its alternatives side by side, in 25 minutes (ARGS="--quick", or names of sections)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 faults: runtime ## break things on purpose, and count what is lost or duplicated (ARGS=live, "simulate --seeds 10000", mutants, live-mutants)

@@ -38,7 +38,7 @@ class CompiledBuild(BuildHookInterface[Any]):
 
 
 def compile_modules(root: Path, modules: list[str], folder: Path) -> list[Path]:
-    """Compile ``modules`` in ``folder`` and return the libraries; raises ``SystemExit`` with mypyc's output on failure."""
+    """Compile ``modules`` in ``folder`` and return the libraries; raises ``SystemExit`` with mypyc's output on error."""
     shutil.copytree(root / PACKAGE, folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
     environment = {"MYPYC_OPT_LEVEL": "3", "MYPYC_DEBUG_LEVEL": "0"} | os.environ
     done = subprocess.run(

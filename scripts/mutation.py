@@ -5,8 +5,8 @@
 
 mutmut makes the mutants and runs the tests that ``[tool.mutmut]`` in pyproject.toml selects.  Its operators change
 numbers, comparisons and connectives.  Our own operators, below, remove a condition, half of a condition, an assignment
-or a call.  Its mutants of texts and arguments are left out: other tests compare the published texts, and mypy checks
-the arguments.
+or a call.  mutmut's mutants of texts and arguments are left out: other tests compare the published texts, and mypy
+checks the arguments.
 
 The exit status is 1 if a mutant survives that ``tests/core/surviving_mutants.toml`` does not explain, if an explained
 mutant no longer survives, or if the run was interrupted.
@@ -205,9 +205,7 @@ def report(names: list[str], seconds: float) -> int:
         return 1
     for survivor in sorted(known.keys() - set(survivors)):
         status = 1
-        print(
-            f"\n{place(survivor)} in {survivor.function}: explained, but now killed or gone; remove it from the list"
-        )
+        print(f"\n{place(survivor)} in {survivor.function}: explained, but now killed or gone; remove it from the list")
         print(f"  - {survivor.code}\n  + {survivor.becomes}")
     return status
 

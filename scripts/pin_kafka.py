@@ -2,7 +2,7 @@
 
     pin_kafka.py     writes crl_stream/broker/kafka-jars.txt, and the extra jars of Kafka Streams for `make bench`
 
-Run it when the version changes, and review the diff: `crl broker` runs exactly the jars that it lists.
+Run it when the version changes, and review the diff: `crl broker` runs exactly the jars listed there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from crl_stream.broker.jars import KAFKA_VERSION, PINS
 
 GROUP = "org.apache.kafka"
 LOGGING = ("org.apache.logging.log4j", "log4j-core", "log4j-slf4j-impl")
-"""Group, core and binding.  The binding connects the broker's SLF4J 1.7 to log4j-core and must have its version.
+"""Group, core and binding.  The binding connects the broker's SLF4J 1.7 to the core and must have the same version.
 Kafka's distribution adds it to the broker's own dependencies.  Without it, the broker logs nothing at all."""
 STREAMS = Path(__file__).resolve().parent.parent / "benchmarks" / "contestants" / "kafka_streams" / "jars.txt"
 

@@ -33,7 +33,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return one process more than there are cores, because tests spend half their time waiting for Kafka."""
+    """Return one more than the number of cores, because tests spend half their time waiting for Kafka."""
     return (os.cpu_count() or 1) + 1
 
 
@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_configure(config: pytest.Config) -> None:
     """Begin a run, or join one as one of its processes."""
     if config.args_source is pytest.Config.ArgsSource.ARGS and not hasattr(config, "workerinput"):
-        config.option.no_long = False  # tests named on the command line always run; xdist hands this option on
+        config.option.no_long = False  # tests named on the command line always run; xdist passes this option on
     if not os.environ.get("CRL_BOOTSTRAP_SERVERS"):
         folder = getattr(config, "workerinput", {}).get(_FOLDER)
         config.stash[_KAFKA] = SharedKafka(folder and Path(folder))
@@ -65,7 +65,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_testnodedown(node: Any) -> None:
-    """Keep the number of tests that were left out, which is the same in every process (xdist)."""
+    """Record how many tests were left out; the number is the same in every process (xdist)."""
     node.config.stash[_LEFT] = getattr(node, "workeroutput", {}).get(_LEFT_OUT, 0)
 
 

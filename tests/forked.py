@@ -155,9 +155,9 @@ def start(
 def start_python(
     words: Sequence[str], environment: Mapping[str, str], folder: Path, output: IO[bytes]
 ) -> subprocess.Popen[bytes] | Forked:
-    """Start ``python WORDS`` with all its output in ``output``; forks it if it is the unchanged program.
+    """Start ``python WORDS`` and send all its output to ``output``; the unchanged program is forked.
 
-    A launcher that patches the program must run before the program is loaded, so it gets a new Python.
+    A launcher that patches the program must run before the program is loaded, so it gets a new interpreter.
     """
     if tuple(words[:2]) == ("-m", PACKAGE):
         return start(words[1:], environment, folder, output, output)

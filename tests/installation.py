@@ -222,7 +222,7 @@ class Installation:
     async def silent(self, seconds: float = 60.0) -> None:
         """Wait until no row needs a tick soon, so that nothing more is written.
 
-        Returns at once if no worker is running that could append one.
+        Returns at once if no worker is running.
         """
         async with asyncio.timeout(seconds):
             while any(worker.process.poll() is None for worker in self.workers):

@@ -31,7 +31,7 @@ class Raw(NamedTuple):
 
 
 def xerial(data: bytes, block: int = 32_768) -> bytes:
-    """Compress with Snappy, framed as by Java's library."""
+    """Compress with Snappy, in the framing of the Java library."""
     found = bytearray(b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1))
     for at in range(0, len(data), block):
         packed = bytes(cramjam.snappy.compress_raw(data[at : at + block]))

@@ -128,7 +128,7 @@ def test_the_parts_of_the_package_do_not_import_each_other_in_a_circle() -> None
 
 
 def test_no_module_needs_itself_however_far_around() -> None:
-    """An import counts wherever it is written, also in a function or only for the type checker."""
+    """An import counts wherever it is written, even in a function or only for the type checker."""
     uses = {module.name: modules_run_by(module) for module in modules()}
     assert circles(uses) == {}
 
@@ -164,7 +164,7 @@ def test_a_package_that_lists_its_folder_needs_what_is_in_it() -> None:
     ],
 )
 def test_importing_a_part_brings_nothing_along_that_it_must_not_know(imported: str, unwanted: set[str]) -> None:
-    """The walk reads the source; this test asks a fresh interpreter what is really imported, however indirectly."""
+    """The other tests read the source; this one asks a fresh interpreter what is really imported, even indirectly."""
     program = f"import sys, {imported}; print(*sorted(sys.modules.keys() & {unwanted!r}))"
     result = subprocess.run(
         [sys.executable, "-c", program],

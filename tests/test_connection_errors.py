@@ -30,7 +30,7 @@ def test_a_network_that_does_not_answer_is_said_with_the_address(number: int) ->
 
 
 async def test_a_topic_that_is_kept_from_this_user_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list of all topics omits it like one that does not exist.  Only a request by name is answered with a denial."""
+    """A list of all topics omits a forbidden one as if it did not exist; only a request by name is refused."""
 
     async def refuse(_: Any, cluster: Any, topics: Any) -> bool:
         cluster.unauthorized_topics = set(topics or ())

@@ -120,7 +120,7 @@ def test_the_programs_that_people_start_can_be_started() -> None:
 
 
 def test_every_test_that_is_called_long_is_there() -> None:
-    """After a rename, `make test` would run the test, and its slowness would be hard to explain."""
+    """`make test` would run a renamed test, and nothing would explain why it has become slow."""
     gone = []
     for named in LONG:
         file, _, name = named.partition("::")
@@ -131,7 +131,7 @@ def test_every_test_that_is_called_long_is_there() -> None:
 
 
 def test_every_test_that_the_mutation_run_selects_is_there() -> None:
-    """pytest refuses to start when one of them has been moved, and `make mutation` then checks nothing."""
+    """pytest refuses to start if one of these tests has been moved, and `make mutation` then checks nothing."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutmut"]
     left_out = [text.removeprefix("--deselect=") for text in settings["pytest_add_cli_args"] if "::" in text]
     gone = []
@@ -144,7 +144,7 @@ def test_every_test_that_the_mutation_run_selects_is_there() -> None:
 
 
 def test_every_test_file_that_a_page_names_is_there() -> None:
-    """A test proves each promise; a page that names a removed test proves nothing."""
+    """Tests prove what the pages promise; a page that names a removed test proves nothing."""
     there = {path.name for path in (ROOT / "tests").rglob("*.py")}
     gone = []
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:

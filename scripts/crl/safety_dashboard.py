@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The command with which the guide opens the safety dashboard; it runs ``crl dashboard``."""
+"""The command that the guide uses to open the safety dashboard; it runs ``crl dashboard``."""
 
 from __future__ import annotations
 

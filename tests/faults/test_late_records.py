@@ -1,4 +1,4 @@
-"""Stale writes, as from a process that has lost its partition: afterwards, the newest record is the last one again."""
+"""Stale writes of a process that has lost its partition: afterwards, the newest record is the last one again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of the live campaign says what was induced, noticed and broken; an interrupted run can be continued."""
+"""The live campaign's table says what was induced, what was noticed and what broke; an interrupted run can continue."""
 
 from __future__ import annotations
 

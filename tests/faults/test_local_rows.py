@@ -85,7 +85,7 @@ async def changelog_ends(installation: Installation) -> dict[int, int]:
 async def test_a_kill_between_the_changelogs_ack_and_the_write_on_disk_loses_and_doubles_nothing(
     installation: Installation,
 ) -> None:
-    first = await installation.worker()  # puts the policy into every partition; what follows is in one
+    first = await installation.worker()  # writes the policy to every partition; later records go to one
     assert await first.stop() == 0
     worker = installation.start_worker(("-m", "campaign.live.launcher", "--die", "rows:6", "worker"), **ON_DISK)
     async with asyncio.timeout(60):

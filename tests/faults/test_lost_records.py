@@ -57,7 +57,7 @@ async def test_another_log_of_the_same_length_is_seen_by_its_records_and_refused
     installation.producer = AIOKafkaProducer(bootstrap_servers=installation.kafka.bootstrap_servers)
     await installation.producer.start()
     await installation.publish(*invocations("default", "F" * 8))
-    for partition in set(range(4)) - {HOME}:  # each of these has held the policy
+    for partition in set(range(4)) - {HOME}:  # each of these partitions has held the policy
         for key in keys_for(partition, 4, 1):
             await installation.publish(an_invocation(agent_name=key.agent_name, task_type=key.task_type))
     worker = installation.start_worker()

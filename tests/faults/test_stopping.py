@@ -22,12 +22,12 @@ from crl_stream.settings.model import Client, Kafka
 
 pytestmark = pytest.mark.integration
 STOPPED_WITHIN = 6.0
-"""Seconds.  The promise is 5, but the machine may be slow."""
+"""In seconds: the promise is 5, but the machine may be slow."""
 
 
 @pytest.fixture(scope="module")
 def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """Provide a private Kafka, so that no other tests have to wait for it."""
+    """Provide a private Kafka, so that other tests do not have to wait for it."""
     with EmbeddedBroker(tmp_path_factory.mktemp("kafka"), Client().cache_dir, ephemeral=True) as started:
         running = started.status()
         assert running is not None
@@ -102,7 +102,7 @@ async def test_a_worker_stops_while_it_asks_a_mute_broker_for_the_topics(broker:
     async with Installation(broker.bootstrap_servers, tmp_path) as installation:
         os.kill(broker.pid, signal.SIGSTOP)
         worker = installation.start_worker()
-        await asyncio.sleep(3.0)  # it logs nothing to wait for, because no broker has answered
+        await asyncio.sleep(3.0)  # its log offers nothing to wait for, because no broker has answered
         assert await seconds_to_stop(worker) < STOPPED_WITHIN
         await wake(broker)
 

@@ -1,4 +1,4 @@
-"""The broker that the campaign breaks: each fault really takes effect, and the data survives all of them."""
+"""The broker that the campaign breaks: each fault really takes effect, and the data survives them all."""
 
 from __future__ import annotations
 

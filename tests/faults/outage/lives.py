@@ -82,7 +82,7 @@ class Runtime:
     ) -> Lived:
         """Sum up what it saw; ``there`` counts the ids on the topic, and ``variant`` became active at ``stated``.
 
-        Only outcomes accepted after ``since`` are checked: a broker that loses its data loses what it acknowledged.
+        Only outcomes accepted after ``since`` are checked: a broker that loses its data loses earlier ones as well.
         """
         page = self.page
         lines = [text for at, name, text in page["lines"] if began <= at and name.startswith("crl_stream")]
@@ -119,7 +119,7 @@ def kind_of(line: str) -> str:
 
 
 def first(states: Iterable[tuple[float, dict[str, Any]]], true: Any, since: float) -> float | None:
-    """Return when a state first held from ``since`` on, which is ``since`` itself if it held already."""
+    """Return the first time from ``since`` on at which a state held."""
     found = None
     for at, state in states:
         if at <= since:

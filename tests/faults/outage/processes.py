@@ -31,7 +31,7 @@ class Supervised:
             self.logs.append(self.worker.log)
 
     def _start(self) -> WorkerProcess:
-        # Use the product's default session timeout: the shorter one of quick tests is too short for a busy machine.
+        # Use the product's default session timeout: that of the quick tests is too short for a busy machine.
         worker = Worker()
         timing = {
             "session_timeout_seconds": worker.session_timeout_seconds,
@@ -50,7 +50,7 @@ class Supervised:
         return status == 200, ", ".join(sorted({f["name"] for f in page["findings"] if f["trouble"]}))
 
     def ends(self) -> str:
-        """Return the exit codes, each with the first critical line of its log."""
+        """Return the exit codes, each with the first CRITICAL line of the log."""
         said = []
         for code, log in zip(self.codes, self.logs, strict=False):
             lines = [line.partition(": ")[2] for line in log.read_text().splitlines() if " CRITICAL " in line]

@@ -153,7 +153,7 @@ async def _through(world: World, runtime: Runtime, fault: Callable[[World], None
     before, began = len(up.text()), time.time()
     await asyncio.to_thread(fault, world)
     back = time.time()
-    # Written as soon as the broker accepts records again, whether or not the workers are back.
+    # Write the active variant as soon as the broker accepts it, whether or not the workers are back.
     stating = asyncio.create_task(_state(world))
     text = await asyncio.to_thread(_until_well, world, before)
     whole = time.time()
