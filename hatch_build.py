@@ -38,7 +38,10 @@ class CompiledBuild(BuildHookInterface[Any]):
 
 
 def compile_modules(root: Path, modules: list[str], folder: Path) -> list[Path]:
-    """Compile ``modules`` in ``folder`` and return the libraries; raises ``SystemExit`` with mypyc's output on error."""
+    """Compile ``modules`` in ``folder`` and return the libraries built there.
+
+    Raises ``SystemExit`` with mypyc's output if the compilation fails.
+    """
     shutil.copytree(root / PACKAGE, folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
     environment = {"MYPYC_OPT_LEVEL": "3", "MYPYC_DEBUG_LEVEL": "0"} | os.environ
     done = subprocess.run(

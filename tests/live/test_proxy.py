@@ -15,7 +15,7 @@ MOMENT = 0.2
 
 
 class Echo:
-    """A server that sends back what it receives, and keeps it."""
+    """A server that echoes everything it receives, and keeps a copy."""
 
     def __init__(self) -> None:
         self.heard = b""

@@ -89,7 +89,7 @@ class Runtime:
         others = [text for at, name, text in page["lines"] if began <= at and not name.startswith("crl_stream")]
         kinds = dict.fromkeys(map(kind_of, lines))
         said = f"{len(lines)} lines: {'; '.join(kinds)}" if lines else "nothing"
-        said += f"; {len(others)} lines of libraries" if others else ""
+        said += f"; {len(others)} library log lines" if others else ""
         during = [state for at, state in page["states"] if began <= at <= back]
         sources = dict.fromkeys(state["source"] for state in during)
         heard = "connected = false" if any(not state["connected"] for state in during) else "connected = true"

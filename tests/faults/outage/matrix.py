@@ -55,11 +55,11 @@ OUTAGES: dict[str, Outage] = {
 PROCESSES = (
     "Kafka",
     "`/readyz` named",
-    "unready after (worker, services)",
-    "whole again after",
-    "exit codes of restarts",
-    "lines of libraries (worker, services)",
-    "outcomes counted of those on the log",
+    "not ready after (worker, services)",
+    "recovered after",
+    "exit codes at restarts",
+    "library log lines (worker, services)",
+    "outcomes counted, of those in the log",
 )
 RUNTIME = (
     "Kafka",
@@ -67,26 +67,26 @@ RUNTIME = (
     "meanwhile",
     "takes outcomes again after",
     "rollback followed after",
-    "accepted since / on the topic / once",
+    "accepted / on the topic / exactly once",
     "p99 / longest call",
 )
 COMMANDS = (
     "Kafka",
     "`crl status --check`",
-    "`crl publish -f`, begun meanwhile",
-    "on the topic once",
+    "`crl publish -f`, started meanwhile",
+    "on the topic exactly once",
     "`crl tail` said",
     "outcomes it showed",
 )
 UP = (
     "fault",
     "`crl up` said",
-    "`crl status --check` is well after",
-    "lines of libraries",
+    "`crl status --check` passes after",
+    "library log lines",
     "the runtime meanwhile",
     "takes outcomes again after",
     "rollback followed after",
-    "accepted since / on the topic / once",
+    "accepted / on the topic / exactly once",
     "Ctrl-C ended it in",
 )
 
