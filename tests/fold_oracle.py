@@ -75,7 +75,7 @@ async def assert_topics_equal_the_fold(installation: Installation) -> Compared:
             wanted = [_identity(topic, o.key, o.value, o.headers) for o in expected[topic, partition]]
             distinct = list(dict.fromkeys(found))
             if topic == DEAD_LETTERS:
-                # The monitor and the inlet both write here, so only the order of each one's records is fixed.
+                # The monitor and the inlet both write here, so only the order of the records from each is fixed.
                 assert sorted(distinct, key=repr) == sorted(wanted, key=repr), f"{topic} {partition}"
             else:
                 assert distinct == list(dict.fromkeys(wanted)), f"{topic} {partition}"

@@ -107,7 +107,7 @@ class _Server:
                 pid = int.from_bytes(self._channel.recv(8), "big")
         finally:
             os.close(said)
-        assert pid, "the server of forked processes has ended"
+        assert pid, "the forking server has ended"
         return Forked(pid, end)
 
     def close(self) -> None:

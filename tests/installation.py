@@ -1,4 +1,4 @@
-"""One installation under test: its own topics on a shared broker, real worker processes, a producer."""
+"""One installation under test: its own topics on a shared broker, real worker processes, and a producer."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def kind_of(line: str) -> str:
 
 
 def first(states: Iterable[tuple[float, dict[str, Any]]], true: Any, since: float) -> float | None:
-    """Return the first time from ``since`` on at which a state held."""
+    """Return the first time, at or after ``since``, at which a state held."""
     found = None
     for at, state in states:
         if at <= since:

@@ -272,7 +272,7 @@ async def start(scene: Scene) -> None:
 
 
 async def start_elsewhere(scene: Scene) -> None:
-    """Start on another port, and restart the workers with the new address, as `crl up` does."""
+    """Start the broker on another port, and restart the workers with the new address, as `crl up` does."""
     scene.port = free_port()
     await start(scene)
     scene.installation.kafka = scene.installation.kafka.model_copy(

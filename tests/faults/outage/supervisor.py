@@ -1,4 +1,4 @@
-"""``crl up`` with a runtime beside it, through faults of its embedded broker and its worker."""
+"""``crl up``, with a runtime beside it, under faults of its embedded broker and its worker."""
 
 from __future__ import annotations
 
