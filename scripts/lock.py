@@ -63,7 +63,7 @@ def locks() -> list[Lock]:
         ),
         Lock(FOLDER / "build.txt", "the tools that build the package", build),
         Lock(FOLDER / "compiler.txt", "the tools that build the package with compiled modules", [*build, *compiler]),
-        Lock(FOLDER / "compose.txt", "packages that the container tests may need beside Docker", COMPOSE_PLUGIN),
+        Lock(FOLDER / "compose.txt", "packages that the container tests may need besides Docker", COMPOSE_PLUGIN),
         Lock(FOLDER / BENCH, "the alternatives that `make bench` measures, in a separate environment", bench()),
     ]
 

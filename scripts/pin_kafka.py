@@ -56,10 +56,10 @@ def main() -> int:
     """Resolve, download and hash the jars."""
     broker = resolve("kafka_2.13")
     broker = [broker[0], *sorted([*broker[1:], binding(broker)])]
-    header = f"# Apache Kafka {KAFKA_VERSION} and the jars that it needs: group, artifact, version, SHA-256 of the jar\n"
+    header = f"# Apache Kafka {KAFKA_VERSION} and the jars it needs: group, artifact, version, SHA-256 of the jar\n"
     PINS.write_text(header + "\n".join(broker) + "\n", encoding="utf-8")
     beyond = [line for line in resolve("kafka-streams") if line not in broker]
-    header = f"# Kafka Streams {KAFKA_VERSION}, without the broker's jars: group, artifact, version, SHA-256 of the jar\n"
+    header = f"# Kafka Streams {KAFKA_VERSION} without the broker's jars: group, artifact, version, SHA-256 of the jar\n"
     STREAMS.write_text(header + "\n".join(beyond) + "\n", encoding="utf-8")
     return 0
 

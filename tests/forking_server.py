@@ -106,7 +106,7 @@ def load(modules: list[str]) -> None:
 
     typer.main.get_command = functools.cache(typer.main.get_command)
     typer.main.get_command(app)
-    # Children share the loaded objects.  Without freezing, a child's garbage collection would touch and so copy them.
+    # Children share the loaded objects.  Unless frozen, they would be copied by each child's garbage collection.
     gc.collect()
     gc.freeze()
 
