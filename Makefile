@@ -19,7 +19,7 @@ help: ## list the targets
 demo: runtime ## watch a fleet of agents on a real broker as one variant collapses and is rolled back
 	@$(BIN)/crl demo $(ARGS)
 
-test: $(CHECKS) ## run the checks, then the tests that take a few minutes (they start their own broker)
+test: $(CHECKS) ## run the checks, then the quick tests (a few minutes; they start their own broker)
 	@$(PYTEST) --no-long $(ARGS)
 
 test-all: $(CHECKS) ## run the checks, then every test, including faults, whole installations and containers

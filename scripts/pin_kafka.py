@@ -59,7 +59,9 @@ def main() -> int:
     header = f"# Apache Kafka {KAFKA_VERSION} and the jars it needs: group, artifact, version, SHA-256 of the jar\n"
     PINS.write_text(header + "\n".join(broker) + "\n", encoding="utf-8")
     beyond = [line for line in resolve("kafka-streams") if line not in broker]
-    header = f"# Kafka Streams {KAFKA_VERSION} without the broker's jars: group, artifact, version, SHA-256 of the jar\n"
+    header = (
+        f"# Kafka Streams {KAFKA_VERSION} without the broker's jars: group, artifact, version, SHA-256 of the jar\n"
+    )
     STREAMS.write_text(header + "\n".join(beyond) + "\n", encoding="utf-8")
     return 0
 

@@ -30,7 +30,7 @@ for seed in range({SEEDS}):
     found[seed] = hashlib.sha256(written.encode()).hexdigest()
 print(json.dumps({{"compiled": is_compiled(), "found": found}}))
 """
-"""A program that hashes, seed by seed, every topic and changelog after crashes, stalls, commands and bad records."""
+"""Hashes every topic and changelog, seed by seed, after crashes, stalls, commands, late scores and rubbish."""
 
 
 def listed() -> list[str]:
