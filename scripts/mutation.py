@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import time
 import tomllib
@@ -131,8 +130,7 @@ def prepare(names: list[str]) -> None:
     """Create the folder, and tell mutmut which modules and operators to use."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
-    listed = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0")
-    shown = sorted({name.partition("/")[0] for name in listed if name and not name.startswith(".")})
+    shown = sorted(path.name for path in ROOT.iterdir() if path.name[0] != "." and path != FOLDER.parent)
     for name in shown:
         (FOLDER / name).symlink_to(ROOT / name)
     os.chdir(FOLDER)
