@@ -7,7 +7,7 @@ existing one, since that would separate tasks from their history.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -117,14 +117,23 @@ class TopicAdmin:
 
     async def _wait_until_seen(self, admin: AIOKafkaAdminClient) -> None:
         """Return once the broker answers with what was changed, so that a worker started next finds it."""
-        with suppress(TimeoutError):
+        left: list[Difference] = []
+        try:
             async with asyncio.timeout(_APPEAR_SECONDS):
-                while not await self._is_as_wanted(admin):  # noqa: ASYNC110 - Kafka has no event for it
+                while left := await self._pending(admin):  # noqa: ASYNC110 - Kafka has no event for it
                     await asyncio.sleep(0.05)
+        except TimeoutError:
+            shown = str(left[0]) if left else "it does not answer"
+            raise Unavailable(
+                f"Kafka accepted the changes, but {_APPEAR_SECONDS:.0f} s later {shown}.",
+                hint="is something deleting the topics? See `crl topics diff`, then run `crl topics apply` again",
+            ) from None
 
-    async def _is_as_wanted(self, admin: AIOKafkaAdminClient) -> bool:
+    async def _pending(self, admin: AIOKafkaAdminClient) -> list[Difference]:
+        """The differences that ``apply`` corrects and the broker still shows."""
         found = await self._find(admin)
-        return not any(self._compare(name, spec, found.get(name)) for name, spec in self.specs.items())
+        left = [d for name, spec in self.specs.items() for d in self._compare(name, spec, found.get(name))]
+        return [difference for difference in left if difference.kind in {"missing", "config"}]
 
     # -- comparing ---------------------------------------------------------------------------------
     def _wanted(self, spec: TopicSpec) -> dict[str, str]:
@@ -194,13 +203,6 @@ class TopicAdmin:
                     f"Kafka did not create {name}: {(text and text[0]) or error.__name__}.",
                     hint="may this user create topics? is kafka.replication_factor larger than the cluster?",
                 )
-        await self._appear(admin, set(names))
-
-    async def _appear(self, admin: AIOKafkaAdminClient, names: set[str]) -> None:
-        """Wait until the cluster knows the new topics; a client that asks too early is told that they are missing."""
-        async with asyncio.timeout(_APPEAR_SECONDS):
-            while not names <= set(await admin.list_topics()):  # noqa: ASYNC110 - the event is on another machine
-                await asyncio.sleep(0.05)
 
     async def _alter(self, admin: AIOKafkaAdminClient, name: str, configs: dict[str, str]) -> None:
         resource = ConfigResource(ConfigResourceType.TOPIC, name, configs)

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
+from crl_stream.core.monitor.rules import rules_of
+from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.policy import Degradation, Operations, Policy
 
 from .task import Task
@@ -88,6 +90,14 @@ def test_nothing_is_rolled_back_to_a_variant_without_a_success_either(tried: str
     assert not task.stated(m.RollbackEvent)
     [alert] = task.alerts("no_target")[:1]
     assert "no success in its last" in alert.text or "degraded itself" in alert.text
+
+
+def test_a_candidate_without_a_success_keeps_its_first_reason() -> None:
+    task = Task()
+    task.run("other", "FFFF", variant_source="explore")
+    task.run("default", "F" * 20)
+    [candidate] = candidates(task.row, rules_of(task.policy))
+    assert candidate.why_not == "n_visits 4 < 5"
 
 
 def test_one_success_in_the_window_is_no_absolute_alarm() -> None:

@@ -11,11 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
-from crl_stream.core.monitor.decision_matrix import blocked, cooldown_left, decide, reasoning, show
-from crl_stream.core.monitor.row import RETIRED, Sums, Variant
+from crl_stream.core.monitor.decision_matrix import (
+    best_candidate,
+    blocked,
+    cooldown_left,
+    decide,
+    not_applied,
+    reasoning,
+    show,
+)
+from crl_stream.core.monitor.row import MICRO, RETIRED, Sums, TaskRow, Variant, new_row
 from crl_stream.core.policy import AutoApply, Operations, Policy
 
-from .task import HOUR, Task
+from .task import HOUR, KEY, Task
 
 GUIDE = Policy()
 
@@ -142,7 +150,7 @@ PRECONDITIONS: dict[str, Callable[[Task], None]] = {
     "Q below .9": lambda task: _set(task, q=0.89),
     "nine visits": lambda task: _set(task, life=Sums(9, 9, 0, 9_000_000, 9_000_000)),
     "a lead of less than .05 in Q": lambda task: setattr(task.variant("default"), "q", 0.96),
-    "a lead of less than .05 in mean reward": lambda task: setattr(task.variant("default").life, "reward", 28_600_000),
+    "a lead of less than .05 in mean reward": lambda task: setattr(task.variant("v2").life, "reward", 19_500_000),
     "nine outcomes since it was last active": lambda task: _set(task, left_at=21),
     "a quarantine": lambda task: _set(task, quarantined=True),
     "a recent degradation": lambda task: _set(task, degraded_at=12),
@@ -155,7 +163,9 @@ PRECONDITIONS: dict[str, Callable[[Task], None]] = {
 
 @pytest.mark.parametrize("missing", PRECONDITIONS)
 def test_nothing_is_promoted_while_one_precondition_is_missing(missing: str) -> None:
-    assert promotions(short_of(PRECONDITIONS[missing])) == []
+    task = short_of(PRECONDITIONS[missing])
+    assert promotions(task) == []
+    assert task.row.active == "default", "a rollback would hide a promotion that had followed"
 
 
 def test_exactly_enough_is_enough() -> None:
@@ -174,6 +184,72 @@ def test_of_several_ready_candidates_the_best_is_promoted_then_the_more_visited_
     task.run("v5", "S" * 39 + "F", variant_source="explore")
     task.run("default", "S", active_epoch=1)
     assert promotions(task) == ["v3"]
+
+
+quarters = st.integers(0, 4).map(lambda quarter: quarter / 4)
+"""Q-values and mean rewards whose differences are exact in binary, so that a lead can equal its limit."""
+
+
+@st.composite
+def standings(draw: st.DrawFn) -> TaskRow:
+    """A row with up to four variants whose figures often equal each other or a limit."""
+    row = new_row(KEY)
+    for name in draw(st.permutations(["v1", "v2", "v3", "v4"])):
+        n, mean = draw(st.integers(3, 6)), draw(quarters)
+        life = Sums(n, n, 0, int(n * mean * MICRO), 0)
+        row.variants[name] = Variant(name, q=draw(quarters), life=life, left_at=draw(st.integers(0, 2)))
+    row.active = draw(st.sampled_from(["v1", "v2", None]))
+    return row
+
+
+@given(standings(), st.sampled_from([0.0, 0.25, 0.5]))
+def test_the_candidate_is_the_best_of_those_that_lead_by_enough_in_q_and_in_mean_reward(
+    row: TaskRow, min_lead: float
+) -> None:
+    auto = AutoApply(q_threshold=0.5, min_samples=4, min_lead=min_lead, min_outcomes_since_active=3)
+    active = row.variants.get(row.active or "")
+    ready = [
+        variant
+        for variant in row.variants.values()
+        if active is not None
+        and variant is not active
+        and variant.q >= 0.5
+        and variant.life.n >= 4
+        and variant.life.n - variant.left_at >= 3
+        and variant.q - active.q >= min_lead
+        and variant.life.reward / variant.life.n / MICRO - active.life.reward / active.life.n / MICRO >= min_lead
+    ]
+    ready.sort(key=lambda variant: variant.variant_id)
+    ready.sort(key=lambda variant: (variant.q, variant.life.n), reverse=True)
+    assert best_candidate(row, Policy(auto_apply=auto)) is (ready[0] if ready else None)
+
+
+def test_a_lead_of_exactly_the_limit_is_enough_to_be_applied() -> None:
+    task = ready(Policy(auto_apply=AutoApply(min_lead=0.25)))
+    task.variant("v2").q, task.variant("default").q = 1.0, 0.75
+    assert not_applied(task.row, task.variant("v2"), task.policy) == "applied with the next outcome of default"
+    task.variant("default").q = 0.7500001
+    assert not_applied(task.row, task.variant("v2"), task.policy) == (
+        "leads default by 0.2499999 in Q-value, min_lead 0.25"
+    )
+
+
+def test_a_variant_at_exactly_the_q_value_of_the_table_gets_its_decision() -> None:
+    task = Task()
+    task.run("default", MIXED)
+    task.run("v2", "S" * 5, variant_source="explore", reward=0.7)
+    assert task.variant("v2").q == 0.7
+    assert [(d.variant_id, d.decision) for d in task.stated(m.Decision)][-1] == ("v2", "human_approval")
+
+
+def test_shadow_mode_says_what_it_would_promote_again_once_people_have_activated_another_variant() -> None:
+    task = ready(Policy(operations=Operations(mode="shadow"), auto_apply=AutoApply(cooldown=0)))
+    task.run("v3", MIXED, variant_source="explore")
+    task.run("default", "SS", active_epoch=1)
+    task.order(m.ActivateVariant, variant_id="v3")
+    task.run("v3", "SS", active_epoch=2)
+    would = [(a.from_variant, a.to_variant) for a in task.stated(m.Activation) if not a.enforced]
+    assert would == [("default", "v2"), ("v3", "v2")]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from crl_stream.core.monitor.detector import Detector
 from crl_stream.core.monitor.detectors import DETECTORS
 from crl_stream.core.monitor.row import ERROR, JUDGED, MICRO, SUCCESS, WEIGHED, Frozen, Sums, Variant
 from crl_stream.core.monitor.rules import rules_of
-from crl_stream.core.monitor.verdict import is_suspect
+from crl_stream.core.monitor.verdict import DEGRADED, is_suspect, judge
 from crl_stream.core.policy import Degradation, Policy
 from crl_stream.settings.model import leaves
 
@@ -272,6 +272,35 @@ def test_a_variant_is_suspect_exactly_when_a_detector_says_so(data: st.DataObjec
     variant = Variant("default", life=life, judged=judged)
     said = any(found.exceeds(life, judged, found.limit(degradation)) for found in DETECTORS)
     assert is_suspect(variant, rules_of(Policy(degradation=degradation))) is said
+
+
+few = st.integers(0, 6)
+
+
+@settings(max_examples=400)
+@given(st.data())
+def test_a_variant_is_suspect_exactly_when_the_judge_would_find_it_degraded_but_for_the_evidence(
+    data: st.DataObject,
+) -> None:
+    """Small windows, so that every limit on their size is met exactly, with every kind of baseline."""
+
+    def sums(n: int) -> Sums:
+        successes, errors, rewards = (data.draw(st.integers(low, n)) for low in (0, 0, -n))
+        return Sums(n, successes, errors, rewards * MICRO, n * MICRO)
+
+    judged, before = sums(data.draw(few)), sums(data.draw(few))
+    life = Sums(*(a + b for a, b in zip(msgspec.structs.astuple(judged), msgspec.structs.astuple(before), strict=True)))
+    frozen = Frozen("default", sums(data.draw(few))) if data.draw(st.booleans()) else None
+    degradation = Degradation(
+        lookback_window=data.draw(st.integers(2, 6)),
+        min_baseline=data.draw(st.integers(1, 6)),
+        min_recent=data.draw(st.integers(1, 6)),
+        baseline=data.draw(st.sampled_from(["lifetime", "before_window"])),
+        guard="evidence",
+    )
+    variant, rules = Variant("v2", life=life, judged=judged, baseline=frozen), rules_of(Policy(degradation=degradation))
+    verdict = judge(variant, rules)
+    assert is_suspect(variant, rules) is (verdict.rule == DEGRADED or verdict.absolute)
 
 
 @each

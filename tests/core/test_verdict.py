@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
 from crl_stream.core.monitor.detectors import figures_of
+from crl_stream.core.monitor.evidence import PLACES
 from crl_stream.core.monitor.grounds import sentence
-from crl_stream.core.monitor.row import MICRO, Sums
+from crl_stream.core.monitor.row import MICRO, Sums, Variant
 from crl_stream.core.monitor.rules import rules_of
-from crl_stream.core.monitor.verdict import judge
+from crl_stream.core.monitor.verdict import baseline_of, judge
 from crl_stream.core.policy import Degradation, Policy
 
 from .task import Task, proven
@@ -93,3 +94,17 @@ def test_with_before_window_the_window_is_not_part_of_what_it_is_compared_with(g
     verdict = judge(task.variant("default"), rules_of(policy))
     assert verdict.baseline.n == good + bad - 20
     assert verdict.baseline.successes == min(good, good + bad - 20)
+
+
+def test_the_baseline_before_the_window_is_the_lifetime_without_the_judged_outcomes_in_every_sum() -> None:
+    variant = Variant("v2", life=Sums(90, 80, 7, 60, 50), judged=Sums(20, 15, 4, 8, 9))
+    rules = rules_of(Policy(degradation=Degradation(baseline="before_window")))
+    assert baseline_of(variant, rules) == Sums(70, 65, 3, 52, 41)
+
+
+@pytest.mark.parametrize(("short_by", "kind"), [(0.0, "DEGRADED"), (1.0, "INCONCLUSIVE")])
+def test_evidence_that_equals_its_threshold_suffices(short_by: float, kind: str) -> None:
+    rules = rules_of(Policy(degradation=Degradation(guard="evidence")))
+    evidence = [rules.threshold - short_by] * PLACES
+    variant = Variant("v2", life=Sums(90, 80), judged=Sums(20, 5), evidence=evidence)
+    assert judge(variant, rules).kind == kind

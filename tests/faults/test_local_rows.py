@@ -218,7 +218,7 @@ async def test_kills_and_rebalances_between_workers_with_rows_on_disk_lose_and_d
         return await installation.worker(
             **ON_DISK,
             worker_data_dir=str(installation.folder / f"disk-{number}"),
-            worker_session_timeout_seconds="3",
+            worker_session_timeout_seconds="6",
         )
 
     workers = {0: await start(0)}

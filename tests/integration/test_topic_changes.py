@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from typing import Any
 
@@ -11,11 +12,14 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import NewPartitions
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from builders import AGENT, a_command, invocations
 from installation import Installation, WorkerProcess
 
 from crl_stream.client import Resolver
 from crl_stream.core import messages as m
+from crl_stream.errors import Unavailable
+from crl_stream.kafka.admin import TopicAdmin
 from crl_stream.settings import load_settings
 from crl_stream.wire.topics import ACTIVE_VARIANTS, ALERTS, COMMANDS, INVOCATIONS, TASKS, VARIANTS
 
@@ -52,6 +56,38 @@ async def until_outcomes(worker: WorkerProcess, count: int) -> None:
 async def delete(installation: Installation, topic: str) -> None:
     async with installation.admin._admin() as admin:
         await admin.delete_topics([topic])
+        async with asyncio.timeout(30):
+            while topic in await admin.list_topics():  # the broker still shows it for a moment
+                await asyncio.sleep(0.05)
+
+
+async def test_missing_replicas_do_not_keep_apply_waiting_for_the_settings_that_it_did_correct(
+    installation: Installation,
+) -> None:
+    """Replicas are beyond what ``apply`` corrects: waiting for them would end in an error."""
+    kafka = dataclasses.replace(installation.kafka, replication_factor=2)
+    admin, topic = TopicAdmin(kafka, installation.app_id), installation.names(TASKS)
+    async with installation.admin._admin() as client:
+        await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"retention.ms": "1"})])
+    changed = await admin.apply()
+    assert f"set cleanup.policy=compact on {topic}" in changed
+    assert {difference.kind for difference in await admin.differences()} == {"replication"}
+
+
+async def test_a_topic_that_never_appears_is_said_with_the_way_out(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crl_stream.kafka.admin._APPEAR_SECONDS", 0.5)
+    admin, topic = TopicAdmin(installation.kafka, installation.app_id), installation.names(TASKS)
+    find = admin._find
+
+    async def without_tasks(client: Any) -> Any:
+        return {name: found for name, found in (await find(client)).items() if name != topic}
+
+    monkeypatch.setattr(admin, "_find", without_tasks)
+    with pytest.raises(Unavailable, match=f"{topic} does not exist") as caught:
+        await admin.apply()
+    assert "crl topics diff" in (caught.value.hint or "")
 
 
 async def test_partitions_that_are_added_to_the_log_are_noticed_and_the_way_out_is_said(

@@ -69,10 +69,8 @@ def judge(variant: Variant, rules: Rules) -> Verdict:
     verdict, judged = _compare(variant, rules), variant.judged
     if verdict.kind == DEGRADED or judged.successes or judged.n < rules.size:
         return verdict
-    worst, finding = verdict.worst, verdict.finding
-    if worst is None or finding is None:
-        worst, finding = _OF_SUCCESS, Finding(1.0, 1.0)
-    return Verdict(verdict.rule, DEGRADED, worst, finding, verdict.baseline, absolute=True)
+    worst = verdict.worst if verdict.worst is not None else _OF_SUCCESS
+    return Verdict(verdict.rule, DEGRADED, worst, verdict.finding, verdict.baseline, absolute=True)
 
 
 def is_hopeless(variant: Variant) -> bool:
