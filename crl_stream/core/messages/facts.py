@@ -93,7 +93,7 @@ class RollbackEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="decision"):
-    """A level of the decision matrix that a variant first reaches in an epoch (topic ``crl.decisions``)."""
+    """A level of the decision matrix, when a variant first reaches it in an epoch (topic ``crl.decisions``)."""
 
     decision_id: Identifier
     timestamp: Timestamp
@@ -112,7 +112,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
 
 
 class Activation(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="activation"):
-    """A change of the active variant, in shadow mode the one that would have happened (topic ``crl.decisions``)."""
+    """A change of the active variant; in shadow mode, a change that would have happened (topic ``crl.decisions``)."""
 
     activation_id: Identifier
     timestamp: Timestamp
@@ -154,7 +154,7 @@ class CommandResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     policy_hash: str
     engine_version: str
     tasks: int | None = None
-    """Number of tasks in the partition, for a command to the whole fleet; absent for every other command."""
+    """Number of tasks in the partition, for a command that covers the whole fleet; absent for every other command."""
     schema_version: int = 1
 
 
@@ -197,7 +197,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     late_invocations: int
     """Non-exploring invocations of this runtime that still used an older epoch."""
     milliseconds: int
-    """Time from the change to this invocation, by append times."""
+    """Time from the change to this invocation, measured by append times."""
     position: Position
     schema_version: int = 1
 

@@ -39,7 +39,7 @@ ActivationCause = Literal["first_seen", "auto_apply", "rollback", "undo", "comma
 
 
 class Position(msgspec.Struct, frozen=True):
-    """A position in the log, up to which a fact or a snapshot has taken records into account."""
+    """A position in the log; a fact or snapshot takes the records up to here into account."""
 
     partition: int
     offset: int
@@ -86,7 +86,7 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A variant that a rollback could have chosen, and why it did not."""
+    """Another variant that a rollback considered; if it was not chosen, why."""
 
     variant_id: str
     q_value: float

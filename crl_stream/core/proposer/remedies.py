@@ -1,7 +1,7 @@
-"""What to change in a variant, by the kind of its failures: a catalogue that people edit, and its application.
+"""What to change in a variant, by its kind of failures: a catalogue that people edit, and the code that applies it.
 
-Entries are looked up by the dominant kind of failure.  A task type may have entries of its own, which then replace
-the general ones.  Nothing is recommended that the variant already has.
+Entries are looked up by the dominant kind of failure.  A task type may have its own entries, which then replace the
+general ones.  Nothing is recommended that the variant already has.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Remedy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     reason: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an entry that cannot be applied; ``ValueError`` says why."""
+        """Raise ``ValueError`` with the reason if an entry cannot be applied."""
         if (self.section is None) == (self.parameter is None):
             raise ValueError("name either a section or a parameter")
         if self.section is not None:
@@ -84,7 +84,7 @@ class TaskRemedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     focus: str | None = None
     """How a proposal's text describes a variant for these tasks: ``security`` gives "security-focused variant"."""
     any: list[Remedy] | None = None
-    """Entries for every kind that has no list of its own."""
+    """Entries for every kind of failure without its own list."""
     errors: list[Remedy] | None = None
     failures: list[Remedy] | None = None
     slow: list[Remedy] | None = None
@@ -104,7 +104,7 @@ class Remedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Entries by task type or by a pattern like ``security-*``; an exact name wins, then the first matching pattern."""
 
     def for_task(self, task_type: str) -> TaskRemedies:
-        """The entries of a task type; empty if it has none of its own."""
+        """Return the entries for a task type; empty if the catalogue has none for it."""
         if (exact := self.tasks.get(task_type)) is not None:
             return exact
         return next((own for name, own in self.tasks.items() if fnmatchcase(task_type, name)), _NONE)
@@ -112,9 +112,9 @@ class Remedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def prescribe(
         self, task_type: str, kind: Kind, known: VariantConfiguration | None, carried: frozenset[bytes] = frozenset()
     ) -> list[Modification]:
-        """What to change in a variant with this configuration; empty if there is nothing left to try.
+        """Return what to change in a variant with this configuration; empty if there is nothing left to try.
 
-        ``carried`` holds the digests of the modifications that the variant was made with, so as not to repeat them.
+        ``carried`` holds the digests of the modifications with which the variant was made, so as not to repeat them.
         """
         own = self.for_task(task_type)
         entries = getattr(own, kind)
@@ -140,7 +140,7 @@ class Remedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return None if value is None else Modification(parameter=entry.parameter, value=value, reason=entry.reason)
 
     def _tier(self, entry: Remedy, now: str | None) -> str | None:
-        """The tier to move to; None if it is the same, the last one is reached, or the current tier is unknown."""
+        """Return the tier to move to; None if the variant is already there, at the last tier, or at an unknown one."""
         if entry.value is not None and now != entry.value:
             return str(entry.value)
         if entry.step is None or now not in self.tiers:
@@ -165,7 +165,7 @@ def _temperature(entry: Remedy, now: float | None) -> float | None:
 
 
 def dominant(kinds: FailureKinds) -> tuple[Kind, int]:
-    """The most common kind of bad outcome, and how many there were.
+    """Return the most common kind of bad outcome, and how many of these there were.
 
     ``failures`` also counts errors, so failures without an error are what remains after subtracting them.  A variant
     with bad rewards and none of these kinds counts as low quality.
@@ -181,7 +181,7 @@ def dominant(kinds: FailureKinds) -> tuple[Kind, int]:
 
 
 def digest(modification: Modification) -> bytes:
-    """Eight bytes that identify this change, whatever reason is given for it."""
+    """Return eight bytes that identify this change, whatever reason is given for it."""
     plain = msgspec.structs.replace(modification, reason=None)
     return content_digest(msgspec.json.encode(plain))
 
