@@ -1,4 +1,4 @@
-"""A new variant is no dead end: it may be activated without outcomes by a person who says so, and everyone is told."""
+"""A person can activate a new variant before it has outcomes, with an explicit flag; an alert reports that."""
 
 from __future__ import annotations
 

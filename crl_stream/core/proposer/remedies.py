@@ -62,20 +62,20 @@ class Remedy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             raise ValueError("a parameter needs a value or a step")
         if self.parameter == "model_tier":
             if self.value is not None and not isinstance(self.value, str):
-                raise ValueError("the value of model_tier is a name")
+                raise ValueError("the value of model_tier must be a name")
             if self.step is not None and not isinstance(self.step, int):
-                raise ValueError("the step of model_tier counts tiers")
+                raise ValueError("the step of model_tier must be a whole number of tiers")
         elif self.parameter == "temperature":
             if isinstance(self.value, str | bool) or not all(
                 0.0 <= number <= 2.0 for number in (self.value, self.minimum, self.maximum) if number is not None
             ):
-                raise ValueError("a temperature is a number from 0 to 2")
+                raise ValueError("a temperature must be a number from 0 to 2")
         elif self.step is not None:
-            raise ValueError("only temperature and model_tier are known well enough to take a step")
+            raise ValueError("only temperature and model_tier can have a step")
         if not all(math.isfinite(n) for n in (self.value, self.step, self.minimum, self.maximum) if type(n) is float):
-            raise ValueError("a number has to be finite")
+            raise ValueError("a number must be finite")
         if self.step == 0:
-            raise ValueError("a step of 0 goes nowhere")
+            raise ValueError("a step of 0 changes nothing")
 
 
 class TaskRemedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
