@@ -1,4 +1,4 @@
-"""Instants: whole milliseconds since the epoch inside, RFC 3339 in UTC outside."""
+"""Instants: whole milliseconds since the epoch internally, RFC 3339 in UTC externally."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def from_text(text: str) -> int:
 
 
 def day(milliseconds: int) -> str:
-    """Format the day in ids, like ``20251119``."""
+    """Format the day for use in ids, like ``20251119``."""
     number = min(max(milliseconds, _FIRST), _LAST) // 86_400_000
     text = _days.get(number)
     if text is None:

@@ -50,7 +50,7 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     The statistic looks for drops of .05 and more, however small the limits above are.
     """
     false_alarm_budget: Annotated[int, msgspec.Meta(ge=10, le=1_000_000_000)] = 5_000
-    """With ``guard = "evidence"``: there may be one false rollback in this many invocations."""
+    """With ``guard = "evidence"``: on average, at most one false rollback in this many invocations."""
     clean_verdicts: AtLeastOne = 20
     """HEALTHY verdicts after which a degraded variant counts as recovered."""
 
@@ -82,7 +82,7 @@ class AutoApply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     q_threshold: Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)] = 0.9
     min_samples: AtLeastOne = 10
     min_lead: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] = 0.05
-    """Lead over the active variant in Q and in lifetime mean reward."""
+    """Lead that a candidate needs over the active variant, in Q and in lifetime mean reward."""
     min_outcomes_since_active: Count = 10
     """Outcomes that a candidate needs after it was last active."""
     cooldown: Count = 20
@@ -115,7 +115,7 @@ class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quality_weight: Ratio = 0.3
     speed_weight: Ratio = 0.2
     error_penalty: Ratio = 0.1
-    """Amount that each error takes off the reward."""
+    """Amount by which each error lowers the reward."""
     baseline_seconds_low: Positive = 60.0
     baseline_seconds_medium: Positive = 300.0
     baseline_seconds_high: Positive = 900.0

@@ -1,4 +1,4 @@
-"""The life of a proposal, snapshot by snapshot: opened, revised, reviewed, deferred, superseded, expired, silent."""
+"""The life of a proposal, snapshot by snapshot: opened, revised, reviewed, deferred, superseded and expired."""
 
 from __future__ import annotations
 

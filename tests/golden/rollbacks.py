@@ -59,7 +59,7 @@ def held(scribe: Scribe) -> None:
 
 
 def recovered(scribe: Scribe, agent: str) -> None:
-    """Let degraded variants recover: active under a hold, active without a target, and not active."""
+    """Let degraded variants recover: an active one under a hold, an active one without a target, and inactive ones."""
     task = proven(scribe, agent, "recovers")
     task.order(m.HoldTask, hours=1.0)
     task.run("b", "S" * 10 + "F" * 4 + "S" * 45)

@@ -1,4 +1,4 @@
-"""Commands of people and programs on ``crl.commands``; each is applied or refused.
+"""Commands from people and programs on ``crl.commands``; each is applied or refused.
 
 Every command names who sends it and why.  ``expected_epoch`` makes it a compare-and-set: it is refused if the active
 variant has changed since the sender looked.

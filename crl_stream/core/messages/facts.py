@@ -66,7 +66,7 @@ class DegradationAlert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RollbackEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A degraded active variant was replaced by the best earlier one (topic ``crl.rollbacks``)."""
+    """A degraded active variant was replaced by the best eligible variant (topic ``crl.rollbacks``)."""
 
     rollback_id: Identifier
     timestamp: Timestamp

@@ -1,6 +1,6 @@
 """Messages of the log ``crl.invocations``: outcomes, late scores, references to commands, ticks.
 
-An ``Invocation`` has no ``type`` field, since runtimes in any language write it; the others do.
+An ``Invocation`` has no ``type`` field, because runtimes in any language write it; all other messages have one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Invocation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     invocation_id: Name
     """Unique per task; a repeated id is recognised as a duplicate."""
     timestamp: Instant
-    """When it finished, by the runtime's clock. It is shown but never used to decide."""
+    """When it finished, by the runtime's clock; shown to people, but never used for decisions."""
     agent_name: Name
     task_type: Name
     variant_id: Name

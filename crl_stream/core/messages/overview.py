@@ -147,7 +147,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     agents: int
     """Agents with at least one variant."""
     q_table_entries: int
-    """Number of variants over all tasks."""
+    """Number of variants in all tasks."""
     rollback_times: list[Timestamp]
     """Enforced rollbacks of the 30 days before ``timestamp``, oldest first; at most the newest 1,000."""
     rollbacks: list[RollbackNote]
@@ -166,7 +166,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     open_alerts: list[AlertNote]
     """Open critical alerts, newest first.
 
-    At most 100: those that need attention (``no_target``, ``stuck``, ``data_gap``, ``fleet_hold``) are kept before
-    others, and newer before older."""
+    At most 100: those that need attention (``no_target``, ``stuck``, ``data_gap``, ``fleet_hold``) take precedence
+    over others, and newer ones over older ones."""
     engine_version: str
     schema_version: int = 1

@@ -44,7 +44,7 @@ class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
     task_type: Identifier
     variant_id: Identifier
     epoch: int
-    """Starts at 1, grows by 1 with every change."""
+    """Starts at 1 and grows by 1 with every change."""
     previous_variant: Identifier | None
     quarantined: list[str]
     pinned: Order | None
@@ -209,7 +209,7 @@ class ReviewResult(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: Timestamp
     command_id: Identifier
     until: Timestamp | None = None
-    """When a deferred proposal comes back, if the reviewer gave a time."""
+    """When a deferred proposal becomes pending again, if the reviewer gave a time."""
 
 
 class RuntimeBehind(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,7 +219,7 @@ class RuntimeBehind(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     """The last epoch it has adopted; 0 if it has never named one."""
     late_invocations: int
-    """Its outcomes since the change that still named an older epoch."""
+    """How many of its outcomes since the change still named an older epoch."""
     last_seen: Timestamp | None
     """Append time of its last outcome; absent if it has sent none since the engine began to record this."""
 
@@ -302,7 +302,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """An improvement for a person to review (topic ``crl.proposals``).
 
-    Readers keep the record with the highest revision of a ``proposal_id``, and compare ``expires_at`` themselves.
+    Readers keep the record with the highest revision of a ``proposal_id``, and check ``expires_at`` themselves.
     """
 
     proposal_id: Identifier

@@ -1,4 +1,4 @@
-"""What may happen to a task and its variants.  A change is a value: a decision creates it, ``lifecycle`` applies it.
+"""The changes to a task and its variants.  A change is a value: a decision creates it, and ``lifecycle`` applies it.
 
 A change carries the decision and its wording, so that ``facts`` can publish it without deciding anything again.
 """
@@ -169,7 +169,7 @@ class Registered(NamedTuple):
 
 
 class Retired(NamedTuple):
-    """A variant must no longer be used."""
+    """A variant is retired: it must no longer be used."""
 
     variant: Variant
 

@@ -1,4 +1,4 @@
-"""Which ids a task has seen before, and which variant each outcome belonged to."""
+"""The ids that a task has seen, and the variant that each outcome belonged to."""
 
 from __future__ import annotations
 

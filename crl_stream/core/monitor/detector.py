@@ -152,7 +152,7 @@ PARTS: Final = (
     Part("weigh", "a function (found, reward, flags, baseline, claims) -> three statistics", takes(5)),
     Part("CASE", "a Case(sums, most, better, good, bad, example)", lambda value: isinstance(value, Case)),
 )
-"""What every file in the folder defines."""
+"""The names that every file in the folder must define."""
 
 
 def detector_of(module: ModuleType) -> Detector:

@@ -1,7 +1,7 @@
 """Evidence: the e-SR statistic, which bounds how often a healthy variant is mistaken for a degraded one.
 
 Each detector follows three alternatives (``likelihood``).  The e-value is the mean over all of them.  While nothing
-changes, it takes A outcomes or more on average to reach A, however the metrics depend on each other.
+changes, the e-value takes at least A outcomes on average to reach A, however the metrics depend on each other.
 
 Each likelihood ratio is computed from counts that do not include the outcome itself.  A late reward changes the
 evidence as far back as the window goes, just as it changes Q.
@@ -26,7 +26,7 @@ MIN_LIFETIME: Final = 40
 MARGIN: Final = 1.25
 """Measured: with A = 1.25 times the budget, the mean time to a false alarm meets the budget at every rate."""
 PLACES: Final = 3 * len(DETECTORS)
-"""How many statistics the evidence of a variant has."""
+"""Number of statistics in a variant's evidence."""
 WRITTEN_OUT: Final = 3
 """Number of detectors, from the first, whose arithmetic is inlined in ``update`` and ``verdict.is_suspect``."""
 assert [found.name for found in DETECTORS[:WRITTEN_OUT]] == ["success_rate", "avg_reward", "error_rate"]
@@ -36,7 +36,7 @@ _REWARD: Final = 1
 _LATE: Final = tuple(place for place in range(WRITTEN_OUT, len(DETECTORS)) if DETECTORS[place].is_amended)
 """Places of the other detectors that late rewards change; in ``reward_start`` they follow ``avg_reward`` in order."""
 AMENDED_PLACES: Final = 3 + 3 * len(_LATE)
-"""How many statistics ``reward_start`` has."""
+"""Number of statistics in ``reward_start``."""
 
 
 class Claims:
@@ -92,7 +92,7 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
         return 0
     try:
         s1, s2, s3, r1, r2, r3, e1, e2, e3 = variant.evidence[:9] if _FURTHER else variant.evidence
-    except ValueError:  # an engine with other detectors wrote it
+    except ValueError:  # written by an engine with other detectors
         s1, s2, s3, r1, r2, r3, e1, e2, e3 = _fitting(variant.evidence)[:9]
     d1, d2, d3 = claims.successes
     if flags & SUCCESS:

@@ -14,11 +14,11 @@ from crl_stream.core.monitor.window import judged_outcomes
 
 
 class Grounds(NamedTuple):
-    """What facts say about a verdict."""
+    """Everything that facts report about a verdict."""
 
     reason: str
     metric: str | None
-    """The metric that is furthest beyond its limit; None if none is beyond it."""
+    """The metric that is furthest beyond its limit; None if every metric is within its limit."""
     metrics: dict[str, float]
     evidence: Evidence
     judged: Judged

@@ -8,7 +8,7 @@ from crl_stream.core.policy import Learning
 
 
 class Formula:
-    """How outcomes become rewards under a policy, precomputed for the hot path.
+    """The reward formula under a policy, precomputed for the hot path.
 
     Args:
         learning: Weights, rate and penalty, each 0 to 1, and the speed baselines in seconds.

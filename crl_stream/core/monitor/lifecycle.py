@@ -35,7 +35,7 @@ REVIEWABLE: Final = 8
 
 
 def apply(turn: Turn, changes: Sequence[c.Change]) -> None:
-    """Publish the facts about all changes, then make the changes one by one."""
+    """Publish the facts about all changes, then apply the changes one by one."""
     for change in changes:
         turn.facts += _EFFECTS[type(change)][0](turn, change)
     for change in changes:

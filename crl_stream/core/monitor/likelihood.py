@@ -24,7 +24,7 @@ SPREAD: Final[tuple[float, ...]] = (1.0, 2.0, 4.0)
 SMALLEST: Final = 0.05
 """The smallest drop an alternative claims: outcomes barely show anything smaller, and R would grow for ever."""
 LARGEST: Final = 0.95
-"""The largest drop an alternative claims: after a total drop, every possible outcome would be worse."""
+"""The largest drop an alternative claims: a single success would refute a claim of a total drop."""
 FADING: Final = 0.999
 """Replaces 1 in a likelihood ratio: if outcomes show nothing (all equal, or all failed), R levels off near 1,000."""
 LEAST_SHARE: Final = 0.001

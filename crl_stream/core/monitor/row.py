@@ -28,7 +28,7 @@ EXPLICIT: Final = 8
 JUDGED: Final = 16
 WEIGHED: Final = 32
 """Flags of an outcome: success; counts as an error; status ``error``; reward given, not computed; judged since the
-activation; included in the present evidence."""
+activation; included in the current evidence."""
 
 DECIDED: Final = {"no_action": 1, "human_approval": 2, "auto_apply": 4}
 """One bit for each possible decision of the matrix."""
@@ -58,7 +58,7 @@ class Frozen(msgspec.Struct, array_like=True, gc=False):
 
 
 class Configuration(msgspec.Struct, array_like=True, gc=False):
-    """What is known about a variant besides its outcomes; ``modifications`` is a JSON text."""
+    """What is known about a variant besides its outcomes; ``modifications`` is JSON."""
 
     parent: str | None = None
     model_tier: str | None = None
@@ -99,7 +99,7 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     """Epoch of its last activation."""
     decided_epoch: int = -1
     decided: int = 0
-    """Bits of the decisions stated in ``decided_epoch``."""
+    """Bits of the decisions published in ``decided_epoch``."""
     rollbacks: int = 0
     last_offset: int = -1
     failures: int = 0
@@ -205,7 +205,7 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     no_target_n: int = -1
     """The task's outcome count at the last ``no_target`` alert; -1 if no such alert is open."""
     held_n: int = -1
-    """The task's outcome count at the last ``held_degradation`` alert; -1 if none was sent under the present holds."""
+    """The task's outcome count at the last ``held_degradation`` alert; -1 if none was sent under the current holds."""
     skew_n: int = -1
     pinned: StandingOrder | None = None
     held: StandingOrder | None = None
@@ -320,7 +320,7 @@ _MARKS_DECODER: Final = msgspec.msgpack.Decoder(
         gc=False,
     )
 )
-"""Reads a few numbers of a row and skips the rest."""
+"""Reads a few numbers from a row and skips the rest."""
 
 
 def row_marks(data: bytes) -> RowMarks:

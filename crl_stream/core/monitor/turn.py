@@ -1,4 +1,4 @@
-"""One step in progress: the row, the position in the log, the policy, and the facts stated so far."""
+"""One step in progress: the row, the position in the log, the policy, and the facts produced so far."""
 
 from __future__ import annotations
 

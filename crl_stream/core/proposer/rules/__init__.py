@@ -56,7 +56,7 @@ PARTS: Final = (
     Part("propose", "a function (view) -> the drafts that the task supports", takes(1)),
     Part("lapse", "a function (view, target, trigger) -> why an open proposal has lost its grounds, or None", takes(3)),
 )
-"""What every file in the folder defines."""
+"""The names that every file in the folder must define."""
 
 
 def _discover() -> tuple[Rule, ...]:
