@@ -34,7 +34,7 @@ _ALSO: Final[dict[str, list[str]]] = {}
 
 
 def load(package: str, path: MutableSequence[str], parts: Sequence[Part]) -> list[ModuleType]:
-    """Import the modules of ``package`` in ``path`` in the order of their names, and check that each has all ``parts``.
+    """Import the modules of ``package`` in ``path`` in order of name, and check that each has all ``parts``.
 
     ``path`` is the package's ``__path__``; files whose names begin with ``_`` are skipped.  Raises ``IncompletePart``,
     which names what is missing.

@@ -84,7 +84,7 @@ class AutoApply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_lead: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] = 0.05
     """Lead that a candidate needs over the active variant, in Q and in lifetime mean reward."""
     min_outcomes_since_active: Count = 10
-    """Outcomes that a candidate needs after it was last active."""
+    """Outcomes that a candidate must have since it was last active."""
     cooldown: Count = 20
     """After any change, nothing is promoted for this many outcomes of the task."""
 

@@ -251,7 +251,7 @@ def test_the_arithmetic_that_is_written_out_for_every_outcome_is_the_detectors_o
         found.setting.name: data.draw(st.sampled_from([0.0, 0.01, found.setting.default, 0.7])) for found in DETECTORS
     }
     claims = evidence.Claims(msgspec.convert(limits, Degradation))
-    # A newcomer without any outcomes is compared with the replaced variant's lifetime, so that can be any sums.
+    # A newcomer without any outcomes is compared with the replaced variant's lifetime, which can be any sums.
     before = _some_sums(data)
     statistics = st.floats(0, 1e30) | st.floats(0, 1e6)
     found = data.draw(st.lists(statistics, min_size=evidence.PLACES, max_size=evidence.PLACES))

@@ -138,7 +138,7 @@ def test_a_healthy_variant_is_taken_for_a_degraded_one_no_more_often_than_the_bu
         if evidence.e_value(variant) >= limit:
             alarms += 1
             variant.evidence = [0.0] * 9
-    # The budget allows one false alarm in 200 outcomes, so 100.  More than 150 would break the promise.
+    # The budget allows one false alarm in 200 outcomes, so 100 here; more than 150 would break that promise.
     assert alarms <= 1.5 * steps / budget
 
 
@@ -240,7 +240,7 @@ def test_a_recovery_starts_the_evidence_anew() -> None:
 
 @pytest.mark.parametrize("before", [5, 10, 25, 35])
 def test_a_healthy_newcomer_is_rolled_back_no_more_often_than_the_budget_allows(before: int) -> None:
-    # The replaced variant had only 60 outcomes: by chance they may be 10 % off its true rate, and they stay so.
+    # The replaced variant had only 60 outcomes: by chance, their rate may be 10 % off the true one, and it stays so.
     policy = Policy(degradation=Degradation(guard="evidence", false_alarm_budget=5_000))
     outcomes = rollbacks = 0
     for seed in range(40):

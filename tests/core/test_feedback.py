@@ -155,7 +155,7 @@ def test_a_score_may_recompute_a_reward_that_was_computed_and_not_one_that_was_g
 
 
 def _rewards_until_rollback(*, late: bool) -> int | None:
-    """Return how many outcomes pass between a fall in rewards from .8 to -.5 and the rollback; None without one."""
+    """Return how many outcomes pass between a fall in rewards from .8 to -.5 and the rollback, or None without one."""
     task = Task(Policy(degradation=Degradation(guard="evidence")))
 
     def reward(variant: str, value: float, number: int) -> None:

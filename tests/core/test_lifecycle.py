@@ -76,7 +76,7 @@ NEEDS = {
 
 
 def a_task(states: dict[str, str]) -> tuple[TaskRow, Variant]:
-    """Build a row in ``states``, and return it with the variant they are about; if one is active, it is that one."""
+    """Build a row in ``states``, and return it with the variant they are about; that one is active if any is."""
     row = decode_row(PROVEN)
     it = row.variants["default"]
     it.degraded, it.alerted = states["condition"] == "degraded", states["alert"] == "alerted"

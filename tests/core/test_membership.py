@@ -1,4 +1,4 @@
-"""The ring of ids: it knows exactly the last ids, whatever bytes meet where two ids adjoin."""
+"""The ring of ids: it knows exactly the last ids, even if the bytes of two neighbours contain another id."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_in_shadow_mode_an_outcome_that_would_roll_back_promotes_nobody() -> Non
     assert promoted(task.run("default", "F")) == ["quick"]
 
 
-# -- ends by time, and holds on the fleet ------------------------------------------------------------
+# -- expiry, and holds on the fleet ------------------------------------------------------------------
 def test_a_hold_alone_ends_with_the_first_outcome_after_its_time() -> None:
     task = proven()
     task.order(m.HoldTask, hours=1.0)

@@ -1,4 +1,4 @@
-"""The proposer with the monitor, under any outcomes, commands and reviews: its laws hold at every snapshot."""
+"""Proposer and monitor together: under any outcomes, commands and reviews, the proposer's laws always hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person can activate a new variant before it has outcomes, with an explicit flag; an alert reports that."""
+"""With an explicit flag, a person can activate a new variant before it has outcomes; an alert reports that."""
 
 from __future__ import annotations
 

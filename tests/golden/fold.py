@@ -53,7 +53,7 @@ class _Replay(TopologyDriver):
 
 
 def fold_hour(inputs: Sequence[Input], size: int, *, crashing: bool = False) -> dict[str, list[Line]]:
-    """Fold the hour, ``size`` records at a time, and return everything it produces; ``crashing``: each batch twice."""
+    """Fold the hour, ``size`` records at a time, and return all results; with ``crashing``, fold each batch twice."""
     driver, streams = _Replay(), dict[str, list[Line]]()
     crashes = cycle(CRASHES)
     for end, batch in _batches(inputs, size):
@@ -83,7 +83,7 @@ def fold_hour(inputs: Sequence[Input], size: int, *, crashing: bool = False) -> 
 
 
 def _batches(inputs: Sequence[Input], size: int) -> Iterator[tuple[bool, Sequence[Input]]]:
-    """Split the records into batches; with each, tell whether the rows are to be recorded after it."""
+    """Split the records into batches, and mark those after which the rows are recorded."""
     looks = [len(inputs) * number // LOOKS for number in range(LOOKS + 1)]
     for start, end in pairwise(looks):
         for at in range(start, end, size):

@@ -12,7 +12,7 @@ from .scribe import Scribe
 
 
 def write_hour() -> Scribe:
-    """Write all records and fold each of them at once; the same engine always gives the same records."""
+    """Write all records, folding each immediately; the same engine always gives the same records."""
     scribe = Scribe()
     strays.damaged_rows(scribe)
     outcomes.every_kind(scribe, "guided")

@@ -149,8 +149,8 @@ class SetPolicy(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True
     policy: PolicySet
     policy_hash: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$", max_length=16)]
     if_none: bool = False
-    """Whether to refuse the command if a policy was set before. Workers set this when they start, because a start must
-    not change the policy.
+    """Whether to refuse the command if a policy has been set before. Workers set this when they start, because a start
+    must not change the policy.
     """
 
 

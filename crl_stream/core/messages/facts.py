@@ -93,7 +93,7 @@ class RollbackEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="decision"):
-    """A level of the decision matrix, when a variant first reaches it in an epoch (topic ``crl.decisions``)."""
+    """A variant reached a level of the decision matrix for the first time in an epoch (topic ``crl.decisions``)."""
 
     decision_id: Identifier
     timestamp: Timestamp

@@ -92,9 +92,9 @@ class CommandRef(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
 class Tick(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="tick"):
     """A record that tells the engine that time has passed; its append time is the current time.
 
-    Only the worker that owns the partition writes ticks, under the key ``!tick``, while rows of the partition wait for
-    a time. It writes at most one a second, or more if ``up_to_ms`` limits each of them. A tick changes only the time,
-    so a repeated or forged one is harmless.
+    Only the worker that owns the partition writes ticks, under the key ``!tick``, while rows of the partition are
+    waiting for a time. It writes at most one a second, or more if ``up_to_ms`` spreads the due rows over several ticks.
+    A tick changes only the time, so a repeated or forged one is harmless.
     """
 
     schema_version: SchemaVersion

@@ -39,7 +39,7 @@ ActivationCause = Literal["first_seen", "auto_apply", "rollback", "undo", "comma
 
 
 class Position(msgspec.Struct, frozen=True):
-    """A position in the log; a fact or snapshot takes the records up to here into account."""
+    """A position in the log; a fact or snapshot covers all records up to it."""
 
     partition: int
     offset: int

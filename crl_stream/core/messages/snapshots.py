@@ -28,7 +28,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     until: Timestamp | None
     """When it ends; absent if it ends after a number of outcomes."""
     outcomes_left: int | None = None
-    """Outcomes of the task until it ends; if ``until`` is given too, it ends at the later of the two."""
+    """For how many more outcomes of the task it lasts; if ``until`` is given too, it ends at the later of the two."""
     variant_id: Identifier | None = None
     scope: Literal["task", "fleet"] = "task"
     """``fleet`` if ``HoldAll`` holds every task."""
@@ -130,7 +130,7 @@ class VariantConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BaselineSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The lifetime that a newly activated variant is judged against: that of the variant it replaced, at the change."""
+    """The lifetime that a newly activated variant is judged against: that of the replaced variant, as of the change."""
 
     variant_id: Identifier
     n: int

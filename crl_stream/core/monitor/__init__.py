@@ -9,7 +9,7 @@ Read the modules in the order in which an outcome passes through them:
     record             records an outcome
     dedupe             which ids a task has seen before
     learning           what an outcome is worth
-    evidence           how likely it is that a variant has become worse
+    evidence           how strongly outcomes suggest that a variant has become worse
     likelihood         the arithmetic behind the evidence
     window             the last outcomes of a variant, their sums, and Q
     runtimes           which runtimes follow which epoch
@@ -19,8 +19,8 @@ Read the modules in the order in which an outcome passes through them:
     detectors/         one file for each metric
     grounds            why the verdict is what it is
     targets            where a rollback goes
-    changes            what may happen to a task, as values
-    lifecycle          the only writer of what happens, and the table of all transitions
+    changes            what can happen to a task, as values
+    lifecycle          the only module that applies changes, and the table of all transitions
     facts              what is published about each change
     decision_matrix    what the guide's matrix says, and which variant is promoted
     publishing         what is published after a message

@@ -16,7 +16,7 @@ NO_ACTION: Final = "no_action"
 
 
 def decision(turn: Turn, variant: Variant) -> Decided | None:
-    """Return the matrix's decision on ``variant``; None if it was already stated in this epoch."""
+    """Return the matrix's decision on ``variant``; None if it was already published in this epoch."""
     row, policy = turn.row, turn.policy
     active = variant.variant_id == row.active
     # Most outcomes belong to the active variant, or to a variant that is far from a promotion.
@@ -103,7 +103,7 @@ def show(value: float, limit: float) -> str:
 
 
 def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) -> str | None:
-    """Return why nothing is promoted in the task now, such as a hold on the ``fleet``; rollbacks are not considered."""
+    """Return why nothing is promoted in the task now, such as a hold on the ``fleet``; says nothing about rollbacks."""
     order = barred(row, policy, fleet)
     if order is None and (left := cooldown_left(row, policy)):
         return f"cooling down: {left} outcomes left"
@@ -155,7 +155,7 @@ def cooldown_left(row: TaskRow, policy: Policy) -> int:
 
 
 def best_candidate(row: TaskRow, policy: Policy) -> Variant | None:
-    """Return the variant to promote: decided as auto_apply, ahead in Q and mean reward, and with enough outcomes."""
+    """Return the variant to promote: with decision auto_apply, ahead in Q and mean reward, and with enough outcomes."""
     if row.active is None:
         return None
     auto, active, best = policy.auto_apply, row.variants[row.active], None

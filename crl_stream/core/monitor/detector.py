@@ -74,7 +74,7 @@ class Detector(NamedTuple):
     nothing: str
     """What a baseline has if nothing can be compared with it: ``no success``."""
     worsening: Callable[[Sums, Sums], tuple[int, int]]
-    """Returns how much worse a window is than its baseline, and the quantity that this is relative to; whole numbers.
+    """Returns how much worse a window is than its baseline, and what that is relative to, as whole numbers.
 
     If the second number is zero or less, there is nothing to compare with.
     """
@@ -117,7 +117,7 @@ class Detector(NamedTuple):
         return worse * MICRO > limit * of if of > 0 else None
 
     def detect(self, baseline: Sums, recent: Sums, limit: int) -> Finding | None:
-        """Return how much worse a window is; the arguments, and the cases that return None, are those of ``exceeds``.
+        """Return how much worse a window is; takes the arguments of ``exceeds``, and returns None whenever that does.
 
         With a limit of zero, ``excess`` is the worsening relative to the baseline.
         """

@@ -188,9 +188,9 @@ def reweigh(variant: Variant, window: int, claims: Claims) -> None:
 
     Success and error are never amended.  While the lifetime is shorter than five windows, and while a newcomer has no
     more than one, each outcome keeps the baseline it had.  After that, they all share the baseline of what came before
-    the window.  It is at most one window newer and still excludes the outcome, so it is as safe.
+    the window.  It is at most one window newer and still excludes the outcome, so it is just as safe.
 
-    The statistics at the start are kept only from the first amendment on, since most tasks have none.  The first
+    The statistics at the start are kept only from the first amendment on, because most tasks have none.  The first
     amendment assumes 0 for everything that has already left the window.  That can lose evidence, but never adds any.
 
     Args:
@@ -258,7 +258,7 @@ def follow_window(variant: Variant, window: int, found: Triple, place: int, clai
 
 
 def _three(start: list[float], number: int) -> Triple:
-    """Return the statistics of the ``number``-th detector that late rewards change; 0 if the row has none yet."""
+    """Return the statistics of the ``number``-th detector whose evidence late rewards change; 0 if it has none yet."""
     if 3 * number >= len(start):
         return 0.0, 0.0, 0.0
     r1, r2, r3 = start[3 * number : 3 * number + 3]

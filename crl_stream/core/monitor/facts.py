@@ -286,7 +286,7 @@ def nothing(_turn: Turn, _change: Any) -> Sequence[Any]:
 
 # -- facts without a change of state -----------------------------------------------------------------
 def untested(turn: Turn, variant_id: str, actor: str, instead_of: str, protection: str, command_id: str) -> Alert:
-    """Return the alert that a person has activated a variant without outcomes; ``protection`` ends its sentence."""
+    """Return the alert that a person has activated a variant without outcomes; ``protection`` is added to its text."""
     return alert(
         turn,
         "untested",

@@ -106,7 +106,7 @@ def _activate_for(turn: Turn, change: c.Activated) -> None:
 
 
 def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) -> None:
-    """Change the active variant, which nothing else does: begin a new epoch, and reset latch, judging and alerts."""
+    """Change the active variant: begin a new epoch, and reset latch, judging and alerts.  Only this function may."""
     row = turn.row
     old = row.variants.get(row.active) if row.active is not None else None
     to.baseline = None
@@ -269,7 +269,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("condition", "healthy", c.BecameDegraded, "degraded", _VERDICT),
     Transition("condition", "degraded", c.StayedDegraded, "degraded", _VERDICT),
     Transition("condition", "degraded", c.CountedHealthy, "degraded", "HEALTHY verdict on an outcome"),
-    Transition("condition", "degraded", c.Recovered, "healthy", "clean_verdicts HEALTHY verdicts in a row"),
+    Transition("condition", "degraded", c.Recovered, "healthy", "enough HEALTHY verdicts in a row (clean_verdicts)"),
     Transition("condition", "degraded", c.Activated, "healthy", "judging starts again from zero"),
     Transition("condition", "degraded", c.GivenUp, "healthy", "retired or forgotten"),
     Transition("alert", "silent", c.AlertOpened, "alerted", "became degraded, and was not rolled back at once"),

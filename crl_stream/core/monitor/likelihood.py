@@ -36,7 +36,7 @@ def drops(limit: float) -> Triple:
     """Return the relative drops that the alternatives claim.
 
     Args:
-        limit: The largest relative drop that is still healthy, 0 to 1; below ``SMALLEST``, that is used.
+        limit: The largest relative drop that is still healthy, 0 to 1; lower values count as ``SMALLEST``.
 
     Returns:
         ``limit`` times ``SPREAD``, each at most ``LARGEST``.

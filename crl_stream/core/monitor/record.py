@@ -23,7 +23,7 @@ from crl_stream.core.monitor.window import count_flaws, pack_outcome, take_in
 def record(
     turn: Turn, invocation: Invocation
 ) -> tuple[Literal["applied", "duplicate", "rejected"], str | None, Variant | None, bool]:
-    """Record an outcome; return its status, why it was rejected, its variant if more follows, and whether it is judged.
+    """Record an outcome; return its status, the reason if rejected, its variant if affected, and whether it is judged.
 
     An outcome that a runtime began before the variant was last activated is recorded but not judged.  A shadow outcome
     is counted separately and has no other effect.

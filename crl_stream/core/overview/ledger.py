@@ -1,4 +1,4 @@
-"""The fold of notes: each note counts once, however often it is repeated, and the totals stay equal to the row sums.
+"""The fold of notes: each note counts once, however often it is repeated, and the totals equal the sums of all rows.
 
 A note changes a task's row, and changes the totals by the difference in what the row adds.  The totals are written
 before the rows (``changed`` keeps that order).  After a crash between the two writes, the totals have counted notes

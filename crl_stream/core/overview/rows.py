@@ -129,7 +129,7 @@ class Totals(msgspec.Struct, array_like=True):
     degraded: Ranking = msgspec.field(default_factory=Ranking)
     alerts: Ranking = msgspec.field(default_factory=Ranking)
     next_end: int = 0
-    """A time after ``time``, and no later than anything next ends by time alone; 0 if nothing will."""
+    """A lower bound, after ``time``, for when something next ends by time alone; 0 if nothing will."""
     enforced: list[tuple[int, str]] = []
     """Time and id of the enforced rollbacks in the last 30 days, oldest first."""
     recent: list[RollbackNote] = []

@@ -35,7 +35,7 @@ from crl_stream.core.version import ENGINE_VERSION
 _DAY: Final = 86_400_000
 _HISTORY: Final = 20
 _REMEMBERED: Final = 32
-"""How many entries of ``quiet`` may be about variants never created; other entries go when their variant does."""
+"""How many entries of ``quiet`` may be about variants never created; other entries are dropped with their variant."""
 
 
 def review_task(data: bytes | None, snapshot: TaskSnapshot, remedies: Remedies) -> tuple[bytes, list[Proposal]]:

@@ -17,7 +17,7 @@ NOTHING: Final = "no positive reward"
 
 
 def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
-    """Return the drop of the mean, and the baseline's mean; both in millionths times both outcome counts.
+    """Return the drop of the mean and the baseline's mean, in millionths and multiplied by both outcome counts.
 
     A baseline of zero or less leaves nothing to compare with, because a relative drop has no meaning there.
 

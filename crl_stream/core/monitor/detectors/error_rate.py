@@ -17,7 +17,7 @@ NOTHING: Final = "no error"
 
 
 def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
-    """Return the rise of the rate, and the baseline's rate; both times both outcome counts, to stay whole numbers.
+    """Return the rise of the rate and the baseline's rate, multiplied by both outcome counts to stay whole numbers.
 
     >>> worsening(Sums(100, errors=10), Sums(20, errors=5))  # .10 to .25: a rise of 150 %
     (300, 200)

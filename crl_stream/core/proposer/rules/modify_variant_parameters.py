@@ -2,7 +2,7 @@
 
 This applies only if there are other variants; ``create_specialized_variant`` handles a single one.  Only one
 experiment runs at a time: nothing more is proposed while a variant made from the active one has too few outcomes.
-Nothing is proposed either while another variant leads by so much that ``promote_variant_to_default`` applies.
+Likewise, nothing is proposed while another variant leads by so much that ``promote_variant_to_default`` applies.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAKES: Final = True
 
 
 def propose(view: View) -> list[Draft]:
-    """Return one draft; none if outcomes are too few, Q is fine, there is no other variant, or nothing to try now."""
+    """Return one draft; none if outcomes are too few, Q is fine, no other variant exists, or nothing is left to try."""
     active, limits = view.active, view.limits
     if len(view.variants) < 2 or active.n_visits < limits.min_invocations or active.q_value >= limits.modify_below_q:
         return []
