@@ -47,7 +47,7 @@ class ActivateVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True
 
     variant_id: Identifier
     untested: bool = False
-    """Whether to accept a variant that has no outcome yet."""
+    """Whether to accept a variant that has no outcomes yet."""
 
 
 class UndoRollback(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):

@@ -130,7 +130,7 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     policy_hash: str
     engine_version: str
     untested: bool = False
-    """Whether a person activated it although it had no outcome yet."""
+    """Whether a person activated it although it had no outcomes yet."""
     schema_version: int = 1
 
 

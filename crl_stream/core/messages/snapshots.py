@@ -334,5 +334,5 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """Log position of the snapshot that its last revision is based on."""
     engine_version: str
     deferred_until: Timestamp | None = None
-    """When a deferred proposal becomes pending again; absent if it is not deferred, or deferred without a time."""
+    """When a deferred proposal becomes pending again; absent if it is not deferred, or was deferred without a time."""
     schema_version: int = 1

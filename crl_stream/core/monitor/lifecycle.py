@@ -106,7 +106,7 @@ def _activate_for(turn: Turn, change: c.Activated) -> None:
 
 
 def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) -> None:
-    """Change the active variant: begin a new epoch, and reset latch, judging and alerts.  Only this function may."""
+    """Change the active variant, as only this function may: begin a new epoch, and reset latch, judging and alerts."""
     row = turn.row
     old = row.variants.get(row.active) if row.active is not None else None
     to.baseline = None

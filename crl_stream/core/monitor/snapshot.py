@@ -112,7 +112,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
 
 
 def _behind(row: TaskRow) -> list[RuntimeBehind]:
-    """Return the runtimes behind the current epoch; they are few and only for a short time, so snapshots stay small."""
+    """Return the runtimes behind the current epoch; they are few and soon catch up, so snapshots stay small."""
     late = sorted((name, runtime) for name, runtime in row.runtimes.items() if runtime.epoch < row.epoch)
     return [
         RuntimeBehind(

@@ -34,7 +34,7 @@ def expired(row: TaskRow) -> list[Change]:
 
 
 def noticed(row: TaskRow, fleet: StandingOrder | None) -> list[Change]:
-    """Return a change if the fleet's hold is not the one that the task was last published with; otherwise nothing."""
+    """Return a change if the hold on the fleet has changed since the task was last published; otherwise nothing."""
     current = 0 if fleet is None else fleet.since
     return [] if row.shown_fleet == current else [FleetHoldNoticed(current)]
 

@@ -40,7 +40,7 @@ def make_page(ledger: Ledger, partition: int) -> Overview:
 
 
 def _rollback(ledger: Ledger, note: RollbackNote) -> RollbackNote:
-    """Return the note of a rollback; it can be undone only while it is the latest change of its task."""
+    """Return the note of a rollback, with its undo command only while it is the latest change of its task."""
     task = ledger.task(TaskKey(note.agent_name, note.task_type).encode())
     return replace(note, undo_command=None) if task.epoch > note.epoch else note
 
