@@ -17,7 +17,7 @@ _EARLY = frozenset((1, 2, 5, EARLIEST))
 
 
 def is_due(row: TaskRow, rules: Rules) -> bool:
-    """Return whether a snapshot is due without a fact: after some early outcomes, later by number and time."""
+    """Return whether a snapshot is due without a fact: after some early outcomes, or after enough outcomes and time."""
     n = row.n
     fresh = n - row.shown_n
     if fresh >= rules.snapshot_outcomes:

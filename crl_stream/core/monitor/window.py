@@ -94,7 +94,7 @@ def take_in(
 
 
 def _evict(variant: Variant, number: int, rate: float, claims: Claims) -> tuple[int, int]:
-    """Drop the oldest outcome, the variant's ``number``-th; return its reward and flags, still included in the sums."""
+    """Drop the oldest outcome, the variant's ``number``-th; return its reward and flags; the sums still include it."""
     window = variant.window
     reward: int
     flags: int
