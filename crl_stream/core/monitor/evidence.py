@@ -66,9 +66,8 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
     """Add one judged outcome to the evidence, before lifetime and window; return ``WEIGHED``, or 0 without a baseline.
 
     ``reward`` is in millionths (-1,000,000 to 1,000,000), ``window`` in outcomes (2 to 1,000), ``flags`` as in ``row``.
-    The baseline is the lifetime without the judged window; for a newcomer, that of the variant it replaced is added.
-    If nothing is added, there is no baseline below ``MIN_LIFETIME`` outcomes, and the baseline includes the judged
-    window until the lifetime is five windows long.
+    The baseline is the lifetime without the judged window, plus that of the variant that a newcomer replaced.  Without
+    the latter, it needs ``MIN_LIFETIME`` outcomes, and includes the judged window until it is five windows long.
     """
     # This runs for every outcome, so the guide's detectors are inlined: ``weigh_all`` takes three times as long.
     # A property test checks that both agree to the last bit.
