@@ -3,9 +3,9 @@
 Read in this order:
 
     identity           names of agents, tasks and variants
-    instant            milliseconds inside, RFC 3339 text outside
+    instant            times: milliseconds internally, RFC 3339 text externally
     ids                the id of every fact, and digests
-    messages/          everything that is read and written, as values
+    messages/          everything that is read from and written to topics, as values
     policy             every number that decides something
     policy_difference  two policies compared, for people
     policy_size        how large a policy lets the records of a task grow

@@ -1,6 +1,6 @@
 """Folders that serve as lists, one file per entry: detectors, proposal rules, exploration policies, notifier channels.
 
-Such a package says what each of its files must define; ``load`` imports and checks them.  An error names the file and
+Each such package states what its files must define; ``load`` imports and checks them.  An error names the file and
 what is wrong with it, so you can add a file without reading how the others are used.
 """
 
@@ -25,7 +25,7 @@ class Part(NamedTuple):
 
     name: str
     what: str
-    """What its value must be, in words that follow "must be"."""
+    """A description of valid values; error messages put it after "must be"."""
     fits: Callable[[Any], bool]
 
 
@@ -34,9 +34,10 @@ _ALSO: Final[dict[str, list[str]]] = {}
 
 
 def load(package: str, path: MutableSequence[str], parts: Sequence[Part]) -> list[ModuleType]:
-    """Import every module of ``package`` in ``path``, by name; ``IncompletePart`` names what is missing.
+    """Import the modules of ``package`` in ``path`` in order of name, and check that each has all ``parts``.
 
-    ``path`` is the package's ``__path__``; files whose names begin with ``_`` are not part of the list.
+    ``path`` is the package's ``__path__``; files whose names begin with ``_`` are skipped.  Raises ``IncompletePart``,
+    which names what is missing.
     """
     path.extend(_ALSO.get(package, ()))
     modules = []
@@ -55,56 +56,59 @@ def load(package: str, path: MutableSequence[str], parts: Sequence[Part]) -> lis
 
 
 def misfit(module: ModuleType, wrong: str, hint: str) -> IncompletePart:
-    """The error about a file: what is wrong with it, and what is needed instead."""
+    """Build the error about a file: what is wrong with it, and what is needed instead."""
     return IncompletePart(f"{module.__file__} {wrong}.", hint=hint)
 
 
 def only_once(modules: Sequence[ModuleType], name: str, key: Callable[[ModuleType], Any]) -> None:
-    """Refuse the second of two files with the same ``key``; ``name`` is the key's name for people."""
+    """Refuse the second of two files with the same ``key``; ``name`` is what the error calls the key."""
     seen: dict[Any, ModuleType] = {}
     for module in modules:
         other = seen.setdefault(key(module), module)
         if other is not module:
-            raise misfit(module, f"has {name} {key(module)!r}, as {other.__file__} has", f"give it a {name} of its own")
+            raise misfit(module, f"has {name} {key(module)!r}, as {other.__file__} has", f"give it a different {name}")
 
 
 def look_in(package: str, folder: str) -> None:
-    """Make ``package`` list the files of another ``folder`` too; call this before anything imports the package.
+    """Make ``package`` also list the files in ``folder``; call this before anything imports the package.
 
-    All processes of an installation must do the same: rows and decisions depend on the detectors.
+    All processes of an installation must do the same, because rows and decisions depend on the detectors.
     """
     if package in sys.modules:
         raise IncompletePart(
-            f"{package} is imported already, and has listed its files.", hint="call look_in before that"
+            f"{package} is imported already and has listed its files.", hint="call look_in before importing it"
         )
     _ALSO.setdefault(package, []).append(folder)
 
 
 # -- checks of parts -------------------------------------------------------------------------------
 def is_word(value: Any) -> bool:
-    """Whether the value is a name such as ``success_rate``."""
+    """Return whether the value is a name such as ``success_rate``."""
     return isinstance(value, str) and _WORD.fullmatch(value) is not None
 
 
 def is_text(value: Any) -> bool:
-    """Whether the value is a text for people."""
+    """Return whether the value is a string with visible text."""
     return isinstance(value, str) and bool(value.strip())
 
 
 def is_place(value: Any) -> bool:
-    """Whether the value is a place in a sequence: 1, 2, 3, ..."""
+    """Return whether the value is a position in a sequence: 1, 2, 3, ..."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def takes(count: int) -> Callable[[Any], bool]:
-    """A check that a value takes ``count`` arguments; of a compiled function it checks only that it can be called."""
+    """Return a check that a value can be called with ``count`` arguments.
+
+    If its signature cannot be read, as for some compiled functions, the check is only that it is callable.
+    """
 
     def fits(value: Any) -> bool:
         if not callable(value):
             return False
         try:
             inspect.signature(value).bind(*range(count))
-        except ValueError:  # its parameters are not known
+        except ValueError:  # its signature cannot be read
             return True
         except TypeError:
             return False

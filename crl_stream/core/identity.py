@@ -1,7 +1,7 @@
 """Names of agents, tasks and variants, and the key of a task.
 
-All variants of a task are in one row, because a rollback compares them and one row is one atomic write.  So record
-key, partition key and table key are the same string: ``agent_name/task_type``.
+All variants of a task are in one row, because a rollback compares them and one row is one atomic write.  The record
+key, partition key and table key are therefore the same string: ``agent_name/task_type``.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ class TaskKey(NamedTuple):
         return f"{self.agent_name}/{self.task_type}"
 
     def encode(self) -> bytes:
-        """The record key, partition key and table key of this task."""
+        """Return the record key, partition key and table key of this task."""
         return f"{self.agent_name}/{self.task_type}".encode("ascii")
 
     @classmethod
     def decode(cls, key: bytes) -> TaskKey:
-        """Parse a record key; raises ``ValueError`` unless it is ``agent_name/task_type``."""
+        """Parse a record key; raise ``ValueError`` unless it is ``agent_name/task_type``."""
         return cls.parse(key.decode("ascii"))
 
     @classmethod
     def parse(cls, text: str) -> TaskKey:
-        """Parse ``agent_name/task_type``; raises ``ValueError``, which says what is wrong."""
+        """Parse ``agent_name/task_type``; raise a ``ValueError`` that says what is wrong."""
         agent_name, slash, task_type = text.partition("/")
         if not slash or not is_identifier(agent_name) or not is_identifier(task_type):
             raise ValueError(f"{text!r} is not agent_name/task_type")
@@ -42,7 +42,7 @@ class TaskKey(NamedTuple):
 
 
 def is_identifier(text: str) -> bool:
-    """Return whether ``text`` may name an agent, task, variant, runtime or invocation."""
+    """Return whether ``text`` is a valid name for an agent, task, variant, runtime or invocation."""
     return _IDENTIFIER.fullmatch(text) is not None
 
 

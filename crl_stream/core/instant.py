@@ -1,4 +1,4 @@
-"""Instants: whole milliseconds since the epoch inside, RFC 3339 in UTC outside."""
+"""Instants: whole milliseconds since the epoch internally, RFC 3339 in UTC externally."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 _FIRST: Final = -62_135_596_800_000
 _LAST: Final = 253_402_300_799_999
-"""The years 1 to 9999. A record may carry any time; one outside these years is shown as the nearest inside."""
+"""The years 1 to 9999. A record may carry any time; a time outside these years is shown as the nearest one inside."""
 _FRACTIONS: Final = [f".{number:03}Z" for number in range(1_000)]
 _REMEMBERED: Final = 4_096
 _seconds: Final[dict[int, str]] = {}
 _days: Final[dict[int, str]] = {}
-"""Texts of seconds and days, because records that arrive together share them and a datetime is expensive."""
+"""Cached texts of seconds and days: records that arrive together share them, and a datetime is expensive to make."""
 
 
 def to_text(milliseconds: int) -> str:
@@ -33,7 +33,7 @@ def to_text(milliseconds: int) -> str:
 
 
 def from_text(text: str) -> int:
-    """Parse RFC 3339 into milliseconds; raises ``ValueError`` if there is no such time.
+    """Parse RFC 3339 into milliseconds; raise ``ValueError`` if there is no such time.
 
     A leap second, ``23:59:60``, becomes the last millisecond before midnight.
     """
@@ -43,7 +43,7 @@ def from_text(text: str) -> int:
 
 
 def day(milliseconds: int) -> str:
-    """Format the day in ids, like ``20251119``."""
+    """Format the day for use in ids, like ``20251119``."""
     number = min(max(milliseconds, _FIRST), _LAST) // 86_400_000
     text = _days.get(number)
     if text is None:

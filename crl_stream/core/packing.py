@@ -1,7 +1,7 @@
 """Packs rows as MessagePack into buffers of exactly the right size.
 
-``msgspec`` returns the buffer that it grew while encoding, which is up to half as large again.  A table would keep it
-as long as the row does not change.
+``msgspec`` returns the buffer that it grew while encoding, which can be 50 % larger than its content.  A table would
+keep that buffer until the row changes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 _ENCODE_INTO: Final = msgspec.msgpack.Encoder().encode_into
 _BUFFERS: Final[list[bytearray]] = []
-"""Unused buffers.  A thread takes one out while it uses it, so that threads never share one."""
+"""Unused buffers.  A thread removes a buffer while using it, so threads never share one."""
 
 
 def pack(row: Any) -> bytes:

@@ -1,8 +1,8 @@
 """The numbers that decide: every threshold, guard and limit of the engine, with the guide's defaults.
 
-A policy is data.  It reaches the engine through the log (``SetPolicy``), so that a replay meets the same
-policy at the same place; facts carry its hash.  ``PolicySet`` holds the policies of a whole installation,
-already resolved: one default, one per overridden agent, one per overridden task.
+A policy is data.  It reaches the engine through the log (``SetPolicy``), so a replay meets the same policy at the same
+position; facts carry its hash.  ``PolicySet`` holds the policies of a whole installation, already resolved: one
+default, one per overridden agent, one per overridden task.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_recent: AtLeastOne = 10
     """Outcomes since the last activation that the window needs before it is judged."""
     guard: Guard = "none"
-    """``none`` is the guide to the letter; ``evidence`` acts only when the e-SR statistic agrees.
+    """``none`` follows the guide exactly; ``evidence`` acts only when the e-SR statistic agrees.
 
     The statistic looks for drops of .05 and more, however small the limits above are.
     """
     false_alarm_budget: Annotated[int, msgspec.Meta(ge=10, le=1_000_000_000)] = 5_000
-    """Invocations per false rollback that ``guard = "evidence"`` may cost."""
+    """With ``guard = "evidence"``: on average, at most one false rollback in this many invocations."""
     clean_verdicts: AtLeastOne = 20
     """HEALTHY verdicts after which a degraded variant counts as recovered."""
 
@@ -60,11 +60,11 @@ for _found in DETECTORS:
     if _KNOWN.get(_found.setting.name, _found.setting.default) != _found.setting.default:
         raise IncompletePart(
             f"The limit {_found.setting.name!r} of the detector {_found.name} is another setting of [degradation].",
-            hint="give LIMIT a name of its own",
+            hint="give LIMIT a different name",
         )
 _FURTHER: Final = [found.setting for found in DETECTORS if found.setting.name not in _KNOWN]
 if _FURTHER:
-    # Added detectors bring their own limits as full settings, with range and default.
+    # The limits of added detectors become full settings, with range and default.
     Degradation = msgspec.defstruct(  # type: ignore[misc,assignment]
         "Degradation",
         [(limit.name, Annotated[float, limit.range], limit.default) for limit in _FURTHER],
@@ -82,11 +82,11 @@ class AutoApply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     q_threshold: Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)] = 0.9
     min_samples: AtLeastOne = 10
     min_lead: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] = 0.05
-    """Lead over the active variant in Q and in lifetime mean reward."""
+    """Lead that a candidate needs over the active variant, in Q and in lifetime mean reward."""
     min_outcomes_since_active: Count = 10
-    """Outcomes a candidate needs since it was last active."""
+    """Outcomes that a candidate must have since it was last active."""
     cooldown: Count = 20
-    """Outcomes of the task after any change during which nothing is promoted."""
+    """After any change, nothing is promoted for this many outcomes of the task."""
 
 
 class HumanApproval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,7 +101,7 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     min_samples: AtLeastOne = 5
     undo_hold: Count = 100
-    """Outcomes of the task without automatic changes after an undo."""
+    """After an undo, there are no automatic changes for this many outcomes of the task."""
     renotify: AtLeastOne = 50
     """Outcomes of the task after which an open ``no_target`` alert is repeated."""
 
@@ -115,7 +115,7 @@ class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quality_weight: Ratio = 0.3
     speed_weight: Ratio = 0.2
     error_penalty: Ratio = 0.1
-    """Amount that each error takes off the reward."""
+    """Amount by which each error lowers the reward."""
     baseline_seconds_low: Positive = 60.0
     baseline_seconds_medium: Positive = 300.0
     baseline_seconds_high: Positive = 900.0
@@ -132,9 +132,9 @@ class Proposals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retire_after_rollbacks: AtLeastOne = 3
     expires_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 30
     promote_min_samples: AtLeastOne = 5
-    """Outcomes that both a variant and the active one need before they are compared."""
+    """Outcomes that a variant and the active one both need before they are compared."""
     expected_q: float = 0.8
-    """The Q-value to compare with if there is no better variant."""
+    """The Q-value to compare with if no variant is better."""
 
 
 class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,11 +143,11 @@ class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mode: Mode = "enforce"
     """``enforce`` acts, ``shadow`` reports what it would do, ``observe`` only alerts."""
     exploration: Ratio = 0.0
-    """Share of invocations that try another variant that is not quarantined."""
+    """Share of invocations that try a variant other than the active one; quarantined variants are never tried."""
     pin_hours: Hours = 24.0
     hold_hours: Hours = 24.0
     max_skew_seconds: Positive = 3_600.0
-    """Difference of payload and append time beyond which an outcome is flagged."""
+    """Difference between an outcome's own time and its append time above which operators are alerted."""
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -166,7 +166,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything one task is judged by."""
+    """Everything by which one task is judged."""
 
     degradation: Degradation = Degradation()
     auto_apply: AutoApply = AutoApply()
@@ -202,16 +202,16 @@ class PolicySet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def parse(cls, text: bytes) -> PolicySet:
-        """Parse a canonical text; raises ``msgspec.MsgspecError``."""
+        """Parse a canonical text; raise ``msgspec.MsgspecError`` if it is not valid."""
         return msgspec.json.decode(text, type=cls)
 
     def digest(self) -> str:
-        """First 16 hex digits of the SHA-256 of the canonical text."""
+        """Return the first 16 hex digits of the SHA-256 of the canonical text."""
         return policy_hash(self.canonical())
 
 
 def _difference(full: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-    """Return the entries of ``full`` that ``base`` lacks, at any depth; overrides are compared with the guide."""
+    """Return the entries of ``full`` that differ from ``base``, at any depth; overrides are compared with the guide."""
     sparse: dict[str, Any] = {}
     for key, value in full.items():
         if key in ("agents", "tasks"):
@@ -228,5 +228,5 @@ def _difference(full: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 
 GUIDE: Final = PolicySet()
-"""The guide to the letter; in force until a ``SetPolicy`` is read from the log."""
+"""The guide's values exactly; in force until a ``SetPolicy`` is read from the log."""
 _GUIDE_SET: Final[dict[str, Any]] = msgspec.to_builtins(GUIDE)

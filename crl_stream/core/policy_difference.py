@@ -19,7 +19,7 @@ class Difference(NamedTuple):
 
 
 def policy_differences(one: PolicySet, other: PolicySet) -> list[Difference]:
-    """Return the settings that differ, beginning with those for all tasks; unequal sets have at least one.
+    """Return the settings that differ, those for all tasks first; unequal sets differ in at least one.
 
     An override that only one set has is compared with what applies to its agent or task in the other.
     """
@@ -33,7 +33,7 @@ def policy_differences(one: PolicySet, other: PolicySet) -> list[Difference]:
         found += _special(f'tasks."{name}".', one.for_task(key), other.for_task(key), general)
     if found or one == other:
         return found
-    # A redundant override: nothing is judged differently, but the sets are not equal.
+    # A redundant override: nothing is judged differently, but the sets are unequal.
     return [
         Difference(f"{kind}.{name}", *("the same values" if name in side else "no override" for side in sides))
         for kind, sides in {"agents": (one.agents, other.agents), "tasks": (one.tasks, other.tasks)}.items()
@@ -42,7 +42,7 @@ def policy_differences(one: PolicySet, other: PolicySet) -> list[Difference]:
 
 
 def _special(prefix: str, one: Policy, other: Policy, general: set[tuple[str, Any, Any]]) -> list[Difference]:
-    """Leave out differences that the defaults also have."""
+    """Return only the differences that the defaults do not also have."""
     found = _differences(prefix, one, other)
     return [d for d in found if (d.setting.removeprefix(prefix), d.one, d.other) not in general]
 

@@ -1,7 +1,7 @@
 """Limits the size of a policy and of the tasks under it, so that no setting leads to a record too large for its topic.
 
 A snapshot has every variant with its window, and the results of the last reviews. It is one record, and so is the row
-of the task. Names and texts are bounded where they are accepted. The limits of the policy are bounded here, before it
+of the task. Names and texts are limited where they are accepted. The settings of a policy are limited here, before it
 comes into force.
 """
 
@@ -12,22 +12,22 @@ from typing import Final
 from crl_stream.core.policy import Policy, PolicySet
 
 MAX_TASK: Final = 3_900_000
-"""Most bytes of a task's snapshot or row: what ``crl.tasks`` and the changelog accept, less the envelope."""
+"""Most bytes in a task's snapshot or row: what ``crl.tasks`` and the changelog accept, less the envelope."""
 MAX_POLICY: Final = 60_000
-"""Most bytes of a policy set's canonical text: the room in ``SetPolicy`` besides its other fields."""
+"""Most bytes in a policy set's canonical text: the room that the other fields of ``SetPolicy`` leave."""
 _PER_OUTCOME: Final = 33
-"""Bytes of an outcome in a snapshot: offset, reward and three letters as JSON; in a row it takes 30."""
+"""Bytes of an outcome in a snapshot: offset, reward and three letters as JSON; in a row, it takes 30."""
 _PER_VARIANT: Final = 3_000
 """Bytes of a variant in a snapshot: figures and sentences, without its configuration."""
 _PER_REVIEW: Final = 50_000
-"""Bytes of a review: actor, reason and detail in characters that JSON writes with six bytes each."""
+"""Bytes of a review: actor, reason and detail, if all characters take six bytes in JSON."""
 _PER_RUNTIME: Final = 300
 _OTHERWISE: Final = 700_000
-"""The configurations of all variants (``core.monitor.registration.MAX_CONFIGURATIONS``), pin and holds."""
+"""Bytes for the configurations of all variants (``core.monitor.registration.MAX_CONFIGURATIONS``), pin and holds."""
 
 
 def task_bytes(policy: Policy) -> int:
-    """Return the most bytes that the snapshot or row of a task can take under ``policy``."""
+    """Return the largest size in bytes of a task's snapshot or row under ``policy``."""
     limits = policy.limits
     variant = _PER_VARIANT + _PER_OUTCOME * policy.degradation.lookback_window
     return _OTHERWISE + limits.variants * variant + limits.reviews * _PER_REVIEW + limits.runtimes * _PER_RUNTIME

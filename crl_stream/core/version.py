@@ -3,4 +3,4 @@
 from typing import Final
 
 ENGINE_VERSION: Final = "2"
-"""Increases whenever facts or rows may differ from those of the version before; facts carry it."""
+"""Increases whenever facts or rows may differ from those of the previous version; facts carry it."""

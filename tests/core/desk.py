@@ -1,4 +1,4 @@
-"""A proposer at work on one task, snapshot by snapshot."""
+"""Runs the proposer on one task, snapshot by snapshot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .snapshots import REMEDIES, a_snapshot, a_variant
 
 
 class Desk:
-    """A proposer at work on one task, and all that it published."""
+    """A proposer working on one task, and everything it has published."""
 
     def __init__(self) -> None:
         self.data: bytes | None = None
@@ -19,7 +19,7 @@ class Desk:
         self.published: list[m.Proposal] = []
 
     def see(self, *variants: m.VariantSnapshot, **fields: Any) -> list[m.Proposal]:
-        """The next snapshot; the first variant is active."""
+        """Give the proposer the next snapshot, with the first variant active; return what it publishes."""
         self.offset += 10
         return self.take(a_snapshot(*variants, **({"offset": self.offset} | fields)))
 
@@ -34,7 +34,7 @@ class Desk:
 
 
 def opened() -> tuple[Desk, m.Proposal]:
-    """A lone variant at Q .5 after 60 invocations has a proposal."""
+    """Return a desk with one open proposal: for a task whose only variant has Q .5 after 60 invocations."""
     desk = Desk()
     [proposal] = desk.see(a_variant())
     return desk, proposal

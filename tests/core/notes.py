@@ -1,4 +1,4 @@
-"""Notes for tests: builders, notes by chance, and a recount that remembers everything and keeps no sums."""
+"""Notes for tests: builders, random notes, and a recount that remembers everything and keeps no sums."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AGENT, TASK = "backend-architect", "api-design"
 
 
 def at(days: float) -> str:
-    """An instant so many days after noon of the guide's day."""
+    """Return the instant that is ``days`` after noon on the day of the guide's examples."""
     return to_text(NOON + round(days * DAY))
 
 
@@ -89,7 +89,7 @@ def a_task(offset: int = 0, days: float = 0, **fields: Any) -> m.TaskNote:
     return m.TaskNote(**(given | fields))
 
 
-# -- by chance ---------------------------------------------------------------------------------------
+# -- random notes ------------------------------------------------------------------------------------
 _tasks = st.sampled_from([("ada", "t1"), ("ada", "t2"), ("bob", "t1"), ("cyd", "t9")])
 _variants = st.sampled_from(["v1", "v2", "v3"])
 _levels = st.sampled_from([0.9, 0.91, 0.95, 1.0])
@@ -159,7 +159,7 @@ steps = st.sampled_from([0, 0, 1, HOUR, HOUR, DAY, 3 * DAY, 8 * DAY])
 
 
 class Noted(NamedTuple):
-    """A note and when it was appended."""
+    """A note, and when it was appended."""
 
     note: Any
     time: int
@@ -173,7 +173,7 @@ histories = (st.lists(_noted, max_size=20) | st.lists(_noted, min_size=20, max_s
 
 # -- the recount -------------------------------------------------------------------------------------
 class Recount:
-    """Compute from all notes what the page must say."""
+    """Computes from all notes what the page must show."""
 
     def __init__(self, history: list[Noted]) -> None:
         self.now = max((noted.time for noted in history), default=0)
@@ -216,7 +216,7 @@ class Recount:
             self._settle()
 
     def _settle(self) -> None:
-        """An alert about a degraded variant ends with a note of the task, and stays ended."""
+        """End alerts about degraded variants that a note of the task contradicts; they stay ended."""
         for (kind, subject), alert in self.alerts.items():
             task = self.tasks.get((alert.agent_name or "", alert.task_type or ""))
             if kind not in {"degradation", "held_degradation", "no_target"} or task is None:
@@ -229,7 +229,7 @@ class Recount:
                 self.over.add(f"{kind} {subject}")
 
     def facts(self) -> dict[str, Any]:
-        """Everything countable, in the page's own words."""
+        """Return everything that can be counted, under the names used on the page."""
         ever = sorted(self.rollbacks.values(), key=lambda r: (r.timestamp, r.rollback_id), reverse=True)
         week, month = self.now - 7 * DAY, self.now - 30 * DAY
         times = [from_text(r.timestamp) for r in ever if r.enforced]

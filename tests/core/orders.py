@@ -1,4 +1,4 @@
-"""Every command once as it is applied and in each way in which it is refused."""
+"""Every command, applied once and refused for each possible reason."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def refused_after(kind: type, **fields: Any) -> Callable[[], Task]:
     return changed(lambda task: task.order(kind, **fields))
 
 
-# HoldTask alone is never refused for what it asks: a person may always stop the machine.
+# Only HoldTask is never refused for its content: a person may always stop the machine.
 REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
     (m.ActivateVariant, {"variant_id": "v7"}, two, "variant v7 is not known; known: default, v2; register it first"),
     (m.ActivateVariant, {"variant_id": "default"}, two, "already the active variant"),

@@ -1,6 +1,6 @@
-"""The guide, done naively: whole histories in lists, everything recomputed from them, exact fractions.
+"""A naive model of the guide: it keeps whole histories in lists and recomputes everything from them, in fractions.
 
-It shares no code with the engine.  Numbers are those of the guide and of the design's defaults.
+It shares no code with the engine.  Its numbers are those of the guide and the design's defaults.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ SECONDS = {"low": 60, "medium": 300, "high": 900, None: 300}
 
 
 def exact(number: float) -> Fraction:
-    """What a person means who writes this number."""
+    """Return the exact decimal number that a person means by this float."""
     return Fraction(str(number))
 
 
@@ -27,7 +27,7 @@ def to_millionths(number: Fraction) -> Fraction:
 
 
 def reward(invocation: Any) -> Fraction:
-    """Given, or the weighted mean of the parts present less .1 per error."""
+    """Return the given reward, or else the weighted mean of the parts present less .1 per error."""
     if invocation.reward is not None:
         return to_millionths(exact(invocation.reward))
     parts = [(exact(0.4), Fraction(1 if invocation.status == "success" else -1))]
@@ -50,7 +50,7 @@ class Outcome:
 
 @dataclass
 class Shares:
-    """Rates over some outcomes."""
+    """The rates over some outcomes."""
 
     outcomes: list[Outcome]
 
@@ -97,13 +97,13 @@ class Member:
         return (-self.q, -self.n, self.name)
 
     def verdict(self) -> tuple[str, str | None]:
-        """The kind, and the worst metric when degraded: what the rule says, and no success in a full window."""
+        """Return the kind, and the worst metric if degraded: by the rule, or because a full window has no success."""
         kind, metric = self._rule()
         return ("DEGRADED", "success_rate") if kind != "DEGRADED" and self.is_hopeless else (kind, metric)
 
     @property
     def is_hopeless(self) -> bool:
-        """A full window since the last activation, and not one success in it."""
+        """Whether the window since the last activation is full and has no success."""
         judged = [o for o in self.window if o.judged]
         return len(judged) == WINDOW and not any(o.success for o in judged)
 
@@ -128,7 +128,7 @@ class Member:
         return ("DEGRADED", metric) if worst > 1 else ("HEALTHY", None)
 
     def decision(self, *, active: bool) -> str:
-        """The guide's matrix."""
+        """Return the decision of the guide's matrix."""
         if active:
             return "no_action"
         if self.q >= 0.9 and self.n >= 10:
@@ -148,7 +148,7 @@ class Model:
         self.rollbacks: list[tuple[str, str]] = []
         self.promotions: list[str] = []
         self.ambiguous = False
-        """A lead of exactly the limit, which floats may see either way."""
+        """Whether a lead was exactly at the limit, where floats may decide either way."""
 
     def take(self, invocation: Any) -> None:
         if invocation.invocation_id in self.ids[-64:]:

@@ -1,4 +1,4 @@
-"""Monitor and proposer side by side on one task: outcomes, orders and reviews of whatever is open, in any order."""
+"""Runs monitor and proposer together on one task: outcomes, commands, and reviews of open proposals in any order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ POLICY = Policy(
         expires_days=1,
     ),
 )
-"""Limits that short histories reach."""
+"""Limits low enough for short histories to reach."""
 CATALOGUE = msgspec.structs.replace(REMEDIES, tasks={"*": REMEDIES.tasks[SECURITY]})
 
 VARIANTS = ["default", "default-v2", "v2", "v3"]
@@ -49,19 +49,19 @@ sessions = st.lists(runs | runs | runs | reviews | reviews | orders | pauses, mi
 
 
 class Seen(NamedTuple):
-    """What one snapshot came to."""
+    """One snapshot and what followed from it."""
 
     snapshot: m.TaskSnapshot
     task: bytes
-    """The monitor's row as it stood."""
+    """The monitor's row at the snapshot."""
     data: bytes
-    """The proposer's row afterwards."""
+    """The proposer's row after the snapshot."""
     published: list[m.Proposal]
     position: Context
 
 
 def play(session: list[Any]) -> Iterator[Seen]:
-    """Fold a session; a second passes between messages."""
+    """Fold a session, with one second between messages."""
     row, data, offset, now = new_row(KEY), None, -1, NOON
     for action, *arguments in session:
         if action == "pause":
@@ -95,7 +95,7 @@ def _messages(action: str, arguments: list[Any], row: TaskRow, data: bytes | Non
 
 
 def approval(proposal: m.Proposal) -> m.ApproveProposal:
-    """Ada accepts a proposal."""
+    """Build Ada's approval of a proposal."""
     command = a_command(m.RejectProposal, proposal_id=proposal.proposal_id)
     return approval_of(
         proposal, schema_version=1, command_id=command.command_id, timestamp=AT, actor="ada", reason="yes"

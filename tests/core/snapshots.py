@@ -1,4 +1,4 @@
-"""Snapshots as the monitor would write them, of tasks that need no history to be made."""
+"""Builds snapshots like the monitor's, of tasks without any history."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REMEDIES = Remedies(
 
 
 def a_variant(variant_id: str = "default", q: float = 0.5, n: int = 60, **fields: Any) -> m.VariantSnapshot:
-    """A variant with ``n`` outcomes and this Q; it fails occasionally, and is healthy by default."""
+    """Build a variant with ``n`` outcomes and this Q; by default, it fails occasionally and is healthy."""
     given: dict[str, Any] = {
         "variant_id": variant_id,
         "active": False,
@@ -59,13 +59,13 @@ def a_variant(variant_id: str = "default", q: float = 0.5, n: int = 60, **fields
 
 
 def waiting_for_approval(variant_id: str, q: float, n: int, **fields: Any) -> m.VariantSnapshot:
-    """A variant of which the decision matrix says ``human_approval``."""
+    """Build a variant whose level in the decision matrix is ``human_approval``."""
     words = f"Medium confidence: Q-value {q:.2f} >= 0.7 and n_visits {n} >= 5"
     return a_variant(variant_id, q, n, decision="human_approval", reasoning=words, **fields)
 
 
 def a_snapshot(*variants: m.VariantSnapshot, offset: int = 100, hours: float = 0.0, **fields: Any) -> m.TaskSnapshot:
-    """A task whose first variant is active, so many hours after the guide's 14:30 of 2025-11-19."""
+    """Build a task whose first variant is active, ``hours`` after the guide's 14:30 on 2025-11-19."""
     minutes = round(14 * 60 + 30 + hours * 60)
     day, minute = divmod(minutes, 24 * 60)
     given: dict[str, Any] = {
@@ -97,7 +97,7 @@ def a_snapshot(*variants: m.VariantSnapshot, offset: int = 100, hours: float = 0
 
 
 def _date(day: int) -> str:
-    """The day so many days after 2025-11-19, within that year and the next January."""
+    """Return the date that is ``day`` days after 2025-11-19, up to the end of the next January."""
     for month, length in (("2025-11", 30), ("2025-12", 31), ("2026-01", 31)):
         first = 19 if month == "2025-11" else 1
         if first + day <= length:
@@ -107,7 +107,7 @@ def _date(day: int) -> str:
 
 
 def a_review(proposal: m.Proposal, review: str, **fields: Any) -> m.ReviewResult:
-    """What became of a review, as the snapshot lists it."""
+    """Build the result of a review as the snapshot lists it."""
     given: dict[str, Any] = {
         "proposal_id": proposal.proposal_id,
         "review": review,
@@ -122,14 +122,14 @@ def a_review(proposal: m.Proposal, review: str, **fields: Any) -> m.ReviewResult
 
 
 def viewed(*variants: m.VariantSnapshot, remedies: Remedies = REMEDIES, **fields: Any) -> View:
-    """The task as the rules see it."""
+    """Return the task as the rules see it."""
     view = view_of(a_snapshot(*variants, **fields), remedies, frozenset())
     assert view is not None
     return view
 
 
 def drafts(rule: str, *variants: m.VariantSnapshot, **fields: Any) -> list[Draft]:
-    """What a rule drafts for the task; the first variant is active."""
+    """Return what a rule drafts for the task whose first variant is active."""
     return RULE_OF[rule].propose(viewed(*variants, **fields))
 
 

@@ -1,4 +1,4 @@
-"""One task driven through the engine, message by message, without Kafka and without bytes."""
+"""Drives one task through the engine, message by message, without Kafka or serialization."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOUR = 3_600_000
 
 
 class Task:
-    """A row and the place in the log where it stands; one second passes per message."""
+    """A row and its position in the log; one second passes for each message."""
 
     def __init__(self, policy: Policy | None = None) -> None:
         self.policy = policy or Policy()
@@ -30,7 +30,7 @@ class Task:
         self.last: Step | None = None
 
     def take(self, *messages: Any) -> list[Any]:
-        """Fold the messages one by one; their facts."""
+        """Fold the messages one by one; return their facts."""
         stated: list[Any] = []
         for message in messages:
             self.offset += 1
@@ -41,37 +41,40 @@ class Task:
         return stated
 
     def run(self, variant_id: str, outcomes: str, **fields: Any) -> list[Any]:
-        """Outcomes of a variant, one letter each."""
+        """Fold outcomes of a variant, one letter each; return their facts."""
         return self.take(*invocations(variant_id, outcomes, **fields))
 
     def order(self, kind: type, **fields: Any) -> m.CommandResult:
-        """Give a command; what became of it."""
+        """Send a command; return its result."""
         [result] = [fact for fact in self.take(a_command(kind, **fields)) if isinstance(fact, m.CommandResult)]
         return result
 
     def pass_time(self, milliseconds: int) -> None:
-        """Nothing happens for a while."""
+        """Let time pass without a message."""
         self.now += milliseconds
 
     def stated(self, kind: type) -> list[Any]:
-        """All facts of a kind so far."""
+        """Return all facts of a kind so far."""
         return [fact for fact in self.facts if isinstance(fact, kind)]
 
     def alerts(self, kind: str) -> list[m.Alert]:
-        """All alerts of a kind so far."""
+        """Return all alerts of a kind so far."""
         return [alert for alert in self.stated(m.Alert) if alert.kind == kind]
 
     def variant(self, variant_id: str) -> Variant:
         return self.row.variants[variant_id]
 
     def snapshot(self, variant_id: str) -> m.VariantSnapshot:
-        """The variant in the newest snapshot that was published."""
+        """Return the variant from the newest published snapshot."""
         [found] = [v for v in self.stated(m.TaskSnapshot)[-1].variants if v.variant_id == variant_id]
         return found
 
 
 def proven(policy: Policy | None = None, **others: str) -> Task:
-    """``default`` is active after 30 successes; ``others`` were explored with the outcomes given, dashes for ``_``."""
+    """Build a task whose ``default`` is active after 30 successes.
+
+    ``others`` were explored with the given outcomes; a ``_`` in their names becomes a dash.
+    """
     task = Task(policy)
     task.run("default", "S" * 30)
     for name, outcomes in others.items():
@@ -80,7 +83,7 @@ def proven(policy: Policy | None = None, **others: str) -> Task:
 
 
 def collapsed(policy: Policy | None = None) -> Task:
-    """``api-optimized`` was activated by hand over a proven default and fails until it is rolled back."""
+    """Build a task whose ``api-optimized`` was activated by hand over a proven default and failed until rolled back."""
     task = proven(policy, api_optimized="S" * 30)
     task.order(m.ActivateVariant, variant_id="api-optimized")
     task.run("api-optimized", "S" * 10, active_epoch=2)

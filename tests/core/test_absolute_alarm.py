@@ -1,4 +1,4 @@
-"""No success in a full window is an alarm under every policy, whatever the baseline and the evidence say."""
+"""A full window without a success is an alarm under every policy, regardless of the baseline and the evidence."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_variant_that_never_had_a_success_is_degraded_when_its_window_is_full(
     [told] = task.stated(m.DegradationAlert)
     assert (told.metric, told.evidence.absolute, told.judged.successes) == ("success_rate", True, outcomes[:20])
     task.run("default", outcomes[20:])
-    assert len(task.alerts("degradation")) == 1, "once, not at every outcome"
+    assert len(task.alerts("degradation")) == 1, "one alert, not one for every outcome"
 
 
 @policies
@@ -122,7 +122,7 @@ def test_it_ends_after_twenty_clean_verdicts_and_an_inconclusive_one_is_not_clea
     assert task.variant("default").degraded
     task.run("default", "S" * 39)
     shown = task.variant("default")
-    assert (shown.degraded, shown.clean) == (True, 0), "too little data is not clean"
+    assert (shown.degraded, shown.clean) == (True, 0), "a verdict without enough data does not count as clean"
     task.run("default", "S" * 19)
     assert task.variant("default").degraded
     task.run("default", "S" * 2)

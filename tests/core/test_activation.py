@@ -1,4 +1,4 @@
-"""The guide's decision matrix with its words, and what a promotion without a person needs, one by one."""
+"""The guide's decision matrix with its wording, and each condition for a promotion without a person."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ MIXED = "SSSSF" * 6
 
 
 def ready(policy: Policy | None = None) -> Task:
-    """A candidate that leads clearly; the active variant is mediocre and every wait is over."""
+    """Build a task in which a candidate clearly leads a mediocre active variant and no waiting period is left."""
     task = Task(policy)
     task.run("default", MIXED)
     task.run("v2", "S" * 30, variant_source="explore")

@@ -1,4 +1,4 @@
-"""Alerts about degradations: each is opened before it is closed, and says how the variant is."""
+"""Alerts about degradations: each is opened before it is closed, and describes the state of the variant."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_recovery_of_a_variant_that_was_rolled_back_closes_no_alert_that_was
 
 
 def open_alerts(facts: list[object]) -> dict[str, str]:
-    """Subjects of open degradation alerts and their causes; fails on one that is closed without having been opened."""
+    """Return the subjects of open degradation alerts and their causes; fail if one was closed but never opened."""
     found: dict[str, str] = {}
     for fact in facts:
         if isinstance(fact, m.Alert) and fact.kind == "degradation":

@@ -1,4 +1,4 @@
-"""Every command: applied, refused with a hint, late, for another epoch, and sent twice."""
+"""Every command: applied, refused with a hint, expired, for another epoch, and sent twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _fields(task: Task, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _state(task: Task) -> Any:
-    """The row without its place in the log and without what it remembers of commands and reviews."""
+    """Return the row without its log position and without what it remembers of commands and reviews."""
     row = msgspec.msgpack.decode(encode_row(task.row))
     plain = {field.name: value for field, value in zip(msgspec.structs.fields(task.row), row, strict=True)}
     passing = {"offset", "time", "command_ids", "reviews", "shown_n", "shown_time", "wake"}

@@ -1,4 +1,4 @@
-"""What every detector has in common, found through the folder, and the guide's three thresholds."""
+"""The properties that all detectors in the folder share, and the guide's three thresholds."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ GUIDE = Degradation()
 
 
 def limit_of(detector: Detector) -> Fraction:
-    """Its default, as a person means it who writes the number."""
+    """Return the default limit as the exact decimal that was written."""
     return Fraction(str(detector.setting.default))
 
 
 def amounts(detector: Detector, n: int) -> Any:
-    """So much of the detector's quantity as ``n`` outcomes can have."""
+    """Strategy for the amount of the detector's quantity that ``n`` outcomes can have."""
     return st.integers(0, n * detector.case.most)
 
 
-# -- what the folder holds -------------------------------------------------------------------------
+# -- the detectors in the folder -------------------------------------------------------------------
 def test_the_guides_three_metrics_come_first_in_the_order_of_ties_with_the_guides_limits() -> None:
     found = [(detector.name, detector.limit(GUIDE)) for detector in DETECTORS[:3]]
     assert found == [("success_rate", 100_000), ("avg_reward", 150_000), ("error_rate", 200_000)]
@@ -149,7 +149,7 @@ def test_a_limit_of_zero_is_allowed_and_any_worsening_exceeds_it(detector: Detec
 @each
 @given(st.data())
 def test_a_detector_looks_at_nothing_but_the_sums_that_it_names(detector: Detector, data: st.DataObject) -> None:
-    """What rewards change is told by that: only such evidence is followed again when a score comes late."""
+    """If a detector does not name rewards, its evidence is not recomputed when a score comes late."""
     baseline, recent = (_some_sums(data) for _ in range(2))
     others = (
         _some_sums(data, {name: getattr(one, name) for name in ("n", *detector.sums)}) for one in (baseline, recent)
@@ -200,13 +200,13 @@ def test_the_guides_example_has_the_guides_words_and_figures() -> None:
     }
 
 
-# -- the evidence that each gives ------------------------------------------------------------------
+# -- the evidence from each detector ---------------------------------------------------------------
 SHARE = 0.8
-"""Of good outcomes before."""
+"""The share of good outcomes in the baseline."""
 
 
 def mixture(detector: Detector, n: int) -> Sums:
-    """A baseline of good and bad outcomes, as many as ``SHARE`` says."""
+    """Build a baseline of good and bad outcomes, with ``SHARE`` of them good."""
     kinds = [(SHARE, *detector.case.good), (1.0 - SHARE, *detector.case.bad)]
     return Sums(
         n,
@@ -241,7 +241,7 @@ def test_outcomes_as_before_are_taken_for_worse_ones_no_more_often_than_the_budg
     assert alarms <= 1.5 * steps / budget
 
 
-# -- what is written out where it has to be quick --------------------------------------------------
+# -- arithmetic that is inlined for speed ----------------------------------------------------------
 @settings(deadline=None)
 @given(st.data())
 def test_the_arithmetic_that_is_written_out_for_every_outcome_is_the_detectors_own_to_the_last_bit(
@@ -251,7 +251,7 @@ def test_the_arithmetic_that_is_written_out_for_every_outcome_is_the_detectors_o
         found.setting.name: data.draw(st.sampled_from([0.0, 0.01, found.setting.default, 0.7])) for found in DETECTORS
     }
     claims = evidence.Claims(msgspec.convert(limits, Degradation))
-    # A newcomer without outcomes of its own is compared with the replaced variant's lifetime, whatever that is.
+    # A newcomer without any outcomes is compared with the replaced variant's lifetime, which can be any sums.
     before = _some_sums(data)
     statistics = st.floats(0, 1e30) | st.floats(0, 1e6)
     found = data.draw(st.lists(statistics, min_size=evidence.PLACES, max_size=evidence.PLACES))

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the arithmetic are true."""
+"""The examples in the docstrings of the engine's arithmetic are correct."""
 
 from __future__ import annotations
 

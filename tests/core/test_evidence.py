@@ -1,4 +1,4 @@
-"""The e-SR statistic: bounded false alarms, fast growth under a degradation, a new start with every activation."""
+"""The e-SR statistic: few false alarms, fast growth under a degradation, and a reset with every activation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GOOD, BAD, BROKEN = (MICRO, SUCCESS | JUDGED), (-MICRO, JUDGED), (-MICRO, ERROR 
 
 
 def learn(variant: Variant, reward: int, flags: int) -> None:
-    """One outcome as the engine takes it: evidence first, then lifetime and window."""
+    """Record one outcome as the engine does: evidence first, then lifetime and window."""
     flags |= evidence.update(variant, reward, flags, RULES.size, RULES.claims)
     outcome = OUTCOME.pack(variant.life.n, variant.life.n, reward, ABSENT, ABSENT, 0, flags)
     take_in(variant, outcome, reward, flags, RULES.size, RULES.rate, RULES.claims)
@@ -70,7 +70,7 @@ def test_however_small_the_limits_are_outcomes_as_before_are_no_evidence(
         if evidence.e_value(variant) >= rules.threshold:
             alarms += 1
             forget(variant)
-    # 4 in 20,000 are what the budget allows by chance; where nothing varies there is no chance.
+    # The budget allows 4 false alarms in 20,000 outcomes; if outcomes never vary, there can be none.
     assert alarms <= (0 if success_rate in (0.0, 1.0) else 4)
 
 
@@ -138,7 +138,7 @@ def test_a_healthy_variant_is_taken_for_a_degraded_one_no_more_often_than_the_bu
         if evidence.e_value(variant) >= limit:
             alarms += 1
             variant.evidence = [0.0] * 9
-    # One alarm in 200 outcomes is what the budget allows: 100.  Half as many again would be a broken promise.
+    # The budget allows one false alarm in 200 outcomes, so 100 here; more than 150 would break that promise.
     assert alarms <= 1.5 * steps / budget
 
 
@@ -161,7 +161,7 @@ def test_healthy_rewards_that_come_late_are_taken_for_bad_ones_no_more_often_tha
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32), st.integers(1, 250) | st.integers(96, 118), st.booleans())
 def test_late_rewards_are_followed_again_as_the_detector_of_the_reward_says(seed: int, n: int, newcomer: bool) -> None:
-    """That is written out, as it is asked for every late score of a task."""
+    """The engine inlines this detector's formula, because it runs for every late score."""
     random = Random(seed)
     variant = a_variant(random, n, 0.8)
     if newcomer:
@@ -189,7 +189,7 @@ def test_an_activation_starts_the_evidence_anew() -> None:
 def test_with_the_guard_a_rollback_needs_the_rule_and_the_evidence() -> None:
     guarded = Policy(degradation=Degradation(guard="evidence", false_alarm_budget=5_000))
     bare, careful = Task(), Task(guarded)
-    # Five failures among the last 20 break the guide's rule; they are not yet evidence against three in 20.
+    # Five failures among the last 20 break the guide's rule, but are not yet evidence of more than three in 20.
     for task in (bare, careful):
         task.run("v2", "SSSSF" * 6, variant_source="explore")
         task.run("default", ("S" * 17 + "FFF") * 5 + "S" * 15)
@@ -217,7 +217,7 @@ def test_a_verdict_without_enough_evidence_says_both_numbers() -> None:
 
 @pytest.mark.parametrize("before", [5, 19, 20, 25, 30, 39, 40, 60])
 def test_with_the_guard_a_collapse_is_rolled_back_at_once_however_short_the_variants_lifetime_was(before: int) -> None:
-    # Between 20 and 40 outcomes its own lifetime is a baseline for the rule, and not yet for the evidence.
+    # From 20 to 39 outcomes, a variant's own lifetime is a baseline for the rule, but not yet for the evidence.
     task = Task(Policy(degradation=Degradation(guard="evidence")))
     task.run("default", "SSSSSSSSSF" * 8)
     task.run("v2", "S" * before, variant_source="explore")
@@ -229,18 +229,18 @@ def test_with_the_guard_a_collapse_is_rolled_back_at_once_however_short_the_vari
 
 
 def test_a_recovery_starts_the_evidence_anew() -> None:
-    # An outage without a target: nothing was activated, so nothing else would take the evidence of it away.
+    # After an outage without a target nothing is activated, so only the recovery can reset the evidence.
     task = Task(Policy(degradation=Degradation(guard="evidence")))
     task.run("default", "S" * 100 + "F" * 40)
     assert evidence.e_value(task.variant("default")) > evidence.threshold(Degradation())
     task.run("default", "S" * 60)
     assert [alert.state for alert in task.stated(m.DegradationAlert)] == ["degraded", "recovered"]
-    assert evidence.e_value(task.variant("default")) < 100.0, "what is over is no evidence of what comes next"
+    assert evidence.e_value(task.variant("default")) < 100.0, "what has ended is no evidence of what comes next"
 
 
 @pytest.mark.parametrize("before", [5, 10, 25, 35])
 def test_a_healthy_newcomer_is_rolled_back_no_more_often_than_the_budget_allows(before: int) -> None:
-    # The replaced variant had 60 outcomes: by chance a tenth better or worse than both really are, and it stays so.
+    # The replaced variant had only 60 outcomes: by chance, their rate may be 10 % off the true one, and it stays so.
     policy = Policy(degradation=Degradation(guard="evidence", false_alarm_budget=5_000))
     outcomes = rollbacks = 0
     for seed in range(40):
@@ -259,11 +259,11 @@ def test_a_healthy_newcomer_is_rolled_back_no_more_often_than_the_budget_allows(
             if task.row.epoch > 2:
                 rollbacks += task.row.cause == "rollback"
                 break
-    # 3 are allowed in 16,000 outcomes; a baseline that is frozen and alone makes 5 to 12.
+    # The budget allows 3 in 16,000 outcomes; with the frozen lifetime alone as the baseline, there were 5 to 12.
     assert rollbacks <= 1.5 * outcomes / 5_000
 
 
 def test_the_e_value_is_the_same_on_every_python() -> None:
-    # From Python 3.12 on sum() compensates rounding errors, but two workers, or a replay, may run on different
+    # From Python 3.12 on, sum() compensates rounding errors, but two workers, or a replay, may run on different
     # versions.
     assert evidence.e_value(Variant("v", evidence=[1e16] + [1.0] * 8)) == 1e16 / 9.0

@@ -1,4 +1,4 @@
-"""Scores that come late: as if they had been known, in whatever order they come."""
+"""Late scores: the result is as if they had been known from the start, in whatever order they come."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def feedback(invocation_id: str, **fields: Any) -> m.Feedback:
 
 
 def figures(variant: Variant) -> Any:
-    """What does not depend on when it became known."""
+    """Return the figures that must not depend on when a score became known."""
     v = variant
     return (v.life, v.q, v.q_start, v.judged, v.low_quality, [bytes(v.window)[i::30] for i in range(8, 30)])
 
@@ -149,13 +149,13 @@ def test_a_score_may_recompute_a_reward_that_was_computed_and_not_one_that_was_g
     task = Task()
     task.take(an_invocation(invocation_id="computed"), an_invocation(invocation_id="given", reward=0.5))
     task.take(feedback("computed", quality=0.0), feedback("given", quality=0.0))
-    # .4 for the success, -.3 for the quality, over the weights present.
+    # .4 for the success and -.3 for the quality, divided by the weights present.
     assert task.variant("default").life.reward == round(0.1 / 0.7 * 1e6) + 500_000
     assert task.variant("default").low_quality == 2
 
 
 def _rewards_until_rollback(*, late: bool) -> int | None:
-    """Outcomes of one task after its rewards fall from .8 to -.5, up to the rollback; None when there is none."""
+    """Return how many outcomes pass between a fall in rewards from .8 to -.5 and the rollback, or None without one."""
     task = Task(Policy(degradation=Degradation(guard="evidence")))
 
     def reward(variant: str, value: float, number: int) -> None:
@@ -187,7 +187,7 @@ def test_with_the_guard_a_reward_that_is_sent_late_rolls_back_with_the_same_outc
 def test_the_evidence_of_a_reward_that_comes_late_equals_that_of_one_known_from_the_start(
     given_rewards: list[float], lag: int, data: st.DataObject
 ) -> None:
-    # Below five windows of lifetime, bit for bit, where an amendment came before an outcome had left the window.
+    # Bit for bit, while the lifetime is below five windows and an amendment came before any outcome left the window.
     late_ones = data.draw(st.sets(st.integers(0, len(given_rewards) - 1)))
     late, known = Task(), Task()
     late.take(an_invocation(invocation_id="first"), feedback("first", reward=0.5))
@@ -204,7 +204,7 @@ def test_the_evidence_of_a_reward_that_comes_late_equals_that_of_one_known_from_
         late.take(*[score for due, score in waiting if due == number])
     late.take(*[score for due, score in waiting if due >= len(given_rewards)])
     one, other = late.variant("default"), known.variant("default")
-    if not late.stated(m.DegradationAlert) and not known.stated(m.DegradationAlert):  # a recovery would begin anew
+    if not late.stated(m.DegradationAlert) and not known.stated(m.DegradationAlert):  # a recovery would reset it
         assert one.evidence == other.evidence
 
 
@@ -224,7 +224,7 @@ def test_rewards_that_come_late_are_about_as_much_evidence_after_a_long_lifetime
     late.take(*scores[-lag:])
     mine, theirs = (by_metric(task.variant("default"))["avg_reward"] for task in (late, known))
     assert theirs / 4 < mine < theirs * 4, (
-        "against a threshold of thousands that both pass with the same outcome or the next"
+        "the threshold is in the thousands, so both pass it with the same outcome or the next"
     )
 
 

@@ -1,4 +1,4 @@
-"""Files in folders that list them: whoever adds one is told what it lacks, and where."""
+"""Folders that list their files: an error tells the author of a new file what is missing, and where."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SOME = (
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package without files."""
+    """Create a package without files."""
     found = tmp_path / f"package_{tmp_path.name}"
     found.mkdir()
     (found / "__init__.py").write_text("", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Instants: any number has a text, and a leap second is the last moment of its day."""
+"""Instants: every number has a text, and a leap second is the last millisecond of its day."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A score for an outcome that no window holds any more changes nothing, and is said to have come too late."""
+"""A score for an outcome that no window holds any more changes nothing, and is reported as too late."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outcome to reward, reward to Q: the formula of the design, and what the guide expects of Q."""
+"""Outcome to reward, and reward to Q: the formula of the design, and the guide's expectations of Q."""
 
 from __future__ import annotations
 

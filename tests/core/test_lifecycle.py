@@ -1,4 +1,4 @@
-"""The table of transitions: every row of it happens, and nothing that is not in it does."""
+"""The table of transitions: every transition in it happens, and no others do."""
 
 from __future__ import annotations
 
@@ -65,18 +65,18 @@ EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
     c.Retired: lambda it, _: c.Retired(it),
     c.QuarantineLifted: lambda it, _: c.QuarantineLifted(it),
 }
-"""One of each kind of change, about a variant, with another one to go to."""
+"""For each kind of change, a function that makes one: about the first variant, with the second as target."""
 PROVEN = encode_row(proven(other="S" * 30).row)
 NEEDS = {
     c.HoldProlonged: {"hold": "held"},
     c.RolledBack: {"activation": "active"},
     c.WouldPromote: {"activation": "active"},
 }
-"""What must be so for a change to make sense at all."""
+"""The states that each change needs in order to make sense."""
 
 
 def a_task(states: dict[str, str]) -> tuple[TaskRow, Variant]:
-    """A row that stands in ``states``, with the variant that they are about; an active one is that variant."""
+    """Build a row in ``states``, and return it with the variant they are about; that one is active if any is."""
     row = decode_row(PROVEN)
     it = row.variants["default"]
     it.degraded, it.alerted = states["condition"] == "degraded", states["alert"] == "alerted"
@@ -94,7 +94,7 @@ def turn_of(row: TaskRow, policy: Policy) -> Turn:
 
 
 def expected(before: dict[str, str], event: type, mode: str) -> dict[str, str]:
-    """What the table says of ``event`` in the states ``before``."""
+    """Return the states that follow from ``event`` in the states ``before`` according to the table."""
     after = dict(before)
     for row in TRANSITIONS:
         if row.event is event and before[row.machine] == row.source and row.when not in _OTHER_MODE[mode]:
@@ -117,7 +117,7 @@ def test_in_every_state_a_change_does_what_the_table_says_and_no_more(event: typ
         apply(turn_of(row, ENFORCE if mode == "enforce" else SHADOW), [EVENTS[event](it, row.variants["other"])])
         wanted = expected(before, event, mode)
         if event is c.Recovered and before["activation"] == "none":
-            wanted["latch"] = before["latch"]  # it is the active variant's
+            wanted["latch"] = before["latch"]  # the latch belongs to the active variant
         assert states_of(row, it) == wanted, before
 
 
@@ -142,7 +142,7 @@ def test_telling_a_change_changes_nothing() -> None:
 
 @pytest.mark.parametrize("name", ["protection", "decision_matrix", "targets", "facts", "grounds"])
 def test_what_decides_and_what_tells_assigns_to_nothing_but_its_own_names(name: str) -> None:
-    """Only ``lifecycle`` writes state: no attribute of anything is assigned to here."""
+    """Only ``lifecycle`` writes state, so these modules assign to no attributes."""
     tree = ast.parse((CORE / f"{name}.py").read_text(encoding="utf-8"))
     written = [
         ast.unparse(target)
@@ -164,7 +164,7 @@ def test_state_of_task_and_variant_is_written_in_one_file() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr in fields:
                 writers.setdefault(path.stem, set()).add(ast.unparse(node))
-    writers.pop("runtimes", None)  # the epoch that a runtime has adopted
+    writers.pop("runtimes", None)  # it writes the epoch that a runtime has adopted
     assert set(writers) == {"lifecycle"}, writers
 
 

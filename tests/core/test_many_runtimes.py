@@ -1,4 +1,4 @@
-"""More runtimes than a task remembers: some are forgotten, but nothing floods."""
+"""More runtimes than a task remembers: some are forgotten, but nothing is flooded with receipts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .task import Task
 
 
 def work(task: Task, names: list[str], epoch: int) -> tuple[Counter[str], int]:
-    """One outcome of each name, in this order: receipts by runtime, and how many snapshots there were."""
+    """Fold one outcome of each runtime in ``names``; return the receipts by runtime and the number of snapshots."""
     stated = task.take(*[an_invocation(runtime_id=name, active_epoch=epoch) for name in names])
     receipts = Counter(fact.runtime_id for fact in stated if isinstance(fact, m.Receipt))
     return receipts, sum(isinstance(fact, m.TaskSnapshot) for fact in stated)
@@ -44,7 +44,7 @@ def test_a_thousand_runtimes_in_any_order_get_one_receipt_each_in_every_epoch() 
         rng.shuffle(order)
         receipts, snapshots = work(task, order, epoch)
         assert max(receipts.values()) == 1
-        assert len(receipts) >= 980, "a Bloom filter errs now and then"
+        assert len(receipts) >= 980, "a Bloom filter has a few false positives"
         assert snapshots <= 10 + len(order) // 10
         if epoch == 1:
             task.order(m.ActivateVariant, variant_id="v2")

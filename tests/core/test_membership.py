@@ -1,4 +1,4 @@
-"""The ring of ids: exactly the last ones, whatever their bytes look like side by side."""
+"""The ring of ids: it knows exactly the last ids, even if the bytes of two neighbours contain another id."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crl_stream.core.policy import Limits, Policy
 
 from .task import Task
 
-# Few distinct bytes, so that an id often appears across the border of two others.
+# Few distinct bytes, so that an id often appears across the boundary between two others.
 digests = st.binary(min_size=8, max_size=8).map(lambda data: bytes(byte % 2 for byte in data))
 
 

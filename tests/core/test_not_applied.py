@@ -1,4 +1,4 @@
-"""A candidate that leads says why it is not applied yet; the guide's own texts stay as they are."""
+"""The snapshot of a leading candidate says why it is not active yet; the guide's own texts stay unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_a_candidate_that_leads_says_why_it_is_not_applied_yet() -> None:
     task.run("v2", "S" * 10, reward=0.95, variant_source="explore")
     assert task.snapshot("v2").decision == "auto_apply"
     assert _waiting_for(task) == "leads default by 0.03 in Q-value, min_lead 0.05"
-    assert task.snapshot("v2").reasoning.startswith("High confidence: "), "the guide's text stays as it is"
+    assert task.snapshot("v2").reasoning.startswith("High confidence: "), "the guide's text stays unchanged"
     assert task.snapshot("default").not_applied is None
 
     task = Task()

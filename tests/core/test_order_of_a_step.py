@@ -1,4 +1,4 @@
-"""The order of a step: each of its conditions, removed, turns one of these tests red."""
+"""The order of a step: if any of its conditions is removed, one of these tests fails."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ AT_ONCE = AutoApply(cooldown=0)
 
 
 def at(task: Task, fleet: StandingOrder | None = None) -> Context:
-    """The next place in the log."""
+    """Return the next position in the log."""
     task.offset += 1
     task.now += 1_000
     return Context(0, task.offset, task.now, 7, "0" * 16, fleet)
 
 
 def under(task: Task, fleet: StandingOrder | None, variant_id: str, outcomes: str, **fields: Any) -> list[Any]:
-    """Outcomes while ``fleet`` is the hold of the fleet; their facts."""
+    """Fold outcomes while the hold on the fleet is ``fleet``; return their facts."""
     facts: list[Any] = []
     for message in invocations(variant_id, outcomes, **fields):
         facts += step(task.row, message, at(task, fleet), task.policy).facts
@@ -35,7 +35,7 @@ def under(task: Task, fleet: StandingOrder | None, variant_id: str, outcomes: st
 
 # -- a promotion -------------------------------------------------------------------------------------
 def about_to_roll_back(policy: Policy) -> Task:
-    """With the next failure ``default`` is degraded; ``steady`` is a target, and ``quick`` ready to be promoted."""
+    """Build a task whose next failure degrades ``default``; ``steady`` is a target, and ``quick`` could be promoted."""
     task = proven(policy, steady="SSSSF" * 8)
     task.run("default", "FFF")
     task.run("quick", "S" * 20, variant_source="explore")
@@ -61,7 +61,7 @@ def test_in_shadow_mode_an_outcome_that_would_roll_back_promotes_nobody() -> Non
     assert promoted(task.run("default", "F")) == ["quick"]
 
 
-# -- what ends by time, and holds of the fleet -------------------------------------------------------
+# -- expiry, and holds on the fleet ------------------------------------------------------------------
 def test_a_hold_alone_ends_with_the_first_outcome_after_its_time() -> None:
     task = proven()
     task.order(m.HoldTask, hours=1.0)
@@ -81,7 +81,7 @@ def test_a_pin_alone_ends_with_the_first_outcome_after_its_time() -> None:
 
 
 def holders(facts: list[Any]) -> list[str | None]:
-    """Who holds the task, in each publication of its active variant."""
+    """Return who holds the task according to each published active variant."""
     return [fact.held and fact.held.actor for fact in facts if isinstance(fact, m.ActiveVariant)]
 
 
@@ -119,7 +119,7 @@ def test_a_hold_of_the_fleet_keeps_a_degraded_variant_and_whoever_holds_next_is_
     assert task.row.active == "v2"
 
 
-# -- place, time and the answer ----------------------------------------------------------------------
+# -- position, time and result -----------------------------------------------------------------------
 def test_whatever_is_folded_the_row_knows_where_in_the_log_it_stands() -> None:
     for fold_one in (
         lambda task, where: step(task.row, invocations("default", "S")[0], where, task.policy),
@@ -175,7 +175,7 @@ def test_the_pure_face_is_the_steps_one_after_the_other_from_bytes_to_bytes() ->
     assert ended == encode_row(stepped.row)
 
 
-# -- what is said again ------------------------------------------------------------------------------
+# -- repeated alerts ---------------------------------------------------------------------------------
 SELDOM = Policy(rollback=Rollback(renotify=10_000))
 
 

@@ -1,4 +1,4 @@
-"""The overview counts every note once, whatever is told again, and its sums are those of all notes."""
+"""The overview counts every note once, however often it is repeated, and its sums are those of all notes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KEY = f"{AGENT}/{TASK}".encode()
 
 
 class Story:
-    """Notes one after the other, a batch each."""
+    """An overview that takes notes in batches, one after another."""
 
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes] = {}
@@ -61,7 +61,7 @@ class Story:
 
 @contextmanager
 def short_lists(shown: int, reserve: int) -> Iterator[None]:
-    """A page that has room for few, so that few are enough to overflow it."""
+    """Shorten the lists on the page, so that a few entries are enough to overflow them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "SHOWN", shown)
         patch.setattr(page, "SHOWN", shown)
@@ -128,7 +128,7 @@ def test_the_rate_is_alerted_exactly_when_it_crosses_its_limit_and_ended_when_it
 @settings(max_examples=150, deadline=None)
 @given(histories, st.data())
 def test_notes_that_come_again_later_change_nothing_but_the_hour(history: list[Noted], data: st.DataObject) -> None:
-    """A worker that died notes a stretch of its topics again, in order."""
+    """After a crash, a worker writes the notes for part of its topics again, in order."""
     if not history:
         return
     once, twice = Story(), Story()

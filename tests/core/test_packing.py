@@ -1,4 +1,4 @@
-"""Rows are packed by many threads at once where the guide's store is used so, and each gets its own bytes."""
+"""Many threads may pack rows at once, as users of the guide's store may do; each gets its own bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies: the guide's numbers, one text per set, and which policy a task is judged by."""
+"""Policies: the guide's numbers, one canonical text per set, and which policy applies to a task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In which settings two policies differ: none when they are equal, at least one when they are not."""
+"""The settings in which two policies differ: none if they are equal, at least one if they are not."""
 
 from __future__ import annotations
 
@@ -43,4 +43,4 @@ def test_the_settings_that_differ_are_named_as_in_the_file(policies: PolicySet) 
     changed = msgspec.structs.replace(policies, default=default, agents={"a": policies.default}, tasks={})
     found = {d.setting: d for d in policy_differences(PolicySet(policies.default), changed)}
     assert found["limits.variants"].other == 6
-    assert "agents.a.limits.variants" not in found, "it is what it was for that agent"
+    assert "agents.a.limits.variants" not in found, "the value for that agent is unchanged"

@@ -1,4 +1,4 @@
-"""No policy that can come into force makes a record that its topic does not take; one that would is refused."""
+"""No policy in force can lead to a record too large for its topic; a policy that could is refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from crl_stream.wire.codec import Rejected, decode, encode
 from crl_stream.wire.topics import COMMANDS, POLICY_KEY
 
 LONG = "\x01" * 2_000
-"""The longest text that a field takes, of characters that JSON writes with six."""
+"""The longest text that a field accepts, in characters that take six bytes each in JSON."""
 
 
 def a_policy_of(variants: int, window: int, reviews: int, runtimes: int = 64) -> Policy:
@@ -49,7 +49,7 @@ def named(letter: str, number: int) -> str:
 
 
 def the_largest_row(policy: Policy) -> TaskRow:
-    """Everything as long as its limit, far along in a log."""
+    """Build a row in which everything is as long as it may be, far along in a log."""
     row = new_row(TaskKey("a" * 128, "t" * 128))
     far = 2**62
     row.n = row.offset = row.time = 2**41
@@ -118,7 +118,7 @@ def test_a_policy_that_no_command_holds_is_refused_and_one_below_the_limit_is_se
     assert f"a command holds {MAX_POLICY:,}" in refusal(flags=overrides(2_000)).message
     policies = resolve(flags=overrides(500)).policies
     command = a_policy(policies)
-    assert len(encode(command)) > 65_536, "what was sent before, and is a dead letter"
+    assert len(encode(command)) > 65_536, "the full encoding, which older releases sent, would be a dead letter"
     decoded = decode(COMMANDS, encode_policy(command), POLICY_KEY)
     assert not isinstance(decoded, Rejected)
     assert decoded.message == command

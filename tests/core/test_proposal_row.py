@@ -1,4 +1,4 @@
-"""What the proposer remembers of a task, and how little that is."""
+"""What the proposer remembers about a task, and that it stays small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of a proposal, snapshot by snapshot: opened, revised, reviewed, deferred, superseded, expired, silent."""
+"""The life of a proposal, snapshot by snapshot: opened, revised, reviewed, deferred, superseded and expired."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_deferred_one_stays_open_and_comes_back_when_it_was_said() -> None:
     assert desk.see(a_variant(), reviews=put_off, hours=9.49) == []
     [back] = desk.see(a_variant(), reviews=put_off, hours=9.5)
     assert (back.status, back.deferred_until, back.revision) == ("pending", None, 3)
-    assert desk.see(a_variant(), reviews=put_off, hours=10) == [], "the same review does not put it off again"
+    assert desk.see(a_variant(), reviews=put_off, hours=10) == [], "the same review does not defer it again"
     again = [*put_off, a_review(first, "deferred", command_id="cmd-2"), a_review(first, "rejected")]
     assert [p.status for p in desk.see(a_variant(), reviews=again, hours=11)] == ["deferred", "rejected"]
 
@@ -198,7 +198,7 @@ def test_one_that_is_deferred_without_an_end_waits_for_a_review_and_still_gather
     assert approved.status == "approved"
 
 
-# -- no longer right -------------------------------------------------------------------------------
+# -- superseded and expired ------------------------------------------------------------------------
 def test_it_is_superseded_when_the_epoch_moves_and_made_anew_where_it_is_still_right() -> None:
     desk = Desk()
     [first] = [p for p in desk.see(a_variant(q=0.8), a_variant("v2", q=0.1)) if p.target_variant == "v2"]
@@ -227,7 +227,7 @@ def test_a_figure_that_swings_about_its_limit_makes_few_proposals() -> None:
 
 def test_it_expires_after_30_days_and_says_so_when_a_later_snapshot_shows_it() -> None:
     desk, first = opened()
-    assert desk.see(a_variant(), hours=30 * 24) == [], "to the very instant it may still be approved"
+    assert desk.see(a_variant(), hours=30 * 24) == [], "it can be approved up to and including the last instant"
     [expired] = desk.see(a_variant(), hours=30 * 24 + 1)
     assert (expired.proposal_id, expired.status) == (first.proposal_id, "expired")
     assert expired.history[-1].reason == "nobody reviewed it until 2025-12-19T14:30:00.000Z"

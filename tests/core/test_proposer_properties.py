@@ -1,4 +1,4 @@
-"""The proposer beside the monitor, whatever outcomes, orders and reviews come: its promises hold at every snapshot."""
+"""Proposer and monitor together: under any outcomes, commands and reviews, the proposer's laws always hold."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_row_that_stays_decoded_equals_one_that_is_written_each_time(session: 
 
 
 def test_these_sessions_reach_every_type_trigger_and_status() -> None:
-    """The properties above are worth what they meet."""
+    """The properties above prove only as much as their sessions cover."""
     met: set[str] = set()
 
     @settings(deadline=None, max_examples=150, derandomize=True, database=None)

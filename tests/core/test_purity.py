@@ -1,4 +1,4 @@
-"""The engine is a fold: the same bytes and facts wherever the log is cut, and however often it is folded."""
+"""The engine is a fold: bytes and facts are the same wherever the log is cut, and however often it is folded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ policies = st.sampled_from(
 
 
 def placed(history: list[Any]) -> list[tuple[Any, Context]]:
-    """One message every seven minutes, so that orders expire and days change."""
+    """Place one message every seven minutes, so that pins and holds expire and days change."""
     return [(message, Context(0, at, NOON + at * 420_000, 0, "0" * 16)) for at, message in enumerate(history)]
 
 

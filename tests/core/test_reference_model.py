@@ -1,4 +1,4 @@
-"""The engine and a naive model of the guide, which share no code, say the same of any sequence of outcomes."""
+"""The engine and a naive model of the guide, which share no code, agree on any sequence of outcomes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOODS = {
 
 
 def outcome(random: Random, variant: str, mood: str, epoch: int) -> m.Invocation:
-    """One outcome with some of the optional fields, on grids on which no rounding is a tie."""
+    """Build an outcome with some of the optional fields, whose values are on grids that avoid ties in rounding."""
     status = random.choice(MOODS[mood])
     plain = mood == "excellent"
     maybe = (lambda: 0.9) if plain else random.random

@@ -1,4 +1,4 @@
-"""What is recommended for a variant that does badly: by its failures, its task and what it has already."""
+"""The modifications recommended for a weak variant: by its failures, its task, and what it already has."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def kinds(errors: int = 0, failures: int = 0, slow: int = 0, low_quality: int = 
     return m.FailureKinds(errors=errors, failures=failures, slow=slow, low_quality=low_quality)
 
 
-# -- what goes wrong most --------------------------------------------------------------------------
+# -- the dominant kind of failure ------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("counted", "expected"),
     [
@@ -39,7 +39,7 @@ def kinds(errors: int = 0, failures: int = 0, slow: int = 0, low_quality: int = 
         (kinds(errors=2, failures=2, slow=7), ("slow", 7)),
         (kinds(low_quality=3, failures=1), ("low_quality", 3)),
         (kinds(errors=5, failures=10), ("errors", 5)),  # a tie goes to the worse kind
-        (kinds(errors=5), ("errors", 5)),  # errors of outcomes that succeeded
+        (kinds(errors=5), ("errors", 5)),  # errors in outcomes that succeeded
         (kinds(), ("low_quality", 0)),  # only the rewards are bad
     ],
 )
@@ -111,7 +111,7 @@ def test_a_model_tier_with_a_value_goes_there_and_on_by_the_step() -> None:
     assert tier("medium", value="medium") is None
 
 
-# -- which entries ---------------------------------------------------------------------------------
+# -- which entries apply ---------------------------------------------------------------------------
 def sections(catalogue: Remedies, task_type: str, kind: Any = "errors") -> list[str | None]:
     return [one.section for one in catalogue.prescribe(task_type, kind, None)]
 
@@ -150,7 +150,7 @@ def test_what_a_variant_was_made_with_is_not_prescribed_twice_whatever_the_reaso
     assert catalogue.prescribe("any", "errors", None, carried) == [second]
 
 
-# -- entries that nobody could apply ---------------------------------------------------------------
+# -- entries that cannot be applied ----------------------------------------------------------------
 @pytest.mark.parametrize(
     ("entry", "why"),
     [
@@ -162,14 +162,14 @@ def test_what_a_variant_was_made_with_is_not_prescribed_twice_whatever_the_reaso
         ({"section": "a", "operation": "append", "content": "b", "step": 1}, "belong to a parameter"),
         ({"parameter": "a"}, "a value or a step"),
         ({"parameter": "a", "value": 1, "content": "b"}, "belong to a section"),
-        ({"parameter": "max_tokens", "step": 1}, "known well enough to take a step"),
+        ({"parameter": "max_tokens", "step": 1}, "only temperature and model_tier can have a step"),
         ({"parameter": "temperature", "value": 2.1}, "from 0 to 2"),
         ({"parameter": "temperature", "value": "low"}, "from 0 to 2"),
         ({"parameter": "temperature", "value": float("nan")}, "from 0 to 2"),
-        ({"parameter": "temperature", "step": 0}, "goes nowhere"),
+        ({"parameter": "temperature", "step": 0}, "changes nothing"),
         ({"parameter": "temperature", "step": float("inf")}, "finite"),
-        ({"parameter": "model_tier", "value": 3}, "is a name"),
-        ({"parameter": "model_tier", "step": 0.5}, "counts tiers"),
+        ({"parameter": "model_tier", "value": 3}, "must be a name"),
+        ({"parameter": "model_tier", "step": 0.5}, "a whole number of tiers"),
         ({"parameter": "top_p", "value": float("inf")}, "finite"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Rollback: when it comes, where it goes, and that it comes once."""
+"""Rollback: when it happens, to which target, and that it happens only once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_very_outcome_that_reveals_the_degradation_rolls_back() -> None:
     task = proven(api_optimized="S" * 30)
     task.order(m.ActivateVariant, variant_id="api-optimized")
     task.run("api-optimized", "S" * 10, active_epoch=2)
-    # .10 of the lifetime's rate: 9 of 11 against 39 of 41 is more, and so is nothing before it.
+    # The first failure is within the limits (rewards: 9 of 11 against 39 of 41); the second is not (8 of 12, 38 of 42).
     for outcome in invocations("api-optimized", "F" * 12, active_epoch=2):
         before = judge(task.variant("api-optimized"), rules_of(GUIDE)).kind
         facts = task.take(outcome)

@@ -1,4 +1,4 @@
-"""The row: what is read back is what was written, bit for bit, and it stays small."""
+"""The row: it reads back exactly as written, bit for bit, and stays small."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_table_of_rows_takes_the_memory_that_their_bytes_have() -> None:
     rows = [encode_row(task.row) for _ in range(200)]
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert taken < 1.05 * sum(map(len, rows)), "the encoder's own buffers are half again as large"
+    assert taken < 1.05 * sum(map(len, rows)), "the encoder's own buffers would be 50 % larger"
 
 
 def test_a_new_row_is_empty_and_reads_back() -> None:
@@ -61,7 +61,7 @@ def test_rows_share_nothing() -> None:
 
 
 def busy(task: Task, variants: list[str], outcomes: int) -> None:
-    """Full windows, full rings."""
+    """Fill the windows and rings of the row."""
     for number in range(outcomes):
         for name in variants:
             task.take(an_invocation(name, quality=0.5, duration_seconds=float(number), runtime_id=f"r{number % 3}"))
@@ -80,7 +80,7 @@ def test_a_row_does_not_grow_with_the_number_of_outcomes() -> None:
     busy(task, ["default", "v2", "v3"], 100)
     before = len(encode_row(task.row))
     busy(task, ["default", "v2", "v3"], 300)
-    # Counters may need another byte each.
+    # Each counter may need another byte.
     assert len(encode_row(task.row)) < before + 300
 
 
@@ -100,7 +100,7 @@ def test_a_task_has_at_most_32_variants_and_the_longest_idle_one_gives_way() -> 
     for number in range(40):
         task.run(f"v{number:02}", "S", variant_source="explore")
     assert len(task.row.variants) == 32
-    # The active one stays however idle.
+    # The active variant stays, however long it is idle.
     assert sorted(task.row.variants) == ["default", *[f"v{number:02}" for number in range(9, 40)]]
 
 

@@ -1,4 +1,4 @@
-"""The public snapshot: when it is published and that its figures are those of the outcomes."""
+"""The public snapshot: when it is published, and that its figures are those of the outcomes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def plain(task: Task, n: int, seconds: float = 1.0) -> list[int]:
 
 
 def test_calm_outcomes_are_published_at_2_5_and_10_and_then_every_tenth() -> None:
-    # The first one states a fact: the activation.
+    # The first outcome also publishes a fact: the activation.
     assert plain(Task(), 42) == [2, 5, 10, 20, 30, 40]
 
 
 def test_snapshots_are_no_closer_than_a_second_of_append_time() -> None:
     task = Task(Policy(limits=Limits(snapshot_seconds=60)))
-    # After the tenth outcome, 60 seconds have to pass.
+    # After the tenth outcome, 60 seconds must pass.
     assert plain(task, 139) == [2, 5, 10, 70, 130]
 
 

@@ -1,4 +1,4 @@
-"""A new variant is no dead end: it may be activated without outcomes by a person who says so, and everyone is told."""
+"""With an explicit flag, a person can activate a new variant before it has outcomes; an alert reports that."""
 
 from __future__ import annotations
 

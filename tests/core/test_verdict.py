@@ -1,4 +1,4 @@
-"""The verdict on a variant, made of what the detectors say and of the guards around them."""
+"""The verdict on a variant: the findings of the detectors, and the guards around them."""
 
 from __future__ import annotations
 

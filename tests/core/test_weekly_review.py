@@ -1,4 +1,4 @@
-"""The weekly review: once a week, the best five of what waits."""
+"""The weekly review: once a week, the best five of the pending proposals."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def a_proposal(number: int, confidence: float, **fields: Any) -> m.ProposalNote:
 
 
 def a_page(*proposals: m.ProposalNote) -> m.Overview:
-    """A page as the overview makes it: proposals by falling confidence."""
+    """Build a page like the overview's, with the most confident proposals first."""
     listed = sorted(proposals, key=lambda p: -p.confidence)
     empty: dict[str, Any] = {
         name: 0 if kind in {"int", int} else [] for name, kind in m.Overview.__annotations__.items()

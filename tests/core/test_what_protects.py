@@ -1,4 +1,4 @@
-"""An operator is told what will really happen: a hold and a mode keep a rollback from protecting anything."""
+"""Operators are told what will really happen: under a hold, or in some modes, no rollback protects a variant."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ STILL = "a rollback still protects"
 
 
 class Fleet(Task):
-    """A task under a hold of the whole fleet."""
+    """A task under a hold on the whole fleet."""
 
     fleet: StandingOrder | None = None
 
     def take(self, *messages: Any) -> list[Any]:
-        """Do what ``Task.take`` does while the fleet is held."""
+        """Do the same as ``Task.take`` while the fleet is held."""
         stated: list[Any] = []
         for message in messages:
             self.offset, self.now = self.offset + 1, self.now + 1_000
@@ -39,7 +39,7 @@ class Fleet(Task):
 
 
 def a_task(kind: str) -> Fleet:
-    """``default`` is active, ``v2`` is proven, and ``kind`` keeps everything automatic from happening."""
+    """Build a task in which ``default`` is active and ``v2`` is proven, and ``kind`` prevents automatic changes."""
     mode: Any = kind if kind in {"shadow", "observe"} else "enforce"
     task = Fleet(Policy(operations=Operations(mode=mode)))
     task.run("default", "S" * 30, reward=0.6)

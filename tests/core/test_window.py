@@ -1,4 +1,4 @@
-"""The window: the last outcomes, their sums exact whatever is taken in, evicted or amended."""
+"""The window: the last outcomes, with exact sums whatever is added, evicted or amended."""
 
 from __future__ import annotations
 

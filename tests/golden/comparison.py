@@ -1,4 +1,4 @@
-"""What differs between two runs of the hour, told so that one sees where and how."""
+"""Compares two runs of the hour and shows where and how they differ."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import msgspec
 from .storage import Line, Streams
 
 SHOWN = 12
-"""Differences of one record that are told."""
+"""How many differences of one record are shown."""
 _ABSENT = "nothing"
 
 
 def first_difference(expected: Streams, actual: Streams) -> str | None:
-    """The first record that differs, by topic and index, as it was stored and as it is now; None when all is equal."""
+    """Describe the first record that differs: topic, index, as stored and as it is now; None if all are equal."""
     for name in sorted({*expected, *actual}):
         stored, folded = expected.get(name, []), actual.get(name, [])
         for index, (one, other) in enumerate(zip_longest(stored, folded)):
@@ -28,20 +28,20 @@ def first_difference(expected: Streams, actual: Streams) -> str | None:
                         *_differences(one, other),
                         f"  stored: {one}",
                         f"  now:    {other}",
-                        "If this change is meant: python -m tests.golden.record",
+                        "If the change is intended: python -m tests.golden.record",
                     ]
                 )
     return None
 
 
 def without_repetitions(streams: Streams) -> dict[str, list[Line]]:
-    """Each record once, where it first stands: after a crash some stand twice."""
+    """Return each record once, at its first position; after a crash, some occur twice."""
     return {name: list(dict.fromkeys(lines)) for name, lines in streams.items()}
 
 
 def _differences(one: Line | None, other: Line | None) -> list[str]:
     if one is None or other is None:
-        return ["  one of both is missing"]
+        return ["  one of the two is missing"]
     before, after = dict(_leaves(_content(one))), dict(_leaves(_content(other)))
     paths = [path for path in {**before, **after} if before.get(path, _ABSENT) != after.get(path, _ABSENT)]
     told = [f"  {path}: {before.get(path, _ABSENT)} -> {after.get(path, _ABSENT)}" for path in paths[:SHOWN]]
@@ -53,7 +53,7 @@ def _content(line: Line) -> dict[str, Any]:
 
 
 def _read(value: bytes | None) -> Any:
-    """Messages are JSON, rows are MessagePack, dead letters are anything."""
+    """Decode messages as JSON and rows as MessagePack; dead letters can be anything and may stay bytes."""
     if value is None:
         return None
     for decoded in (json.loads, msgspec.msgpack.decode):

@@ -1,6 +1,6 @@
-"""The recorded hour through the stages: batches of any size, and a process that dies between them.
+"""Folds the recorded hour through the stages, in batches of any size and with crashes between them.
 
-What it comes to does not depend on either, but for records that stand twice after a crash.
+The results depend on neither, except for records that occur twice after a crash.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ from .storage import REMEDIES, ROWS, Input, Line
 
 PARTITIONS = 3
 START = 1_763_562_600_000
-"""2025-11-19T14:30:00Z, when the hour begins."""
+"""When the hour begins: 2025-11-19T14:30:00Z."""
 LOOKS = 8
-"""How often the rows are looked at while the hour goes by; a batch ends at each look."""
+"""How often the rows are recorded during the hour; a batch ends each time."""
 CRASHES: Sequence[Crash | ProposerCrash] = (*Crash, *(ProposerCrash(point) for point in Crash))
 
 
 class _Replay(TopologyDriver):
-    """A driver whose log is there already: what the fold would forward is kept, and not appended once more."""
+    """A driver whose log is already complete: forwarded records are collected, but not appended again."""
 
     def __init__(self) -> None:
         super().__init__(partitions=PARTITIONS, start=START, remedies=load_remedies(REMEDIES))
         self.forwarded: dict[int, list[Line]] = defaultdict(list)
 
     def append(self, topic: str, value: bytes | None, key: bytes | None, **given: Any) -> Stored:
-        """Put a record on a topic; what has no time comes from the fold."""
+        """Append a record to a topic; a record without a time comes from the fold."""
         if given.get("timestamp") is not None:
             return super().append(topic, value, key, **given)
         if topic == INVOCATIONS:
             self.forwarded[given["partition"]].append(Line(key, value, given.get("headers", ())))
             return Stored(-1, START, key, value)
-        # One time for all, so that what batches and crashes do to the order of topics does not matter.
+        # All have the same time, so it does not matter how batches and crashes change the order between topics.
         return super().append(topic, value, key, **given | {"timestamp": START})
 
 
 def fold_hour(inputs: Sequence[Input], size: int, *, crashing: bool = False) -> dict[str, list[Line]]:
-    """Everything that the hour comes to, folded ``size`` records at a time; ``crashing``: each batch twice."""
+    """Fold the hour, ``size`` records at a time, and return all results; with ``crashing``, fold each batch twice."""
     driver, streams = _Replay(), dict[str, list[Line]]()
     crashes = cycle(CRASHES)
     for end, batch in _batches(inputs, size):
@@ -83,7 +83,7 @@ def fold_hour(inputs: Sequence[Input], size: int, *, crashing: bool = False) -> 
 
 
 def _batches(inputs: Sequence[Input], size: int) -> Iterator[tuple[bool, Sequence[Input]]]:
-    """The records in their order, and whether one looks at the rows behind them."""
+    """Split the records into batches, and mark those after which the rows are recorded."""
     looks = [len(inputs) * number // LOOKS for number in range(LOOKS + 1)]
     for start, end in pairwise(looks):
         for at in range(start, end, size):
@@ -100,7 +100,7 @@ def _rows_of(driver: TopologyDriver, when: str) -> dict[str, list[Line]]:
 
 
 def topics_of(driver: TopologyDriver) -> dict[str, list[Line]]:
-    """What the stages have written to their topics."""
+    """Return everything the stages have written to their topics."""
     return {
         f"{topic} partition {partition}": [Line(record.key, record.value, record.headers) for record in log]
         for topic, logs in driver.topics.items()
@@ -110,7 +110,7 @@ def topics_of(driver: TopologyDriver) -> dict[str, list[Line]]:
 
 
 def _inlet(inputs: Sequence[Input]) -> dict[str, list[Line]]:
-    """The references and dead letters that commands become."""
+    """Return the references and dead letters that the commands turn into."""
     streams: dict[str, list[Line]] = defaultdict(list)
     for one in inputs:
         if one.topic == COMMANDS:
@@ -121,7 +121,7 @@ def _inlet(inputs: Sequence[Input]) -> dict[str, list[Line]]:
 
 
 def _refill(driver: TopologyDriver) -> dict[str, list[Line]]:
-    """The compacted topics made again from the rows."""
+    """Return the records of the compacted topics, rebuilt from the rows."""
     streams = {}
     for partition, (tasks, proposals) in enumerate(zip(driver.changelog, driver.proposals_changelog, strict=True)):
         found = [
@@ -133,7 +133,7 @@ def _refill(driver: TopologyDriver) -> dict[str, list[Line]]:
 
 
 def _overview(driver: TopologyDriver, size: int) -> dict[str, list[Line]]:
-    """The notes of all topics in the order of their times, the overview's rows, its alerts and the last page."""
+    """Return the notes of all topics in order of time, and the overview's rows, its alerts and its last page."""
     notes = []
     for topic in TALLY.sources:
         for partition, log in enumerate(driver.topics[topic]):
@@ -151,7 +151,7 @@ def _overview(driver: TopologyDriver, size: int) -> dict[str, list[Line]]:
         folded = fold_notes(partition_row, rows, log[at : at + size])
         rows |= folded.rows
         partition_row = folded.partition_row
-        # How many pages there are in between depends on the batches.
+        # The number of pages before the last one depends on the batches.
         page = next((o.value or b"" for o in folded.outputs if o.topic == OVERVIEW), page)
         alerts += [Line(o.key, o.value, o.headers) for o in folded.outputs if o.topic != OVERVIEW]
     shown: m.Overview = decode(OVERVIEW, page, b"overview").message  # type: ignore[union-attr]

@@ -1,8 +1,8 @@
-"""The hour: every kind of record that the engine knows, written by a seed and no clock.
+"""The hour: every kind of record that the engine knows, generated from a seed and without a clock.
 
-Several agents and tasks in three partitions live through everything under the guide's policy, under one set of
-policies with all modes and guards, and under a second one; ``coverage run --branch`` over the fold of these records
-is how its chapters were found.
+Several agents and tasks in three partitions go through everything that can happen: under the guide's policy, under a
+set of policies with all modes and guards, and under a second set.  ``coverage run --branch`` over the fold of these
+records showed which chapters it needs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .scribe import Scribe
 
 
 def write_hour() -> Scribe:
-    """Write all records, folding each as it comes; the same ones every time, as long as the engine is the same."""
+    """Write all records, folding each immediately; the same engine always gives the same records."""
     scribe = Scribe()
     strays.damaged_rows(scribe)
     outcomes.every_kind(scribe, "guided")

@@ -1,4 +1,4 @@
-"""Every command: applied, refused for each of its reasons, given twice, too late, and for another epoch."""
+"""Every command: applied, refused for each possible reason, sent twice, expired, and for another epoch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ PROMOTE = m.Change(action="activate", variant_id="b")
 
 
 def collapsed(scribe: Scribe, agent: str, task_type: str) -> Task:
-    """``b`` was rolled back to ``a``."""
+    """Write a task in which ``b`` was rolled back to ``a``."""
     task = proven(scribe, agent, task_type)
     task.run("b", "S" * 10 + "F" * 12)
     return task
 
 
 def on_variants(scribe: Scribe, agent: str) -> None:
-    """Activate, register, retire, lift."""
+    """Activate, register and retire variants, and lift quarantines."""
     task = proven(scribe, agent, "commands", active="a")
     task.order(m.ActivateVariant, variant_id="unknown")
     task.order(m.ActivateVariant, variant_id="a")
@@ -61,7 +61,7 @@ def on_variants(scribe: Scribe, agent: str) -> None:
 
 
 def on_long_prompts(scribe: Scribe) -> None:
-    """More configurations than a task may have; then they are made short again."""
+    """Register configurations that together are too large for one task, and then short ones."""
     task = scribe.task("guided", "long-prompts")
     for content in ("x" * 64_000, ""):
         for number in range(10):
@@ -70,7 +70,7 @@ def on_long_prompts(scribe: Scribe) -> None:
 
 
 def on_changes(scribe: Scribe, agent: str) -> None:
-    """Undo and confirm, pins and holds."""
+    """Undo and confirm rollbacks, and set and release pins and holds."""
     task = collapsed(scribe, agent, "undone")
     task.order(m.ConfirmRollback, rollback_id="rb-none")
     task.order(m.UndoRollback, rollback_id="rb-none")
@@ -113,7 +113,7 @@ def on_changes(scribe: Scribe, agent: str) -> None:
 
 
 def undo_without_a_hold(scribe: Scribe) -> None:
-    """Where the policy holds nothing after an undo."""
+    """Undo rollbacks under a policy that sets no hold after an undo."""
     task = collapsed(scribe, "flapping", "undone")
     task.order(m.UndoRollback)
     task.order(m.UndoRollback)
@@ -127,7 +127,7 @@ def undo_without_a_hold(scribe: Scribe) -> None:
 
 
 def on_the_fleet(scribe: Scribe) -> None:
-    """Everything held and released, a hold that another takes over, and holds that end by time and by a record."""
+    """Hold and release the fleet; replace a hold with another; let holds expire by time and through a record."""
     task = proven(scribe, "backend-architect", "fleet", active="a")
     scribe.order(m.ResumeAll)
     scribe.order(m.HoldAll, expires_at=instant(scribe.clock - 1_000))
@@ -157,7 +157,7 @@ def on_the_fleet(scribe: Scribe) -> None:
 
 
 def reviews(scribe: Scribe, agent: str) -> None:
-    """Reviews of proposals that nobody made, since the monitor needs no more than their commands."""
+    """Review proposals that were never made; the monitor needs only the commands."""
     task = proven(scribe, agent, "reviews", active="a")
     approve = {"proposal_id": "p1", "change": PROMOTE}
     task.order(m.ApproveProposal, **approve, valid_until=instant(scribe.clock - 60_000))

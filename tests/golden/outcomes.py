@@ -1,4 +1,4 @@
-"""Outcomes of every kind, runtimes, clocks, scores that come late."""
+"""Outcomes of every kind, runtimes, clocks, and late scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOUR = 3_600_000
 
 
 def every_kind(scribe: Scribe, agent: str = "backend-architect") -> None:
-    """Every field of an invocation with each of its values, in the shadow first."""
+    """Send every field of an invocation with each of its values; shadow outcomes come first."""
     task = scribe.task(agent, "api-design")
     task.send("ghost", "failure", role="shadow", reward=-0.5)
     task.send("tried", variant_source="explore")
@@ -43,7 +43,7 @@ def every_kind(scribe: Scribe, agent: str = "backend-architect") -> None:
 
 
 def runtimes(scribe: Scribe) -> None:
-    """More runtimes than are remembered, late ones, forgotten ones that come back, and made-up ones."""
+    """Use more runtimes than are remembered: late ones, forgotten ones that come back, and invented ones."""
     task = scribe.task("backend-architect", "runtimes")
     task.run("default", "SSSS", runtime_id="r1")
     task.explore("v2", "SSSSSS", runtime_id="r2")
@@ -63,7 +63,7 @@ def runtimes(scribe: Scribe) -> None:
 
 
 def clocks(scribe: Scribe) -> None:
-    """Clocks that differ, and instants that are no minute of the broker's."""
+    """Send timestamps from clocks that differ from the broker's, and a leap second."""
     task = scribe.task("backend-architect", "clocks")
     task.send(timestamp=instant(scribe.clock - 2 * HOUR))
     task.send(timestamp=instant(scribe.clock + HOUR // 2))
@@ -76,7 +76,7 @@ def clocks(scribe: Scribe) -> None:
 
 
 def many_variants(scribe: Scribe) -> None:
-    """The limit of variants: an idle one is forgotten, and where none is idle the newcomer is refused."""
+    """Reach the variant limit: an idle variant is forgotten; if none is idle, the newcomer is refused."""
     task = scribe.task("crowded", "variants")
     task.run("default", "S" * 30)
     task.explore("v2", "S" * 25 + "F" * 10)
@@ -96,7 +96,7 @@ def many_variants(scribe: Scribe) -> None:
 
 
 def late_scores(scribe: Scribe) -> None:
-    """Scores in the window, before their outcome, too late, twice, and pushed out."""
+    """Send scores for outcomes in the window, before their outcome, too late, twice, and too many to wait."""
     task = scribe.task("backend-architect", "scores")
     known = task.run("default", "SSSSSSSFFF", quality=0.6)
     task.score(known[0], reward=-1.0)
@@ -122,7 +122,7 @@ def _before_the_outcome(task: Task) -> None:
 
 
 def _one_that_degrades(scribe: Scribe, agent: str) -> None:
-    """Not its outcomes but their scores show that the active variant is bad; then better ones come."""
+    """Let late scores, not outcomes, show that the active variant is bad; then better outcomes follow."""
     task = scribe.task(agent, "judged-late")
     task.run("default", "S" * 50)
     task.explore("v2", "S" * 8, reward=0.2)
@@ -134,7 +134,7 @@ def _one_that_degrades(scribe: Scribe, agent: str) -> None:
 
 
 def by_chance(scribe: Scribe, tasks: list[Task], count: int) -> None:
-    """Whatever a runtime may send, in no order."""
+    """Send anything that a runtime may send, at random."""
     pick, variants = scribe.pick, ("default", "default", "v2", "v2", "v3", "v4")
     known = ["inv-1"]
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""Under which policies the hour goes by: the guide's at first, then two sets that meet every branch of the engine."""
+"""The policies of the hour: first the guide's, then two sets that reach every branch of the engine."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ FIRST = PolicySet(
         ),
     },
 )
-"""In force for most of the hour."""
+"""The set in force for most of the hour."""
 
 SECOND = PolicySet(
     default=_but(
@@ -91,9 +91,9 @@ SECOND = PolicySet(
         "flapping": _mode("observe"),
     },
 )
-"""Shorter windows, smaller limits, other modes."""
+"""A set with shorter windows, smaller limits and other modes."""
 
 
 def set_policy(scribe: Scribe, policies: PolicySet, **fields: Any) -> None:
-    """Put a set into force."""
+    """Put a set of policies into force."""
     scribe.order(m.SetPolicy, policy=policies, policy_hash=policies.digest(), **fields)

@@ -1,4 +1,4 @@
-"""Proposals of every type and what becomes of them: approved, rejected, deferred, superseded, expired, revised."""
+"""Proposals of every type, and their fates: approved, rejected, deferred, superseded, expired, revised."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ DAY = 86_400_000
 
 
 def weak(scribe: Scribe, task_type: str, letters: str = "SSSE", times: int = 12) -> Task:
-    """The only variant of a task does badly."""
+    """Write a task whose only variant performs badly."""
     task = scribe.task("security-auditor", task_type)
     task.run("default", letters * times)
     return task
 
 
 def made(scribe: Scribe) -> None:
-    """A specialized variant is proposed, approved, explored, and proposed in its turn; parameters are changed."""
+    """Approve a specialized variant, explore it, and approve its promotion; then change parameters."""
     task = weak(scribe, "review-code")
     for proposal in task.proposals():
         task.review(m.ApproveProposal, proposal)
@@ -42,7 +42,7 @@ def made(scribe: Scribe) -> None:
 
 
 def superseded(scribe: Scribe) -> None:
-    """What an open proposal rests on goes: the epoch, the ground, the time."""
+    """Take away what open proposals depend on: the epoch, their grounds, their time."""
     task = weak(scribe, "better-soon")
     task.run("default", "S" * 40)
     task.run("default", "F" * 30)
@@ -65,7 +65,7 @@ def superseded(scribe: Scribe) -> None:
 
 
 def the_next_days(scribe: Scribe) -> None:
-    """Nobody looks for two days; then outcomes come again."""
+    """Let two days pass without reviews; then more outcomes come."""
     scribe.clock += 2 * DAY
     for task_type in ("waits", "deferred-for-long", "parameters", "slow"):
         scribe.task("security-auditor", task_type).run("default", "SSEE" * 4)

@@ -1,8 +1,8 @@
-"""Take the golden outputs afresh: ``python -m tests.golden.record``, from the root of the repository.
+"""Record the golden outputs again: ``python -m tests.golden.record``, from the root of the repository.
 
-Only when a change of behaviour is meant: then the difference belongs into the changelog, and ``ENGINE_VERSION`` grows.
-The recorded hour stays as it is, and so does what it shows of earlier engines.  ``--hour`` writes that afresh too, when
-there is something new that it has to meet.
+Do this only if a change of behaviour is intended; then describe it in the changelog and increase ``ENGINE_VERSION``.
+The recorded hour is not changed, so it still covers records of earlier engines.  ``--hour`` rewrites it too, for when
+it has to cover something new.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from .storage import INPUTS, OUTPUTS, read_inputs, write_inputs, write_outputs
 
 
 def main() -> None:
-    """Fold the hour and store what it comes to."""
+    """Fold the hour and store the outputs."""
     parser = argparse.ArgumentParser(prog="python -m tests.golden.record", description=__doc__)
-    parser.add_argument("--hour", action="store_true", help="write the recorded hour afresh, too")
+    parser.add_argument("--hour", action="store_true", help="also rewrite the recorded hour")
     if parser.parse_args().hour:
         write_inputs(write_hour().inputs)
     inputs = read_inputs()

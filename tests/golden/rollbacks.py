@@ -1,4 +1,4 @@
-"""Degradations of each metric and what follows from them: rollbacks, holds, no target, recoveries; and promotions."""
+"""Degradations of each metric and their consequences: rollbacks, holds, no target, recoveries; and promotions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .scribe import Scribe, Task
 
 
 def proven(scribe: Scribe, agent: str, task_type: str, active: str = "b", **fields: Any) -> Task:
-    """Two proven variants; ``active`` is the one that is in use."""
+    """Write a task with two proven variants; ``active`` names the active one."""
     task = scribe.task(agent, task_type)
     task.run("a", "S" * 30, **fields)
     task.explore("b", "S" * 30, **fields)
@@ -20,7 +20,7 @@ def proven(scribe: Scribe, agent: str, task_type: str, active: str = "b", **fiel
 
 
 def each_metric(scribe: Scribe, agent: str) -> None:
-    """Success, reward and errors get worse, one in each task; the fourth never succeeds."""
+    """Worsen success, reward and errors, each in a task of its own; in a fourth task, nothing succeeds."""
     rate = proven(scribe, agent, "by-success")
     rate.run("b", "S" * 10 + "F" * 12)
     rate.run("a", "SS")
@@ -40,7 +40,7 @@ def each_metric(scribe: Scribe, agent: str) -> None:
 
 
 def held(scribe: Scribe) -> None:
-    """Nobody rolls back what a person holds; it is told again and again, and done when the hold ends."""
+    """Hold degraded tasks: alerts repeat while the hold lasts, and the rollback happens when it ends."""
     task = proven(scribe, "backend-architect", "held")
     task.order(m.HoldTask, hours=1.0)
     task.run("b", "S" * 10 + "F" * 30)
@@ -59,7 +59,7 @@ def held(scribe: Scribe) -> None:
 
 
 def recovered(scribe: Scribe, agent: str) -> None:
-    """Bad times that end: of an active variant under a hold, of one without a target, of one that is not active."""
+    """Let degraded variants recover: an active one under a hold, an active one without a target, and inactive ones."""
     task = proven(scribe, agent, "recovers")
     task.order(m.HoldTask, hours=1.0)
     task.run("b", "S" * 10 + "F" * 4 + "S" * 45)
@@ -79,7 +79,7 @@ def recovered(scribe: Scribe, agent: str) -> None:
 
 
 def without_target(scribe: Scribe) -> None:
-    """Every reason why a variant is not the one to roll back to, all at once; then one is chosen among better ones."""
+    """Cover every reason for not choosing a variant as the target, all at once; then one of them becomes eligible."""
     task = scribe.task("backend-architect", "objections")
     task.run("a", "S" * 30)
     for name, letters in (
@@ -109,7 +109,7 @@ def without_target(scribe: Scribe) -> None:
 
 
 def again_and_again(scribe: Scribe) -> None:
-    """More rollbacks than are remembered, some of them reviewed; then a newcomer that replaces a newcomer."""
+    """Cause more rollbacks than are remembered, and review some; then let one newcomer replace another."""
     task = scribe.task("flapping", "back-and-forth")
     task.run("a", "S" * 6)
     task.explore("b", "S" * 6)
@@ -138,7 +138,7 @@ def again_and_again(scribe: Scribe) -> None:
 
 
 def evidence(scribe: Scribe) -> None:
-    """Where evidence is asked for: a rule that is broken by chance, a collapse, a recovery, rewards below zero."""
+    """Use the guard ``evidence``: a rule broken by chance, a collapse, a recovery, and rewards below zero."""
     for task_type in ("drifts", "lifetime"):
         task = scribe.task("guarded", task_type)
         task.run("a", "S" * 45, reward=0.9, quality=0.5)
@@ -163,7 +163,7 @@ def evidence(scribe: Scribe) -> None:
 
 
 def promotions(scribe: Scribe, agent: str) -> None:
-    """A better variant becomes the active one by itself, after all that can keep it from that."""
+    """Promote a better variant automatically, after everything that can prevent a promotion has been tried."""
     task = scribe.task(agent, "promotes")
     task.run("a", "S" * 12, reward=0.3)
     for name in ("b", "c", "d"):

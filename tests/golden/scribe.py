@@ -1,7 +1,7 @@
-"""Who writes the hour: a driver that notes every record of the log and of the commands as it is appended.
+"""Writes the hour: a driver that keeps every record of the log and of the commands as it is appended.
 
-It knows no clock and no chance but a seeded one; what it gives back of the topics serves later records, which name
-rollbacks and proposals.
+It uses no real clock, and only seeded random numbers.  It also keeps the latest records of some topics, because later
+records name rollbacks and proposals from earlier ones.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ SEED = 20_251_119
 TICK = 200
 """Milliseconds between two records."""
 STATUS = {"S": "success", "F": "failure", "E": "error", "X": "success"}
-"""By letter; ``X`` is a success with an error on the way."""
+"""The status for each letter; ``X`` is a success during which an error occurred."""
 
 
 def instant(milliseconds: int) -> str:
-    """RFC 3339 in UTC."""
+    """Format milliseconds as RFC 3339 in UTC."""
     text = datetime.fromtimestamp(milliseconds / 1_000, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
 
 
 class Scribe(TopologyDriver):
-    """A driver that keeps what was appended."""
+    """A driver that keeps every appended record."""
 
     def __init__(self) -> None:
         super().__init__(partitions=PARTITIONS, start=START, tick=TICK, remedies=load_remedies(REMEDIES))
@@ -44,10 +44,10 @@ class Scribe(TopologyDriver):
         self.chance = Random(SEED)
         self.numbers = count(1)
         self.last: dict[tuple[str, bytes], Any] = {}
-        """By topic and task: what it says now."""
+        """The latest record by topic and task."""
 
     def append(self, topic: str, value: bytes | None, key: bytes | None, **given: Any) -> Stored:
-        """Put a record on a topic; only what comes in moves the clock."""
+        """Append a record to a topic; only input records advance the clock."""
         if topic not in (INVOCATIONS, COMMANDS):
             if topic in (ACTIVE_VARIANTS, ROLLBACKS):
                 assert key is not None
@@ -62,7 +62,7 @@ class Scribe(TopologyDriver):
         return record
 
     def put_row(self, key: bytes, value: bytes) -> None:
-        """Begin with a row that an older engine, or a fault, has left."""
+        """Begin with a row that an older engine, or a fault, has left in the changelog."""
         partition = partition_of(key, self.partitions)
         self.inputs.append(Input(ROWS, partition, -1, 0, key, value, ()))
         self.changelog[partition][key] = value
@@ -70,17 +70,17 @@ class Scribe(TopologyDriver):
     def stray(
         self, value: bytes | None, key: bytes | None = b"a/b", *, topic: str = INVOCATIONS, **given: Any
     ) -> Stored:
-        """Append bytes of any kind; what stands among commands is looked at with the next message."""
+        """Append any bytes; those among the commands are processed with the next message."""
         record = self.append(topic, value, key, **given)
         self.pipe()
         return record
 
     def task(self, agent_name: str, task_type: str) -> Task:
-        """A task to tell of."""
+        """Return a task for which records can be written."""
         return Task(self, agent_name, task_type)
 
     def command(self, kind: Any, **fields: Any) -> Any:
-        """A command of ``kind`` with everything that it needs."""
+        """Build a command of ``kind`` with all required fields."""
         given = {
             "schema_version": 1,
             "command_id": f"cmd-{next(self.numbers)}",
@@ -91,13 +91,13 @@ class Scribe(TopologyDriver):
         return kind(**(given | fields))
 
     def order(self, kind: Any, **fields: Any) -> Any:
-        """Give a command for all tasks."""
+        """Send a command for all tasks."""
         command = self.command(kind, **fields)
         self.pipe(command)
         return command
 
     def pick(self, *choices: Any) -> Any:
-        """One of the choices; ``random`` is the one method of ``Random`` that never changes."""
+        """Return one of the choices; only ``Random.random`` gives the same numbers in every Python version."""
         return choices[int(self.chance.random() * len(choices))]
 
 
@@ -110,12 +110,12 @@ class Task:
 
     @property
     def epoch(self) -> int:
-        """Of its active variant now."""
+        """The epoch of the task's active variant now."""
         active = self.scribe.last.get((ACTIVE_VARIANTS, self.key))
         return 0 if active is None else int(active["epoch"])
 
     def outcome(self, variant_id: str = "default", status: str = "success", **fields: Any) -> m.Invocation:
-        """An invocation that was not sent yet."""
+        """Build an invocation without sending it."""
         given = {
             "schema_version": 1,
             "invocation_id": f"inv-{next(self.scribe.numbers)}",
@@ -126,13 +126,13 @@ class Task:
         return m.Invocation(**(given | self.names | fields))
 
     def send(self, variant_id: str = "default", status: str = "success", **fields: Any) -> str:
-        """One invocation; its id."""
+        """Send one invocation; return its id."""
         outcome = self.outcome(variant_id, status, **fields)
         self.scribe.pipe(outcome)
         return outcome.invocation_id
 
     def run(self, variant_id: str, letters: str, **fields: Any) -> list[str]:
-        """One invocation a letter, of the present epoch unless another one is given; their ids."""
+        """Send an invocation for each letter, in the current epoch unless another is given; return their ids."""
         given: dict[str, Any] = {"active_epoch": self.epoch or None}
         found = []
         for letter in letters:
@@ -141,15 +141,15 @@ class Task:
         return found
 
     def explore(self, variant_id: str, letters: str, **fields: Any) -> list[str]:
-        """As ``run``, of a variant that is tried beside the active one."""
+        """Do the same as ``run`` for a variant that is explored."""
         return self.run(variant_id, letters, **({"variant_source": "explore"} | fields))
 
     def order(self, kind: Any, **fields: Any) -> Any:
-        """Give a command."""
+        """Send a command for the task."""
         return self.scribe.order(kind, **(self.names | fields))
 
     def score(self, invocation_id: str, feedback_id: str | None = None, **fields: Any) -> None:
-        """A score that comes late."""
+        """Send a late score."""
         score = m.Feedback(
             schema_version=1,
             feedback_id=feedback_id or f"fb-{next(self.scribe.numbers)}",
@@ -160,23 +160,23 @@ class Task:
         self.scribe.pipe(score)
 
     def misplace(self, message: Any, **given: Any) -> None:
-        """Append to a partition that is not the task's."""
+        """Append a message to a partition to which the task does not belong."""
         home = partition_of(self.key, self.scribe.partitions)
         partition = (home + 1) % self.scribe.partitions
         self.scribe.stray(encode(message), self.key, **({"partition": partition} | given))
 
     @property
     def last_rollback(self) -> str:
-        """Id of the latest one that was done or would have been."""
+        """The id of the latest rollback that happened or, in shadow mode, would have happened."""
         rollback = self.scribe.last.get((ROLLBACKS, self.key))
         return "rb-none" if rollback is None else str(rollback["rollback_id"])
 
     def proposals(self, status: str = "pending") -> list[m.Proposal]:
-        """Those that wait for a review."""
+        """Return the task's proposals with this status."""
         return [found for found in self.scribe.proposals() if found.status == status and self._is_of(found)]
 
     def review(self, kind: Any, proposal: m.Proposal, **fields: Any) -> None:
-        """Review a proposal; an approval takes its change as it stands."""
+        """Review a proposal; an approval carries the proposal's change."""
         if kind is m.ApproveProposal:
             fields = {"change": proposal.change, "valid_until": proposal.expires_at} | fields
         self.order(kind, **({"proposal_id": proposal.proposal_id, "expected_epoch": proposal.epoch} | fields))

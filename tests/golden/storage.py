@@ -1,6 +1,6 @@
-"""The files of the golden hour: bytes as text, one JSON array a line, compressed.
+"""The files of the golden hour: one JSON array per line, compressed.
 
-Bytes are written as Latin-1 text, so that a stored record can be read and found again after ``xz --decompress``.
+Bytes are stored as Latin-1 text, so that people can read and search the records after ``xz --decompress``.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ FOLDER = Path(__file__).parent
 INPUTS = FOLDER / "inputs.jsonl.xz"
 OUTPUTS = FOLDER / "outputs.jsonl.xz"
 REMEDIES = FOLDER / "modifications.toml"
-"""The proposer's catalogue of that hour: the shipped one may change without a change of behaviour."""
+"""The proposer's catalogue for the hour; it is separate so that the shipped one can change freely."""
 ROWS = "rows"
-"""In place of a topic: a row that the changelog has before the first record."""
+"""Used in place of a topic for a row that is in the changelog before the first record."""
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
 class Input(NamedTuple):
-    """One record of the hour, as its broker had it."""
+    """One record of the hour, as stored by the broker."""
 
     topic: str
     partition: int
@@ -36,7 +36,7 @@ class Input(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One record that the fold wrote, or one row that it left."""
+    """One record that the fold wrote, or one of its final rows."""
 
     key: bytes | None
     value: bytes | None
@@ -44,11 +44,11 @@ class Line(NamedTuple):
 
 
 Streams = Mapping[str, list[Line]]
-"""What the fold came to, by topic and partition, in order."""
+"""The outputs of the fold, by topic and partition, in order."""
 
 
 def read_inputs() -> list[Input]:
-    """The recorded hour, in the order in which it was appended."""
+    """Read the recorded hour, in the order in which it was appended."""
     return [
         Input(topic, partition, offset, timestamp, _bytes(key), _bytes(value), _headers(headers))
         for topic, partition, offset, timestamp, key, value, headers in _lines(INPUTS)
@@ -61,7 +61,7 @@ def write_inputs(inputs: Iterable[Input]) -> None:
 
 
 def read_outputs(path: Path = OUTPUTS) -> dict[str, list[Line]]:
-    """What the hour came to when it was recorded."""
+    """Read the outputs of the hour as they were recorded."""
     found: dict[str, list[Line]] = defaultdict(list)
     for name, key, value, headers in _lines(path):
         found[name].append(Line(_bytes(key), _bytes(value), _headers(headers)))
@@ -69,7 +69,7 @@ def read_outputs(path: Path = OUTPUTS) -> dict[str, list[Line]]:
 
 
 def write_outputs(streams: Streams, path: Path = OUTPUTS) -> None:
-    """Store what the hour comes to now."""
+    """Store the outputs of the hour as they are now."""
     lines = ([name, _text(o.key), _text(o.value), _texts(o.headers)] for name in sorted(streams) for o in streams[name])
     _write(path, lines)
 

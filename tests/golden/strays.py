@@ -1,4 +1,4 @@
-"""Records that nobody should send: no messages, forged references, wrong partitions, rows that a fault has left."""
+"""Records that should never occur: invalid messages, forged references, wrong partitions, and damaged rows."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ UNKNOWN_SETTING = {
 
 
 def damaged_rows(scribe: Scribe) -> None:
-    """Rows that nobody can read or work with, and some as an older engine left them: no marks, wakes and owners."""
+    """Put rows that cannot be read or processed, and rows of an older engine without marks, wakes and owners."""
     scribe.put_row(b"damaged/row", b"\x91\xa1\xff")
     scribe.put_row(b"damaged/name", b"\x92\xa1\xff\xa1a")
     ids = b"".join(hashlib.blake2b(name, digest_size=8).digest() for name in (b"old-1", b"old-2"))
@@ -80,13 +80,13 @@ def damaged_rows(scribe: Scribe) -> None:
         pin = None if until is None else ["ada", "an old pin", past, until, None, active]
         row = ["older", task_type, 0, -1, time, 2, 0, 0, 0, 1, active, None, past, 0]
         row += ["first_seen", "old-1", None, False, False, -1, -1, -1, pin, None, ids, b"", [], {"default": variant}]
-        if task_type == "broken":  # the engine raises: a review was put off until no instant
+        if task_type == "broken":  # the engine raises: a review was deferred until an invalid time
             row += [{}, [["p1", "deferred", "applied", "ada", "", "", past, "cmd-old", "never"]]]
         scribe.put_row(f"older/{task_type}".encode(), msgspec.msgpack.encode(row))
 
 
 def met_again(scribe: Scribe) -> None:
-    """Records for those rows."""
+    """Send records for those rows."""
     scribe.task("damaged", "row").run("default", "SS")
     scribe.task("damaged", "name").run("default", "S")
     scribe.pipe(m.Tick(schema_version=1))
@@ -98,7 +98,7 @@ def met_again(scribe: Scribe) -> None:
 
 
 def no_messages(scribe: Scribe) -> None:
-    """Each of them is a dead letter with its reason."""
+    """Append invalid messages; each becomes a dead letter with its reason."""
     for value, key in BAD:
         scribe.stray(value, key)
     scribe.stray(encode(m.Tick(schema_version=1)), TICK_KEY)
@@ -110,7 +110,7 @@ def no_messages(scribe: Scribe) -> None:
 
 
 def in_the_wrong_place(scribe: Scribe) -> None:
-    """Forwarded to where they belong, once; with origins that somebody made up."""
+    """Append records in wrong partitions, each forwarded once; some have forged origins."""
     task = scribe.task("backend-architect", "misplaced")
     task.run("default", "SS")
     task.misplace(task.outcome())
@@ -142,7 +142,7 @@ def _forwarded_here(task: Task, headers: Any) -> None:
 
 
 def forged_references(scribe: Scribe) -> None:
-    """References that name no command, another one, or stand in the wrong partition; and one that comes twice."""
+    """Append references to no command or the wrong one, one in the wrong partition, and one that comes twice."""
     task = scribe.task("backend-architect", "forged")
     task.run("default", "SS")
     task.order(m.HoldTask, hours=0.01)

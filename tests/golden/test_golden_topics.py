@@ -1,4 +1,4 @@
-"""The records of a recorded hour fold to the same bytes as when they were recorded: topics, rows, notes and counts."""
+"""The recorded hour still folds to the same bytes as when it was recorded: topics, rows, notes and counts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .hour import write_hour
 from .storage import Input, Line, read_inputs, read_outputs, write_outputs
 
 NOT_FOLDED = {"stuck"}
-"""A kind of alert that no stage writes any more."""
+"""A kind of alert that the stages do not write."""
 NOT_RECORDED = {
-    reasons.BATCH_TOO_LARGE,  # of batches, which the hour has none of: its records are decoded
+    reasons.BATCH_TOO_LARGE,  # for Kafka batches; the hour contains only decoded records
     reasons.BATCH_DAMAGED,
     reasons.FORWARDED_BEFORE,  # after 512 forwards
-    reasons.REFUSED,  # where the engine names no reason, and it always does
+    reasons.REFUSED,  # for a refusal without a reason; the engine always gives one
 }
 
 
@@ -43,7 +43,7 @@ def stored() -> dict[str, list[Line]]:
 
 @pytest.fixture(scope="module")
 def written(stored: dict[str, list[Line]]) -> dict[type, list[Any]]:
-    """Every message among the outputs, by its type."""
+    """Return every message among the outputs, by its type."""
     found: dict[type, list[Any]] = {}
     for name, lines in stored.items():
         topic = name.split(" ")[0] if name.startswith("crl.") else "crl.alerts" if name.startswith("alerts") else ""
@@ -73,7 +73,7 @@ def test_a_process_that_dies_in_every_batch_repeats_records_and_changes_none(
 
 
 def _leave_out_places(streams: dict[str, list[Line]]) -> None:
-    """The counts, and how far the proposer has read: snapshots that stand twice have other offsets."""
+    """Remove the counts and the proposer's positions: repeated snapshots shift their offsets."""
     streams.pop("counts", None)
     for name in [name for name in streams if name.startswith("rows of the proposer")]:
         streams[name] = [line for line in streams[name] if not (line.key or b"").startswith(b"!")]
@@ -90,7 +90,7 @@ def test_the_generator_writes_the_stored_hour_and_folds_each_record_by_itself_to
 
 
 def _choices(kind: type, field: str) -> set[str]:
-    """The values that a field may have."""
+    """Return the values that a field may have."""
     return set(typing.get_args(typing.get_type_hints(kind)[field]))
 
 

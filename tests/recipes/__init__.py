@@ -1,1 +1,1 @@
-"""Programs that ``test_recipes.py`` runs, each in an interpreter of its own, beside a file that CONTRIBUTING shows."""
+"""Tests that ``test_recipes.py`` runs, each in its own interpreter, together with an example from CONTRIBUTING."""

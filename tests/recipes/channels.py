@@ -1,4 +1,4 @@
-"""Beside ``syslog``: it is a kind of the settings, delivers, and is tried again while nobody takes what it sends."""
+"""The example channel ``syslog``: the settings accept it, it delivers, and it retries while nothing listens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Beside ``reward_swing``: it decides alone, is worded, and stands in evidence, snapshot, row and settings."""
+"""The example detector ``reward_swing``: it can decide alone, and appears in texts, evidence, rows and settings."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from crl_stream.core.policy import Degradation, Policy, PolicySet
 from crl_stream.settings.model import leaves
 
 STEADY, SWINGING = (0.2,), (0.9, -0.5)
-"""Rewards with the same mean."""
+"""Two patterns of rewards with the same mean."""
 
 
 def story(swings: int, **degradation: Any) -> Task:
-    """Two steady variants, of which the active one begins to swing; all succeed, none has an error."""
+    """Build a task with two steady variants whose active one begins to swing; every outcome is a success."""
     task = Task(Policy(degradation=Degradation(**degradation)))
     for name, source in (("default", None), ("v2", "explore")):
         work(task, name, 200, STEADY, variant_source=source)

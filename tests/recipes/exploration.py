@@ -1,4 +1,4 @@
-"""Beside ``cheap_first``: a client may name it, and then tries what it prefers."""
+"""The example exploration policy ``cheap_first``: a client can name it, and then tries cheap variants more often."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Beside ``retire_idle_variant``: it is asked, what it drafts is published, approved, lapses and is exported."""
+"""The example rule ``retire_idle_variant``: its drafts are published, approved, exported, and can lapse."""
 
 from __future__ import annotations
 

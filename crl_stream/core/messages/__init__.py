@@ -1,8 +1,8 @@
 """Every message of the product, defined once.
 
 ``inputs`` enter the log, ``commands`` come from operators, ``facts`` say what happened, ``snapshots`` say what is true
-now, ``overview`` describes the whole system.  JSON Schemas are generated from these classes; readers ignore fields they
-do not know.
+now, and ``overview`` describes the whole system.  JSON Schemas are generated from these classes; readers ignore fields
+they do not know.
 """
 
 from crl_stream.core.messages.commands import (

@@ -1,4 +1,4 @@
-"""Commands of people and programs on ``crl.commands``; each is applied or refused.
+"""Commands from people and programs on ``crl.commands``; each is applied or refused.
 
 Every command names who sends it and why.  ``expected_epoch`` makes it a compare-and-set: it is refused if the active
 variant has changed since the sender looked.
@@ -22,7 +22,7 @@ from crl_stream.core.policy import Hours, PolicySet
 
 
 class Command(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type"):
-    """The fields of all commands."""
+    """The fields that all commands share."""
 
     schema_version: SchemaVersion
     command_id: Identifier
@@ -47,7 +47,7 @@ class ActivateVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True
 
     variant_id: Identifier
     untested: bool = False
-    """Whether to accept a variant that has no outcome yet."""
+    """Whether to accept a variant that has no outcomes yet."""
 
 
 class UndoRollback(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -94,7 +94,7 @@ class LiftQuarantine(TaskCommand, frozen=True, omit_defaults=True, kw_only=True,
 
 
 class RegisterVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Add a variant with its parent and configuration. It is explored, and never activated automatically at n = 0."""
+    """Add a variant with its parent and configuration. It may be explored, but is never promoted while n = 0."""
 
     variant_id: Identifier
     parent: Identifier | None = None
@@ -123,7 +123,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class ApproveProposal(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Accept a proposal. Carries the exact change, so that the monitor needs nothing else to apply it."""
+    """Accept a proposal. The command carries the exact change, so the monitor needs nothing else to apply it."""
 
     proposal_id: Identifier
     change: Change
@@ -144,21 +144,21 @@ class DeferProposal(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, 
 
 
 class SetPolicy(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Put a set of policies into force for every task; it is referenced once in every partition of the log."""
+    """Put a set of policies into force for every task; every partition of the log has one reference to the command."""
 
     policy: PolicySet
     policy_hash: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$", max_length=16)]
     if_none: bool = False
-    """Whether to refuse it where a policy was set before. Workers set it at their start, which must not change the
-    policy.
+    """Whether to refuse the command if a policy has been set before. Workers set this when they start, because a start
+    must not change the policy.
     """
 
 
 class HoldAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """Stop all automatic changes in every task until resumed or expired.
 
-    Alerts continue and say who holds the fleet. There is one record in each partition of ``crl.commands``, all with the
-    same command_id; each holds the tasks of its partition. A task's own hold is kept separately.
+    Alerts continue and say who holds the fleet. The command is one record in each partition of ``crl.commands``, all
+    with the same command_id; each record holds the tasks of its partition. A task's own hold is kept separately.
     """
 
     hours: Hours | None = None
@@ -166,7 +166,7 @@ class HoldAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
 
 
 class ResumeAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """End the hold of the fleet, with one record in each partition. Tasks with their own hold stay held."""
+    """End the hold on the fleet, with one record in each partition. Tasks with their own hold stay held."""
 
 
 AnyTaskCommand = (

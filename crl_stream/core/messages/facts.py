@@ -66,7 +66,7 @@ class DegradationAlert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RollbackEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A degraded active variant was replaced by the best earlier one (topic ``crl.rollbacks``)."""
+    """A degraded active variant was replaced by the best eligible variant (topic ``crl.rollbacks``)."""
 
     rollback_id: Identifier
     timestamp: Timestamp
@@ -93,7 +93,7 @@ class RollbackEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="decision"):
-    """A level of the decision matrix that a variant first reaches in an epoch (topic ``crl.decisions``)."""
+    """A variant reached a level of the decision matrix for the first time in an epoch (topic ``crl.decisions``)."""
 
     decision_id: Identifier
     timestamp: Timestamp
@@ -112,7 +112,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
 
 
 class Activation(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="activation"):
-    """A change of the active variant, in shadow mode the one that would have happened (topic ``crl.decisions``)."""
+    """A change of the active variant; in shadow mode, a change that would have happened (topic ``crl.decisions``)."""
 
     activation_id: Identifier
     timestamp: Timestamp
@@ -130,7 +130,7 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     policy_hash: str
     engine_version: str
     untested: bool = False
-    """Whether a person activated it although it had no outcome yet."""
+    """Whether a person activated it although it had no outcomes yet."""
     schema_version: int = 1
 
 
@@ -154,7 +154,7 @@ class CommandResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     policy_hash: str
     engine_version: str
     tasks: int | None = None
-    """Number of tasks in the partition, for a command to the whole fleet; absent for every other command."""
+    """Number of tasks in the partition, for a command that covers the whole fleet; absent for every other command."""
     schema_version: int = 1
 
 
@@ -197,7 +197,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     late_invocations: int
     """Non-exploring invocations of this runtime that still used an older epoch."""
     milliseconds: int
-    """Time from the change to this invocation, by append times."""
+    """Time from the change to this invocation, measured by append times."""
     position: Position
     schema_version: int = 1
 

@@ -1,6 +1,6 @@
 """Messages of the log ``crl.invocations``: outcomes, late scores, references to commands, ticks.
 
-An ``Invocation`` has no ``type`` field, since runtimes in any language write it; the others do.
+An ``Invocation`` has no ``type`` field, because runtimes in any language write it; all other messages have one.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Invocation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     schema_version: SchemaVersion
     invocation_id: Name
-    """Unique per task; the same id again is recognised as a duplicate."""
+    """Unique per task; a repeated id is recognised as a duplicate."""
     timestamp: Instant
-    """When it finished, by the runtime's clock. It is shown but never used to decide."""
+    """When it finished, by the runtime's clock; shown to people, but never used for decisions."""
     agent_name: Name
     task_type: Name
     variant_id: Name
@@ -90,15 +90,15 @@ class CommandRef(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
 
 
 class Tick(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="tick"):
-    """A record that says that time has passed; its append time is the time.
+    """A record that tells the engine that time has passed; its append time is the current time.
 
-    Only the worker that owns the partition writes it, under the key ``!tick``, while rows of the partition wait for
-    time. It comes at most once a second, or more often where ``up_to_ms`` bounds each. It changes only the time, so a
-    repeated or forged one is harmless.
+    Only the worker that owns the partition writes ticks, under the key ``!tick``, while rows of the partition are
+    waiting for a time. It writes at most one a second, or more if ``up_to_ms`` spreads the due rows over several ticks.
+    A tick changes only the time, so a repeated or forged one is harmless.
     """
 
     schema_version: SchemaVersion
     up_to_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """Rows that wait for a later time are left to the next tick; if absent, all due rows are taken.
+    """Rows that wait for a later time are left for the next tick; if absent, every due row is processed.
 
-    It bounds the work of one tick when very many rows are due at once."""
+    This limits the work of one tick when a great many rows are due at once."""

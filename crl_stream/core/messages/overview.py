@@ -1,7 +1,7 @@
 """The whole system: the notes that the overview counts, and the page it keeps.
 
-Notes are short copies of records on the topics of the tasks, brought together in one partition, so that one agent sees
-the whole system in one order. Each has its own id or version: a repeated note changes nothing.
+Notes are short copies of records from the topics of the tasks. They are all in one partition, so that a single reader
+sees the whole system in one order. Each note has its own id or version, so a repeated note changes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class RollbackNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     epoch: Ordinal
     enforced: bool
     undo_command: str | None = None
-    """Command that undoes it; absent in shadow mode, and on the page once the task has changed again."""
+    """The command that undoes it; absent in shadow mode, and removed from the page when the task changes again."""
     schema_version: int = 1
 
 
@@ -102,7 +102,7 @@ class TaskNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
 
     Degraded, quarantined and retired variants are left out."""
     degraded: list[Standing]
-    """Degraded variants, and an active variant without a success in its last 10 outcomes or more."""
+    """Degraded variants, and an active variant whose last 10 or more outcomes include no success."""
     no_target: bool
     no_rollback: str | None = None
     """Why the active variant would not be rolled back now (a hold or the mode); absent if it would be."""
@@ -121,7 +121,7 @@ class TaskStanding(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     """Sentence of the current verdict, for a degraded variant."""
     since: Timestamp | None = None
-    """When a degraded variant became degraded, else when a note first said so."""
+    """When the variant became degraded; if that is unknown, when a note first listed it as degraded."""
     verdict: VerdictKind | None = None
     """Current verdict on a degraded variant."""
     decision: DecisionKind | None = None
@@ -134,7 +134,7 @@ class TaskStanding(msgspec.Struct, frozen=True, kw_only=True):
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """The whole system on one page (topic ``crl.overview``, key ``overview``).
 
-    The health of the system depends on when one reads the page; ``core.overview`` computes it.
+    The health of the system depends on when the page is read; ``core.overview`` computes it.
     """
 
     timestamp: Timestamp
@@ -142,16 +142,16 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     as_of: Position
     """Position of that note in ``crl.overview-events``."""
     incarnation: Ordinal
-    """Grows when ``crl.overview-events`` was created again; readers keep the highest (incarnation, as_of.offset)."""
+    """Grows when ``crl.overview-events`` is re-created; readers keep the highest (incarnation, as_of.offset)."""
     tasks: int
     agents: int
     """Agents with at least one variant."""
     q_table_entries: int
-    """Number of variants over all tasks."""
+    """Number of variants in all tasks."""
     rollback_times: list[Timestamp]
     """Enforced rollbacks of the 30 days before ``timestamp``, oldest first; at most the newest 1,000."""
     rollbacks: list[RollbackNote]
-    """The last 10, newest first."""
+    """The last 10 rollbacks, newest first."""
     pending_proposals: int
     """Number of proposals that are pending or deferred, and not expired at ``timestamp``."""
     proposals: list[ProposalNote]
@@ -166,7 +166,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     open_alerts: list[AlertNote]
     """Open critical alerts, newest first.
 
-    At most 100: those that need attention (``no_target``, ``stuck``, ``data_gap``, ``fleet_hold``) are kept before
-    others, and newer before older."""
+    At most 100: those that need attention (``no_target``, ``stuck``, ``data_gap``, ``fleet_hold``) take precedence
+    over others, and newer ones over older ones."""
     engine_version: str
     schema_version: int = 1

@@ -9,7 +9,7 @@ import msgspec
 from crl_stream.core.identity import IDENTIFIER_PATTERN
 
 SCHEMA_VERSION = 1
-"""The only version of every message so far; a breaking change is a new topic."""
+"""The only version of every message so far; a breaking change gets a new topic."""
 
 TIMESTAMP_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$"
 
@@ -21,7 +21,7 @@ def _matching(pattern: str) -> msgspec.Meta:
 
 Identifier = Annotated[str, _matching(IDENTIFIER_PATTERN)]
 Name = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": IDENTIFIER_PATTERN})]
-"""An ``Identifier`` on the hot path: the codec checks it, because it remembers the names it has seen."""
+"""An ``Identifier`` on the hot path, checked by the codec, which remembers the names it has seen."""
 ShortText = Annotated[str, msgspec.Meta(max_length=2_000)]
 Unit = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Reward = Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)]
@@ -29,7 +29,7 @@ SchemaVersion = Annotated[int, msgspec.Meta(ge=1, le=1)]
 Timestamp = Annotated[str, _matching(TIMESTAMP_PATTERN)]
 """RFC 3339 in UTC, ending in ``Z``."""
 Instant = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": TIMESTAMP_PATTERN})]
-"""A ``Timestamp`` on the hot path: the codec checks it."""
+"""A ``Timestamp`` on the hot path, checked by the codec."""
 Ordinal = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """An epoch or an offset."""
 
@@ -39,7 +39,7 @@ ActivationCause = Literal["first_seen", "auto_apply", "rollback", "undo", "comma
 
 
 class Position(msgspec.Struct, frozen=True):
-    """A position in the log, up to which a fact or a snapshot has taken records into account."""
+    """A position in the log; a fact or snapshot covers all records up to it."""
 
     partition: int
     offset: int
@@ -86,7 +86,7 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A variant that a rollback could have chosen, and why it did not."""
+    """A variant that a rollback considered as its target; if it was not chosen, ``why_not`` gives the reason."""
 
     variant_id: str
     q_value: float

@@ -28,7 +28,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     until: Timestamp | None
     """When it ends; absent if it ends after a number of outcomes."""
     outcomes_left: int | None = None
-    """Outcomes of the task after which it ends; together with ``until``, the later one counts."""
+    """For how many more outcomes of the task it lasts; if ``until`` is given too, it ends at the later of the two."""
     variant_id: Identifier | None = None
     scope: Literal["task", "fleet"] = "task"
     """``fleet`` if ``HoldAll`` holds every task."""
@@ -44,7 +44,7 @@ class ActiveVariant(msgspec.Struct, frozen=True, kw_only=True):
     task_type: Identifier
     variant_id: Identifier
     epoch: int
-    """Starts at 1, grows by 1 with every change."""
+    """Starts at 1 and grows by 1 with every change."""
     previous_variant: Identifier | None
     quarantined: list[str]
     pinned: Order | None
@@ -69,7 +69,7 @@ class RegisteredVariant(msgspec.Struct, frozen=True, kw_only=True):
 
     variant_id: Identifier
     state: Literal["seen", "registered", "retired"]
-    """``seen`` if outcomes came without a registration."""
+    """``seen`` if the variant has outcomes but was never registered."""
     quarantined: bool
     parent: Identifier | None = None
     model_tier: str | None = None
@@ -96,7 +96,7 @@ class WindowSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     size: int
     judged: int
-    """How many of them count since the variant's last activation."""
+    """How many of them count towards a verdict: those since the variant's last activation."""
     success_rate: float
     avg_reward: float
     error_rate: float
@@ -111,7 +111,7 @@ class WindowSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FailureKinds(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a variant's outcomes were bad, over its lifetime; one outcome may count several times."""
+    """Why a variant's outcomes were bad, over its lifetime; one outcome may count under several reasons."""
 
     errors: int
     failures: int
@@ -130,7 +130,7 @@ class VariantConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BaselineSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The lifetime that a newcomer is judged against: that of the variant it replaced, at the time of the change."""
+    """The lifetime that a newly activated variant is judged against: that of the replaced variant, as of the change."""
 
     variant_id: Identifier
     n: int
@@ -209,7 +209,7 @@ class ReviewResult(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: Timestamp
     command_id: Identifier
     until: Timestamp | None = None
-    """When a deferred proposal comes back, if the reviewer gave a time."""
+    """When a deferred proposal becomes pending again, if the reviewer gave a time."""
 
 
 class RuntimeBehind(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,9 +219,9 @@ class RuntimeBehind(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     """The last epoch it has adopted; 0 if it has never named one."""
     late_invocations: int
-    """Its outcomes since the change that still named an older epoch."""
+    """How many of its outcomes since the change still named an older epoch."""
     last_seen: Timestamp | None
-    """Append time of its last outcome; absent if it has sent none since this is recorded."""
+    """Append time of its last outcome; absent if it has sent none since the engine began to record this."""
 
 
 class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,9 +266,9 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     n_feedback_waiting: int = 0
     """Scores waiting for their outcome."""
     n_feedback_unmatched: int = 0
-    """Scores that newer waiting ones pushed out: their outcome never came, or came too long ago to be recognised."""
+    """Waiting scores that newer ones pushed out: their outcome never came, or came too long ago to be recognised."""
     runtimes_forgotten: int = 0
-    """How often a runtime was forgotten, because there are more than ``limits.runtimes``."""
+    """How often a runtime was forgotten because the task has more than ``limits.runtimes``."""
     no_rollback: str | None = None
     """Why the active variant would not be rolled back now: a hold, or the mode; absent when it would be."""
     schema_version: int = 1
@@ -282,7 +282,7 @@ ProposalType = Literal[
 ]
 ProposalStatus = Literal["pending", "approved", "rejected", "deferred", "superseded", "expired"]
 OPEN_STATUSES: Final[frozenset[ProposalStatus]] = frozenset(("pending", "deferred"))
-"""In which a proposal waits for a person."""
+"""The statuses in which a proposal waits for a person."""
 Trigger = Literal[
     "no_specialized_variant", "performance_gap", "underperformance", "medium_confidence", "low_q", "rolled_back"
 ]
@@ -302,7 +302,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """An improvement for a person to review (topic ``crl.proposals``).
 
-    Readers keep the record with the highest revision of a ``proposal_id``, and compare ``expires_at`` themselves.
+    Readers keep the record with the highest revision of a ``proposal_id``, and check ``expires_at`` themselves.
     """
 
     proposal_id: Identifier
@@ -321,18 +321,18 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """``crl_`` and the proposal's type."""
     trigger: Trigger
     target_variant: Identifier
-    """The variant to promote or retire, else the new variant's id."""
+    """The variant to promote or retire, or else the id of the new variant."""
     change: Change
     """The exact change that an approval applies."""
     epoch: int
-    """Epoch that the proposal was made for; an approval expects it."""
+    """Epoch that the proposal was made for; its approval is refused in any other epoch."""
     revision: int
     expires_at: Timestamp
     history: list[Revision]
     """The last 20 steps, oldest first."""
     position: Position
-    """Log position of the snapshot that its last revision rests on."""
+    """Log position of the snapshot that its last revision is based on."""
     engine_version: str
     deferred_until: Timestamp | None = None
-    """When a deferred proposal comes back; absent if it is not deferred, or waits for a review."""
+    """When a deferred proposal becomes pending again; absent if it is not deferred, or was deferred without a time."""
     schema_version: int = 1

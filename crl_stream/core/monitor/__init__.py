@@ -1,15 +1,15 @@
 """The engine of one task: it takes an outcome or a command, decides what follows, and publishes it.
 
-Read in this order, which an outcome follows:
+Read the modules in the order in which an outcome passes through them:
 
-    step               a message from beginning to end
+    step               the processing of one message, from beginning to end
     turn               the message being processed, with its row, its position in the log and its policy
-    rules              a policy made ready for the hot path
+    rules              a policy prepared for the hot path
     row                everything that is kept about a task, in one record
     record             records an outcome
     dedupe             which ids a task has seen before
     learning           what an outcome is worth
-    evidence           how likely it is that a variant has become worse
+    evidence           how strongly outcomes suggest that a variant has become worse
     likelihood         the arithmetic behind the evidence
     window             the last outcomes of a variant, their sums, and Q
     runtimes           which runtimes follow which epoch
@@ -19,12 +19,12 @@ Read in this order, which an outcome follows:
     detectors/         one file for each metric
     grounds            why the verdict is what it is
     targets            where a rollback goes
-    changes            what may happen to a task, as values
-    lifecycle          the only writer of what happens, and the table of all transitions
+    changes            what can happen to a task, as values
+    lifecycle          the only module that applies changes, and the table of all transitions
     facts              what is published about each change
     decision_matrix    what the guide's matrix says, and which variant is promoted
     publishing         what is published after a message
-    snapshot           what is true of a task now
+    snapshot           what is true about a task now
 
 Everything other than outcomes:
 

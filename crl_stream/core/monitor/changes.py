@@ -1,4 +1,4 @@
-"""What may happen to a task and its variants.  A change is a value: a decision creates it, ``lifecycle`` applies it.
+"""The changes to a task and its variants.  A change is a value: a decision creates it, and ``lifecycle`` applies it.
 
 A change carries the decision and its wording, so that ``facts`` can publish it without deciding anything again.
 """
@@ -29,7 +29,7 @@ class StayedDegraded(NamedTuple):
 
 
 class CountedHealthy(NamedTuple):
-    """A HEALTHY verdict on a degraded variant that does not have enough of them yet."""
+    """A HEALTHY verdict on a degraded variant that needs more of them to recover."""
 
     variant: Variant
 
@@ -44,7 +44,7 @@ class Recovered(NamedTuple):
 
 
 class GivenUp(NamedTuple):
-    """No more outcomes will come from the variant that could show its recovery."""
+    """The variant will have no more outcomes that could show its recovery."""
 
     variant: Variant
     why: str
@@ -97,7 +97,7 @@ class Activated(NamedTuple):
     cause_id: str
     words: str
     untested: bool = False
-    """Whether the new active variant has no outcome yet."""
+    """Whether the new active variant has no outcomes yet."""
 
 
 class WouldPromote(NamedTuple):
@@ -109,7 +109,7 @@ class WouldPromote(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """The decision matrix reaches a decision about a variant for the first time in this epoch."""
+    """The decision matrix makes this decision about a variant for the first time in this epoch."""
 
     variant: Variant
     level: DecisionKind
@@ -160,7 +160,7 @@ class FleetHoldNoticed(NamedTuple):
     """When the fleet's hold began, in milliseconds; 0 if there is none."""
 
 
-# -- which variants there are ------------------------------------------------------------------------
+# -- the variants of a task --------------------------------------------------------------------------
 class Registered(NamedTuple):
     """A person registers a variant's description."""
 
@@ -169,7 +169,7 @@ class Registered(NamedTuple):
 
 
 class Retired(NamedTuple):
-    """A variant must no longer be used."""
+    """A variant is retired: it must no longer be used."""
 
     variant: Variant
 

@@ -1,4 +1,4 @@
-"""Applies or refuses operators' commands; each result says what was done, or what to do next."""
+"""Applies or refuses operators' commands.  The result says what was done, or why not and what to do next."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def apply_command(turn: Turn, command: m.AnyTaskCommand) -> Literal["applied", "
     outcome: Literal["applied", "refused"] = "applied"
     try:
         if isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal):
-            # Checked first: a second reviewer should learn about the first review, not about the epoch it started.
+            # Checked before the epoch: a second reviewer should learn of the first review, not of the epoch it began.
             _refuse_second(turn, command.proposal_id)
         _check(turn, command)
         detail = _HANDLERS[type(command)](turn, command)
@@ -115,7 +115,7 @@ def _activate(turn: Turn, variant_id: str, cause: Any, command: m.AnyTaskCommand
 
 
 def _exploration(turn: Turn) -> str:
-    """Say how a variant without outcomes will get some."""
+    """Describe how a variant without outcomes will get some."""
     share = turn.policy.operations.exploration
     if share:
         return f"runtimes explore it and its siblings in {share * 100:g} % of invocations (operations.exploration)"
@@ -128,13 +128,13 @@ def _activate_variant(turn: Turn, command: m.ActivateVariant) -> str:
 
 
 def _unprotected(turn: Turn) -> str:
-    """The warning about a new active variant that no rollback protects at present."""
+    """Return the warning that no rollback protects the new active variant now; empty if one would."""
     why = no_rollback(turn.row, turn.policy, turn.at.fleet)
     return "" if why is None else f"; no rollback protects it: {why}"
 
 
 def _no_promotion(turn: Turn) -> str:
-    """What else still blocks promotions in the task, after a command has just ended one block."""
+    """Return what still blocks promotions in the task after a command has ended one block; empty if nothing does."""
     block = barred(turn.row, turn.policy, turn.at.fleet)
     if block is None and turn.rules.mode == "shadow":
         return "; nothing is promoted: shadow mode"

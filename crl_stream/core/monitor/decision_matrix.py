@@ -1,4 +1,4 @@
-"""The decision matrix, and which variant may become active without a person.  Nothing is changed here."""
+"""The decision matrix, and which variant may be promoted without a person.  This module changes nothing."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ NO_ACTION: Final = "no_action"
 
 
 def decision(turn: Turn, variant: Variant) -> Decided | None:
-    """The matrix's decision on ``variant``; None if it was already stated in this epoch."""
+    """Return the matrix's decision on ``variant``; None if it was already published in this epoch."""
     row, policy = turn.row, turn.policy
     active = variant.variant_id == row.active
-    # Most outcomes belong to the active variant, or to one that is far from a promotion.
+    # Most outcomes belong to the active variant, or to a variant that is far from a promotion.
     level = NO_ACTION if active or variant.q < turn.rules.least_q else decide(variant, active=active, policy=policy)
     if variant.decided_epoch == row.epoch and variant.decided & DECIDED[level]:
         return None
@@ -28,13 +28,13 @@ def decision(turn: Turn, variant: Variant) -> Decided | None:
 
 
 def promotion(turn: Turn) -> Activated | WouldPromote | None:
-    """The promotion of the best candidate, which shadow mode only reports; None if nothing is promoted."""
+    """Return the promotion of the best candidate; shadow mode only reports it.  None if nothing is promoted."""
     row, policy = turn.row, turn.policy
     best = best_candidate(row, policy)
     if best is None or blocked(row, policy, turn.at.fleet) is not None:
         return None
     words = reasoning(best, active=False, policy=policy)
-    # The candidate's decision was stated on one of its own outcomes, unless the policy has changed since.
+    # The decision was already published with one of the candidate's own outcomes, unless the policy has changed since.
     cause_id = best.auto_apply_id or turn.identify("dec", "auto_apply", best.variant_id)
     if turn.rules.enforced:
         return Activated(best, "auto_apply", cause_id, words)
@@ -44,7 +44,7 @@ def promotion(turn: Turn) -> Activated | WouldPromote | None:
 
 
 def decide(variant: Variant, *, active: bool, policy: Policy) -> DecisionKind:
-    """The guide's table: Q >= .9 and n >= 10, Q >= .7 and n >= 5, else nothing.
+    """Apply the guide's table: auto_apply for Q >= .9 and n >= 10, human_approval for Q >= .7 and n >= 5.
 
     A recent degradation or a quarantine turns auto_apply into human_approval.  The active variant needs no decision: it
     is already the default.
@@ -62,13 +62,13 @@ def decide(variant: Variant, *, active: bool, policy: Policy) -> DecisionKind:
 
 
 def recently_degraded(variant: Variant, policy: Policy) -> bool:
-    """Whether there was a DEGRADED verdict within the variant's last window of outcomes."""
+    """Return whether there was a DEGRADED verdict within the variant's last window of outcomes."""
     at = variant.degraded_at
     return at >= 0 and variant.life.n - at < policy.degradation.lookback_window
 
 
 def reasoning(variant: Variant, *, active: bool, policy: Policy) -> str:
-    """The reason for what ``decide`` returns, in the guide's form."""
+    """Return the reason for what ``decide`` returns, in the guide's form."""
     q, n = variant.q, variant.life.n
     if active:
         return "Already the default variant"
@@ -94,7 +94,7 @@ def _reached(q: float, q_threshold: float, n: int, min_samples: int) -> str:
 
 
 def show(value: float, limit: float) -> str:
-    """The shortest text of ``value``, with at least two decimals, that is on the same side of ``limit``."""
+    """Return the shortest text of ``value``, with at least two decimals, that is on the same side of ``limit``."""
     for decimals in range(2, 17):
         text = f"{value:.{decimals}f}"
         if (float(text) >= limit) == (value >= limit):
@@ -103,7 +103,7 @@ def show(value: float, limit: float) -> str:
 
 
 def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) -> str | None:
-    """Why nothing is promoted in the task now, including a hold on the ``fleet``; rollbacks do not depend on this."""
+    """Return why nothing is promoted in the task now, such as a hold on the ``fleet``; says nothing about rollbacks."""
     order = barred(row, policy, fleet)
     if order is None and (left := cooldown_left(row, policy)):
         return f"cooling down: {left} outcomes left"
@@ -111,7 +111,7 @@ def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) ->
 
 
 def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
-    """What people have set that blocks every promotion in the task: a mode, a pin or a hold."""
+    """Return the mode, pin or hold, set by people, that blocks every promotion in the task."""
     if policy.operations.mode == "observe":
         return "observe mode: alerts only"
     if row.pinned is not None:
@@ -124,7 +124,7 @@ def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | N
 
 
 def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
-    """Why the active variant would not be rolled back now, however badly it does; None if it would be."""
+    """Return why the active variant would not be rolled back now, however badly it does; None if it would be."""
     mode, why = policy.operations.mode, list[str]()
     if mode == "observe":
         why.append("observe mode: alerts only")
@@ -138,7 +138,7 @@ def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> st
 
 
 def span_of(order: StandingOrder, row: TaskRow) -> str:
-    """How much longer a pin or hold lasts: ``until 2025-11-19T14:30:00.000Z``, ``for 40 outcomes``, or both."""
+    """Return how much longer a pin or hold lasts: ``until 2025-11-19T14:30:00.000Z``, ``for 40 outcomes``, or both."""
     ends = []
     if order.until is not None:
         ends.append(f"until {to_text(order.until)}")
@@ -148,14 +148,14 @@ def span_of(order: StandingOrder, row: TaskRow) -> str:
 
 
 def cooldown_left(row: TaskRow, policy: Policy) -> int:
-    """How many more outcomes must pass before anything may be promoted again."""
+    """Return how many more outcomes must pass before anything may be promoted again."""
     if row.active is None:
         return 0
     return max(0, policy.auto_apply.cooldown - (row.n - row.changed_n))
 
 
 def best_candidate(row: TaskRow, policy: Policy) -> Variant | None:
-    """The variant to promote: its decision is auto_apply, it leads in Q and mean reward, and it has enough outcomes."""
+    """Return the variant to promote: with decision auto_apply, ahead in Q and mean reward, and with enough outcomes."""
     if row.active is None:
         return None
     auto, active, best = policy.auto_apply, row.variants[row.active], None
@@ -176,7 +176,7 @@ def best_candidate(row: TaskRow, policy: Policy) -> Variant | None:
 
 
 def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingOrder | None = None) -> str | None:
-    """Why a variant whose decision is ``auto_apply`` is not active yet; None for any other variant."""
+    """Return why a variant whose decision is ``auto_apply`` is not active yet; None for any other variant."""
     if row.active is None or variant.variant_id == row.active:
         return None
     if decide(variant, active=False, policy=policy) != "auto_apply":
@@ -202,5 +202,5 @@ def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingO
 
 
 def mean_reward(variant: Variant) -> float:
-    """Mean reward over the variant's lifetime; 0 without outcomes."""
+    """Return the mean reward over the variant's lifetime; 0 without outcomes."""
     return variant.life.reward / MICRO / variant.life.n if variant.life.n else 0.0

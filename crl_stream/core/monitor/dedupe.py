@@ -1,4 +1,4 @@
-"""Which ids a task has seen before, and which variant each outcome belonged to."""
+"""The ids that a task has seen, and the variant that each outcome belonged to."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def remember(ring: bytearray, digest: bytes, size: int) -> bool:
 
 
 def is_known(ring: bytearray, digest: bytes) -> bool:
-    """Whether this id is remembered."""
+    """Return whether this id is remembered."""
     found = ring.find(digest)
     while found >= 0:
         if found % 8 == 0:
@@ -31,7 +31,7 @@ def is_known(ring: bytearray, digest: bytes) -> bool:
 
 
 def owner_of(row: TaskRow, digest: bytes) -> bytes | None:
-    """The mark of the variant that a remembered id belongs to; zero if that is unknown, None if the id is not known."""
+    """Return the mark of the variant that an id belongs to; zero if it has none, None if the id is not remembered."""
     found = row.ids.find(digest)
     while found >= 0 and found % 8:
         found = row.ids.find(digest, found + 1)
@@ -42,7 +42,7 @@ def owner_of(row: TaskRow, digest: bytes) -> bytes | None:
 
 
 def new_mark(row: TaskRow, variant: Variant) -> bytes:
-    """The first free mark; in a task with more than 255 variants the rest get none."""
+    """Give the variant the first free mark and return it; with more than 255 variants in a task, the rest get none."""
     taken = {other.mark for other in row.variants.values()}
     variant.mark = next((mark for mark in _MARKS if mark not in taken), NO_MARK)
     return variant.mark

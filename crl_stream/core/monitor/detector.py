@@ -21,9 +21,9 @@ class Limit(NamedTuple):
     """The setting in ``[degradation]`` that limits what a detector accepts."""
 
     name: str
-    """Name of the setting; the policy gains it from the detector if it does not have it already."""
+    """Name of the setting; added to the policy if it is not there yet."""
     unit: str
-    """What a limit of 1 means, in words for people: ``of the baseline's success rate``."""
+    """What a limit of 1 means, in words: ``of the baseline's success rate``."""
     default: float
     least: float = 0.0
     most: float = 1.0
@@ -35,7 +35,7 @@ class Limit(NamedTuple):
 
 
 class Case(NamedTuple):
-    """How the tests build a detector's inputs; ``tests/core/test_detectors.py`` says what it must do with them."""
+    """How tests build a detector's inputs; ``tests/core/test_detectors.py`` states what every detector must do."""
 
     sums: Callable[[int, int], Sums]
     """Builds sums from a number of outcomes and a total of the detector's quantity; all other sums are 0."""
@@ -48,7 +48,7 @@ class Case(NamedTuple):
     bad: tuple[int, int]
     """Reward in millionths and flags of an outcome that counts against the variant."""
     example: tuple[Sums, Sums, str, dict[str, float]]
-    """Baseline, a degraded window, the sentence about it, and the figures to three decimal places."""
+    """A baseline, a degraded window, the sentence about it, and the figures to three decimal places."""
 
 
 class Finding(NamedTuple):
@@ -64,7 +64,7 @@ class Detector(NamedTuple):
     """One checked file of the folder; its functions read only ``n`` and the fields named in ``sums``."""
 
     order: int
-    """Breaks ties (the lowest wins), and is the place of the detector's evidence in the rows."""
+    """Breaks ties (the lowest wins), and sets the place of the detector's evidence in the rows."""
     name: str
     setting: Limit
     sums: tuple[str, ...]
@@ -72,18 +72,18 @@ class Detector(NamedTuple):
     change: str
     """The name of the change among the figures."""
     nothing: str
-    """Describes a baseline that nothing can be compared with: ``no success``."""
+    """What a baseline has if nothing can be compared with it: ``no success``."""
     worsening: Callable[[Sums, Sums], tuple[int, int]]
-    """By how much a window is worse than its baseline, and the quantity that this is relative to, as whole numbers.
+    """Returns how much worse a window is than its baseline, and what that is relative to, as whole numbers.
 
     If the second number is zero or less, there is nothing to compare with.
     """
     figure: Callable[[Sums], float]
-    """The metric over some outcomes, in the unit that people read."""
+    """Returns the metric over some outcomes, in the unit that people read."""
     describe: Callable[[Sums, Sums, float], str]
     """Writes the sentence about a degraded window from baseline, window and change."""
     claims: Callable[[float], Triple]
-    """What the three alternatives of the detector's evidence claim, given the limit."""
+    """Returns what the three alternatives of the detector's evidence claim, given the limit."""
     weigh: Callable[[Triple, int, int, Sums, Triple], Triple]
     """Updates the statistics by one outcome; takes the statistics, reward in millionths, flags, baseline and claims."""
     case: Case
@@ -94,16 +94,16 @@ class Detector(NamedTuple):
         return "reward" in self.sums or "squares" in self.sums
 
     def value_of(self, degradation: Any) -> float:
-        """The limit that a policy's ``degradation`` sets."""
+        """Return the limit that a policy's ``degradation`` sets."""
         value: float = getattr(degradation, self.setting.name)
         return value
 
     def limit(self, degradation: Any) -> int:
-        """The limit that a policy's ``degradation`` sets, in millionths."""
+        """Return the limit that a policy's ``degradation`` sets, in millionths."""
         return round(self.value_of(degradation) * MICRO)
 
     def exceeds(self, baseline: Sums, recent: Sums, limit: int) -> bool | None:
-        """Whether a window is degraded, by exact comparison: a change equal to the limit is healthy.
+        """Return whether a window is degraded, by exact comparison: a change equal to the limit is healthy.
 
         Args:
             baseline: What the window is compared with; ``n`` is at least 1.
@@ -117,7 +117,7 @@ class Detector(NamedTuple):
         return worse * MICRO > limit * of if of > 0 else None
 
     def detect(self, baseline: Sums, recent: Sums, limit: int) -> Finding | None:
-        """By how much a window is worse; takes the same arguments as ``exceeds`` and returns None in the same cases.
+        """Return how much worse a window is; takes the arguments of ``exceeds``, and returns None whenever that does.
 
         With a limit of zero, ``excess`` is the worsening relative to the baseline.
         """
@@ -128,7 +128,7 @@ class Detector(NamedTuple):
         return Finding(change, change * MICRO / limit if limit else change)
 
     def measure(self, baseline: Sums, recent: Sums, change: float | None) -> dict[str, float]:
-        """The figures for the guide's ``degradation_metrics``; a ``change`` of None is left out."""
+        """Return the figures for the guide's ``degradation_metrics``; a ``change`` of None is left out."""
         figures = {f"baseline_{self.name}": self.figure(baseline), f"recent_{self.name}": self.figure(recent)}
         return figures if change is None else figures | {self.change: change}
 
@@ -139,12 +139,12 @@ def _is_sums(value: Any) -> bool:
 
 
 PARTS: Final = (
-    Part("NAME", "the metric's name in small letters, such as success_rate", is_word),
-    Part("ORDER", "a whole number from 1 on; a new detector takes the next one", is_place),
+    Part("NAME", "the metric's name in lower case, such as success_rate", is_word),
+    Part("ORDER", "a whole number, 1 or more; a new detector takes the next free one", is_place),
     Part("LIMIT", "a Limit(name, unit, default, least, most)", lambda value: isinstance(value, Limit)),
     Part("SUMS", f"a tuple of some of {', '.join(Sums.__struct_fields__[1:])}", _is_sums),
     Part("CHANGE", "the name of the change among the figures, such as success_drop_pct", is_word),
-    Part("NOTHING", "what a baseline has that nothing can be compared with, such as no success", is_text),
+    Part("NOTHING", "what a baseline has if nothing can be compared with it, such as no success", is_text),
     Part("worsening", "a function (baseline, recent) -> (how much worse, of how much), whole numbers", takes(2)),
     Part("figure", "a function (sums) -> float, the metric of some outcomes", takes(1)),
     Part("describe", "a function (baseline, recent, change) -> the sentence about a degraded window", takes(3)),
@@ -152,16 +152,16 @@ PARTS: Final = (
     Part("weigh", "a function (found, reward, flags, baseline, claims) -> three statistics", takes(5)),
     Part("CASE", "a Case(sums, most, better, good, bad, example)", lambda value: isinstance(value, Case)),
 )
-"""What every file in the folder defines."""
+"""The names that every file in the folder must define."""
 
 
 def detector_of(module: ModuleType) -> Detector:
-    """The detector that a file with checked ``PARTS`` defines; raises ``IncompletePart`` for an impossible limit."""
+    """Build the detector from a file with checked ``PARTS``; raise ``IncompletePart`` if its limit is impossible."""
     limit: Limit = module.LIMIT
     if not is_word(limit.name):
         raise misfit(module, f"has LIMIT.name = {limit.name!r}", "it must be a name such as success_drop")
     if not is_text(limit.unit):
-        raise misfit(module, f"has LIMIT.unit = {limit.unit!r}", "it says what a limit of 1 is, in words")
+        raise misfit(module, f"has LIMIT.unit = {limit.unit!r}", "it must say in words what a limit of 1 means")
     if not limit.least <= limit.default <= limit.most:
         raise misfit(module, f"has LIMIT.default = {limit.default!r}", f"it must be {limit.least} to {limit.most}")
     return Detector(

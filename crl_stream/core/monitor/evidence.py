@@ -1,7 +1,7 @@
 """Evidence: the e-SR statistic, which bounds how often a healthy variant is mistaken for a degraded one.
 
 Each detector follows three alternatives (``likelihood``).  The e-value is the mean over all of them.  While nothing
-changes, it takes A outcomes or more on average to reach A, however the metrics depend on each other.
+changes, the e-value takes at least A outcomes on average to reach A, however the metrics depend on each other.
 
 Each likelihood ratio is computed from counts that do not include the outcome itself.  A late reward changes the
 evidence as far back as the window goes, just as it changes Q.
@@ -10,7 +10,7 @@ A row holds three statistics for each detector, in the order of the detectors.  
 count as 0.
 """
 
-# over 300 lines because evidence is one subject: adding outcomes, recomputing after late rewards, and the e-value
+# Over 300 lines because evidence is one subject: adding outcomes, recomputing after late rewards, and the e-value.
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from crl_stream.core.policy import Degradation
 MIN_LIFETIME: Final = 40
 """How many outcomes a variant's own lifetime needs before it serves as a baseline."""
 MARGIN: Final = 1.25
-"""Measured: with A = 1.25 times the budget, the mean run to a false alarm meets the budget at every rate."""
+"""Measured: with A = 1.25 times the budget, the mean time to a false alarm meets the budget at every rate."""
 PLACES: Final = 3 * len(DETECTORS)
-"""How many statistics the evidence of a variant has."""
+"""Number of statistics in a variant's evidence."""
 WRITTEN_OUT: Final = 3
-"""How many of the first detectors have their arithmetic inlined in ``update`` and ``verdict.is_suspect``."""
+"""Number of detectors, from the first, whose arithmetic is inlined in ``update`` and ``verdict.is_suspect``."""
 assert [found.name for found in DETECTORS[:WRITTEN_OUT]] == ["success_rate", "avg_reward", "error_rate"]
 _FURTHER: Final = len(DETECTORS) > WRITTEN_OUT
 _REWARD: Final = 1
 """Place of ``avg_reward``, the only inlined detector whose evidence a late reward changes."""
 _LATE: Final = tuple(place for place in range(WRITTEN_OUT, len(DETECTORS)) if DETECTORS[place].is_amended)
-"""Places of the other detectors that late rewards change; in ``reward_start`` they follow it in this order."""
+"""Places of the other detectors that late rewards change; in ``reward_start`` they follow ``avg_reward`` in order."""
 AMENDED_PLACES: Final = 3 + 3 * len(_LATE)
-"""How many statistics ``reward_start`` has."""
+"""Number of statistics in ``reward_start``."""
 
 
 class Claims:
@@ -54,7 +54,7 @@ class Claims:
 
 
 def threshold(degradation: Degradation) -> float:
-    """The e-value A that counts as evidence.
+    """Return the e-value A that counts as evidence.
 
     >>> threshold(Degradation(false_alarm_budget=5_000))
     6250.0
@@ -66,10 +66,10 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
     """Add one judged outcome to the evidence, before lifetime and window; return ``WEIGHED``, or 0 without a baseline.
 
     ``reward`` is in millionths (-1,000,000 to 1,000,000), ``window`` in outcomes (2 to 1,000), ``flags`` as in ``row``.
-    The baseline is the lifetime without the judged window (a newcomer's together with that of the variant it replaced);
-    a lifetime of its own keeps the window until it is five windows long, and is none below ``MIN_LIFETIME`` outcomes.
+    The baseline is the lifetime without the judged window, plus that of the variant that a newcomer replaced.  Without
+    the latter, it needs ``MIN_LIFETIME`` outcomes, and includes the judged window until it is five windows long.
     """
-    # It runs for every outcome, so the guide's detectors are written out: ``weigh_all`` takes three times as long.
+    # This runs for every outcome, so the guide's detectors are inlined: ``weigh_all`` takes three times as long.
     # A property test checks that both agree to the last bit.
     frozen = variant.baseline
     base = variant.life if frozen is None else frozen.sums
@@ -82,7 +82,7 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
             n, successes, errors = n - judged.n, successes - judged.successes, errors - judged.errors
             rewards, squares = rewards - judged.reward, squares - judged.squares
     else:
-        # A short lifetime, frozen and with nothing to combine it with, would keep its sampling error for ever.
+        # A short frozen lifetime with nothing to combine it with would keep its sampling error for ever.
         own = variant.life
         n, successes = n + own.n - judged.n, successes + own.successes - judged.successes
         errors, rewards = errors + own.errors - judged.errors, rewards + own.reward - judged.reward
@@ -91,7 +91,7 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
         return 0
     try:
         s1, s2, s3, r1, r2, r3, e1, e2, e3 = variant.evidence[:9] if _FURTHER else variant.evidence
-    except ValueError:  # an engine with other detectors wrote it
+    except ValueError:  # written by an engine with other detectors
         s1, s2, s3, r1, r2, r3, e1, e2, e3 = _fitting(variant.evidence)[:9]
     d1, d2, d3 = claims.successes
     if flags & SUCCESS:
@@ -137,7 +137,7 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
 def weigh_all(
     found: list[float], reward: int, flags: int, baseline: Sums, claims: Claims, first: int = 0
 ) -> list[float]:
-    """The statistics of all detectors from place ``first`` on, after one more outcome, as their files declare them.
+    """Return the statistics of all detectors from place ``first`` on after one more outcome, using their own functions.
 
     Args:
         found: The statistics before, three for each detector in order; missing ones count as 0.
@@ -156,12 +156,12 @@ def weigh_all(
 
 
 def _fitting(found: list[float]) -> list[float]:
-    """Fit the statistics to the number of detectors: the engine that wrote the row may have had fewer or more."""
+    """Fit the statistics to the number of detectors; the engine that wrote the row may have had fewer or more."""
     return (found + [0.0] * PLACES)[:PLACES]
 
 
 def carry(variant: Variant, start: list[float], reward: int, flags: int, claims: Claims) -> list[float]:
-    """The statistics at the window's start as they will be once the oldest judged outcome has left the window.
+    """Return the statistics at the window's start as they will be when the oldest judged outcome has left the window.
 
     That outcome still belongs to the window here; its baseline is what came before the judged window.
 
@@ -186,11 +186,11 @@ def reweigh(variant: Variant, window: int, claims: Claims) -> None:
     """Recompute the evidence of the rewards over the window from its start, after one of them was amended.
 
     Success and error are never amended.  While the lifetime is shorter than five windows, and while a newcomer has no
-    more than one, each outcome keeps the baseline it had.  After that, the baseline of all of them is what came before
-    the window.  It is at most one window newer and still excludes the outcome, so it is as safe.
+    more than one, each outcome keeps the baseline it had.  After that, they all share the baseline of what came before
+    the window.  It is at most one window newer and still excludes the outcome, so it is just as safe.
 
-    The statistics at the start are kept only from the first amendment on, since most tasks have none.  The first
-    amendment assumes 0 for whatever had already left the window.  That can lose evidence, but never adds any.
+    The statistics at the start are kept only from the first amendment on, because most tasks have none.  The first
+    amendment assumes 0 for everything that has already left the window.  That can lose evidence, but never adds any.
 
     Args:
         variant: The variant whose evidence is updated in place.
@@ -225,7 +225,7 @@ def reweigh(variant: Variant, window: int, claims: Claims) -> None:
 
 
 def follow_window(variant: Variant, window: int, found: Triple, place: int, claims: Claims) -> Triple:
-    """The statistics of one detector over the window, computed from those at its start, as its file declares them.
+    """Return the statistics of one detector over the window, computed from those at its start with its own functions.
 
     Args:
         variant: The variant whose window it is.
@@ -257,7 +257,7 @@ def follow_window(variant: Variant, window: int, found: Triple, place: int, clai
 
 
 def _three(start: list[float], number: int) -> Triple:
-    """The statistics of the ``number``-th detector that late rewards change; 0 if the row does not have them yet."""
+    """Return the statistics of the ``number``-th detector whose evidence late rewards change; 0 if it has none yet."""
     if 3 * number >= len(start):
         return 0.0, 0.0, 0.0
     r1, r2, r3 = start[3 * number : 3 * number + 3]
@@ -269,7 +269,7 @@ def _bounded(found: Triple) -> list[float]:
 
 
 def _before_window(variant: Variant) -> tuple[int, int, int]:
-    """Count, rewards and squares of all outcomes that a judged outcome of the window may be compared with."""
+    """Return count, rewards and squares of all outcomes that a judged outcome in the window may be compared with."""
     life, judged = variant.life, variant.judged
     n, rewards, squares = life.n - judged.n, life.reward - judged.reward, life.squares - judged.squares
     if variant.baseline is not None:
@@ -279,7 +279,7 @@ def _before_window(variant: Variant) -> tuple[int, int, int]:
 
 
 def _all_before_window(variant: Variant) -> Sums:
-    """All sums over the outcomes that a judged outcome of the window may be compared with."""
+    """Return all sums over the outcomes that a judged outcome in the window may be compared with."""
     n, rewards, squares = _before_window(variant)
     life, judged = variant.life, variant.judged
     successes, errors = life.successes - judged.successes, life.errors - judged.errors
@@ -290,7 +290,7 @@ def _all_before_window(variant: Variant) -> Sums:
 
 
 def by_metric(variant: Variant) -> dict[str, float]:
-    """The e-value of each metric: the mean of its alternatives.
+    """Return the e-value of each metric: the mean of its alternatives.
 
     >>> by_metric(Variant("v2", evidence=[1.0, 2.0, 6.0, 0.0, 0.0, 0.0, 4.0, 4.0, 4.0]))
     {'success_rate': 3.0, 'avg_reward': 0.0, 'error_rate': 4.0}
@@ -303,7 +303,7 @@ def by_metric(variant: Variant) -> dict[str, float]:
 
 
 def e_value(variant: Variant) -> float:
-    """The mean over all metrics; a mean of e-detectors is an e-detector, however they depend on each other.
+    """Return the mean over all metrics; a mean of e-detectors is an e-detector, however they depend on each other.
 
     >>> e_value(Variant("v2", evidence=[1.0, 2.0, 6.0, 0.0, 0.0, 0.0, 4.0, 4.0, 4.0]))
     2.3333333333333335

@@ -4,7 +4,7 @@ Every function reads the row as it was before the changes.  All facts are built 
 positions have one source.
 """
 
-# over 300 lines because every fact is built here, each with all of its fields
+# Over 300 lines because every fact is built here, each with all of its fields.
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from crl_stream.core.version import ENGINE_VERSION
 
 
 def common(turn: Turn) -> dict[str, Any]:
-    """The fields of every fact."""
+    """Return the fields of every fact."""
     row, at = turn.row, turn.at
     return {
         "timestamp": to_text(row.time),
@@ -45,7 +45,7 @@ def common(turn: Turn) -> dict[str, Any]:
 
 
 def _undo_command(turn: Turn, epoch: int) -> str:
-    """The command that undoes the change which began ``epoch``."""
+    """Return the command that undoes the change that began ``epoch``."""
     return f"crl undo {turn.row.agent_name}/{turn.row.task_type} --epoch {epoch}"
 
 
@@ -62,7 +62,7 @@ def alert(
     undo_epoch: int | None = None,
     resolved: bool = False,
 ) -> Alert:
-    """An alert for operators: subject, action, number, limit and undo command in one line.
+    """Build an alert for operators: subject, action, number, limit and undo command in one line.
 
     ``about`` names the variant, if the alert is about one.  ``undo_epoch`` is the epoch of the change that can be
     undone.  ``resolved`` ends the alert of the same kind about the same subject.
@@ -87,12 +87,12 @@ def alert(
 
 # -- a variant's condition ---------------------------------------------------------------------------
 def became_degraded(turn: Turn, change: c.BecameDegraded) -> Sequence[Any]:
-    """The transition into the degraded state."""
+    """Return the transition into the degraded state."""
     return (_degradation(turn, change.variant, change.grounds, change.alert_id, recovered=False),)
 
 
 def recovered(turn: Turn, change: c.Recovered) -> Sequence[Any]:
-    """The transition out of the degraded state, and the end of the alerts about it."""
+    """Return the transition out of the degraded state, and the end of the alerts about it."""
     row, variant = turn.row, change.variant
     alert_id = turn.identify("deg", "recovered", variant.variant_id)
     told: list[Any] = [_degradation(turn, variant, change.grounds, alert_id, recovered=True)]
@@ -106,12 +106,12 @@ def recovered(turn: Turn, change: c.Recovered) -> Sequence[Any]:
 
 
 def given_up(turn: Turn, change: c.GivenUp) -> Sequence[Any]:
-    """The end of the alert about a variant that will have no more outcomes to end it."""
+    """Return the end of the alert about a variant that will have no more outcomes."""
     return _end_of_alert(turn, change.variant, f"over: {change.why}")
 
 
 def alert_opened(turn: Turn, change: c.AlertOpened) -> Sequence[Any]:
-    """The alert about a degraded variant that is not rolled back."""
+    """Return the alert about a degraded variant that is not rolled back."""
     variant, grounds = change.variant, change.grounds
     return (
         alert(
@@ -147,7 +147,7 @@ def _degradation(turn: Turn, variant: Variant, grounds: Grounds, alert_id: str, 
 def _end_of_alert(
     turn: Turn, variant: Variant, why: str, number: float | None = None, limit: float | None = None
 ) -> list[Any]:
-    """The end of the alert about a degraded variant, if one is open."""
+    """Return the end of the alert about a degraded variant, if one is open."""
     if not variant.alerted:
         return []
     about, cause = variant.variant_id, variant.alert_id
@@ -158,13 +158,13 @@ def _end_of_alert(
 
 # -- protection of the active variant ----------------------------------------------------------------
 def held_back(turn: Turn, change: c.HeldBack) -> Sequence[Any]:
-    """A degraded active variant that a hold keeps active."""
+    """Return the alert about a degraded active variant that a hold keeps active."""
     action, about = f"degraded, and not rolled back: {change.who}", change.variant.variant_id
     return (alert(turn, "held_degradation", "critical", action, about=about, cause_id=change.alert_id),)
 
 
 def found_no_target(turn: Turn, change: c.FoundNoTarget) -> Sequence[Any]:
-    """A degraded active variant that no other variant can replace."""
+    """Return the alert about a degraded active variant that no other variant can replace."""
     why = ", ".join(f"{c.variant_id} ({c.why_not})" for c in change.ranked) or "no other variant is known"
     action = f"degraded, and nothing to roll back to: {why}; register or fix a variant"
     about = change.variant.variant_id
@@ -172,7 +172,7 @@ def found_no_target(turn: Turn, change: c.FoundNoTarget) -> Sequence[Any]:
 
 
 def rolled_back(turn: Turn, change: c.RolledBack) -> Sequence[Any]:
-    """The guide's rollback event with its evidence, the activation if the rollback is enforced, and the alert."""
+    """Return the guide's rollback event with its evidence, the activation if it is enforced, and the alert."""
     variant, target, grounds = change.variant, change.target, change.grounds
     enforced = turn.rules.enforced
     epoch = turn.row.epoch + 1 if enforced else turn.row.epoch
@@ -211,14 +211,14 @@ def rolled_back(turn: Turn, change: c.RolledBack) -> Sequence[Any]:
     return told
 
 
-# -- which variant is active -------------------------------------------------------------------------
+# -- changes of the active variant -------------------------------------------------------------------
 def activated(turn: Turn, change: c.Activated) -> Sequence[Any]:
-    """The change of the active variant, and the end of the alerts that it closes."""
+    """Return the change of the active variant, and the end of the alerts that it closes."""
     return _activation(turn, change.to, change.cause, change.cause_id, change.words, untested=change.untested)
 
 
 def would_promote(turn: Turn, change: c.WouldPromote) -> Sequence[Any]:
-    """The change of the active variant that shadow mode does not make."""
+    """Return the change of the active variant that shadow mode does not make."""
     row = turn.row
     return (_change_of_active(turn, change.to, "auto_apply", change.cause_id, change.words, row.epoch, enforced=False),)
 
@@ -261,7 +261,7 @@ def _change_of_active(
 
 
 def decided(turn: Turn, change: c.Decided) -> Sequence[Any]:
-    """The matrix's decision about a variant; observe mode does not publish it."""
+    """Return the matrix's decision about a variant; observe mode does not publish it."""
     if turn.rules.mode == "observe":
         return ()
     variant = change.variant
@@ -280,13 +280,13 @@ def decided(turn: Turn, change: c.Decided) -> Sequence[Any]:
 
 
 def nothing(_turn: Turn, _change: Any) -> Sequence[Any]:
-    """No fact: the snapshot and the result of the command report most changes."""
+    """Return no facts: most changes are reported by the snapshot and the result of the command."""
     return ()
 
 
 # -- facts without a change of state -----------------------------------------------------------------
 def untested(turn: Turn, variant_id: str, actor: str, instead_of: str, protection: str, command_id: str) -> Alert:
-    """A person has activated a variant without outcomes; ``protection`` says why no rollback protects it."""
+    """Return the alert that a person has activated a variant without outcomes; ``protection`` is added to its text."""
     return alert(
         turn,
         "untested",
@@ -301,7 +301,7 @@ def untested(turn: Turn, variant_id: str, actor: str, instead_of: str, protectio
 
 
 def variant_limit(turn: Turn, variant_id: str) -> Alert:
-    """A task already has the most variants allowed, and an outcome of another one arrived."""
+    """Return the alert that an outcome of a new variant arrived in a task that has reached its variant limit."""
     known, limit = len(turn.row.variants), turn.policy.limits.variants
     return alert(
         turn,
@@ -315,7 +315,7 @@ def variant_limit(turn: Turn, variant_id: str) -> Alert:
 
 
 def clock_skew(turn: Turn, skew: float) -> Alert:
-    """The clock of a runtime differs from the broker's by ``skew`` seconds."""
+    """Return the alert that a runtime's clock differs from the broker's by ``skew`` seconds."""
     limit = turn.rules.max_skew
     return alert(
         turn,
@@ -329,7 +329,7 @@ def clock_skew(turn: Turn, skew: float) -> Alert:
 
 
 def command_result(turn: Turn, command: Any, outcome: Any, detail: str) -> CommandResult:
-    """Whether a command was applied or refused, and why."""
+    """Return whether a command was applied or refused, and why."""
     kind = type(command).__name__
     return CommandResult(
         result_id=turn.identify("cmdr", kind, command.command_id),
@@ -345,7 +345,7 @@ def command_result(turn: Turn, command: Any, outcome: Any, detail: str) -> Comma
 
 
 def receipt(turn: Turn, runtime_id: str, late: int) -> Receipt:
-    """A runtime uses the current epoch for the first time, after ``late`` outcomes with earlier ones."""
+    """Return the receipt of a runtime that first uses the current epoch, after ``late`` outcomes in earlier ones."""
     row, at = turn.row, turn.at
     return Receipt(
         receipt_id=turn.identify("rcpt", "receipt", f"{runtime_id} {row.epoch}"),

@@ -1,4 +1,4 @@
-"""Scores that arrive late: each amends the outcome that it belongs to, or waits for it."""
+"""Scores that arrive late: each amends the outcome it belongs to, or waits for it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from crl_stream.core.monitor.window import amend
 def take_feedback(turn: Turn, feedback: Feedback) -> tuple[Literal["applied", "duplicate", "too_late"], Variant | None]:
     """Amend the outcome if it is still in a window, and return its variant; otherwise let the feedback wait.
 
-    An outcome that has left its window is never amended.  If its id is remembered, the feedback is too late.  Any other
-    feedback waits, since its outcome may still arrive, until newer feedback pushes it out.
+    An outcome that has left its window is never amended.  If its id is still remembered, the feedback is too late.
+    Otherwise the outcome may still arrive, so the feedback waits until newer feedback pushes it out.
     """
     row, limits = turn.row, turn.policy.limits
     own = name_digest(feedback.feedback_id)
@@ -57,7 +57,7 @@ def settle_waiting(turn: Turn, variant: Variant, invocation: int) -> None:
 
 
 def _amend(turn: Turn, variant: Variant, invocation: int, reward: int | None, quality: int | None) -> bool:
-    """Amend the outcome and everything that depends on its reward; False if it is not in the variant's window."""
+    """Amend the outcome and all that depends on its reward; return False if it is not in the variant's window."""
     before = variant.life.reward
     if not amend(variant, invocation, reward, quality, turn.rules.formula):
         return False

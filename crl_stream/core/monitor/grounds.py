@@ -1,4 +1,4 @@
-"""Why a variant was judged as it was: the sentence, the figures and the outcomes, computed once for all facts."""
+"""The grounds of a verdict: the sentence, the figures and the outcomes, computed once for all facts."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from crl_stream.core.monitor.window import judged_outcomes
 
 
 class Grounds(NamedTuple):
-    """What facts say about a verdict."""
+    """Everything that facts report about a verdict."""
 
     reason: str
     metric: str | None
-    """The metric that is furthest beyond its limit; None if none is beyond it."""
+    """The metric that is furthest beyond its limit; None if every metric is within its limit."""
     metrics: dict[str, float]
     evidence: Evidence
     judged: Judged
     """The outcomes that were judged, so that anyone can reproduce the verdict."""
     number: float | None = None
-    """If DEGRADED: the change of that metric, or for the absolute alarm the number of outcomes without a success."""
+    """If DEGRADED: the change of that metric; for the absolute alarm, the number of outcomes without a success."""
     limit: float | None = None
-    """If DEGRADED: how far the metric may change, or how many outcomes may be without a success."""
+    """If DEGRADED: the limit that ``number`` has exceeded or, for the absolute alarm, reached."""
 
 
 def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
-    """Why the verdict is what it is."""
+    """Return the sentence that explains the verdict."""
     judged = variant.judged
     if verdict.absolute:
         errors = f", {judged.errors} of them with errors" if judged.errors else ""
@@ -57,7 +57,7 @@ def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
 
 
 def grounds_of(variant: Variant, verdict: Verdict, rules: Rules) -> Grounds:
-    """The grounds of the verdict just reached on ``variant``."""
+    """Return the grounds of the verdict just reached on ``variant``."""
     reason = sentence(variant, verdict, rules)
     metrics = figures_of(verdict.baseline, variant.judged, verdict.worst)
     number: float | None = None

@@ -1,4 +1,4 @@
-"""Turns outcomes into rewards and rewards into Q; rewards are whole millionths, so that their sums stay exact."""
+"""Turns outcomes into rewards and rewards into Q.  Rewards are whole millionths, so their sums stay exact."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from crl_stream.core.policy import Learning
 
 
 class Formula:
-    """How outcomes become rewards under a policy, precomputed for the hot path.
+    """The reward formula under a policy, precomputed for the hot path.
 
     Args:
         learning: Weights, rate and penalty, each 0 to 1, and the speed baselines in seconds.
@@ -34,7 +34,7 @@ class Formula:
 
 
 def speed_of(invocation: Invocation, formula: Formula) -> int:
-    """How quick an outcome was: ``clamp(2 (1 - duration / baseline), -1, 1)``.
+    """Return the speed of an outcome: ``clamp(2 (1 - duration / baseline), -1, 1)``.
 
     Args:
         invocation: Gives ``duration_seconds``, 0 or more, and ``complexity``; a missing complexity counts as medium.
@@ -67,7 +67,7 @@ def speed_of(invocation: Invocation, formula: Formula) -> int:
 
 
 def reward_of(success: bool, quality: int, speed: int, errors: int, formula: Formula) -> int:
-    """The reward of an outcome that did not come with one.
+    """Compute the reward of an outcome that came without one.
 
     It is the weighted mean over the parts present (outcome as +1 or -1, quality as 2q - 1, speed), less a
     penalty for each error.  Missing parts do not count as zero: otherwise a perfect agent without quality scores would

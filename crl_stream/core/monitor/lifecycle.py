@@ -1,8 +1,8 @@
 """The lifecycle of a task and its variants: every transition in one table.
 
 Only this module writes that state: which variant is active, what is degraded, quarantined, retired, pinned or held,
-and what was told about it.  ``record``, ``feedback``, ``variants`` and ``runtimes`` record what has arrived,
-``commands`` the reviews of proposals, ``publishing`` what was published; none of them decides anything.  Every row of
+and what was reported about it.  ``record``, ``feedback``, ``variants`` and ``runtimes`` only store what has
+arrived, ``commands`` only the reviews of proposals, and ``publishing`` only what was published.  Every row of
 ``TRANSITIONS`` is tested, and ``docs/lifecycle.md`` is drawn from the table.
 """
 
@@ -35,7 +35,7 @@ REVIEWABLE: Final = 8
 
 
 def apply(turn: Turn, changes: Sequence[c.Change]) -> None:
-    """Publish the facts about all changes, then make the changes one by one."""
+    """Publish the facts about all changes, then apply the changes one by one."""
     for change in changes:
         turn.facts += _EFFECTS[type(change)][0](turn, change)
     for change in changes:
@@ -44,7 +44,7 @@ def apply(turn: Turn, changes: Sequence[c.Change]) -> None:
 
 # -- earlier rollbacks -------------------------------------------------------------------------------
 def find_past(row: TaskRow, rollback_id: str | None) -> PastRollback | None:
-    """The remembered rollback with this id; None if it is not among them."""
+    """Return the remembered rollback with this id; None if there is none."""
     return next((one for one in row.rollbacks if one.rollback_id == rollback_id), None)
 
 
@@ -100,13 +100,13 @@ def _roll_back(turn: Turn, change: c.RolledBack) -> None:
     _activate(turn, change.target, "rollback", change.rollback_id)
 
 
-# -- which variant is active -------------------------------------------------------------------------
+# -- changes of the active variant -------------------------------------------------------------------
 def _activate_for(turn: Turn, change: c.Activated) -> None:
     _activate(turn, change.to, change.cause, change.cause_id)
 
 
 def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) -> None:
-    """The only place that changes the active variant: epoch + 1, and latch, judging and alerts start afresh."""
+    """Change the active variant, as only this function may: begin a new epoch, and reset latch, judging and alerts."""
     row = turn.row
     old = row.variants.get(row.active) if row.active is not None else None
     to.baseline = None
@@ -129,10 +129,10 @@ def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) ->
 
 
 def _frozen(old: Variant, needed: int) -> Frozen | None:
-    """The lifetime a newcomer is judged against: its predecessor's, or the one that the predecessor was judged against.
+    """Return the lifetime a newcomer is judged against: its predecessor's, or the predecessor's own baseline if longer.
 
     None if that lifetime is shorter than ``needed`` outcomes.  The newcomer is then judged against its own lifetime as
-    soon as that is long enough; otherwise it would never be judged.
+    soon as that is long enough; against the short one it would never be judged.
     """
     known = Frozen(old.variant_id, old.life)
     if old.baseline is not None and old.life.n < old.baseline.sums.n:
@@ -190,7 +190,7 @@ def _prolong_hold(turn: Turn, change: c.HoldProlonged) -> None:
 
 
 def _end_hold(turn: Turn, _: c.HoldEnded) -> None:
-    # If another hold still stands, name it at once to those who wait for a rollback.
+    # If another hold is still in force, name it at once to operators who wait for a rollback.
     turn.row.held, turn.row.held_n, turn.active_changed = None, -1, True
 
 
@@ -198,7 +198,7 @@ def _notice_fleet_hold(turn: Turn, change: c.FleetHoldNoticed) -> None:
     turn.row.shown_fleet, turn.row.held_n, turn.active_changed = change.since, -1, True
 
 
-# -- which variants there are ------------------------------------------------------------------------
+# -- the variants of a task --------------------------------------------------------------------------
 def _register(turn: Turn, change: c.Registered) -> None:
     change.variant.state, change.variant.configuration = REGISTERED, change.configuration
     turn.catalogue_changed = True
@@ -238,7 +238,7 @@ _EFFECTS: Final[dict[type, tuple[Callable[[Turn, Any], Sequence[Any]], Callable[
     c.Retired: (facts.nothing, _retire),
     c.QuarantineLifted: (facts.nothing, _lift_quarantine),
 }
-"""For each change: the function that builds its facts, and the one that makes it."""
+"""For each kind of change: the function that builds its facts, and the function that applies it."""
 
 
 class Transition(NamedTuple):
@@ -249,30 +249,30 @@ class Transition(NamedTuple):
     event: type
     target: str
     when: str = ""
-    """The condition in words for people; empty if the event says it all."""
+    """The condition in words; empty if the event needs none."""
 
 
 MACHINES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "condition": ("Is the variant healthy?", ("healthy", "degraded")),
-    "alert": ("Have operators an open alert about the variant?", ("silent", "alerted")),
+    "alert": ("Do operators have an open alert about the variant?", ("silent", "alerted")),
     "quarantine": ("May the variant be chosen?", ("free", "quarantined")),
-    "registration": ("What do people say of the variant?", ("seen", "registered", "retired")),
-    "activation": ("Has the task an active variant?", ("none", "active")),
-    "latch": ("Was it told, in shadow mode, that the active variant would be rolled back?", ("armed", "latched")),
+    "registration": ("What have people registered about the variant?", ("seen", "registered", "retired")),
+    "activation": ("Does the task have an active variant?", ("none", "active")),
+    "latch": ("Has shadow mode already reported that the active variant would be rolled back?", ("armed", "latched")),
     "pin": ("Is the active variant pinned?", ("unpinned", "pinned")),
     "hold": ("Does anything happen automatically?", ("automatic", "held")),
 }
-"""The state machines, four for a variant and four for a task, each with the question that it answers and its states."""
+"""The state machines, four for a variant and four for a task: the question that each answers, and its states."""
 
 _VERDICT: Final = "DEGRADED verdict"
 TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("condition", "healthy", c.BecameDegraded, "degraded", _VERDICT),
     Transition("condition", "degraded", c.StayedDegraded, "degraded", _VERDICT),
-    Transition("condition", "degraded", c.CountedHealthy, "degraded", "HEALTHY verdict of an outcome"),
-    Transition("condition", "degraded", c.Recovered, "healthy", "clean_verdicts of them in a row"),
-    Transition("condition", "degraded", c.Activated, "healthy", "it is judged from the beginning"),
+    Transition("condition", "degraded", c.CountedHealthy, "degraded", "HEALTHY verdict on an outcome"),
+    Transition("condition", "degraded", c.Recovered, "healthy", "enough HEALTHY verdicts in a row (clean_verdicts)"),
+    Transition("condition", "degraded", c.Activated, "healthy", "judging starts again from zero"),
     Transition("condition", "degraded", c.GivenUp, "healthy", "retired or forgotten"),
-    Transition("alert", "silent", c.AlertOpened, "alerted", "became degraded, and was not left at once"),
+    Transition("alert", "silent", c.AlertOpened, "alerted", "became degraded, and was not rolled back at once"),
     Transition("alert", "alerted", c.Recovered, "silent"),
     Transition("alert", "alerted", c.Activated, "silent"),
     Transition("alert", "alerted", c.GivenUp, "silent"),
@@ -283,7 +283,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("registration", "retired", c.Registered, "registered"),
     Transition("registration", "seen", c.Retired, "retired", "not active"),
     Transition("registration", "registered", c.Retired, "retired", "not active"),
-    Transition("activation", "none", c.Activated, "active", "first seen, or a person's order"),
+    Transition("activation", "none", c.Activated, "active", "first seen, or a person's command"),
     Transition("activation", "active", c.Activated, "active", "auto_apply, command, approval, undo"),
     Transition("activation", "active", c.RolledBack, "active", "enforced"),
     Transition("latch", "armed", c.RolledBack, "latched", "shadow mode"),
@@ -292,18 +292,18 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("latch", "latched", c.Recovered, "armed", "of the active variant"),
     Transition("pin", "unpinned", c.Pinned, "pinned"),
     Transition("pin", "pinned", c.Pinned, "pinned"),
-    Transition("pin", "pinned", c.Unpinned, "unpinned", "released, or its time is over"),
+    Transition("pin", "pinned", c.Unpinned, "unpinned", "released or expired"),
     Transition("hold", "automatic", c.Held, "held"),
     Transition("hold", "held", c.Held, "held"),
-    Transition("hold", "held", c.HoldProlonged, "held", "undone while held, or held after an undo"),
-    Transition("hold", "held", c.HoldEnded, "automatic", "released, or its time is over"),
+    Transition("hold", "held", c.HoldProlonged, "held", "undo during a hold, or a hold after an undo"),
+    Transition("hold", "held", c.HoldEnded, "automatic", "released or expired"),
 )
-"""All transitions.  No other change of state occurs: the tests try every change in every state.  A change that leaves
-everything as it was, such as lifting a quarantine that is not there, is not listed."""
+"""All transitions.  No other change of state occurs: the tests try every change in every state.  A change that has no
+effect, such as lifting the quarantine of a variant that is not quarantined, is not listed."""
 
 
 def states_of(row: TaskRow, variant: Variant) -> dict[str, str]:
-    """The state of ``variant`` and its task in each of ``MACHINES``."""
+    """Return the state of ``variant`` and its task in each of ``MACHINES``."""
     return {
         "condition": "degraded" if variant.degraded else "healthy",
         "alert": "alerted" if variant.alerted else "silent",

@@ -1,8 +1,8 @@
-"""The e-SR statistics: what an outcome adds to the evidence that a share has fallen or risen, or a mean has fallen.
+"""The e-SR statistics: what an outcome adds to the evidence that a share fell or rose, or that a mean fell.
 
 Shiryaev-Roberts e-detectors (Shin, Ramdas, Rinaldo, arXiv 2203.03532): after each outcome ``R = (R + 1) L``, where L is
 the likelihood ratio of "worse by d" to "as before", with a mean of at most 1 while nothing changes.  R then grows by
-at most one per outcome on average.  A change makes it grow exponentially.  The size of the change is not known
+at most 1 per outcome on average.  A change makes it grow exponentially.  The size of the change is not known
 beforehand, so each detector follows three alternatives d side by side.
 
 Detectors are built from these functions; the guide's three are also inlined in ``evidence.update``.
@@ -15,28 +15,28 @@ from typing import Final
 from crl_stream.core.monitor.row import MICRO
 
 Triple = tuple[float, float, float]
-"""Three alternatives: what they claim, or the statistic R of each."""
+"""A value for each of three alternatives: what it claims, or its statistic R."""
 
 CEILING: Final = 1e30
 """The largest value of a statistic."""
 SPREAD: Final[tuple[float, ...]] = (1.0, 2.0, 4.0)
-"""The alternatives: one, two and four times the rule's own limit."""
+"""The drops that the alternatives claim: one, two and four times the limit of the rule."""
 SMALLEST: Final = 0.05
-"""The smallest drop an alternative claims: outcomes barely reveal a smaller one, and R would grow for ever."""
+"""The smallest drop an alternative claims: outcomes barely show anything smaller, and R would grow for ever."""
 LARGEST: Final = 0.95
-"""The largest drop an alternative claims: after a total drop, every possible outcome would be worse."""
+"""The largest drop an alternative claims: a single success would refute a claim of a total drop."""
 FADING: Final = 0.999
-"""Replaces 1 in a likelihood ratio: if outcomes tell nothing (all equal, or all failed), R levels off near 1,000."""
+"""Replaces 1 in a likelihood ratio: if outcomes show nothing (all equal, or all failed), R levels off near 1,000."""
 LEAST_SHARE: Final = 0.001
 MOST_SHARE: Final = 0.9999
-"""Bounds of a baseline's share: at 0 or 1, one outcome of a kind never seen before would prove anything."""
+"""Bounds of a baseline's share: at 0 or 1, a single outcome of a kind not seen before would prove everything."""
 
 
 def drops(limit: float) -> Triple:
-    """The relative drops that the alternatives claim.
+    """Return the relative drops that the alternatives claim.
 
     Args:
-        limit: The largest relative drop that is still healthy, 0 to 1; a lower one than ``SMALLEST`` counts as that.
+        limit: The largest relative drop that is still healthy, 0 to 1; lower values count as ``SMALLEST``.
 
     Returns:
         ``limit`` times ``SPREAD``, each at most ``LARGEST``.
@@ -51,7 +51,7 @@ def drops(limit: float) -> Triple:
 
 
 def share(count: int, n: int) -> float:
-    """The share of a baseline's outcomes that have a property, as used in a bet on the next outcome.
+    """Return the share of a baseline's outcomes that have a property, as used in a bet on the next outcome.
 
     Args:
         count: How many outcomes have the property, 0 to ``n``.
@@ -68,7 +68,7 @@ def share(count: int, n: int) -> float:
 
 
 def fewer(found: Triple, happened: bool, rate: float, claims: Triple) -> Triple:
-    """The statistics of "this happens less often now", after one more outcome.
+    """Return the statistics of "this happens less often now", after one more outcome.
 
     With p for ``rate`` and d for a claim, L is ``1 - d`` if it happened, otherwise ``FADING + d p / (1 - p)``.
 
@@ -96,7 +96,7 @@ def fewer(found: Triple, happened: bool, rate: float, claims: Triple) -> Triple:
 
 
 def oftener(found: Triple, happened: bool, rate: float, claims: Triple) -> Triple:
-    """The statistics of "this happens more often now", after one more outcome.
+    """Return the statistics of "this happens more often now", after one more outcome.
 
     With p for ``rate`` and w for the rate under a claim, ``w = min(p times the claim, (1 + p) / 2)``, L is ``w / p`` if
     it happened, otherwise ``(1 - w) / (1 - p)``.
@@ -128,7 +128,7 @@ def oftener(found: Triple, happened: bool, rate: float, claims: Triple) -> Tripl
 
 
 def lower(found: Triple, value: int, n: int, total: int, squares: int, claims: Triple) -> Triple:
-    """The statistics of "the mean is lower now", after one more value; unchanged if the mean is zero or less.
+    """Return the statistics of "the mean is lower now", after one more value; unchanged if the mean is zero or less.
 
     Values are mapped to 0 ... 1 by ``x = (value + 1) / 2``.  With m for the baseline's mean of x, v for its variance
     and s for the shift of the mean under a claim, L is ``FADING + min(s / (v + s^2), .9 / (1 - m)) (m - x)``, or 0 if

@@ -1,7 +1,7 @@
 """What follows from a verdict: alert, rollback or recovery.  This module decides; ``lifecycle`` makes the changes.
 
-An alert is triggered when a variant becomes degraded; a rollback is tried on every outcome while the active variant
-stays degraded.  So a hold or a missing target does not use up the one rollback of an activation.
+An alert is triggered when a variant becomes degraded.  A rollback is tried on every outcome while the active variant
+stays degraded, so a hold or a missing target does not use up the one rollback of an activation.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _NOTHING: Final[Sequence[Change]] = ()
 
 
 def protect(turn: Turn, variant: Variant, *, outcome: bool) -> Sequence[Change]:
-    """The changes that follow from the verdict on ``variant``; a ``RolledBack`` among them means that it is replaced.
+    """Return the changes that follow from the verdict on ``variant``; ``RolledBack`` among them means it is replaced.
 
-    Only an ``outcome`` counts towards a recovery: a score or another look says nothing new about a healthy variant.
+    Only an ``outcome`` counts towards a recovery: a late score, or judging again, is no new evidence of health.
     """
     if not variant.degraded and not is_suspect(variant, turn.rules):
         return _NOTHING
@@ -52,7 +52,7 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
     row = turn.row
     target = None
     tries = _may_roll_back(turn, variant)
-    # Most outcomes of a degraded variant have nothing to tell, and grounds are dear.
+    # Grounds are expensive to compute, and most outcomes of a degraded variant do not need them.
     started, alert_id, grounds = not variant.degraded, variant.alert_id, None
     changes: list[Change] = [StayedDegraded(variant)]
     if started:
@@ -78,7 +78,7 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
 
 
 def _may_roll_back(turn: Turn, variant: Variant) -> bool:
-    """Whether to try a rollback of ``variant``: only if it is active and the mode has rollbacks; once in shadow mode.
+    """Return whether to try to roll ``variant`` back: only if it is active and the mode allows it; once in shadow mode.
 
     If rollbacks are enforced, the latch is ignored: the activation clears it, and a latch from shadow mode must not
     outlive that mode.
@@ -89,12 +89,12 @@ def _may_roll_back(turn: Turn, variant: Variant) -> bool:
 
 
 def _is_time(turn: Turn, last_n: int) -> bool:
-    """Whether to repeat an alert that was last sent at outcome ``last_n`` of the task (-1: never)."""
+    """Return whether to repeat an alert that was last sent at outcome ``last_n`` of the task (-1: never)."""
     return last_n < 0 or turn.row.n - last_n >= turn.policy.rollback.renotify
 
 
 def _who_holds(turn: Turn) -> str:
-    """Describe each hold and the command that releases it; both must be released before anything happens."""
+    """Describe each hold and the command that releases it; all must be released before anything happens."""
     row, fleet, words = turn.row, turn.at.fleet, []
     if row.held is not None:
         releases = f"crl resume {row.agent_name}/{row.task_type} releases the hold"

@@ -12,12 +12,12 @@ from crl_stream.core.monitor.standing_orders import next_end
 from crl_stream.core.monitor.turn import Turn
 
 EARLIEST: Final = 10
-"""The last of a task's early outcomes; some of these have a snapshot of their own."""
+"""The last of a task's early outcomes; a snapshot is published after some of these."""
 _EARLY = frozenset((1, 2, 5, EARLIEST))
 
 
 def is_due(row: TaskRow, rules: Rules) -> bool:
-    """Whether a snapshot is due without a fact: at some early outcomes, then after enough outcomes and seconds."""
+    """Return whether a snapshot is due without a fact: after some early outcomes, or after enough outcomes and time."""
     n = row.n
     fresh = n - row.shown_n
     if fresh >= rules.snapshot_outcomes:
@@ -26,7 +26,7 @@ def is_due(row: TaskRow, rules: Rules) -> bool:
 
 
 def publish_state(turn: Turn, *, due: bool = False) -> None:
-    """Publish what has changed, and set ``row.wake``; with ``due``, publish a snapshot in any case."""
+    """Publish what has changed, and set ``row.wake``; with ``due``, always publish a snapshot."""
     row, rules = turn.row, turn.rules
     if row.active is not None and (
         turn.active_changed or row.shown_exploration != rules.exploration or row.shown_mode != rules.mode
@@ -35,7 +35,7 @@ def publish_state(turn: Turn, *, due: bool = False) -> None:
         turn.facts.append(active_variant(turn))
     if turn.catalogue_changed:
         turn.facts.append(variant_catalogue(turn))
-    # Most outcomes are neither early nor the last of enough for a snapshot; check that without a call.
+    # Most outcomes are not early and come too soon after the last snapshot; check that without a call.
     fresh = row.n - row.shown_n >= rules.snapshot_outcomes or row.n <= EARLIEST
     news = due
     for fact in turn.facts:

@@ -23,10 +23,10 @@ from crl_stream.core.monitor.window import count_flaws, pack_outcome, take_in
 def record(
     turn: Turn, invocation: Invocation
 ) -> tuple[Literal["applied", "duplicate", "rejected"], str | None, Variant | None, bool]:
-    """Record an outcome; return its status, why it was rejected, its variant if more follows, and whether it is judged.
+    """Record an outcome; return its status, the reason if rejected, its variant if affected, and whether it is judged.
 
     An outcome that a runtime began before the variant was last activated is recorded but not judged.  A shadow outcome
-    is counted separately, and nothing follows from it.
+    is counted separately and has no other effect.
     """
     row, rules, offset, variant_id = turn.row, turn.rules, turn.at.offset, invocation.variant_id
     formula = rules.formula
@@ -35,14 +35,14 @@ def record(
     if variant is None and not is_known(row.ids, digest):
         variant = add_variant(turn, variant_id)
         if variant is None:
-            # Its id is not remembered, so that it counts if it is sent again once there is room.
+            # The id is not remembered, so the outcome counts if it is sent again when there is room.
             return "rejected", "variant_limit", None, False
     if not remember(row.ids, digest, rules.duplicate_ids) or variant is None:
         row.duplicates += 1
         return "duplicate", None, None, False
     owners = row.owners
     owners += variant.mark or new_mark(row, variant)
-    if len(owners) > rules.duplicate_ids:  # keep as many marks as ids
+    if len(owners) > rules.duplicate_ids:  # keep one mark for each id
         del owners[: len(owners) - rules.duplicate_ids]
     variant.last_offset = offset
 
@@ -75,7 +75,7 @@ def record(
     packed = pack_outcome(offset, digest, reward, speed, quality, errors, flags)
     take_in(variant, packed, reward, flags, rules.size, rules.rate, rules.claims)
     if variant.life.n == 1:
-        turn.catalogue_changed = True  # until now it may have run only in the shadow
+        turn.catalogue_changed = True  # its earlier outcomes, if any, were shadow outcomes
     row.n += 1
     count_flaws(variant, success, speed, quality)
     if row.waiting:

@@ -1,4 +1,4 @@
-"""What a registration says about a variant, and how much of that a task can store.
+"""What a registration states about a variant, and how much of that a task can store.
 
 All variants of a task share one record of ``crl.variants``, whose size the topic limits.
 """
@@ -13,11 +13,11 @@ from crl_stream.core import messages as m
 from crl_stream.core.monitor.row import Configuration, TaskRow
 
 MAX_CONFIGURATIONS: Final = 600_000
-"""Most bytes of the configurations of all variants of a task: with a thousand names the record reaches 1 MiB."""
+"""Most bytes for the configurations of all variants of a task; with a thousand names, the record reaches 1 MiB."""
 
 
 def configuration_of(command: m.RegisterVariant | m.Change) -> Configuration:
-    """The configuration that the command registers."""
+    """Return the configuration that the command registers."""
     return Configuration(
         command.parent,
         command.model_tier,
@@ -29,7 +29,7 @@ def configuration_of(command: m.RegisterVariant | m.Change) -> Configuration:
 
 
 def too_large(row: TaskRow, variant_id: str, configuration: Configuration) -> str | None:
-    """Why the task has no room for ``configuration``, with the limit and what to do; None if there is room."""
+    """Return why the task has no room for ``configuration``, with the limit and what to do; None if there is room."""
     others = sum(_size(v.configuration) for v in row.variants.values() if v.variant_id != variant_id)
     size = _size(configuration)
     if others + size <= MAX_CONFIGURATIONS:
@@ -41,7 +41,7 @@ def too_large(row: TaskRow, variant_id: str, configuration: Configuration) -> st
 
 
 def _size(known: Configuration | None) -> int:
-    """Approximate size of the configuration as JSON, in bytes."""
+    """Return the approximate size of the configuration as JSON, in bytes."""
     if known is None:
         return 0
     return len(known.modifications) + len(

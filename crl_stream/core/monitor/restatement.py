@@ -1,7 +1,7 @@
-"""Publishes a task's records of the compacted topics again from its row, for a topic that has lost its records.
+"""Republishes a task's records on the compacted topics from its row, for a topic that has lost its records.
 
-The records are those that the engine could have published at the task's last record.  They are newer than everything
-published before, and older than everything to come.  Nothing is judged, and the row does not change.
+The records are those that the engine could have published at the task's last record: newer than everything published
+before, and older than everything still to come.  Nothing is judged, and the row does not change.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from crl_stream.core.policy import Policy
 
 
 def restate(row: TaskRow, at: Context, policy: Policy) -> list[Any]:
-    """The active variant and catalogue, if there are any, and the snapshot of ``row``; ``at`` is its last record."""
+    """Return the active variant and catalogue of ``row``, if any, and its snapshot; ``at`` is its last record."""
     turn = Turn(row, at, policy)
     stated: list[Any] = [] if row.active is None else [active_variant(turn)]
     if row.variants:

@@ -1,7 +1,7 @@
 """The row of a task: everything the engine remembers about it, packed for one atomic write.
 
 A row is decoded once per batch, folded in place and encoded once.  Rewards and their sums are integers in
-millionths, so that a late amendment can remove exactly what was added before.
+millionths, so a late amendment can remove exactly what was added before.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ EXPLICIT: Final = 8
 JUDGED: Final = 16
 WEIGHED: Final = 32
 """Flags of an outcome: success; counts as an error; status ``error``; reward given, not computed; judged since the
-activation; included in the present evidence."""
+activation; included in the current evidence."""
 
 DECIDED: Final = {"no_action": 1, "human_approval": 2, "auto_apply": 4}
 """One bit for each possible decision of the matrix."""
 PROMOTED_IN_SHADOW: Final = 8
-"""Bit of a promotion that shadow mode reported instead of making."""
+"""Bit for a promotion that shadow mode reported but did not make."""
 
 SEEN: Final = 0
 REGISTERED: Final = 1
@@ -51,14 +51,14 @@ class Sums(msgspec.Struct, array_like=True, gc=False):
 
 
 class Frozen(msgspec.Struct, array_like=True, gc=False):
-    """The lifetime of the replaced variant, as it was at the change."""
+    """The lifetime of the replaced variant, as of the change."""
 
     variant_id: str
     sums: Sums
 
 
 class Configuration(msgspec.Struct, array_like=True, gc=False):
-    """What is known about a variant besides its outcomes; ``modifications`` is a JSON text."""
+    """What is known about a variant besides its outcomes; ``modifications`` is JSON."""
 
     parent: str | None = None
     model_tier: str | None = None
@@ -86,11 +86,11 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     evidence: list[float] = msgspec.field(default_factory=lambda: [0.0] * 9)
     """e-SR statistics: three alternatives each for success, reward and error."""
     degraded: bool = False
-    """Whether it was reported as degraded and has neither recovered nor started afresh since."""
+    """Whether it was reported as degraded and has neither recovered nor been activated since."""
     alert_id: str = ""
     """Id of the last degradation alert."""
     clean: int = 0
-    """How many outcomes had a HEALTHY verdict since the last DEGRADED one."""
+    """How many outcomes have had a HEALTHY verdict since the last DEGRADED one."""
     degraded_at: int = -1
     """Lifetime n at the last DEGRADED verdict."""
     left_at: int = 0
@@ -99,7 +99,7 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     """Epoch of its last activation."""
     decided_epoch: int = -1
     decided: int = 0
-    """Bits of the decisions stated in ``decided_epoch``."""
+    """Bits of the decisions published in ``decided_epoch``."""
     rollbacks: int = 0
     last_offset: int = -1
     failures: int = 0
@@ -108,13 +108,13 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     shadow: Sums = msgspec.field(default_factory=Sums)
     configuration: Configuration | None = None
     auto_apply_id: str = ""
-    """Id of the last decision that said ``auto_apply``."""
+    """Id of the last ``auto_apply`` decision."""
     reward_start: list[float] | None = None
-    """The reward's evidence before the oldest outcome of the window; kept from the first amendment on."""
+    """Evidence from rewards before the oldest outcome of the window; kept from the first amendment on."""
     alerted: bool = False
     """Whether an alert of kind ``degradation`` is open; False if the alert about the rollback covered it."""
     mark: bytes = b""
-    """A byte that no other variant of the task has, for ``TaskRow.owners``; empty before the first outcome."""
+    """The byte for this variant in ``TaskRow.owners``, unique in the task; empty before the first outcome."""
     too_late: int = 0
     """How many scores came for outcomes that the window no longer holds."""
     degraded_since: int = 0
@@ -124,7 +124,7 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):
     """A pin or a hold; times in milliseconds, ``until_n`` in outcomes of the task.
 
-    With both limits it lasts until both have passed.
+    If it has both limits, it lasts until both have passed.
     """
 
     actor: str
@@ -173,17 +173,17 @@ class PastRollback(msgspec.Struct, array_like=True, gc=False):
     rollback_id: str
     from_variant: str
     review: str = ""
-    """``confirmed``, ``undone``, or empty if it was not reviewed yet."""
+    """``confirmed``, ``undone``, or empty if it has not been reviewed yet."""
 
 
 class TaskRow(msgspec.Struct, array_like=True, gc=False):
-    """All variants of a task and which is active; times in milliseconds, ``..._n`` in outcomes of the task."""
+    """All variants of a task, and which one is active; times in milliseconds, ``..._n`` in outcomes of the task."""
 
     agent_name: str
     task_type: str
     incarnation: int = 0
     offset: int = -1
-    """Highest offset of the log that was applied."""
+    """The highest log offset that has been applied."""
     time: int = 0
     n: int = 0
     duplicates: int = 0
@@ -199,13 +199,13 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     rollback_id: str | None = None
     """Id of the latest change of the active variant, if that was a rollback."""
     confirmed: bool = False
-    """No longer used, since ``rollbacks`` has this; the field keeps its place in the array."""
+    """No longer used, because ``rollbacks`` has replaced it; the field keeps its place in the array."""
     latch: bool = False
     """Whether this activation has already caused a rollback."""
     no_target_n: int = -1
     """The task's outcome count at the last ``no_target`` alert; -1 if no such alert is open."""
     held_n: int = -1
-    """The task's outcome count at the last ``held_degradation`` alert; -1 if none was sent under the present holds."""
+    """The task's outcome count at the last ``held_degradation`` alert; -1 if none was sent under the current holds."""
     skew_n: int = -1
     pinned: StandingOrder | None = None
     held: StandingOrder | None = None
@@ -225,23 +225,23 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     rollbacks: list[PastRollback] = []
     """The last 8 rollbacks, oldest first; reviewed ones are dropped first."""
     wake: int = -1
-    """When a tick has work to do in this row, in milliseconds.  0: nothing waits; -1: an older engine wrote the row."""
+    """When a tick next has work in this row, in milliseconds.  0: nothing waits; -1: an older engine wrote the row."""
     shown_fleet: int = 0
-    """``since`` of the fleet's hold that the task was last published with; 0 if there was none."""
+    """``since`` of the fleet's hold when the task was last published; 0 if there was none."""
     born: int = -1
     """Offset of the record that created the row, in its incarnation; -1 if unknown."""
     owners: bytearray = msgspec.field(default_factory=bytearray)
-    """The mark of the variant for each id in ``ids``; as there, the newest come last."""
+    """The mark of the variant for each id in ``ids``, in the same order: the newest come last."""
     too_late: int = 0
     """How many scores came for outcomes that no window holds any more."""
     unmatched: int = 0
-    """How many scores waited for their outcome until newer ones pushed them out."""
+    """How many waiting scores were pushed out by newer ones before their outcome came."""
     receipted: bytearray = msgspec.field(default_factory=bytearray)
     """A Bloom filter of the forgotten runtimes that have adopted this epoch; empty until one is forgotten."""
     strangers: int = 0
-    """How many receipts of this epoch went to unknown runtimes while there was no room to remember all."""
+    """How many receipts of this epoch were for unknown runtimes while there was no room to remember them all."""
     forgotten: int = 0
-    """How many times a runtime was forgotten to make room for another one."""
+    """How many times a runtime was forgotten to make room for another."""
 
     @property
     def key(self) -> TaskKey:
@@ -250,18 +250,18 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
 
 
 SILENCE: Final = 1_000
-"""Milliseconds without a record after which a tick publishes the unpublished state of a task."""
+"""Milliseconds without a record after which a tick publishes a task's unpublished state."""
 
 _DECODER: Final = msgspec.msgpack.Decoder(TaskRow)
 
 
 def new_row(key: TaskKey) -> TaskRow:
-    """The row of a task that nothing is known about yet."""
+    """Return the row of a task about which nothing is known yet."""
     return TaskRow(key.agent_name, key.task_type)
 
 
 def encode_row(row: TaskRow) -> bytes:
-    """The row as stored in the changelog; a function of the log, so equal logs give equal bytes."""
+    """Return the row as stored in the changelog; equal logs give equal bytes."""
     return pack(row)
 
 
@@ -278,7 +278,7 @@ _PLACE_DECODER: Final = msgspec.msgpack.Decoder(_Place)
 
 
 def row_position(data: bytes) -> tuple[int, int]:
-    """(incarnation, highest applied offset) of a row; of two rows of a task, the higher one is newer.
+    """Return a row's (incarnation, highest applied offset); of two rows of a task, the higher one is newer.
 
     Raises ``msgspec.MsgspecError`` if the bytes are not a row.
     """
@@ -290,7 +290,7 @@ def row_position(data: bytes) -> tuple[int, int]:
 
 
 def decode_row(data: bytes) -> TaskRow:
-    """Read a row; raises ``msgspec.MsgspecError`` if the bytes are not one."""
+    """Decode a row; raise ``msgspec.MsgspecError`` if the bytes are not a row."""
     try:
         return _DECODER.decode(data)
     except UnicodeDecodeError as error:
@@ -320,11 +320,11 @@ _MARKS_DECODER: Final = msgspec.msgpack.Decoder(
         gc=False,
     )
 )
-"""Reads a few numbers of a row and skips the rest."""
+"""Reads a few numbers from a row and skips the rest."""
 
 
 def row_marks(data: bytes) -> RowMarks:
-    """The marks of a row; for a row of an older engine, ``wake`` covers what that engine left unpublished.
+    """Return the marks of a row; for a row from an older engine, ``wake`` covers what that engine left unpublished.
 
     Raises ``msgspec.MsgspecError`` if the bytes are not a row.
     """

@@ -47,11 +47,11 @@ class Rules:
         self.claims = evidence.Claims(degradation)
         self.min_baseline = degradation.min_baseline
         self.own_baseline = degradation.min_baseline
-        """How many outcomes a variant needs before its activation to be judged against its own lifetime."""
+        """Outcomes a variant must have at its activation to be judged against its own lifetime."""
         if self.guarded and self.own_baseline < evidence.MIN_LIFETIME:
-            # A shorter lifetime gives no evidence: a newcomer that fails at once would spoil its baseline too early.
+            # Evidence needs a longer lifetime; by then, a newcomer that fails at once would have spoilt its baseline.
             self.own_baseline = evidence.MIN_LIFETIME
-        self.min_recent = min(degradation.min_recent, self.size)  # a smaller window is judged when it is full
+        self.min_recent = min(degradation.min_recent, self.size)  # a smaller window is judged when full
         self.checks: tuple[tuple[Detector, int], ...] = tuple(
             [(detector, detector.limit(degradation)) for detector in DETECTORS]
         )
@@ -63,7 +63,7 @@ class Rules:
         self.lifetime = degradation.baseline == "lifetime"
         """Whether the baseline is the whole lifetime."""
         self.least_q = min(policy.auto_apply.q_threshold, policy.human_approval.q_threshold)
-        """The lowest Q with which a variant can be a candidate."""
+        """The lowest Q that a candidate may have."""
         self.mode, self.exploration = operations.mode, operations.exploration
         self.enforced = operations.mode == "enforce"
         """Whether decisions are carried out."""
@@ -76,7 +76,7 @@ _rules: dict[int, Rules] = {}
 
 
 def rules_of(policy: Policy) -> Rules:
-    """The rules of a policy, computed once per policy object."""
+    """Return the rules of a policy, computed once per policy object."""
     rules = _rules.get(id(policy))
     if rules is None or rules.policy is not policy:
         if len(_rules) >= 1024:

@@ -1,4 +1,4 @@
-"""Which runtimes a task knows, which epoch each has adopted, and how far its clock is off."""
+"""The runtimes of a task: which ones are remembered, which epoch each has adopted, and how far its clock is off."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from crl_stream.core.monitor.row import Runtime, TaskRow
 from crl_stream.core.monitor.turn import Turn
 
 _SKEW_PAUSE = 1_000
-"""How many outcomes of a task must lie between two alerts about its runtimes' clocks."""
+"""How many outcomes of a task must pass between two alerts about its runtimes' clocks."""
 STRANGERS: Final = 32
-"""Most receipts per epoch for unknown runtimes once there is no room left, per runtime that may be remembered."""
+"""When no room is left: most receipts per epoch for unknown runtimes, as a multiple of ``limits.runtimes``."""
 _FILTER_BYTES: Final = 2_048
-"""With 1,000 forgotten runtimes, a new one misses its receipt about once in 500 times."""
+"""Size of the filter: with 1,000 forgotten runtimes, about one new runtime in 500 gets no receipt."""
 
 
 def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
     """Note which epoch a runtime works with; its first outcome in the current epoch produces a receipt.
 
-    The runtimes are kept in the order in which they were last seen.  If there are more than may be remembered, a Bloom
-    filter holds the forgotten ones that have adopted the epoch, so that each still has only one receipt.  Invented ids
-    get no more than ``STRANGERS`` receipts for each runtime that may be remembered.
+    The runtimes are kept in the order in which they were last seen.  If there are more than ``limits.runtimes``, the
+    oldest are dropped, and a Bloom filter remembers which of these have adopted the epoch, so each still gets only one
+    receipt.  Invented ids get at most ``STRANGERS`` times ``limits.runtimes`` receipts per epoch.
     """
     row = turn.row
     runtimes, is_stranger = row.runtimes, False
@@ -64,16 +64,16 @@ def _forget_runtimes(row: TaskRow, most: int) -> None:
 
 
 def _places(runtime_id: str) -> list[tuple[int, int]]:
-    """Byte and bit of each of a runtime's places in the Bloom filter."""
+    """Return the byte and bit of each of the runtime's places in the Bloom filter."""
     digest = name_digest(runtime_id)
     numbers = [int.from_bytes(digest[at : at + 2], "little") % (_FILTER_BYTES * 8) for at in (0, 2, 4, 6)]
     return [(number >> 3, 1 << (number & 7)) for number in numbers]
 
 
 def watch_clock(turn: Turn, timestamp: str) -> None:
-    """Flag an outcome whose own timestamp is further from its append time than the policy allows."""
+    """Alert operators if an outcome's own timestamp is further from its append time than the policy allows."""
     at, row = turn.at, turn.row
-    # Times within the same minute are the common case, and comparing texts is far cheaper than computing.
+    # Both times are usually in the same minute, and comparing texts is far cheaper than computing the difference.
     limit = turn.rules.max_skew
     if limit >= 120 and timestamp[:16] == _minute(at.timestamp_ms // 60_000):
         return

@@ -60,7 +60,7 @@ from crl_stream.core.version import ENGINE_VERSION
 
 
 def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
-    """The task as it is after the message at ``at``."""
+    """Return the task as it is after the message at ``at``."""
     behind = _behind(row)
     variants = [_variant(row, row.variants[name], policy, at) for name in sorted(row.variants)]
     return TaskSnapshot(
@@ -112,7 +112,7 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
 
 
 def _behind(row: TaskRow) -> list[RuntimeBehind]:
-    """The runtimes behind the current epoch: few, and only for a short time, so that snapshots stay small."""
+    """Return the runtimes behind the current epoch; they are few and soon catch up, so snapshots stay small."""
     late = sorted((name, runtime) for name, runtime in row.runtimes.items() if runtime.epoch < row.epoch)
     return [
         RuntimeBehind(
@@ -126,7 +126,7 @@ def _behind(row: TaskRow) -> list[RuntimeBehind]:
 
 
 def active_variant(turn: Turn) -> ActiveVariant:
-    """The record that runtimes follow; the row must have an active variant."""
+    """Return the record that runtimes follow; the row must have an active variant."""
     row, at, operations = turn.row, turn.at, turn.policy.operations
     assert row.active is not None
     return ActiveVariant(
@@ -152,9 +152,9 @@ def active_variant(turn: Turn) -> ActiveVariant:
 
 
 def variant_catalogue(turn: Turn) -> VariantCatalogue:
-    """The variants of the task with what is known about their configuration.
+    """Return the variants of the task with what is known about their configuration.
 
-    Variants that only ran as shadow are left out: runtimes explore everything listed here with live work.
+    Variants that have run only as shadow are left out, because runtimes explore every listed variant with live work.
     """
     row, at = turn.row, turn.at
     offered = [v for v in row.variants.values() if v.life.n or v.state != SEEN]
@@ -185,7 +185,7 @@ def _registered(variant: Variant) -> RegisteredVariant:
 
 
 def _hold(row: TaskRow, fleet: StandingOrder | None) -> Order | None:
-    """The hold that applies to the task, so that readers who only need to know whether it is held need one field."""
+    """Return the task's own hold, or else the fleet's, so that one field shows readers whether the task is held."""
     return _fleet_order(row, fleet) if row.held is None else _order(row, row.held)
 
 
@@ -284,7 +284,7 @@ _NO_WINDOW: Final = WindowSnapshot(
 
 
 def _window(variant: Variant) -> WindowSnapshot:
-    """The window by columns: a snapshot has one per variant, and is the most expensive record published often."""
+    """Return the window as columns; each variant in a snapshot has one, so this has to be fast."""
     window = variant.window
     size = len(window) // SIZE
     columns = _columns_of(size).unpack(window)
@@ -308,7 +308,7 @@ def _window(variant: Variant) -> WindowSnapshot:
 
 @lru_cache
 def _columns_of(size: int) -> Layout:
-    """Layout that reads offset and reward of each of ``size`` consecutive ``OUTCOME`` records."""
+    """Return the layout that reads the offset and reward of each of ``size`` consecutive ``OUTCOME`` records."""
     return Layout("<" + "q8xi10x" * size)
 
 
@@ -319,4 +319,4 @@ def _letters(letter: Callable[[int], str]) -> bytes:
 _OUTCOME_LETTERS: Final = _letters(lambda flags: "S" if flags & SUCCESS else "E" if flags & FAILED else "F")
 _JUDGED_LETTERS: Final = _letters(lambda flags: "J" if flags & JUDGED else "-")
 _ERROR_LETTERS: Final = _letters(lambda flags: "E" if flags & ERROR else "-")
-"""The letters by flags: the last byte of an outcome is its flags."""
+"""The letter for each value of the flags, which are the last byte of an outcome."""

@@ -1,4 +1,4 @@
-"""Pins and holds: how long they last, and what else about a task ends by time alone."""
+"""Pins and holds: how long they last, and what else about a task ends when time passes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _HOUR: Final = 3_600_000
 
 
 def order_of(row: TaskRow, command: Any, default_hours: float, variant_id: str | None) -> StandingOrder:
-    """The pin or hold that ``command`` asks for, starting now; for ``default_hours`` if it gives no duration."""
+    """Build the pin or hold that ``command`` asks for, starting now; by default, it lasts ``default_hours``."""
     hours = default_hours if command.hours is None else command.hours
     until = row.time + round(hours * _HOUR)
     return StandingOrder(command.actor, command.reason, row.time, until=until, variant_id=variant_id)
 
 
 def is_over(order: StandingOrder, row: TaskRow) -> bool:
-    """Whether the pin or hold has ended: its instant or outcome count has passed, or both if it has both."""
+    """Return whether the pin or hold has ended: its time or its outcome count has passed, or both if it has both."""
     return (order.until is None or row.time >= order.until) and (order.until_n is None or row.n >= order.until_n)
 
 
 def expired(row: TaskRow) -> list[Change]:
-    """The end of each pin or hold that is over."""
+    """Return the changes that end each pin or hold that is over."""
     ends: list[Change] = []
     if row.pinned is not None and is_over(row.pinned, row):
         ends.append(Unpinned())
@@ -34,15 +34,15 @@ def expired(row: TaskRow) -> list[Change]:
 
 
 def noticed(row: TaskRow, fleet: StandingOrder | None) -> list[Change]:
-    """The change if the fleet's hold differs from the one that the task was last published with; else nothing."""
+    """Return a change if the hold on the fleet has changed since the task was last published; otherwise nothing."""
     current = 0 if fleet is None else fleet.since
     return [] if row.shown_fleet == current else [FleetHoldNoticed(current)]
 
 
 def next_end(row: TaskRow) -> int:
-    """When time alone next ends something in this row, in milliseconds; 0 if nothing waits for that.
+    """Return when time alone next ends something in this row, in milliseconds; 0 if nothing waits for that.
 
-    That can be a pin, a hold, or the deferral of a proposal; the next snapshot tells the proposer that it has ended.
+    That can be a pin, a hold, or the deferral of a proposal.  The proposer learns from the next snapshot that it ended.
     """
     ends = [
         order.until

@@ -1,8 +1,8 @@
 """One step of the engine: record a message, judge the variant, and publish what follows.
 
-A step first records the outcome.  Then it judges the variant and rolls it back if necessary.  Then it asks the decision
-matrix, and if nothing was rolled back, promotes the best candidate.  So the rollback comes with the same outcome that
-reveals the degradation.  Nothing here knows about Kafka, a clock or a batch: time and position come with the message.
+A step first records the outcome.  Then it judges the variant and rolls it back if necessary, so the rollback comes with
+the outcome that reveals the degradation.  Finally it applies the decision matrix and, if nothing was rolled back,
+promotes the best candidate.  Nothing here uses Kafka, a clock or a batch: time and position come with the message.
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
 
 
 def pass_time(row: TaskRow, at: Context, policy: Policy) -> Sequence[Any]:
-    """Apply the time ``at.timestamp_ms`` to a row whose ``wake`` has come; return its facts.
+    """Apply the time ``at.timestamp_ms`` to a row whose ``wake`` time has come; return the facts.
 
-    Expired pins and holds end, and unpublished state is published.  Nothing is judged: whatever a hold prevented waits
-    for the next outcome.
+    Expired pins and holds end, and unpublished state is published.  Nothing is judged: a rollback or promotion that a
+    hold prevented waits for the next outcome.
     """
     row.offset, row.incarnation = at.offset, at.incarnation
     if at.timestamp_ms > row.time:
@@ -101,7 +101,7 @@ def pass_time(row: TaskRow, at: Context, policy: Policy) -> Sequence[Any]:
 
 
 def follow_fleet(row: TaskRow, at: Context, policy: Policy) -> Step:
-    """Publish the task as it is after a hold on the fleet has just begun or ended."""
+    """Publish the task after a hold on the fleet has just begun or ended."""
     row.offset, row.incarnation = at.offset, at.incarnation
     if at.timestamp_ms > row.time:
         row.time = at.timestamp_ms
@@ -116,7 +116,7 @@ def follow_fleet(row: TaskRow, at: Context, policy: Policy) -> Step:
 def fold(
     data: bytes | None, key: TaskKey, messages: Sequence[tuple[Any, Context]], policy: Policy
 ) -> tuple[bytes, list[Any]]:
-    """``step`` as a pure function: row bytes and messages in, row bytes and facts out."""
+    """Apply ``step`` as a pure function: row bytes and messages in, row bytes and facts out."""
     row = new_row(key) if data is None else decode_row(data)
     facts: list[Any] = []
     for message, at in messages:

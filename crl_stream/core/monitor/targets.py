@@ -9,15 +9,15 @@ from crl_stream.core.monitor.verdict import DEGRADED, is_hopeless, judge
 
 
 def rank(variant: Variant) -> tuple[float, int, str]:
-    """Sort key that puts the best first: highest Q, then most visits, then name."""
+    """Return the sort key that puts the best first: highest Q, then most visits, then name."""
     return (-variant.q, -variant.life.n, variant.variant_id)
 
 
 def candidates(row: TaskRow, rules: Rules) -> list[Candidate]:
-    """Every other variant, best first; at most one is chosen.
+    """Return every other variant, best first; at most one is chosen.
 
     The guide's target has the highest Q with n >= 5, and is not the current variant, quarantined or itself degraded.
-    Ties go to more visits, then to the name.
+    Ties are broken by more visits, then by name.
     """
     found, chosen = [], False
     left = row.variants.get(row.active) if row.active is not None else None

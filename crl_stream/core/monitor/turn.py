@@ -1,4 +1,4 @@
-"""One step in progress: the row, the position in the log, the policy, and the facts stated so far."""
+"""One step in progress: the row, the position in the log, the policy, and the facts produced so far."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crl_stream.core.policy import Policy
 
 
 class Context(msgspec.Struct, gc=False):
-    """A message's position in the log, and its policy; a step may keep its values, but never the object itself."""
+    """A message's position in the log, and its policy; a step may keep the values, but never the object itself."""
 
     partition: int
     offset: int
@@ -24,7 +24,7 @@ class Context(msgspec.Struct, gc=False):
     fleet: StandingOrder | None = None
     """The hold on the whole fleet, if there is one."""
     brief: bool = False
-    """Whether snapshots leave out what the proposer does not read: windows, and sentences for people."""
+    """Whether snapshots omit what the proposer does not read: windows, and sentences for people."""
 
 
 class Turn:
@@ -41,7 +41,7 @@ class Turn:
         """Whether ``crl.variants`` needs a new record."""
 
     def identify(self, prefix: str, kind: str, detail: str = "") -> str:
-        """The id of a fact of ``kind`` about this message; ``detail`` distinguishes several of one kind."""
+        """Return the id of a fact of ``kind`` about this message; ``detail`` distinguishes facts of the same kind."""
         row, at = self.row, self.at
         task = f"{row.agent_name}/{row.task_type}"
         return fact_id(prefix, row.time, kind, task, at.incarnation, at.partition, at.offset, detail)

@@ -1,4 +1,4 @@
-"""Which variants a task knows."""
+"""The variants that a task knows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crl_stream.core.monitor.turn import Turn
 
 
 def add_variant(turn: Turn, variant_id: str) -> Variant | None:
-    """Add an unknown variant; returns None if the task has the most allowed and none is idle."""
+    """Add an unknown variant; return None if the task is at its variant limit and no variant is idle."""
     row, limit = turn.row, turn.policy.limits.variants
     if len(row.variants) >= limit:
         idle = [

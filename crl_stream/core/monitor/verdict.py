@@ -19,20 +19,20 @@ _OF_SUCCESS: Final = next(detector for detector in DETECTORS if detector.sums ==
 
 
 class Verdict(NamedTuple):
-    """What the rule says, and the verdict after the guard."""
+    """The finding of the rule, and the verdict after the guard."""
 
     rule: VerdictKind
     kind: VerdictKind
-    """The verdict; INCONCLUSIVE if the rule says DEGRADED but the evidence does not suffice."""
+    """The verdict; INCONCLUSIVE if the rule finds DEGRADED but the evidence is not sufficient."""
     worst: Detector | None
     finding: Finding | None
     baseline: Sums
     absolute: bool = False
-    """Whether it is DEGRADED because a full window has no success, whatever rule and evidence say."""
+    """Whether it is DEGRADED because a full window has no success, regardless of rule and evidence."""
 
 
 def is_suspect(variant: Variant, rules: Rules) -> bool:
-    """Whether ``judge`` would find the rule broken: a cheap test for every outcome, before ``judge`` itself."""
+    """Return whether ``judge`` would find the rule broken; this cheap test runs for every outcome before ``judge``."""
     judged = variant.judged
     if judged.n < rules.min_recent:
         return False
@@ -41,7 +41,7 @@ def is_suspect(variant: Variant, rules: Rules) -> bool:
     baseline = variant.life if rules.lifetime and variant.baseline is None else baseline_of(variant, rules)
     if baseline.n < rules.min_baseline:
         return False
-    # The formulas of the first three detectors are inlined: calls would take twice as long, for every outcome.
+    # The formulas of the first three detectors are inlined, because calls would take twice as long for every outcome.
     # Property tests check that they agree with the detectors themselves.
     n, whole = judged.n, baseline.n
     success_limit, reward_limit, error_limit = rules.limits
@@ -63,8 +63,8 @@ def is_suspect(variant: Variant, rules: Rules) -> bool:
 def judge(variant: Variant, rules: Rules) -> Verdict:
     """Judge the outcomes of the window since the last activation.
 
-    They are compared with the baseline, and the worst metric wins.  They are also judged by themselves: a full window
-    without a success is DEGRADED under every policy.  A variant that never worked has no baseline to fall short of.
+    They are compared with the baseline, and the worst metric wins.  They are also judged on their own: a full window
+    without a success is DEGRADED under every policy, because a variant that never worked has no baseline to fall below.
     """
     verdict, judged = _compare(variant, rules), variant.judged
     if verdict.kind == DEGRADED or judged.successes or judged.n < rules.size:
@@ -74,7 +74,7 @@ def judge(variant: Variant, rules: Rules) -> Verdict:
 
 
 def is_hopeless(variant: Variant) -> bool:
-    """Whether there is no success among the outcomes in the variant's window, judged or not."""
+    """Return whether there is no success among the outcomes in the variant's window, judged or not."""
     window = variant.window
     for index in range(SIZE - 1, len(window), SIZE):  # noqa: SIM110 - mypyc makes no generator over a bytearray
         if window[index] & SUCCESS:
@@ -106,7 +106,7 @@ def _compare(variant: Variant, rules: Rules) -> Verdict:
 
 
 def baseline_of(variant: Variant, rules: Rules) -> Sums:
-    """What the window is compared with."""
+    """Return what the window is compared with."""
     if variant.baseline is not None:
         return variant.baseline.sums
     if rules.lifetime:

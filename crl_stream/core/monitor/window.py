@@ -1,4 +1,4 @@
-"""The last outcomes of a variant: adding, evicting and amending them, with sums and Q always exact."""
+"""The last outcomes of a variant: adds, evicts and amends them, and keeps their sums and Q exact."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from crl_stream.core.monitor.row import (
 )
 
 _WEIGHT: Final = Layout("<16xi9xB")
-"""Reads reward and flags of an ``OUTCOME``."""
+"""Reads the reward and flags of an ``OUTCOME``."""
 pack_outcome: Final = Layout("<q8siiiBB").pack
 """Packs an ``OUTCOME``, taking the hash as bytes."""
 
@@ -47,13 +47,13 @@ class Outcome(NamedTuple):
 
 
 def outcomes(variant: Variant) -> Iterator[Outcome]:
-    """The window, oldest first."""
+    """Return the outcomes of the window, oldest first."""
     for fields in OUTCOME.iter_unpack(variant.window):
         yield Outcome(*fields)
 
 
 def judged_outcomes(variant: Variant) -> list[Outcome]:
-    """The outcomes of the window that count towards a verdict: those since the last activation."""
+    """Return the outcomes of the window that count towards a verdict: those since the last activation."""
     return [outcome for outcome in outcomes(variant) if outcome.flags & JUDGED]
 
 
@@ -94,7 +94,7 @@ def take_in(
 
 
 def _evict(variant: Variant, number: int, rate: float, claims: Claims) -> tuple[int, int]:
-    """Drop the oldest outcome, the variant's ``number``-th; return its reward and flags, which sums still include."""
+    """Drop the oldest outcome, the variant's ``number``-th; return its reward and flags; the sums still include it."""
     window = variant.window
     reward: int
     flags: int
@@ -107,7 +107,7 @@ def _evict(variant: Variant, number: int, rate: float, claims: Claims) -> tuple[
 
 
 def _count(judged: Sums, old_reward: int, old_flags: int, reward: int, flags: int) -> None:
-    """Swap one outcome of the window for another; most sums stay the same if a similar one leaves."""
+    """Replace one outcome by another in the sums of the window; sums that would not change are left alone."""
     leaves, comes = old_flags & JUDGED, flags & JUDGED
     old_flags, flags = old_flags if leaves else 0, flags if comes else 0
     old_reward, reward = old_reward if leaves else 0, reward if comes else 0
@@ -123,7 +123,7 @@ def _count(judged: Sums, old_reward: int, old_flags: int, reward: int, flags: in
 
 
 def advance(q: float, n: int, reward: int, rate: float) -> float:
-    """Q after one more outcome: ``Q + max(rate, 1/n) (R - Q)``.
+    """Return Q after one more outcome: ``Q + max(rate, 1/n) (R - Q)``.
 
     This is the plain mean of the first ``1/rate`` outcomes, and an exponential mean after that, so that Q >= .9 is
     within reach at n = 10.  Both are incremental means; see Sutton and Barto, *Reinforcement Learning*, sections 2.4
@@ -143,7 +143,7 @@ def advance(q: float, n: int, reward: int, rate: float) -> float:
 
 
 def forget(variant: Variant) -> None:
-    """Clear the evidence: what is over says nothing about what comes next."""
+    """Clear the evidence: what has ended is no evidence of what comes next."""
     variant.evidence = [0.0] * PLACES
     if variant.reward_start is not None:
         variant.reward_start = [0.0] * AMENDED_PLACES
@@ -152,7 +152,7 @@ def forget(variant: Variant) -> None:
 
 
 def restart_judging(variant: Variant) -> None:
-    """Judge only new outcomes from here on; lifetime, window and Q stay."""
+    """Judge only new outcomes from here on; lifetime, window and Q are kept."""
     variant.judged = Sums()
     for index in range(len(variant.window) // SIZE):
         variant.window[index * SIZE + SIZE - 1] &= ~JUDGED
@@ -160,10 +160,10 @@ def restart_judging(variant: Variant) -> None:
 
 
 def amend(variant: Variant, invocation: int, reward: int | None, quality: int | None, formula: Formula) -> bool:
-    """Give an outcome the reward or quality that became known late; False if it is not in the window.
+    """Give an outcome a reward or quality that became known late; return False if it is not in the window.
 
-    Afterwards lifetime, window sums and Q are as if it had been known from the start.  ``evidence.reweigh`` does the
-    same for the evidence.
+    Afterwards, lifetime, window sums and Q are as if the value had been known from the start.  ``evidence.reweigh``
+    does the same for the evidence.
     """
     window = variant.window
     for index in range(len(window) // SIZE):
@@ -215,12 +215,12 @@ def _shift(sums: Sums, old: int, new: int) -> None:
 
 
 def is_low(quality: int) -> bool:
-    """Whether a quality is low enough to count as a kind of failure: below one half."""
+    """Return whether a quality is low enough to count as a kind of failure: below one half."""
     return quality != ABSENT and 2 * quality < MICRO
 
 
 def count_flaws(variant: Variant, success: bool, speed: int, quality: int) -> None:
-    """Count the flaws that recommendations for a weak variant are based on."""
+    """Count the flaws on which recommendations for a weak variant are based."""
     if not success:
         variant.failures += 1
     if speed < 0 and speed != ABSENT:

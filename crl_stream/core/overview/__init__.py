@@ -5,7 +5,7 @@ Read in this order:
     notes      what a rollback, an alert, a proposal or a snapshot adds to the page
     rows       what is kept: a row for each task and agent, and one for the totals
     taking     what one note changes in the row of its task
-    ledger     takes a batch of notes and keeps the sums
+    ledger     folds a batch of notes and keeps the sums
     ranking    keeps the best of many entries without keeping all of them
     page       makes the page
     condition  the system's health in one word at the time of reading

@@ -19,7 +19,7 @@ PENDING_BELOW: Final = 5
 
 
 class Condition:
-    """The page at ``now``, in milliseconds since the epoch, without what has become too old since it was made."""
+    """The page as read at ``now`` (milliseconds since the epoch), without entries that have since become too old."""
 
     def __init__(self, overview: Overview, now: int) -> None:
         times = [from_text(text) for text in overview.rollback_times]
@@ -32,7 +32,7 @@ class Condition:
         ]
         self.failing: Sequence[TaskStanding] = [v for v in overview.degraded if v.active]
         self.unlisted = overview.n_degraded - len(overview.degraded)
-        """How many degraded variants are not on the page, so that the active ones among them are unknown."""
+        """How many degraded variants are not on the page; how many of them are active is unknown."""
         self.open_alerts = overview.n_open_alerts - len(overview.open_alerts) + len(self.alerts)
 
     @property
@@ -44,7 +44,7 @@ class Condition:
 
     @property
     def concerns(self) -> list[str]:
-        """Why the system is not HEALTHY, one sentence each, the worst first."""
+        """The reasons why the system is not HEALTHY, one sentence each, worst first."""
         found = [alert.text for alert in self.alerts if alert.kind in ATTENTION]
         others = self.open_alerts - len(found)
         if self.rollbacks_week > RATE_LIMIT:
@@ -65,7 +65,7 @@ class Condition:
 
 
 def _how_it_fails(variant: TaskStanding) -> str:
-    """The current verdict on a variant with an open alert, since when, and whether a rollback would end it."""
+    """Describe a variant with an open alert: its current verdict, since when, and whether it would be rolled back."""
     again = variant.verdict not in {None, "DEGRADED"}
     what = f"which has not recovered yet, now {variant.verdict}" if again else "which is degraded"
     since = f" (degraded since {variant.since[:19].replace('T', ' ')} UTC)" if variant.since else ""
@@ -74,11 +74,11 @@ def _how_it_fails(variant: TaskStanding) -> str:
 
 
 def health(overview: Overview, now: int) -> Word:
-    """The system in one word at ``now``, in milliseconds since the epoch.
+    """Return the system's health in one word at ``now``, in milliseconds since the epoch.
 
     HEALTHY: fewer than 3 enforced rollbacks in 30 days, fewer than 5 pending proposals, no open critical alert, and no
-    active variant that is degraded or has had no success in its last 10 outcomes or more.
+    active variant that is degraded or whose last 10 or more outcomes include no success.
     ATTENTION NEEDED: more than 3 enforced rollbacks in 7 days, or an open alert of kind no_target, stuck,
-    data_gap or fleet_hold.  STABLE: the rest.
+    data_gap or fleet_hold.  STABLE: everything else.
     """
     return Condition(overview, now).word

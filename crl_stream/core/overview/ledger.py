@@ -1,8 +1,8 @@
-"""The fold of notes: each note counts once, however often it is repeated, and the sums stay equal to those of all rows.
+"""The fold of notes: each note counts once, however often it is repeated, and the totals equal the sums of all rows.
 
 A note changes a task's row, and changes the totals by the difference in what the row adds.  The totals are written
 before the rows (``changed`` keeps that order).  After a crash between the two writes, the totals have counted notes
-that the rows have not.  When those notes are read again, they change only the rows, until both agree.
+that the rows have not.  When those notes are read again, they change only the rows, so that both agree in the end.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Ledger:
 
     # -- notes -------------------------------------------------------------------------------------
     def apply(self, note: Any, at: Place) -> tuple[bool, list[Alert]]:
-        """Take one note; return whether it said anything new, and the alerts that follow."""
+        """Process one note; return whether it contained anything new, and the alerts that follow."""
         totals = self.totals
         fresh = (at.incarnation, at.offset) > (totals.incarnation, totals.offset)
         ended = self._advance(at) if fresh else False
@@ -75,7 +75,7 @@ class Ledger:
         return news, alerts
 
     def _advance(self, at: Place) -> bool:
-        """Move the time on to when the note was appended; True if something ended by that."""
+        """Advance the time to when the note was appended; return True if that ended something."""
         totals = self.totals
         totals.incarnation, totals.offset = at.incarnation, at.offset
         totals.time = max(totals.time, at.time)
@@ -135,7 +135,7 @@ class Ledger:
         return True
 
     def _count_task(self, agent_name: str, change: int, at: Place) -> int:
-        """Count a task with variants (or no longer); return the change in the number of agents that have one."""
+        """Add or remove a task with variants; return the change in the number of agents that have such a task."""
         key = AGENT_PREFIX + agent_name.encode()
         agent = self._agents.get(key)
         if agent is None:
@@ -172,7 +172,7 @@ class Ledger:
 
     # -- rollback rate -----------------------------------------------------------------------------
     def _watch_rate(self, at: Place) -> list[Alert]:
-        """An alert when the rate exceeds its limit, and the end of that alert when the rate has fallen back."""
+        """Return an alert if the rollback rate is above its limit, or the end of the alert if it has fallen back."""
         totals = self.totals
         enforced = totals.enforced
         number = len(enforced) - bisect_left(enforced, (totals.time - WEEK + 1, ""))
@@ -202,7 +202,7 @@ class Ledger:
 
     # -- rows --------------------------------------------------------------------------------------
     def task(self, key: bytes) -> TaskEntry:
-        """The current row of a task; a new one if nothing is known about the task."""
+        """Return the current row of a task, or a new one if nothing is known about the task."""
         row = self._tasks.get(key)
         if row is None:
             data = self._rows.get(key)
@@ -210,14 +210,14 @@ class Ledger:
         return row
 
     def _shares(self) -> Iterator[Share]:
-        """What every row adds to the totals."""
+        """Return what every row adds to the totals."""
         for key in self._rows.keys() | self._touched:
             if key == ALERTS_KEY or not key.startswith(b"!"):
                 row = self._tasks.get(key) or decode_task(self._rows[key])
                 yield share_of(key.decode(), row, self.totals.time)
 
     def changed(self) -> dict[bytes, bytes]:
-        """The rows to write, in the order in which they must be written: totals, agents, tasks."""
+        """Return the rows to write, in the order in which they must be written: totals, agents, tasks."""
         found = {TOTALS_KEY: encode_row(self.totals)} if self.totals.offset >= 0 else {}
         for rows in (self._agents, self._tasks):
             for key in sorted(self._touched & rows.keys()):

@@ -1,7 +1,7 @@
 """The notes that make up the overview: what a rollback, an alert, a proposal or a snapshot adds to it.
 
 This module decides which variants count as highly confident and which as degraded.  ``note_of`` makes the note for a
-message.  ``said_by`` separates what a task is counted for from the figures that change with every outcome.
+message.  ``said_by`` separates what the totals depend on from the figures that change with every outcome.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _LIMITS: Final = GUIDE.default.auto_apply
 
 
 class Said(NamedTuple):
-    """What the note of a task says."""
+    """The contents of a task's note."""
 
     time: int
     """When the note was made, in milliseconds."""
     counted: tuple[Any, ...]
-    """What the task is counted for."""
+    """The contents that the totals depend on."""
     figures: tuple[Any, ...]
     """Q-values and visits, which change with every outcome."""
 
 
 def said_by(note: TaskNote) -> Said:
-    """What a note says, in a form that can be compared with another note."""
+    """Return the contents of a note in a form that can be compared with another note."""
     counted = (
         note.incarnation,
         note.active_variant,
@@ -61,13 +61,13 @@ def said_by(note: TaskNote) -> Said:
 
 
 def is_of_outcome(snapshot: TaskSnapshot) -> bool:
-    """Whether an outcome caused the snapshot; the other causes are rare: a command, or a tick after silence."""
+    """Return whether an outcome caused the snapshot; the other causes are rare: a command, or a tick after silence."""
     place = snapshot.as_of.offset
     return any(variant.window.offsets[-1:] == [place] for variant in snapshot.variants)
 
 
 def note_of(message: Any) -> Note | None:
-    """The note for a rollback, alert, proposal or snapshot; None for an alert that the overview itself raised."""
+    """Return the note for a rollback, alert, proposal or snapshot; None for an alert raised by the overview itself."""
     if isinstance(message, TaskSnapshot):
         return _task_note(message)
     if isinstance(message, RollbackEvent):
@@ -140,7 +140,7 @@ def _task_note(snapshot: TaskSnapshot) -> TaskNote:
 
 
 def _failing(variant: VariantSnapshot) -> str:
-    """Why a variant counts as degraded: its alert is open, or it is active and has had no success yet."""
+    """Return why a variant counts as degraded: its alert is open, or it is active and without a success so far."""
     if variant.degraded:
         return variant.reason
     window = variant.window

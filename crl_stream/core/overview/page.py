@@ -1,4 +1,4 @@
-"""Makes the page about the whole system from the totals and the rows that it lists."""
+"""Makes the page about the whole system from the totals and the rows that the page lists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crl_stream.core.version import ENGINE_VERSION
 
 
 def make_page(ledger: Ledger, partition: int) -> Overview:
-    """The page as of the last note that changed it; ``partition`` is the partition of the notes."""
+    """Return the page as of the last note that changed it; ``partition`` is the partition of the notes."""
     totals = ledger.totals
     return Overview(
         timestamp=to_text(totals.page_time),
@@ -40,7 +40,7 @@ def make_page(ledger: Ledger, partition: int) -> Overview:
 
 
 def _rollback(ledger: Ledger, note: RollbackNote) -> RollbackNote:
-    """The note of a rollback; it can be undone only while it is the latest change of its task."""
+    """Return the note of a rollback, with its undo command only while it is the latest change of its task."""
     task = ledger.task(TaskKey(note.agent_name, note.task_type).encode())
     return replace(note, undo_command=None) if task.epoch > note.epoch else note
 

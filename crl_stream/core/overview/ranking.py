@@ -1,7 +1,7 @@
-"""Keeps the exact best of many entries without keeping all: a short list with a reserve, and a count of all.
+"""Tracks the best of many entries exactly without keeping them all: a short list with a reserve, and a total count.
 
-An entry that leaves the list is replaced from the reserve.  Only when the reserve is used up must all entries be read
-again, about once per hundred that leave.
+An entry that leaves the list is replaced from the reserve.  Only when the reserve is used up must all entries be
+reread, about once for every hundred that leave.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Rank = tuple[float, float, str, str]
 
 
 class Ranking(msgspec.Struct, array_like=True):
-    """The best of all ranks; every rank outside sorts after the last one inside."""
+    """The best of all ranks; every rank that is not in the list sorts after the last one in it."""
 
     total: int = 0
     best: list[Rank] = []

@@ -18,9 +18,9 @@ TOP: Final = 5
 
 
 def weekly_review(overview: Overview, now: int) -> Alert:
-    """The review of the ISO week of ``now``, in milliseconds since the epoch, UTC.
+    """Return the review for the ISO week of ``now``, in milliseconds since the epoch, UTC.
 
-    Its id depends on the week, so that consumers can recognise a repeated alert.
+    Its id depends on the week, so consumers can recognise a repeated alert.
     """
     moment = datetime.fromtimestamp(now / 1_000, UTC)
     year, number, _ = moment.isocalendar()

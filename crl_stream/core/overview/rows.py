@@ -1,7 +1,7 @@
 """The rows of the overview: what each task adds to the page, how many tasks each agent has, and the totals.
 
-A batch of notes decodes and writes only the rows that it touches.  Each row keeps the offset of the last note that it
-took, so that a repeated note changes nothing.  Times are milliseconds since the epoch.
+A batch of notes decodes and writes only the rows that it touches.  Each row keeps the offset of the last note applied
+to it, so a repeated note changes nothing.  Times are milliseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ AGENT_PREFIX: Final = b"!agent/"
 
 DAY: Final = 86_400_000
 MEMORY: Final = 400 * DAY
-"""How long closed entries are remembered: as long as a topic keeps records that could repeat them."""
+"""How long closed entries are remembered: as long as a topic keeps the records that could repeat them."""
 INCIDENT: Final = 7 * DAY
-"""How long an alert counts as open if alerts of its kind are never closed."""
+"""How long an alert counts as open if it is of a kind that is never closed."""
 
 MOMENTS: Final = frozenset(("rollback", "rollback_rate", "weekly_review", "untested"))
 """Kinds of alerts about a single event, which cannot stay open."""
 INCIDENTS: Final = frozenset(("data_gap", "fold_failure"))
 """Kinds of alerts about a loss, which count as open for a week."""
 ABOUT_DEGRADED: Final = frozenset(("degradation", "held_degradation", "no_target"))
-"""Kinds of alerts that end when the task's own note says so, even if their end was not published."""
+"""Kinds of alerts that end when the task's own note contradicts them, even if their end was not published."""
 ATTENTION: Final = frozenset(("no_target", "stuck", "data_gap", "fleet_hold"))
-"""Kinds of alerts that make the system's word ATTENTION NEEDED while they are open."""
+"""Kinds of alerts that make the system's health ATTENTION NEEDED while they are open."""
 
 
 class Place(NamedTuple):
@@ -111,12 +111,12 @@ class AgentEntry(msgspec.Struct, array_like=True, gc=False):
 
 
 class Totals(msgspec.Struct, array_like=True):
-    """The sums over all rows, and everything that does not belong to a task."""
+    """The sums over all rows, and everything that is not about a task."""
 
     incarnation: int = 0
     offset: int = -1
     time: int = 0
-    """Append time of the newest note, from which all periods are counted back."""
+    """Append time of the newest note; all periods are counted back from it."""
     page_incarnation: int = 0
     page_offset: int = -1
     """Offset of the last note that changed the page."""
@@ -129,7 +129,7 @@ class Totals(msgspec.Struct, array_like=True):
     degraded: Ranking = msgspec.field(default_factory=Ranking)
     alerts: Ranking = msgspec.field(default_factory=Ranking)
     next_end: int = 0
-    """A time after ``time`` and no later than the next end that comes by time alone; 0 if there is none."""
+    """A lower bound, after ``time``, for when something next ends by time alone; 0 if nothing will."""
     enforced: list[tuple[int, str]] = []
     """Time and id of the enforced rollbacks in the last 30 days, oldest first."""
     recent: list[RollbackNote] = []
@@ -156,7 +156,7 @@ RANKED: Final = ("proposals", "high_confidence", "degraded", "alerts")
 
 
 def share_of(task: str, row: TaskEntry, now: int) -> Share:
-    """What a row adds to the totals, without what has ended by time alone at ``now``."""
+    """Return what a row adds to the totals, without what has ended by time alone by ``now``."""
     proposals: list[Rank] = []
     alerts: list[Rank] = []
     ends: list[int] = []
@@ -186,7 +186,7 @@ def share_of(task: str, row: TaskEntry, now: int) -> Share:
 
 
 def is_ended_by_task(note: AlertNote, time: int, offset: int, row: TaskEntry) -> bool:
-    """Whether the task's own note, at least as new as the alert, shows that the alert no longer holds."""
+    """Return whether the task's own note, at least as new as the alert, shows that the alert no longer holds."""
     if note.kind not in ABOUT_DEGRADED or row.log_offset < 0 or (row.time, row.log_offset) < (time, offset):
         return False
     variant_id = note.subject.partition(" ")[2]
@@ -196,7 +196,7 @@ def is_ended_by_task(note: AlertNote, time: int, offset: int, row: TaskEntry) ->
 
 
 def rollback_time(note: RollbackNote) -> tuple[int, str]:
-    """The sort key of rollbacks."""
+    """Return the key by which rollbacks are sorted."""
     return from_text(note.timestamp), note.rollback_id
 
 
@@ -206,7 +206,7 @@ decode_task: Final = msgspec.msgpack.Decoder(TaskEntry).decode
 
 
 def encode_row(row: Totals | AgentEntry | TaskEntry) -> bytes:
-    """A row as stored in the changelog; equal rows have equal bytes."""
+    """Return a row as stored in the changelog; equal rows have equal bytes."""
     return pack(row)
 
 
@@ -221,6 +221,6 @@ _decode_place: Final = msgspec.msgpack.Decoder(_Placed).decode
 
 
 def row_position(row: bytes) -> tuple[int, int]:
-    """(incarnation, offset) of the last note that a row took; of two rows with one key, the higher one is newer."""
+    """Return (incarnation, offset) of the last note applied to a row; of two rows with one key, the higher is newer."""
     placed = _decode_place(row)
     return placed.incarnation, placed.offset

@@ -1,4 +1,4 @@
-"""What one note changes in the row that it is about; each function returns False if it said nothing new."""
+"""Applies one note to the row that it is about; each function returns False if the note contained nothing new."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from crl_stream.core.overview.rows import (
 
 
 def take_task(row: TaskEntry, note: TaskNote) -> bool:
-    """Take the note of a task: the highest (incarnation, as_of.offset) wins, and alerts that it contradicts end."""
+    """Apply the note of a task: the highest (incarnation, as_of.offset) wins, and alerts that it contradicts end."""
     version = (note.incarnation, note.as_of.offset)
     if version <= (row.log_incarnation, row.log_offset):
         return False
@@ -56,7 +56,7 @@ def _listed(standings: Sequence[Standing], since: dict[str, int], time: int) -> 
 
 
 def take_proposal(row: TaskEntry, note: ProposalNote, now: int) -> bool:
-    """Take the note of a proposal: the highest revision wins; ``now`` is when the note was appended."""
+    """Apply the note of a proposal: the highest revision wins; ``now`` is when the note was appended."""
     known = row.proposals.get(note.proposal_id)
     if known is not None and note.revision <= known.revision:
         return False
@@ -76,7 +76,7 @@ def _is_forgotten(entry: ProposalEntry, now: int) -> bool:
 
 
 def take_alert(row: TaskEntry, note: AlertNote, now: int) -> bool:
-    """Take the note of an alert: the latest about a (kind, subject) wins; ``now`` is when the note was appended."""
+    """Apply the note of an alert: the latest about a (kind, subject) wins; ``now`` is when the note was appended."""
     if note.kind in MOMENTS:
         return False
     name = f"{note.kind} {note.subject}"

@@ -1,4 +1,4 @@
-"""What the rules of ``core/proposer/rules`` look at, and what they return."""
+"""The view that the rules of ``core/proposer/rules`` look at, and the drafts that they return."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from crl_stream.core.messages.snapshots import Trigger
 from crl_stream.core.proposer.remedies import Kind, Remedies, dominant
 
 _CLASSES: Final = ((50, 0.5), (100, 0.7))
-"""Below each number of outcomes, a claim has this confidence; with more than all of these it has ``_SURE``."""
+"""Confidence of a claim below each number of outcomes; from the last number on, it is ``_SURE``."""
 _SURE: Final = 0.85
 _NUMBERED: Final = re.compile(r"(.+)-v([0-9]{1,9})")
 _MAX_ID: Final = 128
 _CONFIGURED: Final = frozenset(("temperature", "model_tier"))
-"""Parameters for which a registration has a field of its own."""
+"""Parameters that have their own field in a registration."""
 
 
 class View(NamedTuple):
@@ -26,10 +26,10 @@ class View(NamedTuple):
     limits: ProposalLimits
     active: VariantSnapshot
     variants: dict[str, VariantSnapshot]
-    """The variants that are offered to runtimes, as in ``crl.variants``, and not retired; includes the active one."""
+    """The variants that runtimes may choose, as in ``crl.variants``, without retired ones; includes the active one."""
     remedies: Remedies
     carried: frozenset[bytes]
-    """Digests of the modifications that the active variant was made with."""
+    """Digests of the modifications with which the active variant was made."""
 
     @property
     def rivals(self) -> list[VariantSnapshot]:
@@ -50,7 +50,7 @@ class View(NamedTuple):
         return len(self.snapshot.variants) < self.limits.max_variants
 
     def lower(self, difference: float) -> str:
-        """The guide's "15% lower performance" for a difference of .15 in Q; above 1 it names no percentage."""
+        """Return the guide's "15% lower performance" for a difference of .15 in Q; above 1 it names no percentage."""
         return f"{difference:.0%} lower performance" if difference <= 1.0 else "far lower performance"
 
     @property
@@ -66,7 +66,7 @@ class Draft(NamedTuple):
     trigger: Trigger
     target: str
     n: int
-    """How many outcomes the claim rests on."""
+    """How many outcomes the claim is based on."""
     confidence: float
     reasoning: str
     evidence: str
@@ -80,7 +80,7 @@ class Draft(NamedTuple):
 
 
 def view_of(snapshot: TaskSnapshot, remedies: Remedies, carried: frozenset[bytes]) -> View | None:
-    """The task as the rules see it; None if no variant is active."""
+    """Return the task as the rules see it; None if no variant is active."""
     variants = {
         variant.variant_id: variant
         for variant in snapshot.variants
@@ -93,23 +93,23 @@ def view_of(snapshot: TaskSnapshot, remedies: Remedies, carried: frozenset[bytes
 
 
 def _only_in_shadow(variant: VariantSnapshot) -> bool:
-    """Whether the variant only ran as shadow, so that runtimes may not choose it: no live outcome, not registered."""
+    """Return whether runtimes must not choose the variant: it is not registered, and all its outcomes are shadow."""
     return variant.n_visits == 0 and variant.shadow_n > 0 and variant.configuration is None and not variant.active
 
 
 def confidence(n: int, *, bonus: float = 0.0, most: float = 1.0) -> float:
-    """Confidence: .5 below 50 outcomes, .7 below 100, otherwise .85; plus ``bonus``, at most ``most``."""
+    """Return the confidence: .5 below 50 outcomes, .7 below 100, otherwise .85; plus ``bonus``, at most ``most``."""
     base = next((value for below, value in _CLASSES if n < below), _SURE)
     return min(round(base + bonus, 2), most)
 
 
 def leads_by_more(better: VariantSnapshot, worse: VariantSnapshot, limit: float) -> bool:
-    """Whether Q differs by more than ``limit``, in decimal arithmetic as people read it: .8 - .6 is not > .2."""
+    """Return whether Q differs by more than ``limit`` in decimal arithmetic, as people expect: .8 - .6 is not > .2."""
     return Decimal(repr(better.q_value)) - Decimal(repr(worse.q_value)) > Decimal(repr(limit))
 
 
 def next_variant_id(view: View) -> str:
-    """The first free id among ``default-v2``, ``default-v3``, ... if ``default`` is the active variant."""
+    """Return the first free id among ``default-v2``, ``default-v3``, ... if ``default`` is the active variant."""
     active = view.active.variant_id
     base = match[1] if (match := _NUMBERED.fullmatch(active)) else active
     known = {variant.variant_id for variant in view.snapshot.variants}
@@ -125,14 +125,14 @@ def _numbered(base: str, number: int) -> str:
 
 
 def prescription(view: View) -> tuple[Kind, int, list[Modification]]:
-    """The active variant's most common kind of failure, how often it occurred, and what to change."""
+    """Return the active variant's most common kind of failure, how often it occurred, and what to change."""
     active = view.active
     kind, count = dominant(active.failure_kinds)
     return kind, count, view.remedies.prescribe(view.snapshot.task_type, kind, active.configuration, view.carried)
 
 
 def registration(view: View, variant_id: str, modifications: list[Modification]) -> Change:
-    """The registration of a new variant made from the active one; unmodified parameters are the parent's."""
+    """Build the registration of a new variant based on the active one; parameters are inherited unless modified."""
     known = view.active.configuration
     chosen = {one.parameter: one.value for one in modifications if one.parameter in _CONFIGURED}
     return Change(

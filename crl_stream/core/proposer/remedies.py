@@ -1,7 +1,7 @@
-"""What to change in a variant, by the kind of its failures: a catalogue that people edit, and its application.
+"""What to change in a variant, by its kind of failures: a catalogue that people edit, and the code that applies it.
 
-Entries are looked up by the dominant kind of failure.  A task type may have entries of its own, which then replace
-the general ones.  Nothing is recommended that the variant already has.
+Entries are looked up by the dominant kind of failure.  A task type may have its own entries, which then replace the
+general ones.  Nothing is recommended that the variant already has.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Remedy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     reason: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an entry that cannot be applied; ``ValueError`` says why."""
+        """Raise ``ValueError`` with the reason if an entry cannot be applied."""
         if (self.section is None) == (self.parameter is None):
             raise ValueError("name either a section or a parameter")
         if self.section is not None:
@@ -62,20 +62,20 @@ class Remedy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             raise ValueError("a parameter needs a value or a step")
         if self.parameter == "model_tier":
             if self.value is not None and not isinstance(self.value, str):
-                raise ValueError("the value of model_tier is a name")
+                raise ValueError("the value of model_tier must be a name")
             if self.step is not None and not isinstance(self.step, int):
-                raise ValueError("the step of model_tier counts tiers")
+                raise ValueError("the step of model_tier must be a whole number of tiers")
         elif self.parameter == "temperature":
             if isinstance(self.value, str | bool) or not all(
                 0.0 <= number <= 2.0 for number in (self.value, self.minimum, self.maximum) if number is not None
             ):
-                raise ValueError("a temperature is a number from 0 to 2")
+                raise ValueError("a temperature must be a number from 0 to 2")
         elif self.step is not None:
-            raise ValueError("only temperature and model_tier are known well enough to take a step")
+            raise ValueError("only temperature and model_tier can have a step")
         if not all(math.isfinite(n) for n in (self.value, self.step, self.minimum, self.maximum) if type(n) is float):
-            raise ValueError("a number has to be finite")
+            raise ValueError("a number must be finite")
         if self.step == 0:
-            raise ValueError("a step of 0 goes nowhere")
+            raise ValueError("a step of 0 changes nothing")
 
 
 class TaskRemedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,7 +84,7 @@ class TaskRemedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     focus: str | None = None
     """How a proposal's text describes a variant for these tasks: ``security`` gives "security-focused variant"."""
     any: list[Remedy] | None = None
-    """Entries for every kind that has no list of its own."""
+    """Entries for every kind of failure without its own list."""
     errors: list[Remedy] | None = None
     failures: list[Remedy] | None = None
     slow: list[Remedy] | None = None
@@ -104,7 +104,7 @@ class Remedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Entries by task type or by a pattern like ``security-*``; an exact name wins, then the first matching pattern."""
 
     def for_task(self, task_type: str) -> TaskRemedies:
-        """The entries of a task type; empty if it has none of its own."""
+        """Return the entries for a task type; empty if the catalogue has none for it."""
         if (exact := self.tasks.get(task_type)) is not None:
             return exact
         return next((own for name, own in self.tasks.items() if fnmatchcase(task_type, name)), _NONE)
@@ -112,9 +112,9 @@ class Remedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def prescribe(
         self, task_type: str, kind: Kind, known: VariantConfiguration | None, carried: frozenset[bytes] = frozenset()
     ) -> list[Modification]:
-        """What to change in a variant with this configuration; empty if there is nothing left to try.
+        """Return what to change in a variant with this configuration; empty if there is nothing left to try.
 
-        ``carried`` holds the digests of the modifications that the variant was made with, so as not to repeat them.
+        ``carried`` holds the digests of the modifications with which the variant was made, so as not to repeat them.
         """
         own = self.for_task(task_type)
         entries = getattr(own, kind)
@@ -140,7 +140,7 @@ class Remedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return None if value is None else Modification(parameter=entry.parameter, value=value, reason=entry.reason)
 
     def _tier(self, entry: Remedy, now: str | None) -> str | None:
-        """The tier to move to; None if it is the same, the last one is reached, or the current tier is unknown."""
+        """Return the tier to move to; None if the variant is already there, at the last tier, or at an unknown one."""
         if entry.value is not None and now != entry.value:
             return str(entry.value)
         if entry.step is None or now not in self.tiers:
@@ -165,7 +165,7 @@ def _temperature(entry: Remedy, now: float | None) -> float | None:
 
 
 def dominant(kinds: FailureKinds) -> tuple[Kind, int]:
-    """The most common kind of bad outcome, and how many there were.
+    """Return the most common kind of bad outcome, and how many of these there were.
 
     ``failures`` also counts errors, so failures without an error are what remains after subtracting them.  A variant
     with bad rewards and none of these kinds counts as low quality.
@@ -181,7 +181,7 @@ def dominant(kinds: FailureKinds) -> tuple[Kind, int]:
 
 
 def digest(modification: Modification) -> bytes:
-    """Eight bytes that identify this change, whatever reason is given for it."""
+    """Return eight bytes that identify this change, whatever reason is given for it."""
     plain = msgspec.structs.replace(modification, reason=None)
     return content_digest(msgspec.json.encode(plain))
 

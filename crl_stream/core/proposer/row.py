@@ -19,7 +19,7 @@ class Waiting(msgspec.Struct, array_like=True, gc=False):
 
 
 class Quiet(msgspec.Struct, array_like=True, gc=False):
-    """What must not be proposed again until it rests on ``n`` outcomes."""
+    """Something that must not be proposed again until it is based on ``n`` outcomes."""
 
     proposal_type: str
     target: str
@@ -47,17 +47,17 @@ _DECODER: Final = msgspec.msgpack.Decoder(ProposalRow)
 
 
 def new_row(key: TaskKey) -> ProposalRow:
-    """The row of a task that has had no proposal yet."""
+    """Return the row of a task that has had no proposals yet."""
     return ProposalRow(key.agent_name, key.task_type)
 
 
 def encode_row(row: ProposalRow) -> bytes:
-    """The row as stored in the changelog; equal rows have equal bytes."""
+    """Return the row as stored in the changelog; equal rows have equal bytes."""
     return pack(row)
 
 
 def decode_row(data: bytes) -> ProposalRow:
-    """Read a row; raises ``msgspec.MsgspecError`` if the bytes are not one."""
+    """Decode a row; raise ``msgspec.MsgspecError`` if the bytes are not a row."""
     try:
         return _DECODER.decode(data)
     except UnicodeDecodeError as error:
@@ -65,6 +65,6 @@ def decode_row(data: bytes) -> ProposalRow:
 
 
 def row_position(data: bytes) -> tuple[int, int]:
-    """(incarnation, offset in the log) of a row; of two rows of a task, the higher one is newer."""
+    """Return a row's (incarnation, offset in the log); of two rows of a task, the higher one is newer."""
     row = decode_row(data)
     return row.incarnation, row.offset

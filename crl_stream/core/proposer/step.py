@@ -8,9 +8,9 @@ approves a proposal.  ``settings.remedies.load_remedies`` reads the catalogue.
 
 Laws: a snapshot that is not newer than the row, by (incarnation, ``as_of.offset``), changes nothing.  At most one
 proposal is open (pending or deferred) per task, type and target.  An open proposal is tied to the epoch it was made
-for, and is superseded when the epoch changes or its grounds are gone.  A revision needs half as much evidence again,
-or a tenth more if trigger or confidence have changed.  To prevent flapping, the evidence must double after a
-rejection before the same is proposed again, and must grow by half after an expiry or after lost grounds.
+for, and is superseded when the epoch changes or its grounds are gone.  A revision needs 50 % more evidence, or 10 %
+more if the trigger or the confidence has changed.  To prevent flapping, evidence must grow before the same change is
+proposed again: it must double after a rejection, and grow by half after an expiry or after lost grounds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from crl_stream.core.version import ENGINE_VERSION
 _DAY: Final = 86_400_000
 _HISTORY: Final = 20
 _REMEMBERED: Final = 32
-"""How many entries of ``quiet`` may be about variants that were never created; the others go with their variants."""
+"""How many entries of ``quiet`` may be about variants never created; other entries are dropped with their variant."""
 
 
 def review_task(data: bytes | None, snapshot: TaskSnapshot, remedies: Remedies) -> tuple[bytes, list[Proposal]]:
@@ -46,7 +46,7 @@ def review_task(data: bytes | None, snapshot: TaskSnapshot, remedies: Remedies) 
 
 
 def step(row: ProposalRow, snapshot: TaskSnapshot, remedies: Remedies) -> list[Proposal] | None:
-    """Fold a snapshot into ``row``, in place; None if it is not newer than the row, which then stays unchanged."""
+    """Fold a snapshot into ``row``, in place; if it is not newer than the row, change nothing and return None."""
     if (snapshot.incarnation, snapshot.as_of.offset) <= (row.incarnation, row.offset):
         return None
     row.incarnation, row.offset = snapshot.incarnation, snapshot.as_of.offset
@@ -55,12 +55,12 @@ def step(row: ProposalRow, snapshot: TaskSnapshot, remedies: Remedies) -> list[P
 
 
 def proposals_of(data: bytes) -> list[Proposal]:
-    """The open proposals of a task, from the bytes of its row."""
+    """Return the open proposals in the bytes of a task's row."""
     return [waiting.proposal for waiting in decode_row(data).open]
 
 
 def approval_of(proposal: Proposal, **command: Any) -> ApproveProposal:
-    """The command that approves a proposal exactly as it is; ``command`` holds the fields common to all commands."""
+    """Build the command that approves a proposal exactly as it is; ``command`` holds the fields of every command."""
     return ApproveProposal(
         agent_name=proposal.agent_name,
         task_type=proposal.task_type,
@@ -95,14 +95,14 @@ class _Look:
         return self.published
 
     def _forget(self) -> None:
-        """Drop what is known about variants that are gone, and about new ids that have been taken since."""
+        """Drop what is known about variants that are gone, and about proposed ids that have since been used."""
         row, there = self.row, {variant.variant_id for variant in self.snapshot.variants}
         row.carried = {name: digests for name, digests in row.carried.items() if name in there}
         row.quiet = [q for q in row.quiet if (q.target in there) != (q.proposal_type in _MAKING)]
 
     # -- open proposals ----------------------------------------------------------------------------
     def _settle(self, waiting: Waiting) -> Waiting | None:
-        """Update an open proposal with this snapshot; None if that closes it."""
+        """Update an open proposal with this snapshot; return None if that closes it."""
         row, snapshot = self.row, self.snapshot
         for review in self._new_reviews(waiting):
             waiting.review = review.command_id
@@ -141,14 +141,14 @@ class _Look:
         return waiting
 
     def _new_reviews(self, waiting: Waiting) -> Iterator[ReviewResult]:
-        """Applied reviews of a proposal since the last one that was taken into account."""
+        """Return the applied reviews of a proposal since the last one that was taken into account."""
         wanted = waiting.proposal.proposal_id
         found = [r for r in self.snapshot.reviews if r.proposal_id == wanted and r.outcome == "applied"]
         last = next((at for at, review in enumerate(found) if review.command_id == waiting.review), -1)
         yield from found[last + 1 :]
 
     def _quieten(self, proposal: Proposal, growth: float) -> None:
-        """Remember by which factor the evidence must grow before the same is proposed again."""
+        """Remember by which factor the evidence must grow before the same change is proposed again."""
         row, key = self.row, (proposal.proposal_type, proposal.target_variant)
         draft = self.drafts.get(key)
         n = max(int(proposal.supporting_data["n_invocations"]), draft.n if draft is not None else 0)
@@ -172,8 +172,8 @@ class _Look:
         now = to_text(row.time)
         task = f"{row.agent_name}/{row.task_type}"
         proposal = Proposal(
-            # The id includes the position in the log at which the proposal was made: even a proposer that has lost
-            # its rows never uses an id twice.
+            # The id includes the log position at which the proposal was made, so even a proposer that has lost its
+            # rows never uses an id twice.
             proposal_id=fact_id("prop", row.time, task, name, draft.target, row.incarnation, row.offset),
             timestamp=now,
             agent_name=row.agent_name,
@@ -236,7 +236,7 @@ _MAKING: Final = frozenset(rule.name for rule in RULES if rule.makes)
 
 
 def _claim(draft: Draft) -> dict[str, Any]:
-    """The fields of a proposal that depend on its evidence."""
+    """Return the fields of a proposal that depend on its evidence."""
     return {
         "trigger": draft.trigger,
         "reasoning": draft.reasoning,
@@ -253,7 +253,7 @@ def _claim(draft: Draft) -> dict[str, Any]:
 
 
 def _is_worth_it(draft: Draft, old: Proposal) -> bool:
-    """Whether the change is worth showing to a reviewer as a new revision."""
+    """Return whether the change is worth showing to a reviewer as a new revision."""
     before = int(old.supporting_data["n_invocations"])
     if 2 * draft.n >= 3 * before:
         return draft.n > before

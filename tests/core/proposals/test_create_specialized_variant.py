@@ -13,7 +13,7 @@ RULE = "create_specialized_variant"
 
 
 def test_the_guides_example_comes_out_in_the_guides_words_and_numbers() -> None:
-    # The guide's example has Q = .65; its trigger asks for less, so the limit is raised to show the example.
+    # The guide's example has Q = .65, but its trigger needs Q < .6, so the limit is raised for the example.
     [draft] = drafts(RULE, a_variant(q=0.65, n=67), proposal_limits=limits(create_below_q=0.7))
     first, last = draft.reasoning.splitlines()
     assert first.startswith("Security-audit tasks show 15% lower performance with default variant")

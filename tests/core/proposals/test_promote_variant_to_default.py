@@ -68,7 +68,7 @@ def test_what_needs_a_persons_approval_is_proposed_as_soon_as_the_matrix_says_so
     [draft] = drafts(RULE, a_variant(q=0.7, n=20), waiting_for_approval("v2", 0.75, 8))
     assert (draft.trigger, draft.target, draft.n) == ("medium_confidence", "v2", 8)
     assert "Medium confidence: Q-value 0.75 >= 0.7 and n_visits 8 >= 5." in draft.reasoning
-    assert not drafts(RULE, a_variant(q=0.75, n=20), waiting_for_approval("v2", 0.75, 8)), "it does not beat it"
+    assert not drafts(RULE, a_variant(q=0.75, n=20), waiting_for_approval("v2", 0.75, 8)), "v2 has no higher Q"
 
 
 def test_the_best_one_is_proposed_and_ties_go_to_more_visits_and_then_to_the_name() -> None:
@@ -85,8 +85,8 @@ def test_what_the_monitor_is_about_to_apply_by_itself_is_left_to_it() -> None:
     ready = {"decision": "auto_apply"}
     young, old = a_variant("v2", q=0.95, n=12, **ready), a_variant("v2", q=0.95, n=50, **ready)
     assert not drafts(RULE, a_variant(q=0.5), young)
-    assert not drafts(RULE, a_variant(q=0.5), young, waiting_for_approval("v3", 0.8, 30)), "nor the second best instead"
-    assert drafts(RULE, a_variant(q=0.5), old), "it has waited long enough"
+    assert not drafts(RULE, a_variant(q=0.5), young, waiting_for_approval("v3", 0.8, 30)), "nor is the runner-up"
+    assert drafts(RULE, a_variant(q=0.5), old), "v2 has waited long enough"
     for mode in ("shadow", "observe"):
         assert drafts(RULE, a_variant(q=0.5), young, mode=mode), "the monitor will not act"
     assert drafts(RULE, a_variant(q=0.5), young, held=PIN)
@@ -98,7 +98,7 @@ def test_nothing_is_promoted_under_a_pin() -> None:
 
 def test_an_open_one_lapses_when_the_candidate_is_unfit_or_no_longer_leads() -> None:
     lapse = RULE_OF[RULE].lapse
-    # Less than the gap that opened it is still a lead.
+    # A lead smaller than the gap that opened the proposal still keeps it open.
     assert lapse(viewed(a_variant(q=0.6), a_variant("v2", q=0.61)), "v2", "performance_gap") is None
     for rival, why in [
         (a_variant("v2", q=0.6), "v2 no longer leads: Q-value 0.60 against 0.60"),

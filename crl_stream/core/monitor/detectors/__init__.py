@@ -1,6 +1,6 @@
 """The detectors: one file each, found by listing this folder, in the order that breaks ties.
 
-``core/monitor/detector.py`` says what a file defines and what each part means; CONTRIBUTING.md has an example.
+``core/monitor/detector.py`` lists what a file must define and what each part means; CONTRIBUTING.md has an example.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def _discover() -> tuple[Detector, ...]:
     only_once(modules, "LIMIT.name", lambda module: module.LIMIT.name)
     for place, module in enumerate(modules, start=1):
         if place != module.ORDER:
-            # ORDER is the place of the evidence in the rows: a gap would be filled by another metric.
+            # ORDER sets the place of the evidence in the rows; a gap would later be filled by another metric.
             raise misfit(module, f"has ORDER = {module.ORDER}", f"the next one is {place}")
     return tuple(map(detector_of, modules))
 
@@ -29,7 +29,7 @@ DETECTORS: Final[tuple[Detector, ...]] = _discover()
 
 
 def figures_of(baseline: Sums, recent: Sums, worst: Detector | None) -> dict[str, float]:
-    """The guide's ``degradation_metrics``: the figures of ``worst`` first, then the others', then the size."""
+    """Return the guide's ``degradation_metrics``: the figures of ``worst``, then those of the others, then the size."""
     found: dict[str, float] = {}
     if baseline.n and recent.n:
         for detector in sorted(DETECTORS, key=lambda detector: detector is not worst):

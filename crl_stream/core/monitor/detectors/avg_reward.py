@@ -17,9 +17,9 @@ NOTHING: Final = "no positive reward"
 
 
 def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
-    """The drop of the mean and the baseline's mean, both in millionths times the outcome counts of both.
+    """Return the drop of the mean and the baseline's mean, in millionths and multiplied by both outcome counts.
 
-    A baseline of zero or less leaves nothing to compare with: a relative drop has no meaning there.
+    A baseline of zero or less leaves nothing to compare with, because a relative drop has no meaning there.
 
     >>> worsening(Sums(100, reward=80_000_000), Sums(20, reward=12_000_000))  # .80 to .60: a quarter
     (400000000, 1600000000)
@@ -29,17 +29,17 @@ def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
 
 
 def figure(sums: Sums) -> float:
-    """The mean reward, -1 to 1."""
+    """Return the mean reward, -1 to 1."""
     return sums.reward / MICRO / sums.n
 
 
 def describe(baseline: Sums, recent: Sums, change: float) -> str:
-    """A sentence in the guide's form."""
+    """Return a sentence in the guide's form."""
     return f"Average reward dropped from {figure(baseline):.2f} to {figure(recent):.2f} ({change:.1%} drop)"
 
 
 def claims(limit: float) -> Triple:
-    """Drops of one, two and four times the limit."""
+    """Return drops of one, two and four times the limit."""
     return drops(limit)
 
 

@@ -1,4 +1,4 @@
-"""Error rate: degraded if the share of outcomes with an error rose by more than the guide's 20 %, relatively."""
+"""Error rate: degraded if the share of outcomes with an error rose by more than the guide's 20 % of the baseline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOTHING: Final = "no error"
 
 
 def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
-    """The rise of the rate and the baseline's rate, both times the outcome counts of both, to stay whole numbers.
+    """Return the rise of the rate and the baseline's rate, multiplied by both outcome counts to stay whole numbers.
 
     >>> worsening(Sums(100, errors=10), Sums(20, errors=5))  # .10 to .25: a rise of 150 %
     (300, 200)
@@ -27,17 +27,17 @@ def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
 
 
 def figure(sums: Sums) -> float:
-    """The error rate, 0 to 1."""
+    """Return the error rate, 0 to 1."""
     return sums.errors / sums.n
 
 
 def describe(baseline: Sums, recent: Sums, change: float) -> str:
-    """A sentence in the guide's form."""
+    """Return a sentence in the guide's form."""
     return f"Error rate increased from {figure(baseline):.0%} to {figure(recent):.0%} ({change:.1%} increase)"
 
 
 def claims(limit: float) -> Triple:  # noqa: ARG001 - errors are rare: no window shows a small rise
-    """Two, three and five times the baseline's rate, whatever the limit."""
+    """Return two, three and five times the baseline's rate, whatever the limit."""
     first, second, third = SPREAD
     return 1.0 + first, 1.0 + second, 1.0 + third
 

@@ -17,7 +17,7 @@ NOTHING: Final = "no success"
 
 
 def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
-    """The drop of the rate and the baseline's rate, both times the outcome counts of both, to stay whole numbers.
+    """Return the drop of the rate and the baseline's rate, multiplied by both outcome counts to stay whole numbers.
 
     >>> worsening(Sums(100, successes=90), Sums(20, successes=15))  # .90 to .75: a drop of a sixth
     (300, 1800)
@@ -27,17 +27,17 @@ def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
 
 
 def figure(sums: Sums) -> float:
-    """The success rate, 0 to 1."""
+    """Return the success rate, 0 to 1."""
     return sums.successes / sums.n
 
 
 def describe(baseline: Sums, recent: Sums, change: float) -> str:
-    """The guide's sentence."""
+    """Return the guide's sentence."""
     return f"Success rate dropped from {figure(baseline):.0%} to {figure(recent):.0%} ({change:.1%} drop)"
 
 
 def claims(limit: float) -> Triple:
-    """Drops of one, two and four times the limit."""
+    """Return drops of one, two and four times the limit."""
     return drops(limit)
 
 

@@ -1,9 +1,9 @@
-"""The rules of the proposer: one file each, found by listing this folder, in the order in which they are asked.
+"""The rules of the proposer: one file each, found by listing this folder, and sorted by ``ORDER``.
 
 A file defines the ``PARTS`` below; CONTRIBUTING.md has an example.  The conditions that open a proposal (``propose``)
-are stricter on purpose than those that keep it open (``lapse``).
+are deliberately stricter than those that keep it open (``lapse``).
 
-Every limit comes with the snapshot.  A rule never drafts anything that the monitor would refuse.
+Every limit comes with the snapshot.  A rule must not draft anything that the monitor would refuse.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Rule(NamedTuple):
     title: str
     """Title of such a proposal in a tracker, with the fields ``{target}`` and ``{task}``."""
     triggers: tuple[Trigger, ...]
-    """The triggers that its drafts may give as their reason."""
+    """The triggers that the rule's drafts may name."""
     makes: bool
-    """Whether the target of its proposals is the id of a variant that does not exist yet."""
+    """Whether the target of the rule's proposals is the id of a variant that does not exist yet."""
     propose: Callable[[View], list[Draft]]
     """Returns the drafts for a task, at most one per target."""
     lapse: Callable[[View, str, Trigger], str | None]
-    """Says why an open proposal, given by target and trigger, has lost its grounds; None if it has not."""
+    """Returns why an open proposal, given by target and trigger, has lost its grounds; None if it has not."""
 
 
 def _is_title(value: Any) -> bool:
@@ -45,20 +45,18 @@ def _are_triggers(value: Any) -> bool:
 PARTS: Final = (
     Part(
         "NAME",
-        f"a proposal type of the contract: {', '.join(get_args(ProposalType))}. A new one is added to ProposalType in "
+        f"a proposal type of the contract: {', '.join(get_args(ProposalType))}. Add a new one to ProposalType in "
         "core/messages/snapshots.py first",
         lambda value: value in get_args(ProposalType),
     ),
-    Part("ORDER", "a whole number from 1 on: rules are asked in this order", is_place),
-    Part("TITLE", "what a tracker calls it, with {target} and {task}", _is_title),
-    Part("TRIGGERS", f"a tuple of some of {', '.join(get_args(Trigger))}, Trigger in the same file", _are_triggers),
-    Part(
-        "MAKES", "True where the target is a variant that is yet to be made, else False", lambda v: isinstance(v, bool)
-    ),
-    Part("propose", "a function (view) -> the drafts that the task speaks for", takes(1)),
-    Part("lapse", "a function (view, target, trigger) -> why an open proposal has lost its ground, or None", takes(3)),
+    Part("ORDER", "a whole number, 1 or more; rules are applied in this order", is_place),
+    Part("TITLE", "the title of such a proposal in a tracker, with {target} and {task}", _is_title),
+    Part("TRIGGERS", f"a tuple of some of {', '.join(get_args(Trigger))}, as in Trigger in that file", _are_triggers),
+    Part("MAKES", "True if the target is a variant that does not exist yet, else False", lambda v: isinstance(v, bool)),
+    Part("propose", "a function (view) -> the drafts that the task supports", takes(1)),
+    Part("lapse", "a function (view, target, trigger) -> why an open proposal has lost its grounds, or None", takes(3)),
 )
-"""What every file in the folder defines."""
+"""The names that every file in the folder must define."""
 
 
 def _discover() -> tuple[Rule, ...]:

@@ -1,7 +1,7 @@
 """Create: the only variant of a task performs badly (guide: "Task type has only default variant and Q < 0.6").
 
-A variant is the only one if every other variant is retired or only ran as shadow.  If there are others,
-``modify_variant_parameters`` applies instead.  The two never apply together, since both ask for the same registration.
+A variant is the only one if every other variant is retired or has run only as shadow.  If there are others,
+``modify_variant_parameters`` applies instead.  The two must not apply together: both ask for the same registration.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOST: Final = 0.75
 
 
 def propose(view: View) -> list[Draft]:
-    """One draft; none if outcomes are too few, another variant exists, Q is fine, or there is no room or no remedy."""
+    """Return one draft; none if outcomes are too few, Q is fine, there is another variant, no room, or no remedy."""
     active, limits = view.active, view.limits
     if len(view.variants) > 1 or active.n_visits < limits.min_invocations or active.q_value >= limits.create_below_q:
         return []
@@ -56,7 +56,7 @@ def propose(view: View) -> list[Draft]:
 
 
 def lapse(view: View, target: str, _: Trigger) -> str | None:
-    """Lapses if there is another variant by now, or if Q is fine."""
+    """Return why the proposal lapses: there is now another variant, or Q is fine."""
     active, limit = view.active, view.limits.create_below_q
     if any(variant.variant_id == target for variant in view.snapshot.variants):
         return f"{target} is known by now"

@@ -1,8 +1,8 @@
 """Modify: the active variant has performed badly for a long time (guide: "Default variant Q < 0.6 with n >= 50").
 
-This applies only if there are other variants; ``create_specialized_variant`` handles a single one.  There is one
-experiment at a time: nothing more is proposed while a variant made from the active one still has too few outcomes.
-Nor is anything proposed while a rival leads by so much that ``promote_variant_to_default`` applies.
+This applies only if there are other variants; ``create_specialized_variant`` handles a single one.  Only one
+experiment runs at a time: nothing more is proposed while a variant made from the active one has too few outcomes.
+Likewise, nothing is proposed while another variant leads by so much that ``promote_variant_to_default`` applies.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAKES: Final = True
 
 
 def propose(view: View) -> list[Draft]:
-    """One draft; none if outcomes are too few, no other variant exists, Q is fine, or no remedy is left to try now."""
+    """Return one draft; none if outcomes are too few, Q is fine, no other variant exists, or nothing is left to try."""
     active, limits = view.active, view.limits
     if len(view.variants) < 2 or active.n_visits < limits.min_invocations or active.q_value >= limits.modify_below_q:
         return []
@@ -65,7 +65,7 @@ def propose(view: View) -> list[Draft]:
 
 
 def lapse(view: View, target: str, _: Trigger) -> str | None:
-    """Lapses if Q is fine, the active variant is the only one, or something else is already being tried."""
+    """Return why the proposal lapses: Q is fine, only the active variant is left, or something else is being tried."""
     active, limit = view.active, view.limits.modify_below_q
     if any(variant.variant_id == target for variant in view.snapshot.variants):
         return f"{target} is known by now"
@@ -79,7 +79,7 @@ def lapse(view: View, target: str, _: Trigger) -> str | None:
 
 
 def _experiment(view: View) -> str | None:
-    """A variant made from the active one that has fewer outcomes than it takes to judge it."""
+    """Return a variant that was made from the active one and has too few outcomes to be judged; else None."""
     for variant in view.variants.values():
         known = variant.configuration
         if (

@@ -1,9 +1,9 @@
 """Promote: another variant performs better than the active one.
 
-The trigger is either the guide's gap ("Best variant Q-value > default Q-value by > 20 %", absolute, strictly more), or
-that the decision matrix asks for a person's approval.  The latter needs no ``min_invocations``, since the matrix has
-its own limits.  A candidate that the monitor would promote by itself is left to it until it has waited for
-``min_invocations``.
+There are two triggers: the guide's gap ("Best variant Q-value > default Q-value by > 20 %", absolute, strictly more),
+and a decision of the matrix that asks for a person's approval.  The second needs no ``min_invocations``, because the
+matrix has its own limits.  If the monitor would promote the candidate on its own, nothing is proposed until the
+candidate has waited for ``min_invocations``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BONUS: Final = 0.15
 
 
 def propose(view: View) -> list[Draft]:
-    """A draft for the best rival, with the stronger of the two triggers, or none; a pin allows no promotion."""
+    """Return a draft for the best rival, with the stronger of the two triggers, or none; a pin prevents promotions."""
     active, limits = view.active, view.limits
     if active.n_visits < limits.promote_min_samples or view.snapshot.pinned is not None:
         return []
@@ -45,7 +45,7 @@ def propose(view: View) -> list[Draft]:
 
 
 def lapse(view: View, target: str, _: Trigger) -> str | None:
-    """Lapses if the candidate is gone, is no longer fit to be active, or no longer leads."""
+    """Return why the proposal lapses: the candidate is gone, is no longer fit to be active, or no longer leads."""
     active, rival = view.active, view.variants.get(target)
     if rival is None:
         return f"{target} is retired or gone"
@@ -86,12 +86,12 @@ def _draft(view: View, rival: VariantSnapshot, trigger: Trigger, words: str) -> 
 
 
 def _show_above(gap: float, limit: float) -> str:
-    """The shortest text of ``gap``, with at least two decimals, that is more than ``limit``."""
+    """Return the shortest text of ``gap``, with at least two decimals, that is still more than ``limit``."""
     return next((text for d in range(2, 17) if float(text := f"{gap:.{d}f}") > limit), repr(gap))
 
 
 def _applies_itself(view: View, rival: VariantSnapshot) -> bool:
-    """Whether the monitor is about to activate the variant by itself."""
+    """Return whether the monitor is about to activate the variant on its own."""
     snapshot = view.snapshot
     return (
         rival.decision == "auto_apply"

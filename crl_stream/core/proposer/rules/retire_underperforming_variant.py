@@ -1,7 +1,7 @@
 """Retire: a variant that is not active has performed badly for a long time, or was rolled back repeatedly.
 
-Exploring it costs outcomes, and it clutters every list of candidates.  The active variant is never proposed, since
-the monitor refuses to retire it.
+Exploring such a variant costs outcomes, and it clutters every list of candidates.  The active variant is never
+proposed, because the monitor refuses to retire it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAKES: Final = False
 
 
 def propose(view: View) -> list[Draft]:
-    """A draft for each variant that qualifies, in the order of their names."""
+    """Return a draft for each variant that qualifies, in the order of their names."""
     drafts = []
     for name in sorted(view.variants.keys() - {view.active.variant_id}):
         variant, limits = view.variants[name], view.limits
@@ -36,7 +36,7 @@ def propose(view: View) -> list[Draft]:
 
 
 def lapse(view: View, target: str, trigger: Trigger) -> str | None:
-    """Lapses if the variant is retired, gone or active, or has recovered."""
+    """Return why the proposal lapses: the variant is retired, gone or active, or has recovered."""
     variant = view.variants.get(target)
     if variant is None:
         return f"{target} is retired or gone"
