@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 from typing import Any
 
@@ -65,7 +64,7 @@ async def test_missing_replicas_do_not_keep_apply_waiting_for_the_settings_that_
     installation: Installation,
 ) -> None:
     """Replicas are beyond what ``apply`` corrects: waiting for them would end in an error."""
-    kafka = dataclasses.replace(installation.kafka, replication_factor=2)
+    kafka = installation.kafka.model_copy(update={"replication_factor": 2})
     admin, topic = TopicAdmin(kafka, installation.app_id), installation.names(TASKS)
     async with installation.admin._admin() as client:
         await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"retention.ms": "1"})])
