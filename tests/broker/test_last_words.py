@@ -107,7 +107,7 @@ def test_a_broker_writes_a_log_and_its_real_ends_are_recognised(tmp_path: Path) 
         running = broker.status()
         assert running is not None
         os.kill(running.pid, signal.SIGKILL)
-        assert "ended by SIGKILL" in broker.why_it_ended().message
+        assert "terminated by SIGKILL" in broker.why_it_ended().message
     meta = folder / "logs" / "meta.properties"
     meta.write_text(meta.read_text(encoding="utf-8").replace("version=1", "version=9"), encoding="utf-8")
     with pytest.raises(BrokerError, match="belongs to another Kafka"):

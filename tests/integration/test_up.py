@@ -178,7 +178,7 @@ def test_what_dies_comes_back_also_elsewhere_and_ctrl_c_ends_it_while_broker_and
     old, moved = up.note("broker/broker.json")["bootstrap_servers"], up.pids()
     os.kill(before["kafka"], signal.SIGKILL)
     with take_port(int(old.rpartition(":")[2])):
-        up.hear("Kafka was ended by SIGKILL")
+        up.hear("Kafka was terminated by SIGKILL")
         up.hear("Kafka has moved to")
     assert up.note("broker/broker.json")["bootstrap_servers"] != old
     assert up.note("worker/up.json")["kafka"] == up.note("broker/broker.json")["bootstrap_servers"]
