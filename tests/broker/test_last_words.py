@@ -37,7 +37,7 @@ KAFKA = "[2026-11-27 18:00:00,000] "
         ("ERROR java.nio.file.AccessDeniedException: /d/logs", "cannot write", "writable"),
         (
             "ERROR Socket server failed to bind to 127.0.0.1:9092: Address already in use.",
-            "taken the port",
+            "taken Kafka's port",
             "start again",
         ),
         ("java.lang.OutOfMemoryError: Java heap space", "heap is full", "CRL_BROKER_HEAP_MB"),
@@ -46,14 +46,14 @@ KAFKA = "[2026-11-27 18:00:00,000] "
             "too little free memory",
             "free",
         ),
-        ("ERROR java.io.IOException: Too many open files", "more files", "ulimit"),
+        ("ERROR java.io.IOException: Too many open files", "open files", "ulimit"),
         (
             "ERROR java.lang.RuntimeException: No readable meta.properties files found.",
             "another Kafka",
             "broker.data_dir",
         ),
         ("ERROR Stored node id 7 doesn't match previous node id 1", "another Kafka", "broker.data_dir"),
-        ("ERROR org.apache.kafka.common.errors.CorruptRecordException: bad magic", "damaged", "copy"),
+        ("ERROR org.apache.kafka.common.errors.CorruptRecordException: bad magic", "damaged", "backup"),
         ("java.lang.UnsupportedClassVersionError: kafka/Kafka", "Java runtime", "JAVA_HOME"),
         ("ERROR something that was never seen before", "never seen before", "server.log"),
     ],
@@ -88,7 +88,7 @@ def test_an_end_from_outside_is_named_and_not_blamed_on_what_the_log_complained_
     tmp_path: Path, number: signal.Signals
 ) -> None:
     (tmp_path / LOG).write_text(f"{KAFKA}ERROR java.io.IOException: Too many open files\n", encoding="utf-8")
-    assert f"ended by {number.name}" in explain(tmp_path, -number).message
+    assert f"terminated by {number.name}" in explain(tmp_path, -number).message
 
 
 def test_the_log_is_bounded_by_what_its_configuration_says(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_a_broker_that_another_one_beat_to_its_port_is_not_taken_for_started(
         assert running is not None
         second = EmbeddedBroker(tmp_path / "second", CACHE, port=int(running.bootstrap_servers.rpartition(":")[2]))
         monkeypatch.setattr(second, "_check_given_port", lambda: None)
-        with pytest.raises(BrokerError, match="Another program has taken the port"):
+        with pytest.raises(BrokerError, match="Another program has taken Kafka's port"):
             second.start()
         assert second.status() is None
         assert first.answers()

@@ -77,7 +77,7 @@ def test_what_is_said_to_be_used_without_kafka_is_what_is_known(
     said = [record.message for record in caplog.records if "answer" in record.message]
     words = {
         "nothing": "no variant is known yet, so each call gets its own default",
-        "a file": f"the variants of 1 task are used as an earlier run has kept them in {kept_file(settings)}",
+        "a file": f"the variants of 1 task that an earlier run kept in {kept_file(settings)} are used",
         "the log": "the last known variants of 1 task are used",
     }
     assert all(words[known] in line for line in said), said

@@ -125,5 +125,5 @@ with Client() as crl:
     )
     said = done.stderr.splitlines()
     assert ["Kafka does not answer" in line for line in said[:1]] == [True]
-    assert "outcomes are lost: Kafka did not take 30 of them" in done.stderr
+    assert "outcomes are lost: Kafka did not accept 30 of them" in done.stderr
     assert len(said) <= 3, "the trouble, what was lost, and how often it was tried"

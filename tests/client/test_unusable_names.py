@@ -111,7 +111,7 @@ def test_a_kept_file_that_cannot_be_read_is_said(
     assert read_kept(settings, [ACTIVE_VARIANTS, VARIANTS]).wrong
     with Resolver(settings):
         pass
-    [said] = lines(caplog, "variants known from before are not used")
+    [said] = lines(caplog, "variants kept by an earlier run are not used")
     assert said.isprintable()
 
 

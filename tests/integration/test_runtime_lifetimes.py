@@ -230,7 +230,7 @@ async def test_without_a_kafka_the_end_of_a_script_is_held_up_for_two_seconds_an
             with crl.invocation("a", "t"): pass
         """,
     )
-    assert err.count("outcomes are lost: Kafka did not take 1 of them") == 3
+    assert err.count("outcomes are lost: Kafka did not accept 1 of them") == 3
     # Two seconds and the start of Python, which takes its time on a slow machine.
     assert asyncio.get_running_loop().time() - began < 10.0
 
