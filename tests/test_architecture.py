@@ -28,14 +28,15 @@ PURE = {"errors", "core", "wire", "stages"}
 IMPURE = {"aiokafka", "asyncio", "faust", "logging", "mode", "os", "random", "time"}
 MAPPED = (
     "",
-    "client",
     "cli/dead_letters",
     "cli/proposals",
     "cli/rollbacks",
+    "client",
     "core",
     "core/monitor",
     "core/overview",
     "core/proposer",
+    "guide",
     "kafka",
     "notifiers",
     "stages",

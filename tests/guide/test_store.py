@@ -100,7 +100,7 @@ def test_a_task_takes_so_many_variants_and_says_when_there_is_no_room(folder: Pa
     with Store(None, policy=Policy(limits=Limits(variants=2))) as store:
         record(store, "one", "S" * 3)
         order(store, m.RegisterVariant, variant_id="two")
-        with pytest.raises(InvalidMessage, match="2 variants already"):
+        with pytest.raises(InvalidMessage, match="already has 2 variants"):
             record(store, "three", "S")
 
 
