@@ -1,4 +1,4 @@
-"""A broker that ends says why in one sentence and what to do, whatever ended it."""
+"""When a broker ends, one sentence says why, and a hint says what to do, whatever the cause."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_what_an_earlier_start_complained_of_is_not_the_reason_of_this_end(tmp_p
     old = f"{KAFKA}ERROR java.io.IOException: No space left on device\n"
     (tmp_path / LOG).write_text(old + f"{KAFKA}ERROR Address already in use\n", encoding="utf-8")
     assert "port" in explain(tmp_path, 1, len(old)).message
-    # A log that is shorter than it was has been rolled over: all of it is new.
+    # A log that is shorter than before has been rotated, so all of it is new.
     assert "no space" in explain(tmp_path, 1, 10_000_000).message
 
 
@@ -118,13 +118,13 @@ def test_a_broker_writes_a_log_and_its_real_ends_are_recognised(tmp_path: Path) 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 60 MB, where this user may mount one."""
+    """A file system of 60 MB; skips the test if this user cannot mount one."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = shutil.which("mount")
     command = [mount or "mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(place)]
     if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("no file system can be mounted here: a full disk is not tried, the unit tests above are")
+        pytest.skip("no file system can be mounted here, so only the unit tests above cover a full disk")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
 
@@ -151,7 +151,7 @@ async def make_topics(bootstrap_servers: str) -> None:
 def test_a_full_disk_is_said_by_the_one_that_runs_and_by_the_next_start_and_room_brings_the_data_back(
     small_disk: Path,
 ) -> None:
-    # A port of its own: the usual one may be another test's by the time of the second start.
+    # A separate port: another test may have taken the usual one by the time of the second start.
     broker = EmbeddedBroker(small_disk / "data", CACHE, port=free_port())
     endpoint = broker.start()
     fill(small_disk)

@@ -1,4 +1,4 @@
-"""Ports are found and checked on whatever address is asked for: IPv4, IPv6, names."""
+"""Ports are found and checked on any given address: IPv4, IPv6, or a name."""
 
 from __future__ import annotations
 
