@@ -72,7 +72,7 @@ def test_the_table_of_a_typical_installation_has_1500_entries() -> None:
 
 
 def test_the_table_grows_by_the_entry_and_stays_small() -> None:
-    """It needs about 1 MB for 10,000 entries: the names are shared with the store, so an entry adds a tuple and a number."""
+    """It needs about 1 MB for 10,000 entries: it shares names with the store, so an entry adds a tuple and a number."""
 
     def size(entries: int) -> int:
         store = Store(None)

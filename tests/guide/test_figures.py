@@ -1,4 +1,4 @@
-"""The data that a script leaves in its folder: the next one continues its windows, and each rollback is reported once."""
+"""The data that a script leaves in its folder: the next one continues the windows and reports each rollback once."""
 
 from __future__ import annotations
 
@@ -185,4 +185,4 @@ def test_keeping_an_outcome_takes_well_below_a_millisecond(folder: Path) -> None
         started = time.process_time()
         for message in messages:
             store.record(message)
-        assert (time.process_time() - started) / len(messages) < 0.003, "the limit is three times the promise, for slow machines"
+        assert (time.process_time() - started) / len(messages) < 0.003, "triple limit, for slow machines"

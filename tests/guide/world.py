@@ -49,7 +49,7 @@ def collapsed(store: Store) -> None:
 
 
 def as_in_the_guide(store: Store) -> None:
-    """While held, ``api-optimized`` drops from 90 % over 100 outcomes to 75 % in the last 20, with unchanged rewards."""
+    """While held, ``api-optimized`` drops from 90 % over 100 outcomes to 75 % in the last 20; rewards are unchanged."""
     record(store, "default", "S" * 30, reward=0.5)
     record(store, "api-optimized", "S" * 20, reward=0.5, variant_source="explore")
     order(store, m.ActivateVariant, variant_id="api-optimized")
