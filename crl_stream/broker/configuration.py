@@ -9,7 +9,7 @@ from typing import Any, Final
 HOST: Final = "127.0.0.1"
 
 LOG: Final = "server.log"
-"""Kafka's log since the first start, in at most four files of 5 MB; the oldest is ``server.log.3``."""
+"""Kafka's log, continued by every start: at most four files of 5 MB, the oldest of which is ``server.log.3``."""
 OUTPUT: Final = "server.out"
 """Output of the Java runtime since the last start; it is empty unless Java fails to start or runs out of memory."""
 

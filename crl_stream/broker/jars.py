@@ -162,13 +162,13 @@ def _fetch_one(pin: Pin, incoming: Path, folder: Path) -> None:
     except RuntimeError as error:
         raise BrokerError(
             f"The Maven repository has no intact copy of {pin.group}:{pin.artifact}:{pin.version}.",
-            hint=f"try again, or name another repository in {MIRROR}",
+            hint=f"try again, or set {MIRROR} to another repository",
         ) from error
     digest = hashlib.sha256(found.read_bytes()).hexdigest()
     if digest != pin.sha256:
         raise BrokerError(
             f"The downloaded {pin.file_name} differs from the one this release of crl-stream expects.",
-            hint=f"a proxy or mirror may have changed it: try again, or name another repository in {MIRROR}",
+            hint=f"a proxy or mirror may have changed it: try again, or set {MIRROR} to another repository",
         )
     with suppress(FileNotFoundError):
         (folder / pin.file_name).unlink()

@@ -55,7 +55,7 @@ def kept_file(settings: Settings) -> Path:
 
 
 def why_unusable(settings: Settings) -> str | None:
-    """Return why nothing can be kept in ``client.cache_dir``, or None if it can; this only looks, it does not write."""
+    """Return why nothing can be kept in ``client.cache_dir``, or None if it can be used. Write nothing."""
     folder = settings.client.cache_dir
     try:
         for there in (folder, *folder.absolute().parents):

@@ -61,7 +61,7 @@ def _complaint(message: m.Invocation | m.Feedback, rejected: Rejected) -> Invali
         if isinstance(text, str) and not is_identifier(text):
             return InvalidMessage(
                 f"{name} {text[:128]!r} is not an identifier.",
-                hint=f"write {suggest_identifier(text)!r}: letters, digits and . _ : - only, 1 to 128 of them",
+                hint=f"write {suggest_identifier(text)!r} (1 to 128 letters, digits or . _ : -)",
             )
     return InvalidMessage(f"The message does not fit its schema: {rejected.detail}", hint="see topics/README.md")
 
@@ -290,7 +290,7 @@ def name_of(runtime_id: str | None, settings: Settings, *, strict: bool) -> str:
 
 def _about_id(given: str) -> str:
     """Return what is wrong with a runtime's name."""
-    return f"runtime_id {given[:128]!r} is not an identifier: letters, digits and . _ : - only, 1 to 128 of them"
+    return f"runtime_id {given[:128]!r} is not an identifier (1 to 128 letters, digits or . _ : -)"
 
 
 def _identifier(given: str, more: str = "") -> str:

@@ -194,7 +194,7 @@ class Live:
         return proposal if proposal is not None and proposal.status in OPEN_STATUSES else None
 
     def now(self) -> int:
-        """Return the current time, which every reader of the topic goes by."""
+        """Return the current time, in milliseconds; other readers of the topic use it too."""
         return time.time_ns() // 1_000_000
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:

@@ -106,7 +106,7 @@ class Memory:
             self.policies, self._hash = policies, policies.digest()
 
     def roll_back(self, key: TaskKey, policy: Policy) -> dict[str, Any] | None:
-        """Judge the active variant between two outcomes; ``untold_rollbacks`` reports the result."""
+        """Judge the active variant between two outcomes; ``untold_rollbacks`` then includes a resulting rollback."""
         with self._lock:
             if not self._may_write():
                 return None  # the recording process judges each outcome itself

@@ -45,10 +45,10 @@ class RollbackManager:
     def monitor_and_rollback(self, agent_name: str, task_type: str, current_variant: str) -> dict[str, Any] | None:
         """Return the rollback of this variant in the guide's event schema, or None while it is healthy.
 
-        Each rollback is returned once, to the first process that asks; processes that cron starts one after another
-        count too. Ask with the name of the old variant or of its replacement, which a list of active variants contains
-        after the rollback. As in the worker, no rollback happens if the task is held, if no target exists, or in the
-        modes ``shadow`` and ``observe``.
+        Each rollback is returned only once, to the first process that asks, even if cron starts a new process for every
+        call. Ask with the name of the old variant or of its replacement, which is the one that a list of active
+        variants contains after the rollback. As in the worker, no rollback happens if the task is held, if no target
+        exists, or in the modes ``shadow`` and ``observe``.
         """
         which = asked(agent_name, task_type, current_variant)
         source = self.store.source

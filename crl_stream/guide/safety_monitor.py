@@ -67,7 +67,7 @@ class SafetyMonitor:
 
     @property
     def thresholds(self) -> dict[str, Any]:
-        """Return every threshold by name, as in force for tasks without their own policy."""
+        """Return, by name, the thresholds in force for tasks without their own policy."""
         return thresholds_of(with_thresholds(self.store.source.policies.default, self.own_thresholds))
 
     def policy_of(self, agent_name: str, task_type: str) -> Policy:

@@ -116,6 +116,6 @@ def asked(agent_name: str, task_type: str, variant_id: str) -> Asked:
         if text is not name or not is_identifier(text):
             raise UsageError(
                 f"{what} {name!r:.128} is not an identifier.",
-                hint=f"write {suggest_identifier(text)!r}: letters, digits and . _ : - only, 1 to 128 of them",
+                hint=f"write {suggest_identifier(text)!r} (1 to 128 letters, digits or . _ : -)",
             )
     return Asked(TaskKey(agent_name, task_type), variant_id)

@@ -1,4 +1,4 @@
-"""Everything that a Kafka client may legally write, on a real broker: each record is accounted for, and nothing stops."""
+"""A real broker copes with whatever a Kafka client may legally write: no record is lost, and nothing stops."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ async def test_what_cannot_help_stays_and_an_outcome_with_a_wrong_key_goes_under
     await installation.settled()
     ends = await installation.ends(INVOCATIONS)
 
-    # More than one record needs confirmation, and no terminal is attached to ask on.
+    # More than one record needs confirmation, and no terminal is attached to ask for it.
     code, out, err = await installation.run_crl("dead-letters", "replay", "--since", "1h", "--mend-key")
     assert (code, out) == (2, "")
     assert "3 records would be sent" in err

@@ -83,7 +83,7 @@ async def test_a_log_that_was_made_again_is_noticed_although_it_has_grown_as_lon
     await installation.publish(*invocations("default", "F" * 20))
     code, log, _ = await ending
     assert code == 70
-    # The watch reports it, or the fold does if it is the first to find a different log below its position.
+    # Either the watch reports it, or the fold, which may be the first to find a different log below its position.
     assert "made again" in log
     assert "crl topics adopt" in log
     code, out, err = await installation.run_crl("topics", "adopt", "--yes")
