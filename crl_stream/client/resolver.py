@@ -170,7 +170,7 @@ class Resolver:
 
     # -- lifetime ----------------------------------------------------------------------------------
     def forked(self) -> None:
-        """Keep the known variants in a forked child; it starts its own thread to follow with the first call."""
+        """Keep the known variants in a forked child, whose first call starts its own thread to follow the topics."""
         self._fresh()
         if self._owns_troubles:
             self._troubles.forked()

@@ -140,7 +140,7 @@ class Memory:
         return self.policies.for_task(key)
 
     def row(self, key: TaskKey) -> TaskRow | None:
-        """Return a copy, so that no reader sees a half-folded row."""
+        """Return a copy of the task's row, so that no reader sees a half-folded one; None if the task is unknown."""
         with self._lock:
             self._refresh()
             row = self._rows.get(key)

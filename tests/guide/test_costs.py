@@ -33,7 +33,7 @@ def agent() -> Store:
 
 
 def seconds(function: Callable[[], Any], times: int = 25) -> float:
-    """Return the median time of a call; the median, because other programs use the machine too."""
+    """Return the median time of a call, which other programs on the machine distort less than the mean."""
     taken = []
     for _ in range(times):
         started = time.perf_counter()

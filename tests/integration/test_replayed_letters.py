@@ -58,7 +58,7 @@ async def test_a_letter_is_replayed_when_its_cause_is_mended_and_once_more_it_is
     assert ORIGIN_OFFSET in dict(letter.record.headers)
     first = read_letter(letter.record.headers)
 
-    # A dry run changes nothing. A replay before the cause is fixed is refused again, as a letter at a new position.
+    # A dry run changes nothing. A record replayed before its cause is fixed becomes a new dead letter.
     ends = await installation.ends(INVOCATIONS)
     [said] = await replayed(installation, "--reason", "variant_limit", "--dry-run")
     assert (said["outcome"], said["to_partition"], said["to_offset"]) == ("would be sent", home, None)
