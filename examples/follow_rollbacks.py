@@ -39,7 +39,7 @@ if __name__ == "__main__":
         asyncio.run(main(address))
     except (KafkaError, OSError, ValueError) as error:
         print(f"Rollbacks cannot be read at {address}: {error}", file=sys.stderr)
-        print("hint: `crl broker status` shows the embedded Kafka's address; `crl up` starts it", file=sys.stderr)
+        print("hint: crl broker status shows the embedded Kafka's address; crl up starts it", file=sys.stderr)
         sys.exit(69)
     except KeyboardInterrupt:
         sys.exit(130)

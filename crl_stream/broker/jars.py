@@ -42,7 +42,7 @@ class Pin(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """Return its name in the cache."""
+        """Return the jar's file name in the cache."""
         return f"{self.artifact}-{self.version}.jar"
 
 

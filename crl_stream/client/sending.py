@@ -30,7 +30,7 @@ CONNECT_SECONDS: Final = 10.0
 SILENT_SECONDS: Final = 3.0
 """Seconds without an acknowledgement after which the silence is reported and the address is checked."""
 STUCK_SECONDS: Final = 10.0
-"""Seconds of silence after which a new connection is tried; if it works, it replaces one that still sends nothing."""
+"""Seconds of silence after which a new connection is tried; it replaces the old one if that still sends nothing."""
 _LOOK_SECONDS: Final = 1.0
 _DISCARD_SECONDS: Final = 2.0
 _BATCH_BYTES: Final = 262_144

@@ -84,7 +84,7 @@ class VariantProposer:
 
     # -- the review --------------------------------------------------------------------------------
     def approve(self, proposal_id: str, reason: str = "", *, reviewer: str | None = None) -> m.CommandResult:
-        """Accept a proposal and apply its ``change``; raises ``CommandRefused``, with the reason, if it cannot."""
+        """Accept a proposal and apply its ``change``; raises ``CommandRefused`` with the reason if that fails."""
         proposal = self._open(proposal_id)
         template = task_command(m.RejectProposal, _key(proposal), proposal_id=proposal_id, actor=reviewer)
         named = ("schema_version", "command_id", "timestamp", "actor", "expires_at")
@@ -118,7 +118,7 @@ class VariantProposer:
         if proposal is None:
             raise NotFound(
                 f"{proposal_id} is not waiting for a review.",
-                hint='get_proposals(status="pending") lists those that do',
+                hint='get_proposals(status="pending") lists those that are',
             )
         return proposal
 

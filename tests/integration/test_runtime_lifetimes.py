@@ -1,4 +1,4 @@
-"""Runtimes cope with what happens to processes: a fork, and the end of a script, whatever ends it."""
+"""Runtimes cope with a fork, and with the end of a script, whatever ends it."""
 
 from __future__ import annotations
 
