@@ -1,6 +1,6 @@
 """Explains in one sentence why a broker has ended, based on its log, the Java runtime's output, and the disk.
 
-The disk is checked because Kafka cannot write to its log that the disk is full.
+The disk is checked because Kafka cannot log that the disk is full when its log is on the same disk.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The running Kafka holds a lock on its data folder, because it inherits the open lock file. So the operating system knows
 whether Kafka is running; no file left behind by a crash can mislead, and two brokers can never share a folder. Two
-notes lie beside the lock: ``starting.json``, written before Kafka runs, and ``broker.json``, written when it answers.
+notes are beside the lock: ``starting.json``, written before Kafka runs, and ``broker.json``, written when it answers.
 If a program dies while it starts Kafka, the next call completes the start.
 """
 
