@@ -63,7 +63,7 @@ class Recorded(NamedTuple):
 
 
 def recorded(pid: int) -> Recorded:
-    """Return the process that has this id now; raises ``ProcessLookupError``."""
+    """Return the process that has this id now; raises ``ProcessLookupError`` if there is none."""
     import psutil
 
     try:

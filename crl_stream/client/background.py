@@ -22,7 +22,7 @@ from crl_stream.client.troubles import hushed, note_of_loop
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 1.0
-"""Most seconds between two attempts, so that a runtime learns of a rollback within seconds of the broker's return."""
+"""Longest pause between two attempts, in seconds; a runtime learns of a rollback soon after the broker's return."""
 _STEADY_SECONDS: Final = 10.0
 """Seconds after which an attempt counts as a success; the pause after its failure is then the shortest one."""
 _TICK_SECONDS: Final = 1.0
