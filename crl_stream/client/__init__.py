@@ -1,4 +1,4 @@
-"""What an agent runtime uses.
+"""The client for agent runtimes.
 
     from crl_stream.client import Client
 

@@ -24,7 +24,7 @@ FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 1.0
 """Longest pause between two attempts, in seconds; a runtime learns of a rollback soon after the broker's return."""
 _STEADY_SECONDS: Final = 10.0
-"""Seconds after which an attempt counts as a success; the pause after its failure is then the shortest one."""
+"""Seconds after which an attempt counts as a success, so the pause after it is short again."""
 _TICK_SECONDS: Final = 1.0
 _STUBBORN_SECONDS: Final = 2.0
 """Seconds that a cancelled attempt gets to end before it is abandoned."""

@@ -31,7 +31,7 @@ _ENDED_FROM_OUTSIDE: Final = (
     GeneratorExit,
 )
 _ENDED_ELSEWHERE: Final = frozenset({("trio", "Cancelled"), ("greenlet", "GreenletExit")})
-"""The same for optional libraries: (package, name)."""
+"""Such exceptions from optional libraries, as (package, name)."""
 
 
 def is_abandonment(error: BaseException) -> bool:
