@@ -1,4 +1,4 @@
-"""An agent runtime in its ten lines; Ctrl-C ends it.  Kafka is where CRL_BOOTSTRAP_SERVERS says, else `crl up`'s."""
+"""A complete agent runtime in ten lines; Ctrl-C ends it. It uses CRL_BOOTSTRAP_SERVERS, else the Kafka of `crl up`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crl_stream.client import Client
 
 
 def call_the_model(variant_id: str) -> float:
-    """Your agent; here it only takes a moment and returns how good its answer was."""
+    """Your agent goes here; this one only waits a moment and returns the quality of its answer."""
     time.sleep(0.2)
     return random.uniform(0.6, 1.0) if variant_id == "careful" else random.uniform(0.3, 0.9)
 

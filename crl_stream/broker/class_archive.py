@@ -1,8 +1,8 @@
-"""A file with Kafka's classes as Java keeps them in memory, which halves the time and CPU of a broker's start.
+"""An archive of Kafka's classes in Java's in-memory form; it halves the time and CPU that a broker's start takes.
 
-Java calls it application class-data sharing. The first broker of a cache records which classes it loads, the second one
-has the archive created (10 s, once), and every later one maps it. Java ignores an archive of another runtime or other
-jars; a broker whose cache cannot be written works without one.
+Java calls this application class-data sharing. The first broker to use a cache folder records which classes it loads.
+The second start creates the archive (10 s, once), and every later one maps it into memory. Java ignores an archive made
+by another runtime or for other jars. If the cache is not writable, the broker works without an archive.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ _QUIET: Final = "-Xlog:cds*=off"
 
 
 class ClassArchive:
-    """The archive of one cache folder and one Java runtime."""
+    """The class archive for one cache folder and one Java runtime."""
 
     def __init__(self, folder: Path, java: Java) -> None:
         key = hashlib.sha256(f"{java.path.resolve()}\n{java.build}".encode()).hexdigest()[:12]
         self.java = java
         self.path = folder / f"classes-{key}.jsa"
-        """An empty file if this Java could not create one, so that it is not tried again."""
+        """The archive; an empty file records that this Java could not create one, so it is not tried again."""
         self.names = folder / f"classes-{key}.txt"
 
     def options(self, noted: Path) -> list[str]:
-        """Return Java's options for a broker: use the archive, or record the classes in ``noted``."""
+        """Return the Java options for a broker: use the archive, or record the loaded classes in ``noted``."""
         if not self.path.is_file():
             return [] if self.names.is_file() else [f"-XX:DumpLoadedClassList={noted}"]
         return [f"-XX:SharedArchiveFile={self.path}", _QUIET] if self.path.stat().st_size else []
 
     def keep_names(self, noted: Path) -> None:
-        """Keep what a running broker has recorded; it lacks only classes that Kafka loads later."""
+        """Keep the class names that a running broker has recorded; only classes that Kafka loads later are missing."""
         with suppress(OSError):
             text = noted.read_bytes()
             noted.unlink()
@@ -49,15 +49,15 @@ class ClassArchive:
             incoming.replace(self.names)
 
     def make(self, class_path: str, progress: Progress) -> None:
-        """Create the archive if its classes are known; returns at once if another program is doing so."""
+        """Create the archive if its classes are known; return at once if another program is already creating it."""
         if self.path.is_file() or not self.names.is_file():
             return
         with suppress(OSError), self.names.open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not self.path.is_file():
-                progress("a quicker start of Kafka from now on (once)", 0, 1)
+                progress("preparing faster starts of Kafka (once)", 0, 1)
                 self._make(class_path)
-                progress("a quicker start of Kafka from now on (once)", 1, 1)
+                progress("preparing faster starts of Kafka (once)", 1, 1)
 
     def _make(self, class_path: str) -> None:
         incoming = self.path.with_suffix(f".{os.getpid()}")

@@ -9,9 +9,9 @@ from typing import Any, Final
 HOST: Final = "127.0.0.1"
 
 LOG: Final = "server.log"
-"""Kafka's log, of this start and earlier ones: at most four files of 5 MB; the oldest is ``server.log.3``."""
+"""Kafka's log, continued by every start: at most four files of 5 MB, the oldest of which is ``server.log.3``."""
 OUTPUT: Final = "server.out"
-"""Output of the Java runtime during this start; it is empty unless Java cannot start or runs out of memory."""
+"""Output of the Java runtime since the last start; it is empty unless Java fails to start or runs out of memory."""
 
 _LOG4J: Final = """\
 rootLogger.level = INFO
@@ -34,9 +34,9 @@ appender.file.strategy.max = 3
 def write_configuration(
     folder: Path, port: int, controller_port: int, others: Mapping[str, Any] | None = None
 ) -> tuple[Path, Path]:
-    """Write server.properties and log4j2.properties into ``folder``; returns both paths.
+    """Write server.properties and log4j2.properties into ``folder`` and return both paths.
 
-    ``port`` is for clients, ``controller_port`` for the node itself. ``others`` are further properties of Kafka, which
+    ``port`` is for clients, ``controller_port`` for the node itself. ``others`` are further Kafka properties, which
     override ours.
     """
     properties: dict[str, Any] = {
@@ -57,17 +57,17 @@ def write_configuration(
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         "share.coordinator.state.topic.num.partitions": 1,
-        # On one machine with few members there is nobody to wait for.
+        # With a few members on one machine, waiting for more of them to join gains nothing.
         "group.initial.rebalance.delay.ms": 0,
         # Allow sessions as short as a worker's settings allow.
         "group.min.session.timeout.ms": 1000,
         "num.network.threads": 2,
         "num.io.threads": 4,
         "num.recovery.threads.per.data.dir": 2,
-        # The controller would sync its log twice a second even when idle, and it has no followers here.
+        # Otherwise the controller would sync its log twice a second even when idle, with no followers to benefit.
         "metadata.max.idle.interval.ms": 0,
-        # Kafka keeps answered fetches until this many have accumulated, and with many partitions each is large: with
-        # the default of 1,000, young garbage collections took several times as long.
+        # Kafka keeps answered fetches until this many have accumulated. With many partitions each one is large: at the
+        # default of 1,000, young-generation garbage collections took several times as long.
         "fetch.purgatory.purge.interval.requests": 50,
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
         "message.max.bytes": 4 * 1024 * 1024 + 64 * 1024,
@@ -82,5 +82,5 @@ def write_configuration(
 
 
 def _escaped(value: str) -> str:
-    """Encode for java.util.Properties: Latin-1, everything else as an escape."""
+    """Encode a value for java.util.Properties: ASCII as it is, everything else as an escape."""
     return "".join(c if c.isascii() and c != "\\" else f"\\u{ord(c):04x}" for c in value)

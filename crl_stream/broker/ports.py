@@ -10,11 +10,11 @@ from typing import Any, Final
 from crl_stream.broker.configuration import HOST
 
 _TRIES: Final = 20
-"""Attempts to find a port that is free on every address of a name."""
+"""Number of attempts to find a port that is free on every address of a name."""
 
 
 def listens(port: int) -> bool:
-    """Return whether something accepts connections there."""
+    """Return whether a program accepts connections on this port of this machine."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((HOST, port)) == 0
@@ -36,19 +36,19 @@ def bindable(port: int, host: str = HOST) -> bool:
 
 
 def why_not_bindable(port: int, host: str = HOST) -> str | None:
-    """Return why nothing can listen there now, as a phrase; None if it is possible."""
+    """Return, as a phrase, why no program can listen on the port now; None if one can."""
     try:
         for family, address in _addresses(host, port):
             _bind(family, address)
     except socket.gaierror:
-        return f"no address is known for {host}"
+        return f"{host} has no known address"
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return "the port is taken"
         if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
             return f"{host} is not an address of this machine"
         if error.errno in {errno.EACCES, errno.EPERM}:
-            return "this user may not use that port"
+            return "this user is not allowed to use the port"
         return (error.strerror or str(error)).lower()
     return None
 
@@ -71,18 +71,18 @@ def free_port(host: str = HOST) -> int:
 
 
 def _addresses(host: str, port: int) -> list[tuple[int, tuple[str | int, ...]]]:
-    """Return family and socket address of each address of ``host``, as for a listening server."""
+    """Return the family and socket address for each address of ``host`` that a server could listen on."""
     found: Any = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
 
 
 def _bind(family: int, address: tuple[str | int, ...]) -> int:
-    """Bind an address and release it; returns its port."""
+    """Bind an address, release it, and return its port."""
     with socket.socket(family) as probe:
         if address[1]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # Servers do this too; otherwise :: would include every IPv4 address.
+            # Servers set this too; otherwise :: would include every IPv4 address.
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         probe.bind(address)
         return int(probe.getsockname()[1])

@@ -1,9 +1,9 @@
 """Starts the broker process, finds it again in later calls, and stops it.
 
-The running Kafka holds a lock on its data folder, because it inherits the open lock file. Whether it runs is thus known
-to the operating system, not to a file that a crash may leave behind, and two brokers can never share a folder. Two
-notes lie beside the lock: ``starting.json``, written before Kafka runs, and ``broker.json``, written when it answers.
-If a program dies during a start, the next call completes the start.
+The running Kafka holds a lock on its data folder, because it inherits the open lock file. So the operating system knows
+whether Kafka is running; no file left behind by a crash can mislead, and two brokers can never share a folder. Two
+notes are beside the lock: ``starting.json``, written before Kafka runs, and ``broker.json``, written when it answers.
+If a program dies while it starts Kafka, the next call completes the start.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from crl_stream.broker.recorded import Recorded, is_locked, recorded, spawn
 from crl_stream.errors import BrokerError, PortTaken
 
 LOCK: Final = ".lock"
-"""Held by the broker of a data folder, or by its start."""
+"""File in a data folder that its broker, or the program starting one, holds locked."""
 USUAL_PORT: Final = 9092
 _MORE_PORTS: Final = 3
-"""Ports to try if each is taken before Kafka listens on it."""
+"""Number of further ports to try when another program takes a port before Kafka listens on it."""
 START_SECONDS: Final = 60.0
-"""Seconds after which a start has failed; it takes 2 to 6 seconds."""
+"""Seconds after which a start counts as failed; it usually takes 2 to 6."""
 STOP_SECONDS: Final = 30.0
-"""Seconds after which a broker that was asked to stop is killed."""
+"""Seconds that a broker gets to stop before it is killed."""
 
 
 class Endpoint(NamedTuple):
-    """A running broker that answers."""
+    """A running broker that answers requests."""
 
     bootstrap_servers: str
     pid: int
@@ -58,9 +58,10 @@ class Endpoint(NamedTuple):
 class EmbeddedBroker:
     """One Kafka node with its data in ``data_dir``.
 
-    ``port`` None takes the port of the last run, else 9092, else a free one; a given port is used or refused.
-    ``ephemeral`` puts the data into a new folder that is deleted with the broker. ``properties`` are Kafka's; they
-    override those of ``write_configuration``. As a context manager it starts and stops the broker.
+    With ``port`` None, the broker uses the port of the last run, else 9092, else a free one. A given port that is taken
+    is an error. ``ephemeral`` puts the data into a new folder that is deleted when the broker stops. ``properties`` are
+    Kafka properties; they override those of ``write_configuration``. As a context manager it starts and stops the
+    broker.
     """
 
     def __init__(
@@ -99,23 +100,23 @@ class EmbeddedBroker:
         return self.data_dir / "starting.json"
 
     def status(self) -> Endpoint | None:
-        """Return the broker running on this folder, even if another program started it; None if there is none."""
+        """Return the broker running on this folder, whichever program started it; None if there is none."""
         return self._read_note() if is_locked(self.data_dir / LOCK) else None
 
     def process(self) -> Recorded | None:
-        """Return the process on this folder, even if it does not answer yet; None if there is none."""
+        """Return the broker process on this folder, even if it does not answer yet; None if there is none."""
         if not is_locked(self.data_dir / LOCK):
             return None
         with suppress(OSError, ValueError, KeyError, TypeError):
             started = json.loads(self._start_note.read_text(encoding="utf-8"))
             return Recorded(int(started["pid"]), float(started["created"]))
-        if (running := self._read_note()) is not None:  # from a release that wrote no other note
+        if (running := self._read_note()) is not None:  # from a release that did not write the start note
             with suppress(ProcessLookupError):
                 return recorded(running.pid)
         return None
 
     def answers(self, seconds: float = 5.0) -> bool:
-        """Return whether the broker answers a request; a paused one accepts connections but does not answer."""
+        """Return whether the broker answers a request; a paused broker accepts connections but does not answer."""
         endpoint = self.status()
         if endpoint is None:
             return False
@@ -125,13 +126,13 @@ class EmbeddedBroker:
         """Return why the last broker has ended, and what to do."""
         code = None
         if self._child is not None:
-            # A killed process may be a zombie for a moment, until its last thread has ended and its exit code is known.
+            # A killed process has no exit code until its last thread has ended.
             with suppress(subprocess.TimeoutExpired):
                 code = self._child.wait(2.0)
         return explain(self.data_dir, code, self._log_began)
 
     def start(self) -> Endpoint:
-        """Start the broker and wait until it answers; a running one is returned as it is."""
+        """Start the broker and wait until it answers; if it is already running, just return it."""
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -139,7 +140,7 @@ class EmbeddedBroker:
         try:
             with _locked(self.data_dir) as lock:
                 if lock is not None:
-                    # The note of the last run is good only for its port.
+                    # Only the port in the last run's note is still useful.
                     last_port = self._last_port()
                     self._note.unlink(missing_ok=True)
                     if last_port is not None:  # kept even if this start fails
@@ -150,9 +151,9 @@ class EmbeddedBroker:
         return self._wait_for_other_start()
 
     def stop(self, seconds: float = STOP_SECONDS) -> bool:
-        """Ask the broker to stop, and kill it after ``seconds``; False if none was running.
+        """Ask the broker to stop, and kill it after ``seconds``; return False if none was running.
 
-        A paused broker is resumed for that; one that is still starting is stopped too.
+        A paused broker is resumed so that it can stop. A broker that is still starting is stopped too.
         """
         running, process = self.status(), self.process()
         if process is not None:
@@ -228,13 +229,13 @@ class EmbeddedBroker:
         return endpoint
 
     def _wait_for_other_start(self) -> Endpoint:
-        """Return the broker that another program runs or is starting here; completes the start if that program died."""
+        """Return the broker that another program runs or is starting here; if that program died, complete its start."""
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
             if (running := self.status()) is not None:
                 return running
             if not is_locked(self.data_dir / LOCK):
-                # The other start has failed, or its broker was just stopped, so we may start.
+                # The other start failed, or its broker was just stopped, so this program may start one.
                 return self.start()
             if (started := self._orphaned_start()) is not None and asyncio.run(
                 _answers(started["port"], self._cluster_id())
@@ -242,19 +243,19 @@ class EmbeddedBroker:
                 return self._note_endpoint(started["port"], started["pid"])
             time.sleep(0.1)
         raise BrokerError(
-            f"Another program uses {self.data_dir}, and no broker answers there.",
-            hint=f"wait for the other start to end, end it with `crl broker stop`, or {OTHER_FOLDER}",
+            f"Another program is using {self.data_dir}, but no broker answers there.",
+            hint=f"wait for the other start to finish, stop it with `crl broker stop`, or {OTHER_FOLDER}",
         )
 
     def _orphaned_start(self) -> dict[str, Any] | None:
-        """Return the note of a start whose program has died."""
+        """Return the start note if the program that wrote it has died; else None."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             started: dict[str, Any] = json.loads(self._start_note.read_text(encoding="utf-8"))
             return None if Recorded(**started["starter"]).lives() else started
         return None
 
     def _options(self, log4j: Path) -> list[str]:
-        # The heap is bounded, and a quick start matters more here than long-term optimisation.
+        # The heap is bounded, and a fast start matters more here than long-term optimisation.
         tuning = [f"-Xmx{self.heap_mb}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
         tuning += [f"-Dlog4j2.configurationFile={log4j}", f"-Dcrl.folder={self.data_dir.absolute()}"]
         return [*tuning, "-XX:+ExitOnOutOfMemoryError", "-XX:-CreateCoredumpOnCrash", "-XX:ErrorFile=/dev/stderr"]
@@ -262,7 +263,7 @@ class EmbeddedBroker:
     def _format(self, java: list[str], server: Path) -> None:
         if (self.data_dir / "logs" / "meta.properties").is_file():
             return
-        # An interrupted start leaves an incomplete folder, never a record.
+        # An interrupted format leaves an incomplete folder but no records, so nothing is lost here.
         shutil.rmtree(self.data_dir / "logs", ignore_errors=True)
         command = [*java, "kafka.tools.StorageTool", "format", "--cluster-id", _new_cluster_id()]
         command += ["--config", str(server)]
@@ -286,7 +287,7 @@ class EmbeddedBroker:
         )
 
     def _cluster_id(self) -> str:
-        """Return the cluster id of this folder's broker; empty before the folder is formatted."""
+        """Return the cluster id of this folder's broker; empty until the folder is formatted."""
         with suppress(OSError):
             lines = (self.data_dir / "logs" / "meta.properties").read_text(encoding="utf-8").splitlines()
             return next((line.partition("=")[2].strip() for line in lines if line.startswith("cluster.id=")), "")
@@ -306,9 +307,9 @@ class EmbeddedBroker:
         if self.port is not None and (listens(self.port) or not bindable(self.port)):
             raise BrokerError(
                 f"Port {self.port} is taken.",
-                hint="name no port and a free one is taken, or another one: `crl --set broker.port=9093 ...`, "
-                "CRL_BROKER_PORT, at `crl broker start` also --port; is that your Kafka? then CRL_BOOTSTRAP_SERVERS "
-                "uses it",
+                hint="unset the port to use any free one, or set another: `crl --set broker.port=9093 ...`, "
+                "CRL_BROKER_PORT, or --port of `crl broker start`; if your own Kafka has the port, set "
+                "CRL_BOOTSTRAP_SERVERS to use it",
             )
 
     def _last_port(self) -> int | None:
@@ -336,7 +337,7 @@ class EmbeddedBroker:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[TextIO | None]:
-    """Return the lock of a data folder, or None if another process has it."""
+    """Hold the lock of a data folder; yields None if another process has it."""
     with (folder / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -353,9 +354,9 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def _new_cluster_id() -> str:
-    """Return a unique id, so that knowledge about one cluster is never used for another.
+    """Return a unique id, so that what is known about one cluster is never applied to another.
 
-    It is a UUID in Kafka's form; a leading dash would look like an option.
+    It is a UUID in Kafka's form, without a leading dash, which would look like an option.
     """
     while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()).startswith("-"):
         pass
@@ -367,7 +368,10 @@ def _port_of(bootstrap_servers: str) -> int:
 
 
 async def _answers(port: int, cluster_id: str, seconds: float = 5.0) -> bool:
-    """Return whether the broker of ``cluster_id`` answers there: two simultaneous starts may choose the same port."""
+    """Return whether the broker on ``port`` answers and has this ``cluster_id``.
+
+    The id is compared because two simultaneous starts may choose the same port.
+    """
     from aiokafka.client import AIOKafkaClient
     from aiokafka.errors import KafkaError
     from aiokafka.protocol.metadata import MetadataRequest
@@ -391,6 +395,6 @@ async def _answers(port: int, cluster_id: str, seconds: float = 5.0) -> bool:
 
 def _unusable(folder: Path, error: OSError) -> BrokerError:
     return BrokerError(
-        f"Kafka's data cannot be kept in {folder}: {error.strerror or error}.",
+        f"Kafka's data cannot be stored in {folder}: {error.strerror or error}.",
         hint=f"free some space, make the folder writable, or {OTHER_FOLDER}",
     )

@@ -1,8 +1,8 @@
 """Processes that are recorded before they run, so that a later program can find and end them.
 
-A number alone does not identify a process, because numbers are reused; number and start time do. A process is started
-behind a gate: it waits until it is recorded, and ends if its starter dies before that. So whatever kills the starter,
-there is no unrecorded process.
+A process id alone does not identify a process, because ids are reused; the id and the start time together do. A process
+is started behind a gate: it waits until it is recorded, and exits if its starter dies before that. So no process is
+ever left running unrecorded, whatever kills its starter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 _GATE: Final = 'read -r go && exec "$@" </dev/null'
 _SAME_SECONDS: Final = 2.0
-"""Tolerance in seconds: start times are relative to the boot, whose time is known to a second."""
+"""Tolerance in seconds: start times are relative to the boot time, which is known only to the second."""
 
 
 class Recorded(NamedTuple):
@@ -30,7 +30,7 @@ class Recorded(NamedTuple):
     """Start time in seconds since the epoch."""
 
     def lives(self) -> bool:
-        """Return whether it is running; a zombie is not."""
+        """Return whether it is running; a zombie does not count."""
         return self._process() is not None
 
     def send(self, number: int) -> None:
@@ -38,12 +38,12 @@ class Recorded(NamedTuple):
         if (process := self._process()) is not None:
             import psutil
 
-            # psutil checks the start time again, so a reused number is left alone.
+            # psutil checks the start time again, so a process that reuses the id gets no signal.
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
     def is_paused(self) -> bool:
-        """Return whether it is paused (SIGSTOP, a debugger)."""
+        """Return whether it is paused, by SIGSTOP or a debugger."""
         import psutil
 
         process = self._process()
@@ -63,7 +63,7 @@ class Recorded(NamedTuple):
 
 
 def recorded(pid: int) -> Recorded:
-    """Return the process that has this number now; raises ``ProcessLookupError``."""
+    """Return the process that has this id now; raises ``ProcessLookupError`` if there is none."""
     import psutil
 
     try:
@@ -75,10 +75,10 @@ def recorded(pid: int) -> Recorded:
 def spawn(
     command: Sequence[str], record: Callable[[subprocess.Popen[bytes], Recorded], None], **options: Any
 ) -> subprocess.Popen[bytes]:
-    """Start ``command`` once ``record`` has recorded it; if that raises, nothing has run.
+    """Start ``command`` after ``record`` has recorded it; if ``record`` raises, the command does not run.
 
     ``options`` are those of ``subprocess.Popen``, except ``stdin``. The process gets its own session: Ctrl-C in a
-    terminal reaches only the program that started it, which then stops it in order.
+    terminal reaches only the program that started it, which can then stop it cleanly.
     """
     gated = ["/bin/sh", "-c", _GATE, "sh", *command]
     process = subprocess.Popen(gated, stdin=subprocess.PIPE, start_new_session=True, **options)
@@ -98,9 +98,9 @@ def spawn(
 
 
 def end(processes: Iterable[Recorded], seconds: float, *, then_kill: bool = True) -> list[Recorded]:
-    """Ask processes to end, and kill those left after ``seconds``; returns the ones that had to be killed.
+    """Ask processes to end, kill those left after ``seconds``, and return the ones that had to be killed.
 
-    A paused process is resumed for that. Without ``then_kill`` the remaining ones are returned but not killed.
+    A paused process is resumed so that it can end. Without ``then_kill``, the ones left are returned but not killed.
     """
     living = [process for process in processes if process.lives()]
     for process in living:
@@ -115,7 +115,7 @@ def end(processes: Iterable[Recorded], seconds: float, *, then_kill: bool = True
 
 
 def wait_for_end(processes: Iterable[Recorded], seconds: float) -> list[Recorded]:
-    """Wait up to ``seconds`` for processes to end; returns those still running."""
+    """Wait up to ``seconds`` for processes to end, and return those still running."""
     until = time.monotonic() + seconds
     living = [process for process in processes if process.lives()]
     while living and time.monotonic() < until:
@@ -125,7 +125,7 @@ def wait_for_end(processes: Iterable[Recorded], seconds: float) -> list[Recorded
 
 
 def is_locked(file: Path) -> bool:
-    """Return whether a running process holds the lock on ``file``; writes nothing, and is False without a file."""
+    """Return whether a running process holds the lock on ``file``, without writing to it; False if there is no file."""
     try:
         opened = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -247,4 +247,4 @@ def _better_name(value: bytes, field: str) -> str | None:
         return None
     if not isinstance(text, str):
         return None
-    return f"write {suggest_identifier(text)!r}: letters, digits and . _ : - only, 1 to 128 of them"
+    return f"write {suggest_identifier(text)!r} (1 to 128 letters, digits or . _ : -)"

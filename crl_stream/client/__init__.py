@@ -1,4 +1,4 @@
-"""What an agent runtime uses.
+"""The client for agent runtimes.
 
     from crl_stream.client import Client
 
@@ -7,8 +7,31 @@
             answer = call_the_model(inv.variant_id, inv.configuration)
             inv.quality = judge(answer)
 
-``Resolver`` says which variant to use, from memory; ``Publisher`` sends the outcome in the background.  Neither blocks
-the agent nor raises into it, and both work in any program, with or without an event loop.
+``Resolver`` returns the variant to use, from memory; ``Publisher`` sends the outcome in the background. Neither blocks
+the agent or raises into it, and both work in any program, with or without an event loop.
+
+Read in this order:
+
+    invocation      the client, and one invocation as a ``with`` block
+    resolver        which variant to use, from memory
+    following       reads the topics that name the active variants, and follows them
+    exploration/    which variant an exploring invocation tries, one file per policy
+    publisher       checks outcomes and queues them
+    outbox          the bounded queue between the agent's threads and the sender
+    sending         sends what is queued, and replaces a broken producer
+    scores          numbers of any library as plain numbers
+
+What they are used with:
+
+    setting_up      the client's settings, and what is wrong with them
+    address         where Kafka is
+    keeping         the file that keeps active variants for use while Kafka is down
+    background      a thread that restarts its work until it is told to stop
+    event_loop      the event loop of that thread
+    native_threads  real threads, even under gevent
+    lifetimes       forks, and the end of the program
+    troubles        problems, logged rarely but never silently dropped
+    health          what is connected, and what was lost
 """
 
 from crl_stream.client.health import Health

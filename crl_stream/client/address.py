@@ -12,14 +12,14 @@ from crl_stream.settings.model import Kafka
 
 
 def kafka_of(settings: Settings) -> Kafka:
-    """Return the Kafka of these settings.
+    """Return the Kafka to connect to.
 
     Call it before every connection, because the embedded broker may start later. Raises ``KafkaConnectionError`` if no
     Kafka is configured and no embedded broker is running.
     """
     if settings.kafka.bootstrap_servers:
         return settings.kafka
-    from crl_stream.broker import EmbeddedBroker  # most runtimes are given an address
+    from crl_stream.broker import EmbeddedBroker  # most runtimes have an address configured and never need this
 
     running = EmbeddedBroker(settings.broker.data_dir, settings.client.cache_dir).status()
     if running is None:
@@ -33,7 +33,7 @@ _ADDRESS: Final = re.compile(r"\('([^']+)', (\d+)")
 
 
 def reason_of(error: BaseException) -> str:
-    """Return one line, for people, about why a client cannot reach Kafka."""
+    """Return one readable line that says why a client cannot reach Kafka."""
     text = " ".join(str(error).split()).removeprefix(f"{type(error).__name__}: ").rstrip(".")
     if text.startswith("Unable to bootstrap from"):
         return f"no broker at {', '.join(':'.join(found) for found in _ADDRESS.findall(text))}"

@@ -1,8 +1,8 @@
 """An event loop in a separate thread, which runs until it is told to stop.
 
-aiokafka may raise anything at any await: after a long outage even stopping a consumer raises a ``CancelledError`` that
-no caller asked for. So no exception ends the thread. Every attempt at the work is a separate task; when it ends, the
-reason is reported and the next attempt begins. An attempt that gives no sign of life is abandoned.
+aiokafka may raise anything at any await: after a long outage, even stopping a consumer raises a ``CancelledError`` that
+no caller asked for. So no exception ends the thread. Every attempt at the work is a separate task. When it ends, the
+reason is reported and the next attempt begins. An attempt that shows no sign of life is abandoned.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from crl_stream.client.troubles import hushed, note_of_loop
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 1.0
-"""Seconds between two attempts, so that a runtime hears of a rollback within seconds of the broker's return."""
+"""Longest pause between two attempts, in seconds; a runtime learns of a rollback soon after the broker's return."""
 _STEADY_SECONDS: Final = 10.0
-"""Seconds after which an attempt counts as a success; the next failure then starts with a short pause again."""
+"""Seconds after which an attempt counts as a success, so the pause after it is short again."""
 _TICK_SECONDS: Final = 1.0
 _STUBBORN_SECONDS: Final = 2.0
-"""Seconds that a cancelled attempt may take to end; then it is abandoned."""
+"""Seconds that a cancelled attempt gets to end before it is abandoned."""
 
 
 class Background:
     """Runs ``main`` repeatedly in a daemon thread until it returns or ``stop`` is called.
 
-    ``trouble`` is called with every other end; ``tick`` is called about once a second. ``main`` calls ``beat`` to show
-    that it is alive: after ``patience`` seconds without a beat it is cancelled and restarted (0: never).
+    ``trouble`` is called with the error when an attempt fails, ``tick`` about once a second. ``main`` calls ``beat`` to
+    show that it is alive: after ``patience`` seconds without a beat it is cancelled and restarted (0: never).
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Background:
         self._beaten = time.monotonic()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Schedule ``function`` in the loop; does nothing without a loop."""
+        """Schedule ``function`` in the loop; do nothing if there is no loop."""
         loop = self._loop
         if loop is not None and not loop.is_closed():
             with suppress(RuntimeError):
@@ -88,22 +88,22 @@ class Background:
         self.call(self._cancel)
 
     def stop(self, timeout: float = 10.0) -> bool:
-        """Tell the work to end and wait; False if it has not ended within ``timeout`` seconds."""
+        """Tell the work to end, and wait for it; return False if it has not ended within ``timeout`` seconds."""
         self.tell_to_stop()
         return self.join(timeout)
 
     def join(self, timeout: float) -> bool:
-        """Wait for the thread to end; False if it has not."""
+        """Wait up to ``timeout`` seconds for the thread to end; return False if it has not."""
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(max(0.0, timeout))
         return not self._thread.is_alive()
 
     def at_exit(self, deadline: float) -> None:
-        """End the thread in order when the program ends, so that it does not outlive the interpreter."""
+        """End the thread cleanly when the program ends, so that it does not outlive the interpreter."""
         self.stop(max(0.05, deadline - time.monotonic()))
 
     def forked(self) -> None:
-        """Forget the thread in a forked child. Its sockets belong to the parent and stay unclosed."""
+        """Forget the thread in a forked child. Its sockets belong to the parent and are not closed."""
         self._stopping.set()
         if self._loop is not None:
             let_go_of_descriptors(self._loop)
@@ -129,14 +129,14 @@ class Background:
             self._stopping.wait(FIRST_PAUSE)
 
     def _drive(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Run the supervisor to its end; True if the work is finished."""
+        """Run the supervisor until it ends; return True if the work is finished."""
         supervisor = loop.create_task(self._supervise())
         while not supervisor.done():
             try:
                 loop.run_until_complete(supervisor)
             except (KeyboardInterrupt, SystemExit) as error:
-                # asyncio lets these two out of the loop from any task or callback, and the loop can continue. The
-                # attempt that raised it is over; the supervisor notices that next.
+                # asyncio lets these two escape from any task or callback, but the loop can continue. The attempt that
+                # raised the exception is over; the supervisor notices that next.
                 if supervisor.done():
                     raise
                 if self._task is None or not self._task.done():
@@ -159,7 +159,7 @@ class Background:
             self._report(error)
             if time.monotonic() - began > _STEADY_SECONDS:
                 pause = FIRST_PAUSE
-            # Spread the attempts of a fleet's runtimes over time.
+            # Spread the attempts of all the fleet's runtimes over time.
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._halt.wait(), pause * random.uniform(0.7, 1.0))
             self._ticked()

@@ -1,4 +1,4 @@
-"""The event loop of a client's thread. It needs no thread pool, leaves nothing open, and survives a fork."""
+"""The event loop in a client's thread. It needs no thread pool, leaves nothing open, and survives a fork."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from weakref import WeakSet
 LEAVING: Final = "crl-leaving"
 """Name of a task that closes a connection; it may finish after the work is over."""
 STUBBORN_SECONDS: Final = 2.0
-"""Seconds that closing may take; then open connections are abandoned."""
+"""Seconds that connections get to close before they are abandoned."""
 
 
 class ClientLoop(asyncio.SelectorEventLoop):
     """A loop that looks up names in a daemon thread, so that a hanging resolver cannot keep a program from ending.
 
-    The usual pool is joined at exit. It also takes no work once the interpreter begins to shut down, when a finished
-    script may still have to connect.
+    asyncio's usual thread pool is joined at exit. It also accepts no work after the interpreter begins to shut down,
+    when a finished script may still have to connect.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.sockets: WeakSet[socket.socket] = WeakSet()
-        """All connected sockets that still exist; the selector does not always hold each of them."""
+        """All connected sockets that still exist; the selector does not always hold every one of them."""
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         """Connect, and remember the socket."""
@@ -43,7 +43,7 @@ class ClientLoop(asyncio.SelectorEventLoop):
         proto: int = 0,
         flags: int = 0,
     ) -> Any:
-        """Look up a name in a thread that nothing waits for; the parameters are those of ``socket.getaddrinfo``."""
+        """Look up a name in a thread that is never joined; the parameters are those of ``socket.getaddrinfo``."""
         found: asyncio.Future[Any] = self.create_future()
 
         def look() -> None:
@@ -57,7 +57,7 @@ class ClientLoop(asyncio.SelectorEventLoop):
         try:
             threading.Thread(target=look, name="crl-resolve-name", daemon=True).start()
         except RuntimeError:
-            look()  # a program that is ending can start no threads
+            look()  # a program that is ending cannot start threads
         return await found
 
 
@@ -94,7 +94,7 @@ async def _ended(loop: asyncio.AbstractEventLoop) -> None:
     for transport in list(getattr(loop, "_transports", {}).values()):
         transport.abort()
     for _ in range(3):
-        await asyncio.sleep(0)  # lets connections notice, one after the other, that they are closed
+        await asyncio.sleep(0)  # lets connections notice, in turn, that they are closed
 
 
 _dead_end: list[int] = []
@@ -104,8 +104,8 @@ def let_go_of_descriptors(loop: asyncio.AbstractEventLoop) -> None:
     """Replace a forked child's copies of its parent's sockets and selector with /dev/null.
 
     Closing them through asyncio would unregister the parent's sockets from the shared selector. Keeping them would keep
-    the parent's connections open after the parent has closed them. The descriptor numbers stay in use, so that late
-    references to them are harmless.
+    the parent's connections open after the parent has closed them. The descriptor numbers stay in use, so late
+    references to them do no harm.
     """
     selector = getattr(loop, "_selector", None)
     if selector is None:

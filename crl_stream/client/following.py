@@ -1,4 +1,4 @@
-"""Reads the two topics that say which variant to use from the beginning, and again whenever necessary."""
+"""Reads, from the beginning, the two topics that say which variant to use, and rereads them whenever necessary."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ POLL_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 15.0
 """Seconds without a sign of life after which an attempt is restarted."""
 SILENT_SECONDS: Final = 8.0
-"""Seconds without an answer after which a new connection is made: the broker may have moved."""
+"""Seconds without an answer after which a new connection is made, because the broker may have moved."""
 LOOK_SECONDS: Final = 3.0
-"""Seconds between checks that the topics are still the same ones and that the broker has not moved."""
+"""Seconds between checks that the topics are still the same and that the broker has not moved."""
 _STOP_SECONDS: Final = 2.0
 _REQUEST_SECONDS: Final = 10.0
 
 
 class View(NamedTuple):
-    """The content of both topics, as far as they were read."""
+    """The content of both topics, as far as they have been read."""
 
     active: dict[TaskKey, m.ActiveVariant]
     known: dict[TaskKey, m.VariantCatalogue]
 
 
 class Reader(Protocol):
-    """The interface that a follower reports to."""
+    """The interface that ``Following`` reports to."""
 
     def connected(self, cluster_id: str | None) -> None:
-        """Called when a cluster answers, before anything is read."""
+        """Record that a cluster answers; called before anything is read."""
         ...
 
     def show(self, view: View) -> None:
-        """Replace what was known before with a view that was read to the end."""
+        """Replace what was known before with a view that has been read to the end."""
         ...
 
     def tell(self, message: m.ActiveVariant | m.VariantCatalogue) -> None:
-        """Report that the view has something new in it."""
+        """Report a record that has just been added to the view."""
         ...
 
     def heard(self) -> None:
@@ -60,12 +60,12 @@ class Reader(Protocol):
         ...
 
     def quiet(self) -> float:
-        """Return after how many seconds without an answer to connect again."""
+        """Return the number of seconds without an answer after which to reconnect."""
         ...
 
 
 class Following:
-    """Follows the topics, one attempt after another."""
+    """Follows the topics; each attempt lasts until something fails or everything must be reread."""
 
     def __init__(self, settings: Settings, reader: Reader, troubles: Troubles, beat: Callable[[], None]) -> None:
         self.settings, self._reader, self._troubles, self._beat = settings, reader, troubles, beat
@@ -73,7 +73,7 @@ class Following:
         self._names = {topics(name): name for name in (ACTIVE_VARIANTS, VARIANTS)}
 
     async def attempt(self) -> None:
-        """Connect, read both topics to the end, and follow; raises on failures, and when all must be read again."""
+        """Connect, read both topics to the end, and follow them; raises on failure, or when all must be reread."""
         kafka = kafka_of(self.settings)
         consumer = LogConsumer(
             **connection_options(kafka),
@@ -122,10 +122,10 @@ class Following:
                     held = self._say_held(consumer, places, held)
 
     async def _look(self, consumer: AIOKafkaConsumer, firsts: dict[TopicPartition, Any]) -> None:
-        """Raise ``Reread`` if the topics were created again, have more partitions, or are shorter.
+        """Raise ``Reread`` if the topics were recreated, have more partitions, or are shorter.
 
-        A topic that was created again may have as many records as the old one, but its first record has another time.
-        Compaction may change the first record too; reading again is harmless then.
+        A recreated topic may have as many records as the old one, but its first record has a different timestamp.
+        Compaction may change the first record too; rereading is harmless then.
         """
         there = (await described(consumer, self._names)).partitions
         if {TopicPartition(name, p) for name in self._names for p in there.get(name, [])} != firsts.keys():
@@ -134,12 +134,12 @@ class Following:
             raise Reread("its topics begin with other records")
         for place, end in (await consumer.end_offsets(list(firsts))).items():
             if await consumer.position(place) > end:
-                raise Reread(f"{place.topic} is shorter than what was read of it")
+                raise Reread(f"{place.topic} is shorter than it was")
 
     def _say_held(
         self, consumer: AIOKafkaConsumer, places: Iterable[TopicPartition], before: set[tuple[TopicPartition, int]]
     ) -> set[tuple[TopicPartition, int]]:
-        """Report records hidden by a transaction that was already open at the last check; returns what is open now."""
+        """Report records hidden by a transaction that was already open at the last check; return the ones open now."""
         held = set()
         for place in places:
             stable, end = consumer.last_stable_offset(place), consumer.highwater(place)
@@ -148,7 +148,7 @@ class Following:
         for place, stable in sorted(held & before):
             self._troubles.say(
                 "transaction",
-                f"changes of active variants are not heard of: a transaction that was left open hides "
+                f"changes of active variants are missed: a transaction that was left open hides "
                 f"{place.topic} partition {place.partition} from offset {stable} on",
             )
         return held
@@ -166,16 +166,16 @@ class Following:
             self._still_at(address)
 
     def _still_at(self, address: str) -> None:
-        """Raise ``Reread`` if the broker has moved; a stopped one may come back at the same address."""
+        """Raise ``Reread`` if the broker's address has changed; a stopped broker may come back at the same one."""
         with suppress(KafkaConnectionError):
             if kafka_of(self.settings).bootstrap_servers != address:
-                raise Reread("the broker has another address now")
+                raise Reread("the broker's address has changed")
 
     def _take(self, view: View, topic: str, record: Any) -> m.ActiveVariant | m.VariantCatalogue | None:
-        """Put a record into the view; None if it contains nothing new."""
+        """Put a record into the view and return its message; None if it contains nothing new."""
         decoded = decode_record(topic, record)
         if isinstance(decoded, Rejected):
-            self._troubles.say("record", f"{topic} has a record that is no message: {decoded.detail}")
+            self._troubles.say("record", f"{topic} has a record that is not a valid message: {decoded.detail}")
             return None
         message: m.ActiveVariant | m.VariantCatalogue = decoded.message
         key = TaskKey(message.agent_name, message.task_type)
@@ -187,7 +187,7 @@ class Following:
 
 
 class Reread(Exception):
-    """Everything must be read again."""
+    """Both topics must be read again from the beginning."""
 
 
 class Cluster(NamedTuple):
@@ -195,13 +195,14 @@ class Cluster(NamedTuple):
 
     id: str | None
     partitions: dict[str, list[int]]
-    """Partitions of each requested topic that exists."""
+    """The partitions of each requested topic that exists."""
 
 
 async def described(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Cluster:
-    """Ask about these topics only: a runtime asks every few seconds, and a cluster may have thousands.
+    """Return the cluster's id and the partitions of these topics.
 
-    aiokafka asks the same but does not reveal the cluster's id.
+    It asks about these topics only: a runtime asks every few seconds, and a cluster may have thousands of topics.
+    aiokafka's own request does not reveal the cluster's id.
     """
     client = consumer._client  # noqa: SLF001
     request = MetadataRequest(list(topics), allow_auto_topic_creation=False)
@@ -214,7 +215,7 @@ async def described(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Cluste
 
 
 async def _stopped(consumer: AIOKafkaConsumer) -> None:
-    """Stop a consumer. A broken one may hang or raise, even something that looks like a cancellation."""
+    """Stop a consumer. A broken one may hang, or raise anything, even what looks like a cancellation."""
     with suppress(Exception, asyncio.CancelledError):
         async with asyncio.timeout(_STOP_SECONDS):
             await consumer.stop()

@@ -1,4 +1,4 @@
-"""A client's health, for the health check of its agent."""
+"""A client's health, for its agent's health check."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from typing import NamedTuple
 
 
 class Health(NamedTuple):
-    """Every field is a JSON value: ``json.dumps(client.health()._asdict())``.  Times are RFC 3339 in UTC."""
+    """The state of a client.
+
+    Every field is a JSON value: ``json.dumps(client.health()._asdict())``. Times are RFC 3339 in UTC.
+    """
 
     runtime_id: str
     connected: bool
     """Whether Kafka accepts outcomes."""
     connected_since: str | None
     following: bool
-    """Whether rollbacks are followed; otherwise the known variants are used (``tasks``), or the default of each call.
-    """
+    """Whether rollbacks are followed. If not, the last known variants are used, or each call's default."""
     following_since: str | None
     tasks: int
     """Number of tasks whose active variant is known."""
@@ -25,9 +27,9 @@ class Health(NamedTuple):
     rejected: int
     """Outcomes that were invalid or refused by Kafka."""
     abandoned: int
-    """Invocations that were ended from outside. They say nothing about the variant and are not published."""
+    """Invocations that were ended from outside: they say nothing about the variant and are not published."""
     restarts: int
-    """How often following was restarted."""
+    """Number of times that following was restarted."""
     trouble: str
     """The last problem; empty if there was none."""
     trouble_at: str | None

@@ -21,7 +21,7 @@ from crl_stream.core.messages.inputs import Complexity, Status
 from crl_stream.settings import Settings
 
 ENTER_SECONDS: Final = 0.04
-"""Seconds that creating and entering a client may take: an agent must not wait for an absent Kafka."""
+"""Seconds that creating and entering a client may take; an agent must not have to wait for an absent Kafka."""
 
 _ENDED_FROM_OUTSIDE: Final = (
     asyncio.CancelledError,
@@ -31,7 +31,7 @@ _ENDED_FROM_OUTSIDE: Final = (
     GeneratorExit,
 )
 _ENDED_ELSEWHERE: Final = frozenset({("trio", "Cancelled"), ("greenlet", "GreenletExit")})
-"""The same for optional libraries: (package, name)."""
+"""Such exceptions from optional libraries, as (package, name)."""
 
 
 def is_abandonment(error: BaseException) -> bool:
@@ -64,9 +64,9 @@ class RunningInvocation:
 
     @property
     def status(self) -> Status:
-        """How it ended; ``success`` by default.
+        """How the invocation ended; ``success`` by default.
 
-        A status that was set is published even if a cancellation ends the block.
+        If the block sets a status, it is published even if a cancellation ends the block.
         """
         return self._status or "success"
 
@@ -75,12 +75,12 @@ class RunningInvocation:
         self._status = status
 
     def failed(self) -> None:
-        """Record that it ended with a bad result."""
+        """Record that the invocation ended with a bad result."""
         self._status = "failure"
 
 
 class Invocation:
-    """The ``with`` block of one invocation: publishes the outcome at the end and lets exceptions through.
+    """The ``with`` block of one invocation: it publishes the outcome at the end and lets exceptions through.
 
     An exception counts as an error of the variant. A cancellation, Ctrl-C, ``SystemExit`` or the closing of a generator
     does not: the invocation counts as abandoned and is not published, unless the block has set a status.
@@ -132,13 +132,13 @@ class Invocation:
 
 
 class Client:
-    """All that a runtime needs. It never raises into the agent and never blocks it.
+    """Everything that a runtime needs. It never raises into the agent and never blocks it.
 
-    It never raises into the agent and never blocks it.  ``settings`` default to those of the environment (``CRL_*``)
-    and of ``file`` or ``CRL_CONFIG``; no file of the current folder is read.  Bad settings are logged, and then the
-    client answers with defaults and sends nothing; ``strict=True`` raises ``ConfigError``.  After a fork the child has
-    connections and a ``runtime_id`` of its own.  ``exploration`` overrides the share of the task's policy,
-    ``exploration_policy`` which variant an exploring invocation tries.
+    ``settings`` default to those in the environment (``CRL_*``) and in ``file`` or ``CRL_CONFIG``; no file in the
+    current folder is read. Bad settings are logged, and the client then answers with defaults and sends nothing; with
+    ``strict=True`` they raise ``ConfigError``. After a fork, the child has its own connections and ``runtime_id``.
+    ``exploration`` overrides the share in the task's policy. ``exploration_policy`` names the policy that chooses which
+    variant an exploring invocation tries.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Client:
         )
         self.publisher = Publisher(setup, runtime_id=runtime_id, troubles=self._troubles)
         self._patience = max(0.0, ENTER_SECONDS - (time.monotonic() - began))
-        """When entering must end, on the monotonic clock."""
+        """Seconds that entering the client may wait."""
         self._closed = False
         waits(self)
 
@@ -205,12 +205,12 @@ class Client:
         self._troubles.forked()
 
     def at_exit(self, deadline: float) -> None:
-        """Close, because the program ends without having done so."""
+        """Close the client if the program ends without having closed it."""
         if not self._closed:
             self.close(min(self.publisher.settings.client.close_seconds, max(0.0, deadline - time.monotonic())))
 
     def health(self) -> Health:
-        """Return what is connected, what was lost, and the last problem."""
+        """Return the state of the connections, the counts of sent and lost outcomes, and the last problem."""
         connected, following = self.publisher.connected_since, self.resolver.following_since
         sent, queued, dropped, rejected, abandoned = self.publisher.stats
         return Health(
@@ -231,5 +231,5 @@ class Client:
         )
 
     def invocation(self, agent_name: str, task_type: str, *, default: str = "default") -> Invocation:
-        """Run one invocation in a ``with`` block; ``default`` is the variant to use while none is known."""
+        """Return a ``with`` block for one invocation; ``default`` is the variant to use while none is known."""
         return Invocation(self, agent_name, task_type, default)

@@ -1,8 +1,8 @@
-"""The file in which a runtime keeps the active variants, for times when Kafka cannot be reached.
+"""The file in which a runtime keeps the active variants for use while Kafka cannot be reached.
 
 It belongs to one cluster and topic prefix. Its name is derived from what a runtime knows before Kafka answers: the
-address or the embedded broker's folder. It contains the cluster's id, so that it is discarded once another cluster
-answers.
+address or the embedded broker's folder. It contains the cluster's id, so the runtime can discard it when another
+cluster answers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from crl_stream.settings import Settings
 from crl_stream.wire.codec import Rejected, decode, encode
 
 SAVE_SECONDS: Final = 5.0
-"""Seconds between two writes of the file."""
+"""Minimum seconds between two writes of the file."""
 _CLUSTER: Final = "cluster_id"
 _PREFIX: Final = "topic_prefix"
 _page: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -36,7 +36,7 @@ class Kept(NamedTuple):
     """The content of the file."""
 
     cluster_id: str | None
-    """Id of the cluster that it came from; None if unknown."""
+    """Id of the cluster that the variants came from; None if unknown."""
     messages: tuple[tuple[str, Any], ...]
     """(topic, message)."""
     wrong: str | None = None
@@ -44,7 +44,7 @@ class Kept(NamedTuple):
 
 
 def kept_file(settings: Settings) -> Path:
-    """Return the file for a Kafka; each address, each embedded broker and each prefix has its own."""
+    """Return the file's path; each Kafka address or embedded broker has its own file per topic prefix."""
     kafka = settings.kafka
     if kafka.bootstrap_servers:
         place = ",".join(sorted(filter(None, map(str.strip, kafka.bootstrap_servers.split(",")))))
@@ -55,7 +55,7 @@ def kept_file(settings: Settings) -> Path:
 
 
 def why_unusable(settings: Settings) -> str | None:
-    """Return why nothing can be kept in ``client.cache_dir``, or None. Writes nothing."""
+    """Return why nothing can be kept in ``client.cache_dir``, or None if it can be used. Write nothing."""
     folder = settings.client.cache_dir
     try:
         for there in (folder, *folder.absolute().parents):
@@ -66,13 +66,13 @@ def why_unusable(settings: Settings) -> str | None:
             if not stat.S_ISDIR(found.st_mode):
                 return f"{there} is not a folder"
             return None if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written"
-    except (OSError, ValueError) as error:  # for instance a name that no file can have
+    except (OSError, ValueError) as error:  # for instance, an impossible file name
         return f"{str(folder)!r} cannot be used: {getattr(error, 'strerror', None) or error}"
     return None
 
 
 def read_kept(settings: Settings, topics: Iterable[str]) -> Kept:
-    """Read what was kept; empty if there is no file, or if it belongs to another user."""
+    """Read what was kept; the result is empty if no file exists or it belongs to another user."""
     messages: list[tuple[str, Any]] = []
     cluster_id, wrong = None, None
     try:
@@ -89,19 +89,19 @@ def read_kept(settings: Settings, topics: Iterable[str]) -> Kept:
             for entry in _entries.decode(page[topic]):
                 decoded = decode(topic, bytes(entry), None)
                 if isinstance(decoded, Rejected):
-                    wrong = f"a part of {file} cannot be read: {decoded.detail}"
+                    wrong = f"part of {file} cannot be read: {decoded.detail}"
                 else:
                     messages.append((topic, decoded.message))
     except (FileNotFoundError, NotADirectoryError):
         pass  # nothing has been kept yet
     except (OSError, ValueError, TypeError, KeyError, RecursionError, msgspec.MsgspecError) as error:
         what = getattr(error, "strerror", None) or (f"{error} is missing" if isinstance(error, KeyError) else error)
-        wrong = f"{settings.client.cache_dir}: what was kept cannot be read: {what}"
+        wrong = f"the file in {settings.client.cache_dir} cannot be read: {what}"
     return Kept(cluster_id, tuple(messages), wrong)
 
 
 def keep(settings: Settings, known: Mapping[str, Iterable[Any]], cluster_id: str | None = None) -> str | None:
-    """Write messages by topic, all or nothing; returns the error, or None."""
+    """Write messages by topic, all or nothing, and return the error, or None."""
     parts = [(topic, b"[%s]" % b",".join(map(encode, every))) for topic, every in known.items()]
     parts += [(_CLUSTER, encode(cluster_id or "")), (_PREFIX, encode(settings.kafka.topic_prefix))]
     file = kept_file(settings)
@@ -118,7 +118,7 @@ def keep(settings: Settings, known: Mapping[str, Iterable[Any]], cluster_id: str
 
 
 class Keeper:
-    """Writes the file after changes, in a thread, so that a hanging disk does not delay rollbacks."""
+    """Writes the file after changes, in a separate thread, so that a hanging disk does not delay rollbacks."""
 
     def __init__(
         self,
@@ -139,13 +139,13 @@ class Keeper:
         self._unsaved = True
 
     def look(self) -> None:
-        """Write if something has changed and the last write is long enough ago."""
+        """Write if something has changed and the last write was long enough ago."""
         busy = self._thread is not None and self._thread.is_alive()
         if self._unsaved and not busy and time.monotonic() - self._saved >= SAVE_SECONDS:
             self._begin()
 
     def finish(self, timeout: float) -> None:
-        """Write what is left, but wait for the disk at most ``timeout`` seconds."""
+        """Write any unsaved changes, but wait at most ``timeout`` seconds for the disk."""
         if self._unsaved:
             self._begin()
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -156,7 +156,7 @@ class Keeper:
         self._thread = threading.Thread(target=self._write, name="crl-keep", daemon=True)
         try:
             self._thread.start()
-        except RuntimeError:  # a program that ends starts no threads any more
+        except RuntimeError:  # a program that is ending cannot start threads
             self._thread = None
             self._write()
 
@@ -167,4 +167,4 @@ class Keeper:
             self._unsaved = False
             wrong = keep(self._settings, *self._known())
         if wrong:
-            self._troubles.say("file", f"active variants are not kept for times without Kafka: {wrong}")
+            self._troubles.say("file", f"active variants are not kept for use during outages: {wrong}")

@@ -1,7 +1,7 @@
 """Handles forks and the end of a process.
 
-Everything with a thread or a queue registers here. In a forked child ``forked`` is called before any other code of the
-child runs. At the end of the program ``at_exit`` is called with the deadline that all share.
+Everything with a thread or a queue registers here. In a forked child, ``forked`` is called before the child runs any
+other code. At the end of the program, ``at_exit`` is called with a deadline that all members share.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Member(Protocol):
     """Something with a thread or with waiting messages."""
 
     def forked(self) -> None:
-        """Handle a fork, in the child, where the parent's threads do not exist."""
+        """Handle a fork; called in the child, where the parent's threads do not exist."""
         ...
 
     def at_exit(self, deadline: float) -> None:
@@ -34,13 +34,13 @@ class Member(Protocol):
 
 
 _queues: WeakSet[Any] = WeakSet()
-"""Members with messages to send; they come first, before the sending threads end."""
+"""Members with messages to send; they are handled first, before the sending threads end."""
 _threads: WeakSet[Any] = WeakSet()
 _left_behind: list[Any] = []
 """A child's copies of its parent's threads. They are never collected, because that would close the parent's sockets."""
 _lock = threading.Lock()
 _at_end_of: set[int] = set()
-"""Process ids whose end is handled in addition to ``atexit``."""
+"""Ids of the processes whose end is handled in addition to ``atexit``."""
 
 
 def outlives(thread: Member) -> None:
@@ -50,14 +50,14 @@ def outlives(thread: Member) -> None:
 
 
 def waits(queue: Member) -> None:
-    """Register a member that may have something to send at the end."""
+    """Register a member that may have messages to send at the end."""
     with _lock:
         _queues.add(queue)
     notice_the_end()
 
 
 class _Anchor:
-    """An object that a library's registry of after-fork functions refers to."""
+    """The object under which after-fork functions are registered with a library."""
 
 
 _anchor = _Anchor()
@@ -66,8 +66,8 @@ _anchor = _Anchor()
 def notice_the_end() -> None:
     """Notice the end of this process even where ``atexit`` does not run: in children of ``multiprocessing`` and Celery.
 
-    The former leave by ``os._exit`` after running what is registered with their own library. A child empties that
-    registry when it begins its work, which may be after an import has created a client.
+    A ``multiprocessing`` child exits with ``os._exit``, after it has run the functions registered with its library. It
+    empties that registry when it starts work, possibly after an import has already created a client.
     """
     _notice_celery()
     if os.getpid() in _at_end_of:
@@ -88,7 +88,7 @@ def notice_the_end() -> None:
 
 
 def _notice_celery() -> None:
-    """Notice the end of Celery's processes, which leave by ``os._exit`` after sending a signal."""
+    """Notice the end of Celery's processes, which send a signal and then exit with ``os._exit``."""
     signals = sys.modules.get("celery.signals")
     if signals is not None:
         with suppress(Exception):

@@ -1,8 +1,8 @@
-"""Threads of the operating system, even where gevent has replaced them with greenlets.
+"""Operating-system threads, even where gevent has replaced threads with greenlets.
 
-Under gevent's monkey patch a ``threading.Thread`` is a greenlet of the thread that starts it. Two asyncio event loops
+Under gevent's monkey patch, a ``threading.Thread`` is a greenlet in the thread that starts it. Two asyncio event loops
 cannot run in one thread, and a loop would have to wait for the agent's greenlets. So the client uses the original
-threads. Its locks and events are still gevent's, which work across threads and let other greenlets run.
+threads. Its locks and events are still gevent's; they work across threads and let other greenlets run.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from collections.abc import Callable
 from typing import Any, Final
 
 _LOOK_SECONDS: Final = 0.01
-"""Seconds between two checks whether a thread has ended."""
+"""Seconds between two checks of whether a thread has ended."""
 
 
 def make_thread(name: str, run: Callable[[], None]) -> Any:
-    """Return a daemon thread, not started yet, with ``start``, ``is_alive`` and ``join`` like ``threading.Thread``."""
+    """Return an unstarted daemon thread with ``start``, ``is_alive`` and ``join`` as in ``threading.Thread``."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("threading"):
         return threading.Thread(target=run, name=name, daemon=True)
-    # The first hub imports modules. Two threads that did so at once would deadlock: import locks are gevent's and need
-    # the hub that is being created.
+    # Creating the first hub imports modules. Two threads doing so at once would deadlock, because gevent's import locks
+    # need the hub that is being created.
     sys.modules["gevent"].get_hub()
     return _NativeThread(run, monkey.get_original("_thread", "start_new_thread"))
 
@@ -36,7 +36,7 @@ class _NativeThread:
         self._started = self._ended = False
 
     def start(self) -> None:
-        """Start the thread; raises ``RuntimeError`` if no more threads are possible."""
+        """Start the thread; raises ``RuntimeError`` if no more threads can be started."""
         self._started = True
         try:
             self._start_new_thread(self._go, ())
@@ -55,7 +55,7 @@ class _NativeThread:
         return self._started and not self._ended
 
     def join(self, timeout: float) -> None:
-        """Wait for the thread's end, at most ``timeout`` seconds, while other greenlets run."""
+        """Wait at most ``timeout`` seconds for the thread to end, while other greenlets run."""
         until = time.monotonic() + timeout
         while self.is_alive() and time.monotonic() < until:
             time.sleep(_LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""A bounded queue of messages for Kafka, between the agent's threads and the sending one; everything is counted."""
+"""A bounded queue of messages for Kafka, between the agent's threads and the sending thread; everything is counted."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 QUEUE_SIZE: Final = 10_000
-"""Most messages that may wait while Kafka does not answer; later ones are dropped and counted."""
+"""Maximum number of messages that wait while Kafka does not answer; later ones are dropped and counted."""
 AT_ONCE: Final = 2_000
-"""Most messages in flight."""
+"""Maximum number of messages in flight."""
 OF_ONE_TASK: Final = 64
-"""Most messages of one task in flight.
+"""Maximum number of messages in flight for one task.
 
-The monitor remembers as many ids of a task by default (``limits.duplicate_ids``), so it recognises everything that
-is sent again over a new connection."""
+By default the monitor remembers this many ids of a task (``limits.duplicate_ids``), so it recognises everything that is
+resent over a new connection."""
 
 
 class Item(NamedTuple):
@@ -28,28 +28,28 @@ class Item(NamedTuple):
 
 
 class PublisherStats(NamedTuple):
-    """Counts of published messages by result."""
+    """Counts of messages by result."""
 
     sent: int
     """Acknowledged by Kafka."""
     queued: int
     dropped: int
-    """Lost because the queue was full, or at the end because Kafka did not answer."""
+    """Lost because the queue was full, or because Kafka did not answer before the end."""
     rejected: int
-    """Refused locally or by Kafka, with a log line that says what to do."""
+    """Refused by the client or by Kafka, with a log line that says what to do."""
     abandoned: int = 0
-    """Invocations that were ended from outside, which says nothing about the variant; they are not published."""
+    """Invocations that were ended from outside: they say nothing about the variant and are not published."""
 
 
 class Outbox:
-    """A queue with counts. ``wake`` is called for a new message while the sender sleeps."""
+    """A queue with counts. ``wake`` is called when a message arrives while the sender sleeps."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self.forked()
 
     def forked(self) -> None:
-        """Start empty, also in a forked child: the parent sends what is waiting."""
+        """Start empty, also in a forked child, because the parent sends the messages that are waiting."""
         self._waiting: deque[Item] = deque()
         self._in_flight = self._sent = self._dropped = self._rejected = self._abandoned = 0
         self._asleep = False
@@ -65,7 +65,7 @@ class Outbox:
 
     # -- the agent's side --------------------------------------------------------------------------
     def put(self, item: Item) -> bool:
-        """Queue a message; False, and counted as dropped, if the queue is full or closed."""
+        """Queue a message. If the queue is full or closed, count the message as dropped and return False."""
         with self._lock:
             if self._closed or len(self._waiting) + self._in_flight >= QUEUE_SIZE:
                 self._dropped += 1
@@ -82,12 +82,12 @@ class Outbox:
             self._rejected += count
 
     def abandon(self) -> None:
-        """Count an invocation that has no outcome."""
+        """Count an abandoned invocation, which has no outcome."""
         with self._lock:
             self._abandoned += 1
 
     def wait_until_empty(self, timeout: float) -> bool:
-        """Wait until Kafka has everything; False if that takes longer than ``timeout`` seconds."""
+        """Wait until Kafka has everything; return False if that takes longer than ``timeout`` seconds."""
         until = time.monotonic() + timeout
         with self._lock:
             while self._waiting or self._in_flight:
@@ -102,7 +102,7 @@ class Outbox:
             self._closed = True
 
     def give_up(self) -> int:
-        """Count waiting messages as dropped; returns their number."""
+        """Drop all messages that Kafka does not have yet, and return their number."""
         with self._lock:
             lost = len(self._waiting) + self._in_flight
             self._dropped += lost
@@ -113,7 +113,7 @@ class Outbox:
 
     # -- the sender's side -------------------------------------------------------------------------
     def take(self) -> list[Item]:
-        """Return the next messages to send, in order; if there are none, the sender sleeps until it is woken."""
+        """Return the next messages to send, in order; if the list is empty, the sender sleeps until it is woken."""
         with self._lock:
             if not self._waiting:
                 self._asleep = True
@@ -140,7 +140,7 @@ class Outbox:
                 self._lock.notify_all()
 
     def put_back(self, items: Iterable[Item]) -> None:
-        """Put messages that may not have arrived back to the front of the queue."""
+        """Put messages that may not have arrived back at the front of the queue."""
         with self._lock:
             if self._in_flight:
                 self._waiting.extendleft(reversed(list(items)))

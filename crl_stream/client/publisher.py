@@ -1,4 +1,4 @@
-"""Sends outcomes in the background: never raises into the agent, never blocks it, and counts what it could not do."""
+"""Sends outcomes in the background. It never raises into the agent, never blocks it, and counts what it cannot send."""
 
 from __future__ import annotations
 
@@ -35,22 +35,20 @@ _STOP_SHARE: Final = 0.15
 
 
 def default_runtime_id() -> str:
-    """Return a name for this process: host and process id."""
+    """Return a name for this process, made of the host name and the process id."""
     return suggest_identifier(f"{socket.gethostname()}-{os.getpid()}")
 
 
 def checked(message: m.Invocation | m.Feedback) -> tuple[bytes, bytes]:
-    """Encode a message as (key, value) and check that it is readable; raises ``InvalidMessage`` with a hint."""
+    """Encode a message as (key, value) and check that it can be read; raises ``InvalidMessage`` with a hint."""
     try:
         value = encode(message)
         key = f"{message.agent_name}/{message.task_type}".encode()
     except Exception as error:
         raise InvalidMessage(f"The message cannot be written as JSON: {error}.", hint="see topics/README.md") from None
-    # JSON cannot express infinite numbers or NaN: they become null, and only then are the fields checked.
+    # JSON cannot express infinity or NaN: they become null, so fields need checking only if the text contains null.
     if b"null" in value and (wrong := not_finite(message)) is not None:
-        raise InvalidMessage(
-            f"{wrong} is {getattr(message, wrong)}, not a number.", hint="leave it out if it is unknown"
-        )
+        raise InvalidMessage(f"{wrong} is {getattr(message, wrong)}, not a number.", hint="omit it if it is unknown")
     decoded = decode(INVOCATIONS, value, key)
     if isinstance(decoded, Rejected):
         raise _complaint(message, decoded)
@@ -63,17 +61,17 @@ def _complaint(message: m.Invocation | m.Feedback, rejected: Rejected) -> Invali
         if isinstance(text, str) and not is_identifier(text):
             return InvalidMessage(
                 f"{name} {text[:128]!r} is not an identifier.",
-                hint=f"write {suggest_identifier(text)!r}: letters, digits and . _ : - only, 1 to 128 of them",
+                hint=f"write {suggest_identifier(text)!r} (1 to 128 letters, digits or . _ : -)",
             )
     return InvalidMessage(f"The message does not fit its schema: {rejected.detail}", hint="see topics/README.md")
 
 
 class Publisher:
-    """Publishes invocations and late feedback. Thread-safe, and safe to fork.
+    """Publishes invocations and late feedback. It is thread-safe and survives a fork.
 
     A message stays in memory until Kafka has it; ``close`` and the end of the program wait for that, up to a limit.
-    ``settings`` default to those that ``load_client_settings`` finds with ``file``.  Bad ones are logged and nothing is
-    sent; with ``strict`` they raise ``ConfigError``.
+    ``settings`` default to those that ``load_client_settings`` finds with ``file``. If they are bad, that is logged and
+    nothing is sent; with ``strict`` they raise ``ConfigError``.
     """
 
     def __init__(
@@ -121,7 +119,7 @@ class Publisher:
 
     @property
     def connected_since(self) -> str | None:
-        """Return since when Kafka accepts outcomes (RFC 3339); None while it does not."""
+        """Return the time since which Kafka has been accepting outcomes (RFC 3339); None while it does not."""
         return self._sending.connected_since
 
     @property
@@ -130,7 +128,7 @@ class Publisher:
         return self._troubles
 
     def publish(self, message: m.Invocation | m.Feedback, *, traceparent: str | None = None) -> bool:
-        """Queue a message; False, with a log line, if it is not valid or the queue is full. Never raises."""
+        """Queue a message. If it is invalid or the queue is full, log that and return False; never raise."""
         try:
             try:
                 key, value = checked(message)
@@ -147,7 +145,7 @@ class Publisher:
             self._start()
         if self._outbox.put(item):
             return True
-        why = "it is closed" if self._closed else self._without_kafka or f"{QUEUE_SIZE} wait for Kafka already"
+        why = "it is closed" if self._closed else self._without_kafka or f"{QUEUE_SIZE} are already waiting for Kafka"
         self._troubles.say("dropped", f"an outcome is dropped: {why}")
         return False
 
@@ -156,8 +154,9 @@ class Publisher:
     ) -> bool:
         """Publish one finished invocation; ``status`` is ``success``, ``failure`` or ``error``.
 
-        ``agent_name`` and ``task_type`` name the task, ``variant_id`` what ran, ``fields`` are others of the contract.
-        Numbers may be of any kind (numpy, Decimal, ...); one that cannot be used is left out with a log line.
+        ``agent_name`` and ``task_type`` name the task, and ``variant_id`` the variant that ran. ``fields`` are further
+        fields of the contract. Numbers may be of any type (numpy, Decimal, ...); an unusable one is left out, and that
+        is logged.
         """
         fields.setdefault("invocation_id", uuid.uuid4().hex)
         fields.setdefault("timestamp", utc_now())
@@ -188,7 +187,7 @@ class Publisher:
     ) -> bool:
         """Publish a score that became known after its invocation: ``reward`` in [-1, 1] or ``quality`` in [0, 1].
 
-        ``agent_name``, ``task_type`` and ``invocation_id`` name the invocation, ``source`` says who judged.
+        ``agent_name``, ``task_type`` and ``invocation_id`` name the invocation; ``source`` names who or what judged it.
         """
         return self.publish(
             m.Feedback(
@@ -217,15 +216,15 @@ class Publisher:
 
     @property
     def stats(self) -> PublisherStats:
-        """Return counts since the start, or since the fork in a forked process."""
+        """Return the counts since the start, or since the fork in a forked process."""
         return self._outbox.stats
 
     def flush(self, timeout: float = 30.0) -> bool:
-        """Wait until Kafka has everything; False if that takes longer than ``timeout`` seconds."""
+        """Wait until Kafka has everything; return False if that takes longer than ``timeout`` seconds."""
         return self._outbox.wait_until_empty(timeout)
 
     def close(self, timeout: float | None = None) -> PublisherStats:
-        """Send waiting messages for ``timeout`` seconds (default: ``client.close_seconds``), and drop the rest."""
+        """Send waiting messages for at most ``timeout`` seconds (default: ``client.close_seconds``); drop the rest."""
         limit = self.settings.client.close_seconds if timeout is None else max(0.0, timeout)
         until = time.monotonic() + limit
         first, self._closed = not self._closed, True
@@ -236,7 +235,7 @@ class Publisher:
             self._background.tell_to_stop()
         if lost := self._outbox.give_up():
             self._troubles.say(
-                "lost", f"outcomes are lost: Kafka did not take {lost} of them before the end ({self.trouble})", 1
+                "lost", f"outcomes are lost: Kafka did not accept {lost} of them before the end ({self.trouble})", 1
             )
         if self._background is not None:
             self._background.join(until - time.monotonic())
@@ -246,7 +245,7 @@ class Publisher:
 
     # -- lifetime ----------------------------------------------------------------------------------
     def forked(self) -> None:
-        """Give a forked child its own name and queue; connection and thread follow with its first message."""
+        """Give a forked child its own name and queue; it gets a thread and a connection with its first message."""
         self._start_lock = threading.Lock()
         self._background = None
         self.runtime_id = _identifier(self._given_id, f"-{os.getpid()}") or default_runtime_id()
@@ -256,7 +255,7 @@ class Publisher:
         self._sending = Sending(self.settings, self._topic, self._outbox, self._troubles)
 
     def at_exit(self, deadline: float) -> None:
-        """Close, because the program ends without having done so."""
+        """Close the publisher if the program ends without having closed it."""
         if not self._closed:
             self.close(min(self.settings.client.close_seconds, max(0.0, deadline - time.monotonic())))
 
@@ -270,7 +269,7 @@ class Publisher:
                 )
                 try:
                     self._background.start()
-                except RuntimeError as error:  # the program is ending, or may start no more threads
+                except RuntimeError as error:  # the program is ending, or has reached its limit of threads
                     self._background = None
                     self._troubles.say("threads", f"outcomes cannot be sent: {error}")
         if self._without_kafka:
@@ -282,7 +281,7 @@ class Publisher:
 
 
 def name_of(runtime_id: str | None, settings: Settings, *, strict: bool) -> str:
-    """Return the given name of a runtime, or an empty text; raises ``ConfigError`` if ``strict`` and it is unusable."""
+    """Return the name given to a runtime, or ""; with ``strict``, an unusable name raises ``ConfigError``."""
     given = str(runtime_id or settings.client.runtime_id)
     if strict and given and not is_identifier(given):
         raise ConfigError(f"{_about_id(given)}.", hint=f"write {suggest_identifier(given)!r}")
@@ -291,7 +290,7 @@ def name_of(runtime_id: str | None, settings: Settings, *, strict: bool) -> str:
 
 def _about_id(given: str) -> str:
     """Return what is wrong with a runtime's name."""
-    return f"runtime_id {given[:128]!r} is not an identifier: letters, digits and . _ : - only, 1 to 128 of them"
+    return f"runtime_id {given[:128]!r} is not an identifier (1 to 128 letters, digits or . _ : -)"
 
 
 def _identifier(given: str, more: str = "") -> str:

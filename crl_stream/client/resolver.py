@@ -1,9 +1,9 @@
-"""Says which variant to use: from memory, at once, whatever the state of Kafka.
+"""Returns the variant to use: immediately, from memory, whatever the state of Kafka.
 
-It follows ``crl.active-variants`` and ``crl.variants`` in the background. Of two records of a task it keeps the one
-with the higher (incarnation, epoch, offset), so that a late or repeated record changes nothing. Older knowledge, from a
-file or from before a lost connection, is used until both topics have been read to the end. It is then replaced whatever
-its epoch, because the cluster may be a new one.
+It follows ``crl.active-variants`` and ``crl.variants`` in the background. When a task has two records, it keeps the one
+with the higher (incarnation, epoch, offset), so a late or repeated record changes nothing. Variants known from a file,
+or from before the connection was lost, are used until both topics have been read to the end. They are then replaced,
+whatever their epochs, because the cluster may be a new one.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ STALE_SECONDS: Final = 30.0
 
 
 class Resolution(NamedTuple):
-    """Which variant to use for one invocation."""
+    """The variant to use for one invocation."""
 
     variant_id: str
     epoch: int | None
-    """Epoch of the active-variant record; send it with the outcome as ``active_epoch``."""
+    """Epoch in the active-variant record; send it with the outcome as ``active_epoch``."""
     source: VariantSource
     configuration: m.RegisteredVariant | None
     """The variant's registered parent, model, temperature and modifications."""
 
 
 class Resolver:
-    """Follows the active variants.  Thread-safe, and safe to fork; ``resolve`` never waits and never raises.
+    """Follows the active variants. It is thread-safe and survives a fork; ``resolve`` never waits and never raises.
 
-    ``settings`` default to those of the environment and of ``file`` or ``CRL_CONFIG`` (``load_client_settings``); bad
-    ones are logged and defaults are answered, or raised as ``ConfigError`` where ``strict``.  ``exploration_policy``
-    names the file in ``client/exploration`` that says which variant an exploring invocation tries.
+    ``settings`` default to those in the environment and in ``file`` or ``CRL_CONFIG`` (``load_client_settings``). If
+    they are bad, that is logged and ``resolve`` returns defaults; with ``strict`` they raise ``ConfigError``.
+    ``exploration_policy`` names a file in ``client/exploration``; its policy chooses the variant to explore.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Resolver:
         self._setup = set_up(settings, file=file, strict=strict)
         self.settings = self._setup.settings
         self.exploration = exploration
-        """Share of invocations that explore, in [0, 1]; None follows the task's policy."""
+        """Share of invocations that explore, in [0, 1]; None to use the task's policy."""
         self._rng = rng or random.Random()
         self._troubles = troubles or Troubles()
         self._choose = self._policy_named(exploration_policy, strict=strict)
@@ -91,7 +91,7 @@ class Resolver:
         self._start()
 
     def _fresh(self) -> None:
-        """Create what a forked child cannot share."""
+        """Create everything that a forked child cannot share with its parent."""
         self._start_lock = threading.Lock()
         self._changed = threading.Condition()
         self._caught_up = threading.Event()
@@ -114,24 +114,22 @@ class Resolver:
             self._start()
         try:
             return self._look_up(TaskKey(agent_name, task_type), default)
-        except (
-            Exception
-        ) as error:  # a name that is not text or a share that is not a number must not raise into the agent
+        except Exception as error:  # a name that is not text, or a share that is not a number
             self._troubles.say("resolve", f"{agent_name!r:.100}, {task_type!r:.100} cannot be looked up: {error}")
             return None if default is None else Resolution(default, None, "default", None)
 
     @property
     def following_since(self) -> str | None:
-        """Return since when Kafka is followed (RFC 3339); None while it is not."""
+        """Return the time since which Kafka has been followed (RFC 3339); None while it is not."""
         return self._following_since if time.monotonic() - self._heard < STALE_SECONDS else None
 
     @property
     def restarts(self) -> int:
-        """Return how often following was restarted."""
+        """Return the number of times that following was restarted."""
         return max(0, self._background.attempts - 1) if self._background is not None else 0
 
     def wait_until_ready(self, timeout: float = 10.0) -> bool:
-        """Wait until everything published before is known; False if Kafka did not answer in time."""
+        """Wait until everything published so far is known; return False if Kafka did not answer in time."""
         if self._background is None:
             self._start()
         return self._caught_up.wait(timeout)
@@ -161,7 +159,7 @@ class Resolver:
             self._background.tell_to_stop()
 
     def close(self, timeout: float | None = None) -> None:
-        """Stop following, within ``timeout`` seconds (default: ``client.close_seconds``); known variants stay."""
+        """Stop following within ``timeout`` seconds (default: ``client.close_seconds``); known variants are kept."""
         until = time.monotonic() + (self.settings.client.close_seconds if timeout is None else max(0.0, timeout))
         first, self._closed = not self._closed, True
         if self._background is not None:
@@ -172,7 +170,7 @@ class Resolver:
 
     # -- lifetime ----------------------------------------------------------------------------------
     def forked(self) -> None:
-        """Keep what is known in a forked child; its own thread follows from the first call on."""
+        """Keep the known variants in a forked child, whose first call starts its own thread to follow the topics."""
         self._fresh()
         if self._owns_troubles:
             self._troubles.forked()
@@ -180,7 +178,7 @@ class Resolver:
             self._start()
 
     def at_exit(self, deadline: float) -> None:
-        """Close, because the program ends without having done so."""
+        """Close the resolver if the program ends without having closed it."""
         if not self._closed:
             self.close(max(0.0, deadline - time.monotonic()))
 
@@ -197,7 +195,7 @@ class Resolver:
                 )
                 try:
                     background.start()
-                except RuntimeError as error:  # the program is ending, or may start no more threads
+                except RuntimeError as error:  # the program is ending, or has reached its limit of threads
                     self._background = None
                     self._troubles.say("threads", f"rollbacks cannot be followed: {error}")
 
@@ -214,13 +212,13 @@ class Resolver:
         self._troubles.say("kafka", f"Kafka does not answer: {reason_of(error)}; {self._used_meanwhile()}")
 
     def _used_meanwhile(self) -> str:
-        """Return a phrase about what is used while Kafka does not answer."""
+        """Return a phrase that says which variants are used while Kafka does not answer."""
         active, from_file = self._active, self._from_file
         if not active:
             return "no variant is known yet, so each call gets its own default"
         known = "1 task" if len(active) == 1 else f"{len(active)} tasks"
         if from_file.issuperset(active):
-            return f"the variants of {known} are used as an earlier run has kept them in {kept_file(self.settings)}"
+            return f"the variants of {known} that an earlier run kept in {kept_file(self.settings)} are used"
         return f"the last known variants of {known} are used"
 
     def _ticked(self) -> None:
@@ -254,19 +252,19 @@ class Resolver:
         return next((v for v in known.variants if v.variant_id == variant_id), None) if known is not None else None
 
     def _explore(self, others: list[m.RegisteredVariant]) -> m.RegisteredVariant | None:
-        """The one to try; None, which is the active variant, when the policy cannot say."""
+        """Return the variant to try; None, which means the active variant, if the policy fails."""
         try:
             chosen = self._choose(others, self._rng)
             if any(chosen is other for other in others):
                 return chosen
-            wrong = f"{chosen!r:.100} is none of the variants to choose from"
-        except Exception as error:  # a policy may be anybody's
+            wrong = f"{chosen!r:.100} is not one of the variants to choose from"
+        except Exception as error:  # a third party's policy may raise anything
             wrong = f"{type(error).__name__}: {error}"
         self._troubles.say("exploration", f"the exploration policy failed, so nothing is explored: {wrong}")
         return None
 
     def _policy_named(self, name: Any, *, strict: bool) -> Choose:
-        """An exploration policy; the default one, and a line about it, where there is none of that name."""
+        """Return the exploration policy of this name; if it does not exist, log that and return the default one."""
         found = POLICIES.get(name) if isinstance(name, str) else None
         if found is not None:
             return found
@@ -284,11 +282,11 @@ class Resolver:
 
     # -- what the follower has read ----------------------------------------------------------------
     def quiet(self) -> float:
-        """Return after how many seconds without an answer to connect again."""
+        """Return the number of seconds without an answer after which to reconnect."""
         return STALE_SECONDS
 
     def connected(self, cluster_id: str | None) -> None:
-        """Note that a cluster answers; what a file says about another cluster is discarded at once."""
+        """Record that a cluster answers; discard what a file says about another cluster."""
         if cluster_id is not None and self._cluster_id is not None and cluster_id != self._cluster_id:
             with self._changed:
                 self._active = {key: active for key, active in self._active.items() if key not in self._from_file}
@@ -305,7 +303,7 @@ class Resolver:
         self._keeper.look()
 
     def show(self, view: View) -> None:
-        """Replace what was known before with what has now been read completely."""
+        """Replace what was known before with a view that has been read to the end."""
         before = self._active
         with self._changed:
             self._active, self._known, self._from_file = view.active, view.known, set()
@@ -321,14 +319,14 @@ class Resolver:
             self._troubles.say(
                 "forgotten",
                 f"Kafka no longer knows the active variant of {which}: defaults are used. Was crl.active-variants "
-                "deleted? A worker fills it again when it starts",
+                "deleted? A worker refills it when it starts",
             )
         for key, message in view.active.items():
             if before.get(key) != message:
                 self._call_listeners(message)
 
     def tell(self, message: m.ActiveVariant | m.VariantCatalogue) -> None:
-        """Take over a record that is newer than what was shown."""
+        """Accept a record that is newer than the view."""
         self._keeper.changed()
         if isinstance(message, m.ActiveVariant):
             with self._changed:
@@ -339,7 +337,7 @@ class Resolver:
         for listener in list(self._listeners):
             try:
                 listener(message)
-            except BaseException as error:  # a failing listener must end neither the thread nor the program
+            except BaseException as error:  # a failing listener must not end the thread or the program
                 log.debug("a listener failed", exc_info=True)
                 self._troubles.say("listener", f"a listener of on_change failed: {type(error).__name__}: {error}")
 
@@ -349,11 +347,11 @@ class Resolver:
             return
         stores: dict[str, dict[TaskKey, Any]] = {ACTIVE_VARIANTS: self._active, VARIANTS: self._known}
         if (unusable := why_unusable(self.settings)) is not None:
-            keeps = "active variants are not kept for times without Kafka"
+            keeps = "active variants are not kept for use during outages"
             self._troubles.say("file", f"{keeps}: {unusable}; client.cache_dir names the folder")
         kept = read_kept(self.settings, stores)
         if kept.wrong is not None:
-            self._troubles.say("kept", f"variants known from before are not used: {kept.wrong}")
+            self._troubles.say("kept", f"variants kept by an earlier run are not used: {kept.wrong}")
         for topic, message in kept.messages:
             stores[topic][TaskKey(message.agent_name, message.task_type)] = message
         self._from_file, self._cluster_id = set(self._active), kept.cluster_id

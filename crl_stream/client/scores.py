@@ -1,7 +1,7 @@
-"""Numbers as judges return them: numpy scalars, 0-d arrays and tensors, Decimal, Fraction, int, bool.
+"""Converts the numbers that judges return: numpy scalars, 0-d arrays and tensors, Decimal, Fraction, int, bool.
 
-An unusable score is dropped, but never its outcome: otherwise the success rate would cover only the outcomes that were
-easy to judge. The same goes for a complexity, provider or model.
+An unusable score is dropped, but its outcome never is: otherwise the success rate would cover only outcomes that are
+easy to judge. The same applies to an unusable complexity, provider or model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from msgspec.structs import FieldInfo, fields, replace
 from crl_stream.core import messages as m
 
 _MATTER: Final = frozenset({"schema_version", "role", "variant_source", "runtime_id"})
-"""Fields that cannot be dropped, because the outcome would mean something else: a shadow's would count as live."""
+"""Fields that cannot be dropped without changing what the outcome means: a shadow outcome would count as live."""
 
 
 class Usable(NamedTuple):

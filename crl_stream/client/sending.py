@@ -1,8 +1,8 @@
 """Sends the messages in the outbox for as long as its client exists.
 
-One producer is used as long as it works: it is idempotent and repeats unacknowledged messages, so an outage doubles
-nothing. When it cannot continue (its sender has ended, its state at the broker is gone, the broker has moved), it is
-discarded, and the messages in flight are sent through a new one: the monitor recognises them by their invocation_id.
+One producer is used as long as it works: it is idempotent and resends unacknowledged messages, so an outage duplicates
+nothing. If it cannot continue (its sender has ended, its state at the broker is gone, the broker has moved), it is
+discarded, and the messages in flight are resent through a new one. The monitor recognises them by their invocation_id.
 """
 
 from __future__ import annotations
@@ -25,43 +25,43 @@ from crl_stream.settings import Settings
 from crl_stream.wire.partitioner import partition_of
 
 REQUEST_SECONDS: Final = 10.0
-"""Milliseconds until an unanswered request is repeated."""
+"""Seconds after which an unanswered request is repeated."""
 CONNECT_SECONDS: Final = 10.0
 SILENT_SECONDS: Final = 3.0
-"""Seconds without an acknowledgement after which that is reported, and the address is checked."""
+"""Seconds without an acknowledgement after which the silence is reported and the address is checked."""
 STUCK_SECONDS: Final = 10.0
-"""Seconds after which a new connection is tried; if it works and the old one sends nothing, the old one is replaced."""
+"""Seconds of silence after which a new connection is tried; it replaces the old one if that still sends nothing."""
 _LOOK_SECONDS: Final = 1.0
 _DISCARD_SECONDS: Final = 2.0
 _BATCH_BYTES: Final = 262_144
 _REFUSED: Final = frozenset({2, 10, 18, 32, 43, 44, 87})
-"""Broker error codes for a record or batch that will never be accepted.  Corrupt, too large, too many, bad
-timestamp, unsupported format, policy, invalid."""
+"""Broker error codes for a record or batch that will never be accepted: corrupt, message too large, batch too large,
+bad timestamp, unsupported format, policy violation, invalid record."""
 
 
 class Sending:
-    """Sends waiting messages, one attempt after another."""
+    """Sends waiting messages; each attempt lasts until something fails."""
 
     def __init__(self, settings: Settings, topic: str, outbox: Outbox, troubles: Troubles) -> None:
         self.settings, self._topic, self._outbox, self._troubles = settings, topic, outbox, troubles
         self.connected_since: str | None = None
-        """Since when Kafka accepts messages; None while it does not."""
+        """The time since which Kafka has been accepting messages; None while it does not."""
         self.trouble = ""
         """Why the last failed attempt failed."""
         self._awake: asyncio.Event | None = None
         self._discarding: set[asyncio.Future[Any]] = set()
         self._spare: AIOKafkaProducer | None = None
         self._alone: set[bytes] = set()
-        """Values of a refused batch; each is sent in a separate batch."""
+        """Values from refused batches; each is resent in a batch of its own."""
         self._heard = 0.0
 
     def awake(self) -> None:
-        """Note that a message is waiting; called in the loop."""
+        """Wake the sender because a message is waiting; called in the event loop."""
         if self._awake is not None:
             self._awake.set()
 
     def failed(self, error: BaseException) -> None:
-        """Record that an attempt has ended."""
+        """Record that an attempt has failed."""
         self._silent(reason_of(error))
 
     async def attempt(self) -> None:
@@ -106,7 +106,7 @@ class Sending:
         return producer
 
     def _discard(self, producer: AIOKafkaProducer) -> None:
-        """Close a producer in the background, because a broken one may take long."""
+        """Close a producer in the background, because a broken one may take long to close."""
 
         async def discard() -> None:
             with suppress(Exception, asyncio.CancelledError):
@@ -122,9 +122,9 @@ class Sending:
 
     # -- sending -----------------------------------------------------------------------------------
     async def _send(self, producer: AIOKafkaProducer, address: str, items: list[Item]) -> bool:
-        """Send one round and wait until Kafka has all of it; False if Kafka has refused some.
+        """Send one round and wait until Kafka has all of it; return False if Kafka refused a batch.
 
-        If this fails, all messages that are not known to have arrived return to the outbox.
+        If sending fails, all messages that are not known to have arrived return to the outbox.
         """
         flight = _Flight(self._outbox, items)
         self._heard = time.monotonic()
@@ -184,7 +184,7 @@ class Sending:
             flight.arrived(sent)
 
     def _refused(self, flight: _Flight, numbers: list[int], error: BrokerResponseError) -> None:
-        """Handle a batch that Kafka never accepts: send each message separately to find the bad one."""
+        """Handle a batch that Kafka will never accept: send each message separately to find the bad one."""
         flight.refusals += 1
         if len(numbers) > 1:
             self._alone.update(flight.left[number].value for number in numbers)
@@ -197,7 +197,7 @@ class Sending:
         flight.refused(numbers)
 
     async def _in_time(self, producer: AIOKafkaProducer, address: str, work: Awaitable[Any]) -> Any:
-        """Return the result of ``work``; raises if the producer will never get to it."""
+        """Return the result of ``work``; raises if the producer will never complete it."""
         task = asyncio.ensure_future(work)
         try:
             probed = self._heard
@@ -212,7 +212,7 @@ class Sending:
                     self._silent(f"no acknowledgement for {silent:.0f} s")
                     with suppress(KafkaConnectionError):
                         if kafka_of(self.settings).bootstrap_servers != address:
-                            raise _Moved("the broker has another address now")
+                            raise _Moved("the broker's address has changed")
                 if silent >= STUCK_SECONDS and time.monotonic() - probed >= STUCK_SECONDS:
                     probed = time.monotonic()
                     await self._look_for_a_better_way(task)
@@ -220,12 +220,12 @@ class Sending:
             task.cancel()
 
     async def _look_for_a_better_way(self, task: asyncio.Future[Any]) -> None:
-        """Try a new connection: a producer that is cut off never learns that the advertised address has changed."""
+        """Try a new connection, because a cut-off producer never learns that the advertised address has changed."""
         try:
             found = await self._connected()
         except (KafkaError, OSError, TimeoutError):
             return
-        # Kafka is reachable. Give the producer's own retries this long to succeed, so that nothing is doubled.
+        # Kafka is reachable. Give the producer's own retries time to succeed, so that nothing is sent twice.
         await asyncio.wait({task}, timeout=SILENT_SECONDS)
         if task.done():
             self._discard(found)
@@ -244,7 +244,7 @@ class Sending:
 
 
 class _Moved(Exception):
-    """The broker has another address now."""
+    """The broker's address has changed."""
 
 
 class _Flight:

@@ -1,4 +1,4 @@
-"""Loads a client's settings; bad ones never stop an agent."""
+"""Loads a client's settings; bad settings never stop an agent."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Setup(NamedTuple):
 
     settings: Settings
     without_kafka: str = ""
-    """Why the client must not connect; empty if it may."""
+    """The reason why the client must not connect; empty if it may."""
     notes: tuple[str, ...] = ()
 
     def say(self, troubles: Troubles) -> None:
-        """Log the problems, each kind once."""
+        """Log each problem."""
         if self.without_kafka:
             troubles.say("settings", f"the client answers with defaults and sends nothing: {self.without_kafka}")
         for note in self.notes:

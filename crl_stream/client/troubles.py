@@ -1,7 +1,7 @@
-"""Logs a client's problems: each kind at most once a minute, with a count, and none silently.
+"""Logs a client's problems: each kind at most once a minute, with a count, so that none goes unreported.
 
-aiokafka logs every failed attempt to reach a broker, dozens of lines a second during an outage. In the client's threads
-its lines go to the logger ``crl_stream.client.aiokafka`` at DEBUG; elsewhere they are unchanged.
+aiokafka logs every failed attempt to reach a broker: dozens of lines a second during an outage. In the client's
+threads, its lines go to the logger ``crl_stream.client.aiokafka`` at DEBUG; elsewhere they are unchanged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SPEAK_SECONDS: Final = 60.0
 
 
 def utc_now() -> str:
-    """This instant as the contract writes it."""
+    """Return the current time in the format of the contract."""
     return to_text(time.time_ns() // 1_000_000)
 
 
@@ -38,20 +38,20 @@ class _Kind:
         """When it was last logged."""
         self.since = 0.0
         self.count = 0
-        """How often it has occurred since then."""
+        """Number of occurrences since then."""
         self.open = False
-        """Whether it was logged and its end was not."""
+        """Whether it has been logged but its end has not."""
         self.text = ""
 
 
 class Troubles:
-    """Counts problems and logs them rarely. Thread-safe, and never raises."""
+    """Counts problems and logs them rarely. It is thread-safe and never raises."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kinds: dict[str, _Kind] = {}
         self.last = ""
-        """The newest problem as a sentence; empty if there was none."""
+        """The latest problem, as a sentence; empty if there was none."""
         self.last_at: str | None = None
 
     def forked(self) -> None:
@@ -59,7 +59,7 @@ class Troubles:
         self.__init__()  # type: ignore[misc]
 
     def say(self, kind: str, text: str, count: int = 1) -> None:
-        """Record ``count`` problems of a kind; the first one is logged at once."""
+        """Record ``count`` problems of one kind; the first is logged at once."""
         text, now = visible(text), time.monotonic()
         with self._lock:
             found = self._kinds.setdefault(kind, _Kind())
@@ -72,7 +72,7 @@ class Troubles:
             log.warning("%s", line)
 
     def over(self, kind: str, text: str) -> None:
-        """Record that a kind of trouble is over; logged once if the trouble was, with the count of unlogged ones."""
+        """Record that a kind of trouble is over; if it was logged, log its end, with the number of unlogged ones."""
         with self._lock:
             found = self._kinds.get(kind)
             if found is None:
@@ -92,7 +92,7 @@ class Troubles:
             log.warning("%s", line)
 
     def close(self) -> None:
-        """Log all counts that were not logged yet."""
+        """Log all counts that have not been logged yet."""
         now = time.monotonic()
         with self._lock:
             lines = [self._line(found, now) for found in self._kinds.values() if found.count]
@@ -124,7 +124,7 @@ _filter = _OfOurThreads()
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Log the lines of aiokafka and asyncio in this thread at DEBUG during the block."""
+    """Send this thread's log lines from aiokafka and asyncio to our logger at DEBUG during the block."""
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and name.partition(".")[0] in {"aiokafka", "asyncio"}:
             logger.addFilter(_filter)
@@ -137,10 +137,10 @@ def hushed() -> Iterator[None]:
 
 
 def forget_threads() -> None:
-    """Forget the hushed threads in a forked child."""
+    """Forget the parent's threads in a forked child."""
     _hushed.clear()
 
 
 def note_of_loop(_: Any, context: dict[str, Any]) -> None:
-    """Log what asyncio reports about a client's loop, such as exceptions that nothing awaited."""
+    """Log what asyncio reports about a client's loop, such as exceptions that were never retrieved."""
     _detail.debug("%s: %r", context.get("message"), context.get("exception"))

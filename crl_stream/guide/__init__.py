@@ -8,7 +8,32 @@
                   "variant_id": "api-optimized", "status": "success"})
     RollbackManager().monitor_and_rollback("backend-architect", "api-design", "api-optimized")
 
-Objects built without arguments share ``Store.default()``: the live topics if ``CRL_BOOTSTRAP_SERVERS`` or the file
-named by ``CRL_CONFIG`` gives Kafka's address, else a store in this process. No file of the current folder is read. The
-engine in ``core/`` makes all decisions; this folder only asks it.
+Objects built without arguments share ``Store.default()``. It reads the live topics if Kafka is configured (see
+``Store.default``); otherwise it keeps its data in this process. The engine in ``core/`` makes all decisions; this
+folder only asks it.
+
+The guide's objects:
+
+    q_learning        Q-values and visit counts
+    safety_monitor    whether a variant may be applied, and whether it is degraded
+    rollback_manager  rolls back a degraded variant and reports each rollback once
+    variant_proposer  suggests changes and takes reviews
+    thresholds        the guide's names of thresholds, as fields of the policy
+
+The data behind them, in reading order:
+
+    store             takes outcomes and provides figures to the four objects
+    source            the interface that the next two implement
+    memory            the source in this process: outcomes are folded here
+    live              the source over the topics of a running installation
+    following         reads those topics in the background
+    restoration       turns a task's snapshot back into a row
+    looking           judges between two outcomes, and over longer windows
+    shapes            rollbacks and proposals as the guide's dictionaries
+
+What is kept for the next process:
+
+    records           rollbacks and proposals, in the telemetry files
+    figures           rows and unreported rollbacks, in one SQLite file
+    told              which rollbacks of an installation have been reported
 """

@@ -1,8 +1,8 @@
-"""Keeps the rows, the proposer's state and unreported rollbacks of a store for the next process.
+"""Keeps a store's rows, proposer state and unreported rollbacks for the next process.
 
-It is one SQLite file beside the telemetry files. Only the writer of the folder changes rows. Any process may claim a
-rollback, so that it is reported once, however many scripts ask. When a call returns, the change has reached the
-operating system: it survives the process, but not a power failure.
+They are in one SQLite file beside the telemetry files. Only the folder's writer changes rows. Any process may claim a
+rollback, so each one is reported once, however many scripts ask. When a call returns, the change has reached the
+operating system: it survives the end of the process, but not a power failure.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _decode_event: Final = msgspec.json.Decoder(m.RollbackEvent).decode
 
 
 class Contents(NamedTuple):
-    """The whole content, by task key."""
+    """The whole content of the file, by task key."""
 
     rows: dict[bytes, bytes]
     earlier: dict[tuple[bytes, str], bytes]
@@ -44,7 +44,7 @@ class Contents(NamedTuple):
 
 
 class Figures:
-    """The file of one folder, for one thread at a time."""
+    """The file in one folder, for use by one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
@@ -53,7 +53,7 @@ class Figures:
 
     # -- reading -----------------------------------------------------------------------------------
     def read(self) -> Contents | None:
-        """Read everything if it has changed since the last call; None if it has not, or if there is no file."""
+        """Return everything if it has changed since the last call; None if it has not, or if there is no file."""
         connection = self._connect(create=False)
         if connection is None:
             return None
@@ -86,8 +86,8 @@ class Figures:
     ) -> None:
         """Save the result of one step atomically.
 
-        ``task`` is the task's key, ``row`` its packed row, ``earlier`` the packed older outcomes by variant (None
-        deletes them), and ``untold`` the rollbacks to report.
+        ``task`` is the task's key and ``row`` its packed row. ``earlier`` holds the packed older outcomes by variant
+        (None deletes them), and ``untold`` the rollbacks still to be reported.
         """
         connection = self._connect(create=True)
         assert connection is not None
@@ -112,7 +112,7 @@ class Figures:
             connection.execute("INSERT OR REPLACE INTO proposing VALUES (?, ?)", (task, row))
 
     def claim(self, rollback_id: str) -> bool:
-        """Claim a rollback to report it; False if another process has claimed it."""
+        """Claim a rollback in order to report it; return False if another process has claimed it."""
         connection = self._connect(create=False)
         if connection is None:
             return False
@@ -139,16 +139,16 @@ class Figures:
         if connection is None:
             aside = self.path.with_suffix(f".damaged-{time.time_ns() // 1_000_000}")
             self.path.rename(aside)
-            log.warning("%s cannot be read and was moved to %s; windows and Q-values begin again", self.path, aside)
+            log.warning("%s cannot be read and was moved to %s; windows and Q-values start over", self.path, aside)
             connection = self._checked_file()
             assert connection is not None
         return connection
 
     def _checked_file(self) -> sqlite3.Connection | None:
-        """Open the file with its tables; None if it is damaged or not ours."""
+        """Open the file and create missing tables; None if the file is damaged or not ours."""
         connection = sqlite3.connect(self.path, timeout=_PATIENCE_SECONDS, check_same_thread=False)
         try:
-            # Keep the journal file, so that a change costs no unlink; nothing is synced, see above.
+            # Keep the journal file, so that a change need not delete it. Nothing is synced; see the module's docstring.
             connection.execute("PRAGMA journal_mode = PERSIST")
             connection.execute("PRAGMA synchronous = OFF")
             [[layout]] = connection.execute("PRAGMA user_version").fetchall()
@@ -169,7 +169,7 @@ class Figures:
 
 
 class _Speaking:
-    """Turns errors of SQLite into sentences."""
+    """Turns SQLite errors into readable sentences."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

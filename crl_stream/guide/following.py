@@ -1,4 +1,4 @@
-"""Follows the topics in the background from the beginning, keeping the newest record of each key."""
+"""Follows the topics from the beginning, in the background, keeping the newest record of each key."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from crl_stream.settings.model import Kafka
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, PROPOSALS, ROLLBACKS, TASKS
 
 FOLLOWED: Final = (COMMANDS, TASKS, ACTIVE_VARIANTS, ROLLBACKS, PROPOSALS)
-"""The topics to follow; of the commands only policies are kept, since a task names the policy that judged it."""
+"""The topics to follow. Policies are the only commands kept, because a task names the policy that judged it."""
 
 
 class Following:
-    """The recent content of the topics; read it under ``reading()``."""
+    """The latest content of the topics; hold ``reading()`` while you read it."""
 
     def __init__(self, kafka: Kafka, timeout: float, cache_dir: Path) -> None:
         self.kafka = kafka
-        """Positions by partition."""
+        """How to connect, with the number of partitions after the topics have been read."""
         self.policies: dict[str, PolicySet] = {GUIDE.digest(): GUIDE}
         """Policies by hash."""
         self.announced: PolicySet | None = None
@@ -38,9 +38,9 @@ class Following:
         self.rollbacks: dict[str, m.RollbackEvent] = {}
         self.proposals: dict[str, m.Proposal] = {}
         self.old: frozenset[str] = frozenset()
-        """Rollbacks from before scripts first asked this installation."""
+        """Ids of rollbacks that happened before scripts first asked this installation."""
         self.told: Told | None = None
-        """Name of the installation; known once the topics have been read."""
+        """Which rollbacks have been reported; None until the topics have been read."""
         self._cache_dir = cache_dir
         self._caught_up = False
         self._failed: CrlError | None = None
@@ -56,13 +56,13 @@ class Following:
             raise
 
     def reading(self) -> threading.Condition:
-        """Return the lock to read under; raises the error that ended the following."""
+        """Return the lock to hold while reading; if following has failed, raise its error."""
         if self._failed is not None:
             raise self._failed
         return self._news
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Check ``condition`` after each record; False after ``timeout`` seconds."""
+        """Wait until ``condition`` holds, checking it after new records; return False after ``timeout`` seconds."""
         until = time.monotonic() + timeout
         with self.reading():
             while not condition():
@@ -74,7 +74,7 @@ class Following:
         return True
 
     def stop(self) -> None:
-        """Stop following; what is known stays."""
+        """Stop following; what has been read is kept."""
         self._background.stop()
         if self.told is not None:
             self.told.close()
@@ -85,14 +85,14 @@ class Following:
         if not self._caught_up:
             raise Unavailable(
                 f"The topics at {self.kafka.bootstrap_servers} have not been read within {timeout:.0f} s.",
-                hint="`crl status` says whether the installation answers",
+                hint="check with `crl status` whether the installation answers",
             )
 
     async def _follow(self) -> None:
         session = KafkaSession(self.kafka)
         reader = TopicReader(session)
         try:
-            # Positioned first, read then: what comes in between is met twice, never not at all.
+            # The stream takes its positions before the topics are read, so a record in between is read twice, not lost.
             async with session, reader.following(FOLLOWED) as stream:
                 partitions = await reader.partitions(COMMANDS)
                 self.kafka = self.kafka.model_copy(update={"partitions": partitions})
@@ -108,7 +108,7 @@ class Following:
         except CrlError as error:
             self._fail(error)
         except Exception as error:
-            failure = Unavailable(f"The topics cannot be followed any more: {error!r}.", hint="connect again")
+            failure = Unavailable(f"The topics can no longer be followed: {error!r}.", hint="connect again")
             failure.__cause__ = error
             self._fail(failure)
 

@@ -1,7 +1,7 @@
-"""The figures of a running installation, from its compacted topics, followed in the background.
+"""The figures of a running installation, read from its compacted topics in the background.
 
-Nothing is decided here. The engine judges rows restored from ``crl.tasks``; commands go to ``crl.commands``, outcomes
-through the Publisher.
+Nothing is decided here. The engine judges rows restored from ``crl.tasks``. Commands go to ``crl.commands``, and
+outcomes go through the Publisher.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Live:
 
     @property
     def policies(self) -> PolicySet:
-        """Return the policies that the workers announced last, else those of the settings."""
+        """Return the policies last announced by the workers; if there are none, those in the settings."""
         with self._topics.reading():
             return self._topics.announced or self.settings.policies
 
@@ -56,7 +56,7 @@ class Live:
         if not self._publisher.publish(message):
             raise Unavailable(
                 "Too many outcomes are waiting for Kafka; this one was not accepted.",
-                hint="is the broker running? check with `crl status`",
+                hint="check with `crl status` whether the broker is running",
             )
         return True
 
@@ -65,16 +65,16 @@ class Live:
         return _run(give(self._topics.kafka, command))
 
     def put_in_force(self, policies: PolicySet) -> None:
-        """Raise an error, because the policy of a running installation is not changed from here."""
+        """Raise an error, because a script cannot change the policy of a running installation."""
         raise CommandRefused(
-            f"Policy {policies.digest()} is not put into force from here.",
+            f"A script cannot put policy {policies.digest()} into force on a running installation.",
             hint="change the workers' crl.toml; `crl config show` says what is in force",
         )
 
     def roll_back(self, key: TaskKey, policy: Policy) -> dict[str, Any] | None:
-        """Send a command for a rollback that ``policy`` requires although the workers' policy does not.
+        """Send a command for a rollback that ``policy`` requires but the workers' policy does not.
 
-        The command names the epoch that was judged; the monitor applies or refuses it and reports it like any command.
+        The command names the epoch that was judged. The monitor applies or refuses it, and reports it like any command.
         The result has the guide's schema; its rollback_id is the id of the command's result.
         """
         row = self.row(key)
@@ -91,7 +91,7 @@ class Live:
         try:
             result = self.order(command)
         except CommandRefused:
-            # If the epoch has moved on, the monitor was faster, and its rollback is on the topic.
+            # A new epoch means that the monitor was faster, and its rollback is on the topic.
             left = row.active
             if self.wait_until(lambda: bool(self.untold_rollbacks(key, left)), 1.0):
                 return None
@@ -112,7 +112,7 @@ class Live:
         }
 
     def analyze(self, limits: Mapping[str, Any]) -> list[m.Proposal]:
-        """Return the proposals that the running proposer has pending with at least that many outcomes."""
+        """Return the running proposer's pending proposals that have at least ``min_invocations`` outcomes."""
         least = limits.get("min_invocations", 0)
         with self._topics.reading():
             found = [p for p in self._topics.proposals.values() if p.status == "pending"]
@@ -121,7 +121,7 @@ class Live:
 
     # -- what is known -----------------------------------------------------------------------------
     def policy_of(self, key: TaskKey) -> Policy:
-        """Return the policy that judged the task; that of the settings until it has been read."""
+        """Return the policy that judged the task; until it has been read, the announced one or the settings' own."""
         with self._topics.reading():
             snapshot = self._topics.tasks.get(key)
             judged_by = None if snapshot is None else self._topics.policies.get(snapshot.policy_hash)
@@ -140,7 +140,7 @@ class Live:
         return [restored_row(snapshot) for snapshot in snapshots]
 
     def looking_back(self, key: TaskKey, variant_id: str, last: int) -> Variant | None:
-        """Return the variant over its last outcomes, as far as the snapshot's window goes."""
+        """Return the variant judged over its ``last`` outcomes, or as many as the snapshot's window holds."""
         row = self.row(key)
         variant = row.variants.get(variant_id) if row is not None else None
         return None if variant is None else looking_back(variant, last)
@@ -151,9 +151,9 @@ class Live:
             return [(*key, self._topics.active[key].variant_id) for key in sorted(self._topics.active)]
 
     def untold_rollbacks(self, key: TaskKey, variant_id: str) -> list[m.RollbackEvent]:
-        """Return rollbacks since scripts first asked this installation, and the older one still in effect.
+        """Return unreported rollbacks since scripts first asked this installation, and an older one still in effect.
 
-        The latter is returned only for the old variant: a caller that asks about the active variant wants only news.
+        The older one is returned only for the old variant: a caller that asks about the active variant wants only news.
         """
         with self._topics.reading():
             found, told = [], self._topics.told
@@ -170,35 +170,35 @@ class Live:
             return sorted(found, key=lambda event: event.position.offset)
 
     def claim_rollback(self, rollback_id: str) -> bool:
-        """Claim a rollback once among all scripts of this machine that share a cache folder."""
+        """Claim a rollback; only one of the scripts that share a cache folder on this machine succeeds."""
         with self._topics.reading():
             assert self._topics.told is not None
             return self._topics.told.claim(rollback_id)
 
     def rollbacks(self) -> list[dict[str, Any]]:
-        """Return those on the topic."""
+        """Return the rollbacks on the topic, newest first."""
         with self._topics.reading():
             events = sorted(self._topics.rollbacks.values(), key=lambda e: (e.timestamp, e.epoch), reverse=True)
         return [rollback_fields(event) for event in events]
 
     def proposals(self) -> list[dict[str, Any]]:
-        """Return those on the topic."""
+        """Return the proposals on the topic, newest first."""
         with self._topics.reading():
             found = sorted(self._topics.proposals.values(), key=lambda p: (p.timestamp, p.proposal_id), reverse=True)
         return [proposal_fields(proposal) for proposal in found]
 
     def open_proposal(self, proposal_id: str) -> m.Proposal | None:
-        """Return a proposal that waits for a review."""
+        """Return a proposal that is waiting for a review; None if there is no such proposal."""
         with self._topics.reading():
             proposal = self._topics.proposals.get(proposal_id)
         return proposal if proposal is not None and proposal.status in OPEN_STATUSES else None
 
     def now(self) -> int:
-        """Return the clock's time, which every reader of the topic uses."""
+        """Return the current time, in milliseconds; other readers of the topic use it too."""
         return time.time_ns() // 1_000_000
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Check the condition after each record."""
+        """Wait until ``condition`` holds, checking it after new records."""
         return self._topics.wait_until(condition, timeout)
 
     def close(self) -> None:
@@ -206,10 +206,10 @@ class Live:
         lost = 0 if self._publisher is None else self._publisher.close().dropped
         self._topics.stop()
         if lost:
-            raise Unavailable(f"{lost} outcomes could not be sent.", hint="is the broker running?")
+            raise Unavailable(f"{lost} outcomes could not be sent.", hint="check whether the broker is running")
 
 
 def _run(work: Coroutine[Any, Any, m.CommandResult]) -> m.CommandResult:
-    """Run a coroutine to its end from a program that may have a running event loop."""
+    """Run a coroutine to completion in a program that may already have a running event loop."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()

@@ -1,4 +1,4 @@
-"""Looks that only scripts of the guide take: between two outcomes, and further back than a window."""
+"""Judgements that only the guide's scripts need: between two outcomes, and further back than a window."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from crl_stream.core.policy import Policy
 
 
 def look_again(row: TaskRow, at: Context, policy: Policy) -> Step:
-    """Judge the active variant between two outcomes, under whatever policy; nothing but a rollback may follow.
+    """Judge the active variant between two outcomes, under the given policy; only a rollback can result.
 
-    For those who have no next outcome to wait for.  Only the active variant has anything to be protected from, and a
-    promotion waits for an outcome as always.
+    This is for scripts that cannot wait for the next outcome. Only the active variant needs protection, and a promotion
+    waits for an outcome as always.
     """
     row.offset, row.incarnation = at.offset, at.incarnation
     turn = Turn(row, at, policy)
@@ -31,9 +31,9 @@ def look_again(row: TaskRow, at: Context, policy: Policy) -> Step:
 
 
 def looking_back(variant: Variant, last: int, earlier: bytes = b"") -> Variant:
-    """The same variant as if its window were ``last`` outcomes long; ``earlier`` are those the window holds no more.
+    """Return the variant as if its window were ``last`` outcomes long.
 
-    Looks further back only as far as ``earlier`` goes.
+    ``earlier`` holds older outcomes that have left the window; the result can only look back as far as they go.
     """
     window = (earlier + bytes(variant.window))[-last * SIZE :]
     judged = Sums()

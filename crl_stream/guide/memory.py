@@ -1,4 +1,4 @@
-"""The figures of one process: outcomes are folded at once, by the same engine that workers run."""
+"""The figures of one process: outcomes are folded at once, by the engine that the workers run."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from crl_stream.visible import visible
 log = logging.getLogger(__name__)
 
 KEPT: Final = 200
-"""Outcomes per variant kept for a monitor with a longer window than the policy's."""
+"""Number of outcomes kept per variant, for a monitor with a longer window than the policy's."""
 
 
 class Memory:
     """Rows in memory, with their own log.
 
-    The log has no broker: positions are counted, and the time is that of the outcomes, never going back within a task.
-    Each process starts a new log with its own incarnation, on the rows that the last process left in the folder. A
-    process that only reads sees what the writer has written.
+    The log needs no broker: positions are counted, and time is the outcomes' time, which never goes back within a task.
+    Each process starts a new log with its own incarnation, on top of the rows that the last process left in the folder.
+    A process that only reads sees what the writer has written.
     """
 
     decides = True
@@ -52,7 +52,7 @@ class Memory:
         self._offset = -1
         self._rows: dict[TaskKey, TaskRow] = {}
         self._earlier: dict[tuple[TaskKey, str], bytearray] = {}
-        """Outcomes that have left the windows, oldest first, since the variant's last activation."""
+        """Outcomes since a variant's last activation that have left its window, oldest first."""
         self._untold: list[m.RollbackEvent] = []
         """Unreported rollbacks of a store without a folder."""
         self._proposing: dict[TaskKey, ProposalRow] = {}
@@ -75,7 +75,7 @@ class Memory:
             self._keep_evicted(row, name, window, n)
             if done.disposition == "rejected":
                 raise InvalidMessage(
-                    f"{key} has {len(row.variants)} variants already, limit {policy.limits.variants}.",
+                    f"{key} already has {len(row.variants)} variants; the limit is {policy.limits.variants}.",
                     hint="retire one, or raise limits.variants",
                 )
             self._rows[key] = row
@@ -88,7 +88,7 @@ class Memory:
         with self._lock:
             self._become_writer()
             row = self._rows.setdefault(key, new_row(key))
-            # A task whose outcomes are from last year stays in that time; a command must not move it to today.
+            # If a task's outcomes are from last year, its time stays there; a command must not move it to today.
             done = step(row, command, self._next(row.time or from_text(command.timestamp)), self.policies.for_task(key))
             self._state(key, done)
             if isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal):
@@ -101,12 +101,12 @@ class Memory:
         return results[0]
 
     def put_in_force(self, policies: PolicySet) -> None:
-        """Judge by ``policies`` from now on; longer windows fill with new outcomes."""
+        """Judge by ``policies`` from now on; a longer window fills up as outcomes arrive."""
         with self._lock:
             self.policies, self._hash = policies, policies.digest()
 
     def roll_back(self, key: TaskKey, policy: Policy) -> dict[str, Any] | None:
-        """Judge the active variant between two outcomes; ``untold_rollbacks`` reports the result."""
+        """Judge the active variant between two outcomes; ``untold_rollbacks`` then includes a resulting rollback."""
         with self._lock:
             if not self._may_write():
                 return None  # the recording process judges each outcome itself
@@ -115,7 +115,7 @@ class Memory:
         return None
 
     def analyze(self, limits: Mapping[str, Any]) -> list[m.Proposal]:
-        """Run the proposer over every task; returns new and revised proposals."""
+        """Run the proposer over every task and return new and revised proposals."""
         with self._lock:
             self._become_writer()
             published = [p for key in sorted(self._rows) for p in self._propose(key, limits)]
@@ -140,7 +140,7 @@ class Memory:
         return self.policies.for_task(key)
 
     def row(self, key: TaskKey) -> TaskRow | None:
-        """Return a copy, so that no reader sees a half-folded row."""
+        """Return a copy of the task's row, so that no reader sees a half-folded one; None if the task is unknown."""
         with self._lock:
             self._refresh()
             row = self._rows.get(key)
@@ -153,7 +153,7 @@ class Memory:
             return [decode_row(encode_row(self._rows[key])) for key in sorted(self._rows)]
 
     def looking_back(self, key: TaskKey, variant_id: str, last: int) -> Variant | None:
-        """Return the variant over its last outcomes, at most ``KEPT`` or the policy's window."""
+        """Return the variant judged over its ``last`` outcomes: at most ``KEPT``, or the policy's window if longer."""
         with self._lock:
             self._refresh()
             row = self._rows.get(key)
@@ -169,7 +169,7 @@ class Memory:
             return [(*key, row.active) for key in sorted(self._rows) if (row := self._rows[key]).active is not None]
 
     def untold_rollbacks(self, key: TaskKey, variant_id: str) -> list[m.RollbackEvent]:
-        """Return unreported rollbacks from or to the variant; for the active variant, all of the task."""
+        """Return unreported rollbacks from or to the variant; for the active variant, all those of the task."""
         with self._lock:
             waiting = self._untold if self._figures is None else self._figures.untold()
             mine = [event for event in waiting if (event.agent_name, event.task_type) == key]
@@ -180,7 +180,7 @@ class Memory:
             return [event for event in mine if variant_id in {event.from_variant, event.to_variant}]
 
     def claim_rollback(self, rollback_id: str) -> bool:
-        """Claim a rollback once among all processes of the folder."""
+        """Claim a rollback; only one of the processes that use the folder succeeds."""
         with self._lock:
             if self._figures is not None:
                 return self._figures.claim(rollback_id)
@@ -188,30 +188,30 @@ class Memory:
             return True
 
     def rollbacks(self) -> list[dict[str, Any]]:
-        """Return those in the folder, including those of earlier processes."""
+        """Return the rollbacks in the folder, including those of earlier processes."""
         with self._lock:
             return self.records.rollbacks()
 
     def proposals(self) -> list[dict[str, Any]]:
-        """Return those in the folder, including those of earlier processes."""
+        """Return the proposals in the folder, including those of earlier processes."""
         with self._lock:
             return self.records.proposals()
 
     def open_proposal(self, proposal_id: str) -> m.Proposal | None:
-        """Return a proposal that this process has made."""
+        """Return a proposal that is waiting for a review; None if there is no such proposal."""
         with self._lock:
             self._refresh()
             found = [w.proposal for row in self._proposing.values() for w in row.open]
             return next((proposal for proposal in found if proposal.proposal_id == proposal_id), None)
 
     def now(self) -> int:
-        """Return the newest outcome's time, or the clock's if there is none."""
+        """Return the time of the newest outcome; without any outcome, the current time."""
         with self._lock:
             self._refresh()
             return max((row.time for row in self._rows.values()), default=time.time_ns() // 1_000_000)
 
     def wait_until(self, condition: Callable[[], bool], _: float) -> bool:
-        """Check once, because everything is known at once."""
+        """Check ``condition`` once, because nothing here changes later."""
         return condition()
 
     def close(self) -> None:
@@ -223,18 +223,18 @@ class Memory:
 
     # -- the folder --------------------------------------------------------------------------------
     def _become_writer(self) -> None:
-        """Become the writer, continuing from the last one; raises ``UsageError`` while another process writes."""
+        """Become the folder's writer and load its rows; raises ``UsageError`` while another process is the writer."""
         if self.records.open():
             self._load()
 
     def _may_write(self) -> bool:
-        """Return whether this process is, or could become, the folder's writer; if not, that is logged once."""
+        """Return whether this process is now the folder's writer; if it cannot be, log that once."""
         try:
             self._become_writer()
         except UsageError as error:
             if not self._said_that_it_only_reads:
                 self._said_that_it_only_reads = True
-                log.warning("%s This one only reads: the other one rolls back by itself.", error.message)
+                log.warning("%s This process only reads; the other one makes the rollbacks.", error.message)
             return False
         return True
 
@@ -260,20 +260,23 @@ class Memory:
         return Context(0, self._offset, timestamp, self._incarnation, self._hash)
 
     def _keep_evicted(self, row: TaskRow, variant_id: str, window: bytes, n: int) -> None:
-        """Keep the outcomes that a step has pushed out of a window that was ``window`` after ``n`` outcomes."""
+        """Keep the outcomes that a step pushed out of a variant's window.
+
+        ``window`` and ``n`` are its window and its number of outcomes before the step.
+        """
         variant = row.variants.get(variant_id)
         if variant is None or variant.life.n == n:
             return
         place = (row.key, variant_id)
         if n == 0:
-            self._earlier.pop(place, None)  # from an earlier variant of this name that was forgotten
+            self._earlier.pop(place, None)  # left over from a forgotten variant of the same name
         elif (lost := len(window) + SIZE - len(variant.window)) > 0:
             earlier = self._earlier.setdefault(place, bytearray())
             earlier += window[:lost]
             del earlier[: max(0, len(earlier) + len(variant.window) - KEPT * SIZE)]
 
     def _state(self, key: TaskKey, done: Step, name: str = "") -> None:
-        """Save the row and the facts of a step, and log what an operator must know.
+        """Save the row and the facts of a step, and log its alerts.
 
         ``name`` is the variant whose window has moved.
         """
@@ -298,5 +301,5 @@ class Memory:
         try:
             self.records.keep(events)
         except Unavailable as error:
-            # The outcome counts nevertheless; what could not be written is written with the next one.
+            # The outcome still counts; records that could not be written are written with the next ones.
             log.error("%s", visible(str(error)))  # noqa: TRY400 - a sentence for the user, no traceback

@@ -1,4 +1,4 @@
-"""``QLearningEngine``: what has been learned about each variant (guide: Usage Examples, 1)."""
+"""``QLearningEngine``: the learned value of each variant (guide: Usage Examples, 1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class QLearningEngine:
         self.store = store or Store.default()
 
     def get_q_value(self, agent_name: str, task_type: str, variant_id: str) -> float:
-        """Return Q in [-1, 1]; 0.0 for an unknown variant."""
+        """Return the Q-value in [-1, 1]; 0.0 for an unknown variant."""
         variant = self._variant(agent_name, task_type, variant_id)
         return 0.0 if variant is None else variant.q
 
@@ -24,7 +24,7 @@ class QLearningEngine:
         return 0 if variant is None else variant.life.n
 
     def get_all_q_values(self) -> dict[tuple[str, str, str], float]:
-        """Return the whole Q-table: Q by (agent_name, task_type, variant_id), sorted by name."""
+        """Return the whole Q-table: Q-values by (agent_name, task_type, variant_id), sorted by name."""
         return {
             (row.agent_name, row.task_type, variant_id): row.variants[variant_id].q
             for row in self.store.source.rows()

@@ -1,4 +1,4 @@
-"""The rollbacks and proposals of a store in this process: in the telemetry files, or in memory without a folder."""
+"""A store's rollbacks and proposals, kept in the telemetry files, or in memory if the store has no folder."""
 
 from __future__ import annotations
 
@@ -23,22 +23,25 @@ class Records:
         self._unwritten: list[m.RollbackEvent | m.Proposal] = []
         self._rollbacks: list[m.RollbackEvent] = []
         self._proposals: dict[str, m.Proposal] = {}
-        """Records of a store without a folder."""
+        """Latest version of each proposal, for a store without a folder."""
 
     @property
     def is_writer(self) -> bool:
-        """Return whether this store is the writer of the folder."""
+        """Return whether this store is the folder's writer."""
         return self._files is not None
 
     def open(self) -> bool:
-        """Become the folder's writer, True if it was not yet; raises ``UsageError`` while another process is."""
+        """Become the folder's writer; return False if it already was or there is no folder.
+
+        Raises ``UsageError`` while another process is the writer.
+        """
         if self.folder is None or self._files is not None:
             return False
         self._files = TelemetryFiles(self.folder)
         return True
 
     def keep(self, events: Iterable[m.RollbackEvent | m.Proposal]) -> None:
-        """Write records, and those that failed before; raises ``Unavailable`` if that fails again."""
+        """Write these records and any that could not be written before; raises ``Unavailable`` if that fails."""
         self._unwritten += events
         if not self._unwritten:
             return
@@ -61,7 +64,7 @@ class Records:
         return read_rollbacks(self.folder)
 
     def proposals(self) -> list[dict[str, Any]]:
-        """Return the last step of each proposal, newest first."""
+        """Return the latest version of each proposal, newest first."""
         if self.folder is None:
             found = [proposal_fields(proposal) for proposal in self._proposals.values()]
             return sorted(found, key=lambda fields: (fields["timestamp"], fields["proposal_id"]), reverse=True)

@@ -1,7 +1,7 @@
 """Restores a row from its public snapshot, so that a reader can judge it by other limits.
 
-Verdict, matrix, candidates and figures of the restored row equal those of the row itself. What only the fold needs is
-lost: known ids, waiting feedback, runtimes, and the evidence of each metric (their mean stays).
+The restored row gives the same verdict, matrix decisions, candidates and figures as the original. It lacks what only
+the fold needs: known ids, waiting feedback, runtimes, and the evidence of each metric (their mean is kept).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _variant(shown: VariantSnapshot) -> Variant:
 
 
 def _sums(n: int, success_rate: float, avg_reward: float, error_rate: float) -> Sums:
-    """Convert a rate over n outcomes back into the count it came from."""
+    """Convert rates over ``n`` outcomes back into the sums they came from."""
     return Sums(n, round(success_rate * n), round(error_rate * n), round(avg_reward * MICRO * n))
 
 

@@ -16,10 +16,10 @@ from crl_stream.guide.thresholds import with_thresholds, with_thresholds_everywh
 class RollbackManager:
     """Ensures that a degraded active variant is rolled back, and reports each rollback once.
 
-    The engine rolls back on the outcome that reveals the degradation, so usually that has happened before anyone asks.
-    The thresholds are those of ``safety_monitor``. In a store of this process, the manager puts thresholds given to the
-    monitor into force. Over live topics, where the workers' policy applies, it sends a command for a rollback that they
-    require.
+    The engine rolls back on the outcome that reveals the degradation, so the rollback has usually happened before a
+    script asks. The thresholds are those of ``safety_monitor``. If the store is in this process, thresholds given to
+    the monitor are put into force. On live topics the workers' policy applies, so the manager sends a command for a
+    rollback that only the given thresholds require.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class RollbackManager:
     ) -> None:
         if safety_monitor is not None and store is not None and store is not safety_monitor.store:
             raise UsageError(
-                "The safety monitor uses another store.", hint="give the store to the monitor, or only the monitor"
+                "The safety monitor uses another store.", hint="pass the store to the monitor, or pass only the monitor"
             )
         self.safety_monitor = safety_monitor or SafetyMonitor(store=store)
         self.store = self.safety_monitor.store
@@ -45,10 +45,10 @@ class RollbackManager:
     def monitor_and_rollback(self, agent_name: str, task_type: str, current_variant: str) -> dict[str, Any] | None:
         """Return the rollback of this variant in the guide's event schema, or None while it is healthy.
 
-        Each rollback is returned once, to the first process that asks, including processes that cron starts one after
-        another. Ask with the name of the old variant, or of its replacement, which is what a list of active variants
-        has by then. A hold of the task, a missing target and the modes ``shadow`` and ``observe`` prevent a rollback,
-        as in the worker.
+        Each rollback is returned only once, to the first process that asks, even if cron starts a new process for every
+        call. Ask with the name of the old variant or of its replacement, which is the one that a list of active
+        variants contains after the rollback. As in the worker, no rollback happens if the task is held, if no target
+        exists, or in the modes ``shadow`` and ``observe``.
         """
         which = asked(agent_name, task_type, current_variant)
         source = self.store.source
@@ -75,7 +75,7 @@ class RollbackManager:
         row = source.row(key)
         for event in reversed(source.untold_rollbacks(key, current_variant)):
             if event.enforced and row is not None and row.active == event.from_variant:
-                continue  # undone meanwhile
+                continue  # undone in the meantime
             if source.claim_rollback(event.rollback_id):
                 return rollback_fields(event)
         return None

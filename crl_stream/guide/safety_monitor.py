@@ -1,4 +1,4 @@
-"""``SafetyMonitor``: may a variant be applied automatically, and is it degraded (guide: Components, 1)?"""
+"""``SafetyMonitor``: decides whether a variant may be applied automatically or is degraded (guide: Components, 1)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from crl_stream.guide.thresholds import thresholds_of, with_thresholds
 
 
 class SafetyMonitor:
-    """Asks the engine about a variant; changes nothing.
+    """Asks the engine about a variant and changes nothing.
 
-    A threshold that is not given comes from the store: the guide's, unless the settings differ.
+    Thresholds that are not given come from the store: they are the guide's, unless the settings differ.
     """
 
     def __init__(
@@ -62,16 +62,16 @@ class SafetyMonitor:
         }
         self.store = store or Store.default()
         self.own_thresholds = {name: value for name, value in given.items() if value is not None}
-        """The thresholds that were given."""
-        with_thresholds(Policy(), self.own_thresholds)  # refuses a bad threshold now instead of at the first question
+        """The thresholds that the caller gave."""
+        with_thresholds(Policy(), self.own_thresholds)  # refuses a bad threshold now, not on first use
 
     @property
     def thresholds(self) -> dict[str, Any]:
-        """Return every threshold in force by name, for tasks without their own policy."""
+        """Return, by name, the thresholds in force for tasks without their own policy."""
         return thresholds_of(with_thresholds(self.store.source.policies.default, self.own_thresholds))
 
     def policy_of(self, agent_name: str, task_type: str) -> Policy:
-        """Return the policy for a task: the store's, with the given thresholds."""
+        """Return the store's policy for a task, with the given thresholds."""
         return self._policy(asked(agent_name, task_type, "-"))
 
     def should_auto_apply_variant(
@@ -102,16 +102,16 @@ class SafetyMonitor:
         """Return (degraded, metrics) of the last outcomes against the baseline.
 
         ``agent_name``, ``task_type`` and ``variant_id`` name the variant. ``lookback_window`` is the number of outcomes
-        to look back, by default that of the monitor or the settings (20); ``sample_size`` in the metrics says how many
-        there were. The metrics are the guide's, plus ``verdict`` (``INCONCLUSIVE`` is not degraded) and ``reason``, one
-        sentence. An unknown variant gives (False, ``{"error": ...}``).
+        to look back; the default is the monitor's, or the one in the settings (20). The metrics are the guide's, plus
+        ``verdict`` (``INCONCLUSIVE`` does not count as degraded) and ``reason``, one sentence; ``sample_size`` is the
+        number of outcomes used. An unknown variant gives (False, ``{"error": ...}``).
         """
         which = asked(agent_name, task_type, variant_id)
         own = {} if lookback_window is None else {"lookback_window": lookback_window}
         policy = with_thresholds(self._policy(which), own)
         variant = self.store.source.looking_back(which.key, variant_id, policy.degradation.lookback_window)
         if variant is None:
-            return False, {"error": f"Nothing is known of variant {variant_id} of {which.key}", "sample_size": 0}
+            return False, {"error": f"Nothing is known about variant {variant_id} of {which.key}", "sample_size": 0}
         rules = rules_of(policy)
         verdict = judge(variant, rules)
         figures: dict[str, Any] = figures_of(verdict.baseline, variant.judged, verdict.worst)
@@ -125,7 +125,7 @@ class SafetyMonitor:
 
 
 def _with_figures(variant: Variant, q_value: float | None, n_visits: int | None) -> Variant:
-    """Return a copy of the variant with these figures; everything else stays."""
+    """Return a copy of the variant with these figures; everything else is unchanged."""
     if q_value is not None:
         if not math.isfinite(q_value):
             raise UsageError(f"q_value {q_value} is not a number.", hint="a Q-value lies in [-1, 1]")
@@ -133,7 +133,7 @@ def _with_figures(variant: Variant, q_value: float | None, n_visits: int | None)
     if n_visits is not None:
         if n_visits < 0:
             raise UsageError(f"n_visits {n_visits} is negative.", hint="it counts invocations")
-        # Keep how long ago it was degraded.
+        # Keep the number of outcomes since it was degraded.
         ago = variant.life.n - variant.degraded_at
         at = variant.degraded_at if variant.degraded_at < 0 else max(0, n_visits - ago)
         variant = replace(variant, life=Sums(n_visits), degraded_at=at)

@@ -1,4 +1,4 @@
-"""The interface between the guide's objects and their figures: this process, or the live topics."""
+"""The interface through which the guide's objects get their figures, from this process or from the live topics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crl_stream.errors import UsageError
 
 
 class Source(Protocol):
-    """Provides rows to judge, and the two ways to change anything: an outcome and a command."""
+    """Provides rows to judge, and accepts the two things that change them: outcomes and commands."""
 
     @property
     def policies(self) -> PolicySet:
@@ -26,11 +26,11 @@ class Source(Protocol):
         ...
 
     def record(self, message: m.Invocation | m.Feedback) -> bool:
-        """Record one outcome or late score; False if it is a duplicate."""
+        """Record one outcome or late score; return False if it is a duplicate."""
         ...
 
     def order(self, command: m.AnyTaskCommand) -> m.CommandResult:
-        """Send a command; raises ``CommandRefused``, which says why."""
+        """Send a command and return its result; raises ``CommandRefused`` with the reason."""
         ...
 
     def policy_of(self, key: TaskKey) -> Policy:
@@ -38,7 +38,7 @@ class Source(Protocol):
         ...
 
     def put_in_force(self, policies: PolicySet) -> None:
-        """Judge by ``policies`` from now on; only if the source ``decides``."""
+        """Judge by ``policies`` from now on; only for a source that ``decides``."""
         ...
 
     def row(self, key: TaskKey) -> TaskRow | None:
@@ -46,23 +46,23 @@ class Source(Protocol):
         ...
 
     def rows(self) -> Sequence[TaskRow]:
-        """Return copies of all rows, by name."""
+        """Return copies of all rows, sorted by name."""
         ...
 
     def looking_back(self, key: TaskKey, variant_id: str, last: int) -> Variant | None:
-        """Return the variant over its last ``n`` outcomes, as far as they are kept."""
+        """Return the variant judged over its ``last`` outcomes, or as many as are kept."""
         ...
 
     def active_variants(self) -> list[tuple[str, str, str]]:
-        """Return (agent_name, task_type, variant_id) of every task with an active variant, by name."""
+        """Return (agent_name, task_type, variant_id) for every task with an active variant, sorted by name."""
         ...
 
     def untold_rollbacks(self, key: TaskKey, variant_id: str) -> list[m.RollbackEvent]:
-        """Return rollbacks from or to a variant that were not reported yet, oldest first."""
+        """Return rollbacks from or to a variant that have not been reported yet, oldest first."""
         ...
 
     def claim_rollback(self, rollback_id: str) -> bool:
-        """Claim a rollback to report it; False if another process has reported it."""
+        """Claim a rollback in order to report it; return False if another process has claimed it."""
         ...
 
     def roll_back(self, key: TaskKey, policy: Policy) -> dict[str, Any] | None:
@@ -74,27 +74,27 @@ class Source(Protocol):
         ...
 
     def analyze(self, limits: Mapping[str, Any]) -> list[m.Proposal]:
-        """Return proposals that the figures support.
+        """Return pending proposals that the figures support.
 
-        If the source decides, ``limits`` replace the policy's, and only new and revised proposals are returned;
-        otherwise all that the proposer has open.
+        If the source ``decides``, ``limits`` override the policy's, and only new and revised proposals are returned;
+        otherwise, all pending proposals of the running proposer are.
         """
         ...
 
     def proposals(self) -> list[dict[str, Any]]:
-        """Return all proposals in the guide's schema, newest first, as last written."""
+        """Return the latest version of all proposals in the guide's schema, newest first."""
         ...
 
     def open_proposal(self, proposal_id: str) -> m.Proposal | None:
-        """Return a proposal that waits for a review; None if it does not wait or is unknown."""
+        """Return a proposal that is waiting for a review; None if there is no such proposal."""
         ...
 
     def now(self) -> int:
-        """Return the time that decides about expiry, in milliseconds."""
+        """Return the time used to decide whether something has expired, in milliseconds."""
         ...
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Wait until ``condition`` holds; False after ``timeout`` seconds."""
+        """Wait until ``condition`` holds; return False after ``timeout`` seconds."""
         ...
 
     def close(self) -> None:
@@ -110,12 +110,12 @@ class Asked(NamedTuple):
 
 
 def asked(agent_name: str, task_type: str, variant_id: str) -> Asked:
-    """Check the names; raises ``UsageError``, which suggests a valid one."""
+    """Check the names; raises ``UsageError`` and suggests a valid name."""
     for what, name in (("agent_name", agent_name), ("task_type", task_type), ("variant_id", variant_id)):
-        text = str(name)  # also for values that are not text, which are refused
+        text = str(name)  # so that a value that is not text can be refused with a hint
         if text is not name or not is_identifier(text):
             raise UsageError(
                 f"{what} {name!r:.128} is not an identifier.",
-                hint=f"write {suggest_identifier(text)!r}: letters, digits and . _ : - only, 1 to 128 of them",
+                hint=f"write {suggest_identifier(text)!r} (1 to 128 letters, digits or . _ : -)",
             )
     return Asked(TaskKey(agent_name, task_type), variant_id)

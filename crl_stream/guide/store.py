@@ -33,11 +33,11 @@ _lock = threading.Lock()
 class Store:
     """The data that the guide's four objects share.
 
-    ``Store()`` keeps the rows in this process: recorded outcomes are folded at once, by the engine of the workers.
-    Windows, Q-values, rollbacks and proposals are written to ``folder`` (None: to no file), where the next process
-    finds them. One process at a time records into a folder; others may read it and report its rollbacks.
-    ``modifications`` is a catalogue that replaces the shipped one. ``Store.connect()`` does the same over the topics of
-    a running installation.
+    ``Store()`` keeps the rows in this process: recorded outcomes are folded at once, by the workers' engine. Windows,
+    Q-values, rollbacks and proposals are written to ``folder`` for the next process; with None, no file is written.
+    Only one process at a time can record into a folder; others can read it and report its rollbacks. ``modifications``
+    is a catalogue that replaces the shipped one. ``Store.connect()`` returns a store on the topics of a running
+    installation.
     """
 
     def __init__(
@@ -62,11 +62,12 @@ class Store:
     ) -> Self:
         """Connect to the live topics at ``bootstrap_servers``, or at the address in the settings.
 
-        Settings come from ``CRL_*`` and the file that ``CRL_CONFIG`` names; no file of the current folder is read.
-        Returns once the topics have been read to the end. Raises ``Unavailable`` if Kafka has not answered within
-        ``timeout`` seconds, and ``ContractError`` if the topics do not exist. Close the store, so that recorded
-        outcomes are sent. The figures are those of the tasks' last snapshots, which come with every decision, else with
-        every tenth outcome, at most once a second (``limits.snapshot_outcomes``, ``limits.snapshot_seconds``).
+        Settings come from ``CRL_*`` and the file that ``CRL_CONFIG`` names; no file in the current folder is read. The
+        call returns when the topics have been read to the end. It raises ``Unavailable`` if Kafka has not answered
+        within ``timeout`` seconds, and ``ContractError`` if the topics do not exist. Close the store to make sure that
+        recorded outcomes are sent. The figures are those of each task's latest snapshot. Snapshots are published with
+        every decision; otherwise with every tenth outcome, at most once a second (``limits.snapshot_outcomes``,
+        ``limits.snapshot_seconds``).
         """
         from crl_stream.guide.live import Live
 
@@ -79,9 +80,10 @@ class Store:
     def default(cls) -> Store:
         """Return the store for objects that are built without one; the first call creates it.
 
-        It is live if the settings name a Kafka (``CRL_BOOTSTRAP_SERVERS``, or the file that ``CRL_CONFIG`` names), or
-        if ``crl up`` or ``crl broker start`` runs one on this machine. Otherwise it lives in this process, with the
-        policy of the settings and the guide's folder. No file of the current folder is read.
+        It uses the live topics if the settings give Kafka's address (``CRL_BOOTSTRAP_SERVERS``, or the file that
+        ``CRL_CONFIG`` names), or if ``crl up`` or ``crl broker start`` runs a Kafka on this machine. Otherwise it keeps
+        its data in this process, with the policy from the settings and the guide's folder. No file in the current
+        folder is read.
         """
         global _default  # noqa: PLW0603 - objects built without arguments share one store
         with _lock:
@@ -99,7 +101,7 @@ class Store:
             return _default
 
     def make_default(self) -> Store | None:
-        """Make this store the default; returns the previous one."""
+        """Make this store the default and return the previous one."""
         global _default
         with _lock:
             before, _default = _default, self
@@ -117,8 +119,7 @@ class Store:
         """Record one finished invocation, or a late reward or quality (``Feedback``).
 
         A mapping has the fields of the contract (``topics/README.md``); version, id and timestamp are filled in if
-        absent. Returns False if the invocation_id is a duplicate. Raises ``InvalidMessage``, which says what does not
-        fit.
+        missing. Returns False if the invocation_id is a duplicate. Raises ``InvalidMessage``, which says what is wrong.
         """
         return self.source.record(_message(invocation))
 
@@ -127,13 +128,13 @@ class Store:
         return self.source.order(command)
 
     def get_active_variants(self) -> list[tuple[str, str, str]]:
-        """Return (agent_name, task_type, variant_id) of every task with an active variant, by name."""
+        """Return (agent_name, task_type, variant_id) for every task with an active variant, sorted by name."""
         return self.source.active_variants()
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = 30.0) -> bool:
-        """Wait until ``condition`` holds, checking it after every change; False after ``timeout`` seconds.
+        """Wait until ``condition`` holds, checking it after every change; return False after ``timeout`` seconds.
 
-        Needed for live topics, where the workers fold outcomes a moment after they were recorded.
+        This is needed for live topics, where the workers fold outcomes a moment after they were recorded.
         """
         return self.source.wait_until(condition, timeout)
 
@@ -147,7 +148,7 @@ class Store:
 
 
 def _settings(flags: Mapping[str, Any] | None = None) -> Settings:
-    """Return the settings of a script, and log which settings were not read."""
+    """Return a script's settings, and log which settings were not read."""
     found = load_script_settings(flags=flags)
     for note in found.notes:
         log.warning("%s", note)
@@ -155,7 +156,7 @@ def _settings(flags: Mapping[str, Any] | None = None) -> Settings:
 
 
 def _running_kafka(settings: Settings) -> Kafka | None:
-    """Return the configured Kafka, else the embedded one running on this machine; None without either."""
+    """Return the configured Kafka, else the embedded one running on this machine; None if there is neither."""
     try:
         return kafka_of(settings)
     except KafkaConnectionError:
@@ -177,6 +178,8 @@ def _message(given: m.Invocation | m.Feedback | Mapping[str, Any]) -> m.Invocati
         try:
             message = msgspec.convert(filled | dict(given), kind)
         except msgspec.ValidationError as error:
-            raise InvalidMessage(f"The outcome does not fit: {error}.", hint="see topics/README.md") from None
+            raise InvalidMessage(
+                f"The outcome does not fit the schema: {error}.", hint="see topics/README.md"
+            ) from None
     checked(message)
     return message

@@ -1,4 +1,4 @@
-"""The guide's names of thresholds, and the policy that they make."""
+"""Maps the guide's names of thresholds to the fields of the policy."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ SETTING_OF: Final[dict[str, tuple[str, str]]] = {
     "degradation_false_alarm_budget": ("degradation", "false_alarm_budget"),
     "rollback_min_samples": ("rollback", "min_samples"),
 }
-"""Section and field of the policy, by the guide's keyword argument or one named like it."""
+"""Section and field of the policy, by the guide's keyword argument or one named in the same way."""
 
 
 def with_thresholds(policy: Policy, thresholds: Mapping[str, Any]) -> Policy:
-    """Return ``policy`` with these thresholds; raises ``UsageError``, naming an invalid one."""
+    """Return ``policy`` with these thresholds; raises ``UsageError`` that names an invalid one."""
     if not thresholds:
         return policy
     page = msgspec.to_builtins(policy)
@@ -43,13 +43,13 @@ def with_thresholds(policy: Policy, thresholds: Mapping[str, Any]) -> Policy:
         except msgspec.ValidationError as error:
             raise UsageError(
                 f"{name} = {value!r}: {str(error).partition(' - ')[0]}.",
-                hint=f"it is {section}.{field} of the settings",
+                hint=f"in the settings it is {section}.{field}",
             ) from None
     return msgspec.convert(page, Policy)
 
 
 def with_thresholds_everywhere(policies: PolicySet, thresholds: Mapping[str, Any]) -> PolicySet:
-    """Do the same for the default and for all overrides."""
+    """Return ``policies`` with these thresholds in the default policy and in all overrides."""
     return PolicySet(
         with_thresholds(policies.default, thresholds),
         {name: with_thresholds(policy, thresholds) for name, policy in policies.agents.items()},
@@ -58,5 +58,5 @@ def with_thresholds_everywhere(policies: PolicySet, thresholds: Mapping[str, Any
 
 
 def thresholds_of(policy: Policy) -> dict[str, Any]:
-    """Return every threshold of a policy by the guide's name."""
+    """Return every threshold of a policy by its name in the guide."""
     return {name: getattr(getattr(policy, section), field) for name, (section, field) in SETTING_OF.items()}

@@ -26,10 +26,10 @@ STATUSES: Final[tuple[str, ...]] = get_args(ProposalStatus)
 
 
 class VariantProposer:
-    """Analyzes the figures and keeps the queue of proposals that wait for a review.
+    """Analyzes the figures and keeps the queue of proposals that are waiting for a review.
 
-    Limits that are not given come from the store's policy: the guide's, unless the settings differ. On live topics the
-    running proposer analyzes everything by the workers' limits; limits given here have no effect.
+    Limits that are not given come from the store's policy: they are the guide's, unless the settings differ. On live
+    topics, the running proposer analyzes everything by the workers' limits, and limits given here have no effect.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class VariantProposer:
     def analyze_and_propose(self, min_invocations: int = 50) -> list[dict[str, Any]]:
         """Analyze every task; return new proposals and those with new evidence, in the guide's schema.
 
-        The default variant needs ``min_invocations`` outcomes before it can be called weak. ``get_proposals`` also has
-        pending proposals without new evidence. On live topics, all pending proposals are returned.
+        The default variant needs ``min_invocations`` outcomes before it can count as weak. Pending proposals without
+        new evidence are only in ``get_proposals``. On live topics, all pending proposals are returned.
         """
         if min_invocations < 1:
             raise UsageError(f"min_invocations {min_invocations} is less than 1.", hint="the guide's is 50")
@@ -67,12 +67,12 @@ class VariantProposer:
         return [proposal_fields(proposal) for proposal in found]
 
     def get_proposals(self, status: str | None = None) -> list[dict[str, Any]]:
-        """Return proposals in the guide's schema, newest first, with ``status`` or all.
+        """Return the proposals that have this ``status``, or all, in the guide's schema, newest first.
 
-        A proposal past its time is ``expired``, even if that has not been recorded yet.
+        A proposal past its expiry time is ``expired``, even if that has not been recorded yet.
         """
         if status is not None and status not in STATUSES:
-            raise UsageError(f"There is no status {status!r}.", hint=f"one of {', '.join(STATUSES)}")
+            raise UsageError(f"There is no status {status!r}.", hint=f"use one of {', '.join(STATUSES)}")
         now = self.store.source.now()
         found = []
         for fields in self.store.source.proposals():
@@ -84,7 +84,7 @@ class VariantProposer:
 
     # -- the review --------------------------------------------------------------------------------
     def approve(self, proposal_id: str, reason: str = "", *, reviewer: str | None = None) -> m.CommandResult:
-        """Accept a proposal and apply its ``change``; raises ``CommandRefused``, which says why that is impossible."""
+        """Accept a proposal and apply its ``change``; raises ``CommandRefused`` with the reason if that fails."""
         proposal = self._open(proposal_id)
         template = task_command(m.RejectProposal, _key(proposal), proposal_id=proposal_id, actor=reviewer)
         named = ("schema_version", "command_id", "timestamp", "actor", "expires_at")
@@ -92,7 +92,7 @@ class VariantProposer:
         return self.store.order(approval_of(proposal, reason=reason, **common))
 
     def reject(self, proposal_id: str, reason: str, *, reviewer: str | None = None) -> m.CommandResult:
-        """Decline a proposal and keep the reason. It may be proposed again once its evidence has doubled."""
+        """Decline a proposal and record the reason. It may be proposed again when its evidence has doubled."""
         return self._review(m.RejectProposal, proposal_id, reason, reviewer)
 
     def defer(
@@ -100,8 +100,8 @@ class VariantProposer:
     ) -> m.CommandResult:
         """Postpone a proposal.
 
-        ``proposal_id`` names it, ``reason`` is kept, ``until`` is a time like ``2025-12-01T09:00:00Z`` (None: no fixed
-        time), and ``reviewer`` is your name.
+        ``proposal_id`` names it, ``reason`` is recorded, ``until`` is a time such as ``2025-12-01T09:00:00Z`` (None: no
+        fixed time), and ``reviewer`` is your name.
         """
         return self._review(m.DeferProposal, proposal_id, reason, reviewer, until=until)
 
@@ -118,7 +118,7 @@ class VariantProposer:
         if proposal is None:
             raise NotFound(
                 f"{proposal_id} is not waiting for a review.",
-                hint='get_proposals(status="pending") lists those that do',
+                hint='get_proposals(status="pending") lists those that are',
             )
         return proposal
 

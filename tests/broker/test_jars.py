@@ -1,4 +1,4 @@
-"""Kafka's jars: only the pinned bytes become a jar, whatever the network gives."""
+"""Kafka's jars: only the pinned bytes become a jar, whatever the network delivers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from crl_stream.errors import BrokerError
 
 
 class Repository(http.server.BaseHTTPRequestHandler):
-    """A Maven repository that gives every file the same wrong bytes, with the right hash of them beside it."""
+    """A Maven repository that serves the same wrong bytes for every jar, with the correct hash of those bytes."""
 
     content = b"not the jar that was asked for"
 
@@ -122,7 +122,7 @@ def test_an_authority_that_openssl_or_pip_is_told_of_is_trusted_for_the_download
 def test_without_what_fetches_them_it_is_said_that_this_installation_has_no_broker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The image lacks them, because it runs beside a Kafka."""
+    """The container image has no download packages, because it runs beside an existing Kafka."""
     monkeypatch.setitem(sys.modules, "jgo.maven", None)
     with pytest.raises(BrokerError, match="not part of this installation: jgo") as caught:
         jars.fetch(tmp_path)

@@ -1,4 +1,4 @@
-"""A broker that ends says why in one sentence and what to do, whatever ended it."""
+"""When a broker ends, one sentence says why, and a hint says what to do, whatever the cause."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KAFKA = "[2026-11-27 18:00:00,000] "
         ("ERROR java.nio.file.AccessDeniedException: /d/logs", "cannot write", "writable"),
         (
             "ERROR Socket server failed to bind to 127.0.0.1:9092: Address already in use.",
-            "taken the port",
+            "taken Kafka's port",
             "start again",
         ),
         ("java.lang.OutOfMemoryError: Java heap space", "heap is full", "CRL_BROKER_HEAP_MB"),
@@ -46,14 +46,14 @@ KAFKA = "[2026-11-27 18:00:00,000] "
             "too little free memory",
             "free",
         ),
-        ("ERROR java.io.IOException: Too many open files", "more files", "ulimit"),
+        ("ERROR java.io.IOException: Too many open files", "open files", "ulimit"),
         (
             "ERROR java.lang.RuntimeException: No readable meta.properties files found.",
             "another Kafka",
             "broker.data_dir",
         ),
         ("ERROR Stored node id 7 doesn't match previous node id 1", "another Kafka", "broker.data_dir"),
-        ("ERROR org.apache.kafka.common.errors.CorruptRecordException: bad magic", "damaged", "copy"),
+        ("ERROR org.apache.kafka.common.errors.CorruptRecordException: bad magic", "damaged", "backup"),
         ("java.lang.UnsupportedClassVersionError: kafka/Kafka", "Java runtime", "JAVA_HOME"),
         ("ERROR something that was never seen before", "never seen before", "server.log"),
     ],
@@ -73,7 +73,7 @@ def test_what_an_earlier_start_complained_of_is_not_the_reason_of_this_end(tmp_p
     old = f"{KAFKA}ERROR java.io.IOException: No space left on device\n"
     (tmp_path / LOG).write_text(old + f"{KAFKA}ERROR Address already in use\n", encoding="utf-8")
     assert "port" in explain(tmp_path, 1, len(old)).message
-    # A log that is shorter than it was has been rolled over: all of it is new.
+    # A log that is shorter than before has been rotated, so all of it is new.
     assert "no space" in explain(tmp_path, 1, 10_000_000).message
 
 
@@ -88,7 +88,7 @@ def test_an_end_from_outside_is_named_and_not_blamed_on_what_the_log_complained_
     tmp_path: Path, number: signal.Signals
 ) -> None:
     (tmp_path / LOG).write_text(f"{KAFKA}ERROR java.io.IOException: Too many open files\n", encoding="utf-8")
-    assert f"ended by {number.name}" in explain(tmp_path, -number).message
+    assert f"terminated by {number.name}" in explain(tmp_path, -number).message
 
 
 def test_the_log_is_bounded_by_what_its_configuration_says(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_broker_writes_a_log_and_its_real_ends_are_recognised(tmp_path: Path) 
         running = broker.status()
         assert running is not None
         os.kill(running.pid, signal.SIGKILL)
-        assert "ended by SIGKILL" in broker.why_it_ended().message
+        assert "terminated by SIGKILL" in broker.why_it_ended().message
     meta = folder / "logs" / "meta.properties"
     meta.write_text(meta.read_text(encoding="utf-8").replace("version=1", "version=9"), encoding="utf-8")
     with pytest.raises(BrokerError, match="belongs to another Kafka"):
@@ -118,13 +118,13 @@ def test_a_broker_writes_a_log_and_its_real_ends_are_recognised(tmp_path: Path) 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 60 MB, where this user may mount one."""
+    """A file system of 60 MB; skips the test if this user cannot mount one."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = shutil.which("mount")
     command = [mount or "mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(place)]
     if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("no file system can be mounted here: a full disk is not tried, the unit tests above are")
+        pytest.skip("no file system can be mounted here, so only the unit tests above cover a full disk")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
 
@@ -151,7 +151,7 @@ async def make_topics(bootstrap_servers: str) -> None:
 def test_a_full_disk_is_said_by_the_one_that_runs_and_by_the_next_start_and_room_brings_the_data_back(
     small_disk: Path,
 ) -> None:
-    # A port of its own: the usual one may be another test's by the time of the second start.
+    # A separate port: another test may have taken the usual one by the time of the second start.
     broker = EmbeddedBroker(small_disk / "data", CACHE, port=free_port())
     endpoint = broker.start()
     fill(small_disk)

@@ -1,4 +1,4 @@
-"""Ports are found and checked on whatever address is asked for: IPv4, IPv6, names."""
+"""Ports are found and checked on any given address: IPv4, IPv6, or a name."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_name_with_two_addresses_is_free_when_both_are(monkeypatch: pytest.Mon
 
 def test_what_is_not_of_this_machine_is_not_called_taken() -> None:
     assert why_not_bindable(0, "192.0.2.1") == "192.0.2.1 is not an address of this machine"
-    assert why_not_bindable(0, "no-such-host.invalid") == "no address is known for no-such-host.invalid"
+    assert why_not_bindable(0, "no-such-host.invalid") == "no-such-host.invalid has no known address"
 
 
 def test_loopback_is_every_address_that_only_this_machine_reaches() -> None:

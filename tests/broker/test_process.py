@@ -1,4 +1,4 @@
-"""The embedded Kafka as a process: found again, kept from run to run, refused where it would harm."""
+"""The embedded Kafka as a process: it is found again, keeps its data between runs, and refuses a taken port."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ async def test_data_and_port_are_kept_between_runs_also_after_a_kill(tmp_path: P
 def test_a_broker_that_another_one_beat_to_its_port_is_not_taken_for_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two that start at once find the same port free, and only one of them can have it."""
+    """Two brokers that start at once may find the same port free, but only one of them can have it."""
     with EmbeddedBroker(tmp_path / "first", CACHE) as first:
         running = first.status()
         assert running is not None
         second = EmbeddedBroker(tmp_path / "second", CACHE, port=int(running.bootstrap_servers.rpartition(":")[2]))
         monkeypatch.setattr(second, "_check_given_port", lambda: None)
-        with pytest.raises(BrokerError, match="Another program has taken the port"):
+        with pytest.raises(BrokerError, match="Another program has taken Kafka's port"):
             second.start()
         assert second.status() is None
         assert first.answers()
@@ -110,7 +110,7 @@ def test_a_taken_port_is_refused_before_anything_is_fetched_and_the_hint_names_a
         assert refused.faults(69) == []
         assert f"crl: Port {ports[0]} is taken." in refused.err
         assert "--set broker.port=" in refused.err and "CRL_BROKER_PORT" in refused.err
-        # The hint is followed: the other port is the one that is asked for.
+        # The hint works: --set overrides CRL_BROKER_PORT.
         crl.environment["CRL_BROKER_PORT"] = ports[0]
         assert f"Port {ports[1]} is taken." in crl.run("--set", f"broker.port={ports[1]}", *command).err
 

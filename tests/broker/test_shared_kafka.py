@@ -1,4 +1,4 @@
-"""The Kafka of a run of tests ends with the run, also when that is killed."""
+"""The Kafka shared by a test run ends with the run, even if the run is killed."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def test_a_run_that_is_killed_leaves_no_broker_and_no_data_behind() -> None:
         second = SharedKafka(folder)
         running = EmbeddedBroker(folder / "kafka", Client().cache_dir).status()
         assert running is not None
-        assert second.address() == running.bootstrap_servers, "another process of the run has the same"
+        assert second.address() == running.bootstrap_servers, "every process of the run uses the same broker"
         run.kill()
-    assert psutil.pid_exists(running.pid), "a process of the run still uses it"
+    assert psutil.pid_exists(running.pid), "another process of the run is still using it"
     second.close()
     while folder.exists() or (
         psutil.pid_exists(running.pid) and psutil.Process(running.pid).status() != psutil.STATUS_ZOMBIE

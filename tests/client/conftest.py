@@ -1,4 +1,4 @@
-"""Settings of a Kafka that is not there."""
+"""Settings that point to a Kafka that does not exist."""
 
 from __future__ import annotations
 

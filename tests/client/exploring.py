@@ -1,4 +1,4 @@
-"""A runtime without Kafka that knows three other variants, and explores always."""
+"""A runtime without Kafka that knows three other variants and always explores."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def exploring(settings: Settings, **options: Any) -> Resolver:
 
 
 def tried(resolver: Resolver, times: int = 300) -> dict[str, int]:
-    """How often each variant was answered."""
+    """Return how often each variant was chosen."""
     counts: dict[str, int] = {}
     for _ in range(times):
         found = resolver.resolve(ACTIVE.agent_name, ACTIVE.task_type)

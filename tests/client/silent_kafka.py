@@ -1,4 +1,4 @@
-"""A cluster in memory whose brokers may stop answering; as with the real client, a poll does not say so."""
+"""A cluster in memory whose brokers can stop answering; as with the real client, a poll does not reveal that."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EXAMPLE = (ROOT / "topics" / "examples" / ACTIVE_VARIANTS / "ActiveVariant-afte
 
 
 def an_active_variant(**fields: Any) -> m.ActiveVariant:
-    """The record of the contract's example, changed."""
+    """Return the message from the contract's example, with these ``fields`` changed."""
     decoded = decode(ACTIVE_VARIANTS, _EXAMPLE, None)
     assert not isinstance(decoded, Rejected)
     known = {name: getattr(decoded.message, name) for name in m.ActiveVariant.__struct_fields__}
@@ -29,18 +29,18 @@ def an_active_variant(**fields: Any) -> m.ActiveVariant:
 
 
 class SilentKafka:
-    """Takes the place of ``LogConsumer``; the state is the class's, since every attempt makes a new one."""
+    """Replaces ``LogConsumer``; its state is in class attributes, because every attempt creates a new instance."""
 
     answers = True
     connections = 0
     records: ClassVar[list[bytes]] = []
     cluster_id: str | None = "one"
     first = 1
-    """What stands for the time of the first record."""
+    """A value that stands for the offset and time of the first record."""
     hidden = 0
-    """Records behind the beginning of an open transaction."""
+    """Number of records hidden by an open transaction."""
     topics: dict[str, list[int]] | None = None
-    """None: those that are asked for."""
+    """Topics that exist, with their partitions; None means that all requested topics exist."""
 
     def __init__(self, **_: Any) -> None:
         SilentKafka.connections += 1
@@ -99,7 +99,7 @@ async def _described(_consumer: Any, names: Any) -> Cluster:
 
 
 def use_silent_kafka(monkeypatch: pytest.MonkeyPatch, *records: m.ActiveVariant) -> type[SilentKafka]:
-    """Have resolvers follow a Kafka in memory that holds ``records``."""
+    """Make resolvers follow a Kafka in memory that holds ``records``."""
     monkeypatch.setattr(module, "LogConsumer", SilentKafka)
     monkeypatch.setattr(module, "described", _described)
     fresh = {"answers": True, "connections": 0, "cluster_id": "one", "topics": None, "first": 1, "hidden": 0}

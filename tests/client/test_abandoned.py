@@ -1,4 +1,4 @@
-"""What says nothing about the variant is no outcome of it."""
+"""An invocation whose end says nothing about the variant does not count as its outcome."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ async def test_the_same_of_an_asynchronous_stream_a_cancelled_task_and_a_time_li
     assert (statuses, client.publisher.stats.abandoned) == ([], 3)
     with pytest.raises(TimeoutError), client.invocation(AGENT, TASK):
         await asyncio.wait_for(asyncio.sleep(60.0), 0.01)
-    assert statuses == ["error"], "a time limit inside the block is the variant's"
+    assert statuses == ["error"], "a timeout inside the block counts against the variant"
 
 
 async def test_a_task_group_whose_other_task_failed_abandons_this_one_and_counts_that_one(

@@ -21,7 +21,7 @@ def settings_of(folder: Path, **flags: str) -> Settings:
 
 @pytest.fixture
 def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What runs where, as the embedded broker would say."""
+    """The running brokers by data folder, in place of ``EmbeddedBroker.status``."""
     there: dict[str, Any] = {}
     monkeypatch.setattr(EmbeddedBroker, "status", lambda broker: there.get(str(broker.data_dir)))
     return there

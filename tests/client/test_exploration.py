@@ -1,4 +1,4 @@
-"""Which variant an exploring invocation tries, and that no policy can harm an agent."""
+"""An exploring invocation tries the variant that its policy chooses, and no policy can harm an agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A child that was forked at the worst moment, and one that is about to become another program."""
+"""A child that is forked at the worst moment, and a child that is about to run another program."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ from crl_stream.client import Client
 listening = socket.create_server(("127.0.0.1", 0))
 os.environ["CRL_BOOTSTRAP_SERVERS"] = "127.0.0.1:%d" % listening.getsockname()[1]
 crl = Client()
-connections = [listening.accept()[0] for _ in range(2)]         # the two halves wait for an answer
+connections = [listening.accept()[0] for _ in range(2)]         # publisher and resolver wait for an answer
 read, write = os.pipe()
 child = os.fork()
 if child == 0:
     listening.close()
     os.close(write)
     for connection in connections: connection.close()
-    os.read(read, 1)                                            # lives on for as long as its parent wants
+    os.read(read, 1)                                            # lives until its parent lets it end
     os._exit(0)
 crl.close(0.5)
 for connection in connections:
     connection.settimeout(20)
-    while connection.recv(65536): pass                          # the end, although the child is still there
+    while connection.recv(65536): pass                          # ends although the child is still running
 os.write(write, b"x")
 os.waitpid(child, 0)
 """

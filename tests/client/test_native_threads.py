@@ -1,4 +1,4 @@
-"""The client's threads are threads of the operating system, even where gevent has replaced threads with greenlets."""
+"""The client's threads are operating-system threads, even where gevent has replaced threads with greenlets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crl_stream.client.native_threads import make_thread
 
 
 def patched(monkeypatch: pytest.MonkeyPatch, start: Any = _thread.start_new_thread) -> list[str]:
-    """A stand-in for gevent's patch of ``threading``, which records what was asked of it."""
+    """Replaces gevent's patch of ``threading`` and records how it was called."""
     asked: list[str] = []
     gevent, monkey = types.ModuleType("gevent"), types.ModuleType("gevent.monkey")
     gevent.get_hub = lambda: asked.append("hub")  # type: ignore[attr-defined]
@@ -89,7 +89,7 @@ crl.close(0.5)
 
 
 def test_under_the_real_gevent_publisher_and_resolver_run_side_by_side() -> None:
-    pytest.importorskip("gevent", reason="gevent is not among the pinned requirements")
+    pytest.importorskip("gevent", reason="gevent is not one of the pinned requirements")
     environment = environment_of_this_checkout() | {"CRL_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
     done = subprocess.run(
         [sys.executable, "-c", UNDER_GEVENT], env=environment, capture_output=True, timeout=60, check=False

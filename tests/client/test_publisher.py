@@ -1,4 +1,4 @@
-"""What a runtime may hand over: anything at all; what is no outcome is refused with a sentence, and never raises."""
+"""A runtime can pass anything to the publisher: what is not an outcome is refused with a log line and never raises."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_what_kafka_has_not_taken_at_the_end_is_said_with_its_number(
     for _ in range(7):
         publisher.publish(an_invocation())
     assert publisher.close(0.2).dropped == 7
-    assert publisher.close(0.2).dropped == 7, "closing twice counts nothing twice"
+    assert publisher.close(0.2).dropped == 7, "closing again counts nothing a second time"
     [line] = [record.message for record in caplog.records if "outcomes are lost" in record.message]
     assert "7 of them" in line
     assert publisher.publish(an_invocation()) is False
@@ -147,7 +147,7 @@ def test_the_sender_is_woken_once_for_a_burst_and_never_missed() -> None:
     woken: list[int] = []
     outbox = Outbox(lambda: woken.append(1))
     outbox.put(item("a/b", 0))
-    assert woken == [], "it does not sleep yet"
+    assert woken == [], "the sender is not asleep yet"
     outbox.take()
     outbox.settle(sent=1)
     assert outbox.take() == []
@@ -201,7 +201,7 @@ async def test_an_asynchronous_block_never_blocks_the_loop(settings: Settings) -
         with client.invocation(AGENT, TASK):
             await asyncio.sleep(0)
     watching.cancel()
-    assert longest < 0.5, "closing waits for Kafka for up to 2 s, beside the loop"
+    assert longest < 0.5, "closing waits up to 2 s for Kafka, but does not block the loop"
 
 
 def test_health_is_json_and_says_what_is_wrong(settings: Settings) -> None:
@@ -217,5 +217,5 @@ def test_health_is_json_and_says_what_is_wrong(settings: Settings) -> None:
 
 def test_late_feedback_of_any_kind_never_raises(publisher: Publisher) -> None:
     assert publisher.feedback(AGENT, TASK, "inv-1", reward=0.5) is True
-    assert publisher.feedback(AGENT, TASK, "inv-1", reward=float("nan")) is False, "nothing is left of it"
+    assert publisher.feedback(AGENT, TASK, "inv-1", reward=float("nan")) is False, "without its only score, it is empty"
     assert publisher.feedback(AGENT, TASK, "inv-1", reward=float("nan"), quality=1) is True

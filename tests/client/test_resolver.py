@@ -1,4 +1,4 @@
-"""What a runtime is told, whatever its Kafka does."""
+"""The variant that a runtime gets, whatever its Kafka does."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def test_a_variant_is_stale_while_no_broker_answers_and_is_read_again_when_one_d
         connections = kafka.connections
         assert eventually(lambda: source(followed) == "stale")
         assert eventually(lambda: kafka.connections > connections)
-        assert source(followed) == "stale", "what is known is used on"
+        assert source(followed) == "stale", "the known variant is still used"
         assert followed.following_since is None
         monkeypatch.setattr(kafka, "answers", True)
         assert eventually(lambda: source(followed) == "live")
-        # What was counted meanwhile is said at the end.
+        # Problems counted during the outage are logged only when it is over.
         assert [record.levelname for record in caplog.records if "does not answer" in record.message] == ["WARNING"]
 
 
@@ -77,7 +77,7 @@ def test_what_is_said_to_be_used_without_kafka_is_what_is_known(
     said = [record.message for record in caplog.records if "answer" in record.message]
     words = {
         "nothing": "no variant is known yet, so each call gets its own default",
-        "a file": f"the variants of 1 task are used as an earlier run has kept them in {kept_file(settings)}",
+        "a file": f"the variants of 1 task that an earlier run kept in {kept_file(settings)} are used",
         "the log": "the last known variants of 1 task are used",
     }
     assert all(words[known] in line for line in said), said
@@ -173,7 +173,7 @@ def test_what_was_kept_of_another_cluster_is_put_away_as_soon_as_the_cluster_is_
     monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     kafka = use_silent_kafka(monkeypatch)
-    monkeypatch.setattr(kafka, "topics", {})  # it answers, and has nothing to say yet
+    monkeypatch.setattr(kafka, "topics", {})  # the cluster answers, but has no topics yet
     monkeypatch.setattr(kafka, "answers", False)
     keep_for(settings, "another")
     with Resolver(settings, exploration=0.0) as followed:
@@ -222,7 +222,7 @@ def test_two_embedded_brokers_two_addresses_and_two_prefixes_never_share_a_file(
     ]
     assert len(set(files)) == len(files)
     again = settings_of(tmp_path, broker__data_dir=str(tmp_path / "x" / ".." / "one"))
-    assert kept_file(again) == files[0], "the same folder, written otherwise"
+    assert kept_file(again) == files[0], "the same folder, spelled differently"
     order = [settings_of(tmp_path, kafka__bootstrap_servers=servers) for servers in ("a:1,b:2", "b:2, a:1")]
     assert kept_file(order[0]) == kept_file(order[1])
 

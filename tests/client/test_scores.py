@@ -1,4 +1,4 @@
-"""Numbers are numbers, whatever a judge returns; a bad score costs the score and never the outcome."""
+"""Numbers of any type are accepted from a judge; a bad score is dropped, but its outcome never is."""
 
 from __future__ import annotations
 

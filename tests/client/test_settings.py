@@ -1,4 +1,4 @@
-"""A client reads the environment and a file that was named; nothing else can redirect, raise into or stop it."""
+"""A client reads the environment and a file named by the user; no other settings can redirect it or make it fail."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_folder_that_is_named_is_used_without_a_home(
         assert crl.publisher.settings.client.cache_dir.is_relative_to(tmp_path)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="namespaces and setpriv are Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="namespaces and setpriv exist only on Linux")
 def test_an_unknown_user_id_without_home_on_a_disk_that_is_read_only_works(tmp_path: Path) -> None:
     program = """
 import json
@@ -176,7 +176,7 @@ print(json.dumps([inv.variant_id, crl.health().queued + crl.health().dropped]))
     command: list[Any] = [sys.executable, "-c", program]
     alone = ["unshare", "--user", "--map-user=54321"]
     if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine gives no user namespaces")
+        pytest.skip("this machine has no user namespaces")
     done = subprocess.run([*alone, *command], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == ["v1", 1]

@@ -1,4 +1,4 @@
-"""The client's threads end only when they are closed, whatever is raised at whatever await."""
+"""The client's threads end only when the client is closed, whatever exception is raised at any await."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ RAISED = [
 
 
 class ThrownInto:
-    """Drives a coroutine and throws ``error`` in at its ``nth`` suspension; ``awaits`` counts them."""
+    """Drives a coroutine and throws ``error`` into it at its ``nth`` suspension; ``awaits`` counts the suspensions."""
 
     def __init__(self, work: Coroutine[Any, Any, Any], nth: int, error: BaseException) -> None:
         self.work, self.nth, self.error = work, nth, error
@@ -78,7 +78,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "LONGEST_PAUSE", 0.002)
 
 
-# Thrown into an await, StopIteration is the await's result.
+# A StopIteration thrown into an await becomes the await's result.
 @pytest.mark.parametrize("kind", [k for k in RAISED if k is not StopIteration], ids=lambda kind: kind.__name__)
 def test_following_goes_on_after_every_exception_at_every_await(
     kind: type[BaseException], monkeypatch: pytest.MonkeyPatch, settings: Settings
@@ -95,9 +95,9 @@ def test_following_goes_on_after_every_exception_at_every_await(
 
     monkeypatch.setattr(Following, "attempt", failing)
     with Resolver(settings, exploration=0.0) as followed:
-        # Thirty awaits are from the connection through the reading well into the following.
+        # Thirty awaits cover connecting, reading to the end, and some of the following.
         assert eventually(lambda: len(tried) > 30, 60.0)
-        assert all(drive.awaits >= drive.nth for drive in tried[:30]), "the exception was thrown at each of them"
+        assert all(drive.awaits >= drive.nth for drive in tried[:30]), "the exception was thrown at each await"
         monkeypatch.setattr(Following, "attempt", attempt)
         assert followed._background.alive  # type: ignore[union-attr]
         monkeypatch.setattr(tried[-1], "nth", tried[-1].awaits + 1)
@@ -149,7 +149,7 @@ def test_work_that_gives_no_sign_of_life_is_begun_again_even_when_it_cannot_be_c
             try:
                 await asyncio.sleep(60.0)
             except asyncio.CancelledError:
-                continue  # as aiokafka does in places
+                continue  # aiokafka swallows cancellations like this in places
 
     work = Background("test", main, trouble=reported.append, patience=0.2)
     work.start()
@@ -174,7 +174,7 @@ def test_a_reporter_that_raises_ends_nothing() -> None:
     work = Background("test", main, trouble=raising, tick=lambda: 1 // 0)
     work.start()
     assert reached.wait(20.0)
-    assert work.join(20.0), "what returns has ended by itself"
+    assert work.join(20.0), "work that returns has ended on its own"
 
 
 def test_a_callback_that_raises_out_of_the_loop_ends_nothing() -> None:
@@ -193,5 +193,5 @@ def test_a_callback_that_raises_out_of_the_loop_ends_nothing() -> None:
     work = Background("test", main)
     work.start()
     assert went_on.wait(20.0)
-    assert work.attempts == 1, "not even the attempt had to be begun again"
+    assert work.attempts == 1, "not even the attempt had to be restarted"
     assert work.stop(20.0)

@@ -1,4 +1,4 @@
-"""Each kind of trouble is one line a minute at most, with a count; aiokafka's own lines are detail."""
+"""Each kind of trouble gets at most one line a minute, with a count; aiokafka's own lines go to the detail logger."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_kind_is_said_at_once_and_then_once_a_minute_with_its_count(
     troubles.say("a", "it went wrong again")
     assert lines(caplog)[2:] == ["it went wrong again (100 times within 61 s)"]
     troubles.tick()
-    assert lines(caplog)[3:] == ["another thing (99 times within 61 s)"], "also when it does not come again"
+    assert lines(caplog)[3:] == ["another thing (99 times within 61 s)"], "even if the problem does not recur"
     troubles.tick()
     troubles.close()
     assert len(lines(caplog)) == 4
@@ -100,7 +100,7 @@ def test_only_the_lines_of_the_clients_threads_are_hushed_and_they_can_be_had(
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    kafka.error("of the program's own consumer")
+    kafka.error("a line from the program's own consumer")
     assert [(record.name, record.levelname) for record in caplog.records] == [
         ("crl_stream.client.aiokafka", "DEBUG"),
         ("aiokafka.conn", "ERROR"),
@@ -125,5 +125,5 @@ with Client() as crl:
     )
     said = done.stderr.splitlines()
     assert ["Kafka does not answer" in line for line in said[:1]] == [True]
-    assert "outcomes are lost: Kafka did not take 30 of them" in done.stderr
-    assert len(said) <= 3, "the trouble, what was lost, and how often it was tried"
+    assert "outcomes are lost: Kafka did not accept 30 of them" in done.stderr
+    assert len(said) <= 3, "the trouble, the lost outcomes, and the number of attempts"

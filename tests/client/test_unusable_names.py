@@ -1,4 +1,4 @@
-"""What a client corrects or cannot use is one line on its log: never silent, and never an exception in the agent."""
+"""A value that a client corrects or cannot use gets one log line; it never raises into the agent."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_folder_that_can_be_made_is_no_trouble(tmp_path: Path, caplog: pytest.
     with caplog.at_level(logging.WARNING), Resolver(load_client_settings(environment={}, flags=flags).settings):
         pass
     assert lines(caplog, "not kept") == []
-    assert not (tmp_path / "a").exists(), "it is asked without writing anything"
+    assert not (tmp_path / "a").exists(), "the check writes nothing"
 
 
 @pytest.mark.parametrize("page", [b"{", b"[]", b'{"crl.active-variants": 7}', b"\xff\xfe", b"{}"])
@@ -111,11 +111,11 @@ def test_a_kept_file_that_cannot_be_read_is_said(
     assert read_kept(settings, [ACTIVE_VARIANTS, VARIANTS]).wrong
     with Resolver(settings):
         pass
-    [said] = lines(caplog, "variants known from before are not used")
+    [said] = lines(caplog, "variants kept by an earlier run are not used")
     assert said.isprintable()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 def test_a_kept_file_of_another_user_is_not_used_and_that_is_said(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:

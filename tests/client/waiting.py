@@ -1,4 +1,4 @@
-"""Waiting for what another thread does."""
+"""Waits for the effects of another thread."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def eventually(true: Callable[[], object], seconds: float = 20.0) -> bool:
-    """Whether it becomes true within the time."""
+    """Return whether ``true()`` becomes true within ``seconds``."""
     until = time.monotonic() + seconds
     while not true():
         if time.monotonic() > until:

@@ -1,9 +1,9 @@
-"""The safety tests of the guide, by its own commands, from the root of the repository:
+"""The guide's safety tests. Run them with the guide's commands, from the root of the repository:
 
     python tests/crl/test_safety.py [-v]
     python -m unittest tests.crl.test_safety.TestSafetyMonitor
 
-They go through the guide's own API and need nothing but the package: no Kafka, no test framework.
+They use the guide's own API and need only the package: no Kafka, no test framework.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ STATUS = {"S": "success", "F": "failure", "E": "error"}
 
 
 def setUpModule() -> None:
-    """Hide the alerts of these stories from the person who runs the tests."""
+    """Hide the alerts that these tests cause from the person who runs them."""
     logging.disable(logging.ERROR)
 
 
 def tearDownModule() -> None:
-    """Other tests may listen."""
+    """Show log lines again, because other tests may check them."""
     logging.disable(logging.NOTSET)
 
 
 class SafetyTest(unittest.TestCase):
-    """A store of its own, with a telemetry folder."""
+    """A test with its own store and telemetry folder."""
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -50,7 +50,7 @@ class SafetyTest(unittest.TestCase):
         self.addCleanup(self.store.close)
 
     def record(self, variant_id: str, outcomes: str, **fields: Any) -> None:
-        """One outcome a letter: S success, F failure, E error."""
+        """Record one outcome per letter: S success, F failure, E error."""
         given = {"agent_name": AGENT, "task_type": TASK, "variant_id": variant_id, **fields}
         for letter in outcomes:
             self.store.record(given | {"status": STATUS[letter]})
@@ -59,7 +59,7 @@ class SafetyTest(unittest.TestCase):
         self.store.order(task_command(m.ActivateVariant, TaskKey(*WHO), variant_id=variant_id))
 
     def collapse(self) -> None:
-        """``api-optimized`` is made active over a proven default, and then fails every time."""
+        """Make ``api-optimized`` active instead of a proven default, and let it fail after 10 successes."""
         self.record("default", "S" * 30, reward=0.5)
         self.record("api-optimized", "S" * 30, reward=0.5, variant_source="explore")
         self.activate("api-optimized")
@@ -102,10 +102,10 @@ class TestSafetyMonitor(SafetyTest):
 
 
 class TestDegradationDetection(SafetyTest):
-    """Degradation detection thresholds: success more than 10 % down, reward 15 %, errors 20 % up."""
+    """Degradation detection thresholds: success down by more than 10 %, reward down by 15 %, or errors up by 20 %."""
 
     def check(self, lifetime: str, recent: str, **fields: Any) -> bool:
-        """Whether ``recent``, the last 20, is degraded against all of it."""
+        """Return whether ``recent``, the last 20 outcomes, is degraded compared with all outcomes."""
         with Store(None) as store:
             for letter in lifetime + recent:
                 given = {"agent_name": AGENT, "task_type": TASK, "variant_id": "v", "status": STATUS[letter]}
@@ -113,12 +113,12 @@ class TestDegradationDetection(SafetyTest):
             return SafetyMonitor(store=store).check_performance_degradation(*WHO, "v")[0]
 
     def test_a_success_rate_that_fell_by_more_than_ten_percent(self) -> None:
-        # 98 of 100 against 18 of 20: down 8.2 %.  97 of 100 against 17 of 20: down 12.4 %.
+        # From 98 of 100 to 18 of 20: down 8.2 %. From 97 of 100 to 17 of 20: down 12.4 %.
         self.assertFalse(self.check("S" * 80, "S" * 18 + "F" * 2, reward=0.5))
         self.assertTrue(self.check("S" * 80, "S" * 17 + "F" * 3, reward=0.5))
 
     def test_a_drop_of_exactly_the_threshold_is_healthy(self) -> None:
-        # The replaced variant had 20 of 20, the new one 18 of 20: a drop of exactly 10 %.
+        # The replaced variant succeeded 20 of 20 times, the new one 18 of 20: a drop of exactly 10 %.
         self.record("default", "S" * 20, reward=0.5)
         self.record("v", "S" * 5, reward=0.5, variant_source="explore")
         self.activate("v")
@@ -128,7 +128,7 @@ class TestDegradationDetection(SafetyTest):
         self.assertAlmostEqual(metrics["success_drop_pct"], 0.10)
 
     def test_a_mean_reward_that_fell_by_more_than_fifteen_percent(self) -> None:
-        # .66 against .772 of all: down 14.5 %.  .65 against .770: down 15.6 %.
+        # From a mean of .772 over all outcomes to .66: down 14.5 %. From .770 to .65: down 15.6 %.
         for recent, degraded in ((0.66, False), (0.65, True)):
             with self.subTest(recent=recent), Store(None) as store:
                 for reward in [0.8] * 80 + [recent] * 20:
@@ -138,7 +138,7 @@ class TestDegradationDetection(SafetyTest):
                 self.assertEqual(found, degraded)
 
     def test_an_error_rate_that_rose_by_more_than_twenty_percent(self) -> None:
-        # 2 of 20 against 10 of 100 is level; 3 of 20 against 11 of 100 is up 36 %.
+        # From 10 of 100 to 2 of 20: unchanged. From 11 of 100 to 3 of 20: up 36 %.
         steady = ("S" * 9 + "E") * 8
         self.assertFalse(self.check(steady, "SSSSSSSSSE" * 2, reward=0.5))
         self.assertTrue(self.check(steady, "SSSSSSSSSE" + "SSSSSSSSEE", reward=0.5))
@@ -232,19 +232,19 @@ class TestEndToEnd(SafetyTest):
     def test_from_a_bad_default_over_a_promotion_to_a_rollback(self) -> None:
         proposer, manager = VariantProposer(store=self.store), RollbackManager(store=self.store)
         monitor, learning = SafetyMonitor(store=self.store), QLearningEngine(store=self.store)
-        # Only one variant, and it does badly: a new one is proposed and approved.
+        # The only variant performs badly, so a new one is proposed and approved.
         self.record("default", "S" * 60, reward=0.5)
         [create] = proposer.analyze_and_propose()
         proposer.approve(create["proposal_id"], reviewer="ada")
         new = create["target_variant"]
-        # It is explored and beats the default by more than .20: its promotion is proposed and approved.
+        # It is explored and beats the default by more than .20, so its promotion is proposed and approved.
         self.record(new, "S" * 60, reward=0.85, variant_source="explore")
         self.assertGreater(learning.get_q_value(*WHO, new) - learning.get_q_value(*WHO, "default"), 0.20)
         self.assertEqual(monitor.should_auto_apply_variant(*WHO, new)[0], "human_approval")
         [promote] = proposer.analyze_and_propose()
         proposer.approve(promote["proposal_id"], reviewer="ada")
         self.assertEqual(self.store.get_active_variants(), [(*WHO, new)])
-        # It does well for a while, and degrades: it is left within one or two invocations of being found out.
+        # It does well for a while, then degrades, and is rolled back.
         self.record(new, "S" * 10, reward=0.85, active_epoch=2)
         self.assertIsNone(manager.monitor_and_rollback(*WHO, new))
         self.record(new, "F" * 10, active_epoch=2)
@@ -252,7 +252,7 @@ class TestEndToEnd(SafetyTest):
         assert event is not None
         self.assertEqual((event["from_variant"], event["to_variant"]), (new, "default"))
         self.assertEqual(self.store.get_active_variants(), [(*WHO, "default")])
-        # A person looks at it afterwards.
+        # Afterwards, a person confirms the rollback.
         command = task_command(m.ConfirmRollback, TaskKey(*WHO), rollback_id=event["rollback_id"], actor="ada")
         self.assertEqual(self.store.order(command).outcome, "applied")
         self.assertEqual([line["rollback_id"] for line in self.lines("rollback_events.jsonl")], [event["rollback_id"]])

@@ -1,4 +1,4 @@
-"""The fenced blocks of the guide, by the heading they stand under."""
+"""The fenced blocks of the guide, by the heading above them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from guide.world import GUIDE
 
 IMPORT_ROOT = ("from core.", "from crl_stream.guide.")
-"""The only thing that is changed in an example."""
+"""The only change made to an example: what its imports begin with, and what replaces that."""
 
 
 class Block(NamedTuple):
@@ -39,13 +39,13 @@ def blocks() -> tuple[Block, ...]:
 
 
 def block(heading: str, language: str = "python") -> Block:
-    """The only block in this language under a heading that begins so."""
+    """Return the only block in this language whose heading begins with ``heading``."""
     [found] = [b for b in blocks() if b.heading.startswith(heading) and b.language == language]
     return found
 
 
 def run(heading: str, **names: Any) -> dict[str, Any]:
-    """Run the example under a heading as it stands; ``names`` are those that the guide leaves open."""
+    """Run the example under a heading unchanged; ``names`` supplies the names that the guide leaves undefined."""
     example = block(heading)
     space = {"__name__": "example", **names}
     exec(compile(example.text.replace(*IMPORT_ROOT), f"guide, line {example.line}", "exec"), space)  # noqa: S102

@@ -1,4 +1,4 @@
-"""A store of its own for each test, and nobody else's default left behind."""
+"""Gives each test its own store, with no default store left over from another test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """In this process, with a folder; it is the default one for the time of the test."""
+    """A store in this process, with a folder; it is the default store during the test."""
     monkeypatch.setattr(store_module, "_default", None)
     with Store(folder) as made:
         made.make_default()

@@ -22,11 +22,11 @@ CLASSES = {
     "Proposal generation and filtering": "TestVariantProposer",
     "End-to-end safety workflow": "TestEndToEnd",
 }
-"""What the guide says that they cover, and where."""
+"""The topics that the guide says its tests cover, each with the test class that covers it."""
 
 
 def run(command: str) -> str:
-    """Run it with this Python; what unittest says of it."""
+    """Run a command with this Python, and return what unittest reports."""
     _, *arguments = shlex.split(command)
     result = subprocess.run(
         [sys.executable, *arguments],

@@ -1,4 +1,4 @@
-"""The guide's figures of cost, as bounds that a slow machine keeps; ``python -m benchmarks guide`` measures them."""
+"""The guide's cost figures, as bounds that even a slow machine meets; ``python -m benchmarks guide`` measures them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VARIANTS = ["default", "v2", "v3"]
 
 @pytest.fixture(scope="module")
 def agent() -> Store:
-    """One agent as the guide counts: 10 task types with 3 variants each, every window full."""
+    """A store with one agent as the guide assumes: 10 task types with 3 variants each, and every window full."""
     store = Store(None)
     for task in TASKS:
         for variant in VARIANTS:
@@ -33,7 +33,7 @@ def agent() -> Store:
 
 
 def seconds(function: Callable[[], Any], times: int = 25) -> float:
-    """The median, since others use the machine too."""
+    """Return the median time of a call, which other programs on the machine distort less than the mean."""
     taken = []
     for _ in range(times):
         started = time.perf_counter()
@@ -43,7 +43,7 @@ def seconds(function: Callable[[], Any], times: int = 25) -> float:
 
 
 def test_check_and_detection_stay_far_below_the_guides_times(agent: Store) -> None:
-    """Below 1 ms, below 5 to 10 ms, and together below 1 % of an invocation of a second."""
+    """The guide's figures: below 1 ms, 5 to 10 ms, and together below 1 % of an invocation that takes 1 s."""
     monitor = SafetyMonitor(store=agent)
     who = ("backend-architect", TASKS[3])
     check = seconds(lambda: monitor.should_auto_apply_variant(*who, "v2"))
@@ -54,7 +54,7 @@ def test_check_and_detection_stay_far_below_the_guides_times(agent: Store) -> No
 
 
 def test_a_monitoring_pass_and_an_analysis_of_an_agent_stay_below_the_guides_seconds(agent: Store) -> None:
-    """Below 1 to 2 s, and below 5 to 10 s."""
+    """The guide's figures: 1 to 2 s for a monitoring pass, and 5 to 10 s for an analysis."""
     manager, proposer = RollbackManager(store=agent), VariantProposer(store=agent)
     assert len(agent.get_active_variants()) == len(TASKS)
     passing = seconds(lambda: [manager.monitor_and_rollback(*a) for a in agent.get_active_variants()], 5)
@@ -72,7 +72,7 @@ def test_the_table_of_a_typical_installation_has_1500_entries() -> None:
 
 
 def test_the_table_grows_by_the_entry_and_stays_small() -> None:
-    """About a megabyte for 10,000 entries: the names are the store's own, the rest is a tuple and a number each."""
+    """It needs about 1 MB for 10,000 entries: it shares names with the store, so an entry adds a tuple and a number."""
 
     def size(entries: int) -> int:
         store = Store(None)

@@ -1,4 +1,4 @@
-"""Every example of the guide runs as it is written there, with only its import root changed, and does what it says."""
+"""Every example in the guide runs as written, with only its import root changed, and does what the guide says."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ EXAMPLES = [
     "Issue: Variants Not Auto-Applying",
     "Issue: No Proposals Generated",
 ]
-"""Each is run, those of the best practices and troubles in test_practices.py."""
+"""All examples; those on best practices and troubleshooting are run in test_practices.py."""
 
 
 class Schedule:
-    """A stand-in for the ``schedule`` of the guide's examples: remembers when what is to run."""
+    """Replaces the ``schedule`` package of the guide's examples and records the jobs and their times."""
 
     def __init__(self, *said: Any) -> None:
         self.said, self.jobs = said, list[tuple[Any, ...]]()

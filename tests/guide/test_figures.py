@@ -1,4 +1,4 @@
-"""What a script leaves in its folder: the next one goes on with the same windows, and each rollback is told once."""
+"""The data that a script leaves in its folder: the next one continues the windows and reports each rollback once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from guide.world import WHO, active_of, collapsed, record, replaced
 
 
 def asked(store: Store) -> list[str]:
-    """The guide's Example 2, once: the ids of the rollbacks that are told."""
+    """Run one round of the guide's Example 2, and return the ids of the rollbacks it reports."""
     manager = RollbackManager(store=store)
     found = [manager.monitor_and_rollback(*active) for active in store.get_active_variants()]
     return [event["rollback_id"] for event in found if event is not None]
@@ -62,7 +62,7 @@ def test_a_rollback_is_told_once_by_whichever_process_asks_first(folder: Path) -
 
 
 def test_what_cron_finds_degraded_it_rolls_back_itself(folder: Path) -> None:
-    """The agents' process has no chance to see it: the threshold is the script's own."""
+    """Only the script can find this degradation, because only the script uses this threshold."""
     with Store(folder) as agent:
         replaced(agent)
         record(agent, "api-optimized", "SSSSF" * 2, active_epoch=2, reward=0.5)
@@ -124,7 +124,7 @@ def recorder(folder: Path, story: str) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str]) -> None:
-    """Killed, and nothing of it left open."""
+    """Kill the process and close its pipes."""
     process.kill()
     process.communicate()
 
@@ -167,7 +167,7 @@ def test_a_damaged_file_is_put_aside_and_said_and_the_work_goes_on(
         record(store, "default", "SSS")
         assert QLearningEngine(store=store).get_visit_count(*WHO, "default") == 3
     assert len(list(folder.glob("*.damaged-*"))) == 1
-    assert "windows and Q-values begin again" in caplog.text
+    assert "windows and Q-values start over" in caplog.text
 
 
 def test_rows_are_kept_byte_for_byte(folder: Path) -> None:
@@ -185,4 +185,4 @@ def test_keeping_an_outcome_takes_well_below_a_millisecond(folder: Path) -> None
         started = time.process_time()
         for message in messages:
             store.record(message)
-        assert (time.process_time() - started) / len(messages) < 0.003, "three times over, for slow machines"
+        assert (time.process_time() - started) / len(messages) < 0.003, "triple limit, for slow machines"

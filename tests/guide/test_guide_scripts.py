@@ -1,4 +1,4 @@
-"""docs/guide-scripts.md: every script of the page runs, in its order, as a newcomer and as cron would run it."""
+"""Every script in docs/guide-scripts.md runs, in the order of the page, as a newcomer or cron would run it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Once:
 _once = Once()
 every, run_pending = _once.every, _once.run_pending
 """
-"""A stand-in for the package ``schedule`` that calls the job once."""
+"""A replacement for the package ``schedule`` that calls the job once."""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of someone who has copied every script of the page."""
+    """A folder with a copy of every script on the page."""
     for name, text in SCRIPTS.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "schedule.py").write_text(ONCE, encoding="utf-8")
@@ -67,7 +67,7 @@ def test_the_page_runs_from_top_to_bottom(folder: Path) -> None:
     assert "backend-architect/api-design api-optimized: no_action (Already the default variant)" in ready
     told = run(folder, "monitor.py")
     assert re.fullmatch(r"rb-\d{8}-[0-9a-f]{12}: default -> api-optimized, .+ dropped .+\n", told)
-    assert run(folder, "monitor.py") == "", "each rollback is told once, whatever the number of cron's runs"
+    assert run(folder, "monitor.py") == "", "each rollback is reported once, however often cron runs"
     assert run(folder, "background.py") == ""
     assert run(folder, "weekly.py").startswith("Generated ")
     assert (folder / "proposals.csv").read_text(encoding="utf-8").startswith("proposal_id,agent_name,task_type,")

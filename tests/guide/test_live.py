@@ -1,4 +1,4 @@
-"""The live store without a broker: topics written by the stages in memory, followed as the real ones are."""
+"""The live store without a broker: the stages write the topics in memory, and the store follows them like real ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STRICT = {"degradation_success_threshold": 0.02}
 
 
 class Topics:
-    """Stands for the broker: a driver whose topics grow, and readers that wait for news."""
+    """Takes the broker's place: a driver whose topics grow, and readers that wait for new records."""
 
     def __init__(self) -> None:
         self.driver = TopologyDriver()
@@ -39,7 +39,7 @@ class Topics:
         self.streams = list[tuple[asyncio.AbstractEventLoop, asyncio.Queue[Any], dict[str, int]]]()
         self.refusal: str | None = None
         self.meanwhile: list[Any] = []
-        """Comes in just before an order."""
+        """Messages that arrive just before a command is sent."""
 
     def pipe(self, *messages: Any) -> None:
         self.driver.pipe_each(messages)
@@ -73,7 +73,7 @@ class Topics:
 
 
 class Reader:
-    """Only those parts of a ``TopicReader`` that the test needs."""
+    """Has only the parts of a ``TopicReader`` that these tests need."""
 
     def __init__(self, topics: Topics) -> None:
         self.topics = topics
@@ -124,7 +124,7 @@ def connect(topics: Topics, tmp_path: Path) -> Iterator[Callable[[], Store]]:
 
 
 def one_failure() -> list[Any]:
-    """2.6 % down: the guide lets it pass."""
+    """Return outcomes whose success rate is down by 2.6 %, which the guide accepts."""
     return [
         *invocations("default", "S" * 30, reward=0.5),
         *invocations("rescue", "S" * 20, reward=0.4, variant_source="explore"),
@@ -277,7 +277,7 @@ def test_topics_that_are_not_read_in_time_are_given_up(topics: Topics, monkeypat
 def test_scripts_that_cron_starts_one_after_another_tell_each_rollback_once(
     topics: Topics, connect: Callable[[], Store]
 ) -> None:
-    """The guide's Example 2: each run asks for the active variants and tells what is new."""
+    """As in the guide's Example 2, each run asks about the active variants and reports what is new."""
 
     def run() -> list[str]:
         store = connect()

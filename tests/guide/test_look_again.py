@@ -1,4 +1,4 @@
-"""A look at the active variant between two outcomes: a rollback may follow, and nothing else."""
+"""Judging the active variant between two outcomes can cause a rollback and nothing else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def look(task: Task, policy: Policy) -> list[Any]:
 
 
 def one_failure() -> Task:
-    """``default`` is active and has failed once in its last 20 of 40: the guide lets it pass."""
+    """``default`` is active and has failed once in the last 20 of its 40 outcomes, which the guide accepts."""
     task = Task()
     task.run("default", "S" * 30, reward=0.8)
     task.run("rescue", "S" * 10, reward=0.5, variant_source="explore")

@@ -1,4 +1,4 @@
-"""The examples of the guide's best practices and troubles, as they are written there."""
+"""The examples from the guide's best practices and troubleshooting, run as written."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_best_practice_3_alerts_at_more_than_three_rollbacks_in_a_week(store: St
     sent = list[str]()
     after = run(
         "3. Monitor Rollback Rate",
-        # The example compares local with UTC times; as on a machine whose clock is UTC.
+        # The example compares local times with UTC times, so it is run as if local time were UTC.
         datetime=_UtcClock,
         timedelta=timedelta,
         manager=RollbackManager(),
@@ -81,7 +81,7 @@ def test_best_practice_4_reviews_the_five_most_confident_first(store: Store) -> 
     assert confidences == sorted(confidences, reverse=True)
 
 
-# -- troubleshooting: run here, cured in test_troubleshooting.py -----------------------------------
+# -- troubleshooting: run here; test_troubleshooting.py tests the remedies --------------------------
 def test_the_cures_of_false_positives_are_thresholds_that_there_are(store: Store) -> None:
     found = run("Issue: False Positive Rollbacks", SafetyMonitor=SafetyMonitor)["monitor"].thresholds
     assert (found["degradation_success_threshold"], found["degradation_reward_threshold"]) == (0.15, 0.20)

@@ -1,4 +1,4 @@
-"""The Q-table as the guide asks for it."""
+"""The Q-table, as the guide's API shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row restored from its public snapshot judges as the row itself does, whatever the limits."""
+"""A row restored from its public snapshot gives the same judgements as the original row, whatever the limits."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_restored_row_judges_as_the_row_itself(history: list[Any], in_force: P
 
 
 def newcomer() -> Task:
-    """It has 17 of 20 and is judged against the replaced variant, which had 20 of 20."""
+    """``new`` succeeded 17 of 20 times; its baseline is the replaced variant, which succeeded 20 of 20 times."""
     task = Task()
     task.run("default", "S" * 20, reward=0.5)
     task.run("new", "S" * 5, reward=0.5, variant_source="explore")
@@ -80,7 +80,7 @@ def newcomer() -> Task:
 
 
 def recently_degraded() -> Task:
-    """Out of quarantine, with a Q that the matrix would apply."""
+    """The variant is out of quarantine and has a Q-value that the matrix would apply."""
     task = collapsed()
     task.order(m.LiftQuarantine, variant_id="api-optimized")
     task.run("api-optimized", "S" * 8, reward=1.0, variant_source="explore")
@@ -88,7 +88,7 @@ def recently_degraded() -> Task:
 
 
 def with_late_outcomes() -> Task:
-    """Outcomes of the time before the activation lie between those after it."""
+    """Outcomes from before the activation are mixed with outcomes from after it."""
     task = newcomer()
     for _ in range(6):
         task.run("new", "F", reward=0.5, active_epoch=1)

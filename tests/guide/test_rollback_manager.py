@@ -1,4 +1,4 @@
-"""The guide's rollback workflow: detect, choose, execute, log, tell; by its own API."""
+"""The guide's rollback workflow through its own API: detect, choose, execute, log, report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCHEMA = [
     "reason",
     "degradation_metrics",
 ]
-"""The guide's rollback event, in its order."""
+"""The fields of the guide's rollback event, in the guide's order."""
 
 
 def test_a_degraded_variant_is_rolled_back_and_the_event_is_told_once(store: Store) -> None:
@@ -43,7 +43,7 @@ def test_a_degraded_variant_is_rolled_back_and_the_event_is_told_once(store: Sto
 
 
 def test_the_event_is_the_guides_example_field_by_field(store: Store) -> None:
-    """Held while it went from 90 % to 75 %; the first look after the hold reaches the guide's own verdict."""
+    """The task is held while it drops from 90 % to 75 %; the first check after the hold gives the guide's verdict."""
     as_in_the_guide(store)
     order(store, m.ResumeTask)
     event = RollbackManager().monitor_and_rollback(*WHO, "api-optimized")
@@ -64,7 +64,7 @@ def test_the_event_is_the_guides_example_field_by_field(store: Store) -> None:
 
 
 def test_it_is_told_also_under_the_name_of_the_variant_that_took_the_place(store: Store) -> None:
-    """A list of the active variants, as in Example 2, has no other name by then."""
+    """After the rollback, a list of active variants, as in Example 2, contains only the replacement."""
     collapsed(store)
     manager = RollbackManager()
     told = [manager.monitor_and_rollback(*active) for active in store.get_active_variants()]
@@ -102,9 +102,9 @@ def test_without_a_target_nothing_changes_and_nothing_is_told(store: Store) -> N
     assert SafetyMonitor().check_performance_degradation(*WHO, "default")[0]
     assert RollbackManager().monitor_and_rollback(*WHO, "default") is None
     assert active_of(store) == "default"
-    # When there is one at last, the next look finds it: without another outcome of the variant itself.
+    # When a target appears at last, the next check finds it, without another outcome of the active variant.
     record(store, "rescue", "S" * 5, variant_source="explore")
-    assert RollbackManager().monitor_and_rollback(*WHO, "rescue") is None  # nobody has asked about the active one
+    assert RollbackManager().monitor_and_rollback(*WHO, "rescue") is None  # asks about another variant
     assert active_of(store) == "default"
     event = RollbackManager().monitor_and_rollback(*WHO, "default")
     assert event is not None
@@ -138,7 +138,7 @@ def test_the_modes_that_do_not_act_do_not_act_here_either(mode: str, told: bool)
 
 # -- thresholds ------------------------------------------------------------------------------------
 def test_the_managers_thresholds_decide_also_about_what_was_recorded_before(store: Store) -> None:
-    """One failure in 40 is 2.6 % down in the window, which the guide's 10 % lets pass."""
+    """One failure in 40 is a drop of 2.6 % in the window, which the guide's 10 % threshold accepts."""
     record(store, "rescue", "S" * 20, reward=0.5, variant_source="explore")
     record(store, "default", "S" * 30 + "SSSSFSSSSS", reward=0.5)
     assert RollbackManager().monitor_and_rollback(*WHO, "default") is None
@@ -183,7 +183,7 @@ def test_a_manager_and_its_monitor_ask_one_store(store: Store) -> None:
 
 # -- history ---------------------------------------------------------------------------------------
 def several(store: Store, agents: tuple[str, ...] = ("a", "b", "c")) -> None:
-    """One rollback of each agent, a day apart."""
+    """Record one rollback for each agent, a day apart."""
     for number, agent in enumerate(agents):
         day = f"2025-11-{19 + number}T14:30:00Z"
         for variant, status, count in (("v1", "success", 30), ("v0", "success", 10)):
@@ -224,7 +224,7 @@ def test_the_next_process_finds_the_history_and_adds_to_it(folder: Path) -> None
         manager = RollbackManager(store=second)
         assert len(manager.get_rollback_history()) == 3
         told = manager.monitor_and_rollback("a", TASK, "v1")
-        assert told is not None, "the first process told no one"
+        assert told is not None, "the first process did not report it"
         assert manager.monitor_and_rollback("a", TASK, "v1") is None
         several(second, ("d", "e", "f"))
         assert len(manager.get_rollback_history()) == 6

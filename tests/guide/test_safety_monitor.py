@@ -1,4 +1,4 @@
-"""The guide's decision matrix and thresholds, asked through its own API."""
+"""The guide's decision matrix and thresholds, through its own API."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEFAULTS = {
     "degradation_error_threshold": 0.20,
     "rollback_min_samples": 5,
 }
-"""Read off the guide: decision matrix, degradation thresholds, "highest Q-value, n>=5", "Default: 20"."""
+"""Copied from the guide: decision matrix, degradation thresholds, "highest Q-value, n>=5", "Default: 20"."""
 
 
 def test_without_arguments_every_threshold_is_the_guides(store: Store) -> None:
@@ -37,11 +37,11 @@ def test_without_arguments_every_threshold_is_the_guides(store: Store) -> None:
     assert {name: found[name] for name in DEFAULTS} == DEFAULTS
 
 
-# -- may it be applied -----------------------------------------------------------------------------
+# -- whether a variant may be applied --------------------------------------------------------------
 @pytest.mark.parametrize(
     ("q_value", "n_visits", "decision"),
     [
-        # The rows of the matrix, at their edges.
+        # The rows of the matrix, at their boundaries.
         (0.90, 10, "auto_apply"),
         (1.00, 1000, "auto_apply"),
         (0.90, 9, "human_approval"),
@@ -66,7 +66,7 @@ def test_the_matrix_decides_by_the_figures_it_is_given(
 @given(q_value=st.floats(-1, 1), n_visits=st.integers(0, 200))
 @settings(max_examples=200)
 def test_the_matrix_is_the_guides_table_everywhere(q_value: float, n_visits: int) -> None:
-    """An oracle read off the table, row by row."""
+    """The expected decision follows the guide's table, row by row."""
     if n_visits < 5 or q_value < 0.7:
         expected = "no_action"
     elif q_value >= 0.9 and n_visits >= 10:
@@ -123,12 +123,12 @@ def test_a_recent_degradation_keeps_a_variant_from_being_applied_automatically(s
     decision, reasoning = SafetyMonitor().should_auto_apply_variant(*WHO, "api-optimized", 0.95, 1_000)
     assert decision == "human_approval"
     assert "Recent degradation" in reasoning
-    # 20 outcomes later it is not recent any more.
+    # After 20 more outcomes the degradation is no longer recent.
     record(store, "api-optimized", "S" * 30, reward=0.95, variant_source="explore")
     assert SafetyMonitor().should_auto_apply_variant(*WHO, "api-optimized", 0.95, 90)[0] == "auto_apply"
 
 
-# -- is it degraded --------------------------------------------------------------------------------
+# -- whether a variant is degraded -----------------------------------------------------------------
 def test_a_degraded_variant_comes_with_the_figures_of_the_guides_schema(store: Store) -> None:
     collapsed(store)
     order(store, m.HoldTask)
@@ -137,7 +137,7 @@ def test_a_degraded_variant_comes_with_the_figures_of_the_guides_schema(store: S
         agent_name=AGENT, task_type=TASK, variant_id="default", lookback_window=20
     )
     assert degraded is True
-    # Of 45 outcomes 35 succeeded; of the 15 since it is active again, 5.
+    # 35 of its 45 outcomes succeeded, and 5 of the 15 since it became active again.
     assert metrics["baseline_success_rate"] == pytest.approx(35 / 45)
     assert metrics["recent_success_rate"] == pytest.approx(5 / 15)
     assert metrics["success_drop_pct"] == pytest.approx((35 / 45 - 5 / 15) / (35 / 45))
@@ -176,7 +176,7 @@ def test_too_little_data_is_no_degradation_and_says_so(store: Store) -> None:
 def test_degraded_means_worse_by_more_than_a_threshold_in_success_reward_or_errors(
     outcomes: list[str], limits: tuple[float, float, float]
 ) -> None:
-    """An oracle in fractions over the outcomes themselves, the last 20 against all."""
+    """The expected verdict is computed with fractions from the outcomes: the last 20 compared with all of them."""
     store = Store(None)
     record(store, "default", "".join(outcomes))
     monitor = SafetyMonitor(
@@ -195,7 +195,7 @@ def test_degraded_means_worse_by_more_than_a_threshold_in_success_reward_or_erro
 
 
 def _mean(outcomes: list[str], letter: str) -> Fraction:
-    """The share of a letter, or without one the mean reward: success +1, failure -1."""
+    """Return the share of a letter; without a letter, the mean reward (success +1, anything else -1)."""
     if letter:
         return Fraction(outcomes.count(letter), len(outcomes))
     return Fraction(2 * outcomes.count("S") - len(outcomes), len(outcomes))

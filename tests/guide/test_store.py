@@ -1,4 +1,4 @@
-"""One store that the four objects share: outcomes in, figures out, by the engine of the workers."""
+"""The store that the four objects share: it takes outcomes and returns figures, computed by the workers' engine."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_task_takes_so_many_variants_and_says_when_there_is_no_room(folder: Pa
     with Store(None, policy=Policy(limits=Limits(variants=2))) as store:
         record(store, "one", "S" * 3)
         order(store, m.RegisterVariant, variant_id="two")
-        with pytest.raises(InvalidMessage, match="2 variants already"):
+        with pytest.raises(InvalidMessage, match="already has 2 variants"):
             record(store, "three", "S")
 
 
@@ -119,7 +119,7 @@ def test_outcomes_stand_one_after_the_other_whatever_their_task(store: Store) ->
     assert [row.offset for row in store.source.rows()] == [4, 5]
 
 
-# -- active variants and orders --------------------------------------------------------------------
+# -- active variants and commands ------------------------------------------------------------------
 def test_the_active_variants_are_those_that_runtimes_would_use(store: Store) -> None:
     assert store.get_active_variants() == []
     record(store, "v2", "S", task_type="b")
@@ -193,7 +193,7 @@ def test_a_variant_that_was_forgotten_brings_nothing_back_with_its_name() -> Non
     store = Store(None, policy=Policy(limits=Limits(variants=2)))
     record(store, "active", "S" * 3)
     record(store, "v", "F" * 30, variant_source="explore")
-    record(store, "other", "S" * 3, variant_source="explore")  # takes the place of the idle one
+    record(store, "other", "S" * 3, variant_source="explore")  # replaces the idle variant
     record(store, "v", "S" * 25, variant_source="explore")
     seen = store.source.looking_back(*_place(), 200)
     assert seen is not None

@@ -1,4 +1,4 @@
-"""Where a store keeps what outlives it, and which store objects share that are built without one."""
+"""Where a store keeps its data for later processes, and which store is shared by objects that are built without one."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_the_default_store_writes_into_the_guides_folder(tmp_path: Path) -> None
 
 
 def test_the_default_store_has_the_policy_of_the_settings(tmp_path: Path) -> None:
-    """The guide's "initial deployment": .95 and 20."""
+    """The thresholds of the guide's "initial deployment" are .95 and 20."""
     asked = (
         "from crl_stream.guide.safety_monitor import SafetyMonitor\n"
         "m = SafetyMonitor()\n"

@@ -1,4 +1,4 @@
-"""The guide's three problems and one of ours: each symptom is reproduced, and cured by the documented setting."""
+"""The guide's three problems and one more: each symptom is reproduced, and the documented setting fixes it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from guide.world import WHO, active_of, order, record
 
 # -- false positive rollbacks ----------------------------------------------------------------------
 def dip(store: Store, failures: int = 3) -> None:
-    """A variant that has been fine for 100 outcomes has a bad moment, with a good one to fall back on."""
+    """Record a brief dip of a variant that was fine for 100 outcomes; a good fallback exists."""
     record(store, "fallback", "S" * 20, reward=0.5, variant_source="explore")
     record(store, "fine", "S" * 100, reward=0.8)
     record(store, "fine", "F" * failures, reward=0.8)
@@ -35,7 +35,7 @@ def test_a_temporary_dip_rolls_a_good_variant_back_by_the_guides_rule(store: Sto
 
 
 def test_a_longer_lookback_lets_the_dip_pass(store: Store) -> None:
-    """3 of 20 is 12 % down, 3 of 50 is 3 %."""
+    """Three failures in 20 are a drop of 12 %; three in 50 are a drop of 3 %."""
     manager = RollbackManager(SafetyMonitor(lookback_window=50))
     dip(store)
     assert manager.monitor_and_rollback(*WHO, "fine") is None
@@ -50,7 +50,7 @@ def test_relaxed_thresholds_let_the_dip_pass(store: Store) -> None:
 
 
 def test_a_reward_that_dips_is_let_pass_by_the_relaxed_threshold_of_the_reward(store: Store) -> None:
-    """Mean rewards of .62 against .78 are 19 % down: more than 15, not more than 20."""
+    """A mean reward of .62, down from .78, is a drop of 19 %: more than 15 % but not more than 20 %."""
 
     def story(of: Store) -> bool:
         record(of, "fallback", "S" * 20, reward=0.3, variant_source="explore")
@@ -71,10 +71,10 @@ def test_the_cures_still_leave_a_variant_that_really_collapses(store: Store) -> 
 
 
 def test_evidence_beside_the_rule_lets_the_dip_pass_and_not_the_collapse(store: Store) -> None:
-    """The cure that the guide does not know: ``degradation.guard``, which the shipped ``crl.toml`` turns on."""
+    """The remedy is not in the guide: ``degradation.guard``, which the shipped ``crl.toml`` turns on."""
 
     def chance(of: Store) -> str:
-        """90 % by and large, and once 4 failures in 20, as will happen to anybody."""
+        """Record a success rate of 90 % and then 4 failures in 20, which can happen by chance."""
         record(of, "fallback", "S" * 20, reward=0.4, variant_source="explore")
         record(of, "fine", ("S" * 9 + "F") * 10 + "SSSSF" * 4, reward=0.8)
         return active_of(of)
@@ -88,7 +88,7 @@ def test_evidence_beside_the_rule_lets_the_dip_pass_and_not_the_collapse(store: 
 
 # -- variants not auto-applying --------------------------------------------------------------------
 def promising(store: Store, reward: float, visits: int) -> str:
-    """What is decided about a variant with this Q after so many visits."""
+    """Return the decision about a variant with this Q-value after this many visits."""
     record(store, "default", "S" * 20, reward=0.84)
     record(store, "good", "S" * visits, reward=reward, variant_source="explore")
     return SafetyMonitor().should_auto_apply_variant(*WHO, "good")[0]
@@ -105,7 +105,7 @@ def test_a_good_variant_is_stuck_in_human_approval_for_want_of_visits_or_of_a_li
 
 
 def test_at_q_088_and_9_visits_it_just_needs_one_or_two_more_good_invocations(store: Store) -> None:
-    """Word for word: "If Q=0.88, n=9: Just needs 1-2 more good invocations"."""
+    """The guide says: "If Q=0.88, n=9: Just needs 1-2 more good invocations"."""
     assert promising(store, 0.88, 9) == "human_approval"
     needed = 0
     while SafetyMonitor().should_auto_apply_variant(*WHO, "good")[0] != "auto_apply":
@@ -153,7 +153,7 @@ def test_without_data_the_table_is_empty_and_so_is_the_list(store: Store) -> Non
 
 # -- conservative thresholds -----------------------------------------------------------------------
 def test_the_conservative_profile_is_the_guides_initial_deployment() -> None:
-    """.95 and 20, "Higher than default 0.9", "More samples than default 10": nothing else differs."""
+    """The profile sets .95 and 20, "Higher than default 0.9" and "More samples than default 10", and nothing else."""
     from crl_stream.settings import load_settings
 
     def applied(profile: str) -> dict[tuple[float, int], Any]:
@@ -195,7 +195,7 @@ def test_a_hold_is_the_way_to_look_first(store: Store) -> None:
 
 # -- figures that lag behind after a burst ---------------------------------------------------------
 def a_burst(outcomes: int, **limits: Any) -> TopologyDriver:
-    """So many outcomes of a lone bad variant, all of them within a second, under these limits."""
+    """Send this many outcomes of a single bad variant within a second, under these limits."""
     from crl_stream.settings import load_settings
 
     settings = load_settings(environment={}, flags={f"limits.{name}": value for name, value in limits.items()})
@@ -206,7 +206,7 @@ def a_burst(outcomes: int, **limits: Any) -> TopologyDriver:
 
 
 def shown(driver: TopologyDriver) -> int:
-    """The outcomes that ``crl.tasks`` speaks of, and with it the proposer, the overview and the dashboard."""
+    """Return the number of outcomes that ``crl.tasks`` shows to the proposer, the overview and the dashboard."""
     return int(driver.read(TASKS)[-1].n_outcomes)
 
 

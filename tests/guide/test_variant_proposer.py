@@ -1,4 +1,4 @@
-"""The guide's proposals: triggers, types, schema and review, asked through its own API."""
+"""The guide's proposals, through its own API: triggers, types, schema and review."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ SCHEMA = [
     "recommended_modifications",
     "status",
 ]
-"""The guide's proposal, with fields in the guide's order."""
+"""The fields of the guide's proposal, in the guide's order."""
 
 
 def lonely(store: Store, outcomes: str = "SF" * 34, **fields: Any) -> None:
-    """Only ``default``, and it does badly: 68 invocations, about half of them failures."""
+    """``default`` is the only variant and performs badly: half of its 68 invocations are failures."""
     record(store, "default", outcomes, **fields)
 
 
 def promotable(store: Store) -> None:
-    """``better`` is ahead of the default by 0.6 - 0.3 = 0.3."""
+    """``better`` has a Q-value 0.3 above the default's (0.6 - 0.3)."""
     record(store, "default", "S" * 60, reward=0.3)
     record(store, "better", "S" * 60, reward=0.6, variant_source="explore")
 
 
 def failing_beside_another(store: Store) -> None:
-    """The default is at 0.5 after 60 invocations, and the other one is no better."""
+    """The default has a Q-value of 0.5 after 60 invocations, and the other variant is no better."""
     record(store, "default", "S" * 60, reward=0.5)
     record(store, "other", "S" * 10, reward=0.5, variant_source="explore")
 
 
 def retirable(store: Store) -> None:
-    """``weak`` is not active, and at 0.2 after 60 invocations."""
+    """``weak`` is not active and has a Q-value of 0.2 after 60 invocations."""
     record(store, "default", "S" * 60, reward=0.9)
     record(store, "weak", "S" * 60, reward=0.2, variant_source="explore")
 

@@ -1,4 +1,4 @@
-"""A store with a history, told as a script of the guide's time would have recorded it."""
+"""Stores with a history, recorded as a script at the time of the guide would have done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WHO = (AGENT, TASK)
 
 
 def record(store: Store, variant_id: str, outcomes: str, **fields: Any) -> None:
-    """One outcome a letter: ``S`` success, ``F`` failure, ``E`` error."""
+    """Record one outcome per letter: ``S`` success, ``F`` failure, ``E`` error."""
     for invocation in invocations(variant_id, outcomes, **fields):
         store.record(invocation)
 
@@ -26,13 +26,13 @@ def order(store: Store, kind: type, **fields: Any) -> m.CommandResult:
 
 
 def promising(store: Store) -> None:
-    """``api-optimized`` is at Q = 0.95 after 12 visits, and not far enough ahead to be promoted without being asked."""
+    """``api-optimized`` has a Q-value of 0.95 after 12 visits, but its lead is too small for an automatic promotion."""
     record(store, "default", "S" * 30, reward=0.92)
     record(store, "api-optimized", "S" * 12, reward=0.95, variant_source="explore")
 
 
 def replaced(store: Store) -> None:
-    """``api-optimized``, proven by 30 successes, is active over a proven default, and has done well 10 times since."""
+    """``api-optimized``, with 30 successes, replaced a proven default and has since succeeded 10 times."""
     record(store, "default", "S" * 30, reward=0.5)
     record(store, "api-optimized", "S" * 30, reward=0.5, variant_source="explore")
     order(store, m.ActivateVariant, variant_id="api-optimized")
@@ -40,7 +40,7 @@ def replaced(store: Store) -> None:
 
 
 def collapsed(store: Store) -> None:
-    """The same, and then it fails until it has been left."""
+    """As in ``replaced``, but then ``api-optimized`` fails until it is rolled back."""
     replaced(store)
     for _ in range(20):
         if active_of(store) == "default":
@@ -49,12 +49,12 @@ def collapsed(store: Store) -> None:
 
 
 def as_in_the_guide(store: Store) -> None:
-    """Held, ``api-optimized`` went from 90 % to 75 % in its last 20 outcomes of 100, its rewards unchanged."""
+    """While held, ``api-optimized`` drops from 90 % over 100 outcomes to 75 % in the last 20; rewards are unchanged."""
     record(store, "default", "S" * 30, reward=0.5)
     record(store, "api-optimized", "S" * 20, reward=0.5, variant_source="explore")
     order(store, m.ActivateVariant, variant_id="api-optimized")
     order(store, m.HoldTask, reason="somebody is looking")
-    # 55 of 60 since the activation, then 15 of 20: 90 of 100 in all, 75 % of the window.
+    # 55 of 60 since the activation, then 15 of 20: 90 of all 100, but only 75 % of the window.
     record(store, "api-optimized", ("S" * 11 + "F") * 5, reward=0.5, active_epoch=2)
     record(store, "api-optimized", "SSSF" * 5, reward=0.5, active_epoch=2)
 
@@ -65,6 +65,6 @@ def active_of(store: Store) -> str:
 
 
 def lines_of(folder: Path, name: str) -> list[dict[str, Any]]:
-    """The lines of a telemetry file."""
+    """Return the lines of a telemetry file."""
     path = folder / name
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []

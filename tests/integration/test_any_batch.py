@@ -1,4 +1,4 @@
-"""Whatever a Kafka client may legally write, on a real broker: every record is accounted for, and nothing stops."""
+"""A real broker copes with whatever a Kafka client may legally write: no record is lost, and nothing stops."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def outcome(prefix: str = "o") -> bytes:
 
 
 class Librdkafka:
-    """A producer that is not ours, in the test's thread."""
+    """A third-party producer, running in the test's thread."""
 
     def __init__(self, installation: Installation, **options: Any) -> None:
         self.topic = installation.names(INVOCATIONS)
@@ -76,7 +76,7 @@ async def test_compressed_batches_are_read_by_every_reader(installation: Install
     await installation.settled()
     assert await n_outcomes(worker) == 35
     worker.kill()
-    again = await installation.worker()  # recovers a changelog that the broker has compressed
+    again = await installation.worker()  # recovers from a changelog that the broker has compressed
     sender.write(3)
     sender.flush()
     await installation.settled()
@@ -114,7 +114,7 @@ def aborted(sender: Librdkafka) -> int:
 
 
 def open_then_aborted(sender: Librdkafka) -> int:
-    """Another producer takes the transactional id over, which ends the transaction of the first."""
+    """Leave a transaction open; another producer with the same transactional id then aborts it."""
     sender.begin()
     sender.write(4)
     sender.producer.flush(20)
@@ -133,7 +133,7 @@ async def test_transactions_count_when_they_are_committed_and_their_ends_stop_no
         sender = Librdkafka(installation, transactional_id=f"{installation.id}-{number % 2}")
         expected += await asyncio.to_thread(outcome_of, sender)
         if outcome_of is open_then_aborted:
-            plain.write(1)  # behind the open transaction: not to be seen before that has ended
+            plain.write(1)  # behind the open transaction, so it becomes visible only when that has ended
             plain.flush()
             expected += 1
             taker = Librdkafka(installation, transactional_id=f"{installation.id}-{number % 2}")
@@ -174,7 +174,7 @@ async def test_an_open_transaction_holds_back_what_lies_behind_it_and_the_worker
     assert await _standing(worker, plain.home, lambda p: p["end"] == 10) == {"position": 3, "stable_end": 3, "end": 10}
     assert await n_outcomes(worker) == 2
     worker.kill()
-    worker = await installation.worker()  # starts, and answers, whatever is open
+    worker = await installation.worker()  # starts and answers although a transaction is open
     assert await n_outcomes(worker) == 2
     await asyncio.to_thread(sender.producer.abort_transaction, 20)
     assert await _standing(worker, plain.home, lambda p: p["position"] == 11) == dict.fromkeys(
@@ -186,7 +186,7 @@ async def test_an_open_transaction_holds_back_what_lies_behind_it_and_the_worker
 
 
 async def _standing(worker: Any, partition: int, true: Callable[[Any], bool]) -> dict[str, int]:
-    """What the worker says of a partition, as soon as it is so."""
+    """Return the worker's figures for a partition when ``true`` accepts them."""
     async with asyncio.timeout(60):
         while True:
             _, page = await worker.get("/api/worker")
@@ -226,7 +226,7 @@ async def test_no_headers_stop_anything_and_dead_letters_and_forwards_keep_them(
     forwards = [r.record for r in await installation.records(INVOCATIONS) if len(r.record.headers) > 2]
     assert any(len(record.headers) == 60_002 for record in forwards)
     await assert_topics_equal_the_fold(installation)
-    # A letter goes back with the headers that it has.
+    # A dead letter is replayed with the headers that it has.
     code, out, err = await installation.run_crl(
         *("dead-letters", "replay", "--reason", reasons.NOT_JSON, "--force", "--yes", "--json")
     )
@@ -242,7 +242,7 @@ async def test_no_headers_stop_anything_and_dead_letters_and_forwards_keep_them(
 
 
 def bombs() -> Iterator[bytes]:
-    """Small batches that would unpack to 200 MB and more."""
+    """Yield small batches that would unpack to 200 MB or more."""
     yield batch_of([Raw(b" " * 200_000_000, KEY)], codec="gzip")
     yield batch_of([Raw(b" " * 300_000_000, KEY)] * 3, codec="zstd")
     yield batch_of([Raw(b" " * 200_000_000, KEY)], codec="lz4")
@@ -283,7 +283,7 @@ async def _applied(worker: Any, key: TaskKey, count: int) -> None:
 async def test_readers_of_a_topic_that_ends_with_control_records_find_what_there_is_and_wait_for_nothing_else(
     installation: Installation,
 ) -> None:
-    """Everything that waits for the end of a topic waits for the position: here no record is there."""
+    """A reader must wait for its position to reach the end, because these topics do not end with a record."""
     names, key = installation.names, next(iter(keys_for(1, 4, 1)))
     active = await _active_variant(key)
     for ending in (committed_end, aborted_end):

@@ -1,4 +1,4 @@
-"""Every class of bad input, end to end: the original bytes and the reason arrive, the records around it are applied."""
+"""Every class of bad input, end to end: the original bytes and the reason are kept, and other records are applied."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GOOD = json.loads(encode(an_invocation()))
 
 
 def but(**fields: object) -> bytes:
-    """A good invocation with some fields changed."""
+    """Return a good invocation with some fields changed."""
     return json.dumps(GOOD | fields).encode()
 
 
@@ -64,7 +64,7 @@ async def test_bad_records_of_the_log_become_dead_letters_and_their_neighbours_a
     sent = {}
     for number, (name, value, key, reason) in enumerate(BAD):
         await installation.publish(an_invocation(invocation_id=f"before-{number}"))
-        # Wherever it falls: a record without a usable key has no home.
+        # A record without a usable key has no home partition, so it may be anywhere.
         placed = await installation.send(value, key, partition=number % 4 if key != KEY else None)
         sent[placed.partition, placed.offset] = (name, value, key, reason)
     await installation.publish(an_invocation(invocation_id="after"))

@@ -1,4 +1,4 @@
-"""The containers: their files are checked everywhere, and run where a Docker daemon answers."""
+"""The containers: their files are always checked, and they are run if a Docker daemon is available."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_stand_in_of_kafka_has_the_tools_of_its_version() -> None:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
-    """All of docker-compose.yml, built and started once for the stories below, and removed at the end."""
+    """All services of docker-compose.yml, built and started once for the tests below, and removed at the end."""
     with ExitStack() as stack:
         try:
             installation = stack.enter_context(composed(tmp_path_factory.mktemp("containers")))
@@ -104,7 +104,7 @@ in_containers = [pytest.mark.docker, pytest.mark.integration, pytest.mark.timeou
 
 
 def crl(running: Composed, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """``crl`` on this machine, against the Kafka in the container."""
+    """Run ``crl`` on this machine against the Kafka in the container."""
     return subprocess.run(
         [sys.executable, "-m", "crl_stream", *arguments],
         env=environment_of_this_checkout() | {"CRL_BOOTSTRAP_SERVERS": running.bootstrap_servers} | settings,
@@ -116,7 +116,7 @@ def crl(running: Composed, *arguments: str, **settings: str) -> subprocess.Compl
 
 
 def outcomes(running: Composed, workers: Sequence[ComposeContainer]) -> list[dict[str, int]]:
-    """Outcomes by task, as each worker tells them."""
+    """Return the number of outcomes by task, as each worker reports it."""
     pages = [running.view(worker, "/api/tasks") for worker in workers]
     assert not any(page["partial"] for page in pages), pages
     return [{task["task_type"]: task["n_outcomes"] for task in page["tasks"]} for page in pages]
@@ -215,7 +215,7 @@ class TestTheStory:
 
     def test_a_killed_worker_comes_back_and_nothing_is_lost_or_counted_twice(self, running: Composed) -> None:
         workers = running.containers("worker")
-        # Everything in the container but its init: what a crash or the kernel's killer of the memory-hungry leaves.
+        # Kill everything in the container except its init process, as a crash or the kernel's OOM killer would.
         docker("exec", str(workers[1].ID), "sh", "-c", "kill -9 -1 || true")
         for number in range(6):
             done = crl(running, "publish", f"agent/task-{number}", "--variant", "v", "--count", "15")
@@ -224,7 +224,7 @@ class TestTheStory:
             lambda: running.state(workers[1]),
             lambda state: state["RestartCount"] == 1 and state["Health"]["Status"] == "healthy",
         )
-        # A restart takes another free port of the machine.
+        # The restarted container uses another free port of the machine.
         wanted = {f"task-{number}": 35 for number in range(6)}
         until(
             lambda: outcomes(running, running.containers("worker")),
@@ -246,4 +246,4 @@ class TestTheStory:
             for container in running.containers(service):
                 assert running.state(container)["ExitCode"] == 0, running.run("logs", "--tail=20", service)
         (kafka,) = running.containers("kafka")
-        assert running.state(kafka)["ExitCode"] == 143  # Java's for SIGTERM; 137 would be a kill
+        assert running.state(kafka)["ExitCode"] == 143  # Java's exit code for SIGTERM; 137 would mean SIGKILL

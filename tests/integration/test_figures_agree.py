@@ -1,4 +1,4 @@
-"""Once a task is quiet, all that shows it says the same: row, snapshot, the page of the system, the summary."""
+"""When a task is quiet, everything that shows it agrees: its row, its snapshot, the overview page, and the summary."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SERVICES = ("-m", "crl_stream", "worker", "--role", "services")
 
 
 async def figures(installation: Installation, worker: WorkerProcess) -> dict[str, Any]:
-    """How many outcomes of the task each of them knows."""
+    """Return the number of the task's outcomes according to each source."""
     _, row = await worker.get(f"/api/tasks/{AGENT}/{TASK}")
     _, brief = await worker.get("/api/tasks")
     _, summary = await worker.get("/api/summary")
@@ -27,7 +27,7 @@ async def figures(installation: Installation, worker: WorkerProcess) -> dict[str
     listed = [] if overview is None else [*overview.high_confidence, *overview.degraded]
     snapshots = [s for s in await installation.messages(TASKS) if isinstance(s, m.TaskSnapshot)]
     return {
-        "row": sum(v["n_visits"] for v in row.get("variants", [])),  # before its first outcome there is no task
+        "row": sum(v["n_visits"] for v in row.get("variants", [])),  # before its first outcome the task is unknown
         "brief": sum(task["n_outcomes"] for task in brief["tasks"]),
         "summary": summary["summary"]["outcomes"],
         "snapshot": snapshots[-1].n_outcomes if snapshots else 0,
@@ -36,7 +36,7 @@ async def figures(installation: Installation, worker: WorkerProcess) -> dict[str
 
 
 async def agree(installation: Installation, worker: WorkerProcess, outcomes: int) -> dict[str, Any]:
-    """Wait until all of them know so many."""
+    """Wait until every source shows this number of outcomes."""
     found: dict[str, Any] = {}
     async with asyncio.timeout(60):
         while set((found := await figures(installation, worker)).values()) != {outcomes}:

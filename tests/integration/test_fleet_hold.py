@@ -1,4 +1,4 @@
-"""One command holds the whole fleet on a real broker: every partition, every task, visible to those who follow."""
+"""One command holds the whole fleet on a real broker: every partition and task, and every reader can see it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def test_the_fleet_is_held_and_resumed_by_one_command_each(installation: I
         if isinstance(element, m.Invocation):
             await installation.publish(element)
         else:
-            await installation.settled()  # an order is not in the order of the outcomes
+            await installation.settled()  # a command is not ordered relative to the outcomes
             await installation.order(element)
             await installation.settled()
     await installation.settled()

@@ -1,4 +1,4 @@
-"""The guide's API over the topics of a running installation: the same objects, the workers' figures."""
+"""The guide's API over the topics of a running installation: the same objects, with the workers' figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from crl_stream.wire.topics import DECISIONS, ROLLBACKS
 pytestmark = pytest.mark.integration
 WHO = (AGENT, TASK)
 AT_ONCE = {"limits_snapshot_outcomes": "1", "limits_snapshot_seconds": "0"}
-"""A snapshot with every outcome, so that a test need not send one more to see the last."""
+"""Settings for a snapshot with every outcome, so that a test sees its last outcome without sending another."""
 
 
 def settings_of(installation: Installation, **more: str) -> Settings:
@@ -33,7 +33,7 @@ def settings_of(installation: Installation, **more: str) -> Settings:
 
 @pytest.fixture
 async def store(installation: Installation) -> AsyncIterator[Store]:
-    """Connected to an installation with a worker."""
+    """A store connected to an installation with a worker."""
     await installation.worker(**AT_ONCE)
     connected = await asyncio.to_thread(Store.connect, settings=settings_of(installation))
     yield connected
@@ -54,7 +54,7 @@ def visits(store: Store, variant_id: str) -> int:
 
 
 def a_collapse(store: Store) -> None:
-    """The same stories as in memory, with a wait wherever the workers must act first."""
+    """Record the same outcomes as the tests in memory, waiting wherever the workers must act first."""
     record(store, "default", "S" * 30, reward=0.5)
     record(store, "api-optimized", "S" * 30, reward=0.5, variant_source="explore")
     assert store.wait_until(lambda: visits(store, "api-optimized") == 30)
@@ -75,8 +75,8 @@ async def test_a_live_rollback_is_told_once_and_stands_in_the_history(installati
     assert await called(manager.monitor_and_rollback, *WHO, "default") is None
     [on_the_topic] = await installation.messages(ROLLBACKS)
     assert [e["rollback_id"] for e in manager.get_rollback_history()] == [on_the_topic.rollback_id]
-    # A script that connects later is not told again; one of another machine, which has its own cache, is told of the
-    # variant that is away, not of the one that is in its place.
+    # A script that connects later gets no second report. A script with another machine's cache gets one, but only if
+    # it asks about the variant that was rolled back, not about its replacement.
     elsewhere = {"client_cache_dir": str(installation.folder / "elsewhere")}
     for more, expected in (({}, None), (elsewhere, event)):
         later = await called(Store.connect, settings=settings_of(installation, **more))

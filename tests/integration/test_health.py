@@ -1,4 +1,4 @@
-"""Is it healthy?  The workers' own findings, and what `crl status` says whatever of the system is down."""
+"""Is it healthy? The workers' own findings, and the output of `crl status`, whichever part of the system is down."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_status_is_well_when_everything_runs_and_names_what_does_not(insta
     _, out, _ = await installation.run_crl("--set", f"worker.web_port={port}", "status", "--check")
     assert out.startswith("well: 1 task,")
 
-    # The worker goes down: the tasks are still shown, and since when something waits.
+    # When the worker is down, status still shows the tasks, and how long records have been waiting.
     await installation.wait_for(TASKS, object)
     assert await worker.stop() == 0
     await installation.publish(*invocations("default", "S" * 3))
@@ -80,7 +80,7 @@ async def test_a_fleet_whose_outcomes_all_fail_is_not_healthy(installation: Inst
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Endpoint]:
-    """A Kafka of this test's own."""
+    """A separate Kafka for this test."""
     with EmbeddedBroker(tmp_path / "kafka", Client().cache_dir, ephemeral=True) as started:
         running = started.status()
         assert running is not None

@@ -1,4 +1,4 @@
-"""The guide's other loop on a real broker: proposed, reviewed, tried, promoted, degraded, rolled back, confirmed."""
+"""The guide's other loop on a real broker: propose, review, try, promote, degrade, roll back, confirm."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WEAK, NEW = "default", "default-v2"
 
 
 async def approve(installation: Installation, kind: str) -> m.Proposal:
-    """Wait for a pending proposal of ``kind`` and approve it word for word."""
+    """Wait for a pending proposal of ``kind`` and approve it exactly as proposed."""
     proposal = await installation.wait_for(
         PROPOSALS, m.Proposal, lambda p: p.proposal_type == kind and p.status == "pending"
     )
@@ -38,7 +38,7 @@ async def approve(installation: Installation, kind: str) -> m.Proposal:
 
 
 async def tell(installation: Installation) -> AsyncIterator[str]:
-    """The story, with a pause after every step at which anything may happen to the processes."""
+    """Play the story, yielding after every step so that the caller can do anything to the processes."""
     await installation.publish(*invocations(WEAK, "S" * 60, quality=0.3))
     yield "only one variant, and a weak one"
     created = await approve(installation, "create_specialized_variant")
@@ -67,7 +67,7 @@ async def tell(installation: Installation) -> AsyncIterator[str]:
 
 
 async def check(installation: Installation) -> None:
-    """What must be true at the end, whatever happened on the way."""
+    """Check what must be true at the end, whatever happened along the way."""
     await installation.settled()
     await assert_topics_equal_the_fold(installation)
     await services_settled(installation)
@@ -89,7 +89,7 @@ async def check(installation: Installation) -> None:
 
 
 async def check_the_dashboard(installation: Installation) -> None:
-    """The page tells the story, by ``crl dashboard`` and by the guide's own command."""
+    """Check that ``crl dashboard`` and the guide's own command both show the story."""
     code, page, err = await installation.run_crl("dashboard", "--at", "2099-01-01T00:00:00Z")
     assert (code, err) == (0, "")
     assert f"{NEW} → {WEAK}" in page
@@ -131,5 +131,5 @@ async def test_killed_at_every_point_of_the_story_nothing_is_proposed_told_or_wr
     await check(installation)
     await installation.wait_for(ALERTS, m.Alert, lambda a: a.kind == "weekly_review", seconds=90)
     reviews = [a for a in await installation.messages(ALERTS) if a.kind == "weekly_review"]
-    assert len({a.alert_id for a in reviews}) == 1, "one a week, however often it is asked for"
+    assert len({a.alert_id for a in reviews}) == 1, "only one a week, however often it is requested"
     await assert_files_and_alerts_equal_the_topics(installation)

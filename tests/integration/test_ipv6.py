@@ -1,4 +1,4 @@
-"""The worker's views on ``::1``: found, asked by the command line, and by other workers."""
+"""The worker's views on ``::1`` are found and queried by the command line and by other workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop on a real broker: outcomes in, the rollback out, the state equal to the fold of the log."""
+"""The loop on a real broker: outcomes go in, a rollback comes out, and the state equals the fold of the log."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ async def test_the_policy_of_the_settings_is_in_force_once_a_worker_is_ready(ins
 
 async def test_a_file_of_real_outcomes_gets_the_decisions_that_replay_lists(installation: Installation) -> None:
     await installation.worker()
-    # A copy: the journal of what was published is kept beside the file.
+    # A copy is published, because the journal is written beside the file.
     file = shutil.copy(ROOT / "examples" / "tau-bench-gpt-4o-airline.jsonl", installation.folder)
     code, out, err = await installation.run_crl("publish", "--file", file, "--json")
     assert code == 0, err

@@ -1,4 +1,4 @@
-"""What an operator asks at 3 a.m., answered from the topics of a real broker: rollbacks, audit, runtimes, window."""
+"""An operator's questions at 3 a.m., answered from a real broker's topics: rollbacks, audit, runtimes, window."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAME = f"{AGENT}/{TASK}"
 
 
 async def lived(installation: Installation) -> m.RollbackEvent:
-    """A variant was activated by hand, collapsed and was rolled back; one runtime has moved, one has not."""
+    """Activate a variant by hand, let it collapse and be rolled back; one runtime has moved and one has not."""
     for element in a_collapse():
         if isinstance(element, m.Invocation):
             await installation.publish(element)
@@ -32,7 +32,7 @@ async def lived(installation: Installation) -> m.RollbackEvent:
     event: m.RollbackEvent = await installation.wait_for(ROLLBACKS, m.RollbackEvent)
     await installation.publish(an_invocation("default", runtime_id="host-1", active_epoch=event.epoch))
     await installation.publish(an_invocation("api-optimized", runtime_id="host-2", active_epoch=event.epoch - 1))
-    # A snapshot comes with every tenth outcome, or with a fact.
+    # A snapshot is published with every tenth outcome or with a fact, such as the result of this command.
     await installation.order(a_command(m.PinVariant, actor="grace", reason="release week"))
     await installation.settled()
     return event
@@ -54,7 +54,7 @@ async def test_an_operator_finds_what_happened_who_did_it_and_who_has_not_follow
     await installation.worker()
     event = await lived(installation)
 
-    # The rollback in full, before and after people have looked at it.
+    # The full rollback, before and after people have reviewed it.
     page = await text_of(installation, "rollbacks", "show", event.rollback_id)
     assert f"{event.rollback_id}  not reviewed" in page
     assert "F" * 3 not in page.split("Judged outcomes")[0]

@@ -1,4 +1,4 @@
-"""One call of ``crl`` looks for the brokers once, whatever it reads and sends."""
+"""One call of ``crl`` bootstraps from the brokers once, whatever it reads and sends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TASK = "backend-architect/api-design"
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often this process has looked for the brokers, and has connected to one."""
+    """Counts how often this process has bootstrapped, and how often it has connected to a broker."""
     counted: Counter[str] = Counter()
     bootstrap, connect = AIOKafkaClient.bootstrap, AIOKafkaConnection.connect
 
@@ -64,13 +64,13 @@ async def test_an_order_looks_for_the_brokers_once(
         assert isinstance(done.exception, CommandRefused) == refused
         return Counter(opened)
 
-    # The look for them, one connection for all that is asked, and one for the answer that is waited for.
+    # One connection to bootstrap, one for all requests, and one that waits for the answer.
     order = Counter(looks=1, connections=3)
     reading = Counter(looks=1, connections=2)
     assert await crl("register", TASK, "v1") == order
     assert await crl("activate", TASK, "v1", "--untested") == order
     assert await crl("hold", TASK) == order
-    assert await crl("undo", TASK, refused=True) == order  # an order of a person is no change to take back
+    assert await crl("undo", TASK, refused=True) == order  # only an automatic change can be undone
     assert await crl("hold", "--all") == order
     for command in ("rollbacks", "audit", "runtimes"):
         assert await crl(command) == reading

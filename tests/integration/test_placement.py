@@ -1,4 +1,4 @@
-"""Wherever a client puts a record, it is counted in the window of its task."""
+"""A record counts in the window of its task, whatever partition a client puts it in."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_a_record_of_librdkafka_with_its_default_partitioner_counts_in_the
     await asyncio.to_thread(produce)
     misplaced = [k for k, p in placed.items() if p != partition_of(k.encode(), installation.kafka.partitions)]
     assert len(placed) == len(keys)
-    assert misplaced, "librdkafka's CRC32 and Kafka's murmur2 never differed: the test shows nothing"
+    assert misplaced, "librdkafka's CRC32 and Kafka's murmur2 never differed, so the test proves nothing"
     await installation.settled()
     for key in keys:
         status, page = await worker.get(f"/api/tasks/{key}")

@@ -1,4 +1,4 @@
-"""The fleet's policy is what the log says; a start never changes it, and `crl policy apply` does."""
+"""The log determines the fleet's policy: `crl policy apply` changes it, and starting a worker never does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 
 async def under_policy(worker: WorkerProcess, digest: str, partitions: int = 4) -> None:
-    """Wait until every partition of the worker has the policy; ``/readyz`` is not asked meanwhile."""
+    """Wait until every partition of the worker has the policy, without asking ``/readyz``."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -37,7 +37,7 @@ async def under_policy(worker: WorkerProcess, digest: str, partitions: int = 4) 
 async def test_a_worker_whose_policy_was_overtaken_before_anybody_looked_is_ready(
     installation: Installation, profile: str
 ) -> None:
-    """The guide's policy is in force from the start; the other one has to be announced."""
+    """The guide's policy is in force from the start; the production policy must first be announced."""
     worker = installation.start_worker(profile=profile)
     own = load_settings(environment={"CRL_PROFILE": profile}).policies
     assert (own == GUIDE) is (profile == "guide")
@@ -85,7 +85,7 @@ async def test_of_two_workers_that_start_at_once_with_different_settings_one_win
     hashes = {p["policy_hash"] for page in pages for p in page["partitions"]}
     assert len(hashes) == 1
     assert sorted(bool(page["policy"]["differences"]) for page in pages) == [False, True]
-    # The second one was refused, if it had sent its own at all.
+    # If the second worker sent its policy at all, that was refused.
     results = [r for r in await installation.messages(DECISIONS) if isinstance(r, m.CommandResult)]
     assert {r.policy_hash for r in results} == hashes
 
@@ -97,8 +97,8 @@ async def test_a_policy_that_is_applied_before_any_worker_has_run_is_that_of_the
     assert (code, json.loads(out)["in_force"]) == (0, None)
     assert (await installation.run_crl("policy", "diff"))[0] == 3
     code, out, err = await installation.run_crl("policy", "apply", profile="production")
-    assert (code, "--yes" in err) == (2, True), "it is not changed without a question"
-    for applied in (True, False):  # the second time there is nothing to do
+    assert (code, "--yes" in err) == (2, True), "the policy is not changed without confirmation"
+    for applied in (True, False):  # the second call has nothing to do
         code, out, err = await installation.run_crl("policy", "apply", "--yes", "--json", profile="production")
         assert (code, json.loads(out)["applied"]) == (0, applied), err
     assert len([c for c in await installation.messages(COMMANDS) if isinstance(c, m.SetPolicy)]) == 1
@@ -135,7 +135,7 @@ async def test_partitions_that_have_lost_their_policy_with_their_state_get_the_f
     changelog = installation.names.changelog(installation.app_id)
     async with installation.admin._admin() as admin:
         log = installation.names(INVOCATIONS)
-        # Retention has taken what was folded; the changelog was deleted.
+        # As if retention had removed the folded records, and the changelog had been deleted.
         await admin.delete_records({TopicPartition(log, p): RecordsToDelete(end) for p, end in ends.items()})
         await admin.delete_topics([changelog])
     await installation.admin.apply()

@@ -1,4 +1,4 @@
-"""What becomes of outcomes that Kafka does not take."""
+"""The fate of outcomes that Kafka does not accept."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def test_an_outcome_that_kafka_never_takes_costs_itself_and_none_of_those_
         await admin.alter_configs([limit])
     with suppress(MessageSizeTooLargeError):
         async with asyncio.timeout(60.0):
-            while True:  # a broker applies it a moment later
+            while True:  # the broker applies the limit a moment later
                 await installation.send(b"x" * 3_000, b"a/b")
     flags = {
         "kafka.bootstrap_servers": installation.kafka.bootstrap_servers,

@@ -1,4 +1,4 @@
-"""A file is published once, whatever ends the command in between: Ctrl-C, kill -9, a Kafka that is gone."""
+"""A file is published once, whatever interrupts the command: Ctrl-C, kill -9, or the loss of Kafka."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def journal_of(installation: Installation) -> dict[str, Any]:
 
 
 async def under_way(installation: Installation) -> None:
-    """Wait until a part of the file is known to have arrived."""
+    """Wait until the journal shows that part of the file has arrived."""
     async with asyncio.timeout(60):
         while not any(json.loads(j.read_bytes())["sent"] for j in installation.folder.glob("*.crl-journal")):
             await asyncio.sleep(0.002)
@@ -115,7 +115,7 @@ async def test_a_run_that_was_ended_in_the_middle_is_gone_on_with_and_nothing_is
     process.send_signal(number)
     _, err = await process.communicate()
     before = journal_of(installation)
-    assert before["sent"] < before["messages"], "it was over before it was ended"
+    assert before["sent"] < before["messages"], "it had finished before the signal"
     if number != signal.SIGKILL:
         assert process.returncode == 130
         assert f"{before['sent']} of 40000 messages are published; the same command continues" in err.decode()
@@ -131,7 +131,7 @@ async def test_a_run_that_was_ended_in_the_middle_is_gone_on_with_and_nothing_is
 async def test_what_was_under_way_at_a_kill_is_found_in_the_log_among_the_messages_of_others(
     installation: Installation,
 ) -> None:
-    """The journal says 100 although 300 have arrived, and others have published since."""
+    """The journal says 100 although all 300 have arrived, and other programs have published since."""
     file = a_file(installation, 300)
     assert (await installation.run_crl("publish", "-f", file.name))[0] == 0
     await installation.publish(*invocations("other", "S" * 30))

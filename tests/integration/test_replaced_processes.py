@@ -1,4 +1,4 @@
-"""Processes that a server ends and replaces have sent what they published."""
+"""Processes that a server ends and replaces have sent everything they published."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from integration.test_runtime_lifetimes import published, run
 
 pytestmark = pytest.mark.integration
 
-# Celery's signals, as far as a child of its pool meets them: sent by name before it leaves by os._exit.
+# The part of Celery's signals that concerns a pool's child: it sends one by name before it exits with os._exit.
 CELERY_SIGNALS = """
 class Signal:
     def __init__(self):
@@ -46,7 +46,7 @@ assert all(os.waitpid(child, 0)[1] == 0 for child in children)
 async def test_a_process_of_celery_that_is_replaced_after_some_tasks_has_sent_their_outcomes(
     installation: Installation, *, made_at_import: bool
 ) -> None:
-    """``--max-tasks-per-child``: billiard's workers leave by ``os._exit``, a second after Celery's signal."""
+    """With ``--max-tasks-per-child``, billiard's workers exit with ``os._exit``, a second after Celery's signal."""
     package = installation.folder / "celery"
     package.mkdir()
     (package / "__init__.py").write_text("", encoding="utf-8")

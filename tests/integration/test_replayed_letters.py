@@ -1,4 +1,4 @@
-"""Replay of dead letters on real Kafka: fixed, sent, applied once, and nothing else changes."""
+"""Replay of dead letters on a real Kafka: each is fixed, sent and applied once, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -46,10 +46,11 @@ async def test_a_letter_is_replayed_when_its_cause_is_mended_and_once_more_it_is
     await installation.wait_for(DECISIONS, m.CommandResult)
     await installation.settled()
     await installation.publish(an_invocation("v1"), an_invocation("v2"))
-    # Neither the active variant nor the one before it gives way to a third.
+    # Neither the active variant nor its predecessor is dropped to make room for a third.
     await installation.order(a_command(m.ActivateVariant, variant_id="v2"))
     await installation.settled()
-    # Forwarded first: its letter carries an origin, with which the fold would take a replay for a repetition.
+    # This outcome is forwarded first, so its dead letter carries an origin. With it, the fold would treat a replay as a
+    # repetition.
     await installation.send(encode(an_invocation("v3")), KEY, partition=(home + 1) % partitions)
     await installation.settled()
     [letter] = await installation.records(DEAD_LETTERS)
@@ -57,7 +58,7 @@ async def test_a_letter_is_replayed_when_its_cause_is_mended_and_once_more_it_is
     assert ORIGIN_OFFSET in dict(letter.record.headers)
     first = read_letter(letter.record.headers)
 
-    # Asked for only, nothing happens; sent too early, it is refused again, as a letter of another place.
+    # A dry run changes nothing. A record replayed before its cause is fixed becomes a new dead letter.
     ends = await installation.ends(INVOCATIONS)
     [said] = await replayed(installation, "--reason", "variant_limit", "--dry-run")
     assert (said["outcome"], said["to_partition"], said["to_offset"]) == ("would be sent", home, None)
@@ -70,7 +71,7 @@ async def test_a_letter_is_replayed_when_its_cause_is_mended_and_once_more_it_is
     assert (older["offset"], older["replayed"]["actor"]) == (first.offset, "ada")
     assert [one["offset"] for one in await the_letters(installation, "--open")] == [newer["offset"]]
 
-    # Once the cause is fixed, the remaining letters are sent and count.
+    # When the cause is fixed, the remaining letters are sent, and they count.
     await installation.order(a_policy(PolicySet()))
     await installation.settled()
     [said] = await replayed(installation, "--since", "1h")
@@ -78,7 +79,7 @@ async def test_a_letter_is_replayed_when_its_cause_is_mended_and_once_more_it_is
     _, page = await worker.get(f"/api/tasks/{AGENT}/{TASK}")
     assert (page["n_outcomes"], page["n_duplicates"]) == (3, 0)
 
-    # Nothing is left to choose; by name it is refused, and by force the engine knows it again.
+    # No letter is left to select. Naming one is refused; with --force, the engine recognises it as a duplicate.
     assert await replayed(installation, "--reason", "variant_limit") == []
     place = f"{newer['partition']}:{newer['offset']}"
     [said] = await replayed(installation, place, code=1)
@@ -106,7 +107,7 @@ async def test_what_cannot_help_stays_and_an_outcome_with_a_wrong_key_goes_under
     await installation.settled()
     ends = await installation.ends(INVOCATIONS)
 
-    # Nobody can be asked here, and three are more than one.
+    # More than one record needs confirmation, and no terminal is attached to ask for it.
     code, out, err = await installation.run_crl("dead-letters", "replay", "--since", "1h", "--mend-key")
     assert (code, out) == (2, "")
     assert "3 records would be sent" in err
@@ -124,7 +125,7 @@ async def test_what_cannot_help_stays_and_an_outcome_with_a_wrong_key_goes_under
     _, page = await worker.get(f"/api/tasks/{AGENT}/{TASK}")
     assert page["n_outcomes"] == 4
 
-    # By force the bytes go as they are, and come back; the reference does not go at all.
+    # With --force the bytes are sent unchanged and become dead letters again; the reference is never sent.
     ends = await installation.ends(COMMANDS)
     said = await replayed(installation, "--topic", "invocations", "--force", "--yes", code=1)
     assert sorted((one["reason"], one["outcome"]) for one in said) == [

@@ -1,4 +1,4 @@
-"""What a runtime is told to use, when what it kept on disk and what Kafka says differ."""
+"""The variant that a runtime gets when its file and Kafka disagree."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def settings_of(installation: Installation, cache: Path, **kafka: str) -> Settin
 
 
 def keep(settings: Settings, *actives: m.ActiveVariant) -> None:
-    """Leave a file as an earlier run would have."""
+    """Write a file as an earlier run would have left it."""
     file = kept_file(settings)
     file.parent.mkdir(parents=True, exist_ok=True)
     page = {ACTIVE_VARIANTS: [json.loads(encode(active)) for active in actives], VARIANTS: []}

@@ -1,4 +1,4 @@
-"""People decide: in the log, in the tracker, in the files and in the variants the same is true of a review."""
+"""People decide, and the log, the tracker, the files and the variants all agree on the result of a review."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OTHER = "code-review"
 
 
 async def tracker_of(installation: Installation) -> dict[str, Any]:
-    """Every entry of the tracker's export, by id."""
+    """Return every entry of the tracker export, by id."""
     code, out, err = await installation.run_crl("proposals", "export", "--format", "tracker", "--status", "all")
     assert code == 0, err
     return {entry["id"]: entry for entry in json.loads(out)["entries"]}

@@ -1,4 +1,4 @@
-"""Runtimes live through what processes live through: a fork, the end of a script, whatever ends it."""
+"""Runtimes cope with a fork, and with the end of a script, whatever ends it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.integration
 
 
 async def run(installation: Installation, program: str, *, code: int = 0, **more: str) -> tuple[str, str]:
-    """Run a script of a runtime to its end: what it wrote to stdout and stderr."""
+    """Run a runtime's script to its end and return what it wrote to stdout and stderr."""
     environment = installation.environment() | {"XDG_CACHE_HOME": str(installation.folder)} | more
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", textwrap.dedent(program)),
@@ -42,7 +42,7 @@ async def run(installation: Installation, program: str, *, code: int = 0, **more
 
 
 async def published(installation: Installation) -> Counter[str]:
-    """How many outcomes each runtime has on the topic."""
+    """Return the number of outcomes that each runtime has on the topic."""
     messages = [r.message for r in await installation.records(INVOCATIONS)]
     return Counter(str(message.runtime_id) for message in messages if isinstance(message, m.Invocation))
 
@@ -119,7 +119,7 @@ async def test_a_forked_child_publishes_and_hears_of_a_change_and_so_does_its_pa
             await process.wait()
     found = await published(installation)
     mine = {name: count for name, count in found.items() if name.startswith("parent")}
-    assert sorted(mine.values()) == [1, 5, 5], "each its own, under a name of its own, and none of them twice"
+    assert sorted(mine.values()) == [1, 5, 5], "each process sent its outcomes once, under its own name"
     assert mine["parent"] == 5
 
 
@@ -152,7 +152,7 @@ async def test_children_of_multiprocessing_need_not_close_and_lose_nothing(
     )
     program = f"import runpy, sys; sys.argv = ['pool.py', {method!r}]; runpy.run_path('pool.py', run_name='__main__')"
     if method != "fork":
-        # A child that is not forked imports the program, so it has to be one.
+        # A child that is not forked imports the program, so the program must be a file.
         program = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, 'pool.py', {method!r}]))"
     await run(installation, program)
     assert sum((await published(installation)).values()) == 4
@@ -230,14 +230,14 @@ async def test_without_a_kafka_the_end_of_a_script_is_held_up_for_two_seconds_an
             with crl.invocation("a", "t"): pass
         """,
     )
-    assert err.count("outcomes are lost: Kafka did not take 1 of them") == 3
-    # Two seconds and the start of Python, which takes its time on a slow machine.
+    assert err.count("outcomes are lost: Kafka did not accept 1 of them") == 3
+    # Two seconds, plus the start of Python, which is slow on a slow machine.
     assert asyncio.get_running_loop().time() - began < 10.0
 
 
 # -- every exception at every await, on the real clients ---------------------------------------------
 RAISED = [asyncio.CancelledError, SystemExit]
-"""What no part of aiokafka takes for an answer; all others are in ``tests/client/test_supervision.py``."""
+"""Exceptions that no part of aiokafka handles; ``tests/client/test_supervision.py`` tests all others."""
 
 
 @pytest.mark.parametrize("kind", RAISED, ids=lambda kind: kind.__name__)
@@ -281,6 +281,6 @@ async def test_nothing_that_aiokafka_raises_keeps_outcomes_from_kafka_or_a_runti
     finally:
         await asyncio.to_thread(client.close)
     messages = [r.message for r in await installation.records(INVOCATIONS)]
-    # Ticks and references to commands stand there too.
+    # The topic also contains ticks and references to commands.
     ids = {one.invocation_id for one in messages if isinstance(one, m.Invocation) and one.agent_name == "thrown"}
     assert len(ids) == sent == client.publisher.stats.sent

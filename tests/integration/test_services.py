@@ -1,4 +1,4 @@
-"""Several groups in one process: what befalls one is not felt by the others, and a process ends with a reason."""
+"""Several consumer groups in one process: a problem in one leaves the others alone, and an ending process says why."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def patched(patch: str, *arguments: str) -> tuple[str, str]:
 
 
 def of_task(number: int, messages: list[Any]) -> list[Any]:
-    """The same outcomes, of another task."""
+    """Return the same outcomes for another task."""
     named = {"task_type": f"task-{number}"}
     return [msgspec.structs.replace(i, invocation_id=f"{number}-{i.invocation_id}", **named) for i in messages]
 
@@ -61,7 +61,7 @@ async def test_a_standby_takes_over_however_long_it_had_nothing_to_do(kafka: str
         async with asyncio.timeout(30):
             while b"ready: partitions []" not in standby.log.read_bytes():
                 await asyncio.sleep(0.1)
-        await asyncio.sleep(3.0)  # heartbeats at which it could be found idle
+        await asyncio.sleep(3.0)  # long enough for heartbeats that could find it idle
         active.kill()
         await installation.publish(*invocations("default", "S" * 5))
         await installation.settled(30)
@@ -101,7 +101,7 @@ async def test_a_folder_that_cannot_be_written_stops_no_alert_and_is_caught_up_w
 
 
 async def told(file: Path, name: str, wanted: set[str], *more: Path) -> None:
-    """Wait until every one of ``wanted`` has its line."""
+    """Wait until each of ``wanted`` has its line."""
     async with asyncio.timeout(60):
         while True:
             lines = [line for f in (file, *more) if f.is_file() for line in f.read_bytes().splitlines()]
@@ -131,13 +131,13 @@ async def test_a_process_that_is_told_to_stop_while_it_starts_stops_at_once(
         while not worker_listens(worker):
             await asyncio.sleep(0.02)
     await asyncio.sleep(seconds)
-    # Before its event loop listens, the signal ends it like every other command of `crl`, or by itself.
+    # Before the event loop handles the signal, `crl`'s own handler or the signal's default action ends the process.
     assert await asyncio.wait_for(worker.stop(), 8) in {0, 143, -signal.SIGTERM}, worker.log.read_text()
     assert "Traceback" not in worker.log.read_text()
 
 
 def worker_listens(worker: WorkerProcess) -> bool:
-    """Whether it handles SIGTERM: the bit in the mask of caught signals."""
+    """Return whether the process handles SIGTERM, according to its mask of caught signals."""
     status = Path(f"/proc/{worker.process.pid}/status").read_text(encoding="utf-8")
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
     return bool(int(caught.split()[1], 16) & 1 << 14)

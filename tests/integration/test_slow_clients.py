@@ -1,4 +1,4 @@
-"""Clients that open connections and never finish a request do not keep others from the views."""
+"""Clients that open connections and never finish a request do not block the views for others."""
 
 from __future__ import annotations
 

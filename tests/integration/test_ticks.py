@@ -1,4 +1,4 @@
-"""A real worker tells a real log what time it is: silence is noticed, and costs nothing once it was."""
+"""A real worker writes ticks to a real log: silence is noticed, and costs nothing after that."""
 
 from __future__ import annotations
 

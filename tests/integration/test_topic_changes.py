@@ -1,4 +1,4 @@
-"""Topics that are deleted, made again or grown behind a worker's back: noticed within 15 s, and said."""
+"""Topics that are deleted, recreated or extended behind a worker's back are noticed and reported within 15 s."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOTICED_WITHIN = 15.0
 
 
 async def ended(worker: WorkerProcess, seconds: float = NOTICED_WITHIN + 10.0) -> tuple[int, str, list[Any]]:
-    """The exit code and log of a worker that ends by itself, and what it said on ``/readyz`` meanwhile."""
+    """Return the exit code and log of a worker that ends on its own, and its findings on ``/readyz`` until then."""
     begun, unready_after, said = time.monotonic(), None, list[Any]()
     while worker.process.poll() is None:
         assert time.monotonic() - begun < seconds, worker.log.read_text()[-2000:]
@@ -101,7 +101,7 @@ async def test_partitions_that_are_added_to_the_log_are_noticed_and_the_way_out_
     assert said[0]["text"] in log
     assert "kafka.topic_prefix" in said[0]["action"]
     worker = installation.start_worker()
-    assert await asyncio.to_thread(worker.process.wait, 60) == 78, "and each restart says it again"
+    assert await asyncio.to_thread(worker.process.wait, 60) == 78, "each restart reports it again"
 
 
 async def test_a_log_that_was_made_again_is_noticed_although_it_has_grown_as_long_as_the_old_one(
@@ -118,7 +118,7 @@ async def test_a_log_that_was_made_again_is_noticed_although_it_has_grown_as_lon
     await installation.publish(*invocations("default", "F" * 20))
     code, log, _ = await ending
     assert code == 70
-    # Either the watch reports it, or the fold, if that finds another log below its position first.
+    # Either the watch reports it, or the fold, which may be the first to find a different log below its position.
     assert "made again" in log
     assert "crl topics adopt" in log
     code, out, err = await installation.run_crl("topics", "adopt", "--yes")
@@ -148,10 +148,10 @@ async def test_compacted_topics_that_were_made_again_are_filled_again_although_t
         await installation.admin.apply()
         if ending is not None:
             code, log, _ = await ending
-            assert code in {70, 78}, "made again, or deleted if it looked in between"
+            assert code in {70, 78}, "recreated, or deleted if the check fell in between"
             assert "its worker fills it again from the rows when it starts" in log
         worker = await installation.worker()
-        assert await last_records(installation) == before, "and before it is ready"
+        assert await last_records(installation) == before, "they are complete before the worker is ready"
         assert "were written again, as the rows say" in worker.log.read_text()
         await installation.order(a_command(m.RegisterVariant, task_type="task-4", variant_id="next"))
         await installation.order(a_command(m.ActivateVariant, task_type="task-4", variant_id="next", untested=True))
@@ -165,7 +165,7 @@ COMPACTED = (ACTIVE_VARIANTS, VARIANTS, TASKS)
 
 
 async def last_records(installation: Installation) -> dict[tuple[str, bytes], Any]:
-    """What each compacted topic says of each task, without the place where it was said."""
+    """Return the last record of each task on each compacted topic, without its position."""
     found = {}
     for topic in COMPACTED:
         for received in await installation.records(topic):
@@ -178,7 +178,7 @@ async def last_records(installation: Installation) -> dict[tuple[str, bytes], An
 
 @pytest.mark.parametrize("which", [INVOCATIONS, COMMANDS, TASKS])
 async def test_status_never_says_well_once_a_topic_was_made_again(installation: Installation, which: str) -> None:
-    """Even if the change is recent: the worker's next own check may be seconds away."""
+    """This holds even if the change is recent, when the worker's own next check may be seconds away."""
     worker = await installation.worker()
     services = installation.start_worker(("-m", "crl_stream", "worker", "--role", "services"))
     await services.ready()
@@ -245,7 +245,7 @@ async def test_adopting_waits_for_a_worker_that_has_just_died_and_is_refused_whi
         names(INVOCATIONS),
         bootstrap_servers=installation.kafka.bootstrap_servers,
         group_id=names.group(installation.app_id),
-        group_instance_id="worker-0",  # so that it stays a member until its session ends
+        group_instance_id="worker-0",  # so that the member stays until its session times out
         session_timeout_ms=6_000,
         heartbeat_interval_ms=500,
     )
@@ -255,7 +255,7 @@ async def test_adopting_waits_for_a_worker_that_has_just_died_and_is_refused_whi
         code, _, err = await installation.run_crl(*patience, "topics", "adopt", "--yes")
         assert code == 69
         assert f"Workers of {names.group(installation.app_id)} are running" in err
-        assert (await installation.run_crl(*patience, "topics", "adopt"))[0] == 0, "to look is always possible"
+        assert (await installation.run_crl(*patience, "topics", "adopt"))[0] == 0, "a dry run is always possible"
     finally:
         await member.stop()
     code, out, err = await installation.run_crl("topics", "adopt", "--yes")

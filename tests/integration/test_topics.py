@@ -1,4 +1,4 @@
-"""Topics that do not fit: shown by diff, corrected by apply, refused at the start with a hint."""
+"""Topics that do not match the catalog: `diff` shows them, `apply` corrects them, and a worker refuses to start."""
 
 from __future__ import annotations
 

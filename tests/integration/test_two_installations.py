@@ -1,4 +1,4 @@
-"""Two installations on one cluster, told apart by ``kafka.topic_prefix`` alone, share nothing."""
+"""Two installations on one cluster share nothing, even if only ``kafka.topic_prefix`` distinguishes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``crl up`` as a user runs it: dead processes are restarted, and nothing is left at its end, whatever was broken."""
+"""``crl up`` as a user runs it: it restarts dead processes, and leaves nothing running at its end, whatever broke."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from crl_stream.settings.model import Client
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 PATIENCE = 120.0
-"""Seconds for something that takes ten on a quiet machine."""
+"""Seconds to wait for something that takes ten seconds on an idle machine."""
 END_SECONDS = 5.0
-"""The guarantee of the end; a loaded machine gets three times as much in a test."""
+"""Seconds within which ``crl up`` promises to end; on a loaded machine the tests allow three times as much."""
 
 
 class Up:
-    """An installation of its own in a folder, run by ``crl up``."""
+    """A separate installation in a folder, run by ``crl up``."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder, self.said = folder, folder / "said.txt"
@@ -48,7 +48,7 @@ class Up:
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
-                # A test in the background inherits deafness to Ctrl-C; a person's shell does not pass that on.
+                # A test that runs in the background ignores Ctrl-C, and its children inherit that; a user's do not.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
             )
         self.programs.append(program)
@@ -67,7 +67,7 @@ class Up:
         return done.returncode, done.stdout + done.stderr
 
     def hear(self, text: str, times: int = 1) -> None:
-        """Wait until it was said so often."""
+        """Wait until the program has printed ``text`` this many times."""
 
         def is_said() -> bool:
             assert self.programs[-1].poll() is None or self.text().count(text) >= times, self.text()[-3_000:]
@@ -90,14 +90,14 @@ class Up:
         return {name: self.pid(name) for name in ("kafka", "monitor", "services", "notifier")}
 
     def left_behind(self, seconds: float = END_SECONDS) -> list[int]:
-        """Processes of this folder that are still there after so long: what was killed takes a moment to go."""
+        """Return this folder's processes still running after ``seconds``; killed ones take a moment to disappear."""
         until = time.monotonic() + seconds
         while (found := self.family()) and time.monotonic() < until:
             time.sleep(0.05)
         return found
 
     def family(self) -> list[int]:
-        """Every process that was started in this folder, whatever its parent is."""
+        """Return every process that was started in this folder, whatever its parent is."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -135,7 +135,7 @@ def is_gone(pid: int) -> bool:
 
 
 def take_port(port: int) -> socket.socket:
-    """Listen on a port as soon as it can be had."""
+    """Listen on a port as soon as it is free."""
     taken = socket.socket()
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
@@ -155,7 +155,7 @@ def take_port(port: int) -> socket.socket:
 
 
 def end(program: subprocess.Popen[bytes], number: int = signal.SIGINT) -> float:
-    """Tell it to end; seconds that it took."""
+    """Tell the program to end, and return the seconds that it took."""
     began = time.monotonic()
     program.send_signal(number)
     program.wait(PATIENCE)
@@ -178,7 +178,7 @@ def test_what_dies_comes_back_also_elsewhere_and_ctrl_c_ends_it_while_broker_and
     old, moved = up.note("broker/broker.json")["bootstrap_servers"], up.pids()
     os.kill(before["kafka"], signal.SIGKILL)
     with take_port(int(old.rpartition(":")[2])):
-        up.hear("Kafka was ended by SIGKILL")
+        up.hear("Kafka was terminated by SIGKILL")
         up.hear("Kafka has moved to")
     assert up.note("broker/broker.json")["bootstrap_servers"] != old
     assert up.note("worker/up.json")["kafka"] == up.note("broker/broker.json")["bootstrap_servers"]
@@ -193,7 +193,7 @@ def test_what_dies_comes_back_also_elsewhere_and_ctrl_c_ends_it_while_broker_and
     assert program.returncode == 0
     assert up.left_behind() == []
     assert "crl_stream/cli/" not in up.text(), "a traceback of ours"
-    assert LIBRARY_LINE.findall(up.text()) == [], "an outage is said in our words"
+    assert LIBRARY_LINE.findall(up.text()) == [], "the outage is reported in our own words"
     assert not (up.folder / "crl-stream" / "worker" / "up.json").exists()
 
 

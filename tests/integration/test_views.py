@@ -1,4 +1,4 @@
-"""Any worker answers for any task; who may not ask is told so."""
+"""Any worker answers for any task, and unauthorised clients are refused."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_the_views_ask_for_their_token_and_for_their_own_name(installation
 async def test_one_row_that_cannot_be_read_hides_no_other_task(installation: Installation) -> None:
     good, bad = keys_for(0, 4, 2)
     await installation.publish(an_invocation(agent_name=good.agent_name, task_type=good.task_type))
-    # Somebody else's record in the changelog, before a worker starts.
+    # A foreign record is in the changelog before a worker starts.
     changelog = installation.names.changelog(installation.app_id)
     await installation.producer.send_and_wait(changelog, b'{"x":1}', key=bad.encode(), partition=0)
     worker = await installation.worker()

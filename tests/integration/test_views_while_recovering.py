@@ -1,4 +1,4 @@
-"""While a worker recovers its rows, or partitions move, a view says so and never shows a wrong row."""
+"""While a worker recovers its rows, or partitions move, a view reports that and never shows a wrong row."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def store(request: pytest.FixtureRequest) -> dict[str, str]:
 
 
 async def ask_until_ready(worker: WorkerProcess, paths: list[str]) -> list[tuple[str, int, Any]]:
-    """Every answer that the views gave from the first one on, until the worker was ready."""
+    """Return every answer that the views gave until the worker was ready."""
     answers = []
     async with asyncio.timeout(90):
         while True:
@@ -75,7 +75,7 @@ async def test_a_worker_that_gave_partitions_away_shows_no_ghost_of_their_rows(
         await worker.ready()
     own = [(await worker.get("/api/tasks?own=1"))[1]["tasks"] for worker in (first, second)]
     shown = [task["task_type"] for tasks in own for task in tasks]
-    assert sorted(shown) == sorted(key.task_type for key in keys), "each task once, at its owner"
+    assert sorted(shown) == sorted(key.task_type for key in keys), "each task is shown once, by its owner"
     for worker, tasks in zip((first, second), own, strict=True):
         parts = {entry["partition"] for entry in (await worker.get("/api/worker"))[1]["partitions"]}
         assert {task["as_of"]["partition"] for task in tasks} == parts

@@ -1,8 +1,8 @@
-"""Exploration policies: which variant an exploring invocation tries; one file each, found by listing this folder.
+"""Exploration policies: they choose which variant an exploring invocation tries. Each is one file of this folder.
 
-How often runtimes explore is the task's policy (``operations.exploration``); what may be tried is the monitor's word.
-A file defines the ``PARTS`` below, and its name is what ``Client(exploration_policy=...)`` takes.  CONTRIBUTING.md has
-a whole one.
+The task's policy sets how often runtimes explore (``operations.exploration``), and the monitor decides which variants
+they may try. Each file defines the ``PARTS`` below. Its name is the value of ``Client(exploration_policy=...)``.
+CONTRIBUTING.md shows a complete example.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from crl_stream.core.folder import Part, load, takes
 from crl_stream.core.messages import RegisteredVariant
 
 Choose = Callable[[Sequence[RegisteredVariant], random.Random], RegisteredVariant]
-"""Choose one of the variants, of which there is at least one; in the agent's thread, so it must not wait."""
+"""Choose one of the given variants (at least one). It runs in the agent's thread, so it must not block."""
 
-PARTS: Final = (Part("choose", "a function (others, rng) -> the one of the other variants to try", takes(2)),)
-"""What every file of the folder defines."""
+PARTS: Final = (Part("choose", "a function (others, rng) -> the variant to try, one of the others", takes(2)),)
+"""The names that every file in the folder defines."""
 
 
 def _discover() -> Mapping[str, Choose]:

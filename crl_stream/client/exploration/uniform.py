@@ -1,4 +1,4 @@
-"""Each of the other variants as often as any."""
+"""Explores all other variants equally often."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from crl_stream.core.messages import RegisteredVariant
 
 
 def choose(others: Sequence[RegisteredVariant], rng: random.Random) -> RegisteredVariant:
-    """Any one of them."""
+    """Return one of the other variants at random."""
     return rng.choice(others)
