@@ -68,6 +68,9 @@ async def test_missing_replicas_do_not_keep_apply_waiting_for_the_settings_that_
     admin, topic = TopicAdmin(kafka, installation.app_id), installation.names(TASKS)
     async with installation.admin._admin() as client:
         await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"retention.ms": "1"})])
+    async with asyncio.timeout(30):
+        while not any(difference.kind == "config" for difference in await admin.differences()):
+            await asyncio.sleep(0.05)
     changed = await admin.apply()
     assert f"set cleanup.policy=compact on {topic}" in changed
     assert {difference.kind for difference in await admin.differences()} == {"replication"}
