@@ -37,6 +37,7 @@ MAPPED = (
     "core/proposer",
     "kafka",
     "notifiers",
+    "proposals",
     "stages",
     "telemetry",
     "wire",

@@ -20,7 +20,7 @@ in `record.py`.
 
 
 def lifecycle_page() -> str:
-    """The page as it is now: for each state machine its question, a picture, and its transitions as a table."""
+    """Return the page: for each state machine, its question, a picture and a table of its transitions."""
     parts = [_HEAD]
     for machine, (question, states) in MACHINES.items():
         rows = [row for row in TRANSITIONS if row.machine == machine]
@@ -46,6 +46,6 @@ def lifecycle_page() -> str:
 
 
 def page_of(contract: Path) -> Path | None:
-    """Where the page lies beside a contract folder; None in an installation, which has none."""
+    """Return the path of the page beside a contract folder; None in an installed package, which has no docs."""
     docs = contract.parent / "docs"
     return docs / "lifecycle.md" if contract.name == "topics" and docs.is_dir() else None
