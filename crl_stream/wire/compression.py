@@ -25,9 +25,9 @@ _XERIAL_HEADER: Final = 16
 _FIRST_BUFFER: Final = 64 * 1_024
 _GROWTH: Final = 8
 _FULL: Final = "failed to write whole buffer"
-"""Cramjam's message for a buffer that is too small, as opposed to bad data."""
+"""Cramjam's message if the buffer is too small, as opposed to bad data."""
 _GZIP_WINDOW: Final = 31
-"""Parameter for zlib: expect the header and checksum of gzip."""
+"""Parameter that makes zlib expect a gzip header and checksum."""
 
 
 class TooLarge(Exception):
@@ -41,7 +41,7 @@ class Damaged(Exception):
 def unpack(codec: int, data: bytes, limit: int) -> bytes:
     """Decompress ``data``.
 
-    ``codec`` is one of the constants above, ``limit`` is in bytes. Raises ``TooLarge`` or ``Damaged``.
+    ``codec`` is one of the constants above; ``limit`` is in bytes. Raises ``TooLarge`` or ``Damaged``.
     """
     unpacker = _UNPACKERS.get(codec)
     if unpacker is None:
