@@ -1,4 +1,4 @@
-"""The highest revision of each proposal counts, and the time decides whether it is still open."""
+"""The highest revision of each proposal counts, and its expiry time decides whether it is still open."""
 
 from __future__ import annotations
 
