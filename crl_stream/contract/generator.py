@@ -2,7 +2,8 @@
 
 ``python -m crl_stream.contract.generator`` writes all of them: the schemas and the AsyncAPI document into ``topics/``,
 the others in place.  ``--check`` only lists what is stale.
-The sources are the message classes and ``catalog.toml``; never edit a generated file.
+The sources are the message classes, ``catalog.toml``, ``stages.topology`` and ``core.monitor.lifecycle``; never edit a
+generated file.
 """
 
 from __future__ import annotations
@@ -102,10 +103,10 @@ class _Docs(Mapping[type, Mapping[str, str]]):
         return found
 
     def __iter__(self) -> Any:
-        raise TypeError("look up the documentation of a class; it cannot be listed")
+        raise TypeError("documentation can be looked up by class, but not listed")
 
     def __len__(self) -> int:
-        raise TypeError("look up the documentation of a class; it cannot be listed")
+        raise TypeError("documentation can be looked up by class, but not listed")
 
     @staticmethod
     def _own(kind: type) -> dict[str, str]:

@@ -10,12 +10,12 @@ from crl_stream.core.monitor.lifecycle import MACHINES, TRANSITIONS
 _HEAD: Final = """\
 # The life of a task and its variants
 
-`make contract` draws this page from the tables in `crl_stream/core/monitor/lifecycle.py`. No other state
-changes. Each machine answers one question; the first four are about a variant, the others about a task.
+`make contract` draws this page from the tables in `crl_stream/core/monitor/lifecycle.py`. State changes
+in no other way. Each machine answers one question: the first four about a variant, the others about a task.
 
-Why something happens is decided elsewhere: rollbacks and recoveries in `protection.py`, promotions in
-`decision_matrix.py`, commands in `commands.py` (a pin of another variant activates it too), the first variant of a task
-in `record.py`.
+When a change happens is decided elsewhere: rollbacks and recoveries in `protection.py`, promotions in
+`decision_matrix.py`, commands in `commands.py` (pinning another variant also activates it), and the first variant of a
+task in `record.py`.
 """
 
 

@@ -19,6 +19,6 @@ Built on these:
     fleet_policy    reads the fleet's policy, and is the only way to set it
     policy_history  finds the policy with a given hash
     overview_page   reads the overview of the system
-    fleet_health    reports as findings which services are down and which are behind
+    fleet_health    finds the services that are down or behind
     adoption        keeps the state after the log was deleted and created again
 """

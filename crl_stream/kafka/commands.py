@@ -22,7 +22,7 @@ from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, DECISIONS, FLEET_KEY, Topics
 
 VALID_SECONDS: Final = 60.0
-"""A command that reaches the log later than this is refused, so that an old one never takes effect unexpectedly."""
+"""How long a command is valid: if it reaches the log later, it is refused, so that it never surprises anyone."""
 
 
 def task_command(kind: type[Any], key: TaskKey, *, actor: str | None = None, **fields: Any) -> Any:
@@ -154,7 +154,7 @@ async def _give_all(session: KafkaSession, command_id: str, value: bytes, timeou
                         results[said.position.partition] = said
                         waiting.discard(said.position.partition)
         except TimeoutError:
-            pass  # a partition that has not answered is silent
+            pass  # partitions that have not answered are listed as ``silent``
     return FleetAnswer(partitions, dict(sorted(results.items())), unsent)
 
 

@@ -178,7 +178,9 @@ async def _policy_findings(settings: Settings, session: KafkaSession) -> list[di
         listed = ", ".join(map(str, fleet.pending))
         text = f"Policy {fleet.policies.digest()} is set, but partitions {listed} have not applied it yet."
         found.append(
-            finding("policy_pending", "policy", text, "check that workers are running; they apply it", fleet.time)
+            finding(
+                "policy_pending", "policy", text, "check that the workers of these partitions are running", fleet.time
+            )
         )
     if fleet.exists and (differences := differences_of(settings, fleet.policies)):
         text = difference_line(fleet.policies, fleet.actor, fleet.time, len(differences))

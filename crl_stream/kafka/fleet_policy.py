@@ -113,7 +113,7 @@ def last_ordered(received: Iterable[Any]) -> Ordered | None:
 
 
 def encode_policy(command: m.SetPolicy) -> bytes:
-    """Return the record's value, with only those policy settings that differ from the guide, in overrides too."""
+    """Encode the command with only those policy settings that differ from the guide's, also within overrides."""
     fields = msgspec.to_builtins(command)
     fields["policy"] = msgspec.Raw(command.policy.canonical())
     return encode(fields)
@@ -161,5 +161,5 @@ def difference_line(policies: PolicySet, actor: str, time: int, differences: int
     settings = "1 setting" if differences == 1 else f"{differences} settings"
     return (
         f"policy {policies.digest()} is in force,{set_by(actor, time) or ' as the log says'}; "
-        f"these settings differ in {settings}: `crl policy diff`"
+        f"the settings of this process differ from it in {settings}: see `crl policy diff`"
     )

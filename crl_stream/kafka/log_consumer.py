@@ -82,7 +82,7 @@ def read_everything(consumer: Any) -> None:
 
 
 def answered_at(consumer: Any, places: Iterable[Any]) -> int:
-    """Return when Kafka last answered for every partition, or 0 if never; a poll does not show whether it did."""
+    """Return when Kafka last answered for every partition, or 0 if never; a poll alone does not show this."""
     return min((consumer.last_poll_timestamp(place) or 0 for place in places), default=0)
 
 
@@ -217,7 +217,7 @@ class _LegacyBatch:
     def __init__(self, data: bytes) -> None:
         self._data = data
         try:
-            # The C version trusts the lengths in a record, and a wrong length can crash the process.
+            # Avoid the C version: it trusts the lengths in a record, and a wrong length can crash the process.
             self._stock = _LegacyRecordBatchPy(data, magic_of(data))
             self.next_offset = self._stock.next_offset
         except Exception as error:

@@ -19,7 +19,7 @@ from crl_stream.core.policy import PolicySet
 TROUBLE: Final = ("degraded", "without_success")
 """Names of the counts that need attention."""
 ORDERS: Final = ("held", "pinned", "quarantined")
-"""Names of the counts of states that people have set or must decide about."""
+"""Names of the counts for holds, pins and quarantines, which people set or must decide about."""
 NAMES: Final = (*TROUBLE, *ORDERS, "no_target", "without_outcome", "HEALTHY", "INCONCLUSIVE", "DEGRADED", "unjudged")
 """Names of all counts, in the order of a mark's bits."""
 MODES: Final = ("observe", "shadow")

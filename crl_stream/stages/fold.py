@@ -40,7 +40,7 @@ class Counts(NamedTuple):
     skipped: int = 0
     """Records folded before this batch and read again after a crash or a rebalance."""
     ticks: int = 0
-    """Records that only said that time has passed."""
+    """Ticks, which only say that time has passed."""
     too_late: int = 0
     """Scores for outcomes that no window holds any more; they are counted in the row but have no effect."""
 
@@ -54,7 +54,7 @@ class Folded(NamedTuple):
     outputs: list[Output]
     counts: Counts
     wakes: Mapping[bytes, int] = {}
-    """When time alone next affects each touched row, for ``Waiting``; 0 if it waits for nothing."""
+    """When each touched row is next due without a new record, for ``Waiting``; 0 if it waits for nothing."""
     born: int = 0
     """Number of new tasks, for ``Waiting``."""
     finished: bool = True
@@ -95,7 +95,7 @@ def fold_around_poison(attempt: Callable[[Poisoned], Folded], what: str) -> Fold
 
 
 class Task:
-    """A task that records of the batch name; a stage adds the row that it opens for the task."""
+    """A task named by records of the batch; a stage adds the row that it opens for the task."""
 
     __slots__ = ("home", "key", "left", "touched")
 

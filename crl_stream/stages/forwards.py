@@ -1,8 +1,8 @@
 """Recognises forwarded records that arrived before: a crash may forward a record twice, and origins can be forged.
 
 A forward repeats an earlier one if both its origin and its bytes are equal, so a forged origin can only hide
-repetitions of the same record.  The last ``REMEMBERED`` forwards are remembered with their bytes; for older forwards
-only the highest offset per partition is kept.
+repetitions of the same record.  The last ``REMEMBERED`` forwards are stored by hash; for older forwards only the
+highest offset per partition is kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from crl_stream.stages.partition import PartitionRow
 from crl_stream.wire.records import Record
 
 REMEMBERED: Final = 512
-"""How many forwards a partition remembers, from all origins together; more than a batch repeated after a crash."""
+"""How many forwards a partition remembers, from all origins together; enough for a batch that a crash repeats."""
 _ENTRY: Final = Struct("<HQ8s")
 """Partition and offset of the origin, and a hash of key and value."""
 

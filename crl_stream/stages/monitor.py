@@ -103,7 +103,7 @@ class _Fold(Fold[_Task]):
         self.partitions, self.render = partitions, render or encode
         self.commands, self.waiting = commands, waiting
         self.outdated = False
-        """Whether the fleet's hold has changed after ``wakes`` was last updated."""
+        """Whether the fleet's hold has changed since ``wakes`` was last updated."""
         self.policies = state.policies
         self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash, state.fleet, brief=render is not None)
         """The position of the current record: one object, updated for each record."""
@@ -115,7 +115,7 @@ class _Fold(Fold[_Task]):
         return _Task(key)
 
     def end(self) -> dict[bytes, bytes]:
-        """Record which records were forwarded here and which rows wait for a time; return the rows by key."""
+        """Note which records were forwarded here and which rows wait for a time; return the rows by key."""
         if self.forwards is not None:
             self.forwards.pack()
         self._settle_wakes()
@@ -144,14 +144,14 @@ class _Fold(Fold[_Task]):
                 self._apply(task, message, record)
 
     def close(self, task: _Task) -> None:
-        """Store the task's row, and the time at which time alone next affects it."""
+        """Store the task's row, and note when it is next due without a new record."""
         if task.touched and task.row is not None:
             self.folded[task.key] = encode_row(task.row)
             self.wakes[task.key] = self._wake(task.key, task.row)
         task.row = None
 
     def _wake(self, key: bytes, row: TaskRow | RowMarks) -> int:
-        """Return when time alone next affects the row; at once if it is unpublished with the fleet's current hold."""
+        """Return when the row is next due without a new record; at once if it lacks the fleet's current hold."""
         fleet = self.at.fleet
         return row.wake if row.shown_fleet == (0 if fleet is None else fleet.since) else fleet_slot(key)
 

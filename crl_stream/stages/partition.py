@@ -42,7 +42,7 @@ class PartitionRow(msgspec.Struct, array_like=True, gc=False):
     policy_time: int = 0
     """When the policy came into force here, in milliseconds; 0 if ``policy_actor`` is empty."""
     fleet: StandingOrder | None = None
-    """The hold on the whole fleet, as this partition of the log knows it."""
+    """The hold on the whole fleet, according to this partition of the log."""
 
     @property
     def policies(self) -> PolicySet:

@@ -1,6 +1,6 @@
 """Rebuilds what the compacted topics must contain for a partition from its rows, one record at a time.
 
-If a compacted topic was deleted and created again, or truncated by its broker, it lacks every task that is silent.
+If a compacted topic was deleted and created again, or truncated by its broker, it lacks all silent tasks.
 Runtimes would not learn which variants to use.  The rows contain everything that is needed.
 """
 

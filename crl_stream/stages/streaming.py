@@ -62,7 +62,7 @@ def _as_it_is(fact: Any) -> Any:
 
 
 class DecodedRecord(msgspec.Struct, frozen=True, gc=False):
-    """A record of the log with its message, with the interface of ``wire.records.Record``."""
+    """A record of the log and its message, with the interface of ``wire.records.Record``."""
 
     offset: int
     timestamp: int

@@ -41,9 +41,9 @@ from crl_stream.wire.topics import (
 )
 
 RowPosition = Callable[[bytes], tuple[int, int]]
-"""Returns the position of the last record that touched a row; of two rows with the same key, the higher is newer."""
+"""Returns the position of the last record that touched a row; the row of a key with the higher position is newer."""
 FIRST: Final = 0
-"""The only partition of topics that have just one, and the partition of alerts that are not about a task."""
+"""The partition of topics that have only one, and of alerts that are not about a task."""
 
 
 class Goes(enum.Enum):
@@ -53,7 +53,7 @@ class Goes(enum.Enum):
     """
 
     ALONG = "the partition it was read from"
-    HOME = "its task's partition, or each"
+    HOME = "its task's partition, or every one"
     FIRST = "partition 0"
 
 
@@ -146,7 +146,7 @@ _LETTERS: Final = Sink(DEAD_LETTERS, ())
 
 INLET: Final = Stage(
     name="inlet",
-    what="puts a reference to each command into the log, so that the log alone decides",
+    what="writes a reference to each command into the log, so that the log alone decides",
     role="monitor",
     sources=(COMMANDS,),
     sinks=(Sink(INVOCATIONS, (m.CommandRef,), Goes.HOME), _LETTERS),
@@ -174,7 +174,7 @@ MONITOR: Final = Stage(
 )
 PROPOSER: Final = Stage(
     name="proposer",
-    what="turns snapshots of tasks into proposals for a person",
+    what="turns snapshots of tasks into proposals for people",
     role="proposer",
     sources=(TASKS,),
     table=Table("proposals", "agent_name/task_type", proposer_row.row_position),
@@ -182,7 +182,7 @@ PROPOSER: Final = Stage(
 )
 TALLY: Final = Stage(
     name="tally",
-    what="notes what the overview counts, from all tasks in one partition",
+    what="collects notes about all tasks in one partition, for the overview",
     role="overview",
     listed_as="overview",
     sources=(ROLLBACKS, ALERTS, PROPOSALS, TASKS),
@@ -212,7 +212,7 @@ FILES: Final = Stage(
 )
 NOTIFIER: Final = Stage(
     name="notifier",
-    what="tells people; each channel is a consumer group of its own",
+    what="alerts people; each channel has its own consumer group",
     role="notifier",
     sources=(ALERTS, ROLLBACKS, DEGRADATIONS),
     fans_in=True,

@@ -115,7 +115,7 @@ def _sinks(sinks: Iterable[Sink]) -> Iterator[str]:
 
 def _messages(sink: Sink) -> str:
     if not sink.carries:
-        return "what could not be used, with its bytes"
+        return "unusable records, with their bytes"
     if len(sink.carries) > 4:
         return f"{len(sink.carries)} kinds of commands"
     return ", ".join(kind.__name__ for kind in sink.carries)

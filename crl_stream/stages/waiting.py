@@ -62,7 +62,7 @@ class Waiting:
         """``fleet_of`` for the partition row that the index was built with."""
         self._first, self._incarnation = (0, 0) if state is None else (state.next_offset, state.incarnation)
         self.tasks = 0
-        """Number of tasks that existed before the first record not folded yet, including tasks with unreadable rows."""
+        """Number of tasks that existed before the first unfolded record, including tasks with unreadable rows."""
         self.unread = 0
         """Number of tasks whose rows cannot be read."""
         self.wakes: dict[bytes, int] = {}

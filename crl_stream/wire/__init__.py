@@ -1,4 +1,4 @@
-"""Bytes and values: names, partitions and codecs for all topics.  Pure.
+"""Turns bytes into values and back: names, partitions and codecs for all topics, without I/O.
 
 Read in this order:
 

@@ -1,7 +1,7 @@
 """Decompresses batches within a fixed memory limit.
 
-A batch of one megabyte may claim to unpack to two gigabytes, so claims are not trusted: gzip is read up to the limit,
-snappy states its length, lz4 and zstd are unpacked into a buffer of that size.
+A batch of one megabyte may unpack to two gigabytes.  So gzip is read only up to the limit, the length that snappy
+states is checked first, and lz4 and zstd are unpacked into a buffer no larger than the limit.
 """
 
 from __future__ import annotations

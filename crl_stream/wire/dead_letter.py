@@ -55,7 +55,7 @@ batch fits."""
 MAX_FORWARD: Final = 1_024 * 1_024 - 4_096
 """The same for a forwarded record; its topic does not accept more."""
 _MAX_DIGITS: Final = 18
-"""Maximum number of digits of a number in a header; so many always fit into 63 bits."""
+"""Maximum number of digits of a number in a header; such a number always fits into 63 bits."""
 
 
 def dead_letter(

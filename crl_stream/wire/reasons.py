@@ -54,7 +54,7 @@ MEANING: Final[dict[str, str]] = {
     COMMAND_MISSING: "a reference names a command that does not exist",
     COMMAND_MISMATCH: "a reference and the command it names do not agree",
     MISPLACED_TWICE: "a forwarded record is again in the wrong partition",
-    FORWARDED_BEFORE: "a forwarded record has an origin so far back that it may be a repetition",
+    FORWARDED_BEFORE: "the origin of a forwarded record is too old to rule out a repetition",
     VARIANT_LIMIT: "the task already has the maximum number of variants",
     BATCH_TOO_LARGE: "a compressed batch would unpack to more than 32 MiB; the letter is the batch, not a record",
     BATCH_DAMAGED: "a batch violates the protocol; the letter is the batch, not a record",

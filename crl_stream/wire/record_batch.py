@@ -1,9 +1,8 @@
 """Splits and reads record batches, including those that fast readers cannot read.
 
 A record batch is the unit that a producer sends and a broker keeps.  It may be compressed, and it states which offsets
-it covers.
-Fast readers handle ordinary batches.  This module handles the rest: header names that are not UTF-8, and batches that
-are too large or damaged to unpack.
+it covers.  Fast readers handle ordinary batches.  This module handles the rest: header names that are not UTF-8, and
+batches that are too large or too damaged to unpack.
 
 Names that are not UTF-8 are read with ``surrogateescape``, so that ``encode_name`` restores their bytes.
 """
@@ -124,7 +123,7 @@ def unpacked(batch: bytes, limit: int = MAX_UNPACKED) -> bytes:
 
 
 def check_legacy(batch: bytes, limit: int = MAX_UNPACKED) -> None:
-    """Raise ``TooLarge`` or ``Damaged`` if a batch of format 0 or 1 must not be unpacked."""
+    """Raise ``TooLarge`` or ``Damaged`` if a batch of format 0 or 1 cannot be unpacked within ``limit`` bytes."""
     codec = batch[_LEGACY_ATTRIBUTES_AT] & _CODEC
     if not codec:
         return

@@ -42,7 +42,7 @@ class _Found(Exception):
 
 
 def parse_object(data: bytes) -> dict[str, Any] | Bad:
-    """Parse ``data`` as an object, or return why it is not acceptable; never raise."""
+    """Parse ``data`` as an object, or return why it is not acceptable, without ever raising."""
     if bad := check_shape(data):
         return bad
     try:

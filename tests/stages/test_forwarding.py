@@ -53,7 +53,7 @@ def again(driver: TopologyDriver, forwards: Sequence[Stored]) -> None:
 
 def test_records_forwarded_twice_by_a_crash_are_counted_once() -> None:
     driver = TopologyDriver(partitions=4)
-    # More outcomes than ids that the task remembers, so that only their origins can reveal the repetition.
+    # These are more outcomes than the task remembers ids, so only their origins can reveal the repetition.
     forwards = misplace(driver, invocations("default", "S" * 200))
     again(driver, forwards)
     assert driver.snapshot(AGENT, TASK).n_outcomes == 200

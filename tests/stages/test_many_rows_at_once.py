@@ -93,7 +93,7 @@ def test_parts_are_exact_under_crashes_and_replays(
 
 
 fleet_times = 1_100
-"""The highest ``up_to_ms`` drawn, beyond the last group of the fleet; lower values make a tick process only some rows."""
+"""The highest ``up_to_ms`` drawn, beyond the last group of the fleet; lower values limit a tick to some of the rows."""
 
 
 def test_a_row_that_makes_the_engine_raise_at_a_tick_stops_neither_the_others_nor_the_clock(

@@ -1,4 +1,4 @@
-"""Whatever people order and runtimes send, every resulting record fits into its topic."""
+"""Whatever commands and messages are sent, every resulting record fits into its topic."""
 
 from __future__ import annotations
 

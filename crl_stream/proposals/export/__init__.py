@@ -15,7 +15,7 @@ from crl_stream.core.messages import Proposal
 
 
 class Format(NamedTuple):
-    """What a module of this folder defines."""
+    """The definitions that each module in this folder must have."""
 
     binary: bool
     write: Callable[[Sequence[Proposal], int], bytes]
