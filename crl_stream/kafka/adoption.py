@@ -34,7 +34,8 @@ async def adopt_log(settings: Settings, *, dry_run: bool) -> list[dict[str, Any]
     """Adopt every partition whose state does not fit its log; return one entry for each partition of the log.
 
     Unless ``dry_run``, first wait until workers that have just stopped have left their consumer group.  A worker that
-    died, or that has an instance id, remains a member until its session ends.  Raises ``Unavailable`` if workers still run.
+    died, or that has an instance id, remains a member until its session ends.  Raises ``Unavailable`` if workers are
+    still running after that.
     """
     async with KafkaSession(settings.kafka) as session:
         if not dry_run:

@@ -22,7 +22,7 @@ from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, DECISIONS, FLEET_KEY, Topics
 
 VALID_SECONDS: Final = 60.0
-"""How long a command is valid: if it reaches the log later, it is refused, so that it never surprises anyone."""
+"""How long a command is valid.  If it reaches the log later, it is refused, so it cannot take effect unexpectedly."""
 
 
 def task_command(kind: type[Any], key: TaskKey, *, actor: str | None = None, **fields: Any) -> Any:

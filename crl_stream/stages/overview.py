@@ -1,7 +1,7 @@
 """The overview stage: turns notes from ``crl.overview-events`` into rows, the page and alerts on the rollback rate.
 
-The stage is pure and follows the laws of ``stages.fold``.  Every record is exactly one of applied, duplicate, or dead letter.
-Only the number of intermediate pages depends on where one batch ends and the next begins.
+The stage is pure and follows the laws of ``stages.fold``.  Every record is exactly one of applied, duplicate, or dead
+letter.  Only the number of intermediate pages depends on where one batch ends and the next begins.
 """
 
 from __future__ import annotations
