@@ -12,7 +12,7 @@ from crl_stream.wire.topics import DEAD_LETTERS, MESSAGES, PARTITION_ROW
 WIDTH: Final = 80
 _LABEL: Final = 10
 _TOPIC: Final = 21
-"""Widths of a label and of a topic's name in columns, including the space after it."""
+"""Widths of labels and topic names in columns, including the space that follows them."""
 _PEOPLE: Final = ("operator", "subscriber", "dashboard")
 """Parties that the flowchart merges into one."""
 _BEYOND_WORKER: Final = "worker"
