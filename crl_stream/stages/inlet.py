@@ -40,7 +40,7 @@ def reference_commands(partition: int, partitions: int, records: Sequence[Record
         if isinstance(command, SetPolicy):
             key, homes = POLICY_KEY, range(partitions)
         elif isinstance(command, HoldAll | ResumeAll):
-            # Every partition has a record of its own, so that a stuck partition does not delay the hold in others.
+            # Each partition has its own record, so that a stuck partition does not delay the hold in others.
             home = partition % partitions
             key, homes = FLEET_KEY, range(home, home + 1)
         else:

@@ -104,7 +104,7 @@ def _type_at(kind: Any, path: str) -> Any:
 
 
 def _plainest(found: Any) -> Any:
-    """Return a type without annotations and null."""
+    """Strip annotations and null from a type."""
     while isinstance(found, inspect.Metadata):
         found = found.type
     if isinstance(found, inspect.UnionType):
