@@ -39,6 +39,7 @@ MAPPED = (
     "guide",
     "kafka",
     "notifiers",
+    "proposals",
     "stages",
     "telemetry",
     "wire",

@@ -1,8 +1,9 @@
-"""Writes what is generated: JSON Schemas, the AsyncAPI document, the README's picture and ``docs/lifecycle.md``.
+"""Generates the JSON Schemas, the AsyncAPI document, the README's picture and ``docs/lifecycle.md``.
 
-``python -m crl_stream.contract.generator`` writes them, the files into ``topics/``; ``--check`` only says which are
-stale.
-The message classes and ``catalog.toml`` are the sources; nobody edits what is written here.
+``python -m crl_stream.contract.generator`` writes all of them: the schemas and the AsyncAPI document into ``topics/``,
+the others in place.  ``--check`` only lists what is stale.
+The sources are the message classes, ``catalog.toml``, ``stages.topology`` and ``core.monitor.lifecycle``; never edit a
+generated file.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ ASYNCAPI: Final = "asyncapi.json"
 
 
 def generate() -> dict[str, str]:
-    """Return every generated file: its path inside the contract and its text."""
+    """Return the generated files of the contract: the text of each, by path."""
     files = {
         f"{SCHEMAS}/{schema_name(topic, kind)}": _text(message_schema(topic, kind, _Docs()))
         for topic, kinds in MESSAGES.items()
@@ -42,7 +43,7 @@ def generate() -> dict[str, str]:
 
 
 def stale(root: Path) -> list[str]:
-    """Return the paths inside the contract that are missing, differ, or are no longer generated."""
+    """Return the paths inside the contract whose files are missing, out of date, or no longer generated."""
     files = generate()
     there = {f"{SCHEMAS}/{path.name}" for path in (root / SCHEMAS).glob("*.json")}
     wrong = {name for name, text in files.items() if _read(root / name) != text}
@@ -50,7 +51,7 @@ def stale(root: Path) -> list[str]:
 
 
 def write(root: Path) -> list[str]:
-    """Update the generated files; returns the paths that changed."""
+    """Update the generated files and return the paths that changed."""
     changed, files = stale(root), generate()
     for name in changed:
         path = root / name
@@ -63,9 +64,9 @@ def write(root: Path) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the files, or compare them with ``--check``; returns 1 if something was stale."""
+    """Write the files; with ``--check``, only compare them and return 1 if any is stale."""
     parser = argparse.ArgumentParser(prog="python -m crl_stream.contract.generator", description=main.__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is stale")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is stale")
     root = contract_root()
     if parser.parse_args(arguments).check:
         wrong = [f"topics/{name}" for name in stale(root)] + _draw(root, check=True)
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _draw(root: Path, *, check: bool = False) -> list[str]:
-    """Bring the picture in the README and the page of transitions up to date; the names of what was not."""
+    """Update the picture in the README and the page of transitions; return the names of the files that were stale."""
     drawn: dict[Path, str] = {}
     if (readme := readme_of(root)) is not None:
         drawn[readme] = with_picture(readme.read_text(encoding="utf-8"))
@@ -92,7 +93,7 @@ def _draw(root: Path, *, check: bool = False) -> list[str]:
 
 
 class _Docs(Mapping[type, Mapping[str, str]]):
-    """The texts below the fields of messages in the source, which Python does not keep."""
+    """The descriptions below the message fields, read from the source because Python discards them."""
 
     def __getitem__(self, kind: type) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -102,10 +103,10 @@ class _Docs(Mapping[type, Mapping[str, str]]):
         return found
 
     def __iter__(self) -> Any:
-        raise TypeError("the documentation of all classes is not enumerable")
+        raise TypeError("documentation can be looked up by class, but not listed")
 
     def __len__(self) -> int:
-        raise TypeError("the documentation of all classes is not enumerable")
+        raise TypeError("documentation can be looked up by class, but not listed")
 
     @staticmethod
     def _own(kind: type) -> dict[str, str]:

@@ -10,17 +10,17 @@ from crl_stream.core.monitor.lifecycle import MACHINES, TRANSITIONS
 _HEAD: Final = """\
 # The life of a task and its variants
 
-`make contract` draws this page from the tables in `crl_stream/core/monitor/lifecycle.py`. No other state
-changes. Each machine answers one question; the first four are about a variant, the others about a task.
+`make contract` draws this page from the tables in `crl_stream/core/monitor/lifecycle.py`. State changes
+in no other way. Each machine answers one question: the first four about a variant, the others about a task.
 
-Why something happens is decided elsewhere: rollbacks and recoveries in `protection.py`, promotions in
-`decision_matrix.py`, commands in `commands.py` (a pin of another variant activates it too), the first variant of a task
-in `record.py`.
+When a change happens is decided elsewhere: rollbacks and recoveries in `protection.py`, promotions in
+`decision_matrix.py`, commands in `commands.py` (pinning another variant also activates it), and the first variant of a
+task in `record.py`.
 """
 
 
 def lifecycle_page() -> str:
-    """The page as it is now: for each state machine its question, a picture, and its transitions as a table."""
+    """Return the page: for each state machine, its question, a picture and a table of its transitions."""
     parts = [_HEAD]
     for machine, (question, states) in MACHINES.items():
         rows = [row for row in TRANSITIONS if row.machine == machine]
@@ -46,6 +46,6 @@ def lifecycle_page() -> str:
 
 
 def page_of(contract: Path) -> Path | None:
-    """Where the page lies beside a contract folder; None in an installation, which has none."""
+    """Return the path of the page beside a contract folder; None in an installed package, which has no docs."""
     docs = contract.parent / "docs"
     return docs / "lifecycle.md" if contract.name == "topics" and docs.is_dir() else None

@@ -13,18 +13,18 @@ END: Final = "<!-- end of topology -->"
 
 
 def readme_of(contract: Path) -> Path | None:
-    """The page beside a contract folder; None in an installation, which has none."""
+    """Return the path of the README beside a contract folder; None in an installed package, which has none."""
     path = contract.parent / "README.md"
     return path if contract.name == "topics" and path.is_file() else None
 
 
 def with_picture(page: str) -> str:
-    """The page with the picture as it is now; ``ContractError`` when the markers are not there."""
+    """Return the page with the current picture; raise ``ContractError`` if it lacks the markers."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ContractError(
-            f"README.md has no place for the topology between {BEGIN} and {END}.",
+            f"README.md lacks the lines {BEGIN} and {END} around the topology.",
             hint="put both lines back where the picture belongs",
         )
     return f"{before}{BEGIN}\n```mermaid\n{topology_mermaid()}\n```\n{END}{after}"

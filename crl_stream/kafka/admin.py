@@ -1,7 +1,7 @@
 """Compares the topics on the broker with the catalog, and corrects them.
 
-``apply`` creates missing topics and corrects configuration.  It never deletes a topic, and never adds partitions to an
-existing one, since that would separate tasks from their history.
+``apply`` creates missing topics and corrects configuration.  It never deletes a topic.  It never adds partitions to an
+existing topic either, because that would separate tasks from their history.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from crl_stream.wire.topics import Topics
 
 _TIMEOUT_MS: Final = 15_000
 _TOPIC_LEVEL: Final = 1
-"""The source in DescribeConfigs that means: the value was set on the topic itself."""
+"""The config source in a DescribeConfigs response for a value that was set on the topic itself."""
 _APPEAR_SECONDS: Final = 15.0
 _AT_LEAST: Final = frozenset(("max.message.bytes", "min.compaction.lag.ms"))
-"""Settings where a larger value is safe.  With a smaller lag, compaction may keep a stale write of a row before the
-owner has written the newer row again."""
+"""Settings where a larger value is safe.  With a smaller compaction lag, a stale write may replace the newer row
+before the partition's owner has rewritten it."""
 
 Kind = Literal["missing", "partitions", "replication", "config"]
 
@@ -42,16 +42,16 @@ class Difference:
     wanted: str
     found: str
     unsafe: bool
-    """Whether a worker could lose or misread events because of it, and so refuses to start."""
+    """Whether a worker refuses to start because it could lose or misread events."""
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         if self.kind == "missing":
             return f"{self.topic} does not exist"
         return f"{self.topic}: {self.setting} is {self.found}, {self.wanted} is expected"
 
     def as_json(self) -> dict[str, Any]:
-        """The difference as JSON, for programs."""
+        """Return the difference as JSON, for programs."""
         return asdict(self)
 
 
@@ -81,19 +81,19 @@ class TopicAdmin:
         self.specs |= {names(spec.name.format(app_id=app_id)): spec for spec in catalog.changelogs}
 
     async def find(self) -> dict[str, Found]:
-        """The topics of the catalog that exist."""
+        """Return the topics of the catalog that exist."""
         async with self._admin() as admin:
             return await self._find(admin)
 
     async def differences(self) -> list[Difference]:
-        """What ``apply`` would change, and what it cannot change; empty when everything matches the catalog."""
+        """Return what differs from the catalog, whether or not ``apply`` can correct it."""
         found = await self.find()
         return [d for name, spec in self.specs.items() for d in self._compare(name, spec, found.get(name))]
 
     async def apply(self) -> list[str]:
-        """Create missing topics and correct configuration; returns one line for each change.
+        """Create missing topics and correct configuration; return one line for each change.
 
-        Raises ``ContractError`` when a topic has the wrong number of partitions.
+        Raises ``ContractError`` if a topic has the wrong number of partitions.
         """
         done: list[str] = []
         async with self._admin() as admin:
@@ -102,7 +102,7 @@ class TopicAdmin:
             if wrong := [d for d in left if d.kind == "partitions"]:
                 raise ContractError(
                     f"{wrong[0]}.",
-                    hint=f"is kafka.partitions = {wrong[0].found} right? else delete the topic if nothing is in it",
+                    hint=f"set kafka.partitions = {wrong[0].found}, or delete the topic if it is empty",
                 )
             missing = [name for name in self.specs if name not in found]
             if missing:
@@ -116,7 +116,7 @@ class TopicAdmin:
         return done
 
     async def _wait_until_seen(self, admin: AIOKafkaAdminClient) -> None:
-        """Return once the broker answers with what was changed, so that a worker started next finds it."""
+        """Wait until the broker reports the changes, so that a worker started next sees them."""
         left: list[Difference] = []
         try:
             async with asyncio.timeout(_APPEAR_SECONDS):
@@ -130,7 +130,7 @@ class TopicAdmin:
             ) from None
 
     async def _pending(self, admin: AIOKafkaAdminClient) -> list[Difference]:
-        """The differences that ``apply`` corrects and the broker still shows."""
+        """Return the differences that ``apply`` corrects and the broker still reports."""
         found = await self._find(admin)
         left = [d for name, spec in self.specs.items() for d in self._compare(name, spec, found.get(name))]
         return [difference for difference in left if difference.kind in {"missing", "config"}]
@@ -201,7 +201,7 @@ class TopicAdmin:
             if (error := for_code(code)) not in {NoError, TopicAlreadyExistsError}:
                 raise Unavailable(
                     f"Kafka did not create {name}: {(text and text[0]) or error.__name__}.",
-                    hint="may this user create topics? is kafka.replication_factor larger than the cluster?",
+                    hint="is this user allowed to create topics? are there kafka.replication_factor brokers?",
                 )
 
     async def _alter(self, admin: AIOKafkaAdminClient, name: str, configs: dict[str, str]) -> None:
@@ -211,12 +211,12 @@ class TopicAdmin:
                 if code:
                     raise Unavailable(
                         f"Kafka did not change {name}: {text or for_code(code).__name__}.",
-                        hint="may this user alter topics?",
+                        hint="is this user allowed to alter topics?",
                     )
 
 
 def _normal(value: str) -> str:
-    """The value with lists sorted and numbers in one form: ``0.20`` and ``0.2`` are the same ratio."""
+    """Return the value with lists sorted and numbers in one form, because ``0.20`` and ``0.2`` are the same ratio."""
     try:
         return str(float(value))
     except ValueError:

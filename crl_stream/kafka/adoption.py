@@ -1,7 +1,7 @@
-"""Adopts a log that was created again: the state is kept, and a new incarnation starts at the new log's beginning.
+"""Adopts a log that was deleted and created again: a new incarnation starts at its beginning, with the old state.
 
 This is the way out when a worker refuses to start because its state belongs to another log (law 3 of CONTRIBUTING.md).
-Readers keep the highest (incarnation, epoch, offset), so everything from now on is newer than what was there before.
+Readers keep the highest (incarnation, epoch, offset), so everything written from now on counts as newer.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ _LEAVING_SECONDS: Final = 5.0
 
 
 async def adopt_log(settings: Settings, *, dry_run: bool) -> list[dict[str, Any]]:
-    """Adopt every partition whose state does not fit its log; returns one entry for each partition of the log.
+    """Adopt every partition whose state does not fit its log; return one entry for each partition of the log.
 
-    Before writing anything it waits until workers that have just stopped have left their consumer group: a worker that
-    died or has an instance id remains a member until its session ends.  Raises ``Unavailable`` while workers run.
+    Unless ``dry_run``, first wait until workers that have just stopped have left their consumer group.  A worker that
+    died, or that has an instance id, remains a member until its session ends.  Raises ``Unavailable`` if workers are
+    still running after that.
     """
     async with KafkaSession(settings.kafka) as session:
         if not dry_run:
@@ -59,7 +60,7 @@ async def _adopt(settings: Settings, session: KafkaSession, *, dry_run: bool) ->
             for place in places:
                 state = states.get(place.partition)
                 why = await _contradiction(reader, state, place.partition, first[place], end[place])
-                detail = why or "fits its log; left as it is"
+                detail = why or "fits its log; unchanged"
                 if why is not None:
                     before = max(
                         [a.incarnation for a in actives if a.position.partition == place.partition]
@@ -102,7 +103,7 @@ def _workers_run(group: str) -> Unavailable:
 async def _contradiction(
     reader: TopicReader, state: PartitionRow | None, partition: int, first: int, end: int
 ) -> str | None:
-    """Why a worker would refuse this partition; None when it would accept it."""
+    """Return why a worker would refuse this partition; None if it would accept it."""
     if state is None:
         return f"it has no state, and its log starts at {first}" if first else None
     if state.next_offset > end:
@@ -110,14 +111,14 @@ async def _contradiction(
     if state.next_offset > first and state.last_hash:
         found = await reader.read_at(INVOCATIONS, partition, state.next_offset - 1)
         if found is None or record_hash(found.record) != state.last_hash:
-            return f"another record is at {state.next_offset - 1} than the one that its state ends with"
+            return f"the record at {state.next_offset - 1} is not the one that its state ends with"
     return None
 
 
 async def _reset_commits(
     consumer: AIOKafkaConsumer, places: list[TopicPartition], end: dict[TopicPartition, int], group: str
 ) -> None:
-    """Reset commits beyond the end of a topic, which belong to the old one."""
+    """Reset committed offsets that lie beyond the end of a topic, because they belong to the old topic."""
     offsets = {}
     for place in places:
         committed = await consumer.committed(place)
@@ -131,5 +132,5 @@ async def _reset_commits(
         raise _workers_run(group) from error
     except KafkaError as error:
         raise ContractError(
-            f"The old commits cannot be reset: {error}.", hint="stop every worker, then adopt"
+            f"The old committed offsets cannot be reset: {error}.", hint="stop every worker, then adopt"
         ) from error

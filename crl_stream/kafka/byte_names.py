@@ -17,12 +17,12 @@ from crl_stream.wire.records import Headers
 
 
 def has_byte_names(headers: Headers) -> bool:
-    """Whether any header name is not UTF-8."""
+    """Return whether any header name is not UTF-8."""
     return any(not name.isascii() and encode_name(name) != name.encode("utf-8", "replace") for name, _ in headers)
 
 
 class ByteNamesBatch(BatchBuilder):  # type: ignore[misc]
-    """A batch of one record for ``AIOKafkaProducer.send_batch``, with room for ``size`` bytes."""
+    """Return a batch of one record for ``AIOKafkaProducer.send_batch``, with room for ``size`` bytes."""
 
     def __init__(self, key: bytes | None, value: bytes | None, headers: Headers, size: int) -> None:
         super().__init__(size, 0)
@@ -33,7 +33,7 @@ class ByteNamesBatch(BatchBuilder):  # type: ignore[misc]
         self.append(timestamp=None, key=key, value=value, headers=named)
 
     def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
-        # The stock method insists on the compiled builder.
+        # The stock method always uses the compiled builder.
         self._builder.set_producer_state(producer_id, producer_epoch, base_sequence)
 
 
@@ -41,5 +41,5 @@ class _Name(str):
     __slots__ = ()
 
     def encode(self, *_: Any) -> bytes:
-        """The bytes of the name as they were read."""
+        """Return the bytes of the name as they were read."""
         return encode_name(str(self))

@@ -22,7 +22,7 @@ from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import ACTIVE_VARIANTS, COMMANDS, DECISIONS, FLEET_KEY, Topics
 
 VALID_SECONDS: Final = 60.0
-"""A command that reaches the log later than this is refused, so that an old command never takes effect unexpectedly."""
+"""How long a command is valid.  If it reaches the log later, it is refused, so it cannot take effect unexpectedly."""
 
 
 def task_command(kind: type[Any], key: TaskKey, *, actor: str | None = None, **fields: Any) -> Any:
@@ -50,7 +50,7 @@ def _command(kind: type[Any], valid_seconds: float, actor: str | None, **fields:
 
 
 def default_actor() -> str:
-    """The user who runs this process."""
+    """Return the user who runs this process."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -58,25 +58,25 @@ def default_actor() -> str:
 
 
 async def active_variant(access: Access, key: TaskKey) -> m.ActiveVariant:
-    """The task's active variant as runtimes see it; ``NotFound`` when there is none."""
+    """Return the task's active variant as runtimes see it; raise ``NotFound`` if it has none."""
     received = await TopicReader(access).read(ACTIVE_VARIANTS, home_of(access, key))
     found = [one.message for one in received if one.message is not None]
     mine: list[m.ActiveVariant] = [a for a in found if (a.agent_name, a.task_type) == key]
     if not mine:
-        raise NotFound(f"Nothing is known of {key}.", hint="crl status lists the tasks there are")
+        raise NotFound(f"Nothing is known of {key}.", hint="crl status lists all tasks")
     return max(mine, key=lambda a: (a.incarnation, a.epoch, a.position.offset))
 
 
 def home_of(access: Access, key: TaskKey) -> int:
-    """The partition of a task, which is the same on every topic."""
+    """Return the partition of a task, which is the same on every topic."""
     return partition_of(key.encode(), KafkaSession.of(access).kafka.partitions)
 
 
 async def give(access: Access, command: Any, timeout: float = 20.0) -> m.CommandResult:
     """Send a command for one task and wait for its result.
 
-    ``CommandRefused`` when the monitor refuses, ``Unavailable`` when no worker answers within ``timeout`` seconds,
-    ``UsageError`` when it is not a valid command.
+    Raises ``CommandRefused`` if the monitor refuses it, ``Unavailable`` if no worker answers within ``timeout``
+    seconds, and ``UsageError`` if it is not a valid command.
     """
     key = TaskKey(command.agent_name, command.task_type)
     value = _checked(command, key.encode())
@@ -95,7 +95,7 @@ async def give(access: Access, command: Any, timeout: float = 20.0) -> m.Command
             raise Unavailable(
                 f"No worker has answered within {timeout:.0f} s; the command is on the topic until "
                 f"{command.expires_at}.",
-                hint="is a worker running? `crl worker` starts one, `crl status` asks it",
+                hint="`crl status` shows whether a worker is running; `crl worker` starts one",
             ) from None
     assert result is not None
     if result.outcome == "refused":
@@ -113,7 +113,7 @@ class FleetAnswer(NamedTuple):
 
     @property
     def silent(self) -> list[int]:
-        """Partitions that received the command and have not answered."""
+        """Partitions that received the command but have not answered."""
         return [p for p in range(self.partitions) if p not in self.results and p not in self.unsent]
 
     @property
@@ -123,15 +123,15 @@ class FleetAnswer(NamedTuple):
 
     @property
     def tasks(self) -> int:
-        """How many tasks the partitions that applied the command have."""
+        """The number of tasks in the partitions that applied the command."""
         return sum(result.tasks or 0 for result in self.applied)
 
 
 async def give_all(access: Access, command: m.FleetCommand, timeout: float = 20.0) -> FleetAnswer:
     """Write a command for the whole fleet to every partition and wait for every partition's result.
 
-    A partition that does not take it, or does not answer within ``timeout`` seconds, does not hold up the others.
-    ``UsageError`` when it is not a valid command, ``Unavailable`` when Kafka does not answer at all.
+    A partition that does not accept it, or does not answer within ``timeout`` seconds, does not delay the others.
+    Raises ``UsageError`` if it is not a valid command, and ``Unavailable`` if Kafka does not answer at all.
     """
     value = _checked(command, FLEET_KEY)
     async with KafkaSession.of(access) as session:
@@ -154,12 +154,12 @@ async def _give_all(session: KafkaSession, command_id: str, value: bytes, timeou
                         results[said.position.partition] = said
                         waiting.discard(said.position.partition)
         except TimeoutError:
-            pass  # a partition that has not answered is silent
+            pass  # partitions that have not answered are listed as ``silent``
     return FleetAnswer(partitions, dict(sorted(results.items())), unsent)
 
 
 async def _send_everywhere(session: KafkaSession, value: bytes, partitions: int, timeout: float) -> dict[int, str]:
-    """Write to each partition separately; returns those that did not take it within ``timeout`` seconds, and why."""
+    """Write to each partition separately; return those that did not accept it within ``timeout`` seconds, and why."""
     topic, unsent = Topics(session.kafka.topic_prefix)(COMMANDS), dict[int, str]()
 
     async def write(producer: AIOKafkaProducer, partition: int) -> None:
@@ -167,7 +167,7 @@ async def _send_everywhere(session: KafkaSession, value: bytes, partitions: int,
             async with asyncio.timeout(timeout):
                 await producer.send_and_wait(topic, value, key=FLEET_KEY, partition=partition)
         except TimeoutError:
-            unsent[partition] = f"the broker did not take it within {timeout:.0f} s"
+            unsent[partition] = f"the broker did not accept it within {timeout:.0f} s"
         except KafkaError as error:
             unsent[partition] = str(error) or type(error).__name__
 
@@ -177,7 +177,7 @@ async def _send_everywhere(session: KafkaSession, value: bytes, partitions: int,
 
 
 def _checked(command: Any, key: bytes) -> bytes:
-    """The command's bytes; ``UsageError`` when the monitor would reject them."""
+    """Return the command's bytes; raise ``UsageError`` if the monitor would reject them."""
     if (name := not_finite(command)) is not None:
         raise UsageError(
             f"{name} is {getattr(command, name)}, not a number.",
@@ -186,9 +186,7 @@ def _checked(command: Any, key: bytes) -> bytes:
     value = encode(command)
     checked = decode(COMMANDS, value, key)
     if isinstance(checked, Rejected):
-        raise UsageError(
-            f"That is not a valid command: {checked.detail}", hint="--help of the command says what it takes"
-        )
+        raise UsageError(f"That is not a valid command: {checked.detail}", hint="see --help of the command")
     return value
 
 
@@ -199,4 +197,4 @@ async def _send(session: KafkaSession, key: bytes, value: bytes, partition: int)
 
 
 def _next_step(key: TaskKey) -> str:
-    return f"crl window {key} shows how the task stands now"
+    return f"crl window {key} shows the current state of the task"

@@ -1,4 +1,4 @@
-"""How to reach Kafka: turns settings into options for aiokafka, and its errors into ours."""
+"""Turns settings into options for aiokafka, and its errors into ours."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OF_THE_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
 def connection_options(kafka: Kafka) -> dict[str, Any]:
-    """Keyword arguments for every aiokafka client: the address of Kafka and the credentials."""
+    """Return the keyword arguments for every aiokafka client: Kafka's address and the credentials."""
     options: dict[str, Any] = {
         "bootstrap_servers": kafka.bootstrap_servers,
         "security_protocol": kafka.security_protocol,
@@ -40,7 +40,7 @@ def connection_options(kafka: Kafka) -> dict[str, Any]:
 
 
 def tls_context(kafka: Kafka) -> ssl.SSLContext:
-    """The TLS context of the settings, which checks certificates and host names."""
+    """Return the TLS context for the settings; it checks certificates and host names."""
     try:
         context = ssl.create_default_context(cafile=kafka.ssl_cafile or None)
         if kafka.ssl_certfile:
@@ -56,7 +56,7 @@ def tls_context(kafka: Kafka) -> ssl.SSLContext:
 def reaching(kafka: Kafka) -> Iterator[None]:
     """Turn errors of aiokafka during a call to a broker into ``Unavailable`` with a hint.
 
-    An error about a full or read-only disk on this machine is not Kafka's and passes unchanged.
+    An error about a full or read-only disk on this machine does not come from Kafka, so it is raised unchanged.
     """
     where = kafka.bootstrap_servers
     try:
@@ -66,7 +66,7 @@ def reaching(kafka: Kafka) -> Iterator[None]:
             raise
         raise Unavailable(
             f"Kafka does not answer at {where}.",
-            hint="is it running? `crl up` starts everything; CRL_BOOTSTRAP_SERVERS names another address",
+            hint="`crl up` starts everything; if Kafka runs elsewhere, set CRL_BOOTSTRAP_SERVERS",
         ) from error
     except (AuthenticationFailedError, TopicAuthorizationFailedError) as error:
         raise Unavailable(
@@ -82,23 +82,24 @@ def reaching(kafka: Kafka) -> Iterator[None]:
 def wait_through_outages(producer: Any) -> None:
     """Keep the records of an idempotent producer waiting for as long as an outage lasts.
 
-    aiokafka retries what it has sent without limit.  But it fails records that still wait to be sent after the request
-    timeout if the last metadata named no leader.  A broker names none when it is about to stop or has lost its topics.
+    aiokafka retries records it has already sent without limit.  But if the last metadata named no leader, it fails
+    records that are still unsent after the request timeout.  A broker names no leader when it is about to stop or has
+    lost its topics.
     """
     producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001
 
 
 async def partitions_of(consumer: Any, topics: Iterable[str]) -> dict[str, list[int]]:
-    """The current partitions of each topic that exists, asked from the cluster.
+    """Ask the cluster for the current partitions of each topic that exists.
 
-    ``AIOKafkaConsumer.topics()`` of aiokafka asks the cluster too, but does not return the partitions.
+    ``AIOKafkaConsumer.topics()`` also asks the cluster, but does not return the partitions.
     """
     cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001
     return {topic: sorted(found) for topic in topics if (found := cluster.partitions_for_topic(topic))}
 
 
 async def group_state(admin: Any, group: str) -> str:
-    """State of a consumer group, in Kafka's terms; ``Dead`` when it never existed or has no member.
+    """Return the state of a consumer group in Kafka's terms; ``Dead`` if it never existed or has no members.
 
     Ask for one group at a time: aiokafka misreads the answer about several and closes the connection.
     """

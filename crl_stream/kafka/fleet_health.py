@@ -1,4 +1,4 @@
-"""The health of an installation as Kafka sees it, even when no worker answers: which services run, which are behind.
+"""The health of an installation as Kafka sees it, even if no worker answers: which services are down or behind.
 
 Each problem is a finding, in the same form as in the workers' own view ``/api/health``.
 """
@@ -27,7 +27,7 @@ _TIMEOUT_MS: Final = 5_000
 BEHIND_SECONDS: Final = 60.0
 """A record that has waited this long to be read counts as a problem."""
 _FIRST_SECONDS: Final = 2.0
-"""How long to search for the records that have waited longest."""
+"""How long to search for the oldest waiting records."""
 _MOST_PLACES: Final = 64
 _RUNNING: Final = frozenset(("Stable", "PreparingRebalance", "CompletingRebalance"))
 SERVICES: Final = ("proposer", "overview", "files", "notifier")
@@ -35,13 +35,13 @@ _NAMES: Final = {
     "monitor": "The monitor",
     "proposer": "The proposer",
     "overview": "The overview",
-    "files": "The writer of the telemetry files",
+    "files": "The files service",
     "notifier": "The notifier",
 }
 _TABLES: Final = {"monitor": "tasks", "proposer": "proposals", "overview": "overview"}
 _START: Final = {
-    "monitor": "`crl worker` starts one, `crl up` everything",
-    "notifier": "`crl worker --role notifier` starts it, `crl up` everything; no alert is sent until then",
+    "monitor": "start it with `crl worker`, or everything with `crl up`",
+    "notifier": "no alerts are sent: start it with `crl worker --role notifier`, or everything with `crl up`",
 }
 
 
@@ -57,13 +57,13 @@ class Behind(NamedTuple):
 def finding(
     name: str, subject: str, text: str, action: str, since: int | None = None, *, trouble: bool = True
 ) -> dict[str, Any]:
-    """A finding in the form of the workers' views; ``since`` in milliseconds since the epoch, None when unknown."""
+    """Build a finding in the form of the workers' views; ``since`` in milliseconds since the epoch, None if unknown."""
     told = to_text(since) if since else None
     return {"name": name, "subject": subject, "since": told, "text": text, "action": action, "trouble": trouble}
 
 
 async def inspect_kafka(settings: Settings, access: Access | None = None) -> list[dict[str, Any]]:
-    """The problems of the installation that Kafka knows of; ``CrlError`` when Kafka does not answer.
+    """Return the problems of the installation that Kafka can show; raise ``CrlError`` if Kafka does not answer.
 
     ``access`` defaults to the connection of ``settings``.
     """
@@ -76,7 +76,7 @@ async def inspect_kafka(settings: Settings, access: Access | None = None) -> lis
 
 
 async def _group_findings(settings: Settings, session: KafkaSession) -> list[dict[str, Any]]:
-    """Which services do not run, and which are behind."""
+    """Return a finding for each service that is not running or is behind."""
     names, app_id = Topics(settings.kafka.topic_prefix), settings.worker.app_id
     async with session.administering(request_timeout_ms=_TIMEOUT_MS) as admin:
         notifiers = names.group(app_id, "notifier")
@@ -98,7 +98,7 @@ async def _group_findings(settings: Settings, session: KafkaSession) -> list[dic
 
 
 async def _not_running(settings: Settings, session: KafkaSession, role: str, behind: list[Behind]) -> dict[str, Any]:
-    """A finding dated by the first record that waits for the service, or else by the last record it wrote."""
+    """Build a finding dated by the first record that waits for the service, or else by the last record it wrote."""
     waiting, since = sum(b.records for b in behind), min((b.since for b in behind if b.since), default=None)
     if since is None and role in _TABLES:
         names = Topics(settings.kafka.topic_prefix)
@@ -107,8 +107,8 @@ async def _not_running(settings: Settings, session: KafkaSession, role: str, beh
         for partition in range(await reader.partitions(changelog)):
             for last in await reader.read_last(changelog, partition):
                 since = max(since or 0, last.record.timestamp)
-    text = f"{_NAMES[role]} is not running" + (f"; {waiting} records wait for it." if waiting else ".")
-    return finding("not_running", role, text, _START.get(role, f"`crl worker --role {role}` starts it"), since)
+    text = f"{_NAMES[role]} is not running" + (f"; {waiting} records are waiting for it." if waiting else ".")
+    return finding("not_running", role, text, _START.get(role, f"start it with `crl worker --role {role}`"), since)
 
 
 def _lag_findings(groups: list[str], behind: Mapping[str, Behind | None]) -> Iterable[dict[str, Any]]:
@@ -117,16 +117,16 @@ def _lag_findings(groups: list[str], behind: Mapping[str, Behind | None]) -> Ite
         if late is None:
             continue
         if late.in_transaction:
-            text = f"A transaction that was left open holds back {late.records} records of {group}."
-            action = "end it: kafka-transactions.sh --bootstrap-server ... find-hanging, then abort"
+            text = f"An abandoned open transaction keeps {group} from reading {late.records} records."
+            action = "find and abort it: kafka-transactions.sh --bootstrap-server ... find-hanging, then abort"
             yield finding("lag", group, text, action, late.since)
         elif late.since is not None and time() - late.since / 1_000 > BEHIND_SECONDS:
             text = f"{group} is {late.records} records behind."
-            yield finding("lag", group, text, "its log says what it waits for; more workers share the load", late.since)
+            yield finding("lag", group, text, "see its log for the cause; more workers share the load", late.since)
 
 
 async def _behind(session: KafkaSession, admin: AIOKafkaAdminClient, group: str) -> Behind | None:
-    """What a group has not read of the topics where it has committed offsets; None when it has read everything."""
+    """Return what a group has not read on the topics where it has committed offsets; None if it has read everything."""
     committed = {place: at.offset for place, at in (await admin.list_consumer_group_offsets(group)).items()}
     if not committed:
         return None
@@ -152,7 +152,7 @@ async def _behind(session: KafkaSession, admin: AIOKafkaAdminClient, group: str)
 async def _first_records(
     consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
 ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
-    """The times of the first records at or after ``starts``, where there are any, and the positions reached."""
+    """Return the time of the first record at or after each of ``starts``, if any, and the positions reached."""
     chosen = sorted(starts)[:_MOST_PLACES]
     consumer.assign(chosen)
     for place in chosen:
@@ -176,9 +176,11 @@ async def _policy_findings(settings: Settings, session: KafkaSession) -> list[di
     found = []
     if fleet.pending:
         listed = ", ".join(map(str, fleet.pending))
-        text = f"Policy {fleet.policies.digest()} is set, and partitions {listed} have not taken it."
+        text = f"Policy {fleet.policies.digest()} is set, but partitions {listed} have not applied it yet."
         found.append(
-            finding("policy_pending", "policy", text, "is a worker running? it takes it as it reads", fleet.time)
+            finding(
+                "policy_pending", "policy", text, "check that the workers of these partitions are running", fleet.time
+            )
         )
     if fleet.exists and (differences := differences_of(settings, fleet.policies)):
         text = difference_line(fleet.policies, fleet.actor, fleet.time, len(differences))

@@ -1,4 +1,4 @@
-"""The policy of the fleet, which comes from the log and so is the same for every reader, and the only way to set it.
+"""Reads and sets the fleet's policy, which comes from the log and so is the same for every reader.
 
 The policy in force is the last ``SetPolicy`` on ``crl.commands`` that was not refused.  Commands are kept for a year;
 the partition rows of the monitor's changelog keep the policy for as long as the state exists.
@@ -41,17 +41,17 @@ class Ordered(NamedTuple):
 
 
 class FleetPolicy(NamedTuple):
-    """What is known of the fleet's policy."""
+    """The fleet's policy, as far as Kafka still has it."""
 
     ordered: Ordered | None
-    """The policy of the last command; None when no command is left."""
+    """The policy of the last command; None if no command is left on the topic."""
     rows: dict[int, PartitionRow]
     """The partition row of each partition of the log; partitions that were never folded are missing."""
     home: int
 
     @property
     def exists(self) -> bool:
-        """Whether the fleet has a policy; that is the guide's if the log was folded before one was set."""
+        """Whether the fleet has a policy; if the log was folded before one was set, that is the guide's policy."""
         return self.ordered is not None or any(row.next_offset or row.has_policy for row in self.rows.values())
 
     @property
@@ -64,7 +64,7 @@ class FleetPolicy(NamedTuple):
 
     @property
     def policies(self) -> PolicySet:
-        """The policy that is in force, or that takes effect as soon as a worker reads the last command."""
+        """The policy in force, or the one that takes effect as soon as a worker reads the last command."""
         if self.ordered is not None:
             return self.ordered.policies
         return max(self.rows.values(), key=lambda row: row.policy_time, default=PartitionRow()).policies
@@ -85,15 +85,15 @@ class FleetPolicy(NamedTuple):
 
 
 def policy_home(kafka: Kafka) -> int:
-    """The partition of ``crl.commands`` that holds the policies."""
+    """Return the partition of ``crl.commands`` that holds the policies."""
     return partition_of(POLICY_KEY, kafka.partitions)
 
 
 async def read_fleet_policy(settings: Settings, access: Access | None = None, *, with_rows: bool = True) -> FleetPolicy:
     """Read the fleet's policy from the log.
 
-    ``with_rows`` also reads the monitor's state, which is always read when no command is left.  ``access`` defaults to
-    the connection of ``settings``.
+    ``with_rows`` reads the monitor's state too; without it, the state is read only if no command is left.  ``access``
+    defaults to the connection of ``settings``.
     """
     home = policy_home(settings.kafka)
     async with KafkaSession.of(access or settings.kafka) as session:
@@ -103,7 +103,7 @@ async def read_fleet_policy(settings: Settings, access: Access | None = None, *,
 
 
 def last_ordered(received: Iterable[Any]) -> Ordered | None:
-    """The last policy set by ``received``, the records of ``crl.commands``, partition ``policy_home``, in order."""
+    """Return the last policy set by ``received``, the records of partition ``policy_home`` of ``crl.commands``."""
     last: Ordered | None = None
     for one in received:
         command, record = one.message, one.record
@@ -113,7 +113,7 @@ def last_ordered(received: Iterable[Any]) -> Ordered | None:
 
 
 def encode_policy(command: m.SetPolicy) -> bytes:
-    """The record's value with only those policy settings that differ from the guide; overrides are complete."""
+    """Encode the command with only those policy settings that differ from the guide's, also within overrides."""
     fields = msgspec.to_builtins(command)
     fields["policy"] = msgspec.Raw(command.policy.canonical())
     return encode(fields)
@@ -122,9 +122,10 @@ def encode_policy(command: m.SetPolicy) -> bytes:
 async def send_policy(
     access: Access, policies: PolicySet, *, actor: str, reason: str, if_none: bool = False
 ) -> Ordered:
-    """Write ``SetPolicy`` to ``crl.commands``; returns when the broker has stored it.
+    """Write ``SetPolicy`` to ``crl.commands`` and return once the broker has stored it.
 
-    With ``if_none`` the command is refused if a policy was set before.  ``Unavailable`` when Kafka does not accept it.
+    With ``if_none`` the command is refused if a policy was set before.  Raises ``Unavailable`` if Kafka does not accept
+    the record.
     """
     command = m.SetPolicy(
         schema_version=m.SCHEMA_VERSION,
@@ -146,19 +147,19 @@ async def send_policy(
 
 
 def set_by(actor: str, time: int) -> str:
-    """The words `` set by ada on 2026-11-27``, as far as actor and time are known."""
+    """Return text such as `` set by ada on 2026-11-27``, as far as actor and time are known."""
     return (f" set by {actor}" if actor else "") + (f" on {to_text(time)[:16].replace('T', ' ')} UTC" if time else "")
 
 
 def differences_of(settings: Settings, in_force: PolicySet) -> list[Difference]:
-    """The settings in which ``settings`` differ from the policy in force."""
+    """Return the policy settings that differ between ``settings`` and the policy in force."""
     return policy_differences(in_force, settings.policies)
 
 
 def difference_line(policies: PolicySet, actor: str, time: int, differences: int) -> str:
-    """The log line of a process whose settings differ from the policy in force."""
+    """Return the line that a process logs if its settings differ from the policy in force."""
     settings = "1 setting" if differences == 1 else f"{differences} settings"
     return (
         f"policy {policies.digest()} is in force,{set_by(actor, time) or ' as the log says'}; "
-        f"these settings differ in {settings}: `crl policy diff`"
+        f"the settings of this process differ from it in {settings}: see `crl policy diff`"
     )

@@ -1,11 +1,11 @@
 """Consumers that read everything a Kafka client may legally write, and report how far they have read.
 
-aiokafka reads most of it.  ``read_everything`` adds the rest to a single consumer, and leaves the others in the process
-unchanged:
+aiokafka reads most of it.  ``read_everything`` adds the rest to a single consumer, without changing the others in the
+process:
 
-* a batch that would unpack to more than ``wire.record_batch.MAX_UNPACKED`` becomes one record that says so
-  (``wire.records.UnreadBatch``), and so does a batch that cannot be read;
-* headers whose names are not UTF-8 are read, byte by byte;
+* a batch that cannot be read, or would unpack to more than ``wire.record_batch.MAX_UNPACKED``, becomes one record that
+  says why (``wire.records.UnreadBatch``);
+* header names that are not UTF-8 are read and keep their bytes;
 * a poll reports the positions between which it has read (``Stretch``).  Offsets have gaps where a transaction ended or
   was aborted, or where a topic was compacted, so only the positions prove that nothing was skipped.
 """
@@ -44,7 +44,7 @@ READ_UNCOMMITTED: Final = "read_uncommitted"
 
 
 class Stretch(list[Any]):
-    """All records of one partition from one position to another; there may be none.
+    """All records of one partition from one position to another, possibly none.
 
     A stretch is true (``bool``) whenever the position has moved.
     """
@@ -54,10 +54,10 @@ class Stretch(list[Any]):
         self.start = start
         """The position at which reading began."""
         self.end = start if end is None else end
-        """The position after the last record; control records may lie between the two."""
+        """The position after the last record and any control records that follow it."""
 
     def __bool__(self) -> bool:
-        """Whether the position has moved."""
+        """Return whether the position has moved."""
         return self.end != self.start
 
 
@@ -75,21 +75,21 @@ class LogConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
 
 def read_everything(consumer: Any) -> None:
-    """Make a started aiokafka consumer read everything that may be written; it must have no assignment yet."""
+    """Make a started aiokafka consumer read everything that may be written; it must not have an assignment yet."""
     fetcher = consumer._fetcher  # noqa: SLF001
     for name in ("_proc_fetch_request", "fetched_records", "next_record"):
         setattr(fetcher, name, MethodType(_reading_everything(getattr(stock.Fetcher, name)), fetcher))
 
 
 def answered_at(consumer: Any, places: Iterable[Any]) -> int:
-    """When Kafka last answered for every partition, or 0 if never; a poll alone does not tell whether it answered."""
+    """Return when Kafka last answered for every partition, or 0 if never; a poll alone does not show this."""
     return min((consumer.last_poll_timestamp(place) or 0 for place in places), default=0)
 
 
 async def whole_ends(consumer: Any, places: Iterable[Any]) -> dict[Any, int]:
-    """The offset after the last record of each partition, open transactions included.
+    """Return the offset after the last record of each partition, open transactions included.
 
-    ``end_offsets`` of a consumer that reads only committed records stops where the first open transaction begins.
+    For a consumer that reads only committed records, ``end_offsets`` stops where the first open transaction begins.
     """
     fetcher = copy.copy(consumer._fetcher)  # noqa: SLF001
     fetcher._isolation_level = stock.READ_UNCOMMITTED  # noqa: SLF001
@@ -99,7 +99,7 @@ async def whole_ends(consumer: Any, places: Iterable[Any]) -> dict[Any, int]:
 
 
 def _reading_everything(method: Any) -> FunctionType:
-    """A copy of ``method`` of aiokafka's fetcher that uses our classes instead of the stock ones."""
+    """Copy ``method`` of aiokafka's fetcher, with our classes instead of the stock ones."""
     ours = {"MemoryRecords": _Batches, "PartitionRecords": _PartitionRecords, "FetchResult": _FetchResult}
     changed = FunctionType(
         method.__code__, {**method.__globals__, **ours}, method.__name__, method.__defaults__, method.__closure__
@@ -109,19 +109,19 @@ def _reading_everything(method: Any) -> FunctionType:
 
 
 class _FetchResult(stock.FetchResult):  # type: ignore[misc]
-    """A fetch result that hands over stretches."""
+    """A fetch result that returns its records as stretches."""
 
     _fault: Exception | None = None
     _partition_records: Any
 
     def getall(self, max_records: int | None = None) -> Any:
-        """The next records, at most ``max_records``; records read before a fault are handed over first."""
+        """Return up to ``max_records`` records; those read before an error come first, and the next call raises it."""
         place = self._topic_partition
         if not self.check_assignment(place) or not self.has_more():
             return []
         records = self._partition_records
         if self._fault is not None:
-            self._partition_records = None  # it is fetched again
+            self._partition_records = None  # the faulty batch is fetched again
             raise self._fault
         found = Stretch(records.next_fetch_offset)
         try:
@@ -151,22 +151,22 @@ class _PartitionRecords(stock.PartitionRecords):  # type: ignore[misc]
 
 
 class _Batches:
-    """The batches of one answer, in the form that the stock code expects."""
+    """The batches of one response, in the form that the stock code expects."""
 
     def __init__(self, data: bytes) -> None:
         self._size = len(data)
         self._left = deque(split(data))
 
     def size_in_bytes(self) -> int:
-        """The size of the answer in bytes."""
+        """Return the size of the response in bytes."""
         return self._size
 
     def has_next(self) -> bool:
-        """Whether another whole batch is left."""
+        """Return whether another complete batch is left."""
         return bool(self._left)
 
     def next_batch(self) -> _Batch | _LegacyBatch:
-        """The next batch."""
+        """Return the next batch."""
         data = self._left.popleft()
         return _Batch(data) if magic_of(data) >= MAGIC else _LegacyBatch(data)
 
@@ -184,15 +184,15 @@ class _Batch:
         self.is_control_batch, self.is_transactional = stock_batch.is_control_batch, stock_batch.is_transactional
 
     def validate_crc(self) -> bool:
-        """Whether the bytes are those that were sent."""
+        """Return whether the checksum matches the bytes."""
         return bool(self._stock.validate_crc())
 
     def __next__(self) -> Any:
-        """The single record of a control batch."""
+        """Return the single record of a control batch."""
         return next(records_of(self._data))
 
     def __iter__(self) -> Iterator[Any]:
-        """The records of the batch, with a stand-in for those that cannot be read."""
+        """Yield the records of the batch; one ``UnreadBatch`` replaces those that cannot be read."""
         done, last = 0, None
         try:
             plain = unpacked(self._data)
@@ -209,7 +209,7 @@ class _Batch:
 
 
 class _LegacyBatch:
-    """One record of format 0 or 1, or a compressed one that contains many; old brokers still have them."""
+    """One record of format 0 or 1, or a compressed record that contains many; old topics still hold such records."""
 
     producer_id = None
     is_control_batch = is_transactional = False
@@ -217,18 +217,18 @@ class _LegacyBatch:
     def __init__(self, data: bytes) -> None:
         self._data = data
         try:
-            # Not the C version: it trusts the lengths in a record, and a wrong one can crash the process.
+            # Avoid the C version: it trusts the lengths in a record, and a wrong length can crash the process.
             self._stock = _LegacyRecordBatchPy(data, magic_of(data))
             self.next_offset = self._stock.next_offset
         except Exception as error:
             raise CorruptRecordException(f"a record of format {magic_of(data)} is cut off") from error
 
     def validate_crc(self) -> bool:
-        """Whether the bytes are those that were sent."""
+        """Return whether the checksum matches the bytes."""
         return bool(self._stock.validate_crc())
 
     def __iter__(self) -> Iterator[Any]:
-        """The records, with a stand-in for those that cannot be read."""
+        """Yield the records; one ``UnreadBatch`` replaces those that cannot be read."""
         first = self.next_offset - 1
         try:
             check_legacy(self._data)

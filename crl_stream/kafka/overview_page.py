@@ -10,11 +10,11 @@ from crl_stream.kafka.session import Access
 from crl_stream.wire.topics import OVERVIEW
 
 _LOOK_BACK: Final = 4
-"""How many of the last records are read, since a worker that had lost the partition may have written last."""
+"""How many of the last records are read, because a worker that had lost the partition may have written last."""
 
 
 async def read_overview(access: Access) -> Overview | None:
-    """The page with the highest incarnation and offset; None when there is none yet."""
+    """Return the page with the highest incarnation and offset; None if there is no page yet."""
     received = await TopicReader(access).read_last(OVERVIEW, 0, _LOOK_BACK)
     pages = [one.message for one in received if isinstance(one.message, Overview)]
     return max(pages, key=lambda page: (page.incarnation, page.as_of.offset), default=None)

@@ -21,12 +21,12 @@ lost the partition may have written after it."""
 
 
 async def read_partition_rows(settings: Settings, access: Access) -> dict[int, PartitionRow]:
-    """The newest partition row of each partition, from the whole changelog."""
+    """Read the newest partition row of each partition from the whole changelog."""
     return _newest(await TopicReader(access, full_names=True).read(_changelog(settings)))
 
 
 async def read_last_partition_rows(settings: Settings, access: Access) -> dict[int, PartitionRow]:
-    """The newest partition row of each partition, from its last records only."""
+    """Read the newest partition row of each partition from its last records only."""
     found: dict[int, PartitionRow] = {}
     async with TopicReader(access, full_names=True) as reader:
         for partition in range(settings.kafka.partitions):

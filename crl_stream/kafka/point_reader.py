@@ -1,4 +1,4 @@
-"""Reads records by position: the command of a reference, the last record of a state, those between two writes."""
+"""Reads records by position: the command a reference names, the last folded record, or those between two writes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from crl_stream.kafka.positions import FETCH_WAIT_MS, records_at, some_between
 from crl_stream.kafka.topic_ids import NO_ID, describe_cluster
 
 TIMEOUT_SECONDS: Final = 20.0
-"""How long to wait for a record that exists before the broker counts as not answering."""
+"""How long to wait for an existing record before the broker counts as not answering."""
 
 T = TypeVar("T")
 
 
 class PointReader:
-    """Reads records at given positions with its own consumer, outside any group; one question at a time."""
+    """Reads records at given positions with its own consumer, outside any group, one request at a time."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
@@ -29,33 +29,33 @@ class PointReader:
         self._lock = asyncio.Lock()
 
     async def read(self, topic: str, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Any]:
-        """The record at each (partition, offset), or None where there is none; ``Unanswered`` without an answer."""
+        """Return the record at each (partition, offset), or None; raise ``Unanswered`` if no broker answers."""
         wanted = sorted(set(places))
         if not wanted:
             return {}
         return await self._ask(topic, self._read(topic, wanted))
 
     async def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """The end offset of each (topic, partition) without open transactions; one request for each broker."""
+        """Return the end offset of each (topic, partition) without open transactions; ask each broker only once."""
         wanted = [TopicPartition(*place) for place in places]
         if not wanted:
             return {}
         return await self._ask(wanted[0].topic, self._ends(wanted))
 
     async def whole_ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """Like ``ends``, but with open transactions included."""
+        """Return the same as ``ends``, but with open transactions included."""
         wanted = [TopicPartition(*place) for place in places]
         return await self._ask(wanted[0].topic, self._whole_ends(wanted)) if wanted else {}
 
     async def ids(self, topics: Iterable[str]) -> dict[str, str]:
-        """The id of each topic that exists, in hexadecimal; empty where the broker gives none."""
+        """Return the id of each topic that exists, in hexadecimal; empty if the broker reports none."""
         wanted = sorted(set(topics))
         return await self._ask(wanted[0], self._ids(wanted)) if wanted else {}
 
     async def between(self, topic: str, partition: int, first: int, end: int) -> AsyncIterator[Any]:
-        """The records from ``first`` up to but not including ``end``, which must not exceed the topic's end.
+        """Yield the records from ``first`` up to but not including ``end``, which must not exceed the topic's end.
 
-        Other questions may be answered in between.
+        Other requests may be answered in between.
         """
         while first < end:
             records, first = await self._ask(topic, self._some(TopicPartition(topic, partition), first, end))
@@ -69,11 +69,11 @@ class PointReader:
                     return await answer
             except (KafkaError, TimeoutError) as error:
                 raise Unanswered(
-                    f"{topic} cannot be read: {error!r}", hint="see whether the broker answers, then restart"
+                    f"{topic} cannot be read: {error!r}", hint="check that the broker answers, then restart"
                 ) from error
             finally:
-                # The consumer would go on fetching records that no one needs.  Pausing it is safer than unsubscribing,
-                # which stops aiokafka's fetcher if that was about to begin.
+                # The consumer would keep fetching records that no one needs.  Pausing it is safer than unsubscribing,
+                # which stops aiokafka's fetcher if it was about to start.
                 if self._consumer is not None:
                     self._consumer.pause(*self._consumer.assignment())
 

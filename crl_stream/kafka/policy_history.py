@@ -1,4 +1,4 @@
-"""Which policy a hash stands for: facts and snapshots carry the hash, ``crl.commands`` the policy itself."""
+"""Finds the policy with a given hash: facts and snapshots carry only the hash, ``crl.commands`` the policy itself."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from crl_stream.wire.topics import COMMANDS, POLICY_KEY
 
 
 def known_policies(settings: Settings, digest: str) -> PolicySet | None:
-    """The policy set with this hash if it is the guide's or that of ``settings``; reads nothing from Kafka."""
+    """Return the policy set with this hash if it is the guide's or that of ``settings``, without asking Kafka."""
     return next((known for known in (GUIDE, settings.policies) if known.digest() == digest), None)
 
 
 async def find_policies(access: Access, digest: str) -> PolicySet | None:
-    """The policy set with this hash; None when it is no longer on ``crl.commands``."""
+    """Return the policy set with this hash; None if it is no longer on ``crl.commands``."""
     reader = TopicReader(access)
     home = partition_of(POLICY_KEY, reader.kafka.partitions)
     found: PolicySet | None = None

@@ -1,6 +1,6 @@
-"""Reading records by position with a started consumer, the basis of both readers.
+"""Reads records by position with a started consumer; both readers build on it.
 
-Callers name an end that does not exceed the partition's end, so nothing waits for records that do not exist.  Offsets
+Callers pass an end that does not exceed the partition's end, so nothing waits for records that do not exist.  Offsets
 have gaps where a transaction ended or was aborted, or where a topic was compacted, so only the position shows how far
 the consumer has read.
 """
@@ -17,12 +17,12 @@ from crl_stream.kafka.connection import partitions_of
 
 POLL_MS: Final = 1_000
 FETCH_WAIT_MS: Final = 10
-"""How long the broker may wait for records, in milliseconds.  It answers the requests of a connection one by one, so
-the next request waits behind a fetch."""
+"""How long the broker may wait for records, in milliseconds.  It answers requests on a connection one by one, so a
+fetch delays the next request."""
 _AT_ONCE: Final = 2_000
-"""The largest number of records in one answer when many are read."""
+"""The largest number of records in one response when many are read."""
 _CLOSE: Final = 100
-"""A gap of up to this many records is read and ignored, since another request costs a round trip to the broker."""
+"""A gap of up to this many records is read and ignored, because another request costs a round trip to the broker."""
 
 Offsets = dict[TopicPartition, int]
 
@@ -30,7 +30,7 @@ Offsets = dict[TopicPartition, int]
 async def places_of(
     consumer: AIOKafkaConsumer, names: Sequence[str], partition: int | None = None
 ) -> list[TopicPartition]:
-    """The partitions of topics, or only ``partition`` of each; ``ContractError`` where a topic does not exist."""
+    """Return the partitions of topics, or only ``partition`` of each; raise ``ContractError`` if a topic is missing."""
     there = await partitions_of(consumer, names)
     if missing := [name for name in names if name not in there]:
         raise ContractError(f"The topic {missing[0]} does not exist.", hint="run `crl topics apply`")
@@ -38,12 +38,12 @@ async def places_of(
 
 
 async def bounds(consumer: AIOKafkaConsumer, places: Collection[TopicPartition]) -> tuple[Offsets, Offsets]:
-    """The beginning of each partition, and its end for readers of committed records."""
+    """Return the beginning of each partition, and its end for readers of committed records."""
     return await consumer.beginning_offsets(places), await consumer.end_offsets(places)
 
 
 async def records_of(consumer: AIOKafkaConsumer, places: Collection[TopicPartition]) -> AsyncIterator[Any]:
-    """All records of the partitions up to their current ends, in order only within a partition."""
+    """Yield all records of the partitions up to their current ends, in order only within a partition."""
     first, end = await bounds(consumer, places)
     left = {place for place in places if end[place] > first[place]}
     consumer.assign(places)
@@ -60,7 +60,7 @@ async def records_of(consumer: AIOKafkaConsumer, places: Collection[TopicPartiti
 async def some_between(
     consumer: AIOKafkaConsumer, place: TopicPartition, start: int, end: int
 ) -> tuple[list[Any], int]:
-    """Records from ``start`` or the topic's current beginning on, whichever is later, and the position after them."""
+    """Return some records from ``start``, or from the beginning if that is later, and the position after them."""
     start = max(start, (await consumer.beginning_offsets([place]))[place])
     if start >= end:
         return [], end
@@ -74,7 +74,7 @@ async def some_between(
 async def records_between(
     consumer: AIOKafkaConsumer, place: TopicPartition, start: int, end: int
 ) -> AsyncIterator[Any]:
-    """All records of a partition from ``start`` up to but not including ``end``."""
+    """Yield all records of a partition from ``start`` up to but not including ``end``."""
     while start < end:
         records, start = await some_between(consumer, place, start, end)
         for record in records:
@@ -84,7 +84,7 @@ async def records_between(
 async def records_at(
     consumer: AIOKafkaConsumer, topic: str, wanted: Iterable[tuple[int, int]]
 ) -> dict[tuple[int, int], Any]:
-    """The record of a topic at each (partition, offset), or None where there is none."""
+    """Return the record of a topic at each (partition, offset), or None if there is none."""
     found: dict[tuple[int, int], Any] = dict.fromkeys(sorted(wanted))
     there = (await partitions_of(consumer, [topic])).get(topic, [])
     places = {TopicPartition(topic, partition) for partition, _ in found if partition in there}
@@ -97,7 +97,7 @@ async def records_at(
 
 
 async def _pick(consumer: AIOKafkaConsumer, place: TopicPartition, offsets: list[int]) -> list[Any]:
-    """The records at ascending ``offsets``; records close to each other come in one answer of the broker."""
+    """Return the records at ascending ``offsets``; records close to each other come in one response from the broker."""
     found: list[Any] = []
     consumer.assign([place])
     behind: int | None = None
@@ -108,7 +108,7 @@ async def _pick(consumer: AIOKafkaConsumer, place: TopicPartition, offsets: list
         if stretch:
             wanted = set(offsets)
             found += [record for record in stretch if record.offset in wanted]
-            # Control records and those of aborted transactions are passed over and count as missing.
+            # Control records and records of aborted transactions are skipped and count as missing.
             behind = stretch.end
             offsets = [offset for offset in offsets if offset >= behind]
     return found

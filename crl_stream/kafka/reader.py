@@ -1,4 +1,4 @@
-"""Reading topics up to their end or as they grow, outside any consumer group, so that no one else's position moves."""
+"""Reads topics up to their end or as they grow, outside any consumer group, so that no other reader's offset moves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _POLL_MS: Final = 500
 
 
 class Received(NamedTuple):
-    """A record and its decoded message; ``message`` is None where the record cannot be read."""
+    """A record and its decoded message; ``message`` is None if the record cannot be read."""
 
     topic: str
     """The topic's name in the catalog."""
@@ -48,26 +48,26 @@ class TopicReader:
         await self._session.__aexit__(*raised)
 
     async def read(self, topic: str, partition: int | None = None) -> list[Received]:
-        """Everything on a topic, or on one partition of it, up to its current end; partition by partition."""
+        """Return everything on a topic, or on one partition of it, up to its current end, partition by partition."""
         return sorted([one async for one in self.each(topic, partition)], key=lambda one: one.record.partition)
 
     async def each(self, topic: str, partition: int | None = None) -> AsyncIterator[Received]:
-        """Like ``read``, but yields one record after the other, so that records need not be kept in memory.
+        """Yield what ``read`` returns one record at a time, so that the records need not be kept in memory.
 
-        They are in order only within a partition.
+        The records are in order only within a partition.
         """
         async with self._session.reading() as consumer:
             async for record in records_of(consumer, await places_of(consumer, [self.names(topic)], partition)):
                 yield self._received(topic, record)
 
     async def extent(self, topic: str) -> int:
-        """The number of offsets between the beginning and end of all partitions: at least the number of records."""
+        """Return the number of offsets in all partitions, which is at least the number of records."""
         async with self._session.reading() as consumer:
             first, end = await bounds(consumer, await places_of(consumer, [self.names(topic)]))
             return sum(end[place] - first[place] for place in end)
 
     async def read_last(self, topic: str, partition: int, count: int = 1) -> list[Received]:
-        """The last ``count`` records of one partition, oldest first; fewer where there are fewer."""
+        """Return the last ``count`` records of one partition, oldest first, or fewer if it has fewer."""
         async with self._session.reading() as consumer:
             [place] = await places_of(consumer, [self.names(topic)], partition)
             first, end = await bounds(consumer, [place])
@@ -80,19 +80,19 @@ class TopicReader:
             return [self._received(topic, record) for record in found[-count:]]
 
     async def read_at(self, topic: str, partition: int, offset: int) -> Received | None:
-        """The record at this position, or None when there is none."""
+        """Return the record at this position, or None if there is none."""
         async with self._session.reading() as consumer:
             await places_of(consumer, [self.names(topic)])
             [record] = (await records_at(consumer, self.names(topic), [(partition, offset)])).values()
             return None if record is None else self._received(topic, record)
 
     async def partitions(self, topic: str) -> int:
-        """How many partitions a topic has on the broker."""
+        """Return how many partitions a topic has on the broker."""
         async with self._session.reading() as consumer:
             return len(await places_of(consumer, [self.names(topic)]))
 
     async def cluster_id(self) -> str:
-        """The cluster's id, which stays the same when its brokers move."""
+        """Return the cluster's id, which stays the same when its brokers move."""
         async with self._session.administering() as admin:
             return str((await admin.describe_cluster()).get("cluster_id") or "")
 
@@ -105,11 +105,11 @@ class TopicReader:
         from_beginning: bool = False,
         silence: Callable[[float], None] | None = None,
     ) -> AsyncIterator[AsyncIterator[Received]]:
-        """Follow topics: new records only, or ``from_beginning`` all existing ones first.
+        """Follow topics: new records only, or with ``from_beginning`` all existing ones first.
 
-        The position is fixed when the block begins.  What the block itself raises, such as a broken pipe, is not
-        treated as an error of Kafka.  ``silence`` is called after every poll with the seconds of polling since Kafka
-        last answered, since a broker that is away otherwise looks like one that has nothing new.
+        The position is fixed when the block begins.  An error raised in the block itself, such as a broken pipe, is not
+        treated as a Kafka error.  ``silence`` is called after every poll with the seconds of polling since Kafka last
+        answered.  Without it, an unreachable broker would look like one with no new records.
         """
         consumer = self._session.consumer(follows=True)
         try:
@@ -141,7 +141,7 @@ class TopicReader:
             began = time.monotonic()
             with reaching(self.kafka):
                 polled = await consumer.getmany(timeout_ms=_POLL_MS)
-            # Only time spent polling counts: a pager may hold up the reader, and that is not Kafka's silence.
+            # Only time spent polling counts: a pager may block the reader, and Kafka is not silent then.
             silent += time.monotonic() - began
             if (latest := answered_at(consumer, places)) != answered:
                 answered, silent = latest, 0.0

@@ -1,7 +1,7 @@
 """One set of connections for everything that a call asks of Kafka.
 
 aiokafka gives each consumer, producer and admin client its own connections, and each looks up the brokers first.  A
-call that reads three topics and sends a command would do so four times.  In a session they share one protocol client,
+call that reads three topics and sends a command would do this four times.  In a session they share one protocol client,
 which looks up the brokers once and keeps one connection to each.
 """
 
@@ -27,7 +27,7 @@ from crl_stream.settings.model import Kafka
 
 
 class KafkaSession:
-    """Makes the clients of one call, which share connections inside ``async with`` and have their own outside.
+    """Makes the clients of one call; they share connections inside ``async with`` and have their own outside it.
 
     Nothing connects before the first client is started.  Blocks may be nested; the shared connections are closed when
     the outermost block ends.
@@ -41,7 +41,7 @@ class KafkaSession:
 
     @classmethod
     def of(cls, access: Access) -> KafkaSession:
-        """``access`` itself if it is a session; for settings, a new session that shares no connections yet."""
+        """Return ``access`` itself if it is a session; for settings, a new session that shares no connections yet."""
         return access if isinstance(access, KafkaSession) else cls(access)
 
     async def __aenter__(self) -> Self:
@@ -55,7 +55,7 @@ class KafkaSession:
             await asyncio.shield(shared.close())
 
     def consumer(self, *, follows: bool = False, **options: Any) -> LogConsumer:
-        """A consumer that is not started yet; one that ``follows`` waits for records on its own connection."""
+        """Return a consumer that is not started yet; with ``follows`` it waits for records on its own connection."""
         wait = {} if follows else {"fetch_max_wait_ms": FETCH_WAIT_MS}
         made = LogConsumer(**self._options | wait | options)
         if self._depth:
@@ -64,7 +64,7 @@ class KafkaSession:
 
     @asynccontextmanager
     async def reading(self, **options: Any) -> AsyncIterator[LogConsumer]:
-        """A started consumer for reading up to the current end."""
+        """Yield a started consumer for reading up to the current end."""
         made = self.consumer(**options)
         with reaching(self.kafka):
             try:
@@ -75,7 +75,7 @@ class KafkaSession:
 
     @asynccontextmanager
     async def producing(self) -> AsyncIterator[AIOKafkaProducer]:
-        """A started, idempotent producer; all replicas acknowledge what it writes."""
+        """Yield a started, idempotent producer whose writes all in-sync replicas acknowledge."""
         made = AIOKafkaProducer(**self._options, acks="all", enable_idempotence=True)
         if self._depth:
             made.client = made._sender.client = share = self._share()
@@ -89,7 +89,7 @@ class KafkaSession:
 
     @asynccontextmanager
     async def administering(self, **options: Any) -> AsyncIterator[AIOKafkaAdminClient]:
-        """A started admin client."""
+        """Yield a started admin client."""
         made = AIOKafkaAdminClient(**self._options | options)
         if self._depth:
             made._client = self._share()
@@ -125,14 +125,14 @@ class _SharedClient(AIOKafkaClient):  # type: ignore[misc]
         self._connecting, self._is_connected = asyncio.Lock(), False
 
     async def bootstrap(self) -> None:
-        """Find the brokers, the first time only."""
+        """Look up the brokers, but only the first time."""
         async with self._connecting:
             if not self._is_connected:
                 await super().bootstrap()
                 self._is_connected = True
 
     def add_topic(self, topic: str) -> Any:  # noqa: ARG002 - the stock name
-        """Ask the cluster again, since the topic was missing."""
+        """Ask the cluster again, because the topic was missing."""
         return self.force_metadata_update()
 
     def set_topics(self, topics: Iterable[str]) -> Any:
@@ -144,7 +144,7 @@ class _SharedClient(AIOKafkaClient):  # type: ignore[misc]
         return known
 
     async def _wait_on_metadata(self, topic: str) -> Any:
-        """The partitions of a topic; one that this user may not see is missing from the full list, so ask by name."""
+        """Return a topic's partitions; ask by name, because the full list omits topics hidden from this user."""
         if self.cluster.partitions_for_topic(topic) is None:
             named = ClusterMetadata()
             await self._metadata_update(named, [topic])
@@ -154,7 +154,7 @@ class _SharedClient(AIOKafkaClient):  # type: ignore[misc]
 
 
 class _Share:
-    """The shared client as one consumer, producer or admin client sees it; everything else is passed on to it."""
+    """The shared client as one consumer, producer or admin client sees it; all other calls are passed through."""
 
     def __init__(self, client: _SharedClient, *, fetches_apart: bool) -> None:
         self._shared, self._apart = client, fetches_apart

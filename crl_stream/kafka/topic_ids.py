@@ -1,7 +1,7 @@
-"""The current topics of the cluster with their ids, which change when a topic is deleted and created again.
+"""Lists the cluster's topics with their ids, which change when a topic is deleted and created again.
 
 Kafka gives each topic an id besides its name (KIP-516).  aiokafka requests metadata in versions without ids, so this
-module defines the request itself.  A broker older than 3.1 is asked through aiokafka and reports only the partitions.
+module defines the request itself.  A broker older than 3.1 is asked through aiokafka and reports only partitions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class TopicState(NamedTuple):
     """A topic as the cluster describes it."""
 
     id: bytes
-    """The topic's id, 16 bytes; ``NO_ID`` where the broker reports none."""
+    """The topic's id, 16 bytes; ``NO_ID`` if the broker reports none."""
     partitions: int
 
 
@@ -29,7 +29,7 @@ class ClusterState(NamedTuple):
     """The cluster as a broker describes it."""
 
     cluster_id: str
-    """The cluster's id; empty where the broker reports none."""
+    """The cluster's id; empty if the broker reports none."""
     topics: dict[str, TopicState]
     """The topics that exist, by name."""
 
@@ -117,7 +117,7 @@ class _MetadataRequest(Request[_MetadataRequestStruct]):
 
 
 async def describe_cluster(client: Any, topics: Collection[str]) -> ClusterState:
-    """Ask a broker through ``client``, a bootstrapped ``AIOKafkaClient``; ``KafkaError`` when none answers."""
+    """Ask a broker through ``client``, a bootstrapped ``AIOKafkaClient``; raise ``KafkaError`` if none answers."""
     try:
         said = await client.send(client.get_random_node(), _MetadataRequest(topics))
     except (NotImplementedError, IncompatibleBrokerVersion):

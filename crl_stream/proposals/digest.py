@@ -24,27 +24,27 @@ class Digest(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of one review."""
 
     until: str
-    """The time it was made for; the week is the seven days before."""
+    """The time of the review; the week is the seven days before it."""
     generated: int
-    """Proposals made in the week, by type."""
+    """Number of proposals made in the week."""
     generated_by_type: dict[str, int]
     decided: dict[str, int]
     """Proposals closed in the week, by status."""
     pending: int
     deferred: int
     top: list[Proposal]
-    """Pending proposals, most confident first, at most five; a deferred one is not shown before its time."""
+    """Pending proposals, most confident first, at most five; a deferred one is left out until it is due."""
 
 
 def digest(proposals: Iterable[Proposal], now: int) -> Digest:
-    """Return the review at ``now`` (milliseconds) of proposals, each given once in its last revision."""
+    """Return the review of ``proposals``, each in its last revision, at ``now`` (milliseconds)."""
     known = list(proposals)
     week = [proposal for proposal in known if now - WEEK_MS < from_text(proposal.timestamp) <= now]
     waiting, deferred = select(known, now, ("pending",)), select(known, now, ("deferred",))
     decided: Counter[str] = Counter()
     for proposal in known:
         status = status_at(proposal, now)
-        # A proposal expires at that time, whether or not the proposer has recorded it yet.
+        # A proposal expires at that time, whether or not the proposer has recorded this yet.
         at = proposal.expires_at if status == "expired" else proposal.history[-1].timestamp if proposal.history else ""
         if status not in OPEN_STATUSES and at and now - WEEK_MS < from_text(at) <= now:
             decided[status] += 1
@@ -60,7 +60,7 @@ def digest(proposals: Iterable[Proposal], now: int) -> Digest:
 
 
 def digest_text(review: Digest) -> str:
-    """Return the review as text, to print or mail; the same figures give the same bytes."""
+    """Return the review as text to print or mail; equal figures give equal bytes."""
     kinds = ", ".join(f"{count} {name}" for name, count in review.generated_by_type.items())
     lines = [f"Generated {review.generated} proposals this week:{f' {kinds}' if kinds else ' none'}"]
     if review.decided:
@@ -74,7 +74,7 @@ def digest_text(review: Digest) -> str:
 
 
 def brief(proposal: Proposal) -> Sequence[str]:
-    """Return the guide's lines about one proposal, and the command to decide it."""
+    """Return the guide's lines about one proposal, and the command that shows it for a decision."""
     reasoning = " ".join("".join(c if c.isprintable() else " " for c in proposal.reasoning).split())
     return [
         proposal.proposal_id,

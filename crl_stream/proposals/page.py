@@ -14,7 +14,7 @@ from crl_stream.proposals.standing import status_at
 def page(proposal: Proposal, now: int, active: ActiveVariant | None = None) -> str:
     """Return everything known about a proposal, as text.
 
-    ``status`` is its status at ``now`` (milliseconds); ``active`` is as for ``effect``.
+    ``status`` is its status at ``now`` (milliseconds); for ``active`` see ``effect``.
     """
     status = status_at(proposal, now)
     lines = [
@@ -55,7 +55,7 @@ def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None,
     """Return what an approval would do and the command for it, or why it is no longer possible.
 
     ``status`` is the proposal's status at ``now`` (milliseconds since the epoch). ``active`` is the task's
-    active-variant record, whose pins and holds affect what follows from an approval.
+    active-variant record, whose pins and holds affect the result of an approval.
     """
     task, change = f"{proposal.agent_name}/{proposal.task_type}", proposal.change
     if status not in OPEN_STATUSES:
@@ -63,35 +63,35 @@ def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None,
     done = {
         "register": [
             f"registers {change.variant_id} for {task}" + (f", made from {change.parent}." if change.parent else "."),
-            "It becomes active only once its own outcomes have earned it; until then it is explored at most.",
-            *(f"Not while the task is {why}." for why in orders_in_force(active, now)),
+            "It becomes active only after its own outcomes justify it; until then it can only be explored.",
+            *(f"It does not become active while the task is {why}." for why in orders_in_force(active, now)),
         ],
         "activate": [
             (
-                f"makes {change.variant_id} the active variant of {task} at once; runtimes follow with their next"
-                " invocation."
+                f"makes {change.variant_id} the active variant of {task} at once; runtimes switch to it with their"
+                " next invocation."
             ),
-            f"It takes {change.variant_id} out of quarantine.  {_protection(active, now, task)}",
+            f"It lifts the quarantine of {change.variant_id}.  {_protection(active, now, task)}",
             *_pin(active, now, task),
         ],
         "retire": [
             (
-                f"retires {change.variant_id} of {task}: it is never chosen or explored again, until somebody registers"
-                " it anew."
+                f"retires {change.variant_id} of {task}: it is never chosen or explored again unless someone registers"
+                " it again."
             ),
             "It is refused while that variant is active.",
         ],
     }[change.action]
     return [
         *done,
-        f"It is refused unless the epoch is still {proposal.epoch}, and after {proposal.expires_at}.",
+        f"It is refused if the epoch is no longer {proposal.epoch}, and after {proposal.expires_at}.",
         f"crl proposals approve {proposal.proposal_id}",
         f"crl proposals reject {proposal.proposal_id} --reason ...",
     ]
 
 
 def orders_in_force(active: ActiveVariant | None, now: int) -> list[str]:
-    """Return what prevents automatic changes of the task: ``held by ada until ...``, ``in shadow mode``, or a pin."""
+    """Return what prevents automatic changes to the task: ``held by ada until ...``, ``in shadow mode``, or a pin."""
     if active is None:
         return []
     found = []
@@ -104,15 +104,15 @@ def orders_in_force(active: ActiveVariant | None, now: int) -> list[str]:
 
 
 def stands(order: Order, now: int) -> bool:
-    """Return whether a pin or hold is still in force at ``now`` (milliseconds), as far as time decides that."""
+    """Return whether a pin or hold is still in force at ``now`` (milliseconds), judging by time alone."""
     return bool(order.outcomes_left) or order.until is None or from_text(order.until) > now
 
 
 def _protection(active: ActiveVariant | None, now: int, task: str) -> str:
-    back = f"crl undo {task} takes it back."
+    back = f"crl undo {task} reverts it."
     if why := [words for words in orders_in_force(active, now) if not words.startswith("pinned")]:
-        return f"No rollback protects it while the task is {' and '.join(why)}; {back}"
-    return f"A rollback protects it as any other: {back}"
+        return f"It cannot be rolled back automatically while the task is {' and '.join(why)}; {back}"
+    return f"It can be rolled back like any other variant; {back}"
 
 
 def _pin(active: ActiveVariant | None, now: int, task: str) -> list[str]:
@@ -154,7 +154,7 @@ def _indented(text: str) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    """Remove control characters, because proposals contain texts of prompts."""
+    """Remove control characters, because proposals contain text from prompts."""
     return "".join(c if c.isprintable() else " " for c in text).rstrip()
 
 

@@ -12,7 +12,7 @@ from crl_stream.proposals.standing import ending, status_at, updated_at
 Cell = str | int | float | None
 
 FIGURES: Final = ("n_invocations", "avg_q_default", "potential_improvement", "variance")
-"""The guide's supporting data; the jsonl format has everything else."""
+"""The guide's supporting data; all other data is in the jsonl format only."""
 COLUMNS: Final = (
     "proposal_id",
     "timestamp",
@@ -35,7 +35,7 @@ COLUMNS: Final = (
     "updated_at",
     "expires_at",
 )
-"""The guide's fields in the guide's order, then ours."""
+"""The guide's fields in the guide's order, followed by ours."""
 
 
 def row(proposal: Proposal, now: int) -> list[Cell]:

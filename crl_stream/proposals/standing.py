@@ -14,7 +14,7 @@ TYPES: Final[tuple[str, ...]] = get_args(ProposalType)
 
 
 def latest(messages: Iterable[Any]) -> list[Proposal]:
-    """Return the proposals among the messages of ``crl.proposals``, each once, in its highest revision."""
+    """Return each proposal among the messages of ``crl.proposals`` once, in its highest revision."""
     found: dict[str, Proposal] = {}
     for message in messages:
         if isinstance(message, Proposal):
@@ -25,7 +25,7 @@ def latest(messages: Iterable[Any]) -> list[Proposal]:
 
 
 def status_at(proposal: Proposal, now: int) -> str:
-    """Its status at ``now`` (milliseconds): an open one whose time is over is expired, whatever was written last."""
+    """Return the proposal's status at ``now`` (milliseconds); an open one counts as expired after its expiry time."""
     if proposal.status in OPEN_STATUSES and from_text(proposal.expires_at) <= now:
         return "expired"
     return proposal.status
@@ -38,10 +38,9 @@ def select(
     agent: str | None = None,
     proposal_type: str | None = None,
 ) -> list[Proposal]:
-    """Return the proposals that match, most confident first, and older first among equals.
+    """Return the matching proposals, most confident first; among equals, older first.
 
-    ``now`` is in milliseconds since the epoch; ``statuses``, ``agent`` and ``proposal_type`` select, where None
-    selects all.
+    ``now`` is in milliseconds since the epoch.  ``statuses``, ``agent`` and ``proposal_type`` filter; None matches all.
     """
     wanted = set(statuses)
     found = [
@@ -60,6 +59,6 @@ def updated_at(proposal: Proposal) -> str:
 
 
 def ending(proposal: Proposal) -> tuple[str | None, str]:
-    """Return who made the last change, and why; no name if the proposer itself did."""
+    """Return who made the last change, and why; the name is empty if the proposer made it."""
     last = proposal.history[-1] if proposal.history else None
     return (None, "") if last is None else (last.actor, last.reason)

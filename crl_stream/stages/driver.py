@@ -1,7 +1,7 @@
 """The stages in memory: a log, its commands, changelogs and topics, without a broker.
 
 Tests use it for stories and as an oracle, and ``crl replay`` runs on it.  It takes messages or raw bytes, folds them as
-the worker does, and makes every topic readable.  A crash is an element of the input: what was written stays, and what
+the worker does, and gives access to every topic.  A crash is an element of the input: what was written stays, and what
 was in memory is lost.
 """
 
@@ -35,22 +35,22 @@ _COMMANDS: Final = INLET.source
 
 
 class Crash(enum.Enum):
-    """The point at which the process dies while it works on what was piped since the last batch."""
+    """The point at which the process dies while it handles what was piped since the last batch."""
 
     AFTER_FOLD = "outputs and rows are lost"
-    AFTER_OUTPUTS = "outputs are out, rows are lost"
-    AFTER_SOME_ROWS = "outputs and the first row are out, the partition row is lost"
-    AFTER_ROWS = "all is written, nothing was committed"
+    AFTER_OUTPUTS = "outputs are written, rows are lost"
+    AFTER_SOME_ROWS = "outputs and the first row are written, the partition row is lost"
+    AFTER_ROWS = "everything is written, nothing is committed"
 
 
 class ProposerCrash(NamedTuple):
-    """The process dies while the proposer works, after the monitor has finished its batch."""
+    """The process dies while the proposer is working, after the monitor has finished its batch."""
 
     point: Crash
 
 
 class Stored(NamedTuple):
-    """A record in memory; fits ``wire.records.Record``."""
+    """A record in memory, with the interface of ``wire.records.Record``."""
 
     offset: int
     timestamp: int
@@ -60,9 +60,9 @@ class Stored(NamedTuple):
 
 
 class TopologyDriver:
-    """Runs the stages on bytes, one process, any number of partitions.
+    """Runs the stages on bytes, in one process, with any number of partitions.
 
-    ``start`` is the append time of the first record and ``tick`` the time between records, in milliseconds.
+    ``start`` is the append time of the first record and ``tick`` the time between records, both in milliseconds.
     The proposer runs after the monitor if its catalogue, ``remedies``, is given.
     """
 
@@ -85,7 +85,7 @@ class TopologyDriver:
         self._read_commands = [0] * partitions
         self._render: Callable[[Any], Any] | None = None
         self._waits: list[Waiting] | None = None
-        """The index of each partition's waiting rows, while time passes without messages."""
+        """The index of each partition's waiting rows; None except while time passes without messages."""
         self._command_ids = 0
 
     def append(
@@ -98,7 +98,7 @@ class TopologyDriver:
         headers: tuple[Header, ...] = (),
         timestamp: int | None = None,
     ) -> Stored:
-        """Put one record on a topic, as a broker with LogAppendTime would."""
+        """Append one record to a topic, as a broker with LogAppendTime would."""
         if timestamp is None:
             timestamp, self.clock = self.clock, self.clock + self.tick
         if partition is None:
@@ -124,11 +124,11 @@ class TopologyDriver:
         return outputs
 
     def pipe_each(self, elements: Iterable[Any]) -> list[Output]:
-        """Like ``pipe``, but with one batch per element."""
+        """Do the same as ``pipe``, but with one batch per element."""
         return [output for element in elements for output in self.pipe(element)]
 
     def fall_silent(self, milliseconds: int = 2_000) -> list[Output]:
-        """Let this much time pass without a message, with the ticks that the partitions' owners would append.
+        """Let this much time pass without messages, but with the ticks that the partitions' owners would append.
 
         Time continues from the newest record of the log, or from the driver's clock if that is ahead.
         """
@@ -192,7 +192,7 @@ class TopologyDriver:
 
     def _monitor(self, crash: Crash | None) -> list[Output]:
         outputs: list[Output] = []
-        # A forwarded record is unread in its new partition, so repeat until nothing is unread.
+        # A forwarded record is new in its target partition, so repeat until no partition has unread records.
         while any(self._waiting(partition) for partition in range(self.partitions)):
             for partition in range(self.partitions):
                 if waiting := self._waiting(partition):
@@ -220,7 +220,7 @@ class TopologyDriver:
         )
 
     def _keep_index(self, partition: int, folded: Folded) -> None:
-        """Keep the index of waiting rows up to date; nothing crashes in a silence, so it need not be rebuilt."""
+        """Update the index of waiting rows after a batch; rebuild it if the fleet's hold has changed."""
         if self._waits is None:
             return
         if self._waits[partition].fleet == fleet_of(decode_partition(folded.partition_row)):
@@ -275,14 +275,14 @@ class TopologyDriver:
 
     # -- reading -----------------------------------------------------------------------------------
     def records(self, topic: str) -> Iterator[Stored]:
-        """Every record of a topic, partition by partition."""
+        """Yield every record of a topic, partition by partition."""
         for log in self.topics[topic]:
             yield from log
 
     def read(self, topic: str) -> list[Any]:
-        """Every message of a topic; use ``records`` for dead letters."""
+        """Return every message of a topic; use ``records`` for dead letters."""
         if topic == DEAD_LETTERS:
-            raise ValueError("dead letters are no messages: read their records")
+            raise ValueError("dead letters are not messages: use records()")
         found = []
         for record in self.records(topic):
             decoded = decode_record(topic, record)
@@ -292,7 +292,7 @@ class TopologyDriver:
         return found
 
     def proposals(self) -> list[m.Proposal]:
-        """The newest revision of each proposal, in the order in which the proposals were made."""
+        """Return the newest revision of each proposal, in the order in which the proposals were made."""
         newest: dict[str, m.Proposal] = {}
         for proposal in self.read(TOPIC_OF[m.Proposal]):
             known = newest.get(proposal.proposal_id)
@@ -301,15 +301,15 @@ class TopologyDriver:
         return list(newest.values())
 
     def rows(self) -> dict[bytes, bytes]:
-        """All task rows, by key."""
+        """Return all task rows by key."""
         return _rows(self.changelog)
 
     def proposal_rows(self) -> dict[bytes, bytes]:
-        """All rows of the proposer, by the key of their task."""
+        """Return all rows of the proposer by the key of their task."""
         return _rows(self.proposals_changelog)
 
     def snapshot(self, agent_name: str, task_type: str) -> m.TaskSnapshot:
-        """The current snapshot of a task; raises ``KeyError`` if nothing was applied to it."""
+        """Return the current snapshot of a task; raise ``KeyError`` if nothing was applied to it."""
         key = TaskKey(agent_name, task_type).encode()
         partition = partition_of(key, self.partitions)
         changelog = self.changelog[partition]

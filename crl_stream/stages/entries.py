@@ -13,7 +13,7 @@ from crl_stream.wire.records import Record, UnreadBatch
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """A record of the log, decoded once.  There is one per record, so its type is the fastest to create and read."""
+    """A record of the log with its decoded message, in the type that is fastest to create and read."""
 
     record: Record
     message: Any
@@ -23,7 +23,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 def decode_batch(records: Sequence[Record]) -> list[Entry]:
-    """Decode every record; one that cannot be decoded becomes an entry with its rejection."""
+    """Decode every record; a record that cannot be decoded becomes an entry with its rejection."""
     entries = []
     for record in records:
         key = record.key
@@ -38,5 +38,5 @@ def decode_batch(records: Sequence[Record]) -> list[Entry]:
 
 
 def command_positions(entries: Sequence[Entry]) -> set[tuple[int, int]]:
-    """(partition, offset) of each record of ``crl.commands`` that the batch refers to."""
+    """Return (partition, offset) of each record of ``crl.commands`` that the batch refers to."""
     return {(entry.message.partition, entry.message.offset) for entry in entries if type(entry.message) is m.CommandRef}

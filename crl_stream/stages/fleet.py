@@ -1,8 +1,8 @@
 """Commands for the whole fleet: each partition remembers the hold and publishes all of its tasks with it.
 
-The hold is kept in the partition row, so it is in force for every task at once, including tasks created later.  Rows
-are published when it begins or ends: at once, or group by group if there are many.  A row that cannot be read at that
-time is published with its next record.
+The hold is kept in the partition row, so it is in force for every task at once, including tasks created later.  Tasks
+are published when it begins or ends: at once, or group by group if there are many.  If a row cannot be read then, its
+task is published with its next record.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from crl_stream.wire.records import Record
 from crl_stream.wire.topics import FLEET_KEY
 
 SHOWN_AT_ONCE: Final = 1_000
-"""The most tasks of a partition that are published with the command itself; if there are more, ticks publish groups."""
+"""How many tasks of a partition are published with the command itself; if there are more, ticks publish groups."""
 SUBJECT: Final = "fleet"
 """Subject of the alert; no task can have this name."""
 _HOUR: Final = 3_600_000
 
 
 def has_expired(hold: StandingOrder, now: int) -> bool:
-    """Whether a hold on the fleet has ended by ``now`` (milliseconds); it ends only by time, not by outcomes."""
+    """Return whether a hold on the fleet has expired by ``now`` (milliseconds); only time makes it expire."""
     return hold.until is not None and now >= hold.until
 
 
@@ -41,10 +41,10 @@ def untold(
     offset: int,
     incarnation: int,
 ) -> list[bytes]:
-    """Sorted keys of the readable tasks that the record at ``offset`` has not reached before.
+    """Return the sorted keys of the readable tasks that the record at ``offset`` has not reached before.
 
-    Each row is taken from memory while it is open, from the batch's results, or from the stored rows.  If a record is
-    folded again after a crash, some rows may be ahead of it; those are left out.
+    Each row comes from memory if it is open, otherwise from the batch's results or from the stored rows.  If a record
+    is folded again after a crash, some rows may be ahead of it; those are left out.
     """
     found = []
     for key in {*rows, *folded, *live}:
@@ -62,7 +62,7 @@ def untold(
 
 
 def refusal(state: PartitionRow, command: m.FleetCommand, now: int) -> str | None:
-    """Why ``command`` is not applied at ``now``; None if it is applied."""
+    """Return why ``command`` is not applied at ``now`` (milliseconds); None if it is applied."""
     if command.expires_at is not None and now > from_text(command.expires_at):
         return f"it expired at {command.expires_at}; give it again if it is still wanted"
     if isinstance(command, m.ResumeAll) and state.fleet is None:
@@ -71,7 +71,7 @@ def refusal(state: PartitionRow, command: m.FleetCommand, now: int) -> str | Non
 
 
 def hold_of(command: m.HoldAll, now: int, default_hours: float) -> StandingOrder:
-    """The hold that ``command`` asks for, from ``now`` on."""
+    """Return the hold that ``command`` asks for, starting at ``now`` (milliseconds)."""
     hours = default_hours if command.hours is None else command.hours
     return StandingOrder(command.actor, command.reason, now, until=now + round(hours * _HOUR))
 
@@ -85,7 +85,7 @@ def result(
     detail: str,
     tasks: int,
 ) -> m.CommandResult:
-    """The result of the command in this partition, with the number of tasks it covers."""
+    """Build the result of the command in this partition, with the number of tasks it covers."""
     kind = type(command).__name__
     return m.CommandResult(
         result_id=fact_id("cmdr", record.timestamp, kind, state.incarnation, partition, record.offset),
@@ -107,14 +107,14 @@ def result(
 
 
 def is_home(partition: int, partitions: int) -> bool:
-    """Whether this partition raises the alert: only one does, so that people hear of a hold on the fleet once."""
+    """Return whether this partition raises the alert: only one does, so that people hear of a hold only once."""
     return partition == partition_of(FLEET_KEY, partitions)
 
 
 def alert(
     partition: int, record: Record, state: PartitionRow, action: str, cause_id: str, *, resolved: bool
 ) -> m.Alert:
-    """The alert that a hold on the fleet begins, passes to another person, or ends."""
+    """Build the alert about a hold on the fleet that begins, passes to another person, or ends."""
     return m.Alert(
         alert_id=fact_id("alert", record.timestamp, "fleet_hold", state.incarnation, partition, record.offset),
         timestamp=to_text(record.timestamp),
@@ -133,7 +133,7 @@ def alert(
 
 
 def words_of(fleet: StandingOrder) -> str:
-    """Who holds the fleet, why and until when."""
+    """Return who holds the fleet, why, and until when."""
     why = fleet.reason or "no reason given"
     return (
         f"held by {fleet.actor} until {to_text(fleet.until or 0)}: {why}. Nothing automatic happens in any task, "

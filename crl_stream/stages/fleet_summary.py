@@ -1,7 +1,7 @@
 """A fleet in a few numbers: what each row adds to them, and which rows to show by name.
 
-Lists of tasks grow with the fleet, but the question whether it is healthy must be answered in bounded time.  So a small
-mark is kept for each row, and a row is read again only after it has changed.
+Lists of tasks grow with the fleet, but whether it is healthy must be known in bounded time.  So a small mark is kept
+for each row, and a row is read again only after it has changed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from crl_stream.core.policy import PolicySet
 TROUBLE: Final = ("degraded", "without_success")
 """Names of the counts that need attention."""
 ORDERS: Final = ("held", "pinned", "quarantined")
-"""Names of the counts of what people have set, or have to decide."""
+"""Names of the counts for holds, pins and quarantines, which people set or must decide about."""
 NAMES: Final = (*TROUBLE, *ORDERS, "no_target", "without_outcome", "HEALTHY", "INCONCLUSIVE", "DEGRADED", "unjudged")
 """Names of all counts, in the order of a mark's bits."""
 MODES: Final = ("observe", "shadow")
@@ -37,12 +37,12 @@ class Mark(NamedTuple):
 
     @property
     def rank(self) -> int:
-        """0 for trouble, 1 for other rows to show by name, 2 for the rest."""
+        """0 for a row in trouble, 1 for any other row that is shown by name, 2 for the rest."""
         return 0 if self.bits & _TROUBLE else 1 if self.bits & _ATTENTION else 2
 
 
 def mark_of(row: bytes, policies: PolicySet) -> Mark:
-    """The mark of a row under ``policies``; raises ``MsgspecError`` if the bytes are not a row."""
+    """Return the mark of a row under ``policies``; raise ``MsgspecError`` if the bytes are not a row."""
     task = decode_row(row)
     policy = policies.for_task(task.key)
     active = None if task.active is None else task.variants.get(task.active)
@@ -69,7 +69,7 @@ def mark_of(row: bytes, policies: PolicySet) -> Mark:
 
 
 class Sums:
-    """The sums over all marks, updated by differences."""
+    """The sums over all marks, updated as marks are added and removed."""
 
     def __init__(self) -> None:
         self.tasks = self.outcomes = self.variants = 0
@@ -83,7 +83,7 @@ class Sums:
         self._bits[mark.bits] += times
 
     def as_dict(self) -> dict[str, int]:
-        """The sums by name; ``trouble`` and ``attention`` count each task once."""
+        """Return the sums by name; ``trouble`` and ``attention`` count each task once."""
         found = {"tasks": self.tasks, "outcomes": self.outcomes, "variants": self.variants}
         found |= {name: self._sum(bit) for name, bit in _BITS.items()}
         return found | {"trouble": self._sum(_TROUBLE), "attention": self._sum(_ATTENTION)}
@@ -93,7 +93,7 @@ class Sums:
 
 
 def merged(pages: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """The combined sums of several workers."""
+    """Return the combined sums of several workers."""
     found: Counter[str] = Counter()
     for page in pages:
         found.update({name: number for name, number in page.items() if isinstance(number, int)})

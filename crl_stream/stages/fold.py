@@ -3,10 +3,10 @@
     Fold(...).run(entries) -> Folded          one attempt at one batch; each stage defines what it does with a record
     fold_around_poison(attempt, what)         repeated attempts, until no record makes the stage raise
 
-This module enforces the laws of every stage with a table.  Records below ``next_offset`` were folded before and are
-skipped.  A record that the codec refuses, or that makes the stage raise, becomes a dead letter, and the partition goes
-on.  A batch touches many rows, so each row is closed right after the last record that names it, while it is still in
-the processor's cache.  A batch may be folded in parts, since nothing depends on where one ends and the next begins.
+This module enforces the laws for every stage that has a table.  Records below ``next_offset`` were folded before and
+are skipped.  A record that the codec rejects, or that makes the stage raise, becomes a dead letter, and the partition
+continues.  A batch touches many rows, so each row is closed right after the last record that names it, while it is
+still in the processor's cache.  A batch may be folded in parts, because nothing depends on where a batch ends.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import TOPIC_OF
 
 UNBOUNDED: Final = 1 << 60
-"""Stands for no limit on the number of a fold's outputs."""
+"""The value of ``most`` that does not limit the number of a fold's outputs."""
 MAX_FAILURES: Final = 20
-"""The most records of one batch that may make a fold raise; with more, assume a bug and stop instead of skipping."""
+"""How many records of one batch may make a fold raise; beyond that, assume a bug and stop instead of skipping."""
 
 
 class Counts(NamedTuple):
@@ -40,7 +40,7 @@ class Counts(NamedTuple):
     skipped: int = 0
     """Records folded before this batch and read again after a crash or a rebalance."""
     ticks: int = 0
-    """Records that only said that time has passed."""
+    """Ticks, which only say that time has passed."""
     too_late: int = 0
     """Scores for outcomes that no window holds any more; they are counted in the row but have no effect."""
 
@@ -54,16 +54,16 @@ class Folded(NamedTuple):
     outputs: list[Output]
     counts: Counts
     wakes: Mapping[bytes, int] = {}
-    """When time alone next affects each touched row, for ``Waiting``; 0: it waits for nothing."""
+    """When each touched row is next due without a new record, for ``Waiting``; 0 if it waits for nothing."""
     born: int = 0
     """Number of new tasks, for ``Waiting``."""
     finished: bool = True
-    """Whether all entries are folded.  Otherwise the next fold continues with those from ``next_offset`` on; the first
-    may be a tick that has reached only some of its rows."""
+    """Whether all entries are folded.  If not, the next fold continues at ``next_offset``.  The record there may be a
+    tick that has reached only some of its rows."""
 
 
 class Poison(Exception):
-    """A record made a fold raise, and whatever it touched may be half changed."""
+    """A record made a fold raise, and everything it touched may be half changed."""
 
     def __init__(self, offset: int, error: Exception) -> None:
         super().__init__(offset)
@@ -71,14 +71,14 @@ class Poison(Exception):
 
 
 Poisoned = Mapping[int, Exception]
-"""Records that an attempt must step over: offset and the error that each raised."""
+"""The records that an attempt must skip: their offsets and the errors they raised."""
 
 
 def fold_around_poison(attempt: Callable[[Poisoned], Folded], what: str) -> Folded:
-    """Call ``attempt`` with the offsets to step over and their errors, until it no longer raises ``Poison``.
+    """Call ``attempt`` with the records to skip and their errors, until it no longer raises ``Poison``.
 
-    Each attempt starts again from the untouched bytes, since whatever a failed step has changed cannot be trusted.
-    Raises ``Unsafe`` if more than ``MAX_FAILURES`` records raise; ``what`` names the records for people.
+    Each attempt starts again from the untouched bytes, because rows changed by a failed step cannot be trusted.
+    Raises ``Unsafe`` if more than ``MAX_FAILURES`` records fail; ``what`` names the records for people.
     """
     poisoned: dict[int, Exception] = {}
     while True:
@@ -88,21 +88,21 @@ def fold_around_poison(attempt: Callable[[Poisoned], Folded], what: str) -> Fold
             poisoned[poison.offset] = poison.error
             if len(poisoned) > MAX_FAILURES:
                 raise Unsafe(
-                    f"{len(poisoned)} {what} make the engine raise, the last one at offset {poison.offset}: "
+                    f"{len(poisoned)} {what} make the engine raise, the last of them at offset {poison.offset}: "
                     f"{poison.error!r}",
-                    hint="this is a bug of the engine; go back to the last release and report it",
+                    hint="this is a bug in the engine; go back to the previous release and report it",
                 ) from poison.error
 
 
 class Task:
-    """A task that records of the batch name, in the order of the batch; a stage adds the row that it opens for it."""
+    """A task named by records of the batch; a stage adds the row that it opens for the task."""
 
     __slots__ = ("home", "key", "left", "touched")
 
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.left = 0
-        """How many of its records are still to come in the batch."""
+        """How many of its records are still left in the batch."""
         self.home = -1
         """The task's partition; -1 until it is first needed."""
         self.touched = False
@@ -113,14 +113,14 @@ T = TypeVar("T", bound=Task)
 
 
 class Fold(Generic[T]):
-    """One attempt at one batch: the loop, and everything that every stage counts and writes.
+    """One attempt at one batch: the loop, and what all stages count and write.
 
-    A stage defines how it opens a task (``new_task``), what it does with a record (``take``, or ``apply`` for readable
-    ones), how it writes a row (``close``), and what else results from the batch (``end``).
+    A stage defines how it opens a task (``new_task``), what it does with a record (``take``, or only ``apply`` for
+    readable records), how it writes a row (``close``), and what else the batch produces (``end``).
     """
 
     name: ClassVar[str] = ""
-    """The stage's name in the dead letter of a record that makes it raise."""
+    """The stage's name in the dead letters of records that make it raise."""
 
     def __init__(
         self,
@@ -135,10 +135,10 @@ class Fold(Generic[T]):
         self.poisoned, self.most = poisoned, most
         self.tasks: dict[bytes, T] = {}
         self.folded: dict[bytes, bytes] = {}
-        """Finished rows, which the rest of the batch does not touch."""
+        """Finished rows by key; the rest of the batch does not touch them."""
         self.outputs: list[Output] = []
         self.stopped = False
-        """Whether the current record is unfinished, so that the next fold continues with it."""
+        """Whether the current record is unfinished; the next fold then continues with it."""
         self.wakes: dict[bytes, int] = {}
         """Becomes ``Folded.wakes``."""
         self.born = 0
@@ -201,7 +201,7 @@ class Fold(Generic[T]):
         raise NotImplementedError
 
     def take(self, entry: Entry, record: Record, task: T) -> None:
-        """Process the next record completely."""
+        """Process the next record: bury, report or apply it."""
         if record.offset in self.poisoned:
             self.report_failure(entry)
         elif isinstance(entry.message, Rejected):
@@ -210,24 +210,24 @@ class Fold(Generic[T]):
             self.apply(entry, record, task)
 
     def apply(self, entry: Entry, record: Record, task: T) -> None:
-        """Apply a readable record; raises ``Poison`` if the engine raises."""
+        """Apply a readable record; raise ``Poison`` if the engine raises."""
         raise NotImplementedError
 
     def close(self, task: T) -> None:
-        """Finish a task with no more records in the batch: put its row's bytes into ``folded`` if it was touched."""
+        """Finish a task without further records in the batch: put its row's bytes into ``folded`` if it was touched."""
 
     def end(self) -> dict[bytes, bytes]:
-        """The rows to write, in order; this may still add to outputs and state."""
+        """Return the rows to write, in order; a stage may still add to outputs and state here."""
         return dict(sorted(self.folded.items()))
 
-    # -- what every stage does ---------------------------------------------------------------------
+    # -- what all stages do ------------------------------------------------------------------------
     def bury(self, record: Record, reason: str, detail: str) -> None:
-        """Make a dead letter of a record."""
+        """Turn a record into a dead letter."""
         self.outputs.append(dead_letter(record, self.source, self.partition, reason, detail))
         self.dead_letters += 1
 
     def report_failure(self, entry: Entry) -> None:
-        """Make a dead letter of a record that made the stage raise, and raise an alert."""
+        """Turn a record that made the stage raise into a dead letter, and raise an alert."""
         record, error = entry.record, self.poisoned[entry.record.offset]
         self.bury(record, reasons.FOLD_FAILURE, f"the {self.name} raised {type(error).__name__}")
         alert = fold_failure_alert(entry.key, self.partition, record, error, self.state, topic=self.source)

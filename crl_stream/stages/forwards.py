@@ -1,8 +1,8 @@
-"""Which forwarded records have arrived before: a crash may forward a record twice, and origins can be invented.
+"""Recognises forwarded records that arrived before: a crash may forward a record twice, and origins can be forged.
 
-A forward repeats an earlier one if both origin and bytes are equal, so an invented origin can only hide its own
-repetition.  The last ``REMEMBERED`` forwards are known by their bytes; for older ones only the highest offset per
-partition is known.
+A forward repeats an earlier one if both its origin and its bytes are equal, so a forged origin can only hide
+repetitions of the same record.  The last ``REMEMBERED`` forwards are stored by hash; for older forwards only the
+highest offset per partition is kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from crl_stream.stages.partition import PartitionRow
 from crl_stream.wire.records import Record
 
 REMEMBERED: Final = 512
-"""Forwards remembered per partition, from all origins together; more than one repeated batch after a crash."""
+"""How many forwards a partition remembers, from all origins together; enough for a batch that a crash repeats."""
 _ENTRY: Final = Struct("<HQ8s")
 """Partition and offset of the origin, and a hash of key and value."""
 
@@ -33,7 +33,7 @@ class Forwards:
             self._latest[source] = offset
 
     def take(self, source: int, offset: int, record: Record) -> Literal["new", "known", "old"]:
-        """``known``: the forward arrived before.  ``old``: its origin is too far back to tell."""
+        """Return ``known`` if the forward arrived before, ``old`` if its origin is too old to tell, or else ``new``."""
         entry = _ENTRY.pack(source, offset, record_digest(record.key, record.value))
         if entry in self._known:
             return "known"
@@ -49,7 +49,7 @@ class Forwards:
         oldest = next(iter(self._known))
         del self._known[oldest]
         source, offset, _ = _ENTRY.unpack(oldest)
-        # Forwards from a partition arrive in the order of their offsets: one above the latest was invented.
+        # Forwards from a partition arrive in the order of their offsets, so an offset above the latest was forged.
         if offset <= self._latest[source]:
             self._state.origins[source] = offset
 

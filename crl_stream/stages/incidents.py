@@ -1,4 +1,4 @@
-"""Facts about processing the log that do not come from a task row: a failing fold, a gap, a new policy."""
+"""Facts about processing the log that do not come from a task row: a failed fold, a gap, a new policy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crl_stream.wire.records import Record
 def fold_failure_alert(
     key: bytes, partition: int, record: Record, error: Exception, state: PartitionRow, *, topic: str = MONITOR.source
 ) -> m.Alert:
-    """A record of ``topic`` made the engine raise; it is now a dead letter, and the partition goes on."""
+    """Build the alert about a record of ``topic`` that made the engine raise and is now a dead letter."""
     where, option, place = f"{partition}:{record.offset}", "", ("fold_failure", partition, record.offset)
     if topic != MONITOR.source:
         where, option = f"{topic} {where}", f" --topic {topic}"
@@ -27,13 +27,13 @@ def fold_failure_alert(
         place,
         record,
         state,
-        # A position is a place in the log; a record of another topic has none.
+        # A position is a place in the log; records of other topics have none.
         m.Position(partition, record.offset) if topic == MONITOR.source else None,
     )
 
 
 def row_failure_alert(key: bytes, partition: int, record: Record, error: Exception, state: PartitionRow) -> m.Alert:
-    """A tick made the engine raise for one row, which stays unchanged until its next record."""
+    """Build the alert about a row for which a tick made the engine raise; it stays unchanged until its next record."""
     subject = key.decode("ascii", "replace")
     return _engine_alert(
         subject,
@@ -57,7 +57,7 @@ def _engine_alert(
     state: PartitionRow,
     position: m.Position | None,
 ) -> m.Alert:
-    """The engine raised at ``record``; ``place`` gives the alert its id: the kind, then where it happened."""
+    """Build an alert about an error raised at ``record``; ``place``, the kind and the location, determines its id."""
     kind, *where = place
     agent_name, _, task_type = subject.partition("/")
     return m.Alert(
@@ -78,10 +78,10 @@ def _engine_alert(
 
 
 def data_gap_alert(partition: int, expected: int, first: int, timestamp: int, state: PartitionRow) -> m.Alert:
-    """The broker deleted records of the log before they were folded.
+    """Build the alert about records of the log that the broker deleted before they were folded.
 
-    ``expected`` is the offset at which the state ends, ``first`` the oldest offset left, and ``timestamp`` the append
-    time of the latter in milliseconds.
+    ``expected`` is the offset at which the state ends, ``first`` the oldest offset left in the log, and ``timestamp``
+    the append time of the record at ``first``, in milliseconds.
     """
     lost = first - expected
     subject = f"crl.invocations partition {partition}"
@@ -106,7 +106,7 @@ def data_gap_alert(partition: int, expected: int, first: int, timestamp: int, st
 def policy_result(
     command: m.SetPolicy, partition: int, record: Record, state: PartitionRow, *, refused: bool
 ) -> m.CommandResult:
-    """A policy set came into force in this partition, or was refused because one is set; ``state`` is after it."""
+    """Build the result of ``SetPolicy`` in this partition; ``state`` is the partition row after the command."""
     return m.CommandResult(
         result_id=fact_id("cmdr", record.timestamp, "SetPolicy", state.incarnation, partition, record.offset),
         timestamp=to_text(record.timestamp),

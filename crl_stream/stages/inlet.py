@@ -1,7 +1,7 @@
 """The inlet stage: turns each record of ``crl.commands`` into a reference in the log, or into a dead letter.
 
-The stage is stateless: a replay only repeats references, which the fold recognises.  The state of a partition stays
-a function of one log, while commands have their own topic and thus their own ACL.
+The stage is stateless: a replay only repeats references, which the fold recognises.  The state of a partition remains
+a function of one log, while commands have their own topic and therefore their own ACL.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _COMMANDS: Final = INLET.source
 
 
 def reference_commands(partition: int, partitions: int, records: Sequence[Record]) -> list[Output]:
-    """What the inlet appends for ``records`` of one partition of ``crl.commands``, in order.
+    """Return what the inlet writes for ``records`` of one partition of ``crl.commands``, in order.
 
-    ``partitions`` is the number of the log's partitions.  A command for one task is referenced in the task's partition,
-    ``SetPolicy`` once in each, and ``HoldAll`` and ``ResumeAll`` in the partition that their record is in.
+    ``partitions`` is the number of partitions of the log.  A command for one task is referenced in the task's
+    partition, ``SetPolicy`` in every partition, and ``HoldAll`` and ``ResumeAll`` in the partition of their record.
     """
     outputs: list[Output] = []
     for record in records:
@@ -40,7 +40,7 @@ def reference_commands(partition: int, partitions: int, records: Sequence[Record
         if isinstance(command, SetPolicy):
             key, homes = POLICY_KEY, range(partitions)
         elif isinstance(command, HoldAll | ResumeAll):
-            # There is one record per partition, so that working partitions are held at once even if others are stuck.
+            # Each partition has its own record, so that a stuck partition does not delay the hold in others.
             home = partition % partitions
             key, homes = FLEET_KEY, range(home, home + 1)
         else:

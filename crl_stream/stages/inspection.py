@@ -1,4 +1,4 @@
-"""Rows in the form that people and peers see; code outside the pure layers does not know how a row is packed."""
+"""Rows in the form that people and other workers see; code outside the pure layers does not know the row format."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from crl_stream.stages.partition import decode_partition
 
 
 def snapshot(partition: int, partition_row: bytes | None, row: bytes, now: int) -> TaskSnapshot:
-    """The public snapshot of a task, as of the last record that touched its row.
+    """Return the public snapshot of a task, as of the last record that touched its row.
 
     ``now`` is in milliseconds since the epoch.  A pin or hold that has expired by then is left out, although the row
-    itself changes only with its next record.  With 0, the row is shown unchanged.
+    itself changes only with its next record.  If ``now`` is 0, nothing is left out.
     """
     state = decode_partition(partition_row)
     task = _standing(row, now)
@@ -33,12 +33,12 @@ def snapshot(partition: int, partition_row: bytes | None, row: bytes, now: int) 
 
 
 def standing_fleet(fleet: StandingOrder | None, now: int) -> StandingOrder | None:
-    """The hold on the fleet; None if it has ended by ``now``."""
+    """Return the hold on the fleet; None if it has ended by ``now`` (milliseconds)."""
     return None if fleet is None or has_expired(fleet, now) else fleet
 
 
 def fleet_hold(fleet: StandingOrder | None, now: int) -> dict[str, Any] | None:
-    """The hold on the fleet in the form that people see; None if it has ended by ``now``."""
+    """Return the hold on the fleet in the form that people see; None if it has ended by ``now`` (milliseconds)."""
     order = standing_fleet(fleet, now)
     if order is None:
         return None
@@ -49,10 +49,10 @@ def fleet_hold(fleet: StandingOrder | None, now: int) -> dict[str, Any] | None:
 def summary(
     partition: int, row: bytes, now: int, policies: PolicySet = GUIDE, fleet: StandingOrder | None = None
 ) -> dict[str, Any]:
-    """A task in brief, cheap enough to compute for every row of a worker; ``now`` is as for ``snapshot``.
+    """Summarise a task, cheaply enough to do this for every row of a worker; for ``now`` see ``snapshot``.
 
-    ``verdict`` and ``reason`` are those of the active variant under ``policies``, None if no variant is active.
-    ``degraded_since`` is when the open alert about it began.  ``no_rollback`` says why it would not be rolled back now.
+    ``verdict`` and ``reason`` are the active variant's under ``policies``; both are None if no variant is active.
+    ``degraded_since`` is when its current degradation began.  ``no_rollback`` says why it would not be rolled back now.
     ``fleet`` is the current hold on the whole fleet.
     """
     task = _standing(row, now)
@@ -90,11 +90,11 @@ def summary(
 
 
 def _standing(row: bytes, now: int) -> TaskRow:
-    """The row with only those pins and holds that are still in force."""
+    """Return the row without pins and holds that are no longer in force."""
     task = decode_row(row)
     for name in ("pinned", "held"):
         order = getattr(task, name)
-        # A hold with an outcome count as well lasts until the later of both ends.
+        # A hold that also has an outcome count lasts until the later of the two ends.
         ends = order is not None and order.until is not None and now >= order.until
         if ends and (order.until_n is None or task.n >= order.until_n):
             setattr(task, name, None)

@@ -1,9 +1,9 @@
 """The monitor stage: turns the records of one log partition into rows, a partition row and outputs.
 
-The stage is pure, so that a replay, another worker or a test's oracle reaches the same bytes.  Laws: every record is
-exactly one of applied, duplicate, forwarded, or dead letter.  Nothing depends on where one batch ends and the next
-begins.  Rows keep the highest applied offset, so that a repeated record changes nothing.  So a batch may be folded and
-written in parts, however many rows one record reaches.
+The stage is pure, so that a replay, another worker or a test's oracle produces the same bytes.  Its laws: every record
+is exactly one of applied, duplicate, forwarded, or dead letter.  Nothing depends on where one batch ends and the next
+begins.  Rows keep the highest applied offset, so that a repeated record changes nothing.  A batch may therefore be
+folded and written in parts, however many rows one record reaches.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def fold_batch(
     """Fold consecutive records of one partition.
 
     ``rows`` are the partition's rows by task key.  ``commands`` are the values of the records that
-    ``command_positions`` named, None if there is no such record.  ``waiting`` is the index of ``rows``; without a
-    current one, a tick reads all rows.  ``most``, at least 1, is roughly the number of outputs after which the fold
-    ends early (``Folded.finished``); with it, the fold also ends before a tick for which ``waiting`` would have to be
-    rebuilt.  ``render`` replaces ``encode`` for facts of tasks if their values stay within the process; snapshots are
-    then brief.
+    ``command_positions`` named, None for a record that does not exist.  ``waiting`` is the index of ``rows``; if it is
+    missing or out of date, a tick reads all rows.  ``most``, at least 1, is roughly the number of outputs after which
+    the fold ends early (``Folded.finished``).  If it is given, the fold also ends before a tick for which ``waiting``
+    would have to be rebuilt.  ``render`` replaces ``encode`` for facts of tasks if their values stay within the
+    process; snapshots are then brief.
     Raises ``Unsafe`` if too many records make the engine raise.
     """
 
@@ -103,26 +103,26 @@ class _Fold(Fold[_Task]):
         self.partitions, self.render = partitions, render or encode
         self.commands, self.waiting = commands, waiting
         self.outdated = False
-        """Whether the fleet's hold has changed since ``wakes`` were noted."""
+        """Whether the fleet's hold has changed since ``wakes`` was last updated."""
         self.policies = state.policies
         self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash, state.fleet, brief=render is not None)
         """The position of the current record: one object, updated for each record."""
         self.forwards: Forwards | None = None
-        """The forwarded records that arrived before; loaded with the first one."""
+        """The forwarded records that arrived before; loaded when the first one arrives."""
 
     def new_task(self, key: bytes) -> _Task:
-        """A task without its row, which most batches read with the first record."""
+        """Open a task without its row, which is read with the first record that needs it."""
         return _Task(key)
 
     def end(self) -> dict[bytes, bytes]:
-        """The rows by key, after noting which records were forwarded here and which rows wait for a time."""
+        """Note which records were forwarded here and which rows wait for a time; return the rows by key."""
         if self.forwards is not None:
             self.forwards.pack()
         self._settle_wakes()
         return super().end()
 
     def take(self, entry: Entry, record: Record, task: _Task) -> None:
-        """Process the record; if the fleet's hold has expired by then, it ends first."""
+        """Process the record; if the fleet's hold has expired by then, end the hold first."""
         message = entry.message
         kind = type(message)
         if self.at.fleet is not None and fleet.has_expired(self.at.fleet, record.timestamp):
@@ -144,25 +144,25 @@ class _Fold(Fold[_Task]):
                 self._apply(task, message, record)
 
     def close(self, task: _Task) -> None:
-        """Store the task's row, and when time alone next affects it."""
+        """Store the task's row, and note when it is next due without a new record."""
         if task.touched and task.row is not None:
             self.folded[task.key] = encode_row(task.row)
             self.wakes[task.key] = self._wake(task.key, task.row)
         task.row = None
 
     def _wake(self, key: bytes, row: TaskRow | RowMarks) -> int:
-        """When time alone next affects the row; at once if it was not yet published with the fleet's current hold."""
+        """Return when the row is next due without a new record; at once if it lacks the fleet's current hold."""
         fleet = self.at.fleet
         return row.wake if row.shown_fleet == (0 if fleet is None else fleet.since) else fleet_slot(key)
 
     def _is_new_here(self, record: Record) -> bool:
-        """Whether a forwarded record arrives for the first time; a crash may forward it twice."""
+        """Return whether a forwarded record arrives for the first time; a crash may forward it twice."""
         origin = origin_of(record.headers)
         if origin is None:
             return True
         source, offset = origin
         if not 0 <= source < self.partitions:
-            return True  # not one of ours: an invented header must not fill the row
+            return True  # not one of ours: a forged header must not fill the row
         if self.forwards is None:
             self.forwards = Forwards(self.state)
         came = self.forwards.take(source, offset, record)
@@ -224,18 +224,18 @@ class _Fold(Fold[_Task]):
             self.bury(record, done.reason or reasons.REFUSED, f"refused by the engine: {done.reason}")
 
     def _read(self, data: bytes, record: Record) -> TaskRow:
-        """Decode a row.  An unreadable row affects only the records of its own task, not the partition."""
+        """Decode a row; an unreadable row affects only the records of its own task, not the partition."""
         try:
             return decode_row(data)
         except Exception as error:
             raise Poison(record.offset, error) from error
 
     def _tick(self, tick: m.Tick, record: Record) -> None:
-        """Apply the time to every row whose time has come, beginning with those that have waited longest."""
+        """Apply the passing of time to every row that is due, beginning with those that have waited longest."""
         at, now, offset, outputs = self.at, record.timestamp, record.offset, self.outputs
         for key in self._due(now if tick.up_to_ms is None or tick.up_to_ms > now else tick.up_to_ms):
             if key.startswith(b"!"):
-                continue  # the fleet's hold, which every record checks first
+                continue  # the end of the fleet's hold, which ``take`` checks first for every record
             if len(outputs) >= self.most:
                 self.stopped = True
                 return
@@ -254,17 +254,17 @@ class _Fold(Fold[_Task]):
         self.ticks += not self.stopped
 
     def _stored(self, key: bytes) -> TaskRow | None:
-        """A row that waits for a time; None if it is gone, or unreadable, which its next record will report."""
+        """Return a row that waits for a time; None if it is gone, or unreadable, which its next record will report."""
         data = self._data_of(key)
         try:
-            # None: the partition has moved to another worker, so the results of this batch are not written.
+            # If it is None, the partition has moved to another worker, and the results of this batch are not written.
             return None if data is None else decode_row(data)
         except msgspec.MsgspecError:
             self.wakes[key] = 0
             return None
 
     def _pass_time(self, task: _Task, row: TaskRow, record: Record) -> None:
-        """Apply the time to one row.  A row that makes the engine raise stops neither the others nor the clock."""
+        """Apply the passing of time to one row; if the engine raises, other rows and the clock are not affected."""
         if task.policy is None:
             task.policy = self.policies.for_task(row.key)
         before = encode_row(row)
@@ -279,24 +279,24 @@ class _Fold(Fold[_Task]):
         self._state(facts, task.key)
 
     def _due(self, now: int) -> Iterator[bytes]:
-        """Keys of the rows whose time has come, as this batch has left them, or as it found untouched ones."""
+        """Yield the keys of the rows that are due, including changes made by this batch."""
         if self.waiting is None or self.waiting.fleet != fleet_of(self.state):
             if self.most < UNBOUNDED and self.outdated:
                 self.stopped = True
                 return
             self.waiting = Waiting.of(self.rows, self.state)
         changed, found = self._settle_wakes(), self.waiting.due(now)
-        for task in self.tasks.values():  # after the written rows, since an open row is newer
+        for task in self.tasks.values():  # after the written rows, because an open row is newer
             if task.touched and task.row is not None:
                 changed[task.key] = self._wake(task.key, task.row)
         touched = sorted((wake, key) for key, wake in changed.items() if 0 < wake <= now)
         before = set(changed)
-        # A tick handles each row once, so rows that it changes itself need no second look.
+        # A tick handles each row once, so rows that it changes itself need not be checked again.
         for _, key in heapq.merge(touched, (one for one in found if one[1] not in before)) if before else found:
             yield key
 
     def _settle_wakes(self) -> dict[bytes, int]:
-        """When the rows that this batch has touched are due, under the fleet's current hold."""
+        """Return when each row that this batch has touched is due, under the fleet's current hold."""
         if self.outdated:
             self.outdated = False
             for key, data in self.folded.items():
@@ -304,13 +304,13 @@ class _Fold(Fold[_Task]):
         return self.wakes
 
     def _index(self) -> Waiting:
-        """The index of the rows as the batch found them; what waits because of the fleet may be out of date in it."""
+        """Return the index of the rows as the batch found them; entries about the fleet's hold may be out of date."""
         if self.waiting is None:
             self.waiting = Waiting.of(self.rows, self.state)
         return self.waiting
 
     def _data_of(self, key: bytes) -> bytes | None:
-        """The bytes of a row as the batch has left it so far."""
+        """Return the bytes of a row as the batch has left it so far."""
         folded = self.folded
         return folded[key] if folded and key in folded else self.rows.get(key)
 
@@ -328,7 +328,7 @@ class _Fold(Fold[_Task]):
                 f"a reference for partition {home} stands in partition {self.partition}",
             )
             return
-        # The inlet appends in the order of crl.commands, so an older offset is a repetition.
+        # The inlet appends in the order of crl.commands, so an offset that is not higher is a repetition.
         if ref.offset <= state.commanded.get(ref.partition, -1):
             self.duplicates += 1
             return
@@ -402,14 +402,14 @@ class _Fold(Fold[_Task]):
         self.wakes[partition_key(self.partition)] = fleet_end(self.state)
 
     def _expire_fleet(self, entry: Entry, record: Record, task: _Task) -> None:
-        """End the hold that has expired by this record: process the record without it, then publish all other rows."""
+        """End the fleet's hold, which has expired: process the record without it, then publish all other rows."""
         was = self.at.fleet
         assert was is not None
         self._set_hold(None)
         ticks = type(entry.message) is m.Tick
-        if not ticks:  # a tick processes what is due, which now is every row
+        if not ticks:  # a tick processes the rows that are due, which are now all of them
             self.take(entry, record, task)
-        if self.state.fleet is None:  # the record may have set the next hold
+        if self.state.fleet is None:  # the record may have set a new hold
             self._show_fleet(record)
             over = f"over: the hold of {was.actor} has expired"
             self._tell_fleet(record, over, f"{self.partition}:{record.offset}", resolved=True)
@@ -422,10 +422,10 @@ class _Fold(Fold[_Task]):
             self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, fleet.SUBJECT.encode(), encode(said)))
 
     def _show_fleet(self, record: Record) -> tuple[int, int]:
-        """Publish every task of the partition as it is now; return how many there are, and how many cannot be read.
+        """Publish every task of the partition as it is now; return the numbers of all tasks and of unreadable ones.
 
-        If there are many, they become due instead, and ticks publish them group by group.  The hold itself is already
-        in force.
+        If the partition has many tasks, they become due instead, and ticks publish them group by group.  The hold
+        itself is already in force.
         """
         at = self.at
         at.offset, at.timestamp_ms = record.offset, record.timestamp
@@ -439,7 +439,7 @@ class _Fold(Fold[_Task]):
         return tasks, unread
 
     def _follow_fleet(self, key: bytes, live: TaskRow | None) -> bool:
-        """Publish one task as it is now; False if its row cannot be read."""
+        """Publish one task as it is now; return False if its row cannot be read."""
         at = self.at
         try:
             # Work on a copy, so that a row that makes the engine raise stays unchanged.

@@ -1,7 +1,7 @@
-"""The overview stage: turns notes of ``crl.overview-events`` into rows, the page and the rollback rate's alert.
+"""The overview stage: turns notes from ``crl.overview-events`` into rows, the page and alerts on the rollback rate.
 
-The stage is pure and follows the laws of ``stages.fold``.  Every record is applied, a repetition or a dead letter.
-Only the number of intermediate pages depends on where one batch ends and the next begins.
+The stage is pure and follows the laws of ``stages.fold``.  Every record is exactly one of applied, duplicate, or dead
+letter.  Only the number of intermediate pages depends on where one batch ends and the next begins.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NOTES: Final = OVERVIEW_PAGE.source
 def fold_notes(partition_row: bytes | None, rows: Mapping[bytes, bytes], records: Sequence[Record]) -> Folded:
     """Fold consecutive records of ``crl.overview-events``.
 
-    ``rows`` are all rows of the overview.  The rows of the result must be written in their order, the totals first.
+    ``rows`` are all rows of the overview.  The resulting rows must be written in their order, the totals first.
     Raises ``Unsafe`` if too many records make the fold raise.
     """
     entries = decode_notes(records)
@@ -37,7 +37,7 @@ def fold_notes(partition_row: bytes | None, rows: Mapping[bytes, bytes], records
 
 
 def decode_notes(records: Sequence[Record]) -> list[Entry]:
-    """Decode every record; one that cannot be decoded becomes an entry with its rejection."""
+    """Decode every record; a record that cannot be decoded becomes an entry with its rejection."""
     key, entries = _NOTES.encode(), []
     for record in records:
         decoded = decode_record(_NOTES, record)
@@ -49,7 +49,7 @@ def decode_notes(records: Sequence[Record]) -> list[Entry]:
 class _Fold(Fold[Task]):
     """One attempt at one batch of notes.
 
-    A note changes the row of its task, the row of its agent and the totals, so the ledger keeps the rows, not the loop.
+    A note changes the row of its task, the row of its agent and the totals, so the rows are kept in the ledger.
     """
 
     name: ClassVar[str] = "overview"
@@ -60,11 +60,11 @@ class _Fold(Fold[Task]):
         self._first = state.next_offset
 
     def new_task(self, key: bytes) -> Task:
-        """One task for all notes: the loop treats the whole topic as one."""
+        """Open the one task for all notes: the loop treats the whole topic as a single task."""
         return Task(key)
 
     def apply(self, entry: Entry, record: Record, task: Task) -> None:  # noqa: ARG002 - the ledger finds the rows
-        """Take the note into the ledger."""
+        """Enter the note into the ledger."""
         try:
             news, alerts = self.ledger.apply(
                 entry.message, Place(self.state.incarnation, record.offset, record.timestamp)
@@ -78,7 +78,7 @@ class _Fold(Fold[Task]):
             self.duplicates += 1
 
     def end(self) -> dict[bytes, bytes]:
-        """The rows, totals first; the page is published once per batch if it has changed."""
+        """Return the rows, totals first; publish the page if this batch has changed it."""
         if self.ledger.page_changed:
             self.outputs.append(_output(make_page(self.ledger, FIRST), OVERVIEW_KEY))
         return self.ledger.changed() if self.state.next_offset != self._first else {}

@@ -1,6 +1,6 @@
 """The state of one log partition besides its task rows: how far it is folded, and the policy in force.
 
-It is the last record of every changelog write, so everything it covers is in the rows written before it.  It decides
+It is the last record of every changelog write, so everything it covers is in the rows written before it.  It determines
 where reading starts; the committed offset of the consumer group is only a hint.
 """
 
@@ -21,28 +21,28 @@ _GUIDE_HASH = GUIDE.digest()
 
 
 class PartitionRow(msgspec.Struct, array_like=True, gc=False):
-    """How far a partition is folded and what applies to all of it; a function of the log alone."""
+    """How far a partition is folded, and what applies to all of it; a function of the log alone."""
 
     next_offset: int = 0
     """The first offset that has not been folded yet."""
     last_hash: bytes = b""
-    """Hash of the record at ``next_offset - 1``; it differs if the log was deleted and created again."""
+    """Hash of the record at ``next_offset - 1``; it no longer matches if the log was deleted and created again."""
     incarnation: int = 0
-    """Grows when people adopt a log that was created again; rows of an older incarnation are replaced."""
+    """Grows when an operator adopts a log that was created again; rows of an older incarnation are replaced."""
     policy: bytes = _GUIDE_TEXT
     policy_hash: str = _GUIDE_HASH
     commanded: dict[int, int] = {}
-    """Highest offset per partition of ``crl.commands`` that a reference has named here."""
+    """For each partition of ``crl.commands``: the highest offset that a reference has named here."""
     origins: dict[int, int] = {}
-    """By partition of the log: the offset up to which forwards from there are no longer remembered."""
+    """For each partition of the log: the offset up to which forwards from it are no longer remembered."""
     forwards: bytes = b""
     """The last records that were forwarded here, packed by ``stages.forwards``."""
     policy_actor: str = ""
     """Who set the policy; empty if none was set, or if it was set before this field existed."""
     policy_time: int = 0
-    """When the policy came into force here, in milliseconds; 0 in the cases where ``policy_actor`` is empty."""
+    """When the policy came into force here, in milliseconds; 0 if ``policy_actor`` is empty."""
     fleet: StandingOrder | None = None
-    """The hold on the whole fleet, as this partition of the log knows it."""
+    """The hold on the whole fleet, according to this partition of the log."""
 
     @property
     def policies(self) -> PolicySet:
@@ -70,20 +70,20 @@ _DECODER = msgspec.msgpack.Decoder(PartitionRow)
 
 
 def partition_key(partition: int) -> bytes:
-    """The changelog key of a partition row; no task key can equal it."""
+    """Return the changelog key of a partition row; no task key can equal it."""
     return PARTITION_ROW + b"%d" % partition
 
 
 def encode_partition(row: PartitionRow) -> bytes:
-    """The row as stored in the changelog; equal rows have equal bytes."""
+    """Return the row as stored in the changelog; equal rows have equal bytes."""
     return _ENCODER.encode(row)
 
 
 def decode_partition(data: bytes | None) -> PartitionRow:
-    """Read a partition row; None stands for a partition that was never folded."""
+    """Decode a partition row; None stands for a partition that was never folded."""
     return PartitionRow() if data is None else _DECODER.decode(data)
 
 
 def record_hash(record: Record) -> bytes:
-    """Eight bytes that distinguish this record from another one at the same offset."""
+    """Return eight bytes that distinguish this record from another at the same offset."""
     return record_digest(record.key, record.value, b"%d %d " % (record.offset, record.timestamp))

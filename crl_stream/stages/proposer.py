@@ -3,10 +3,10 @@
     decode_snapshots(records) -> [Entry]
     propose_batch(partition, partitions, partition_row, rows, entries, remedies) -> Folded
 
-The stage is pure and follows the laws of ``stages.fold``.  Every record is exactly one of applied, duplicate (not
-newer than the row), or dead letter.  Nothing depends on where a batch ends, and records folded before are skipped.
-The topic is compacted, so offsets have gaps and only their order counts.  A proposal goes to the partition of its task,
-with its proposal_id as the key.
+The stage is pure and follows the laws of ``stages.fold``.  Every record is exactly one of applied, duplicate (not newer
+than the row), or dead letter.  Nothing depends on where a batch ends, and records folded before are skipped.
+The topic is compacted, so offsets have gaps and only their order matters.  A proposal goes to the partition of its
+task, with its proposal_id as the key.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SNAPSHOTS: Final = PROPOSER.source
 
 
 def decode_snapshots(records: Sequence[Record]) -> list[Entry]:
-    """Decode every record; an undecodable one, or one with another task's key, becomes an entry with its rejection."""
+    """Decode every record; if it cannot be decoded or has another task's key, its entry holds the rejection."""
     entries = []
     for record in records:
         decoded = decode_record(_SNAPSHOTS, record)
@@ -60,7 +60,7 @@ def propose_batch(
 ) -> Folded:
     """Fold records of one partition in the order of their offsets.
 
-    ``rows`` are the proposer's rows of the partition by task key.  Raises ``Unsafe`` if too many snapshots make the
+    ``rows`` are the proposer's rows of this partition, by task key.  Raises ``Unsafe`` if too many snapshots make the
     proposer raise.
     """
 
@@ -99,13 +99,13 @@ class _Fold(Fold[_Task]):
         self.partitions, self.remedies = partitions, remedies
 
     def new_task(self, key: bytes) -> _Task:
-        """A task without its row."""
+        """Open a task without its row."""
         return _Task(key)
 
     def apply(self, entry: Entry, record: Record, task: _Task) -> None:
         """Fold a snapshot into the row of its task."""
         if (home := partition_of(entry.key, self.partitions)) != self.partition:
-            # The monitor writes to the task's own partition; a second row elsewhere would propose everything twice.
+            # The monitor writes to the task's own partition; a second row elsewhere would lead to duplicate proposals.
             self.bury(record, reasons.KEY_MISMATCH, f"its task lives in partition {home} of {self.partitions}")
             return
         row = task.row

@@ -1,7 +1,7 @@
-"""What the compacted topics must contain for a partition, made from its rows one record at a time.
+"""Rebuilds what the compacted topics must contain for a partition from its rows, one record at a time.
 
-A compacted topic that was deleted and created again, or truncated by its broker, lacks all silent tasks, so that
-runtimes would not learn which variant to use.  The rows contain everything that is needed.
+If a compacted topic was deleted and created again, or truncated by its broker, it lacks all silent tasks.
+Runtimes would not learn which variants to use.  The rows contain everything that is needed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Rows = Iterable[tuple[bytes, bytes]]
 
 
 def tasks(partition: int, partition_row: bytes, rows: Rows) -> Iterator[Output]:
-    """Active variant, catalogue and snapshot of every task; an unreadable row is skipped."""
+    """Yield the active variant, catalogue and snapshot of every task; skip unreadable rows."""
     state = decode_partition(partition_row)
     for key, data in rows:
         if key.startswith(PARTITION_ROW):
@@ -41,7 +41,7 @@ def tasks(partition: int, partition_row: bytes, rows: Rows) -> Iterator[Output]:
 
 
 def proposals(partition: int, rows: Rows) -> Iterator[Output]:
-    """Every open proposal as it was last published; closed proposals were lost with the topic."""
+    """Yield every open proposal as it was last published; closed proposals were lost with the topic."""
     for key, data in rows:
         if key.startswith(PARTITION_ROW):
             continue
@@ -54,6 +54,6 @@ def proposals(partition: int, rows: Rows) -> Iterator[Output]:
 
 
 def overview(rows: Rows) -> Iterator[Output]:
-    """The page about the whole system."""
+    """Yield the page about the whole system."""
     page = make_page(Ledger(dict(rows)), FIRST)
     yield Output(TOPIC_OF[type(page)], FIRST, OVERVIEW_KEY, encode(page))

@@ -1,7 +1,7 @@
-"""Which record of a key is the newest on a compacted topic, and whether it is also the last one.
+"""Finds the newest record of each key on a compacted topic, and whether it is also the last.
 
 A process that has lost its partition may still write after its successor.  Compaction keeps the last record of a key,
-so it would keep an old record that comes last.
+even if an earlier record is newer.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from crl_stream.wire.topics import TOPIC_OF
 _PROPOSALS: Final = TOPIC_OF[Proposal]
 
 Place = tuple[int, int]
-"""(incarnation, offset in the source) of the record that a message is based on; (0, revision) for a proposal."""
+"""(incarnation, offset) of the source record that a message is based on; (0, revision) for a proposal."""
 
 
 class _Placed(msgspec.Struct):
-    """The fields of messages on compacted topics that tell their age."""
+    """The fields of messages on compacted topics that determine their age."""
 
     incarnation: int = 0
     position: Position | None = None
@@ -33,7 +33,7 @@ _DECODER: Final = msgspec.json.Decoder(_Placed)
 
 
 def place_of(topic: str, value: bytes | None) -> Place | None:
-    """The age of a message of a compacted topic; None if the bytes are not one of our messages."""
+    """Return the age of a message on a compacted topic; None if the bytes are not one of our messages."""
     if value is None:
         return None
     try:
@@ -47,10 +47,10 @@ def place_of(topic: str, value: bytes | None) -> Place | None:
 
 
 def may_cover(topic: str, record: Record, folded: Place) -> bool:
-    """Whether a record by another process may have replaced a newer one.
+    """Return whether a record written by another process may have replaced a newer one.
 
-    ``folded`` is (incarnation, next offset) of the partition's owner.  The owner will itself publish everything that is
-    based on later records, and so write it last.  For a proposal this cannot be decided.
+    ``folded`` is (incarnation, next offset) of the partition's owner.  The owner will publish everything that is based
+    on later records itself, so its write will be the last.  For a proposal this cannot be decided; the answer is True.
     """
     if topic == _PROPOSALS:
         return True
@@ -83,5 +83,5 @@ class NewestRecords:
             self._known[key] = known._replace(last=offset)
 
     def covered(self) -> list[int]:
-        """Ascending offsets of the records that are the newest of their key but not the last."""
+        """Return, in ascending order, the offsets of records that are the newest of their key but not the last."""
         return sorted(k.at for k in self._known.values() if k.newest is not None and k.at != k.last)

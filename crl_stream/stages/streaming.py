@@ -1,4 +1,4 @@
-"""The stages in memory for any number of records: folded records are forgotten, and only rows are kept."""
+"""The stages in memory for any number of records: only rows are kept, and folded records are forgotten."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SNAPSHOTS: Final = PROPOSER.source
 
 
 class KeptLog(Sequence[Stored]):
-    """The end of a log; indices are offsets, including those of forgotten records."""
+    """The last records of a log, indexed by offset; earlier records are forgotten but still counted."""
 
     def __init__(self) -> None:
         self._first = 0
@@ -32,7 +32,7 @@ class KeptLog(Sequence[Stored]):
         return self._first + len(self._kept)
 
     def __iter__(self) -> Iterator[Stored]:
-        """The records that are kept."""
+        """Iterate over the records that are kept."""
         return iter(self._kept)
 
     @overload
@@ -44,7 +44,7 @@ class KeptLog(Sequence[Stored]):
             start, stop, step = index.indices(len(self))
             return self._kept[max(0, start - self._first) : max(0, stop - self._first) : step]
         offset = index if index >= 0 else len(self) + index
-        # Only the offset of a forgotten record is known, which is enough for a search by offset.
+        # Only the offset of a forgotten record is known, but that is enough for a search by offset.
         return self._kept[offset - self._first] if offset >= self._first else Stored(offset, 0, None, None)
 
     def append(self, record: Stored) -> None:
@@ -62,7 +62,7 @@ def _as_it_is(fact: Any) -> Any:
 
 
 class DecodedRecord(msgspec.Struct, frozen=True, gc=False):
-    """A record of the log with its message; fits ``wire.records.Record``."""
+    """A record of the log and its message, with the interface of ``wire.records.Record``."""
 
     offset: int
     timestamp: int
@@ -76,33 +76,33 @@ class StreamingDriver(TopologyDriver):
     """A driver whose memory does not grow with what it folds.
 
     Outputs that are facts of a task have the messages themselves as values.  So the proposer gets snapshots directly,
-    with only what it reads, and facts need not be decoded to be shown.
+    reduced to what it reads, and facts need not be decoded to be shown.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(start=0, **options)
         self._render = _as_it_is
         self._snapshots: list[list[Entry]] = [[] for _ in range(self.partitions)]
-        """Snapshots that the proposer has not read yet, by partition."""
+        """Snapshots that the proposer has not read yet, for each partition."""
         self._offsets = [0] * self.partitions
-        """The offset that the next snapshot would have on its topic, by partition."""
+        """The offset that the next snapshot would have on its topic, for each partition."""
         self.topics = defaultdict(lambda: [KeptLog() for _ in range(self.partitions)])  # type: ignore[misc]
         self._logs: dict[bytes, list[Stored]] = {}
         """The log partition of each task, by the task's key."""
         self.total = Counts()
-        """What happened to all records of the log so far."""
+        """What has happened to the records of the log so far."""
 
     def put(self, key: bytes, value: bytes, message: Any, timestamp: int) -> None:
-        """Append to the log a message that is already decoded, as by ``wire.codec.decode_logged``."""
+        """Append an already decoded message (as ``wire.codec.decode_logged`` returns it) to the log."""
         log = self._logs.get(key)
         if log is None:
             log = self._logs[key] = self.topics[_LOG][partition_of(key, self.partitions)]
         log.append(DecodedRecord(len(log), timestamp, key, value, message))  # type: ignore[arg-type]
-        # Folded records are forgotten, so keep the time here: silence begins with the newest record.
+        # Folded records are forgotten, so keep the time here: silence begins at the newest record.
         self.clock = max(self.clock, timestamp)
 
     def pipe(self, *elements: Any) -> list[Output]:
-        """Do as the driver does, then forget what is folded."""
+        """Do the same as the base class, then forget what is folded."""
         outputs = super().pipe(*elements)
         self.forget()
         return outputs
@@ -121,7 +121,7 @@ class StreamingDriver(TopologyDriver):
     ) -> list[Output]:
         """Keep the rows, and only those outputs that a stage reads."""
         if crash is not None:
-            raise ValueError("what is forgotten cannot be folded again after a crash")
+            raise ValueError("forgotten records cannot be folded again after a crash")
         for output in folded.outputs:
             if output.topic == _SNAPSHOTS:
                 snapshot: Any = output.value

@@ -1,9 +1,9 @@
-"""The tally stage: turns records of the tasks' topics into notes in the one partition of ``crl.overview-events``.
+"""The tally stage: turns records about tasks into notes in the one partition of ``crl.overview-events``.
 
     note_records(topic, partition, records, sent) -> [Output]
 
-The stage keeps no lasting state.  The caller's ``SentNotes`` holds what was already noted; losing it only repeats
-notes, which the fold (``stages.overview``) recognises.  ``core.overview.notes`` decides what a note says.
+The stage keeps no lasting state.  The caller's ``SentNotes`` holds the notes that were already sent.  If it is lost,
+notes are only repeated, which the fold (``stages.overview``) recognises.  ``core.overview.notes`` defines the notes.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import TOPIC_OF
 
 FIGURES_MS: Final = 60_000
-"""How many milliseconds of log time the Q-value and visits of a noted variant may lag while its task is busy."""
+"""How many milliseconds of log time the Q-value and visits in the last note may lag behind while a task is busy."""
 
 
 class SentNotes:
     """The last note that this process sent about each task of one partition of ``crl.tasks``.
 
-    Create a new one at each assignment: an old one lacks what other processes have noted in between.
+    Create a new one at each assignment: an old one lacks notes that other processes have sent in between.
     """
 
     def __init__(self) -> None:
         self._last: dict[bytes, Said] = {}
         self.waiting: dict[bytes, tuple[float, TaskNote]] = {}
-        """Figures not sent yet, and when they came, oldest first."""
+        """Figures that are not sent yet, and when they arrived, oldest first."""
 
     def is_news(self, key: bytes, note: TaskNote, *, busy: bool = True, now: float = 0.0) -> bool:
-        """Whether the note says something other than the last one and must be sent now; it then counts as sent.
+        """Return whether the note differs from the last one and must be sent now; if so, it counts as sent.
 
-        What the task is counted for is sent at once.  Figures alone change with every snapshot of a busy task.  They
-        are sent once per ``FIGURES_MS``, and when they are final: if the task has fallen silent (not ``busy``), or
-        through ``silent``.  ``now`` is when the note came, in seconds of any clock.
+        A change in what the task is counted for is sent at once.  Figures change with every snapshot of a busy task.
+        They are sent once per ``FIGURES_MS``, and again when they are final: if the task has fallen silent (not
+        ``busy``), or through ``silent``.  ``now`` is when the note arrived, in seconds of any clock.
         """
         said, last = said_by(note), self._last.get(key)
         self.waiting.pop(key, None)
@@ -56,7 +56,7 @@ class SentNotes:
         return True
 
     def silent(self, before: float) -> list[tuple[bytes, TaskNote]]:
-        """The figures that have waited since ``before`` or longer, because no snapshot came after them."""
+        """Return the figures that arrived by ``before`` and are still waiting, because no snapshot followed them."""
         found = []
         for key, (came, note) in self.waiting.items():
             if came > before:
@@ -65,7 +65,7 @@ class SentNotes:
         return found
 
     def mark(self, key: bytes, note: TaskNote) -> None:
-        """Note that waiting figures were sent; newer ones that came in the meantime keep waiting."""
+        """Remember that waiting figures were sent; newer figures that arrived in the meantime keep waiting."""
         if (waits := self.waiting.get(key)) is not None and waits[1] is note:
             del self.waiting[key]
             self._last[key] = said_by(note)
@@ -74,9 +74,9 @@ class SentNotes:
 def note_records(
     topic: str, partition: int, records: Sequence[Record], sent: SentNotes, now: float = 0.0
 ) -> list[Output]:
-    """The notes for records of one of the tally's sources, in order, with a dead letter for each unreadable record.
+    """Return the notes for records from one of the tally's sources, in order, and dead letters for unreadable records.
 
-    ``now`` is as for ``SentNotes.is_news``.
+    For ``now`` see ``SentNotes.is_news``.
     """
     outputs: list[Output] = []
     for record in records:
@@ -98,12 +98,12 @@ def note_records(
 
 
 def output_of(key: bytes, note: Note) -> Output:
-    """A note as a record."""
+    """Return a note as a record."""
     return Output(TOPIC_OF[type(note)], FIRST, key, encode(note))
 
 
 def fault_of(note: Note) -> Rejected | None:
-    """Check what the schema of a note cannot: instants must exist in the calendar, and numbers must fit into a row."""
+    """Check what a note's schema cannot: instants must exist in the calendar, and numbers must fit into a row."""
     instants = {"timestamp": note.timestamp}
     numbers: list[int] = []
     if isinstance(note, ProposalNote):

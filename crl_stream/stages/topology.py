@@ -1,12 +1,12 @@
 """Source -> stage -> table -> sinks: the pipeline as data.
 
 ``STAGES`` lists the steps of the pipeline: which topics each one reads, how it is partitioned, what it keeps and what
-it writes.  ``PARTIES`` lists those outside it.  The worker wires its agents and tables from here, the driver and the
-oracles of the tests fold by it, ``topics/catalog.toml`` is checked against it, and ``crl topology`` prints it.  No
-other module says which stage reads or writes a topic.
+it writes.  ``PARTIES`` lists those outside it.  The worker wires its agents and tables from here; the driver and
+the oracles of the tests follow it; ``topics/catalog.toml`` is checked against it; and ``crl topology`` prints it.  No
+other module defines which stage reads or writes a topic.
 
-A stage works partition by partition: partition N of what it reads is folded into partition N of its table, and what it
-states goes to partition N of its sinks.  So these topics need the same number of partitions.  ``Goes`` names the
+A stage works partition by partition: partition N of its sources is folded into partition N of its table, and the
+outputs go to partition N of its sinks.  So these topics need the same number of partitions.  ``Goes`` lists the
 exceptions.
 """
 
@@ -41,42 +41,42 @@ from crl_stream.wire.topics import (
 )
 
 RowPosition = Callable[[bytes], tuple[int, int]]
-"""Returns the position of the last record that touched a row; of two rows with one key, the higher one is newer."""
+"""Returns the position of the last record that touched a row; the row of a key with the higher position is newer."""
 FIRST: Final = 0
-"""The partition of topics with only one, and of alerts that are not about a task."""
+"""The partition of topics that have only one, and of alerts that are not about a task."""
 
 
 class Goes(enum.Enum):
-    """Which partition of a sink a record goes to.
+    """The partition of a sink that a record goes to.
 
-    ``HOME`` is the partition of the record's key; a record about every task goes to each partition.
+    ``HOME`` is the partition of the record's key; a record about all tasks goes to every partition.
     """
 
     ALONG = "the partition it was read from"
-    HOME = "its task's partition, or each"
+    HOME = "its task's partition, or every one"
     FIRST = "partition 0"
 
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """A topic that is written to."""
+    """A topic that a stage or party writes to."""
 
     topic: str
     carries: tuple[type, ...]
     """The types of messages written there; empty for dead letters and their marks."""
     goes: Goes = Goes.ALONG
     standing: bool = False
-    """Whether this is the only writer of a compacted topic, so that the last record of a key must be the newest."""
+    """Whether this is the only writer of a compacted topic; then the last record of a key must be the newest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a stage keeps: rows as bytes, in a changelog that no other stage writes."""
+    """The state that a stage keeps: rows as bytes, in a changelog that no other stage writes."""
 
     name: str
     """Name of the table; its changelog is ``{app_id}-{name}-changelog``."""
     key: str
-    """What each row is about.  Besides them, partition row ``!partition/N`` says how far partition N is folded."""
+    """What each row is about.  In addition, partition row ``!partition/N`` says how far partition N is folded."""
     position: RowPosition
 
 
@@ -88,21 +88,21 @@ class Stage:
     what: str
     role: Role
     sources: tuple[str, ...]
-    """The topics that the stage consumes, each with an agent of its own."""
+    """The topics that the stage consumes, each with its own agent."""
     sinks: tuple[Sink, ...] = ()
     table: Table | None = None
     looks_up: tuple[str, ...] = ()
-    """Topics from which the stage reads single records that a source names."""
+    """Topics from which the stage reads single records that records of its sources refer to."""
     beyond: str = ""
-    """Where the stage hands on records outside Kafka."""
+    """Where the stage sends records outside Kafka."""
     fans_in: bool = False
-    """Whether the stage does the same with each of its sources."""
+    """Whether the stage treats all of its sources in the same way."""
     only_partition: bool = False
-    """Whether its source has one partition, however many the log has."""
+    """Whether its source has only one partition, however many the log has."""
     channel: str = ""
     """The channel of a stage that exists once per channel; empty for other stages."""
     listed_as: str = ""
-    """Its name in ``topics/catalog.toml``, if that differs."""
+    """Its name in ``topics/catalog.toml``, if it differs from ``name``."""
 
     @property
     def source(self) -> str:
@@ -121,11 +121,11 @@ class Stage:
         return tuple(sink.topic for sink in self.sinks if sink.standing)
 
     def partitions(self, log: int) -> int:
-        """How many partitions the stage has if the log has ``log``."""
+        """Return how many partitions the stage has if the log has ``log``."""
         return 1 if self.only_partition else log
 
     def agents(self) -> Iterator[tuple[str, str]]:
-        """Name and topic of each of the stage's agents."""
+        """Yield the name and topic of each of the stage's agents."""
         name = f"{self.name}.{self.channel}" if self.channel else self.name
         for topic in self.sources:
             yield f"{name}.{topic.removeprefix('crl.')}" if self.fans_in else name, topic
@@ -146,7 +146,7 @@ _LETTERS: Final = Sink(DEAD_LETTERS, ())
 
 INLET: Final = Stage(
     name="inlet",
-    what="puts a reference to each command into the log, so that the log alone decides",
+    what="writes a reference to each command into the log, so that the log alone decides",
     role="monitor",
     sources=(COMMANDS,),
     sinks=(Sink(INVOCATIONS, (m.CommandRef,), Goes.HOME), _LETTERS),
@@ -174,7 +174,7 @@ MONITOR: Final = Stage(
 )
 PROPOSER: Final = Stage(
     name="proposer",
-    what="turns snapshots of tasks into proposals for a person",
+    what="turns snapshots of tasks into proposals for people",
     role="proposer",
     sources=(TASKS,),
     table=Table("proposals", "agent_name/task_type", proposer_row.row_position),
@@ -182,7 +182,7 @@ PROPOSER: Final = Stage(
 )
 TALLY: Final = Stage(
     name="tally",
-    what="notes what the overview counts, from all tasks in one partition",
+    what="collects notes about all tasks in one partition, for the overview",
     role="overview",
     listed_as="overview",
     sources=(ROLLBACKS, ALERTS, PROPOSALS, TASKS),
@@ -212,7 +212,7 @@ FILES: Final = Stage(
 )
 NOTIFIER: Final = Stage(
     name="notifier",
-    what="tells people; each channel is a consumer group of its own",
+    what="alerts people; each channel has its own consumer group",
     role="notifier",
     sources=(ALERTS, ROLLBACKS, DEGRADATIONS),
     fans_in=True,
@@ -259,31 +259,31 @@ PARTIES: Final = (
 
 
 def writers(topic: str) -> list[str]:
-    """The writers of ``topic``, by their names in the catalog."""
+    """Return the writers of ``topic``, by their names in the catalog."""
     found = [stage.listed_as or stage.name for stage in STAGES if topic in stage.writes]
     found += [party.name for party in PARTIES if any(sink.topic == topic for sink in party.sinks)]
     return list(dict.fromkeys(found))
 
 
 def readers(topic: str) -> list[str]:
-    """The readers of ``topic``, by their names in the catalog."""
+    """Return the readers of ``topic``, by their names in the catalog."""
     found = [stage.listed_as or stage.name for stage in STAGES if topic in (*stage.sources, *stage.looks_up)]
     found += [party.name for party in PARTIES if topic in party.reads]
     return list(dict.fromkeys(found))
 
 
 def sources_of(role: Role) -> tuple[str, ...]:
-    """The topics that the consumer group of a role reads."""
+    """Return the topics that the consumer group of a role reads."""
     return tuple(topic for stage in STAGES if stage.role == role for topic in stage.sources)
 
 
 def is_standing(topic: str) -> bool:
-    """Whether the topic is compacted, so that records read earlier may be gone."""
+    """Return whether the topic is compacted, so that records read earlier may be gone."""
     return any(topic in stage.standing for stage in STAGES)
 
 
 def outputs_of(*stages: Stage) -> tuple[str, ...]:
-    """The final outputs of ``stages``: the topics that they write and none of them reads.
+    """Return the final outputs of ``stages``: the topics that they write but none of them reads.
 
     The topics are in the order of the catalog.
     """

@@ -12,21 +12,21 @@ from crl_stream.wire.topics import DEAD_LETTERS, MESSAGES, PARTITION_ROW
 WIDTH: Final = 80
 _LABEL: Final = 10
 _TOPIC: Final = 21
-"""Width in columns of a label or a topic's name, including the space after it."""
+"""Widths of labels and topic names in columns, including the space that follows them."""
 _PEOPLE: Final = ("operator", "subscriber", "dashboard")
 """Parties that the flowchart merges into one."""
 _BEYOND_WORKER: Final = "worker"
-"""A party that is ours but not a stage; its name would mislead in a picture of what workers do."""
+"""A party that is part of crl-stream but not a stage; its plain name would be misleading in a picture of stages."""
 
 
 def topology_text() -> str:
-    """Every stage with what it reads, keeps and writes, then the outside parties; no line is longer than ``WIDTH``."""
+    """Return every stage with what it reads, keeps and writes, then the parties; no line is longer than ``WIDTH``."""
     blocks = [list(_stage_lines(stage)) for stage in STAGES] + [list(_party_lines(party)) for party in PARTIES]
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
 def topology_json() -> dict[str, Any]:
-    """The topology for programs; names are the catalog's, without the installation's prefix."""
+    """Return the topology for programs; topics have their catalog names, without the installation's prefix."""
     return {
         "stages": [
             {
@@ -56,7 +56,7 @@ def topology_json() -> dict[str, Any]:
 
 
 def topology_mermaid() -> str:
-    """A flowchart from left to right: boxes are stages, cylinders are their tables, and slanted boxes are topics.
+    """Return a flowchart from left to right: boxes are stages, cylinders their tables, and slanted boxes topics.
 
     Topics with the same writers and readers share a box.  Dead letters are left out, because nearly every stage writes
     them and their arrows would hide the rest.
@@ -115,7 +115,7 @@ def _sinks(sinks: Iterable[Sink]) -> Iterator[str]:
 
 def _messages(sink: Sink) -> str:
     if not sink.carries:
-        return "what could not be used, with its bytes"
+        return "unusable records, with their bytes"
     if len(sink.carries) > 4:
         return f"{len(sink.carries)} kinds of commands"
     return ", ".join(kind.__name__ for kind in sink.carries)

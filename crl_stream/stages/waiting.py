@@ -1,8 +1,8 @@
 """The rows of a partition that wait for a time, earliest first.
 
 This is an index over ``TaskRow.wake``, so that the cost of a tick depends only on the rows that are due.  It is built
-from the rows at an assignment and updated with what every batch has changed.  It also knows the number of tasks, so
-that a command for the whole fleet need not count them.
+from the rows at an assignment and updated with the changes of every batch.  It also holds the number of tasks, so that
+a command for the whole fleet need not count them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from crl_stream.stages.partition import PartitionRow, decode_partition
 from crl_stream.wire.topics import PARTITION_ROW
 
 _SLACK: Final = 64
-"""How many out-of-date times the heap may keep, on top of as many as there are current times."""
+"""How many more out-of-date times than current times the heap may hold."""
 
 
 SLOTS: Final = 1_024
@@ -27,7 +27,7 @@ SLOTS: Final = 1_024
 
 
 def fleet_slot(key: bytes) -> int:
-    """The time, in milliseconds and long past, that a row waits for if it must be published with the fleet's hold.
+    """Return the time, in milliseconds and long past, at which a row is due for publishing with the fleet's hold.
 
     Rows are spread over ``SLOTS`` such times, so that ticks can process one group after another.
     """
@@ -35,12 +35,12 @@ def fleet_slot(key: bytes) -> int:
 
 
 def fleet_of(state: PartitionRow) -> int:
-    """``since`` of the hold that every row of the partition must be published with; 0 if there is none."""
+    """Return ``since`` of the hold that every row of the partition must be published with; 0 if there is no hold."""
     return 0 if state.fleet is None else state.fleet.since
 
 
 def fleet_end(state: PartitionRow) -> int:
-    """When the fleet's hold ends by time, in milliseconds; 0 if there is no hold, or if it does not end by time."""
+    """Return when the fleet's hold expires, in milliseconds; 0 if there is no hold, or if it does not expire."""
     return 0 if state.fleet is None else state.fleet.until or 0
 
 
@@ -51,7 +51,7 @@ class Waiting:
     was not published with the hold in ``state`` is due at once.  When the hold changes, the index is out of date and
     must be rebuilt.
 
-    Rows that wait for the same time share a set, and only the times are in a heap.  So rebuilding the heap costs little
+    Rows that wait for the same time share a set, and only the times are in a heap.  So rebuilding the heap is cheap,
     even if a million rows wait.
     """
 
@@ -62,7 +62,7 @@ class Waiting:
         """``fleet_of`` for the partition row that the index was built with."""
         self._first, self._incarnation = (0, 0) if state is None else (state.next_offset, state.incarnation)
         self.tasks = 0
-        """Number of tasks that existed before the first unfolded record, including unreadable ones."""
+        """Number of tasks that existed before the first unfolded record, including tasks with unreadable rows."""
         self.unread = 0
         """Number of tasks whose rows cannot be read."""
         self.wakes: dict[bytes, int] = {}
@@ -70,11 +70,11 @@ class Waiting:
         self._keys: dict[int, set[bytes]] = {}
         """The keys of the waiting rows, by time."""
         self._times: list[int] = []
-        """A heap of times; it may contain a time twice, or one that no row waits for any more."""
+        """A heap of times; it may contain duplicates, and times that no row waits for any more."""
 
     @classmethod
     def of(cls, rows: Mapping[bytes, bytes], state: PartitionRow | None = None) -> Waiting:
-        """The index of a partition's rows by key; ``state`` is the partition row, by default the one among ``rows``."""
+        """Build the index of a partition's rows; ``state`` is the partition row, by default the one in ``rows``."""
         if state is None:
             state = next((decode_partition(data) for key, data in rows.items() if key.startswith(PARTITION_ROW)), None)
         found = cls(state)
@@ -83,7 +83,7 @@ class Waiting:
         return found
 
     def add(self, key: bytes, data: bytes) -> None:
-        """Add a row as stored in the changelog; an unreadable one waits for nothing."""
+        """Add a row as stored in the changelog; an unreadable row waits for nothing."""
         if key.startswith(PARTITION_ROW):
             try:
                 self.put(key, fleet_end(decode_partition(data)))
@@ -124,7 +124,7 @@ class Waiting:
             heappush(self._times, wake)
 
     def settle(self, changed: Mapping[bytes, int], born: int = 0) -> None:
-        """Apply what a batch has changed, including ``born`` new tasks, and drop what is out of date."""
+        """Apply the changes of a batch, including ``born`` new tasks, and drop out-of-date times."""
         self.tasks += born
         for key, wake in changed.items():
             self.put(key, wake)
@@ -136,7 +136,7 @@ class Waiting:
             heappop(times)
 
     def _due_times(self, now: int) -> Iterator[int]:
-        """The times up to ``now`` that rows wait for, earliest first; nothing is removed."""
+        """Yield the times up to ``now`` that rows wait for, earliest first, without removing them."""
         times, keys, last = self._times, self._keys, 0
         nodes = [(times[0], 0)] if times else []
         while nodes:
@@ -151,13 +151,13 @@ class Waiting:
                     heappush(nodes, (times[child], child))
 
     def due(self, now: int) -> Iterator[tuple[int, bytes]]:
-        """Time and key of each row whose time has come, sorted by both; nothing is removed."""
+        """Yield the time and key of each row that is due, sorted by both, without removing them."""
         for time in self._due_times(now):
             for key in sorted(self._keys[time]):
                 yield time, key
 
     def until(self, now: int, count: int) -> int | None:
-        """The time of the ``count``-th row due by ``now``, counted from the earliest; None if fewer are due."""
+        """Return the time of the ``count``-th row due by ``now``, counted from the earliest; None if fewer are due."""
         seen = 0
         for time in self._due_times(now):
             seen += len(self._keys[time])
@@ -167,7 +167,7 @@ class Waiting:
 
     @property
     def next(self) -> int | None:
-        """When the next row is due; exact after ``settle``, otherwise possibly too early.  None if no row waits."""
+        """When the next row is due; exact after ``settle``, otherwise possibly too early; None if no row waits."""
         return self._times[0] if self._times else None
 
 

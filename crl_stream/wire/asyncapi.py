@@ -1,7 +1,7 @@
 """The AsyncAPI 3.0 document: the whole contract, for tools.
 
-Operations are those of crl-stream itself: it receives what others send. Payloads refer to the files in ``schemas/``,
-relative to the document.
+Operations are described from crl-stream's side: it receives what others send. Payloads refer to the files in
+``schemas/``, relative to the document.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from crl_stream.wire.topics import (
 
 KAFKA_BINDING: Final = "0.5.0"
 OUTSIDE: Final = frozenset(("runtime", "operator"))
-"""Writers that are not crl-stream."""
+"""Writers that are not part of crl-stream."""
 
 _NAME: Final = IDENTIFIER_PATTERN[1:-1]
 _TASK_KEY: Final = {
@@ -72,7 +72,7 @@ def asyncapi_document(catalog: Catalog) -> dict[str, Any]:
 
 
 def _id(topic: str) -> str:
-    """Turn ``crl.active-variants`` into ``active_variants``, an identifier in any language."""
+    """Turn ``crl.active-variants`` into ``active_variants``, which is a valid identifier in any language."""
     return topic.removeprefix("crl.").replace("-", "_").replace(".", "_")
 
 
@@ -114,12 +114,12 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def _operations(spec: TopicSpec) -> list[tuple[str, dict[str, Any]]]:
-    """Return an operation per topic: receive where others write, send where crl-stream writes."""
+    """Return the operations of a topic: receive if others write it, send if crl-stream writes it."""
     channel = _id(spec.name)
     writers = frozenset(spec.writers)
     found = []
     if writers & OUTSIDE:
-        found.append(("receive", "Taken in."))
+        found.append(("receive", "Received."))
     if writers - OUTSIDE:
         found.append(("send", "Published."))
     return [
@@ -183,9 +183,9 @@ def _cloud_events() -> dict[str, Any]:
 def _dead_letter() -> dict[str, Any]:
     texts = {
         dead_letter.MESSAGE: "One sentence for people.",
-        dead_letter.TOPIC: "Where the record was read from.",
-        dead_letter.PARTITION: "Its partition there, in decimal digits.",
-        dead_letter.OFFSET: "Its offset there, in decimal digits.",
+        dead_letter.TOPIC: "The topic that the record was read from.",
+        dead_letter.PARTITION: "The partition that it was read from, in decimal digits.",
+        dead_letter.OFFSET: "Its offset in that partition, in decimal digits.",
     }
     return {
         "name": "DeadLetter",
@@ -199,33 +199,33 @@ def _dead_letter() -> dict[str, Any]:
                 **{name: {"type": "string", "description": text} for name, text in texts.items()},
                 dead_letter.CUT: {
                     "type": "string",
-                    "description": "Sizes and SHA-256 of the whole key and value, where only their beginning is here, "
+                    "description": "Sizes and SHA-256 of the whole key and value if only their beginning is kept, "
                     "and how many headers were left out.",
                 },
                 dead_letter.BATCH: {
                     "type": "string",
-                    "description": "Offsets, number of records and codec of a batch that was not read: the value.",
+                    "description": "If the value is a whole unread batch: its offsets, number of records and codec.",
                 },
             },
             "required": [dead_letter.REASON, *texts],
         },
-        "payload": {"description": "The original bytes, whatever they were; of more than 1 MiB the beginning."},
+        "payload": {"description": "The original bytes, whatever they were; only the beginning if they exceed 1 MiB."},
     }
 
 
 def _replay_mark() -> dict[str, Any]:
     texts = {
-        dead_letter.REPLAYED_TOPIC: "Topic that the record had been read from, and now stands on again.",
-        dead_letter.REPLAYED_PARTITION: "The partition that it had been read from, in decimal digits.",
-        dead_letter.REPLAYED_OFFSET: "Its offset there, in decimal digits.",
-        dead_letter.REPLAYED_TO_PARTITION: "The partition that it was sent to, in decimal digits.",
-        dead_letter.REPLAYED_TO_OFFSET: "Its offset there, in decimal digits.",
-        dead_letter.REPLAYED_BY: "Who sent it.",
+        dead_letter.REPLAYED_TOPIC: "The topic that the record was originally read from, and was sent back to.",
+        dead_letter.REPLAYED_PARTITION: "The partition that it was originally read from, in decimal digits.",
+        dead_letter.REPLAYED_OFFSET: "Its original offset in that partition, in decimal digits.",
+        dead_letter.REPLAYED_TO_PARTITION: "The partition that it was sent back to, in decimal digits.",
+        dead_letter.REPLAYED_TO_OFFSET: "Its offset in that partition, in decimal digits.",
+        dead_letter.REPLAYED_BY: "Who sent it back.",
     }
     return {
         "name": "ReplayMark",
         "title": "ReplayMark",
-        "summary": "A dead letter before it in the same partition was sent back to its topic.",
+        "summary": "An earlier dead letter in the same partition was sent back to its topic.",
         "contentType": "application/octet-stream",
         "headers": {
             "type": "object",

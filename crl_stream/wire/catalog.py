@@ -1,7 +1,7 @@
 """The contract's catalog: every topic, who writes and reads it, and how the broker keeps it.
 
 ``topics/catalog.toml`` is the source and is written for people. This module reads it strictly, so that a misspelt word
-is an error in a test, not a topic without its retention.
+fails a test instead of leaving a topic without its retention.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _BYTES: Final = {"KiB": 1 << 10, "MiB": 1 << 20}
 _QUANTITY: Final = re.compile(r"([1-9][0-9]*) ([A-Za-z]+)")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _SAFE_REPLICAS: Final = 3
-"""With this many replicas, writing stays possible after the loss of one broker."""
+"""With at least this many replicas, records can still be written after the loss of one broker."""
 MIN_SEGMENT: Final = 1 << 20
 """Kafka 4 refuses a smaller ``segment.bytes``."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """One topic: its purpose, and how the broker keeps it."""
+    """One topic: its purpose and how the broker keeps it."""
 
     name: str
     what: str
@@ -43,7 +43,7 @@ class TopicSpec:
     """Number of partitions; ``log`` means as many as ``crl.invocations`` has."""
     cleanup: Cleanup
     retention_ms: int | None
-    """None if nothing is deleted by age."""
+    """How long records are kept, in milliseconds; None if none are deleted by age."""
     timestamp_type: TimestampType
     max_message_bytes: int
     segment_bytes: int | None = None
@@ -62,7 +62,7 @@ class TopicSpec:
     def configs(self, replication_factor: int = 1) -> dict[str, str]:
         """Return Kafka's topic configuration, with values spelled as the broker prints them.
 
-        With three or more replicas, a record counts as written only once two have it.
+        With three or more replicas, a record counts as written only when two of them have it.
         """
         configs = {
             "cleanup.policy": self.cleanup,
@@ -90,7 +90,7 @@ class Catalog:
     """Templates of changelogs; their names contain ``{app_id}``."""
 
     def __getitem__(self, name: str) -> TopicSpec:
-        """Return the topic called ``name``; raises ``KeyError``."""
+        """Return the topic called ``name``; raise ``KeyError`` if there is none."""
         for spec in self.topics:
             if spec.name == name:
                 return spec
@@ -98,7 +98,7 @@ class Catalog:
 
 
 def parse_catalog(text: str) -> Catalog:
-    """Parse the text of ``catalog.toml``; raises ``ContractError``, which says what is wrong and where."""
+    """Parse the text of ``catalog.toml``; raise a ``ContractError`` that says what is wrong and where."""
     try:
         page = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -109,36 +109,36 @@ def parse_catalog(text: str) -> Catalog:
     topics = tuple(_spec(defaults | entry) for entry in page.get("topic", ()))
     names = [spec.name for spec in topics]
     if not names or len(set(names)) != len(names):
-        raise _wrong("catalog.toml", "names no topic, or one of them twice")
+        raise _wrong("catalog.toml", "names no topics, or names one of them twice")
     changelogs = tuple(_spec(defaults | entry) for entry in page.get("changelog", ()))
     if not changelogs or any("{app_id}" not in spec.name for spec in changelogs):
-        raise _wrong("catalog.toml", "has no section [[changelog]], or one whose name lacks {app_id}")
+        raise _wrong("catalog.toml", "has no [[changelog]] section, or has one whose name lacks {app_id}")
     return Catalog(topics, changelogs)
 
 
 def _spec(entry: Mapping[str, Any]) -> TopicSpec:
     name = entry.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name.replace("{app_id}", "")):
-        raise _wrong("catalog.toml", f"has a topic whose name Kafka would not take: {name!r}")
+        raise _wrong("catalog.toml", f"has a topic whose name Kafka would not accept: {name!r}")
     if missing := _REQUIRED - entry.keys():
         raise _wrong(name, f"lacks {min(missing)}")
     if unknown := entry.keys() - _REQUIRED - _OPTIONAL:
-        raise _wrong(name, f"has an unknown word: {min(unknown)}")
+        raise _wrong(name, f"has an unknown setting: {min(unknown)}")
     cleanup, timestamp, partitions = entry["cleanup"], entry["timestamp"], entry["partitions"]
     if cleanup not in _CLEANUPS:
-        raise _wrong(name, f"cleanup is one of {', '.join(_CLEANUPS)}")
+        raise _wrong(name, f"cleanup must be one of {', '.join(_CLEANUPS)}")
     if timestamp not in _TIMESTAMPS:
-        raise _wrong(name, f"timestamp is one of {', '.join(_TIMESTAMPS)}")
+        raise _wrong(name, f"timestamp must be one of {', '.join(_TIMESTAMPS)}")
     if partitions != "log" and not (type(partitions) is int and partitions > 0):
-        raise _wrong(name, 'partitions is "log" or a number above zero')
+        raise _wrong(name, 'partitions must be "log" or a number above zero')
     if ("delete" in cleanup) != ("retention" in entry):
-        raise _wrong(name, "retention belongs to cleanup by deletion, and to nothing else")
+        raise _wrong(name, "retention must be set if cleanup deletes records, and only then")
     ratio = entry.get("dirty_ratio")
     if ratio is not None and not (type(ratio) is float and 0.0 <= ratio <= 1.0):
-        raise _wrong(name, "dirty_ratio is between 0.0 and 1.0")
+        raise _wrong(name, "dirty_ratio must be between 0.0 and 1.0")
     segment = _quantity(entry, "segment", _BYTES)
     if segment is not None and segment < MIN_SEGMENT:
-        raise _wrong(name, "segment is at least 1 MiB, or Kafka 4 refuses the topic")
+        raise _wrong(name, "segment must be at least 1 MiB, because Kafka 4 rejects smaller ones")
     return TopicSpec(
         name=name,
         what=_text(entry, "what"),
@@ -177,14 +177,14 @@ _OPTIONAL: Final = frozenset(("retention", "segment", "dirty_ratio", "compaction
 def _text(entry: Mapping[str, Any], word: str) -> str:
     value = entry[word]
     if not isinstance(value, str) or not value.strip():
-        raise _wrong(entry["name"], f"{word} is a sentence")
+        raise _wrong(entry["name"], f"{word} must be a sentence")
     return value
 
 
 def _names(entry: Mapping[str, Any], word: str) -> tuple[str, ...]:
     value = entry[word]
     if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
-        raise _wrong(entry["name"], f"{word} is a list of roles")
+        raise _wrong(entry["name"], f"{word} must be a list of roles")
     return tuple(value)
 
 
@@ -193,12 +193,12 @@ def _quantity(entry: Mapping[str, Any], word: str, units: Mapping[str, int]) -> 
         return None
     found = _QUANTITY.fullmatch(entry[word]) if isinstance(entry[word], str) else None
     if found is None or found.group(2) not in units:
-        raise _wrong(entry["name"], f"{word} is a number and one of {', '.join(units)}, like 5 {min(units)}")
+        raise _wrong(entry["name"], f"{word} must be a number and one of {', '.join(units)}, like 5 {min(units)}")
     return int(found.group(1)) * units[found.group(2)]
 
 
 def _wrong(where: str, what: str) -> ContractError:
     return ContractError(
-        f"The topic catalog is not usable: {where} {what}.",
-        hint="topics/catalog.toml is part of the release; put the released file back",
+        f"The topic catalog is not usable: {where}: {what}.",
+        hint="topics/catalog.toml is part of the release; restore the released file",
     )

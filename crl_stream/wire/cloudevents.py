@@ -1,7 +1,7 @@
-"""CloudEvents 1.0 in Kafka's binary mode, and W3C trace context: optional headers, never a condition.
+"""CloudEvents 1.0 in Kafka's binary mode, and W3C trace context: headers that are always optional.
 
-The value stays the plain message, so a reader that does not know CloudEvents misses nothing. ``traceparent`` is passed
-on unchanged, so that an invocation can be traced through other systems.
+The value remains the plain message, so a reader that does not know CloudEvents misses nothing. ``traceparent`` is
+passed on unchanged, so that an invocation can be traced through other systems.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CONTENT_TYPE: Final = "application/json"
 TYPE_PREFIX: Final = "crl."
 TRACEPARENT: Final = "traceparent"
 MAX_BYTES: Final = 1_024
-"""Longest header in bytes; a longer one is treated as absent."""
+"""Maximum length of a header in bytes; a longer header is treated as absent."""
 
 HEADER_MEANING: Final[dict[str, str]] = {
     "ce_specversion": "1.0",
@@ -31,7 +31,7 @@ HEADER_MEANING: Final[dict[str, str]] = {
     "content-type": "application/json",
     TRACEPARENT: "W3C trace context of the invocation.",
 }
-"""Every header of this module, for the contract."""
+"""The meaning of every header in this module, for the contract."""
 
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _ID_FIELDS: Final = (
@@ -64,8 +64,8 @@ def event_headers(
 ) -> tuple[tuple[str, bytes], ...]:
     """Return headers that make a record of ``message`` a CloudEvent.
 
-    ``key`` is the record's key. ``source`` defaults to the runtime that the message names, else to ``/crl-stream``. An
-    invalid ``traceparent`` is left out.
+    ``key`` is the record's key. ``source`` defaults to the runtime that the message names, or else to ``/crl-stream``.
+    An invalid ``traceparent`` is left out.
     """
     kind = type(message)
     if source is None:
@@ -86,7 +86,7 @@ def event_headers(
 
 
 def read_envelope(headers: Headers) -> Envelope:
-    """Read ``headers``; never raises, and the first of a repeated name counts."""
+    """Read ``headers`` without ever raising; if a name is repeated, the first header counts."""
     found: dict[str, str] = {}
     for name, value in headers or ():
         if name in HEADER_MEANING and name not in found and len(value or b"") <= MAX_BYTES:
@@ -105,7 +105,7 @@ def read_envelope(headers: Headers) -> Envelope:
 
 
 def _id_of(message: Any) -> str | None:
-    """Return the message's own unique id, or one made of its position and time."""
+    """Return the message's own unique id, or else one made from its topic and position."""
     for name in _ID_FIELDS:
         if (text := getattr(message, name, None)) is not None:
             return str(text)

@@ -1,11 +1,11 @@
 """Converts bytes to messages and back.
 
 Decoding any bytes gives a value or a rejection with a reason, never an exception.  Readers ignore unknown fields, so
-that new ones can be added.  Messages of runtimes and people are checked strictly; the monitor's own are not.
+that new fields can be added.  Messages from runtimes and people are checked strictly; the monitor's own are not.
 
-An invocation is the hot path.  It is parsed once into its type; if encoding it again gives exactly the same text,
-nothing was dropped or overlooked. Otherwise a count of commas proves the same (``wire.strict_json``). Anything else
-takes the slow path, which gives the same result and the reason.
+Invocations are the hot path.  An invocation is parsed once into its type; if encoding the result gives exactly the same
+text, nothing was dropped or overlooked.  Otherwise a count of commas can prove the same (``wire.strict_json``).
+Anything else takes the slow path, which gives the same result, and a reason if the record is rejected.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from crl_stream.wire.topics import COMMANDS, FLEET_KEY, INVOCATIONS, MESSAGES, P
 MAX_KEY: Final = 257
 """``agent_name/task_type``: two names of at most 128 characters."""
 MAX_REMEMBERED: Final = 65_536
-"""Most names, tasks and minutes remembered as well-formed; when full, the memory is cleared."""
+"""How many names, tasks and minutes are remembered as well-formed; when full, the memory is cleared."""
 
 
 class Decoded(msgspec.Struct, frozen=True, gc=False):
@@ -41,7 +41,7 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rejected(msgspec.Struct, frozen=True, gc=False):
-    """Why there is no message: a reason of ``wire.reasons`` and a sentence for people."""
+    """Why there is no message: a reason from ``wire.reasons`` and a sentence for people."""
 
     reason: str
     detail: str
@@ -63,7 +63,7 @@ _NO_VALUE: Final = "the record has no value; a JSON object is expected"
 
 
 def encode(message: Any) -> bytes:
-    """Return the canonical JSON of a message: fields in the order of the schema, without white space."""
+    """Return the canonical JSON of a message: fields in schema order, without white space."""
     return _encode(message)
 
 
@@ -77,7 +77,7 @@ def not_finite(message: Any) -> str | None:
 
 
 def decode(topic: str, value: bytes | None, key: bytes | None) -> Decoded | Rejected:
-    """Decode a record of a catalog topic; never raises."""
+    """Decode a record of a catalog topic without ever raising."""
     if value is None:
         return Rejected(reasons.NULL_VALUE, _NO_VALUE)
     if topic in {INVOCATIONS, COMMANDS}:
@@ -94,7 +94,7 @@ def decode_record(topic: str, record: Record) -> Decoded | Rejected:
 
 
 def decode_logged(value: bytes | None, key: bytes | None) -> Any:
-    """Decode a record of the log, returning the message without a wrapper, for speed."""
+    """Decode a record of the log; for speed, the message is returned without a wrapper."""
     if value is None:
         return Rejected(reasons.NULL_VALUE, _NO_VALUE)
     if key is not None and (message := _read_invocation(value)) is not None:
@@ -105,7 +105,7 @@ def decode_logged(value: bytes | None, key: bytes | None) -> Any:
 def decode_unkeyed(value: bytes) -> tuple[bytes, Any]:
     """Return the key that the value of a log record implies, and the result of ``decode_logged`` with that key.
 
-    Without names for a key, the key is empty and the value is refused.
+    If the value does not name a task, the key is empty and the result is a rejection.
     """
     message = _read_invocation(value)
     if message is not None:
@@ -136,7 +136,7 @@ def _read_invocation(value: bytes) -> m.Invocation | None:
 
 
 def _read_input(topic: str, value: bytes, key: bytes | None) -> Any:
-    """Return the message or ``Rejected``; checks have a fixed order, so that a fault always has the same reason."""
+    """Return the message or ``Rejected``; the order of checks is fixed, so a fault always has the same reason."""
     if key is None:
         return Rejected(reasons.NULL_KEY, "the record has no key; agent_name/task_type is expected")
     fields = parse_object(value)
@@ -168,7 +168,7 @@ def _kind_of(topic: str, fields: dict[str, Any]) -> type | Rejected:
     name = fields["type"]
     found = kinds.get(name) if type(name) is str else None
     if found is None:
-        # The other kinds of the log are written by the inlet and by workers, so people are not told about them.
+        # The log's other types are written only by the inlet and by workers, so the message does not mention them.
         wanted = (
             "feedback is expected, or no type" if topic == INVOCATIONS else f"one of {', '.join(kinds)} is expected"
         )
@@ -187,13 +187,13 @@ _MINUTE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:")
 
 
 def _check_invocation(message: m.Invocation, key: bytes) -> Any:
-    """Check names, time and key of an invocation, with a look-up before each match."""
+    """Check the names, time and key of an invocation, with look-ups before slower matches."""
     task = _tasks.get(key)
     if task is None or task[0] != message.agent_name or task[1] != message.task_type:
         return _check(message, m.Invocation, key)
     if message.variant_id in _names and (message.runtime_id is None or message.runtime_id in _names):
         text = message.timestamp
-        # Most clients write milliseconds, and two look-ups are cheaper than a match.
+        # Most clients write milliseconds, for which two look-ups are cheaper than a match.
         if (
             text[:17] in _minutes
             and ((text[17:20] in _WHOLE and text[20:] in _THOUSANDTHS) or _SECONDS.fullmatch(text, 17))
@@ -204,7 +204,7 @@ def _check_invocation(message: m.Invocation, key: bytes) -> Any:
 
 
 def _check(message: Any, kind: type, key: bytes) -> Any:
-    """Check what the typed parser does not: names, times, the record's key, fields that depend on each other."""
+    """Check what the typed parser does not: names, times, the record's key, and fields that depend on each other."""
     for name in _NAMES_OF.get(kind, ()):
         text = getattr(message, name)
         if text is not None and not is_identifier(text):
@@ -240,7 +240,7 @@ def _check(message: Any, kind: type, key: bytes) -> Any:
 
 
 def _remember(message: m.Invocation, key: bytes) -> None:
-    """Remember names and minute of a valid invocation."""
+    """Remember the names and the minute of a valid invocation."""
     for known in (_tasks, _names, _minutes):
         if len(known) >= MAX_REMEMBERED:
             known.clear()
@@ -270,7 +270,7 @@ _NAMES_OF: Final[dict[type, tuple[str, ...]]] = {
     m.Invocation: ("invocation_id", "agent_name", "task_type", "variant_id", "runtime_id"),
     m.Feedback: ("feedback_id", "agent_name", "task_type", "invocation_id"),
 }
-"""Fields of type ``Name``; the typed parser checks fields of type ``Identifier``."""
+"""Fields of type ``Name``, by message; the typed parser checks fields of type ``Identifier``."""
 _INSTANTS_OF: Final[dict[type, tuple[str, ...]]] = {
     kind: tuple(name for name in ("timestamp", "expires_at", "valid_until", "until") if name in kind.__struct_fields__)
     for kind in _decoders

@@ -1,6 +1,6 @@
-"""Explains to people why a message is invalid: the reason, the field's path and what is expected there.
+"""Explains to people why a message is invalid: the reason, the field's path, and what is expected there.
 
-The typed parser's messages name Python types and repeat values from the input; these do neither.
+The typed parser's messages name Python types and repeat values from the input; these explanations do neither.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec import inspect
 from crl_stream.wire import reasons
 
 MAX_DETAIL: Final = 300
-"""Longest detail in characters."""
+"""Maximum length of a detail in characters."""
 
 IDENTIFIER_HINT: Final = "1 to 128 characters of A-Z a-z 0-9 . _ : - are expected"
 TIMESTAMP_HINT: Final = "an instant of RFC 3339 in UTC is expected, like 2025-11-19T14:30:00Z"
@@ -38,7 +38,7 @@ _JSON_NAMES: Final = {
 
 
 def explain(error: Exception, kind: Any) -> tuple[str, str]:
-    """Return reason and detail for the typed parser's ``error`` about a value that should be a ``kind``."""
+    """Return the reason and detail for an ``error`` that the typed parser raised for a value of type ``kind``."""
     complaint = str(error)
     found = _PATH.search(complaint)
     path = found.group(1) if found else ""
@@ -104,7 +104,7 @@ def _type_at(kind: Any, path: str) -> Any:
 
 
 def _plainest(found: Any) -> Any:
-    """Return a type without annotations and without null."""
+    """Strip annotations and null from a type."""
     while isinstance(found, inspect.Metadata):
         found = found.type
     if isinstance(found, inspect.UnionType):

@@ -1,7 +1,7 @@
 """Decompresses batches within a fixed memory limit.
 
-A batch of one megabyte may claim to unpack to two gigabytes, so claims are not trusted: gzip is read up to the limit,
-snappy states its length, lz4 and zstd are unpacked into a buffer of that size.
+A batch of one megabyte may unpack to two gigabytes.  So gzip is read only up to the limit, the length that snappy
+states is checked first, and lz4 and zstd are unpacked into a buffer no larger than the limit.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _XERIAL_HEADER: Final = 16
 _FIRST_BUFFER: Final = 64 * 1_024
 _GROWTH: Final = 8
 _FULL: Final = "failed to write whole buffer"
-"""Cramjam's message for a buffer that is too small, as opposed to bad data."""
+"""Cramjam's message if the buffer is too small, as opposed to bad data."""
 _GZIP_WINDOW: Final = 31
-"""Parameter for zlib: expect the header and checksum of gzip."""
+"""Parameter that makes zlib expect a gzip header and checksum."""
 
 
 class TooLarge(Exception):
@@ -41,7 +41,7 @@ class Damaged(Exception):
 def unpack(codec: int, data: bytes, limit: int) -> bytes:
     """Decompress ``data``.
 
-    ``codec`` is one of the constants above, ``limit`` is in bytes. Raises ``TooLarge`` or ``Damaged``.
+    ``codec`` is one of the constants above; ``limit`` is in bytes. Raises ``TooLarge`` or ``Damaged``.
     """
     unpacker = _UNPACKERS.get(codec)
     if unpacker is None:

@@ -1,8 +1,8 @@
 """Dead letters, forwards and replays: the headers that say where a record came from and why.
 
-The error headers have the names of Kafka Streams (KIP-1034), so that its tools can read them; there is no stack trace
-on purpose. Value and key are the original bytes, so that a replay is identical, unless they are too large for any topic
-(``CUT``).
+The error headers have the names that Kafka Streams uses (KIP-1034), so that its tools can read them; the stack trace is
+deliberately left out. Key and value are the original bytes, so that a replayed record is identical, unless they are
+too large for any topic (``CUT``).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ TOPIC: Final = "__streams.errors.topic"
 PARTITION: Final = "__streams.errors.partition"
 OFFSET: Final = "__streams.errors.offset"
 _MAX_TEXT: Final = 4 * MAX_DETAIL
-"""Most bytes read of a text in a header."""
+"""Maximum number of bytes read from a header with text."""
 CUT: Final = "crl-cut"
 """Header of a cut letter: sizes and SHA-256 of the whole key and value, and the number of headers left out."""
 BATCH: Final = "crl-batch"
-"""Header of a letter that is a whole unread batch: its offsets, its stated number of records, its codec."""
+"""Header of a letter that is a whole unread batch: its offsets, its stated number of records, and its codec."""
 _ERRORS: Final = frozenset((REASON, MESSAGE, TOPIC, PARTITION, OFFSET, CUT, BATCH))
 
 ORIGIN_PARTITION: Final = "crl-origin-partition"
@@ -44,16 +44,18 @@ _REPLAYED: Final = frozenset(
 
 MAX_KEY: Final = 512 * 1_024
 MAX_VALUE: Final = 1_024 * 1_024
-"""Most bytes of key and value in a letter.
+"""Maximum sizes of key and value in a letter, in bytes.
 
-Only a compressed batch can contain more: unpacked it may be a thousand times as large, and no topic would accept it.
+Only a compressed batch can contain larger ones: it may unpack to a thousand times its size, and no topic would accept
+them.
 """
 MAX_LETTER: Final = 2 * 1_024 * 1_024 - 4_096
-"""Most bytes of a dead letter; larger headers are left out. Anything that fits into an uncompressed batch fits."""
+"""Maximum size of a dead letter in bytes; headers that do not fit are left out. Every record from an uncompressed
+batch fits."""
 MAX_FORWARD: Final = 1_024 * 1_024 - 4_096
-"""The same for a forwarded record; its topic accepts no more."""
+"""The same for a forwarded record; its topic does not accept more."""
 _MAX_DIGITS: Final = 18
-"""Most digits of a number in a header, which always fit into 63 bits."""
+"""Maximum number of digits of a number in a header; such a number always fits into 63 bits."""
 
 
 def dead_letter(
@@ -61,9 +63,9 @@ def dead_letter(
 ) -> Output:
     """Return the dead letter of ``record``, which was read from ``topic`` and ``partition``.
 
-    ``reason`` is a word of ``wire.reasons``, ``detail`` a sentence for people. The letter goes to the same partition
-    number unless ``target`` names another. Key and value are the record's, cut to ``MAX_KEY`` and ``MAX_VALUE``; a
-    header reports a cut, and the whole record stays on its topic.
+    ``reason`` is a word from ``wire.reasons``, ``detail`` a sentence for people. The letter goes to the partition with
+    the same number unless ``target`` names another. Key and value are cut to ``MAX_KEY`` and ``MAX_VALUE``; a header
+    reports this, and the whole record stays on its topic.
     """
     key, value = _bound(record.key, MAX_KEY), _bound(record.value, MAX_VALUE)
     own, dropped = _bounded(record.headers, _ERRORS, MAX_LETTER - record_size(key, value, ()))
@@ -110,7 +112,7 @@ class Letter(NamedTuple):
 
 
 def read_letter(headers: Headers) -> Letter:
-    """Read the error headers of a dead letter; never raises."""
+    """Read the error headers of a dead letter without ever raising."""
     found = {name: value or b"" for name, value in headers or () if name in _ERRORS}
     return Letter(
         _text(found, REASON),
@@ -122,17 +124,17 @@ def read_letter(headers: Headers) -> Letter:
 
 
 def own_headers(headers: Headers) -> tuple[Header, ...]:
-    """Return the sender's own headers: all but the error headers and the origin, which only a forward may carry."""
+    """Return the sender's own headers, without error headers and the origin, which only a forward may carry."""
     return tuple((name, value) for name, value in headers or () if name not in _ERRORS | _ORIGIN)
 
 
 class Mark(NamedTuple):
-    """A dead letter was sent back: which one, where the record is now, and who sent it."""
+    """The mark of a dead letter that was sent back: which letter, where the record is now, and who sent it."""
 
     topic: str
     partition: int
     offset: int
-    """Topic that the record had been read from, as its dead letter says."""
+    """With ``topic`` and ``partition``: where the record was originally read from, according to its dead letter."""
     to_partition: int
     to_offset: int
     actor: str
@@ -152,7 +154,7 @@ def replay_mark(mark: Mark, partition: int, key: bytes | None) -> Output:
 
 
 def read_mark(headers: Headers) -> Mark | None:
-    """Return the mark in a record of ``crl.dead-letters``; None for a letter, even with forged headers."""
+    """Return the mark in a record of ``crl.dead-letters``; None for a letter, even one with forged headers."""
     found = {name: value or b"" for name, value in headers or () if name in _REPLAYED or name == REASON}
     if REASON in found or not found.keys() >= _REPLAYED:
         return None
@@ -169,8 +171,8 @@ def read_mark(headers: Headers) -> Mark | None:
 def forwarded(record: Record, topic: str, source: int, target: int) -> Output:
     """Return the forward of a misplaced record.
 
-    ``record`` was read from partition ``source`` of ``topic``; ``target`` is its task's partition. The forward
-    carries its origin.
+    ``record`` was read from partition ``source`` of ``topic``; ``target`` is its task's partition. The headers of the
+    forward name its origin.
     """
     origin = ((ORIGIN_PARTITION, b"%d" % source), (ORIGIN_OFFSET, b"%d" % record.offset))
     own, _ = _bounded(record.headers, _ORIGIN, MAX_FORWARD - record_size(record.key, record.value, origin))
@@ -206,6 +208,6 @@ def _number(value: bytes | None) -> int | None:
 
 
 def _bounded(headers: Headers, reserved: frozenset[str], limit: int) -> tuple[tuple[Header, ...], int]:
-    """Return the sender's headers and 0, or none and their number if they take more than ``limit`` bytes."""
+    """Return the sender's headers and 0, or no headers and their number if they take more than ``limit`` bytes."""
     own = tuple((name, value) for name, value in headers or () if name not in reserved)
     return (own, 0) if record_size(None, None, own) <= limit else ((), len(own))

@@ -1,7 +1,7 @@
 """Kafka's default partitioner: ``toPositive(murmur2(key)) % partitions``.
 
-Java, aiokafka and Faust agree on it. librdkafka and Sarama use another hash by default, which is why misplaced records
-are forwarded.
+Java, aiokafka and Faust agree on it. librdkafka and Sarama use another hash by default, so records can be misplaced,
+and are then forwarded.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Splits record batches, and reads those that other readers cannot.
+"""Splits and reads record batches, including those that fast readers cannot read.
 
-A record batch is what a producer sends and a broker keeps; it may be compressed, and it states which offsets it covers.
-Fast readers handle ordinary batches. This module handles the rest: header names that are not UTF-8, and batches that
-must not be unpacked.
+A record batch is the unit that a producer sends and a broker keeps.  It may be compressed, and it states which offsets
+it covers.  Fast readers handle ordinary batches.  This module handles the rest: header names that are not UTF-8, and
+batches that are too large or too damaged to unpack.
 
 Names that are not UTF-8 are read with ``surrogateescape``, so that ``encode_name`` restores their bytes.
 """
@@ -18,13 +18,13 @@ from crl_stream.wire.compression import NAMES, Damaged, TooLarge, unpack
 from crl_stream.wire.records import Header, UnreadBatch
 
 MAX_UNPACKED: Final = 32 * 1_024 * 1_024
-"""Most bytes of an unpacked batch: thirty times the limit of a topic, and what a worker can spare per batch."""
+"""Maximum size of an unpacked batch in bytes: about thirty times a topic's limit, and as much as a worker can spare."""
 MAGIC: Final = 2
 """The format with headers and transactions; older formats are only split here."""
 NO_TIMESTAMP: Final = -1
 
 _PREFIX: Final = Struct(">qi")
-"""Base offset and length of the rest; the same in every format."""
+"""Base offset and remaining length, which are the same in every format."""
 _MAGIC_AT: Final = 16
 _HEADER: Final = Struct(">qiibIhiqqqhii")
 _ATTRIBUTES_AT: Final = 21
@@ -73,7 +73,7 @@ class BatchRecord(NamedTuple):
 
 
 def split(data: bytes) -> Iterator[bytes]:
-    """Split a broker's answer into batches; the last one may be incomplete."""
+    """Split a broker's response into batches; an incomplete last batch is dropped."""
     at, end = 0, len(data)
     while at + _PREFIX.size <= end:
         length = _PREFIX.unpack_from(data, at)[1]
@@ -102,7 +102,7 @@ def header_of(batch: bytes) -> Header2:
 def unpacked(batch: bytes, limit: int = MAX_UNPACKED) -> bytes:
     """Return a batch of format 2 without compression; its checksum is then no longer valid.
 
-    Raises ``TooLarge`` if its records take more than ``limit`` bytes, ``Damaged`` if they cannot be unpacked.
+    Raises ``TooLarge`` if its records take more than ``limit`` bytes, and ``Damaged`` if they cannot be unpacked.
     """
     header = header_of(batch)
     if not header.codec:
@@ -123,7 +123,7 @@ def unpacked(batch: bytes, limit: int = MAX_UNPACKED) -> bytes:
 
 
 def check_legacy(batch: bytes, limit: int = MAX_UNPACKED) -> None:
-    """Raise ``TooLarge`` or ``Damaged`` if a batch of format 0 or 1 must not be unpacked."""
+    """Raise ``TooLarge`` or ``Damaged`` if a batch of format 0 or 1 cannot be unpacked within ``limit`` bytes."""
     codec = batch[_LEGACY_ATTRIBUTES_AT] & _CODEC
     if not codec:
         return
@@ -138,7 +138,7 @@ def check_legacy(batch: bytes, limit: int = MAX_UNPACKED) -> None:
 
 
 def records_of(batch: bytes) -> Iterator[BatchRecord]:
-    """Return the records of an uncompressed batch of format 2; raises ``Damaged`` if they do not fit into it."""
+    """Yield the records of an uncompressed batch of format 2; raise ``Damaged`` if they do not fit into it."""
     header, at = header_of(batch), _HEADER.size
     by_broker = bool(header.attributes & _APPEND_TIME)
     for _ in range(header.records):
@@ -153,12 +153,12 @@ def records_of(batch: bytes) -> Iterator[BatchRecord]:
 
 
 def _record(batch: bytes, at: int, end: int, header: Header2, by_broker: bool) -> BatchRecord:
-    delta, at = _varint(batch, at + 1)  # after the attributes, which are unused
+    delta, at = _varint(batch, at + 1)  # skip the attributes, which are unused
     place, at = _varint(batch, at)
     key, at = _bytes(batch, at, end)
     value, at = _bytes(batch, at, end)
     count, at = _varint(batch, at)
-    if not 0 <= count <= end - at:  # each takes two bytes at least
+    if not 0 <= count <= end - at:  # each header takes at least two bytes
         raise Damaged(f"a record of {count} headers")
     headers = []
     for _ in range(count):
@@ -183,7 +183,7 @@ def _bytes(batch: bytes, at: int, end: int) -> tuple[bytes | None, int]:
 
 
 def _varint(batch: bytes, at: int) -> tuple[int, int]:
-    """Read a zigzag-encoded integer; returns it and the index after it."""
+    """Read a zigzag-encoded integer; return it and the index after it."""
     number = shift = 0
     while shift <= _MAX_VARINT_BITS:
         if at >= len(batch):
@@ -203,12 +203,12 @@ def decode_name(name: bytes) -> str:
 
 
 def encode_name(name: str) -> bytes:
-    """Return the bytes that ``decode_name`` has read."""
+    """Return the bytes that ``decode_name`` read."""
     return name.encode("utf-8", "surrogateescape")
 
 
 def unread(batch: bytes, fault: TooLarge | Damaged, first: int) -> UnreadBatch:
-    """Return the stand-in for the records of ``batch`` from offset ``first``, unread because of ``fault``.
+    """Return a placeholder for the records of ``batch`` from offset ``first``, which ``fault`` makes unreadable.
 
     It has the offset of the last record.
     """

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 Header = tuple[str, bytes | None]
-"""Name and content; Kafka allows any bytes. A name that is not UTF-8 has its bytes as lone surrogates."""
+"""Name and value; Kafka allows any bytes. In a name that is not UTF-8, invalid bytes appear as lone surrogates."""
 Headers = Sequence[Header]
 
 _AROUND: Final = 40
-"""Bytes of a record besides key, value and headers: lengths, time and offset."""
+"""Bytes of a record apart from key, value and headers: lengths, time and offset."""
 
 
 class Record(Protocol):
-    """One consumed record; aiokafka's ``ConsumerRecord`` fits as it is."""
+    """One consumed record; aiokafka's ``ConsumerRecord`` matches this protocol."""
 
     @property
     def offset(self) -> int:
@@ -30,11 +30,11 @@ class Record(Protocol):
 
     @property
     def value(self) -> bytes | None:
-        """The message's bytes; None is a tombstone."""
+        """The message's bytes; None for a tombstone."""
 
     @property
     def headers(self) -> Headers:
-        """Names and bytes, in the order of the producer; names may repeat."""
+        """Names and values, in the order the producer gave them; names may repeat."""
 
 
 class Output(NamedTuple):
@@ -48,19 +48,19 @@ class Output(NamedTuple):
 
 
 class UnreadBatch(NamedTuple):
-    """Stands for the records of a batch that is too large or damaged to read.
+    """Replaces the records of a batch that is too large or too damaged to read.
 
     It is a ``Record`` whose value is the batch as the broker keeps it.
     """
 
     offset: int
-    """Offset of the last record that it stands for."""
+    """Offset of the last record that it replaces."""
     timestamp: int
     value: bytes
     first: int
-    """Offset of the first record that it stands for."""
+    """Offset of the first record that it replaces."""
     records: int
-    """Number of records that the batch states; 0 means unknown."""
+    """Number of records according to the batch; 0 means unknown."""
     codec: str
     reason: str
     detail: str
@@ -72,7 +72,7 @@ class UnreadBatch(NamedTuple):
 
 
 def record_size(key: bytes | None, value: bytes | None, headers: Headers) -> int:
-    """Return the most bytes that a record takes in an uncompressed batch."""
+    """Return the maximum size of a record in an uncompressed batch, in bytes."""
     size = _AROUND + len(key or b"") + len(value or b"")
     for name, content in headers:
         length = len(name) if name.isascii() else len(name.encode("utf-8", "surrogateescape"))

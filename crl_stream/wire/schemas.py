@@ -1,8 +1,8 @@
 """Generates JSON Schemas of the messages from their classes, for programs in any language.
 
-Each file stands alone. A schema expresses all checks that the codec makes on a single value, except three that JSON
-Schema cannot: that an integer is written without a fraction, that a time exists in the calendar, and that the record's
-key matches its task.
+Each file is self-contained. A schema expresses all checks that the codec makes on a single value, except three that
+JSON Schema cannot express: that an integer is written without a fraction, that a time exists in the calendar, and that
+the record's key matches its task.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from crl_stream.core import messages as m
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 FieldDocs = Mapping[type, Mapping[str, str]]
-"""Sentences by class and field."""
+"""Descriptions by class and field."""
 
 
 def schema_name(topic: str, kind: type) -> str:
@@ -47,7 +47,7 @@ def message_schema(topic: str, kind: type, docs: FieldDocs) -> dict[str, Any]:
 
 def _describe(schema: dict[str, Any], docs: Mapping[str, str]) -> None:
     for name, field in schema.get("properties", {}).items():
-        # Since 2019-09 a description is allowed beside a reference, so the field keeps its own.
+        # From draft 2019-09 on, a description is allowed next to a reference, so the field keeps its own.
         if name in docs:
             field["description"] = docs[name]
         if field.get("default", ...) is None:

@@ -1,9 +1,9 @@
-"""JSON read strictly: finds what fast parsers accept (duplicate names, depth), and names what they refuse.
+"""Reads JSON strictly: finds faults that fast parsers accept (duplicate names, depth), and explains what they reject.
 
-A container with k members has k - 1 commas, and a comma inside a string can only raise the count. So if a text has
-exactly one comma less than its outermost object has members, it contains no other container with two members, and the
-parser dropped no duplicate. One count beside one parse proves that. Only if the count differs is the text read again,
-by a parser that shows every pair. All steps take linear time, and nothing recurses before the depth is known.
+A container with k members has k - 1 commas, and commas inside strings can only raise the count. So if a text has
+exactly one comma fewer than its outermost object has members, no other container in it has two members, and the parser
+dropped no duplicates. One parse and one count prove that. Only if the count differs is the text parsed a second time,
+by a parser that reveals every pair. All steps take linear time, and nothing recurses before the depth is known.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import orjson
 from crl_stream.wire import reasons
 
 MAX_BYTES: Final = 65_536
-"""Most bytes of an input's value; the monitor's own messages are not bounded by this."""
+"""Maximum size of an input's value in bytes; the monitor's own messages may be larger."""
 MAX_DEPTH: Final = 16
-"""Most nested objects and arrays, including the outermost."""
+"""Maximum nesting depth of objects and arrays, including the outermost."""
 
-# The pattern never fails on an opening quotation mark, so a run of them cannot make the scan quadratic.
+# The pattern always matches at an opening quotation mark, so a run of them cannot make the scan quadratic.
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKET: Final = re.compile(rb"[\[\]{}]")
 
@@ -34,7 +34,7 @@ class Bad(NamedTuple):
 
 
 class _Found(Exception):
-    """Raised by a hook of the slow parser that has found what it looked for."""
+    """Raised by a hook of the slow parser when it has found a fault."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason)
@@ -42,7 +42,7 @@ class _Found(Exception):
 
 
 def parse_object(data: bytes) -> dict[str, Any] | Bad:
-    """Parse ``data`` as an object, or return why it is not one; never raises."""
+    """Parse ``data`` as an object, or return why it is not acceptable, without ever raising."""
     if bad := check_shape(data):
         return bad
     try:
@@ -57,7 +57,7 @@ def parse_object(data: bytes) -> dict[str, Any] | Bad:
 
 
 def check_shape(data: bytes) -> Bad | None:
-    """Check that ``data`` is small and flat enough for a recursive parser."""
+    """Return why ``data`` is too large or too deep for a recursive parser; None if it is neither."""
     if len(data) > MAX_BYTES:
         return Bad(reasons.OVERSIZE, f"{len(data)} bytes; at most {MAX_BYTES} are read")
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH and (depth := _depth(data)) > MAX_DEPTH:
@@ -82,12 +82,12 @@ def _diagnose(data: bytes) -> Bad:
         text = data.decode()
     except UnicodeDecodeError as error:
         return Bad(reasons.NOT_UTF8, f"byte {error.start} does not belong to UTF-8")
-    # Only half a surrogate pair is refused by the fast parser but accepted by the slow one.
+    # The only fault that the fast parser rejects and the slow parser accepts is half a surrogate pair.
     return _read_slowly(text) or Bad(reasons.NOT_JSON, "not JSON: a string has half of a surrogate pair")
 
 
 def _read_slowly(text: str) -> Bad | None:
-    """Read with the standard library, which reveals duplicates and numbers that are not finite."""
+    """Parse with the standard library, which reveals duplicates and numbers that are not finite."""
     try:
         json.loads(
             text,

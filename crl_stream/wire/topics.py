@@ -1,6 +1,6 @@
 """The names of all topics and the messages on each; no other code names a topic.
 
-Partitions, retention and ACLs are in ``topics/catalog.toml``; a test keeps both in step.
+Partitions, retention, writers and readers are in ``topics/catalog.toml``; a test keeps the two in step.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ TOPIC_OF: Final[dict[type, str]] = {kind: topic for topic, kinds in MESSAGES.ite
 POLICY_KEY: Final = b"!policy"
 """Record key of ``SetPolicy`` and its references; an identifier cannot contain ``!``."""
 TICK_KEY: Final = b"!tick"
-"""Record key of a ``Tick``, which concerns every task of its partition."""
+"""Record key of a ``Tick``, which applies to every task of its partition."""
 FLEET_KEY: Final = b"!fleet"
 """Record key of ``HoldAll``, ``ResumeAll`` and their references, in every partition."""
 OVERVIEW_KEY: Final = b"overview"
-"""Record key of the one page of ``crl.overview``."""
+"""Record key of the only page on ``crl.overview``."""
 PARTITION_ROW: Final = b"!partition/"
 """Key prefix of partition rows in the changelog."""
 

@@ -59,7 +59,7 @@ async def test_status_is_well_when_everything_runs_and_names_what_does_not(insta
     code, page = await check(installation, port)
     assert code == 1
     [found] = [f for f in page["findings"] if f["name"] == "not_running"]
-    assert (found["subject"], "3 records wait" in found["text"]) == ("monitor", True)
+    assert (found["subject"], "3 records are waiting" in found["text"]) == ("monitor", True)
     assert found["since"] is not None
     assert {f["name"] for f in page["findings"]} >= {"worker", "not_running"}
     assert [task["task_type"] for task in page["tasks"]]

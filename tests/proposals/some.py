@@ -1,4 +1,4 @@
-"""Proposals for tests: the guide's own, and any number of others."""
+"""Proposals for tests: the guide's example, and any number of others."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def the_guide_s(**fields: Any) -> Proposal:
 
 
 def another(number: int, **fields: Any) -> Proposal:
-    """One with an id of its own."""
+    """Return a proposal like the guide's, but with an id made from ``number``."""
     return the_guide_s(**({"proposal_id": f"prop-20251119-{number:06x}"} | fields))

@@ -1,4 +1,4 @@
-"""Each format says what the topic says, and none of them runs in anybody's spreadsheet."""
+"""Each format contains what the topic contains, and nothing in it runs as a formula in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_no_cell_of_a_csv_is_a_formula_and_its_text_is_all_there(reasoning: str,
     for name, text in (("reasoning", reasoning), ("status_reason", why)):
         shown = row[name]
         assert not re.match("\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]", shown), (
-            "a spreadsheet would take it for a formula"
+            "a spreadsheet would treat it as a formula"
         )
         assert shown.removeprefix("'") == text.replace("\x00", "").removeprefix("'")
 

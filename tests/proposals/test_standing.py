@@ -1,4 +1,4 @@
-"""The highest revision of each proposal counts, and the time decides whether it is still open."""
+"""The highest revision of each proposal counts, and its expiry time decides whether it is still open."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_page_shows_evidence_modifications_the_exact_change_history_and_what
         "  register default-v2",
         "  parent: default",
         "  registers default-v2 for backend-architect/security-audit, made from default.",
-        "  It is refused unless the epoch is still 1, and after 2025-12-19T14:30:00Z.",
+        "  It is refused if the epoch is no longer 1, and after 2025-12-19T14:30:00Z.",
         "  crl proposals approve prop-20251119-xyz789",
     ]:
         assert line in shown.splitlines()

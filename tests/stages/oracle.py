@@ -1,4 +1,4 @@
-"""What must be true of a log whatever happened on the way: refold it from nothing and compare."""
+"""Checks that the state matches the log, whatever happened before: folds the log again from scratch and compares."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def refold(driver: TopologyDriver) -> tuple[list[dict[bytes, bytes]], list[Outpu
             if p < driver.partitions and o < len(driver.topics[INLET.source][p])
         }
         folded = fold_batch(partition, driver.partitions, None, {}, entries, commands)
-        # Nothing of a partition that was never written to is in the changelog.
+        # The changelog contains nothing for a partition that was never written to.
         changelog = dict(folded.rows) | ({partition_key(partition): folded.partition_row} if log else {})
         changelogs.append(changelog)
         outputs += folded.outputs
@@ -30,7 +30,7 @@ def refold(driver: TopologyDriver) -> tuple[list[dict[bytes, bytes]], list[Outpu
 
 
 def assert_exact(driver: TopologyDriver) -> None:
-    """The monitor's P2, P3, P4: rows are the fold's bit for bit, outputs and last values too."""
+    """Check P2, P3 and P4 of the monitor: rows, outputs and last values equal those of the fold, bit for bit."""
     changelogs, outputs = refold(driver)
     assert driver.changelog == changelogs
     own = {

@@ -1,4 +1,4 @@
-"""What must be true of the proposals after any fault: folds crl.tasks again, as it is and as it should be."""
+"""Checks the proposals after any fault: folds crl.tasks again, both as it is and as it should be."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def refold_proposals(driver: TopologyDriver) -> tuple[list[dict[bytes, bytes]], 
 
 
 def assert_proposals_exact(driver: TopologyDriver) -> None:
-    """Rows are the fold's bit for bit; proposals are those of a world in which nothing ever crashed."""
+    """Check that rows equal the fold's bit for bit, and that proposals are the same as without any crash."""
     changelogs, outputs = refold_proposals(driver)
     assert driver.proposals_changelog == changelogs
     there = {(r.key, r.value) for r in driver.records(_PROPOSALS)}

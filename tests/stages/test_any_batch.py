@@ -1,4 +1,4 @@
-"""Any record batch that the protocol allows, through the real decoder and the fold: nothing raises, nothing is lost."""
+"""Any batch that the protocol allows goes through the real decoder and the fold: nothing raises, nothing is lost."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ READ_COMMITTED = 1
 
 
 class Log(NamedTuple):
-    """A partition as its broker has it, and what a reader must make of it."""
+    """A partition as its broker stores it, and what a reader must return."""
 
     data: bytes
     aborted: list[tuple[int, int]]
     """(producer, first offset) of aborted transactions, as a broker lists them."""
     expected: list[tuple[int, bytes | None, bytes | None, tuple[tuple[bytes, bytes | None], ...]]]
-    """Offset, key, value and headers of every record that is committed."""
+    """Offset, key, value and headers of every committed record."""
     end: int
 
 
@@ -77,7 +77,7 @@ raws = st.builds(Raw, values, keys, headers, timestamps, delta=st.none())
 
 @st.composite
 def logs(draw: st.DrawFn) -> Log:
-    """Batches of every format, codec and kind, one behind the other, with the gaps that compaction leaves."""
+    """Generate a sequence of batches of every format, codec and kind, with the gaps that compaction leaves."""
     data, aborted, expected, at = b"", list[tuple[int, int]](), list[Any](), draw(st.integers(0, 5))
     open_since: dict[int, tuple[int, list[Any]]] = {}
     for _ in range(draw(st.integers(1, 8))):
@@ -96,7 +96,7 @@ def logs(draw: st.DrawFn) -> Log:
             elif held:
                 aborted.append((producer, first))
             at += 1
-        elif kind == "empty":  # all records are compacted away; the batch stays for its producer's sake
+        elif kind == "empty":  # all records are compacted away; the batch stays to keep its producer's state
             size = draw(st.integers(1, 4))
             data += batch_of([], base=at, producer=producer, last_delta=size - 1)
             at += size
@@ -127,7 +127,7 @@ def logs(draw: st.DrawFn) -> Log:
                 expected += found
             at += deltas[-1] + 1
     for producer, (first, _) in open_since.items():
-        # A broker hands out nothing from the first open transaction on; here each is aborted in the end.
+        # A broker returns nothing from the first open transaction on; here every transaction is aborted in the end.
         aborted.append((producer, first))
         data += end_of_transaction(at, producer, commit=False)
         at += 1
@@ -157,7 +157,7 @@ def committed_in_order(log: Log) -> list[Any]:
 @given(logs())
 def test_every_committed_record_of_every_legal_log_is_read_with_its_bytes_and_no_other(log: Log) -> None:
     assert committed_in_order(log) == log.expected
-    assert read(log)[1] == log.end, "the position is behind the last batch, whatever that was"
+    assert read(log)[1] == log.end, "the position is after the last batch, whatever its kind"
 
 
 @settings(max_examples=40, deadline=None)
@@ -165,7 +165,7 @@ def test_every_committed_record_of_every_legal_log_is_read_with_its_bytes_and_no
 def test_reading_on_from_any_position_gives_what_lies_behind_it(log: Log, start: int) -> None:
     kept = list(record_batch.split(log.data))
     while kept and last_offset(kept[0]) < start:
-        kept.pop(0)  # a broker begins with the batch that has the position
+        kept.pop(0)  # a broker begins with the batch that contains the position
     behind = [offset for offset, *_ in log.expected if offset >= start]
     assert [record.offset for record in read(log._replace(data=b"".join(kept)), start)[0]] == behind
 
@@ -233,7 +233,7 @@ def test_a_batch_that_would_unpack_beyond_the_limit_is_one_dead_letter_and_the_o
 @settings(max_examples=40, deadline=None)
 @given(logs(), st.data())
 def test_bytes_that_no_client_writes_raise_nothing_but_a_wrong_checksum(log: Log, data: st.DataObject) -> None:
-    """Checksums are made right again, so that what is inside has to be looked at."""
+    """Checksums are not checked here, so that the damaged contents have to be read."""
     damaged = bytearray(log.data)
     for _ in range(data.draw(st.integers(1, 6))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))

@@ -1,4 +1,4 @@
-"""A row that cannot be read costs its own task, and neither the other tasks nor the partition."""
+"""A row that cannot be read affects only its own task, not other tasks or the partition."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_an_outcome_of_a_task_whose_row_cannot_be_read_is_a_dead_letter_and_the_
     [letter] = driver.records(DEAD_LETTERS)
     assert read_letter(letter.headers).reason == "fold_failure"
     assert [(alert.kind, alert.subject) for alert in driver.read(ALERTS)] == [("fold_failure", KEY.decode())]
-    assert driver.changelog[0][KEY] == data, "nothing takes its place before a person has seen it"
+    assert driver.changelog[0][KEY] == data, "the row is not replaced before a person has seen it"
 
 
 @pytest.mark.parametrize("data", DAMAGED)

@@ -1,4 +1,4 @@
-"""Whatever is sent, however it is cut into batches, wherever the process dies: the state is the fold of the log."""
+"""The state is the fold of the log, whatever is sent, however it is batched, and wherever the process dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One order stops everything automatic in the fleet, in every partition, for tasks born later too, exactly."""
+"""One command stops everything automatic in every partition, also for tasks created later, and the result is exact."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from stages.oracle import assert_exact
 
 HOUR = 3_600_000
 MANY = [f"task-{number}" for number in range(12)]
-"""Enough tasks to be in each of three partitions."""
+"""Enough tasks that each of three partitions has some."""
 
 
 def a_fleet(partitions: int = 3) -> TopologyDriver:

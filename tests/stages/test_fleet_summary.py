@@ -1,4 +1,4 @@
-"""A fleet in a few numbers: the sums are those of the rows, in whatever order rows change, and trouble has its name."""
+"""A fleet in a few numbers: the sums match the rows in whatever order they change, and trouble is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ticks that somebody else writes, or a clock that lies: they do no harm."""
+"""Forged ticks and wrong clocks do no harm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records in the wrong partition: forwarded, counted once, and hidden by nothing that somebody makes up."""
+"""Records in the wrong partition are forwarded and counted once, and forged records cannot suppress them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_record_in_the_wrong_partition_is_counted_in_its_task() -> None:
 
 
 def misplace(driver: TopologyDriver, outcomes: Sequence[m.Invocation]) -> list[Stored]:
-    """Send outcomes of one task to a partition that is not its own; returns how they were forwarded."""
+    """Send outcomes of one task to the wrong partition; return the forwarded records."""
     home = partition_of(KEY, 4)
     for outcome in outcomes:
         driver.append(topics.INVOCATIONS, encode(outcome), KEY, partition=(home + 1) % 4)
@@ -38,14 +38,14 @@ def misplace(driver: TopologyDriver, outcomes: Sequence[m.Invocation]) -> list[S
 
 
 def forge(driver: TopologyDriver, outcome: m.Invocation, source: int, offset: int) -> None:
-    """Append a record with an origin that somebody has made up."""
+    """Append a record with a forged origin."""
     headers = ((ORIGIN_PARTITION, b"%d" % source), (ORIGIN_OFFSET, b"%d" % offset))
     driver.append(topics.INVOCATIONS, encode(outcome), KEY, partition=partition_of(KEY, 4), headers=headers)
     driver.pipe()
 
 
 def again(driver: TopologyDriver, forwards: Sequence[Stored]) -> None:
-    """A crash forwards records once more."""
+    """Forward the records a second time, as after a crash."""
     for record in forwards:
         driver.append(topics.INVOCATIONS, record.value, KEY, partition=partition_of(KEY, 4), headers=record.headers)
     driver.pipe()
@@ -53,7 +53,7 @@ def again(driver: TopologyDriver, forwards: Sequence[Stored]) -> None:
 
 def test_records_forwarded_twice_by_a_crash_are_counted_once() -> None:
     driver = TopologyDriver(partitions=4)
-    # More than there are ids in the ring of the task, so that only their origins can tell the repetition.
+    # These are more outcomes than the task remembers ids, so only their origins can reveal the repetition.
     forwards = misplace(driver, invocations("default", "S" * 200))
     again(driver, forwards)
     assert driver.snapshot(AGENT, TASK).n_outcomes == 200
@@ -67,7 +67,7 @@ def test_an_origin_that_somebody_makes_up_hides_no_record() -> None:
     source = (partition_of(KEY, 4) + 1) % 4
     misplace(driver, true[:50])
     forge(driver, forged, source, 10**17)
-    # Forged in advance, with the origin that the next true record will have.
+    # Forged in advance, with the origin that the next genuine record will have.
     forge(driver, msgspec.structs.replace(forged, invocation_id="another"), source, 50)
     misplace(driver, true[50:])
     assert driver.snapshot(AGENT, TASK).n_outcomes == 102

@@ -1,4 +1,4 @@
-"""What a person is shown of a row between two of its records."""
+"""What people see of a row between two of its records."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_hold_with_hours_and_outcomes_is_shown_until_the_later_end_as_the_engi
     task.order(m.UndoRollback)
     task.order(m.HoldTask, hours=1.0)
     later = task.now + 5 * HOUR
-    assert summary(0, encode_row(task.row), later)["held"], "100 outcomes have not come yet"
+    assert summary(0, encode_row(task.row), later)["held"], "the 100 outcomes of the hold have not arrived yet"
     assert snapshot(0, None, encode_row(task.row), later).held is not None
     task.now = later
     task.run("default", "S")

@@ -1,4 +1,4 @@
-"""However many rows wait for the same moment, one record of the log takes a bounded part of them, exactly."""
+"""However many rows are due at the same time, one record of the log processes a bounded part of them, exactly."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_burst_over_many_tasks_is_published_by_several_ticks_of_a_bounded_size
     of_ticks = snapshots_of_each_record(driver)
     ticks = [record.offset for record in driver.records(INVOCATIONS) if record.key == TICK_KEY]
     assert sum(of_ticks[offset] for offset in ticks) == len(driver.read(TASKS)) - before == len(NAMES)
-    assert max(of_ticks[offset] for offset in ticks) <= 12, "ten, and those that wait for the same millisecond"
+    assert max(of_ticks[offset] for offset in ticks) <= 12, "ten, plus others due in the same millisecond"
     assert_exact(driver)
 
 
@@ -93,7 +93,7 @@ def test_parts_are_exact_under_crashes_and_replays(
 
 
 fleet_times = 1_100
-"""Beyond the last group of a fleet: such ticks take a part of the rows only."""
+"""The highest ``up_to_ms`` drawn, beyond the last group of the fleet; lower values limit a tick to some of the rows."""
 
 
 def test_a_row_that_makes_the_engine_raise_at_a_tick_stops_neither_the_others_nor_the_clock(

@@ -1,4 +1,4 @@
-"""Notes go to one partition and become one page, exactly, wherever batches end and processes die."""
+"""Notes in one partition become one page, exactly, wherever batches end and processes die."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def page_of(outputs: list[Output]) -> m.Overview:
 
 
 class Worker:
-    """Folds a log of notes; what it writes may be cut off anywhere."""
+    """Folds a log of notes; its writes may be cut off anywhere."""
 
     def __init__(self) -> None:
         self.table: dict[bytes, bytes] = {}
@@ -124,7 +124,7 @@ def test_after_a_crash_anywhere_in_the_writes_rows_facts_and_last_page_are_the_f
 
 @pytest.mark.parametrize("rows_written", [0, 1, 2])
 def test_a_crash_brings_nothing_back_that_a_row_had_forgotten(rows_written: int) -> None:
-    """The row is ahead of the partition row, and its memory of the first proposal is gone."""
+    """The row is ahead of the partition row and has already forgotten the first proposal."""
     told = [(a_proposal("prop-old", status="rejected"), 0), (a_proposal("prop-new", 401), 401)]
     log = log_of([Noted(note, NOON + days * DAY) for note, days in told])
     whole, torn = Worker(), Worker()
@@ -181,13 +181,13 @@ def test_a_note_that_makes_the_fold_raise_is_put_aside_and_alerted(monkeypatch: 
     worker = Worker()
     worker.work(log_of([Noted(a_task(1), NOON), Noted(a_proposal(), NOON), Noted(a_task(2), NOON)]))
     page = page_of(worker.outputs)
-    assert (page.tasks, page.pending_proposals) == (1, 0), "what the raising step had changed is not kept"
+    assert (page.tasks, page.pending_proposals) == (1, 0), "changes made by the step that raised are not kept"
     [alert] = [decode(ALERTS, o.value, o.key).message for o in worker.outputs if o.topic == ALERTS]
     assert (alert.kind, alert.cause_id) == ("fold_failure", "crl.overview-events 0:1")
     assert "crl dead-letters show 0:1 --topic crl.overview-events" in alert.text
-    assert alert.position is None, "it is no place in the log"
+    assert alert.position is None, "the record is not in the log"
     of_the_log = fold_failure_alert(b"a/b", 0, Stored(1, NOON, b"a/b", None), ZeroDivisionError(), PartitionRow())
-    assert alert.alert_id != of_the_log.alert_id, "the same place in the log is another incident"
+    assert alert.alert_id != of_the_log.alert_id, "a record at the same place in the log is another incident"
     with pytest.raises(Unsafe):
         worker.work([Stored(i, NOON, b"a/b", encode(a_proposal(f"p{i}"))) for i in range(3, 40)])
 

@@ -1,4 +1,4 @@
-"""A batch may be folded and written part by part: what it comes to is the same, wherever the parts end."""
+"""A batch may be folded and written part by part; the result is the same wherever the parts end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Owner:
         self.parts: list[list[Output]] = []
 
     def fold(self, size: int) -> None:
-        """Fold all of the log, in batches of ``size`` records."""
+        """Fold the whole log in batches of ``size`` records."""
         log = self.driver.topics[INVOCATIONS][0]
         for start in range(0, len(log), size):
             rest = log[start : start + size]
@@ -52,7 +52,7 @@ class Owner:
         commands = {place: self.driver._command(*place) for place in command_positions(entries)}
         before, key = self.rows.get(partition_key(0)), partition_key(0)
         folded = fold_batch(0, 1, before, self.rows, entries, commands, self.waiting, self.most)
-        assert folded.finished or folded.outputs, "each part does something"
+        assert folded.finished or folded.outputs, "each part makes progress"
         self.rows |= folded.rows | {key: folded.partition_row}
         if self.waiting.fleet == fleet_of(decode_partition(folded.partition_row)):
             self.waiting.settle(folded.wakes, folded.born)
@@ -64,7 +64,7 @@ class Owner:
         return folded
 
     def assert_same(self) -> None:
-        """What came of it is what one fold of the whole log comes to."""
+        """Check that rows and outputs equal those of a single fold of the whole log."""
         [whole], outputs = refold(self.driver)
         assert self.rows == whole
         assert sorted(_as_tuple(output) for part in self.parts for output in part) == sorted(map(_as_tuple, outputs))
@@ -99,7 +99,7 @@ def test_parts_of_any_size_come_to_the_same_bytes(
 def test_a_tick_that_was_sent_before_a_hold_takes_a_bounded_part_of_a_large_fleet(
     monkeypatch: pytest.MonkeyPatch, until: int | None
 ) -> None:
-    """It stands behind the order, where every task waits to be published, and says nothing of how many it may take."""
+    """The tick follows the hold in the log, so every task is due, but the tick does not say how many to process."""
     monkeypatch.setattr(fleet, "SHOWN_AT_ONCE", 5)
     driver = TopologyDriver(tick=1)
     tick = m.Tick(schema_version=1, up_to_ms=until)
@@ -108,7 +108,7 @@ def test_a_tick_that_was_sent_before_a_hold_takes_a_bounded_part_of_a_large_flee
     owner = Owner(driver, 10)
     owner.fold(2_000)
     owner.assert_same()
-    assert max(map(len, owner.parts)) <= 10 + 4, "what one record says is not cut"
+    assert max(map(len, owner.parts)) <= 10 + 4, "the outputs for one task are never split"
     told = [output for part in owner.parts for output in part if b'"fleet_held":{' in (output.value or b"")]
     assert len([output for output in told if output.topic == TASKS]) >= (len(MANY) if until is None else 10)
 
@@ -126,7 +126,7 @@ def test_a_hold_that_a_tick_finds_expired_is_shown_as_over_in_parts(monkeypatch:
     owner.assert_same()
     assert max(map(len, owner.parts)) <= 10 + 4
     alerts = [output for part in owner.parts for output in part if output.topic == ALERTS]
-    assert sum(b"fleet_hold" in (output.value or b"") for output in alerts) == 2, "it began and ended, once each"
+    assert sum(b"fleet_hold" in (output.value or b"") for output in alerts) == 2, "one when it began, one when it ended"
 
 
 def test_a_burst_of_new_tasks_is_published_in_parts() -> None:
@@ -148,14 +148,14 @@ def test_many_orders_in_one_batch_are_answered_in_parts() -> None:
     owner.fold(2_000)
     owner.assert_same()
     most = 2 * len(MANY) + 10 + 2
-    assert max(map(len, owner.parts)) <= most, "one order each"
+    assert max(map(len, owner.parts)) <= most, "one command per part"
     assert sum(output.topic == DECISIONS for part in owner.parts for output in part) >= 20
 
 
 def test_an_order_that_is_met_again_after_a_crash_is_shown_as_it_was_the_first_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One of six tasks is ahead then; the other five alone would be few enough to be shown at once."""
+    """One of six tasks is then ahead; the other five alone would be few enough to be published at once."""
     from crl_stream.stages.driver import Crash
 
     monkeypatch.setattr(fleet, "SHOWN_AT_ONCE", 5)
@@ -168,7 +168,7 @@ def test_an_order_that_is_met_again_after_a_crash_is_shown_as_it_was_the_first_t
 @settings(max_examples=60, deadline=None)
 @given(st.lists(elements, min_size=1, max_size=3), st.integers(0, 100))
 def test_the_index_counts_as_many_tasks_as_an_order_would_reach(batches: list[list[Any]], cut: int) -> None:
-    """The same holds if a crash has left rows ahead of the partition row."""
+    """The counts agree even if a crash has left rows ahead of the partition row."""
     driver = TopologyDriver(tick=1)
     for items in batches:
         driver.pipe(*items)

@@ -1,4 +1,4 @@
-"""Proposals from the first bad outcome to the last review, on bytes, monitor and proposer in turn."""
+"""Proposals from the first bad outcome to the last review, on bytes, through monitor and proposer in turn."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def newest(driver: TopologyDriver, proposal: m.Proposal) -> m.Proposal:
 
 
 def a_bad_start(driver: TopologyDriver) -> m.Proposal:
-    """Three of four outcomes of the only variant succeed, at a Q of about .5; the proposal that follows."""
+    """Let three of four outcomes of the only variant succeed, with a Q of about .5; return the resulting proposal."""
     driver.pipe_each(invocations("default", "SSSE" * 16))
     [proposal] = pending(driver)
     return proposal
@@ -55,7 +55,7 @@ CRASHES = [None, *Crash, *(ProposerCrash(point) for point in Crash)]
 
 @pytest.mark.parametrize("crash", CRASHES, ids=str)
 def test_a_lone_bad_variant_ends_with_a_better_one_and_that_one_when_it_fails_with_the_old(crash: Any) -> None:
-    """The guide's whole loop; ``crash`` strikes before each chapter."""
+    """The guide's whole loop, with ``crash`` near the start of each chapter."""
     driver = a_driver()
 
     def chapter(*messages: Any) -> None:
@@ -72,7 +72,7 @@ def test_a_lone_bad_variant_ends_with_a_better_one_and_that_one_when_it_fails_wi
     assert create.supporting_data["avg_q_default"] < 0.6
     assert create.recommended_modifications
 
-    # Approved: registered with its parent and the modifications, explored, not activated.
+    # Approved: registered with its parent and modifications; explored, but not activated.
     chapter(approval(create))
     assert newest(driver, create).status == "approved"
     [made] = [v for v in driver.read(topics.VARIANTS)[-1].variants if v.variant_id == "default-v2"]
@@ -80,7 +80,7 @@ def test_a_lone_bad_variant_ends_with_a_better_one_and_that_one_when_it_fails_wi
     assert made.modifications == create.change.modifications
     assert driver.snapshot(AGENT, TASK).active_variant == "default"
 
-    # Better by more than .20: promotion is proposed, not done, as long as the matrix does not say auto_apply.
+    # Better by more than .20: promotion is proposed but not carried out unless the matrix says auto_apply.
     chapter(*invocations("default-v2", "SSSSSSSE" * 3, variant_source="explore"))
     chapter(*invocations("default", "SSSE" * 5, active_epoch=1))
     [promote] = [p for p in pending(driver) if p.proposal_type == "promote_variant_to_default"]

@@ -1,4 +1,4 @@
-"""The proposer's stage: exact at every cut, crash and gap, and no input can stop it."""
+"""The proposer's stage is exact at every batch boundary, crash and gap, and no input can stop it."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_where_a_batch_ends_changes_neither_rows_nor_proposals_and_holes_do_not_
     for items in stories:
         driver.pipe(*play(driver, [item for part in items for item in part]))
     log = driver.topics[topics.TASKS][0]
-    # Compaction takes any record but the last.
+    # Compaction may remove any record except the last.
     gone = data.draw(st.sets(st.integers(0, max(0, len(log) - 2))))
     kept = [record for record in log if record.offset not in gone or record is log[-1]]
     whole = fold({}, kept)
@@ -115,7 +115,7 @@ def test_where_a_batch_ends_changes_neither_rows_nor_proposals_and_holes_do_not_
     outputs, start = [], 0
     while start < len(kept):
         end = data.draw(st.integers(start + 1, len(kept)))
-        # As a worker that knows its partition row only by hearsay: it reads from somewhere before it.
+        # Read again from an earlier position, like a worker that starts from an old committed offset.
         again = data.draw(st.integers(0, start))
         folded = fold(changelog, kept[again:end])
         changelog |= folded.rows | {partition_key(0): folded.partition_row}
@@ -130,7 +130,7 @@ def fold(changelog: dict[bytes, bytes], records: list[Any]) -> Folded:
 
 
 def lone_and_bad(driver: TopologyDriver, **fields: Any) -> m.Proposal:
-    """A lone variant fails half of 60 invocations; the proposal that follows."""
+    """Let the only variant fail half of 60 invocations; return the resulting proposal."""
     driver.pipe(*invocations("default", "SF" * 30, **fields))
     [proposal] = [p for p in driver.proposals() if p.status == "pending"]
     return proposal

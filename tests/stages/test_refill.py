@@ -1,4 +1,4 @@
-"""What compacted topics say can be said again from the rows alone, whatever has happened before."""
+"""The contents of compacted topics can be rebuilt from the rows alone, whatever has happened before."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def said_last(driver: TopologyDriver, *topics: str) -> dict[tuple[str, bytes | N
 
 
 def meaning(topic: str, value: bytes | None) -> Any:
-    """What a message says, without the place where it was said and how far an order has run since."""
+    """Return a message's content without its position and the number of outcomes left of a pin or hold."""
     fields = msgspec.json.decode(value or b"")
     if topic != TASKS:
         fields = {name: given for name, given in fields.items() if name not in WHEN_IT_WAS_SAID}
@@ -53,7 +53,7 @@ def assert_said_again(driver: TopologyDriver) -> None:
     assert again.keys() == last.keys()
     for (topic, key), value in again.items():
         assert meaning(topic, value) == meaning(topic, last[topic, key])
-        # A reader that keeps the newest record accepts it, and then any later one.
+        # A reader that keeps the newest record accepts this one, and any later one after it.
         assert (place_of(topic, value) or (-1, -1)) >= (place_of(topic, last[topic, key]) or (-1, -1))
 
 

@@ -1,4 +1,4 @@
-"""Whatever is ordered and sent, every record that comes of it fits the topic that it is for."""
+"""Whatever commands and messages are sent, every resulting record fits into its topic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crl_stream.wire.records import record_size
 from crl_stream.wire.topics import COMMANDS, DECISIONS, VARIANTS
 
 LONG = "\x01" * 2_000
-"""The longest text that a field takes, of characters that JSON writes with six."""
+"""The longest text that a field accepts, of a character that takes six characters in JSON."""
 MARGIN = 1_000
 
 

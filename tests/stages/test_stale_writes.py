@@ -1,4 +1,4 @@
-"""Which record of a key on a compacted topic is the newest, and which one may be a stale write."""
+"""The newest record of a key on a compacted topic is found, and so are possible stale writes."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_a_policy_for_a_log_that_has_none_is_refused_where_there_is_one_and_the_
         assert_exact(driver)
         driver.pipe(a_policy(observe))
         driver.pipe_each(invocations("default", "S" * 3))
-        assert driver.snapshot(AGENT, TASK).policy_hash == observe.digest(), "a person may always change it"
+        assert driver.snapshot(AGENT, TASK).policy_hash == observe.digest(), "a person can always change the policy"
         assert_exact(driver)
 
 
@@ -127,7 +127,7 @@ def test_equal_policies_have_equal_texts_and_a_text_reads_back() -> None:
 
 
 def _reference(driver: TopologyDriver, **changes: object) -> m.CommandRef:
-    """A reference to a command that the inlet has never seen, as a forger would write it."""
+    """Return a reference to a command that the inlet has never seen, as a forger would write it."""
     command = a_command(m.HoldTask)
     stored = driver.append(topics.COMMANDS, encode(command), KEY)
     home = partition_of(KEY, driver.partitions)

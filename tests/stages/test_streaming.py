@@ -1,4 +1,4 @@
-"""What forgets its log folds as what keeps it: the same outputs and rows, whatever the batches."""
+"""A driver that forgets its log gives the same outputs and rows as one that keeps it, whatever the batches."""
 
 from __future__ import annotations
 

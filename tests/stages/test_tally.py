@@ -1,4 +1,4 @@
-"""Records of the tasks' topics become notes: short, once for what they say, and none lost for a bad neighbour."""
+"""Records about tasks become short notes; nothing is noted twice, and a bad record does not affect others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from stages.test_overview import Worker, log_of, page_of
 
 
 def noted(driver: TopologyDriver, kept: tally.SentNotes | None = None) -> list[Any]:
-    """The notes of all that lies on the driver's topics."""
+    """Return the notes for everything on the driver's topics."""
     outputs = []
     for topic in TALLY.sources:
         for partition, log in enumerate(driver.topics[topic]):
@@ -89,7 +89,7 @@ def test_figures_of_a_proven_variant_are_noted_once_a_minute_and_its_fall_at_onc
     driver = TopologyDriver(tick=1_000)
     driver.pipe_each(invocations("default", "S" * 400))
     told = [note for note in noted(driver) if isinstance(note, m.TaskNote)]
-    # 400 outcomes, one a second, give a note for the first, for the one that proves the variant, and one a minute.
+    # 400 outcomes at one a second give a note for the first, one when the variant is proven, and one a minute.
     assert 7 <= len(told) <= 400_000 / FIGURES_MS + 3
     before = len(told)
     driver.pipe_each(invocations("default", "F" * 10))

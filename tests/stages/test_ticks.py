@@ -1,4 +1,4 @@
-"""Silence is noticed: what waits for time happens by a tick of the log, and is the fold of the log as all else."""
+"""Silence is noticed: a tick in the log triggers what waits for time, and the result is still the fold of the log."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ HOUR = 3_600_000
 
 
 def newest(driver: TopologyDriver) -> dict[str, m.TaskSnapshot]:
-    """The last snapshot of each task on ``crl.tasks``."""
+    """Return the last snapshot of each task on ``crl.tasks``."""
     return {f"{s.agent_name}/{s.task_type}": s for s in driver.read(TASKS)}
 
 
 def assert_nothing_is_unpublished(driver: TopologyDriver) -> None:
-    """``crl.tasks`` says of every task what its row says; a task learns of a new policy with its next record."""
+    """Check that ``crl.tasks`` agrees with every row; a new policy appears only with a task's next record."""
     shown = newest(driver)
     assert shown.keys() == {key.decode() for key in driver.rows()}
     for name, found in shown.items():
@@ -117,7 +117,7 @@ def test_a_hold_and_a_pin_end_in_silence_and_runtimes_are_told(kind: Any) -> Non
     after = driver.read(ACTIVE_VARIANTS)[-1]
     assert (after.held, after.pinned) == (None, None)
     assert_nothing_is_unpublished(driver)
-    assert ticks(driver) <= 3, "none while nothing waits"
+    assert ticks(driver) <= 3, "no ticks while nothing waits"
     assert_exact(driver)
 
 
@@ -220,7 +220,7 @@ def test_two_owners_that_both_tick_say_the_same_as_one() -> None:
 
 
 def test_a_tick_reaches_a_row_in_the_state_that_its_place_in_the_log_gives_it() -> None:
-    """In one batch: outcomes, a tick after a silence, more outcomes; the tick shows the first of them only."""
+    """One batch has outcomes, a tick after a silence, and more outcomes; the tick shows only the earlier ones."""
     driver = TopologyDriver(tick=1)
     for message in invocations("default", "SSS"):
         driver._put(message)
@@ -254,7 +254,7 @@ def test_what_an_older_engine_left_unpublished_is_published_and_what_it_did_not_
 
 
 def _as_older(row: Any) -> bytes:
-    """The bytes of a row without the fields that came later."""
+    """Return the bytes of a row as an older engine wrote it, without the newer fields."""
     import msgspec
 
     fields = msgspec.to_builtins(row, builtin_types=(bytes, bytearray))
@@ -272,7 +272,7 @@ def test_a_policy_that_is_set_in_between_changes_no_time_that_a_row_has_named() 
 
 
 def test_what_a_hold_of_the_fleet_and_then_a_record_have_touched_is_due_as_the_record_left_it() -> None:
-    """In one batch, with more records of the task behind the tick: its row is under way when the tick looks."""
+    """All in one batch, with more records of the task after the tick, so that its row is open at the tick."""
     driver = TopologyDriver(partitions=1, tick=1_100)
     (again,) = invocations("default", "S")
     driver.pipe(again)

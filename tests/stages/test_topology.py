@@ -1,4 +1,4 @@
-"""The topology is what the stages do, what the catalog says, and what the README shows."""
+"""The topology matches what the stages do, what the catalog says, and what the README shows."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_every_message_of_a_topic_is_written_by_somebody_and_nothing_else_is() -
 
 # -- what the stages do ----------------------------------------------------------------------------
 def a_busy_driver() -> TopologyDriver:
-    """A fleet in which everything happens that a stage has a sink for."""
+    """Return a driver in which nearly every output of every stage occurs."""
     driver = TopologyDriver(partitions=3, remedies=load_remedies(), tick=1_000)
     driver.pipe(a_policy(PolicySet(default=Policy())))
     driver.pipe_each(a_collapse())
@@ -124,7 +124,7 @@ def a_busy_driver() -> TopologyDriver:
 
 
 def outputs(stage: Stage, driver: TopologyDriver) -> list[tuple[int, Output]]:
-    """What a stage makes of what lies on the driver's topics, with the partition that it came from."""
+    """Return a stage's outputs for everything on the driver's topics, each with its source partition."""
     from stages.oracle import refold
     from stages.proposal_oracle import refold_proposals
 
@@ -152,7 +152,7 @@ def outputs(stage: Stage, driver: TopologyDriver) -> list[tuple[int, Output]]:
 
 
 def kind_of(output: Output) -> type | None:
-    """The message; None for a dead letter."""
+    """Return the type of the message; None for a dead letter."""
     if not MESSAGES[output.topic]:
         return None
     decoded = decode(output.topic, output.value, output.key)
@@ -161,7 +161,7 @@ def kind_of(output: Output) -> type | None:
 
 
 SELDOM = {(MONITOR.name, m.Tick), (PROPOSER.name, m.Alert), (OVERVIEW_PAGE.name, m.Alert), (MONITOR.name, m.Feedback)}
-"""Ticks are the shell's; the others take a bug, a week of rollbacks, or a score in the wrong partition."""
+"""Outputs missing here: the shell writes ticks; the others need a bug, many rollbacks, or a misplaced score."""
 
 
 @pytest.mark.parametrize("stage", STAGES[:5], ids=named(STAGES[:5]))
@@ -170,7 +170,7 @@ def test_a_stage_writes_all_that_the_topology_says_where_it_says_and_nothing_els
     declared = {
         (sink.topic, kind): sink.goes
         for sink in stage.sinks
-        for kind in (sink.carries or (None,))  # a dead letter is no message
+        for kind in (sink.carries or (None,))  # a dead letter is not a message
     }
     seen = set()
     for source, output in outputs(stage, driver):
@@ -198,7 +198,7 @@ def test_the_fold_of_the_log_comes_to_all_that_is_not_read_again() -> None:
 
 
 WIRED_ELSEWHERE = {("crl_stream.stages.driver", "DEAD_LETTERS"), ("crl_stream.stages.topology_drawing", "DEAD_LETTERS")}
-"""Those that treat dead letters apart: they are no messages."""
+"""Modules that handle dead letters separately, because they are not messages."""
 
 
 def test_no_stage_and_no_worker_names_a_topic_beside_the_topology() -> None:

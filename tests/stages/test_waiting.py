@@ -1,4 +1,4 @@
-"""The index of the rows that wait says what a look at all of them would say."""
+"""The index of waiting rows gives the same answers as a scan of all rows."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Bytes, contract and schemas."""
+"""Tests of the wire format, the contract and the schemas."""

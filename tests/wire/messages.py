@@ -1,4 +1,4 @@
-"""Messages made by chance: any that the contract allows, and texts that differ from them a little."""
+"""Random messages: any that the contract allows, and texts that differ from them slightly."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ commands = st.one_of(
 )
 ticks = st.just(m.Tick(schema_version=1))
 inputs = st.one_of(invocations, feedback, references, commands, ticks)
-"""Everything that a stranger may send."""
+"""Every message that others may send."""
 
 scalars = st.one_of(
     st.none(),
@@ -156,7 +156,7 @@ values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.di
 
 
 def key_of(message: Any) -> bytes:
-    """The key that the contract asks for."""
+    """Return the key that the contract requires."""
     if isinstance(message, m.Tick) or getattr(message, "type", None) == "tick":
         return TICK_KEY
     agent_name = getattr(message, "agent_name", None)
@@ -167,7 +167,7 @@ def key_of(message: Any) -> bytes:
 
 @st.composite
 def with_other_fields(draw: st.DrawFn, message: Any) -> bytes:
-    """The message's text with fields taken out, put in, doubled and exchanged; spelled one way or another."""
+    """Generate the message's text with fields removed, added or duplicated, in various spellings."""
     pairs = list(json.loads(encode(message)).items())
     known = [name for name, _ in pairs]
     for _ in range(draw(st.integers(1, 3))):
@@ -191,7 +191,7 @@ def with_other_fields(draw: st.DrawFn, message: Any) -> bytes:
 
 @st.composite
 def with_other_bytes(draw: st.DrawFn, message: Any) -> bytes:
-    """The message's text with a few bytes taken out, put in or exchanged."""
+    """Generate the message's text with a few bytes removed, inserted or replaced."""
     data = bytearray(encode(message))
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(data)))
@@ -204,5 +204,5 @@ def with_other_bytes(draw: st.DrawFn, message: Any) -> bytes:
 
 
 def mutated(message: Any) -> st.SearchStrategy[bytes]:
-    """Texts near ``message``: some valid, most of them not."""
+    """Generate texts that differ slightly from ``message``; some are valid, most are not."""
     return with_other_fields(message) | with_other_bytes(message)

@@ -55,7 +55,7 @@ def test_every_message_travels_on_one_topic() -> None:
 
 
 def test_inputs_are_stamped_by_the_broker() -> None:
-    """Time in the fold is append time, so no clock of a runtime decides."""
+    """Time in the fold is append time, so no runtime's clock affects decisions."""
     stamps = {spec.name: spec.timestamp_type for spec in load_catalog().topics}
     assert [stamps[name] for name in (INVOCATIONS, COMMANDS)] == ["LogAppendTime"] * 2
 
@@ -81,7 +81,7 @@ def test_every_topic_but_the_overviews_has_a_partition_for_each_of_the_log() -> 
 
 
 def test_no_topic_depends_on_the_clock_of_whoever_writes_it() -> None:
-    """Kafka refuses records from more than an hour ahead, and compaction would take the newest rows of a slow clock."""
+    """Otherwise Kafka rejects records from a fast clock, and compaction can lose the newest rows from a slow one."""
     catalog = load_catalog()
     assert {spec.timestamp_type for spec in (*catalog.topics, *catalog.changelogs)} == {"LogAppendTime"}
 
@@ -128,34 +128,34 @@ def test_a_small_catalog_is_read() -> None:
 
 
 WRONG = {
-    "no TOML": "name =",
+    "not TOML": "name =",
     "nothing": "",
     "no changelog": page(),
     "no topic": page("[[changelog]]"),
     "a topic twice": page() + whole(),
-    "a section of nobody": whole() + "[topics]\n",
-    "a word missing": whole(guarantee=None),
-    "a word of nobody": whole(retenton='"7 days"'),
+    "an unknown section": whole() + "[topics]\n",
+    "a missing setting": whole(guarantee=None),
+    "an unknown setting": whole(retenton='"7 days"'),
     "a name that Kafka refuses": whole(name='"crl/invocations"'),
     "a name that is too long": whole(name='"' + "x" * 201 + '"'),
     "a name that is a number": whole(name="1"),
     "no name": whole(name=None),
     "an empty sentence": whole(what='" "'),
     "a sentence that is a list": whole(key='["a"]'),
-    "writers that are no list": whole(writers='"runtime"'),
+    "writers that are not a list": whole(writers='"runtime"'),
     "no writers": whole(writers="[]"),
     "readers that are numbers": whole(readers="[1]"),
-    "a cleanup of nobody": whole(cleanup='"erase"'),
-    "a timestamp of nobody": whole(timestamp='"LogAppendTime"'),
+    "an unknown cleanup": whole(cleanup='"erase"'),
+    "an unknown timestamp": whole(timestamp='"LogAppendTime"'),
     "no partitions": whole(partitions="0"),
     "partitions that are true": whole(partitions="true"),
     "partitions in words": whole(partitions='"many"'),
     "deletion without an age": whole(retention=None),
     "an age without deletion": whole(cleanup='"compact"'),
     "an age without a unit": whole(retention='"7"'),
-    "an age in a unit of nobody": whole(retention='"7 weeks"'),
+    "an age in an unknown unit": whole(retention='"7 weeks"'),
     "an age that is a number": whole(retention="7"),
-    "an age of nothing": whole(retention='"0 days"'),
+    "an age of zero": whole(retention='"0 days"'),
     "a size in a unit of time": whole(max_message='"1 days"'),
     "a ratio above one": whole(dirty_ratio="1.5"),
     "a ratio that is a whole number": whole(dirty_ratio="1"),

@@ -1,4 +1,4 @@
-"""Headers make a record a CloudEvent and hand its trace on; none of them is ever a condition."""
+"""Headers make a record a CloudEvent and pass on its trace; none of them is ever required."""
 
 from __future__ import annotations
 

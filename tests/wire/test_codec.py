@@ -1,4 +1,4 @@
-"""The codec takes any bytes, gives back what was put in, and reaches one result by both of its ways."""
+"""The codec accepts any bytes, reads back what it wrote, and gives the same result on its fast and slow paths."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_no_json_makes_decoding_raise(topic: str, value: Any, key: bytes | None)
     ],
 )
 def test_a_leap_second_is_a_timestamp_and_no_other_sixtieth_second(time: str, *, good: bool) -> None:
-    for _ in range(2):  # the second way of reading one begins once its names are known
+    for _ in range(2):  # the second time, the names are known and the fast path is used
         found = decode_logged(encode(an_invocation(timestamp=time)), messages.key_of(an_invocation()))
         if good:
             assert found.timestamp == time
@@ -71,7 +71,7 @@ def test_a_leap_second_is_a_timestamp_and_no_other_sixtieth_second(time: str, *,
 
 
 def finite(value: Any) -> bool:
-    """Whether the value can be said in JSON by a strict encoder."""
+    """Return whether a strict encoder can write the value as JSON."""
     try:
         encode(value)
     except (OverflowError, UnicodeEncodeError, ValueError):

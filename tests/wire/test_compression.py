@@ -1,4 +1,4 @@
-"""Unpacking gives back what was packed, and takes no more memory than it was told."""
+"""Unpacking restores what was packed, and does not use more memory than allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of the contract are those of the code, and every tool that reads such files can read them."""
+"""The contract's files match the code, and standard tools can read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dead letter says why and whence, keeps the original bytes, and believes no stranger's headers."""
+"""A dead letter gives the reason and origin, keeps the original bytes, and does not trust headers set by others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Pairs = tuple[tuple[str, bytes | None], ...]
 
 
 class Incoming(NamedTuple):
-    """A record as a consumer hands it in."""
+    """A record as a consumer returns it."""
 
     headers: Pairs = ()
     offset: int = 41

@@ -1,4 +1,4 @@
-"""A key lives where every client of Kafka's default partitioner puts it."""
+"""A key's partition is the one chosen by every client with Kafka's default partitioner."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from crl_stream.wire.partitioner import murmur2, partition_of
 from wire.messages import tries
 
-# Known answers of the Java client's own test (UtilsTest.testMurmur2), as unsigned numbers.
+# Expected values from the Java client's own test (UtilsTest.testMurmur2), as unsigned numbers.
 JAVA = {
     b"21": -973932308,
     b"foobar": -790332482,

@@ -1,4 +1,4 @@
-"""Every way in which a record can be wrong is found, and named for what it is."""
+"""Every fault that a record can have is found and gets the right reason."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ GIVEN_BY_OTHERS = {
     reasons.FOLD_FAILURE,
     reasons.REFUSED,
 }
-"""Reasons that only the stages after the codec can find."""
+"""Reasons that ``decode`` never gives; they come from reading batches or from the stages."""
 PYTHON = re.compile(r"`|\b(?:str|int|float|bool|Expected|Struct|NoneType)\b")
-"""Words that only a reader of Python would know."""
+"""Words that only Python programmers would know."""
 
 
 def assert_rejected(topic: str, value: bytes | None, key: bytes | None, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Schema and codec say the same of a value, wherever a schema can say it."""
+"""Schema and codec agree about every value, as far as a schema can decide."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OF_THE_TEXT = {
     reasons.DUPLICATE_KEY,
     reasons.TOO_DEEP,
 }
-"""Reasons that are gone once a text has become a value, or never let it become one."""
+"""Reasons about the text itself, which a schema cannot see: it checks only the parsed value."""
 CASES = [(name, reason, INVOCATIONS, value, KEY) for name, reason, value in INPUTS]
 CASES += [(f"{name} in a command", reason, COMMANDS, value, key) for name, reason, value, key in ORDERS]
 OF_FIELDS = [case for case in CASES if case[1] not in OF_THE_TEXT and case[1] != reasons.KEY_MISMATCH]
@@ -43,13 +43,13 @@ NOT_IN_THE_CALENDAR = {
     "the second 60",
     "an expiry that is not in the calendar in a command",
 }
-"""What a pattern cannot count."""
+"""Cases with dates and times that a pattern cannot rule out."""
 
 
 @cache
 def validator(topic: str, kind: type) -> Draft202012Validator:
     text = (contract_root() / "schemas" / schema_name(topic, kind)).read_text(encoding="utf-8")
-    # Python's `$` lets a final line feed pass, that of the schemas' own dialect does not.
+    # Python's `$` also matches before a final line feed; in the schemas' own dialect it does not.
     return Draft202012Validator(json.loads(text.replace('$"', '(?![\\\\s\\\\S])"')))
 
 
@@ -59,7 +59,7 @@ def fitting(topic: str, fields: Any) -> list[type]:
 
 
 def beyond_schemas(found: Rejected) -> bool:
-    """Whether only the codec can know: the calendar, the record's key, how a whole number is spelled."""
+    """Return whether only the codec can find the fault: in a date, the record's key, or how a number is written."""
     return found.reason in {reasons.BAD_TIMESTAMP, reasons.KEY_MISMATCH} or "an exponent" in found.detail
 
 

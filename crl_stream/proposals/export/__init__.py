@@ -1,6 +1,6 @@
 """Export formats: one file each, found by listing this folder.
 
-A format has BINARY, which says whether a terminal cannot show it, and ``write(proposals, now) -> bytes``.
+Each defines BINARY, which is true if a terminal cannot show the format, and ``write(proposals, now) -> bytes``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from crl_stream.core.messages import Proposal
 
 
 class Format(NamedTuple):
-    """A module of this folder, checked."""
+    """The definitions that each module in this folder must have."""
 
     binary: bool
     write: Callable[[Sequence[Proposal], int], bytes]

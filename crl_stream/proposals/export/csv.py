@@ -1,7 +1,7 @@
 """Comma-separated values, safe to open in a spreadsheet.
 
-A spreadsheet treats a text that begins with ``=``, ``+``, ``-``, ``@``, tab or carriage return as a formula, and texts
-of proposals come from prompts and agents.  Such a text gets an apostrophe in front, which spreadsheets show as text.
+A spreadsheet treats text that begins with ``=``, ``+``, ``-``, ``@``, tab or carriage return as a formula, and the text
+in proposals comes from prompts and agents.  Such text gets a leading apostrophe, so that spreadsheets treat it as text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from crl_stream.proposals.rows import COLUMNS, Cell, row
 BINARY: Final = False
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _WIDE: Final = str.maketrans({"\uff1d": "=", "\uff0b": "+", "\uff0d": "-", "\uff20": "@"})
-"""Full-width forms, which spreadsheets of some regions treat alike."""
+"""Full-width forms, which spreadsheets in some regions treat like the ASCII characters."""
 
 
 def write(proposals: Sequence[Proposal], now: int) -> bytes:

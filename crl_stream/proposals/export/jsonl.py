@@ -12,5 +12,5 @@ BINARY: Final = False
 
 
 def write(proposals: Sequence[Proposal], now: int) -> bytes:  # noqa: ARG001 - unchanged from the topic, not as of now
-    """Write each message as it is on the topic."""
+    """Write each message in the form it has on the topic."""
     return b"".join(encode(proposal) + b"\n" for proposal in proposals)

@@ -16,7 +16,7 @@ from crl_stream.proposals.standing import ending, status_at, updated_at
 
 BINARY: Final = False
 VERSION: Final = 1
-"""Of the document; new fields do not change it."""
+"""Version of the document format; new fields do not change it."""
 
 
 def write(proposals: Sequence[Proposal], now: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A spreadsheet, through openpyxl (``crl-stream[export]``): every text stays text, whatever it begins with."""
+"""A spreadsheet, written with openpyxl (``crl-stream[export]``): text stays text, whatever it begins with."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from crl_stream.proposals.rows import COLUMNS, row
 BINARY: Final = True
 INSTALL: Final = "pip install crl-stream[export]"
 MAX_CELL: Final = 32_767
-"""Most characters in a cell."""
+"""Maximum number of characters in a cell."""
 _FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-"""Characters that the format cannot contain."""
+"""Characters that the file format does not allow."""
 _WIDE_COLUMNS: Final = {"reasoning": 60, "recommended_modifications": 50, "change": 40, "status_reason": 40}
 
 
@@ -39,7 +39,7 @@ def write(proposals: Sequence[Proposal], now: int) -> bytes:
         for number, value in enumerate(row(proposal, now), start=1):
             cell = sheet.cell(row=line, column=number)
             if isinstance(value, str):
-                # Set the type to text, or a text that begins with = would become a formula.
+                # Set the type to text; otherwise a value that begins with = would become a formula.
                 cell.value = _FORBIDDEN.sub(" ", value)[:MAX_CELL]
                 cell.data_type = "s"
                 cell.quotePrefix = True
