@@ -195,7 +195,7 @@ async def test_the_summary_calls_nothing_urgent_that_is_over() -> None:
     [summary] = channel.taken
     assert summary.severity == "info"
     assert "1 critical, 1 recovered" in summary.text
-    assert "not known to be over" not in summary.text
+    assert "still open" not in summary.text
 
 
 async def test_what_grew_old_while_the_channel_was_down_is_told_in_one_line_and_none_of_it_is_lost() -> None:

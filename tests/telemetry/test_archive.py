@@ -207,7 +207,7 @@ def test_a_live_file_that_was_cut_while_it_was_read_is_not_replaced(tmp_path: Pa
             # A writer starts: it cuts what is no line, and goes on behind the last whole one.
             fill(tmp_path, "2026-01-15T11:30:00Z", *OLD[1:], *YOUNG, "2026-01-15T11:40:00Z")
 
-    with pytest.raises(Unavailable, match="meanwhile"):
+    with pytest.raises(Unavailable, match="in the meantime"):
         archive(tmp_path, YEAR_MS, NOW, progress=progress)
     assert live.read_bytes().startswith(whole)
     archive(tmp_path, YEAR_MS, NOW)

@@ -60,7 +60,7 @@ async def test_a_topic_that_was_made_anew_is_read_from_its_beginning_by_those_wh
     stage: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await stage.position(0, 900, 3, 12) == 3
-    assert "created again" in caplog.text
+    assert "recreated" in caplog.text
     assert await stage.position(0, 12, 3, 12) == 12
     assert await stage.position(0, 1, 3, 12) == 3
 
@@ -103,7 +103,7 @@ async def test_a_source_that_was_made_anew_and_is_longer_than_the_state_is_known
     for stage in stages_on(table, known):
         assert await stage.position(0, None, 0, 100) == 9
     for stage in stages_on(table, other):
-        with pytest.raises(Unsafe, match="has another record at 8 than the one that its state ends with") as refused:
+        with pytest.raises(Unsafe, match="has a different record at 8 than the one its state ends with") as refused:
             await stage.position(0, None, 0, 100)
         assert "delete the topic a-changelog" in (refused.value.hint or "")
 
@@ -111,7 +111,7 @@ async def test_a_source_that_was_made_anew_and_is_longer_than_the_state_is_known
 async def test_a_last_record_that_is_gone_says_something_only_where_nothing_is_compacted() -> None:
     proposer, overview = stages_on(a_table(next_offset=9, last_hash=b"12345678"), None)
     assert await proposer.position(0, None, 0, 100) == 9
-    with pytest.raises(Unsafe, match="has another record at 8"):
+    with pytest.raises(Unsafe, match="has a different record at 8"):
         await overview.position(0, None, 0, 100)
     assert await overview.position(0, None, 9, 100) == 9, "retention has taken it"
 

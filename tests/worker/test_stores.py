@@ -255,7 +255,7 @@ def test_a_folder_that_cannot_be_written_is_said_with_a_way_out(tmp_path: Path) 
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(Unsafe) as refused:
         rocksdb.RocksRows(tmp_path / "file" / "rows", CHANGELOG)
-    assert "may be deleted" in (refused.value.hint or "")
+    assert "deleting the folder loses no rows" in (refused.value.hint or "")
 
 
 def test_without_the_library_the_setting_is_refused_with_what_to_install(

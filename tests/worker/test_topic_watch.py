@@ -76,7 +76,7 @@ async def test_a_topic_that_was_made_again_is_trouble_for_whoever_asks_after_tha
     assert health.findings() == [], "what was known before"
     [found] = await health.fresh_findings()
     assert (found.name, found.trouble) == ("topics", True)
-    assert f"{topic} was deleted and made again" in found.text
+    assert f"{topic} was deleted and recreated" in found.text
 
 
 async def test_a_topic_that_is_away_for_the_moment_is_trouble_at_once_and_ends_nothing(cluster: Cluster) -> None:
@@ -158,5 +158,5 @@ async def test_an_outage_is_one_line_when_it_begins_one_a_minute_and_one_when_it
         "Kafka answers again",
     ]
     assert "UTC" in said[0]
-    assert "see whether the broker runs" in said[0]
+    assert "check that the broker is running" in said[0]
     assert all("crl-monitor" in line for line in said), "several processes may write to one terminal"

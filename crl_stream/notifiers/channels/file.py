@@ -28,7 +28,7 @@ class FileOptions(Options):
 
 
 class FileChannel:
-    """Opens the file for every notice, so that it may be rotated at any time."""
+    """Opens the file for each notice, so that it can be rotated at any time."""
 
     def __init__(self, name: str, options: Any) -> None:
         self.path: Path = options.path

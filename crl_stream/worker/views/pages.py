@@ -1,4 +1,4 @@
-"""The views: tasks, partitions, and the health of this worker."""
+"""The views of tasks, partitions, and the health of this worker."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ VIEWS: Final = {
     "/api/tasks/{agent_name}/{task_type}/variants": "its variants",
     "/api/tasks/{agent_name}/{task_type}/active": "its active variant and epoch",
     "/api/active": "the active variant of every task",
-    "/api/worker": "this worker: partitions, positions, figures",
+    "/api/worker": "this worker: its partitions, positions and figures",
     "/api/health": "what is wrong with the workers, by name, since when, and what to do",
     "/healthz": "200 while the process works",
     "/readyz": "200 while the worker does its work; 503 with findings that say why it does not",
 }
 UNREADABLE_ACTION: Final = (
-    "its record in the tasks changelog is not one that a worker wrote: its outcomes become dead letters until a worker "
-    "starts without that record, so stop the workers, write a tombstone for its key, and replay the letters"
+    "no worker wrote its record in the tasks changelog: its outcomes become dead letters until a worker starts without "
+    "that record, so stop the workers, write a tombstone for its key, restart them, and replay the letters"
 )
 _AT_ONCE: Final = 200
 """How many rows are read before the event loop gets a turn."""
@@ -104,7 +104,7 @@ class _Pages:
         return await self._list(request, "/api/active", "active", lambda brief: {name: brief[name] for name in names})
 
     async def summary(self, request: Any) -> web.Response:
-        """Answer in bounded time for any number of tasks: rows not read in that time are counted as unread."""
+        """Answer in limited time for any number of tasks; rows not read in that time are counted as unread."""
         monitor, now = self.monitor, _now()
         if not monitor.recovered:
             return self._recovering()
@@ -130,7 +130,7 @@ class _Pages:
         return answer(of_peers(own, bodies, silent))
 
     def _states(self, now: int) -> dict[int, tuple[PolicySet, StandingOrder | None]]:
-        """The policies and the current fleet hold of each partition."""
+        """Return the policies and the current fleet hold of each partition."""
         table = self.monitor.table
         states = {p: decode_partition(table.partition_row(p)) for p in table.store.partitions()}
         return {p: (state.policies, standing_fleet(state.fleet, now)) for p, state in states.items()}
@@ -178,7 +178,7 @@ class _Pages:
                 return problem(
                     404,
                     f"Nothing is known of {agent_name}/{task_type}.",
-                    "crl status, or GET /api/tasks, lists the tasks there are",
+                    "crl status, or GET /api/tasks, lists all tasks",
                 )
             try:
                 task = snapshot(partition, self.monitor.table.partition_row(partition), row, _now())
