@@ -35,7 +35,7 @@ def summarise(notices: Sequence[Notice], now_ms: int, max_age_hours: float) -> N
     times = sorted(notice.timestamp for notice in notices)
     text = f"{len(notices)} notices older than {max_age_hours:g} h, {times[0]} to {times[-1]}: {', '.join(parts)}"
     if urgent:
-        text += "; still open: " + " | ".join(notice.text for notice in urgent[:_NAMED])
+        text += "; critical and not resolved by then: " + " | ".join(notice.text for notice in urgent[:_NAMED])
         text += f" | and {len(urgent) - _NAMED} more" if len(urgent) > _NAMED else ""
     text += "; all of them: crl tail alerts --from-beginning"
     ids = [notice.id for notice in notices]
