@@ -2,7 +2,7 @@
 
     CrlError
     +-- ConfigError        a setting is unknown, ill-formed or contradictory          exit 2
-    +-- UsageError         a command was called with arguments that do not fit        exit 2
+    +-- UsageError         a command was called with invalid arguments                exit 2
     +-- IncompletePart     the file of a detector, rule or channel is incomplete      exit 2
     +-- InvalidMessage     a message was refused before it was sent                   exit 2
     +-- NotFound           the requested task, record or file does not exist          exit 4
@@ -11,7 +11,7 @@
     +-- Unavailable        Kafka or a worker does not answer                          exit 69
     +-- ContractError      topics on the broker do not match the catalog              exit 78
     +-- Unsafe             continuing could lose or duplicate events                  exit 70
-        +-- Unanswered     a required answer did not come; nothing was changed
+        +-- Unanswered     a required answer did not arrive; nothing was changed
 
 The exit codes follow sysexits(3) from 64 on.  A command line prints ``message`` and ``hint`` to stderr,
 never a traceback.
@@ -43,7 +43,7 @@ class ConfigError(CrlError):
 
 
 class UsageError(CrlError):
-    """A command was called with arguments that do not fit."""
+    """A command was called with invalid arguments."""
 
     exit_code = 2
 

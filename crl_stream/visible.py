@@ -13,7 +13,7 @@ from typing import Any, Final
 LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 """The layout of our log lines."""
 _NOT_IN_JSON: Final = "[\\x7f-\\U0010ffff]"
-"""Compiled only when it is needed, since compiling it takes longer than anything else here."""
+"""Compiled only when it is needed, because compiling it takes longer than anything else here."""
 
 
 def visible(text: str) -> str:

@@ -1,1 +1,1 @@
-"""The guide's safety dashboard: shows people the page of ``crl.overview``."""
+"""The guide's safety dashboard, which shows people the page of ``crl.overview``."""

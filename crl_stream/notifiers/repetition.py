@@ -1,7 +1,7 @@
 """Limits how often a channel repeats itself: a change is sent at once, repetitions at growing intervals.
 
-While nothing improves, the monitor repeats an alert every so many outcomes. A busy task repeats it many times a second,
-but people need it once, and then an occasional reminder with the number of repetitions since.
+While nothing improves, the monitor repeats an alert at intervals counted in outcomes. For a busy task, that can be many
+times a second. People need the alert once, and then an occasional reminder with the number of repetitions.
 
 A *change* opens, ends or alters the state of a subject; it is never withheld.  A *repetition* reports the same state of
 the same subject: the same kind, severity and cause. Alerts about broken input have a new cause for each record, so

@@ -32,7 +32,7 @@ def topics_of(options: Options) -> tuple[str, ...]:
 
 
 class Selection:
-    """Chooses notices for one channel; losing its memory loses no notice."""
+    """Chooses notices for one channel; if its memory is lost, no notice is."""
 
     def __init__(self, options: Options) -> None:
         self.options = options

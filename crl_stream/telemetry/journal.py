@@ -129,7 +129,7 @@ class Journal:
         self._size = end
 
     def _line_start(self, end: int) -> int:
-        """Return where the line that ends at ``end`` begins."""
+        """Return the start of the line that ends at ``end``."""
         at = end - 1
         while at > 0:
             begin = max(0, at - _CHUNK)

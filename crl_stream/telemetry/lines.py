@@ -19,7 +19,7 @@ ROLLBACK_BYTES: Final = 1_024
 PROPOSAL_BYTES: Final = 2_048
 """Maximum length of a line of ``variant_proposals.jsonl`` in bytes, including the line feed."""
 _DIGITS: Final = 6
-"""Decimal places. The engine counts rewards in millionths; more digits mean nothing."""
+"""Decimal places. The engine counts rewards in millionths, so more digits would mean nothing."""
 _COUNTS: Final = ("sample_size", "n_invocations")
 """Parameters that the guide writes without decimals."""
 

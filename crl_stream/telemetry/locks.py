@@ -1,4 +1,4 @@
-"""Operating-system locks on files: they are released when the process ends, however it ends."""
+"""Operating-system locks on files, which are released however the process ends."""
 
 from __future__ import annotations
 

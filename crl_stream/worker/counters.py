@@ -16,8 +16,7 @@ class Counters:
     forwarded: int = 0
     dead_letters: int = 0
     skipped: int = 0
-    """Records that were already folded: at an assignment, those before the partition row's position, or records read
-    twice."""
+    """Records that were already folded: those skipped at an assignment, or read twice."""
     ticks: int = 0
     """Records that only say that time has passed."""
     too_late: int = 0
@@ -44,5 +43,5 @@ class Counters:
         self.batches += 1
 
     def as_dict(self) -> dict[str, int]:
-        """The counters by name."""
+        """Return the counters by name."""
         return asdict(self)

@@ -1,7 +1,7 @@
-"""Keeps the log readable while a broker is away: one line a minute, without those of the libraries.
+"""Keeps the log readable while Kafka is down: one line a minute, and none from the libraries.
 
-Faust and aiokafka log every failed attempt, from every component.  So their lines wait until ``topic_watch``, which
-asks every few seconds, knows whether Kafka answers.  If it does not, the lines are about the outage and are only
+Faust and aiokafka log every failed attempt, from every component.  So their lines are held until ``topic_watch``, which
+checks every few seconds, knows whether Kafka answers.  If it does not, the lines are about the outage and are only
 counted; otherwise they are shown.  The first line of each kind is shown.  Those that follow within a minute are
 counted, and the next one shown says how many there were. ``crl -v`` shows library lines without waiting.
 """
@@ -66,7 +66,7 @@ def _is_detail(record: logging.LogRecord) -> bool:
 
 
 def _kind_of(record: logging.LogRecord) -> tuple[str, int, str] | None:
-    """Return a line's kind, equal for lines that say the same; None for a malformed line, which handlers report."""
+    """Return a line's kind, by which repetitions are found; None for a malformed line, which handlers report."""
     try:
         return record.name, record.levelno, _VARIES.sub("#", record.getMessage())
     except Exception:
@@ -155,7 +155,7 @@ class Calm(logging.Handler):
             self._held.clear()
 
     def answered(self, asked_at: float) -> int:
-        """Note an answer to the request of ``asked_at``; return how many lines an outage that has just ended had."""
+        """Note an answer to a request sent at ``asked_at``; return how many lines were hidden if it ends an outage."""
         with self._locked():
             if not self._away:
                 self._release(asked_at)

@@ -37,7 +37,7 @@ it is alive."""
 
 
 class Member:
-    """A Faust app of this process, to be run and shown; nothing connects before it is started.
+    """A Faust app of this process; it connects to nothing before it is started.
 
     Its consumer group is named after the installation and the ``role``; the monitor's group is named after the
     installation alone.
@@ -78,7 +78,7 @@ class Member:
         return table
 
     async def check_stores(self) -> None:
-        """Check the rows on disk before joining the group, because it may take longer than the session timeout."""
+        """Check the rows on disk before joining the group; checking may take longer than the session timeout."""
         for table in self.tables:
             await asyncio.to_thread(table.store.check)
 
@@ -189,7 +189,7 @@ def _app(settings: Settings, group: str, url: URL, *, web: bool) -> Any:
         broker_request_timeout=max(90.0, 3 * worker.session_timeout_seconds),
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=worker.instance_id or None,
-        # A partition with waiting data delays fetches from its broker, so little may wait.
+        # A partition with waiting data delays fetches from its broker, so the amount that may wait is small.
         consumer_max_fetch_size=FETCH_BYTES,
         producer_acks=-1,
         producer_max_batch_size=LARGEST_RECORD,

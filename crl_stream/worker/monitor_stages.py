@@ -55,7 +55,7 @@ class MonitorStage(TableStage):
         """For each partition, the partition row for which the index of waiting rows is valid."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """Return where to start, once the partition row is known to belong to this log; also find the waiting rows."""
+        """Check that the partition row belongs to this log, find the waiting rows, and return where to start."""
         found = await self._start(partition, committed, first, end)
         await self._index(partition)
         return found
@@ -97,7 +97,7 @@ class MonitorStage(TableStage):
         return await super().position(partition, committed, first, end)
 
     async def announce_gap(self, partition: int, expected: int, first: int) -> None:
-        """Send an alert about the records that the windows will lack."""
+        """Send an alert about the records that will be missing from the windows."""
         state = decode_partition(self.table.partition_row(partition))
         oldest = (await self.reader.read(self.source, [(partition, first)]))[partition, first]
         timestamp = int(time.time() * 1_000) if oldest is None else oldest.timestamp

@@ -24,7 +24,7 @@ class RecoveryProgress:
         self._began = self._said = 0.0
 
     def begin(self) -> None:
-        """A recovery begins."""
+        """Note that a recovery begins."""
         self._began = self._said = monotonic()
 
     def add(self, records: int, remaining: int) -> None:
@@ -54,7 +54,7 @@ class RecoveryWatch:
         self._moved = None
 
     def check(self, app: Any) -> None:
-        """Raise ``Unsafe`` when a recovery needs records and none has come for ``STANDSTILL_SECONDS``."""
+        """Raise ``Unsafe`` when a recovery needs records and none have arrived for ``STANDSTILL_SECONDS``."""
         now = monotonic()
         if not (app.in_recovery and app.tables.recovery.need_recovery()):
             self._moved = None

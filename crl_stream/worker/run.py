@@ -34,7 +34,7 @@ from crl_stream.worker_views import base_url
 log = logging.getLogger(__name__)
 
 SEEN_SECONDS: Final = 2.0
-"""How long a worker that must end reports that it is not ready before it ends."""
+"""How long a worker that must end reports that it is not ready, before it exits."""
 
 
 def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,), *, verbose: bool = False) -> int:
@@ -60,7 +60,7 @@ def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,), *, verbo
 
 
 def _with_port(settings: Settings) -> Settings:
-    """Return the settings with a free port for the views; port 0 asks for any."""
+    """Return the settings with a port that is free for the views; port 0 selects any free one."""
     worker = settings.worker
     if (why := why_not_bindable(worker.web_port, worker.web_host)) is not None:
         hint = "is another worker running? --set worker.web_port=0 takes a free port"
@@ -89,7 +89,7 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
     try:
         done, _ = await asyncio.wait({*ends, starting}, return_when=asyncio.FIRST_COMPLETED)
         if starting in done:
-            starting.result()  # raises if the policy could not be sent, and the worker must end
+            starting.result()  # raises if the policy could not be sent; the worker must then end
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if watch.change is not None:
             await asyncio.wait({asked}, timeout=SEEN_SECONDS)

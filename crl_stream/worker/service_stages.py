@@ -81,7 +81,7 @@ class TallyStage(CommittedStage):
         self.outlet.counters.batches += 1
 
     async def look(self, partitions: Iterable[int]) -> None:
-        """Publish the last figures of tasks that have fallen silent; those that fail wait for the next check."""
+        """Publish the last figures of tasks that have fallen silent; failures are retried at the next check."""
         try:
             await self._tell_silent(partitions)
         except Unsafe:
@@ -110,12 +110,12 @@ class OverviewStage(TableStage):
         return fold_notes(before, self.table.rows(partition), records)
 
     def standing(self, partition: int) -> Iterator[Output]:
-        """The overview page."""
+        """Yield the overview page."""
         return refill.overview(self.table.store.items(partition))
 
 
 Deliver = Callable[[str, Sequence[Record]], Awaitable[object]]
-"""A function that delivers records of one partition of a topic (the catalog's name) in order, and waits for it."""
+"""A function that delivers records of one partition of a topic (the catalog's name) in order, and awaits delivery."""
 
 
 class SinkStage(CommittedStage):
@@ -132,7 +132,7 @@ class SinkStage(CommittedStage):
         self.topic, self.deliver, self.counters, self.sleep = topic, deliver, outlet.counters, sleep
 
     async def work(self, batch: Batch) -> None:
-        """Deliver, and return when that is done."""
+        """Deliver the records, and return when that is done."""
         records: Any = batch.records
         failures = 0
         while (error := await self._attempt(records)) is not None:

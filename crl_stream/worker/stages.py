@@ -53,7 +53,7 @@ class Outlet:
         await asyncio.sleep(0)
 
     async def publish(self, outputs: Iterable[Output]) -> Writes:
-        """Write outputs; return their offsets once the broker has every one of them, and raise if it does not."""
+        """Write outputs and return their offsets once the broker has all of them; raise if that fails."""
         groups: dict[tuple[str, int], list[Item]] = defaultdict(list)
         for output in outputs:
             groups[output.topic, output.partition].append((output.key, output.value, output.headers))
@@ -139,7 +139,7 @@ class TableStage(ABC):
         return max(state.next_offset, first)
 
     async def announce_gap(self, partition: int, expected: int, first: int) -> None:
-        """Report that the records from ``expected`` to ``first`` are lost; some stages also send an alert."""
+        """Report that the records from ``expected`` up to ``first`` are lost; some stages also send an alert."""
         log.warning("%s: offsets %d to %d are gone", self.place(partition), expected, first - 1)
 
     def place(self, partition: int) -> str:

@@ -1,9 +1,9 @@
 """Repairs stale writes, so that the last record of each key on a compacted topic comes from the partition's owner.
 
 A process that stalled between its fold and its outputs may write after another process has taken over the partition.
-The owner cannot prevent that, since the bytes may already be in network buffers.  But only workers write these topics,
-so every offset between two writes of the owner belongs to another process. The owner reads those records. Where an old
-record covers a newer one, it rewrites the newest, byte for byte.
+The owner cannot prevent that, because the bytes may already be in network buffers.  But only workers write these
+topics, so every offset between two writes of the owner belongs to another process. The owner reads those records. Where
+an old record covers a newer one, it rewrites the newest, byte for byte.
 
 A header of the partition row's record stores how far the owner has checked; another stores the topic's id. If a topic
 was deleted and recreated, or its broker has lost its end, some records exist only as rows. The owner notices this and
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 10.0
 """The interval between two checks of the ends of the topics."""
 SEEN: Final = "crl-seen"
-"""Header of a partition row in its changelog: maps a topic to the offset below which the owner knows every record."""
+"""Header of a partition row in its changelog: maps a topic to the offset up to which the owner has checked it."""
 MADE: Final = "crl-made"
 """Header of a partition row in its changelog: maps a topic to the id that the broker gave it at its creation."""
 _LOST: Final = 2**62
@@ -121,7 +121,7 @@ class StaleWrites:
                     waiting.append(await self._mend(topic, partition, min(begin, first), last + 1, folded))
 
     async def ahead(self, partitions: Iterable[int]) -> list[int]:
-        """Return the partitions where a topic's end is unexpected: the owner is writing, or another process was."""
+        """Return the partitions where a topic's end is unexpected: the owner is writing, or another process did."""
         known = [partition for partition in partitions if partition in self._seen]
         ends = await self._ends(known)
         return [p for p in known if any(ends[topic, p] != self._seen[p][topic] for topic in self.topics)]

@@ -1,7 +1,7 @@
 """The table of task rows: changelog bytes by task key, and one partition row for each partition.
 
-A row in the store is the bytes of its changelog record.  So recovery only copies bytes, and the state after a crash is
-the same as after a replay.
+A row in the store consists of the bytes of its changelog record.  So recovery only copies bytes, and the state after a
+crash is the same as after a replay.
 """
 
 from __future__ import annotations

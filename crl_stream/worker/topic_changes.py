@@ -8,7 +8,7 @@ from crl_stream.errors import ContractError, Unsafe
 
 
 class TopicChanges(NamedTuple):
-    """Makes the errors that end a worker; each names the topic and what to do."""
+    """Makes the errors that end a worker; each names the topic and says what to do."""
 
     address: str
     log: str

@@ -39,7 +39,7 @@ POSITION_SECONDS: Final = 1.0
 HELD_EVERY_SECONDS: Final = 10.0
 """The interval between two checks for transactions that were left open."""
 FRESH_SECONDS: Final = 2.5
-"""How long a health request waits for Kafka's answer; a peer that asks has three seconds in all."""
+"""How long a health request waits for Kafka's answer; a peer's request may take three seconds in all."""
 REMIND_SECONDS: Final = 60.0
 """The interval between two log lines about a continuing outage."""
 STILL_SECONDS: Final = 15.0

@@ -21,7 +21,7 @@ HALF_PAST_TWO = from_text("2025-11-19T14:30:00Z")
 
 
 def a_page(**fields: Any) -> m.Overview:
-    """The guide's sample state: 127 entries, 8 agents, 2 rollbacks, 3 proposals."""
+    """Return the guide's sample state: 127 entries, 8 agents, 2 rollbacks, 3 proposals."""
     given_fields: dict[str, Any] = {
         "timestamp": at(0),
         "as_of": m.Position(0, 512),

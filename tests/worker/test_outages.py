@@ -33,7 +33,7 @@ async def test_a_batch_without_a_leader_waits_for_a_day_and_is_sent_then(
     monkeypatch: pytest.MonkeyPatch, make: Any, leader: int | None
 ) -> None:
     async def start(_: Any) -> None:
-        """Needs no Kafka."""
+        """Do nothing: no Kafka is needed."""
 
     monkeypatch.setattr(AIOKafkaProducer, "start", start)
     producer = await make()

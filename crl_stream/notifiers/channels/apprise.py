@@ -32,7 +32,7 @@ class AppriseOptions(Options):
 
 
 class AppriseChannel:
-    """Hands each notice to one service."""
+    """Passes each notice to one service."""
 
     def __init__(self, name: str, options: Any) -> None:
         try:
@@ -42,8 +42,8 @@ class AppriseChannel:
         self._apprise = self._library.Apprise()
         if not self._apprise.add(options.url.get_secret_value()):
             raise ConfigError(
-                f"notifiers.{name}.url is not an address that Apprise knows.",
-                hint="Apprise's pages list the services and how their addresses are written",
+                f"notifiers.{name}.url is not an address that Apprise recognises.",
+                hint="Apprise's documentation lists the services and their address formats",
             )
 
     async def send(self, notice: Notice) -> None:

@@ -45,7 +45,7 @@ class WebhookOptions(Options):
             parts = urlsplit(value.get_secret_value())
             found = None if parts.port == 0 else parts  # raises for an impossible port
         if found is None or found.scheme not in {"http", "https"} or not found.hostname:
-            raise PydanticCustomError("url", "an address like https://host/path is expected")
+            raise PydanticCustomError("url", "expected an address like https://host/path")
         return value
 
     @field_validator("secret")
@@ -56,7 +56,7 @@ class WebhookOptions(Options):
         except ValueError as error:
             raise PydanticCustomError("secret", "the text after whsec_ should be base64") from error
         if length < MIN_KEY:
-            raise PydanticCustomError("secret", "expected at least 16 bytes; openssl rand -hex 32 creates some")
+            raise PydanticCustomError("secret", "expected at least 16 bytes; create them with openssl rand -hex 32")
         return value
 
     def place(self) -> str:

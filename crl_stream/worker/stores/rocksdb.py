@@ -39,7 +39,7 @@ LOG_FILES: Final = 2
 _LOCKED: Final = re.compile(r"^IO error: .*\block (hold|file)\b")
 LOCK: Final = ".lock"
 DAMAGED: Final = ".damaged"
-"""A file of this name in a partition's folder means that a block with a wrong checksum was read."""
+"""A file with this name in a partition's folder means that a block with a wrong checksum was read."""
 
 
 class _Mark(msgspec.Struct, array_like=True):
@@ -91,7 +91,7 @@ class RocksRows:
             log.info("%s: %d partitions on disk read in %.1f s", self.changelog, len(there), monotonic() - began)
 
     def partitions(self) -> list[int]:
-        """The open partitions, in order."""
+        """Return the open partitions, in order."""
         return sorted(self._databases)
 
     def open(self, partition: int) -> Kept | None:

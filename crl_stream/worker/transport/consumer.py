@@ -46,7 +46,7 @@ class Consumer(driver.Consumer):
         self.pulse = monotonic()
         self._watch = RecoveryWatch()
         self._assigned_in = 0
-        """Faust's number of the rebalance that the last assignment belongs to."""
+        """Faust's number for the rebalance that the last assignment belongs to."""
 
     def _is_moving(self) -> bool:
         """Whether partitions were revoked and have not yet been reassigned."""
@@ -160,9 +160,9 @@ class Consumer(driver.Consumer):
     def on_buffer_drop(self, tp: TP) -> None:
         """Nothing: see above."""
 
-    # -- exit rather than guess - -------------------------------------------------------------------
+    # -- exit rather than guess ---------------------------------------------------------------------
     async def on_task_error(self, exc: BaseException) -> NoReturn:
-        """Leave without a commit because a lane or an agent failed; a restart continues from the partition row.
+        """Exit without a commit because a lane or an agent failed; a restart continues from the partition row.
 
         Stock Faust commits here, which would lose the batch.
         """
@@ -171,7 +171,7 @@ class Consumer(driver.Consumer):
     def leave(self, exc: BaseException) -> NoReturn:
         """End the process at once: nothing may be written or committed after this."""
         while isinstance(exc, BaseExceptionGroup):
-            exc = exc.exceptions[0]  # from concurrent writes, of which the first shows the cause
+            exc = exc.exceptions[0]  # from concurrent writes; the first one shows the cause
         expected = isinstance(exc, CrlError | KafkaError)
         message = exc.message if isinstance(exc, CrlError) else repr(exc)
         hint = exc.hint if isinstance(exc, CrlError) else "check the broker; a restart continues from here"
@@ -260,7 +260,7 @@ class Consumer(driver.Consumer):
     async def _check_changelogs(self, sources: list[TP]) -> None:
         """Raise ``Unsafe`` when a changelog has lost its beginning: there is no other sign that rows are missing.
 
-        Compaction removes single records, but never moves the beginning.
+        Compaction removes individual records, but never moves the beginning.
         """
         names = {tp: self.stages[tp.topic].changelog for tp in sources}
         places = [TP(name, tp.partition) for tp, name in names.items() if name is not None]

@@ -21,7 +21,7 @@ _LOCAL: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 def problem(status: int, error: str, hint: str, **more: Any) -> web.Response:
-    """An error response that says what to do next."""
+    """Return an error response that says what to do next."""
     return web.Response(body=encode({"error": error, "hint": hint, **more}), status=status, content_type=JSON)
 
 

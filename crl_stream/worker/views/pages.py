@@ -84,7 +84,7 @@ def route(app: Any, path: str, view: Any) -> None:
 
 
 def answer(body: Any, status: int = 200) -> web.Response:
-    """A body as JSON."""
+    """Return a body as a JSON response."""
     return web.Response(body=encode(body), status=status, content_type=JSON)
 
 
