@@ -146,7 +146,7 @@ class Notifier:
                 if failures & (failures - 1) == 0:
                     # Log the 1st, 2nd, 4th, 8th ... attempt, so that a dead channel does not fill the log.
                     log.warning(
-                        "notifiers.%s: attempt %d failed (%s); again in %.0f s: %s",
+                        "notifiers.%s: attempt %d failed (%s); next attempt in %.0f s: %s",
                         self.name,
                         failures,
                         error,

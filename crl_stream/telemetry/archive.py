@@ -145,7 +145,7 @@ def _lines_of_month(path: Path) -> list[Any]:
         return list(entries_of(path))
     except (OSError, EOFError) as error:
         raise ConfigError(
-            f"{path.name} is damaged: {error}.", hint="restore it from a copy, or move it away; nothing was changed"
+            f"{path.name} is damaged: {error}.", hint="restore it from a backup, or move it away; nothing was changed"
         ) from error
 
 

@@ -50,7 +50,7 @@ class Journal:
             self._open()
 
     def append(self, lines: Sequence[Line]) -> int:
-        """Write the lines that are not archived or in the file yet; return how many, once they are on disk.
+        """Write the lines that are neither in the file nor archived; return how many, once they are on disk.
 
         Raises ``OSError`` if that fails. The batch can then be tried again: a torn line is cut off first.
         """

@@ -105,7 +105,7 @@ def _fit(fields: Fields, limit: int, steps: Sequence[_Step]) -> bytes:
 
 
 def _text(value: Any) -> bytes:
-    # A parameter may be any JSON value, even a number of 100 digits, which faster encoders refuse.
+    # A parameter may be any JSON value, even a number with 100 digits, which faster encoders refuse.
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 

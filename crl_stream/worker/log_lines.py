@@ -199,7 +199,8 @@ def set_up_logging(*, verbose: bool = False) -> Calm | None:
     for name in (*LIBRARIES, *OWN):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
     if not verbose:
-        # A broker that has just started answers this for a second or two; aiokafka retries, but logs it as a problem.
+        # A broker that has just started gives this answer for a second or two; aiokafka retries, but logs it as a
+        # problem.
         logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(
             lambda record: not any(words in record.getMessage() for words in _OF_A_START)
         )

@@ -68,7 +68,7 @@ class TallyStage(CommittedStage):
         """The notes sent for each partition since its assignment."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """Return the committed offset; for snapshots a little less, because notes of other processes are not known."""
+        """Return the committed offset; for snapshots start earlier, because notes of other processes are not known."""
         self.sent[partition] = SentNotes()
         found = await super().position(partition, committed, first, end)
         return max(first, found - AGAIN) if self.topic == PROPOSER.source else found

@@ -158,8 +158,8 @@ class TableStage(ABC):
                 folded = await self.fold(partition, before, records)
                 self.table.check_open(partition)
                 end = batch.end if folded.finished else folded.next_offset
-                # Record the position even if there was nothing to fold: records that the broker deletes before it are
-                # then not missed.
+                # Record the position even if there was nothing to fold; otherwise offsets that the broker deletes would
+                # count as lost.
                 if folded.partition_row != before or folded.rows or end > self._read.get(partition, 0):
                     written = await self.outlet.publish(folded.outputs)
                     await self.stale_writes.note(partition, written, _place(folded.partition_row))

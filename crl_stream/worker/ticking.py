@@ -26,8 +26,7 @@ from crl_stream.worker.stages import Outlet
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 0.2
-"""The interval between checks whether a row is due; without waiting rows, a check costs one comparison per
-partition."""
+"""The interval between checks for due rows; without waiting rows, a check costs one comparison per partition."""
 PAUSE_SECONDS: Final = 1.0
 """The shortest pause between two ticks of a partition."""
 ROWS_PER_TICK: Final = 1_000

@@ -1,9 +1,9 @@
 """Watches for changes outside a worker: topics that are deleted, recreated or grown, and a broker that falls silent.
 
-aiokafka refreshes the metadata of topics every five minutes, and knows a topic only by its name.  The watch asks every
-few seconds over its own connection, outside any group, and compares the topics' ids and partitions with those at the
-start. A change ends the process, because its state must not be written to a different topic. The next start says what
-to do.
+aiokafka refreshes the metadata of topics every five minutes, and identifies a topic only by its name.  The watch asks
+every few seconds over its own connection, outside any group, and compares the topics' ids and partitions with those at
+the start. A change ends the process, because its state must not be written to a different topic. The next start says
+what to do.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ async def test_a_stopped_process_leaves_before_it_writes_anything_late(installat
     await installation.settled()
     worker.process.send_signal(signal.SIGCONT)
     assert await asyncio.to_thread(worker.process.wait, 60) == 70
-    assert "the process stood still" in worker.log.read_text()
+    assert "the process was paused" in worker.log.read_text()
     await installation.publish(an_invocation())
     await installation.settled()
     await assert_topics_equal_the_fold(installation)

@@ -40,7 +40,7 @@ def monthly(folder: Path, name: str = "rollback_events") -> dict[str, bytes]:
 
 
 def everything(folder: Path) -> Counter[bytes]:
-    """Return how often each line exists, live or archived."""
+    """Return how many times each line exists, live or archived."""
     texts = [*monthly(folder).values(), (folder / ROLLBACKS_FILE).read_bytes()]
     return Counter(line for text in texts for line in text.splitlines(keepends=True))
 

@@ -140,7 +140,7 @@ async def test_no_position_is_asked_for_while_rows_may_be_missing(consumer: Any,
         return 7
 
     async def call_thread(*_: Any) -> None:
-        """Do nothing: leave nothing unread."""
+        """Do nothing: every partition is read."""
 
     app = consumer.app
     consumer.transport.stages["log"] = SimpleNamespace(position=position, interruptible=False)

@@ -184,7 +184,8 @@ async def test_a_batch_in_flight_when_its_lane_closes_can_still_be_finished() ->
 
 
 steps = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5), st.integers(0, 50)), min_size=1, max_size=10)
-"""For each poll: the numbers of offsets without a record, of records, and again of offsets without a record."""
+"""For each poll: how many offsets are empty before its records, how many records it has, and how many are empty
+after."""
 
 
 def polls(start: int, steps: list[tuple[int, int, int]]) -> list[Batch]:

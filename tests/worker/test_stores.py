@@ -1,4 +1,4 @@
-"""The guarantees of both row stores, and one more of the RocksDB store: it uses no rows on disk that may be wrong."""
+"""The guarantees of both row stores, and one of RocksDB's alone: rows on disk that may be wrong are never used."""
 
 from __future__ import annotations
 

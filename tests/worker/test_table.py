@@ -110,7 +110,7 @@ async def assign(table: TaskTable, *partitions: int, revoked: Iterable[int] = ()
 
 
 async def recover(table: TaskTable, changelog: Changelog) -> None:
-    """Recover as Faust does: from the offset that the table returns to the end."""
+    """Recover as Faust does, starting after the offset that the table returns."""
     await assign(table, 0)
     known = table.persisted_offset(place(table))
     table.apply_changelog_batch(changelog.batches(-1 if known is None else known))

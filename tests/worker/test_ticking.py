@@ -48,7 +48,7 @@ class Broker:
         return written
 
     def wait(self, milliseconds: int, partition: int = 0) -> Waiting:
-        """Let a row of the partition be due in so many milliseconds."""
+        """Make a row of the partition due in ``milliseconds``."""
         waiting = self.ticking.waiting.get(partition) or Waiting()
         self.ticking.begin(partition, waiting)
         waiting.settle({b"a/b": self.time + milliseconds})

@@ -49,7 +49,7 @@ class FileChannel:
             raise Undelivered(f"{self.path}: {error.strerror}") from error
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing; there is nothing to close."""
 
     def _append(self, line: bytes) -> None:
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)

@@ -143,7 +143,7 @@ class RocksRows:
         return _Rows(self, partition)
 
     def count(self, partition: int) -> int:
-        """Return about how many rows a partition has, by the library's estimate, which reads nothing."""
+        """Return roughly how many rows a partition has: the library's estimate, which reads nothing."""
         database = self._databases.get(partition)
         return 0 if database is None else max(0, (database.property_int_value("rocksdb.estimate-num-keys") or 0) - 1)
 

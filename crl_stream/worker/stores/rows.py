@@ -52,7 +52,7 @@ class RowStore(Protocol):
         """Return the rows of a partition, always current; empty while it is not open."""
 
     def count(self, partition: int) -> int:
-        """Return about how many rows a partition has."""
+        """Return roughly how many rows a partition has."""
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Yield the rows of a partition, in any order; rows added or removed meanwhile may or may not be included."""

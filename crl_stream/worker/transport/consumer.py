@@ -186,8 +186,8 @@ class Consumer(driver.Consumer):
         paused = monotonic() - self.pulse
         if paused > self.app.conf.broker_session_timeout / 2:
             raise Unsafe(
-                f"the process stood still for {paused:.1f} s, half a session or more",
-                hint="restart the worker; if this repeats, give it more CPU or a longer session",
+                f"the process was paused for {paused:.1f} s, at least half the session timeout",
+                hint="restart the worker; if this repeats, give it more CPU or a longer session timeout",
             )
 
     @faust.Service.task

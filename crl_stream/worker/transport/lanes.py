@@ -130,7 +130,7 @@ class Lane:
         return batch
 
     def finish(self, batch: Batch) -> None:
-        """Record that the batch is written, so that the next one may be taken."""
+        """Record that the batch has been written, so that the next one may be taken."""
         self.backlog -= len(batch.records)
         self.done = batch.end
         self.busy = False

@@ -15,7 +15,7 @@ class Stage(Protocol):
 
     @property
     def changelog(self) -> str | None:
-        """The broker's name of the topic from which the stage's state is recovered; None for a stage without state."""
+        """Full name of the topic from which the stage's state is recovered; None for a stage without state."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
         """Return where to start, from the group's offset and the log's ``first`` and ``end``; raises ``Unsafe``."""

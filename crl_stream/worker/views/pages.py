@@ -37,7 +37,7 @@ VIEWS: Final = {
     "/api/worker": "this worker: its partitions, positions and figures",
     "/api/health": "what is wrong with the workers, by name, since when, and what to do",
     "/healthz": "200 while the process works",
-    "/readyz": "200 while the worker does its work; 503 with findings that say why it does not",
+    "/readyz": "200 while the worker does its work, otherwise 503 with findings that say why",
 }
 UNREADABLE_ACTION: Final = (
     "no worker wrote its record in the tasks changelog: its outcomes become dead letters until a worker starts without "
