@@ -61,7 +61,7 @@ def archive(
     ``ConfigError`` if a monthly file is damaged. In these cases nothing is changed.
     """
     if not folder.is_dir():
-        raise NotFound(f"There is no folder {folder}.", hint="name another with --folder; a worker creates it")
+        raise NotFound(f"There is no folder {folder}.", hint="a worker creates it; --folder selects another")
     cutoff = now_ms - older_than_ms
     say = progress or (lambda *_: None)
     try:

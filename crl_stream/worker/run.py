@@ -101,7 +101,7 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
     finally:
         code = 0 if stopping.asked.is_set() else Unsafe.exit_code
         if any(member.app.crash_reason is not None for member in members):
-            # A library may fail on a recreated topic before the watch has noticed.
+            # A library may fail on a recreated topic before the watch has noticed it.
             await watch.is_fresh()
         code = watch.change.exit_code if watch.change is not None else _tell_crash(members) or code
         stopping.exit_code = code

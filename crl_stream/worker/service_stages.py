@@ -32,7 +32,7 @@ AGAIN: Final = 2_000
 """How many snapshots are reread at an assignment, because a killed process may not have published their figures."""
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 60.0
-"""The longest wait in seconds between two attempts to reach an unavailable place; each wait is twice the last."""
+"""The longest wait in seconds between two attempts to reach an unavailable place; the wait doubles each time."""
 
 Sleep = Callable[[float], Awaitable[Any]]
 
@@ -68,7 +68,7 @@ class TallyStage(CommittedStage):
         """The notes sent for each partition since its assignment."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """Return the committed offset; for snapshots start earlier, because notes of other processes are not known."""
+        """Return the committed offset, or slightly less for snapshots: notes of other processes are not known."""
         self.sent[partition] = SentNotes()
         found = await super().position(partition, committed, first, end)
         return max(first, found - AGAIN) if self.topic == PROPOSER.source else found

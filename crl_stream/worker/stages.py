@@ -122,8 +122,8 @@ class TableStage(ABC):
             await self.announce_gap(partition, read, first)
         if state.next_offset > end:
             raise Unsafe(
-                f"the state of {self.place(partition)} ends at {state.next_offset}, its log at {end}: "
-                "it is another log",
+                f"the state of {self.place(partition)} ends at {state.next_offset}, but its log at {end}: "
+                "it is a different log",
                 hint=self.hint,
             )
         if first < state.next_offset and state.last_hash:

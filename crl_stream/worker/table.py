@@ -186,7 +186,7 @@ class TaskTable(faust.Table):
                 self._last_record.pop(tp.partition, None)
                 self._outdated.pop(tp.partition, None)
                 self.store.close(tp.partition)
-                await asyncio.sleep(0)  # closing and opening may take long on disk, and heartbeats must continue
+                await asyncio.sleep(0)  # closing and opening may take a while on disk, and heartbeats must continue
         here = sorted(tp.partition for tp in assigned if tp.topic == topic)
         try:
             await self._open([partition for partition in here if not self.store.is_open(partition)])

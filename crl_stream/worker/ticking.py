@@ -51,7 +51,7 @@ class Ticking:
         self._pending: dict[int, int] = {}
         """By partition: the offset of a tick that is not folded yet."""
         self._partial: set[int] = set()
-        """The partitions whose last tick left due rows uncovered."""
+        """The partitions that still had due rows after the last tick."""
 
     def begin(self, partition: int, waiting: Waiting) -> None:
         """Start to track a partition assigned to this worker; ticks of an earlier assignment are no longer awaited."""

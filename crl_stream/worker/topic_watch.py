@@ -43,7 +43,7 @@ FRESH_SECONDS: Final = 2.5
 REMIND_SECONDS: Final = 60.0
 """The interval between two log lines about a continuing outage."""
 STILL_SECONDS: Final = 15.0
-"""How long a partition with more to read can make no progress before it is reported."""
+"""How long a partition with more to read may go without progress before it is reported."""
 
 
 class Lag(NamedTuple):

@@ -208,7 +208,7 @@ def test_the_word_for_the_systems_health_follows_from_rollbacks_proposals_and_al
     status = sections(render(page, HALF_PAST_TWO))["SYSTEM HEALTH OVERVIEW"].partition("System Status: ")[2]
     assert status.splitlines()[0] == f"{SYMBOLS[word]} {word}"
     reasons = [line for line in status.splitlines()[1:] if line.startswith("- ")]
-    assert bool(reasons) == (word != "HEALTHY"), "a status that worries people gives its reasons"
+    assert bool(reasons) == (word != "HEALTHY"), "every status other than HEALTHY gives its reasons"
 
 
 def test_the_words_age_with_the_hour_and_not_with_the_record() -> None:

@@ -54,7 +54,7 @@ PARTS: Final = (
     Part("OPTIONS", "a subclass of Options, its settings", lambda v: isinstance(v, type) and issubclass(v, Options)),
     Part("CHANNEL", "a class made of (name, options), with async send(notice) and async close()", _is_channel),
 )
-"""What every file of the folder defines."""
+"""The names that every file of the folder must define."""
 
 
 def _discover() -> Mapping[str, Kind]:

@@ -88,7 +88,7 @@ class RocksRows:
             except Exception as error:
                 self._drop(partition, _reason(error))
         if there:
-            log.info("%s: %d partitions on disk read in %.1f s", self.changelog, len(there), monotonic() - began)
+            log.info("%s: read %d partitions from disk in %.1f s", self.changelog, len(there), monotonic() - began)
 
     def partitions(self) -> list[int]:
         """Return the open partitions, in order."""

@@ -73,7 +73,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "_new_producer",
         "flush",
     ),
-    # Records that wait for a leader longer than this fail.
+    # Records fail if they wait for a leader longer than this.
     "aiokafka.producer.message_accumulator:MessageAccumulator": ("_batch_ttl", "_cluster"),
     "faust.transport.drivers:TRANSPORTS": ("aliases",),
     "faust.tables.table:Table": (

@@ -22,7 +22,7 @@ Item = tuple[bytes | None, bytes | None, Headers]
 BATCH_BYTES: Final = 900_000
 """The largest size in bytes of a batch of several records, below the limit of every topic."""
 LARGEST_RECORD: Final = 4_000_000
-"""The largest record in bytes that any topic accepts; also the producer's batch size."""
+"""The largest record that any topic accepts, in bytes; also the producer's batch size."""
 
 
 class Written(NamedTuple):

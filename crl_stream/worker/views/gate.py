@@ -1,4 +1,4 @@
-"""Checks each request: by default only loopback names are allowed; the token must match if one is set; reads only."""
+"""Allows only reads, under the worker's host names (loopback by default), with the token if one is set."""
 
 from __future__ import annotations
 

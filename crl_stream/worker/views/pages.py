@@ -28,14 +28,14 @@ from crl_stream.worker.views.gate import JSON, make_gate, problem
 from crl_stream.worker.views.owners import OWN, Owners
 
 VIEWS: Final = {
-    "/api/tasks": "every task in brief, of all workers; silent: workers without an answer; unreadable: tasks",
+    "/api/tasks": "every task of all workers in brief; silent: workers that did not answer; unreadable: tasks",
     "/api/summary": "the fleet in numbers, and the tasks that need attention; unread: tasks not counted yet",
     "/api/tasks/{agent_name}/{task_type}": "one task with windows, Q-values, verdicts and decisions",
     "/api/tasks/{agent_name}/{task_type}/variants": "its variants",
     "/api/tasks/{agent_name}/{task_type}/active": "its active variant and epoch",
     "/api/active": "the active variant of every task",
     "/api/worker": "this worker: its partitions, positions and figures",
-    "/api/health": "what is wrong with the workers, by name, since when, and what to do",
+    "/api/health": "the workers' problems by name: when each began, and what to do",
     "/healthz": "200 while the process works",
     "/readyz": "200 while the worker does its work, otherwise 503 with findings that say why",
 }
