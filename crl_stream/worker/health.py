@@ -121,7 +121,9 @@ class Health:
             yield _Seen("agents", member.group, text, "restart the worker: it continues from its partition row")
         elif not member.recovered:
             text = f"{member.group} is joining its group or reading back its state."
-            yield _Seen("recovering", member.group, text, "wait; its log says how far it has got, or what it is waiting for")
+            yield _Seen(
+                "recovering", member.group, text, "wait; its log says how far it has got, or what it is waiting for"
+            )
 
 
 def _look_at_monitor(monitor: Monitor) -> Iterator[_Seen]:
