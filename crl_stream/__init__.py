@@ -6,7 +6,7 @@ To read the code, read in this order:
     wire/         bytes to values and back: names, partitions, the codec of every topic; also pure
     stages/       the engine over the log: records in, rows and outputs out; also pure; begin with ``topology``
     kafka/        every Kafka client except the worker's transport and the runtimes' client
-    worker/       runs the stages on Faust and Kafka, exactly once; the only folder that imports Faust
+    worker/       runs the stages on Faust and Kafka, without loss or double counting; only it imports Faust
     client/       what an agent runtime uses: ``Publisher`` and ``Resolver``
     guide/        the Python API of the safety guide, word for word, over the same engine
 
