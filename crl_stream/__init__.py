@@ -3,29 +3,29 @@
 To read the code, read in this order:
 
     core/         the engine: what an outcome does to a task, as pure functions over values
-    wire/         bytes and values: names, partitions, codecs of every topic; also pure
+    wire/         bytes to values and back: names, partitions, the codec of every topic; also pure
     stages/       the engine over the log: records in, rows and outputs out; also pure; begin with ``topology``
-    kafka/        every client of Kafka outside the worker's transport and the runtimes' client
-    worker/       the stages on Faust and Kafka, made exact; the only folder that knows Faust
+    kafka/        every Kafka client except the worker's transport and the runtimes' client
+    worker/       runs the stages on Faust and Kafka, without loss or double counting; only it imports Faust
     client/       what an agent runtime uses: ``Publisher`` and ``Resolver``
     guide/        the Python API of the safety guide, word for word, over the same engine
 
-What people meet:
+What people use:
 
     cli/          the command ``crl``
     dashboard/    the safety dashboard of the guide
-    proposals/    what waits for a person: listed, shown, digested, exported
-    telemetry/    the guide's files: rollbacks and proposals as lines of JSON, and their archive
-    notifiers/    who is told of it: log, file, webhook, and through Apprise chat, mail and pagers
-    settings/     every number a person may choose, and where its value came from
-    broker/       a real Kafka for machines that have none
-    contract/     finds and makes ``topics/``, the contract that is readable without Python
-    errors        every error a person may meet
-    visible       texts of strangers, so that they do nothing on a terminal
-    worker_views  asks the views of a worker, from outside
-    compiled      whether this installation runs the engine as C
+    proposals/    changes that wait for a review: listed, shown, summarised, exported
+    telemetry/    the guide's files: rollbacks and proposals as JSON lines, and their archive
+    notifiers/    alerts by log, file and webhook, and through Apprise by chat, mail and pager
+    settings/     every setting a person can choose, and where its value came from
+    broker/       a real Kafka broker for machines that have none
+    contract/     finds and generates ``topics/``, the contract that needs no Python to read
+    errors        every error a user may see
+    visible       makes untrusted text safe to print on a terminal
+    worker_views  queries the views of a worker from another process
+    compiled      whether this installation runs the engine compiled to C
 
-Layers only look down: core <- wire <- stages <- all the rest (``tests/test_architecture.py``).  Importing
+Layers import only from the left: core <- wire <- stages <- everything else (``tests/test_architecture.py``).  Importing
 this package imports none of them.
 """
 

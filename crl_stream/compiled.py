@@ -1,4 +1,4 @@
-"""Tells whether this installation runs the engine as C, as some wheels do (``hatch_build.py``)."""
+"""Tells whether this installation runs the engine compiled to C, as some wheels do (``hatch_build.py``)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from importlib.util import find_spec
 
 
 def is_compiled() -> bool:
-    """Return whether the module that every outcome passes through is compiled, without importing it."""
+    """Return whether the engine's main module is compiled, without importing it."""
     spec = find_spec("crl_stream.core.monitor.step")
     return spec is not None and spec.origin is not None and not spec.origin.endswith(".py")

@@ -2,16 +2,16 @@
 
     CrlError
     +-- ConfigError        a setting is unknown, ill-formed or contradictory          exit 2
-    +-- UsageError         a command was called with arguments that do not fit        exit 2
-    +-- IncompletePart     a file of a detector, rule or channel is incomplete        exit 2
+    +-- UsageError         a command was called with invalid arguments                exit 2
+    +-- IncompletePart     the file of a detector, rule or channel is incomplete      exit 2
     +-- InvalidMessage     a message was refused before it was sent                   exit 2
     +-- NotFound           the requested task, record or file does not exist          exit 4
     +-- CommandRefused     the monitor refused an operator's command                  exit 5
     +-- BrokerError        the embedded broker cannot be started, stopped or fetched  exit 69
     +-- Unavailable        Kafka or a worker does not answer                          exit 69
     +-- ContractError      topics on the broker do not match the catalog              exit 78
-    +-- Unsafe             continuing could lose or double events                     exit 70
-        +-- Unanswered     a required answer did not come; nothing was changed
+    +-- Unsafe             continuing could lose or duplicate events                  exit 70
+        +-- Unanswered     a required answer did not arrive; nothing was changed
 
 The exit codes follow sysexits(3) from 64 on.  A command line prints ``message`` and ``hint`` to stderr,
 never a traceback.
@@ -23,7 +23,7 @@ from typing import ClassVar
 
 
 class CrlError(Exception):
-    """Something the user must know, in one sentence, with a hint about what to do next."""
+    """An error in one sentence, with a hint that says what to do next."""
 
     exit_code: ClassVar[int] = 1
 
@@ -37,19 +37,19 @@ class CrlError(Exception):
 
 
 class ConfigError(CrlError):
-    """A setting is unknown, ill-formed or contradicts another one."""
+    """A setting is unknown or ill-formed, or it contradicts another."""
 
     exit_code = 2
 
 
 class UsageError(CrlError):
-    """A command was called with arguments that do not fit."""
+    """A command was called with invalid arguments."""
 
     exit_code = 2
 
 
 class IncompletePart(CrlError):
-    """A file of a folder that lists its files, such as a detector, lacks what the folder asks of it."""
+    """The file of a detector, rule or channel lacks something that every file of its folder must define."""
 
     exit_code = 2
 
@@ -79,7 +79,7 @@ class BrokerError(CrlError):
 
 
 class PortTaken(BrokerError):
-    """Another program listens where the broker wanted to."""
+    """Another program is listening on the broker's port."""
 
 
 class Unavailable(CrlError):
@@ -95,10 +95,10 @@ class ContractError(CrlError):
 
 
 class Unsafe(CrlError):
-    """Continuing could lose or double events; the worker leaves without committing."""
+    """Continuing could lose or duplicate events; the worker exits without committing."""
 
     exit_code = 70
 
 
 class Unanswered(Unsafe):
-    """The broker did not answer in time; the caller asks again if it can wait, or leaves."""
+    """The broker did not answer in time; the caller asks again if it can wait, and exits otherwise."""

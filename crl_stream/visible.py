@@ -1,7 +1,7 @@
-r"""Makes texts of others safe on a terminal by showing control and invisible characters as escapes.
+r"""Makes untrusted text safe on a terminal by showing control and invisible characters as escapes.
 
-An escape sequence can clear the screen, set its title or type into it; a bidirectional mark makes text read backwards;
-a character without width hides in a name.  Each is printed as its escape: ``\x1b``, ``\u202e``.
+An escape sequence can clear the screen, set its title or type into it. A bidirectional mark makes text read backwards.
+A zero-width character hides in a name.  Each is printed as its escape: ``\x1b``, ``\u202e``.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 from typing import Any, Final
 
 LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-"""How a line of our logs is laid out."""
+"""The layout of our log lines."""
 _NOT_IN_JSON: Final = "[\\x7f-\\U0010ffff]"
-"""Compiled when it is needed: that takes longer than anything else here."""
+"""Compiled only when it is needed, because compiling it takes longer than anything else here."""
 
 
 def visible(text: str) -> str:
@@ -22,7 +22,7 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """Do the same for a text of several lines, keeping its line feeds."""
+    """Escape every invisible character in a text of several lines, keeping its line feeds."""
     return "\n".join(map(visible, text.split("\n")))
 
 
@@ -45,7 +45,7 @@ class VisibleFormatter(logging.Formatter):
 def escape_json(document: bytes) -> bytes:
     """Return an equivalent JSON document without invisible characters.
 
-    JSON itself escapes only the first 32 characters; all others beyond ASCII are within strings.
+    JSON itself escapes only the first 32 characters. Characters beyond ASCII occur only within strings.
     """
     if document.isascii() and b"\x7f" not in document:
         return document

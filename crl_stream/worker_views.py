@@ -1,4 +1,4 @@
-"""Requests a worker's views from outside."""
+"""Requests a worker's views from another process."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def ask(settings: Settings, path: str, timeout: float = TIMEOUT_SECONDS) -> Any:
         raise kind(said.get("error", f"{url} answered {error.code}."), hint=said.get("hint")) from error
     except TimeoutError as error:
         raise Unavailable(
-            f"The worker at {views_url(settings)} has not answered within {timeout:.0f} s.",
-            hint="it may be busy, or hang: its log says what it does",
+            f"The worker at {views_url(settings)} did not answer within {timeout:.0f} s.",
+            hint="it may be busy or hung: its log says what it is doing",
         ) from error
     except (OSError, ValueError) as error:
         if isinstance(getattr(error, "reason", None), TimeoutError):
-            hint = "is worker.web_host reachable from here? its log says whether it runs"
+            hint = "is worker.web_host reachable from here? its log says whether it is running"
             raise Unavailable(
-                f"{views_url(settings)} takes no connection within {timeout:.0f} s.", hint=hint
+                f"{views_url(settings)} did not accept a connection within {timeout:.0f} s.", hint=hint
             ) from error
         raise Unavailable(
             f"No worker answers at {views_url(settings)}.",

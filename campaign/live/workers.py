@@ -15,7 +15,7 @@ import aiohttp
 READY_SECONDS: Final = 120.0
 """Seconds after which a worker that is not ready is a defect, even on a busy machine."""
 STOP_SECONDS: Final = 60.0
-SKIPPED: Final = re.compile(r"(\d+) records from offset \d+ on are folded already and skipped")
+SKIPPED: Final = re.compile(r"(\d+) records from offset \d+ on were already folded and are skipped")
 """What a worker says when it is given a partition whose rows are ahead of the committed offset."""
 
 

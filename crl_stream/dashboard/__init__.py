@@ -1,1 +1,1 @@
-"""The safety dashboard of the guide: the one page of ``crl.overview``, for people."""
+"""The guide's safety dashboard, which shows people the page of ``crl.overview``."""

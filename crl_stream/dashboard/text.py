@@ -1,6 +1,6 @@
-"""The dashboard as text: the guide's five sections in 80 columns; the same page and time give the same bytes.
+"""The dashboard as text: the guide's five sections in 80 columns. The same page and time give the same bytes.
 
-Pure: no colour, no locale, no terminal. Cron may mail it, and people may compare two of them.
+Pure: no colour, no locale, no terminal. So cron can mail it, and two versions can be compared.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _LABEL: Final = 14
 def render(overview: Overview, now: int, troubles: Sequence[str] = ()) -> str:
     """Render the page at ``now`` (milliseconds since the epoch); the text ends with one newline.
 
-    ``troubles`` has one line for each thing that is not working; with any of them the system is not healthy, whatever
-    the page says.
+    ``troubles`` has one line for each thing that is not working. If there are any, the system is shown as not healthy,
+    whatever the page says.
     """
     condition = Condition(overview, now)
     lines = ["=" * WIDTH, "CRL SAFETY DASHBOARD", "=" * WIDTH]
@@ -129,7 +129,7 @@ def _degradations(overview: Overview, alerts: Iterable[AlertNote]) -> list[str]:
 
 
 def _readiness(variant: TaskStanding) -> str:
-    """Return what will happen to a proven variant, as far as its task has reported it."""
+    """Return what will happen to a proven variant, as far as its task has reported."""
     if variant.active:
         return "active"
     if variant.decision == "human_approval":
@@ -141,7 +141,7 @@ def _readiness(variant: TaskStanding) -> str:
 
 
 def _present(variant: TaskStanding) -> list[tuple[str, str]]:
-    """Return the sentence of the current verdict, and the verdict itself if it is better than the alert's."""
+    """Return a sentence on the current verdict, and the verdict itself if it is better than the alert's."""
     if variant.verdict in {None, "DEGRADED"}:
         return [("Reason", variant.reason)]
     return [("Now", f"{variant.verdict}, not recovered yet"), ("Reason", variant.reason)]
@@ -158,7 +158,7 @@ def _figures(variant: TaskStanding) -> str:
 
 
 def _list(entries: list[list[str]], total: int, empty: str) -> list[str]:
-    """Return entries separated by empty lines, and how many were left out."""
+    """Return the entries separated by empty lines, and how many were left out."""
     if not entries:
         return [empty]
     lines = [line for number, entry in enumerate(entries) for line in ([""] if number else []) + entry]

@@ -15,10 +15,10 @@ _NAMED: Final = 3
 
 
 def summarise(notices: Sequence[Notice], now_ms: int, max_age_hours: float) -> Notice:
-    """Return one notice for all of ``notices``, of which there must be at least one.
+    """Return one notice for all of ``notices``, which must not be empty.
 
-    It names the newest critical ones that no later notice resolves. Its id is derived from theirs, so that after a
-    crash the same notices give the same summary.
+    It names the newest critical ones that no later notice resolves. Its id is derived from theirs, so the same notices
+    give the same summary after a crash.
     """
     open_ones: dict[tuple[str, str], Notice] = {}
     for notice in notices:
@@ -35,7 +35,7 @@ def summarise(notices: Sequence[Notice], now_ms: int, max_age_hours: float) -> N
     times = sorted(notice.timestamp for notice in notices)
     text = f"{len(notices)} notices older than {max_age_hours:g} h, {times[0]} to {times[-1]}: {', '.join(parts)}"
     if urgent:
-        text += "; not known to be over: " + " | ".join(notice.text for notice in urgent[:_NAMED])
+        text += "; critical and not resolved by then: " + " | ".join(notice.text for notice in urgent[:_NAMED])
         text += f" | and {len(urgent) - _NAMED} more" if len(urgent) > _NAMED else ""
     text += "; all of them: crl tail alerts --from-beginning"
     ids = [notice.id for notice in notices]

@@ -1,4 +1,4 @@
-"""The ways in which a delivery may fail."""
+"""The ways in which a delivery can fail."""
 
 from __future__ import annotations
 

@@ -13,17 +13,17 @@ from crl_stream.core.instant import from_text
 from crl_stream.core.messages.facts import Severity
 
 MAX_TEXT: Final = 2_000
-"""Longest line in characters; chat services cut or refuse more."""
+"""Longest line, in characters; chat services cut or refuse longer ones."""
 
 
 class Notice(NamedTuple):
-    """An event as a channel gets it."""
+    """An event as a channel receives it."""
 
     id: str
-    """The same for every attempt to send the same event, so that receivers can drop repetitions."""
+    """The id; it stays the same for every attempt to send the event, so that receivers can drop repetitions."""
     timestamp: str
     kind: str
-    """An alert's kind, else ``rollback``, ``degradation``, ``backlog`` or ``test``."""
+    """The alert's kind, or ``rollback``, ``degradation``, ``backlog`` or ``test``."""
     severity: Severity
     subject: str
     text: str
@@ -34,7 +34,7 @@ class Notice(NamedTuple):
     """The complete message, for programs."""
 
     def at(self) -> int:
-        """Return the time in milliseconds since the epoch; 0 if it has none."""
+        """Return the event's time in milliseconds since the epoch; 0 if it has none."""
         try:
             return from_text(self.timestamp)
         except (ValueError, OverflowError):
@@ -46,7 +46,7 @@ class Notice(NamedTuple):
 
 
 def notice_of(message: Any) -> Notice:
-    """Create the notice of an ``Alert``, a ``RollbackEvent`` or a ``DegradationAlert``."""
+    """Create the notice for an ``Alert``, a ``RollbackEvent`` or a ``DegradationAlert``."""
     data = msgspec.to_builtins(message)
     if isinstance(message, m.Alert):
         text = one_line(message.text)
@@ -76,6 +76,6 @@ def notice_of(message: Any) -> Notice:
 
 
 def one_line(text: str) -> str:
-    """Remove line feeds and control characters, and cut the text to what a chat accepts."""
+    """Remove line feeds and control characters, and cut the text to the length that chat services accept."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= MAX_TEXT else f"{line[: MAX_TEXT - 1]}…"

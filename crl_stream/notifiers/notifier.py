@@ -27,9 +27,9 @@ FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 300.0
 """First and longest pause between attempts, in seconds; it doubles each time, and half of it is random."""
 LONGEST_ASKED_WAIT: Final = 3_600.0
-"""Most seconds that a receiver may ask to wait."""
+"""Longest time that a receiver can ask to wait, in seconds."""
 REFUSALS: Final = 5
-"""How often a notice may be refused before the next one is sent."""
+"""How often a notice can be refused before it is given up."""
 
 Sleep = Callable[[float], Awaitable[Any]]
 
@@ -37,8 +37,9 @@ Sleep = Callable[[float], Awaitable[Any]]
 class Notifier:
     """One configured channel.
 
-    ``deliver`` may be called for several partitions at once; one notice is sent at a time. ``now`` returns seconds
-    since the epoch, ``elapsed`` seconds of a monotonic clock, and ``spread`` draws a random number between two others.
+    ``deliver`` may be called for several partitions at once, but only one notice is sent at a time. ``now`` returns
+    seconds since the epoch, ``elapsed`` seconds of a monotonic clock, and ``spread`` draws a random number between two
+    others.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Notifier:
     ) -> None:
         self.name, self.options = name, options
         self.topics = topics_of(options)
-        """Catalog names of the topics that its group reads."""
+        """Catalog names of the topics that its consumer group reads."""
         self.delivered = self.undelivered = self.attempts_failed = 0
         self.failing: str | None = None
         """Why the last attempt failed; None if it did not."""
@@ -65,10 +66,10 @@ class Notifier:
         self._one_at_a_time = asyncio.Lock()
 
     async def deliver(self, topic: str, records: Sequence[Record]) -> None:
-        """Deliver the notices in a batch of raw records; returns once each was accepted or given up with a log line.
+        """Deliver the notices in a batch of raw records; return when each was accepted, or given up with a log line.
 
-        Notices older than ``max_age_hours`` go into one summary, so that a new channel does not send a year of alerts
-        one by one, nor a restarted one a night of them.
+        Notices older than ``max_age_hours`` go into one summary. Otherwise a new channel would send a year of alerts
+        one by one, and a restarted one a night of them.
         """
         async with self._one_at_a_time:
             waiting = self._selection.choose(topic, records)
@@ -93,17 +94,17 @@ class Notifier:
     async def send_test(self) -> None:
         """Send a test line once; raises ``Unavailable`` if the channel does not accept it."""
         at = to_text(int(self._now() * 1_000))
-        text = f"test of notifiers.{self.name}: this channel works; nothing has happened"
+        text = f"test of notifiers.{self.name}: this channel works; there is no alert"
         try:
             await self._attempt(Notice(f"test-{at}", at, "test", "info", f"notifiers.{self.name}", text))
         except Undelivered as error:
             raise Unavailable(
-                f"notifiers.{self.name} did not take the test line: {error}.",
-                hint="crl notify list shows where it leads, crl config show where its settings come from",
+                f"notifiers.{self.name} did not accept the test line: {error}.",
+                hint="crl notify list shows where it sends, crl config show where its settings come from",
             ) from error
 
     async def close(self) -> None:
-        """Close the channel; repetitions that no later notice counted are logged."""
+        """Close the channel, and log the repetitions that no later notice has counted."""
         for kind, subject, number in self._repetitions.untold():
             log.info("notifiers.%s: %d repetitions of %s %s were not sent", self.name, number, kind, subject)
         await self._channel.close()
@@ -121,7 +122,7 @@ class Notifier:
         }
 
     async def _send(self, notice: Notice) -> bool:
-        """Try until the notice is accepted or given up; False if it was given up."""
+        """Try until the notice is accepted or given up; return False if it was given up."""
         began, failures, refusals = self._elapsed(), 0, 0
         while True:
             try:
@@ -145,7 +146,7 @@ class Notifier:
                 if failures & (failures - 1) == 0:
                     # Log the 1st, 2nd, 4th, 8th ... attempt, so that a dead channel does not fill the log.
                     log.warning(
-                        "notifiers.%s: attempt %d failed (%s); again in %.0f s: %s",
+                        "notifiers.%s: attempt %d failed (%s); next attempt in %.0f s: %s",
                         self.name,
                         failures,
                         error,

@@ -1,4 +1,4 @@
-"""The settings that every kind of channel has; the file of a kind adds its own."""
+"""The settings that every kind of channel has; each kind's file adds its own."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     kind: str
-    """Name of the file in ``notifiers/channels`` that implements it."""
+    """Kind of channel: the name of its file in ``notifiers/channels``."""
     min_severity: Severity = "info"
-    """Least severity that is sent; a recovery is sent if the alert it ends was."""
+    """Lowest severity that is sent; a recovery is sent if the alert that it ends was sent."""
     content: Literal["alerts", "facts"] = "alerts"
-    """``alerts`` for people; ``facts`` sends programs complete rollbacks and degradations instead of their alerts."""
+    """``alerts`` is for people; ``facts`` sends programs complete rollbacks and degradations instead of their
+    alerts."""
     max_age_hours: Annotated[float, Field(gt=0.0, le=8_760.0)] = 24.0
-    """Notices that are older when their turn comes go into one summary."""
+    """Age in hours; notices that are older when their turn comes go into one summary."""
     remind_after_minutes: Annotated[float, Field(ge=0.0, le=525_600.0)] = 30.0
-    """Minutes until an unchanged state is repeated as a reminder, then twice as long each time, up to a day.
+    """Minutes until a reminder of an unchanged state; the interval then doubles each time, up to a day.
 
-    A reminder has the number of repetitions since the last one; 0 sends every repetition."""
+    A reminder states how many repetitions were withheld since the last one; 0 sends every repetition."""
     timeout_seconds: Annotated[float, Field(gt=0.0, le=300.0)] = 10.0
-    """Longest duration of one attempt."""
+    """Longest duration of one attempt, in seconds."""
     give_up_after_hours: Annotated[float, Field(ge=0.0, le=8_760.0)] = 0.0
-    """Attempts after which a notice is logged as undelivered and the next one is sent; 0 means never."""
+    """Hours after which a notice is logged as undelivered and given up; 0 means never."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -43,10 +44,10 @@ class Options(BaseModel):
         return value
 
     def place(self) -> str:
-        """Return where it goes, for people, without secrets."""
+        """Return where the notices go, for people, without secrets."""
         return ""
 
 
 def is_secret(kind: type[BaseModel], field: str) -> bool:
-    """Return whether a field must never be shown."""
+    """Return whether the field's value must never be shown."""
     return kind.model_fields[field].annotation is SecretStr

@@ -1,9 +1,9 @@
-"""Replaces markup characters in texts of others with look-alikes that have no meaning to chat and mail services.
+"""Replaces markup characters in untrusted text with look-alikes that mean nothing to chat and mail services.
 
-An actor, a reason or an error is what somebody typed. It must not notify a whole chat, be HTML in a mail, or be a link
-that hides its target.  One table serves all services: a character that is markup in any of them is replaced.  What
-commands are made of (letters, digits, ``._:-/``) stays as it is, so that a command can be copied; a bare name like
-``evil.com``, which may be the name of an agent, therefore stays too.  Pure.
+An actor, a reason or an error may be text that a person typed. It must not notify a whole chat, become HTML in a mail,
+or become a link that hides its target.  One table serves all services: a character that is markup in any of them is
+replaced.  The characters of commands (letters, digits, ``._:-/``) stay, so that commands can be copied.  Therefore a
+bare name like ``evil.com`` stays too; it may be the name of an agent.  Pure.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOOK_ALIKE: Final = str.maketrans(
         # [text](link): white square brackets.
         "[": "\u27e6",
         "]": "\u27e7",
-        # Code, bold, struck out, hidden until it is clicked; an escape.
+        # Code, bold, strikethrough, spoilers; an escape.
         "`": "\u02cb",
         "*": "\u2217",
         "~": "\u223c",
@@ -35,7 +35,7 @@ _LINK: Final = re.compile(r"(?i)(?:[a-z][a-z0-9+.-]*:(?=//)|www\.|mailto:|tel:|j
 
 
 def plain(text: str) -> str:
-    """Return the text without anything a service would act on; it reads the same."""
+    """Return the text without anything that a service would act on; to people it reads the same."""
     return _LINK.sub(_without_link, text).translate(_LOOK_ALIKE)
 
 

@@ -1,13 +1,13 @@
-"""Limits how often a channel repeats itself: each change of state at once, repetitions at growing intervals.
+"""Limits how often a channel repeats itself: a change is sent at once, repetitions at growing intervals.
 
-The monitor repeats an alert while nothing improves, by outcomes: a busy task repeats it many times a second.  People
-need it once, and then an occasional reminder with the number of repetitions since.
+While nothing improves, the monitor repeats an alert at intervals counted in outcomes. For a busy task, that can be many
+times a second. People need the alert once, and then an occasional reminder with the number of repetitions.
 
 A *change* opens, ends or alters the state of a subject; it is never withheld.  A *repetition* reports the same state of
-the same subject: same kind, severity and cause. Alerts about broken input have a new cause for each record, so for them
-only the subject counts.
+the same subject: the same kind, severity and cause. Alerts about broken input have a new cause for each record, so
+their cause is ignored.
 
-Pure: the time is given, in seconds of a monotonic clock.
+Pure: the caller passes the time, in seconds of a monotonic clock.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from crl_stream.notifiers.notice import MAX_TEXT, Notice
 LONGEST_SECONDS: Final = 86_400.0
 """The longest interval between two reminders, unless the first one is longer."""
 REMEMBERED: Final = 8_192
-"""Most subjects whose state is remembered; the one quiet for longest is forgotten first."""
+"""How many subjects are remembered; the one that has been quiet longest is forgotten first."""
 FLAPPING: Final = 3
-"""From this many openings within a day on, a notice says how many there were."""
+"""When a state has opened this many times within a day, its notices say how many times."""
 ONE_STATE: Final = frozenset({"clock_skew", "fold_failure", "stuck", "variant_limit"})
-"""Kinds in which every record has its own cause; together they are one state of their subject."""
+"""Kinds in which every record has its own cause; for these, the state of a subject does not depend on the cause."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class _State:
 
 
 class Repetitions:
-    """What one channel has sent; ``minutes`` is the time to the first reminder, 0 sends every repetition."""
+    """What one channel has sent; ``minutes`` is the time until the first reminder, and 0 sends every repetition."""
 
     def __init__(self, minutes: float) -> None:
         self._first = minutes * 60.0
@@ -78,7 +78,7 @@ class Repetitions:
         return _with(notice, words)
 
     def settle(self, notice: Notice, now: float, *, delivered: bool) -> None:
-        """Record that an admitted notice was sent at ``now``, or given up; then the next repetition is due at once."""
+        """Record that a notice was sent at ``now``, or given up; if given up, its next repetition is due at once."""
         state = self._states.get((notice.kind, notice.subject))
         if state is None:
             return
@@ -87,7 +87,7 @@ class Repetitions:
             state.told = None
 
     def untold(self) -> Iterator[tuple[str, str, int]]:
-        """Return kind, subject and number of repetitions that no later notice has counted."""
+        """Return the kind, subject and number of repetitions that no later notice has counted."""
         for (kind, subject), state in self._states.items():
             if state.withheld:
                 yield kind, subject, state.withheld

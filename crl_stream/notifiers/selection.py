@@ -1,7 +1,7 @@
-"""Decides which records become notices of a channel: each event once, from the channel's severity on.
+"""Decides which records become notices of a channel: each event of the channel's severity or above, once.
 
-Every rollback and degradation has an alert, so ``alerts`` alone reports each event once: openings, the monitor's
-repetitions, recoveries. A channel of ``facts`` gets complete rollbacks and degradations, and all other alerts
+Every rollback and degradation has an alert, so ``alerts`` alone covers every event: openings, the monitor's
+repetitions, recoveries. A channel with ``facts`` gets complete rollbacks and degradations, and all other alerts
 unchanged.
 """
 
@@ -22,17 +22,17 @@ from crl_stream.wire.topics import ALERTS, DEGRADATIONS, ROLLBACKS
 log = logging.getLogger(__name__)
 
 REMEMBERED: Final = 8_192
-"""How many sent notices and withheld openings are remembered; more than a crash can repeat."""
+"""How many sent notices and withheld openings are remembered; more than can be repeated after a crash."""
 _TOLD_AS_FACTS: Final = frozenset({"rollback", "degradation"})
 
 
 def topics_of(options: Options) -> tuple[str, ...]:
-    """Return the topics that the channel's group reads."""
+    """Return the topics that the channel's consumer group reads."""
     return (ALERTS,) if options.content == "alerts" else (ALERTS, ROLLBACKS, DEGRADATIONS)
 
 
 class Selection:
-    """Chooses notices for one channel; losing its memory loses no notice."""
+    """Chooses notices for one channel; if its memory is lost, no notice is."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -66,8 +66,8 @@ class Selection:
         notice = notice_of(message)
         opening = notice.kind, notice.subject
         if notice.resolved:
-            # Its severity says nothing about the alert it ends. If that is unknown after a restart, send one notice too
-            # many.
+            # Its severity says nothing about the alert it ends. If that alert is unknown after a restart, send it
+            # rather than miss it.
             withheld = opening in self._withheld
             self._withheld.pop(opening, None)
             return None if withheld else notice

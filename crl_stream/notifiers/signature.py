@@ -16,15 +16,15 @@ from typing import Final
 
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 TOLERANCE_SECONDS: Final = 300
-"""Seconds. A receiver refuses older and newer timestamps, so a recorded request cannot be replayed later."""
+"""Tolerance in seconds. A receiver refuses timestamps outside it, so a recorded request cannot be replayed later."""
 _PREFIX: Final = "whsec_"
 
 
 def signed_headers(secret: str, notice_id: str, seconds: int, body: bytes) -> dict[str, str]:
-    """Return the three headers for exactly these bytes.
+    """Return the three headers for a request.
 
-    ``secret`` is the shared key, ``notice_id`` names the notice, ``seconds`` is the time of the attempt since the
-    epoch, and ``body`` is what is sent.
+    ``secret`` is the shared key, ``notice_id`` names the notice, ``seconds`` is the time of the attempt in seconds
+    since the epoch, and ``body`` holds exactly the bytes to send.
     """
     return {ID: notice_id, TIMESTAMP: str(seconds), SIGNATURE: f"v1,{_sign(secret, notice_id, str(seconds), body)}"}
 
@@ -32,8 +32,8 @@ def signed_headers(secret: str, notice_id: str, seconds: int, body: bytes) -> di
 def verify(secret: str, headers: Mapping[str, str], body: bytes, now: float) -> bool:
     """Return whether a request is genuine and recent.
 
-    ``secret`` is the shared key, ``headers`` and ``body`` are those of the request, ``now`` is the time in seconds
-    since the epoch; a timestamp more than five minutes from it fails.
+    ``secret`` is the shared key, ``headers`` and ``body`` are those of the request, and ``now`` is the time in seconds
+    since the epoch. A request whose timestamp is more than five minutes from ``now`` is not accepted.
     """
     seconds = headers.get(TIMESTAMP, "")
     if not seconds.isascii() or not seconds.isdigit() or abs(now - int(seconds)) > TOLERANCE_SECONDS:
@@ -44,13 +44,13 @@ def verify(secret: str, headers: Mapping[str, str], body: bytes, now: float) -> 
 
 
 def key_of(secret: str) -> bytes:
-    """Return the bytes of a secret, ``whsec_`` with base64 or any other text; raises ``ValueError`` for bad base64."""
+    """Return the bytes of a secret: ``whsec_`` and base64, or any other text; raises ``ValueError`` for bad base64."""
     if not secret.startswith(_PREFIX):
         return secret.encode()
     try:
         return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
     except binascii.Error as error:
-        raise ValueError(f"what follows {_PREFIX} is not base64") from error
+        raise ValueError(f"the text after {_PREFIX} is not base64") from error
 
 
 def _sign(secret: str, notice_id: str, seconds: str, body: bytes) -> str:

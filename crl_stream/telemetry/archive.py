@@ -5,10 +5,10 @@
     3  publish   rename each to its month's name
     4  cut       replace the live file, by one rename, with one without the archived lines
 
-An interruption before step 4 loses nothing, and the next run doubles nothing, because archived lines are recognised by
+An interruption before step 4 loses nothing. The next run duplicates nothing, because archived lines are recognised by
 their ids.  Between steps 3 and 4 a line is in both places; ``read_rollbacks(archived=True)`` shows it once.  The writer
-may continue all the time, because lines are only added at the end.  Step 4 includes lines added since step 1, blocks
-the writer only for that moment, and the writer then opens the new file.
+can continue throughout, because lines are only added at the end.  Step 4 includes the lines added since step 1.  It
+blocks the writer only for that moment, and the writer then opens the new file.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _COPY_BYTES: Final = 1 << 20
 _SAID_EVERY: Final = 1_000
 
 Progress = Callable[[str, int, int], None]
-"""Called with the current step, the bytes done, and the total."""
+"""A function that is called with the current step, the bytes done, and the total."""
 
 
 class Moved(NamedTuple):
@@ -46,7 +46,7 @@ class Moved(NamedTuple):
 
     file: str
     months: dict[str, int]
-    """Number of moved lines by month."""
+    """Number of lines moved, by month."""
     kept: int
     """Number of lines that stay, including unreadable ones."""
 
@@ -54,21 +54,21 @@ class Moved(NamedTuple):
 def archive(
     folder: Path, older_than_ms: int, now_ms: int, *, dry_run: bool = False, progress: Progress | None = None
 ) -> list[Moved]:
-    """Move lines of both files whose event is more than ``older_than_ms`` old at ``now_ms`` (both in milliseconds).
+    """Move the lines whose events are more than ``older_than_ms`` old at ``now_ms`` (both in milliseconds).
 
-    ``folder`` has the files, ``dry_run`` only counts, and ``progress`` hears what is being done. Raises ``NotFound`` if
-    there is no such folder, ``UsageError`` if another archiver is working in it, and ``ConfigError`` if a monthly file
-    is damaged; nothing is changed then.
+    ``folder`` holds the files, ``dry_run`` only counts the lines, and ``progress`` is called as the work proceeds.
+    Raises ``NotFound`` if there is no such folder, ``UsageError`` if another archiver is working in it, and
+    ``ConfigError`` if a monthly file is damaged. In these cases nothing is changed.
     """
     if not folder.is_dir():
-        raise NotFound(f"There is no folder {folder}.", hint="--folder names another one; a worker writes it")
+        raise NotFound(f"There is no folder {folder}.", hint="a worker creates it; --folder selects another")
     cutoff = now_ms - older_than_ms
     say = progress or (lambda *_: None)
     try:
         if dry_run:
             return [_Move(folder / name, cutoff, say).count() for name in (ROLLBACKS_FILE, PROPOSALS_FILE)]
         lock = HeldLock(
-            folder / ARCHIVER, taken=f"Another crl archive works in {folder}", hint="wait until it has ended"
+            folder / ARCHIVER, taken=f"Another crl archive is running in {folder}", hint="wait until it has finished"
         )
         try:
             return [_Move(folder / name, cutoff, say).run() for name in (ROLLBACKS_FILE, PROPOSALS_FILE)]
@@ -102,14 +102,14 @@ class _Month:
             raise
 
     def add(self, event_id: str, data: bytes) -> None:
-        """Add a line unless it is already there."""
+        """Add a line unless the archive already has it."""
         if event_id not in self._known:
             self._known.add(event_id)
             self._write(data)
             self.fresh += 1
 
     def seal(self) -> None:
-        """Write it to disk and read it back; raises ``Unavailable`` if the content differs."""
+        """Write the file to disk and read it back; raises ``Unavailable`` if the content differs."""
         self._gz.close()
         self._raw.flush()
         os.fsync(self._raw.fileno())
@@ -122,11 +122,11 @@ class _Month:
         if lines != self.lines or digest.digest() != self._digest.digest():
             raise Unavailable(
                 f"{self.partial.name} does not read back as it was written.",
-                hint="the disk is at fault; nothing was moved, and the live file is as it was",
+                hint="the disk is faulty; nothing was moved, and the live file is unchanged",
             )
 
     def publish(self) -> None:
-        """Rename it to the month's name."""
+        """Rename the file to the month's name."""
         self.partial.replace(self.path)
 
     def close(self) -> None:
@@ -145,7 +145,7 @@ def _lines_of_month(path: Path) -> list[Any]:
         return list(entries_of(path))
     except (OSError, EOFError) as error:
         raise ConfigError(
-            f"{path.name} is damaged: {error}.", hint="restore it from a copy, or move it away; nothing was changed"
+            f"{path.name} is damaged: {error}.", hint="restore it from a backup, or move it away; nothing was changed"
         ) from error
 
 
@@ -159,7 +159,7 @@ class _Move:
         self._last = b""
 
     def count(self) -> Moved:
-        """Count what would be moved."""
+        """Count the lines that would be moved."""
         self._walk(lambda _month, _event_id, _line: None, lambda _line: None)
         return self._moved()
 
@@ -193,7 +193,7 @@ class _Move:
         return self._moved()
 
     def _walk(self, move: Callable[[str, str, bytes], None], keep: Callable[[bytes], Any]) -> int:
-        """Pass every complete line to one of two functions; returns where the last line ends."""
+        """Pass every complete line to one of two functions; return where the last line ends."""
         size = self.live.stat().st_size if self.live.exists() else 0
         if not size:
             return 0
@@ -225,7 +225,7 @@ class _Move:
             live.seek(end - len(self._last))
             if live.read(len(self._last)) != self._last:
                 raise Unavailable(
-                    f"Another program has cut {self.live.name} meanwhile.",
+                    f"Another program has truncated {self.live.name} in the meantime.",
                     hint="nothing is lost; run it again to continue",
                 )
             while data := live.read(_COPY_BYTES):

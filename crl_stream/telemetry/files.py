@@ -1,4 +1,4 @@
-"""Both telemetry files of a folder. There is one writer; a second one is refused while the first is alive."""
+"""Both telemetry files of a folder. There is one writer; a second is refused while the first is alive."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from crl_stream.wire.topics import PROPOSALS, ROLLBACKS
 log = logging.getLogger(__name__)
 
 FILE_OF: Final = {ROLLBACKS: ROLLBACKS_FILE, PROPOSALS: PROPOSALS_FILE}
-"""The topics that are written to files, and to which."""
+"""The file that each topic is written to."""
 
 
 class TelemetryFiles:
     """The writer of ``rollback_events.jsonl`` and ``variant_proposals.jsonl``.
 
-    Raises ``UsageError`` if another process writes there, ``ConfigError`` if the folder cannot be used.  Its methods
-    may be called from several tasks and threads.
+    Raises ``UsageError`` if another process is writing there, ``ConfigError`` if the folder cannot be used.  Its
+    methods may be called from several tasks and threads.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,9 +67,9 @@ class TelemetryFiles:
             self._lock.release()
 
     def append(self, messages: Iterable[m.RollbackEvent | m.Proposal]) -> int:
-        """Write each message that is not there yet; returns how many were written, once they are on disk.
+        """Write the messages that are not in the files yet; return how many were written, once they are on disk.
 
-        Raises ``Unavailable`` if that fails; then nothing is half written, and the same messages may be passed again.
+        Raises ``Unavailable`` if that fails. Then no line is half written, and the same messages can be passed again.
         """
         lines: dict[str, list[Line]] = {topic: [] for topic in FILE_OF}
         for message in messages:
@@ -83,7 +83,7 @@ class TelemetryFiles:
             with self._one_at_a_time:
                 if self._closed:
                     # A cancelled batch may still arrive here.
-                    raise Unavailable("The telemetry files are closed.", hint="nothing is lost; the batch is repeated")
+                    raise Unavailable("The telemetry files are closed.", hint="nothing is lost; the batch is retried")
                 if any(lines.values()):
                     self._keep_folder()
                 return sum(self._journals[topic].append(found) for topic, found in lines.items() if found)
@@ -94,7 +94,7 @@ class TelemetryFiles:
             ) from error
 
     def _lock_folder(self) -> HeldLock:
-        """Create the folder if necessary, and become its only writer."""
+        """Create the folder if necessary, and lock it as its only writer."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return HeldLock(
             self.folder / WRITER,
@@ -103,12 +103,10 @@ class TelemetryFiles:
         )
 
     def _keep_folder(self) -> None:
-        """Create the folder again if it was deleted, and lock it again."""
+        """Recreate and lock the folder if it was deleted."""
         if self._lock.is_there():
             return
-        log.warning(
-            "%s was deleted or replaced; it is created again, but its old content is not written again", self.folder
-        )
+        log.warning("%s was deleted or replaced; it is recreated without its old content", self.folder)
         try:
             lock = self._lock_folder()
         except UsageError as error:
@@ -119,8 +117,8 @@ class TelemetryFiles:
     async def deliver(self, topic: str, records: Sequence[Record]) -> int:
         """Write a batch of raw records of ``crl.rollbacks`` or ``crl.proposals``, off the event loop.
 
-        Returns how many lines are new. A record that cannot be read is logged and skipped: a newer release wrote it,
-        and the topic keeps it.
+        Returns how many lines are new. A record that cannot be read was written by a newer release: it is logged and
+        skipped, and stays on the topic.
         """
         messages = []
         for record in records:

@@ -1,4 +1,4 @@
-"""Remembers which lines exist, in 8 bytes each, so that a file of a million lines costs 8 MB."""
+"""Remembers which lines exist, at 8 bytes each, so that a file of a million lines takes 8 MB of memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 _FRESH: Final = 4_096
-"""Number of ids that stay unsorted until they are merged into the array."""
+"""How many ids are collected unsorted before they are merged into the array."""
 
 
 class Identities:
@@ -31,7 +31,7 @@ class Identities:
         return number in self._fresh or (place < len(self._sorted) and self._sorted[place] == number)
 
     def add(self, text: str) -> None:
-        """Add an id that is not there yet."""
+        """Add an id that is not in the set yet."""
         self._fresh.add(_hash(text))
         if len(self._fresh) > _FRESH:
             self._sorted = array("Q", sorted([*self._sorted, *self._fresh]))

@@ -1,7 +1,7 @@
 """One file of lines: appended in whole batches, and repaired if it ends in the middle of a line.
 
-A batch counts as written once it is on disk. A process that dies earlier leaves at most the beginning of the batch. The
-torn line is cut when the file is opened, and the unacknowledged batch is repeated. Existing lines are recognised by
+A batch counts as written once it is on disk. A process that dies earlier leaves at most the beginning of the batch. A
+torn line is cut off when the file is opened, and the unacknowledged batch is repeated. Existing lines are recognised by
 their ids, in the file and in the archive of their month.
 """
 
@@ -22,7 +22,7 @@ from crl_stream.telemetry.reading import archived_file, entries_of, read_entry
 log = logging.getLogger(__name__)
 _CHUNK: Final = 1 << 16
 _TRIES: Final = 3
-"""How often a batch is written again if the file keeps being deleted."""
+"""How often a batch is tried if the file keeps being deleted."""
 
 
 class Line(NamedTuple):
@@ -30,18 +30,18 @@ class Line(NamedTuple):
 
     event_id: str
     month: str
-    """``2024-11``: the month whose archive may have it."""
+    """Month whose archive may contain it, such as ``2024-11``."""
     data: bytes
     """The bytes, including the line feed."""
 
 
 class Journal:
-    """Appends lines to one file, each id once; for one thread at a time, in one process."""
+    """Appends lines to one file, each id once; for use by one thread at a time, in one process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.repaired = 0
-        """Bytes of torn lines cut since the start."""
+        """Bytes of torn lines cut off since the start."""
         self._file = -1
         self._size = 0
         self._known = Identities()
@@ -50,9 +50,9 @@ class Journal:
             self._open()
 
     def append(self, lines: Sequence[Line]) -> int:
-        """Write the lines that are not there yet, and return how many once they are on disk.
+        """Write the lines that are neither in the file nor archived; return how many, once they are on disk.
 
-        Raises ``OSError`` if that fails; then the file is unchanged, and the same batch may be tried again.
+        Raises ``OSError`` if that fails. The batch can then be tried again: a torn line is cut off first.
         """
         for _ in range(_TRIES):
             with touching(self.path.parent):
@@ -66,10 +66,10 @@ class Journal:
                     self._write(b"".join(fresh.values()))
                 for event_id in fresh:
                     self._known.add(event_id)
-                # Someone may delete or replace the file without the lock; then the batch is lost with it.
+                # Another program may ignore the lock and delete or replace the file; then the batch is lost with it.
                 if not self._is_replaced():
                     return len(fresh)
-        raise OSError(errno.ESTALE, f"{self.path.name} is deleted or changed again and again")
+        raise OSError(errno.ESTALE, f"{self.path.name} keeps being deleted or changed")
 
     def close(self) -> None:
         """Close the file."""
@@ -84,7 +84,7 @@ class Journal:
                 left = left[os.write(self._file, left) :]
             os.fsync(self._file)
         except BaseException:
-            # The next append opens the file again and cuts what could not be cut now.
+            # If it cannot be cut now, the next append reopens the file and cuts it.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._size)
             self.close()
@@ -92,7 +92,7 @@ class Journal:
         self._size += len(data)
 
     def _is_replaced(self) -> bool:
-        """Return whether the path leads to another file, to none, or to one that someone else has extended or cut."""
+        """Return whether the file at the path is gone, is a different one, or was extended or cut by others."""
         if self._file < 0:
             return True
         try:
@@ -109,27 +109,27 @@ class Journal:
         self._known = Identities(entry.event_id for entry in entries_of(self.path))
 
     def _repair(self) -> None:
-        """Cut what follows the last complete line: an interrupted write, or blocks that a power failure left empty."""
+        """Cut off an incomplete last line: an interrupted write, or blocks that a power failure left empty."""
         size = end = os.fstat(self._file).st_size
         while end:
             start = self._line_start(end)
             line = os.pread(self._file, end - start, start)
             if read_entry(line) is not None:
                 if not line.endswith(b"\n"):
-                    # Only its line feed was lost, by the interruption or an editor.
+                    # Only its line feed is missing, because of the interruption or an editor.
                     os.write(self._file, b"\n")
                     size = end = end + 1
                 break
             end = start
         if end < size:
-            log.warning("%s: the last %d bytes are not a complete line and are cut", self.path, size - end)
+            log.warning("%s: cutting off the last %d bytes, which are not a complete line", self.path, size - end)
             os.ftruncate(self._file, end)
             os.fsync(self._file)
             self.repaired += size - end
         self._size = end
 
     def _line_start(self, end: int) -> int:
-        """Return where the line that ends at ``end`` begins."""
+        """Return the start of the line that ends at ``end``."""
         at = end - 1
         while at > 0:
             begin = max(0, at - _CHUNK)

@@ -1,7 +1,7 @@
-"""Builds the lines of both files: the guide's fields in the guide's order, then what our readers also need.
+"""Builds the lines of both files: the guide's fields in the guide's order, then the fields that our readers also need.
 
-A line has at most 1 KB (rollbacks) or 2 KB (proposals). A longer one is shortened, least needed part first, and marked
-with ``"shortened": true``; the topic keeps all of it.  Names, ids, epoch and status are never touched.
+A line has at most 1 KB (rollbacks) or 2 KB (proposals). A longer one is shortened, its least needed part first, and
+marked with ``"shortened": true``; the topic keeps it whole. Names, ids, epoch and status are never shortened.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import msgspec
 from crl_stream.core import messages as m
 
 ROLLBACK_BYTES: Final = 1_024
-"""Most bytes of a line of ``rollback_events.jsonl``, including the line feed."""
+"""Maximum length of a line of ``rollback_events.jsonl`` in bytes, including the line feed."""
 PROPOSAL_BYTES: Final = 2_048
-"""Most bytes of a line of ``variant_proposals.jsonl``, including the line feed."""
+"""Maximum length of a line of ``variant_proposals.jsonl`` in bytes, including the line feed."""
 _DIGITS: Final = 6
-"""Decimal places. The engine counts rewards in millionths; more digits mean nothing."""
+"""Decimal places. The engine counts rewards in millionths, so more digits would mean nothing."""
 _COUNTS: Final = ("sample_size", "n_invocations")
-"""Numbers that the guide writes without decimals."""
+"""Parameters that the guide writes without decimals."""
 
 Fields = dict[str, Any]
 _Step = Callable[[Fields], None]
@@ -82,7 +82,7 @@ def proposal_line(proposal: m.Proposal) -> bytes:
 
 
 def proposal_event_id(proposal: m.Proposal) -> str:
-    """Return the id of one step of a proposal: unique by proposal, status and revision."""
+    """Return the id of one step of a proposal, which is unique by proposal, status and revision."""
     return f"{proposal.proposal_id}:{proposal.status}:{proposal.revision}"
 
 
@@ -105,12 +105,12 @@ def _fit(fields: Fields, limit: int, steps: Sequence[_Step]) -> bytes:
 
 
 def _text(value: Any) -> bytes:
-    # A parameter may be any JSON value, even a number of 100 digits, which faster encoders refuse.
+    # A parameter may be any JSON value, even a number with 100 digits, which faster encoders refuse.
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def _shorten(value: Any, bytes_: int) -> Any:
-    """Cut long texts to about this many bytes of JSON, between characters; other values stay."""
+    """Cut long texts to about ``limit`` bytes of JSON, between characters; other values stay."""
     if not isinstance(value, str) or len(_text(value)) - 2 <= bytes_:
         return value
     # A character takes at least one byte, and up to six if JSON escapes it.
@@ -161,7 +161,7 @@ def _modifications(count: int, bytes_: int) -> _Step:
 
 
 def _change_in_short(fields: Fields) -> None:
-    # The modifications are listed above; an approval applies those on the topic.
+    # The modifications are listed above. An approval applies the complete ones, which are on the topic.
     kept = ("action", "variant_id", "parent", "temperature")
     fields["change"] = {name: value for name, value in fields["change"].items() if name in kept}
 

@@ -1,4 +1,4 @@
-"""Operating-system locks on files: a process that dies, however, releases them."""
+"""Operating-system locks on files, which are released however the process ends."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ WRITER, ARCHIVER, TOUCH = ".writer.lock", ".archiver.lock", ".touch.lock"
 
 
 class HeldLock:
-    """A lock held until ``release`` or the end of the process; raises ``UsageError`` if another process has it.
+    """A lock held until ``release`` or the end of the process; raises ``UsageError`` if another process holds it.
 
-    The file names its holder, for the next process that finds it locked. It stays after the lock is released.
+    The file names its holder, for a process that finds it locked. It remains after the lock is released.
     """
 
     def __init__(self, path: Path, *, taken: str, hint: str) -> None:
@@ -32,7 +32,7 @@ class HeldLock:
         os.pwrite(self._file, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
 
     def is_there(self) -> bool:
-        """Return whether others can see the lock; not if its file or folder was deleted or replaced."""
+        """Return whether others can see the lock; False if its file or folder was deleted or replaced."""
         return self._file >= 0 and leads_to(self._path, self._file)
 
     def release(self) -> None:
@@ -44,7 +44,7 @@ class HeldLock:
 
 @contextmanager
 def touching(folder: Path) -> Iterator[None]:
-    """Lock the files of a folder for a moment, so that only one process at a time appends to or replaces them."""
+    """Lock the files of a folder briefly, so that only one process at a time appends to them or replaces them."""
     path = folder / TOUCH
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -59,7 +59,7 @@ def touching(folder: Path) -> Iterator[None]:
 
 
 def leads_to(path: Path, file: int) -> bool:
-    """Return whether a path still leads to an open file."""
+    """Return whether a path still leads to the open file."""
     try:
         there = path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,6 +1,6 @@
 """Reads the telemetry files, for programs and people.
 
-Needs no lock: a line that is still being written is left out.
+No lock is needed: a line that is still being written is left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Entry(NamedTuple):
 
     event_id: str
     time: int
-    """Time of the event (for a proposal, of its step) in milliseconds since the epoch; -1 if it has none."""
+    """Time of the event (for a proposal, its step) in milliseconds since the epoch; -1 if it has none."""
     fields: dict[str, Any]
     data: bytes
     """The bytes, including the line feed."""
@@ -46,7 +46,7 @@ def read_rollbacks(
 
 
 def read_proposals(folder: Path, status: str | None = None, *, archived: bool = False) -> list[dict[str, Any]]:
-    """Return the last step of every proposal in ``folder``, newest proposal first, optionally only with ``status``."""
+    """Return the last step of every proposal in ``folder``, newest proposal first; ``status`` selects some."""
     latest: dict[str, Entry] = {}
     for entry in _all(folder, PROPOSALS_FILE, archived):
         kept = latest.get(entry.fields["proposal_id"])

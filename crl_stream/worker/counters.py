@@ -1,4 +1,4 @@
-"""What this process has done since it started, for the views; the figures of the fold are in the rows."""
+"""Counters of what this process has done since it started, for the views; the figures of the fold are in the rows."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from crl_stream.stages.fold import Counts
 
 @dataclass(slots=True)
 class Counters:
-    """Counts of records by their outcome, and of writes."""
+    """Counts of records by what became of them, and of writes."""
 
     applied: int = 0
     duplicates: int = 0
     forwarded: int = 0
     dead_letters: int = 0
     skipped: int = 0
-    """Records that were folded already: before the partition row at an assignment, or read twice."""
+    """Records that were already folded: those skipped at an assignment, or read twice."""
     ticks: int = 0
     """Records that only say that time has passed."""
     too_late: int = 0
-    """Scores for outcomes that are in no window any more."""
+    """Scores for outcomes that are no longer in any window."""
     batches: int = 0
     outputs: int = 0
     rows: int = 0
@@ -43,5 +43,5 @@ class Counters:
         self.batches += 1
 
     def as_dict(self) -> dict[str, int]:
-        """The counters by name."""
+        """Return the counters by name."""
         return asdict(self)

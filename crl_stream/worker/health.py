@@ -1,4 +1,4 @@
-"""The problems of this process: each with a name, since when it exists, and what to do."""
+"""The problems of this process: each with a name, when it began, and what to do."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from crl_stream.worker.topic_watch import FRESH_SECONDS, TopicWatch
 
 END_TRANSACTION: Final = "end it: kafka-transactions.sh --bootstrap-server ... find-hanging, then abort"
 UNOWNED_SECONDS: Final = 15.0
-"""How long partitions may have no owner while they move."""
+"""How many seconds partitions may have no owner while they move."""
 
 
 LATE_SECONDS: Final = 15.0
-"""How long a snapshot may be overdue; two seconds are normal."""
+"""How many seconds a snapshot may be overdue; two are normal."""
 
 
 class Finding(NamedTuple):
@@ -36,7 +36,7 @@ class Finding(NamedTuple):
     """Whether it needs action; False for a note."""
 
     def as_json(self) -> dict[str, Any]:
-        """The finding as JSON, for programs."""
+        """Return the finding as JSON, for programs."""
         return self._asdict() | {"since": to_text(self.since)}
 
 
@@ -46,7 +46,7 @@ class _Seen(NamedTuple):
     text: str
     action: str
     since: float | None = None
-    """When it began, in seconds since the epoch; None means when it was first seen."""
+    """When it began, in seconds since the epoch; None stands for the time when it was first seen."""
     patience: float = 0.0
     """How many seconds it may last before it is reported."""
     trouble: bool = True
@@ -60,7 +60,7 @@ class Health:
         self._since: dict[tuple[str, str], float] = {}
 
     async def fresh_findings(self) -> list[Finding]:
-        """The current problems after asking Kafka, so that topics recreated a moment ago are found too."""
+        """Ask Kafka, then return the current problems; so topics recreated a moment ago are found too."""
         if await self.watch.is_fresh():
             return self.findings()
         where = self.members[0].settings.kafka.bootstrap_servers
@@ -69,7 +69,7 @@ class Health:
         return [slow, *self.findings()] if self.watch.silent_since is None else self.findings()
 
     def findings(self) -> list[Finding]:
-        """The current problems first, then notes."""
+        """Return the current problems first, then notes."""
         now, found = time(), list(self._look())
         known = {(seen.name, seen.subject) for seen in found}
         self._since = {key: since for key, since in self._since.items() if key in known}
@@ -87,11 +87,11 @@ class Health:
             yield _Seen("topics", "topics", watch.change.message, watch.change.hint or "")
         elif watch.missing:
             names = ", ".join(sorted(watch.missing))
-            yield _Seen("topics", "topics", f"Kafka does not list {names} now.", "`crl topics apply` creates it")
+            yield _Seen("topics", "topics", f"Kafka does not currently list {names}.", "`crl topics apply` creates it")
         if watch.silent_since is not None:
             where = self.members[0].settings.kafka.bootstrap_servers
             text = f"Kafka does not answer at {where}."
-            action = "see whether the broker runs; the worker goes on once it answers"
+            action = "check that the broker is running; the worker continues when it answers"
             yield _Seen("kafka", where, text, action, watch.silent_since)
         for member in self.members:
             yield from self._look_at(member)
@@ -106,7 +106,7 @@ class Health:
                 action = END_TRANSACTION
             else:
                 text = f"{subject} is stuck at offset {lag.done}, with {lag.records} records to read."
-                action = "the worker's log says what it waits for; a restart goes on from there"
+                action = "the worker's log says what it is waiting for; a restart continues from there"
             yield _Seen("lag", subject, text, action, lag.since)
         for place, held in watch.left_open().items():
             if place not in said:
@@ -118,18 +118,20 @@ class Health:
     def _look_at(member: Member) -> Iterator[_Seen]:
         if dead := member.dead:
             text = f"{member.group}: {', '.join(dead)} ended."
-            yield _Seen("agents", member.group, text, "restart the worker: it goes on from its partition row")
+            yield _Seen("agents", member.group, text, "restart the worker: it continues from its partition row")
         elif not member.recovered:
-            text = f"{member.group} is joining its group or reading its state back."
-            yield _Seen("recovering", member.group, text, "wait; its log says how far it is, or what it waits for")
+            text = f"{member.group} is joining its group or reading back its state."
+            yield _Seen(
+                "recovering", member.group, text, "wait; its log says how far it has got, or what it is waiting for"
+            )
 
 
 def _look_at_monitor(monitor: Monitor) -> Iterator[_Seen]:
     if pending := pending_partitions(monitor):
         listed = ", ".join(map(str, pending))
-        text = f"Partitions {listed} have not taken the policy that was set."
+        text = f"Partitions {listed} have not reached the policy that was set."
         yield _Seen(
-            "policy_pending", "policy", text, "wait until they have read up to it; `crl policy show` says whose"
+            "policy_pending", "policy", text, "wait until they have read up to it; `crl policy show` says who set it"
         )
     yield from _late_snapshots(monitor)
     yield from _fleet_hold(monitor)
@@ -153,17 +155,17 @@ def _late_snapshots(monitor: Monitor) -> Iterator[_Seen]:
             text = (
                 f"crl.tasks is behind: snapshots of {subject} have been due for {late:.0f} s; pins and holds end late."
             )
-            action = "its log says why no tick is written; a restart goes on from there"
+            action = "its log says why no tick is written; a restart continues from there"
             yield _Seen("snapshots", subject, text, action, time() - late)
 
 
 def _fleet_hold(monitor: Monitor) -> Iterator[_Seen]:
-    """A note as a reminder of the fleet hold; a worker that may not act automatically is still ready."""
+    """Yield a reminder of the fleet hold; it is only a note, because a worker under a hold is still ready."""
     table, now = monitor.table, round(time() * 1_000)
     rows = [table.partition_row(partition) for partition in monitor.partitions()]
     holds = [hold for row in rows if (hold := standing_fleet(decode_partition(row).fleet, now)) is not None]
     if holds:
         hold = min(holds, key=lambda one: one.since)
         until = "" if hold.until is None else f" until {to_text(hold.until)}"
-        text = f"The fleet is held by {hold.actor}{until}: {hold.reason or 'no reason given'}. No rollback happens."
+        text = f"The fleet is held by {hold.actor}{until}: {hold.reason or 'no reason given'}. No rollbacks happen."
         yield _Seen("fleet_held", "fleet", text, "`crl resume --all` releases it", hold.since / 1_000, trouble=False)

@@ -1,9 +1,9 @@
-"""Keeps the worker's log readable while a broker is away: the worker reports it once a minute, its libraries do not.
+"""Keeps the log readable while Kafka is down: one line a minute, and none from the libraries.
 
-Faust and aiokafka log every failed attempt, from every component.  So their lines wait until ``topic_watch``, every few
-seconds, has asked whether Kafka answers.  If it does not, the lines are about the outage and are only counted;
-otherwise they are shown.  The first line of each kind is shown.  Those that follow within a minute are counted, and the
-next one shown says how many there were.  ``crl -v`` shows all lines as they come.
+Faust and aiokafka log every failed attempt, from every component.  So their lines are held until ``topic_watch``, which
+checks every few seconds, knows whether Kafka answers.  If it does not, the lines are about the outage and are only
+counted; otherwise they are shown.  The first line of each kind is shown.  Those that follow within a minute are
+counted, and the next one shown says how many there were. ``crl -v`` shows library lines without waiting.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 60.0
 HOLD_SECONDS: Final = 15.0
-"""How long a line waits at most: two questions to Kafka, each with the time that an answer may take."""
+"""Longest time that a line waits: two requests to Kafka, each with the time that its answer may take."""
 AFTER_SECONDS: Final = 20.0
-"""How long after an outage lines may still be about it, while members rejoin groups and old requests fail."""
+"""How long after an outage lines can still be about it, while members rejoin groups and old requests fail."""
 _MOST_HELD: Final = 1_000
 _MOST_KINDS: Final = 1_000
 """How many kinds are remembered; beyond that the oldest is forgotten, and its next line is shown."""
 _VARIES: Final = re.compile(r"0x[0-9a-f]+|\d+|'[^']*'|\"[^\"]*\"")
-"""The parts that differ between lines of one kind: numbers, addresses, names in quotes."""
+"""The parts that differ between lines of the same kind: numbers, addresses, names in quotes."""
 LIBRARIES: Final = ("faust", "mode", "aiokafka", "kafka", "asyncio")
 OWN: Final = (
     "crl_stream.worker.transport.consumer",
@@ -39,10 +39,10 @@ OWN: Final = (
     "crl_stream.worker.transport.producer",
     "crl_stream.worker.table",
 )
-"""Our own loggers that Faust writes to: its services log under the name of the module that defines them."""
+"""Our own loggers that Faust writes to, because its services log under the name of the module that defines them."""
 _OF_A_START: Final = ("GroupCoordinatorNotAvailableError", "Marking the coordinator dead")
 RETRIED: Final = {"crl_retried": True}
-"""``extra`` for our own lines about an attempt that is retried, which are treated like a library's lines."""
+"""The ``extra`` for our own lines about an attempt that is retried; they are treated like a library's lines."""
 
 
 class _Kind(NamedTuple):
@@ -59,14 +59,14 @@ class _Held(NamedTuple):
 
 
 def _is_detail(record: logging.LogRecord) -> bool:
-    """Whether a line comes from a library or is about a retried attempt; a critical line never counts as a detail."""
+    """Return whether a line is a detail: not critical, and either from a library or about a retried attempt."""
     if record.levelno >= logging.CRITICAL:
         return False
     return record.name.startswith((*LIBRARIES, *OWN)) or hasattr(record, "crl_retried")
 
 
 def _kind_of(record: logging.LogRecord) -> tuple[str, int, str] | None:
-    """A line's kind, equal for lines that say the same; None if a line cannot be formatted, which handlers report."""
+    """Return a line's kind, by which repetitions are found; None for a malformed line, which handlers report."""
     try:
         return record.name, record.levelno, _VARIES.sub("#", record.getMessage())
     except Exception:
@@ -74,7 +74,7 @@ def _kind_of(record: logging.LogRecord) -> tuple[str, int, str] | None:
 
 
 class OncePerMinute(logging.Filter):
-    """A filter for handlers that hides repeated lines of libraries and, of our own, those marked ``RETRIED``."""
+    """A filter for handlers that hides repeated lines: those of libraries, and our own that are marked ``RETRIED``."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class OncePerMinute(logging.Filter):
         self._kinds: dict[tuple[str, int, str], _Kind] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to show a line; adds to it the number of similar lines hidden before it."""
+        """Return whether to show a line; add to it the number of similar lines hidden before it."""
         if not _is_detail(record):
             return True
         kind = _kind_of(record)
@@ -108,7 +108,7 @@ class OncePerMinute(logging.Filter):
 
 
 class Calm(logging.Handler):
-    """Shows our own lines on ``shown`` at once, and details once it is clear that they are not about an outage.
+    """Passes our own lines to ``shown`` at once, and details as soon as it is clear that they are not about an outage.
 
     Callers report Kafka's state with ``answered`` and ``silent``; without either, a line waits ``HOLD_SECONDS``.
     """
@@ -118,12 +118,12 @@ class Calm(logging.Handler):
         self._shown, self._clock = shown, clock
         self._only = OncePerMinute(clock)
         self._held: dict[tuple[str, int, str] | int, _Held] = {}
-        """Waiting lines by kind, the oldest first: aiokafka writes hundreds of lines a second about a lost broker."""
+        """Waiting lines by kind, oldest first: aiokafka writes hundreds of lines a second about a lost broker."""
         self._away = False
         self._until = float("-inf")
-        """Until when lines still count as being about the last outage."""
+        """The time until which lines count as being about the last outage."""
         self.hushed = 0
-        """How many lines were hidden about the current or last outage."""
+        """How many lines about the current or last outage were hidden."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a line, hold it for a moment, or count it."""
@@ -131,7 +131,7 @@ class Calm(logging.Handler):
         self._release(now - HOLD_SECONDS)
         if not _is_detail(record):
             if record.levelno >= logging.CRITICAL:
-                self._release(now)  # first show what led to it
+                self._release(now)  # first show what led up to it
             self._shown.handle(record)
         elif self._away or now < self._until:
             self.hushed += 1
@@ -146,7 +146,7 @@ class Calm(logging.Handler):
             self._show_oldest()
 
     def silent(self) -> None:
-        """Kafka was asked and has not answered, so recent lines are about the outage."""
+        """Note that Kafka was asked and has not answered, so recent lines are about the outage."""
         with self._locked():
             if not self._away:
                 self.hushed = 0
@@ -155,7 +155,7 @@ class Calm(logging.Handler):
             self._held.clear()
 
     def answered(self, asked_at: float) -> int:
-        """Kafka has answered a question of time ``asked_at``; returns how many lines an outage that just ended had."""
+        """Note an answer to a request sent at ``asked_at``; return how many lines were hidden if it ends an outage."""
         with self._locked():
             if not self._away:
                 self._release(asked_at)
@@ -164,7 +164,7 @@ class Calm(logging.Handler):
             return self.hushed
 
     def flush(self) -> None:
-        """Show the lines that still wait, when the program ends."""
+        """Show the lines that are still waiting, when the program ends."""
         with self._locked():
             self._release(float("inf"))
         self._shown.flush()
@@ -185,9 +185,9 @@ class Calm(logging.Handler):
 
 
 def set_up_logging(*, verbose: bool = False) -> Calm | None:
-    """Log to stderr: our own lines from INFO up, and through ``Calm`` those of libraries from WARNING up.
+    """Log to stderr: our own lines from INFO up, and the libraries' lines from WARNING up, through ``Calm``.
 
-    ``verbose`` shows library lines from INFO up, each kind once a minute, and returns None.
+    With ``verbose``, library lines are shown from INFO up, each kind once a minute, and None is returned.
     """
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(VisibleFormatter(LINE))
@@ -199,7 +199,8 @@ def set_up_logging(*, verbose: bool = False) -> Calm | None:
     for name in (*LIBRARIES, *OWN):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
     if not verbose:
-        # A broker that has just started answers this for a second or two; aiokafka retries, but logs it as a problem.
+        # A broker that has just started gives this answer for a second or two; aiokafka retries, but logs it as a
+        # problem.
         logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(
             lambda record: not any(words in record.getMessage() for words in _OF_A_START)
         )
@@ -207,8 +208,8 @@ def set_up_logging(*, verbose: bool = False) -> Calm | None:
 
 
 def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
-    """Log an exception that ends a thread, since Python would print it without escaping untrusted text."""
-    # A thread that is told to stop while it waits for Kafka ends by being cancelled.
+    """Log an exception that ends a thread, because Python would print it without escaping untrusted text."""
+    # A thread that is stopped while it waits for Kafka ends with a cancellation.
     if ended.exc_type in {SystemExit, CancelledError} or ended.exc_value is None:
         return
     name = ended.thread.name if ended.thread is not None else "?"

@@ -31,15 +31,16 @@ from crl_stream.worker_views import base_url
 FETCH_BYTES: Final = 4 * 1024 * 1024
 REQUEST_SECONDS: Final = 30.0
 NEVER_SECONDS: Final = 10 * 365 * 86_400.0
-"""How long a member may go without polling.  A member without a partition, or with full lanes, does not poll; aiokafka
-would remove it from its group, and it would not return.  Heartbeats and the pulse show instead that it is alive."""
+"""How long a member may go without polling: forever, in effect. A member without a partition, or with full lanes, does
+not poll; aiokafka would remove it from its group, and it would not return. Instead, heartbeats and the pulse show that
+it is alive."""
 
 
 class Member:
-    """A Faust app of this process, to run it and to show it; nothing connects before it is started.
+    """A Faust app of this process; it connects to nothing before it is started.
 
-    Its consumer group is named after the installation and the ``role``; the monitor's group after the installation
-    alone.
+    Its consumer group is named after the installation and the ``role``; the monitor's group is named after the
+    installation alone.
     """
 
     def __init__(self, settings: Settings, role: str = "", *, web: bool = False) -> None:
@@ -72,12 +73,12 @@ class Member:
         )
         self.app.tables.add(table)
         self.tables.append(table)
-        # Not when the table stops: a batch may still be in flight, and would be folded without its rows.
+        # Do not close it when the table stops: a batch may still be in flight, and would be folded without its rows.
         self.at_close(asyncio.to_thread, table.store.release)
         return table
 
     async def check_stores(self) -> None:
-        """Check the rows on disk before joining the group, since that may take longer than a session."""
+        """Check the rows on disk before joining the group; checking may take longer than the session timeout."""
         for table in self.tables:
             await asyncio.to_thread(table.store.check)
 
@@ -109,7 +110,7 @@ class Member:
             self.look_every(LOOK_SECONDS, topic, stage.look, name=f"{name}.look")
 
     def partitions_of(self, topic: str) -> list[int]:
-        """The partitions of ``topic`` (the catalog's name) that this process works on now."""
+        """Return the partitions of ``topic`` (the catalog's name) that this process is working on."""
         lanes, full = self.app.consumer.lanes.items(), self.topics(topic)
         return sorted(tp.partition for tp, lane in lanes if tp.topic == full and lane.open)
 
@@ -129,7 +130,7 @@ class Member:
 
     @property
     def recovered(self) -> bool:
-        """Whether the member has settled in its group and works on every partition assigned to it."""
+        """Whether the member has settled in its group and is working on every partition assigned to it."""
         app = self.app
         if app.rebalancing or not app.rebalancing_count or not app.tables.recovery.completed.is_set():
             return False
@@ -144,7 +145,7 @@ class Member:
 
     @property
     def dead(self) -> list[str]:
-        """What has ended unexpectedly: agents by name, and partitions without a running task."""
+        """Names of everything that has ended unexpectedly: agents, and partitions without a running task."""
         found = []
         for name, agent in self.app.agents.items():
             tasks = [actor.actor_task for actor in agent._actors]
@@ -154,7 +155,7 @@ class Member:
         return found + [f"the work on {tp.topic} partition {tp.partition}" for tp, lane in lanes if not lane.alive]
 
     def at_close(self, release: Callable[..., Awaitable[object]], *arguments: Any) -> None:
-        """Call ``release`` after leaving the group."""
+        """Register ``release`` to be called after leaving the group."""
         self._closing.push_async_callback(release, *arguments)
 
     async def close(self) -> None:
@@ -164,13 +165,13 @@ class Member:
 
 
 class App(faust.App):
-    """A Faust app that creates no data folder, which would stay empty and may not be possible to create."""
+    """A Faust app that creates no data folder: it would stay empty, and creating it might fail."""
 
     def _create_directories(self) -> None:
         """Do nothing: rows in memory need no folder, and the stores on disk create their own (``worker.stores``)."""
 
 
-App.logger = faust.App.logger  # at the same log level as Faust, and silenced with it
+App.logger = faust.App.logger  # log at Faust's level, to be silenced with it
 
 
 def _app(settings: Settings, group: str, url: URL, *, web: bool) -> Any:
@@ -188,7 +189,7 @@ def _app(settings: Settings, group: str, url: URL, *, web: bool) -> Any:
         broker_request_timeout=max(90.0, 3 * worker.session_timeout_seconds),
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=worker.instance_id or None,
-        # A partition with waiting data holds up fetches from its broker, so keep the amount that may wait small.
+        # A partition with waiting data delays fetches from its broker, so the amount that may wait is small.
         consumer_max_fetch_size=FETCH_BYTES,
         producer_acks=-1,
         producer_max_batch_size=LARGEST_RECORD,

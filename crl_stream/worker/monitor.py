@@ -1,4 +1,4 @@
-"""The monitor's member: the table of task rows, the agent that folds the log, and the agent for commands."""
+"""The monitor's member: the table of task rows, the agent that folds the log, and the agent that takes commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Monitor(Member):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, web=True)
         self.ordered: Ordered | None = None
-        """The policy of the log when this process started."""
+        """The policy that was on the log when this process started."""
         self.table = self.add_table(MONITOR)
         monitor = MonitorStage(self.table, self.outlet, self.reader)
         self.add_stage(MONITOR, lambda _: monitor)
@@ -28,7 +28,7 @@ class Monitor(Member):
         self._summarise()
 
     def partitions(self) -> list[int]:
-        """The partitions of the log that this worker folds now."""
+        """Return the partitions of the log that this worker is folding."""
         return self.partitions_of(MONITOR.source)
 
     def _summarise(self) -> None:

@@ -30,9 +30,9 @@ from crl_stream.worker.transport.lanes import Batch
 log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 5_000
-"""How many rows are read before other tasks may run."""
+"""How many rows are read before other tasks get a turn."""
 OUTPUTS_AT_ONCE: Final = 1_000
-"""How many outputs one fold makes at most; at about 30 us each, this bounds how long the event loop is blocked."""
+"""Maximum number of outputs of one fold; at about 30 us each, this limits how long the event loop is blocked."""
 
 
 class MonitorStage(TableStage):
@@ -42,8 +42,8 @@ class MonitorStage(TableStage):
 
     @property
     def hint(self) -> str:
-        """What to do about a log that was created again: adopt it, which keeps the rows."""
-        return f"was the topic made again? `{ADOPT}` starts a new incarnation on it"
+        """What to do about a recreated log: adopt it, which keeps the rows."""
+        return f"was the topic recreated? `{ADOPT}` starts a new incarnation on it"
 
     def __init__(self, table: TaskTable, outlet: Outlet, reader: PointReader) -> None:
         super().__init__(table, outlet, reader)
@@ -52,10 +52,10 @@ class MonitorStage(TableStage):
         self.summaries = Summaries(table)
         self.at_once = OUTPUTS_AT_ONCE
         self._indexed: dict[int, bytes | None] = {}
-        """By partition: the partition row for which its index of waiting rows is valid."""
+        """For each partition, the partition row for which the index of waiting rows is valid."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """Where to start, after checking that the partition row belongs to this log; also finds the waiting rows."""
+        """Check that the partition row belongs to this log, find the waiting rows, and return where to start."""
         found = await self._start(partition, committed, first, end)
         await self._index(partition)
         return found
@@ -70,7 +70,7 @@ class MonitorStage(TableStage):
         self.ticking.begin(partition, waiting)
 
     async def _look_through(self, partition: int, known: bytes | None, keys: list[bytes] | None = None) -> Waiting:
-        """The rows that wait for time; the keys of all rows are added to ``keys``."""
+        """Return the rows that wait for time, and add the keys of all rows to ``keys``."""
         waiting = Waiting(decode_partition(known))
         for number, (key, row) in enumerate(self.table.store.items(partition)):
             waiting.add(key, row)
@@ -88,16 +88,16 @@ class MonitorStage(TableStage):
                 raise Unsafe(
                     f"{self.place(partition)} was folded up to {committed}, but its state is gone and its log "
                     f"starts at {first}",
-                    hint=f"restore {self.table.changelog_topic_name}, or start again with `{ADOPT}`",
+                    hint=f"restore {self.table.changelog_topic_name}, or start afresh with `{ADOPT}`",
                 )
             if first:
                 # No alert: a user who starts with an old log knows that its beginning is gone.
-                log.warning("%s: the fold begins at offset %d, where its log begins", self.place(partition), first)
+                log.warning("%s: the fold starts at offset %d, where the log begins", self.place(partition), first)
             return first
         return await super().position(partition, committed, first, end)
 
     async def announce_gap(self, partition: int, expected: int, first: int) -> None:
-        """Alert people to the records that the windows will lack."""
+        """Send an alert about the records that will be missing from the windows."""
         state = decode_partition(self.table.partition_row(partition))
         oldest = (await self.reader.read(self.source, [(partition, first)]))[partition, first]
         timestamp = int(time.time() * 1_000) if oldest is None else oldest.timestamp
@@ -115,7 +115,7 @@ class MonitorStage(TableStage):
         return fold_batch(partition, self.table.width, before, rows, entries, commands, waiting, self.at_once)
 
     def standing(self, partition: int) -> Iterator[Output]:
-        """The active variants, catalogues and snapshots of the partition's tasks."""
+        """Yield the active variants, catalogues and snapshots of the partition's tasks."""
         state = self.table.partition_row(partition)
         return iter(()) if state is None else refill.tasks(partition, state, self.table.store.items(partition))
 
@@ -133,7 +133,7 @@ class MonitorStage(TableStage):
         if waiting.fleet == fleet_of(decode_partition(folded.partition_row)):
             waiting.settle(folded.wakes, folded.born)
             self._indexed[partition] = folded.partition_row
-        else:  # after a change of the fleet hold, every row of the partition waits to be published
+        else:  # when the fleet hold has changed, every row of the partition waits to be published
             self.ticking.waiting[partition] = await self._look_through(partition, folded.partition_row)
 
 

@@ -1,7 +1,7 @@
 """Compares the policy of the fleet with that of this worker's settings.
 
-The fleet's policy comes from the log.  A worker sends its own only to a log that has none, so that starting a worker
-never changes the policy of a fleet.  It reports settings that differ.
+The fleet's policy comes from the log.  A worker sends its own policy only to a log without one, so that starting a
+worker never changes the policy of a fleet. It reports settings that differ.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from crl_stream.worker.monitor import Monitor
 log = logging.getLogger(__name__)
 
 RESTORE_SECONDS: Final = 10.0
-"""How long a partition may take to read the policy before it counts as having lost it with its state."""
+"""How long a partition may take to read the policy; after that it counts as having lost the policy with its state."""
 
 
 async def settle_policy(settings: Settings) -> Ordered | None:
-    """Return the policy that is on the log; a log without one is sent the policy of ``settings``.
+    """Return the policy that is on the log; if there is none, send the policy of ``settings`` to it.
 
-    Call it before anything is folded.  None when the log was folded without a policy, so that the guide's applies.
-    ``Unavailable`` when Kafka does not answer.
+    Call it before anything is folded. It returns None when the log was folded without a policy, so that the guide's
+    applies. Raises ``Unavailable`` when Kafka does not answer.
     """
     fleet = await read_fleet_policy(settings, with_rows=False)
     if fleet.exists:
@@ -57,9 +57,9 @@ def _rows(monitor: Monitor) -> dict[int, PartitionRow]:
 
 
 def pending_partitions(monitor: Monitor) -> list[int]:
-    """Partitions of this worker that have not yet folded the policy that was on the log when it started.
+    """Return the partitions of this worker that have not yet folded the policy that was on the log when it started.
 
-    An operator may have sent another policy since, which is no reason to wait.
+    A policy that an operator has sent since then is not waited for.
     """
     ordered = monitor.ordered
     if ordered is None:
@@ -69,7 +69,7 @@ def pending_partitions(monitor: Monitor) -> list[int]:
 
 
 def policy_of(monitor: Monitor) -> dict[str, Any]:
-    """The policy in force in this worker's partitions, and how its settings differ."""
+    """Return the policy in force in this worker's partitions, and how the worker's settings differ from it."""
     row = max(_rows(monitor).values(), key=lambda row: row.policy_time, default=PartitionRow())
     policies, actor, time = row.policies, row.policy_actor, row.policy_time
     if not row.has_policy and monitor.ordered is not None:
@@ -87,16 +87,16 @@ def policy_of(monitor: Monitor) -> dict[str, Any]:
 
 
 async def follow_policy(monitor: Monitor) -> None:
-    """Wait until every partition of a ready worker has the policy, then report how its settings differ.
+    """Wait until every partition of a ready worker has the policy, then report how the worker's settings differ.
 
-    The policy is sent again to a partition that has lost it, because it was folded again from a log that no longer has
-    the command.
+    A partition loses the policy when it is refolded from a log that no longer has the command. Then the policy is sent
+    again.
     """
     began = monotonic()
     while pending := pending_partitions(monitor):
         if monitor.recovered and monotonic() - began > RESTORE_SECONDS and monitor.ordered is not None:
             ordered = monitor.ordered
-            log.warning("policy %s is sent again: partitions %s do not have it", ordered.policies.digest(), pending)
+            log.warning("sending policy %s again: partitions %s do not have it", ordered.policies.digest(), pending)
             sent = await send_policy(
                 monitor.settings.kafka, ordered.policies, actor=ordered.actor, reason="restored", if_none=True
             )

@@ -1,6 +1,6 @@
 """Checks the topics on the broker before a worker starts.
 
-Stock Faust waits silently for a missing topic, and acknowledges records that it cannot assign.
+Unmodified Faust waits silently for a missing topic, and acknowledges records that it cannot assign.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ async def check_topics(settings: Settings) -> None:
         hint = "run `crl topics apply`"
         if any(difference.kind == "partitions" for difference in unsafe):
             hint = (
-                "set kafka.partitions to what crl.invocations has; a changelog with another number belongs to "
-                "another log: choose another worker.app_id, or delete it to fold the log again"
+                "set kafka.partitions to the number that crl.invocations has; a changelog with a different number "
+                "belongs to another log: choose another worker.app_id, or delete the changelog to refold the log"
             )
-        raise ContractError(f"The topics are not what this worker needs: {unsafe[0]}{more}.", hint=hint)
+        raise ContractError(f"The topics do not fit this worker: {unsafe[0]}{more}.", hint=hint)
     for difference in differences:
         log.warning("topics: %s; `crl topics apply` corrects it", difference)

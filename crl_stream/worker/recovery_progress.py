@@ -1,4 +1,4 @@
-"""Progress lines while a worker reads a changelog, which may take a minute while its tasks wait."""
+"""Progress lines while a worker reads a changelog; that may take a minute, and its tasks wait for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 5.0
 STANDSTILL_SECONDS: Final = 60.0
-"""How long a recovery may receive no record while some are missing, before it counts as stuck."""
+"""How long a recovery may receive no records, while some are missing, before it counts as stuck."""
 
 
 class RecoveryProgress:
@@ -24,11 +24,11 @@ class RecoveryProgress:
         self._began = self._said = 0.0
 
     def begin(self) -> None:
-        """A recovery begins."""
+        """Note that a recovery begins."""
         self._began = self._said = monotonic()
 
     def add(self, records: int, remaining: int) -> None:
-        """Note that ``records`` more were read, with ``remaining`` still to read."""
+        """Note that ``records`` more records were read, and ``remaining`` are still to be read."""
         now = monotonic()
         self.records += records
         if now - self._said >= EVERY_SECONDS:
@@ -36,7 +36,7 @@ class RecoveryProgress:
             log.info("%s: %d records recovered, %d to come", self.changelog, self.records, remaining)
 
     def end(self) -> None:
-        """The recovery is over."""
+        """Note that the recovery is over."""
         if self.records:
             taken = monotonic() - self._began
             log.info("%s: %d changelog records recovered in %.2f s", self.changelog, self.records, taken)
@@ -44,17 +44,17 @@ class RecoveryProgress:
 
 
 class RecoveryWatch:
-    """Ends a recovery that is stuck, since a worker that waits forever looks like one with much to read."""
+    """Ends a recovery that is stuck: otherwise a worker that waits forever would look like one with much to read."""
 
     def __init__(self) -> None:
         self._moved: float | None = None
 
     def progress(self) -> None:
-        """Note that records have come."""
+        """Note that records have arrived."""
         self._moved = None
 
     def check(self, app: Any) -> None:
-        """Raise ``Unsafe`` when a recovery needs records and none has come for ``STANDSTILL_SECONDS``."""
+        """Raise ``Unsafe`` when a recovery needs records and none have arrived for ``STANDSTILL_SECONDS``."""
         now = monotonic()
         if not (app.in_recovery and app.tables.recovery.need_recovery()):
             self._moved = None
@@ -62,6 +62,6 @@ class RecoveryWatch:
             self._moved = now
         elif now - self._moved > STANDSTILL_SECONDS:
             raise Unsafe(
-                f"the recovery has received no record for {STANDSTILL_SECONDS:.0f} s, but some are missing",
-                hint="see whether the broker answers; a restart begins the recovery again",
+                f"the recovery has received no records for {STANDSTILL_SECONDS:.0f} s, but some are missing",
+                hint="check that the broker answers; a restart begins the recovery again",
             )

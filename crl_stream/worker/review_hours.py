@@ -1,8 +1,8 @@
 """The hours of the weekly review, by the wall clock of its time zone.
 
 The worker checks every minute instead of sleeping until the hour.  So a machine that was suspended catches up, and the
-two Sundays on which clocks change do not shift the review.  When a clock that was ahead is corrected, the watch starts
-again from the corrected time.  Otherwise the next review would wait until the wrong time comes, perhaps years later.
+two Sundays on which clocks change do not shift the review.  When a clock that was ahead is corrected, watching restarts
+from the corrected time. Otherwise the next review would wait until the wrong time is reached, perhaps years later.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class ReviewHours:
         self._now, self._since = now, self._wall(now)
         """The time of the last check, and the wall-clock time when watching began."""
         self._seen = self._since
-        """The latest wall-clock time shown since then; hours shown again in autumn are not repeated."""
+        """The latest wall-clock time shown since then, so that the hour that occurs twice in autumn counts once."""
 
     def has_come(self, now: float) -> bool:
-        """Whether a scheduled hour lies between the last check and ``now``; several count as one."""
+        """Return whether a scheduled hour lies between the last check and ``now``; several count as one."""
         wall, back = self._wall(now), self._now - now
         self._now = now
         if back > SMALL_STEP or (back > 0 and wall < self._since):

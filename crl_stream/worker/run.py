@@ -34,11 +34,11 @@ from crl_stream.worker_views import base_url
 log = logging.getLogger(__name__)
 
 SEEN_SECONDS: Final = 2.0
-"""How long a worker that must end reports that it is not ready before it does."""
+"""How long a worker that must end reports that it is not ready, before it exits."""
 
 
 def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,), *, verbose: bool = False) -> int:
-    """Run until SIGINT or SIGTERM; returns the exit code.  ``CrlError`` when the worker must not start.
+    """Run until SIGINT or SIGTERM; return the exit code. Raises ``CrlError`` when the worker must not start.
 
     ``verbose`` also logs the lines of libraries.
     """
@@ -60,10 +60,10 @@ def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,), *, verbo
 
 
 def _with_port(settings: Settings) -> Settings:
-    """The settings with a free port for the views; port 0 asks for any."""
+    """Return the settings with a port that is free for the views; port 0 selects any free one."""
     worker = settings.worker
     if (why := why_not_bindable(worker.web_port, worker.web_host)) is not None:
-        hint = "does another worker run? --set worker.web_port=0 takes a free one"
+        hint = "is another worker running? --set worker.web_port=0 takes a free port"
         if "taken" not in why:
             hint = "set worker.web_host to an address of this machine, such as 127.0.0.1, and a port above 1023"
         raise UsageError(f"The views cannot listen at {base_url(worker, own=True)}: {why}.", hint=hint)
@@ -78,7 +78,7 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
     preparing = asyncio.create_task(_prepare(settings, roles, log_lines))
     await asyncio.wait({asked, preparing}, return_when=asyncio.FIRST_COMPLETED)
     if not preparing.done():
-        log.info("stopped before it had started")
+        log.info("stopped before the start was complete")
         preparing.cancel()
         await asyncio.wait({preparing}, timeout=ORDERLY_SECONDS)
         return 0
@@ -89,7 +89,7 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
     try:
         done, _ = await asyncio.wait({*ends, starting}, return_when=asyncio.FIRST_COMPLETED)
         if starting in done:
-            starting.result()  # raises if the policy could not be sent, and the worker must end
+            starting.result()  # raises if the policy could not be sent; the worker must then end
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if watch.change is not None:
             await asyncio.wait({asked}, timeout=SEEN_SECONDS)
@@ -101,7 +101,7 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
     finally:
         code = 0 if stopping.asked.is_set() else Unsafe.exit_code
         if any(member.app.crash_reason is not None for member in members):
-            # A library may fail on a topic that was created again before the watch has noticed.
+            # A library may fail on a recreated topic before the watch has noticed it.
             await watch.is_fresh()
         code = watch.change.exit_code if watch.change is not None else _tell_crash(members) or code
         stopping.exit_code = code
@@ -117,7 +117,7 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
 async def _prepare(
     settings: Settings, roles: Collection[str], log_lines: Calm | None
 ) -> tuple[list[Member], Monitor | None, TopicWatch, Owners | None]:
-    """Everything that happens before a member joins its group."""
+    """Do everything that has to happen before a member joins its group."""
     await check_topics(settings)
     monitor = Monitor(settings) if MONITOR in roles else None
     members: list[Member] = [] if monitor is None else [monitor]
@@ -131,14 +131,14 @@ async def _prepare(
         await member.check_stores()
     if monitor is not None:
         monitor.ordered = await settle_policy(settings)
-    # Before rows are compared with the log, so that any change after the comparison is noticed.
+    # Begin before rows are compared with the log, so that any change after the comparison is noticed.
     await watch.begin()
     return members, monitor, watch, owners
 
 
 async def _close(members: Sequence[Member], owners: Owners | None, starting: asyncio.Task[None]) -> bool:
-    """Close all members at once; False when one hangs: leaving then loses nothing, since the next start continues."""
-    log.info("stopping: batches in flight are finished and committed")
+    """Close all members at once; return False if one hangs. Exiting then loses nothing: the next start continues."""
+    log.info("stopping: finishing and committing the batches in flight")
     try:
         async with asyncio.timeout(ORDERLY_SECONDS):
             await asyncio.gather(starting, return_exceptions=True)
@@ -146,7 +146,7 @@ async def _close(members: Sequence[Member], owners: Owners | None, starting: asy
             if owners is not None:
                 await owners.close()
     except TimeoutError:
-        log.warning("closing takes too long: leaving without the last commit, which a restart makes up for")
+        log.warning("closing takes too long: exiting without the last commit; nothing is lost, a restart continues")
         return False
     for member, end in zip(members, ends, strict=True):
         if isinstance(end, BaseException):
@@ -155,7 +155,7 @@ async def _close(members: Sequence[Member], owners: Owners | None, starting: asy
 
 
 def _tell_crash(members: Sequence[Member]) -> int:
-    """Log why Faust has stopped; returns the exit code, or 0 if it has not stopped with an error."""
+    """Log why Faust has stopped; return the exit code, or 0 if it has not stopped with an error."""
     for member in members:
         if (crash := member.app.crash_reason) is not None:
             while isinstance(crash, BaseExceptionGroup):
@@ -184,7 +184,7 @@ async def _start(settings: Settings, members: Sequence[Member], monitor: Monitor
         raise failed.exceptions[0] from None
     while not all(member.recovered for member in members):  # noqa: ASYNC110 - Faust has no event for it
         await asyncio.sleep(0.05)
-    # The objects of the start live on; a full collection over them would pause the process for tens of ms.
+    # The objects created at the start stay alive; a full collection over them would pause the process for tens of ms.
     gc.collect()
     gc.freeze()
     if monitor is None:

@@ -1,4 +1,4 @@
-"""The stages of the services: pure stages of ``stages`` and sinks, wrapped for use with Faust."""
+"""The stages of the services: the pure stages of ``stages``, and sinks, wrapped for use with Faust."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from crl_stream.worker.transport.lanes import Batch
 log = logging.getLogger(__name__)
 
 QUIET_SECONDS: Final = 1.2
-"""How long after its last snapshot a task counts as silent; a busy one has one a second (limits.snapshot_seconds)."""
+"""How long after its last snapshot a task counts as silent; a busy task has one a second (limits.snapshot_seconds)."""
 LOOK_SECONDS: Final = 0.2
 """The interval between two checks for tasks that have fallen silent."""
 AGAIN: Final = 2_000
-"""How many snapshots are read again at an assignment, as a killed process may not have published their figures."""
+"""How many snapshots are reread at an assignment, because a killed process may not have published their figures."""
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 60.0
-"""The longest wait in seconds between two deliveries to an unavailable place; each wait is twice the one before."""
+"""The longest wait in seconds between two attempts to reach an unavailable place; the wait doubles each time."""
 
 Sleep = Callable[[float], Awaitable[Any]]
 
@@ -52,7 +52,7 @@ class ProposerStage(TableStage):
         return propose_batch(partition, self.table.width, before, self.table.rows(partition), entries, self.remedies)
 
     def standing(self, partition: int) -> Iterator[Output]:
-        """The open proposals of the partition's tasks."""
+        """Yield the open proposals of the partition's tasks."""
         return refill.proposals(partition, self.table.store.items(partition))
 
 
@@ -68,7 +68,7 @@ class TallyStage(CommittedStage):
         """The notes sent for each partition since its assignment."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """The committed offset, or a little before it for snapshots, since notes of other processes are not known."""
+        """Return the committed offset, or slightly less for snapshots: notes of other processes are not known."""
         self.sent[partition] = SentNotes()
         found = await super().position(partition, committed, first, end)
         return max(first, found - AGAIN) if self.topic == PROPOSER.source else found
@@ -81,7 +81,7 @@ class TallyStage(CommittedStage):
         self.outlet.counters.batches += 1
 
     async def look(self, partitions: Iterable[int]) -> None:
-        """Publish the last figures of tasks that have fallen silent; those that fail wait for the next check."""
+        """Publish the last figures of tasks that have fallen silent; failures are retried at the next check."""
         try:
             await self._tell_silent(partitions)
         except Unsafe:
@@ -110,12 +110,12 @@ class OverviewStage(TableStage):
         return fold_notes(before, self.table.rows(partition), records)
 
     def standing(self, partition: int) -> Iterator[Output]:
-        """The overview page."""
+        """Yield the overview page."""
         return refill.overview(self.table.store.items(partition))
 
 
 Deliver = Callable[[str, Sequence[Record]], Awaitable[object]]
-"""Delivers records of one partition of a topic (the catalog's name) in order; returns when they have arrived."""
+"""A function that delivers records of one partition of a topic (the catalog's name) in order, and awaits delivery."""
 
 
 class SinkStage(CommittedStage):
@@ -132,7 +132,7 @@ class SinkStage(CommittedStage):
         self.topic, self.deliver, self.counters, self.sleep = topic, deliver, outlet.counters, sleep
 
     async def work(self, batch: Batch) -> None:
-        """Deliver, and return when that is done."""
+        """Deliver the records, and return when that is done."""
         records: Any = batch.records
         failures = 0
         while (error := await self._attempt(records)) is not None:

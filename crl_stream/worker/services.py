@@ -1,4 +1,4 @@
-"""The roles besides the monitor, each with its own consumer group so that none waits for another."""
+"""The roles besides the monitor, each with its own consumer group, so that none waits for another."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 MONITOR: Final[Role] = "monitor"
 EVERY_MINUTE: Final = "* * * * *"
 SETTLE_SECONDS: Final = 0.2
-"""The interval between two checks whether partitions have stopped moving."""
+"""The interval between checks that partitions have stopped moving."""
 
 
 def create_services(settings: Settings, roles: Collection[str], *, web: bool) -> list[Member]:
@@ -94,7 +94,7 @@ def _files(settings: Settings, web: bool) -> Iterator[Member]:
 
 
 def _notifiers(settings: Settings, web: bool) -> Iterator[Member]:
-    """A consumer group for each channel, so that a failing channel does not delay the others or lose their alerts."""
+    """Create a member for each channel, so that a failing channel does not delay the others or lose their alerts."""
     for name, channel in settings.disabled_notifiers.items():
         _say_disabled(name, channel.reason, channel.hint)
     for notifier in _usable_notifiers(settings):
@@ -110,7 +110,7 @@ def _say_disabled(name: str, reason: str, hint: str) -> None:
 
 
 def _usable_notifiers(settings: Settings) -> Iterator[Notifier]:
-    """The channels that can be used, or the worker's log when there is none, so that alerts appear somewhere."""
+    """Return the channels that can be used, or the worker's log if there are none, so that alerts appear somewhere."""
     found = False
     for name, options in settings.notifiers.items():
         try:

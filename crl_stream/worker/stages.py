@@ -1,6 +1,6 @@
 """How stages process the batches of a source topic, and in which order they write the results.
 
-    decode -> fold -> outputs, awaited -> rows and partition row, awaited -> memory -> only then may be committed
+    decode -> fold -> outputs, awaited -> rows and partition row, awaited -> memory -> only then ready to commit
 
 A write that fails ends the process without a commit; the next process continues from the partition row.
 """
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 ADOPT: Final = "crl topics adopt"
 READ: Final = "crl-read"
 """Header of a partition row in its changelog: the position up to which the source was read.  It may lie beyond the last
-record, since transactions that end or are aborted take offsets but leave no record."""
+record, because the end of a transaction takes an offset, and aborted records are not read."""
 
 
 _REFILL_AT_ONCE: Final = 200
@@ -43,7 +43,7 @@ _REFILL_AT_ONCE: Final = 200
 
 
 class Outlet:
-    """Writes the outputs of the pure layers: grouped by partition, in order, and awaited."""
+    """Writes the outputs of the pure layers, grouped by partition and in order, and waits for the broker."""
 
     def __init__(self, app: Any, topics: Topics, counters: Counters) -> None:
         self.app, self.topics, self.counters = app, topics, counters
@@ -53,7 +53,7 @@ class Outlet:
         await asyncio.sleep(0)
 
     async def publish(self, outputs: Iterable[Output]) -> Writes:
-        """Write outputs; returns their offsets once the broker has every one of them, and raises if it does not."""
+        """Write outputs and return their offsets once the broker has all of them; raise if that fails."""
         groups: dict[tuple[str, int], list[Item]] = defaultdict(list)
         for output in outputs:
             groups[output.topic, output.partition].append((output.key, output.value, output.headers))
@@ -85,9 +85,9 @@ class TableStage(ABC):
         self.source = outlet.topics(self.stage.source)
         self.stale_writes = StaleWrites(self.stage.standing, outlet, reader)
         self._read: dict[int, int] = {}
-        """The position, by partition, up to which records are folded according to the changelog."""
+        """For each partition, the position up to which the source was read, according to the changelog."""
         self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """A lock for each partition, held while a batch is folded or stale writes are looked for."""
+        """A lock for each partition, held during a fold or a check for stale writes."""
 
     @property
     def changelog(self) -> str:
@@ -99,15 +99,15 @@ class TableStage(ABC):
     def hint(self) -> str:
         """What to do when the state belongs to another log."""
         changelog = self.table.changelog_topic_name
-        way_out = f"delete the topic {changelog} and run `crl topics apply`: the log is folded again"
-        return f"was the topic made again? {way_out}"
+        way_out = f"delete the topic {changelog} and run `crl topics apply`: the log is then refolded"
+        return f"was the topic recreated? {way_out}"
 
     @abstractmethod
     async def fold(self, partition: int, before: bytes | None, records: Sequence[Record]) -> Folded:
         """Fold the records; ``before`` is the partition row before them."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """Where to start: the partition row decides, since the committed offset may lag or belong to another topic."""
+        """Return where to start, according to the partition row: the committed offset may lag or be another topic's."""
         data = self.table.partition_row(partition)
         headers = () if data is None else await self._headers_of(partition, data)
         self.stale_writes.open(partition, headers)
@@ -122,8 +122,8 @@ class TableStage(ABC):
             await self.announce_gap(partition, read, first)
         if state.next_offset > end:
             raise Unsafe(
-                f"the state of {self.place(partition)} ends at {state.next_offset}, its log at {end}: "
-                "it is another log",
+                f"the state of {self.place(partition)} ends at {state.next_offset}, but its log at {end}: "
+                "it is a different log",
                 hint=self.hint,
             )
         if first < state.next_offset and state.last_hash:
@@ -132,24 +132,24 @@ class TableStage(ABC):
         if (skipped := state.next_offset - read_from) > 0:
             self.counters.skipped += skipped
             log.info(
-                "%s: %d records from offset %d on are folded already and skipped",
+                "%s: %d records from offset %d on were already folded and are skipped",
                 *(self.place(partition), skipped, read_from),
             )
         await self._refill(partition)
         return max(state.next_offset, first)
 
     async def announce_gap(self, partition: int, expected: int, first: int) -> None:
-        """Report that the source has lost its records from ``expected`` up to ``first``; a stage may also alert."""
+        """Report that the records from ``expected`` up to ``first`` are lost; some stages also send an alert."""
         log.warning("%s: offsets %d to %d are gone", self.place(partition), expected, first - 1)
 
     def place(self, partition: int) -> str:
-        """The partition's name for messages."""
+        """Return the partition's name for messages."""
         return f"{self.source} partition {partition}"
 
     async def work(self, batch: Batch) -> None:
         """Fold a batch and write the results, in parts where a single fold would block the event loop too long.
 
-        If the partition moves to another worker meanwhile, the batch ends with the part that is written.
+        If the partition moves to another worker in the meantime, the batch ends with the part already written.
         """
         partition, records = batch.tp.partition, batch.records
         async with self._turns[partition]:
@@ -158,7 +158,8 @@ class TableStage(ABC):
                 folded = await self.fold(partition, before, records)
                 self.table.check_open(partition)
                 end = batch.end if folded.finished else folded.next_offset
-                # Record the position even without a record to fold: what the broker deletes before it is then no loss.
+                # Record the position even if there was nothing to fold; otherwise offsets that the broker deletes would
+                # count as lost.
                 if folded.partition_row != before or folded.rows or end > self._read.get(partition, 0):
                     written = await self.outlet.publish(folded.outputs)
                     await self.stale_writes.note(partition, written, _place(folded.partition_row))
@@ -183,11 +184,11 @@ class TableStage(ABC):
         return (*self.stale_writes.headers(partition), (READ, b"%d" % self._read[partition]))
 
     def standing(self, partition: int) -> Iterator[Output]:  # noqa: ARG002 - used by stages that write compacted topics
-        """The records that the compacted topics must hold for a partition, made from its rows."""
+        """Yield the records that the compacted topics must hold for a partition, built from its rows."""
         return iter(())
 
     async def _refill(self, partition: int) -> None:
-        """Rewrite what compacted topics have lost, since runtimes and services know only their records."""
+        """Rewrite what compacted topics have lost, because runtimes and services see only those topics."""
         data = self.table.partition_row(partition)
         if data is None or not (lost := self.stale_writes.lost(partition)):
             return
@@ -201,8 +202,8 @@ class TableStage(ABC):
         if not count:
             return
         log.warning(
-            "partition %d of %s had lost its records: it was made again, or its broker has lost them; %d records were "
-            "written again, as the rows say",
+            "partition %d of %s had lost records: the topic was recreated, or its broker lost them; %d records were "
+            "rewritten from the rows",
             *(partition, " and ".join(self.outlet.topics(topic) for topic in sorted(lost)), count),
         )
 
@@ -218,7 +219,7 @@ class TableStage(ABC):
             log.warning(text, self.source, error.message, extra=RETRIED)
 
     async def _headers_of(self, partition: int, partition_row: bytes) -> Headers:
-        """The headers of the partition row's record, which is the changelog's last one unless a stale write follows."""
+        """Return the headers of the partition row's record, the changelog's last one unless a stale write follows."""
         name = self.table.changelog_topic_name
         last = self.table.last_record(partition)
         if last is None:
@@ -232,13 +233,13 @@ class TableStage(ABC):
             return  # compaction has removed it
         if found is None or record_hash(found) != expected:
             raise Unsafe(
-                f"{self.place(partition)} has another record at {offset} than the one that its state ends with",
+                f"{self.place(partition)} has a different record at {offset} than the one its state ends with",
                 hint=self.hint,
             )
 
 
 def _position_in(headers: Headers) -> int:
-    """The source position in the headers of a partition row; 0 when there is none."""
+    """Return the source position in the headers of a partition row; 0 when there is none."""
     return max((int(value) for name, value in headers if name == READ and value and value.isdigit()), default=0)
 
 
@@ -248,7 +249,7 @@ def _place(partition_row: bytes | None) -> Place:
 
 
 class CommittedStage(ABC):
-    """A stage without state: it starts at the committed offset, and may process a batch twice."""
+    """A stage without state, which starts at the committed offset and may process a batch twice."""
 
     interruptible: bool = False
     changelog: str | None = None
@@ -257,22 +258,22 @@ class CommittedStage(ABC):
 
     def __init__(self, source: str) -> None:
         self.source = source
-        """The topic's name on the broker."""
+        """Return the topic's name on the broker."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """Where to start: the committed offset, or else ``start``."""
+        """Return where to start: the committed offset, or else ``start``."""
         if committed is not None and committed > end:
             what = f"{self.source} partition {partition} was read up to {committed}, but ends at {end}"
             if not self.repeatable:
-                raise Unsafe(what, hint=f"was the topic made again? `{ADOPT}` starts a new incarnation")
-            log.error("%s: it was created again, and is read from its beginning", what)
+                raise Unsafe(what, hint=f"was the topic recreated? `{ADOPT}` starts a new incarnation")
+            log.error("%s: it was recreated, and is read from its beginning", what)
             committed = None
         return self.start(first, end) if committed is None else max(committed, first)
 
     def start(self, first: int, end: int) -> int:  # noqa: ARG002 - a stage may start at the end instead
-        """Where a group without a committed offset starts."""
+        """Return where a group without a committed offset starts."""
         return first
 
     @abstractmethod
     async def work(self, batch: Batch) -> None:
-        """Do all that a batch asks for."""
+        """Process a batch."""

@@ -1,13 +1,13 @@
 """Repairs stale writes, so that the last record of each key on a compacted topic comes from the partition's owner.
 
 A process that stalled between its fold and its outputs may write after another process has taken over the partition.
-The owner cannot prevent that, since the bytes may already be in network buffers.  But only workers write these topics,
-so every offset between two writes of the owner is a record of another process.  The owner reads those records, and
-where an old record covers a newer one it writes the newest again, byte for byte.
+The owner cannot prevent that, because the bytes may already be in network buffers.  But only workers write these
+topics, so every offset between two writes of the owner belongs to another process. The owner reads those records. Where
+an old record covers a newer one, it rewrites the newest, byte for byte.
 
-How far the owner has looked is stored in a header of the partition row's record, and so is the topic's id.  A topic
-that was deleted and created again, or whose broker has lost its end, has lost records that exist only in the rows.  The
-owner finds out and writes them again.
+A header of the partition row's record stores how far the owner has checked; another stores the topic's id. If a topic
+was deleted and recreated, or its broker has lost its end, some records exist only as rows. The owner notices this and
+rewrites them.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 10.0
 """The interval between two checks of the ends of the topics."""
 SEEN: Final = "crl-seen"
-"""Header of a partition row in its changelog: maps a topic to the offset below which the owner knows every record."""
+"""Header of a partition row in its changelog: maps a topic to the offset up to which the owner has checked it."""
 MADE: Final = "crl-made"
 """Header of a partition row in its changelog: maps a topic to the id that the broker gave it at its creation."""
 _LOST: Final = 2**62
-"""Stands in ``SEEN`` for the offset of a topic that is not refilled yet; no topic is that long."""
+"""The value in ``SEEN`` for a topic that is not refilled yet; no topic is that long."""
 _DECODER: Final = msgspec.json.Decoder(dict[str, int])
 _IDS_DECODER: Final = msgspec.json.Decoder(dict[str, str])
 
@@ -40,21 +40,21 @@ Writes = Mapping[tuple[str, int], tuple[int, int, int]]
 
 
 class StaleWrites:
-    """What the owner knows about ``topics`` (the catalog's names), by partition."""
+    """The owner's record of the contents of ``topics`` (the catalog's names), by partition."""
 
     def __init__(self, topics: tuple[str, ...], outlet: Any, reader: Any) -> None:
         self.topics, self._outlet, self._reader = topics, outlet, reader
         self._seen: dict[int, dict[str, int]] = {}
-        """By partition and topic: the offset below which every record is the owner's or was checked."""
+        """By partition and topic: the offset below which every record is the owner's or has been checked."""
         self._made: dict[int, dict[str, str]] = {}
-        """By partition and topic: the topic's id, empty where the broker gives none."""
+        """By partition and topic: the topic's id, or an empty string if the broker gives none."""
         self._lost: dict[int, set[str]] = {}
         """By partition: the topics that have lost records of the owner."""
 
     def open(self, partition: int, headers: Headers) -> None:
-        """Start a partition that was assigned; ``headers`` are those of its partition row.
+        """Start to track a partition that was assigned; ``headers`` are those of its partition row.
 
-        Without a ``SEEN`` header, the whole topics are checked once.
+        Without a ``SEEN`` header, the topics are checked once from the beginning.
         """
         found: dict[str, int] = {}
         made: dict[str, str] = {}
@@ -67,7 +67,7 @@ class StaleWrites:
         self._made[partition], self._lost[partition] = made, set()
 
     async def recognise(self, partition: int) -> None:
-        """Find topics that were created again or are shorter than they were."""
+        """Find topics that were recreated or are shorter than they were."""
         if not self.topics:
             return
         seen, before = self._seen[partition], self._made[partition]
@@ -83,7 +83,7 @@ class StaleWrites:
                 seen[topic] = 0
 
     async def _is_cut(self, topic: str, partition: int) -> bool:
-        """Whether the topic is really shorter than before, and not just held back by an open transaction."""
+        """Return whether the topic is really shorter than before, and not just held back by an open transaction."""
         place = self._outlet.topics(topic), partition
         return bool((await self._reader.whole_ends([place]))[place] < self._seen[partition][topic])
 
@@ -91,15 +91,15 @@ class StaleWrites:
         self._lost.setdefault(partition, set()).add(topic)
 
     def lost(self, partition: int) -> frozenset[str]:
-        """The topics that have lost records of the owner, as found by ``recognise``, ``note`` and ``look``."""
+        """Return the topics that have lost records of the owner, as found by ``recognise``, ``note`` and ``look``."""
         return frozenset(self._lost.get(partition, ()))
 
     def filled(self, partition: int) -> None:
-        """The owner has refilled the topics that had lost records."""
+        """Note that the owner has refilled the topics that had lost records."""
         self._lost[partition] = set()
 
     def headers(self, partition: int) -> Headers:
-        """The headers to write with the partition row."""
+        """Return the headers to write with the partition row."""
         if not self.topics:
             return ()
         seen = self._seen.get(partition, {}) | dict.fromkeys(self._lost.get(partition, ()), _LOST)
@@ -121,15 +121,15 @@ class StaleWrites:
                     waiting.append(await self._mend(topic, partition, min(begin, first), last + 1, folded))
 
     async def ahead(self, partitions: Iterable[int]) -> list[int]:
-        """Partitions where some topic's end is not where the owner expects: it is writing, or another process was."""
+        """Return the partitions where a topic's end is unexpected: the owner is writing, or another process did."""
         known = [partition for partition in partitions if partition in self._seen]
         ends = await self._ends(known)
         return [p for p in known if any(ends[topic, p] != self._seen[p][topic] for topic in self.topics)]
 
     async def look(self, partition: int, folded: Place) -> None:
-        """Check the records that have come since the last look; the owner must not be writing meanwhile.
+        """Check the records that have arrived since the last check; the owner must not be writing meanwhile.
 
-        ``Unanswered`` when it could not check to the end; the next look then starts where this one did.
+        Raises ``Unanswered`` if it could not check to the end; the next check then starts where this one did.
         """
         ends = await self._ends([partition])
         seen = self._seen[partition]
@@ -139,7 +139,7 @@ class StaleWrites:
                 continue
             if end < begin:
                 if not await self._is_cut(topic, partition):
-                    continue  # a transaction is open: the records that it holds back are checked when it has ended
+                    continue  # a transaction is open: the records that it holds back are checked after it has ended
                 self._lose(partition, topic)
                 begin = 0
             seen[topic] = end
@@ -171,8 +171,8 @@ class StaleWrites:
         if not places:
             return {}
         log.warning(
-            "%s partition %d: old records stand behind newer ones, written late by a process that had lost the "
-            "partition; the newest of %d keys are written again",
+            "%s partition %d: old records follow newer ones, written late by a process that had lost the partition; "
+            "rewriting the newest records of %d keys",
             *(name, partition, len(places)),
         )
         found = await self._reader.read(name, places)

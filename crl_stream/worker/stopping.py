@@ -1,6 +1,6 @@
 """SIGINT and SIGTERM end the process within seconds, no matter what it waits for.
 
-Leaving without the last commit loses nothing, since the partition rows say where to continue.  So when a stop hangs
+Exiting without the last commit loses nothing, because the partition rows say where to continue. So when a stop hangs,
 because the broker does not answer or the event loop is blocked, a separate thread ends the process.
 """
 
@@ -15,15 +15,15 @@ from time import monotonic
 from typing import Any, Final
 
 STOP_SECONDS: Final = 4.5
-"""The time from the signal, or the decision to leave, until the process ends in any case."""
+"""The longest time from the signal, or the decision to exit, to the end of the process."""
 ORDERLY_SECONDS: Final = 3.5
 """The part of ``STOP_SECONDS`` for finishing what is in flight and leaving the group."""
 AGAIN_SECONDS: Final = 1.0
-"""A second signal later than this ends the process at once; an earlier one counts as the same request."""
+"""A second signal later than this ends the process at once; an earlier one counts as a repetition of the first."""
 
 
 class Stopping:
-    """Handles the signals from its creation on; must be created in the main thread with a running event loop."""
+    """Handles the signals as soon as it is created; create it in the main thread with a running event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -53,6 +53,6 @@ class Stopping:
     def _leave(self) -> None:
         time.sleep(STOP_SECONDS)
         # The logging module may be what hangs.
-        text = f"crl worker: did not stop in {STOP_SECONDS:g} s: leaving without the last commit; a restart goes on\n"
+        text = f"crl worker: did not stop in {STOP_SECONDS:g} s: exiting without the last commit; a restart continues\n"
         os.write(2, text.encode())
         os._exit(self.exit_code)

@@ -1,7 +1,7 @@
 """Totals over the rows of this worker, kept up to date by reading only the rows that have changed.
 
-A batch only notes the keys it has touched.  Rows are read for a bounded time when a request comes.  After an assignment
-they are also read a little at a time alongside the work, so that most have been read by the first request.
+A batch only notes the keys it has touched. When a request comes, rows are read for a limited time. After an assignment
+they are also read a few at a time alongside the work, so that most have been read by the first request.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from crl_stream.stages.partition import decode_partition
 from crl_stream.worker.table import TaskTable
 
 ASKED_SECONDS: Final = 0.6
-"""How long a request may read rows."""
+"""How long a request may spend reading rows."""
 SLICE_SECONDS: Final = 0.005
 """How long rows are read before the event loop gets a turn."""
 LOOK_SECONDS: Final = 0.1
 """The pause between two such slices alongside the work."""
 LISTED: Final = 200
-"""How many tasks are shown by name, at most."""
+"""Maximum number of tasks that are shown by name."""
 _AT_ONCE: Final = 50
-"""How many rows are read between two looks at the clock."""
+"""How many rows are read between two checks of the clock."""
 
 
 class Seen(NamedTuple):
@@ -40,7 +40,7 @@ class Seen(NamedTuple):
     """The number of tasks that have changed since they were read."""
     unreadable: list[str]
     listed: list[tuple[int, int, bytes]]
-    """Rank, partition and key of the tasks to show by name, at most ``LISTED``, the most urgent first."""
+    """Rank, partition and key of the tasks to show by name: at most ``LISTED``, the most urgent first."""
 
 
 class Summaries:
@@ -51,11 +51,11 @@ class Summaries:
         self._parts: dict[int, _Part] = {}
 
     def begin(self, partition: int, keys: Iterable[bytes]) -> None:
-        """Start a partition that was assigned to this worker; the rows of all ``keys`` must be read."""
+        """Start to track a partition that was assigned to this worker; the rows of all ``keys`` have yet to be read."""
         self._parts[partition] = _Part(keys)
 
     def knows(self, partition: int) -> bool:
-        """Whether ``begin`` was called for the partition and it has not moved away since."""
+        """Return whether ``begin`` was called for the partition and it has not moved away since."""
         return partition in set(self._open())
 
     def touched(self, partition: int, keys: Iterable[bytes]) -> None:
@@ -70,9 +70,9 @@ class Summaries:
             await asyncio.sleep(0)  # let other tasks run
 
     def read(self, seconds: float, *, only_new: bool = False) -> bool:
-        """Read rows for about ``seconds``, but at least a few; False when none are left.
+        """Read rows for about ``seconds``, but at least a few; return False when none are left.
 
-        ``only_new`` reads only those that were never read.
+        With ``only_new``, only rows that were never read are read.
         """
         until = monotonic() + seconds
         for partition in self._open():
@@ -87,7 +87,7 @@ class Summaries:
         return False
 
     def seen(self) -> Seen:
-        """The totals so far."""
+        """Return the totals so far."""
         parts = {partition: self._parts[partition] for partition in self._open()}
         listed = sorted(
             ((rank, key, partition) for partition, part in parts.items() for key, rank in part.named.items())
@@ -109,12 +109,12 @@ class Summaries:
 
 
 class _Part:
-    """The totals of one partition."""
+    """Totals of one partition."""
 
     def __init__(self, keys: Iterable[bytes]) -> None:
         self.sums = Sums()
         self.named: dict[bytes, int] = {}
-        """The rank of each row that may be shown by name."""
+        """Rank of each row that may be shown by name."""
         self.unreadable: set[bytes] = set()
         self._marks: dict[bytes, Mark] = {}
         self._new = dict.fromkeys(key for key in keys if not key.startswith(b"!"))
@@ -135,13 +135,13 @@ class _Part:
                 (self._changed if key in self._marks else self._new)[key] = None
 
     def follow(self, policy_hash: str) -> None:
-        """Mark every row for reading again if the policy has changed."""
+        """Mark every row to be reread if the policy has changed."""
         if policy_hash != self._policy:
             self._policy = policy_hash
             self._changed |= dict.fromkeys(self._marks)
 
     def next(self, count: int, *, only_new: bool) -> list[bytes]:
-        """The next rows to read, those never read first."""
+        """Return the next rows to read, starting with those that were never read."""
         waiting = self._new or ({} if only_new else self._changed)
         return list(islice(waiting, count))
 

@@ -1,7 +1,7 @@
 """The table of task rows: changelog bytes by task key, and one partition row for each partition.
 
-A row in the store is the bytes of its changelog record.  So recovery only copies bytes, and the state after a crash is
-the same as after a replay.
+A row in the store consists of the bytes of its changelog record.  So recovery only copies bytes, and the state after a
+crash is the same as after a replay.
 """
 
 from __future__ import annotations
@@ -26,17 +26,19 @@ from crl_stream.worker.transport.producer import Item
 from crl_stream.worker.transport.scheme import BatchSchema
 
 WRITE_BYTES: Final = 3_900_000
-"""Up to this size, the rows and partition row of a batch are sent as one record batch and so appear at once."""
+"""Up to this size in bytes, the rows and partition row of a batch are sent as one record batch, and so appear
+together."""
 
 RECOVERY_BATCHES: Final = 2
-"""How many polled batches may wait to be added to the rows.  Faust counts events, and here one event is a whole batch;
-at 1 Faust keeps reading the changelog after the recovery."""
+"""How many polled batches may wait to be added to the rows. Faust counts events, and here one event is a whole batch.
+With a limit of 1, Faust would keep reading the changelog after the recovery."""
 
 
 class TaskTable(faust.Table):
-    """Rows as bytes.  ``rows`` and ``partition_row`` read them; only ``write`` writes them.
+    """A table of rows as bytes. ``rows`` and ``partition_row`` read them; only ``write`` writes them.
 
-    ``reader`` reads the record of the changelog that shows whether the rows kept in the store belong to it.
+    ``reader`` reads one record of the changelog, which shows whether the rows kept in the store belong to that
+    changelog.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class TaskTable(faust.Table):
             **options,
         )
         self._written: dict[int, int] = {}
-        """By partition: the last changelog offset written or read; there may be a control record at it."""
+        """By partition: the last changelog offset written or read, which may be that of a control record."""
         self._last_record: dict[int, int] = {}
         """By partition: the offset of the last changelog record written or recovered."""
         self._outdated: dict[int, set[bytes]] = defaultdict(set)
@@ -73,31 +75,31 @@ class TaskTable(faust.Table):
         self._progress = RecoveryProgress(changelog)
 
     def rows(self, partition: int) -> Mapping[bytes, bytes]:
-        """The rows of a partition, including its partition row; empty while the partition is not this worker's."""
+        """Return the rows of a partition, including its partition row; empty while it is not this worker's."""
         return self.store.rows(partition)
 
     def partition_row(self, partition: int) -> bytes | None:
-        """The partition row, which says how far the partition is folded; None when it never was."""
+        """Return the partition row, which says how far the partition is folded; None if it was never folded."""
         return self.rows(partition).get(partition_key(partition))
 
     def last_record(self, partition: int) -> int | None:
-        """The offset of the last changelog record of a partition; None when there is none."""
+        """Return the offset of the last changelog record of a partition; None if there is none."""
         return self._last_record.get(partition)
 
     def check_open(self, partition: int) -> None:
-        """Raise ``Unsafe`` when a partition is not this worker's, since its rows were read as if there were none."""
+        """Raise ``Unsafe`` when a partition is not this worker's, because its rows would have been read as missing."""
         if not self.store.is_open(partition):
             raise Unsafe(
-                f"this worker does not have the rows of {self.changelog_topic_name} partition {partition} (any more)",
-                hint="restart the worker: it goes on from its partition row",
+                f"this worker does not hold the rows of {self.changelog_topic_name} partition {partition}",
+                hint="restart the worker: it continues from its partition row",
             )
 
     def tasks_about(self) -> int:
-        """The number of tasks of this worker; an estimate when rows are on disk."""
+        """Return the number of tasks of this worker; an estimate when rows are on disk."""
         return sum(max(0, self.store.count(partition) - 1) for partition in self.store.partitions())
 
     def tasks(self) -> Iterator[tuple[int, bytes, bytes]]:
-        """(partition, key, row) of every task of this worker."""
+        """Yield the partition, key and row of every task of this worker."""
         for partition in self.store.partitions():
             for key, row in self.store.items(partition):
                 if not key.startswith(PARTITION_ROW):
@@ -112,7 +114,7 @@ class TaskTable(faust.Table):
         for key in sorted(self._outdated.pop(partition, ())):
             records.setdefault(key, present[key])
         last = partition_key(partition)
-        records.pop(last, None)  # an outdated partition row must not come before the rows
+        records.pop(last, None)  # an outdated partition row must not precede the rows
         items: list[Item] = [(key, value, ()) for key, value in records.items()]
         items.append((last, partition_row, headers))
         records[last] = partition_row
@@ -131,7 +133,7 @@ class TaskTable(faust.Table):
 
     # -- recovery and rebalance, called by Faust -----------------------------------------------------
     def persisted_offset(self, tp: TP) -> int | None:
-        """Where recovery continues for a partition that stays or that the store has kept, so only the rest is read."""
+        """Return where recovery continues for a partition that stays or was kept in the store."""
         return self._written.get(tp.partition)
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
@@ -139,7 +141,7 @@ class TaskTable(faust.Table):
         try:
             for event in batch:
                 found, partition = event.value, event.value.tp.partition
-                # Faust may still hold records of a partition that has moved away meanwhile.
+                # Faust may still hold records of a partition that has since moved away.
                 if self.store.is_open(partition):
                     if found.records:
                         self._recover(partition, found.records)
@@ -184,7 +186,7 @@ class TaskTable(faust.Table):
                 self._last_record.pop(tp.partition, None)
                 self._outdated.pop(tp.partition, None)
                 self.store.close(tp.partition)
-                await asyncio.sleep(0)  # closing and opening may take long on disk, and heartbeats must go on
+                await asyncio.sleep(0)  # closing and opening may take a while on disk, and heartbeats must continue
         here = sorted(tp.partition for tp in assigned if tp.topic == topic)
         try:
             await self._open([partition for partition in here if not self.store.is_open(partition)])
@@ -206,9 +208,9 @@ class TaskTable(faust.Table):
         for partition, known in kept.items():
             record = there[partition, known.offset]
             if record is None:
-                self.store.discard(partition, f"the changelog has no record at offset {known.offset} (any more)")
+                self.store.discard(partition, f"the changelog has no record at offset {known.offset}")
             elif Last(record.offset, record.key, record.value).digest != known.digest:
-                self.store.discard(partition, f"the changelog has another record at offset {known.offset}")
+                self.store.discard(partition, f"the changelog has a different record at offset {known.offset}")
             else:
                 self._written[partition] = self._last_record[partition] = known.offset
                 self._outdated[partition] = set(known.outdated)

@@ -1,9 +1,9 @@
-"""Tells the fold that time has passed: each worker writes ticks for its partitions while rows there wait for time.
+"""Tells the fold that time has passed: each worker writes ticks for its partitions while rows in them wait for time.
 
-A tick is a record of the log like any other, so that every fold of the log sees the same time at the same position.  A
-tick is appended when the first waiting row of a partition is due; the next one follows after the fold has read it, and
-at least a second later.  Nothing is appended while no row waits.  If very many rows are due, a tick names the time up
-to which it applies, so that it covers a bounded part of them, and the next one follows without the pause.
+A tick is a record of the log like any other, so that every fold of the log sees the same time at the same position. A
+tick is appended when the first waiting row of a partition is due. The next one follows after the fold has read it, and
+at least a second later. Nothing is appended while no row waits. If very many rows are due, a tick names the time up to
+which it applies. So it covers a limited part of them, and the next one follows without the pause.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from crl_stream.worker.stages import Outlet
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 0.2
-"""The interval between two checks whether a row is due; without waiting rows, a check is a comparison per partition."""
+"""The interval between checks for due rows; without waiting rows, a check costs one comparison per partition."""
 PAUSE_SECONDS: Final = 1.0
 """The shortest pause between two ticks of a partition."""
 ROWS_PER_TICK: Final = 1_000
@@ -36,8 +36,8 @@ ROWS_PER_TICK: Final = 1_000
 class Ticking:
     """Appends ticks for one stage.
 
-    Rows wait for the broker's time, which this process estimates from its own clock, corrected by the timestamps of the
-    records that it folds.  A wrong estimate costs one useless tick, whose timestamp then corrects the estimate.
+    Rows wait for the broker's time. This process estimates it from its own clock, corrected by the timestamps of the
+    records that it folds. A wrong estimate costs one useless tick, whose timestamp then corrects the estimate.
     """
 
     def __init__(self, outlet: Outlet, clock: Callable[[], float] = monotonic) -> None:
@@ -46,15 +46,15 @@ class Ticking:
         """The waiting rows of each partition assigned to this worker."""
         self._began = time.time() - clock()
         self._ahead: dict[int, float] = {}
-        """How many seconds the broker's time is ahead of ``clock``, by partition."""
+        """By partition: how many seconds the broker's time is ahead of ``clock``."""
         self._sent: dict[int, float] = {}
         self._pending: dict[int, int] = {}
-        """The offset of a tick that is not folded yet, by partition."""
+        """By partition: the offset of a tick that is not folded yet."""
         self._partial: set[int] = set()
-        """The partitions whose last tick left due rows uncovered."""
+        """The partitions that still had due rows after the last tick."""
 
     def begin(self, partition: int, waiting: Waiting) -> None:
-        """Start a partition that was assigned to this worker; ticks of an earlier assignment are no longer awaited."""
+        """Start to track a partition assigned to this worker; ticks of an earlier assignment are no longer awaited."""
         self.waiting[partition] = waiting
         self._pending.pop(partition, None)
 
@@ -74,7 +74,7 @@ class Ticking:
         self._ahead[partition] = max(ahead, last.timestamp / 1_000 - self._clock())
 
     def due(self, partitions: Iterable[int]) -> list[int]:
-        """The partitions that need a tick now."""
+        """Return the partitions that need a tick now."""
         now, found = self._clock(), []
         for partition in partitions:
             waiting = self.waiting.get(partition)
@@ -87,9 +87,9 @@ class Ticking:
         return found
 
     def overdue(self, partition: int) -> float:
-        """How many seconds the first row of a partition has been due; 0 while none is.
+        """Return how many seconds the first row of a partition has been due; 0 while none is due.
 
-        It is also 0 while a large partition applies a fleet hold to its tasks group by group, which takes a while.
+        It also returns 0 while a large partition applies a fleet hold to its tasks group by group, which takes a while.
         """
         waiting = self.waiting.get(partition)
         first = None if waiting is None else waiting.next
@@ -98,7 +98,7 @@ class Ticking:
         return max(0.0, (self._broker_time(partition) - first) / 1_000)
 
     def _broker_time(self, partition: int) -> int:
-        """This process's estimate of the broker's time, in milliseconds since the epoch."""
+        """Return this process's estimate of the broker's time, in milliseconds since the epoch."""
         return round((self._clock() + self._ahead.get(partition, self._began)) * 1_000)
 
     def _next_tick(self, partition: int) -> Output:
@@ -107,7 +107,7 @@ class Ticking:
         return Output(TOPIC_OF[Tick], partition, TICK_KEY, encode(Tick(schema_version=SCHEMA_VERSION, up_to_ms=until)))
 
     async def look(self, partitions: Iterable[int]) -> None:
-        """Append the ticks that are due; ``Unsafe`` when this worker may have lost its partitions.
+        """Append the ticks that are due; raises ``Unsafe`` when this worker may have lost its partitions.
 
         A tick that cannot be sent does not end the worker: it is retried, and ordinary writes report the problem.
         """
@@ -122,7 +122,7 @@ class Ticking:
         except Unsafe:
             raise
         except Exception as error:
-            text = "snapshots and ends of holds may be late: no tick for partitions %s: %r"
+            text = "snapshots and the ends of holds may be late: no tick was written for partitions %s: %r"
             log.warning(text, due, error, extra=RETRIED)
             return
         for partition in due:

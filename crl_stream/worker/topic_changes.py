@@ -1,4 +1,4 @@
-"""The errors about topics that changed while a worker was running, with what to do about them."""
+"""The errors about topics that changed while a worker was running, with hints about what to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from crl_stream.errors import ContractError, Unsafe
 
 
 class TopicChanges(NamedTuple):
-    """Makes the errors that end a worker; each names the topic and what to do."""
+    """Makes the errors that end a worker; each names the topic and says what to do."""
 
     address: str
     log: str
@@ -18,45 +18,45 @@ class TopicChanges(NamedTuple):
     """The compacted topics, which keep the last record of each key."""
 
     def gone(self, name: str, cluster: str, now: str) -> ContractError:
-        """A topic no longer exists; ``cluster`` and ``now`` are the cluster's ids at the start and now."""
+        """Make the error for a topic that is gone; ``cluster`` and ``now`` are the cluster's old and current ids."""
         if now and cluster and now != cluster:
             return ContractError(
-                f"Kafka at {self.address} is another cluster than at the start: {now}, it was {cluster}; {name} does "
-                "not exist on it.",
-                hint="did it lose its data, or does the address lead elsewhere? `crl topics apply` makes the topics",
+                f"Kafka at {self.address} is a different cluster than at the start: {now}, it was {cluster}; {name} "
+                "does not exist on it.",
+                hint="did it lose its data, or does the address lead elsewhere? `crl topics apply` creates the topics",
             )
         return ContractError(
             f"The topic {name} was deleted.",
-            hint=f"run `crl topics apply`, which makes it again; then {self._after_loss(name)}",
+            hint=f"run `crl topics apply`, which recreates it; then {self._after_loss(name)}",
         )
 
     def made_again(self, name: str) -> Unsafe:
-        """A topic has a different id."""
+        """Make the error for a topic that has a different id."""
         return Unsafe(
-            f"The topic {name} was deleted and made again: what this worker knows is about the old one.",
+            f"The topic {name} was deleted and recreated: this worker's state belongs to the old one.",
             hint=f"a restart reads the new one; {self._after_loss(name)}",
         )
 
     def grown(self, name: str, was: int, partitions: int) -> ContractError:
-        """A topic has more partitions than before."""
+        """Make the error for a topic that has more partitions than before."""
         if name == self.log:
             return ContractError(
-                f"{name} has {partitions} partitions, it had {was}: runtimes now send tasks to other partitions.",
-                hint="a task must stay with its history, so a log cannot grow: make a new one. Stop the runtimes, let "
-                "the workers read to the end, choose another kafka.topic_prefix with kafka.partitions = "
-                f"{partitions}, run `crl topics apply`, start workers and runtimes with it",
+                f"{name} has {partitions} partitions; it had {was}: runtimes now send tasks to other partitions.",
+                hint="a task must stay with its history, so a log cannot grow: create a new one. Stop the runtimes, "
+                "let the workers read to the end, choose another kafka.topic_prefix with kafka.partitions = "
+                f"{partitions}, run `crl topics apply`, then start the workers and runtimes with these settings",
             )
         return ContractError(
-            f"{name} has {partitions} partitions, it had {was}.",
-            hint=f"it has to have as many as {self.log}: delete it and run `crl topics apply`, which makes it again",
+            f"{name} has {partitions} partitions; it had {was}.",
+            hint=f"it needs the same number as {self.log}: delete it and run `crl topics apply`, which recreates it",
         )
 
     def _after_loss(self, name: str) -> str:
-        """What to do about the records that were lost with a topic."""
+        """Return what to do about the records that were lost with a topic."""
         if name in {self.log, self.commands}:
-            return "`crl topics adopt` lets the state go on with it; stop every worker first"
+            return "stop every worker, and run `crl topics adopt`, so that the state continues on the new topic"
         if name.endswith("-changelog"):
-            return "the rows are folded again from the log; `crl topics adopt` where the log has lost its beginning"
+            return "the rows are refolded from the log; if the log has lost its beginning, run `crl topics adopt`"
         if name in self.compacted:
-            return "its worker fills it again from the rows when it starts"
-        return "what was on it is lost, and what comes from now on is written"
+            return "its worker refills it from the rows when it starts"
+        return "new records will be written to it, but the old ones are lost"

@@ -1,9 +1,9 @@
 """Watches for changes outside a worker: topics that are deleted, recreated or grown, and a broker that falls silent.
 
-aiokafka refreshes the metadata of topics every five minutes, and knows a topic only by its name.  The watch asks every
-few seconds over its own connection, outside any group, and compares the topics' ids and partitions with those at the
-start.  A change ends the process, since its state must not be written to a different topic.  The next start says what
-to do.
+aiokafka refreshes the metadata of topics every five minutes, and identifies a topic only by its name.  The watch asks
+every few seconds over its own connection, outside any group, and compares the topics' ids and partitions with those at
+the start. A change ends the process, because its state must not be written to a different topic. The next start says
+what to do.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ POSITION_SECONDS: Final = 1.0
 HELD_EVERY_SECONDS: Final = 10.0
 """The interval between two checks for transactions that were left open."""
 FRESH_SECONDS: Final = 2.5
-"""How long a health request waits for Kafka's answer; a peer that asks has three seconds in all."""
+"""How long a health request waits for Kafka's answer; a peer's request may take three seconds in all."""
 REMIND_SECONDS: Final = 60.0
-"""The interval between two log lines about an outage that lasts."""
+"""The interval between two log lines about a continuing outage."""
 STILL_SECONDS: Final = 15.0
-"""How long a partition with more to read may make no progress before it is reported."""
+"""How long a partition with more to read may go without progress before it is reported."""
 
 
 class Lag(NamedTuple):
@@ -55,7 +55,7 @@ class Lag(NamedTuple):
     since: float
     """When ``done`` last moved, in seconds since the epoch."""
     in_transaction: bool
-    """Whether an open transaction holds the rest back."""
+    """Whether an open transaction holds back the rest."""
 
 
 class Held(NamedTuple):
@@ -87,7 +87,7 @@ class TopicWatch:
         self._turn = asyncio.Lock()
         self._looks: set[asyncio.Task[None]] = set()
         self._looked_at = float("-inf")
-        """When the last completed look began, by the monotonic clock."""
+        """When the last completed check began, by the monotonic clock."""
         self._reminded_at = 0.0
         self._consumers: dict[str, AIOKafkaConsumer] = {}
         self.silent_since: float | None = None
@@ -102,7 +102,7 @@ class TopicWatch:
         """The change that ends the process; None while there is none."""
 
     async def begin(self) -> None:
-        """Record the topics at the start; ``Unavailable`` when Kafka does not answer."""
+        """Record the topics at the start; raises ``Unavailable`` when Kafka does not answer."""
         try:
             await self.look()
         except BaseException:
@@ -111,15 +111,15 @@ class TopicWatch:
         if self.silent_since is not None:
             raise Unavailable(
                 f"Kafka does not answer at {self._settings.kafka.bootstrap_servers}.",
-                hint="see whether the broker runs; a restart tries again",
+                hint="check that the broker is running; a restart tries again",
             )
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Ask repeatedly until cancelled."""
         try:
             while True:
                 await self.look()
-                # One more question, whose answer may take longer: a slow answer says nothing about the broker.
+                # This request may take longer: a slow answer to it says nothing about the broker.
                 with suppress(Exception):
                     async with asyncio.timeout(ANSWER_SECONDS):
                         await self._find_held(await self._consumer("read_uncommitted"))
@@ -128,7 +128,7 @@ class TopicWatch:
             await self.close()
 
     async def look(self) -> None:
-        """Ask Kafka, one question at a time; returns when a question that began after this call has ended."""
+        """Ask Kafka, one request at a time; return when a request that began after this call has ended."""
         called_at = monotonic()
         async with self._turn:
             if self._looked_at > called_at:
@@ -139,13 +139,13 @@ class TopicWatch:
                     await self._look()
             except Exception as error:  # any error counts: the watch must not end unnoticed
                 self._say_silent(error)
-                await self.close()  # the next look starts again from the addresses in the settings
+                await self.close()  # the next check starts again from the addresses in the settings
             else:
                 self._say_answered(began)
             self._looked_at = began
 
     async def is_fresh(self, seconds: float = FRESH_SECONDS) -> bool:
-        """Ask Kafka for its current state; returns whether it answered within ``seconds``."""
+        """Ask Kafka for its current state; return whether it answered within ``seconds``."""
         if self.change is not None or self.silent_since is not None:
             return True  # the change is already reported, and asking again adds nothing
         looking = asyncio.create_task(self.look())
@@ -162,8 +162,8 @@ class TopicWatch:
         if self.silent_since is None:
             self.silent_since, self._reminded_at = self._answered, monotonic()
             log.warning(
-                "Kafka does not answer at %s since %s UTC: %s. Nothing is lost, and the work goes on once it answers: "
-                "see whether the broker runs (%s)",
+                "Kafka does not answer at %s (since %s UTC): %s. Nothing is lost, and work continues when it answers: "
+                "check that the broker is running (%s)",
                 *(where, to_text(round(self.silent_since * 1_000))[11:19], _reason(error), self._who),
             )
         elif monotonic() - self._reminded_at >= REMIND_SECONDS:
@@ -183,7 +183,7 @@ class TopicWatch:
 
     @property
     def _who(self) -> str:
-        """A short name of this process, since several may write to one terminal."""
+        """A short name of this process, because several may write to one terminal."""
         return ", ".join(member.group for member in self._members) or "the worker"
 
     async def close(self) -> None:
@@ -220,7 +220,7 @@ class TopicWatch:
         for name in self._names:
             was, found = before.topics.get(name), now.topics.get(name)
             if found is None:
-                # Twice in a row: a broker that has just returned may not know all topics yet.
+                # It must be missing twice in a row: a broker that has just returned may not know all topics yet.
                 if name in self.missing and was is not None:
                     self._end(self._says.gone(name, before.cluster_id, now.cluster_id))
                     return
@@ -268,7 +268,7 @@ class TopicWatch:
                 self.lags[key] = lag._replace(in_transaction=held)
 
     async def _find_held(self, consumer: AIOKafkaConsumer) -> None:
-        """Look for open transactions on every topic, since readers do not see the records after their beginning."""
+        """Look for open transactions on every topic, because readers do not see the records after the start of one."""
         if self._first is None or (now := time()) - self._looked_for_held < HELD_EVERY_SECONDS:
             return
         self._looked_for_held = now
@@ -286,16 +286,16 @@ class TopicWatch:
                 self.held[place] = Held(stable[place], records, since)
 
     def left_open(self) -> dict[TopicPartition, Held]:
-        """The partitions in which a transaction has been open for a while."""
+        """Return the partitions in which a transaction has been open for a while."""
         return {place: held for place, held in self.held.items() if time() - held.since > STILL_SECONDS}
 
     def still(self) -> dict[tuple[str, TopicPartition], Lag]:
-        """The partitions that have more to read but have made no progress for a while."""
+        """Return the partitions that have more to read but have made no progress for a while."""
         return {key: lag for key, lag in self.lags.items() if time() - lag.since > STILL_SECONDS}
 
 
 async def _done(member: Member) -> list[tuple[Any, int]]:
-    """The partitions that a member works on, each with the offset up to which it is processed."""
+    """Yield the partitions that a member works on, each with the offset up to which it is processed."""
     consumer = member.app.consumer
     found = []
     for tp, lane in list(consumer.lanes.items()):
@@ -311,10 +311,10 @@ async def _done(member: Member) -> list[tuple[Any, int]]:
 
 
 def _reason(error: Exception) -> str:
-    """A short reason why Kafka does not answer; aiokafka's own text lists every address it has tried in detail."""
+    """Return a short reason why Kafka does not answer; aiokafka's own text details every address that it has tried."""
     text = " ".join(str(error).split()).removeprefix(f"{type(error).__name__}: ").rstrip(".")
     if text.startswith("Unable to bootstrap from"):
-        return "nothing listens there, or it does not let this client in"
+        return "nothing is listening there, or it refuses this client"
     if isinstance(error, TimeoutError) and not text:
         return f"no answer within {ANSWER_SECONDS:.0f} s"
     return text or type(error).__name__

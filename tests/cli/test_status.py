@@ -163,7 +163,7 @@ def test_what_is_wrong_comes_first_with_its_name_since_when_and_what_to_do() -> 
         "subject": "k:1",
         "since": since,
         "text": "Kafka does not answer at k:1.",
-        "action": "see whether the broker runs",
+        "action": "check that the broker is running",
         "trouble": True,
     }
     page = {"tasks": [a_brief()], "partial": False, "silent": []}

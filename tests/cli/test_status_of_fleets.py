@@ -58,7 +58,7 @@ def test_of_a_small_fleet_every_task_is_listed(crl: Program) -> None:
 def test_a_worker_that_is_busy_is_not_called_absent(crl: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         settings = load_settings(environment={}, flags={"worker.web_port": listening.getsockname()[1]})
-        with pytest.raises(Unavailable, match="has not answered within 0 s"):
+        with pytest.raises(Unavailable, match="did not answer within 0 s"):
             ask(settings, "/api/summary", 0.2)
     with pytest.raises(Unavailable, match="No worker answers"):
         ask(settings, "/api/summary", 0.2)
@@ -70,7 +70,7 @@ FLEET_NOTE = {
     "name": "fleet_held",
     "subject": "fleet",
     "since": "2026-11-27T18:00:00.000Z",
-    "text": "The fleet is held by grace until 2026-11-28T18:00:00.000Z: incident 42. No rollback happens.",
+    "text": "The fleet is held by grace until 2026-11-28T18:00:00.000Z: incident 42. No rollbacks happen.",
     "action": "`crl resume --all` releases it",
     "trouble": False,
 }

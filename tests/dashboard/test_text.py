@@ -1,4 +1,4 @@
-"""The page is the guide's page, byte for byte, and stays a page whatever stands on it."""
+"""The page matches the guide's page byte for byte, and keeps its layout whatever text it shows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HALF_PAST_TWO = from_text("2025-11-19T14:30:00Z")
 
 
 def a_page(**fields: Any) -> m.Overview:
-    """The guide's sample state: 127 entries, 8 agents, 2 rollbacks, 3 proposals."""
+    """Return the guide's sample state: 127 entries, 8 agents, 2 rollbacks, 3 proposals."""
     given_fields: dict[str, Any] = {
         "timestamp": at(0),
         "as_of": m.Position(0, 512),
@@ -208,7 +208,7 @@ def test_the_word_for_the_systems_health_follows_from_rollbacks_proposals_and_al
     status = sections(render(page, HALF_PAST_TWO))["SYSTEM HEALTH OVERVIEW"].partition("System Status: ")[2]
     assert status.splitlines()[0] == f"{SYMBOLS[word]} {word}"
     reasons = [line for line in status.splitlines()[1:] if line.startswith("- ")]
-    assert bool(reasons) == (word != "HEALTHY"), "a word that worries says why"
+    assert bool(reasons) == (word != "HEALTHY"), "every status other than HEALTHY gives its reasons"
 
 
 def test_the_words_age_with_the_hour_and_not_with_the_record() -> None:

@@ -53,7 +53,7 @@ async def test_an_old_record_that_is_written_late_is_covered_by_the_newest_thoug
     await newest_is_last(installation, found)
     _, page = await worker.get("/api/worker")
     assert page["counters"]["mended"] == len(TOPICS)
-    assert "old records stand behind newer ones" in worker.log.read_text()
+    assert "old records follow newer ones" in worker.log.read_text()
 
 
 async def test_an_old_record_that_came_while_nobody_owned_the_partition_is_covered_by_the_next_owner(

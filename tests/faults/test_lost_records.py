@@ -63,9 +63,9 @@ async def test_another_log_of_the_same_length_is_seen_by_its_records_and_refused
     worker = installation.start_worker()
     assert await asyncio.to_thread(worker.process.wait, 60) == 70
     log = worker.log.read_text()
-    assert "than the one that its state ends with" in log
-    assert "has another record at" in log
-    assert "hint: was the topic made again?" in log
+    assert "than the one its state ends with" in log
+    assert "has a different record at" in log
+    assert "hint: was the topic recreated?" in log
 
 
 async def test_a_state_that_is_gone_while_its_log_was_cut_is_refused(installation: Installation) -> None:

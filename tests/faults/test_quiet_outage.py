@@ -125,7 +125,7 @@ async def test_through_an_outage_each_process_says_once_what_is_wrong_and_that_i
             assert LIBRARY_LINE.findall(said) == [], said
             assert often(said.splitlines()) == []
             assert "127.0.0.1" in said
-            assert "see whether the broker runs" in said
+            assert "check that the broker is running" in said
         for command in (tail, publish):
             assert often(command.lines()) == [], command.lines()
             assert not any(LIBRARY_LINE.search(line) for line in command.lines())

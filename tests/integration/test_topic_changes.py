@@ -100,7 +100,7 @@ async def test_partitions_that_are_added_to_the_log_are_noticed_and_the_way_out_
         await admin.create_partitions({installation.names(INVOCATIONS): NewPartitions(8)})
     code, log, said = await ended(worker)
     assert code == 78
-    assert "has 8 partitions, it had 4" in said[0]["text"]
+    assert "has 8 partitions; it had 4" in said[0]["text"]
     assert said[0]["text"] in log
     assert "kafka.topic_prefix" in said[0]["action"]
     worker = installation.start_worker()
@@ -122,7 +122,7 @@ async def test_a_log_that_was_made_again_is_noticed_although_it_has_grown_as_lon
     code, log, _ = await ending
     assert code == 70
     # Either the watch reports it, or the fold, which may be the first to find a different log below its position.
-    assert "made again" in log
+    assert "recreated" in log
     assert "crl topics adopt" in log
     code, out, err = await installation.run_crl("topics", "adopt", "--yes")
     assert code == 0, out + err
@@ -152,16 +152,16 @@ async def test_compacted_topics_that_were_made_again_are_filled_again_although_t
         if ending is not None:
             code, log, _ = await ending
             assert code in {70, 78}, "recreated, or deleted if the check fell in between"
-            assert "its worker fills it again from the rows when it starts" in log
+            assert "its worker refills it from the rows when it starts" in log
         worker = await installation.worker()
         assert await last_records(installation) == before, "they are complete before the worker is ready"
-        assert "were written again, as the rows say" in worker.log.read_text()
+        assert "were rewritten from the rows" in worker.log.read_text()
         await installation.order(a_command(m.RegisterVariant, task_type="task-4", variant_id="next"))
         await installation.order(a_command(m.ActivateVariant, task_type="task-4", variant_id="next", untested=True))
         assert await asyncio.to_thread(resolver.wait_for_epoch, AGENT, "task-4", 2, 60)
     worker.kill()
     worker = await installation.worker()
-    assert "were written again" not in worker.log.read_text(), "once is enough"
+    assert "were rewritten" not in worker.log.read_text(), "once is enough"
 
 
 COMPACTED = (ACTIVE_VARIANTS, VARIANTS, TASKS)
@@ -237,7 +237,7 @@ async def test_services_notice_a_source_that_was_made_again_with_other_partition
         await admin.create_topics([NewTopic(name, 2, 1, topic_configs={"cleanup.policy": "compact"})])
     code, log, _ = await ended(services)
     assert code == 70
-    assert f"The topic {name} was deleted and made again" in log
+    assert f"The topic {name} was deleted and recreated" in log
 
 
 async def test_adopting_waits_for_a_worker_that_has_just_died_and_is_refused_while_one_runs(

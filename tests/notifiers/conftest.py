@@ -1,4 +1,4 @@
-"""Somebody to be told."""
+"""A receiver for notices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real HTTP server that answers as it is told."""
+"""A real HTTP server with scripted answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aiohttp import web
 
 
 class Receiver:
-    """A real HTTP server that answers as it is told."""
+    """Records each request, and sends the next scripted answer."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[dict[str, str], bytes]] = []

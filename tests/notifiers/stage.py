@@ -1,4 +1,4 @@
-"""A channel that does as it is told, a clock that only moves while somebody sleeps, and alerts to tell."""
+"""A scripted channel, a clock that moves only during a sleep, and alerts to deliver."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def an_example(topic: str, name: str, **fields: Any) -> Any:
 
 
 def an_alert(number: int = 0, **fields: Any) -> Any:
-    """A rollback's alert; another number is another alert."""
+    """Return the alert of a rollback; each number makes a different alert."""
     own = {"alert_id": f"alert-20251119-{number:012x}", "text": f"a/t v{number}: rolled back; undo: crl undo a/t"}
     return an_example("crl.alerts", "Alert-rollback", **(own | {"subject": f"a/t v{number}"} | fields))
 
 
 class Raw:
-    """A record as the consumer hands it over."""
+    """A record as the consumer delivers it."""
 
     def __init__(self, message: Any, offset: int = 0) -> None:
         self.offset, self.timestamp, self.key, self.headers = offset, 0, b"a/t", ()
@@ -46,7 +46,7 @@ def records(messages: Iterable[Any]) -> list[Any]:
 
 
 class Clock:
-    """A clock that moves only while someone sleeps."""
+    """A clock that moves only during a sleep."""
 
     def __init__(self, at: str = NOW) -> None:
         self.seconds = from_text(at) / 1_000
@@ -80,7 +80,7 @@ class Scripted:
 
 
 def a_notifier(channel: Any, clock: Clock | None = None, **options: Any) -> Notifier:
-    """A notifier whose waits take no time, and are always the longest possible."""
+    """Return a notifier whose waits take no time, and are always the longest possible."""
     clock = clock or Clock()
     return Notifier(
         "ops",

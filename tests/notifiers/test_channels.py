@@ -1,4 +1,4 @@
-"""What leaves by a file and by Apprise, against real receivers."""
+"""The file and Apprise channels deliver notices to real receivers."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_a_file_that_can_no_longer_be_written_is_tried_again(tmp_path: Pat
 
 # -- apprise ---------------------------------------------------------------------------------------
 class FakeApprise(types.ModuleType):
-    """What the channel uses of Apprise 1.9."""
+    """The parts of Apprise 1.9 that the channel uses."""
 
     class NotifyType:
         INFO, SUCCESS, WARNING, FAILURE = "info", "success", "warning", "failure"
@@ -124,7 +124,7 @@ def test_without_apprise_one_is_told_how_to_install_it(monkeypatch: pytest.Monke
 
 
 @pytest.mark.skipif(importlib.util.find_spec("apprise") is None, reason="Apprise is not installed: crl-stream[notify]")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of modules that Apprise imports
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from modules that Apprise imports
 async def test_the_real_apprise_delivers_to_a_real_server(receiver: Receiver) -> None:
     url = receiver.url.replace("http://", "json://")
     channel = AppriseChannel("chat", AppriseOptions(kind="apprise", url=url))

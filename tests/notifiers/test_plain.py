@@ -1,4 +1,4 @@
-"""What strangers typed pages no one, is no HTML and no link, in each service that a person reads."""
+"""Untrusted text notifies nobody and becomes neither HTML nor a link, in any service that people read."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _Answer:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("apprise") is None, reason="Apprise is not installed: crl-stream[notify]")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of modules that Apprise imports
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from modules that Apprise imports
 @pytest.mark.parametrize("service", sorted(SERVICES))
 async def test_markup_in_the_texts_of_strangers_means_nothing_to_a_service(
     service: str, monkeypatch: pytest.MonkeyPatch
@@ -77,7 +77,7 @@ async def test_markup_in_the_texts_of_strangers_means_nothing_to_a_service(
     monkeypatch.setattr(smtplib, "SMTP_SSL", Mail)
     text = f"a/t v2: degraded, and not rolled back: held by {EVIL} since 2026; crl resume a/t lets it go"
     channel = AppriseChannel("ops", AppriseOptions(kind="apprise", url=SERVICES[service]))
-    with suppress(Undelivered):  # not every service likes the answer; what was sent is what counts
+    with suppress(Undelivered):  # some services reject the fake answer; only the text that was sent matters
         await channel.send(notice_of(an_alert(1, subject=f"a/t {EVIL}", text=text, kind="held_degradation")))
     await channel.close()
     whole = "\n".join(said)
@@ -91,7 +91,7 @@ async def test_markup_in_the_texts_of_strangers_means_nothing_to_a_service(
 
 
 def _strings(value: Any) -> str:
-    """The texts of a document that carry what the stranger typed."""
+    """Return the strings in a document that contain the untrusted text."""
     if isinstance(value, dict):
         return " ".join(_strings(inner) for inner in value.values())
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""People are told every change at once, and what repeats itself at growing intervals with its number."""
+"""Changes are sent at once; repetitions are sent at growing intervals, with their number."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MINUTE = 60.0
 
 
 def held(number: int, **fields: Any) -> Any:
-    """What the monitor says each 50 outcomes while a degraded variant is held."""
+    """Return the alert that the monitor repeats every 50 outcomes while a degraded variant is held."""
     own = {"kind": "held_degradation", "subject": "a/t v2", "cause_id": "deg-1", "timestamp": NOW, "undo_command": None}
     return an_alert(number, **(own | {"text": "a/t v2: degraded, and not rolled back: held by kim"} | fields))
 

@@ -1,4 +1,4 @@
-"""A signed document leaves by HTTP for a real server, and its receiver can tell it from any other."""
+"""A signed document goes to a real server by HTTP, and its receiver can tell it from a forged one."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_headers_that_lack_something_verify_nothing(headers: dict[str, str]) -> 
         ("Wed Nov 19 15:02:00 2025", "", 120.0),
         ("Wed, 19 Nov 2025 14:00:00 GMT", "", 0.0),
         ("Thu, 19 Nov 2026 15:00:00 GMT", "", 31_536_000.0),
-        # The receiver's clock is ten minutes ahead: it means two minutes by its own.
+        # The receiver's clock is ten minutes ahead, and it asks for two minutes by that clock.
         ("Wed, 19 Nov 2025 15:12:00 GMT", "Wed, 19 Nov 2025 15:10:00 GMT", 120.0),
         ("Wed, 99 Nov 2025 15:12:00 GMT", "", 0.0),
         ("Wed, 19 Nov 99999 15:12:00 GMT", "", 0.0),

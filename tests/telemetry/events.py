@@ -1,4 +1,4 @@
-"""Rollbacks and proposals for tests: the guide's own, and any number of others."""
+"""Rollbacks and proposals for tests: those of the guide, and any number of others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GUIDE_ROLLBACK = {
         "sample_size": 20,
     },
 }
-"""Guide, "Rollback Event Schema"."""
+"""From the guide's "Rollback Event Schema"."""
 GUIDE_PROPOSAL = {
     "proposal_id": "prop-20251119-xyz789",
     "timestamp": "2025-11-19T14:30:00Z",
@@ -58,7 +58,7 @@ GUIDE_PROPOSAL = {
     ],
     "status": "pending",
 }
-"""Guide, "Proposal Schema"."""
+"""From the guide's "Proposal Schema"."""
 
 
 def _example(topic: str, name: str, kind: Any, fields: dict[str, Any]) -> Any:
@@ -67,7 +67,7 @@ def _example(topic: str, name: str, kind: Any, fields: dict[str, Any]) -> Any:
 
 
 def a_rollback(number: int = 0, **fields: Any) -> m.RollbackEvent:
-    """The guide's rollback; another ``number`` is another event, an hour later each."""
+    """Return the guide's rollback; each ``number`` makes a different event, ``number`` hours later."""
     own = {
         "rollback_id": f"rb-20251119-{number:06x}",
         "timestamp": _later(number),
@@ -78,7 +78,7 @@ def a_rollback(number: int = 0, **fields: Any) -> m.RollbackEvent:
 
 
 def a_proposal(number: int = 0, *, status: str = "pending", revision: int = 1, **fields: Any) -> m.Proposal:
-    """The guide's proposal, made at hour ``number`` and now at a step of its life, half an hour later each."""
+    """Return the guide's proposal as it was at one step of its life; ``number`` is the hour at which it was made."""
     at = _later(number)
     history = [
         {
@@ -102,7 +102,7 @@ def _later(hours: int) -> str:
 
 
 class Raw:
-    """A record as the consumer hands it over."""
+    """A record as the consumer delivers it."""
 
     def __init__(self, message: Any, offset: int = 0, *, value: bytes | None = None) -> None:
         self.offset, self.timestamp, self.key = offset, 0, b"a/b"
@@ -111,7 +111,7 @@ class Raw:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """Every line of a file; each has to be a whole JSON object."""
+    """Return every line of a file; each must be a complete JSON object."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     assert text == "" or text.endswith("\n")
     return [json.loads(line) for line in text.splitlines()]

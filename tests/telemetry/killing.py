@@ -1,4 +1,4 @@
-"""Kills a real process with -9 before a chosen line of the code under test."""
+"""Kills a real process with SIGKILL before a chosen line of the code under test."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 
 def killed_before(step: int, work: Callable[[], None], files: tuple[str, ...]) -> bool:
-    """Run ``work`` in a process of its own and kill it before its ``step``-th line in ``files``; False when it ended.
+    """Run ``work`` in a process and kill it before its ``step``-th line in ``files``; return False if it ended first.
 
-    What a buffer of the process holds is lost with it, as it is in life.
+    The contents of the process's buffers are lost with it, as in a real crash.
     """
     with warnings.catch_warnings():
-        # Python warns of threads that a child does not inherit; the child needs none.
+        # Python warns about threads that a child does not inherit; this child needs none.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:

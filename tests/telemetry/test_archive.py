@@ -1,4 +1,4 @@
-"""Events older than a year move to their month's file, newer ones stay, and every event exists once."""
+"""Events older than a year move to their month's file, newer ones stay, and each event exists exactly once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def monthly(folder: Path, name: str = "rollback_events") -> dict[str, bytes]:
 
 
 def everything(folder: Path) -> Counter[bytes]:
-    """How often each line is there, live or archived."""
+    """Return how many times each line exists, live or archived."""
     texts = [*monthly(folder).values(), (folder / ROLLBACKS_FILE).read_bytes()]
     return Counter(line for text in texts for line in text.splitlines(keepends=True))
 
@@ -55,7 +55,7 @@ def test_the_guide_s_year_old_events_are_in_their_months_and_the_rest_stays(tmp_
     ]
     assert (tmp_path / "rollback_events-2024-11.jsonl.gz").is_file()
     assert [line["timestamp"] for line in lines(tmp_path / ROLLBACKS_FILE)] == YOUNG
-    assert monthly(tmp_path)["2024-11"] == b"".join(before[0:3:2]), "byte for byte, in their order"
+    assert monthly(tmp_path)["2024-11"] == b"".join(before[0:3:2]), "byte for byte, in order"
     assert everything(tmp_path) == Counter(before)
 
 
@@ -128,14 +128,14 @@ def test_killed_before_any_line_of_the_archiver_nothing_is_lost_and_the_next_run
         with TelemetryFiles(folder) as files:
             files.append([a_rollback(n, timestamp=at) for n, at in enumerate([*OLD, *YOUNG[:2]])])
         found = everything(folder)
-        assert set(found.values()) == {1}, f"killed before line {step}: nothing is doubled"
+        assert set(found.values()) == {1}, f"killed before line {step}: nothing is duplicated"
         assert len(found) == len(whole) + 1
         assert sorted(path.name for path in folder.glob("*.partial")) == []
         assert len(lines(folder / ROLLBACKS_FILE)) == 3
         shutil.rmtree(folder)
         if not killed:
             break
-    assert step > 150, "the archiver was watched while it worked"
+    assert step > 150, "the archiver's lines were traced"
 
 
 def _archive(folder: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_writer_at_work_loses_and_doubles_nothing_while_the_archiver_runs_agai
         archiver.start()
         try:
             for number in range(10, 110):
-                # Each line comes twice, as after a crash, with the same time.
+                # Each line appears twice with the same time, as after a crash.
                 files.append([a_rollback(n, timestamp=OLD[n % 4] if n % 3 else YOUNG[0]) for n in (number - 1, number)])
         finally:
             done.set()
@@ -204,10 +204,10 @@ def test_a_live_file_that_was_cut_while_it_was_read_is_not_replaced(tmp_path: Pa
 
     def progress(_: str, done: int, total: int) -> None:
         if done == total:
-            # A writer starts: it cuts what is no line, and goes on behind the last whole one.
+            # A writer starts: it cuts off the text that is not a line, and continues after the last complete line.
             fill(tmp_path, "2026-01-15T11:30:00Z", *OLD[1:], *YOUNG, "2026-01-15T11:40:00Z")
 
-    with pytest.raises(Unavailable, match="meanwhile"):
+    with pytest.raises(Unavailable, match="in the meantime"):
         archive(tmp_path, YEAR_MS, NOW, progress=progress)
     assert live.read_bytes().startswith(whole)
     archive(tmp_path, YEAR_MS, NOW)
@@ -231,7 +231,7 @@ def test_nobody_appends_between_the_last_look_at_the_live_file_and_its_replaceme
 
     monkeypatch.setattr(Path, "replace", replace)
     archive(tmp_path, YEAR_MS, NOW)
-    assert held == [ROLLBACKS_FILE], "and while months are made the writer goes on"
+    assert held == [ROLLBACKS_FILE], "the writer can continue while the monthly files are written"
 
 
 # -- refused ---------------------------------------------------------------------------------------

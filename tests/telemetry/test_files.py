@@ -1,4 +1,7 @@
-"""One writer; each event a whole line, once, on the disk before the batch counts, whatever dies or comes again."""
+"""There is one writer, and each event becomes one complete line, whatever crashes or is repeated.
+
+The line is on disk before its batch counts as written.
+"""
 
 from __future__ import annotations
 
@@ -150,20 +153,20 @@ def test_killed_before_any_line_of_the_writer_nothing_is_torn_doubled_or_missing
         def work(folder: Path = folder, committed: Path = committed) -> None:
             with TelemetryFiles(folder) as files:
                 for start in range(0, 6, 2):
-                    # The monitor had crashed too: its last fact comes a second time.
+                    # The monitor had crashed too, so its last fact is repeated.
                     files.append([*events[max(0, start - 1) : start], *events[start : start + 2]])
                     committed.write_text(str(start + 2), encoding="utf-8")
 
         killed = killed_before(step, work, ours)
         done = int(committed.read_text(encoding="utf-8")) if committed.exists() else 0
         there = (folder / ROLLBACKS_FILE).read_bytes() if (folder / ROLLBACKS_FILE).exists() else b""
-        assert there.count(b"\n") >= done, "what was committed is there"
+        assert there.count(b"\n") >= done, "every committed event is in the file"
         with TelemetryFiles(folder) as files:
             files.append(events[done:])
         assert ids(folder) == expected(*range(6)), f"killed before line {step}"
         if not killed:
             break
-    assert step > 100, "the writer was watched while it worked"
+    assert step > 100, "the writer's lines were traced"
 
 
 def test_a_write_torn_at_any_byte_is_cut_and_its_batch_written_whole_when_it_comes_again(tmp_path: Path) -> None:
@@ -238,7 +241,7 @@ def test_the_lines_of_a_batch_are_synced_before_it_returns(tmp_path: Path, monke
         assert synced[-1] == path.stat().st_size > 0
         synced.clear()
         files.append([a_rollback(1)])
-        assert synced == [], "nothing new, nothing to wait for"
+        assert synced == [], "nothing new, so nothing to sync"
 
 
 # -- memory ----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The lines say what the guide's schemas say, in the guide's order, and never grow beyond their size."""
+"""The lines have the fields of the guide's schemas, in the guide's order, and never exceed their maximum size."""
 
 from __future__ import annotations
 

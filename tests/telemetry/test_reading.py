@@ -1,4 +1,4 @@
-"""Readers see whole lines only, newest first, the last step of each proposal, and everything once."""
+"""Readers see only complete lines, newest first, the last step of each proposal, and each event once."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_what_is_archived_is_told_when_it_is_asked_for_and_once(tmp_path: Path) 
     archive(tmp_path, DAY_MS, now)
     assert read_rollbacks(tmp_path) == []
     assert len(read_rollbacks(tmp_path, archived=True)) == 2
-    # As it is while lines are moved: in both places.
+    # While lines are moved, they are in both places.
     (tmp_path / ROLLBACKS_FILE).write_bytes(before)
     assert len(read_rollbacks(tmp_path, archived=True)) == 2
     assert read_rollbacks(tmp_path, 1, archived=True) == [newest]

@@ -1,4 +1,4 @@
-"""Whatever is deleted, cut or locked beneath a running writer: the next event is there, each line once."""
+"""Whatever is deleted, cut or locked under a running writer, the next event is written, and each line once."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_folder_that_was_deleted_is_locked_again_so_that_there_is_one_writer(
     with TelemetryFiles(folder) as first:
         shutil.rmtree(folder)
         first.append([a_rollback(1)])
-        assert "was deleted or replaced; it is created again" in caplog.text
+        assert "was deleted or replaced; it is recreated" in caplog.text
         with pytest.raises(Exception, match="Another process writes"):
             TelemetryFiles(folder)
 
@@ -123,7 +123,7 @@ def test_a_folder_whose_place_is_taken_waits_and_goes_on_when_the_place_is_free(
 def test_a_disk_that_became_read_only_and_comes_back_loses_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that is remounted read-only fails each call that would write, as it does for the superuser too."""
+    """On a disk that is remounted read-only, every call that would write fails, even for root."""
     real = os.open
 
     def read_only(path: Any, flags: int, *rest: Any, **more: Any) -> int:

@@ -24,7 +24,7 @@ def test_every_name_comes_back_byte_by_byte(
     assert batch.record_count() == 1
     batch._set_producer_state(7, 1, 3)
     built = bytes(batch._build())
-    assert len(built) <= size + 61, "what is said of its size is enough"
+    assert len(built) <= size + 61, "the announced size is large enough"
     [record] = records_of(built)
     assert (record.key, record.value) == (key, value)
     assert [(encode_name(name), content) for name, content in record.headers] == raw

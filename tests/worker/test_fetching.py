@@ -1,4 +1,4 @@
-"""A lone record is asked for at once; under load requests are spaced; own writes are not fetched again."""
+"""A single record is requested at once; under load requests are spaced; a worker's own writes are not fetched."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from crl_stream.worker.transport.scheme import SCHEME, register
 
 
 class Clock:
-    """A clock that only sleeping moves."""
+    """A clock that moves only during a sleep."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
@@ -31,12 +31,12 @@ class Clock:
         monkeypatch.setattr(fetching.asyncio, "sleep", self.sleep)
 
     async def sleep(self, seconds: float) -> None:
-        """Pass the time."""
+        """Advance the clock."""
         self.now += seconds
 
 
 def paced(clock: Clock | None = None) -> tuple[Any, list[tuple[int, float]]]:
-    """A paced fetch, and where its requests note their node and time."""
+    """Return a paced fetch, and the list in which its requests note their node and time."""
     sent: list[tuple[int, float]] = []
 
     async def send(assignment: Any, node: int, request: Any) -> bool:
@@ -60,7 +60,7 @@ async def test_requests_to_a_broker_are_spaced_and_the_first_one_waits_for_nothi
     assert sent == [(1, 100.0), (1, 100.0 + GATHER_SECONDS), (2, 100.0 + GATHER_SECONDS)]
     clock.now += 1.0
     await fetch(None, 1, "records")
-    assert sent[-1] == (1, clock.now), "after a pause of its own a request waits for nothing"
+    assert sent[-1] == (1, clock.now), "a request after a pause does not wait"
 
 
 async def test_a_request_whose_partitions_are_taken_away_while_it_waits_is_never_sent(
@@ -72,7 +72,7 @@ async def test_a_request_whose_partitions_are_taken_away_while_it_waits_is_never
     waiting = asyncio.create_task(fetch(None, 1, "records"))
     await asyncio.sleep(0)
     waiting.cancel()
-    assert await waiting is False, "aiokafka itself answers a cancelled fetch so, and awaits it"
+    assert await waiting is False, "aiokafka itself returns False for a cancelled fetch, and awaits it"
     assert len(sent) == 1
 
 
@@ -83,12 +83,12 @@ async def test_what_is_left_unread_is_asked_for_no_more_until_it_is_assigned_aga
     thread: Any = object.__new__(ConsumerThread)
     thread._consumer, thread.app = consumer, SimpleNamespace(rebalancing_count=2, in_recovery=False)
     await thread.leave_unread({TP("changelog", 0)}, 1)
-    assert not consumer.paused(), "a recovery that began meanwhile would wait for it forever"
+    assert not consumer.paused(), "a recovery that has begun in the meantime would wait for it forever"
     await thread.leave_unread({TP("changelog", 0)}, 2)
     assert consumer.paused() == {changelog}
     await thread.leave_unread({TP("revoked", 0)}, 2)
     assert consumer.paused() == {changelog}
-    consumer._closed = True  # it was never started; else it complains
+    consumer._closed = True  # it was never started, and would otherwise complain
 
 
 async def test_a_commit_of_what_is_assigned_no_more_is_none_and_ends_no_worker() -> None:
@@ -97,12 +97,12 @@ async def test_a_commit_of_what_is_assigned_no_more_is_none_and_ends_no_worker()
     thread: Any = object.__new__(ConsumerThread)
     thread._consumer = consumer
     assert await thread._commit({TP("log", 1): 7}) is False
-    consumer._closed = True  # it was never started; else it complains
+    consumer._closed = True  # it was never started, and would otherwise complain
 
 
 @pytest.fixture
 async def consumer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
-    """A consumer with one partition of the log and of its changelog, assigned in the first rebalance."""
+    """Yield a consumer with one partition of the log and of its changelog, assigned in the first rebalance."""
     register()
     app: Any = faust.App("a", broker=f"{SCHEME}://127.0.0.1:1", store="memory://")
     consumer = app.consumer
@@ -112,7 +112,7 @@ async def consumer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
         return {log: 0}
 
     async def nothing(*_: Any) -> None:
-        """Neither a seek nor a check."""
+        """Do nothing: neither seek nor check."""
 
     for name in ("earliest_offsets", "highwaters"):
         monkeypatch.setattr(consumer, name, offsets)
@@ -140,7 +140,7 @@ async def test_no_position_is_asked_for_while_rows_may_be_missing(consumer: Any,
         return 7
 
     async def call_thread(*_: Any) -> None:
-        """Leaves nothing unread."""
+        """Do nothing: every partition is read."""
 
     app = consumer.app
     consumer.transport.stages["log"] = SimpleNamespace(position=position, interruptible=False)
@@ -177,14 +177,14 @@ async def test_what_a_rebalance_has_overtaken_opens_no_lane_and_leaves_nothing_u
     consumer._thread = SimpleNamespace(call_thread=call_thread, leave_unread=None)
     await consumer.seek_to_committed()
     assert consumer.lanes == {}
-    assert unread == ([] if step == "position" else [1]), "of its own assignment, whatever has come meanwhile"
+    assert unread == ([] if step == "position" else [1]), "it names its own assignment, even if another has followed"
 
 
 @pytest.mark.parametrize("flow", [True, False], ids=["in-a-recovery", "before-one-goes-on"])
 async def test_records_of_a_changelog_that_nobody_takes_are_polled_again(
     consumer: Any, monkeypatch: pytest.MonkeyPatch, flow: bool
 ) -> None:
-    """A poll may outlive a rebalance: what it brings before the flow goes on, Faust throws away."""
+    """A poll may outlast a rebalance; Faust discards the records that it returns before the flow resumes."""
     changelog, sought = TP("changelog", 0), dict[TP, int]()
     polled = {changelog: Stretch(4, [SimpleNamespace(offset=offset) for offset in (4, 5)], 6)}
 
@@ -205,7 +205,7 @@ async def test_records_of_a_changelog_that_nobody_takes_are_polled_again(
 async def test_a_changelog_with_an_open_transaction_is_named_and_not_recovered_from(
     monkeypatch: pytest.MonkeyPatch, whole: int, unsafe: bool
 ) -> None:
-    """Rows behind its beginning cannot be seen; the older ones would be taken for the newest."""
+    """Rows after the start of the transaction are hidden, so older ones would be taken for the newest."""
     register()
     app: Any = faust.App("a", broker=f"{SCHEME}://127.0.0.1:1", store="memory://")
     consumer, log, changelog = app.consumer, TP("log", 0), TP("changelog", 0)

@@ -1,4 +1,4 @@
-"""What a worker says is wrong with it: by name, and since it began."""
+"""A worker reports its problems, each with a name and the time when it began."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def a_member(**fields: Any) -> Any:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The hour, as a list whose last entry is now."""
+    """Return the clock as a list whose last entry is the current time."""
     hours = [1_000.0]
     monkeypatch.setattr(health, "time", lambda: hours[-1])
     monkeypatch.setattr("crl_stream.worker.topic_watch.time", lambda: hours[-1])
@@ -74,7 +74,7 @@ OUTPUT = TopicPartition("crl.active-variants", 1)
 
 
 class Ends:
-    """A consumer that knows where partitions end."""
+    """A consumer that returns the ends of partitions."""
 
     def __init__(self, **ends: int) -> None:
         self.ends = ends

@@ -1,4 +1,4 @@
-"""A lane hands on what was polled: in order, each record once, merged up to a bound, and nothing after its end."""
+"""A lane passes on polled records: in order, each once, merged up to a limit, and none after it is closed."""
 
 from __future__ import annotations
 
@@ -184,11 +184,12 @@ async def test_a_batch_in_flight_when_its_lane_closes_can_still_be_finished() ->
 
 
 steps = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5), st.integers(0, 50)), min_size=1, max_size=10)
-"""(offsets without a record, records, offsets without a record) of one poll after another."""
+"""For each poll: how many offsets are empty before its records, how many records it has, and how many are empty
+after."""
 
 
 def polls(start: int, steps: list[tuple[int, int, int]]) -> list[Batch]:
-    """Control records, aborted transactions and compaction leave gaps before, in and behind what a poll brings."""
+    """Return polls with gaps before, between and after the records, as left by transactions and compaction."""
     found = []
     for before, size, behind in steps:
         records = [Record(start + before + 2 * number) for number in range(size)]

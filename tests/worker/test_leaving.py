@@ -1,4 +1,4 @@
-"""How a worker that must not go on says why: in two lines where we know the reason, with its place where we do not."""
+"""A worker that must not continue logs why: in two lines if the reason is known, else with a traceback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crl_stream.worker.transport.consumer import Consumer
 
 
 class Lines:
-    """Takes the place of the consumer's log."""
+    """Replaces the consumer's log."""
 
     def __init__(self) -> None:
         self.said: list[tuple[str, Any]] = []

@@ -102,7 +102,7 @@ def test_that_a_service_of_faust_starts_or_stops_is_not_a_line_also_where_its_cl
 
 # -- while Kafka is away ---------------------------------------------------------------------------
 class Terminal(logging.Handler):
-    """What a person sees, with the moment."""
+    """The lines that a person sees, with their times."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ def test_no_detail_is_shown_between_a_silent_look_and_a_while_after_the_next_ans
         if what == "silent":
             terminal.calm.silent()
             away = True
-            assert len(terminal.lines) == before, "what had waited is about the outage"
+            assert len(terminal.lines) == before, "the waiting lines are about the outage"
         elif what == "answered":
             terminal.calm.answered(at)
             if away:
@@ -186,7 +186,7 @@ def test_a_line_of_a_library_that_is_not_about_an_outage_is_shown_once_kafka_was
     terminal.at(10.0, a_line("mode.services", "crashed"))
     assert terminal.said == []
     terminal.at(10.5)
-    terminal.calm.answered(9.0)  # asked before it was said
+    terminal.calm.answered(9.0)  # asked before the line was logged
     assert terminal.said == []
     terminal.at(13.0)
     terminal.calm.answered(12.0)

@@ -1,4 +1,4 @@
-"""Writes wait for as long as Kafka is down, whatever it reported about its leaders before."""
+"""Writes wait as long as Kafka is down, whatever it last reported about its leaders."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_a_batch_without_a_leader_waits_for_a_day_and_is_sent_then(
     monkeypatch: pytest.MonkeyPatch, make: Any, leader: int | None
 ) -> None:
     async def start(_: Any) -> None:
-        """Needs no Kafka."""
+        """Do nothing: no Kafka is needed."""
 
     monkeypatch.setattr(AIOKafkaProducer, "start", start)
     producer = await make()
@@ -57,5 +57,5 @@ async def test_a_batch_without_a_leader_waits_for_a_day_and_is_sent_then(
 
 
 def test_the_stock_producer_is_the_one_that_is_changed() -> None:
-    """Faust makes its producer in the place that is overridden."""
+    """Faust creates its producer through the name that is overridden."""
     assert "_new_producer" in vars(driver.Producer)

@@ -1,4 +1,4 @@
-"""A stage writes a batch part by part, and lets everything else go on in between."""
+"""A stage writes a batch in parts, and lets everything else run in between."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MANY = [f"task-{number}" for number in range(60)]
 
 
 class Outlet:
-    """Takes what a stage writes, and notes what was written between two pauses."""
+    """Accepts a stage's writes, and notes how many were made between two pauses."""
 
     def __init__(self) -> None:
         self.topics, self.counters = Topics(), Counters()
@@ -34,7 +34,7 @@ class Outlet:
         self.on_pause: Any = None
 
     def check_pulse(self) -> None:
-        """It is alive."""
+        """Do nothing: the process is alive."""
 
     async def pause(self) -> None:
         self.pauses += 1
@@ -48,7 +48,7 @@ class Outlet:
 
 
 class Table:
-    """Rows of one partition, written at once."""
+    """The rows of one partition, written immediately."""
 
     width = 1
 
@@ -63,14 +63,14 @@ class Table:
         return self.rows(partition).get(partition_key(partition))
 
     def check_open(self, partition: int) -> None:
-        """It is."""
+        """Do nothing: the partition is open."""
 
     async def write(self, partition: int, rows: Any, row: bytes, headers: Any) -> None:
         self.store.write(partition, rows | {partition_key(partition): row}, None, frozenset())  # type: ignore[arg-type]
 
 
 class Commands:
-    """Reads what a batch refers to."""
+    """Reads the commands that a batch refers to."""
 
     def __init__(self, driver: TopologyDriver) -> None:
         self.driver = driver
@@ -89,7 +89,7 @@ def a_stage(driver: TopologyDriver, at_once: int = 10) -> tuple[MonitorStage, Ou
 
 
 async def _nothing(*_: Any) -> None:
-    """There is no other writer."""
+    """Do nothing: there is no other writer."""
 
 
 def a_batch(driver: TopologyDriver, start: int = 0) -> Any:
@@ -133,7 +133,7 @@ async def test_between_parts_of_a_hold_of_a_large_fleet_everything_else_goes_on(
     done.set()
     await task
     assert max(outlet.parts) <= 10 + 4
-    assert turns >= len(outlet.parts) - 1, "each part gave the others a turn"
+    assert turns >= len(outlet.parts) - 1, "other tasks got a turn after each part"
     [whole], outputs = refold(driver)
     assert dict(stage.table.rows(0)) == whole
     assert sorted((o.topic, o.value) for o in outlet.written) == sorted((o.topic, o.value) for o in outputs)
@@ -158,7 +158,7 @@ async def test_a_batch_whose_partition_goes_elsewhere_ends_with_the_part_that_is
     await stage.work(batch)
     assert len(outlet.parts) == 1
     state = decode_partition(stage.table.partition_row(0))
-    assert batch.end == state.next_offset < len(batch.records), "no more is committed than what is written"
+    assert batch.end == state.next_offset < len(batch.records), "only the written part is committed"
     again, rest = a_stage(driver)
     again.table = stage.table
     following = a_batch(driver, state.next_offset)

@@ -1,4 +1,4 @@
-"""Records by their place: what is asked for comes, and many of them do not cost a journey each."""
+"""The point reader returns the requested records, and does not need a round trip for each of them."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_a_question_without_an_answer_is_followed_by_one_that_has_one(brok
 
 
 class Severed(PointReader):
-    """Loses its broker once, after it has heard where the topics end."""
+    """Loses its broker once, after it has learned where the topics end."""
 
     route: Any = None
 
@@ -94,7 +94,7 @@ class Severed(PointReader):
 
 
 class Outlet:
-    """Writes records again."""
+    """Rewrites records."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.counters, self.topics = Counters(), Topics("")

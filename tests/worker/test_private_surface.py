@@ -1,4 +1,4 @@
-"""The names of Faust and aiokafka beside their documented API: still there, still called the way we override them."""
+"""Names outside the documented API of Faust and aiokafka still exist and are called as our overrides expect."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def found(place: str) -> Any:
 
 
 def overrides(ours: type, theirs: type) -> list[str]:
-    """The methods that we override."""
+    """Return the methods that we override."""
     own = [name for name, value in vars(ours).items() if inspect.isfunction(value) and hasattr(theirs, name)]
     return [name for name in own if not name.startswith("__")]
 
@@ -57,7 +57,7 @@ def test_every_place_of_the_surface_exists(place: str) -> None:
 @pytest.mark.parametrize(("place", "name"), NAMES)
 def test_every_name_of_the_surface_exists(place: str, name: str) -> None:
     holder = found(place)
-    # An attribute of an instance is named in the code of its class.
+    # An instance attribute appears by name in the code of its class.
     assert hasattr(holder, name) or any(f"self.{name}" in inspect.getsource(c) for c in holder.__mro__[:-1])
 
 
@@ -92,7 +92,7 @@ def test_no_private_name_of_others_is_touched_that_the_surface_does_not_list() -
     stored = {n.attr for n in attributes if isinstance(n.ctx, ast.Store) and n.attr in on_self}
     own = functions | fields | names | stored
     touched = {n.attr for n in attributes} - own - DOCUMENTED
-    assert {"_actors", "_drainer", "_fetcher", "_fetch_max_wait_ms"} <= touched, "the walk sees what is there"
+    assert {"_actors", "_drainer", "_fetcher", "_fetch_max_wait_ms"} <= touched, "the search finds known names"
     assert touched - listed == set()
 
 

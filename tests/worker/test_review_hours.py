@@ -1,4 +1,4 @@
-"""The review comes once at its hour, as the clock on the wall shows it, whatever happens to clocks and machines."""
+"""The review happens once at its wall-clock hour, whatever happens to clocks and machines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VIENNA = ZoneInfo("Europe/Vienna")
 
 
 def hours_between(first: str, last: str, schedule: str, *, asleep: tuple[str, str] | None = None) -> list[str]:
-    """When the review came to a process that asked every few minutes, but when the machine was asleep."""
+    """Return when the review was due in a process that asked every five minutes, except while the machine slept."""
     now, end = at(first), at(last)
     hours = ReviewHours(Review(schedule=schedule, timezone="Europe/Vienna"), now)
     came = []
@@ -59,7 +59,7 @@ def test_a_machine_that_was_suspended_makes_up_for_the_hour_once() -> None:
 @pytest.mark.parametrize("ahead", ["2035-01-01T00:00", "2026-06-01T12:00", "2027-01-04T09:00"])
 @pytest.mark.parametrize("when", ["at its start", "while it ran"])
 def test_a_clock_that_was_ahead_once_does_not_end_the_weekly_reviews(ahead: str, when: str) -> None:
-    """A machine is started before its clock is set, or its clock jumps and is put right."""
+    """A machine is started before its clock is set, or its clock jumps and is corrected."""
     now = at("2026-01-05T08:00")
     hours = ReviewHours(Review(timezone="Europe/Vienna"), at(ahead) if when == "at its start" else now)
     if when == "while it ran":
@@ -79,13 +79,13 @@ def test_a_clock_that_is_set_back_a_little_repeats_no_review(hours_back: float) 
 
 
 def test_a_start_with_a_clock_that_is_ahead_by_minutes_does_not_skip_the_review() -> None:
-    """It shows 9:10 when it is 8:40, and is put right at once."""
+    """It shows 9:10 when it is 8:40, and is corrected at once."""
     hours = ReviewHours(Review(timezone="Europe/Vienna"), at("2026-01-05T09:10"))
     assert sum(hours.has_come(at("2026-01-05T08:41") + 60.0 * minute) for minute in range(60)) == 1
 
 
 def test_of_two_runs_over_the_hour_that_clocks_show_twice_each_brings_a_review_once() -> None:
-    """The wall clock goes back by itself in autumn: time does not."""
+    """In autumn the wall clock is set back, but time is not."""
     first = hours_between("2026-10-25T00:00", "2026-10-25T02:50", "30 2 * * *")
     second = datetime.fromisoformat("2026-10-25T00:50+00:00").timestamp()  # 2:50, for the first time
     hours = ReviewHours(Review(schedule="30 2 * * *", timezone="Europe/Vienna"), second)

@@ -1,4 +1,4 @@
-"""The roles that a person may name are the roles that a worker has."""
+"""The roles that a user can name are the roles that a worker has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the services do when the world is not as they wish: they wait, begin again, or leave it to another process."""
+"""When something is wrong, the services wait, start over, or leave the work to another process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OUTLET: Any = SimpleNamespace(topics=Topics(""), counters=Counters())
 
 
 async def deliver_nothing(_topic: str, _records: Any) -> None:
-    """A place that takes everything."""
+    """Accept everything."""
 
 
 async def test_a_sink_asks_again_as_long_as_its_place_is_not_available(caplog: pytest.LogCaptureFixture) -> None:
@@ -49,9 +49,9 @@ async def test_a_sink_asks_again_as_long_as_its_place_is_not_available(caplog: p
         await SinkStage(ROLLBACKS, outlet, deliver, sleep=sleep).work(batch)
     assert asked == [(ROLLBACKS, ["a", "b"])] * 10
     assert slept == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_WAIT, LONGEST_WAIT, LONGEST_WAIT]
-    assert outlet.counters.applied == 2, "counted once, when it is there"
+    assert outlet.counters.applied == 2, "counted once, after the delivery"
     told = [record.getMessage() for record in caplog.records]
-    assert len(told) == 5, "the 1st, 2nd, 4th and 8th failure, and the end of it"
+    assert len(told) == 5, "the 1st, 2nd, 4th and 8th failures, and the recovery"
     assert "The disk is full. hint: free some space" in told[0]
 
 
@@ -60,7 +60,7 @@ async def test_a_topic_that_was_made_anew_is_read_from_its_beginning_by_those_wh
     stage: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await stage.position(0, 900, 3, 12) == 3
-    assert "created again" in caplog.text
+    assert "recreated" in caplog.text
     assert await stage.position(0, 12, 3, 12) == 12
     assert await stage.position(0, 1, 3, 12) == 3
 
@@ -72,7 +72,7 @@ async def test_commands_that_were_made_anew_are_for_people_to_adopt() -> None:
 
 
 class OneRecord:
-    """A topic of which one record is known."""
+    """A reader that returns the same record for every place."""
 
     def __init__(self, record: Any) -> None:
         self.record = record
@@ -103,7 +103,7 @@ async def test_a_source_that_was_made_anew_and_is_longer_than_the_state_is_known
     for stage in stages_on(table, known):
         assert await stage.position(0, None, 0, 100) == 9
     for stage in stages_on(table, other):
-        with pytest.raises(Unsafe, match="has another record at 8 than the one that its state ends with") as refused:
+        with pytest.raises(Unsafe, match="has a different record at 8 than the one its state ends with") as refused:
             await stage.position(0, None, 0, 100)
         assert "delete the topic a-changelog" in (refused.value.hint or "")
 
@@ -111,13 +111,13 @@ async def test_a_source_that_was_made_anew_and_is_longer_than_the_state_is_known
 async def test_a_last_record_that_is_gone_says_something_only_where_nothing_is_compacted() -> None:
     proposer, overview = stages_on(a_table(next_offset=9, last_hash=b"12345678"), None)
     assert await proposer.position(0, None, 0, 100) == 9
-    with pytest.raises(Unsafe, match="has another record at 8"):
+    with pytest.raises(Unsafe, match="has a different record at 8"):
         await overview.position(0, None, 0, 100)
     assert await overview.position(0, None, 9, 100) == 9, "retention has taken it"
 
 
 class Announcing(OverviewStage):
-    """Remembers which offsets are said to be lost."""
+    """Remembers which offsets were announced as lost."""
 
     async def announce_gap(self, partition: int, expected: int, first: int) -> None:
         self.gaps = [(partition, expected, first)]
@@ -130,7 +130,7 @@ class Announcing(OverviewStage):
 async def test_offsets_that_had_no_record_are_not_announced_as_lost_when_retention_takes_them(
     read: bytes | None, first: int, gap: list[tuple[int, int, int]]
 ) -> None:
-    """A transaction ends with a marker: the state ends before it, and the position behind it."""
+    """A transaction ends with a marker: the state ends before the marker, and the position after it."""
     row = encode_partition(PartitionRow(next_offset=9, last_hash=b"12345678"))
     headers = () if read is None else ((READ, read),)
     table: Any = SimpleNamespace(
@@ -144,7 +144,7 @@ async def test_offsets_that_had_no_record_are_not_announced_as_lost_when_retenti
 
 
 async def test_a_position_that_moves_without_a_record_is_kept_beside_the_partition_row() -> None:
-    """The same without any row: the group's commit says that everything was read, so its state must exist."""
+    """It is kept even without task rows: the group's commit says that all was read, so a state must exist."""
     written: list[Any] = []
 
     async def write(_partition: int, rows: Any, row: bytes, headers: Any) -> None:
@@ -171,7 +171,7 @@ AN_HOUR = datetime(2026, 11, 23, 9, tzinfo=UTC).timestamp()
 
 
 class Reviewer:
-    """A member with the overview whose partitions move for a while."""
+    """A member that has the overview, and whose partitions move for a while."""
 
     def __init__(self, *, moving: int, has_overview: bool = True) -> None:
         self.settings, self.moving = load_settings(environment={}), moving
@@ -202,7 +202,7 @@ async def test_a_review_whose_hour_comes_while_partitions_move_is_published_when
     monkeypatch.setattr(services, "time", SimpleNamespace(time=lambda: next(clock)))
     services._schedule_review(reviewer, reviewer.table)
     await reviewer.review()
-    assert reviewer.published == [], "it is not time yet"
+    assert reviewer.published == [], "the hour has not come yet"
     await reviewer.review()
     assert [output.topic for output in reviewer.published] == topics
 

@@ -1,4 +1,4 @@
-"""What both stores of rows promise, and what RocksDB's must on top: nothing on disk is believed that could be wrong."""
+"""The guarantees of both row stores, and one of RocksDB's alone: rows on disk that may be wrong are never used."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LAST = Last(7, b"!partition/0", b"how far")
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Callable[[], RowStore]]:
-    """Opens the store of a folder again, as the next process would."""
+    """Return a function that reopens the store of a folder, as the next process would."""
     stores: list[RowStore] = []
 
     def open_store() -> RowStore:
@@ -73,7 +73,7 @@ def test_a_partition_has_its_own_rows_only_and_none_once_it_is_closed(store: Row
     assert store.rows(0).get(b"agent/a") is None
     assert not list(store.items(0))
     if not isinstance(store, MemoryRows):
-        assert rows.get(b"agent/a") is None, "an old reference to the rows shows no deleted row"
+        assert rows.get(b"agent/a") is None, "an old reference to the rows shows no rows"
 
 
 def test_discarded_rows_are_gone_and_the_partition_goes_on(store: RowStore) -> None:
@@ -163,7 +163,7 @@ def test_with_a_flipped_byte_in_any_file_the_rows_are_right_or_discarded(
     tmp_path: Path, opened: Callable[[], RowStore], caplog: pytest.LogCaptureFixture, kind: str, place: float
 ) -> None:
     fill(opened())
-    opened().release()  # what was in memory is now in a file of the database
+    opened().release()  # the rows that were in memory are now in a file of the database
     for path in (tmp_path / "rows" / "0").iterdir():
         if kind in path.name:
             flip(path, place)
@@ -191,7 +191,7 @@ def test_damage_that_is_met_while_it_runs_ends_the_process_and_is_known_at_the_n
 ) -> None:
     store = opened()
     store.open(0)
-    # Larger than a block, and no two alike, so that it does not fit into what opening reads.
+    # The rows fill several blocks and all differ, so that opening the database does not read them all.
     many = {b"agent/%06d" % number: b"%d" % number * 400 for number in range(3_000)}
     store.write(0, many, LAST, set())
     store = opened()
@@ -255,7 +255,7 @@ def test_a_folder_that_cannot_be_written_is_said_with_a_way_out(tmp_path: Path) 
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(Unsafe) as refused:
         rocksdb.RocksRows(tmp_path / "file" / "rows", CHANGELOG)
-    assert "may be deleted" in (refused.value.hint or "")
+    assert "deleting the folder loses no rows" in (refused.value.hint or "")
 
 
 def test_without_the_library_the_setting_is_refused_with_what_to_install(

@@ -1,4 +1,4 @@
-"""The numbers of a worker follow its rows, cost a bounded time, and say what they have not seen yet."""
+"""A worker's totals follow its rows, take limited time, and say how many rows have not been read yet."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROWS = {"healthy": HEALTHY, "failing": FAILING, "broken": b"\xc1 no row"}
 
 
 class Table:
-    """Only those parts of the table that the test needs."""
+    """Only the parts of a table that the tests need."""
 
     def __init__(self, partitions: int = 1) -> None:
         self.store = MemoryRows()

@@ -1,4 +1,4 @@
-"""The table over both stores: what recovery believes, what a late writer cannot do, and what a rebalance leaves."""
+"""The table over both stores: which rows a recovery trusts, what a late writer cannot do, what a rebalance keeps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PARTITION_KEY = partition_key(0)
 
 
 class Changelog:
-    """One partition of a changelog, and the ways in which a table writes and reads it."""
+    """One partition of a changelog, with the methods through which a table writes and reads it."""
 
     def __init__(self) -> None:
         self.records: dict[int, Any] = {}
@@ -51,13 +51,13 @@ class Changelog:
         return {place: self.records.get(place[1]) for place in places}
 
     def batches(self, after: int) -> list[Any]:
-        """What Faust hands on of the records behind an offset."""
+        """Return the batches that Faust delivers for the records after an offset."""
         records = [record for offset, record in sorted(self.records.items()) if offset > after]
         value = Batch(TP("changelog", 0), Stretch(after + 1, records, self.end))
         return [SimpleNamespace(value=value)] if after + 1 < self.end else []
 
     def end_transaction(self) -> None:
-        """A control record: it has an offset, and no reader is shown it."""
+        """Append a control record, which takes an offset but is not shown to readers."""
         self.end += 1
 
 
@@ -71,7 +71,7 @@ def changelog() -> Changelog:
 
 @pytest.fixture(params=["memory", "rocksdb"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path, changelog: Changelog) -> Iterator[Opener]:
-    """Makes the table of the next process: with no partition yet."""
+    """Yield a function that makes the next process's table, without any partition yet."""
     if request.param == "rocksdb":
         pytest.importorskip("rocksdict", reason="needs the extra crl-stream[rocksdb]")
     tables: list[TaskTable] = []
@@ -110,14 +110,14 @@ async def assign(table: TaskTable, *partitions: int, revoked: Iterable[int] = ()
 
 
 async def recover(table: TaskTable, changelog: Changelog) -> None:
-    """Recover as Faust does: from the offset that the table names to the end."""
+    """Recover as Faust does, starting after the offset that the table returns."""
     await assign(table, 0)
     known = table.persisted_offset(place(table))
     table.apply_changelog_batch(changelog.batches(-1 if known is None else known))
 
 
 def rows_of(count: int) -> list[bytes]:
-    """Yield the row of a task after each of ``count`` outcomes."""
+    """Return the row of a task after each of ``count`` outcomes."""
     driver, found = TopologyDriver(), []
     for message in invocations("default", "S" * count):
         driver.pipe(message)
@@ -165,14 +165,14 @@ async def test_what_the_broker_does_not_take_is_not_taken_into_the_rows(opened: 
 async def test_a_changelog_that_ends_with_a_control_record_is_recovered_to_its_end_and_written_on(
     opened: Opener, changelog: Changelog
 ) -> None:
-    """Another program has copied or repaired it in a transaction: its end has an offset that no reader sees."""
+    """Another program has copied or repaired it in a transaction, whose end takes an offset that no reader sees."""
     table = opened()
     await recover(table, changelog)
     await table.write(0, {KEY: ROWS[0]}, partition_row(1))
     changelog.end_transaction()
     again = opened()
     await recover(again, changelog)
-    assert again.persisted_offset(place(again)) == changelog.end - 1, "Faust waits for this one"
+    assert again.persisted_offset(place(again)) == changelog.end - 1, "Faust waits for this offset"
     assert again.last_record(0) == 1
     assert list(again.tasks()) == [(0, KEY, ROWS[0])]
     await again.write(0, {KEY: ROWS[1]}, partition_row(2))
@@ -212,12 +212,12 @@ async def test_a_late_writers_older_row_does_not_win_in_any_process_that_follows
     await recover(again, changelog)
     assert again.rows(0).get(KEY) == ROWS[2]
     assert again.partition_row(0) == partition_row(3)
-    # Another recovery that writes nothing must not forget which rows must be written again.
+    # A second recovery, without writes, must not forget which rows have to be rewritten.
     third = opened()
     await recover(third, changelog)
     await third.write(0, {b"backend-architect/other": ROWS[0]}, partition_row(4))
     newest = {record.key: record.value for _, record in sorted(changelog.records.items())}
-    assert newest[KEY] == ROWS[2], "compaction would leave the older one"
+    assert newest[KEY] == ROWS[2], "compaction would keep only the older one"
     fourth = opened()
     await recover(fourth, changelog)
     assert fourth.rows(0).get(KEY) == ROWS[2]
@@ -310,5 +310,5 @@ async def test_a_row_that_cannot_be_read_ends_the_process_instead_of_a_recovery_
 
 
 def test_a_recovered_batch_is_taken_soon_and_nothing_is_read_once_all_is_there(opened: Opener) -> None:
-    # Faust counts events and here each is a batch; at 1 it would go on reading the changelog.
+    # Faust counts events, and here each is a batch. With a limit of 1 it would keep reading the changelog.
     assert opened().recovery_buffer_size == 2

@@ -1,4 +1,4 @@
-"""A worker appends a tick when a row that it owns is due by the broker's clock, and none while nothing waits."""
+"""A worker appends a tick when one of its rows is due by the broker's clock, and none while no row waits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from crl_stream.worker.ticking import ROWS_PER_TICK, Ticking
 
 
 class Broker:
-    """A log whose clock is ``ahead`` seconds ahead of the worker's, and what a worker has appended."""
+    """A log whose clock is ``ahead`` seconds ahead of the worker's, with the ticks that the worker has appended."""
 
     def __init__(self, ahead: float = 0.0) -> None:
         self.now, self.ahead = 1_000.0, ahead
@@ -33,7 +33,7 @@ class Broker:
 
     @property
     def time(self) -> int:
-        """What it stamps records with."""
+        """The timestamp that a record would get now."""
         return round((self.now + self.ahead) * 1_000)
 
     async def publish(self, outputs: Iterable[Output]) -> dict[Any, Any]:
@@ -48,14 +48,14 @@ class Broker:
         return written
 
     def wait(self, milliseconds: int, partition: int = 0) -> Waiting:
-        """A row of the partition is due in so many milliseconds."""
+        """Make a row of the partition due in ``milliseconds``."""
         waiting = self.ticking.waiting.get(partition) or Waiting()
         self.ticking.begin(partition, waiting)
         waiting.settle({b"a/b": self.time + milliseconds})
         return waiting
 
     def run(self, seconds: float, partitions: Iterable[int] = (0,), *, folds: bool = True) -> int:
-        """Look five times a second; every tick is folded, and ends the waiting when it is not too early."""
+        """Check for due rows five times a second; fold every tick, which ends the waiting unless it is too early."""
         before = len(self.ticks)
         for _ in range(round(seconds * 5)):
             seen = len(self.ticks)
@@ -91,7 +91,7 @@ def test_a_broker_with_another_clock_costs_one_tick_in_vain_and_no_delay(ahead: 
     assert waiting.next is None, "it was published within two seconds"
     assert broker.run(60.0) == 0
     broker.wait(30_000)
-    assert broker.run(29.0) == 0, "the first tick has told what time it is there"
+    assert broker.run(29.0) == 0, "the first tick has revealed the broker's time"
     assert broker.run(2.0) == 1
 
 
@@ -123,7 +123,7 @@ def test_a_tick_that_cannot_be_sent_ends_nothing_and_is_sent_later(caplog: pytes
     broker.trouble = ConnectionError("no broker")
     assert broker.run(60.0) == 0
     only = OncePerMinute()
-    assert sum(map(only.filter, caplog.records)) == 1, "minutes of it do not fill the log"
+    assert sum(map(only.filter, caplog.records)) == 1, "minutes of failures do not fill the log"
     broker.trouble = None
     assert broker.run(2.0) == 1
 

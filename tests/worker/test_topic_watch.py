@@ -1,4 +1,4 @@
-"""What the watch knows is never older than the question: a topic that was made again a moment ago is seen."""
+"""The watch's answer is never older than the request: a topic that was recreated a moment ago is noticed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOG = "crl.invocations"
 
 
 class Cluster:
-    """A Kafka that has every topic that is asked for."""
+    """A Kafka cluster that has every requested topic."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made, self.lost, self.asked = dict[str, bytes](), set[str](), 0
@@ -40,12 +40,12 @@ class Cluster:
             return SimpleNamespace(_client=None)
 
         async def measure(_self: Any, _consumer: Any) -> None:
-            """No partition is read here."""
+            """Do nothing: no partition is read here."""
 
         monkeypatch.setattr(module, "describe_cluster", describe)
         monkeypatch.setattr(TopicWatch, "_consumer", consumer)
         monkeypatch.setattr(TopicWatch, "_measure", measure)
-        # The next look by itself is an hour away.
+        # The next regular check is an hour away.
         monkeypatch.setattr(module, "EVERY_SECONDS", 3_600.0)
 
 
@@ -76,7 +76,7 @@ async def test_a_topic_that_was_made_again_is_trouble_for_whoever_asks_after_tha
     assert health.findings() == [], "what was known before"
     [found] = await health.fresh_findings()
     assert (found.name, found.trouble) == ("topics", True)
-    assert f"{topic} was deleted and made again" in found.text
+    assert f"{topic} was deleted and recreated" in found.text
 
 
 async def test_a_topic_that_is_away_for_the_moment_is_trouble_at_once_and_ends_nothing(cluster: Cluster) -> None:
@@ -85,7 +85,7 @@ async def test_a_topic_that_is_away_for_the_moment_is_trouble_at_once_and_ends_n
     cluster.lost = {LOG}
     [found] = await health.fresh_findings()
     assert (found.name, LOG in found.text) == ("topics", True)
-    assert watch.change is None, "a broker that has just come back may not know all of them yet"
+    assert watch.change is None, "a broker that has just returned may not know all topics yet"
     cluster.lost = set()
     assert await health.fresh_findings() == []
 
@@ -158,5 +158,5 @@ async def test_an_outage_is_one_line_when_it_begins_one_a_minute_and_one_when_it
         "Kafka answers again",
     ]
     assert "UTC" in said[0]
-    assert "see whether the broker runs" in said[0]
+    assert "check that the broker is running" in said[0]
     assert all("crl-monitor" in line for line in said), "several processes may write to one terminal"

@@ -24,6 +24,6 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     await world.progress.caught_up()
     recovery = await world.progress.beyond(world.progress.marks(partitions), PATIENCE) - mark.time
     await world.refill()
-    told = world.said(mark, "stopping: batches in flight are finished and committed", workers=[victim])
+    told = world.said(mark, "stopping: finishing and committing the batches in flight", workers=[victim])
     figures = {"skipped": world.skipped(mark), "seconds to stop": stopped.time - mark.time}
     return Engagement(code == 0 and bool(told), figures, recovery, note=f"exit code {code}")

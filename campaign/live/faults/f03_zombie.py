@@ -13,7 +13,7 @@ TITLE = "zombie: SIGSTOP beyond the session, then SIGCONT"
 TIMES = 20
 PER_ROUND = 5
 UNSAFE = 70
-STOOD_STILL = "the process stood still"
+STOOD_STILL = "the process was paused"
 OTHER_WRITER = "has another writer"
 LINES = ("fold", "outputs", "amid_rows")
 """Places where the worker stops while it holds a batch; at the last one it has already checked the clock."""

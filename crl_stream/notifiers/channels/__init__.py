@@ -1,6 +1,6 @@
 """The kinds of channels: one file each, found by listing this folder; ``kind = "file"`` is ``file.py``.
 
-A file defines the ``PARTS`` below; CONTRIBUTING.md has a whole one.
+Each file defines the ``PARTS`` below; CONTRIBUTING.md shows a complete one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class Channel(Protocol):
     """One configured channel."""
 
     async def send(self, notice: Notice) -> None:
-        """Send one notice, once; return when it was taken.
+        """Make one attempt to send a notice; return when it was accepted.
 
-        ``Undelivered`` has it tried again, ``Refused`` a few times only.  Whatever else is raised is taken for
-        ``Undelivered``.  A notice that was taken may come again after a crash, with the same ``id``.
+        After ``Undelivered`` it is tried again, after ``Refused`` only a few times. Any other exception counts as
+        ``Undelivered``. After a crash an accepted notice may be sent again, with the same ``id``.
         """
 
     async def close(self) -> None:
@@ -54,7 +54,7 @@ PARTS: Final = (
     Part("OPTIONS", "a subclass of Options, its settings", lambda v: isinstance(v, type) and issubclass(v, Options)),
     Part("CHANNEL", "a class made of (name, options), with async send(notice) and async close()", _is_channel),
 )
-"""What every file of the folder defines."""
+"""The names that every file of the folder must define."""
 
 
 def _discover() -> Mapping[str, Kind]:

@@ -1,6 +1,6 @@
 """Slack, Teams, e-mail, PagerDuty and a hundred others, through the library Apprise (``crl-stream[notify]``).
 
-One address per channel, so that a failure neither delays nor repeats what another service has accepted.
+Each channel has one address, so a failure of one service neither delays nor repeats notices to another.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class AppriseOptions(Options):
     """Settings of an Apprise channel."""
 
     url: SecretStr
-    """Apprise's address of the service, e.g. ``slack://token-a/token-b/token-c/#ops``; never shown."""
+    """The service's address in Apprise's notation, e.g. ``slack://token-a/token-b/token-c/#ops``; never shown."""
 
     def place(self) -> str:
         """Return the service; the rest of the address is a secret."""
@@ -32,7 +32,7 @@ class AppriseOptions(Options):
 
 
 class AppriseChannel:
-    """Hands each notice to one service."""
+    """Passes each notice to one service."""
 
     def __init__(self, name: str, options: Any) -> None:
         try:
@@ -42,8 +42,8 @@ class AppriseChannel:
         self._apprise = self._library.Apprise()
         if not self._apprise.add(options.url.get_secret_value()):
             raise ConfigError(
-                f"notifiers.{name}.url is not an address that Apprise knows.",
-                hint="Apprise's pages list the services and how their addresses are written",
+                f"notifiers.{name}.url is not an address that Apprise recognises.",
+                hint="Apprise's documentation lists the services and their address formats",
             )
 
     async def send(self, notice: Notice) -> None:

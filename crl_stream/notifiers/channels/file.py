@@ -28,7 +28,7 @@ class FileOptions(Options):
 
 
 class FileChannel:
-    """Opens the file for every notice, so that it may be rotated at any time."""
+    """Opens the file for each notice, so that it can be rotated at any time."""
 
     def __init__(self, name: str, options: Any) -> None:
         self.path: Path = options.path
@@ -49,7 +49,7 @@ class FileChannel:
             raise Undelivered(f"{self.path}: {error.strerror}") from error
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing; there is nothing to close."""
 
     def _append(self, line: bytes) -> None:
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)

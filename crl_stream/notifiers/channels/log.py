@@ -33,7 +33,7 @@ class LogChannel:
         log.log(_LEVELS[notice.severity], "%s%s", "RESOLVED " if notice.resolved else "", notice.text)
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing; there is nothing to close."""
 
 
 OPTIONS, CHANNEL = LogOptions, LogChannel

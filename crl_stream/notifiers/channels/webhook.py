@@ -1,4 +1,4 @@
-"""HTTP POST of a signed JSON document to your own program; ``docs/notifiers.md`` shows how to verify it."""
+"""An HTTP POST of a signed JSON document to your own program; ``docs/notifiers.md`` shows how to verify it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from crl_stream.notifiers.options import Options
 from crl_stream.notifiers.signature import key_of, signed_headers
 
 MIN_KEY: Final = 16
-"""Shortest secret in bytes."""
+"""Minimum length of a secret, in bytes."""
 _REFUSALS: Final = {400, 413, 415, 422}
 """Status codes that reject the document itself."""
 
@@ -33,7 +33,7 @@ class WebhookOptions(Options):
     url: SecretStr
     """http:// or https://; never shown, because some services put a token into it."""
     secret: SecretStr
-    """Key that signs every request: 16 bytes or more, or ``whsec_`` and base64.  Best given as
+    """Key that signs every request: at least 16 bytes, or ``whsec_`` and base64.  Best set through
     CRL_NOTIFIERS_<NAME>_SECRET.
     """
 
@@ -45,7 +45,7 @@ class WebhookOptions(Options):
             parts = urlsplit(value.get_secret_value())
             found = None if parts.port == 0 else parts  # raises for an impossible port
         if found is None or found.scheme not in {"http", "https"} or not found.hostname:
-            raise PydanticCustomError("url", "an address like https://host/path is expected")
+            raise PydanticCustomError("url", "expected an address like https://host/path")
         return value
 
     @field_validator("secret")
@@ -56,7 +56,7 @@ class WebhookOptions(Options):
         except ValueError as error:
             raise PydanticCustomError("secret", "the text after whsec_ should be base64") from error
         if length < MIN_KEY:
-            raise PydanticCustomError("secret", "expected at least 16 bytes; openssl rand -hex 32 creates some")
+            raise PydanticCustomError("secret", "expected at least 16 bytes; create them with openssl rand -hex 32")
         return value
 
     def place(self) -> str:
@@ -66,10 +66,10 @@ class WebhookOptions(Options):
 
 
 def asked_wait(text: str, date: str, now: float) -> float:
-    """Return the seconds that a ``Retry-After`` header asks to wait, as a number or a date; 0 without one.
+    """Return how many seconds a ``Retry-After`` header, a number or a date, asks to wait; 0 without one.
 
-    A date is relative to the receiver's clock, which its ``Date`` header shows; without one ``now`` is used. The
-    notifier limits the result.
+    A date is relative to the receiver's clock, as its ``Date`` header shows it; without that header ``now`` is used.
+    The notifier limits the result.
     """
     with contextlib.suppress(ValueError):
         seconds = float(text)
@@ -91,7 +91,7 @@ def _instant(text: str) -> float | None:
 
 
 class WebhookChannel:
-    """Posts each notice. Any answer but 2xx is a failure, and redirects are not followed."""
+    """Posts each notice. Any answer other than 2xx is a failure, and redirects are not followed."""
 
     def __init__(self, name: str, options: Any, *, now: Callable[[], float] = time.time) -> None:
         self.name, self._now = name, now

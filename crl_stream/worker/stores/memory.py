@@ -1,4 +1,4 @@
-"""Rows in memory: a dictionary for each partition, gone with the process."""
+"""Rows in memory: a dictionary for each partition, which is lost when the process ends."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ class MemoryRows:
         self._rows: dict[int, dict[bytes, bytes]] = {}
 
     def partitions(self) -> list[int]:
-        """The open partitions, in order."""
+        """Return the open partitions, in order."""
         return sorted(self._rows)
 
     def is_open(self, partition: int) -> bool:
-        """Whether a partition is open."""
+        """Return whether a partition is open."""
         return partition in self._rows
 
     def rows(self, partition: int) -> Mapping[bytes, bytes]:
-        """The rows of a partition; empty while it is not open."""
+        """Return the rows of a partition; empty while it is not open."""
         return self._rows.get(partition, _NOTHING)
 
     def count(self, partition: int) -> int:
-        """How many rows a partition has."""
+        """Return how many rows a partition has."""
         return len(self.rows(partition))
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """The rows of a partition, in any order; rows added or removed meanwhile may or may not be included."""
+        """Yield the rows of a partition, in any order; rows added or removed meanwhile may or may not be included."""
         rows = self.rows(partition)
         for key in list(rows):
             if (row := rows.get(key)) is not None:
                 yield key, row
 
     def open(self, partition: int) -> Kept | None:
-        """Open a partition without rows; returns None, since memory keeps nothing from before."""
+        """Open a partition without rows; return None, because memory keeps nothing from before."""
         self._rows[partition] = {}
         return None
 

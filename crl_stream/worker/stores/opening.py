@@ -10,14 +10,14 @@ from crl_stream.worker.stores.memory import MemoryRows
 from crl_stream.worker.stores.rows import RowStore
 
 FOLDER: Final = "rows"
-"""The subfolder of the worker's data folder for rows, with a folder for each changelog."""
+"""The subfolder of the worker's data folder that holds the rows, with a folder for each changelog."""
 
 
 def make_store(worker: Worker, changelog: str) -> RowStore:
     """Make the store for the rows of ``changelog``.
 
-    ``ConfigError`` without RocksDB's library, ``UsageError`` when another process uses the folder, ``Unsafe`` when the
-    folder cannot be used.
+    Raises ``ConfigError`` if RocksDB's library is not installed, ``UsageError`` if another process uses the folder, and
+    ``Unsafe`` if the folder cannot be used.
     """
     if worker.store == "memory":
         return MemoryRows()

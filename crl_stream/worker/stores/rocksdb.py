@@ -1,8 +1,8 @@
 """Rows in RocksDB on the worker's disk, for state that outgrows its memory: a cache of the changelog.
 
-Each partition has its own database, so a partition that moves or is damaged is closed or dropped without the others.  A
-write and its position in the changelog form one ``WriteBatch``: after a crash both are there or neither is.  Nothing is
-synced to disk: a power failure loses only the tail, which is read again from the changelog.
+Each partition has its own database, so a partition that moves or is damaged can be closed or dropped without the
+others. A write and its position in the changelog form one ``WriteBatch``: after a crash either both exist or neither
+does. Nothing is synced to disk: a power failure loses only the tail, which is reread from the changelog.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ log = logging.getLogger(__name__)
 FORMAT: Final = 1
 """The version of ``_Mark`` and of the format of the rows; rows of another version are discarded."""
 MARK_KEY: Final = b"\0mark"
-"""The key of the mark.  It sorts before every row and cannot equal a row's key, since those are printable."""
+"""The key of the mark. It sorts before every row and cannot equal a row's key, because row keys are printable."""
 CACHE_BYTES: Final = 32 * 1024 * 1024
-"""The cache for blocks of all partitions of a table.  Other blocks are in the page cache of the operating system, which
-frees them under memory pressure.  Faust's own store takes 2 GiB for each partition."""
+"""Size in bytes of the block cache, which all partitions of a table share. Other blocks are in the page cache of the
+operating system, which frees them under memory pressure. Faust's own store takes 2 GiB for each partition."""
 WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
-"""The size of a write buffer; each partition has at most two."""
+"""Size of a write buffer in bytes; each partition has at most two."""
 LOG_FILES: Final = 2
 _LOCKED: Final = re.compile(r"^IO error: .*\block (hold|file)\b")
 LOCK: Final = ".lock"
 DAMAGED: Final = ".damaged"
-"""A file of this name in a partition's folder means that a block with a wrong checksum was read."""
+"""A file with this name in a partition's folder means that a block with a wrong checksum was read."""
 
 
 class _Mark(msgspec.Struct, array_like=True):
-    """Which changelog partition the rows of a database belong to, and up to which offset."""
+    """The changelog partition that the rows of a database belong to, and the offset up to which they are valid."""
 
     format: int
     changelog: str
@@ -58,7 +58,7 @@ _DECODE: Final = msgspec.msgpack.Decoder(_Mark).decode
 
 
 class RocksRows:
-    """The store for the rows of one changelog, in ``folder``; only one process can use it at a time."""
+    """Stores the rows of one changelog in ``folder``; only one process can use it at a time."""
 
     def __init__(self, folder: Path, changelog: str) -> None:
         self.folder, self.changelog = folder, changelog
@@ -71,7 +71,7 @@ class RocksRows:
         self._lock = HeldLock(
             folder / LOCK,
             taken=f"Another worker keeps its rows in {folder}",
-            hint="give each worker on a machine a folder of its own: worker.data_dir or CRL_WORKER_DATA_DIR",
+            hint="give each worker on a machine its own folder: worker.data_dir or CRL_WORKER_DATA_DIR",
         )
 
     # -- opening -----------------------------------------------------------------------------------
@@ -88,14 +88,14 @@ class RocksRows:
             except Exception as error:
                 self._drop(partition, _reason(error))
         if there:
-            log.info("%s: %d partitions on disk read in %.1f s", self.changelog, len(there), monotonic() - began)
+            log.info("%s: read %d partitions from disk in %.1f s", self.changelog, len(there), monotonic() - began)
 
     def partitions(self) -> list[int]:
-        """The open partitions, in order."""
+        """Return the open partitions, in order."""
         return sorted(self._databases)
 
     def open(self, partition: int) -> Kept | None:
-        """Open the database of a partition; replace it if it is damaged or belongs to another one."""
+        """Open the database of a partition; replace it if it is damaged or belongs to another partition."""
         path = self._path(partition)
         if (path / DAMAGED).exists():
             self._drop(partition, "it is damaged")
@@ -111,7 +111,7 @@ class RocksRows:
         if mark is None:
             return None
         if (mark.format, mark.changelog, mark.partition) != (FORMAT, self.changelog, partition):
-            self.discard(partition, f"it is of {mark.changelog} partition {mark.partition}, format {mark.format}")
+            self.discard(partition, f"it belongs to {mark.changelog} partition {mark.partition}, format {mark.format}")
             return None
         return Kept(mark.offset, mark.digest, frozenset(mark.outdated))
 
@@ -134,21 +134,21 @@ class RocksRows:
         return options
 
     def is_open(self, partition: int) -> bool:
-        """Whether a partition is open."""
+        """Return whether a partition is open."""
         return partition in self._databases
 
     # -- reading -----------------------------------------------------------------------------------
     def rows(self, partition: int) -> Mapping[bytes, bytes]:
-        """The current rows of a partition; empty while it is not open."""
+        """Return the current rows of a partition; empty while it is not open."""
         return _Rows(self, partition)
 
     def count(self, partition: int) -> int:
-        """About how many rows a partition has, by the library's estimate, which reads nothing."""
+        """Return roughly how many rows a partition has: the library's estimate, which reads nothing."""
         database = self._databases.get(partition)
         return 0 if database is None else max(0, (database.property_int_value("rocksdb.estimate-num-keys") or 0) - 1)
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """The rows of a partition, in the order of their keys."""
+        """Yield the rows of a partition, in the order of their keys."""
         database = self._databases.get(partition)
         if database is None:
             return
@@ -160,7 +160,7 @@ class RocksRows:
             self._fail(partition, error)
 
     def get(self, partition: int, key: bytes) -> bytes | None:
-        """One row, or None when there is none."""
+        """Return one row, or None if it does not exist."""
         database = self._databases.get(partition)
         if database is None:
             return None
@@ -172,7 +172,7 @@ class RocksRows:
 
     # -- writing -----------------------------------------------------------------------------------
     def write(self, partition: int, rows: Mapping[bytes, bytes], last: Last, outdated: AbstractSet[bytes]) -> None:
-        """Set rows and the changelog position up to which they are valid, both or neither."""
+        """Set rows, and the changelog position up to which they are valid, atomically."""
         batch = WriteBatch(raw_mode=True)
         for key, row in rows.items():
             batch.put(key, row)
@@ -208,10 +208,10 @@ class RocksRows:
         return self.folder / str(partition)
 
     def _drop(self, partition: int, reason: str) -> None:
-        if _LOCKED.search(reason):  # we hold our own lock, so its file must have been deleted
+        if _LOCKED.search(reason):  # this process already holds the lock, so its file must have been deleted
             raise self._unusable(UsageError(f"another process uses partition {partition}"))
         log.warning(
-            "%s partition %d: the rows on disk are discarded, the changelog has them all: %s",
+            "%s partition %d: the rows on disk are discarded; the changelog has them all: %s",
             *(self.changelog, partition, reason),
         )
         try:
@@ -235,12 +235,12 @@ class RocksRows:
     def _unusable(self, error: Exception) -> Unsafe:
         return Unsafe(
             f"rows cannot be kept in {self.folder}: {_reason(error)}",
-            hint="free some space or make the folder writable, then restart; it may be deleted, the changelog has all",
+            hint="free some space or make the folder writable, then restart; deleting the folder loses no rows",
         )
 
 
 class _Rows(Mapping[bytes, bytes]):
-    """The rows of an open partition, which may be closed by the next time they are read."""
+    """The rows of a partition that was open when they were requested, and may be closed before they are read."""
 
     def __init__(self, store: RocksRows, partition: int) -> None:
         self._store, self._partition = store, partition
@@ -260,7 +260,7 @@ class _Rows(Mapping[bytes, bytes]):
 
 
 def _scan(database: Any) -> Iterator[tuple[bytes, bytes]]:
-    """Every entry; raises at a block with a wrong checksum, where the library's ``items`` would just end."""
+    """Yield every entry; raise at a block with a wrong checksum, where the library's ``items`` would just end."""
     entries = database.iter()
     entries.seek_to_first()
     while entries.valid():

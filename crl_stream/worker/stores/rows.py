@@ -1,4 +1,4 @@
-"""The interface of a store of rows, and the types it uses."""
+"""The interface of a row store, and the types it uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Last(NamedTuple):
 
     @property
     def digest(self) -> bytes:
-        """Eight bytes that distinguish this record from a different one at the same offset."""
+        """Return eight bytes that distinguish this record from a different one at the same offset."""
         digest = hashlib.blake2b(b"%d " % self.offset, digest_size=8)
         digest.update(self.key or b"")
         digest.update(b"\0")
@@ -26,12 +26,12 @@ class Last(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What is known about rows left by an earlier process or assignment."""
+    """What is known about the rows left by an earlier process or assignment."""
 
     offset: int
     """The offset of the last changelog record that the rows include."""
     digest: bytes
-    """The digest of that record; in another changelog it differs."""
+    """The digest of that record, which differs in another changelog."""
     outdated: AbstractSet[bytes]
     """Keys whose last changelog record is older than the row."""
 
@@ -39,26 +39,26 @@ class Kept(NamedTuple):
 class RowStore(Protocol):
     """Rows by partition and key, including the partition row.
 
-    A change is atomic, together with the changelog position up to which it is valid.
+    Each change is atomic, together with the changelog position up to which the rows are valid.
     """
 
     def partitions(self) -> list[int]:
-        """The open partitions, in order."""
+        """Return the open partitions, in order."""
 
     def is_open(self, partition: int) -> bool:
-        """Whether a partition is open."""
+        """Return whether a partition is open."""
 
     def rows(self, partition: int) -> Mapping[bytes, bytes]:
-        """The rows of a partition, always current; empty while it is not open."""
+        """Return the rows of a partition, always current; empty while it is not open."""
 
     def count(self, partition: int) -> int:
-        """About how many rows a partition has."""
+        """Return roughly how many rows a partition has."""
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """The rows of a partition, in any order; rows added or removed meanwhile may or may not be included."""
+        """Yield the rows of a partition, in any order; rows added or removed meanwhile may or may not be included."""
 
     def open(self, partition: int) -> Kept | None:
-        """Open a partition; returns what is known about the rows kept for it, or None when there are no usable ones."""
+        """Open a partition; return what is known about the rows kept for it, or None if there are no usable ones."""
 
     def write(self, partition: int, rows: Mapping[bytes, bytes], last: Last, outdated: AbstractSet[bytes]) -> None:
         """Set rows, which are then valid up to ``last``; ``outdated`` is the complete set described in ``Kept``."""

@@ -3,7 +3,7 @@
 Read in this order:
 
     private_surface  the parts of Faust and aiokafka that we use outside their documented API
-    lanes            one batch in flight for each partition; waiting batches are merged
+    lanes            one batch in flight for each partition, with waiting batches merged
     stage            the interface of the code that works on the batches
     fetching         how often the broker is asked for records
     consumer         polls batches into lanes, and commits only what the lanes have finished

@@ -1,6 +1,6 @@
 """The consumer half of the batching transport: reads batches into lanes, and commits only what the lanes have finished.
 
-To Faust a batch is one message, whose offset is the last that the batch covers.  So Faust's drain loop, conductor,
+To Faust, a batch is one message, whose offset is the last one that the batch covers.  So Faust's drain loop, conductor,
 streams, agents, rebalancing and table recovery run unchanged, once per batch.
 """
 
@@ -30,7 +30,7 @@ FOREIGN_TRANSACTION: Final = (
     "only this installation's workers may write there: stop the program that does, abort its transaction "
     "(kafka-transactions.sh), then restart"
 )
-DAMAGED: Final = "the broker's disk may be damaged, another replica may be intact: check the broker, then restart"
+DAMAGED: Final = "the broker's disk may be damaged, and another replica may be intact: check the broker, then restart"
 
 
 class Consumer(driver.Consumer):
@@ -40,20 +40,20 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self.lanes: dict[TP, Lane] = {}
         self.safe: dict[TP, int] = {}
-        """The next offset after the last finished batch, by partition."""
+        """By partition: the next offset after the last finished batch."""
         self.durable: dict[TP, int] = {}
-        """The offsets of ``safe`` that the broker has accepted as commits."""
+        """By partition: the offset of ``safe`` that the broker has accepted as a commit."""
         self.pulse = monotonic()
         self._watch = RecoveryWatch()
         self._assigned_in = 0
-        """Faust's number of the rebalance that the last assignment belongs to."""
+        """Faust's number for the rebalance that the last assignment belongs to."""
 
     def _is_moving(self) -> bool:
-        """Whether partitions were revoked and have not been assigned again yet."""
+        """Whether partitions were revoked and have not yet been reassigned."""
         return bool(self._assigned_in != self.app.rebalancing_count)
 
     def _has_moved(self, assigned_in: int) -> bool:
-        """Whether partitions have moved since the assignment ``assigned_in``, or its tables are not recovered yet."""
+        """Return whether partitions have moved since ``assigned_in``, or its tables are not recovered yet."""
         app: Any = self.app
         recovering = app.in_recovery or app.tables.recovery.signal_recovery_start.is_set()
         return self._assigned_in != assigned_in or self._is_moving() or recovering
@@ -66,7 +66,7 @@ class Consumer(driver.Consumer):
         return found
 
     def progress(self, tp: TP) -> Progress | None:
-        """How far a source partition is read and written; None when it is not this worker's."""
+        """Return how far a source partition is read and written; None when it is not this worker's."""
         thread: Any = self._thread
         lane = self.lanes.get(tp)
         if lane is None or not lane.open:
@@ -79,8 +79,8 @@ class Consumer(driver.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
-        # While rebalancing only changelogs are read.  Stock Faust polls the sources before its last seek and
-        # then clears every queue, which would lose what it polled in between.
+        # During a rebalance only changelogs are read. Stock Faust polls the sources before its last seek and then
+        # clears every queue, which would lose the records polled in between.
         app, changelogs = self.app, self.app.tables.changelog_topics
         before = dict(self.lanes)
         if active_partitions is not None:
@@ -103,8 +103,8 @@ class Consumer(driver.Consumer):
             tp = TP(place.topic, place.partition)
             if tp.topic in changelogs:
                 if stopped:
-                    # Faust discards records that come now.  If a rebalance came during this poll, the recovery may have
-                    # set its position already, and would wait for these records forever.
+                    # Faust discards records that arrive now. If a rebalance began during this poll, the recovery may
+                    # have set its position already, and would wait for these records forever.
                     again[tp] = stretch.start
                     continue
                 self._watch.progress()
@@ -123,7 +123,7 @@ class Consumer(driver.Consumer):
         if lane is None or not lane.open or self.app.rebalancing:
             return None
         if lane is not before.get(tp):
-            # The poll was started for an assignment that has ended meanwhile.
+            # The poll was started for an assignment that has since ended.
             again[tp] = lane.expected
             return None
         batch = Batch(tp, stretch)
@@ -134,7 +134,7 @@ class Consumer(driver.Consumer):
         if not isinstance(record, Batch):
             return super()._to_message(tp, record)
         last = record.records[-1] if record.records else None
-        batch: Any = record  # Faust types a value as bytes but passes on any object
+        batch: Any = record  # Faust declares a value as bytes but passes on any object
         return ConsumerMessage(
             tp.topic,
             tp.partition,
@@ -152,17 +152,17 @@ class Consumer(driver.Consumer):
             generation_id=self.app.consumer_generation_id,
         )
 
-    # A queue of batches fills quickly; stock Faust would then stop polling the partition and sleep for a second.
-    # Lanes limit what waits, and a full queue blocks the drain loop.
+    # A queue of batches fills quickly. Stock Faust would then stop polling the partition and sleep for a second. Lanes
+    # limit the waiting records instead, and a full queue blocks the drain loop.
     def on_buffer_full(self, tp: TP) -> None:
         """Nothing: see above."""
 
     def on_buffer_drop(self, tp: TP) -> None:
         """Nothing: see above."""
 
-    # -- leave rather than guess -------------------------------------------------------------------
+    # -- exit rather than guess ---------------------------------------------------------------------
     async def on_task_error(self, exc: BaseException) -> NoReturn:
-        """Leave without a commit because a lane or an agent failed; a restart continues from the partition row.
+        """Exit without a commit because a lane or an agent failed; a restart continues from the partition row.
 
         Stock Faust commits here, which would lose the batch.
         """
@@ -171,10 +171,10 @@ class Consumer(driver.Consumer):
     def leave(self, exc: BaseException) -> NoReturn:
         """End the process at once: nothing may be written or committed after this."""
         while isinstance(exc, BaseExceptionGroup):
-            exc = exc.exceptions[0]  # from concurrent writes, of which the first shows the cause
+            exc = exc.exceptions[0]  # from concurrent writes; the first one shows the cause
         expected = isinstance(exc, CrlError | KafkaError)
         message = exc.message if isinstance(exc, CrlError) else repr(exc)
-        hint = exc.hint if isinstance(exc, CrlError) else "check the broker; a restart goes on from here"
+        hint = exc.hint if isinstance(exc, CrlError) else "check the broker; a restart continues from here"
         # Our own errors and those of Kafka need no traceback; any other error is a bug, and its traceback shows where.
         self.log.critical("leaving without commit: %s", message, exc_info=None if expected else exc)
         if expected and hint:
@@ -186,8 +186,8 @@ class Consumer(driver.Consumer):
         paused = monotonic() - self.pulse
         if paused > self.app.conf.broker_session_timeout / 2:
             raise Unsafe(
-                f"the process stood still for {paused:.1f} s, half a session or more",
-                hint="restart the worker; if this repeats, give it more CPU or a longer session",
+                f"the process was paused for {paused:.1f} s, at least half the session timeout",
+                hint="restart the worker; if this repeats, give it more CPU or a longer session timeout",
             )
 
     @faust.Service.task
@@ -208,7 +208,7 @@ class Consumer(driver.Consumer):
         assigned_in = self._assigned_in
         if self._has_moved(assigned_in) or asyncio.current_task() is app._fetcher._drainer:
             # The drain loop also seeks after an unexpected revoke, and so does a recovery that another has overtaken.
-            # Rows, and so positions, are missing then.  The recovery that ends last seeks anyway.
+            # Rows, and therefore positions, are missing then. The recovery that ends last seeks in any case.
             return {}
         offsets = {TP(tp.topic, tp.partition): offset for tp, offset in (await super().seek_to_committed()).items()}
         sources = [tp for tp in offsets if tp.topic in self.stages]
@@ -242,7 +242,7 @@ class Consumer(driver.Consumer):
         return offsets
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """The end of each partition for readers of committed records; ``Unsafe`` if an open transaction hides rows.
+        """Return each partition's end for readers of committed records; ``Unsafe`` if an open transaction hides rows.
 
         An open transaction in a changelog hides the rows written after its beginning.  Continuing from older rows would
         undo what was published.
@@ -258,9 +258,9 @@ class Consumer(driver.Consumer):
         return ends
 
     async def _check_changelogs(self, sources: list[TP]) -> None:
-        """Raise ``Unsafe`` when a changelog has lost its beginning, the only sign that rows are missing.
+        """Raise ``Unsafe`` when a changelog has lost its beginning: there is no other sign that rows are missing.
 
-        Compaction removes single records, but never moves the beginning.
+        Compaction removes individual records, but never moves the beginning.
         """
         names = {tp: self.stages[tp.topic].changelog for tp in sources}
         places = [TP(name, tp.partition) for tp, name in names.items() if name is not None]
@@ -269,7 +269,7 @@ class Consumer(driver.Consumer):
             if start:
                 raise Unsafe(
                     f"{place.topic} partition {place.partition} has lost its records before {start}: rows are missing",
-                    hint=f"delete the topic {place.topic} and run `crl topics apply`: the log is folded again",
+                    hint=f"delete the topic {place.topic} and run `crl topics apply`: the log is then refolded",
                 )
 
     async def _drive(self, lane: Lane) -> None:
@@ -286,7 +286,7 @@ class Consumer(driver.Consumer):
             self.leave(exc)
 
     async def _settle(self) -> None:
-        """Close every lane and wait for what is in flight, at most one session."""
+        """Close every lane and wait for the batches in flight, for at most one session timeout."""
         for lane in self.lanes.values():
             lane.close()
             if lane.busy and self.stages[lane.tp.topic].interruptible:
@@ -294,7 +294,7 @@ class Consumer(driver.Consumer):
         until = monotonic() + self.app.conf.broker_session_timeout
         while any(lane.busy for lane in self.lanes.values()):
             if monotonic() > until:
-                self.leave(Unsafe("a write hangs in a rebalance", hint="see whether the broker answers, then restart"))
+                self.leave(Unsafe("a write hangs in a rebalance", hint="check that the broker answers, then restart"))
             await asyncio.sleep(0.002)
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:

@@ -22,9 +22,10 @@ from faust.types.tuples import TP
 from crl_stream.kafka.log_consumer import READ_COMMITTED, read_everything, whole_ends
 
 GATHER_SECONDS: Final = 0.004
-"""The interval between two requests to one broker; under load a record waits half of it on average."""
+"""The shortest interval between two requests to one broker; under load a record waits half of it on average."""
 WAIT_MS: Final = 50
-"""How long the broker holds an idle request.  A partition that it leaves out waits as long for the next request."""
+"""How long the broker holds a request when there are no records. A partition that the request leaves out waits that
+long."""
 
 
 def pace(consumer: Any) -> None:
@@ -38,7 +39,7 @@ def pace(consumer: Any) -> None:
             try:
                 await asyncio.sleep(pause)
             except asyncio.CancelledError:
-                return False  # the partitions have moved away; aiokafka returns the same
+                return False  # the partitions have moved away; aiokafka returns False then, too
         sent[node] = monotonic()
         return bool(await fetch(assignment, node, request))
 
@@ -46,7 +47,7 @@ def pace(consumer: Any) -> None:
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread, made to read everything, to space out its fetches and to fetch only what is used."""
+    """Faust's consumer thread, changed to read everything, to space out its fetches and to fetch only what is used."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -63,18 +64,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit the offsets of partitions that are still assigned.
 
-        When none is, stock Faust makes an empty commit, which aiokafka treats as an error.
+        When there are none, stock Faust makes an empty commit, which aiokafka treats as an error.
         """
         assigned = self.assignment()
         still = {tp: offset for tp, offset in offsets.items() if tp in assigned}
         return bool(still) and await super()._commit(still)
 
     async def whole_ends(self, partitions: list[TP]) -> dict[TP, int]:
-        """The end of each partition, open transactions included."""
+        """Return the end of each partition, including open transactions."""
         return {TP(*place): end for place, end in (await whole_ends(self._ensure_consumer(), partitions)).items()}
 
     def ends_seen(self, tp: TP) -> tuple[int | None, int | None]:
-        """The ends of a partition at its last fetch: for readers of committed records, and with open transactions."""
+        """Return a partition's ends at its last fetch: for readers of committed records, and with open transactions."""
         consumer, place = self._ensure_consumer(), TopicPartition(*tp)
         if place not in consumer.assignment():
             return None, None

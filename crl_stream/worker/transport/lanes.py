@@ -1,9 +1,9 @@
-"""Lanes: one for each assignment of a partition, with one batch in flight while waiting batches are merged.
+"""Lanes: one for each assignment of a partition. One batch is in flight, and waiting batches are merged.
 
-Batches are consecutive by the consumer's positions.  Their records may not be: the end of a transaction takes an
+Batches are consecutive by the consumer's positions.  Their offsets may not be: the end of a transaction takes an
 offset, an aborted one takes many, and compaction leaves gaps.  So only the positions prove that nothing was skipped.
 
-A polled batch belongs to the lane that was open at the time.  A rebalance closes the lane and opens a new one, so a
+A polled batch belongs to the lane that was open at the time. A rebalance closes the lane and opens a new one. So a
 batch of the old assignment that is still in Faust's queues cannot reach the new lane.
 """
 
@@ -19,7 +19,7 @@ from crl_stream.errors import Unsafe
 from crl_stream.kafka.log_consumer import Stretch
 
 MERGE: Final = 2_000
-"""The largest number of records in one batch, which bounds how long one fold blocks the event loop."""
+"""The largest number of records in one batch, which limits how long one fold blocks the event loop."""
 BACKLOG: Final = 4 * MERGE
 """With more waiting records than this, a partition is left out of the poll."""
 PATIENT_BACKLOG: Final = MERGE // 4
@@ -32,13 +32,13 @@ class Progress(NamedTuple):
     position: int
     """The position before which every record is processed."""
     stable_end: int | None
-    """Where the first open transaction begins, or else the topic's end; ``position`` is here when caught up."""
+    """The start of the first open transaction, or else the topic's end; ``position`` is here when caught up."""
     end: int | None
     """The topic's end.  An open transaction holds back the records after ``stable_end``."""
 
 
 class Batch:
-    """All records of one partition from position ``start`` to ``end``; there may be none."""
+    """All records of one partition from position ``start`` to ``end``, possibly none."""
 
     __slots__ = ("end", "lane", "records", "start", "tp")
 
@@ -78,11 +78,11 @@ class Lane:
         self._wake = asyncio.Event()
 
     def admit(self, batch: Batch) -> None:
-        """Accept a polled batch; ``Unsafe`` when records between it and the one before are missing."""
+        """Accept a polled batch; raises ``Unsafe`` when records between it and the previous one are missing."""
         if not self.continues(batch):
             raise Unsafe(
                 f"{self.tp.topic} partition {self.tp.partition}: read up to {self.expected}, then from {batch.start}",
-                hint="restart the worker: it goes on from its partition row",
+                hint="restart the worker: it continues from its partition row",
             )
         self.expected = batch.end
         self.backlog += len(batch.records)
@@ -95,11 +95,11 @@ class Lane:
 
     @property
     def alive(self) -> bool:
-        """Whether a task works on the lane; also true once it is closed."""
+        """Whether a task is working on the lane; always True for a closed lane."""
         return not self.open or (self.driver is not None and not self.driver.done())
 
     def continues(self, batch: Batch) -> bool:
-        """Whether a polled batch can be the next one."""
+        """Return whether a polled batch can be the next one."""
         return batch.start == self.expected
 
     def put(self, batch: Batch) -> None:
@@ -109,14 +109,14 @@ class Lane:
         if batch.start != self.next:
             raise Unsafe(
                 f"{self.tp.topic} partition {self.tp.partition}: a batch before {batch.start} was dropped on the way",
-                hint="restart the worker: it goes on from its partition row",
+                hint="restart the worker: it continues from its partition row",
             )
         self.next = batch.end
         self._waiting.append(batch)
         self._wake.set()
 
     async def take(self) -> Batch | None:
-        """Take all waiting records as one batch of at most about ``MERGE`` records; None when the lane is closed."""
+        """Take the waiting records as one batch of at most about ``MERGE`` records; None when the lane is closed."""
         while self.open and not self._waiting:
             self._wake.clear()
             await self._wake.wait()
@@ -130,7 +130,7 @@ class Lane:
         return batch
 
     def finish(self, batch: Batch) -> None:
-        """Record that the batch is written, so that the next one may be taken."""
+        """Record that the batch has been written, so that the next one may be taken."""
         self.backlog -= len(batch.records)
         self.done = batch.end
         self.busy = False

@@ -1,7 +1,7 @@
 """Lists everything in Faust and aiokafka that this package uses outside their documented API.
 
 Faust is pinned to the exact version that was tested.  A contract test fails when one of these names is missing, and a
-worker refuses to start on another version.
+worker refuses to start with another version.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "highwaters",
         "seek_wait",
     ),
-    # What we call on Faust's consumer.
+    # Methods and attributes that we use on Faust's consumer.
     "faust.transport.consumer:Consumer": ("assignment", "app", "transport", "commit", "flow_active"),
     "faust.transport.consumer:Fetcher": ("_drainer",),
     "faust.app.base:App": (
@@ -73,7 +73,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
         "_new_producer",
         "flush",
     ),
-    # Records that wait for a leader longer than this fail.
+    # Records fail if they wait for a leader longer than this.
     "aiokafka.producer.message_accumulator:MessageAccumulator": ("_batch_ttl", "_cluster"),
     "faust.transport.drivers:TRANSPORTS": ("aliases",),
     "faust.tables.table:Table": (
@@ -107,7 +107,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     "aiokafka.record.legacy_records:_LegacyRecordBatchPy": ("validate_crc", "next_offset"),
     # Where ``byte_names`` inserts its own builder.
     "aiokafka.record.default_records:_DefaultRecordBatchBuilderPy": ("append", "set_producer_state"),
-    # The client that is asked for topic ids, which its own requests lack; the clients of a session share it.
+    # The client used to ask for topic ids, which its own requests omit; the clients of a session share it.
     "aiokafka.client:AIOKafkaClient": (
         "fetch_all_metadata",
         "send",
@@ -127,7 +127,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     "faust.web.drivers.aiohttp:Web": ("_runner",),
     "aiohttp.web_server:Server": ("connections",),
     "aiohttp.web_protocol:RequestHandler": ("_current_request", "force_close"),
-    # A sender that has ended does not fail the calls that wait for it.
+    # Calls that wait for a sender do not fail when the sender has ended.
     "aiokafka:AIOKafkaProducer": (
         "create_batch",
         "send_batch",
@@ -153,17 +153,17 @@ AIOKAFKA_VERSIONS: Final = "0.14."
 
 
 def check_version() -> None:
-    """Refuse untested versions of Faust and aiokafka, and a Faust without its compiled stream."""
+    """Raise an error for untested versions of Faust and aiokafka, and for a Faust without its compiled stream."""
     found = version("faust-streaming")
     if found != FAUST_VERSION:
         raise Unsafe(
-            f"faust-streaming {found} is installed, the transport was tested on {FAUST_VERSION}",
+            f"faust-streaming {found} is installed, but the transport was tested with {FAUST_VERSION}",
             hint=f"pip install faust-streaming=={FAUST_VERSION}",
         )
     found = version("aiokafka")
     if not found.startswith(AIOKAFKA_VERSIONS):
         raise Unsafe(
-            f"aiokafka {found} is installed, the transport was tested on {AIOKAFKA_VERSIONS}x",
+            f"aiokafka {found} is installed, but the transport was tested with {AIOKAFKA_VERSIONS}x",
             hint=f"pip install 'aiokafka=={AIOKAFKA_VERSIONS}*'",
         )
     # After a rebalance, Faust's pure-Python stream acknowledges records that it skips; the compiled one does not.

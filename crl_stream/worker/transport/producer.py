@@ -1,6 +1,6 @@
 """The producer half of the transport: idempotent writes that are awaited and acknowledged by all replicas.
 
-A write returns when the broker has it.  One future per record batch instead of one per record.
+A write returns when the broker has it. There is one future per record batch instead of one per record.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Item = tuple[bytes | None, bytes | None, Headers]
 
 
 BATCH_BYTES: Final = 900_000
-"""The largest record batch of several records, below what every topic accepts."""
+"""The largest size in bytes of a batch of several records, below the limit of every topic."""
 LARGEST_RECORD: Final = 4_000_000
-"""The largest record that any topic accepts; also the producer's batch size."""
+"""The largest record that any topic accepts, in bytes; also the producer's batch size."""
 
 
 class Written(NamedTuple):
@@ -33,7 +33,7 @@ class Written(NamedTuple):
 
 
 class Producer(driver.Producer):
-    """Faust's aiokafka producer with a batch write that is awaited."""
+    """Faust's aiokafka producer with an awaited batch write."""
 
     def _settings_extra(self) -> dict[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
@@ -44,13 +44,13 @@ class Producer(driver.Producer):
         return producer
 
     async def flush(self) -> None:
-        """Wait until Faust's own buffer is empty, since Faust's flush gives up after 0.1 s without progress."""
+        """Wait until Faust's own buffer is empty, because Faust's flush gives up after 0.1 s without progress."""
         while self.buffer.size:  # noqa: ASYNC110 - the buffer is Faust's and has no event
             await asyncio.sleep(0.01)
         await super().flush()
 
     async def write(self, topic: str, partition: int, items: Iterable[Item], *, limit: int = BATCH_BYTES) -> Written:
-        """Append ``items`` in order to one partition and wait for the broker; raises when it does not accept them.
+        """Append ``items`` in order to one partition and wait for the broker; raise if it does not accept them.
 
         Items that fit into ``limit`` bytes form one record batch, and so appear together or not at all.
         """
@@ -69,7 +69,7 @@ class Producer(driver.Producer):
             if builder.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
                 raise Unsafe(
                     f"a record of {size} bytes for {topic} is larger than {LARGEST_RECORD} bytes",
-                    hint="lower degradation.lookback_window or limits.variants of this task",
+                    hint="lower degradation.lookback_window or limits.variants for this task",
                 )
         if builder.record_count():
             batches.append((builder, await producer.send_batch(builder, topic, partition=partition)))

@@ -19,7 +19,7 @@ class BatchSchema(faust.Schema):
     """A schema that passes batches on unchanged."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - Faust names it
-        """Return None, since a batch has no key of its own."""
+        """Return the message's key, which is None for a batch."""
         return message.key
 
     def loads_value(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002 - Faust names it

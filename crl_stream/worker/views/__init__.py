@@ -1,9 +1,9 @@
 """Faust web views in JSON: tasks for people and peers, health for machines.
 
 pages        the views
-owners       lets any worker answer any question
-gate         checks who may ask
-connections  limits how long idle connections are kept, and how many
+owners       lets any worker answer any request
+gate         checks which requests are allowed
+connections  limits how long idle connections stay open, and how many
 health       the views of a process without tasks
 """
 

@@ -1,4 +1,4 @@
-"""Closes idle connections to the views, so that they hold few sockets and not for long.
+"""Closes idle connections to the views, so that they hold few sockets, and only briefly.
 
 aiohttp waits without limit for the headers of a request, and a process has about a thousand sockets.
 """
@@ -10,9 +10,9 @@ from time import monotonic
 from typing import Any, Final
 
 IDLE_SECONDS: Final = 10.0
-"""How long a connection may stay open without a complete request."""
+"""How many seconds a connection may stay open without a complete request."""
 MOST: Final = 200
-"""With more connections than this, those without a request are closed after ``CROWDED_SECONDS``."""
+"""When more connections than this are open, those without a request are closed after ``CROWDED_SECONDS``."""
 CROWDED_SECONDS: Final = 1.0
 EVERY_SECONDS: Final = 0.5
 
@@ -28,7 +28,7 @@ async def close_idle_connections(app: Any) -> None:
 
 
 def close_idle(connections: list[Any], idle: dict[Any, float], now: float) -> dict[Any, float]:
-    """Close ``connections`` that have been idle too long; takes and returns the times since when each is idle."""
+    """Close ``connections`` that have been idle too long; take and return the time since which each has been idle."""
     allowed = IDLE_SECONDS if len(connections) <= MOST else CROWDED_SECONDS
     since = {one: idle.get(one, now) for one in connections if one._current_request is None}
     for connection, began in since.items():

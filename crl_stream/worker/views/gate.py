@@ -1,4 +1,4 @@
-"""Checks who may ask: loopback names only by default, with the token if one is set, and only to read."""
+"""Allows only reads, under the worker's host names (loopback by default), with the token if one is set."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from crl_stream.wire.codec import encode
 log = logging.getLogger(__name__)
 
 OPEN: Final = frozenset(("/healthz", "/readyz"))
-"""Paths that need no token, for machines that have none."""
+"""Paths that need no token, for probes that have none."""
 _LOCAL: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 def problem(status: int, error: str, hint: str, **more: Any) -> web.Response:
-    """An error response that says what to do next."""
+    """Return an error response that says what to do next."""
     return web.Response(body=encode({"error": error, "hint": hint, **more}), status=status, content_type=JSON)
 
 
@@ -29,7 +29,7 @@ JSON: Final = "application/json"
 
 
 def make_gate(host: str, url: URL, token: str) -> Any:
-    """The middleware for views that listen on ``host`` and are known as ``url``."""
+    """Return the middleware for views that listen on ``host`` and are known as ``url``."""
     # A foreign web page can make a browser call a loopback address under the page's own host name: check the name.
     names = _LOCAL | {host, url.host or host}
     any_name = not is_loopback(host)

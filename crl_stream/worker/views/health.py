@@ -1,4 +1,4 @@
-"""The health views of a process without task views, for machines and for people who want to know its state."""
+"""The health views of a process without task views, for probes and for people who want to know its state."""
 
 from __future__ import annotations
 

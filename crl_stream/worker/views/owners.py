@@ -1,4 +1,4 @@
-"""Lets any worker answer for any task: from its own rows, or else by asking the worker that has them."""
+"""Lets any worker answer for any task: from its own rows, or by asking the worker that has them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crl_stream.worker.monitor import Monitor
 
 PEER_SECONDS: Final = 3.0
 OWN: Final = "own"
-"""Query parameter of a peer's request: answer from your own rows only, and do not ask other workers."""
+"""Query parameter of a peer's request; it means: answer from your own rows only, and do not ask other workers."""
 
 
 class Answer(NamedTuple):
@@ -25,25 +25,25 @@ class Answer(NamedTuple):
 
 
 class Owners:
-    """Knows which worker has which partition, and asks the workers."""
+    """Finds the worker that has a partition, and asks it."""
 
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
         self._session: aiohttp.ClientSession | None = None
 
     def peers(self) -> list[str]:
-        """The URLs of the other workers of the group that have partitions."""
+        """Return the URLs of the other workers of the group that have partitions."""
         return sorted(url for url in self._map() if url != self._me)
 
     def owner_of(self, partition: int) -> str | None:
-        """The URL of the worker that has a partition's rows; None while none has."""
+        """Return the URL of the worker that has a partition's rows; None while no worker has them."""
         for url, topics in self._map().items():
             if partition in topics.get(self.monitor.table.changelog_topic_name, ()):
                 return url
         return None
 
     def is_mine(self, partition: int) -> bool:
-        """Whether this worker has the partition."""
+        """Return whether this worker has the partition."""
         return self.owner_of(partition) == self._me
 
     @property
@@ -54,7 +54,7 @@ class Owners:
         return dict(self.monitor.app.assignor.tables_metadata())
 
     async def ask(self, url: str, path: str, **query: str) -> Answer | None:
-        """A peer's answer to a view, from its own rows; None when it does not answer in time."""
+        """Return a peer's answer to a view, from its own rows; None when it does not answer in time."""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PEER_SECONDS))
         token = self.monitor.settings.worker.web_token.get_secret_value()
@@ -67,7 +67,7 @@ class Owners:
             return None
 
     async def ask_all(self, path: str, **query: str) -> tuple[list[Any], list[str]]:
-        """The bodies of all peers that answered, and the URLs of those that did not."""
+        """Return the bodies of all peers that answered, and the URLs of those that did not."""
         peers = self.peers()
         answers = await asyncio.gather(*(self.ask(url, path, **query) for url in peers))
         bodies = [answer.body for answer in answers if answer is not None and answer.status == 200]

@@ -1,4 +1,4 @@
-"""The views: tasks, partitions, and the health of this worker."""
+"""The views of tasks, partitions, and the health of this worker."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from crl_stream.worker.views.gate import JSON, make_gate, problem
 from crl_stream.worker.views.owners import OWN, Owners
 
 VIEWS: Final = {
-    "/api/tasks": "every task in brief, of all workers; silent: workers without an answer; unreadable: tasks",
+    "/api/tasks": "every task of all workers in brief; silent: workers that did not answer; unreadable: tasks",
     "/api/summary": "the fleet in numbers, and the tasks that need attention; unread: tasks not counted yet",
     "/api/tasks/{agent_name}/{task_type}": "one task with windows, Q-values, verdicts and decisions",
     "/api/tasks/{agent_name}/{task_type}/variants": "its variants",
     "/api/tasks/{agent_name}/{task_type}/active": "its active variant and epoch",
     "/api/active": "the active variant of every task",
-    "/api/worker": "this worker: partitions, positions, figures",
-    "/api/health": "what is wrong with the workers, by name, since when, and what to do",
+    "/api/worker": "this worker: its partitions, positions and figures",
+    "/api/health": "the workers' problems by name: when each began, and what to do",
     "/healthz": "200 while the process works",
-    "/readyz": "200 while the worker does its work; 503 with findings that say why it does not",
+    "/readyz": "200 while the worker does its work, otherwise 503 with findings that say why",
 }
 UNREADABLE_ACTION: Final = (
-    "its record in the tasks changelog is not one that a worker wrote: its outcomes become dead letters until a worker "
-    "starts without that record, so stop the workers, write a tombstone for its key, and replay the letters"
+    "no worker wrote its record in the tasks changelog: its outcomes become dead letters until a worker starts without "
+    "that record, so stop the workers, write a tombstone for its key, restart them, and replay the letters"
 )
 _AT_ONCE: Final = 200
 """How many rows are read before the event loop gets a turn."""
@@ -84,7 +84,7 @@ def route(app: Any, path: str, view: Any) -> None:
 
 
 def answer(body: Any, status: int = 200) -> web.Response:
-    """A body as JSON."""
+    """Return a body as a JSON response."""
     return web.Response(body=encode(body), status=status, content_type=JSON)
 
 
@@ -104,7 +104,7 @@ class _Pages:
         return await self._list(request, "/api/active", "active", lambda brief: {name: brief[name] for name in names})
 
     async def summary(self, request: Any) -> web.Response:
-        """Answer in bounded time for any number of tasks: rows not read in that time are counted as unread."""
+        """Answer in limited time for any number of tasks; rows not read in that time are counted as unread."""
         monitor, now = self.monitor, _now()
         if not monitor.recovered:
             return self._recovering()
@@ -130,7 +130,7 @@ class _Pages:
         return answer(of_peers(own, bodies, silent))
 
     def _states(self, now: int) -> dict[int, tuple[PolicySet, StandingOrder | None]]:
-        """The policies and the current fleet hold of each partition."""
+        """Return the policies and the current fleet hold of each partition."""
         table = self.monitor.table
         states = {p: decode_partition(table.partition_row(p)) for p in table.store.partitions()}
         return {p: (state.policies, standing_fleet(state.fleet, now)) for p, state in states.items()}
@@ -178,7 +178,7 @@ class _Pages:
                 return problem(
                     404,
                     f"Nothing is known of {agent_name}/{task_type}.",
-                    "crl status, or GET /api/tasks, lists the tasks there are",
+                    "crl status, or GET /api/tasks, lists all tasks",
                 )
             try:
                 task = snapshot(partition, self.monitor.table.partition_row(partition), row, _now())
