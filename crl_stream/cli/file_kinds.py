@@ -1,4 +1,4 @@
-"""Recognises files that are not JSON lines by their first bytes, and knows the command that converts them."""
+"""Recognises files that are not JSON lines by their first bytes, and names the command that converts them."""
 
 from __future__ import annotations
 

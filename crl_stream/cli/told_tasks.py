@@ -26,10 +26,10 @@ RESUME_ALL: Final = "`crl resume --all` releases it"
 async def tasks_as_told(
     settings: Settings, overview: m.Overview | None, access: Access | None = None, *, every: bool = False
 ) -> dict[str, Any]:
-    """The tasks as the topics have them, in the shape of ``/api/tasks``; through ``access``, else as ``settings`` say.
+    """Return the tasks from the topics, in the form of ``/api/tasks``, read through ``access`` or a new connection.
 
-    They come from the snapshots on ``crl.tasks``. If these are too many and ``every`` is not set, they come from the
-    overview page, which has the degraded ones.
+    They come from the snapshots on ``crl.tasks``. If there are too many of these and ``every`` is not set, they come
+    from the overview page, which has the degraded ones.
     """
     newest: dict[tuple[str, str], m.TaskSnapshot] = {}
     async with TopicReader(access or settings.kafka) as reader:

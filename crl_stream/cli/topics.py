@@ -31,14 +31,14 @@ def apply(context: typer.Context, json: Json = False) -> None:
 
 @app.command()
 def diff(context: typer.Context, json: Json = False) -> None:
-    """Show how the topics differ from the catalog; exit code 3 if they do."""
+    """Show how the topics differ from the catalog; exit code 3 if they differ."""
     differences = asyncio.run(_admin(context).differences())
     if json:
         show_json({"differences": [difference.as_json() for difference in differences]})
     else:
         for difference in differences:
             show(str(difference))
-        say("crl topics apply corrects it" if differences else "All topics match the catalog.")
+        say("crl topics apply fixes this" if differences else "All topics match the catalog.")
     if differences:
         raise typer.Exit(DIFFERENT)
 

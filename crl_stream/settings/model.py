@@ -19,7 +19,7 @@ from crl_stream.core.policy import Policy
 from crl_stream.settings.user_folders import user_folder
 
 _SOME_DAY = datetime(2024, 1, 1)  # noqa: DTZ001 - schedules are in wall time
-"""A fixed start for computing a schedule's next day, the same for everyone."""
+"""A fixed day from which a schedule's next date is computed, so every process gets the same result."""
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
@@ -146,9 +146,7 @@ class Review(_Section):
         try:
             croniter(value, _SOME_DAY).get_next(datetime)
         except CroniterBadDateError:
-            raise PydanticCustomError(
-                "never", "this day never comes; Mondays at 9 are written like 0 9 * * 1"
-            ) from None
+            raise PydanticCustomError("never", "this day never comes; write Mondays at 9 as 0 9 * * 1") from None
         return value
 
     @field_validator("timezone")
@@ -165,7 +163,7 @@ class Telemetry(_Section):
     """The guide's files of rollbacks and proposals."""
 
     folder: Path = Path("telemetry/crl")
-    """Folder of the files, relative to the worker's; only one worker may write there."""
+    """Folder of the files, relative to the worker's current folder; only one worker may write there."""
 
 
 SECTIONS: dict[str, type[_Section]] = {

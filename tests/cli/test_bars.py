@@ -46,7 +46,7 @@ progress("publishing", 30, 100)
     [
         ("say('Kafka has not answered')", "Kafka has not answered"),
         ("logging.getLogger().addHandler(LogLines()); logging.warning('of a library')", "of a library"),
-        ("complain('Kafka took 30 of 100 messages.', None)", "crl: Kafka took 30 of 100 messages."),
+        ("complain('Kafka accepted 30 of 100 messages.', None)", "crl: Kafka accepted 30 of 100 messages."),
     ],
     ids=["a message", "a log line", "an error"],
 )

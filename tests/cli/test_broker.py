@@ -26,7 +26,7 @@ def test_a_broker_that_was_stopped_is_said_to_be_and_whether_its_data_is_still_t
     broker.stop(a_call(endpoint))
     said = capfd.readouterr()
     assert said.out == ""
-    assert said.err == f"The broker has stopped; its data {'is gone with it' if ephemeral else 'stays'}.\n"
+    assert said.err == f"The broker has stopped; its data {'was deleted' if ephemeral else 'is kept'}.\n"
     broker.stop(a_call(endpoint), json=True)
     said = capfd.readouterr()
     assert said.err == ""

@@ -151,7 +151,7 @@ def test_a_file_that_lies_in_the_folder_names_no_kafka_until_it_is_trusted(crl: 
         "ignored": ["kafka.bootstrap_servers"],
     }
     assert result.err == (
-        "crl.toml of this folder is not trusted: ignored kafka.bootstrap_servers; read it, "
+        "crl.toml in this folder is not trusted: ignored kafka.bootstrap_servers; read it, "
         "then run `crl config trust`\n"
     )
     trusted = json.loads(crl.run("config", "trust", "--json").out)

@@ -200,7 +200,7 @@ def test_a_refusal_that_no_other_review_caused_is_told_as_the_monitor_gave_it(th
     there.topics["crl.tasks"] = [a_snapshot(7, a_review("approved", proposal_id="prop-other"), a_review("deferred"))]
     with pytest.raises(CommandRefused, match="the epoch is 2, not 1") as caught:
         there.call("approve", ID)
-    assert caught.value.hint == f"crl proposals show {ID} shows its state"
+    assert caught.value.hint == f"see its state with crl proposals show {ID}"
 
 
 @pytest.mark.parametrize("command", [["approve"], ["reject", "-m", "no"], ["defer"]])

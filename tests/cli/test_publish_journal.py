@@ -48,7 +48,7 @@ def test_where_no_journal_can_be_written_at_all_that_is_said_and_publishing_goes
     journal = Journal(Path("/proc/version"), ONE.target)
     journal.write(ONE)
     assert journal.path is None
-    assert "counts what has arrived twice" in capsys.readouterr().err
+    assert "double-count what has arrived" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b'{"file": "a"}'])

@@ -138,7 +138,7 @@ def test_a_person_reads_what_became_of_each_letter_and_how_many_there_were(
     assert rows[0][3].strip() == f"sent to {HOME}:0"
     assert "refused" in rows[1][3]
     assert rows[1][3].endswith("; --force sends it")
-    assert "1 already replayed, left out" in err
+    assert "1 already replayed, skipped" in err
     assert err.splitlines()[-1] == "1 sent, 1 refused"
 
 

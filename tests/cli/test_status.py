@@ -105,7 +105,7 @@ def test_a_screen_shows_what_fits_on_it_and_says_how_much_does_not() -> None:
         assert len(lines) <= height
         assert lines[0] == "system: STABLE (5 proposals are pending)"
         assert lines[4].startswith("backend-architect/review")
-        assert lines[-1] == "the tasks as they were: No worker answers."
+        assert lines[-1] == "the last known state: No worker answers."
         shown = sum(line.startswith("backend-architect/") for line in lines)
         assert f"... and {10_001 - shown} more; crl status lists all" in lines
 

@@ -1,7 +1,7 @@
 """Keeps the demo apart from real data, whatever the settings say.
 
-The demo has separate topics, consumer groups, folders and a separate policy. Its collapse is in no real status, its
-rollbacks are in no real file, and no person is alerted.
+The demo has its own topics, consumer groups, folders and policy. Its collapse appears in no real status, its rollbacks
+are written to no real file, and no one is alerted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PREFIX: Final = "demo."
 APP_ID: Final = "crl-demo"
 EXPLORATION: Final = 0.15
 PROCESSES: Final = ("monitor", "services")
-"""No notifier: nobody needs the demo's alerts."""
+"""No notifier: the demo must not alert anyone."""
 
 
 def demo_folder(settings: Settings) -> Path:
