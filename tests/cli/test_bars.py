@@ -1,4 +1,4 @@
-"""A progress bar on a terminal: nothing is written into it, and it gives the cursor back however the work ends."""
+"""A progress bar on a terminal: nothing is written into it, and the cursor is restored however the work ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 
 
 def drawn(program: str) -> str:
-    """What a terminal of 80 columns gets from a program."""
+    """Run a program on a terminal of 80 columns; return what the terminal receives."""
     ours, theirs = pty.openpty()
     environment = environment_of_this_checkout() | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
     with os.fdopen(ours, "rb", buffering=0) as screen:

@@ -1,4 +1,4 @@
-"""``crl broker`` says what became of the broker, and of its data."""
+"""``crl broker`` reports what happened to the broker and its data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crl_stream.cli import broker
 
 
 def a_call(endpoint: Endpoint) -> Any:
-    """The context of a call while this broker runs."""
+    """Return the context of a call while this broker runs."""
     running = SimpleNamespace(status=lambda: endpoint, stop=lambda: True)
     return SimpleNamespace(obj=SimpleNamespace(embedded_broker=lambda **_: running))
 

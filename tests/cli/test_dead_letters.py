@@ -1,4 +1,4 @@
-"""What goes back from the dead letters, what never does, and what only by force."""
+"""Which dead letters can be sent back, which never, and which only with --force."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def step_for(*letter: Any, about: dict[str, Any] | None = None, **fields: Any) -
 
 
 def never(step: Step) -> str:
-    """Why a letter stays, when no force would send it."""
+    """Return why a letter stays that even --force would not send."""
     assert (step.output, step.forcible) == (None, False)
     return step.note
 
 
 def only_by_force(*letter: Any, about: dict[str, Any] | None = None, **fields: Any) -> str:
-    """What speaks against a letter that goes only by force, and then as it was."""
+    """Return the objection to a letter that only --force sends, and check that it is then sent unchanged."""
     step = step_for(*letter, about=about, **fields)
     assert (step.output, step.forcible) == (None, True)
     forced = step_for(*letter, about={**(about or {}), "force": True}, **fields)

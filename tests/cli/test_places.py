@@ -1,4 +1,4 @@
-"""Tests how names from the command line are resolved."""
+"""How names on the command line are resolved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``crl proposals`` over topics in memory: what it shows, what it orders word for word, and what a loser is told."""
+"""``crl proposals`` with topics in memory: what it shows, the exact commands it sends, and refusals of late reviews."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ID = str(GUIDE_PROPOSAL["proposal_id"])
 
 
 class Installation:
-    """Topics in memory, and a monitor that answers as it is told."""
+    """Topics in memory, and a monitor with prepared answers."""
 
     def __init__(self) -> None:
         self.topics: dict[str, list[Any]] = {"crl.proposals": [the_guide_s()], "crl.tasks": []}

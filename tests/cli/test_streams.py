@@ -1,4 +1,4 @@
-"""Where the output goes: data to stdout, talk to stderr, and a reader that leaves early is no error."""
+"""Data goes to stdout and everything else to stderr; a reader that leaves early is not an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Channels in ``crl.toml``: any number by name, as strict as every other section, and no secret in sight."""
+"""Channels in ``crl.toml``: any number by name, checked like every other section, with no secret shown."""
 
 from __future__ import annotations
 
@@ -205,5 +205,5 @@ def test_any_value_of_any_setting_is_taken_or_refused_with_a_hint(kind: str, fie
         refused = error
     if settings is None:
         assert refused is not None and "(crl.toml, line " in refused.message and refused.hint
-    else:  # a channel, or one that is named among those that cannot be used
+    else:  # a channel, or an entry among the disabled ones
         assert {"a"} == {*settings.notifiers, *settings.disabled_notifiers}

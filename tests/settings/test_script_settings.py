@@ -1,4 +1,4 @@
-"""Scripts of the guide run in folders of strangers: environment and a named file count, what lies there does not."""
+"""The guide's scripts may run in a stranger's folder: the environment and a named file count, a found file does not."""
 
 from __future__ import annotations
 
