@@ -18,7 +18,7 @@ class OtherKind(NamedTuple):
 
     what: str
     convert: str | None
-    """A shell command that writes JSON lines; ``{}`` is the file. None if there is no common one."""
+    """A shell command that writes JSON lines; ``{}`` is the file. None if there is no common command."""
 
 
 _MAGIC: Final = (

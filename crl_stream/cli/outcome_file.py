@@ -36,7 +36,7 @@ else:
 
 _BUFFER: Final = 1 << 18
 _LONGEST: Final = 4 * MAX_BYTES
-"""Bytes read of a line; a line longer than ``MAX_BYTES`` is refused."""
+"""Maximum number of bytes read from a line; a line longer than ``MAX_BYTES`` is refused."""
 _UNPACKING: Final = (OSError, EOFError, zlib.error, zstd.ZstdError)
 _HINTS: Final = {
     reasons.DUPLICATE_KEY: "remove one of the two: readers disagree about which one counts",

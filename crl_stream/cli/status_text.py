@@ -193,7 +193,7 @@ def state_of(task: dict[str, Any]) -> str:
 
 
 def task_line(task: dict[str, Any]) -> str:
-    """Format a task in trouble as one line: its state, the sentence of the current verdict, and since when."""
+    """Format a task in trouble as one line: its state, the text of the current verdict, and since when."""
     name = name_of(task)
     since = f", since {task['degraded_since'][:19].replace('T', ' ')} UTC" if task.get("degraded_since") else ""
     why = f": {task['reason']}" if task.get("reason") else ""

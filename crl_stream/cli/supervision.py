@@ -105,7 +105,7 @@ class KeptProcess:
         self._silence.pulse.start()
 
     def keep(self, *, ask: bool = True) -> int | None:
-        """Check the process and restart it if needed; returns an exit code if that must end ``crl up``.
+        """Check the process and restart it if needed; returns an exit code if ``crl up`` must end.
 
         With ``ask`` False its silence does not count, because the broker it needs is down.
         """

@@ -13,7 +13,7 @@ from crl_stream.kafka.session import Access
 from crl_stream.wire.topics import ACTIVE_VARIANTS, TASKS
 
 _TOPICS: Final = (ACTIVE_VARIANTS, TASKS)
-"""A task is known if one of these topics has a record of it; the smaller topic first."""
+"""A task is known if either topic has a record of it; the smaller topic is searched first."""
 
 
 async def require_known(access: Access, key: TaskKey, *, or_else: str = "") -> None:

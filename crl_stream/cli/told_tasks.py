@@ -1,6 +1,7 @@
 """Reads the tasks from the topics when no worker answers.
 
-The number of records read is bounded: a fleet has as many snapshots as tasks, and one page that sums them up.
+The number of records read is limited: a fleet has one snapshot per task, so for a large fleet the overview page is read
+instead.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def _tasks_of_overview(overview: m.Overview | None) -> dict[str, Any]:
 
 
 def _brief_of_standing(variant: m.TaskStanding) -> dict[str, Any]:
-    """Return what the overview page knows about a task whose active variant is degraded."""
+    """Return what the overview page says about a task whose active variant is degraded."""
     return {
         "agent_name": variant.agent_name,
         "task_type": variant.task_type,

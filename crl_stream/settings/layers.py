@@ -176,7 +176,7 @@ def _environment_layer(environment: Mapping[str, str], known: Mapping[str, Any])
 
 
 def nearest_name(name: str, names: Mapping[str, Any]) -> str:
-    """Return the end of a hint, ``; the nearest name is ...``; empty if no name is near."""
+    """Return the end of a hint, ``; the nearest name is ...``; empty if no name is close."""
     found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f"; the nearest name is {found[0]}" if found else ""
 

@@ -78,7 +78,7 @@ class Worker(_Section):
     """Seconds after which the group reassigns a silent worker's partitions."""
     heartbeat_seconds: Annotated[float, Field(ge=0.1, le=60.0)] = 3.0
     commit_interval_seconds: Annotated[float, Field(ge=0.05, le=60.0)] = 1.0
-    """Seconds between commits. Committed offsets are a hint; the partition row decides."""
+    """Seconds between commits. Committed offsets are only a hint; the partition row decides."""
     store: Literal["memory", "rocksdb"] = "memory"
     """Where rows are kept besides the changelog: memory, or rocksdb for larger fleets, with one data_dir per worker."""
     data_dir: Path = Field(default_factory=lambda: user_folder("XDG_DATA_HOME", ".local/share") / "worker")

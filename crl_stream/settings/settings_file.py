@@ -71,7 +71,7 @@ def _flat(
 ) -> Iterator[tuple[str, Origin]]:
     for key, value in page.items():
         name, here = f"{prefix}{key}", (*path, key)
-        # An empty section says nothing; an empty table as the value of a setting is a wrong value.
+        # An empty section sets nothing; an empty table as a setting's value is an error.
         if isinstance(value, Mapping) and (value or not prefix or prefix.startswith(tuple(OVERRIDES))):
             # The names of agents and tasks may contain dots, so a tab separates them until they are parsed.
             separator = "\t" if prefix in OVERRIDES else "."

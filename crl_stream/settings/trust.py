@@ -44,7 +44,7 @@ class Untrusted(NamedTuple):
 
 
 class Trusted(NamedTuple):
-    """One entry of the record."""
+    """One entry in the record of trusted files."""
 
     path: str
     sha256: str

@@ -64,7 +64,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     async def active(_kafka: Any, key: Any) -> Any:
         if str(key) != KNOWN:
-            raise NotFound(f"Nothing is known of {key}.", hint="crl status lists the tasks")
+            raise NotFound(f"Nothing is known of {key}.", hint="raised by the test")
         return Named(*key)
 
     monkeypatch.setenv("CRL_BOOTSTRAP_SERVERS", "127.0.0.1:1")

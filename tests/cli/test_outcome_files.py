@@ -153,7 +153,7 @@ def test_a_line_without_end_in_an_archive_takes_no_memory(tmp_path: Path) -> Non
     tracemalloc.stop()
 
 
-# -- one strictness --------------------------------------------------------------------------------
+# -- as strict as a worker --------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("line", "said"),
     [

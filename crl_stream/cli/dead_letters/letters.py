@@ -39,7 +39,7 @@ class DeadLetter(NamedTuple):
 
     @property
     def source(self) -> str:
-        """The same as ``partition:offset``."""
+        """The partition and offset as ``partition:offset``."""
         return f"{self.letter.partition}:{self.letter.offset}"
 
 
@@ -129,7 +129,7 @@ def read_reason(text: str | None) -> str | None:
 
 
 def read_time(text: str | None, now: datetime) -> int | None:
-    """Parse a day, an instant or a span back from ``now`` into milliseconds; raises ``UsageError``."""
+    """Parse a date, a timestamp or a span back from ``now`` into milliseconds; raises ``UsageError``."""
     if text is None:
         return None
     try:

@@ -58,8 +58,10 @@ def replay(
     ] = None,
     reason: Annotated[str | None, typer.Option(help="All with this reason.")] = None,
     topic: Annotated[str | None, typer.Option(help="All from this topic.")] = None,
-    since: Annotated[str | None, typer.Option(help="All refused since: 12h, 2d, a date or a timestamp.")] = None,
-    until: Annotated[str | None, typer.Option(help="All refused before this time.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Select letters refused since: 12h, 2d, a date or a timestamp.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Select letters refused before this time.")] = None,
     mend_key: Annotated[
         bool, typer.Option("--mend-key", help="Send outcomes under the key that their value implies.")
     ] = False,
@@ -78,12 +80,10 @@ def replay(
     if not positions and not any([*by_filter, topic]):
         raise UsageError(
             "Name the letters to send.",
-            hint="give PARTITION:OFFSET, or choose with --reason, --topic, --since, --until",
+            hint="give PARTITION:OFFSET, or select with --reason, --topic, --since or --until",
         )
     if positions and any(by_filter):
-        raise UsageError(
-            "Name letters or choose with filters, not both.", hint="leave out --reason, --since and --until"
-        )
+        raise UsageError("Name letters or use filters, not both.", hint="leave out --reason, --since and --until")
     if topic is not None and topic not in RETURNABLE:
         topic = f"crl.{topic}" if f"crl.{topic}" in RETURNABLE else topic
         if topic not in RETURNABLE:

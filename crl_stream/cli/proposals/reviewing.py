@@ -69,7 +69,7 @@ def defer(
 
 
 def instant(text: str, now: datetime) -> str:
-    """Convert a day, an instant or a span from ``now`` to RFC 3339 in UTC; raises ``UsageError`` for past times."""
+    """Convert a date, a timestamp or a span from ``now`` to RFC 3339 in UTC; raises ``UsageError`` for past times."""
     try:
         found = datetime.fromisoformat(text)
         found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
