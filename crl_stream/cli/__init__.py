@@ -40,7 +40,7 @@ Commands that act:
 
 Commands about files and settings:
 
-    publish          sends a file or one outcome; file_publisher: in order; publish_journal: how far a run came
+    publish          sends one outcome or a file; file_publisher: sends the file; publish_journal: records its progress
     outcome_file     reads a file of outcomes; file_kinds: names other kinds of file; repeats: counts repeated ids
     replay           runs the engine over a file; replay_clock: the time of a replay
     archive          compresses old telemetry

@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         if isinstance(error, OSError) and error.errno in _NO_RIGHT and error.filename:
             complain(f"{error.filename} cannot be used: {error.strerror}.", _OTHER_FOLDERS)
             sys.exit(1)
-        # A bug in crl: the user sees one sentence, and a file keeps the traceback for whoever fixes it.
+        # A bug in crl: the user sees one sentence, and a file keeps the traceback for the developers.
         import tempfile
 
         with tempfile.NamedTemporaryFile("w", prefix="crl-", suffix=".txt", delete=False, encoding="utf-8") as file:

@@ -16,7 +16,7 @@ from crl_stream.cli.session import Session
 from crl_stream.cli.talk import say, show_json
 
 PATIENCE_SECONDS: Final = 8.0
-"""Seconds to wait for the program that runs the installation, which stops it within five."""
+"""Seconds to wait for the program that runs the installation; it normally stops within five."""
 
 
 def down(
@@ -35,7 +35,7 @@ def down(
     if json:
         show_json({"ended": [{"name": name, "pid": pid} for name, pid in ended.items()]})
     elif ended:
-        say(f"ended: {', '.join(f'{name} ({pid})' for name, pid in ended.items())}; the data is kept")
+        say(f"stopped:  {', '.join(f'{name} ({pid})' for name, pid in ended.items())}; the data is kept")
     else:
         say(f"nothing is running: there is no installation of crl up in {folder}")
 

@@ -12,7 +12,7 @@ from crl_stream.errors import CommandRefused, Unavailable
 from crl_stream.kafka.commands import VALID_SECONDS, FleetAnswer, fleet_command, give_all
 
 DEFAULT_VALID_HOURS: Final = 24.0
-"""How long a hold without ``--hours`` can still reach a partition without a worker; for a resume it is a minute."""
+"""Hours for which a hold without ``--hours`` waits for a partition to get a worker; a resume waits one minute."""
 MOST_HOURS: Final = 8_760.0
 """The longest hold; a longer one is refused before it is sent."""
 

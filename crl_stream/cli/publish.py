@@ -120,7 +120,7 @@ def _send(publisher: Publisher, messages: list[Any], timeout: float, silence: Ka
 
 
 class _Before(NamedTuple):
-    """A file that was read once and found valid, with what its journals say."""
+    """A file that was read once and found valid, with its journals."""
 
     plan: Plan
     journals: list[Progress]

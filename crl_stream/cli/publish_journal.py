@@ -42,7 +42,7 @@ class Progress(msgspec.Struct, frozen=True):
     offsets: dict[str, int] = {}
     """By partition: the offset from which later messages may be in the log."""
     settled: bool = False
-    """Whether nothing was in flight when this was written."""
+    """True if nothing was in flight when this was written."""
 
     @property
     def complete(self) -> bool:
@@ -71,8 +71,8 @@ def matching(
 ) -> Progress | None:
     """Return the journal that got furthest with this content and this target.
 
-    ``messages`` and ``content`` are the number and the hash of all messages. ``prefixes`` maps n to the
-    hash of the first n messages.
+    ``messages`` and ``content`` are the number and the hash of all messages. ``prefixes`` maps n to the hash of
+    the first n messages.
     """
     fits = [
         one

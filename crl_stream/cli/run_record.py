@@ -75,7 +75,7 @@ class RunRecord:
 
 
 def take(folder: Path, command: str) -> RunRecord | None:
-    """Become the one program that runs an installation in ``folder``; None if another one does.
+    """Become the only program that runs an installation in ``folder``; None if another program does.
 
     Ends what a killed program has left behind there. Raises ``ConfigError`` if the folder cannot be written.
     """

@@ -122,7 +122,7 @@ def _document(standing: Standing) -> dict[str, Any]:
 
 
 def _rows(standing: Standing) -> list[tuple[Any, ...]]:
-    """Return the rows, runtimes that have not moved first."""
+    """Return the rows; runtimes that have not moved come first."""
     behind = [
         (
             standing.task,

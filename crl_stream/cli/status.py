@@ -1,8 +1,7 @@
 """``crl status``: what is wrong with the system, its health in one word, and its tasks at a glance.
 
 It asks a worker and Kafka, and reports what it can if either does not answer. For a large fleet it shows numbers and
-the tasks that need attention, so the answer takes the same time for any number of
-tasks.
+the tasks that need attention, so the answer takes the same time for any number of tasks.
 """
 
 from __future__ import annotations
@@ -202,7 +201,7 @@ def _show(seen: Seen, url: str) -> None:
     if not seen.is_whole:
         show(summary_line(seen))
     elif not seen.page["tasks"]:
-        say("No task yet: nothing has been published.")
+        say("No tasks yet: nothing has been published.")
     # Rich takes seconds for ten thousand lines.
     sys.stdout.write("".join(f"{line}\n" for line in task_lines(seen.page["tasks"], width)))
     sys.stdout.flush()
@@ -237,7 +236,8 @@ def _watch(session: Any, *, json: bool) -> NoReturn:
     console = Terminal(highlight=False, markup=False)
     if json or not console.is_terminal:
         raise UsageError(
-            "crl status --watch needs a terminal.", hint="`crl status` and `crl status --json` print once, anywhere"
+            "crl status --watch needs a terminal.",
+            hint="`crl status` and `crl status --json` print once and need no terminal",
         )
     settings = session.settings
     # Get the first answer before taking over the screen, so that an error appears where errors usually do.

@@ -222,7 +222,7 @@ def task_lines(tasks: Sequence[dict[str, Any]], width: int | None) -> list[str]:
 def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -> list[str]:
     """Wrap ``text`` to ``width`` characters; a longer name stays whole.
 
-    ``indent`` starts every line but the first, which starts with ``first``.
+    ``indent`` starts every line except the first, which starts with ``first``.
     """
     return textwrap.wrap(
         text,

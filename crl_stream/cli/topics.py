@@ -88,7 +88,7 @@ def adopt(
         return
     for entry in done:
         show(f"partition {entry['partition']}: {entry['detail']}")
-    say("Start the workers again." if yes else "Nothing was changed; add --yes to do it.")
+    say("Start the workers again." if yes else "Nothing was changed; add --yes to apply this.")
 
 
 def _admin(context: typer.Context) -> TopicAdmin:

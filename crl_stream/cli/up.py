@@ -67,7 +67,7 @@ def _run(session: Session, record: RunRecord, stack: ExitStack) -> int:
 
 
 def tell_what_runs(settings: Settings, found: Found | None) -> None:
-    """Report the running installation that a second start has found; raises ``UsageError`` if it is a different one."""
+    """Report the installation that is already running; raises ``UsageError`` if it is a different one."""
     folder = settings.worker.data_dir
     if found is None or not found.kafka:
         who = "" if found is None else f" (process {found.program.pid})"

@@ -45,7 +45,7 @@ class Kafka(_Section):
     partitions: Annotated[int, Field(ge=1, le=1_024)] = 4
     """Partitions of crl.invocations and its related topics; cannot be changed later without a new log."""
     replication_factor: Annotated[int, Field(ge=1, le=9)] = 1
-    """Use 3 in production; from 3 on a write counts once two brokers have it."""
+    """Use 3 in production; with 3 or more, a write counts once two brokers have it."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     sasl_username: str = ""
@@ -65,7 +65,7 @@ class Worker(_Section):
     instance_id: str = ""
     """Id for static membership, one per process: a restart within the session moves no partition."""
     web_host: str = "127.0.0.1"
-    """Address on which the web views listen; anything but loopback needs web_token."""
+    """Address on which the web views listen; any address except loopback needs web_token."""
     web_port: Annotated[int, Field(ge=0, le=65_535)] = 6_066
     """Port of the web views; 0 takes a free one."""
     web_token: SecretStr = SecretStr("")
@@ -82,8 +82,8 @@ class Worker(_Section):
     store: Literal["memory", "rocksdb"] = "memory"
     """Where rows are kept besides the changelog: memory, or rocksdb for larger fleets, with one data_dir per worker."""
     data_dir: Path = Field(default_factory=lambda: user_folder("XDG_DATA_HOME", ".local/share") / "worker")
-    """Folder for rows with store = "rocksdb" and logs of `crl demo`. Created when needed; may be deleted, the state is
-    in Kafka.
+    """Folder for rows with store = "rocksdb" and logs of `crl demo`. Created when needed; may be deleted, because the
+    state is in Kafka.
     """
     max_poll_records: Annotated[int, Field(ge=1, le=100_000)] = 1_000
 

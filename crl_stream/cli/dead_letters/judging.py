@@ -25,7 +25,7 @@ from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, TOPIC_OF
 RETURNABLE: Final = (INVOCATIONS, COMMANDS)
 """Topics that other programs write. On all other topics, crl-stream repeats its own records."""
 MAX_POISON: Final = MAX_FAILURES // 2
-"""Limit per call for records that made the engine raise; more than ``MAX_FAILURES`` in one batch stop a worker."""
+"""Limit per call for records that made the engine fail; more than ``MAX_FAILURES`` in one batch stop a worker."""
 _OVERHEAD: Final = 512
 """Upper bound for the bytes that batch and record framing add to key, value and headers."""
 _COMMAND_REF: Final = "command_ref"

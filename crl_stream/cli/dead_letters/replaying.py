@@ -130,7 +130,7 @@ async def _prepare(
     async with KafkaSession(kafka) as session:
         reader = TopicReader(session)
         letters = pick(pair_up(await reader.read(DEAD_LETTERS)))
-        # Write access to its topic authorises a command, so a letter that merely claims to hold one is not enough.
+        # Write access to its topic authorises a command, so each letter is compared with the record on the topic.
         for one in letters if named else ():
             if one.letter.topic == COMMANDS and min(one.place[1:]) >= 0:
                 there = await reader.read_at(*one.place)

@@ -14,7 +14,7 @@ from crl_stream.settings import Settings
 from crl_stream.settings.model import POLICY_SECTIONS, leaves
 
 PREFIX: Final = "demo."
-"""Prefix in front of the settings' topic prefix."""
+"""Prefix added in front of the topic prefix in the settings."""
 APP_ID: Final = "crl-demo"
 EXPLORATION: Final = 0.15
 PROCESSES: Final = ("monitor", "services")

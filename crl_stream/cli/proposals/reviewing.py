@@ -126,7 +126,7 @@ async def review(
         and from_text(fields["until"]) >= from_text(proposal.expires_at)
     ):
         raise UsageError(
-            f"{proposal_id} expires at {proposal.expires_at}, before that.", hint="defer it to an earlier time"
+            f"{proposal_id} expires before that, at {proposal.expires_at}.", hint="defer it to an earlier time"
         )
     if kind is m.ApproveProposal:
         # Approve exactly the change that was shown, only in the epoch it was made for, and only until it expires.
