@@ -231,7 +231,7 @@ def running(
 
 
 def with_free_port(session: Session, settings: Settings, *, other_if_taken: bool = False) -> Settings:
-    """Return the settings with a free port for the views; a port that the user gave is used or refused."""
+    """Return the settings with a free port for the views; a taken one is refused, or replaced if ``other_if_taken``."""
     port, host = settings.worker.web_port, settings.worker.web_host
     if port and bindable(port, host):
         return settings

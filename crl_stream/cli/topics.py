@@ -80,7 +80,7 @@ def adopt(
 ) -> None:
     """Start a new incarnation after crl.invocations was deleted and created again.
 
-    Stop every worker first. Windows and lifetimes stay; reading starts at the beginning of the new log.
+    Stop every worker first. Windows and lifetimes are kept; reading starts at the beginning of the new log.
     """
     done = asyncio.run(adopt_log(context.obj.connected, dry_run=not yes))
     if json:

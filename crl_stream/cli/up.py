@@ -17,7 +17,7 @@ from crl_stream.settings.profiles import MEANING
 from crl_stream.worker_views import views_url
 
 BROKER_STOP_SECONDS = 1.5
-"""Seconds before the broker is killed at the end. Its data is on disk, and the next start checks it."""
+"""Seconds after which the broker is killed at shutdown. Its data is on disk, and the next start checks it."""
 
 
 def up(context: typer.Context) -> None:

@@ -150,6 +150,6 @@ class BareMachine:
 def why_no_stranger() -> str | None:
     """Return why no process can run under a user id without write permission; None if it can."""
     if os.geteuid() or shutil.which("setpriv") is None:
-        return "this needs root, to run a process under another user id, and setpriv"
+        return "this needs setpriv, and root to run a process under another user id"
     tried = subprocess.run([*_AS_STRANGER, sys.executable, "-c", ""], env={}, capture_output=True, check=False)
     return tried.stderr.decode()[-200:] or "it does not run" if tried.returncode else None

@@ -41,7 +41,7 @@ def step_for(*letter: Any, about: dict[str, Any] | None = None, **fields: Any) -
 
 
 def never(step: Step) -> str:
-    """Return why a letter stays that even --force would not send."""
+    """Return why even --force would not send a letter."""
     assert (step.output, step.forcible) == (None, False)
     return step.note
 

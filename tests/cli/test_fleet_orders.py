@@ -1,4 +1,4 @@
-"""``crl hold --all`` waits for every partition, reports the result in each, and may be repeated."""
+"""``crl hold --all`` waits for every partition, reports the result in each, and can be repeated."""
 
 from __future__ import annotations
 

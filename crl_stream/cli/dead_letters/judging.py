@@ -73,7 +73,9 @@ def plan(letters: Sequence[DeadLetter], about: Circumstances) -> list[Step]:
             poison += 1
             if poison > MAX_POISON:
                 step = Step(
-                    one, None, f"more than {MAX_POISON} of these at once would stop a worker; send the rest later"
+                    one,
+                    None,
+                    f"more than {MAX_POISON} of these at once would stop a worker; run the command again for the rest",
                 )
         steps.append(step)
     return steps
