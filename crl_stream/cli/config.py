@@ -66,7 +66,7 @@ def init(
         digest = settings.policies.digest()
         show_json({"path": str(path), "profile": profile, "meaning": MEANING[profile], "policy_hash": digest})
         return
-    say(f"wrote {path}; crl config show shows the settings in force")
+    say(f"wrote {path}; see the settings in force with crl config show")
     say(f"profile {profile}: {MEANING[profile]}")
 
 

@@ -45,7 +45,7 @@ _HINTS: Final = {
     reasons.NOT_JSON: "write one complete JSON object per line",
     reasons.OVERSIZE: "prompts and answers do not belong in an outcome: refer to them by an id",
 }
-_CONTRACT: Final = "topics/README.md describes every field, topics/examples has one example of each kind"
+_CONTRACT: Final = "topics/README.md describes every field; topics/examples has an example of each kind"
 
 
 class Outcome(NamedTuple):
@@ -94,7 +94,7 @@ class OutcomeFile:
         return stat.S_ISREG(found.st_mode)
 
     def _is_terminal_or_null(self) -> bool:
-        """Return whether the device is one of these; others may be endless, and would be copied first."""
+        """Return whether the device is a terminal or null; copying any other could be endless."""
         return self.path.samefile(os.devnull) or str(self.path.resolve()).startswith(("/dev/pts/", "/dev/tty"))
 
     def _unreadable(self, error: OSError) -> UsageError:

@@ -110,7 +110,7 @@ class Running:
 
     @property
     def beside(self) -> list[KeptProcess]:
-        """The processes of the services."""
+        """The service processes."""
         return [kept for name, kept in self.kept.items() if name != MONITOR]
 
     def settings_of(self, name: str) -> Settings:

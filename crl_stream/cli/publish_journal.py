@@ -117,7 +117,7 @@ class Journal:
 
 @contextmanager
 def alone(file: Path) -> Iterator[None]:
-    """Keep a second ``crl publish`` away from the same file during the block."""
+    """Keep any other ``crl publish`` away from this file during the block."""
     try:
         descriptor = os.open(file, os.O_RDONLY)
     except OSError:

@@ -34,7 +34,7 @@ class Session:
     def settings(self) -> Settings:
         """Return the settings as given; ``kafka.bootstrap_servers`` may be empty.
 
-        Prints once what the user must know: which settings are ignored, and whether there is no home folder.
+        Prints once what the user must know: which settings are ignored, and whether the home folder is missing.
         """
         from crl_stream.settings import load_settings
         from crl_stream.settings.user_folders import without_home

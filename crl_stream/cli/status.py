@@ -38,7 +38,7 @@ from crl_stream.worker_views import TIMEOUT_SECONDS, ask, views_url
 __all__ = ["Health", "Seen", "finding_line", "look", "screen_lines", "state_of", "status", "task_lines"]
 
 OVERVIEW_EVERY: Final = 5
-"""Refreshes of the screen per check of Kafka, because each check opens new connections."""
+"""Screen refreshes per check of Kafka, because each check opens new connections."""
 PATIENCE_SECONDS: Final = 1.0
 """Seconds that the list of tasks waits for the system's health, which is only an extra."""
 KAFKA_SECONDS: Final = 10.0

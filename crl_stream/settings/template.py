@@ -22,7 +22,7 @@ profile = "{profile}"
 bootstrap_servers = ""
 # How many tasks can be processed at once, across all workers; fixed once the log exists.
 partitions = 4
-# 3 on a cluster.
+# Use 3 on a cluster.
 replication_factor = 1
 
 [worker]

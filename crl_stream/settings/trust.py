@@ -27,7 +27,7 @@ _LISTED: Final = 5
 
 
 class Untrusted(NamedTuple):
-    """A file in the current folder whose settings count only partly."""
+    """A file in the current folder, some of whose settings are ignored."""
 
     path: Path
     names: tuple[str, ...]

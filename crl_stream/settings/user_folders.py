@@ -26,8 +26,8 @@ _said: Final[list[str]] = []
 def user_folder(variable: str, otherwise: str) -> Path:
     """Return our folder under the one named by ``variable``, else under ``otherwise`` in the home; never raises.
 
-    Without a home, or if the folder cannot be created, it is a folder in the temporary directory that only this user
-    can access; that is logged once per process.
+    Without a home, or if the folder cannot be created, returns a folder in the temporary directory that only this user
+    can access; this is logged once per process.
     """
     base = _base(variable, otherwise)
     if base is not None and _usable(base / NAME):
