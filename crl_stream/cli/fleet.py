@@ -1,4 +1,4 @@
-"""``crl hold --all`` and ``crl resume --all``: one command to every partition, and its result in each."""
+"""``crl hold --all`` and ``crl resume --all``: send one command to every partition and report its result in each."""
 
 from __future__ import annotations
 

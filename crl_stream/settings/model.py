@@ -130,7 +130,7 @@ class Review(_Section):
     """When the weekly review of proposals is published."""
 
     schedule: str = "0 9 * * 1"
-    """Cron expression: minute, hour, day of month, month, day of week; the guide's Monday at 9."""
+    """Cron expression: minute, hour, day of month, month, day of week. The default is the guide's: Mondays at 9."""
     timezone: str = "UTC"
     """IANA time zone of the schedule, e.g. Europe/Vienna."""
 
