@@ -35,7 +35,7 @@ def down(
     if json:
         show_json({"ended": [{"name": name, "pid": pid} for name, pid in ended.items()]})
     elif ended:
-        say(f"stopped:  {', '.join(f'{name} ({pid})' for name, pid in ended.items())}; the data is kept")
+        say(f"stopped: {', '.join(f'{name} ({pid})' for name, pid in ended.items())}; the data is kept")
     else:
         say(f"nothing is running: there is no installation of crl up in {folder}")
 

@@ -84,7 +84,7 @@ def test_output_that_finds_no_room_is_said_in_a_sentence(crl: Program) -> None:
         process = crl.start("config", "show", "--json", stdout=full)
         _, err = process.communicate()
     assert process.returncode == 1
-    assert err.decode().startswith("crl: A write failed:  ")
+    assert err.decode().startswith("crl: A write failed: ")
     assert b"bug" not in err
 
 

@@ -216,7 +216,7 @@ def test_a_file_that_does_not_fit_in_memory_at_once_is_given_up_when_kafka_takes
     crl.environment |= {"CRL_BOOTSTRAP_SERVERS": f"127.0.0.1:{closed_port}"}
     result = crl.run("publish", "a/t", "--variant", "v", "--count", "20000", "--timeout", "0.2")
     assert result.faults(69) == []
-    assert f"Kafka at 127.0.0.1:{closed_port} accepted 0 of 20000 messages:  " in result.err
+    assert f"Kafka at 127.0.0.1:{closed_port} accepted 0 of 20000 messages: " in result.err
     assert "crl topics diff" in result.err
 
 
