@@ -28,6 +28,7 @@ PURE = {"errors", "core", "wire", "stages"}
 IMPURE = {"aiokafka", "asyncio", "faust", "logging", "mode", "os", "random", "time"}
 MAPPED = (
     "",
+    "cli",
     "cli/dead_letters",
     "cli/proposals",
     "cli/rollbacks",

@@ -1,6 +1,56 @@
-"""The command ``crl``; ``command_table`` says which file each command is in.
+"""The command ``crl``.  Data goes to stdout, everything else to stderr; every error has a hint.
 
-Data goes to stdout, everything else to stderr; every error has a hint.
+Read in this order:
+
+    application      the options that all commands share; turns every error into two lines and an exit code
+    command_table    every command and the module that it is in, imported when needed
+    help_groups      the headings of ``crl --help``
+    session          the settings of one call, and the Kafka they name
+    talk             all output; streams: stdout and stderr as the caller left them; layout: tables on a terminal
+    completing       names for shell completion
+
+Commands that run processes:
+
+    up               everything in the foreground; down: stops it; unsupervised: finds what outlived it
+    processes        the processes of an installation; run_record: the record of them on disk
+    supervision      restarts a process that ends or falls silent; pulse: asks whether it answers
+    worker           one worker
+    broker           the embedded Kafka
+    demo/            the whole loop, narrated
+
+Commands that look:
+
+    status           what is wrong, and the tasks; status_text: its lines; told_tasks: the tasks without a worker
+    window           one task in full
+    dashboard        the guide's safety dashboard
+    runtimes         which runtimes use the active variant
+    rollbacks/       what was rolled back, and what became of it
+    audit            who did what, when and why
+    tail             follows topics
+    topology         which stage reads, keeps and writes what
+
+Commands that act:
+
+    orders           the commands about one task; fleet: the same for the whole fleet; tasks: refuses mistyped names
+    quarantine       variants in quarantine
+    proposals/       proposed changes and their reviews
+    policy           the policy in force
+    topics           creates and corrects topics
+    dead_letters/    records that could not be used
+
+Commands about files and settings:
+
+    publish          sends one outcome or a file; file_publisher: sends the file; publish_journal: records its progress
+    outcome_file     reads a file of outcomes; file_kinds: names other kinds of file; repeats: counts repeated ids
+    replay           runs the engine over a file; replay_clock: the time of a replay
+    archive          compresses old telemetry
+    config           the settings
+    notify           the alert channels
+
+What several commands use:
+
+    clock            the current time
+    silence          reports that Kafka does not answer
 """
 
 from crl_stream.cli.application import main

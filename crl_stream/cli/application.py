@@ -31,16 +31,16 @@ SERVICES = frozenset(("worker", "up", "down", "demo", "broker"))
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
 _OTHER_FOLDERS = (
-    "make it writable, or name another folder: worker.data_dir, broker.data_dir, client.cache_dir, telemetry.folder"
+    "make it writable, or choose another with worker.data_dir, broker.data_dir, client.cache_dir or telemetry.folder"
 )
 
 app = typer.Typer(
     name="crl",
     cls=GroupedCommands,
     help="A safety layer for fleets of AI agents: watches every variant and rolls back a degraded one.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 differences, 4 not found, 5 refused by the "
-    "monitor, 69 Kafka or a worker does not answer, 70 unsafe to continue, 78 topics do not fit, 130 interrupted, "
-    "143 told to end (SIGTERM).",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 differences found, 4 not found, 5 refused by "
+    "the monitor, 69 Kafka or a worker does not answer, 70 unsafe to continue, 78 topics do not match the catalog, "
+    "130 interrupted, 143 ended by SIGTERM.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -65,7 +65,7 @@ def common(
     ] = None,
     verbose: Annotated[
         bool,
-        typer.Option("--verbose", "-v", help="Also show the log lines of libraries, and every SetPolicy in crl tail."),
+        typer.Option("--verbose", "-v", help="Also show library logs and, in crl tail, every SetPolicy."),
     ] = False,
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
@@ -79,23 +79,23 @@ def common(
 
 
 def _terminate(*_: Any) -> None:
-    """End quietly on SIGTERM, closing what is open; a second SIGTERM ends at once."""
+    """Exit cleanly and quietly on SIGTERM; a second SIGTERM ends the process at once."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # The signal can arrive between any two instructions.  Nobody needs to read about what it leaves half done.
+    # The signal can arrive between any two instructions. Warnings about interrupted work would only be noise.
     warnings.simplefilter("ignore")
     sys.unraisablehook = _say_nothing
     raise SystemExit(TERMINATED)
 
 
 def _say_nothing(_: Any) -> None:
-    """Swallow what Python reports while it cleans up."""
+    """Ignore the errors that Python reports during cleanup."""
 
 
 def _help_for(error: TyperException) -> str:
-    """Name the help of the command that was called wrongly."""
+    """Return a hint that names the help of the misused command."""
     context = getattr(error, "ctx", None)
     if context is None or context.parent is None:
-        return "crl --help lists the commands, crl COMMAND --help their options"
+        return "crl --help lists the commands; crl COMMAND --help lists a command's options"
     path = " ".join(["crl", *context.command_path.split()[len(context.find_root().command_path.split()) :]])
     lists = "lists its commands" if hasattr(context.command, "commands") else "lists its arguments and options"
     return f"{path} --help {lists}"
@@ -104,11 +104,11 @@ def _help_for(error: TyperException) -> str:
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Run ``crl`` and end the process with the documented exit code."""
     signal.signal(signal.SIGTERM, _terminate)
-    # Looking for plugins reads the metadata of every package that is installed.
+    # The search for plugins would read the metadata of every installed package.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     prepare_streams()
-    # Without a handler Python would write the warnings of libraries to stderr, next to our clearer message. A worker
-    # sets handlers of its own.
+    # Without a handler, Python would write library warnings to stderr next to our clearer message. A worker installs
+    # its own handlers.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
@@ -132,18 +132,18 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         # typer and rich turn a broken pipe into SystemExit.
         if not isinstance(leaving, BrokenPipeError) and not isinstance(leaving.__context__, BrokenPipeError):
             raise
-        # The reader of our output has closed it, as `head` does; nothing is wrong.
+        # The reader has closed the pipe, as `head` does; nothing is wrong.
         drop_output()
         code = 0
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            complain(f"Something cannot be written: {error.strerror}.", "free some space, or write elsewhere")
+            complain(f"A write failed: {error.strerror}.", "free some space, or write elsewhere")
             drop_output()
             sys.exit(1)
         if isinstance(error, OSError) and error.errno in _NO_RIGHT and error.filename:
             complain(f"{error.filename} cannot be used: {error.strerror}.", _OTHER_FOLDERS)
             sys.exit(1)
-        # A bug of ours: the person gets a sentence, whoever mends it gets the rest.
+        # A bug in crl: the user sees one sentence, and a file keeps the traceback for the developers.
         import tempfile
 
         with tempfile.NamedTemporaryFile("w", prefix="crl-", suffix=".txt", delete=False, encoding="utf-8") as file:

@@ -24,7 +24,7 @@ def archive(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would move.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Move telemetry events older than a year into compressed monthly files; a worker may go on writing."""
+    """Move telemetry events older than a year into compressed monthly files; workers can keep writing meanwhile."""
     age, now = milliseconds(older_than), now_ms()
     where = folder or context.obj.settings.telemetry.folder
     moved = archive_files(where, age, now, dry_run=dry_run, progress=progress_bar())

@@ -1,6 +1,6 @@
-"""``crl audit``: who did what, when and why: people's commands, their results, and the monitor's own changes.
+"""``crl audit``: who did what, when and why. Covers people's commands, their results and the monitor's own changes.
 
-Reads only the topics. Keeps only the newest entries while reading, so memory does not grow with the topics.
+It reads only the topics, and keeps only the newest entries, so memory does not grow with the topics.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from crl_stream.kafka.session import Access
 from crl_stream.wire.topics import COMMANDS, DECISIONS, ROLLBACKS
 
 MONITOR: Final = "monitor"
-"""The actor of everything that no person ordered."""
+"""The actor shown for changes that no person commanded."""
 _ORDERED: Final = frozenset(("command", "undo", "approval"))
 """Causes of an activation that a command's result already reports."""
 
 
 class Entry(msgspec.Struct, kw_only=True):
-    """One thing that was done, or a command that has no result yet."""
+    """An action that was taken, or a command that has no result yet."""
 
     timestamp: str
     task: str | None
@@ -82,7 +82,7 @@ def audit(
     task: Annotated[
         str | None, typer.Argument(metavar="[AGENT/TASK]", help="Only this task and commands for the whole fleet.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most this many, the newest.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most this many, newest first.")] = 50,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show who did what, when and why, newest first: commands, their results, automatic changes."""
@@ -99,7 +99,7 @@ def audit(
 
 
 async def read_audit(access: Access, key: TaskKey | None, limit: int) -> Newest:
-    """The newest ``limit`` entries of a task, or of all."""
+    """Return the newest ``limit`` entries of one task, or of all tasks."""
     orders, found, answered = Newest(limit), Newest(limit), set[str]()
     home = None if key is None else home_of(access, key)
     async with TopicReader(access) as reader:
@@ -132,7 +132,7 @@ def _concerns(message: Any, key: TaskKey | None) -> bool:
 
 
 def _says_something_new(activation: m.Activation) -> bool:
-    """Whether no command result and no rollback reports this activation in more detail."""
+    """Return False if a command result or a rollback reports this activation in more detail."""
     return activation.cause not in _ORDERED and not activation.cause_id.startswith("rb-")
 
 
@@ -193,7 +193,7 @@ def _rollback(event: m.RollbackEvent) -> Entry:
 
 
 def _automatic(fact: m.Activation | m.RollbackEvent, name: str, action: str, detail: str, reason: str) -> Entry:
-    """Make an entry for what the monitor did on its own, or would have done in shadow mode."""
+    """Build an entry for what the monitor did on its own, or would have done in shadow mode."""
     return Entry(
         timestamp=fact.timestamp,
         task=_task_of(fact),

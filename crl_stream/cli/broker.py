@@ -13,7 +13,7 @@ from crl_stream.errors import NotFound
 
 app = typer.Typer(help="The embedded Kafka: a real broker on loopback, no Docker or Java needed.", no_args_is_help=True)
 
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Its data folder (setting broker.data_dir).")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="The broker's data folder (setting broker.data_dir).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -30,22 +30,22 @@ def start(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Start the broker and return when it answers. Its data survives restarts."""
+    """Start the broker and return once it answers. Its data survives restarts."""
     broker = context.obj.embedded_broker(data_dir=data_dir, port=port, ephemeral=ephemeral)
     _show(broker.start(), json)
 
 
 @app.command()
 def stop(context: typer.Context, data_dir: DataDir = None, json: Json = False) -> None:
-    """Stop the broker. Its data stays, unless it is ephemeral."""
+    """Stop the broker. Its data is kept unless the broker is ephemeral."""
     broker = context.obj.embedded_broker(data_dir=data_dir)
     endpoint = broker.status()
     if not broker.stop() or endpoint is None:
-        raise NotFound("The embedded broker is not running.", hint="crl broker start starts it")
+        raise NotFound("The embedded broker is not running.", hint="start it with crl broker start")
     if json:
         show_json(endpoint._asdict() | {"stopped": True})
         return
-    say(f"The broker has stopped; its data {'is gone with it' if endpoint.ephemeral else 'stays'}.")
+    say(f"The broker has stopped; its data {'was deleted' if endpoint.ephemeral else 'is kept'}.")
 
 
 @app.command()
@@ -53,7 +53,7 @@ def status(context: typer.Context, data_dir: DataDir = None, json: Json = False)
     """Show the address, process, data folder and log of the broker."""
     endpoint = context.obj.embedded_broker(data_dir=data_dir).status()
     if endpoint is None:
-        raise NotFound("The embedded broker is not running.", hint="crl broker start starts it")
+        raise NotFound("The embedded broker is not running.", hint="start it with crl broker start")
     _show(endpoint, json)
 
 

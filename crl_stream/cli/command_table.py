@@ -1,6 +1,6 @@
-"""Every command of ``crl`` and where it is; its module is imported when the command is asked for.
+"""Every command of ``crl`` and its module, which is imported only when the command is needed.
 
-A call runs one command, and the modules of all of them together take longer to import than most commands to run.
+A call runs one command, and importing the modules of all commands would take longer than most commands run.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ PLACES: Final[dict[str, str]] = {
     "notify": "notify:app",
     "config": "config:app",
 }
-"""Module of this folder, and the name in it of a function or of a ``Typer`` with commands of its own."""
+"""``module:name`` in this folder, where the name is a function or a ``Typer`` with subcommands."""
 
 
 class CommandTable(MutableMapping[str, Any]):
-    """Typer's commands by name; those of ``PLACES`` are loaded by a look at them, not by their names."""
+    """Typer's commands by name; those in ``PLACES`` are loaded when accessed, not when their names are listed."""
 
     def __init__(self, loaded: MutableMapping[str, Any]) -> None:
         self._loaded = loaded
@@ -73,13 +73,13 @@ class CommandTable(MutableMapping[str, Any]):
         self._loaded[name] = command
 
     def __delitem__(self, name: str) -> None:
-        raise TypeError("a command stays where it is")
+        raise TypeError("commands cannot be removed")
 
 
 def _load(name: str, place: str) -> Any:
     module, _, attribute = place.partition(":")
     found = getattr(import_module(f"crl_stream.cli.{module}"), attribute)
-    # Typer makes commands of what is registered with a group only.
+    # Typer builds commands only from what is registered with a group.
     group = Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
     if isinstance(found, Typer):
         group.add_typer(found, name=name)

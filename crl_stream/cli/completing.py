@@ -1,4 +1,4 @@
-"""Names for the shell's completion, quickly or not at all; completion must never show an error."""
+"""Names for shell completion, found quickly or not at all; completion must never show an error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TIMEOUT_SECONDS: Final = 0.5
 
 
 def complete_task(incomplete: str) -> list[str]:
-    """Return the tasks that begin like this, as a running worker knows them."""
+    """Return the tasks that start with this text, as a running worker lists them."""
     return sorted(name for name in _tasks() if name.startswith(incomplete))
 
 
@@ -50,4 +50,4 @@ def _ask(path: str) -> Any:
         with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
             return json.load(response)
     except Exception:
-        return None  # Without names the shell completes nothing.
+        return None  # Without names, the shell completes nothing.

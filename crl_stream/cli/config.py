@@ -1,4 +1,4 @@
-"""``crl config``: the settings, the origin of each, and a file to start with."""
+"""``crl config``: the settings, where each comes from, and a file to start with."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def show_settings(
     env: Annotated[bool, typer.Option("--env", help="Also show the environment variable of each setting.")] = False,
     json: Json = False,
 ) -> None:
-    """Show every setting with its value and its origin."""
+    """Show every setting with its value and where it comes from."""
     origins = context.obj.settings.origins
     entries = {name: {"value": _plain(o.value), "origin": o.source} for name, o in origins.items()}
     if json:
@@ -66,14 +66,14 @@ def init(
         digest = settings.policies.digest()
         show_json({"path": str(path), "profile": profile, "meaning": MEANING[profile], "policy_hash": digest})
         return
-    say(f"{path} is written; crl config show shows the settings in force")
+    say(f"wrote {path}; see the settings in force with crl config show")
     say(f"profile {profile}: {MEANING[profile]}")
 
 
 @app.command()
 def validate(
     context: typer.Context,
-    path: Annotated[Path | None, typer.Argument(help="The file. Default: the one in force.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="File to check. Default: the one in force.")] = None,
     json: Json = False,
 ) -> None:
     """Check a settings file. If it is wrong, say why and exit with code 2."""
@@ -92,7 +92,7 @@ def validate(
 @app.command("trust")
 def trust_file(
     path: Annotated[
-        Path | None, typer.Argument(help="The file. Default: crl.toml in the current folder.", show_default=False)
+        Path | None, typer.Argument(help="File to trust. Default: crl.toml in the current folder.", show_default=False)
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the trusted files.")] = False,
     revoked: Annotated[bool, typer.Option("--revoke", help="Stop trusting the file.")] = False,
@@ -100,8 +100,8 @@ def trust_file(
 ) -> None:
     """Let a crl.toml in the current folder also set addresses, credentials, folders and notifiers.
 
-    Limits and policies count from any crl.toml.  The rest counts only while path and content are the trusted ones:
-    after a change, trust the file again.  A file that is named with --config needs no trust.
+    Limits and policies apply from any crl.toml. All other settings apply only while the file has the path and content
+    that you trusted; after a change, trust it again. A file named with --config is always trusted.
     """
     if listed:
         _list_trusted(json=json)
@@ -119,11 +119,11 @@ def trust_file(
 
 def _trust(path: Path, *, json: bool) -> None:
     if not path.is_file():
-        raise NotFound(f"There is no file {path}.", hint="crl config init writes a crl.toml")
+        raise NotFound(f"There is no file {path}.", hint="create one with crl config init")
     found = SettingsFile.find(path, {})
     assert found is not None
     names = [name.replace("\t", ".") for name, _ in found.layer() if not is_harmless(name)]
-    load_settings(file=path, environment={})  # a file that is wrong is not trusted
+    load_settings(file=path, environment={})  # an invalid file is not trusted
     entry = trust.trust(path, found.content)
     if json:
         show_json({"path": entry.path, "sha256": entry.sha256, "trusted": True, "accepted": names})
@@ -137,7 +137,7 @@ def _list_trusted(*, json: bool) -> None:
         show_json({"trusted": entries})
         return
     rows = [(entry["path"], entry["state"], entry["since"], entry["sha256"][:12]) for entry in entries]
-    show_table(("file", "state", "since", "sha256"), rows, empty="No file is trusted. crl config trust trusts one.")
+    show_table(("file", "state", "since", "sha256"), rows, empty="No file is trusted. Trust one with crl config trust.")
 
 
 def _variable(name: str) -> str:

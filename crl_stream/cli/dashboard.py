@@ -33,8 +33,8 @@ def dashboard(
 ) -> None:
     """Print the safety dashboard, for a terminal, cron or mail.
 
-    Needs no worker, and says when none is running. --at sets the time that days are counted back from; the page itself
-    is always the latest one, and running processes are not checked.
+    Needs no worker, and reports when none is running. --at sets the time from which days are counted back; the page
+    itself is still the latest one, and running processes are then not checked.
     """
     now = now_ms() if at is None else _instant(at)
     overview, troubles = asyncio.run(_look(context.obj.connected, with_troubles=at is None))
@@ -63,18 +63,18 @@ async def _look(settings: Settings, *, with_troubles: bool) -> tuple[Overview, l
         if overview is None:
             raise NotFound(
                 "There is no overview yet.",
-                hint="`crl up` or `crl worker --role overview` writes it, as soon as a task has had an outcome",
+                hint="`crl up` or `crl worker --role overview` writes it once a task has an outcome",
             )
         return overview, await _troubles(settings, kafka) if with_troubles else []
 
 
 async def _troubles(settings: Settings, kafka: KafkaSession) -> list[str]:
-    """What does not work, as Kafka knows it: the page is what was last written, also when nothing writes any more."""
+    """Return the problems that Kafka shows. The page alone would not: it stays the same after its writer stops."""
     try:
         async with asyncio.timeout(KAFKA_SECONDS):
             return [finding_line(found) for found in await inspect_kafka(settings, kafka) if found["trouble"]]
     except TimeoutError:
-        return ["kafka: Kafka answers too slowly to say what is running. Check the broker."]
+        return ["kafka: Kafka answers too slowly to report what is running. Check the broker."]
     except CrlError as error:
         return [f"kafka: {error.message}"]
 

@@ -1,4 +1,4 @@
-"""``crl down``: stop what `crl up` runs on this machine, or what a killed one has left behind."""
+"""``crl down``: stop the processes that `crl up` runs on this machine, or that a killed one has left behind."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from crl_stream.cli.session import Session
 from crl_stream.cli.talk import say, show_json
 
 PATIENCE_SECONDS: Final = 8.0
-"""Seconds. A program that runs an installation stops it within five."""
+"""Seconds to wait for the program that runs the installation; it normally stops within five."""
 
 
 def down(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Stop what `crl up` or `crl demo` runs with these settings, or has left behind.
+    """Stop the processes that `crl up` or `crl demo` runs with these settings, or has left behind.
 
-    The data stays. The exit code is 0 even if nothing was running.
+    The data is kept. The exit code is 0 even if nothing was running.
     """
     session: Session = context.obj
     folder = session.settings.worker.data_dir
@@ -35,13 +35,13 @@ def down(
     if json:
         show_json({"ended": [{"name": name, "pid": pid} for name, pid in ended.items()]})
     elif ended:
-        say(f"ended: {', '.join(f'{name} ({pid})' for name, pid in ended.items())}; the data stays")
+        say(f"stopped: {', '.join(f'{name} ({pid})' for name, pid in ended.items())}; the data is kept")
     else:
         say(f"nothing is running: there is no installation of crl up in {folder}")
 
 
 def _end(session: Session, folder: Path) -> dict[str, int]:
-    """Stop the installation of one data folder; returns names and numbers of the ended processes."""
+    """Stop the installation of one data folder; returns the names and ids of the ended processes."""
     found = read(folder)
     ended: dict[str, int] = {}
     if found is None:
@@ -58,7 +58,7 @@ def _end(session: Session, folder: Path) -> dict[str, int]:
             time.sleep(0.05)
         if is_held(folder):
             found.program.send(signal.SIGKILL)
-    # Read again: it may have started another process since.
+    # Read the record again: the program may have started another process in the meantime.
     ended |= {name: process.pid for name, process in end_left_behind(folder).items()}
     ended |= _end_broker(session, found)
     if not is_held(folder):

@@ -1,4 +1,4 @@
-"""Recognises files that are not JSON lines by their first bytes, and knows the command that converts them."""
+"""Recognises files that are not JSON lines by their first bytes, and names the command that converts them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class OtherKind(NamedTuple):
 
     what: str
     convert: str | None
-    """A shell command that writes JSON lines; ``{}`` is the file. None if there is no common one."""
+    """A shell command that writes JSON lines; ``{}`` is the file. None if there is no common command."""
 
 
 _MAGIC: Final = (

@@ -1,7 +1,7 @@
 """Sends the messages of a file in order, knows what Kafka has acknowledged, and resumes where a run ended.
 
 Several hundred messages are in flight at any time. After an interrupted run, these are looked up at the end of the log
-before anything is sent, so nothing is doubled, however the run ended.
+before anything is sent, so no message is published twice, however the run ended.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ CHUNK: Final = 500
 """Number of messages that are awaited together."""
 CHUNKS: Final = 4
 WINDOW: Final = CHUNK * (CHUNKS + 2)
-"""Most messages that may have been sent beyond what a journal records."""
+"""Maximum number of messages that may have been sent beyond what a journal records."""
 _BATCH_BYTES: Final = 256 * 1_024
 CONNECT_SECONDS: Final = 5.0
-"""Seconds that connecting may take at least, whatever the limit for sending is."""
+"""Seconds always allowed for connecting, even if the limit for sending is lower."""
 _LAST_WORDS: Final = 5.0
 """Seconds that an interrupted run waits for messages in flight."""
 _POLL_MS: Final = 300
@@ -159,7 +159,7 @@ async def publish_file(
 ) -> Sent:
     """Send the file, or the part of it that was not sent before; returns what was sent.
 
-    ``source`` is the file, ``plan`` what reading it once has shown, and ``target`` the topic to send it to.  ``after``
+    ``source`` is the file, ``plan`` the result of reading it once, and ``target`` the topic to send it to.  ``after``
     is how far an earlier run came, or None.  ``journal`` records the progress; without one (None) nothing is recorded.
     The run ends early when Kafka accepts nothing for ``timeout`` seconds.  ``progress`` is called with a label, the
     messages sent and their total; ``silence`` with the seconds since Kafka last accepted something.

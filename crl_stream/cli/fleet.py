@@ -1,4 +1,4 @@
-"""``crl hold --all`` and ``crl resume --all``: one command to every partition, and its result in each."""
+"""``crl hold --all`` and ``crl resume --all``: send one command to every partition and report its result in each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crl_stream.errors import CommandRefused, Unavailable
 from crl_stream.kafka.commands import VALID_SECONDS, FleetAnswer, fleet_command, give_all
 
 DEFAULT_VALID_HOURS: Final = 24.0
-"""How long a hold without ``--hours`` waits for a partition without a worker; a resume waits a minute."""
+"""Hours for which a hold without ``--hours`` waits for a partition to get a worker; a resume waits one minute."""
 MOST_HOURS: Final = 8_760.0
 """The longest hold; a longer one is refused before it is sent."""
 
@@ -90,12 +90,13 @@ def _raise_for(command: m.FleetCommand, answer: FleetAnswer, timeout: float) -> 
     if answer.silent:
         names = ", ".join(map(str, answer.silent))
         troubles.append(
-            f"partition {names} has not answered within {timeout:.0f} s; a worker takes it until {command.expires_at}"
+            f"partition {names} has not answered within {timeout:.0f} s; a worker can apply it until "
+            f"{command.expires_at}"
         )
     if troubles:
         raise Unavailable(
             f"The fleet is only partly {done}: {'; '.join(troubles)}.",
-            hint=f"is a worker running? check with `crl status`, then run crl {verb} --all again, which is harmless",
+            hint=f"is a worker running? check with `crl status`, then repeat crl {verb} --all, which is harmless",
         )
     if not answer.applied:
         details = sorted({result.detail for result in answer.results.values()})

@@ -1,4 +1,4 @@
-"""``crl --help``: the commands grouped by purpose, not by name."""
+"""``crl --help``: the commands grouped by purpose, not sorted by name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from crl_stream.cli.command_table import CommandTable
 
+# The names only sort the help: a name without a command is never shown, completed or suggested.
 GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "Run": ("demo", "up", "down", "broker", "worker", "topics", "topology"),
     "Look": (
@@ -42,21 +43,21 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "Data": ("publish", "replay", "calibrate", "drill", "sync", "export", "archive", "dead-letters"),
     "Settings": ("config", "notify"),
 }
-"""Every command, in the order in which it is shown; one that does not exist yet is skipped."""
+"""The headings of the help, and the order of the commands under each."""
 WHOLE: Final = 400
 """Longest first sentence of a command, in characters; it is wrapped, not cut."""
 OTHERS: Final = "More"
-"""For a command that was forgotten above; a test checks that there is none."""
+"""Heading for commands missing from ``GROUPS``; a test checks that there are none."""
 
 
 class GroupedCommands(TyperGroup):
-    """The commands of ``crl`` under the headings of ``GROUPS``; a command is loaded when it is asked for."""
+    """The commands of ``crl`` under the headings of ``GROUPS``; a command is loaded when it is needed."""
 
     def __init__(self, *, commands: Any = None, **attributes: Any) -> None:
         super().__init__(commands=CommandTable(commands or {}), **attributes)  # type: ignore[arg-type]
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the name is typer's
-        """Their names, without a look at them."""
+        """Return the names of the commands without loading them."""
         return list(self.commands)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

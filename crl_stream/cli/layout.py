@@ -1,4 +1,4 @@
-"""Lays tables out to the width of a terminal. Texts are wrapped at words; a state, id or number is never cut."""
+"""Fits tables to the width of a terminal. Text is wrapped between words; a state, id or number is never cut."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from rich.cells import cell_len
 
 GAP: Final = 2
-"""Number of blanks between two columns."""
+"""Number of spaces between two columns."""
 LEAST_TEXT: Final = 24
 """A column of sentences narrower than this is easier to read below its row."""
 
@@ -17,7 +17,7 @@ LEAST_TEXT: Final = 24
 def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Return the table in lines of at most ``width`` cells, unless a single word is wider.
 
-    A table that fits stays as it is. Otherwise its texts are wrapped; if that is not enough, each row becomes a block.
+    A table that fits is unchanged. Otherwise its texts are wrapped; if that is not enough, each row becomes a block.
     """
     widths = [max(cell_len(column), *(cell_len(row[at]) for row in rows)) for at, column in enumerate(columns)]
     if sum(widths) + GAP * (len(widths) - 1) <= width:
@@ -52,7 +52,7 @@ def _narrowed(
         spare = found[at] - least[at]
         if spare <= 0:
             return None
-        # Shrink it to the width of the next one, so that two text columns share the loss.
+        # Shrink the widest column only to the width of the next one, so that text columns share the loss.
         taken = min(spare, over, max(1, spare // 2))
         found[at] -= taken
         over -= taken
@@ -117,7 +117,7 @@ def _folded(line: str, width: int) -> str:
     indent = " " * (len(line) - len(line.lstrip(" ")))
     lines = [""]
     for part in re.split(r"( +)", line[len(indent) :]):
-        # Blanks between two words stay, unless the line breaks there.
+        # Spaces between two words are kept unless the line breaks there.
         if not part.isspace() and cell_len(lines[-1] + part) > width - len(indent) and lines[-1].strip():
             lines[-1] = lines[-1].rstrip()
             lines.append(f"  {part}")

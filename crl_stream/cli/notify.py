@@ -52,14 +52,14 @@ def list_channels(context: typer.Context, json: Json = False) -> None:
             (*tuple(entry.values())[:4], f"DISABLED: {entry['disabled']}" if entry["disabled"] else entry["place"])
             for entry in found
         ],
-        empty='No channel is configured; alerts go to the worker log.  [notifiers.ops] kind = "webhook" adds one.',
+        empty="No channel is configured; alerts go to the worker log. To add one, put [notifiers.NAME] in crl.toml.",
     )
 
 
 @app.command("test")
 def send_test(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name of the channel; crl notify list shows them.")],
+    name: Annotated[str, typer.Argument(help="Name of the channel, as listed by crl notify list.")],
     json: Json = False,
 ) -> None:
     """Send one test line through one channel."""
@@ -69,7 +69,7 @@ def send_test(
         raise ConfigError(f"notifiers.{name} is disabled: {disabled.reason}.", hint=disabled.hint)
     if name not in channels:
         known = ", ".join(channels) or "none"
-        raise NotFound(f"There is no channel {name}.", hint=f"the settings have {known}; see crl notify list")
+        raise NotFound(f"There is no channel {name}.", hint=f"configured channels: {known}; see crl notify list")
     asyncio.run(_send(name, channels[name]))
     if json:
         show_json({"name": name, "delivered": True})

@@ -1,8 +1,8 @@
 """The commands of an operator: undo, confirm, pin, unpin, hold, resume, activate, register, retire.
 
-Each is sent to ``crl.commands`` with the epoch that it was meant for, so it cannot hit a newer state than the one the
-operator saw. Each waits for the monitor's result. A command for an unknown task is refused, except ``register``: a
-mistyped name would become a task for good.
+Each is sent to ``crl.commands`` with the epoch it is meant for, so it cannot change a newer state than the operator
+saw. Each waits for the monitor's result. A command for an unknown task is refused, because a mistyped name would create
+a task permanently; only ``register`` is exempt.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def undo(
 
 def confirm(
     context: typer.Context,
-    rollback_id: Annotated[str, typer.Argument(help="Id of the rollback; crl rollbacks lists them.")],
+    rollback_id: Annotated[str, typer.Argument(help="Id of the rollback, as listed by crl rollbacks.")],
     reason: Reason = "",
     actor: Actor = None,
     timeout: Timeout = 20.0,
@@ -93,7 +93,7 @@ def pin(
 ) -> None:
     """Prevent promotions until unpinned; rollbacks still happen, unless the task or the fleet is held."""
     key, fields = task_key(task), {"variant_id": variant, "hours": hours}
-    may_be_new = None if variant is None else new_task  # a new task has nothing active that could be pinned
+    may_be_new = None if variant is None else new_task  # a new task has no active variant to pin
     give_order(context, m.PinVariant, key, epoch, reason, actor, timeout, json, may_be_new=may_be_new, **fields)
 
 
@@ -120,7 +120,7 @@ def hold(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Stop all automatic changes of a task, or of the fleet with --all, until resumed; even rollbacks.
+    """Stop all automatic changes of a task, or of the fleet with --all, even rollbacks, until resumed.
 
     Alerts continue and name you. The hold ends after --hours (default: operations.hold_hours of the policy).
     """
@@ -159,7 +159,7 @@ def activate(
     reason: Reason = "",
     actor: Actor = None,
     untested: Annotated[
-        bool, typer.Option("--untested", help="Allow a variant without outcomes; the record and an alert say so.")
+        bool, typer.Option("--untested", help="Allow a variant without outcomes; the record and an alert mention this.")
     ] = False,
     new_task: NewTask = False,
     timeout: Timeout = 20.0,
@@ -177,7 +177,7 @@ def register(
     parent: Annotated[str | None, typer.Option(help="The variant it was derived from.")] = None,
     provider: Annotated[str | None, typer.Option(help="Provider of the model.")] = None,
     model: Annotated[str | None, typer.Option(help="The model.")] = None,
-    model_tier: Annotated[str | None, typer.Option(help="Class of the model, as your runtimes name it.")] = None,
+    model_tier: Annotated[str | None, typer.Option(help="Class of the model, as your runtimes call it.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature, 0 to 2.")] = None,
     reason: Reason = "",
     actor: Actor = None,
@@ -186,7 +186,7 @@ def register(
 ) -> None:
     """Add a variant with its configuration; the result says how often runtimes will explore it.
 
-    It becomes active once its outcomes have earned it, or at once with crl activate --untested.
+    It becomes active when its outcomes justify it, or immediately with crl activate --untested.
     """
     fields = {"parent": parent, "provider": provider, "model": model, "model_tier": model_tier}
     give_order(
@@ -219,7 +219,7 @@ def retire(
 
 
 def _one_task(task: str | None, everything: bool) -> bool:
-    """Return whether one task is meant, False for the fleet; raises ``UsageError`` if neither or both are named."""
+    """Return True for one task, False for the fleet; raises ``UsageError`` if neither or both are named."""
     if (task is not None) == everything:
         raise UsageError(
             "Name either a task or the whole fleet." if everything else "Name a task or the whole fleet.",
@@ -244,7 +244,7 @@ def give_order(
     may_be_new: bool | None = None,
     **fields: Any,
 ) -> None:
-    """Give an order about a task, or a rollback by its id, and say what became of it.
+    """Send a command about a task, or about a rollback by its id, and show the result.
 
     ``may_be_new`` is None where ``--new-task`` would not help.
     """
@@ -253,7 +253,7 @@ def give_order(
         async with KafkaSession(context.obj.kafka) as kafka:
             key, at = (about, epoch) if isinstance(about, TaskKey) else await _task_of(kafka, about, kind, epoch)
             if not may_be_new:
-                or_else = "" if may_be_new is None else "; --new-task gives the order to a new one"
+                or_else = "" if may_be_new is None else "; --new-task creates a new task"
                 await require_known(kafka, key, or_else=or_else)
             return key, await order(kafka, kind, key, epoch=at, reason=reason, actor=actor, timeout=timeout, **fields)
 
@@ -265,7 +265,7 @@ def give_order(
 
 
 async def _task_of(access: Access, rollback_id: str, kind: type[Any], epoch: int | None) -> tuple[TaskKey, int | None]:
-    """The task of a rollback, and the epoch that an order about it is given for."""
+    """Return the task of a rollback, and the epoch that a command about it is meant for."""
     event = await find_rollback(access, rollback_id)
     at = event.epoch if epoch is None and kind in _EPOCH_MATTERS else epoch
     return TaskKey(event.agent_name, event.task_type), at
@@ -274,12 +274,12 @@ async def _task_of(access: Access, rollback_id: str, kind: type[Any], epoch: int
 async def order(
     access: Access, kind: type[Any], key: TaskKey, *, epoch: int | None, timeout: float = 20.0, **fields: Any
 ) -> m.CommandResult:
-    """Give one order and return the monitor's word; what one saw is the epoch of this moment unless given."""
+    """Send one command and return the monitor's result; ``epoch`` defaults to the current one."""
     if epoch is None and kind in _EPOCH_MATTERS:
         try:
             epoch = (await active_variant(access, key)).epoch
         except NotFound:
             if fields.get("variant_id") is None:
                 raise
-            epoch = 0  # a variant may be named before the first outcome names one
+            epoch = 0  # a command may name a variant before any outcome does
     return await give(access, task_command(kind, key, expected_epoch=epoch, **fields), timeout)

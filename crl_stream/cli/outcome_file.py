@@ -1,7 +1,7 @@
 """Outcomes in a file or on standard input: JSON lines, compressed or not, read line by line as often as needed.
 
-The worker's own decoder checks each line and names the first one that a worker would reject. Memory holds one line and
-the decompressor's state. Standard input is copied to a temporary file, because it is read twice.
+The worker's own decoder checks each line and names the first one that a worker would reject. Only one line and the
+decompressor's state are kept in memory. Standard input is copied to a temporary file, because it is read twice.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ else:
 
 _BUFFER: Final = 1 << 18
 _LONGEST: Final = 4 * MAX_BYTES
-"""Bytes read of a line; a line longer than ``MAX_BYTES`` is refused."""
+"""Maximum number of bytes read from a line; a line longer than ``MAX_BYTES`` is refused."""
 _UNPACKING: Final = (OSError, EOFError, zlib.error, zstd.ZstdError)
 _HINTS: Final = {
     reasons.DUPLICATE_KEY: "remove one of the two: readers disagree about which one counts",
@@ -45,7 +45,7 @@ _HINTS: Final = {
     reasons.NOT_JSON: "write one complete JSON object per line",
     reasons.OVERSIZE: "prompts and answers do not belong in an outcome: refer to them by an id",
 }
-_CONTRACT: Final = "topics/README.md describes every field, topics/examples has one example of each kind"
+_CONTRACT: Final = "topics/README.md describes every field; topics/examples has an example of each kind"
 
 
 class Outcome(NamedTuple):
@@ -60,7 +60,7 @@ class Outcome(NamedTuple):
 
 
 class OutcomeFile:
-    """One file, or standard input; ``command`` is the command that hints suggest piping into."""
+    """One file, or standard input; in hints, ``command`` is the end of a suggested pipeline."""
 
     def __init__(self, path: Path, command: str) -> None:
         self.path, self._command = path, command
@@ -94,7 +94,7 @@ class OutcomeFile:
         return stat.S_ISREG(found.st_mode)
 
     def _is_terminal_or_null(self) -> bool:
-        """Other devices may be endless, and input that cannot be read twice is copied first."""
+        """Return whether the device is a terminal or null; copying any other could be endless."""
         return self.path.samefile(os.devnull) or str(self.path.resolve()).startswith(("/dev/pts/", "/dev/tty"))
 
     def _unreadable(self, error: OSError) -> UsageError:
@@ -114,7 +114,7 @@ class OutcomeFile:
 
     # -- lines -------------------------------------------------------------------------------------
     def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Yield number and text of each line that is not empty; raises ``InvalidMessage`` for other kinds of file."""
+        """Yield the number and text of each non-empty line; raises ``InvalidMessage`` for other kinds of file."""
         number = 0
         with self._opened() as raw:
             self._raw = raw
@@ -202,11 +202,11 @@ class OutcomeFile:
         if isinstance(error, EOFError):
             return InvalidMessage(
                 f"{self.name} is truncated: its {packing} archive ends {where}.",
-                hint="fetch or make it again; nothing in it was used",
+                hint="fetch or create it again; nothing in it was used",
             )
         return InvalidMessage(
             f"{self.name} is damaged: its {packing} archive cannot be unpacked {where} ({error}).",
-            hint="fetch or make it again; nothing in it was used",
+            hint="fetch or create it again; nothing in it was used",
         )
 
     def _bad_line(self, number: int, value: bytes, found: Any) -> InvalidMessage:

@@ -96,7 +96,7 @@ def apply(
 
 
 async def _apply(settings: Settings, before: FleetPolicy, actor: str, reason: str) -> list[int] | None:
-    """Send it; the partitions that have not folded it after a while, None where no worker has ever run."""
+    """Send the policy; return the partitions that have not folded it in time, or None if no worker has ever run."""
     async with KafkaSession(settings.kafka) as session:
         sent = await send_policy(session, settings.policies, actor=actor, reason=reason)
         if not before.rows:
@@ -112,10 +112,10 @@ async def _apply(settings: Settings, before: FleetPolicy, actor: str, reason: st
 
 def _became(before: FleetPolicy, pending: list[int] | None) -> str:
     if pending is None:
-        return "it takes effect once a worker runs"
+        return "it takes effect once a worker is running"
     if pending:
         listed = ", ".join(map(str, pending))
-        return f"partitions {listed} apply it once a worker reads them; `crl status` shows whether one does"
+        return f"partitions {listed} will apply it once a worker reads them; `crl status` shows whether one does"
     return f"in force in all {len(before.rows)} partitions that have outcomes"
 
 

@@ -1,4 +1,4 @@
-"""The processes of an installation on this machine: the monitor, and the services beside it."""
+"""The processes of an installation on this machine: the monitor and the services."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ READY_SECONDS: Final = 60.0
 WATCH_SECONDS: Final = 0.5
 """Seconds between two checks of the processes."""
 STOP_SECONDS: Final = 3.0
-"""Seconds after which a process that was asked to end is killed. Nothing is lost by that."""
+"""Seconds after which a process that was asked to end is killed. Killing it loses nothing."""
 MONITOR: Final = "monitor"
 
 
@@ -62,7 +62,7 @@ ROLES_OF: Final = {
 
 
 class Running:
-    """The processes of one installation on this machine: the monitor, and the services beside it."""
+    """The processes of one installation on this machine: the monitor and the services."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Running:
 
     @property
     def beside(self) -> list[KeptProcess]:
-        """The processes beside the monitor."""
+        """The service processes."""
         return [kept for name, kept in self.kept.items() if name != MONITOR]
 
     def settings_of(self, name: str) -> Settings:
@@ -123,8 +123,8 @@ class Running:
 
     def follow(self, endpoint: Endpoint) -> None:
         """Restart every process with the broker's new address."""
-        say(f"Kafka has moved to {endpoint.bootstrap_servers}. All processes are restarted. Give the new address to")
-        say("runtimes that were given the old one by CRL_BOOTSTRAP_SERVERS")
+        say(f"Kafka has moved to {endpoint.bootstrap_servers}. All processes are being restarted.")
+        say("Give the new address to runtimes that got the old one from CRL_BOOTSTRAP_SERVERS.")
         for name, settings in self._settings_of.items():
             self._settings_of[name] = self._session.at(
                 endpoint.bootstrap_servers,
@@ -133,7 +133,7 @@ class Running:
             )
         self.settings = self._settings_of[MONITOR]
         if self._record is not None:
-            with suppress(OSError):  # only shown to people
+            with suppress(OSError):  # only for display
                 self._record.note(kafka=endpoint.bootstrap_servers)
         end([kept.recorded for kept in self.kept.values()], STOP_SECONDS)
         for kept in self.kept.values():
@@ -171,7 +171,7 @@ class Running:
             return 0
 
     def stop(self) -> None:
-        """Stop all within ``STOP_SECONDS``. A second Ctrl-C kills them; nothing is lost by that."""
+        """Stop all within ``STOP_SECONDS``. A second Ctrl-C kills them; this loses nothing."""
         if self.broker is not None:
             self.broker.stop_watching()
         for kept in self.kept.values():
@@ -185,7 +185,7 @@ class Running:
             for kept in self.kept.values():
                 kept.process.poll()
         if names := ", ".join(name for name, process in self._started.items() if process in killed):
-            say(f"killed, because it did not end within {STOP_SECONDS:.0f} s: {names}; nothing is lost")
+            say(f"killed because they did not end within {STOP_SECONDS:.0f} s: {names}; nothing is lost")
 
     def _spawn(self, name: str) -> tuple[subprocess.Popen[bytes], Recorded]:
         def note(_: subprocess.Popen[bytes], process: Recorded) -> None:
@@ -231,7 +231,7 @@ def running(
 
 
 def with_free_port(session: Session, settings: Settings, *, other_if_taken: bool = False) -> Settings:
-    """Return the settings with a free port for the views; a port that the user gave is used or refused."""
+    """Return the settings with a free port for the views; a taken one is refused, or replaced if ``other_if_taken``."""
     port, host = settings.worker.web_port, settings.worker.web_host
     if port and bindable(port, host):
         return settings
@@ -273,7 +273,7 @@ def _is_ready(settings: Settings) -> bool:
 
 
 def _is_alive(settings: Settings) -> bool:
-    """Return whether the process answers at all."""
+    """Return whether the process answers."""
     try:
         ask(settings, "/healthz")
     except CrlError as error:

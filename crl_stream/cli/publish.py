@@ -32,10 +32,10 @@ def publish(
     reward: Annotated[float | None, typer.Option(help="In [-1, 1]; computed if absent.")] = None,
     quality: Annotated[float | None, typer.Option(help="In [0, 1].")] = None,
     duration: Annotated[float | None, typer.Option(help="Seconds.")] = None,
-    errors: Annotated[int, typer.Option(help="Number of errors on the way.")] = 0,
+    errors: Annotated[int, typer.Option(help="Number of errors during the task.")] = 0,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Publish this many copies.")] = 1,
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="A file of JSON lines, one message each; - is stdin.")
+        Path | None, typer.Option("--file", "-f", help="A file of JSON lines, one message each; - means stdin.")
     ] = None,
     timeout: Annotated[
         float, typer.Option("--timeout", min=0, help="Seconds to wait while Kafka accepts nothing.")
@@ -86,9 +86,9 @@ def publish(
         where = publisher.settings.kafka.bootstrap_servers
         why = f": {publisher.trouble.rstrip('.')}" if publisher.trouble else ""
         raise Unavailable(
-            f"Kafka at {where} took {stats.sent} of {len(messages)} messages{why}.",
-            hint="is it running, with its topics (crl topics diff)? repeating the command makes new ids, so outcomes "
-            "that have arrived count twice",
+            f"Kafka at {where} accepted {stats.sent} of {len(messages)} messages{why}.",
+            hint="is it running, and do its topics exist (crl topics diff)? repeating the command creates new ids, so "
+            "outcomes that have arrived would count twice",
         )
     say(f"{stats.sent} published")
 
@@ -120,7 +120,7 @@ def _send(publisher: Publisher, messages: list[Any], timeout: float, silence: Ka
 
 
 class _Before(NamedTuple):
-    """A file that was read once and found valid, with what its journals say."""
+    """A file that was read once and found valid, with its journals."""
 
     plan: Plan
     journals: list[Progress]
@@ -139,7 +139,7 @@ def _publish_file(session: Session, file: Path, *, again: bool, timeout: float, 
             target = asyncio.run(find_target(kafka, timeout, silence.note))
         except Unavailable as error:
             raise Unavailable(
-                f"Kafka at {kafka.bootstrap_servers} took 0 of {before.plan.messages} messages: "
+                f"Kafka at {kafka.bootstrap_servers} accepted 0 of {before.plan.messages} messages: "
                 f"{error.message.rstrip('.')}.",
                 hint=error.hint,
             ) from error
@@ -162,7 +162,7 @@ def _publish_file(session: Session, file: Path, *, again: bool, timeout: float, 
 
 
 def _read_before(source: OutcomeFile) -> _Before:
-    """Read all of the file first, so that nothing is published from a file with a line that a worker would reject."""
+    """Read the whole file first, so that nothing is published if a worker would reject any line."""
     journals = journals_near(source.path) if source.is_regular else []
     wanted = {one.sent for one in journals}
     digest, messages, prefixes = Digest(), 0, {}
@@ -180,13 +180,13 @@ def _position(before: _Before, target: str, file: Path) -> Progress | None:
     found = matching(before.journals, target, plan.messages, plan.content, before.prefixes)
     if found is None:
         if any(one.file == plan.file and one.target == target and one.sent for one in before.journals):
-            say(f"{file} has changed since it was last published: all of it is published")
+            say(f"{file} has changed since it was last published; publishing all of it")
         return None
     if found.sent == plan.messages:
         name = "" if found.file == plan.file else f", as {found.file}"
         raise UsageError(
             f"All {plan.messages} messages of {file} were published before ({found.at}{name}).",
-            hint=f"--again publishes them once more; the monitor then counts each a second time, {_BUT}",
+            hint=f"--again publishes them once more; the monitor then counts each of them twice, {_BUT}",
         )
     if found.complete:
         say(f"{file} has grown: its first {found.sent} messages were published ({found.at}); continuing after them")
@@ -215,12 +215,12 @@ def _tell(plan: Plan, after: Progress | None, done: Sent, journal: Journal | Non
     goes_on = (
         f"the same command continues from there ({kept})"
         if kept is not None
-        else f"there is no journal: publishing it again counts what has arrived a second time, {_BUT}"
+        else f"there is no journal: publishing the file again would double-count what has arrived, {_BUT}"
     )
     if done.interrupted:
         say(f"{done.sent} of {plan.messages} messages are published; {goes_on}")
         raise KeyboardInterrupt
     raise Unavailable(
-        f"Kafka at {where} took {done.sent} of {plan.messages} messages: {done.trouble}.",
-        hint=f"is it running, with its topics (crl topics diff)? {goes_on}",
+        f"Kafka at {where} accepted {done.sent} of {plan.messages} messages: {done.trouble}.",
+        hint=f"is it running, and do its topics exist (crl topics diff)? {goes_on}",
     )

@@ -1,7 +1,7 @@
 """Records beside a file how much of it Kafka has, so that publishing it again resumes instead of starting over.
 
-A journal belongs to a content and a cluster, not to a name. It is found under any file name in the same folder, and the
-file may have grown since.
+A journal belongs to a file's content and a cluster, not to a file name. It is found whatever the file in the same
+folder is called, even if the file has grown since.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Progress(msgspec.Struct, frozen=True):
 
     file: str
     target: str
-    """``target_of`` the cluster and topic."""
+    """The cluster and topic, as ``target_of`` names them."""
     messages: int
     """Number of messages in the whole file."""
     content: str
@@ -42,7 +42,7 @@ class Progress(msgspec.Struct, frozen=True):
     offsets: dict[str, int] = {}
     """By partition: the offset from which later messages may be in the log."""
     settled: bool = False
-    """Whether nothing was in flight when this was written."""
+    """True if nothing was in flight when this was written."""
 
     @property
     def complete(self) -> bool:
@@ -69,10 +69,10 @@ def journals_near(file: Path) -> list[Progress]:
 def matching(
     journals: Iterable[Progress], target: str, messages: int, content: str, prefixes: dict[int, str]
 ) -> Progress | None:
-    """Return the journal that got furthest in this content, for this target.
+    """Return the journal that got furthest with this content and this target.
 
-    ``messages`` and ``content`` are the number and the hash of all messages. ``prefixes`` has the hash of the first n
-    messages by n.
+    ``messages`` and ``content`` are the number and the hash of all messages. ``prefixes`` maps n to the hash of
+    the first n messages.
     """
     fits = [
         one
@@ -103,8 +103,8 @@ class Journal:
                 break
         if self.path is None:
             say(
-                f"no journal can be written, neither in {file.parent} nor in {_fallback()}: "
-                "if this is interrupted, publishing the file again counts what has arrived twice"
+                f"no journal can be written in {file.parent} or {_fallback()}: "
+                "if this is interrupted, publishing the file again will double-count what has arrived"
             )
 
     def write(self, progress: Progress) -> None:
@@ -117,11 +117,11 @@ class Journal:
 
 @contextmanager
 def alone(file: Path) -> Iterator[None]:
-    """Keep a second ``crl publish`` away from the same file during the block."""
+    """Keep any other ``crl publish`` away from this file during the block."""
     try:
         descriptor = os.open(file, os.O_RDONLY)
     except OSError:
-        yield  # The reader reports that it cannot be read.
+        yield  # The reader reports an unreadable file.
         return
     try:
         with suppress(OSError):  # a file system without locks

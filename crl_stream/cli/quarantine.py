@@ -1,4 +1,4 @@
-"""``crl quarantine``: the variants that were rolled back and wait for an operator."""
+"""``crl quarantine``: the variants that were rolled back and are waiting for an operator."""
 
 from __future__ import annotations
 

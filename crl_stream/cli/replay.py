@@ -36,7 +36,7 @@ _SHOWN: Final = frozenset((DEGRADATIONS, ROLLBACKS, DECISIONS, ALERTS, PROPOSALS
 _AT_ONCE: Final = 4_000
 """Messages per batch; each row is read and written once per batch."""
 _SILENCE_MS: Final = 2_000
-"""Milliseconds after the last message, so that rows that wait for time are published."""
+"""Milliseconds added after the last message, so that rows that wait for time are published."""
 
 _IN_MEMORY: Final = 4 << 20
 """Bytes of output kept in memory until the whole file is known to be valid."""
@@ -47,7 +47,7 @@ Timed = Iterable[tuple[int, Outcome]]
 
 def replay(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="JSON lines, one message each, plain or as .gz or .zst; - is stdin.")],
+    file: Annotated[Path, typer.Argument(help="JSON lines, one message each, plain or as .gz or .zst; - means stdin.")],
     by_time: Annotated[
         bool, typer.Option("--order-by-time", help="Fold in the order of timestamps. Default: the order of the file.")
     ] = False,
@@ -57,8 +57,8 @@ def replay(
 ) -> None:
     """Fold a file as a worker would, under the settings in force, and print what it would decide and propose.
 
-    Writes nothing. A file has no append times, so the time comes from the messages. It never runs backwards, and a
-    timestamp ahead of those that follow is ignored.
+    Writes nothing. A file has no append times, so the messages' timestamps set the time. Time never runs backwards, and
+    a timestamp ahead of those that follow is ignored.
     """
     settings: Settings = context.obj.settings
     survey = Survey()
@@ -66,7 +66,7 @@ def replay(
         partitions=settings.kafka.partitions, remedies=load_remedies(settings.proposer.modifications)
     )
     _set_policy(driver, settings)
-    # Values and rows form no reference cycles; searching for them would take a tenth of the time.
+    # Values and rows form no reference cycles, and searching for cycles would take a tenth of the run.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     with OutcomeFile(file, "crl replay -") as source, tempfile.SpooledTemporaryFile(_IN_MEMORY) as said:

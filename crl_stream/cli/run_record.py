@@ -1,8 +1,8 @@
 """Records an installation that runs on this machine, so that a later command can find and stop it.
 
-The program that runs the installation holds ``up.lock`` in the data folder; a killed program holds nothing. ``up.json``
-beside it names that program and each process it has started, with process number and start time. Processes are stopped
-by both together, never by name or number alone.
+The program that runs the installation locks ``up.lock`` in the data folder; the lock ends with the program, even if it
+is killed. ``up.json`` beside it names that program and each process it has started, with process id and start time. A
+process is stopped only if both match, never by its name or id alone.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class Found(NamedTuple):
 class RunRecord:
     """The record of an installation that this program runs; ``take`` creates one.
 
-    ``before`` is what a killed program has left behind, ``ended`` are its processes that were still running.
+    ``before`` is the record that a killed program has left behind, ``ended`` its processes that were still running.
     """
 
     def __init__(self, folder: Path, lock: TextIO, command: str) -> None:
         self.folder, self._lock = folder, lock
-        # End these first: they stay recorded until they have ended.
+        # End these first; they stay on record until they have ended.
         self.before, self.ended = read(folder), end_left_behind(folder)
         self._found = Found(command, recorded(os.getpid()), second_now(), {})
         self.note()
@@ -75,7 +75,7 @@ class RunRecord:
 
 
 def take(folder: Path, command: str) -> RunRecord | None:
-    """Become the one program that runs an installation in ``folder``; None if another one does.
+    """Become the only program that runs an installation in ``folder``; None if another program does.
 
     Ends what a killed program has left behind there. Raises ``ConfigError`` if the folder cannot be written.
     """
@@ -121,7 +121,7 @@ def end_left_behind(folder: Path, seconds: float = 3.0) -> dict[str, Recorded]:
 
 
 def forget(folder: Path) -> None:
-    """Remove the record; none of its processes is running."""
+    """Remove the record; none of its processes may be running."""
     with suppress(OSError):
         (folder / NOTE).unlink(missing_ok=True)
 

@@ -27,9 +27,9 @@ class Standing(msgspec.Struct, kw_only=True):
     active_variant: str
     epoch: int
     since: str | None
-    """When this epoch began; None if the worker is of an older release."""
+    """When this epoch began; None if the worker runs an older release."""
     runtimes: int
-    """How many runtimes the monitor remembers; it forgets the one silent for longest."""
+    """How many runtimes the monitor remembers; it forgets the one that has been silent longest."""
     current: int
     """How many of them use the active variant."""
     behind: list[RuntimeBehind]
@@ -51,7 +51,7 @@ def runtimes(
 ) -> None:
     """Show which runtimes use the active variant, which do not yet, and since when.
 
-    Reads topics and needs no worker. A runtime has moved with its first outcome that names the current epoch.
+    Reads topics and needs no worker. A runtime has moved once one of its outcomes names the current epoch.
     """
     key = None if task is None else task_key(task)
     found = asyncio.run(read_runtimes(context.obj.kafka, key))
@@ -73,7 +73,7 @@ def runtimes(
 
 
 async def read_runtimes(access: Access, key: TaskKey | None) -> list[Standing]:
-    """Every task that has an active variant, or one task; by name."""
+    """Return every task that has an active variant, or one task, sorted by name."""
     home = None if key is None else home_of(access, key)
     found: dict[TaskKey, Standing] = {}
     receipts: dict[tuple[TaskKey, str], Receipt] = {}
@@ -92,7 +92,7 @@ async def read_runtimes(access: Access, key: TaskKey | None) -> list[Standing]:
             if not isinstance(receipt, Receipt):
                 continue
             name = TaskKey(receipt.agent_name, receipt.task_type)
-            # Of runtimes there may have been any number; those of the current epoch are few.
+            # Any number of runtimes may have existed, but those of the current epoch are few.
             if name in found and receipt.epoch == found[name].epoch:
                 receipts[name, receipt.runtime_id] = receipt
     for (name, _), receipt in sorted(receipts.items()):
@@ -122,7 +122,7 @@ def _document(standing: Standing) -> dict[str, Any]:
 
 
 def _rows(standing: Standing) -> list[tuple[Any, ...]]:
-    """Return the rows, runtimes that have not moved first."""
+    """Return the rows; runtimes that have not moved come first."""
     behind = [
         (
             standing.task,

@@ -1,4 +1,4 @@
-"""What every command starts from: the settings of this call and the Kafka they name."""
+"""The starting point of every command: the settings of this call and the Kafka they name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Session:
     def settings(self) -> Settings:
         """Return the settings as given; ``kafka.bootstrap_servers`` may be empty.
 
-        Prints once what the user must know about them: which are ignored, and that there is no home folder.
+        Prints once what the user must know: which settings are ignored, and whether the home folder is missing.
         """
         from crl_stream.settings import load_settings
         from crl_stream.settings.user_folders import without_home
@@ -50,7 +50,7 @@ class Session:
     def named_config(self) -> Path | None:
         """Return the settings file to pass to a process that is started with these settings.
 
-        An untrusted file in the current folder is not passed, since naming it would trust it. The process finds it as
+        An untrusted file in the current folder is not passed, because naming it would trust it. The process finds it as
         this one did.
         """
         settings = self.settings
@@ -103,4 +103,4 @@ def task_key(text: str) -> TaskKey:
     try:
         return TaskKey.parse(text)
     except ValueError as error:
-        raise UsageError(f"{error}.", hint="name a task as agent_name/task_type; crl status lists them") from error
+        raise UsageError(f"{error}.", hint="name a task as agent_name/task_type; crl status lists the tasks") from error

@@ -7,7 +7,7 @@ from typing import Final
 from crl_stream.cli.talk import say
 
 SILENT_SECONDS: Final = 5.0
-"""Seconds without an answer until that is reported."""
+"""Seconds of silence before it is reported."""
 AGAIN_SECONDS: Final = 60.0
 """Seconds between two lines about the same silence."""
 

@@ -1,7 +1,7 @@
 """``crl status``: what is wrong with the system, its health in one word, and its tasks at a glance.
 
 It asks a worker and Kafka, and reports what it can if either does not answer. For a large fleet it shows numbers and
-the tasks that need attention, so that the answer takes the same time for any number of tasks.
+the tasks that need attention, so the answer takes the same time for any number of tasks.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from crl_stream.worker_views import TIMEOUT_SECONDS, ask, views_url
 __all__ = ["Health", "Seen", "finding_line", "look", "screen_lines", "state_of", "status", "task_lines"]
 
 OVERVIEW_EVERY: Final = 5
-"""Refreshes of the screen per check of Kafka, because each check opens new connections."""
+"""Screen refreshes per check of Kafka, because each check opens new connections."""
 PATIENCE_SECONDS: Final = 1.0
 """Seconds that the list of tasks waits for the system's health, which is only an extra."""
 KAFKA_SECONDS: Final = 10.0
 """Seconds that Kafka may take to describe the groups."""
 LISTED: Final = 2_000
-"""Up to this many tasks, all are listed."""
+"""A fleet of up to this many tasks is listed in full."""
 LONG_SECONDS: Final = 120.0
 """Seconds that a worker may take for a complete list that was requested."""
 TROUBLE: Final = 1
@@ -95,7 +95,7 @@ def look(session: Any, *, every: bool = False) -> Seen:
         page, no_worker = None, error
         findings.append(finding("worker", views_url(settings), error.message, error.hint or ""))
     told, of_system, of_kafka, no_kafka = dict[str, Any](), None, list[dict[str, Any]](), None
-    if not any(f["name"] == "kafka" for f in findings):  # the worker has already waited for it
+    if not any(f["name"] == "kafka" for f in findings):  # the worker has already waited for Kafka
         told, of_system, of_kafka, no_kafka = asyncio.run(_ask_kafka(session, with_tasks=page is None, every=every))
     if no_kafka is not None and not any(f["name"] == "kafka" for f in findings):
         findings.append(finding("kafka", settings.kafka.bootstrap_servers, no_kafka.message, no_kafka.hint or ""))
@@ -115,7 +115,7 @@ def ask_tasks(settings: Any, *, every: bool) -> dict[str, Any]:
     """Return every task if they are few or ``every`` is set, else numbers and the tasks that need attention."""
     try:
         summary: dict[str, Any] = ask(settings, "/api/summary")
-    except NotFound:  # a worker of an older release
+    except NotFound:  # a worker that runs an older release
         return dict(ask(settings, "/api/tasks", LONG_SECONDS if every else TIMEOUT_SECONDS))
     del summary["ranks"]
     number = summary["summary"].get("tasks", 0) + summary["unread"]
@@ -131,7 +131,7 @@ def _findings_of_workers(settings: Any) -> list[dict[str, Any]]:
     try:
         said = ask(settings, "/api/health")
     except NotFound:
-        return []  # a worker of an older release
+        return []  # a worker that runs an older release
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for one in said["findings"]:  # every worker reports what concerns the whole fleet
         found.setdefault((one["name"], one["subject"], one["text"]), one)
@@ -201,8 +201,8 @@ def _show(seen: Seen, url: str) -> None:
     if not seen.is_whole:
         show(summary_line(seen))
     elif not seen.page["tasks"]:
-        say("No task yet: nothing has been published.")
-    # Rich needs seconds for ten thousand lines.
+        say("No tasks yet: nothing has been published.")
+    # Rich takes seconds for ten thousand lines.
     sys.stdout.write("".join(f"{line}\n" for line in task_lines(seen.page["tasks"], width)))
     sys.stdout.flush()
     if not seen.is_whole:
@@ -236,7 +236,8 @@ def _watch(session: Any, *, json: bool) -> NoReturn:
     console = Terminal(highlight=False, markup=False)
     if json or not console.is_terminal:
         raise UsageError(
-            "crl status --watch draws on a terminal.", hint="`crl status` and `crl status --json` print once, anywhere"
+            "crl status --watch needs a terminal.",
+            hint="`crl status` and `crl status --json` print once and need no terminal",
         )
     settings = session.settings
     # Get the first answer before taking over the screen, so that an error appears where errors usually do.

@@ -15,7 +15,7 @@ from crl_stream.visible import visible
 COLUMNS: Final = ("task", "active", "epoch", "Q", "outcomes", "variants", "state")
 NARROW: Final = 80
 NAMED: Final = 5
-"""Most tasks that a note names."""
+"""Maximum number of tasks that a note names."""
 EVERY_SECONDS: Final = 2.0
 """Seconds between two refreshes of the screen."""
 
@@ -71,7 +71,7 @@ class Seen(NamedTuple):
 
     @property
     def notes(self) -> list[str]:
-        """Return one line for each thing to know that is not a problem: holds, and tasks where nothing is enforced."""
+        """Return one line for each state that is notable but not wrong: holds, and tasks where nothing is enforced."""
         found = [finding_line(finding) for finding in self.findings if not finding["trouble"]]
         return found + [f"note {note}" for note in (self._held(), self._not_enforced()) if note]
 
@@ -193,7 +193,7 @@ def state_of(task: dict[str, Any]) -> str:
 
 
 def task_line(task: dict[str, Any]) -> str:
-    """Format a task in trouble as one line: its state, the sentence of the current verdict, and since when."""
+    """Format a task in trouble as one line: its state, the text of the current verdict, and since when."""
     name = name_of(task)
     since = f", since {task['degraded_since'][:19].replace('T', ' ')} UTC" if task.get("degraded_since") else ""
     why = f": {task['reason']}" if task.get("reason") else ""
@@ -222,7 +222,7 @@ def task_lines(tasks: Sequence[dict[str, Any]], width: int | None) -> list[str]:
 def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -> list[str]:
     """Wrap ``text`` to ``width`` characters; a longer name stays whole.
 
-    ``indent`` starts every line but the first, which starts with ``first``.
+    ``indent`` starts every line except the first, which starts with ``first``.
     """
     return textwrap.wrap(
         text,
@@ -277,7 +277,7 @@ def screen_lines(seen: Seen, trouble: str, source: str, height: int, width: int 
     said = f"{number}, {wrong} {need} attention; {source}, every {EVERY_SECONDS:g} s, Ctrl-C ends"
     head += [*wrapped(said, width), ""]
     tail = [f"no answer from {', '.join(page['silent'])}"] if page["silent"] else []
-    tail += wrapped(visible(f"the tasks as they were: {trouble}"), width) if trouble else []
+    tail += wrapped(visible(f"the last known state: {trouble}"), width) if trouble else []
     room = max(1, height - len(head) - len(tail) - 1)
     table = task_lines(tasks[:room], width)
     if seen.n_tasks > room or len(table) > room + 1:

@@ -38,7 +38,7 @@ def prepare_streams() -> None:
 
 
 def drop_output() -> None:
-    """Discard what is still to be written to stdout; its end has been reported."""
+    """Discard output that is still to be written to stdout."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

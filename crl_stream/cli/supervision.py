@@ -1,8 +1,8 @@
 """Supervision: a process that ends or falls silent is reported and restarted with growing pauses.
 
 A restart fixes a crash, an outage and a hanging process. It does not fix a wrong setting (exit code 2) or topics that
-do not fit (78). If the monitor ends with one of these codes, or three times in a row with 70 (unsafe to continue),
-``crl up`` ends too. A service that ends with them is tried again once a minute.
+do not match the catalog (78). If the monitor ends with one of these codes, or three times in a row with 70
+(unsafe to continue), ``crl up`` ends too. A service that ends with one of them is restarted once a minute.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from crl_stream.errors import BrokerError, ConfigError, ContractError, Unsafe
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
 STEADY_SECONDS: Final = 60.0
-"""Seconds; a process that has run this long did not fail at its start."""
+"""Seconds; a process that has run this long did not fail at startup."""
 UNMENDABLE: Final = frozenset({ConfigError.exit_code, ContractError.exit_code})
 """Exit codes that a restart would only repeat."""
 UNSAFE_ENDS: Final = 3
-"""How often in a row the monitor may find that it is unsafe to continue."""
+"""How many times in a row the monitor may find that it is unsafe to continue."""
 BROKER_SILENT: Final = (10.0, 60.0)
-"""Seconds without an answer until a broker is reported as silent, and until it is restarted."""
+"""Seconds without an answer before a broker is reported as silent, and before it is restarted."""
 PROCESS_SILENT: Final = (20.0, 120.0)
 """The same for a worker process, whose single thread may be busy with much input."""
 
 
 class Patience:
-    """The pause before a restart: one second, then twice as long each time the process fails soon again."""
+    """The pause before a restart: one second, then twice as long each time the process soon fails again."""
 
     def __init__(self) -> None:
         self._pause = 0.0
@@ -67,7 +67,7 @@ class Silence:
                 what = f"is paused (SIGSTOP; `kill -CONT {process.pid}` resumes it)"
             else:
                 what = "is running but does not answer"
-            say(f"{self._name} (process {process.pid}) {what}; it is restarted if that lasts {too_long:.0f} s")
+            say(f"{self._name} (process {process.pid}) {what}; it will be restarted if this lasts {too_long:.0f} s")
         return seconds >= too_long
 
     def over(self) -> None:
@@ -78,8 +78,8 @@ class Silence:
 class KeptProcess:
     """A process that is restarted when it ends or falls silent.
 
-    ``start`` starts it and returns it, ``ask`` tells whether it answers, and ``why`` says where to find the reason of
-    an end.
+    ``start`` starts the process and returns it, ``ask`` returns whether it answers, and ``why`` says where to find the
+    reason for its end.
     """
 
     def __init__(
@@ -105,16 +105,16 @@ class KeptProcess:
         self._silence.pulse.start()
 
     def keep(self, *, ask: bool = True) -> int | None:
-        """Check the process and restart it if needed; returns an exit code if that must end ``crl up``.
+        """Check the process and restart it if needed; returns an exit code if ``crl up`` must end.
 
-        With ``ask`` False its silence does not count, because what it needs is down.
+        With ``ask`` False its silence does not count, because the broker it needs is down.
         """
         now = time.monotonic()
         if (code := self.process.poll()) is None:
             if not ask:
                 self._silence.pulse.start()
             elif self._silence.is_too_long(self.recorded):
-                say(f"{self.name} is killed and restarted")
+                say(f"{self.name} is being killed and restarted")
                 self.process.kill()
                 self.process.wait()
             return None
@@ -150,7 +150,7 @@ class KeptProcess:
         self._restart_at = now + pause
         how = f"ended with code {code}, {self._why} why" if code >= 0 else f"was ended by signal {-code}"
         mend = "; that may need an operator" if code in UNMENDABLE else ""
-        say(f"{self.name} {how}{mend}; it is restarted in {pause:.0f} s")
+        say(f"{self.name} {how}{mend}; it will be restarted in {pause:.0f} s")
         return None
 
 
@@ -181,7 +181,7 @@ class KeptBroker:
         elif self._process is None or not self._process.lives():
             self._wait_for_restart(self._broker.why_it_ended(), now)
         elif self._silence.is_too_long(self._process):
-            say("Kafka is killed and restarted")
+            say("Kafka is being killed and restarted")
             self._broker.stop(seconds=1.0)
             self._restart_at = now
 
@@ -192,7 +192,7 @@ class KeptBroker:
     def _wait_for_restart(self, error: BrokerError, now: float) -> None:
         pause = self._patience.pause_after(now - self._began)
         self._restart_at = now + pause
-        say(f"{error.message} It is restarted in {pause:.0f} s.")
+        say(f"{error.message} It will be restarted in {pause:.0f} s.")
         if error.hint:
             say(f"hint: {error.hint}")
 

@@ -41,7 +41,7 @@ def tail(
 ) -> None:
     """Follow topics until Ctrl-C. Default: degradations, rollbacks, decisions, proposals, alerts, dead letters."""
     chosen = [_named(name) for name in topics] if topics else list(_USUAL)
-    # SetPolicy comes once per partition and tells a person little.
+    # SetPolicy is sent once per partition and tells a person little.
     every = json or context.find_root().params.get("verbose", False)
     asyncio.run(_follow(context.obj, chosen, from_beginning, count, json, every))
 
@@ -119,14 +119,14 @@ def line_of(received: Received) -> str:
     elif received.topic == INVOCATIONS and isinstance(message, m.CommandRef):
         what = f"reference to command {message.partition}:{message.offset}"
     elif isinstance(message, m.Tick):
-        what = "tick: rows of this partition wait for time"
+        what = "tick: rows of this partition are waiting for time to pass"
     stamp = time_of(message)
     # One record, one line: a reason with a line feed must not look like another record.
     return visible(f"{stamp}  {what}" if stamp else what)
 
 
 def time_of(message: Any) -> str:
-    """Return the time of a message (for a proposal, of its newest revision), or an empty text."""
+    """Return the time of a message (for a proposal, of its newest revision), or an empty string."""
     if isinstance(message, m.Proposal) and message.history:
         return message.history[-1].timestamp
     return getattr(message, "timestamp", "")

@@ -1,6 +1,6 @@
 """Output of ``crl``: data to stdout, everything else to stderr; colours and progress bars only on a terminal.
 
-Everything printed passes through here, so here texts from topics and files are made harmless (``visible``).
+Everything printed passes through here, so this is where texts from topics and files are made harmless (``visible``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.text import Text
 from crl_stream.cli.layout import fit, folded
 from crl_stream.visible import LINE, VisibleFormatter, escape_json, visible, visible_lines
 
-if TYPE_CHECKING:  # the broker brings asyncio along
+if TYPE_CHECKING:  # the broker imports asyncio
     from crl_stream.broker.jars import Progress
 
 _FOLDED = 500
@@ -97,7 +97,7 @@ def complain(message: str, hint: str | None) -> None:
 
 
 def show_json(value: Any) -> None:
-    """One JSON document on one line of stdout."""
+    """Print one JSON document as one line on stdout."""
     import orjson
 
     sys.stdout.buffer.write(escape_json(orjson.dumps(value, default=_builtins)) + b"\n")
@@ -117,8 +117,7 @@ def show_file(data: bytes) -> None:
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
     """Print a table; a file or a pipe gets it at full width.
 
-    ``title`` may precede the table; ``columns`` and ``rows`` are its contents, and ``empty`` is printed if there are
-    no rows.
+    ``columns`` are the headers; ``empty`` is printed if there are no rows.
     """
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not cells:
@@ -130,7 +129,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: 
         # Escape before the layout, because an escape is wider than the character it replaces.
         plain = [[visible(cell) for cell in row] for row in cells]
         lines = fit(columns, plain, console.width)
-    # Rich needs seconds for ten thousand rows, and only the header needs it here.
+    # Rich takes seconds for ten thousand rows, and only the header needs it here.
     console.print(Text(lines[0], style="bold"), soft_wrap=True)
     console.file.write("".join(f"{line}\n" for line in lines[1:]))
     console.file.flush()
@@ -159,7 +158,7 @@ def _for_people(console: Console, text: str) -> str:
 
 
 def progress_bar() -> Progress:
-    """A progress that shows itself on stderr: a bar on a terminal, else a line when it starts and ends."""
+    """Return a function that shows progress on stderr: a bar on a terminal, else one line at the start."""
     console = _Beside()
 
     def progress(what: str, done: int, total: int) -> None:

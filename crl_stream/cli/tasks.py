@@ -1,4 +1,4 @@
-"""Checks that a task is known: a command for a mistyped one would create it for good."""
+"""Checks that a task is known, because a command for a mistyped name would create that task permanently."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from crl_stream.kafka.session import Access
 from crl_stream.wire.topics import ACTIVE_VARIANTS, TASKS
 
 _TOPICS: Final = (ACTIVE_VARIANTS, TASKS)
-"""A task is known if one of these topics has a record of it; the smaller topic first."""
+"""A task is known if either topic has a record of it; the smaller topic is searched first."""
 
 
 async def require_known(access: Access, key: TaskKey, *, or_else: str = "") -> None:
-    """``NotFound`` when nothing is known of the task, with those of similar names; ``or_else`` is added to the hint."""
+    """Raise ``NotFound`` if the task is unknown; the hint names similar tasks and ends with ``or_else``."""
     home = home_of(access, key)
     for topic in _TOPICS:
         if str(key) in await _names(access, topic, home):

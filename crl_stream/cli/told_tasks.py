@@ -1,6 +1,7 @@
 """Reads the tasks from the topics when no worker answers.
 
-The number of records read is bounded: a fleet has as many snapshots as tasks, and one page that sums them up.
+The number of records read is limited: a fleet has one snapshot per task, so for a large fleet the overview page is read
+instead.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ RESUME_ALL: Final = "`crl resume --all` releases it"
 async def tasks_as_told(
     settings: Settings, overview: m.Overview | None, access: Access | None = None, *, every: bool = False
 ) -> dict[str, Any]:
-    """The tasks as the topics have them, in the shape of ``/api/tasks``; through ``access``, else as ``settings`` say.
+    """Return the tasks from the topics, in the form of ``/api/tasks``, read through ``access`` or a new connection.
 
-    They come from the snapshots on ``crl.tasks``. If these are too many and ``every`` is not set, they come from the
-    overview page, which has the degraded ones.
+    They come from the snapshots on ``crl.tasks``. If there are too many of these and ``every`` is not set, they come
+    from the overview page, which has the degraded ones.
     """
     newest: dict[tuple[str, str], m.TaskSnapshot] = {}
     async with TopicReader(access or settings.kafka) as reader:
@@ -67,7 +68,7 @@ def _tasks_of_overview(overview: m.Overview | None) -> dict[str, Any]:
 
 
 def _brief_of_standing(variant: m.TaskStanding) -> dict[str, Any]:
-    """Return what the overview page knows about a task whose active variant is degraded."""
+    """Return what the overview page says about a task whose active variant is degraded."""
     return {
         "agent_name": variant.agent_name,
         "task_type": variant.task_type,

@@ -31,14 +31,14 @@ def apply(context: typer.Context, json: Json = False) -> None:
 
 @app.command()
 def diff(context: typer.Context, json: Json = False) -> None:
-    """Show how the topics differ from the catalog; exit code 3 if they do."""
+    """Show how the topics differ from the catalog; exit code 3 if they differ."""
     differences = asyncio.run(_admin(context).differences())
     if json:
         show_json({"differences": [difference.as_json() for difference in differences]})
     else:
         for difference in differences:
             show(str(difference))
-        say("crl topics apply corrects it" if differences else "All topics match the catalog.")
+        say("crl topics apply fixes this" if differences else "All topics match the catalog.")
     if differences:
         raise typer.Exit(DIFFERENT)
 
@@ -80,7 +80,7 @@ def adopt(
 ) -> None:
     """Start a new incarnation after crl.invocations was deleted and created again.
 
-    Stop every worker first. Windows and lifetimes stay; reading starts at the beginning of the new log.
+    Stop every worker first. Windows and lifetimes are kept; reading starts at the beginning of the new log.
     """
     done = asyncio.run(adopt_log(context.obj.connected, dry_run=not yes))
     if json:
@@ -88,7 +88,7 @@ def adopt(
         return
     for entry in done:
         show(f"partition {entry['partition']}: {entry['detail']}")
-    say("Start the workers again." if yes else "Nothing was changed; add --yes to do it.")
+    say("Start the workers again." if yes else "Nothing was changed; add --yes to apply this.")
 
 
 def _admin(context: typer.Context) -> TopicAdmin:

@@ -17,7 +17,7 @@ def topology(
 ) -> None:
     """Show the pipeline: which stage reads which topics, what it keeps and where it writes.  Needs no Kafka."""
     if json and mermaid:
-        raise UsageError("--json and --mermaid exclude each other.", hint="leave one of them out")
+        raise UsageError("--json and --mermaid cannot be combined.", hint="leave one of them out")
     if json:
         show_json(topology_json())
     else:

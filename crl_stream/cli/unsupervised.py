@@ -1,4 +1,4 @@
-"""Finds processes of `crl up` that outlived it: they work until one of them ends, and nothing restarts it."""
+"""Finds processes of `crl up` that have outlived it. They keep working, but if one ends, nothing restarts it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``crl up``: everything in the foreground: broker, topics, worker, services. Ctrl-C stops it; the data stays."""
+"""``crl up``: run everything in the foreground (broker, topics, worker, services) until Ctrl-C; the data is kept."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from crl_stream.settings.profiles import MEANING
 from crl_stream.worker_views import views_url
 
 BROKER_STOP_SECONDS = 1.5
-"""Seconds until the broker is killed at the end. Its data is on disk, and the next start checks it."""
+"""Seconds after which the broker is killed at shutdown. Its data is on disk, and the next start checks it."""
 
 
 def up(context: typer.Context) -> None:
-    """Run broker, topics, a worker and the services until Ctrl-C; the data stays.
+    """Run broker, topics, a worker and the services until Ctrl-C; the data is kept.
 
     A process that ends is restarted. A second `crl up` shows what is running and where; `crl down` stops it from
     another terminal.
@@ -62,12 +62,12 @@ def _run(session: Session, record: RunRecord, stack: ExitStack) -> int:
         if broker is not None and endpoint is not None:
             installation.keep_broker(KeptBroker(broker, endpoint, installation.follow))
         say(f"ready: Kafka at {kafka.bootstrap_servers}, views at {views_url(settings)}")
-        say("crl status shows the tasks, crl tail follows what happens; Ctrl-C stops everything, the data stays")
+        say("crl status shows the tasks, crl tail follows what happens; Ctrl-C stops everything and keeps the data")
         return installation.wait_for_end()
 
 
 def tell_what_runs(settings: Settings, found: Found | None) -> None:
-    """Report what a second start has found; raises ``UsageError`` if it is a different installation."""
+    """Report the installation that is already running; raises ``UsageError`` if it is a different one."""
     folder = settings.worker.data_dir
     if found is None or not found.kafka:
         who = "" if found is None else f" (process {found.program.pid})"
@@ -88,7 +88,7 @@ def tell_left_behind(record: RunRecord) -> None:
     """Report which processes of a killed program were ended."""
     if record.ended:
         names = ", ".join(f"{name} ({process.pid})" for name, process in record.ended.items())
-        say(f"ended what an earlier run had left behind: {names}")
+        say(f"stopped processes left behind by an earlier run: {names}")
 
 
 def _profile(settings: Settings) -> str:

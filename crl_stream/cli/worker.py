@@ -10,14 +10,14 @@ from crl_stream.errors import UsageError
 from crl_stream.stages.roles import ROLES
 
 SERVICES = "services"
-"""The name for all roles but the monitor."""
+"""The name for all roles except the monitor."""
 
 
 def worker(
     context: typer.Context,
     role: Annotated[
         list[str] | None,
-        typer.Option(help=f"Roles to run: {', '.join(ROLES)}, or {SERVICES} for all but monitor; may be repeated."),
+        typer.Option(help=f"Roles to run: {', '.join(ROLES)}, or {SERVICES} for all except monitor; may be repeated."),
     ] = None,
 ) -> None:
     """Run a worker until Ctrl-C; start more of them on other ports to share the partitions."""

@@ -1,4 +1,4 @@
-"""Settings: every number a user may choose, and where its value came from.
+"""Settings: every value a user may choose, and where it came from.
 
 Each layer overrides the previous one: defaults, profile, ``crl.toml``, ``CRL_*`` environment, flags. ``model`` defines
 the settings, ``layers`` combines them, ``profiles`` and ``template`` serve ``crl config init``, ``remedies`` reads the

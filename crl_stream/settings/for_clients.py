@@ -157,7 +157,9 @@ def _file(file: Path | None, environment: Mapping[str, str]) -> Iterator[tuple[s
     try:
         page = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}.", hint="crl config init writes one to start from") from error
+        raise ConfigError(
+            f"{path} is not TOML: {error}.", hint="crl config init writes a file to start from"
+        ) from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}.", hint="CRL_CONFIG names the file") from error
     for section in READ:

@@ -43,7 +43,7 @@ def load_script_settings(
     notes = client.notes
     if source is None and Path(FILE).is_file():
         named = f"set CRL_CONFIG={FILE} if it is yours"
-        notes += (f"the {FILE} of this folder is not read: scripts go by CRL_* and a file that is named; {named}",)
+        notes += (f"the {FILE} in this folder is not read: scripts use only CRL_* variables and a named file; {named}",)
     settings = replace(
         client.settings,
         telemetry=rest.telemetry,

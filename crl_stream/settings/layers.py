@@ -1,4 +1,4 @@
-"""Combines five layers into one value per setting, with its origin; errors offer the nearest known name."""
+"""Combines five layers into one value per setting, with its origin; errors suggest the nearest known name."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def load_settings(
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Combine the layers; raises ``ConfigError``, which says what is wrong, where, and what to write instead.
+    """Combine the layers; raises ``ConfigError``, which says what is wrong and where, and what to write instead.
 
     ``file`` None means ``CRL_CONFIG``, else ``crl.toml`` in the current folder if it exists. Until the latter is
     trusted (``settings.trust``), only its limits and policies count; ``Settings.untrusted`` lists the rest.
@@ -176,7 +176,7 @@ def _environment_layer(environment: Mapping[str, str], known: Mapping[str, Any])
 
 
 def nearest_name(name: str, names: Mapping[str, Any]) -> str:
-    """Return the end of a hint, ``; the nearest name is ...``; empty if no name is near."""
+    """Return the end of a hint, ``; the nearest name is ...``; empty if no name is close."""
     found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f"; the nearest name is {found[0]}" if found else ""
 
@@ -198,7 +198,7 @@ def read_section(section: str, origins: Mapping[str, Origin]) -> Any:
         shown = "(a secret)" if secret else _shown(chosen[name].value)
         raise ConfigError(
             f"{section}.{name} = {shown} ({chosen[name].place}): {first['msg']}.",
-            hint="crl config show says what is in force and where it comes from",
+            hint="crl config show lists the settings in force and where they come from",
         ) from error
 
 
@@ -215,18 +215,21 @@ def _policies(origins: Mapping[str, Origin], overrides: Mapping[str, Origin]) ->
     tasks = {who: own for (kind, who), own in scopes.items() if kind == "tasks"}
     for who in agents:
         if not is_identifier(who):
-            raise ConfigError(f"[agents.{who!r}] names no agent.", hint="names match [A-Za-z0-9._:-]{1,128}")
+            raise ConfigError(f"[agents.{who!r}] does not name an agent.", hint="names match [A-Za-z0-9._:-]{1,128}")
     resolved = {}
     for who, own in tasks.items():
         try:
             key = TaskKey.parse(who)
         except ValueError as error:
-            raise ConfigError(f"[tasks.{who!r}] names no task.", hint='write [tasks."agent_name/task_type"]') from error
+            raise ConfigError(
+                f"[tasks.{who!r}] does not name a task.", hint='write [tasks."agent_name/task_type"]'
+            ) from error
         resolved[who] = _policy(base | agents.get(key.agent_name, {}) | own)
     found = PolicySet(_policy(base), {who: _policy(base | own) for who, own in agents.items()}, resolved)
     if (why := too_large(found)) is not None:
         raise ConfigError(
-            f"The policy is too large: {why}.", hint="lower them, or give fewer agents and tasks their own"
+            f"The policy is too large: {why}.",
+            hint="lower these figures, or override settings for fewer agents and tasks",
         )
     return found
 
@@ -237,7 +240,7 @@ def _split_override(kind: str, rest: str, origin: Origin) -> tuple[str, str, str
     who, dot, section = who.rpartition(".")
     if not dot:
         raise ConfigError(
-            f"{kind}.{rest} is no setting ({origin.place}).", hint=f"write {kind}.<name>.<section>.<field>"
+            f"{kind}.{rest} is not a setting ({origin.place}).", hint=f"write {kind}.<name>.<section>.<field>"
         )
     return who, dot, f"{section}.{last}"
 
@@ -250,7 +253,7 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
             known = {key: None for key in leaves() if key.split(".")[0] in POLICY_SECTIONS}
             raise ConfigError(
                 f"There is no policy setting {name!r} ({origin.place}).",
-                hint=f"agents and tasks may override the policy only{nearest_name(name, known)}",
+                hint=f"agents and tasks can override only policy settings{nearest_name(name, known)}",
             )
         # Text from the environment or a flag is converted to the field's type; a file has typed values.
         strict = not origin.source.startswith((f"environment {PREFIX}", "flag --set "))
@@ -258,12 +261,12 @@ def _policy(chosen: Mapping[str, Origin]) -> Policy:
         try:
             value = msgspec.convert(origin.value, kind, strict=strict)
             if isinstance(value, float) and not math.isfinite(value):
-                # The policy is sent as JSON, which cannot express it.
+                # The policy is sent as JSON, which cannot express infinity or NaN.
                 raise msgspec.ValidationError("Expected a finite number")  # noqa: TRY301 - one place where all values are checked
         except msgspec.ValidationError as error:
             raise ConfigError(
                 f"{name} = {_shown(origin.value)} ({origin.place}): {_short(str(error))}.",
-                hint="crl config show says what is in force and where it comes from",
+                hint="crl config show lists the settings in force and where they come from",
             ) from error
         nested.setdefault(section, {})[entry] = value
     return msgspec.convert(nested, Policy)

@@ -19,7 +19,7 @@ from crl_stream.core.policy import Policy
 from crl_stream.settings.user_folders import user_folder
 
 _SOME_DAY = datetime(2024, 1, 1)  # noqa: DTZ001 - schedules are in wall time
-"""A fixed start for computing a schedule's next day, the same for everyone."""
+"""A fixed day from which a schedule's next date is computed, so every process gets the same result."""
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
@@ -45,7 +45,7 @@ class Kafka(_Section):
     partitions: Annotated[int, Field(ge=1, le=1_024)] = 4
     """Partitions of crl.invocations and its related topics; cannot be changed later without a new log."""
     replication_factor: Annotated[int, Field(ge=1, le=9)] = 1
-    """Use 3 in production; from 3 on a write counts once two brokers have it."""
+    """Use 3 in production; with 3 or more, a write counts once two brokers have it."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     sasl_username: str = ""
@@ -65,7 +65,7 @@ class Worker(_Section):
     instance_id: str = ""
     """Id for static membership, one per process: a restart within the session moves no partition."""
     web_host: str = "127.0.0.1"
-    """Address on which the web views listen; anything but loopback needs web_token."""
+    """Address on which the web views listen; any address except loopback needs web_token."""
     web_port: Annotated[int, Field(ge=0, le=65_535)] = 6_066
     """Port of the web views; 0 takes a free one."""
     web_token: SecretStr = SecretStr("")
@@ -78,12 +78,12 @@ class Worker(_Section):
     """Seconds after which the group reassigns a silent worker's partitions."""
     heartbeat_seconds: Annotated[float, Field(ge=0.1, le=60.0)] = 3.0
     commit_interval_seconds: Annotated[float, Field(ge=0.05, le=60.0)] = 1.0
-    """Seconds between commits. Committed offsets are a hint; the partition row decides."""
+    """Seconds between commits. Committed offsets are only a hint; the partition row decides."""
     store: Literal["memory", "rocksdb"] = "memory"
     """Where rows are kept besides the changelog: memory, or rocksdb for larger fleets, with one data_dir per worker."""
     data_dir: Path = Field(default_factory=lambda: user_folder("XDG_DATA_HOME", ".local/share") / "worker")
-    """Folder for rows with store = "rocksdb" and logs of `crl demo`. Created when needed; may be deleted, the state is
-    in Kafka.
+    """Folder for rows with store = "rocksdb" and logs of `crl demo`. Created when needed; may be deleted, because the
+    state is in Kafka.
     """
     max_poll_records: Annotated[int, Field(ge=1, le=100_000)] = 1_000
 
@@ -130,7 +130,7 @@ class Review(_Section):
     """When the weekly review of proposals is published."""
 
     schedule: str = "0 9 * * 1"
-    """Cron expression: minute, hour, day of month, month, day of week; the guide's Monday at 9."""
+    """Cron expression: minute, hour, day of month, month, day of week. The default is the guide's: Mondays at 9."""
     timezone: str = "UTC"
     """IANA time zone of the schedule, e.g. Europe/Vienna."""
 
@@ -146,9 +146,7 @@ class Review(_Section):
         try:
             croniter(value, _SOME_DAY).get_next(datetime)
         except CroniterBadDateError:
-            raise PydanticCustomError(
-                "never", "this day never comes; Mondays at 9 are written like 0 9 * * 1"
-            ) from None
+            raise PydanticCustomError("never", "this day never comes; write Mondays at 9 as 0 9 * * 1") from None
         return value
 
     @field_validator("timezone")
@@ -165,7 +163,7 @@ class Telemetry(_Section):
     """The guide's files of rollbacks and proposals."""
 
     folder: Path = Path("telemetry/crl")
-    """Folder of the files, relative to the worker's; only one worker may write there."""
+    """Folder of the files, relative to the worker's current folder; only one worker may write there."""
 
 
 SECTIONS: dict[str, type[_Section]] = {

@@ -22,11 +22,11 @@ PREFIX: Final = "notifiers."
 _VARIABLE: Final = "CRL_NOTIFIERS_"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _FIELDS: Final = sorted({field for kind in KINDS.values() for field in kind.options.model_fields}, key=len)[::-1]
-_HINT: Final = "crl notify list shows the channels, crl config show where their settings come from"
+_HINT: Final = "crl notify list shows the channels; crl config show says where their settings come from"
 
 
 def named_by(variable: str) -> str | None:
-    """Return the channel setting that an environment variable means; None if it means none."""
+    """Return the channel setting that an environment variable names; None if it names none."""
     if not variable.startswith(_VARIABLE):
         return None
     rest = variable.removeprefix(_VARIABLE)
@@ -73,8 +73,8 @@ def resolve_notifiers(layers: Iterable[tuple[str, Origin]]) -> Channels:
             )
         if not _NAME.fullmatch(name):
             raise ConfigError(
-                f"[notifiers.{name!r}] names no channel ({origin.place}).",
-                hint="names begin with a letter and have a-z, 0-9, - and _, at most 40",
+                f"[notifiers.{name!r}] does not name a channel ({origin.place}).",
+                hint="names begin with a letter and contain only a-z, 0-9, - and _, at most 40 characters",
             )
         chosen.setdefault(_known_as(name, chosen, origin), {})[field] = origin
     usable: dict[str, Options] = {}
@@ -96,13 +96,13 @@ def resolve_notifiers(layers: Iterable[tuple[str, Origin]]) -> Channels:
 
 
 def _known_as(name: str, chosen: Mapping[str, Any], origin: Origin) -> str:
-    """Variables cannot contain ``-``: they mean the existing channel under either spelling."""
+    """Return the existing channel that the name means: variables cannot contain ``-``, so ``_`` matches it too."""
     same = [known for known in chosen if known.replace("-", "_") == name.replace("-", "_")]
     if not same or name in same:
         return name
     if not origin.source.startswith("environment"):
         raise ConfigError(
-            f"[notifiers.{name}] and [notifiers.{same[0]}] have one name in the environment ({origin.place}).",
+            f"[notifiers.{name}] and [notifiers.{same[0]}] have the same name in the environment ({origin.place}).",
             hint="rename one of them",
         )
     return same[0]
@@ -124,11 +124,11 @@ def _channel(name: str, chosen: Mapping[str, Origin]) -> Options | DisabledChann
             known = {f"{PREFIX}{name}.{known}": None for known in options.model_fields}
             raise ConfigError(
                 f"There is no setting {f'{PREFIX}{name}.{field}'!r} ({origin.place}).",
-                hint=f"a channel of kind {kind.value} has {', '.join(options.model_fields)}"
+                hint=f"a channel of kind {kind.value} has the settings {', '.join(options.model_fields)}"
                 f"{_nearest(f'{PREFIX}{name}.{field}', known)}",
             )
     try:
-        # An empty secret was not filled in.
+        # An empty secret counts as missing.
         return options.model_validate(
             {f: origin.value for f, origin in chosen.items() if origin.value != "" or not is_secret(options, f)}
         )
@@ -145,7 +145,7 @@ def _channel(name: str, chosen: Mapping[str, Origin]) -> Options | DisabledChann
             raise ConfigError(
                 f"{PREFIX}{name}.{field} is missing ({kind.place}).", hint=f"write it there, or set {variable}"
             ) from None
-        # Not `from error`: it holds the values.
+        # Not `from error`, which holds the values.
         raise ConfigError(
             f"{PREFIX}{name}.{field} = {_short(chosen[field].value)} ({chosen[field].place}): {first['msg']}.",
             hint=_HINT,

@@ -17,5 +17,5 @@ class Origin:
 
     @property
     def place(self) -> str:
-        """Return source and line, for an error."""
+        """Return the source and line, for an error message."""
         return f"{self.source}, line {self.line}" if self.line else self.source

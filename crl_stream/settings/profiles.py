@@ -7,12 +7,12 @@ from typing import Any, Final
 PROFILES: Final[dict[str, dict[str, Any]]] = {
     # The defaults are the guide to the letter.
     "guide": {},
-    # The guide's own advice for caution: "auto_apply_q_threshold=0.95, auto_apply_min_samples=20".
+    # The guide's own advice for cautious use: "auto_apply_q_threshold=0.95, auto_apply_min_samples=20".
     "conservative": {"auto_apply.q_threshold": 0.95, "auto_apply.min_samples": 20},
     # The rule alone rolls back a healthy variant every 40 to 132 invocations; here the evidence has to agree.
     "production": {"degradation.guard": "evidence", "operations.exploration": 0.0},
 }
-"""Values by profile and dotted setting."""
+"""The overridden values, by profile and dotted setting name."""
 
 MEANING: Final[dict[str, str]] = {
     "guide": "the guide to the letter; its rule alone rolls a healthy variant back every 40 to 132 invocations",

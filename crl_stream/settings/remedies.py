@@ -23,7 +23,7 @@ def load_remedies(file: Path | None = None) -> Remedies:
     if file is not None:
         own = _read(file)
         _convert(own, file)
-        # Its patterns precede the shipped ones.
+        # The user's patterns come before the shipped ones.
         tasks = own.get("tasks", {})
         page |= own | {"tasks": tasks | {name: entry for name, entry in page["tasks"].items() if name not in tasks}}
     return _convert(page, file or SHIPPED)
@@ -31,7 +31,7 @@ def load_remedies(file: Path | None = None) -> Remedies:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        # Any crl.toml may name it, so an endless device or pipe must not be read.
+        # Any crl.toml may name this file, so an endless device or pipe must not be read.
         if path.exists() and (not path.is_file() or path.stat().st_size > MAX_BYTES):
             raise ConfigError(
                 f"{path} is not a valid catalogue: a file of at most {MAX_BYTES} bytes is expected.",
@@ -39,7 +39,7 @@ def _read(path: Path) -> dict[str, Any]:
             )
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}.", hint=f"{SHIPPED} is one to start from") from error
+        raise ConfigError(f"{path} is not TOML: {error}.", hint=f"start from a copy of {SHIPPED}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.", hint="see proposer.modifications_file") from error
 

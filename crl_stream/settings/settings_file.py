@@ -1,4 +1,4 @@
-"""The settings file of a call: finds it, reads it with line numbers, and decides what counts."""
+"""The settings file of a call: finds it, reads it with line numbers, and decides which settings count."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SettingsFile(NamedTuple):
             return cls(path, path.read_bytes(), named=chosen is not None)
         except OSError as error:
             raise ConfigError(
-                f"{path} cannot be read: {error.strerror}.", hint="name another one with --config"
+                f"{path} cannot be read: {error.strerror}.", hint="name another file with --config"
             ) from error
 
     def layer(self) -> list[tuple[str, Origin]]:
@@ -51,12 +51,12 @@ class SettingsFile(NamedTuple):
             page = tomllib.loads(text)
         except UnicodeDecodeError as error:
             raise ConfigError(
-                f"{self.path} cannot be read: byte {error.start} does not belong to UTF-8.",
-                hint="TOML is UTF-8; save it as that, or name another file with --config",
+                f"{self.path} cannot be read: byte {error.start} is not valid UTF-8.",
+                hint="save it as UTF-8, which TOML requires, or name another file with --config",
             ) from error
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ConfigError(
-                f"{self.path} is not TOML: {error}.", hint="crl config init writes one to start from"
+                f"{self.path} is not TOML: {error}.", hint="crl config init writes a file to start from"
             ) from error
         return list(_flat(page, self.path.name, _lines(text)))
 
@@ -71,7 +71,7 @@ def _flat(
 ) -> Iterator[tuple[str, Origin]]:
     for key, value in page.items():
         name, here = f"{prefix}{key}", (*path, key)
-        # An empty section says nothing; an empty table as the value of a setting is a wrong value.
+        # An empty section sets nothing; an empty table as a setting's value is an error.
         if isinstance(value, Mapping) and (value or not prefix or prefix.startswith(tuple(OVERRIDES))):
             # The names of agents and tasks may contain dots, so a tab separates them until they are parsed.
             separator = "\t" if prefix in OVERRIDES else "."

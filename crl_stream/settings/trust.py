@@ -1,4 +1,4 @@
-"""Decides whether a ``crl.toml`` in the current folder may choose addresses and programs: only if its user trusts it.
+"""Decides whether a ``crl.toml`` in the current folder may choose addresses and programs: only if the user trusts it.
 
 People and agents work in other people's folders. A file that merely lies there may set limits and policies. Addresses,
 credentials, folders and channels count only after ``crl config trust``, which records the path and a hash of the
@@ -27,7 +27,7 @@ _LISTED: Final = 5
 
 
 class Untrusted(NamedTuple):
-    """A file in the current folder whose settings count only partly."""
+    """A file in the current folder, some of whose settings are ignored."""
 
     path: Path
     names: tuple[str, ...]
@@ -40,11 +40,11 @@ class Untrusted(NamedTuple):
         shown = ", ".join(self.names[:_LISTED])
         more = f" and {len(self.names) - _LISTED} more" if len(self.names) > _LISTED else ""
         why = "has changed since it was trusted" if self.changed else "is not trusted"
-        return f"{self.path.name} of this folder {why}: ignored {shown}{more}; read it, then run `crl config trust`"
+        return f"{self.path.name} in this folder {why}: ignored {shown}{more}; read it, then run `crl config trust`"
 
 
 class Trusted(NamedTuple):
-    """One entry of the record."""
+    """One entry in the record of trusted files."""
 
     path: str
     sha256: str

@@ -1,4 +1,4 @@
-"""The user's folders by the XDG base directory specification, and substitutes for them.
+"""The user's folders according to the XDG base directory specification, and substitutes for them.
 
 A service account, a container with a bare user id or a sandbox may have no home. Importing settings must not fail
 there, so a folder in the temporary directory is used instead.
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 NAME: Final = "crl-stream"
 """Name of our folder in each user folder."""
 _said: Final[list[str]] = []
-"""The warning, once it was logged; it is logged once per process."""
+"""The warning after it was logged, which happens at most once per process."""
 
 
 def user_folder(variable: str, otherwise: str) -> Path:
     """Return our folder under the one named by ``variable``, else under ``otherwise`` in the home; never raises.
 
-    Without a home, or if the folder cannot be created, it is a folder in the temporary directory that only this user
-    can access; that is logged once per process.
+    Without a home, or if the folder cannot be created, returns a folder in the temporary directory that only this user
+    can access; this is logged once per process.
     """
     base = _base(variable, otherwise)
     if base is not None and _usable(base / NAME):

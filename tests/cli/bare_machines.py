@@ -1,4 +1,4 @@
-"""Machines on which crl has never run: an empty home, one that cannot be written, a user id without any."""
+"""Machines on which crl has never run: with an empty home, a read-only home, or a user id that has no home."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from crl_stream.settings.model import Client
 from .program import Result
 
 STRANGER: Final = 54_321
-"""A user id that no user database knows."""
+"""A user id that is in no user database."""
 _AS_STRANGER: Final = [
     *("setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"),
-    # It may read this checkout and this Python wherever they are, and write nowhere.
+    # It may read this checkout and this Python wherever they are, but write nowhere.
     *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"),
     "--bounding-set=-all,+dac_read_search",
 ]
 LASTING_SECONDS: Final = 20.0
-"""A command that still runs then is one that runs until Ctrl-C."""
+"""Seconds after which a command that is still running counts as one that runs until Ctrl-C."""
 END_SECONDS: Final = 30.0
 _MANY_CALLS: Final = """
 import json, os, signal, sys, time
@@ -49,13 +49,13 @@ def wait(child, seconds):
 
 results = []
 for call in calls:
-    # Files in memory: there may be no folder for any other.
+    # Files in memory, because there may be no folder that can be written.
     out, err = os.memfd_create("out"), os.memfd_create("err")
     child = os.fork()
     if child == 0:
         os.dup2(out, 1)
         os.dup2(err, 2)
-        # Tests that run in the background inherit deafness to Ctrl-C.
+        # Tests that run in the background inherit an ignored SIGINT.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = ["crl", *call]
         main()
@@ -69,7 +69,7 @@ for call in calls:
     results.append([told, code, *(os.pread(file, 1 << 20, 0).decode() for file in (out, err))])
 json.dump(results, sys.stdout)
 """
-"""Loading the program takes most of a second, and there are many commands: it is done once, as this machine's user."""
+"""Program that runs many calls. Loading crl takes most of a second, so it is loaded once, as this machine's user."""
 
 
 class Ended(NamedTuple):
@@ -78,14 +78,14 @@ class Ended(NamedTuple):
     told: bool
     """Whether it ran until Ctrl-C."""
     code: int | None
-    """None when it went on after that."""
+    """None if it kept running after that."""
     result: Result
 
     @property
     def faults(self) -> list[str]:
-        """What is wrong: a bug, a code that the help does not name, or an end without a word of what to do."""
+        """Return what is wrong: a bug, an exit code missing from the help, or an error without a hint."""
         if self.code is None:
-            return ["it went on after Ctrl-C"]
+            return ["it kept running after Ctrl-C"]
         if self.told:
             return ["a traceback"] if "Traceback" in self.result.err else []
         found = self.result.faults(self.code) if self.code else []
@@ -106,13 +106,13 @@ class BareMachine:
         self.scratch.chmod(0o1777)
         self.environment = {"PATH": os.environ.get("PATH", os.defpath), "TMPDIR": str(self.scratch), "COLUMNS": "80"}
         self.environment |= {} if home is None else {"HOME": str(home)}
-        # The jars are not what is tried here.
+        # These tests are not about the jars.
         self.environment |= {"CRL_CLIENT_CACHE_DIR": str(Client().cache_dir)}
         self.environment |= OF_THIS_CHECKOUT | {"PYTHONDONTWRITEBYTECODE": "1"} | dict(settings)
 
     @property
     def may_write_here(self) -> bool:
-        """Whether its user can write the current folder."""
+        """Return whether the machine's user can write to the current folder."""
         return not self.stranger and os.access(self.here, os.W_OK)
 
     def command(self, *words: str) -> list[str]:
@@ -120,7 +120,7 @@ class BareMachine:
         return [*(_AS_STRANGER if self.stranger else []), sys.executable, *words]
 
     def start(self, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
-        """``crl`` with these arguments."""
+        """Start ``crl`` with these arguments."""
         return subprocess.Popen(
             self.command("-m", "crl_stream", *arguments),
             cwd=self.here,
@@ -131,7 +131,7 @@ class BareMachine:
         )
 
     def run_all(self, calls: Sequence[Sequence[str]]) -> list[Ended]:
-        """Each call, one after the other, in a process of its own."""
+        """Run the calls one after the other, each in a separate process."""
         told = [str(ROOT / "tests"), modules_of_the_program(worker=False), list(map(list, calls))]
         done = subprocess.run(
             self.command("-c", _MANY_CALLS, json.dumps([*told, LASTING_SECONDS, END_SECONDS])),
@@ -150,6 +150,6 @@ class BareMachine:
 def why_no_stranger() -> str | None:
     """Return why no process can run under a user id without write permission; None if it can."""
     if os.geteuid() or shutil.which("setpriv") is None:
-        return "only root can run a process under another user id, and setpriv must be there"
+        return "this needs setpriv, and root to run a process under another user id"
     tried = subprocess.run([*_AS_STRANGER, sys.executable, "-c", ""], env={}, capture_output=True, check=False)
     return tried.stderr.decode()[-200:] or "it does not run" if tried.returncode else None

@@ -18,11 +18,11 @@ from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS
 KEY = f"{AGENT}/{TASK}".encode()
 NOW = from_text("2026-01-31T12:00:00Z")
 MARK = replay_mark(Mark(INVOCATIONS, 0, 7, 2, 41, "ada"), 0, KEY)
-"""Value of the letter that ``Topic.refuse`` writes by default."""
+"""Marks the letter that ``Topic.refuse`` writes by default as replayed to 2:41 by ada."""
 
 
 class Kept(NamedTuple):
-    """A record as the broker keeps it."""
+    """A record as the broker stores it."""
 
     partition: int
     offset: int

@@ -1,4 +1,4 @@
-"""The real program, started as a person starts it: in an empty home, with no setting but those of the test."""
+"""The real program, started as a person would start it: in an empty home, with only the settings of the test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from crl_stream.cli.application import app
 
 
 class Result(NamedTuple):
-    """How a call ended and what it said."""
+    """How a call ended and what it printed."""
 
     call: tuple[str, ...]
     code: int
@@ -26,7 +26,7 @@ class Result(NamedTuple):
     err: str
 
     def faults(self, code: int) -> list[str]:
-        """What is wrong with this way to fail: every error is two lines on stderr and ``code``, nothing else."""
+        """Return how the failure differs from the rule: two lines on stderr, exit code ``code``, and nothing else."""
         lines = self.err.splitlines()
         said = [line.partition(":")[0] for line in lines[-2:]]
         found = [] if self.code == code else [f"exit code {self.code}"]
@@ -36,7 +36,7 @@ class Result(NamedTuple):
 
 
 class Program:
-    """``python -m crl_stream`` in a folder of its own."""
+    """``python -m crl_stream`` in a separate folder."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
@@ -56,7 +56,7 @@ class Program:
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         options = {"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE} | options
-        # Tests that run in the background inherit deafness to Ctrl-C; a person's shell does not pass that on.
+        # Tests that run in the background inherit an ignored SIGINT, which a person's shell would not pass on.
         options |= {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
         return subprocess.Popen(self.command(*arguments), cwd=self.folder, env=self.environment, **options)
 
@@ -65,12 +65,12 @@ class Program:
         return Result(arguments, done.code, done.out.decode(), done.err.decode())
 
     def run_all(self, calls: Sequence[Sequence[str]]) -> list[Result]:
-        """Run many calls, each in a process of its own."""
+        """Run many calls, each in a separate process."""
         return [self.run(*call) for call in calls]
 
 
 def commands() -> Iterator[tuple[str, ...]]:
-    """Every command there is, found in the program itself."""
+    """Yield the path of every command, as found in the program."""
 
     def walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         if not hasattr(command, "commands"):
@@ -85,6 +85,6 @@ def commands() -> Iterator[tuple[str, ...]]:
 
 
 def groups() -> set[tuple[str, ...]]:
-    """The commands that only hold others."""
+    """Return the commands that only contain subcommands."""
     there = set(commands())
     return {path[:-1] for path in there} - there

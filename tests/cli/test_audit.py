@@ -1,4 +1,4 @@
-"""``crl audit`` keeps the newest entries and no others, each once, however long the topics are."""
+"""``crl audit`` keeps only the newest entries, each once, however long the topics are."""
 
 from __future__ import annotations
 

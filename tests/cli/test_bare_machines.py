@@ -1,4 +1,4 @@
-"""Every command and every role, alone, on a machine where nothing of crl has run before."""
+"""Every command and every role, on its own, on a machine where crl has never run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .test_usage import full
 pytestmark = pytest.mark.integration
 
 LASTING = {"demo", "up", "worker"}
-"""Each with a test of its own below."""
+"""Commands that run until Ctrl-C; each has its own test below."""
 EMPTY, READ_ONLY, HOMELESS = "an empty home", "a home that cannot be written", "an unknown user without a home"
 MACHINES = (EMPTY, READ_ONLY, HOMELESS)
 NO_TELEMETRY = [
@@ -32,7 +32,7 @@ NO_TELEMETRY = [
     "hint: set telemetry.folder to another folder",
 ]
 WORKS = {"publish", "status", "window", "hold", "resume", "rollbacks", "topics diff", "config show"}
-"""Some of the others find nothing that they could act on, which they say."""
+"""Commands that succeed here. Some of the others find nothing to act on, and report that."""
 READY_SECONDS = 90.0
 
 
@@ -41,7 +41,7 @@ Machines = Callable[[str], BareMachine]
 
 @pytest.fixture(params=MACHINES)
 def machines(request: pytest.FixtureRequest, installation: Installation, tmp_path: Path) -> Machines:
-    """Makes bare machines, from which the Kafka of the tests and a topic prefix of its own can be reached."""
+    """Return a function that makes bare machines, with access to the tests' Kafka under a separate topic prefix."""
     settings = {
         "CRL_BOOTSTRAP_SERVERS": installation.kafka.bootstrap_servers,
         "CRL_KAFKA_TOPIC_PREFIX": installation.kafka.topic_prefix,
@@ -50,7 +50,7 @@ def machines(request: pytest.FixtureRequest, installation: Installation, tmp_pat
     }
     reason = why_no_stranger() if request.param != EMPTY else None
     if request.param == HOMELESS and find_spec("crl_stream.settings.user_folders") is None:
-        reason = "the settings of this checkout need a home"
+        reason = "this checkout's settings need a home"
     if request.param == HOMELESS and reason:
         pytest.skip(f"NOT TRIED: {HOMELESS}: {reason}")
 
@@ -81,7 +81,7 @@ def ready(port: int) -> bool:
 
 
 async def until_ready(process: subprocess.Popen[bytes], port: int) -> str:
-    """Wait until it is ready or ends; what it said in the second case."""
+    """Wait until the process is ready or ends; return its output if it has ended."""
     async with asyncio.timeout(READY_SECONDS):
         while process.poll() is None:
             if await asyncio.to_thread(ready, port):
@@ -92,7 +92,7 @@ async def until_ready(process: subprocess.Popen[bytes], port: int) -> str:
 
 
 async def until_said(process: subprocess.Popen[bytes], word: str) -> str:
-    """What it says until it has said ``word`` or ended; it is ended then."""
+    """Read the output until it contains ``word`` or the process ends; stop the process and return the output."""
     assert process.stdout is not None
     said = ""
     try:
@@ -113,7 +113,7 @@ async def end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
 
 @pytest.fixture
 async def worked(installation: Installation) -> AsyncIterator[dict[str, str]]:
-    """A worker elsewhere, with a task that has outcomes; where its views are."""
+    """Run a worker elsewhere, with a task that has outcomes; yield the setting for the port of its views."""
     worker = await installation.worker()
     await installation.publish(*invocations("v", "S" * 12, agent_name="a", task_type="t"))
     await installation.settled()
@@ -135,12 +135,12 @@ async def test_every_command_works_or_says_what_to_do_where_crl_has_never_run(
     assert {name: one.faults for name, one in zip(names, ended, strict=True) if one.faults} == {}
     codes = {name: one.code for name, one in zip(names, ended, strict=True)}
     assert {name: codes[name] for name in WORKS} == dict.fromkeys(WORKS, 0)
-    # What it makes belongs in the current folder, and only there.
+    # It writes its file only in the current folder.
     assert codes["config init"] == (0 if machine.may_write_here else 2)
 
 
 async def test_every_role_of_a_worker_becomes_ready_or_says_what_it_cannot_write(machines: Machines) -> None:
-    """All at once, each on a machine of its own: none finds what another one made."""
+    """All roles run at once, each on a separate machine, so none finds files made by another."""
     started = {}
     for role in (*ROLES, SERVICES):
         port, machine = free_port(), machines(role)
@@ -152,7 +152,7 @@ async def test_every_role_of_a_worker_becomes_ready_or_says_what_it_cannot_write
     for (role, (machine, _, _)), before, (code, rest) in zip(started.items(), said, ends, strict=True):
         assert "Traceback" not in before + rest, role
         if not machine.may_write_here and role in {"files", SERVICES}:
-            # The guide's files belong in the current folder unless telemetry.folder names another.
+            # The guide's files go into the current folder unless telemetry.folder names another.
             assert before.splitlines()[-2:] == NO_TELEMETRY, role
             assert code == 2, role
         else:
@@ -164,7 +164,7 @@ async def test_a_whole_installation_starts_where_crl_has_never_run(
     machines: Machines, command: str, ready: str
 ) -> None:
     machine = machines("bare")
-    # As the hints say, where neither the current folder nor the home can be written.
+    # Follow the hints where neither the current folder nor the home can be written.
     named = {"CRL_TELEMETRY_FOLDER": "telemetry", "CRL_WORKER_DATA_DIR": "worker"}
     named = {name: str(machine.scratch / folder) for name, folder in named.items()} if machine.stranger else {}
     process = machine.start(command, CRL_WORKER_WEB_PORT="0", **named)

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal: nothing is written into it, and it gives the cursor back however the work ends."""
+"""A progress bar on a terminal: nothing is written into it, and the cursor is restored however the work ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 
 
 def drawn(program: str) -> str:
-    """What a terminal of 80 columns gets from a program."""
+    """Run a program on a terminal of 80 columns; return what the terminal receives."""
     ours, theirs = pty.openpty()
     environment = environment_of_this_checkout() | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
     with os.fdopen(ours, "rb", buffering=0) as screen:
@@ -46,7 +46,7 @@ progress("publishing", 30, 100)
     [
         ("say('Kafka has not answered')", "Kafka has not answered"),
         ("logging.getLogger().addHandler(LogLines()); logging.warning('of a library')", "of a library"),
-        ("complain('Kafka took 30 of 100 messages.', None)", "crl: Kafka took 30 of 100 messages."),
+        ("complain('Kafka accepted 30 of 100 messages.', None)", "crl: Kafka accepted 30 of 100 messages."),
     ],
     ids=["a message", "a log line", "an error"],
 )

@@ -1,4 +1,4 @@
-"""``crl broker`` says what became of the broker, and of its data."""
+"""``crl broker`` reports what happened to the broker and its data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crl_stream.cli import broker
 
 
 def a_call(endpoint: Endpoint) -> Any:
-    """The context of a call while this broker runs."""
+    """Return the context of a call while this broker runs."""
     running = SimpleNamespace(status=lambda: endpoint, stop=lambda: True)
     return SimpleNamespace(obj=SimpleNamespace(embedded_broker=lambda **_: running))
 
@@ -26,7 +26,7 @@ def test_a_broker_that_was_stopped_is_said_to_be_and_whether_its_data_is_still_t
     broker.stop(a_call(endpoint))
     said = capfd.readouterr()
     assert said.out == ""
-    assert said.err == f"The broker has stopped; its data {'is gone with it' if ephemeral else 'stays'}.\n"
+    assert said.err == f"The broker has stopped; its data {'was deleted' if ephemeral else 'is kept'}.\n"
     broker.stop(a_call(endpoint), json=True)
     said = capfd.readouterr()
     assert said.err == ""

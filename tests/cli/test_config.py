@@ -1,4 +1,4 @@
-"""``crl config``: what is in force and why, a file to start from, and whether a file is right."""
+"""``crl config``: the settings in force and their origins, a file to start with, and checks of a file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_table_for_people_says_the_same_and_names_the_variables_when_asked(c
     row = next(line.split() for line in lines if line.startswith("kafka.partitions"))
     assert row == ["kafka.partitions", "4", "default", "CRL_KAFKA_PARTITIONS"]
     override = next(line for line in lines if line.startswith(flag))
-    assert "CRL_" not in override, "no variable overrides an agent"
+    assert "CRL_" not in override, "no variable overrides an agent's settings"
     assert len(lines) == 1 + 1 + len(leaves()) + 1
 
 
@@ -140,7 +140,7 @@ HOSTILE = '[degradation]\nlookback_window = 30\n[kafka]\nbootstrap_servers = "at
 
 
 def test_a_file_that_lies_in_the_folder_names_no_kafka_until_it_is_trusted(crl: Program) -> None:
-    """A stranger's repository must not redirect the tool, nor take the password of the environment."""
+    """A stranger's repository must not redirect the tool or obtain the password from the environment."""
     (crl.folder / "crl.toml").write_text(HOSTILE, encoding="utf-8")
     result = crl.run("config", "show", "--json")
     page = json.loads(result.out)
@@ -151,7 +151,7 @@ def test_a_file_that_lies_in_the_folder_names_no_kafka_until_it_is_trusted(crl: 
         "ignored": ["kafka.bootstrap_servers"],
     }
     assert result.err == (
-        "crl.toml of this folder is not trusted: ignored kafka.bootstrap_servers; read it, "
+        "crl.toml in this folder is not trusted: ignored kafka.bootstrap_servers; read it, "
         "then run `crl config trust`\n"
     )
     trusted = json.loads(crl.run("config", "trust", "--json").out)

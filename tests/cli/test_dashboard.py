@@ -1,4 +1,4 @@
-"""``crl dashboard`` prints one page, for people and for cron, wherever its output goes."""
+"""``crl dashboard`` prints the same page for people and for cron, wherever its output goes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def page() -> m.Overview:
 def call(
     monkeypatch: pytest.MonkeyPatch, found: m.Overview | None, *arguments: str, encoding: str = "utf-8"
 ) -> tuple[int, bytes, str]:
-    """Exit code, stdout and stderr of the command, with a page instead of Kafka."""
+    """Run the command with this page instead of Kafka; return exit code, stdout and stderr."""
 
     async def read(_kafka: Any) -> m.Overview | None:
         return found
@@ -105,7 +105,7 @@ def test_without_an_overview_it_says_who_writes_it(monkeypatch: pytest.MonkeyPat
 async def test_of_the_last_records_the_page_with_the_highest_place_is_true(
     monkeypatch: pytest.MonkeyPatch, page: m.Overview, places: list[tuple[int, int]]
 ) -> None:
-    """A worker that had lost the partition may have written last."""
+    """The last record may come from a worker that had already lost the partition."""
     pages = [replace(page, incarnation=i, as_of=m.Position(0, offset)) for i, offset in places]
 
     async def read_last(*_: Any) -> list[Received]:

@@ -1,4 +1,4 @@
-"""What goes back from the dead letters, what never does, and what only by force."""
+"""Which dead letters can be sent back, which never, and which only with --force."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def step_for(*letter: Any, about: dict[str, Any] | None = None, **fields: Any) -
 
 
 def never(step: Step) -> str:
-    """Why a letter stays, when no force would send it."""
+    """Return why even --force would not send a letter."""
     assert (step.output, step.forcible) == (None, False)
     return step.note
 
 
 def only_by_force(*letter: Any, about: dict[str, Any] | None = None, **fields: Any) -> str:
-    """What speaks against a letter that goes only by force, and then as it was."""
+    """Return the objection to a letter that only --force sends, and check that it is then sent unchanged."""
     step = step_for(*letter, about=about, **fields)
     assert (step.output, step.forcible) == (None, True)
     forced = step_for(*letter, about={**(about or {}), "force": True}, **fields)
@@ -96,7 +96,7 @@ def test_a_mended_key_mends_nothing_else() -> None:
     assert "key_mismatch" in only_by_force(order, reasons.KEY_MISMATCH, key=b"a/b", topic=COMMANDS, about=about)
 
 
-# -- what is not -----------------------------------------------------------------------------------
+# -- what is not sent ------------------------------------------------------------------------------
 @pytest.mark.parametrize("topic", sorted(MESSAGES.keys() - set(RETURNABLE)))
 def test_nothing_goes_to_a_topic_that_only_crl_stream_writes(topic: str) -> None:
     assert never(step_for(VALUE, topic=topic, about={"force": True})) == f"only crl-stream writes {topic}"
@@ -163,7 +163,7 @@ def test_a_batch_of_what_makes_the_engine_raise_never_grows_so_large_that_a_work
     assert all("run the command again" in never(step) for step in held)
 
 
-# -- orders ----------------------------------------------------------------------------------------
+# -- commands --------------------------------------------------------------------------------------
 def an_order(order: Any, key: bytes = KEY, **about: Any) -> Step:
     value = encode(order)
     given = {"named": True, "originals": {(COMMANDS, 0, 7): (key, value)}} | about

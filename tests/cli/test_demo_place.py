@@ -1,4 +1,4 @@
-"""The demo is apart from what is real: its own topics, groups, folders and policy, and no person is alerted."""
+"""The demo is separate from real data: its own topics, groups, folders and policy, and no alerts to people."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def test_whatever_the_settings_say_the_demo_is_told_of_the_defaults_in_a_place_o
     assert demo.worker.data_dir == demo_folder(real) != real.worker.data_dir
     assert demo.telemetry.folder.is_relative_to(demo.worker.data_dir)
     assert demo.worker.instance_id == ""
-    # The rest leads where it led: the same Kafka and the same broker.
+    # The rest is unchanged: the same Kafka and the same broker.
     assert (demo.kafka.bootstrap_servers, demo.broker) == (real.kafka.bootstrap_servers, real.broker)
-    assert session.settings is real, "the settings of the call are left as they are"
+    assert session.settings is real, "the settings of the call are unchanged"
 
 
 def test_the_demo_runs_no_notifier() -> None:

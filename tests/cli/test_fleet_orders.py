@@ -1,4 +1,4 @@
-"""``crl hold --all`` waits for every partition, says what became of it in each, and may be repeated."""
+"""``crl hold --all`` waits for every partition, reports the result in each, and can be repeated."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def a_result(partition: int, outcome: str = "applied", tasks: int = 30, detail: 
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What was given to the fleet; the last element of ``answers`` is what comes back."""
+    """Return the list of commands sent to the fleet; each is answered with the last element of ``answers``."""
     given: list[Any] = []
 
     async def take(_kafka: Any, command: Any, _timeout: float) -> FleetAnswer:

@@ -1,4 +1,4 @@
-"""On a narrow terminal texts are wrapped at words, and no state, id or number is cut or broken."""
+"""On a narrow terminal, text is wrapped between words, and no state, id or number is cut or split."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_no_line_is_wider_than_the_terminal_unless_a_word_is(
 ) -> None:
     columns, rows = table
     widest = max(cell_len(word) for row in rows for cell in row for word in cell.split())
-    # A block has the name of the column before the first word of its cell.
+    # In a block, the column's name precedes the first word of its cell.
     allowed = max(width, widest + 6, *(cell_len(row[0]) for row in rows), *(cell_len(name) + 6 for name in columns))
     for line in fit(columns, rows, width):
         assert cell_len(line) <= allowed, line

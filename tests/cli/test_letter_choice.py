@@ -1,4 +1,4 @@
-"""Which letters a person means, and which of them were sent back before."""
+"""Which letters a person selects, and which of them were already sent back."""
 
 from __future__ import annotations
 

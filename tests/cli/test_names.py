@@ -24,7 +24,7 @@ SETTINGS = set(leaves())
 SECTIONS = {name.partition(".")[0] for name in SETTINGS}
 VARIABLES = {PREFIX + name.replace(".", "_").upper() for name in SETTINGS} | {*ALIASES, "CRL_CONFIG"}
 NO_COMMANDS = {"is", "of", "and"}
-"""Words that may follow the program's name in a sentence about it."""
+"""Words that may follow the program's name in a sentence."""
 
 
 def options(command: Any) -> Iterator[str]:
@@ -40,7 +40,7 @@ OPTIONS = set(options(typer.main.get_command(app)))
 
 @cache
 def texts() -> dict[str, str]:
-    """Each hint by its place in the source, and the file that ``crl config init`` writes."""
+    """Return each hint and help text by its place in the source, and the files that ``crl config init`` writes."""
     found = {f"crl.toml of {profile}": render(profile) for profile in PROFILES}
     for module in modules():
         for node in ast.walk(ast.parse(module.path.read_text(encoding="utf-8"))):
@@ -51,7 +51,7 @@ def texts() -> dict[str, str]:
 
 
 def words_of(node: ast.expr) -> str:
-    """What is written in a string; X for what is put into it."""
+    """Return the text of a string expression, with X for each inserted value."""
     if isinstance(node, ast.JoinedStr):
         return "".join(words_of(part) for part in node.values)
     if isinstance(node, ast.BinOp):
@@ -60,7 +60,7 @@ def words_of(node: ast.expr) -> str:
 
 
 def unknown(text: str) -> list[str]:
-    """The names in ``text`` that nothing has."""
+    """Return the names in ``text`` that do not exist."""
     found = []
     text = " ".join(text.split())
     for words in re.findall(r"\bcrl((?: [a-z][a-z-]*){1,2})", text):

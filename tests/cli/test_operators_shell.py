@@ -1,4 +1,4 @@
-"""``crl`` in a shell: groups in the help, matching hints, completion, a quiet end."""
+"""``crl`` in a shell: grouped help, matching hints, completion and a quiet exit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_help_groups_every_command_by_what_one_wants_to_do(crl: Program) -> 
     sections = re.split(r"^(\w+):$", text, flags=re.MULTILINE)
     shown = dict(zip(sections[1::2], sections[2::2], strict=True))
     assert [heading for heading in shown if heading != "Options"] == list(GROUPS)
-    assert OTHERS not in shown, "a command has no place in help_groups.GROUPS"
+    assert OTHERS not in shown, "a command is missing from help_groups.GROUPS"
     for path in commands():
         [home] = [heading for heading, names in GROUPS.items() if path[0] in names]
         assert re.search(rf"^  {path[0]} ", shown[home], re.MULTILINE), path
@@ -61,7 +61,7 @@ def test_the_shell_can_have_its_completion(crl: Program, shell: str) -> None:
 
 @pytest.fixture
 def mute_port() -> Iterator[int]:
-    """A port that takes connections and never answers."""
+    """Yield a port that accepts connections and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -97,7 +97,7 @@ async def never():
 
 class Late:
     def __del__(self):
-        raise ValueError("while it is cleaned up")
+        raise ValueError("during cleanup")
 
 @app.command()
 def half():

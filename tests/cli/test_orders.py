@@ -1,4 +1,4 @@
-"""An order for a mistyped task is refused before it is sent: the monitor would make the task, for good."""
+"""A command for a mistyped task is refused before it is sent, because the monitor would create the task permanently."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crl_stream.wire.topics import ACTIVE_VARIANTS, TASKS
 KNOWN, ONLY_HELD = "backend-architect/api-design", "reviewer/diff"
 """A task with outcomes, and one that only has a snapshot."""
 TYPO, ELSEWHERE = "backend-architect/api-desing", "z/z"
-"""Nothing is known of these."""
+"""Two tasks that do not exist."""
 
 EVERY_ORDER = {
     "undo": ["undo", "TASK"],
@@ -34,7 +34,7 @@ MAY_NAME_A_NEW_TASK = {"hold", "activate", "pin a variant"}
 
 
 class Named(NamedTuple):
-    """What is asked of a message."""
+    """The fields of a message that the code reads."""
 
     agent_name: str
     task_type: str
@@ -42,7 +42,7 @@ class Named(NamedTuple):
 
 
 class Topics:
-    """Two topics as the command line reads them."""
+    """Two topics, read as the command line reads them."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -55,16 +55,16 @@ class Topics:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The commands that reached the topic."""
+    """Return the list of commands that reached the topic."""
     given: list[Any] = []
 
     async def take(_kafka: Any, command: Any, _timeout: float) -> m.CommandResult:
         given.append(command)
-        raise typer.Exit(0)  # what the monitor makes of it is another story
+        raise typer.Exit(0)  # the monitor's result is tested elsewhere
 
     async def active(_kafka: Any, key: Any) -> Any:
         if str(key) != KNOWN:
-            raise NotFound(f"Nothing is known of {key}.", hint="crl status lists all tasks")
+            raise NotFound(f"Nothing is known of {key}.", hint="raised by the test")
         return Named(*key)
 
     monkeypatch.setenv("CRL_BOOTSTRAP_SERVERS", "127.0.0.1:1")

@@ -1,4 +1,4 @@
-"""A file is JSON lines, packed or not; whatever else it is, it is named, with the command that converts it."""
+"""A file of JSON lines, compressed or not. Any other kind is named, with the command that converts it."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def refusal(folder: Path, content: bytes, name: str = "outcomes.jsonl") -> CrlEr
         lambda data: data,
         gzip.compress,
         zstd.compress,
-        lambda data: gzip.compress(data[:100]) + gzip.compress(data[100:]),  # as `cat a.gz b.gz` makes it
+        lambda data: gzip.compress(data[:100]) + gzip.compress(data[100:]),  # the output of `cat a.gz b.gz`
         lambda data: zstd.compress(data[:100]) + zstd.compress(data[100:]),
-        lambda data: b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd" + zstd.compress(data),  # as pzstd begins
+        lambda data: b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd" + zstd.compress(data),  # how pzstd begins a file
         lambda data: data.replace(b"\n", b"\r\n"),
         lambda data: data.replace(b"\n", b"\n\n \t\n"),
         lambda data: data.rstrip(b"\n"),
@@ -140,7 +140,7 @@ def test_an_archive_that_is_cut_off_or_damaged_says_so(
 
 
 def test_a_line_without_end_in_an_archive_takes_no_memory(tmp_path: Path) -> None:
-    """200 MB of blanks pack into 200 KB."""
+    """200 MB of spaces compress to 200 KB."""
     file = tmp_path / "bomb.gz"
     with gzip.open(file, "wb", compresslevel=9) as out:
         out.write(LINE + b"\n{")
@@ -153,7 +153,7 @@ def test_a_line_without_end_in_an_archive_takes_no_memory(tmp_path: Path) -> Non
     tracemalloc.stop()
 
 
-# -- one strictness --------------------------------------------------------------------------------
+# -- as strict as a worker --------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("line", "said"),
     [

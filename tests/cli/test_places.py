@@ -1,4 +1,4 @@
-"""Tests how names from the command line are resolved."""
+"""How names on the command line are resolved."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_dead_letter_is_found_by_what_the_list_shows_whatever_its_topic() -> N
 
 
 def test_the_same_place_of_two_topics_is_asked_back() -> None:
-    with pytest.raises(UsageError, match=r"crl\.commands and one of crl\.invocations") as caught:
+    with pytest.raises(UsageError, match=r"crl\.commands and one from crl\.invocations") as caught:
         letter_at(LETTERS, None, (0, 7))
     assert caught.value.hint == "add --topic crl.commands"
 

@@ -1,4 +1,4 @@
-"""The processes of ``crl up``: what fails is started again with patience, and nothing outlives the program."""
+"""The processes of ``crl up``: a failed one is restarted after growing pauses, and none outlives the program."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ with processes.running(session, settings, wait=False, record=record) as installa
 """
 
 
-# -- what is on record -----------------------------------------------------------------------------
+# -- records of processes --------------------------------------------------------------------------
 @pytest.fixture
 def a_process() -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     made: list[subprocess.Popen[bytes]] = []
@@ -178,7 +178,7 @@ def test_services_are_asked_at_their_own_address_wherever_the_monitor_is_known(
 
 
 def start_up(folder: Path) -> tuple[subprocess.Popen[bytes], list[int], list[int]]:
-    """A program that runs three processes; it, those it has ended and those it has started."""
+    """Start a program that runs three processes; return it, the process ids it has ended and those it has started."""
     command, here = [sys.executable, "-c", UP, str(folder)], environment_of_this_checkout()
     program = subprocess.Popen(command, env=here, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert program.stdout is not None
@@ -235,7 +235,7 @@ def test_after_a_kill_of_the_program_the_next_one_ends_what_it_left_behind(tmp_p
 
 
 def lives(pid: int) -> bool:
-    """Whether it runs; what ended a moment ago and waits for its parent does not."""
+    """Return whether the process runs; one that has just ended and waits for its parent does not."""
     until = time.monotonic() + 2.0
     while time.monotonic() < until:
         try:

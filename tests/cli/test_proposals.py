@@ -1,4 +1,4 @@
-"""``crl proposals`` over topics in memory: what it shows, what it orders word for word, and what a loser is told."""
+"""``crl proposals`` with topics in memory: what it shows, the exact commands it sends, and refusals of late reviews."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ID = str(GUIDE_PROPOSAL["proposal_id"])
 
 
 class Installation:
-    """Topics in memory, and a monitor that answers as it is told."""
+    """Topics in memory, and a monitor with prepared answers."""
 
     def __init__(self) -> None:
         self.topics: dict[str, list[Any]] = {"crl.proposals": [the_guide_s()], "crl.tasks": []}
@@ -200,7 +200,7 @@ def test_a_refusal_that_no_other_review_caused_is_told_as_the_monitor_gave_it(th
     there.topics["crl.tasks"] = [a_snapshot(7, a_review("approved", proposal_id="prop-other"), a_review("deferred"))]
     with pytest.raises(CommandRefused, match="the epoch is 2, not 1") as caught:
         there.call("approve", ID)
-    assert caught.value.hint == f"crl proposals show {ID} shows its state"
+    assert caught.value.hint == f"see its state with crl proposals show {ID}"
 
 
 @pytest.mark.parametrize("command", [["approve"], ["reject", "-m", "no"], ["defer"]])

@@ -1,4 +1,4 @@
-"""The journal of a published file: found by content and target, kept where it can be written."""
+"""The journal of a published file is found by content and target, and kept where it can be written."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_what_is_written_is_found_again_in_the_folder_of_the_file(tmp_path: Path
 
 
 def test_a_folder_that_nobody_can_write_has_its_journals_among_the_data_of_the_user(tmp_path: Path) -> None:
-    file = Path("/proc/version")  # not even root can make a file beside it
+    file = Path("/proc/version")  # not even root can create a file in this folder
     journal = Journal(file, ONE.target)
     assert journal.path is not None and journal.path.parent == tmp_path / "data" / "crl-stream" / "published"
     journal.write(ONE)
@@ -48,7 +48,7 @@ def test_where_no_journal_can_be_written_at_all_that_is_said_and_publishing_goes
     journal = Journal(Path("/proc/version"), ONE.target)
     journal.write(ONE)
     assert journal.path is None
-    assert "counts what has arrived twice" in capsys.readouterr().err
+    assert "double-count what has arrived" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b'{"file": "a"}'])
@@ -62,7 +62,7 @@ def test_a_journal_that_cannot_be_read_is_none(content: bytes, tmp_path: Path) -
     [
         ({40: "forty"}, 100, "all", True),  # the same file
         ({40: "forty"}, 120, "more", True),  # it has grown
-        ({40: "forty"}, 40, "forty", True),  # or was cut to what was sent
+        ({40: "forty"}, 40, "forty", True),  # or was cut to the part that was sent
         ({40: "other"}, 100, "changed", False),
         ({}, 30, "shorter", False),
     ],

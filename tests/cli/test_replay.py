@@ -1,4 +1,4 @@
-"""``crl replay``: runs the engine over a file and prints decisions on stdout; writes nothing else."""
+"""``crl replay`` runs the engine over a file, prints decisions on stdout, and writes nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crl_stream.wire.codec import encode
 
 
 def a_file(folder: Path) -> Path:
-    """A variant that was good and fails, beside one that is good."""
+    """Write a file with a variant that was good and then fails, and a second one that stays good."""
     story = [("default", "S" * 30, 1.0), ("v2", "S" * 30, 0.5), ("default", "F" * 15, -1.0)]
     return written(folder, [m for variant, s, reward in story for m in invocations(variant, s, reward=reward)])
 
@@ -54,7 +54,7 @@ def test_the_json_says_the_same_decisions_one_document_a_line(crl: Program) -> N
 
 
 def test_what_would_be_proposed_is_printed_where_it_belongs_in_the_story(crl: Program) -> None:
-    """A lone variant that does badly and then worse: a new one is proposed before it degrades."""
+    """A task's only variant performs badly and then worse: a new variant is proposed before it is degraded."""
     story = invocations("default", "S" * 60 + "F" * 30, reward=0.5)
     stamped = [replace(one, timestamp=f"2025-11-19T14:{n // 60:02}:{n % 60:02}Z") for n, one in enumerate(story)]
     file = written(crl.folder, stamped)
@@ -147,7 +147,7 @@ def a_story() -> list[m.Invocation]:
 
 
 def decisions(out: str) -> list[dict[str, object]]:
-    """Every document but the summary."""
+    """Return every document except the summary."""
     return [json.loads(line) for line in out.splitlines()][:-1]
 
 
@@ -158,7 +158,7 @@ def test_one_timestamp_a_day_ahead_changes_no_decision(crl: Program) -> None:
     result = crl.run("replay", written(crl.folder, wrong).name, "--json")
     found = decisions(result.out)
     assert [one for one in found if one["message"].get("kind") != "clock_skew"] == right  # type: ignore[attr-defined]
-    assert len(found) == len(right) + 1, "that a clock is wrong is an alert of its own"
+    assert len(found) == len(right) + 1, "the wrong clock adds one alert"
     assert "the file runs backwards once, first at line 42" in result.err
     assert json.loads(result.out.splitlines()[-1])["message"]["first_backwards_line"] == 42
 
@@ -231,7 +231,7 @@ def test_a_packed_file_says_what_the_plain_one_says(crl: Program) -> None:
 
 @pytest.mark.parametrize("year", ["2019", "2024", "2031"])
 def test_the_silence_after_the_last_message_begins_with_it_and_not_at_an_hour_of_ours(crl: Program, year: str) -> None:
-    """A lone variant that does badly: what is proposed waits for a person, and does not expire at once."""
+    """A task's only variant performs badly: the proposal waits for a person and does not expire at once."""
     story = invocations("default", "SF" * 40 + "F" * 20, reward=0.0)
     stamped = [replace(one, timestamp=f"{year}-06-01T{n // 60:02}:{n % 60:02}:00Z") for n, one in enumerate(story)]
     lines = crl.run("replay", written(crl.folder, stamped).name).out.splitlines()

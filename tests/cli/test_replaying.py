@@ -1,4 +1,4 @@
-"""``crl dead-letters replay`` from the call to the last word, on topics in memory that fail as Kafka does."""
+"""``crl dead-letters replay`` from the call to its last line, with topics in memory that fail as Kafka does."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ HOME = partition_of(KEY, 4)
 
 
 class Placed(NamedTuple):
-    """What a broker answers."""
+    """A broker's answer to a record."""
 
     partition: int
     offset: int
 
 
 class Broker:
-    """Topics of four partitions; ``failures`` are what it answers to the records it is sent, by their number."""
+    """Topics with four partitions; ``failures`` are its answers by the number of the record it is sent."""
 
     def __init__(self) -> None:
         self.letters = Topic()
@@ -77,7 +77,7 @@ class Broker:
 
     @property
     def marked(self) -> list[int]:
-        """Offsets that marks speak of."""
+        """Return the offsets that marks name."""
         return [mark.offset for o in self.taken if o.topic == DEAD_LETTERS and (mark := read_mark(o.headers))]
 
 
@@ -95,7 +95,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
 
 
 def call(*arguments: str) -> int:
-    """Exit code of a call; errors are raised."""
+    """Return the exit code of a call; errors are raised."""
     words = ["--set", "kafka.bootstrap_servers=nowhere:1", "dead-letters", "replay", *arguments]
     return int(app(args=words, standalone_mode=False) or 0)
 
@@ -138,7 +138,7 @@ def test_a_person_reads_what_became_of_each_letter_and_how_many_there_were(
     assert rows[0][3].strip() == f"sent to {HOME}:0"
     assert "refused" in rows[1][3]
     assert rows[1][3].endswith("; --force sends it")
-    assert "1 already replayed, left out" in err
+    assert "1 already replayed, skipped" in err
     assert err.splitlines()[-1] == "1 sent, 1 refused"
 
 

@@ -1,4 +1,4 @@
-"""``crl archive`` and ``crl notify`` as a person calls them; neither needs a Kafka."""
+"""``crl archive`` and ``crl notify`` as a person calls them; neither needs Kafka."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_channel_without_its_secret_is_listed_as_disabled_with_the_variable_an
     shown = crl.run("notify", "list")
     assert "DISABLED: notifiers.on-call.secret (crl.toml, line 2) is missing" in shown.out
     assert "T0P-SECRET" not in shown.out + crl.run("config", "show").out
-    assert crl.run("broker", "status").code == 4, "it does not run, and that is all"
+    assert crl.run("broker", "status").code == 4, "the broker is not running, and nothing else is wrong"
     for command in (["notify", "test", "on-call"], ["config", "validate"]):
         result = crl.run(*command)
         assert result.faults(2) == []

@@ -1,4 +1,4 @@
-"""``crl status`` says what is wrong, quickly for any number of tasks, and redraws itself on a terminal."""
+"""``crl status`` says what is wrong, quickly for any number of tasks, and refreshes itself on a terminal."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def test_every_task_is_a_line_with_what_is_wrong_with_it(crl: Program) -> None:
         "backend-architect/review",
     ]
     assert "DEGRADED; held; quarantine: v2" in result.out
-    assert "system:" not in result.err, "without an overview no word is made up"
+    assert "system:" not in result.err, "without an overview, no health is invented"
 
 
 def test_a_task_without_an_outcome_is_not_called_healthy(crl: Program) -> None:
-    # A mistyped command for a task that does not exist is remembered like any other.
+    # A command for a mistyped task leaves a row, like any other command.
     with serving([a_brief("no-such-task", active_variant=None, q_value=None, n_outcomes=0, variants=0)]) as port:
         crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
         result = crl.run("status")
@@ -57,12 +57,12 @@ def test_json_has_the_health_of_the_system_or_says_that_it_is_unknown(crl: Progr
 def test_ten_thousand_tasks_are_listed_within_two_seconds_from_cold(crl: Program) -> None:
     with serving([a_brief(f"task-{n}") for n in range(10_000)]) as port:
         crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
-        crl.run("--version")  # compiles what was never imported on this machine
+        crl.run("--version")  # compiles modules that were never imported on this machine
         used = os.times()
         result = crl.run("status")
         spent = os.times()
     assert len(result.out.splitlines()) == 10_002
-    # Time of the processor: what else this machine does is not of the command.
+    # Processor time, because the machine's other work must not count.
     assert spent.children_user + spent.children_system - used.children_user - used.children_system < 2.0
 
 
@@ -105,7 +105,7 @@ def test_a_screen_shows_what_fits_on_it_and_says_how_much_does_not() -> None:
         assert len(lines) <= height
         assert lines[0] == "system: STABLE (5 proposals are pending)"
         assert lines[4].startswith("backend-architect/review")
-        assert lines[-1] == "the tasks as they were: No worker answers."
+        assert lines[-1] == "the last known state: No worker answers."
         shown = sum(line.startswith("backend-architect/") for line in lines)
         assert f"... and {10_001 - shown} more; crl status lists all" in lines
 
@@ -152,7 +152,7 @@ def test_no_state_id_or_number_is_cut_however_narrow_the_terminal_is(tasks: list
         assert f"backend-architect/{task['task_type']}" in said
         assert task["active_variant"] in said
         assert all(name in said for name in task["quarantined"])
-    # Only a name longer than a line exceeds the width, and it is alone on its line.
+    # Only a name longer than a line may exceed the width, and then it has the line to itself.
     assert all(len(line) <= width or len(line.split()) == 1 for line in lines)
 
 
@@ -169,7 +169,9 @@ def test_what_is_wrong_comes_first_with_its_name_since_when_and_what_to_do() -> 
     page = {"tasks": [a_brief()], "partial": False, "silent": []}
     seen = Seen(page, [found], Health("HEALTHY", []), "a worker", None)
     lines = screen_lines(seen, "", "http://a:1", 24, 80)
-    assert not any("system: HEALTHY" in line for line in lines), "it is never called so while something does not work"
+    assert not any("system: HEALTHY" in line for line in lines), (
+        "the system is not called healthy while something does not work"
+    )
     assert "kafka since 2026-11-27 18:00:00 UTC: Kafka does not answer at k:1." in " ".join(lines)
     assert seen.as_json()["healthy"] is False
     assert "See whether the broker runs." in seen.trouble[0]

@@ -1,4 +1,4 @@
-"""``crl status`` of a large fleet is short and quick; what is held or not enforced is said, and is no trouble."""
+"""``crl status`` for a large fleet is short and quick; it mentions what is held or not enforced, but not as trouble."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEGRADED = a_brief("review", degraded=["default"], quarantined=["v2"], held=True
 
 
 def a_summary(number: int, tasks: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
-    """A page of ``/api/summary``."""
+    """Return a page of ``/api/summary``."""
     sums = {"tasks": number, "HEALTHY": number - 2, "INCONCLUSIVE": 2, "trouble": 0, "attention": len(tasks)}
     page = {"summary": sums | fields, "tasks": tasks, "ranks": [1] * len(tasks), "unread": 0, "behind": 0}
     return page | {"partial": False, "silent": [], "unreadable": []}
@@ -139,7 +139,7 @@ def test_where_there_are_too_many_snapshots_to_read_the_page_of_the_system_says_
     told = _tasks_of_overview(overview)
     seen = Seen({"silent": [], "unreadable": []} | told, [], None, "the page", None)
     assert (seen.n_tasks, told["partial"]) == (100_000, True)
-    assert "healthy" not in summary_line(seen), "the page does not say how many are"
+    assert "healthy" not in summary_line(seen), "the page does not say how many are healthy"
     assert summary_line(seen).startswith("100,000 tasks: 1 in trouble")
     [line] = seen.trouble
     assert "task a/t: DEGRADED: No success in the last 20 outcomes" in line

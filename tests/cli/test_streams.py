@@ -1,4 +1,4 @@
-"""Where the output goes: data to stdout, talk to stderr, and a reader that leaves early is no error."""
+"""Data goes to stdout and everything else to stderr; a reader that leaves early is not an error."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_output_that_finds_no_room_is_said_in_a_sentence(crl: Program) -> None:
         process = crl.start("config", "show", "--json", stdout=full)
         _, err = process.communicate()
     assert process.returncode == 1
-    assert err.decode().startswith("crl: Something cannot be written: ")
+    assert err.decode().startswith("crl: A write failed: ")
     assert b"bug" not in err
 
 

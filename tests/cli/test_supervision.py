@@ -36,7 +36,7 @@ class Clock:
 
 
 class Ends:
-    """A process that has ended with a code, or lives."""
+    """A process that has ended with a code, or is still running."""
 
     def __init__(self, code: int | None) -> None:
         self.code, self.killed = code, False

@@ -1,4 +1,4 @@
-"""``crl tail``: one line about each record, and nothing of what matters left out unasked."""
+"""``crl tail`` prints one line about each record, and by default leaves out nothing that matters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What topics tell of a task while no worker answers is what a worker tells."""
+"""While no worker answers, the topics say the same about a task as a worker would."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``crl topology``: the pipeline on a terminal, for programs, and as a picture; it asks nobody."""
+"""``crl topology`` shows the pipeline on a terminal, for programs and as a diagram, without asking a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`crl status` names an installation whose `crl up` is gone or paused while what it has started lives on."""
+"""`crl status` names an installation whose `crl up` is gone or paused while its processes keep running."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ time.sleep(600)
 
 
 class Up:
-    """A program that runs two processes as ``crl up`` does."""
+    """A program that runs two processes, as ``crl up`` does."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -67,7 +67,7 @@ def up(crl: Program) -> Iterator[Up]:
 
 
 def look(crl: Program) -> tuple[int, list[str], list[dict[str, Any]]]:
-    """Exit code and lines of ``--check``, and what ``--json`` finds about supervision."""
+    """Return the exit code and lines of ``--check``, and the findings of ``--json`` about supervision."""
     with serving([a_brief()]) as port:
         crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
         check = crl.run("status", "--check")

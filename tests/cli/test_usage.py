@@ -1,4 +1,4 @@
-"""Every command explains itself, and none answers a mistake with a traceback."""
+"""Every command has a help text, and none answers a mistake with a traceback."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WITHOUT_KAFKA = {
     "topology",
 }
 STARTS_ITS_OWN = {"demo", "up"}
-"""Without an address of Kafka they bring one along."""
+"""Commands that start a Kafka if no address is given."""
 ASKS_A_WORKER = {"status", "window", "quarantine list"}
 CALLS = {
     "activate": "a/t v",
@@ -55,7 +55,7 @@ CALLS = {
     "unpin": "a/t",
     "window": "a/t",
 }
-"""What a command needs to be called rightly; the others need nothing."""
+"""Arguments for a valid call; the other commands need none."""
 
 WRONG = [
     "",
@@ -140,7 +140,7 @@ def full(name: str) -> list[str]:
 
 @pytest.fixture
 def closed_port() -> int:
-    """A port at which nobody listens."""
+    """Return a port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -203,7 +203,7 @@ def test_with_nobody_at_the_given_address_every_command_says_so_and_names_it(crl
     assert {r.call: r.faults(69) for r in results if r.faults(69)} == {}
     unnamed = [r.call for r in results if str(closed_port) not in r.err]
     assert unnamed == []
-    # What the libraries say of it is for -v, also where a worker logs.
+    # Library messages about it appear only with -v, even where a worker logs.
     talkative = {r.call[0]: r.err for r in results if len(r.err.splitlines()) > 2}
     assert talkative.keys() == {"publish", "up"}
     assert talkative["up"].startswith("profile guide (the default")
@@ -216,7 +216,7 @@ def test_a_file_that_does_not_fit_in_memory_at_once_is_given_up_when_kafka_takes
     crl.environment |= {"CRL_BOOTSTRAP_SERVERS": f"127.0.0.1:{closed_port}"}
     result = crl.run("publish", "a/t", "--variant", "v", "--count", "20000", "--timeout", "0.2")
     assert result.faults(69) == []
-    assert f"Kafka at 127.0.0.1:{closed_port} took 0 of 20000 messages: " in result.err
+    assert f"Kafka at 127.0.0.1:{closed_port} accepted 0 of 20000 messages: " in result.err
     assert "crl topics diff" in result.err
 
 
@@ -229,7 +229,7 @@ def test_ctrl_c_ends_a_command_in_one_line_with_code_130(crl: Program) -> None:
     fifo = crl.folder / "never-ending.jsonl"
     os.mkfifo(fifo)
     process = crl.start("replay", fifo.name)
-    # Opening returns when the command has opened its end: it reads, and waits for us.
+    # Opening returns once the command has opened its end; it then reads, and waits for us.
     with fifo.open("wb"):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
@@ -248,7 +248,7 @@ def test_what_a_call_does_not_need_is_not_loaded(crl: Program, call: str, needed
         check=True,
     )
     loaded = set(done.stderr.split())
-    # Typer reads the values of arguments with pydantic, which settings are made of too.
+    # pydantic may be loaded, because typer uses it to read arguments.
     assert loaded & {"aiohttp", "aiokafka", "asyncio", "faust", "msgspec", "crl_stream.settings"} == set()
     modules = {place.partition(":")[0] for place in PLACES.values()}
     assert {name for name in modules if f"crl_stream.cli.{name}" in loaded} == needed

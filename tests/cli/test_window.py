@@ -1,4 +1,4 @@
-"""``crl window`` says how a task stands, also when little is known of it."""
+"""``crl window`` shows the state of a task, even when little is known about it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_task_that_is_held_before_its_first_outcome_is_shown_with_its_hold(crl
     assert text.out.startswith(f"{TASK}: nothing is active, epoch 0, 0 outcomes\n")
     assert "held by ada since 2025-11-19T14:30:00.000Z until 2025-11-20T14:30:00.000Z: a new release" in text.out
     assert "No variant is known yet." in text.out
-    assert text.err == "", "what was asked for is data: a pipe must have it all"
+    assert text.err == "", "requested output is data, so all of it goes to stdout"
     assert json.loads(page.out)["variants"] == []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 
 def a_brief(task_type: str = "api-design", **fields: Any) -> dict[str, Any]:
-    """A task as ``/api/tasks`` tells it."""
+    """Return a task as ``/api/tasks`` describes it."""
     return {
         "agent_name": "backend-architect",
         "task_type": task_type,
@@ -41,7 +41,7 @@ def serving(
     views: dict[str, Any] | None = None,
     **pages: dict[str, Any],
 ) -> Iterator[int]:
-    """The port of a server that knows these tasks, and one page for each ``task_type`` of the guide's agent.
+    """Run a server with these tasks and one page for each ``task_type`` of the guide's agent; yield its port.
 
     ``views`` are other pages, by path.
     """

@@ -171,7 +171,7 @@ def test_what_dies_comes_back_also_elsewhere_and_ctrl_c_ends_it_while_broker_and
     before = up.pids()
 
     os.kill(before["monitor"], signal.SIGKILL)
-    up.hear("monitor was ended by signal 9; it is restarted in 1 s")
+    up.hear("monitor was ended by signal 9; it will be restarted in 1 s")
     wait_for(lambda: up.pid("monitor") != before["monitor"], up.text)
     wait_for(lambda: up.run("status")[0] == 0, up.text)
 
@@ -212,7 +212,7 @@ def test_what_a_killed_crl_up_left_behind_is_taken_over_by_the_next_one_which_cr
     assert "unsupervised" in json.loads(up.run("status", "--json")[1])["trouble"][0]
     second = up.start()
     up.hear("crl status shows the tasks")
-    assert "ended what an earlier run had left behind: monitor" in up.text()
+    assert "stopped processes left behind by an earlier run: monitor" in up.text()
     assert "unsupervised" not in up.run("status")[1]
     assert [name for name, pid in left.items() if not is_gone(pid)] == ["kafka"]
     pids = up.pids() | {"crl up": second.pid}

@@ -1,4 +1,4 @@
-"""Settings of a test: only the layers that it names, nothing of the machine's."""
+"""Settings for a test: only the layers that it names, none from the machine."""
 
 from __future__ import annotations
 
@@ -36,6 +36,6 @@ def variable(name: str) -> str:
 
 
 def table(name: str, value: str) -> str:
-    """A setting as a line of TOML."""
+    """Return a setting as TOML: its section and one line."""
     section, _, entry = name.rpartition(".")
     return f"[{section}]\n{entry} = {value}\n"

@@ -1,4 +1,4 @@
-"""Five layers, each over the one before, and every value says which of them it came from."""
+"""Five layers, each overriding the previous one; every value has the name of its layer."""
 
 from __future__ import annotations
 

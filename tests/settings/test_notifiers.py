@@ -1,4 +1,4 @@
-"""Channels in ``crl.toml``: any number by name, as strict as every other section, and no secret in sight."""
+"""Channels in ``crl.toml``: any number by name, checked like every other section, with no secret shown."""
 
 from __future__ import annotations
 
@@ -100,18 +100,22 @@ def test_a_flag_is_over_the_environment_and_that_over_the_file() -> None:
             "notifiers.ops.min_severity = 'warn' (crl.toml, line 6)",
             "crl config show",
         ),
-        ('[notifiers.a]\nkind = "log"\npath = "x"\n', "'notifiers.a.path'", "a channel of kind log has kind"),
+        (
+            '[notifiers.a]\nkind = "log"\npath = "x"\n',
+            "'notifiers.a.path'",
+            "a channel of kind log has the settings kind",
+        ),
         ('[notifiers.a]\nkind = "file"\n', "notifiers.a.path is missing", "write it there"),
         ("[notifiers.a]\n", "There is no setting 'notifiers.a'", "[notifiers.a]"),
         ("notifiers = 3\n", "There is no setting 'notifiers'", "crl config show"),
         ("[notifiers]\nops = 3\n", "There is no setting 'notifiers.ops'", "[notifiers.ops]"),
-        ('[notifiers."A B"]\nkind = "log"\n', "[notifiers.'A B'] names no channel", "begin with a letter"),
-        ('[notifiers."a.b"]\nkind = "log"\n', "[notifiers.'a.b'] names no channel", "begin with a letter"),
+        ('[notifiers."A B"]\nkind = "log"\n', "[notifiers.'A B'] does not name a channel", "begin with a letter"),
+        ('[notifiers."a.b"]\nkind = "log"\n', "[notifiers.'a.b'] does not name a channel", "begin with a letter"),
         ('[notifiers.a]\nkind = "log"\nmax_age_hours = true\n', "notifiers.a.max_age_hours = True", "crl config show"),
         ('[notifiers.a]\nkind = "log"\nmax_age_hours = nan\n', "notifiers.a.max_age_hours = nan", "crl config show"),
         (
             '[notifiers.a-b]\nkind = "log"\n[notifiers.a_b]\nkind = "log"\n',
-            "have one name in the environment",
+            "have the same name in the environment",
             "rename one",
         ),
     ],
@@ -201,5 +205,5 @@ def test_any_value_of_any_setting_is_taken_or_refused_with_a_hint(kind: str, fie
         refused = error
     if settings is None:
         assert refused is not None and "(crl.toml, line " in refused.message and refused.hint
-    else:  # a channel, or one that is named among those that cannot be used
+    else:  # a channel, or an entry among the disabled ones
         assert {"a"} == {*settings.notifiers, *settings.disabled_notifiers}

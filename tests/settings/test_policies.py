@@ -1,4 +1,4 @@
-"""The policy of an agent or a task, and the digest by which workers know one policy from another."""
+"""The policy of an agent or a task, and the digest by which workers tell policies apart."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def test_a_name_with_dots_in_it_is_one_name_in_the_file_and_in_a_flag(agent: str
 @pytest.mark.parametrize(
     ("toml", "said"),
     [
-        ('[agents."a b".degradation]\nlookback_window = 40\n', "names no agent"),
-        ("[tasks.lonely.degradation]\nlookback_window = 40\n", "names no task"),
-        ('[tasks."a/b/c".degradation]\nlookback_window = 40\n', "names no task"),
+        ('[agents."a b".degradation]\nlookback_window = 40\n', "does not name an agent"),
+        ("[tasks.lonely.degradation]\nlookback_window = 40\n", "does not name a task"),
+        ('[tasks."a/b/c".degradation]\nlookback_window = 40\n', "does not name a task"),
         ("[agents.a]\nlookback_window = 40\n", "There is no policy setting 'lookback_window'"),
         ("[agents.a.kafka]\npartitions = 40\n", "There is no policy setting 'kafka.partitions'"),
         ("[agents.a.degradation]\nlookback_windw = 40\n", "There is no policy setting 'degradation.lookback_windw'"),
-        ("[agents]\na = 40\n", "agents.a is no setting"),
-        ("agents = 40\n", "is no setting"),
+        ("[agents]\na = 40\n", "agents.a is not a setting"),
+        ("agents = 40\n", "is not a setting"),
         ("[agents.a.degradation]\nlookback_window = 1\n", "degradation.lookback_window = 1 (crl.toml, line 2)"),
     ],
 )
@@ -99,7 +99,7 @@ def test_an_agent_cannot_be_overridden_from_the_environment() -> None:
     for variable in ("CRL_AGENTS_A_DEGRADATION_LOOKBACK_WINDOW", "CRL_TASKS_A_T_DEGRADATION_LOOKBACK_WINDOW"):
         said = refusal(environment={variable: "40"})
         assert "There is no setting" in said.message
-        assert "in the file or by --set agents.<name>" in said.hint, "it says where they can be"
+        assert "in the file or by --set agents.<name>" in said.hint, "the hint says where they can be set"
 
 
 # -- the digest ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a setting, the error names it, its value and where it stands, and what to write instead."""
+"""An error about a setting names the setting, its value, where it is set, and what to write instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weekly review comes when the guide says, in a time zone that a person names."""
+"""The weekly review is published when the guide says, in a time zone that the user chooses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scripts of the guide run in folders of strangers: environment and a named file count, what lies there does not."""
+"""The guide's scripts may run in a stranger's folder: the environment and a named file count, a found file does not."""
 
 from __future__ import annotations
 
@@ -135,5 +135,5 @@ def test_a_program_in_such_a_folder_says_it_in_one_line(strangers: Path) -> None
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
-    assert "crl.toml of this folder is not read" in line
+    assert "crl.toml in this folder is not read" in line
     assert not (strangers / "elsewhere").exists()

@@ -1,4 +1,4 @@
-"""The file that ``crl config init`` writes: it loads, and it means what its profile says."""
+"""The file that ``crl config init`` writes can be loaded, and has the effect of its profile."""
 
 from __future__ import annotations
 

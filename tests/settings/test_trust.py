@@ -1,4 +1,4 @@
-"""A crl.toml of the current folder sets limits; who is asked with which password only once its user has trusted it."""
+"""A crl.toml in the current folder sets limits; it sets addresses and passwords only after the user has trusted it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_trusted_it_counts_whole_until_a_byte_of_it_changes() -> None:
     changed = found(HOSTILE + "# a comment\n")
     assert changed.untrusted is not None and changed.untrusted.changed
     assert "has changed since it was trusted" in changed.untrusted.sentence()
-    assert found().untrusted is None, "the old content is what was trusted"
+    assert found().untrusted is None, "the old content was trusted"
 
 
 def test_the_same_content_in_another_folder_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Settings can be read by any user, anywhere: a home is welcome, and not needed."""
+"""Any user can load settings anywhere, with or without a home."""
 
 from __future__ import annotations
 
@@ -106,12 +106,12 @@ def test_where_nothing_can_be_written_at_all_settings_are_read_all_the_same(monk
     assert load_settings(environment={}).client.cache_dir.is_absolute()
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_a_user_id_that_the_machine_does_not_know_reads_settings(tmp_path: Path) -> None:
-    """Run as in a container: no HOME, no entry in passwd."""
+    """As in a container: no HOME, and no entry in passwd."""
 
     become = "import os, sys; os.setgroups([]); os.setgid(54321); os.setuid(54321); "
-    # Loaded before: the other user may not be allowed to read this checkout.
+    # Import it before switching users, because the other user may be unable to read this checkout.
     program = "import crl_stream.settings.layers; " + become + SCRIPT
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -1,7 +1,7 @@
 """Decides what would happen to a replayed dead letter: the record to send, or why it stays.
 
-Pure.  Harmful records are never sent; useless ones only with --force.  A record counts where it lands, at the end of
-the log, and not at its old position.
+Pure. Harmful records are never sent, and useless ones only with --force. A record counts where it lands, at the end
+of the log, not at its old position.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from crl_stream.wire.strict_json import parse_object
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, TOPIC_OF
 
 RETURNABLE: Final = (INVOCATIONS, COMMANDS)
-"""The topics that others write; crl-stream repeats records on its own topics itself."""
+"""Topics that other programs write. On all other topics, crl-stream repeats its own records."""
 MAX_POISON: Final = MAX_FAILURES // 2
-"""Most records per call that made the engine raise: more than ``MAX_FAILURES`` in one batch would stop a worker."""
+"""Limit per call for records that made the engine fail; more than ``MAX_FAILURES`` in one batch stop a worker."""
 _OVERHEAD: Final = 512
-"""Upper bound for the bytes that batch and record add to key, value and headers."""
+"""Upper bound for the bytes that batch and record framing add to key, value and headers."""
 _COMMAND_REF: Final = "command_ref"
 
 Original = tuple[bytes | None, bytes | None]
@@ -40,7 +40,7 @@ class Circumstances(NamedTuple):
     partitions: Mapping[str, int]
     """Number of partitions on the broker, for each topic in ``RETURNABLE``."""
     max_bytes: Mapping[str, int]
-    """Largest record that each of these topics takes, in bytes."""
+    """Largest record that each of these topics accepts, in bytes."""
     now: int
     """Milliseconds since the epoch."""
     named: bool = False
@@ -49,7 +49,7 @@ class Circumstances(NamedTuple):
     mend_key: bool = False
     """Whether to send an outcome under the key that its value implies."""
     originals: Mapping[tuple[str, int, int], Original | None] = {}
-    """For letters of commands: the record at their position now, None where there is none."""
+    """For letters of commands: the record now at their position, or None if there is none."""
 
 
 class Step(NamedTuple):
@@ -73,7 +73,9 @@ def plan(letters: Sequence[DeadLetter], about: Circumstances) -> list[Step]:
             poison += 1
             if poison > MAX_POISON:
                 step = Step(
-                    one, None, f"more than {MAX_POISON} of these at once would stop a worker; run the command again"
+                    one,
+                    None,
+                    f"more than {MAX_POISON} of these at once would stop a worker; run the command again for the rest",
                 )
         steps.append(step)
     return steps
@@ -96,7 +98,7 @@ def _judge(one: DeadLetter, about: Circumstances) -> Step:
         return Step(one, None, f"{topic} has no partition {one.letter.partition}")
     output = Output(topic, partition, key, record.value, own_headers(record.headers))
     if _size_of(output) > about.max_bytes[topic]:
-        return Step(one, None, f"it is larger than the {about.max_bytes[topic]} bytes that {topic} takes")
+        return Step(one, None, f"it is larger than the {about.max_bytes[topic]} bytes that {topic} accepts")
     doubt = _doubt_about(one, decoded)
     if doubt is None:
         return Step(one, output, "" if key == record.key else f"under the key {(key or b'').decode()}")
@@ -104,7 +106,7 @@ def _judge(one: DeadLetter, about: Circumstances) -> Step:
 
 
 def _harm_of(one: DeadLetter, about: Circumstances) -> str | None:
-    """Return why it must not be sent or cannot help; None if it may be sent."""
+    """Return why the record must not be sent or would not help; None if it may be sent."""
     record, topic = one.record, one.letter.topic
     if topic not in MESSAGES or min(one.letter.partition, one.letter.offset) < 0:
         return "its headers do not say where it was read from"
@@ -125,7 +127,7 @@ def _harm_of(one: DeadLetter, about: Circumstances) -> str | None:
 
 
 def _lateness_of(message: Any, about: Circumstances) -> str | None:
-    """Return why a command would be refused by now; None if it would not."""
+    """Return why a command would now be refused; None if it would not be."""
     if TOPIC_OF[type(message)] != COMMANDS or message.expires_at is None:
         return None
     expired = from_text(message.expires_at) < about.now
@@ -133,7 +135,7 @@ def _lateness_of(message: Any, about: Circumstances) -> str | None:
 
 
 def _doubt_about(one: DeadLetter, decoded: Decoded | Rejected) -> str | None:
-    """Return why sending it is probably useless; None if nothing speaks against it."""
+    """Return why sending the record is probably useless; None if it may help."""
     if one.replayed is not None:
         return f"it was replayed {one.replayed}"
     if isinstance(decoded, Rejected):
@@ -141,7 +143,7 @@ def _doubt_about(one: DeadLetter, decoded: Decoded | Rejected) -> str | None:
     if isinstance(decoded.message, m.SetPolicy):
         return "it would replace the policy in force with an old one"
     if one.letter.reason == reasons.FOLD_FAILURE:
-        return "it made the engine raise, and will again until a release fixes that"
+        return "it made the engine fail, and will do so again until a release fixes that"
     if one.letter.reason == reasons.FORWARDED_BEFORE:
         return "it may have been applied long ago and would count twice"
     return None
@@ -163,7 +165,7 @@ def _key_of(value: bytes) -> bytes | None:
 
 
 def _home_of(key: bytes | None, original: int, partitions: int) -> int | None:
-    """Return the partition of the task's key, else the one it was read from; None if there is neither."""
+    """Return the partition of the task's key, else the one the record was read from; None if neither exists."""
     try:
         if key is not None:
             return partition_of(TaskKey.decode(key).encode(), partitions)

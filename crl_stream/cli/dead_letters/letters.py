@@ -15,7 +15,7 @@ from crl_stream.wire.reasons import MEANING
 
 
 class Replayed(NamedTuple):
-    """The mark of a letter that was sent back, and when, in milliseconds of the broker's clock."""
+    """The mark of a letter that was sent back, and its time in milliseconds by the broker's clock."""
 
     mark: Mark
     at: int
@@ -39,7 +39,7 @@ class DeadLetter(NamedTuple):
 
     @property
     def source(self) -> str:
-        """The same as ``partition:offset``."""
+        """The partition and offset as ``partition:offset``."""
         return f"{self.letter.partition}:{self.letter.offset}"
 
 
@@ -58,7 +58,7 @@ def pair_up(found: Iterable[Received]) -> list[DeadLetter]:
         letter = read_letter(record.headers)
         place = (letter.topic, letter.partition, letter.offset, record.partition)
         replayed, marking = marks.get(place, (None, None))
-        # A log that was created again reuses positions: its letters are different ones.
+        # A log that was deleted and created again reuses positions, but its letters are different.
         after = marking is not None and marking.offset > record.offset
         paired.append(DeadLetter(record, letter, replayed if after else None))
     return paired
@@ -73,12 +73,12 @@ def letter_at(letters: Iterable[DeadLetter], topic: str | None, place: tuple[int
     if not there:
         source = "{}:{}".format(*place)
         raise NotFound(
-            f"There is no dead letter of {f'{topic} {source}' if topic else source}.",
-            hint="crl dead-letters list lists them",
+            f"There is no dead letter from {f'{topic} {source}' if topic else source}.",
+            hint="crl dead-letters list shows them",
         )
     if len(there) > 1:
         raise UsageError(
-            f"There is a dead letter of {' and one of '.join(sorted(there))} at {place[0]}:{place[1]}.",
+            f"There is a dead letter from {' and one from '.join(sorted(there))} at {place[0]}:{place[1]}.",
             hint=f"add --topic {min(there)}",
         )
     return next(iter(there.values()))
@@ -95,7 +95,7 @@ def choose(
     """Return the letters that match, each once, in the order in which their records were refused.
 
     ``reason`` and ``topic`` keep only letters with that reason or from that topic; None keeps all.  ``since``
-    (inclusive) and ``until`` (exclusive) bound the letters' append times, in milliseconds since the epoch; None is no
+    (inclusive) and ``until`` (exclusive) bound the letters' append times, in milliseconds since the epoch; None sets no
     bound.
     """
     fitting = [
@@ -107,7 +107,7 @@ def choose(
         and (until is None or one.record.timestamp < until)
     ]
     fitting.sort(key=lambda one: (one.record.timestamp, one.record.partition, one.record.offset))
-    # After a crash a letter may be there twice.
+    # After a crash, a letter may appear twice.
     return list({(one.place, one.record.key, one.record.value): one for one in reversed(fitting)}.values())[::-1]
 
 
@@ -122,14 +122,14 @@ def read_place(text: str) -> tuple[int, int]:
 
 
 def read_reason(text: str | None) -> str | None:
-    """Check that ``text`` is a reason of the contract; raises ``UsageError``, which lists them."""
+    """Check that ``text`` is a reason of the contract; raises ``UsageError``, which lists the reasons."""
     if text is not None and text not in MEANING:
         raise UsageError(f"There is no reason {text}.", hint=f"one of {', '.join(MEANING)}")
     return text
 
 
 def read_time(text: str | None, now: datetime) -> int | None:
-    """Parse a day, an instant or a span back from ``now`` into milliseconds; raises ``UsageError``."""
+    """Parse a date, a timestamp or a span back from ``now`` into milliseconds; raises ``UsageError``."""
     if text is None:
         return None
     try:

@@ -1,7 +1,7 @@
 """``crl dead-letters replay``: send the original bytes back to the topic they were read from.
 
-A letter that was sent stays on the topic, and a mark after it says so.  Without the mark it could be sent twice by
-mistake: the engine recognises an invocation only among the last ids of its task.
+A letter that was sent stays on the topic, followed by a mark. Without the mark it could be sent twice by mistake,
+because the engine recognises an invocation only among the last ids of its task.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _AT_ONCE: Final = 500
 
 
 class Sent(NamedTuple):
-    """Where a record is now, or why that is unknown."""
+    """Where a record is now, or why this is not known."""
 
     partition: int | None = None
     offset: int | None = None
@@ -58,8 +58,10 @@ def replay(
     ] = None,
     reason: Annotated[str | None, typer.Option(help="All with this reason.")] = None,
     topic: Annotated[str | None, typer.Option(help="All from this topic.")] = None,
-    since: Annotated[str | None, typer.Option(help="All refused since: 12h, 2d, a day or an instant.")] = None,
-    until: Annotated[str | None, typer.Option(help="All refused before this time.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Select letters refused since: 12h, 2d, a date or a timestamp.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Select letters refused before this time.")] = None,
     mend_key: Annotated[
         bool, typer.Option("--mend-key", help="Send outcomes under the key that their value implies.")
     ] = False,
@@ -71,19 +73,17 @@ def replay(
 ) -> None:
     """Send dead letters back to the topic they came from, once the cause is fixed.
 
-    Key, value and headers are the original ones.  The records count as of now, at the end of the log.  Exit code 1 if a
-    chosen letter was not sent.
+    Key, value and headers are unchanged. The records count as of now, at the end of the log. Exit code 1 if a selected
+    letter was not sent.
     """
     by_filter = [reason, since, until]
     if not positions and not any([*by_filter, topic]):
         raise UsageError(
             "Name the letters to send.",
-            hint="give PARTITION:OFFSET, or choose with --reason, --topic, --since, --until",
+            hint="give PARTITION:OFFSET, or select with --reason, --topic, --since or --until",
         )
     if positions and any(by_filter):
-        raise UsageError(
-            "Name letters or choose with filters, not both.", hint="leave out --reason, --since and --until"
-        )
+        raise UsageError("Name letters or use filters, not both.", hint="leave out --reason, --since and --until")
     if topic is not None and topic not in RETURNABLE:
         topic = f"crl.{topic}" if f"crl.{topic}" in RETURNABLE else topic
         if topic not in RETURNABLE:
@@ -98,7 +98,7 @@ def replay(
             return choose([letter_at(letters, topic, place) for place in places])
         chosen = choose(letters, reason=wanted, topic=topic, since=begin, until=end)
         if not force and (before := sum(one.replayed is not None for one in chosen)):
-            say(f"{before} already replayed, left out")
+            say(f"{before} already replayed, skipped")
             chosen = [one for one in chosen if one.replayed is None]
         return chosen
 
@@ -130,7 +130,7 @@ async def _prepare(
     async with KafkaSession(kafka) as session:
         reader = TopicReader(session)
         letters = pick(pair_up(await reader.read(DEAD_LETTERS)))
-        # Orders carry the rights of who may write their topic, so a letter's word for one is not enough.
+        # Write access to its topic authorises a command, so each letter is compared with the record on the topic.
         for one in letters if named else ():
             if one.letter.topic == COMMANDS and min(one.place[1:]) >= 0:
                 there = await reader.read_at(*one.place)
@@ -168,8 +168,8 @@ async def send(
 ) -> tuple[list[Sent], CrlError | None]:
     """Send the records of ``steps`` in order and mark those that Kafka has confirmed.
 
-    Stops after the first batch with a failure.  ``actor`` is named in the marks; ``progress`` is called with what is
-    done, how many and of how many. Returns where each tried record is, and the error if there was one.
+    Stops after the first batch with a failure. ``actor`` is named in the marks; ``progress`` is called with a label,
+    the number sent and the total. Returns where each attempted record is, and the error if there was one.
     """
     producer = AIOKafkaProducer(
         **connection_options(kafka),
@@ -206,7 +206,7 @@ async def send(
 
 
 async def _publish(producer: AIOKafkaProducer, names: Topics, outputs: Iterable[Output]) -> list[Any]:
-    """Queue all records, then wait for all; return Kafka's answer or the error for each."""
+    """Queue all records and wait for all of them; return Kafka's answer or the error for each."""
     futures: list[Any] = []
     for output in outputs:
         topic, key, value = names(output.topic), output.key, output.value

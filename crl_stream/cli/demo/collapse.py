@@ -1,4 +1,4 @@
-"""The guide's loop: a better variant is applied, collapses, is rolled back, and a person undoes that."""
+"""The guide's loop: a better variant is applied, collapses, is rolled back, and a person undoes the rollback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crl_stream.core import messages as m
 BASELINE: Final = "api-baseline"
 OPTIMIZED: Final = "api-optimized"
 QUALITIES: Final = {BASELINE: 0.7, OPTIMIZED: 0.95}
-"""Neither fails while it is healthy: a chance run of failures would tell another story."""
+"""Neither fails while it is healthy, because a chance run of failures would spoil the story."""
 
 
 async def tell_collapse(session: Session, story: Story, fleet: Fleet, witness: Witness) -> None:
@@ -44,7 +44,7 @@ async def tell_collapse(session: Session, story: Story, fleet: Fleet, witness: W
     story.tell("healthy", f"{count} healthy invocations with {OPTIMIZED} since then", invocations=count)
 
     await fleet.tell(f"break {OPTIMIZED}")
-    story.tell("collapse", f"{OPTIMIZED} collapses: its provider changed the model under it")
+    story.tell("collapse", f"{OPTIMIZED} collapses: its provider has changed the underlying model")
     alert = await witness.expect(
         "a degradation alert", m.DegradationAlert, lambda d: d.variant_id == OPTIMIZED and d.active
     )
@@ -69,6 +69,6 @@ async def tell_collapse(session: Session, story: Story, fleet: Fleet, witness: W
     result = await order(
         session.kafka, m.UndoRollback, key, epoch=event.epoch, reason="the provider repaired it", actor="demo"
     )
-    story.tell("undo", f"The provider repaired it; an operator undoes the rollback: {result.detail}")
+    story.tell("undo", f"The provider has fixed it; an operator undoes the rollback: {result.detail}")
     active = await witness.expect("the undo", m.ActiveVariant, lambda a: a.epoch == event.epoch + 1)
     await tell_switches(story, fleet, active, "undo_followed")

@@ -1,4 +1,4 @@
-"""A few runtime processes and their reports."""
+"""Several runtime processes and their reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crl_stream.settings import Settings
 
 
 class Fleet:
-    """``size`` runtimes of one task."""
+    """``size`` runtimes that work on one task."""
 
     def __init__(
         self, settings: Settings, key: TaskKey, size: int, *, default: str, qualities: Mapping[str, float]
@@ -35,8 +35,8 @@ class Fleet:
     async def start(self) -> None:
         """Start all runtimes.
 
-        Their cache folder belongs to this run alone: the cache of an earlier demo may name the same task on another
-        Kafka at the same address, and would decide their first invocations.
+        Each run uses a new cache folder. A cache from an earlier demo could name the same task on another Kafka at the
+        same address, and would then decide the first invocations.
         """
         self._kept = tempfile.TemporaryDirectory(prefix="crl-demo-", ignore_cleanup_errors=True)
         for number, name in enumerate(self.names):

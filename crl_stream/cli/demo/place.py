@@ -1,7 +1,7 @@
 """Keeps the demo apart from real data, whatever the settings say.
 
-The demo has separate topics, consumer groups, folders and a separate policy. Its collapse is in no real status, its
-rollbacks are in no real file, and no person is alerted.
+The demo has its own topics, consumer groups, folders and policy. Its collapse appears in no real status, its rollbacks
+are written to no real file, and no one is alerted.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from crl_stream.settings import Settings
 from crl_stream.settings.model import POLICY_SECTIONS, leaves
 
 PREFIX: Final = "demo."
-"""Prefix in front of the settings' topic prefix."""
+"""Prefix added in front of the topic prefix in the settings."""
 APP_ID: Final = "crl-demo"
 EXPLORATION: Final = 0.15
 PROCESSES: Final = ("monitor", "services")
-"""No notifier: nobody needs the demo's alerts."""
+"""No notifier: the demo must not alert anyone."""
 
 
 def demo_folder(settings: Settings) -> Path:

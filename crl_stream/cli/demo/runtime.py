@@ -1,7 +1,7 @@
-"""One agent runtime of the demo: a process that asks the Resolver, works, and tells the Publisher.
+"""One agent runtime of the demo: a process that asks the Resolver for a variant, works, and publishes the outcome.
 
-Only the agent's work is simulated: the quality of an answer depends on the variant alone, until the demo breaks a
-variant by a line on stdin, as a provider might. Each invocation is reported as a line of JSON on stdout.
+Only the agent's work is simulated. The quality of an answer depends only on the variant, until the demo breaks a
+variant with a line on stdin, as a provider might. Each invocation is reported as a line of JSON on stdout.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> int:
     parser.add_argument("--agent", required=True)
     parser.add_argument("--task", required=True)
     parser.add_argument("--name", required=True, help="runtime_id")
-    parser.add_argument("--number", type=int, required=True, help="its number in the fleet, from 0")
+    parser.add_argument("--number", type=int, required=True, help="number of this runtime in the fleet, from 0")
     parser.add_argument("--default", required=True, help="the variant to use before anything is known")
     parser.add_argument("--quality", action="append", default=[], metavar="VARIANT=QUALITY", help="of its answers")
     parser.add_argument("--set", action="append", default=[], dest="settings")

@@ -40,7 +40,7 @@ def run_demo(session: Session, *, json: bool, once: bool, full: bool) -> int:
             found = read(folder)
             raise UsageError(
                 f"A demo is already running{'' if found is None else f' (process {found.program.pid})'}.",
-                hint="watch that one, or stop it with crl down",
+                hint="watch that demo, or stop it with crl down",
             )
         stack.callback(record.release)
         settings = _connect(session, record, story, stack)
@@ -49,7 +49,7 @@ def run_demo(session: Session, *, json: bool, once: bool, full: bool) -> int:
         prepare_topics(settings)
         with running(session, settings, quiet=True, names=PROCESSES, record=record) as installation:
             process = installation.monitor.pid
-            story.tell("worker", f"A worker is ready, its views are at {views_url(settings)}", process=process)
+            story.tell("worker", f"A worker is ready; its views are at {views_url(settings)}", process=process)
             stay = not (json or once) and sys.stdout.isatty()
             try:
                 return asyncio.run(_play(_At(session, settings), story, stay=stay, full=full))
@@ -118,7 +118,7 @@ async def _fleet(
         await fleet.start()
         yield fleet, witness
     except BaseException:
-        # After Ctrl-C, or a step that did not happen, wait for nothing more.
+        # After Ctrl-C or a missing step, do not wait for anything else.
         await fleet.stop(1.0)
         raise
     else:

@@ -60,7 +60,7 @@ class Witness:
                         self._news.notify_all()
 
     async def expect(self, what: str, kind: type[T], fits: Callable[[T], bool] = lambda _: True) -> T:
-        """Wait for a fact; raises ``StepMissing`` if it does not come."""
+        """Wait for a fact; raises ``StepMissing`` if it does not arrive."""
 
         def find() -> T | None:
             return next((fact for fact in self.facts if isinstance(fact, kind) and fits(fact)), None)
@@ -79,7 +79,7 @@ class Witness:
 
 
 async def tell_switches(story: Story, fleet: Fleet, active: m.ActiveVariant, step: str) -> None:
-    """Every runtime must use a new active variant in its next or second invocation that does not explore."""
+    """Check that every runtime uses a new active variant within two invocations that do not explore."""
     since = seconds_of(active.since)
 
     def after(name: str) -> list[dict[str, Any]]:

@@ -70,7 +70,7 @@ def list_proposals(
 def show_proposal(
     context: typer.Context,
     proposal_id: Annotated[
-        str, typer.Argument(metavar="ID", help="Id of the proposal; crl proposals list shows them.")
+        str, typer.Argument(metavar="ID", help="Id of the proposal, as listed by crl proposals list.")
     ],
     json: Json = False,
 ) -> None:
@@ -83,7 +83,7 @@ def show_proposal(
 
 
 async def _look(kafka: Kafka, proposal_id: str) -> tuple[Proposal, ActiveVariant | None]:
-    """A proposal, and the active variant of its task with the orders of people in force there."""
+    """Return a proposal, and its task's active variant with the operators' commands in force there."""
     async with KafkaSession(kafka) as session:
         proposal = await find(session, proposal_id)
         try:

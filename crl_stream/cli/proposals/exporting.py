@@ -34,7 +34,7 @@ def export(
         raise UsageError(f"There is no format {format_}.", hint=f"one of {', '.join(FORMATS)}")
     chosen = FORMATS[format_]
     if output is None and (json or (chosen.binary and sys.stdout.isatty())):
-        raise UsageError("This needs a file to write.", hint="name a file with --output")
+        raise UsageError("This export needs an output file.", hint="name a file with --output")
     statuses = wanted_statuses(status, "all")
     now = now_ms()
     found = select(asyncio.run(read_all(context.obj.kafka)), now, statuses, agent)
@@ -54,7 +54,7 @@ def export(
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    """Write a file atomically: a reader sees either the old one or the new one."""
+    """Write a file atomically: a reader sees either the old file or the new one."""
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:

@@ -22,7 +22,7 @@ from crl_stream.kafka.commands import give, task_command
 from crl_stream.kafka.session import Access, KafkaSession
 from crl_stream.proposals.standing import ending, status_at, updated_at
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the proposal; crl proposals list shows them.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the proposal, as listed by crl proposals list.")]
 Why = Annotated[str, typer.Option("--reason", "-m", help="Your reason; it is published with the result.")]
 
 
@@ -34,7 +34,7 @@ def approve(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Accept a proposal; refused if the active variant has changed since, or if somebody reviewed it first."""
+    """Approve a proposal; refused if the active variant has changed since, or if someone else reviewed it first."""
     _review(context, proposal_id, m.ApproveProposal, reason, actor, timeout, json)
 
 
@@ -46,7 +46,7 @@ def reject(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Decline a proposal; it is not repeated until its evidence has doubled."""
+    """Reject a proposal; it is not made again until its evidence has doubled."""
     if not reason.strip():
         raise UsageError("A rejection needs a reason.", hint="--reason TEXT; it is kept for analysis")
     _review(context, proposal_id, m.RejectProposal, reason, actor, timeout, json)
@@ -69,7 +69,7 @@ def defer(
 
 
 def instant(text: str, now: datetime) -> str:
-    """Convert a day, an instant or a span from ``now`` to RFC 3339 in UTC; raises ``UsageError`` for past times."""
+    """Convert a date, a timestamp or a span from ``now`` to RFC 3339 in UTC; raises ``UsageError`` for past times."""
     try:
         found = datetime.fromisoformat(text)
         found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
@@ -81,7 +81,7 @@ def instant(text: str, now: datetime) -> str:
                 f"`{text}` is not a valid time.", hint="write 14d, 2w, 2026-01-31 or 2026-01-31T09:00:00Z"
             ) from None
     if found <= now:
-        raise UsageError(f"{text} is past.", hint="name a time that is still to come")
+        raise UsageError(f"{text} is in the past.", hint="name a time in the future")
     return to_text(from_text(found.isoformat()))
 
 
@@ -116,7 +116,7 @@ async def review(
     timeout: float = 20.0,
     **fields: Any,
 ) -> m.CommandResult:
-    """Send one review and return the monitor's word; ``CommandRefused`` says who was faster, and why."""
+    """Send one review and return the monitor's result; ``CommandRefused`` names any earlier reviewer and the reason."""
     proposal = await find(access, proposal_id)
     if (status := status_at(proposal, now_ms())) not in OPEN_STATUSES:
         raise CommandRefused(_closed(proposal, status), hint=_other(proposal))
@@ -126,10 +126,10 @@ async def review(
         and from_text(fields["until"]) >= from_text(proposal.expires_at)
     ):
         raise UsageError(
-            f"{proposal_id} expires at {proposal.expires_at}, before that.", hint="defer it to an earlier time"
+            f"{proposal_id} expires before that, at {proposal.expires_at}.", hint="defer it to an earlier time"
         )
     if kind is m.ApproveProposal:
-        # The exact change that was shown, only for the epoch it was made for, and only until it expires.
+        # Approve exactly the change that was shown, only in the epoch it was made for, and only until it expires.
         fields |= {
             "change": proposal.change,
             "expected_epoch": proposal.epoch,
@@ -142,7 +142,7 @@ async def review(
     except CommandRefused as refused:
         won = await deciding_review(access, proposal)
         if won is None:
-            raise CommandRefused(refused.message, hint=f"crl proposals show {proposal_id} shows its state") from None
+            raise CommandRefused(refused.message, hint=f"see its state with crl proposals show {proposal_id}") from None
         why = f": {won.reason}" if won.reason else ", without a reason"
         raise CommandRefused(
             f"{proposal_id} was already {won.review} by {won.actor} at {won.timestamp}{why}.", hint=_other(proposal)

@@ -13,22 +13,22 @@ from crl_stream.wire.topics import PROPOSALS, TASKS
 
 
 async def read_all(access: Access) -> list[m.Proposal]:
-    """Every proposal there is, in its last revision."""
+    """Return every proposal in its latest revision."""
     return latest(received.message for received in await TopicReader(access).read(PROPOSALS))
 
 
 async def find(access: Access, proposal_id: str) -> m.Proposal:
-    """One proposal; ``NotFound`` when there is none of that id."""
+    """Return one proposal; raises ``NotFound`` if none has this id."""
     for proposal in await read_all(access):
         if proposal.proposal_id == proposal_id:
             return proposal
     raise NotFound(
-        f"There is no proposal {proposal_id}.", hint="crl proposals list lists them; --status all includes closed ones"
+        f"There is no proposal {proposal_id}.", hint="crl proposals list shows them; --status all includes closed ones"
     )
 
 
 async def deciding_review(access: Access, proposal: m.Proposal) -> m.ReviewResult | None:
-    """The review that has closed it, by the monitor's own list; None when there is none, or it is long ago."""
+    """Return the review that closed it, from the monitor's own list; None if the list has none."""
     key, newest = TaskKey(proposal.agent_name, proposal.task_type), None
     for received in await TopicReader(access).read(TASKS):
         task = received.message

@@ -1,7 +1,7 @@
-"""``crl rollbacks``: what was rolled back, and what people made of it.
+"""``crl rollbacks``: what was rolled back, and how people reviewed it.
 
 command   the group: list, show
-source    the rollbacks of the topic
+source    the rollbacks on the topic
 fates     what became of each: confirmed, undone, followed by another change
 page      one rollback in full
 """

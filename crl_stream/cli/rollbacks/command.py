@@ -32,7 +32,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def rollbacks(
     context: typer.Context,
     agent: Annotated[str | None, typer.Option(help="Only rollbacks of this agent.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most this many, the newest.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many, newest first.")] = 20,
     json: Json = False,
 ) -> None:
     """List rollbacks, newest first, and who confirmed or undid them.
@@ -62,10 +62,10 @@ def rollbacks(
 @app.command("show")
 def show_rollback(
     context: typer.Context,
-    rollback_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the rollback; crl rollbacks lists them.")],
+    rollback_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the rollback, as listed by crl rollbacks.")],
     json: Json = False,
 ) -> None:
-    """Show one: figures and limits, judged outcomes, evidence, candidates, and what became of it."""
+    """Show one rollback: figures and limits, judged outcomes, evidence, candidates, and what became of it."""
     event, fate, policy = asyncio.run(_look(context.obj, rollback_id))
     if json:
         limits = None if policy is None else msgspec.to_builtins(policy.degradation)

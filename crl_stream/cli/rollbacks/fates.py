@@ -26,7 +26,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def status_of(event: RollbackEvent, fate: Iterable[Event]) -> str:
-    """Return the fate in short: ``undone by ada``, ``confirmed by bob``, ``not reviewed``, ``shadow: not done``."""
+    """Return the fate in brief: ``undone by ada``, ``confirmed by bob``, ``not reviewed``, ``shadow: not done``."""
     if not event.enforced:
         return "shadow: not done"
     for what in ("undone", "confirmed"):
@@ -37,7 +37,7 @@ def status_of(event: RollbackEvent, fate: Iterable[Event]) -> str:
 
 
 async def read_fates(access: Access, events: Iterable[RollbackEvent]) -> dict[str, list[Event]]:
-    """By rollback_id, oldest first; from ``crl.commands`` and ``crl.decisions`` alone."""
+    """Return the events by rollback_id, oldest first, from ``crl.commands`` and ``crl.decisions``."""
     fates: dict[str, dict[str, Event]] = {event.rollback_id: {} for event in events}
     by_change = {(e.agent_name, e.task_type, e.epoch): e.rollback_id for e in events if e.enforced}
     confirmations: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Renders one rollback in full, for a person who asks whether it was right."""
+"""Renders one rollback in full, for a person who wants to know whether it was right."""
 
 from __future__ import annotations
 

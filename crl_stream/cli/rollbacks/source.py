@@ -1,4 +1,4 @@
-"""The rollbacks of the topic, for every command that needs them."""
+"""The rollbacks on the topic, for every command that needs them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from crl_stream.wire.topics import ROLLBACKS
 
 
 async def find_rollback(access: Access, rollback_id: str) -> RollbackEvent:
-    """The rollback with this id; ``NotFound`` when there is none."""
+    """Return the rollback with this id; raises ``NotFound`` if there is none."""
     found = None
     async for received in TopicReader(access).each(ROLLBACKS):
         if isinstance(received.message, RollbackEvent) and received.message.rollback_id == rollback_id:
             found = received.message
     if found is None:
-        raise NotFound(f"There is no rollback {rollback_id}.", hint="crl rollbacks lists them")
+        raise NotFound(f"There is no rollback {rollback_id}.", hint="see the ids with crl rollbacks")
     return found
 
 
 async def newest_rollbacks(access: Access, agent: str | None, limit: int) -> list[RollbackEvent]:
-    """The newest ``limit`` rollbacks of an agent, or of all; newest first."""
-    # After a crash one may be there twice, with the same id and bytes.
+    """Return the newest ``limit`` rollbacks of one agent, or of all agents, newest first."""
+    # After a crash, a rollback may appear twice, with the same id and bytes.
     found: dict[str, RollbackEvent] = {}
     async for received in TopicReader(access).each(ROLLBACKS):
         event = received.message

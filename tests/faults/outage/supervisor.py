@@ -66,7 +66,7 @@ def pause_for_20_s(world: World) -> None:
 
 def pause_for_good(world: World) -> None:
     os.kill(world.up.pid("kafka"), signal.SIGSTOP)
-    world.up.hear("Kafka is killed and restarted")
+    world.up.hear("Kafka is being killed and restarted")
 
 
 def steal_port(world: World) -> None:
