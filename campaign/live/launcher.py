@@ -1,4 +1,4 @@
-"""``python -m campaign.live.launcher [--die POINT:N] [--stall POINT:N] [--without GUARD] worker ...``: a modified ``crl``.
+"""``python -m campaign.live.launcher [--die POINT:N] [--stall POINT:N] [--without GUARD] worker ...``: modified.
 
 It is the product's own ``crl``, with a line at which it dies or stands still, or without one of its guards.
 """
