@@ -1,4 +1,4 @@
-"""``python -m benchmarks [SECTION...]`` measures; ``python -m benchmarks report FILE`` shows what was measured."""
+"""``python -m benchmarks [SECTION...]`` measures; ``python -m benchmarks report FILE`` reports a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def main(words: list[str] | None = None) -> int:
-    """Measure or report; 1 when a section failed."""
+    """Measure or report; return 1 if a section failed."""
     words = sys.argv[1:] if words is None else words
     if words[:1] == ["report"]:
         return report.main(words[1:])
@@ -42,9 +42,9 @@ def main(words: list[str] | None = None) -> int:
         print(json.dumps(page, indent=2))
     else:
         print(report.text(page))
-    note(f"the figures are in {path}; python -m benchmarks report {path} --markdown makes a page of them")
+    note(f"the figures are in {path}; python -m benchmarks report {path} --markdown turns them into a page")
     if failed:
-        note(f"failed: {', '.join(failed)}; go on with --resume {path}")
+        note(f"failed: {', '.join(failed)}; continue with --resume {path}")
     elif options.document:
         report.document(path)
     return 1 if failed else 0
@@ -55,15 +55,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(sections(Plan())))
     parser.add_argument("--quick", action="store_true", help="about three minutes: fewer settings, events and rounds")
     parser.add_argument("--repeats", type=int, metavar="N", help="rounds of each comparison; default: 3, quick: 1")
-    parser.add_argument("--rows", type=int, metavar="N", help="of the recovery; default: 1,000,000, quick: 50,000")
-    parser.add_argument("--resume", type=Path, metavar="FILE", help="go on with the sections that FILE has not yet")
+    parser.add_argument(
+        "--rows", type=int, metavar="N", help="rows for the recovery section; default: 1,000,000, quick: 50,000"
+    )
+    parser.add_argument(
+        "--resume", type=Path, metavar="FILE", help="continue with the sections that FILE does not have yet"
+    )
     parser.add_argument("--document", action="store_true", help="then bring docs/performance.md up to date")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
 def _measure(names: list[str], plan: Plan, page: dict[str, Any], path: Path) -> list[str]:
-    """Measure one section after the other; each result is saved at once."""
+    """Measure the sections in turn, and save each result at once."""
     known = sections(plan)
     if any(known[name].beside_others for name in names):
         prepare()
@@ -77,7 +81,7 @@ def _measure(names: list[str], plan: Plan, page: dict[str, Any], path: Path) -> 
             try:
                 page["sections"][name] = known[name].run(bootstrap_servers)
             except KeyboardInterrupt:
-                note(f"stopped; go on with --resume {path}")
+                note(f"stopped; continue with --resume {path}")
                 raise SystemExit(130) from None
             except Exception as error:
                 note(f"{name} FAILED: {error!r}")

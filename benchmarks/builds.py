@@ -1,6 +1,6 @@
-"""The pure stages interpreted and compiled: from records to bytes, each build in a process of its own, in turn.
+"""The pure stages, interpreted and compiled, from records to bytes; each build runs in its own process, in turn.
 
-CPU time of the process, since others use the machine; and a hash of all that came out, which must be the same.
+Measures CPU time, because other processes share the machine, and hashes the output, which must be the same.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ from crl_stream.stages.partition import partition_key
 from crl_stream.wire.codec import encode
 
 BATCH = 2_000
-"""Records in a batch, as in a worker that catches up."""
+"""Records in a batch, as when a worker catches up."""
 PER_SECOND = 12_500
-"""Records of one partition in a second of the log's time."""
+"""Records of one partition per second of log time."""
 SHAPES = {1: (2_500, 60_000, 30_000), 5: (500, 30_000, 40_000), 20: (125, 20_000, 40_000)}
-"""Outcomes of a task in a row: tasks, records until all windows are full, records that are measured."""
+"""Consecutive outcomes of a task: the number of tasks, records until all windows are full, records that are measured.
+"""
 _PROGRAM = "from benchmarks.builds import main; main()"
 
 
 class Stored(NamedTuple):
-    """A record of the log."""
+    """Return one record of the log."""
 
     offset: int
     timestamp: int
@@ -49,7 +50,7 @@ class Stored(NamedTuple):
 
 
 def run(*, repeats: int) -> dict[str, Any]:
-    """Microseconds an event of both builds by shape, and how often the compiled one goes into the interpreted one."""
+    """Return microseconds per event for both builds by shape, and how many times faster the compiled build is."""
     if reason := compiled.prepare():
         note(f"  MISSING: {reason}")
         return {"missing": reason}
@@ -74,7 +75,7 @@ def _compare(rounds: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, A
     for length in SHAPES:
         pairs = [(slow[str(length)], fast[str(length)]) for slow, fast in rounds]
         if len({each["bytes"] for pair in pairs for each in pair}) != 1:
-            raise Failed(f"the builds differ in what they make of the same records, {length} in a row")
+            raise Failed(f"the builds give different output for the same records, {length} in a row")
         found[f"{length} in a row"] = {
             "us per event, interpreted": _spread([slow["us"] for slow, _ in pairs]),
             "us per event, compiled": _spread([fast["us"] for _, fast in pairs]),
@@ -90,12 +91,12 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 # -- in the process that is measured ---------------------------------------------------------------------
 def main() -> None:
-    """Print what one build needs, and a hash of what it makes."""
+    """Print the time that one build needs, and a hash of its output."""
     print(json.dumps({length: measure(length, *shape) for length, shape in SHAPES.items()}))
 
 
 def measure(length: int, tasks: int, warm: int, count: int) -> dict[str, Any]:
-    """Fold ``warm`` records, then ``count`` more that are timed."""
+    """Fold ``warm`` records, then ``count`` more with the clock running."""
     records, digest, spent = list(_records(length, tasks, warm + count)), hashlib.sha256(), 0.0
     rows: dict[bytes, bytes] = {}
     key = partition_key(0)

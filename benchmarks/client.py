@@ -1,4 +1,4 @@
-"""What the client costs a runtime: publishing a file, beside bare producers, and an agent while Kafka is down."""
+"""What the client costs a runtime: publishing a file compared with bare producers, and an agent while Kafka is down."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from crl_stream.wire.topics import INVOCATIONS, Topics
 TASKS: Final = 200
 SENDERS: Final = {"ours": "Publisher", "aiokafka": "bare aiokafka", "confluent": "confluent-kafka"}
 NOWHERE: Final = "127.0.0.1:1"
-"""An address at which nothing listens."""
+"""An address where nothing listens."""
 GOAL: Final = (
     "50 us or less of CPU a message, at most 2 x bare aiokafka; with Kafka absent: entering 50 ms, p99 added to a call "
     "1 ms, closing 2 s"
@@ -28,7 +28,7 @@ GOAL: Final = (
 
 
 def run(bootstrap_servers: str, *, messages: int, repeats: int) -> dict[str, Any]:
-    """Both comparisons; every run is a process of its own, and rounds take turns."""
+    """Run both comparisons; every run has its own process, and the contestants take turns in each round."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "outcomes.jsonl"
         file.write_bytes(b"".join(encode(message) + b"\n" for _, message in outcomes(messages, TASKS)))
@@ -54,7 +54,7 @@ def run(bootstrap_servers: str, *, messages: int, repeats: int) -> dict[str, Any
 
 
 def _measured(folder: str, *words: str) -> dict[str, float]:
-    """The figures of one run, and the lines that it wrote to stderr."""
+    """Return the figures of one run, and the lines it wrote to stderr."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.client_runs", *words],
         capture_output=True,

@@ -1,7 +1,7 @@
-"""One run of the section ``client``, in a process of its own: ``python -m benchmarks.client_runs NAME ...``.
+"""One run of the section ``client``, in its own process: ``python -m benchmarks.client_runs NAME ...``.
 
-Prints a JSON object of figures.  The messages are parsed before the clock starts; what is measured is from a message to
-the broker's acknowledgement of the last one, with everything that a sender does on the way.
+Prints a JSON object of figures.  The messages are parsed before the clock starts.  The time runs from the first message
+to the broker's acknowledgement of the last one, and includes everything a sender does in between.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from crl_stream.settings import load_settings
 from crl_stream.wire.codec import encode
 
 AT_ONCE: Final = 5_000
-"""Messages that may wait, for every sender."""
+"""The number of messages each sender may have waiting."""
 CALLS: Final = 2_000
 WORK_SECONDS: Final = 0.001
 
 
 def main() -> None:
-    """Run what is named."""
+    """Run the measurement named on the command line."""
     name, *words = sys.argv[1:]
     if name == "agent":
         print(json.dumps(_agent(with_client=words[0] == "yes")))
@@ -115,7 +115,7 @@ def _confluent(messages: list[Any], servers: str, topic: str) -> dict[str, float
 
 
 def _agent(*, with_client: bool) -> dict[str, float]:
-    """A small agent of which every call takes a millisecond."""
+    """Run a small agent whose calls each take a millisecond."""
     taken = []
     began = time.perf_counter()
     client = Client().__enter__() if with_client else None

@@ -1,4 +1,4 @@
-"""Ours with its hot modules compiled: a wheel of this checkout, laid out in a folder, on the libraries of ``.venv``."""
+"""Our code with its hot modules compiled: an unpacked wheel of this checkout, with the libraries of ``.venv``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SOURCES = ("pyproject.toml", "hatch_build.py", "crl_stream", "topics")
 
 
 def why_not() -> str:
-    """Why nothing can be compiled here, or an empty text."""
+    """Return why nothing can be compiled here, or an empty text."""
     compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
     if shutil.which(compiler) is None:
         return f"there is no C compiler: {compiler} is not on the PATH"
@@ -30,7 +30,7 @@ def why_not() -> str:
 
 
 def prepare() -> str:
-    """Build it, unless it is there as the sources are now; why it cannot be, or an empty text."""
+    """Build it unless it is up to date with the sources; return why that is impossible, or an empty text."""
     wanted = _fingerprint()
     if _STAMP.exists() and _STAMP.read_text(encoding="ascii") == wanted:
         return ""
@@ -42,7 +42,7 @@ def prepare() -> str:
     with tempfile.TemporaryDirectory() as wheels:
         for what, command in (
             ("ours could not be compiled", ["wheel", "--no-deps", "--no-build-isolation", "-w", wheels, str(ROOT)]),
-            ("it could not be laid out", ["install", "--no-deps", "--no-index", "--find-links", wheels,
+            ("the wheel could not be unpacked", ["install", "--no-deps", "--no-index", "--find-links", wheels,
                                           "--target", str(FOLDER), "crl-stream"]),
         ):  # fmt: skip
             done = subprocess.run(

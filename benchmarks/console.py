@@ -1,4 +1,4 @@
-"""``crl dashboard`` and ``crl status`` of an installation with 10,000 tasks, each as a process that starts cold."""
+"""``crl dashboard`` and ``crl status`` on an installation with 10,000 tasks, each as a process that starts cold."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from crl_stream.wire.topics import OVERVIEW
 
 TASKS = 10_000
 ROUNDS = 3
-"""Outcomes of each task."""
+"""Outcomes per task."""
 SHOWN = 2
-"""Variants of each task in its last snapshot: that of its second outcome."""
+"""Variants of each task in its last snapshot, which follows its second outcome."""
 REPEATS = 5
 PATIENCE = 300.0
-"""Seconds within which the overview must know every task."""
+"""Seconds within which the overview must have every task."""
 
 
 def run(bootstrap_servers: str) -> dict[str, Any]:
-    """Fill the log, wait until the overview knows every task, then ask as a person would."""
+    """Fill the log, wait until the overview has every task, then run the commands as a person would."""
     with installation(bootstrap_servers) as stack:
         note(f"console: {ROUNDS} outcomes for each of {TASKS:,} tasks")
         with running(stack.session, stack.settings, quiet=True):
@@ -66,11 +66,11 @@ def _wait(stack: Stack) -> Overview:
             page: Overview = pages[-1]
             return page
         time.sleep(0.5)
-    raise SystemExit(f"the overview did not know {TASKS:,} tasks within {PATIENCE:.0f} s")
+    raise SystemExit(f"the overview did not have all {TASKS:,} tasks within {PATIENCE:.0f} s")
 
 
 def _time(stack: Stack, command: str | None) -> list[float]:
-    """Seconds of each run; with no command, of Python alone."""
+    """Return the seconds of each run; without a command, those of Python alone."""
     words = [sys.executable, "-c", "pass"]
     if command is not None:
         words = [sys.executable, "-m", "crl_stream"]

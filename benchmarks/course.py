@@ -1,4 +1,4 @@
-"""One input topic that all contestants fold, and what its snapshots must say."""
+"""One input topic that all contestants fold, and what their snapshots must contain."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, POLICY_KEY, Topics
 
 FILL_BYTES = 100_000
-"""Records per batch in the input topic; the broker gives all of them one time."""
+"""Records per batch in the input topic; the broker gives all of them the same time."""
 
 
 class Course(NamedTuple):
@@ -33,13 +33,13 @@ class Course(NamedTuple):
     events: int
     tasks: int
     length: int
-    """Outcomes of a task in a row."""
+    """Consecutive outcomes of a task."""
     snapshot_seconds: float
-    """Least seconds of log time between two snapshots of a task; the product's default is 1."""
+    """Minimum seconds of log time between two snapshots of a task; the product's default is 1."""
     oracle: Oracle | None
-    """The input, for checking the output."""
+    """The input, kept for checking the output."""
     written_per_second: float
-    """How fast the log was written, which its times tell."""
+    """How fast the log was written, according to its timestamps."""
 
     @property
     def flags(self) -> list[str]:
@@ -54,7 +54,7 @@ class Course(NamedTuple):
 
     @property
     def source(self) -> str:
-        """The broker's name of the input topic."""
+        """The name of the input topic on the broker."""
         return Topics(self.settings.kafka.topic_prefix)(INVOCATIONS)
 
 
@@ -69,7 +69,7 @@ def course(
     snapshot_seconds: float = 1.0,
     check: bool = True,
 ) -> Iterator[Course]:
-    """Fill a topic; without ``check`` nothing is expected, which saves the memory of a large one."""
+    """Fill a topic; without ``check``, keep nothing to compare with, which saves memory for a large one."""
     flags = [f"kafka.partitions={partitions}", f"limits.snapshot_seconds={snapshot_seconds}"]
     with installation(bootstrap_servers, flags) as stack:
         oracle = Oracle() if check else None
@@ -114,7 +114,7 @@ async def _fill(settings: Settings, events: int, tasks: int, length: int, oracle
 
 
 async def _set_policy(producer: AIOKafkaProducer, settings: Settings) -> None:
-    """The policy of the settings in force from the first outcome on, as the worker and the inlet would put it there."""
+    """Write the policy from the settings, in force from the first outcome on, as the worker and the inlet would."""
     topics, kafka, policies = Topics(settings.kafka.topic_prefix), settings.kafka, settings.policies
     command = m.SetPolicy(
         schema_version=m.SCHEMA_VERSION,

@@ -1,4 +1,4 @@
-"""The contestants as the race sees them: how each is started, and how its snapshots are read."""
+"""The contestants of the race: how each is started, and how its snapshots are read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ JAVA_HEAP_MB = 512
 
 
 class Missing(Exception):
-    """A contestant cannot run here; says why."""
+    """A contestant cannot run here; the message says why."""
 
 
 class Entrant(NamedTuple):
@@ -43,11 +43,11 @@ class Entrant(NamedTuple):
     run here.
     """
     summarize: Callable[[bytes], tuple[tuple[str, int], Summary]]
-    """(task, its outcomes) of a snapshot, and what it says."""
+    """Return (task, number of its outcomes) of a snapshot, and its contents."""
     shares_topics: bool = False
-    """Whether it writes the product's topics; the others have a topic of their own."""
+    """Whether it writes the product's topics; the others have their own output topic."""
     describe: Callable[[], str] = lambda: ""
-    """Version and settings that matter."""
+    """The version, and the settings that matter."""
 
 
 def of_job(value: bytes) -> tuple[tuple[str, int], Summary]:
@@ -60,7 +60,7 @@ def of_job(value: bytes) -> tuple[tuple[str, int], Summary]:
 
 
 def of_ours(value: bytes) -> tuple[tuple[str, int], Summary]:
-    """Read a snapshot of ours."""
+    """Read one of our snapshots."""
     page = json.loads(value)
     task, windows = f"{page['agent_name']}/{page['task_type']}", [(v, v["window"]) for v in page["variants"]]
     rows = ((v["variant_id"], v["n_visits"], len(w["outcomes"]), w["outcomes"].count("S")) for v, w in windows)
@@ -83,13 +83,13 @@ def _with(library: str, module: str) -> Callable[[], list[str]]:
 
 @cache
 def _classes() -> tempfile.TemporaryDirectory[str]:
-    """Where the compiled job lies until this program ends."""
+    """The folder of the compiled job until this program ends."""
     return tempfile.TemporaryDirectory(prefix="crl-bench-java-")
 
 
 @cache
 def _java_classes() -> tuple[Path, str]:
-    """The runtime and the class path of the compiled job; compiled once in a run."""
+    """Return the Java runtime and the class path of the job; compile the job once per run."""
     javac = shutil.which("javac", path=_java_path())
     if javac is None:
         raise Missing("there is no JDK: no javac in JAVA_HOME or on the PATH")
@@ -132,7 +132,7 @@ def _compiled() -> list[str]:
 
 
 OURS, COMPILED = "ours", "compiled"
-"""Both are the product's own command."""
+"""Return both builds of the product, which run its own command."""
 ENTRANTS: dict[str, Entrant] = {
     entrant.name: entrant
     for entrant in (
@@ -156,7 +156,7 @@ ENTRANTS: dict[str, Entrant] = {
 
 
 def summary_of(entrant: Entrant, value: bytes | None) -> tuple[tuple[str, int], Summary] | None:
-    """Read a record of the sink; None if it is not a snapshot."""
+    """Read a record from the output topic; return None if it is not a snapshot."""
     if value is None:
         return None
     try:
@@ -166,5 +166,5 @@ def summary_of(entrant: Entrant, value: bytes | None) -> tuple[tuple[str, int], 
 
 
 def environment() -> dict[str, Any]:
-    """The environment of a contestant's process: this checkout first."""
+    """Return the environment of a contestant's process, with this checkout first on the path."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}

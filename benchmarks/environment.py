@@ -1,4 +1,4 @@
-"""The virtual environment of other people's libraries: ``.venv-bench``, made once from pins with hashes."""
+"""The virtual environment of the other libraries: ``.venv-bench``, created once from pins with hashes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _reason = ""
 
 
 def prepare() -> str:
-    """Make the environment, unless it is there; what went wrong, or an empty text.
+    """Create the environment if it does not exist; return what went wrong, or an empty text.
 
     pip takes its index and proxy from the environment, as in ``scripts/bootstrap``.
     """
@@ -26,19 +26,21 @@ def prepare() -> str:
     wanted = hashlib.sha256(PINS.read_bytes()).hexdigest()
     if bench_python() is not None and _STAMP.exists() and _STAMP.read_text(encoding="ascii") == wanted:
         return ""
-    print(f"Installing what is measured beside us into {FOLDER.name} (340 MB, once; a minute or two)", file=sys.stderr)
+    print(
+        f"Installing the libraries we compare with into {FOLDER.name} (340 MB, once; a minute or two)", file=sys.stderr
+    )
     if FOLDER.exists():
         shutil.rmtree(FOLDER)
     pip = [str(FOLDER / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     for what, command in (
-        ("a virtual environment cannot be made", [sys.executable, "-m", "venv", str(FOLDER)]),
+        ("the virtual environment cannot be created", [sys.executable, "-m", "venv", str(FOLDER)]),
         ("pip could not install", [*pip, "--no-deps", "--require-hashes", "-r", str(PINS)]),
     ):
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode:
             _reason = f"{what}: {(done.stderr or done.stdout).strip()[-600:]}"
             print(
-                f"{_reason}\nhint: is a package index within reach (PIP_INDEX_URL, HTTPS_PROXY, PIP_CERT)?",
+                f"{_reason}\nhint: can a package index be reached (PIP_INDEX_URL, HTTPS_PROXY, PIP_CERT)?",
                 file=sys.stderr,
             )
             return _reason
@@ -48,13 +50,13 @@ def prepare() -> str:
 
 
 def bench_python() -> Path | None:
-    """Its interpreter, if it was made."""
+    """Return its interpreter, if it exists."""
     python = FOLDER / "bin" / "python"
     return python if python.exists() else None
 
 
 def why_missing(library: str) -> str:
-    """Why a library is not there."""
+    """Return why a library is missing."""
     return f"{library} is not installed in {FOLDER.name}" + (f" ({_reason})" if _reason else "")
 
 

@@ -1,4 +1,4 @@
-"""``crl replay`` of a long file: CPU time and memory of the process, beside the bare engine over the same records."""
+"""``crl replay`` of a long file: CPU time and memory, compared with the bare engine on the same records."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BATCH = 4_000
 
 
 def run(count: int, repeats: int) -> dict[str, Any]:
-    """Replay a file of ``count`` outcomes, plain and packed, as a person would, and fold its records bare."""
+    """Replay a file of ``count`` outcomes, plain and packed, and fold its records with the bare engine."""
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "outcomes.jsonl"
         with plain.open("wb") as file:
@@ -62,7 +62,7 @@ def run(count: int, repeats: int) -> dict[str, Any]:
 
 
 def _replay(file: Path, options: tuple[str, ...]) -> tuple[float, float]:
-    """CPU seconds and peak memory in megabytes of one process."""
+    """Return CPU seconds and peak memory in megabytes of one process."""
     command = [sys.executable, "-m", "crl_stream", "replay", str(file), *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
@@ -73,7 +73,7 @@ def _replay(file: Path, options: tuple[str, ...]) -> tuple[float, float]:
 
 
 def _bare(file: Path) -> float:
-    """CPU seconds of decoding and folding the records, which are in memory already; without the proposer."""
+    """Return CPU seconds for decoding and folding records that are already in memory, without the proposer."""
     with OutcomeFile(file, "crl replay -") as source:
         records = [
             Stored(number, from_text(outcome.message.timestamp), outcome.key, outcome.value)

@@ -1,4 +1,4 @@
-"""Microseconds of one fold step, and of what is around it."""
+"""Microseconds of one fold step, and of the work around it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from crl_stream.wire.topics import INVOCATIONS
 STEPS = 20_000
 ROUNDS = 7
 GROWTH = (2, 4, 8, 16, 32)
-"""Variants of a task; 32 is the most that the default policy keeps."""
+"""Variants per task; 32 is the most that the default policy keeps."""
 
 
 def run() -> dict[str, Any]:
-    """Medians over several rounds, all in one process."""
+    """Return medians over several rounds, all in one process."""
     messages = [message for _, message in outcomes(STEPS)]
     key = next(outcomes(1))[0]
     values, key_bytes = [encode(message) for message in messages], key.encode()
@@ -94,7 +94,7 @@ def run() -> dict[str, Any]:
 
 
 def _steps_of(key: TaskKey, variants: int) -> Callable[[], None]:
-    """Steps of a task whose outcomes take turns over so many variants."""
+    """Return the steps of a task whose outcomes alternate between this many variants."""
     messages = [outcome(key, number, variant_id=f"variant-{number % variants}") for number in range(STEPS)]
 
     def fold() -> None:

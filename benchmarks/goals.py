@@ -1,4 +1,4 @@
-"""The goals of the project for its speed, held against the figures of a run."""
+"""The project's performance goals, compared with the figures of a run."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ Figures = dict[str, Any]
 """Sections by name, as ``python -m benchmarks`` writes them."""
 
 RATE = "warm_events_per_second"
-"""Rates leave out the first 30 % of the outcomes, when virtual machines are cold and tasks are new."""
+"""Rates leave out the first 30 % of the outcomes, while virtual machines are cold and tasks are new."""
 RESOLVER, BARE = "publish to Resolver", "bare produce to consume"
 MEMORY = "bytes per variant in memory"
 RECOVERY = "seconds from start to ready"
 
 
 class Goal(NamedTuple):
-    """One line of the list."""
+    """One line of the list of goals."""
 
     name: str
     wanted: str
     found: str
     met: bool | None
-    """None when this run did not measure it."""
+    """None if this run did not measure it."""
 
 
 def judge(figures: Figures) -> list[Goal]:
-    """Every goal, met, missed or not measured."""
+    """Return every goal: met, missed or not measured."""
     return [
         *_of_the_race(figures),
         *_of_the_latency(figures),

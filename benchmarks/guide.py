@@ -1,4 +1,4 @@
-"""The costs that the guide names, of its own API: a check, a detection, a pass, an analysis, a line, a table."""
+"""The costs that the guide states for its own API: a check, a detection, a pass, an analysis, a line, a table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from crl_stream.guide.store import Store
 from crl_stream.guide.variant_proposer import VariantProposer
 
 TASKS = 10
-"""Task types of an agent, each with three variants: the guide's typical installation."""
+"""Task types per agent, each with three variants: the guide's typical installation."""
 PER_VARIANT = 60
 ENTRIES = 10_000
 REPEATS = 2_000
@@ -29,7 +29,7 @@ INVOCATION_SECONDS = 1.0
 
 
 def run() -> dict[str, Any]:
-    """Medians, each beside what the guide allows."""
+    """Return medians, each with the guide's limit."""
     store = Store(None)
     keys = [TaskKey("backend-architect", f"api-design-{number}") for number in range(TASKS)]
     for key in keys:
@@ -59,7 +59,7 @@ def run() -> dict[str, Any]:
 
 
 def _table() -> float:
-    """Bytes of the Q-table alone; ``rows`` has the windows, lifetimes and evidence beside it."""
+    """Return the bytes of the Q-table alone; ``rows`` also has the windows, lifetimes and evidence."""
     store = Store(None)
     for number in range(ENTRIES // len(VARIANTS) + 1):
         for at in range(len(VARIANTS)):
@@ -70,7 +70,7 @@ def _table() -> float:
 
 
 def _lines() -> dict[str, float]:
-    """Bytes of a line of each telemetry file, of a rollback and of a proposal that really happened."""
+    """Return the bytes per line of each telemetry file, for a rollback and a proposal that really happened."""
     with tempfile.TemporaryDirectory() as name, Store(Path(name)) as store:
         _fall(store)
         VariantProposer(store=store).analyze_and_propose()

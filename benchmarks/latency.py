@@ -1,8 +1,8 @@
-"""Measures from publishing an outcome to its effect: a consumer has the fact, the Resolver answers; with the bare path.
+"""Measures how long a published outcome takes to reach a consumer of the fact and the Resolver, and the bare path.
 
-A probe is the outcome that reveals a degradation of a task that was brought to the brink before.  Its three times are
-of one record: a plain consumer of the log reads it (the bare path: same record, same load, same time), a plain consumer
-of ``crl.rollbacks`` reads the fact, and the Resolver would answer with the other variant.
+A probe is the outcome that reveals the degradation of a task that was brought to the brink before.  Three times are
+measured for the same record: a plain consumer of the log reads it (the bare path: same record, same load, same moment),
+a plain consumer of ``crl.rollbacks`` reads the fact, and the Resolver would answer with the other variant.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ from crl_stream.worker_views import ask
 PARTITIONS = (4, 12, 64)
 RATES = (100, 1_000, 10_000)
 REPEATED = 1_000
-"""The rate at which the goal stands; it is measured several times."""
+"""The rate at which the goal applies; it is measured several times."""
 WARM_PROBES = 16
-"""Before what is measured, for each partition: the first write to each of several hundred files keeps the journal of a
-disk busy for a second or two, and everybody who writes waits."""
+"""Warm-up before the measurement, for each partition: the first write to each of several hundred files keeps the disk's
+journal busy for a second or two, and every writer waits.
+"""
 SETTLING_SECONDS = 6.0
-"""Afterwards; ext4 writes its journal every five."""
+"""Pause after the warm-up; ext4 writes its journal every five seconds."""
 
 
 class Cell(NamedTuple):
-    """One measurement: other outcomes and probes at ``rate`` per second together."""
+    """One measurement, with probes and other outcomes together at ``rate`` per second."""
 
     name: str
     rate: int
@@ -51,7 +52,7 @@ class Cell(NamedTuple):
 
 
 def run(bootstrap_servers: str, *, repeats: int = 5, probes: int = 1_000, quick: bool = False) -> dict[str, Any]:
-    """Figures by partitions and rate; ``repeats`` of those at 1,000 a second."""
+    """Return figures by partitions and rate, with ``repeats`` measurements at 1,000 a second."""
     found: dict[str, Any] = {}
     for partitions in PARTITIONS[:1] if quick else PARTITIONS:
         rates = [REPEATED] if quick else RATES
@@ -68,7 +69,7 @@ def run(bootstrap_servers: str, *, repeats: int = 5, probes: int = 1_000, quick:
 
 
 def run_others(bootstrap_servers: str, names: Sequence[str], *, probes: int = 500) -> dict[str, Any]:
-    """The same for other contestants at 1,000 a second with 4 partitions: from produce to their output read."""
+    """Measure the other contestants, from produce to their output read, at 1,000 a second with 4 partitions."""
     found: dict[str, Any] = {}
     for name in names:
         cell = Cell("probe", REPEATED, probes)
@@ -82,7 +83,7 @@ def run_others(bootstrap_servers: str, names: Sequence[str], *, probes: int = 50
 
 
 def in_words(figures: Mapping[str, Any]) -> str:
-    """One line about a cell."""
+    """Return one line about a measurement."""
     paths = [f"{name} p50 {q['p50']:.1f} p99 {q['p99']:.1f} ms" for name, q in figures["paths"].items()]
     lost = f", {figures['lost']} NEVER CAME" if figures["lost"] else ""
     return f"{'; '.join(paths)} ({figures['probes']} probes, load {figures['load']['per_second']:,.0f}/s{lost})"
@@ -144,7 +145,7 @@ def _figures(cell: Cell, published: dict[str, Any], paths: dict[str, list[float]
 
 
 def quantiles(times: Sequence[float]) -> dict[str, float]:
-    """The smallest time that so many of all do not exceed."""
+    """Return the smallest time that this share of all times does not exceed."""
     ordered = sorted(times)
     at = {name: ordered[math.ceil(share * len(ordered)) - 1] for name, share in _SHARES.items()}
     return at | {"max": ordered[-1], "n": len(ordered)}
@@ -159,7 +160,7 @@ def _milliseconds(published: Mapping[str, int], arrived: Mapping[str, int]) -> l
 
 # -- others ---------------------------------------------------------------------------------------------
 def _measure_other(bootstrap_servers: str, name: str, cell: Cell) -> dict[str, Any]:
-    """A probe is the first outcome of a task: every contestant publishes a snapshot of it."""
+    """Measure one other contestant; a probe is the first outcome of a task, for which each publishes a snapshot."""
     unique, partitions = f"l{uuid.uuid4().hex[:8]}", 4
     source, sink = f"{unique}-outcomes", f"{unique}-snapshots"
     command = ENTRANTS[name].command()

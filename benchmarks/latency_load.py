@@ -1,9 +1,9 @@
-"""Sends outcomes at a steady rate, and notes when each probe among them was published: a process of its own.
+"""Sends outcomes at a steady rate, and records when each probe among them was published.  Runs in its own process.
 
     python -m benchmarks.latency_load PLAN
 
-librdkafka sends, from a thread of its own, so that neither Python nor an event loop holds a record back.  Times are of
-the machine's monotonic clock, which its processes share.
+librdkafka sends from its own thread, so neither Python nor an event loop delays a record.  Times come from the
+machine's monotonic clock, which all processes share.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any
 from confluent_kafka import Producer
 
 TICK = 0.001
-"""Seconds between two looks at what is due; at most one record each up to 1,000 a second."""
+"""Seconds between two checks of what is due; at most one record each up to 1,000 a second."""
 PLACEHOLDER = b"@" * 12
-"""Stands in a background outcome for what makes its id its own."""
+"""Placeholder in a background outcome for the part that makes its id unique."""
 
 
 def main(words: list[str]) -> int:
-    """Send what the plan says, and write what was published when beside it."""
+    """Send what the plan says, and write a file beside it with the time each probe was published."""
     path = Path(words[0])
     plan = json.loads(path.read_text(encoding="utf-8"))
     producer = Producer({"bootstrap.servers": plan["servers"], "linger.ms": 0, "acks": "all", "log_level": 0})
-    # The first record of a partition waits for its connection and metadata; that is not what is measured.
+    # The first record of a partition waits for a connection and metadata, which must not count.
     producer.list_topics(plan["topic"], timeout=20.0)
     result = _send(producer, plan)
     producer.flush(30.0)

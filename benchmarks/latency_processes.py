@@ -1,4 +1,4 @@
-"""The processes of a latency measurement: one sends, others note what arrives."""
+"""The processes of a latency measurement: one sends, others record what arrives."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ PROBES_PER_SECOND = 100
 WARM_UP = 1.0
 """Seconds of load before the first probe."""
 PATIENCE = 20.0
-"""Seconds within which the last probe must have had its effect."""
+"""Seconds within which the last probe must have taken effect."""
 
 
 def send(
     path: Path, servers: str, topic: str, partitions: int, rate: int, probes: Sequence[m.Invocation]
 ) -> dict[str, Any]:
-    """Send others at ``rate`` and the probes among them; returns what was published when."""
+    """Send the probes and other outcomes at ``rate``; return when each probe was published."""
 
     def record(message: m.Invocation) -> tuple[int, str, str]:
         key = TaskKey(message.agent_name, message.task_type).encode()
@@ -56,14 +56,14 @@ def send(
 
 
 class Arrivals:
-    """How many probes a reader has seen."""
+    """Return how many probes a reader has seen."""
 
     def __init__(self) -> None:
         self.count = 0
         self.ready = threading.Event()
 
     def read(self, stream: Any) -> None:
-        """Follow the output of the reader."""
+        """Follow the reader's output."""
         for line in stream:
             self.count = int(line)
             self.ready.set()
@@ -71,7 +71,7 @@ class Arrivals:
 
 @contextlib.contextmanager
 def reader(path: Path, plan: Mapping[str, Any]) -> Iterator[Arrivals]:
-    """Run a process that notes when probes arrive: reading once the block begins, with its times written at the end."""
+    """Run a process that records when probes arrive; it is reading when the block begins and writes the times last."""
     path.write_text(json.dumps(plan), encoding="utf-8")
     command, pipe = [sys.executable, "-m", "benchmarks.latency_reader", str(path)], subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment(), start_new_session=True)
@@ -89,13 +89,13 @@ def reader(path: Path, plan: Mapping[str, Any]) -> Iterator[Arrivals]:
 
 
 def wait_for(count: int, *arrivals: Arrivals) -> None:
-    """Wait until every reader has seen so many probes, or for long enough."""
+    """Wait until every reader has seen this many probes, or the time is up."""
     until = time.monotonic() + PATIENCE
     while any(each.count < count for each in arrivals) and time.monotonic() < until:
         time.sleep(0.05)
 
 
 def arrived(path: Path) -> dict[str, dict[str, int]]:
-    """What a reader has written: times by task, of records read and of answers of the Resolver."""
+    """Return what a reader has written: times by task, of records read and of the Resolver's answers."""
     found: dict[str, dict[str, int]] = json.loads(path.with_suffix(".arrived").read_text(encoding="utf-8"))
     return found

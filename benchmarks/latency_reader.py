@@ -1,9 +1,9 @@
-"""Notes when each probe arrives: a process of its own.
+"""Records when each probe arrives.  Runs in its own process.
 
     python -m benchmarks.latency_reader PLAN     until its standard input ends
 
-A plan names topics, and with an installation's flags also asks for a Resolver.  It prints how many records and answers
-it has seen, and at the end writes their times, of the machine's monotonic clock, beside the plan.
+A plan names topics; if it has an installation's flags, a Resolver is measured too.  The process prints how many records
+and answers it has seen.  At the end it writes their times, from the machine's monotonic clock, beside the plan.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from crl_stream.client import Resolver
 from crl_stream.core import messages as m
 
 EVERY = 0.1
-"""Seconds between two lines."""
+"""Seconds between two lines of output."""
 
 
 def main(words: list[str]) -> int:
@@ -47,7 +47,7 @@ def main(words: list[str]) -> int:
 
 
 def _resolver(plan: dict[str, Any], resolved: dict[str, int]) -> Resolver:
-    """A Resolver that notes when it would first answer with the variant that a rollback leads to."""
+    """Run a Resolver, and record when it would first answer with the variant that a rollback leads to."""
     settings = Session(None, plan["flags"]).at(plan["servers"])
     resolver = Resolver(settings)
     resolver.wait_until_ready(60.0)
@@ -61,7 +61,7 @@ def _resolver(plan: dict[str, Any], resolved: dict[str, int]) -> Resolver:
 
 
 async def _follow(plan: dict[str, Any], read: dict[str, int], ready: threading.Event) -> None:
-    """The first record of each probed key, from here on, by a plain consumer with its defaults."""
+    """Note the first record of each probed key from now on, read by a plain consumer with its defaults."""
     consumer = AIOKafkaConsumer(bootstrap_servers=plan["servers"])
     await consumer.start()
     try:

@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The machine and software the figures were measured on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crl_stream.errors import BrokerError
 
 
 def describe() -> dict[str, str]:
-    """The machine and the versions, in words."""
+    """Describe the machine and the versions."""
     found = {
         "cpu": _cpu(),
         "cores": str(len(os.sched_getaffinity(0))),

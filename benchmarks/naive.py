@@ -1,7 +1,7 @@
 """What you might write in an afternoon: a deque and dictionaries per variant, everything recomputed each time.
 
-The yardstick for the fold: the same three detectors and Q, with none of the promises (no exact amendments, no bytes, no
-duplicates, no evidence, no facts).
+The yardstick for the fold: the same three detectors and Q, but no guarantees (exact amendments, stable bytes, duplicate
+detection, evidence, facts).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class NaiveMonitor:
-    """Windows of 20 in memory."""
+    """Windows of 20 outcomes in memory."""
 
     def __init__(self) -> None:
         self.windows: dict[Any, deque[Any]] = defaultdict(lambda: deque(maxlen=20))
@@ -20,7 +20,7 @@ class NaiveMonitor:
         self.q: dict[Any, float] = defaultdict(float)
 
     def step(self, message: Any) -> bool:
-        """Take an outcome in; whether its variant is degraded."""
+        """Take in an outcome; return whether its variant is degraded."""
         key = (message.agent_name, message.task_type, message.variant_id)
         reward = 1.0 if message.status == "success" else -1.0
         entry = {"success": message.status == "success", "reward": reward, "error": message.error_count > 0}
@@ -30,7 +30,7 @@ class NaiveMonitor:
         self.q[key] += 0.1 * (reward - self.q[key])
         if len(history) < 20:
             return False
-        # Over the last 1,000, or the cost would grow with every outcome.
+        # Only the last 1,000; otherwise the cost would grow with every outcome.
         baseline = history[-1_000:]
         worse = []
         for name, limit, sign in (("success", 0.10, 1), ("reward", 0.15, 1), ("error", 0.20, -1)):

@@ -1,4 +1,4 @@
-"""Windows and counts, written once more and as simply as can be: what the snapshots of a contestant must say."""
+"""Windows and counts, reimplemented as simply as possible: what the snapshots of a contestant must contain."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ EARLY = (1, 2, 5, 10)
 EVERY = 10
 
 Summary = tuple[tuple[str, int, int, int], ...]
-"""The state of a task: for each variant the lifetime count, and outcomes and successes in its window."""
+"""The state of a task: for each variant the lifetime count, and the outcomes and successes in its window."""
 
 
 class Outcome(NamedTuple):
-    """What was put in; ``time`` is the broker's, in milliseconds."""
+    """One input; ``time`` is the broker's, in milliseconds."""
 
     variant: str
     success: bool
@@ -29,12 +29,12 @@ class Oracle:
         self._outcomes: dict[str, list[Outcome]] = defaultdict(list)
 
     def take(self, entries: Iterable[tuple[str, str, bool]], time: int) -> None:
-        """More outcomes, each with its task and variant, that the broker appended at one time."""
+        """Add outcomes, each with its task and variant, that the broker appended at the same time."""
         for task, variant, success in entries:
             self._outcomes[task].append(Outcome(variant, success, time))
 
     def snapshots_due(self, seconds: float) -> int:
-        """How many snapshots the equivalent job publishes with ``seconds`` between two, at least."""
+        """Return how many snapshots the equivalent job publishes with at least ``seconds`` between two."""
         count = 0
         for outcomes in self._outcomes.values():
             shown_n = shown_time = 0
@@ -62,7 +62,7 @@ class Oracle:
             if complaint := _complain(outcomes, said, seconds=seconds, complete=complete, extra=extra):
                 return f"{task}: {complaint}"
         if unknown := found.keys() - self._outcomes.keys():
-            return f"there are snapshots of {min(unknown)}, which has no outcome"
+            return f"there are snapshots of {min(unknown)}, which has no outcomes"
         return None
 
 
@@ -90,7 +90,7 @@ def _complain(
             (name, len(all_), min(len(all_), WINDOW), sum(all_[-WINDOW:])) for name, all_ in sorted(seen.items())
         )
         if said[n] != true:
-            return f"the snapshot of outcome {n} says {said[n]}, and it is {true}"
+            return f"the snapshot of outcome {n} says {said[n]}, but it is {true}"
     if more := [n for n in said if n > len(outcomes)]:
-        return f"there is a snapshot of outcome {min(more)}, and only {len(outcomes)} were put in"
+        return f"there is a snapshot of outcome {min(more)}, but only {len(outcomes)} were sent"
     return None

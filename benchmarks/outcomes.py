@@ -1,4 +1,4 @@
-"""The outcomes that the benchmarks fold: three variants of each task, mostly healthy, one in fifteen failing."""
+"""The outcomes that the benchmarks fold: three variants per task, mostly healthy, with one failure in fifteen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VARIANTS = ("api-baseline", "api-optimized", "api-economical")
 
 
 def outcome(key: TaskKey, number: int, **fields: object) -> m.Invocation:
-    """The ``number``-th outcome of a task."""
+    """Return the ``number``-th outcome of a task."""
     given: dict[str, object] = {
         "schema_version": 1,
         "invocation_id": f"0b9f2c1e-{number:012x}",
@@ -36,7 +36,7 @@ def outcome(key: TaskKey, number: int, **fields: object) -> m.Invocation:
 
 
 def outcomes(count: int, tasks: int = 1, **fields: object) -> Iterator[tuple[TaskKey, m.Invocation]]:
-    """``count`` outcomes, spread evenly over tasks; ``fields`` are those of all of them."""
+    """Return ``count`` outcomes, spread evenly over tasks; ``fields`` are the same in all of them."""
     keys = [TaskKey("backend-architect", f"api-design-{number}") for number in range(tasks)]
     for number in range(count):
         key = keys[number % tasks]
@@ -44,10 +44,10 @@ def outcomes(count: int, tasks: int = 1, **fields: object) -> Iterator[tuple[Tas
 
 
 def runs(count: int, tasks: int, length: int, **fields: object) -> Iterator[tuple[TaskKey, m.Invocation]]:
-    """``count`` outcomes over ``tasks``, ``length`` of a task in a row, again and again.
+    """Return ``count`` outcomes over ``tasks``, in repeated runs of ``length`` outcomes per task.
 
-    A batch then touches a row about ``length`` times, as long as it holds fewer outcomes than one turn over the tasks
-    of its partition.  Variants take turns within each task; which outcome fails depends on nothing that repeats.
+    A batch then touches a row about ``length`` times, as long as it holds fewer outcomes than one pass over the tasks
+    of its partition.  Variants take turns within each task; which outcomes fail follows no repeating pattern.
     """
     keys = [TaskKey("backend-architect", f"api-design-{number}") for number in range(tasks)]
     for number in range(count):

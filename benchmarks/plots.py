@@ -1,4 +1,4 @@
-"""Draws a run: ``plots.py FILE FOLDER``, with the Python of ``.venv-bench``; it imports nothing of ours."""
+"""Plots a run: ``plots.py FILE FOLDER``, with the Python of ``.venv-bench``; imports none of our code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OURS = {"ours": "#3465a4", "compiled": "#729fcf"}
 
 
 def main(words: list[str]) -> int:
-    """Draw what the file has."""
+    """Plot everything the file contains."""
     page = json.loads(Path(words[0]).read_text(encoding="utf-8"))["sections"]
     folder = Path(words[1])
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The outcomes whose effect is waited for, and the others that keep the worker busy meanwhile."""
+"""The outcomes whose effects are timed, and the others that keep the worker busy meanwhile."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BACKGROUND_TASKS = 200
 
 
 def story() -> list[m.Invocation]:
-    """Outcomes up to and with the one that reveals the degradation, found with the engine itself."""
+    """Return the outcomes up to and including the one that reveals the degradation, found with the engine itself."""
     driver = TopologyDriver()
     made: list[m.Invocation] = []
 
@@ -29,7 +29,7 @@ def story() -> list[m.Invocation]:
         made.append(_outcome(TaskKey(AGENT, "task"), f"inv-{len(made)}", variant, status))
         driver.pipe(made[-1])
 
-    # The active variant stays just below what auto-apply asks of the other one: nothing is promoted.
+    # The active variant stays just below what auto-apply requires of the other one, so nothing is promoted.
     for _ in range(20):
         publish(BAD, "success")
     for number in range(10):
@@ -52,18 +52,18 @@ def _outcome(key: TaskKey, invocation_id: str, variant: str, status: str) -> m.I
 
 
 def healthy(number: int, invocation_id: str) -> m.Invocation:
-    """An outcome of one of the other tasks."""
+    """Return an outcome of one of the other tasks."""
     return _outcome(TaskKey("other", f"task-{number % BACKGROUND_TASKS}"), invocation_id, GOOD, "success")
 
 
 def aimed_at(message: m.Invocation, key: TaskKey) -> m.Invocation:
-    """The same outcome of another task."""
+    """Return the same outcome for another task."""
     fields = {name: getattr(message, name) for name in message.__struct_fields__}
     return m.Invocation(**(fields | {"agent_name": key.agent_name, "task_type": key.task_type}))
 
 
 async def fill_topic(servers: str, topic: str, partitions: int, messages: Sequence[m.Invocation]) -> None:
-    """Append outcomes to a topic, each in the partition of its task."""
+    """Append outcomes to a topic, each to the partition of its task."""
     producer = AIOKafkaProducer(bootstrap_servers=servers, linger_ms=20, max_batch_size=200_000)
     await producer.start()
     try:

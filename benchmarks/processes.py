@@ -1,4 +1,4 @@
-"""What the kernel knows of a process: its CPU time with all its threads, its largest resident size."""
+"""The kernel's figures for a process: its CPU time with all its threads, and its peak resident memory."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of all threads of a process so far; in steps of 10 ms."""
+    """Return the user and system time of all threads of a process so far, in steps of 10 ms."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def peak_megabytes(pid: int) -> float:
-    """The most memory that a process has had resident."""
+    """Return the peak resident memory of a process."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1_000

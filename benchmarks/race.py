@@ -25,10 +25,11 @@ from crl_stream.wire.topics import TASKS, Topics
 from crl_stream.worker_views import ask
 
 TURN = 10_000
-"""Outcomes until a task comes again: more than a batch of each of four partitions holds, so that a batch brings
-``length`` outcomes to a row."""
+"""Outcomes before a task repeats: more than four partitions' batches hold together, so each batch brings ``length``
+outcomes to a row.
+"""
 DELIVERY_SECONDS = 20.0
-"""Until everything that a contestant has sent must be on the broker."""
+"""Seconds within which everything a contestant has sent must be on the broker."""
 
 
 def race(
@@ -41,7 +42,7 @@ def race(
     names: Sequence[str],
     snapshot_seconds: float = 1.0,
 ) -> dict[str, Any]:
-    """Results by contestant, one entry for each round; ``length`` outcomes of a task come in a row."""
+    """Return results by contestant, one entry per round, with ``length`` consecutive outcomes per task."""
     tasks = TURN // length
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     with course(bootstrap_servers, events, tasks, length, snapshot_seconds=snapshot_seconds) as filled:
@@ -66,7 +67,7 @@ def race(
 
 
 def in_words(result: dict[str, Any]) -> str:
-    """One line about a run."""
+    """Return one line about a run."""
     for kind in ("missing", "failed", "wrong"):
         if kind in result:
             return f"{kind.upper()}: {result[kind]}"
@@ -77,7 +78,7 @@ def in_words(result: dict[str, Any]) -> str:
 
 
 def run_one(bootstrap_servers: str, filled: Course, entrant: Entrant, limit: float) -> dict[str, Any]:
-    """One run of one contestant, checked against the oracle; everything it leaves on the broker is deleted."""
+    """Run one contestant once, and check it against the oracle; everything it leaves on the broker is deleted."""
     name = f"r{uuid.uuid4().hex[:8]}"
     try:
         if entrant.name in {OURS, COMPILED}:
@@ -100,7 +101,7 @@ def run_ours(
     workers: int = 1,
     entrant: Entrant = ENTRANTS[OURS],
 ) -> dict[str, Any]:
-    """The product's own command, as many processes as asked for in one group."""
+    """Run the product's own command, with the requested number of processes in one group."""
     program = entrant.command()
     prefix = filled.settings.kafka.topic_prefix
     sink = Topics(prefix)(TASKS)
@@ -125,7 +126,7 @@ def run_ours(
                 raise Failed(f"{error}: {logs}") from error
             pages = [ask(each, "/api/worker") for each in settings]
             if any(page["compiled"] != (entrant.name == COMPILED) for page in pages):
-                raise Failed("it is the other build")
+                raise Failed("it is not the requested build")
             counters = [page["counters"] for page in pages]
             found = figures(watch, wanted=filled.events)
         checked = asyncio.run(_check(bootstrap_servers, filled, entrant, sink, before, complete=complete))
@@ -167,7 +168,7 @@ def _run_other(bootstrap_servers: str, filled: Course, entrant: Entrant, name: s
                 raise Failed(f"{error}: {log.read_text(encoding='utf-8', errors='replace')[-1_500:]}") from error
             end = None
             if complete and not entrant.shares_topics:
-                # A counted outcome may not be delivered yet, so all figures end when the broker has the outputs.
+                # A counted outcome may not be delivered yet, so the clock stops when the broker has the outputs.
                 asyncio.run(
                     _delivered(
                         bootstrap_servers,
@@ -209,7 +210,7 @@ async def _delivered(bootstrap_servers: str, topic: str, wanted: int) -> None:
 async def _check(
     bootstrap_servers: str, filled: Course, entrant: Entrant, topic: str, before: dict[int, int], *, complete: bool
 ) -> dict[str, Any]:
-    """Compare every snapshot with the oracle's; of a run that was cut off, those that are there."""
+    """Compare every snapshot with the oracle's; if a run was cut off, compare the snapshots that exist."""
     if filled.oracle is None:
         return {}
     found: dict[str, list[tuple[int, Summary]]] = defaultdict(list)
@@ -231,7 +232,7 @@ async def _check(
     count = sum(map(len, found.values()))
     if not count:
         return {"wrong": "there is no snapshot"}
-    # Ours also publishes a snapshot with every decision, and then the next one ten outcomes later.
+    # Ours also publishes a snapshot with every decision, and the next one ten outcomes later.
     said = filled.oracle.complaint(
         found, complete=complete, extra=entrant.shares_topics, seconds=filled.snapshot_seconds
     )

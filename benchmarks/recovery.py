@@ -1,8 +1,8 @@
-"""How long a worker takes to read its rows back: rows a second, from the start of the process until it is ready.
+"""How fast a worker reads its rows back: rows per second, from the start of the process until it is ready.
 
-The changelog is filled with rows as the engine makes them: each template is 30 outcomes of a task, folded by the
-monitor's own stage, and then written under many names through the row codec.  Every partition of the log holds one real
-outcome, and its partition row is the fold of that, so that the worker finds the log that its state speaks of.
+The changelog is filled with rows as the engine makes them.  Each template is 30 outcomes of a task, folded by the
+monitor's own stage, then written under many names through the row codec.  Every partition of the log holds one real
+outcome, and its partition row is the fold of that outcome, so the worker finds a log that matches its state.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class _Stored(NamedTuple):
 
 
 class _Start(NamedTuple):
-    """What one start of the worker came to."""
+    """The result of one start of the worker."""
 
     ready: float
     """Seconds from the start of the process."""
     restoring: float
-    """Seconds of reading the changelog alone; 0 when there was nothing to read."""
+    """Seconds spent reading the changelog; 0 if there was nothing to read."""
     records: int
     resident: float
     peak: float
@@ -65,7 +65,7 @@ class _Start(NamedTuple):
 
 
 def run(bootstrap_servers: str, rows: int = ROWS) -> dict[str, Any]:
-    """Start a worker on an empty changelog, fill the changelog, and start a worker again."""
+    """Start a worker on an empty changelog, fill the changelog, and start a worker on the full one."""
     with installation(bootstrap_servers) as stack:
         empty = _start(stack)
         note(f"recovery: {rows:,} rows of {OUTCOMES} outcomes each")
@@ -113,7 +113,7 @@ def _templates() -> list[bytes]:
 
 
 def _rows(count: int) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and rows of ``count`` tasks."""
+    """Yield keys and rows of ``count`` tasks."""
     templates = [decode_row(data) for data in _templates()]
     for number in range(count):
         row = templates[number % TEMPLATES]
@@ -122,7 +122,7 @@ def _rows(count: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 async def _fill(stack: Stack, rows: int) -> float:
-    """Write rows and partition rows; returns the mean size of a row."""
+    """Write rows and partition rows; return the mean size of a row."""
     kafka = stack.settings.kafka
     topic = Topics(kafka.topic_prefix).changelog(stack.settings.worker.app_id)
     producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, max_batch_size=BATCH_BYTES)
@@ -167,7 +167,7 @@ async def _fill(stack: Stack, rows: int) -> float:
 
 
 def _start(stack: Stack) -> _Start:
-    """Start a worker, wait until it says that it is ready, end it."""
+    """Start a worker, wait until it reports that it is ready, and stop it."""
     path = log_file(stack.settings, "monitor")
     path.unlink(missing_ok=True)
     began = time.time()
@@ -180,7 +180,7 @@ def _start(stack: Stack) -> _Start:
 
 
 def _wait(path: Path, process: subprocess.Popen[bytes]) -> float:
-    """The time, in seconds since the epoch, at which the worker's log says that it is ready."""
+    """Return the time, in seconds since the epoch, at which the worker's log says it was ready."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []

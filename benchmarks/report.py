@@ -1,4 +1,4 @@
-"""What was measured, for people: a text for the terminal, a page in Markdown, plots."""
+"""Reports of a run: text for the terminal, a page in Markdown, plots."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MARKS = {True: "met", False: "MISSED", None: "not measured"}
 
 
 def main(words: list[str]) -> int:
-    """``report FILE [--markdown] [--plots FOLDER] [--document]``."""
+    """Run ``report FILE [--markdown] [--plots FOLDER] [--document]``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks report", description=__doc__)
     parser.add_argument("file", type=Path, help="what a run has written")
     parser.add_argument("--markdown", action="store_true", help="tables in Markdown")
@@ -49,18 +49,18 @@ def main(words: list[str]) -> int:
 
 
 def draw(file: Path, folder: Path) -> bool:
-    """Draw the plots of a run; False if the plotting library is missing."""
+    """Plot a run; return False if the plotting library is missing."""
     python = bench_python()
     if python is None:
-        note("nothing can be drawn: there is no .venv-bench; `make bench` makes it")
+        note("cannot plot: .venv-bench does not exist; create it with `make bench`")
         return False
     return not subprocess.run([python, Path(__file__).with_name("plots.py"), file, folder], check=False).returncode
 
 
 def document(file: Path) -> bool:
-    """Keep a run in docs/ with its date, draw it, and put its tables into the page."""
+    """Keep a run in docs/ under its date, plot it, and put its tables into the page."""
     kept = file.read_text(encoding="utf-8")
-    # What a contestant says when it fails may name places of this machine.
+    # The message of a contestant that failed may contain paths of this machine.
     for place in (str(ROOT), sys.prefix, str(Path.home())):
         kept = kept.replace(place, "")
     page = json.loads(kept)
@@ -79,14 +79,14 @@ def with_tables(text_: str, page: Page) -> str:
     before, found, rest = text_.partition(BEGIN)
     _, ended, after = rest.partition(END)
     if not found or not ended:
-        raise SystemExit(f"{PAGE} has no place for the tables: {BEGIN} ... {END}")
+        raise SystemExit(f"{PAGE} has no markers for the tables: {BEGIN} ... {END}")
     rounds = f"{page['repeats']} round{'s' * (page['repeats'] != 1)} of each comparison"
     head = f"Measured on {page['started'][:10]}, {rounds}."
     return f"{before}{BEGIN}\n\n{head}\n\n{markdown(page)}\n\n{END}{after}"
 
 
 def markdown(page: Page) -> str:
-    """All tables, each under a heading."""
+    """Return all tables, each under a heading."""
     parts = []
     for title, remark, rows in tables(page):
         head, *body = rows
@@ -97,7 +97,7 @@ def markdown(page: Page) -> str:
 
 
 def text(page: Page) -> str:
-    """The same tables, aligned for a terminal."""
+    """Return the same tables, aligned for a terminal."""
     parts = []
     for title, remark, rows in tables(page):
         widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]

@@ -1,4 +1,4 @@
-"""Bytes of state: per variant in the row, and of a table of rows in memory."""
+"""Bytes of state per variant: in the row, and in a table of rows in memory."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from crl_stream.core.monitor.step import Context, step
 from crl_stream.core.policy import Policy
 
 PER_VARIANT = 60
-"""Outcomes of each variant: its window is full, and so is everything that is bounded by a number of outcomes."""
+"""Outcomes per variant: enough to fill its window and everything else that a number of outcomes bounds."""
 ENTRIES = (10_000, 100_000)
-"""Variants in memory; three to a task."""
+"""Variants in memory, three per task."""
 TEMPLATES = 64
-"""Tasks that are folded; every row is one of theirs under a name of its own."""
+"""Tasks that are folded; every row in memory is one of theirs under its own name."""
 NAIVE_ENTRIES = 3_000
 
 
 def run() -> dict[str, Any]:
-    """Each size in a process of its own, so that nothing else is counted."""
+    """Measure each size in its own process, so nothing else is counted."""
     found: dict[str, Any] = {}
     for entries in ENTRIES:
         row, memory = _measured("table", entries)
@@ -45,7 +45,7 @@ def _measured(what: str, entries: int) -> list[float]:
 
 
 def measure_table(entries: int) -> tuple[float, float]:
-    """Bytes per variant: of the row, and of the worker's table of rows with its keys."""
+    """Return bytes per variant: in the row, and in the worker's table of rows with its keys."""
     from crl_stream.worker.stores import Last, MemoryRows
 
     store, last = MemoryRows(), Last(0, None, None)
@@ -57,7 +57,7 @@ def measure_table(entries: int) -> tuple[float, float]:
         row = templates[number % TEMPLATES]
         row.agent_name, row.task_type = "backend-architect", f"api-design-{number}"
         store.write(0, {row.key.encode(): encode_row(row)}, last, set())
-    # Then each once more in the order of the keys, as batches replace rows in a worker that runs.
+    # Then write each once more in key order, as batches replace rows in a running worker.
     for key, data in store.items(0):
         store.write(0, {key: encode_row(decode_row(data))}, last, set())
     gc.collect()
@@ -66,7 +66,7 @@ def measure_table(entries: int) -> tuple[float, float]:
 
 
 def measure_naive(entries: int) -> tuple[float]:
-    """Bytes per variant of the naive monitor."""
+    """Return bytes per variant of the naive monitor."""
     from benchmarks.naive import NaiveMonitor
 
     before = _resident()

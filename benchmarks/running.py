@@ -1,4 +1,4 @@
-"""One contestant's process over a course: samples of its count and CPU time while it runs, then figures from them."""
+"""One contestant's process on a course: samples of its count and CPU time while it runs, and the figures from them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from crl_stream.settings import Settings
 from crl_stream.worker_views import ask
 
 ASK_EVERY = 0.1
-"""Seconds between two questions to our worker; each costs it about a millisecond."""
+"""Seconds between two requests to our worker; each costs it about a millisecond."""
 START_SECONDS = 60.0
-"""A contestant that has taken nothing in by then has failed."""
+"""Seconds within which a contestant must have taken something in; otherwise it has failed."""
 WARM_FROM = 0.3
-"""The share of the outcomes that a figure of the warm run leaves out."""
+"""The share of the outcomes that figures for the warm run leave out."""
 
 
 class Failed(Exception):
@@ -29,7 +29,7 @@ class Failed(Exception):
 
 
 class Sample(NamedTuple):
-    """How far it was at a time of this machine's monotonic clock."""
+    """A contestant's progress at a time of this machine's monotonic clock."""
 
     seconds: float
     count: int
@@ -37,7 +37,7 @@ class Sample(NamedTuple):
 
 
 class Watch:
-    """Samples of one or more processes that work on the same course; thread-safe enough: lists only grow."""
+    """Samples of one or more processes on the same course; thread-safe because lists only grow."""
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
@@ -46,16 +46,16 @@ class Watch:
 
     @property
     def count(self) -> int:
-        """Outcomes taken in so far."""
+        """The outcomes taken in so far."""
         return self.samples[-1].count if self.samples else 0
 
     @property
     def first(self) -> Sample | None:
-        """The first sample that says that the work has begun."""
+        """The first sample that shows that work has begun."""
         return next((sample for sample in self.samples if sample.count), None)
 
     def add(self, count: int, processes: Sequence[subprocess.Popen[bytes]]) -> None:
-        """Take a sample, as long as the processes live."""
+        """Take a sample, as long as the processes are alive."""
         with suppress(OSError):
             cpu = sum(cpu_seconds(process.pid) for process in processes)
             self.megabytes = max(self.megabytes, sum(peak_megabytes(process.pid) for process in processes))
@@ -93,7 +93,7 @@ def started(
 def watched(
     settings: Sequence[Settings], processes: Sequence[subprocess.Popen[bytes]], *, beside: int
 ) -> Iterator[Watch]:
-    """Our workers, asked for their counters every now and then; ``beside`` applied records are no outcomes."""
+    """Our workers, polled for their counters; ``beside`` is the number of applied records that are not outcomes."""
     watch, over = Watch(), threading.Event()
     found = [0] * len(settings)
 
@@ -129,7 +129,7 @@ def wait(watch: Watch, alive: Callable[[], bool], wanted: int, limit: float) -> 
 
 
 def figures(watch: Watch, *, wanted: int, end: Sample | None = None) -> dict[str, float]:
-    """Rates from the first sample of the work to the one that has it all, and of the warm part alone."""
+    """Return rates from the first sample of the work to the one that has all of it, and for the warm part alone."""
     first = watch.first
     assert first is not None
     last = end or next((s for s in watch.samples if s.count >= wanted), watch.samples[-1])
@@ -154,7 +154,7 @@ def _ratio(of: float, to: float) -> float:
 
 
 def stop(process: subprocess.Popen[bytes], seconds: float = 3.0) -> None:
-    """End a process; a contestant that does not leave in order is killed, its state is thrown away."""
+    """End a process; kill a contestant that does not shut down cleanly, because its state is discarded."""
     process.terminate()
     try:
         process.wait(seconds)

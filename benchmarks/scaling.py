@@ -1,4 +1,4 @@
-"""Our worker alone: few and many tasks, one and many partitions, one process and two."""
+"""Our worker alone: few and many tasks, one and many partitions, one and two processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS_FOR_MANY = 60.0
 
 
 def run(bootstrap_servers: str, *, events: int, limit: float, repeats: int, quick: bool = False) -> dict[str, Any]:
-    """One entry for each round of each setting."""
+    """Return one entry for each round of each setting."""
     found: dict[str, Any] = {
         "10 tasks": _rounds(bootstrap_servers, events, 10, 1, limit=limit),
         "10,000 tasks": _rounds(bootstrap_servers, events, 10_000, 1, limit=limit),
@@ -24,7 +24,7 @@ def run(bootstrap_servers: str, *, events: int, limit: float, repeats: int, quic
     }
     found |= _workers(bootstrap_servers, events, limit, repeats)
     if not quick:
-        note("  1,000,000 outcomes, each of another task: half a minute until they are in the log")
+        note("  1,000,000 outcomes, one for each task; writing them to the log takes half a minute")
         many = _rounds(bootstrap_servers, MANY_TASKS, MANY_TASKS, 1, limit=SECONDS_FOR_MANY, check=False)
         found["1,000,000 tasks"] = many
     return found
@@ -48,9 +48,9 @@ def _rounds(
 
 
 def _workers(bootstrap_servers: str, events: int, limit: float, repeats: int) -> dict[str, Any]:
-    """One and two processes on the same topic, in turns.
+    """Compare one and two processes on the same topic, taking turns.
 
-    Two join one after the other, which weighs the less the longer the course is.
+    The two join one after the other, which matters less on a longer course.
     """
     found: dict[str, list[dict[str, Any]]] = {"1 worker": [], "2 workers": []}
     with course(bootstrap_servers, 2 * events, 2_000, 5) as filled:

@@ -1,4 +1,4 @@
-"""What can be measured, in the order in which it is, and about how long each takes."""
+"""The sections that can be measured, in order, and about how long each takes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from benchmarks.entrants import ENTRANTS
 from benchmarks.race import race
 
 LENGTHS = (1, 5, 20)
-"""Outcomes of a task in a row, and so events per touched row and batch."""
+"""Consecutive outcomes of a task, and so events per touched row and batch."""
 
 
 class Plan(NamedTuple):
-    """How much is measured."""
+    """The size of a run."""
 
     quick: bool = False
     repeats: int = 3
@@ -23,12 +23,12 @@ class Plan(NamedTuple):
 
     @property
     def events(self) -> int:
-        """In the input topic of a race."""
+        """Events in the input topic of a race."""
         return 100_000 if self.quick else 300_000
 
     @property
     def limit(self) -> float:
-        """Seconds after which a contestant that is not done is stopped; its rate up to then counts."""
+        """Seconds after which an unfinished contestant is stopped; its rate up to then counts."""
         return 5.0 if self.quick else 10.0
 
 
@@ -37,17 +37,17 @@ class Section(NamedTuple):
 
     what: str
     seconds: float
-    """About how long it takes."""
+    """Roughly how long it takes."""
     run: Callable[[str], dict[str, Any]]
-    """Measures the section on the broker at an address."""
+    """Measures the section on the broker at the given address."""
     usual: bool = True
     """Whether a run without named sections includes it."""
     beside_others: bool = False
-    """Whether it needs the environment of other people's libraries."""
+    """Whether it needs the environment of the other libraries."""
 
 
 def sections(plan: Plan) -> dict[str, Section]:
-    """Every section by name."""
+    """Return every section by name."""
     quick = plan.quick
     found = {
         "fold": Section("cost of a step, and its growth with variants", 25, lambda _: fold.run()),
@@ -88,7 +88,9 @@ def sections(plan: Plan) -> dict[str, Section]:
         "console": Section("crl dashboard and status, cold", 45, console.run, usual=not quick),
     }  # fmt: skip
     found["client"] = Section(
-        "a file published beside bare producers, an agent without Kafka", 15 + 20 * plan.repeats, partial(_client, plan)
+        "publishing a file compared with bare producers, an agent without Kafka",
+        15 + 20 * plan.repeats,
+        partial(_client, plan),
     )
     found["recovery"] = Section("a worker reads its rows back", 30 if quick else 150, partial(_recovery, plan))
     return found

@@ -1,4 +1,4 @@
-"""Figures of several rounds: their median and range, and ratios that compare only what ran in the same round."""
+"""Figures of several rounds: their median and range, and ratios between results of the same round."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Spread(NamedTuple):
-    """The middle one of some figures, the smallest and the largest."""
+    """The median of some figures, the smallest and the largest."""
 
     median: float
     least: float
@@ -24,16 +24,16 @@ class Spread(NamedTuple):
 
 
 def is_right(result: dict[str, Any]) -> bool:
-    """Whether a run took place and what it published was found right: only then does its figure count."""
+    """Return whether a run took place and its output was found correct: only then does its figure count."""
     return not result.keys() & {"missing", "failed", "wrong"}
 
 
 def spread(results: Sequence[dict[str, Any]], figure: str) -> Spread | None:
-    """A figure over the rounds that are right."""
+    """Return the spread of a figure over the correct rounds."""
     return Spread.of(result[figure] for result in results if is_right(result))
 
 
 def ratio(ours: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]], figure: str) -> Spread | None:
-    """Ours to another's, round by round: the machine was the same to both, within minutes."""
+    """Return the ratio of ours to another's, round by round: both had the same machine within minutes."""
     pairs = zip(ours, others, strict=False)
     return Spread.of(a[figure] / b[figure] for a, b in pairs if is_right(a) and is_right(b) and b[figure] > 0)

@@ -1,4 +1,4 @@
-"""A broker and a worker to measure: the embedded Kafka with data that goes, one real worker process."""
+"""A broker and a worker to measure: the embedded Kafka with temporary data, and one real worker process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Stack(NamedTuple):
 
 @contextlib.contextmanager
 def broker() -> Iterator[str]:
-    """Address of a Kafka: the one given, else the embedded one with data of its own."""
+    """Yield the address of a Kafka: the given one, or an embedded one with its own data."""
     if given := os.environ.get("CRL_BOOTSTRAP_SERVERS"):
         yield given
         return
@@ -45,7 +45,7 @@ def broker() -> Iterator[str]:
 def installation(
     bootstrap_servers: str, flags: Iterable[str] = (), *, prefix: str = "", app_id: str = ""
 ) -> Iterator[Stack]:
-    """An installation without a worker yet; its topics are its own, unless the ``prefix`` of another one is given."""
+    """Yield an installation without a worker; it has its own topics unless the ``prefix`` of another one is given."""
     name = uuid.uuid4().hex[:8]
     given = [f"kafka.topic_prefix={prefix or f'b{name}.'}", f"worker.app_id={app_id or f'b{name}'}"]
     given += ["client.runtime_id=bench", "worker.web_port=0", *flags]
@@ -53,14 +53,14 @@ def installation(
         given += [f"worker.data_dir={folder}", f"client.cache_dir={folder}", f"telemetry.folder={folder}/telemetry"]
         session = Session(None, given)
         settings = with_free_port(session, session.at(bootstrap_servers), other_if_taken=True)
-        with contextlib.redirect_stderr(io.StringIO()):  # "topics: 15 changes" is no progress
+        with contextlib.redirect_stderr(io.StringIO()):  # "topics: 15 changes" is not progress
             prepare_topics(settings)
         yield Stack(settings, session)
 
 
 @contextlib.contextmanager
 def worker(stack: Stack, *, wait: bool = True, program: Sequence[str] = CRL) -> Iterator[subprocess.Popen[bytes]]:
-    """One worker process, the monitor alone."""
+    """Run one worker process, the monitor alone."""
     with running(
         stack.session, stack.settings, quiet=True, with_services=False, wait=wait, program=program
     ) as installed:
@@ -68,7 +68,7 @@ def worker(stack: Stack, *, wait: bool = True, program: Sequence[str] = CRL) -> 
 
 
 def create_topics(bootstrap_servers: str, names: Iterable[str], partitions: int, **configs: str) -> None:
-    """Create topics that do not exist yet."""
+    """Create the topics that do not exist yet."""
 
     async def create() -> None:
         async with admin(bootstrap_servers) as client:
@@ -79,7 +79,7 @@ def create_topics(bootstrap_servers: str, names: Iterable[str], partitions: int,
 
 
 def delete_topics(bootstrap_servers: str, part: str) -> None:
-    """Delete every topic with ``part`` in its name: what a contestant leaves must not burden the next one."""
+    """Delete every topic with ``part`` in its name, so that a contestant's leftovers do not burden the next one."""
 
     async def delete() -> None:
         async with admin(bootstrap_servers) as client:
@@ -101,5 +101,5 @@ async def admin(bootstrap_servers: str) -> Any:
 
 
 def note(text: str) -> None:
-    """Progress, beside the figures."""
+    """Print progress to stderr, away from the figures."""
     print(text, file=sys.stderr, flush=True)

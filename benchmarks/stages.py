@@ -43,7 +43,7 @@ STAGES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("Faust", ("(faust/", "(mode/")),
     ("event loop", ("(asyncio/",)),
 )
-"""In this order, from the innermost frame outwards; the first that fits takes the sample."""
+"""The stages in order, matched from the innermost frame outwards; the first match takes the sample."""
 
 
 class Stacks(Counter[str]):
@@ -60,13 +60,13 @@ class Stacks(Counter[str]):
         return found
 
     def shares(self) -> dict[str, float]:
-        """Stage to its share of all samples but those of a thread that waits, the largest first."""
+        """Map each stage to its share of all samples, without those of waiting threads, largest first."""
         total = self.total() - self["waiting"]
         return {name: count / total for name, count in self.most_common() if name != "waiting"}
 
 
 def stage_of(frames: list[str]) -> str:
-    """The stage of one stack, outermost frame first."""
+    """Return the stage of one stack, outermost frame first."""
     for frame in reversed(frames):
         for name, marks in STAGES:
             if any(mark in frame for mark in marks):
@@ -75,12 +75,12 @@ def stage_of(frames: list[str]) -> str:
 
 
 def run(bootstrap_servers: str, *, events: int, lengths: Iterable[int] = (1, 5)) -> dict[str, Any]:
-    """A profile for each number of events per touched row."""
+    """Return a profile for each number of events per touched row."""
     return {f"{length} per row": _profile(bootstrap_servers, events, length) for length in lengths}
 
 
 def _profile(bootstrap_servers: str, events: int, length: int) -> dict[str, Any]:
-    """Shares of the worker's busy time by stage, and how much of the time it was not busy."""
+    """Return shares of the worker's busy time by stage, and the share of time it was busy."""
     spy = FOLDER / "bin" / "py-spy"
     if not spy.exists():
         return {"missing": "py-spy is not installed in .venv-bench"}
@@ -100,10 +100,10 @@ def _profile(bootstrap_servers: str, events: int, length: int) -> dict[str, Any]
             before, started = watch.samples[-1], time.perf_counter()
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode or not raw.exists():
-                return {"missing": f"py-spy may not look into a process here: {done.stderr.strip()[-300:]}"}
+                return {"missing": f"py-spy is not allowed to inspect a process here: {done.stderr.strip()[-300:]}"}
             seconds, after = time.perf_counter() - started, watch.samples[-1]
             if watch.count >= events:
-                raise Failed(f"the worker was done before the {SECONDS} s of the profile were over")
+                raise Failed(f"the worker finished before the profile's {SECONDS} s were over")
             stacks = Stacks.of(raw.read_text(encoding="utf-8").splitlines())
         delete_topics(bootstrap_servers, prefix)
     shares = stacks.shares()

@@ -1,6 +1,6 @@
-"""The fault campaign: what the promises P1-P4 are worth when things break, ``make faults``.
+"""The fault campaign: whether the promises P1-P4 hold when things break.  Run it with ``make faults``.
 
-``simulated`` runs the real stages of the worker on a broker in memory: ``simulate`` plays seeds, ``mutants`` takes one
-guard after the other away and shows that a seed finds out.  ``live`` breaks real workers on a real broker, under load.
-See ``docs/faults.md``.
+``simulated`` runs the real stages of the worker on a broker in memory: ``simulate`` plays seeds, and ``mutants``
+removes one guard at a time and shows that a seed reveals it.  ``live`` breaks real workers on a real broker, under
+load. See ``docs/faults.md``.
 """

@@ -1,4 +1,4 @@
-"""Records that are wrong in one way each, and the word that says so: of the log and of the commands."""
+"""Records that are each wrong in one way, with the reason for rejection: for the log and for the commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crl_stream.wire.topics import POLICY_KEY
 AGENT, TASK = "backend-architect", "api-design"
 KEY: Final = f"{AGENT}/{TASK}".encode()
 DROP: Final = object()
-"""Instead of a field's value: leave the field out."""
+"""Used instead of a field's value to leave the field out."""
 AT: Final = "2025-11-19T14:30:00Z"
 OUTCOME: Final[dict[str, Any]] = {
     "schema_version": 1,
@@ -49,17 +49,17 @@ REFERENCE: Final[dict[str, Any]] = {
 
 
 def changed(fields: dict[str, Any], **changes: Any) -> bytes:
-    """A message's JSON with some fields changed, added or dropped."""
+    """Return a message's JSON with some fields changed, added or dropped."""
     return json.dumps({name: value for name, value in (fields | changes).items() if value is not DROP}).encode()
 
 
 def outcome(**changes: Any) -> bytes:
-    """An invocation with some fields changed."""
+    """Return an invocation with some fields changed."""
     return changed(OUTCOME, **changes)
 
 
 def with_text(text: str) -> bytes:
-    """An invocation whose quality is spelled ``text``, which need not be JSON."""
+    """Return an invocation whose quality is spelled ``text``, which need not be JSON."""
     return outcome(quality="@").replace(b'"@"', text.encode())
 
 
@@ -75,7 +75,7 @@ def _command(kind: type, **fields: Any) -> bytes:
 
 
 def order(kind: Any = m.HoldTask, **changes: Any) -> bytes:
-    """A command for a task with some fields changed."""
+    """Return a command for a task with some fields changed."""
     needed: dict[Any, dict[str, str]] = {
         m.ActivateVariant: {"variant_id": "v"},
         m.ConfirmRollback: {"rollback_id": "rb-1"},
@@ -85,18 +85,18 @@ def order(kind: Any = m.HoldTask, **changes: Any) -> bytes:
 
 
 def policy(**changes: Any) -> bytes:
-    """A policy with some fields changed."""
+    """Return a policy with some fields changed."""
     policies = PolicySet()
     return changed(json.loads(_command(m.SetPolicy, policy=policies, policy_hash=policies.digest())), **changes)
 
 
 def nested(depth: int) -> bytes:
-    """An invocation with an unknown field, so that objects stand ``depth`` deep."""
+    """Return an invocation with an unknown field in which objects are nested ``depth`` deep."""
     return outcome(extra="@").replace(b'"@"', b'{"a":' * (depth - 1) + b"1" + b"}" * (depth - 1))
 
 
 def padded(size: int) -> bytes:
-    """An invocation of exactly this many bytes."""
+    """Return an invocation of exactly this many bytes."""
     value = outcome()
     return value + b" " * (size - len(value))
 

@@ -1,4 +1,4 @@
-"""What programs say of the trouble that a campaign makes on purpose is no news."""
+"""Keeps programs from logging the trouble that a campaign makes on purpose."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quietly(name: str, level: int) -> Iterator[None]:
-    """Let the logger ``name`` say nothing below ``level``; afterwards it is as it was."""
+    """Silence the logger ``name`` below ``level``; restore it afterwards."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(level)

@@ -1,7 +1,7 @@
-"""The product's own pure stages in the simplest loop over raw aiokafka: what an expert writes who needs no guards.
+"""The product's own pure stages in the simplest loop over raw aiokafka: what an expert who needs no guards would write.
 
-Same decode, fold, facts, rows and partition row, in the same order; no Faust, no lanes, no recovery, no check of a
-pulse, a generation or another writer.
+The same decoding, fold, facts, rows and partition row, in the same order.  No Faust, lanes or recovery, and no check of
+the pulse, the generation or other writers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Job:
         self.rows: dict[bytes, bytes] = {partition_key(number): first for number in range(course.partitions)}
 
     async def write(self, topic: str, partition: int, items: Iterable[tuple[Any, Any, Any]]) -> None:
-        """Append to one partition, one record batch after the other, and wait for the broker."""
+        """Append to one partition, batch after batch, and wait for the broker."""
         builder, waiting = self.producer.create_batch(), []
         for key, value, headers in items:
             if builder.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
@@ -44,7 +44,7 @@ class Job:
         await asyncio.gather(*waiting)
 
     async def work(self, place: TopicPartition, records: list[Any]) -> None:
-        """Decode, fold, outputs, rows, memory."""
+        """Decode, fold, write outputs and rows, and update the rows in memory."""
         partition, key = place.partition, partition_key(place.partition)
         entries = [entry for entry in decode_batch(records) if entry.record.key != b"!policy"]
         folded = fold_batch(partition, self.course.partitions, self.rows[key], self.rows, entries, {})
@@ -59,7 +59,7 @@ class Job:
         self.meter.count += folded.counts.applied
 
     async def run(self) -> None:
-        """Poll, work on all partitions side by side, commit once a second."""
+        """Poll, work on all partitions side by side, and commit once a second."""
         loop = asyncio.get_running_loop()
         committed = loop.time()
         while True:

@@ -1,4 +1,4 @@
-"""Bytewax with its Kafka connectors, ``stateful_map`` and a recovery store on disk: its way to durable state."""
+"""Bytewax with its Kafka connectors and ``stateful_map``; a recovery store on disk makes its state durable."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from benchmarks.contestants.job import is_outcome, publish, step
 from benchmarks.contestants.meter import Course, Meter
 
 EPOCH = timedelta(seconds=10)
-"""Between two snapshots of the state: the default of its command line."""
+"""The interval between two snapshots of the state: the default of its command line."""
 
 
 def create_flow(course: Course) -> Dataflow:
-    """Source, parse, state, sink."""
+    """Build the flow: source, parse, state, sink."""
     meter = Meter()
 
     def parse(record: Any) -> tuple[str, tuple[int, dict[str, Any]]] | None:

@@ -1,8 +1,8 @@
 """The equivalent job of the Python contestants: parse, validate, a window of 20 and lifetime counts per variant.
 
-State is kept per task and is plain JSON.  A snapshot is due at the cadence of ours: with outcomes 1, 2, 5 and 10 of a
-task, then ten outcomes and ``seconds`` of the log's time after the last one.  There are no detectors, no learning, no
-duplicates, no facts but the snapshot.
+State is kept per task and is plain JSON.  A snapshot is due as often as in our product: after outcomes 1, 2, 5 and 10
+of a task, then ten outcomes and ``seconds`` of log time after the last one.  The job has no detectors, no learning, no
+duplicate detection and no facts except the snapshot.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def is_outcome(message: Any) -> bool:
 
 
 def step(state: dict[str, Any] | None, message: dict[str, Any]) -> dict[str, Any]:
-    """The state of a task after one more outcome; changes ``state`` in place."""
+    """Return the state of a task after one more outcome; changes ``state`` in place."""
     if state is None:
         state = {"n": 0, "variants": {}, "shown_n": 0, "shown_time": 0}
     state["n"] += 1
@@ -55,7 +55,7 @@ def publish(task: str, state: dict[str, Any], time: int, seconds: float) -> dict
 
 
 def snapshot(task: str, state: dict[str, Any]) -> dict[str, Any]:
-    """What is published of a task."""
+    """Return what is published about a task."""
     variants = {}
     for name, variant in state["variants"].items():
         window = variant["window"]

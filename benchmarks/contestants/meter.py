@@ -1,6 +1,6 @@
 """Shows how far a contestant is: its process prints a count, and the parent process adds the time.
 
-This file and ``job`` import the standard library alone: they also run in the environment of other people's libraries.
+This file and ``job`` import only the standard library, because they also run in the environment of the other libraries.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 import time
 
 EVERY = 0.05
-"""Seconds between two lines."""
+"""Seconds between two lines of output."""
 
 
 class Meter:
@@ -23,12 +23,12 @@ class Meter:
 
     def _tell(self) -> None:
         while True:
-            os.write(1, b"%d\n" % self.count)  # Faust makes log lines of what is printed
+            os.write(1, b"%d\n" % self.count)  # Faust turns printed lines into log lines
             time.sleep(EVERY)
 
 
 class Course:
-    """What a contestant is told on its command line: where Kafka is, its own name, what to read and to write."""
+    """Parse a contestant's command line: where Kafka is, the contestant's own name, what to read and where to write."""
 
     def __init__(self) -> None:
         self.servers, self.name, self.source, self.sink, partitions, self.folder, seconds = sys.argv[1:8]

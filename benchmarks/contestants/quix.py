@@ -1,4 +1,4 @@
-"""Quix Streams with its state store and all its defaults: at least once, RocksDB, a changelog topic."""
+"""Quix Streams with its state store and default settings: at least once, RocksDB, a changelog topic."""
 
 from __future__ import annotations
 

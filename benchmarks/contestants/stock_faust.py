@@ -1,4 +1,4 @@
-"""Stock Faust as its documentation has it: an agent over a topic, one table, one send."""
+"""Stock Faust as in its documentation: an agent over a topic, one table, one send."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.contestants.meter import Course, Meter
 
 
 def create_app(course: Course) -> faust.App:
-    """The app; defaults wherever the job does not ask for something."""
+    """Build the app, with defaults wherever the job does not need something else."""
     app = faust.App(
         course.name,
         broker=f"kafka://{course.servers}",

@@ -1,4 +1,4 @@
-"""``python -m campaign.controls``: the faults of the campaign for the controls, and a table."""
+"""``python -m campaign.controls``: runs the campaign's faults against the controls, and prints a table."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ class Line:
     rounds: int = 0
     recount: Recount = field(default_factory=Recount)
     ended: int = 0
-    """Workers that ended by themselves and were started again."""
+    """Workers that ended on their own and were restarted."""
     stuck: int = 0
-    """Times that nothing went on until everything was restarted by hand."""
+    """How often progress stopped until everything was restarted by hand."""
     recovery: list[float] = field(default_factory=list)
-    """Seconds from each fault until 300 more outputs had come."""
+    """Seconds from each fault until 300 more outputs had arrived."""
     complaint: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -119,13 +119,13 @@ FAULTS: Final[dict[str, tuple[str, Fault, int, int]]] = {
     "F4": ("broker bounce", _bounce, 20, 5),
     "F5": ("rebalance", _rebalance, 30, 10),
 }
-"""Title, what is done, how often in the whole campaign, how often in one round."""
+"""Title, function, number of faults in the whole campaign, and in one round."""
 
 
 async def run_round(
     control: Control, fault: str, times: int, python: str, broker: Broker, line: Line, seed: int
 ) -> None:
-    """One round of one control: topics of its own, ``times`` faults, a recount."""
+    """Play one round of one control: new topics, ``times`` faults, a recount."""
     rng = random.Random(seed)
     name = f"{control.name}{uuid.uuid4().hex[:8]}"
     with tempfile.TemporaryDirectory(prefix="crl-control-") as folder:
@@ -150,7 +150,7 @@ async def run_round(
 
 
 async def run(arguments: argparse.Namespace) -> list[Line]:
-    """Every chosen control and fault, on one broker."""
+    """Run every chosen control and fault on one broker."""
     lines: list[Line] = []
     with tempfile.TemporaryDirectory(prefix="crl-controls-") as folder:
         async with Broker(Path(folder) / "kafka") as broker:
@@ -170,7 +170,7 @@ async def run(arguments: argparse.Namespace) -> list[Line]:
 
 
 def table(lines: list[Line]) -> str:
-    """The figures as people read them."""
+    """Format the figures for people."""
     heads = (
         "control",
         "fault",
@@ -203,15 +203,19 @@ def table(lines: list[Line]) -> str:
 
 
 def note(text: str) -> None:
-    """Progress, beside the figures."""
+    """Print progress to stderr, away from the figures."""
     print(text, file=sys.stderr, flush=True)
 
 
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m campaign.controls", description=__doc__)
-    parser.add_argument("--python", default=sys.executable, help="of an environment with requirements/bench.txt")
-    parser.add_argument("--share", type=float, default=1.0, help="of the faults of the whole campaign, e.g. 0.1")
+    parser.add_argument(
+        "--python", default=sys.executable, help="interpreter of an environment with requirements/bench.txt"
+    )
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="share of the whole campaign's faults to induce, e.g. 0.1"
+    )
     parser.add_argument("--only", nargs="*", default=[], help="controls (faust, quix) or faults (F1, F2, F4, F5)")
     parser.add_argument("--seed", type=int, default=20261124)
     parser.add_argument("--json", action="store_true", help="figures for programs")

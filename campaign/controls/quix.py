@@ -16,13 +16,13 @@ app = Application(
     auto_offset_reset="earliest",
     commit_interval=1.0,
     state_dir=os.environ["CONTROL_FOLDER"],
-    # Its default session is that of the client library, 45 seconds, which every kill would have to wait for.
+    # The default session is the client library's, 45 seconds, which every kill would have to wait out.
     consumer_extra_config={"session.timeout.ms": 4_000, "heartbeat.interval.ms": 1_000},
 )
 
 
 def count(event: dict[str, Any], state: State) -> dict[str, Any]:
-    """One record more for its key."""
+    """Add one to the count of the record's key."""
     number = state.get("n", 0) + 1
     state.set("n", number)
     return {"id": event["id"], "key": event["key"], "n": number}

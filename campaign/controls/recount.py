@@ -1,4 +1,4 @@
-"""What came of the records of a control: a recount of its input against its changelog and its outputs."""
+"""The result of a control: a recount of its input against its changelog and its outputs."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Event(NamedTuple):
 
 @dataclass
 class Recount:
-    """Figures; all zero but ``events`` and ``outputs`` where nothing went wrong."""
+    """Figures; all but ``events`` and ``outputs`` are zero if nothing went wrong."""
 
     events: int = 0
     outputs: int = 0
     lost: int = 0
-    """Records that the table has not counted, net for each key."""
+    """Records that the table has not counted, net per key."""
     doubled: int = 0
-    """Records that the table has counted more than once, net for each key."""
+    """Records that the table has counted more than once, net per key."""
     silent: int = 0
     """Records without an output."""
     repeated: int = 0
-    """Outputs of a record beyond its first, with whatever number."""
+    """Outputs of a record after its first one, whatever number they carry."""
     lag: int = 0
     """Records that were never committed as read."""
 
@@ -46,7 +46,7 @@ class Recount:
 
 
 def recount(events: list[Event], counted: dict[str, int], answered: list[str], lag: int) -> Recount:
-    """Compare ``events`` with what the table holds by key and with the ids of all outputs."""
+    """Compare ``events`` with the table's count per key and with the ids of all outputs."""
     expected = Counter(event.key for event in events)
     differences = [counted.get(key, 0) - expected[key] for key in expected.keys() | counted.keys()]
     outputs = Counter(answered)
@@ -62,7 +62,7 @@ def recount(events: list[Event], counted: dict[str, int], answered: list[str], l
 
 
 async def read_all(servers: str, topic: str, *, committed_only: bool) -> list[Any]:
-    """Every record of a topic as it stands; of a transactional writer's only the committed ones, if asked for."""
+    """Return every record of a topic as it is now; with ``committed_only``, without open and aborted transactions."""
     level = "read_committed" if committed_only else "read_uncommitted"
     consumer = AIOKafkaConsumer(bootstrap_servers=servers, group_id=None, isolation_level=level)
     await consumer.start()
@@ -107,7 +107,7 @@ async def stable(servers: str, topic: str, seconds: float) -> bool:
 
 
 def last_values(records: list[Any], key_of: Callable[[bytes], str | None]) -> dict[str, int]:
-    """What a changelog comes to: the last number of each key; ``key_of`` is None for what is no count."""
+    """Return the last number of each key in a changelog; ``key_of`` returns None for records that are not counts."""
     found: dict[str, int] = {}
     for record in records:
         key = key_of(record.key)

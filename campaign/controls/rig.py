@@ -1,4 +1,4 @@
-"""One control under test: its topics, its worker processes, a load whose records are known, and its own progress."""
+"""One control under test: its topics, its worker processes, a load of known records, and its own progress."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from campaign.controls.recount import Event, Recount, last_values, read_all, rec
 PARTITIONS: Final = 4
 KEYS: Final = 200
 RATE: Final = 300
-"""Records a second, as in the campaign."""
+"""Records per second, as in the campaign."""
 PATIENCE: Final = 60.0
 """Seconds without an output after which a person would restart everything."""
 SETTLE_SECONDS: Final = 90.0
 HOPELESS: Final = 20
-"""Workers that ended by themselves before anything came out."""
+"""Workers that may end on their own before any output appears."""
 TRANSACTION_SECONDS: Final = 150.0
-"""A transaction that a killed process left open hides whatever comes behind it for a minute and some seconds more."""
+"""A transaction left open by a killed process hides everything behind it for a little over a minute."""
 
 
 class Control(NamedTuple):
@@ -40,16 +40,16 @@ class Control(NamedTuple):
     title: str
     program: Path
     committed_only: bool
-    """Whether it writes in transactions, so that only what is committed counts."""
+    """Whether it writes in transactions, so that only committed records count."""
     changelog: str
-    """Name of its changelog; ``{name}`` is the round's."""
+    """Name of its changelog; ``{name}`` is the name of the round."""
     key_of: Callable[[bytes], str | None]
     has_our_libraries: bool
-    """Whether it runs on what this package is installed with, not on ``requirements/bench.txt``."""
+    """Whether it runs on this package's dependencies, not on ``requirements/bench.txt``."""
 
 
 class Rig:
-    """Open it with ``async with``; processes and topics of the round are gone afterwards."""
+    """Open it with ``async with``; its processes and topics are removed afterwards."""
 
     def __init__(
         self, control: Control, python: str, servers: str, name: str, folder: Path, rng: random.Random
@@ -60,11 +60,11 @@ class Rig:
         """Every record that the broker has acknowledged."""
         self.started: list[subprocess.Popen[bytes]] = []
         self.ended: list[int] = []
-        """Exit codes of workers that ended by themselves."""
+        """Exit codes of workers that ended on their own."""
         self.recovered = False
-        """Whether anything has ever come out."""
+        """Whether there has ever been an output."""
         self.stuck = 0
-        """Times that nothing came for ``PATIENCE`` seconds, and everything was restarted."""
+        """How often no output came for ``PATIENCE`` seconds, and everything was restarted."""
         self._expected_to_end: set[int] = set()
         self._admin: Any = AIOKafkaAdminClient(bootstrap_servers=servers)
         self._reader: Any = AIOKafkaConsumer(bootstrap_servers=servers, group_id=None)
@@ -72,7 +72,7 @@ class Rig:
         self._load: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Topics, no worker yet."""
+        """Create topics, without a worker yet."""
         self.folder.mkdir(parents=True, exist_ok=True)
         await self._admin.start()
         await self._admin.create_topics(
@@ -124,17 +124,17 @@ class Rig:
         self.started.append(process)
 
     def expect_end(self, worker: subprocess.Popen[bytes]) -> None:
-        """The campaign ends this one; it is not counted as ended by itself."""
+        """Expect this worker to be ended by the campaign, so that it is not counted as ending on its own."""
         self._expected_to_end.add(worker.pid)
 
     def attend(self, wanted: int) -> None:
-        """Start what is missing, as a service manager would, and note who ended by itself."""
+        """Start missing workers, as a service manager would, and note which ones ended on their own."""
         for worker in self.started:
             if worker.poll() is not None and worker.pid not in self._expected_to_end:
                 self._expected_to_end.add(worker.pid)
                 self.ended.append(worker.returncode)
         if len(self.ended) >= HOPELESS and not self.recovered:
-            raise TimeoutError(f"{self.control.title} ends again and again: {self._last_words()}")
+            raise TimeoutError(f"{self.control.title} keeps ending: {self._last_words()}")
         while len(self.workers) < wanted:
             self.start_worker()
 
@@ -145,14 +145,14 @@ class Rig:
 
     # -- progress --------------------------------------------------------------------------------------
     async def outputs(self) -> int:
-        """Records on the output topic, as it stands."""
+        """Count the records on the output topic now."""
         return sum((await self._ends(f"{self.name}-outputs")).values())
 
     async def progress(self, wanted: int, more: int = 300) -> float:
-        """Wait until ``more`` outputs have come, restarting what has ended; seconds it took.
+        """Wait for ``more`` outputs, restarting workers that ended; return the seconds it took.
 
-        If nothing comes for ``PATIENCE`` seconds, every worker is killed and restarted, once; ``TimeoutError`` when
-        that does not help either.
+        If nothing comes for ``PATIENCE`` seconds, every worker is killed and restarted once.  Raises ``TimeoutError``
+        if that does not help either.
         """
         began = time.monotonic()
         mark = await self.outputs()
@@ -171,7 +171,7 @@ class Rig:
                     self.expect_end(worker)
                     worker.kill()
                     worker.wait()
-        raise TimeoutError(f"{self.control.title} does not go on, see {self.folder}")
+        raise TimeoutError(f"{self.control.title} makes no progress, see {self.folder}")
 
     async def _ends(self, topic: str) -> dict[TopicPartition, int]:
         places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
@@ -179,14 +179,14 @@ class Rig:
         return found
 
     async def lag(self) -> int:
-        """Records that are not committed as read."""
+        """Return the number of records that are not committed as read."""
         ends = await self._ends(f"{self.name}-events")
         committed = await self._admin.list_consumer_group_offsets(self.name)
         return sum(end - max(0, committed[place].offset if place in committed else 0) for place, end in ends.items())
 
     # -- load ------------------------------------------------------------------------------------------
     async def start_load(self) -> None:
-        """Send from now on."""
+        """Start sending."""
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self.servers, acks="all", enable_idempotence=True, request_timeout_ms=120_000
         )
@@ -194,7 +194,7 @@ class Rig:
         self._load = asyncio.create_task(self._send())
 
     async def stop_load(self) -> None:
-        """Send no more; everything is acknowledged when this returns."""
+        """Stop sending; everything is acknowledged when this returns."""
         assert self._load is not None
         self._load.cancel()
         await asyncio.gather(self._load, return_exceptions=True)
@@ -218,7 +218,7 @@ class Rig:
 
     # -- the end ---------------------------------------------------------------------------------------
     async def finish(self, wanted: int) -> Recount:
-        """Let it come to rest, end it in order, and count."""
+        """Let the control finish its work, shut it down cleanly, and count."""
         await self.stop_load()
         until = time.monotonic() + SETTLE_SECONDS
         lag = 1
@@ -241,7 +241,7 @@ class Rig:
         rows = await read_all(self.servers, changelog, committed_only=control.committed_only)
         outputs = await read_all(self.servers, f"{self.name}-outputs", committed_only=control.committed_only)
         answered = [json.loads(record.value)["id"] for record in outputs]
-        # What was never acknowledged may be on the topic all the same: the topic is the truth.
+        # A record that was never acknowledged may still be on the topic: the topic is the truth.
         records = await read_all(self.servers, f"{self.name}-events", committed_only=False)
         events = [Event(**json.loads(record.value)) for record in records]
         return recount(events, last_values(rows, control.key_of), answered, lag)

@@ -10,7 +10,7 @@ import faust
 
 NAME = os.environ["CONTROL_NAME"]
 SESSION_SECONDS = 4.0
-"""Its default is a minute, which every kill would have to wait for."""
+"""The default is a minute, which every kill would have to wait out."""
 
 app = faust.App(
     NAME,
@@ -31,7 +31,7 @@ counts = app.Table("counts", default=int)
 
 @app.agent(events)
 async def count(stream: Any) -> None:
-    """One record more for its key."""
+    """Add one to the count of the record's key."""
     async for event in stream:
         counts[event["key"]] += 1
         await outputs.send(key=event["key"], value={"id": event["id"], "key": event["key"], "n": counts[event["key"]]})

@@ -1,4 +1,4 @@
-"""What an administrator can do to a cluster, by mistake or on purpose: the campaign's hands on the broker."""
+"""What an administrator can do to a cluster, by mistake or on purpose: how the campaign changes the broker."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from aiokafka.errors import CommitFailedError, for_code
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest, DeleteGroupsRequest
 
 PATIENCE: Final = 60.0
-"""Seconds after which the broker has not done what it was asked for."""
+"""Seconds within which the broker must have done what it was asked."""
 _TOPIC, _LITERAL, _WRITE, _DENY = 2, 3, 4, 2  # as Kafka's protocol numbers them
 _PASSING: Final = frozenset((14, 15, 16, 68))
-"""Codes of a coordinator that is loading, not there or elsewhere, and of a group that still has members."""
+"""Codes of a coordinator that is loading, unavailable or elsewhere, and of a group that still has members."""
 _TOPIC_LEVEL: Final = 1
 """Source of a configuration value: the topic itself."""
 
 
 class Administration:
-    """An administrator's connection; made by ``administering``."""
+    """An administrator's connection; opened by ``administering``."""
 
     def __init__(self, admin: AIOKafkaAdminClient, address: str) -> None:
         self._admin, self._address = admin, address
 
     # -- topics ----------------------------------------------------------------------------------------
     async def delete_topic(self, topic: str) -> None:
-        """Delete it with all that it holds, and wait until it is gone."""
+        """Delete a topic with all its records, and wait until it is gone."""
         await self._admin.delete_topics([topic])
         async with asyncio.timeout(PATIENCE):
             while topic in await self._admin.list_topics():
                 await asyncio.sleep(0.05)
 
     async def add_partitions(self, topic: str, total: int) -> None:
-        """Give it more partitions: keys then have other homes."""
+        """Add partitions to a topic; keys then map to other partitions."""
         await self._admin.create_partitions({topic: NewPartitions(total)})
 
     async def delete_records(self, before: Mapping[TopicPartition, int]) -> None:
-        """Cut the beginning of partitions off, as retention does: the first offset left is the one given."""
+        """Delete the beginning of partitions, as retention does; the given offset is the first one left."""
         await self._admin.delete_records({place: RecordsToDelete(offset) for place, offset in before.items()})
 
     async def configure(self, topic: str, **changes: Any) -> dict[str, str]:
-        """Set configuration of a topic beside what it has (``_`` for ``.``); returns what it had, for ``restore``."""
+        """Add configuration to a topic (``_`` for ``.``); return what it had before, for ``restore``."""
         before = await self._own_configuration(topic)
         named = {name.replace("_", "."): str(value) for name, value in changes.items()}
         await self.restore(topic, before | named)
@@ -67,12 +67,12 @@ class Administration:
 
     # -- groups ----------------------------------------------------------------------------------------
     async def committed(self, group: str) -> dict[TopicPartition, int]:
-        """What a group has committed."""
+        """Return what a group has committed."""
         found = await self._admin.list_consumer_group_offsets(group)
         return {place: value.offset for place, value in found.items() if value.offset >= 0}
 
     async def commit(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
-        """Move the offsets of a group; it waits until its last member has left it, or was found to be dead."""
+        """Move the offsets of a group; waits until its last member has left or was found dead."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self._address, group_id=group, enable_auto_commit=False)
         await consumer.start()
         try:
@@ -88,7 +88,7 @@ class Administration:
             await consumer.stop()
 
     async def delete_group(self, group: str) -> None:
-        """Forget a group and its offsets; it waits until its last member has left it."""
+        """Delete a group and its offsets; waits until its last member has left."""
         async with asyncio.timeout(PATIENCE):
             while True:
                 coordinator = await self._admin.find_coordinator(group)
@@ -108,7 +108,7 @@ class Administration:
         self._check(answer.creation_responses)
 
     async def allow_writing(self, topic: str, user: str) -> None:
-        """Take back what ``deny_writing`` did."""
+        """Undo what ``deny_writing`` did."""
         request = DeleteAclsRequest(_TOPIC, topic, _LITERAL, f"User:{user}", "*", _WRITE, _DENY)
         answer = await self._admin._send_to_controller(request)
         self._check(answer.filter_responses)
@@ -122,7 +122,7 @@ class Administration:
 
 @asynccontextmanager
 async def administering(address: str) -> AsyncIterator[Administration]:
-    """An administrator of the cluster at ``address``."""
+    """Open an administrator's connection to the cluster at ``address``."""
     admin = AIOKafkaAdminClient(bootstrap_servers=address, request_timeout_ms=int(PATIENCE * 1_000))
     try:
         await admin.start()

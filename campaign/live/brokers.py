@@ -1,4 +1,4 @@
-"""The broker of a campaign: the embedded Kafka, whose data and ports outlive its process, and the ways to it."""
+"""The broker of a campaign: the embedded Kafka, whose data and ports outlive its process, and the routes to it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from crl_stream.broker.configuration import HOST
 from crl_stream.settings.model import Client
 
 ROUTES: Final = 4
-"""Workers that can have a way of their own."""
+"""Number of workers that can have their own route."""
 
 
 class Broker:
-    """One Kafka node on loopback; started again it has the same data and the same ports.
+    """One Kafka node on loopback; a restart keeps its data and its ports.
 
-    The campaign and the oracle reach it directly, a worker through one of its ``routes`` where its network is to be
-    bad while all others' is good.
+    The campaign and the oracle reach it directly.  A worker uses one of its ``routes`` if its network is to be bad
+    while all others have a good one.
     """
 
     def __init__(self, folder: Path, *, heap_mb: int = 512) -> None:
@@ -37,12 +37,12 @@ class Broker:
 
     @property
     def bootstrap_servers(self) -> str:
-        """Its own address; workers may be given a proxy's instead, see ``World.bootstrap_servers``."""
+        """Its own address; workers may use a proxy's instead, see ``World.bootstrap_servers``."""
         return f"{HOST}:{self.port}"
 
     @property
     def guarded_servers(self) -> str:
-        """The address where a client must say who it is (``listeners.USER``) and can be denied something."""
+        """The address where a client must authenticate (``listeners.USER``) and can be denied access."""
         return f"{HOST}:{self._guarded}"
 
     def address_of(self, route: int) -> str:
@@ -50,7 +50,7 @@ class Broker:
         return f"{HOST}:{self.routes[route].port}"
 
     def route_to(self, address: str) -> Proxy:
-        """The route that has this address."""
+        """Return the route with this address."""
         return next(proxy for proxy in self.routes if address == f"{HOST}:{proxy.port}")
 
     @property
@@ -59,21 +59,21 @@ class Broker:
         return self.folder / "server.log"
 
     async def __aenter__(self) -> Self:
-        """Start, with a good network on every way."""
+        """Start it, with a good network on every route."""
         for proxy in self.routes:
             await self._stack.enter_async_context(proxy)
         await self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop, and remove its data."""
+        """Stop it, and remove its data."""
         self.go_on()
         await self.stop()
         await self._stack.aclose()
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
 
     async def start(self) -> None:
-        """Return when it answers; 3 to 6 seconds, more after a kill."""
+        """Start it, and return when it answers: after 3 to 6 seconds, or longer after a kill."""
         properties = listener_properties(self.port, self._controller, self._guarded, self.routes)
         self._kafka = EmbeddedBroker(
             self.folder, Client().cache_dir, port=self.port, heap_mb=self._heap_mb, properties=properties
@@ -81,18 +81,18 @@ class Broker:
         self._pid = (await asyncio.to_thread(self._kafka.start)).pid
 
     async def stop(self) -> None:
-        """SIGTERM, and wait: it ends in order."""
+        """Send SIGTERM and wait for a clean shutdown."""
         if self._kafka is not None:
             await asyncio.to_thread(self._kafka.stop)
         self._pid = 0
 
     async def kill(self) -> None:
-        """``kill -9``, and wait until it is gone."""
+        """Kill it with ``kill -9``, and wait until it is gone."""
         self._signal(signal.SIGKILL)
         await self.stop()
 
     async def ended(self, seconds: float) -> None:
-        """Wait until it ends by itself; ``TimeoutError`` when it does not."""
+        """Wait until it ends on its own; raises ``TimeoutError`` if it does not."""
         assert self._kafka is not None
         async with asyncio.timeout(seconds):
             while await asyncio.to_thread(self._kafka.status) is not None:
@@ -101,11 +101,11 @@ class Broker:
 
     @property
     def alive(self) -> bool:
-        """Whether its process is there, moving or not."""
+        """Whether its process exists, paused or not."""
         return self._kafka is not None and self._kafka.status() is not None
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay, and nothing answers."""
+        """Send SIGSTOP: connections stay open, and nothing answers."""
         self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:

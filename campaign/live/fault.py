@@ -1,4 +1,4 @@
-"""What a fault is: a file of ``campaign/live/faults/``, and what comes of inducing it once."""
+"""The definition of a fault: a file of ``campaign/live/faults/``, and the result of inducing it once."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from campaign.live import faults
 from campaign.live.world import World
 
 ORDERS_RACING: Final = "F26"
-"""What the table calls faults that met a command, a score or a policy in flight."""
+"""The name in the table for faults that met a command, a score or a policy in flight."""
 
 
 @dataclass
 class Engagement:
-    """One fault: whether the system noticed it by its own numbers, and what they were."""
+    """One fault: whether the system noticed it by its own numbers, and those numbers."""
 
     engaged: bool
     figures: Mapping[str, float] = field(default_factory=dict)
     recovery_seconds: float | None = None
-    """Seconds from the fault to the first record newly folded where it struck."""
+    """Seconds from the fault to the first record folded afterwards where it struck."""
     in_flight: Mapping[str, int] = field(default_factory=dict)
-    """Commands, policies and scores that it met, as ``World.in_flight`` counts them (F26)."""
+    """Commands, policies and scores that it met, as counted by ``World.in_flight`` (F26)."""
     note: str = ""
 
     @property
     def raced(self) -> bool:
-        """Whether it met any."""
+        """Whether it met any of them."""
         return any(self.in_flight.values())
 
 
@@ -41,21 +41,21 @@ class Fault:
     id: str
     title: str
     times: int
-    """In the whole campaign."""
+    """How often in the whole campaign."""
     per_round: int
     induce: Callable[[World, random.Random], Awaitable[Engagement]]
     prepare: Callable[[World, random.Random], Awaitable[None]] | None = None
-    """Instead of ``World.start``."""
+    """Runs instead of ``World.start``."""
     own_broker: bool = False
-    """Whether its rounds need a broker of their own, since it hurts more than their topics."""
+    """Whether its rounds need their own broker, because it harms more than their topics."""
     examines: bool = True
-    """Whether the oracle is asked afterwards."""
+    """Whether the oracle examines the result."""
     plan: dict[str, Any] = field(default_factory=dict)
-    """What its rounds must have, whatever the seed says: fields of ``world.Plan``."""
+    """What its rounds must have, whatever the seed: fields of ``world.Plan``."""
 
 
 def find_faults() -> dict[str, Fault]:
-    """Every type of fault by its id, in the order of their numbers."""
+    """Return every type of fault by its id, in numerical order."""
     found: dict[str, Fault] = {}
     for each in pkgutil.iter_modules(faults.__path__):
         chapter = importlib.import_module(f"{faults.__name__}.{each.name}")
@@ -71,6 +71,6 @@ def find_faults() -> dict[str, Fault]:
             plan=getattr(chapter, "PLAN", {}),
         )
         if fault.id in found:
-            raise ValueError(f"two files call their fault {fault.id}")
+            raise ValueError(f"two files define the fault {fault.id}")
         found[fault.id] = fault
     return dict(sorted(found.items(), key=lambda item: int(item[0][1:])))

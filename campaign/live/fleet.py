@@ -1,4 +1,4 @@
-"""The worker processes of a round: how they are started, what they say, how many there are."""
+"""The worker processes of a round: how they are started, what they log, how many there are."""
 
 from __future__ import annotations
 
@@ -22,27 +22,29 @@ from crl_stream.settings.model import Kafka
 
 ROOT: Final = Path(crl_stream.__file__).resolve().parent.parent
 PATIENCE: Final = 90.0
-"""Seconds after which a group that has not gone on is stuck, also on a busy machine."""
+"""Seconds without progress after which a group is stuck, even on a busy machine."""
 SESSION: Final = 3.0
 SERVICES_SESSION: Final = 9.0
-"""Four groups start in one process: on a busy machine it stands still for half of a shorter session, and leaves."""
+"""Four groups start in one process.  On a busy machine it can stand still for half of a shorter session, and then
+leaves.
+"""
 COMMIT_INTERVAL: Final = 5.0
 """Seconds; long, so that a new owner of a partition finds work that is already done."""
 WORKER: Final = ("-m", "crl_stream")
 LAUNCHER: Final = ("-m", "campaign.live.launcher")
 """Starts a worker that dies at a named line, or lacks a guard."""
 REACHED: Final = "campaign: the line is reached: "
-"""What such a worker says last."""
+"""The last line of such a worker."""
 RECOVERED: Final = "campaign: recovered "
-"""What a worker says that was asked to tell what it recovers: how many records of which partition."""
+"""Begins a line about how many records of which partition are recovered, if a worker was asked to report that."""
 TASKS: Final = "campaign: unfinished tasks "
-"""What a worker says that was asked to, with how many asyncio has."""
+"""Begins a line with the number of asyncio tasks, if a worker was asked to report it."""
 
 
 def start_python(
     words: Sequence[str], environment: Mapping[str, str], folder: Path, output: IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    """A process of ``python WORDS`` that says everything to ``output``."""
+    """Start ``python WORDS`` as a process that writes everything to ``output``."""
     command = [sys.executable, *words]
     options: Any = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, env=environment, cwd=folder, **options)
@@ -61,11 +63,11 @@ class Plan(NamedTuple):
 
 
 TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
-"""How a line of a worker's log begins."""
+"""The beginning of each line in a worker's log."""
 
 
 class Mark(NamedTuple):
-    """A moment, as far as logs go."""
+    """A moment in the logs."""
 
     logs: dict[str, int]
     time: float
@@ -80,11 +82,11 @@ class Fleet:
         folder.mkdir(parents=True, exist_ok=True)
         self.broker, self.plan, self.folder = broker, plan, folder
         self.bootstrap_servers = broker.bootstrap_servers
-        """Where workers that are started from now on find Kafka: a fault may put a proxy's address here."""
+        """Where workers find Kafka when they start; a fault may put a proxy's address here."""
         self.settings: dict[str, str] = {}
-        """Further settings of every worker, such as ``worker_commit_interval_seconds``."""
+        """Additional settings for every worker, such as ``worker_commit_interval_seconds``."""
         self.environment: dict[str, str] = {}
-        """Further variables of the environment of every worker."""
+        """Additional environment variables for every worker."""
         self.partitions = plan.partitions
         self.kafka = Kafka(
             bootstrap_servers=broker.bootstrap_servers, topic_prefix=f"{plan.name}.", partitions=plan.partitions
@@ -92,7 +94,7 @@ class Fleet:
         """The broker's own address, for readers and writers other than workers."""
         self.app_id = plan.name
         self.started: list[Worker] = []
-        """Every process so far, with its log."""
+        """Every process started so far, with its log."""
         self._session: aiohttp.ClientSession | None = None
 
     # -- workers -----------------------------------------------------------------------------------
@@ -114,7 +116,7 @@ class Fleet:
         environment: Mapping[str, str] | None = None,
         **settings: str,
     ) -> Worker:
-        """Start a ``crl worker``; returns at once.  ``program`` is what stands between Python and ``worker``."""
+        """Start a ``crl worker`` and return at once.  ``program`` goes between Python and ``worker``."""
         assert self._session is not None
         name, port = f"{role}-{len(self.started) + 1}", free_port()
         log = self.folder / f"{name}.log"
@@ -144,11 +146,11 @@ class Fleet:
         return worker
 
     async def ready(self, seconds: float = READY_SECONDS) -> None:
-        """Wait until every process that lives is ready."""
+        """Wait until every live process is ready."""
         await asyncio.gather(*(worker.ready(seconds) for worker in (*self.workers, *self.services)))
 
     async def refill(self) -> None:
-        """Start or stop workers and services until as many as planned are ready."""
+        """Start or stop workers and services until the planned number is ready."""
         wanted = {"monitor": self.plan.workers, "services": int(self.plan.services)}
         async with asyncio.timeout(READY_SECONDS):
             while True:
@@ -160,13 +162,14 @@ class Fleet:
                 try:
                     await self.ready()
                 except WorkerEnded:
-                    # A worker that is not heard for half a session leaves, as one should on a machine that is too busy.
+                    # A worker that is not heard from for half a session leaves, as it should on a machine that is too
+                    # busy.
                     continue
                 if (len(self.workers), len(self.services)) == tuple(wanted.values()):
                     return
 
     async def spread(self, seconds: float = PATIENCE) -> None:
-        """Wait until every partition has an owner, and every worker that can have one a partition."""
+        """Wait until every partition has an owner, and every worker has a partition if there are enough."""
         async with asyncio.timeout(seconds):
             while True:
                 shares = await asyncio.gather(*(worker.partitions() for worker in self.workers))
@@ -174,7 +177,7 @@ class Fleet:
                     return
                 await asyncio.sleep(0.1)
 
-    # -- what the system says ----------------------------------------------------------------------
+    # -- what the system reports -------------------------------------------------------------------
     def mark(self) -> Mark:
         """Now."""
         sizes = {worker.name: worker.log.stat().st_size for worker in self.started}
@@ -183,9 +186,9 @@ class Fleet:
     def said(
         self, since: Mark, pattern: str | re.Pattern[str], *, workers: Iterable[Worker] | None = None
     ) -> list[Any]:
-        """All matches in the logs since then, as ``re.findall`` gives them; of all processes, also dead ones.
+        """Return all matches in the logs since ``since``, as ``re.findall`` does, also of processes that have ended.
 
-        A line that a worker has kept back for a while is of its own time, not of the one at which it is shown.
+        A line that a worker held back for a while counts at the time it was made, not when it is shown.
         """
         found: list[Any] = []
         for worker in self.started if workers is None else workers:
@@ -195,15 +198,15 @@ class Fleet:
         return found
 
     def skipped(self, since: Mark) -> int:
-        """Records that were folded already when their partition was given to a worker, since then."""
+        """Count the records that were already folded when their partition was given to a worker, since then."""
         return sum(int(count) for count in self.said(since, SKIPPED))
 
     def left(self, since: Mark) -> int:
-        """Workers that have left by themselves since then, for whatever reason."""
+        """Count the workers that have left on their own since then, for whatever reason."""
         return len(self.said(since, r"leaving without commit: "))
 
     async def counters(self) -> dict[str, int]:
-        """The counters of the monitors that live, summed."""
+        """Return the sums of the live monitors' counters."""
         total: dict[str, int] = {}
         for figures in await asyncio.gather(*(worker.figures() for worker in self.workers)):
             for name, value in figures.get("counters", {}).items():
@@ -212,11 +215,11 @@ class Fleet:
 
     @staticmethod
     def has_reached(worker: Worker) -> bool:
-        """Whether a spoilt worker has said that it reached its line."""
+        """Return whether a modified worker has reported that it reached its line."""
         return REACHED in worker.said()
 
     async def reached(self, worker: Worker, seconds: float = PATIENCE) -> None:
-        """Wait until a spoilt worker has said that it reached its line."""
+        """Wait until a modified worker has reported that it reached its line."""
         async with asyncio.timeout(seconds):
             while not self.has_reached(worker):
                 await asyncio.sleep(0.02)

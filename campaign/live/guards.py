@@ -1,7 +1,7 @@
-"""Guards of the shell, each taken away in a worker that the launcher starts; the product has no such switch.
+"""The shell's guards, each removable in a worker that the launcher starts; the product has no such switch.
 
-What ``campaign.simulated.mutants`` takes away of the pure layers is not repeated here, but for two that a real broker
-shows as well.
+Guards of the pure layers are removed in ``campaign.simulated.mutants``.  Only two of them are repeated here, because a
+real broker reveals them as well.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _awaited_outputs() -> None:
         return Written(0, 0)
 
     async def trust(*_: Any) -> None:
-        """Where outputs are is not known yet."""
+        """Do nothing: the positions of the outputs are not known yet."""
 
     _replace(Producer, "write", hand_over)
     _replace(StaleWrites, "note", trust)
@@ -193,12 +193,12 @@ GUARDS: Final[dict[str, Callable[[], None]]] = {
 
 
 def remove(guard: str) -> None:
-    """Take a guard away in this process, for good."""
+    """Remove a guard from this process, for good."""
     GUARDS[guard]()
 
 
 def drop_batch(number: int) -> None:
-    """Lose the ``number``-th batch between poll and lane, as a queue that is cleared would."""
+    """Lose the ``number``-th batch between poll and lane, like a cleared queue."""
     put, calls = Lane.put, 0
 
     def lose(self: Lane, batch: Batch) -> None:
@@ -224,7 +224,7 @@ def slow_outputs(seconds: float) -> None:
 
 
 def tell_recovery() -> None:
-    """Say how many records of which partition are recovered."""
+    """Report how many records of which partition are recovered."""
     apply = TaskTable.apply_changelog_batch
 
     def tell(self: TaskTable, batch: Any) -> None:
@@ -237,7 +237,7 @@ def tell_recovery() -> None:
 
 
 def tell_tasks() -> None:
-    """Say with every beat of the consumer how many tasks of this process are not finished."""
+    """Report with each beat of the consumer how many tasks of this process are unfinished."""
     check = Consumer.check_pulse
     said = 0.0
 

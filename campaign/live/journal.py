@@ -1,4 +1,4 @@
-"""The results file of a campaign: one JSON line for each round that was played, so that it can go on."""
+"""The results file of a campaign: one JSON line for each round played, so that a campaign can be resumed."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from campaign.live.rounds import Played
 
 
 class Journal:
-    """Appends to ``file``; rounds that stand in it already need not be played again."""
+    """Appends to ``file``; rounds that it already contains need not be played again."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.played = read_journal(file) if file.exists() else []
-        if file.exists():  # without a last line that was cut off
+        if file.exists():  # drop a truncated last line
             file.write_bytes(b"".join(msgspec.json.encode(played) + b"\n" for played in self.played))
         self.keys = {played.key for played in self.played}
 
     def append(self, played: Played) -> None:
-        """One more line, on the disk when this returns."""
+        """Append a line; it is on the disk when this returns."""
         with self.file.open("ab") as file:
             file.write(msgspec.json.encode(played) + b"\n")
         self.played.append(played)
@@ -28,7 +28,7 @@ class Journal:
 
 
 def read_journal(file: Path) -> list[Played]:
-    """Every round of a results file; a last line that was cut off is left out."""
+    """Return every round of a results file; a truncated last line is left out."""
     found = []
     for line in file.read_bytes().splitlines():
         try:

@@ -1,4 +1,4 @@
-"""``python -m campaign.live.launcher [--die POINT:N] [--stall POINT:N] [--without GUARD] worker ...``: a spoilt worker.
+"""``python -m campaign.live.launcher [--die POINT:N] [--stall POINT:N] [--without GUARD] worker ...``: modified.
 
 It is the product's own ``crl``, with a line at which it dies or stands still, or without one of its guards.
 """
@@ -17,14 +17,14 @@ _SIGNS = {"die": signal.SIGKILL, "stall": signal.SIGSTOP}
 
 
 def main(words: list[str]) -> None:
-    """Spoil, then run ``crl``."""
+    """Apply the modifications, then run ``crl``."""
     parser = argparse.ArgumentParser(prog="python -m campaign.live.launcher", description=__doc__)
     parser.add_argument("--die", action="append", default=[], metavar="POINT:N", help=f"one of {', '.join(POINTS)}")
     parser.add_argument("--stall", action="append", default=[], metavar="POINT:N", help="the same with SIGSTOP")
     parser.add_argument("--without", action="append", default=[], metavar="GUARD", help=f"one of {', '.join(GUARDS)}")
     parser.add_argument("--drop", type=int, metavar="N", help="lose the N-th batch on its way to its lane")
     parser.add_argument("--slow", type=float, metavar="SECONDS", help="let each write of outputs take longer")
-    parser.add_argument("--tell-tasks", action="store_true", help="say how many tasks asyncio has, again and again")
+    parser.add_argument("--tell-tasks", action="store_true", help="keep reporting how many tasks asyncio has")
     parser.add_argument("--tell-recovery", action="store_true", help="say what is recovered")
     options, rest = parser.parse_known_args(words)
     for guard in options.without:

@@ -1,6 +1,6 @@
-"""Ways to the campaign's broker: its own address, one proxied way per worker, and one that asks who is there.
+"""Routes to the campaign's broker: its own address, one proxied route per worker, and one that authenticates clients.
 
-A client is told the address that belongs to the listener it came in by, so that it stays on its way.
+A client is given the address of the listener it connected to, so that it stays on its route.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def stable_ports(count: int) -> list[int]:
 
 
 def listener_properties(port: int, controller: int, guarded: int, routes: Sequence[Proxy]) -> dict[str, Any]:
-    """Kafka's properties for all ways.
+    """Return Kafka's properties for all routes.
 
-    At ``guarded`` a client says that it is ``USER``, who may do what no ACL denies; everybody else is a super user.
+    A client on ``guarded`` authenticates as ``USER``, who may do whatever no ACL denies; all others are super users.
     """
     ways = [("PLAINTEXT", port, port), (GUARDED, guarded, guarded)]
     ways += [(f"ROUTE{number}", proxy.upstream, proxy.port) for number, proxy in enumerate(routes)]

@@ -1,4 +1,4 @@
-"""The load of a round: outcomes without end, what should not be there among them, and a ledger of what Kafka took."""
+"""The load of a round: continuous outcomes, bad records among them, and a ledger of what Kafka accepted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Sent(NamedTuple):
 
 
 class Load:
-    """Sends ``rate`` records a second until it is paused; what the broker takes is in the ledger."""
+    """Sends ``rate`` records a second until it is paused; whatever the broker accepts is in the ledger."""
 
     def __init__(
         self, bootstrap_servers: str, names: Topics, partitions: int, rng: random.Random, ledger: Path, *, rate: int
@@ -42,10 +42,10 @@ class Load:
         self.traffic = Traffic(rng, partitions)
         self.acknowledged = 0
         self.unknown = 0
-        """Sent, and never acknowledged: they may be on the log or not."""
+        """Sent but never acknowledged: these records may be on the log or not."""
         self.newest: deque[Sent] = deque(maxlen=IN_FLIGHT)
         self.last_acknowledged = 0.0
-        """When that was (``time.monotonic``)."""
+        """The time of the last acknowledgement (``time.monotonic``)."""
         self._servers = bootstrap_servers
         self._producer: Any = None
         self._task: asyncio.Task[None] | None = None
@@ -58,11 +58,11 @@ class Load:
         self.go_on()
 
     def go_on(self) -> None:
-        """Begin again after a pause."""
+        """Resume after a pause."""
         self._task = asyncio.create_task(self._run())
 
     async def pause(self) -> None:
-        """Send nothing more, and wait until what was sent is acknowledged or given up."""
+        """Stop sending, and wait until everything sent is acknowledged or given up."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -71,10 +71,10 @@ class Load:
             await asyncio.gather(*self._waiting, return_exceptions=True)
         self._ledger.flush()
         if task is not None and not task.cancelled() and (error := task.exception()) is not None:
-            raise RuntimeError(f"the load ended by itself: {error!r}") from error
+            raise RuntimeError(f"the load ended on its own: {error!r}") from error
 
     async def ended(self) -> None:
-        """Wait for what must not happen: that it ends by itself.  Raises what ended it."""
+        """Wait in case the load ends on its own, which must not happen.  Raises what ended it."""
         while True:
             task = self._task
             if task is None:
@@ -95,13 +95,13 @@ class Load:
 
     async def burst(self, records: int) -> None:
         """Send this many records at once; returns once they are acknowledged."""
-        # Drafted one by one as they are sent: what repeats a record must not overtake it.
+        # Drafted one by one as they are sent, so that a repetition cannot overtake its record.
         await self._send(self.traffic.draft() for _ in range(records))
         if self._waiting:
             await asyncio.gather(*self._waiting, return_exceptions=True)
 
     async def send(self, *drafts: Draft) -> list[Sent]:
-        """Given records, acknowledged when this returns; those that Kafka took."""
+        """Send the given records, and wait for their acknowledgements; return those that Kafka accepted."""
         futures = await self._send(drafts)
         if futures:
             await asyncio.gather(*futures, return_exceptions=True)
@@ -157,7 +157,7 @@ class Load:
         self.note(Sent(draft, at.partition, at.offset))
 
     def note(self, sent: Sent) -> None:
-        """Write down what Kafka has taken, also from somebody else's producer."""
+        """Note what Kafka has accepted, also from another producer."""
         self.acknowledged += 1
         self.newest.append(sent)
         draft = sent.draft
@@ -165,7 +165,7 @@ class Load:
         self._ledger.write(json.dumps(entry) + "\n")
 
     async def _recover(self, error: Exception) -> None:
-        """A producer that has given a record up may not go on in order: a new one does."""
+        """Replace a producer that gave up a record, because it may not continue in order."""
         if getattr(error, "retriable", False):
             await asyncio.sleep(0.2)
         old = self._producer

@@ -1,4 +1,4 @@
-"""Which scenario misses which guard of the shell, and how one is tried."""
+"""Which scenario reveals the loss of which of the shell's guards, and how to try one."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from campaign.live.world import Plan, World
 
 
 class Mutant(NamedTuple):
-    """A guard, and the scenario that misses it."""
+    """A guard, and the scenario that reveals its loss."""
 
     guard: str
     scenario: Scenario
     what: str
     unseen: str = ""
-    """Why no scenario misses it alone, if that is so."""
+    """Why no scenario reveals the loss of this guard alone, if that is so."""
 
 
 MUTANTS: Final = (
@@ -46,20 +46,20 @@ MUTANTS: Final = (
     Mutant("pulse", zombie, "heartbeat (pulse)"),
     Mutant("other_writer", zombie_that_does_not_look, "notice of another writer"),
     Mutant("commit_when_leaving", stop_in_order, "commit before partitions are given up"),
-    Mutant("settling", partition_taken_amid_a_batch, "a batch in flight is finished before its partition goes"),
+    Mutant("settling", partition_taken_amid_a_batch, "a batch in flight is finished before its partition is given up"),
     Mutant(
         "lane_of_a_batch",
         storm,
         "a batch belongs to the assignment it was polled for (generation)",
-        "a batch of an old assignment seldom comes so late, and then it does not continue what the lane has: it leaves",
+        "a batch of an old assignment rarely arrives so late; it does not continue the lane, so the worker leaves",
     ),
     Mutant(
         "no_poll_while_moving",
         storm,
         "sources are not polled while partitions move",
-        "what is polled then finds no open lane, and the next assignment seeks back",
+        "records polled then find no open lane, and the next assignment seeks back",
     ),
-    Mutant("persisted_offset", partition_that_stays, "a partition that stays is not read again"),
+    Mutant("persisted_offset", partition_that_stays, "a partition that stays is not reread"),
 )
 
 
@@ -69,11 +69,11 @@ class Judged(NamedTuple):
     guard: str
     scenario: str
     control: str | None
-    """What was wrong with the guard in place; it must be None."""
+    """What went wrong with the guard in place; it must be None."""
     complaint: str | None
-    """What was wrong without it."""
+    """What went wrong without it."""
     unseen: str = ""
-    """Why no scenario is expected to miss it."""
+    """Why no scenario is expected to reveal its loss."""
 
     @property
     def caught(self) -> bool:
@@ -82,7 +82,7 @@ class Judged(NamedTuple):
 
     @property
     def right(self) -> bool:
-        """Whether it was caught, or is known not to be missed alone."""
+        """Whether its loss was revealed, or is known not to show alone."""
         return self.caught or (self.control is None and bool(self.unseen))
 
     @property
@@ -94,7 +94,7 @@ class Judged(NamedTuple):
 
 
 async def try_scenario(broker: Broker, folder: Path, mutant: Mutant, *, spoilt: bool) -> str | None:
-    """Play it with or without the guard: what is wrong, if anything; also that it could not be played to its end."""
+    """Play it with or without the guard; return what went wrong, if anything, including that it did not finish."""
     words = ("--without", mutant.guard) if spoilt else ()
     plan = Plan(name=f"m-{mutant.guard}-{spoilt:d}-{time.time_ns() // 1_000_000:x}", workers=1, rate=300)
     try:

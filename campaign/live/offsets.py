@@ -1,4 +1,4 @@
-"""Committed offsets of a round's groups: they never go back, and at the end they are at the ends."""
+"""Committed offsets of a round's groups: they never go back, and they end at the end of the log."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from aiokafka.errors import KafkaError
 from campaign.live.progress import Progress
 
 EVERY: Final = 1.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 SILENT_SECONDS: Final = 10.0
-"""Seconds without a record after which no tick follows within the hour, since no hold of the load ends before."""
+"""Seconds without a record after which no tick follows within the hour, because no hold of the load ends earlier."""
 
 
 class Offsets:
-    """Looks at the committed offsets of ``groups`` (group to the broker's names of the topics it reads)."""
+    """Watches the committed offsets of ``groups`` (each group with the broker's names of the topics it reads)."""
 
     def __init__(self, admin: AIOKafkaAdminClient, progress: Progress, groups: Mapping[str, Sequence[str]]) -> None:
         self._admin: Any = admin
         self._progress, self.groups = progress, groups
         self.went_back: list[str] = []
-        """Each step back, in words (I9)."""
+        """A description of each step back (I9)."""
         self._seen: dict[tuple[str, str, int], int] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -41,16 +41,16 @@ class Offsets:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def forget(self) -> None:
-        """For a fault that sets them back on purpose."""
+        """Forget the offsets, for a fault that sets them back on purpose."""
         self._seen.clear()
 
     async def committed(self, group: str) -> dict[tuple[str, int], int]:
-        """By topic and partition; what was never committed is not there."""
+        """Return the committed offsets by topic and partition; those never committed are left out."""
         found = await self._admin.list_consumer_group_offsets(group)
         return {(place.topic, place.partition): at.offset for place, at in found.items() if at.offset >= 0}
 
     async def look(self) -> None:
-        """Compare with the last look."""
+        """Compare with the previous check."""
         for group in self.groups:
             for (topic, partition), offset in (await self.committed(group)).items():
                 before = self._seen.get((group, topic, partition), 0)
@@ -61,7 +61,7 @@ class Offsets:
     async def settled(self, seconds: float) -> None:
         """Wait until every group has committed everything and nothing new arrives, ticks included.
 
-        Raises ``TimeoutError``, which says what is left.
+        Raises ``TimeoutError``, which lists what is not committed.
         """
         since = time.monotonic()
         until = since + seconds

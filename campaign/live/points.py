@@ -1,6 +1,6 @@
-"""Named lines at which a worker can be made to die or to stand still; patched in by the launcher, never in the product.
+"""Named lines at which a worker can be made to die or stand still; patched in by the launcher, never in the product.
 
-The places are those between which a crash can leave topics, rows, memory and committed offsets at odds.
+They are where a crash can leave topics, rows, memory and committed offsets inconsistent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from crl_stream.worker.transport.producer import Producer
 
 
 class Point(NamedTuple):
-    """A line, by what is patched: before a function of ``owner`` is called, or after it has returned."""
+    """A line, defined by what is patched: before a function of ``owner`` is called, or after it has returned."""
 
     what: str
     owner: Any
@@ -67,7 +67,7 @@ _ASYNC: Final = frozenset(
 
 
 def arm(name: str, number: int, sign: signal.Signals) -> None:
-    """Send ``sign`` to this process at the ``number``-th time that the line is reached."""
+    """Send ``sign`` to this process when it reaches the line for the ``number``-th time."""
     point = POINTS[name]
     original = getattr(point.owner, point.function)
     calls = 0
@@ -96,5 +96,5 @@ def arm(name: str, number: int, sign: signal.Signals) -> None:
         return result
 
     chosen: Callable[..., Awaitable[Any]] = awaited if point.function in _ASYNC else plain
-    # A class that inherits the function gets one of its own.
+    # A class that inherits the function gets its own.
     setattr(point.owner, point.function, chosen)

@@ -1,4 +1,4 @@
-"""The commands ``live``, ``live-mutants``, ``soak`` and ``report``: on a real broker, and what came of it."""
+"""The commands ``live``, ``live-mutants``, ``soak`` and ``report``: run on a real broker, and report the results."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from campaign.live.soak import soak, text
 from campaign.quietly import quietly
 
 BROKEN: Final = 3
-"""Exit code when a promise was broken, or too little was noticed."""
+"""Exit code if a promise was broken, or too few faults were noticed."""
 EVERY: Final = 5.0
-"""Seconds between two lines about the progress of a round."""
+"""Seconds between two progress lines of a round."""
 
 
 def add_sections(sections: Any) -> None:
-    """Describe both commands to the parser of ``python -m campaign``."""
+    """Add the commands to the parser of ``python -m campaign``."""
     live = sections.add_parser("live", help="break real workers on a real broker, under load")
     live.add_argument("--seed", type=int, default=1, metavar="S", help="default: %(default)s")
-    live.add_argument("--only", metavar="F1,F5", help="these faults and no others")
+    live.add_argument("--only", metavar="F1,F5", help="only these faults")
     live.add_argument("--scale", type=float, default=1.0, metavar="X", help="0.1 is a tenth of the faults of each type")
     live.add_argument(
-        "--resume", type=Path, metavar="FILE", help="go on with a results file: its rounds are not repeated"
+        "--resume", type=Path, metavar="FILE", help="continue a results file: its rounds are not repeated"
     )
-    live.add_argument("--results", type=Path, metavar="FILE", help="where to; default: campaign-DATE.jsonl")
-    live.add_argument("--folder", type=Path, help="for logs of rounds that fail; default: a new one")
+    live.add_argument("--results", type=Path, metavar="FILE", help="results file; default: campaign-DATE.jsonl")
+    live.add_argument("--folder", type=Path, help="folder for the logs of failed rounds; default: a new one")
     live.add_argument("--list", action="store_true", help="list the faults, play nothing")
     live.add_argument("--json", action="store_true", help="print JSON")
     live.set_defaults(run=_live)
-    mutants = sections.add_parser("live-mutants", help="take one guard after the other away from real workers")
+    mutants = sections.add_parser("live-mutants", help="remove one guard at a time from real workers")
     mutants.add_argument("--only", metavar="GUARD,GUARD", help="these and no others")
-    mutants.add_argument("--folder", type=Path, help="for logs; default: a new one")
+    mutants.add_argument("--folder", type=Path, help="folder for logs; default: a new one")
     mutants.add_argument("--list", action="store_true", help="list the guards and their scenarios, play nothing")
     mutants.add_argument("--json", action="store_true", help="print JSON")
     mutants.set_defaults(run=_mutants)
-    long = sections.add_parser("soak", help="half an hour of kills and rebalances around a worker that nobody touches")
+    long = sections.add_parser("soak", help="half an hour of kills and rebalances around a worker that is left alone")
     long.add_argument("--minutes", type=float, default=30.0, metavar="M", help="default: %(default)g")
     long.add_argument("--seed", type=int, default=1, metavar="S", help="default: %(default)s")
-    long.add_argument("--folder", type=Path, help="for logs; default: a new one")
+    long.add_argument("--folder", type=Path, help="folder for logs; default: a new one")
     long.add_argument("--json", action="store_true", help="print JSON")
     long.set_defaults(run=_soak)
     report = sections.add_parser("report", help="print the table of a results file")
@@ -66,7 +66,7 @@ def _live(options: argparse.Namespace) -> int:
     if options.only:
         wanted = [word.strip().upper() for word in options.only.split(",")]
         if unknown := [word for word in wanted if word not in faults]:
-            _note(f"there is no fault {unknown[0]}; there are {', '.join(faults)}")
+            _note(f"there is no fault {unknown[0]}; choose from {', '.join(faults)}")
             return 2
         faults = {name: faults[name] for name in faults if name in wanted}
     if options.list:
@@ -74,7 +74,7 @@ def _live(options: argparse.Namespace) -> int:
         return 0
     file = options.resume or options.results or Path(f"campaign-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl")
     if file.exists() and not options.resume:
-        _note(f"{file} is there already: --resume {file} goes on with it")
+        _note(f"{file} already exists; continue it with --resume {file}")
         return 2
     folder = options.folder or Path(tempfile.mkdtemp(prefix="crl-campaign-"))
     journal = Journal(file)
@@ -85,7 +85,7 @@ def _live(options: argparse.Namespace) -> int:
         with _without_news():
             asyncio.run(_play_all(left, journal, folder))
     except KeyboardInterrupt:
-        _note(f"stopped; it goes on with --resume {file}")
+        _note(f"stopped; continue with --resume {file}")
     return _report([file], options)
 
 
@@ -116,7 +116,7 @@ async def _play_all(rounds: list[Round], journal: Journal, folder: Path) -> None
 
 
 class _Progress:
-    """Says no more than one line in a few seconds."""
+    """Prints at most one line every few seconds."""
 
     def __init__(self) -> None:
         self._said = 0.0
@@ -199,7 +199,7 @@ def _list(faults: list[Fault], *, as_json: bool) -> None:
 
 
 def _without_news() -> Any:
-    # What aiokafka says of a broker that is being broken.
+    # What aiokafka logs about a broker that is being broken.
     return quietly("aiokafka", logging.CRITICAL)
 
 

@@ -25,10 +25,10 @@ class Progress:
         )
         self.rows: dict[int, PartitionRow] = {partition: PartitionRow() for partition in self.partitions}
         self.since: dict[int, float] = dict.fromkeys(self.partitions, 0.0)
-        """When each partition moved last (``time.monotonic``)."""
+        """When each partition last made progress (``time.monotonic``)."""
         self._moved = asyncio.Condition()
         self._read = dict.fromkeys(self.partitions, 0)
-        """The changelog offset behind the last record that was read."""
+        """The changelog offset after the last record that was read."""
         self._task: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
 
@@ -46,16 +46,16 @@ class Progress:
         await self._consumer.stop()
 
     async def ends(self, topic: str, partitions: Collection[int] | None = None) -> dict[int, int]:
-        """End offset of each partition of a topic (the broker's name)."""
+        """Return the end offset of each partition of a topic (the broker's name)."""
         places = [TopicPartition(topic, p) for p in (self.partitions if partitions is None else partitions)]
         return {place.partition: end for place, end in (await self._consumer.end_offsets(places)).items()}
 
     def marks(self, partitions: Collection[int] | None = None) -> dict[int, int]:
-        """The first offset that is not folded yet, by partition."""
+        """Return the first offset that is not folded yet, by partition."""
         return {p: self.rows[p].next_offset for p in (self.partitions if partitions is None else partitions)}
 
     async def caught_up(self, seconds: float = 10.0) -> None:
-        """Wait until all that the broker has of the changelog now was read: what comes after that is new."""
+        """Wait until the changelog is read up to its current end, so that any later record is new."""
         ends = await self.ends(self._changelog)
         async with asyncio.timeout(seconds), self._moved:
             await self._moved.wait_for(lambda: self._check() and all(self._read[p] >= end for p, end in ends.items()))
@@ -63,7 +63,7 @@ class Progress:
     async def beyond(self, marks: Mapping[int, int], seconds: float, *, every: bool = True) -> float:
         """Wait until each of the partitions (or one, without ``every``) is folded beyond its mark.
 
-        Returns when that was (``time.monotonic``); ``TimeoutError`` when it does not come to pass.
+        Returns when that was (``time.monotonic``).  Raises ``TimeoutError`` if it does not happen.
         """
         enough = all if every else any
         async with asyncio.timeout(seconds), self._moved:
@@ -82,7 +82,7 @@ class Progress:
 
     def _check(self) -> bool:
         if self._failure is not None:
-            raise RuntimeError(f"nobody follows the changelog any more: {self._failure!r}") from self._failure
+            raise RuntimeError(f"the changelog is no longer followed: {self._failure!r}") from self._failure
         return True
 
     async def _read_on(self) -> None:

@@ -1,7 +1,7 @@
-"""The network between one client and the broker, as a TCP proxy that can be made bad in every way that networks are.
+"""The network between one client and the broker, as a TCP proxy that can fail in every way that networks do.
 
-A worker gets a proxy of its own: the broker has one listener for each, and advertises the proxy's address on it
-(``listeners``), so that whatever a client asks for comes through here.
+Each worker gets its own proxy: the broker has one listener for each, and advertises the proxy's address on it
+(``listeners``), so all the client's connections pass through here.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from crl_stream.broker.configuration import HOST
 
 CHUNK: Final = 65_536
 WAITING: Final = 32
-"""Chunks that one direction of a connection holds back before its sender feels it."""
+"""Chunks that one direction of a connection buffers before its sender is slowed down."""
 _CLOSE_WITH_RESET: Final = struct.pack("ii", 1, 0)
 
 
 class Direction(Enum):
-    """What flows through a connection."""
+    """The direction of traffic in a connection."""
 
     REQUESTS = "requests"
     ANSWERS = "answers"
@@ -35,8 +35,8 @@ BOTH: Final = (Direction.REQUESTS, Direction.ANSWERS)
 class Proxy:
     """One port of this machine in front of the broker's ``upstream`` port; as a context manager it listens.
 
-    What a silent network holds back is delivered when it heals, if both ends still want it: that is what TCP makes of
-    lost packets.  A new connection is taken meanwhile and nothing answers on it.
+    What a silent network holds back is delivered when it heals, if both ends are still connected, as TCP does with lost
+    packets.  New connections are accepted meanwhile, but get no answer.
     """
 
     def __init__(self, upstream: int, port: int = 0) -> None:
@@ -46,9 +46,9 @@ class Proxy:
         self.resets = 0
         """Number of connections that this proxy has broken."""
         self.passed: Counter[Direction] = Counter()
-        """Bytes that came out at the other side."""
+        """Bytes delivered to the other side."""
         self.held: Counter[Direction] = Counter()
-        """Bytes that came while their direction was silent."""
+        """Bytes received while their direction was silent."""
         self._delay = 0.0
         self._open = {direction: asyncio.Event() for direction in Direction}
         for gate in self._open.values():
@@ -78,20 +78,20 @@ class Proxy:
         self._delay = seconds
 
     def reset(self) -> int:
-        """Break every connection with a TCP reset, in the middle of whatever it carries; returns how many."""
+        """Break every connection with a TCP reset, in the middle of whatever it carries; return how many."""
         broken = self._break()
         self.resets += broken
         return broken
 
     async def refuse(self) -> None:
-        """Take no new connection; those that there are stay."""
+        """Accept no new connections; existing ones stay."""
         if self._server is not None:
             self._server.close()
             # Not wait_closed(): from Python 3.12 on it waits for the connections too.
             self._server = None
 
     async def accept(self) -> None:
-        """Take connections, at the same port as before."""
+        """Accept connections, on the same port as before."""
         if self._server is None:
             self._server = await asyncio.start_server(self._serve, HOST, self.port, limit=CHUNK)
             self.port = self._server.sockets[0].getsockname()[1]
@@ -120,7 +120,7 @@ class Proxy:
                     group.create_task(self._carry(broker_reader, writer, Direction.ANSWERS)),
                 ]
         except* (OSError, _Ended):
-            pass  # one end went away: so does the other
+            pass  # one end has closed, so the other does too
         finally:
             self._live.discard(connection)
             for each in connection.writers:
@@ -128,7 +128,7 @@ class Proxy:
             connection.ended.set()
 
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, direction: Direction) -> None:
-        """Pass bytes from one end to the other, in order, with the delay of the network."""
+        """Pass bytes from one end to the other, in order, with the network's delay."""
         waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(WAITING)
         now, gate = asyncio.get_running_loop().time, self._open[direction]
 
@@ -139,7 +139,7 @@ class Proxy:
                     await asyncio.sleep(left)
                 await gate.wait()
                 if not data:
-                    raise _Ended  # also a farewell is lost in a silent network
+                    raise _Ended  # even a FIN is lost in a silent network
                 sink.write(data)
                 await sink.drain()
                 self.passed[direction] += len(data)
@@ -174,7 +174,7 @@ class _Connection:
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:
-    """Close so that the other end sees a reset and not an orderly end."""
+    """Close so that the other end sees a reset and not a clean shutdown."""
     own = writer.get_extra_info("socket")
     if own is not None and not writer.transport.is_closing():
         own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE_WITH_RESET)

@@ -12,7 +12,7 @@ from campaign.live.world import PATIENCE, ROOT, World
 
 
 async def stop_all(world: World) -> int:
-    """End every worker in order; returns how many there were."""
+    """Stop every worker cleanly; return how many there were."""
     workers = [*world.workers, *world.services]
     for worker in workers:
         worker.terminate()
@@ -21,14 +21,14 @@ async def stop_all(world: World) -> int:
 
 
 async def refusal(world: World, worker: Worker | None = None) -> tuple[int, str]:
-    """Start a worker that must end (or take one that runs): its exit code and what it said.
+    """Start a worker that must refuse (or use a running one); return its exit code and what it logged.
 
-    ``RuntimeError`` when it becomes ready instead.
+    Raises ``RuntimeError`` if it becomes ready instead.
     """
     worker = worker or world.start_worker()
     with suppress(WorkerEnded, TimeoutError):
         await worker.ready(PATIENCE)
-        # A worker may be ready before it has been given the partition that it must not touch.
+        # A worker may be ready before it is given the partition that it must not touch.
         await asyncio.wait_for(worker.ended(PATIENCE), PATIENCE)
     if worker.alive:
         raise RuntimeError(f"{worker.name} did not refuse: {worker.said()[-600:]}")
@@ -36,7 +36,7 @@ async def refusal(world: World, worker: Worker | None = None) -> tuple[int, str]
 
 
 def check_refusal(code: int, said: str, wanted: int, hint: str) -> None:
-    """``RuntimeError`` when it was another one, or without its hint."""
+    """Raise ``RuntimeError`` if it is a different refusal, or lacks its hint."""
     if code != wanted or "hint" not in said or hint not in said:
         raise RuntimeError(f"refused with {code} instead of {wanted}, or without {hint!r}: {said[-600:]}")
     if "Traceback" in said and wanted == CONTRACT:
@@ -44,11 +44,11 @@ def check_refusal(code: int, said: str, wanted: int, hint: str) -> None:
 
 
 UNSAFE, CONTRACT = 70, 78
-"""Exit codes: going on could lose or double events; topics that do not match the catalog."""
+"""Exit codes: continuing could lose or double events; topics that do not match the catalog."""
 
 
 async def run_crl(world: World, *words: str) -> str:
-    """Run ``crl`` on this installation; what it printed.  ``RuntimeError`` when it fails."""
+    """Run ``crl`` on this installation; return what it printed.  Raises ``RuntimeError`` if it fails."""
     own = {
         "CRL_KAFKA_BOOTSTRAP_SERVERS": world.broker.bootstrap_servers,
         "CRL_KAFKA_TOPIC_PREFIX": world.kafka.topic_prefix,

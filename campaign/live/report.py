@@ -1,4 +1,4 @@
-"""The table of a campaign: for each type of fault what was induced, noticed, lost, doubled, and how soon it went on."""
+"""The table of a campaign: faults induced and noticed by type, losses, duplicates, and how soon work resumed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Line:
     recoveries: list[float] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     failures: list[str] = field(default_factory=list)
-    """Rounds that could not be played to their end, and complaints of the oracle."""
+    """Rounds that did not finish, and the oracle's complaints."""
 
     @property
     def inconclusive(self) -> int:
@@ -64,13 +64,13 @@ class Line:
 
     @property
     def notes(self) -> str:
-        """Sums of the figures of the faults (of times, sizes and rates the most), and whatever failed."""
+        """Sums of the faults' figures (for times, sizes and rates the maximum), and any failures."""
         words = [f"{name} {_figure(name, value)}" for name, value in self.figures.items()]
         words += [f"{name.replace('_', ' ')} {n}" for name in ("late_rows", "stale_last") if (n := getattr(self, name))]
         return "; ".join([*self.failures[:2], *words])
 
     def recovery(self, share: float) -> float | None:
-        """Quantile of the seconds from a fault to the first record newly folded after it."""
+        """Return a quantile of the seconds from a fault to the first record folded after it."""
         ordered = sorted(self.recoveries)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
@@ -81,7 +81,7 @@ class Line:
 
 
 def sum_up(rounds: Iterable[Played], faults: Mapping[str, Fault]) -> list[Line]:
-    """A line for each type of fault that was played, and one for those that met an order (F26)."""
+    """Return a line for each type of fault played, and one for those that met a command, score or policy (F26)."""
     lines: dict[str, Line] = {}
     races = Line(ORDERS_RACING, "a command, score or policy in flight at a crash (of the rows above)")
     for played in rounds:
@@ -111,7 +111,7 @@ def sum_up(rounds: Iterable[Played], faults: Mapping[str, Fault]) -> list[Line]:
 
 
 def verdict(lines: Sequence[Line]) -> list[str]:
-    """What is wrong, in words; empty when every promise held and enough was noticed."""
+    """Describe what is wrong; empty if every promise held and enough was noticed."""
     wrong = [
         f"{line.id}: {len(line.failures)} failures, the first: {line.failures[0]}" for line in lines if line.failures
     ]
@@ -140,7 +140,7 @@ def table(lines: Sequence[Line], *, markdown: bool = False) -> str:
 
 
 def is_extreme(name: str) -> bool:
-    """Whether of several figures of this name the largest says something, and their sum does not."""
+    """Return whether figures of this name are combined by their maximum, because their sum means nothing."""
     return name.startswith(("seconds", "largest", "most")) or name.endswith((" s", "/s"))
 
 

@@ -1,4 +1,4 @@
-"""A round: an installation of its own, one type of fault induced again and again under load, then the oracle."""
+"""A round: a new installation, one type of fault induced repeatedly under load, then the oracle."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 
 class Round(NamedTuple):
-    """What to play; ``key`` names it in a results file."""
+    """The round to play; ``key`` names it in a results file."""
 
     fault: Fault
     number: int
@@ -39,7 +39,7 @@ class Round(NamedTuple):
         return f"{self.fault.id}/{self.number}/{self.times}/{self.seed}"
 
     def draw(self) -> tuple[Plan, random.Random]:
-        """Its plan, and the chance of the rest."""
+        """Return the round's plan, and its random generator."""
         rng = random.Random(self.key)
         plan = Plan(
             name=f"c{self.fault.id.lower()}-{self.number}-{os.getpid():x}-{time.time_ns() // 1_000_000 & 0xFFFFFF:x}",
@@ -52,7 +52,7 @@ class Round(NamedTuple):
 
 
 class Played(msgspec.Struct, kw_only=True):
-    """What became of a round: one line of a results file."""
+    """The result of a round: one line of a results file."""
 
     key: str
     fault: str
@@ -63,18 +63,18 @@ class Played(msgspec.Struct, kw_only=True):
     engagements: list[dict[str, Any]]
     findings: dict[str, Any] | None = None
     error: str | None = None
-    """Why it could not be played to its end: a group that is stuck, a worker that does not start."""
+    """Why it did not finish: a group that is stuck, a worker that does not start."""
     acknowledged: int = 0
     seconds: float = 0.0
 
     @property
     def is_exact(self) -> bool:
-        """Whether it was played to its end and every promise held."""
+        """Whether it finished and every promise held."""
         return self.error is None and (self.findings is None or not self.findings["complaints"])
 
 
 def plan_rounds(faults: list[Fault], seed: int, scale: float) -> Iterator[Round]:
-    """Every round of a campaign, each fault at least once."""
+    """Return every round of a campaign, with each fault at least once."""
     for fault in faults:
         left, number = max(1, round(fault.times * scale)), 0
         while left > 0:
@@ -84,7 +84,7 @@ def plan_rounds(faults: list[Fault], seed: int, scale: float) -> Iterator[Round]
 
 
 async def play(planned: Round, broker: Broker, folder: Path, say: Say) -> Played:
-    """Play a round; what was left behind by one that failed stays in ``folder``."""
+    """Play a round; the files of a failed round stay in ``folder``."""
     fault = planned.fault
     plan, rng = planned.draw()
     started = time.perf_counter()
@@ -129,7 +129,7 @@ async def _induce_all(planned: Round, world: World, rng: random.Random, played: 
 
 
 async def _unless_load_ends(world: World, induced: Awaitable[Engagement]) -> Engagement:
-    """What comes of a fault; without a load it would wait in vain."""
+    """Induce a fault and return the result; fail if the load ends, because the fault would wait in vain."""
     inducing = asyncio.ensure_future(induced)
     ended = asyncio.create_task(world.load.ended())
     try:
@@ -144,7 +144,7 @@ async def _unless_load_ends(world: World, induced: Awaitable[Engagement]) -> Eng
 
 
 async def examine(world: World) -> Findings:
-    """Let the load end, everything be folded, and the oracle look at what is there."""
+    """End the load, wait until everything is folded, and run the oracle."""
     await world.settle()
     request = Request(
         bootstrap_servers=world.broker.bootstrap_servers,

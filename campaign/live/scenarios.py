@@ -1,7 +1,7 @@
-"""Scenarios in which a guard is missed: each is green with it and red without, or the campaign could not see.
+"""Scenarios that reveal the loss of a guard: each passes with the guard and fails without it.
 
-A scenario is given a world and the words for the launcher that take the guard away (none: the control); it returns
-what is wrong, or None.
+A scenario gets a world and the launcher's words that remove the guard (none for the control).  It returns what went
+wrong, or None.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ async def load_with_repeated_ids(world: World, words: tuple[str, ...]) -> str | 
 
 
 async def death_after_the_rows(world: World, words: tuple[str, ...]) -> str | None:
-    """A kill -9 when rows and partition row are written, in a batch that has outputs."""
+    """A kill -9 after rows and partition row are written, in a batch that has outputs."""
     return await _death_at(world, words, "memory:12")
 
 
 async def death_before_the_rows(world: World, words: tuple[str, ...]) -> str | None:
-    """A kill -9 when the outputs are out, among them records that were forwarded."""
+    """A kill -9 after the outputs are written, some of them forwarded records."""
     return await _death_at(world, words, "outputs:12")
 
 
@@ -83,7 +83,7 @@ async def output_topic_that_refuses(world: World, words: tuple[str, ...]) -> str
 
 
 async def batch_lost_on_its_way(world: World, words: tuple[str, ...]) -> str | None:
-    """Between poll and lane a batch vanishes, as when Faust clears a queue."""
+    """A batch vanishes between poll and lane, as when Faust clears a queue."""
     worker = _start(world, words, "--drop", "9")
     await world.load.start()
     ended = asyncio.create_task(worker.ended(PATIENCE))
@@ -96,7 +96,7 @@ async def batch_lost_on_its_way(world: World, words: tuple[str, ...]) -> str | N
 
 
 async def commit_ahead_of_the_rows(world: World, words: tuple[str, ...]) -> str | None:
-    """Somebody sets the committed offsets to the end of a log that nobody has folded yet."""
+    """The committed offsets are set to the end of a log that has not been folded yet."""
     worker = world.start_worker()
     await worker.ready()
     await world.load.start()
@@ -120,20 +120,20 @@ async def commit_ahead_of_the_rows(world: World, words: tuple[str, ...]) -> str 
 
 
 async def zombie(world: World, words: tuple[str, ...]) -> str | None:
-    """It stands still with rows in its hands until another has them, and goes on: it must leave first."""
+    """A worker stands still with rows to write until another has them, then resumes: it must leave first."""
     late = await _wake_zombie(world, words)
     if STOOD_STILL not in late.said():
-        return "a process that had stood still for a session went on writing"
+        return "a process that had stood still for a session continued to write"
     return await _verdict(world)
 
 
 async def zombie_that_does_not_look(world: World, words: tuple[str, ...]) -> str | None:
-    """Rows that come late all the same are noticed by the owner, by their offsets."""
+    """If rows still arrive late, the owner notices them by their offsets."""
     late = await _wake_zombie(world, ("--without", "pulse", *words))
     late.kill()
     if not re.search(OTHER_WRITER, "".join(worker.said() for worker in world.started)):
-        return "nobody noticed that somebody else wrote rows"
-    # A worker that notices leaves, and the other may follow a moment later, so another one must finish.
+        return "no worker noticed that another one wrote rows"
+    # A worker that notices leaves, and the other one may follow a moment later, so a third one must finish.
     await _start(world, words).ready()
     return await _verdict(world)
 
@@ -168,11 +168,11 @@ async def stop_in_order(world: World, words: tuple[str, ...]) -> str | None:
     del world.settings["worker_commit_interval_seconds"]
     complaint = await _verdict(world)
     skipped = world.skipped(mark)
-    return complaint or (f"{skipped} records were not committed by a stop in order" if skipped else None)
+    return complaint or (f"a clean stop left {skipped} records uncommitted" if skipped else None)
 
 
 async def storm(world: World, words: tuple[str, ...]) -> str | None:
-    """Workers come and go: nobody loses a batch, writes late, or has to leave for it."""
+    """Workers come and go: none loses a batch, writes late, or has to leave because of it."""
     _start(world, words)
     await world.ready()
     await world.load.start()
@@ -192,7 +192,7 @@ async def storm(world: World, words: tuple[str, ...]) -> str | None:
 
 
 async def partition_taken_amid_a_batch(world: World, words: tuple[str, ...]) -> str | None:
-    """A second worker joins while outputs take a second: what is in flight is finished before a partition goes."""
+    """A second worker joins while outputs take a second: the batch in flight is finished before a partition goes."""
     first = _start(world, words, "--slow", "1")
     await first.ready()
     await world.load.start()
@@ -208,12 +208,12 @@ async def partition_taken_amid_a_batch(world: World, words: tuple[str, ...]) -> 
     findings = await examine(world)
     if findings.complaints:
         return findings.complaints[0]
-    late = f"{findings.late_rows} rows were written late, {len(told)} workers had to leave for it"
+    late = f"{findings.late_rows} rows were written late, {len(told)} workers had to leave because of it"
     return late if findings.late_rows or told else None
 
 
 async def partition_that_stays(world: World, words: tuple[str, ...]) -> str | None:
-    """A rebalance reads the changelog of a partition that stays no more than it has grown."""
+    """A rebalance reads only the new part of the changelog of a partition that stays."""
     first = _start(world, words, "--tell-recovery")
     await first.ready()
     await world.load.start()
@@ -226,4 +226,4 @@ async def partition_that_stays(world: World, words: tuple[str, ...]) -> str | No
     told = world.said(mark, rf"{RECOVERED}(\d+) of (\d+)", workers=[first])
     again = sum(int(count) for count, partition in told if int(partition) in stays)
     complaint = await _verdict(world)
-    return complaint or (f"{again} records were recovered of partitions that stayed" if again else None)
+    return complaint or (f"{again} records of partitions that stayed were recovered again" if again else None)

@@ -1,7 +1,7 @@
-"""A long run: one worker that nobody touches, others that are killed, join and leave beside it, and what it all costs.
+"""A long run: one worker is left alone while others are killed, join and leave, and its resource use is watched.
 
-Whatever grows in half an hour grows forever: memory, open files and unfinished tasks of the untouched processes, and
-the lag of the group, are sampled all the while, and compared between an early and the last part of the run.
+Whatever grows in half an hour grows forever.  Memory, open files and unfinished tasks of the untouched processes, and
+the lag of the group, are sampled throughout, and an early part of the run is compared with the last part.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from crl_stream.wire.topics import ACTIVE_VARIANTS, OVERVIEW, PROPOSALS, VARIANT
 from crl_stream.wire.topics import TASKS as SNAPSHOTS
 
 WARM: Final = 0.25
-"""Share of the run until caches, pools and the allocator have what they need."""
+"""Share of the run before caches, pools and the allocator have warmed up."""
 PART: Final = 0.25
-"""Share of the run that is compared: right after the warm part, and at the end."""
+"""Share of the run in each part that is compared: right after the warm-up, and at the end."""
 SAMPLE_SECONDS: Final = 5.0
 DISTURB_SECONDS: Final = 20.0
-"""Between the end of one disturbance and the next."""
+"""Seconds between the end of one disturbance and the next."""
 GROWTH: Final = {"memory MB": 1.10, "open files": 1.10, "tasks": 1.10, "lag": 2.0}
-"""How much the median of the last part may be above the early one's: what is more is not flat."""
+"""How far the median of the last part may exceed the early one's before the figure is no longer flat."""
 SLACK: Final = {"memory MB": 5.0, "open files": 5.0, "tasks": 5.0, "lag": 600.0}
-"""Least growth that counts, because small figures fluctuate; for the lag, two seconds of the load."""
+"""Smallest growth that counts, because small figures fluctuate; for the lag, two seconds of the load."""
 KEEP_MS: Final = 7 * 86_400_000
 Say = Callable[[str], None]
 
@@ -48,7 +48,7 @@ class Sample(NamedTuple):
 
 
 class Trend(NamedTuple):
-    """A figure over the run."""
+    """One figure over the run."""
 
     worker: str
     name: str
@@ -58,19 +58,19 @@ class Trend(NamedTuple):
 
     @property
     def is_flat(self) -> bool:
-        """Whether it stayed where it was, as ``GROWTH`` and ``SLACK`` have it."""
+        """Whether it stayed level, within ``GROWTH`` and ``SLACK``."""
         return self.last <= max(self.early * GROWTH[self.name], self.early + SLACK[self.name])
 
 
 async def soak(minutes: float, folder: Path, seed: int, say: Say) -> dict[str, Any]:
-    """Run for so long; what was found, as it stands in JSON."""
+    """Run for ``minutes``; return the findings, ready for JSON."""
     rng = random.Random(seed)
     plan = Plan(name=f"soak-{time.time_ns() // 1_000_000 & 0xFFFFFF:x}", workers=2, services=True, rate=300)
     samples: list[Sample] = []
     disturbances = {"kill -9": 0, "joined and left": 0}
     async with Broker(folder / "broker") as broker, World(broker, plan, folder / "world", rng) as world:
         await _keep_everything(world)
-        # Whether anything grows is the question here, not whether a busy machine lets a process stand still.
+        # The question here is whether anything grows, not whether a busy machine lets a process stand still.
         world.settings |= {"worker_session_timeout_seconds": "9", "worker_heartbeat_seconds": "1"}
         untouched = world.start_worker(program=(*LAUNCHER, "--tell-tasks"))
         world.start_worker()
@@ -106,9 +106,9 @@ async def soak(minutes: float, folder: Path, seed: int, say: Say) -> dict[str, A
 
 
 async def _keep_everything(world: World) -> None:
-    """No topic is compacted while it is running, else the oracle would miss what compaction took.
+    """Keep topics from being compacted during the run; otherwise the oracle would miss what compaction removes.
 
-    More lag than the contract's is what a worker accepts.
+    A worker accepts a compaction lag longer than the contract's.
     """
     async with administering(world.broker.bootstrap_servers) as admin:
         for topic in (ACTIVE_VARIANTS, VARIANTS, SNAPSHOTS, PROPOSALS, OVERVIEW):
@@ -116,7 +116,7 @@ async def _keep_everything(world: World) -> None:
 
 
 async def _disturb(world: World, untouched: Worker, name: str) -> None:
-    """Kill another worker than the untouched one, or let one join and leave; returns when the group has gone on."""
+    """Kill a worker other than the untouched one, or let one join and leave; return when the group works again."""
     if name == "kill -9":
         victim = next(worker for worker in world.workers if worker is not untouched)
         victim.kill()
@@ -152,7 +152,7 @@ async def _look(world: World, workers: dict[str, Worker], samples: list[Sample],
 
 
 def _of_process(worker: Worker) -> dict[str, float]:
-    """Resident memory, open files and unfinished tasks, as the kernel and the process itself have them."""
+    """Return resident memory, open files and unfinished tasks, as reported by the kernel and the process itself."""
     here = Path("/proc", str(worker.process.pid))
     found: dict[str, float] = {}
     with suppress(OSError):
@@ -165,7 +165,7 @@ def _of_process(worker: Worker) -> dict[str, float]:
 
 
 def find_trends(samples: list[Sample], seconds: float) -> list[Trend]:
-    """The medians of the part after the warm one and of the last, and the peak, of each figure of each process."""
+    """Return early median, last median and peak for each figure of each process, without the warm-up."""
     trends = []
     for worker in dict.fromkeys(sample.worker for sample in samples):
         for name in GROWTH:
@@ -179,7 +179,7 @@ def find_trends(samples: list[Sample], seconds: float) -> list[Trend]:
 
 
 def text(found: dict[str, Any], *, as_json: bool) -> str:
-    """Return the findings, for people or for programs."""
+    """Format the findings for people or for programs."""
     if as_json:
         return json.dumps(found, indent=2)
     head = ", ".join(f"{name} {count}" for name, count in found["disturbances"].items())

@@ -12,13 +12,13 @@ from campaign.live.workers import Worker, WorkerEnded
 from campaign.live.world import World
 
 PAUSE: Final = 0.5
-"""Seconds between two looks, and so between two starts of a worker that ends at once."""
+"""Seconds between two checks, and so between two starts of a worker that ends at once."""
 PATIENCE: Final = 180.0
-"""Seconds in which all must be ready in the end."""
+"""Seconds within which all must be ready in the end."""
 
 
 class Supervisor:
-    """During the block, a worker that ends is replaced by one with the same role and the same route to the broker.
+    """During the block, replace a worker that ends by one with the same role and the same route to the broker.
 
     The end of the block waits until all are ready.
     """
@@ -27,7 +27,7 @@ class Supervisor:
         self._world = world
         self._known = {worker.name for worker in world.started if not worker.alive}
         self.exits: Counter[int] = Counter()
-        """Exit codes of the workers that ended meanwhile."""
+        """Exit codes of the workers that ended during the block."""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -36,7 +36,7 @@ class Supervisor:
         return self
 
     async def __aexit__(self, kind: object, *_: object) -> None:
-        """Wait until all are ready, then look no more."""
+        """Wait until all are ready, then stop watching."""
         try:
             if kind is None:
                 await self.ready()

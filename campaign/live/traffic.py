@@ -1,4 +1,4 @@
-"""What the agents, runtimes and people of a round send: drafts, one after the other, by the seed."""
+"""What the agents, runtimes and people of a round send: one draft after another, determined by the seed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, POLICY_KEY
 TASKS: Final = 50
 VARIANTS: Final = ("default", "v2", "v3", "v4")
 RECENT: Final = 12
-"""Ids of a task that may come again: fewer than are remembered, however misplaced records change their order."""
+"""Ids of a task that may be repeated: fewer than are remembered, however misplaced records change their order."""
 POISON, REPEATED, MISPLACED, SCORES, ORDERS = 0.02, 0.05, 0.02, 0.08, 0.04
 """Shares of all records."""
 WORSE_EVERY: Final = 1_500
-"""Records after which other variants have their bad time."""
+"""Number of records after which other variants turn bad."""
 
 OUTCOME: Final = "outcome"
 REPEAT: Final = "repeat"
@@ -44,7 +44,7 @@ BAD_VALUES: Final[tuple[bytes | None, ...]] = (
     b"[" * 10_000,
     None,
 )
-"""None of them is a message, whatever its key."""
+"""Values that are not messages, whatever their key."""
 
 
 class Draft(NamedTuple):
@@ -55,11 +55,11 @@ class Draft(NamedTuple):
     key: bytes | None
     value: bytes | None
     task: str = ""
-    """``agent/task`` that it is about."""
+    """The task it is about, as ``agent/task``."""
     id: str = ""
     """Id of the invocation or the command."""
     partition: int | None = None
-    """None: the one of its key."""
+    """The partition; None for the one of its key."""
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
@@ -93,16 +93,16 @@ class Traffic:
         return self.outcome(task)
 
     def task_in(self, partitions: set[int]) -> TaskKey:
-        """One of the tasks that live there; any when none does."""
+        """Return one of the tasks in these partitions, or any task if they have none."""
         there = [key for key in self.tasks if partition_of(key.encode(), self.partitions) in partitions]
         return self.rng.choice(there or self.tasks)
 
     # -- outcomes and scores -----------------------------------------------------------------------
     def outcome(self, task: TaskKey) -> Draft:
-        """One finished invocation with an id of its own."""
+        """Return one finished invocation with a new id."""
         message = self._invocation(task)
         draft = self._record(OUTCOME, task, encode(message), message.invocation_id)
-        # A misplaced one may come home so late that its id would be forgotten before its repetition, or after.
+        # A misplaced one may be forwarded so late that its id is forgotten before its repetition, or not.
         if draft.partition is None:
             self._recent[task].append(message)
         return draft
@@ -110,7 +110,7 @@ class Traffic:
     def _invocation(self, task: TaskKey) -> m.Invocation:
         rng = self.rng
         variant = rng.choice(VARIANTS)
-        # Every variant has its bad times, so that windows degrade, roll back and recover all the while.
+        # Every variant has its bad times, so that windows keep degrading, rolling back and recovering.
         bad = (self._drafted // WORSE_EVERY + VARIANTS.index(variant)) % 3 == 0
         success = rng.random() < (0.25 if bad else 0.95)
         return m.Invocation(
@@ -131,7 +131,7 @@ class Traffic:
         )
 
     def repeat(self, task: TaskKey) -> Draft:
-        """An outcome again, now and then with another variant."""
+        """Repeat an outcome, now and then with another variant."""
         if not self._recent[task]:
             return self.outcome(task)
         again = self.rng.choice(self._recent[task])
@@ -140,7 +140,7 @@ class Traffic:
         return self._record(REPEAT, task, encode(again), again.invocation_id)._replace(partition=None)
 
     def feedback(self, task: TaskKey) -> Draft:
-        """A late score: of an outcome, of the same one twice, of one that is yet to come."""
+        """Return a late score: for one outcome, repeated for the same one, or for one that is yet to come."""
         rng, recent = self.rng, self._recent[task]
         known = rng.choice(recent).invocation_id if recent and rng.random() < 0.9 else f"i{self._drafted + 40}"
         message = m.Feedback(
@@ -157,11 +157,11 @@ class Traffic:
 
     # -- orders ------------------------------------------------------------------------------------
     def order(self, task: TaskKey) -> Draft:
-        """A command of any kind, or another policy."""
+        """Return a command of any kind, or another policy."""
         return self.policy() if self.rng.random() < 0.05 else self.command(task)
 
     def command(self, task: TaskKey) -> Draft:
-        """Return a command for a task. Many are refused, which is a valid result too."""
+        """Return a command for a task.  Many are refused, which is a valid result too."""
         rng = self.rng
         kind: Any = rng.choice(_COMMANDS)
         fields = self._common() | {"agent_name": task.agent_name, "task_type": task.task_type}
@@ -182,7 +182,7 @@ class Traffic:
         return Draft(COMMAND, COMMANDS, task.encode(), encode(message), str(task.encode(), "utf-8"), message.command_id)
 
     def policy(self) -> Draft:
-        """Another policy for all tasks; the size of windows stays, so that windows can be counted by themselves."""
+        """Return another policy for all tasks; the window size stays, so that windows can be counted independently."""
         rng = self.rng
         policies = PolicySet(
             default=Policy(
@@ -200,7 +200,7 @@ class Traffic:
         return Draft(POLICY, COMMANDS, POLICY_KEY, encode(message), "", message.command_id)
 
     def poison(self, task: TaskKey) -> Draft:
-        """Bytes that are no message; a message under a key that is not its task's, or under none."""
+        """Return bytes that are not a message, or a message under a wrong key or without one."""
         rng = self.rng
         topic = COMMANDS if rng.random() < 0.1 else INVOCATIONS
         if topic == INVOCATIONS and rng.random() < 0.3:

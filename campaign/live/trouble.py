@@ -1,4 +1,4 @@
-"""What a worker says of a broker that does not answer, or answers badly, in its own log."""
+"""What workers log about a broker that does not answer, or answers badly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worker processes of a world: started, asked, stopped, killed, stood still."""
+"""Worker processes of a world: started, queried, stopped, killed, paused."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any, Final
 import aiohttp
 
 READY_SECONDS: Final = 120.0
-"""Seconds after which a worker that is not ready is a defect, even on a busy machine."""
+"""Seconds after which a worker that is not ready has a defect, even on a busy machine."""
 STOP_SECONDS: Final = 60.0
 SKIPPED: Final = re.compile(r"(\d+) records from offset \d+ on were already folded and are skipped")
-"""What a worker says when it is given a partition whose rows are ahead of the committed offset."""
+"""What a worker logs when it is given a partition whose rows are ahead of the committed offset."""
 
 
 class Worker:
@@ -34,48 +34,49 @@ class Worker:
     ) -> None:
         self.name, self.role, self.process, self.url, self.log = name, role, process, url, log
         self.bootstrap_servers = bootstrap_servers
-        """Where it finds Kafka."""
+        """The Kafka address it uses."""
         self._session = session
 
     @property
     def alive(self) -> bool:
-        """Whether the process is there, moving or not."""
+        """Whether the process exists, paused or not."""
         return self.process.poll() is None
 
     # -- what it says ------------------------------------------------------------------------------
     def said(self, since: int = 0) -> str:
-        """Its log from byte ``since`` on."""
+        """Return its log from byte ``since`` on."""
         with self.log.open("rb") as file:
             file.seek(since)
             return file.read().decode(errors="replace")
 
     async def get(self, path: str) -> tuple[int, Any]:
-        """Status and body of one of its views; (0, None) when it does not answer."""
+        """Return status and body of one of its views, or (0, None) if it does not answer."""
         with suppress(aiohttp.ClientError, TimeoutError, OSError):
             async with self._session.get(self.url + path, timeout=aiohttp.ClientTimeout(5)) as response:
                 return response.status, await response.json()
         return 0, None
 
     async def figures(self) -> dict[str, Any]:
-        """``/api/worker``: its counters and partitions; empty when it does not answer."""
+        """Return ``/api/worker``: its counters and partitions, or nothing if it does not answer."""
         status, body = await self.get("/api/worker")
         return body if status == 200 and isinstance(body, dict) else {}
 
     async def is_ready(self) -> bool:
-        """Whether it works on all it was given."""
+        """Return whether it works on everything it was given."""
         if self.role == "monitor":
             return bool((await self.figures()).get("ready"))
         status, _ = await self.get("/readyz")
         return status == 200
 
     async def partitions(self) -> set[int]:
-        """The partitions of the log that it says it has."""
+        """Return the partitions of the log that it reports as its own."""
         return {each["partition"] for each in (await self.figures()).get("partitions", ())}
 
     async def ready(self, seconds: float = READY_SECONDS) -> None:
-        """Wait until it works on all it was given; ``WorkerEnded`` with its last lines when it ends instead.
+        """Wait until it works on everything it was given; raises ``WorkerEnded`` with its last lines if it ends.
 
-        Not until ``/readyz`` says so: that also asks for the policy of its settings, and the load has others.
+        This does not wait for ``/readyz``, which also requires the policy of its settings: the load sends other
+        policies.
         """
         async with asyncio.timeout(seconds):
             while True:
@@ -85,7 +86,7 @@ class Worker:
                     return
                 await asyncio.sleep(0.05)
 
-    # -- what is done to it ------------------------------------------------------------------------
+    # -- actions on it --------------------------------------------------------------------------
     def kill(self) -> None:
         """Kill the process with ``kill -9``."""
         with suppress(ProcessLookupError):
@@ -98,16 +99,16 @@ class Worker:
             self.process.send_signal(signal.SIGTERM)
 
     async def ended(self, seconds: float = STOP_SECONDS) -> int:
-        """Wait until the process has ended; its exit code."""
+        """Wait until the process has ended; return its exit code."""
         return await asyncio.to_thread(self.process.wait, seconds)
 
     async def stop(self, seconds: float = STOP_SECONDS) -> int:
-        """SIGTERM, and wait; its exit code."""
+        """Send SIGTERM, wait, and return its exit code."""
         self.terminate()
         return await self.ended(seconds)
 
     def pause(self) -> None:
-        """SIGSTOP: it stands still and does not know."""
+        """Send SIGSTOP: it stands still without noticing."""
         self.process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
@@ -116,7 +117,7 @@ class Worker:
 
 
 class WorkerEnded(RuntimeError):
-    """A worker has ended that should have become ready."""
+    """A worker ended that should have become ready."""
 
     def __init__(self, worker: Worker) -> None:
         last = worker.said().strip().splitlines()[-3:]

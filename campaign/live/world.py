@@ -1,4 +1,4 @@
-"""What a round breaks: an installation of its own on a real broker, its workers, its load, and all they say."""
+"""What a round breaks: a new installation on a real broker, its workers, its load, and all their logs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["LAUNCHER", "PATIENCE", "REACHED", "RECOVERED", "ROOT", "TASKS", "Mar
 
 
 class World(Fleet):
-    """Open it with ``async with``; every process and topic of it is gone afterwards."""
+    """Open it with ``async with``; all its processes and topics are removed afterwards."""
 
     def __init__(self, broker: Broker, plan: Plan, folder: Path, rng: random.Random) -> None:
         super().__init__(broker, plan, folder)
@@ -61,7 +61,7 @@ class World(Fleet):
         return {group: [self.names(topic) for topic in topics] for group, topics in groups.items()}
 
     async def __aenter__(self) -> Self:
-        """Topics, clients; no worker and no load yet."""
+        """Create topics and clients, but no worker and no load yet."""
         async with AsyncExitStack() as stack:
             self._session = await stack.enter_async_context(aiohttp.ClientSession())
             stack.push_async_callback(self._remove)
@@ -90,7 +90,7 @@ class World(Fleet):
             await admin.delete_topics([name for name in self.topics.specs if name in set(await admin.list_topics())])
 
     async def start(self, workers: int | None = None) -> None:
-        """The workers of the plan (or as many as said) and its services, ready; then the load."""
+        """Start the planned workers (or the given number) and services; when they are ready, start the load."""
         for _ in range(self.plan.workers if workers is None else workers):
             self.start_worker()
         if self.plan.services:
@@ -99,7 +99,7 @@ class World(Fleet):
         await self.load.start()
 
     def turns(self, names: Iterable[str], rng: random.Random) -> Iterator[str]:
-        """Each of the names in turn, in an order of the round's, over and over."""
+        """Yield each of the names in turn, over and over, in the round's own order."""
         if self._turns is None:
             shuffled = list(names)
             rng.shuffle(shuffled)
@@ -107,7 +107,7 @@ class World(Fleet):
         return self._turns
 
     def api_versions(self) -> str:
-        """Highest versions of the requests that carry records, as the broker offers them to a client."""
+        """Return the highest versions of the requests that carry records, as the broker offers them to a client."""
         known = {0: "Produce", 1: "Fetch", 2: "ListOffsets", 8: "OffsetCommit", 11: "JoinGroup"}
         connections = self.admin._client._conns.values()
         versions: dict[int, tuple[int, int]] = next(
@@ -116,12 +116,12 @@ class World(Fleet):
         return ", ".join(f"{name} {versions[key][1]}" for key, name in known.items() if key in versions)
 
     async def lag(self) -> int:
-        """Records of the log that are not folded yet."""
+        """Count the records of the log that are not folded yet."""
         ends = await self.progress.ends(self.names(INVOCATIONS))
         return sum(max(0, end - self.progress.rows[partition].next_offset) for partition, end in ends.items())
 
     def in_flight(self) -> dict[str, int]:
-        """Commands, policies and scores that Kafka has taken and that are not folded yet, by kind."""
+        """Count the commands, policies and scores that Kafka has accepted and that are not folded yet, by kind."""
         found = dict.fromkeys((COMMAND, POLICY, FEEDBACK), 0)
         for sent in self.load.newest:
             if sent.draft.what in found and not self._is_folded(sent):
@@ -137,22 +137,22 @@ class World(Fleet):
 
     # -- waiting -----------------------------------------------------------------------------------
     async def busy(self, worker: Worker, seconds: float = PATIENCE) -> set[int]:
-        """Wait until a worker has folded something on each of its partitions from now on; returns them."""
+        """Wait until a worker has folded something new on each of its partitions; return the partitions."""
         partitions = await worker.partitions()
         await self.progress.caught_up()
         await self.progress.beyond(self.progress.marks(partitions), seconds)
         return partitions
 
     async def moved(self, seconds: float = PATIENCE) -> None:
-        """Wait until the group has folded something more, on any partition."""
+        """Wait until the group has folded something new, on any partition."""
         await self.progress.beyond(self.progress.marks(), seconds, every=False)
 
     async def recovered(self, since: Mark, partitions: Collection[int] | None = None) -> float:
-        """Wait until each of the partitions has moved on from here; seconds from ``since`` to the last of them."""
+        """Wait until each of the partitions has made progress; return seconds from ``since`` to the last of them."""
         return await self.progress.beyond(self.progress.marks(partitions), PATIENCE) - since.time
 
     async def settle(self, seconds: float = 180.0) -> None:
-        """End the load, and wait until all of it is folded, told and committed by every group."""
+        """End the load, and wait until every group has processed, published and committed all of it."""
         await self.load.pause()
         await self.offsets.settled(seconds)
         await self.offsets.look()

@@ -43,7 +43,7 @@ class Changelog:
         return first, self.end - 1
 
     def compact(self) -> int:
-        """Keep the last record of each key below ``settled``; returns how many were removed."""
+        """Keep the last record of each key below ``settled``; return how many were removed."""
         before = len(self.records)
         newest = {record.key: record.offset for record in self.records if record.offset < self.settled}
         self.records = [r for r in self.records if r.offset >= self.settled or newest[r.key] == r.offset]
@@ -69,14 +69,14 @@ class Broker:
         partition: int | None = None,
         headers: tuple[Header, ...] = (),
     ) -> None:
-        """Put a record at the end of a partition, by default the one of its key."""
+        """Append a record to a partition, by default the one of its key."""
         place = partition_of(key or b"", self.partitions) if partition is None else partition
         log = self.topics[topic][place]
         log.append(Stored(len(log), self.clock, key, value, headers))
         self.clock += self.tick
 
     def value_at(self, topic: str, partition: int, offset: int) -> Any:
-        """The record at a position, None when there is none."""
+        """Return the record at a position, or None if there is none."""
         if (changelog := self.changelogs.get((topic, partition))) is not None:
             return next((record for record in reversed(changelog.records) if record.offset == offset), None)
         logs = self.topics[topic]

@@ -1,4 +1,4 @@
-"""What seeds came to, summed up, and how it is printed."""
+"""The figures of seeds, summed up and printed."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Figures:
     duplicates: int = 0
     """Outputs that are there more than once, with the same bytes."""
     looks: int = 0
-    """Looks of owners at what somebody else may have written on their compacted topics."""
+    """Checks by owners of what other writers may have written to their compacted topics."""
     mended: int = 0
-    """Records of compacted topics that were written again, as a late process had covered them."""
+    """Records of compacted topics that were rewritten because a late process had covered them."""
     stale_last: int = 0
     """Keys of compacted topics whose last record is an old one."""
     lost: int = 0
@@ -54,9 +54,9 @@ class Figures:
     wrong_rows: int = 0
     disordered: int = 0
     inconclusive: int = 0
-    """Seeds in which no crash made anything be read again."""
+    """Seeds in which no crash caused anything to be read again."""
     complaints: list[str] = field(default_factory=list)
-    """In words, whatever is wrong."""
+    """Descriptions of whatever is wrong."""
 
     @property
     def is_exact(self) -> bool:
@@ -77,7 +77,7 @@ class Figures:
 
 
 def table(figures: Figures, seconds: float) -> str:
-    """The figures as people read them."""
+    """Format the figures for people."""
     f = figures
     lines: list[tuple[str, Any]] = [
         ("seeds", f.seeds),

@@ -83,7 +83,7 @@ def _bytes_of_forwards() -> Any:
 
 
 class _Forgetful(dict[int, int]):
-    """Positions that nobody remembers."""
+    """Positions that are never remembered."""
 
     def get(self, _: int, default: Any = None) -> Any:
         return default
@@ -165,7 +165,7 @@ MUTANTS: Final[dict[str, Switch]] = {
     "last word of the owner": _last_word,
     "mark of how far the owner has looked": _mark_of_looks,
 }
-"""What is taken away, by the name of the guard."""
+"""The guards that can be removed, by name."""
 
 
 @contextmanager
@@ -176,9 +176,9 @@ def without(guard: str) -> Iterator[None]:
 
 
 def first_caught(guard: str, *, first: int = 0, seeds: int = ENOUGH) -> tuple[int, str] | None:
-    """The first seed that misses the guard, and what it complains of; None when no seed does.
+    """Return the first seed that reveals the missing guard, and its complaint; None if no seed does.
 
-    A switch that does not fit the code any more is an error, not a guard that was missed.
+    A switch that no longer fits the code is an error, not a caught guard.
     """
     for seed in range(first, first + seeds):
         try:

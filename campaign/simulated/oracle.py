@@ -1,6 +1,6 @@
-"""What must be true whatever the schedule did: each log folded once, from nothing, in one batch.
+"""What must be true whatever the schedule did: each log is folded once, from the beginning, in one batch.
 
-And counted without the engine: every outcome that was sent is in a row once, every order has its one answer.
+It also counts without the engine: every outcome sent is in a row once, every command has one answer.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _OUTPUTS: Final = tuple(
 
 
 def examine(broker: Broker, traffic: Traffic, figures: Figures) -> None:
-    """Compare, and add what was found to ``figures``."""
+    """Compare, and add the findings to ``figures``."""
     _Examination(broker, traffic, figures).run()
 
 
@@ -84,7 +84,7 @@ class _Examination:
         return fold_batch(partition, self.broker.partitions, None, {}, entries, commands)
 
     def _propose(self, partition: int, snapshots: list[Output]) -> None:
-        """From the snapshots that there are, and once more from those that there would be had nothing broken."""
+        """Compare with proposals from the actual snapshots, and from those that would exist had nothing broken."""
         log = self.broker.topics[_SNAPSHOTS][partition]
         found = propose_batch(partition, self.broker.partitions, None, {}, decode_snapshots(log), remedies())
         self._compare_rows(Kind.PROPOSER, partition, found, log)
@@ -147,7 +147,7 @@ class _Examination:
             self.figures.complaints.append(f"{where}: another order than the log's")
 
     def _compare_appended(self) -> None:
-        """References and forwarded records are in the log; notes are of something that is there, and of all of it."""
+        """Check that references and forwarded records are in the log, and that notes match the existing records."""
         for partition, log in enumerate(self.broker.topics[_LOG]):
             there = {(r.key, r.value, r.headers) for r in log}
             self._compare_sets(
@@ -187,7 +187,7 @@ class _Examination:
                     self._stale(stale, f"{topic} {partition}: {stale} keys end with an old record")
 
     def _compare_shown(self, folds: list[Folded]) -> None:
-        """All is silent: the last snapshot of each task is of the last record that touched its row."""
+        """Check that the last snapshot of each task shows the last record that touched its row."""
         for folded in folds:
             shown = {
                 o.key: _message(_SNAPSHOTS, o.value, o.key).as_of.offset
@@ -198,7 +198,7 @@ class _Examination:
                 self._stale(len(late), f"{_SNAPSHOTS}: {sorted(late)} changed after their last snapshot")
 
     def _count_sent(self, rows: dict[bytes, bytes]) -> None:
-        """Without the engine: as many outcomes as ids were sent, one answer for each order."""
+        """Count without the engine: one outcome for each id sent, one answer for each command."""
         for key, outcomes in self.traffic.outcomes.items():
             home = partition_of(key, self.broker.partitions)
             data = Table(None, Kind.MONITOR, home, self.broker).rows(home).get(key)

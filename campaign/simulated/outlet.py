@@ -1,4 +1,4 @@
-"""What a stage writes through: outputs and rows reach the broker in memory, and stop before and after each write."""
+"""The outputs of a stage: outputs and rows go to the broker in memory, with a stop before and after each write."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Place:
 
 
 class Batch:
-    """What a lane hands to a stage."""
+    """The batch that a lane hands to a stage."""
 
     def __init__(self, partition: int, records: Sequence[Any], end: int) -> None:
         self.tp, self.records, self.end = _Place(partition), records, end
@@ -55,21 +55,21 @@ class Reader:
         return {place: self._broker.value_at(topic, *place) for place in places}
 
     async def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """The offset behind the last record of each (topic, partition)."""
+        """Return the offset after the last record of each (topic, partition)."""
         return {(topic, partition): len(self._broker.topics[topic][partition]) for topic, partition in places}
 
     async def ids(self, topics: Iterable[str]) -> dict[str, str]:
-        """No topic is ever made again here."""
+        """Return empty ids, because no topic is ever recreated here."""
         return dict.fromkeys(topics, "")
 
     async def between(self, topic: str, partition: int, first: int, end: int) -> AsyncIterator[Any]:
-        """The records from ``first`` up to ``end``."""
+        """Yield the records from ``first`` up to ``end``."""
         for record in self._broker.topics[topic][partition][first:end]:
             yield record
 
 
 class Outlet:
-    """Outputs and rows of one process.  It stands for the app, its consumer and its producer as well."""
+    """Outputs and rows of one process.  It also replaces the app, its consumer and its producer."""
 
     def __init__(self, number: int, broker: Broker, rng: random.Random) -> None:
         self._number, self._broker, self._rng = number, broker, rng
@@ -78,14 +78,14 @@ class Outlet:
         self.app = self.consumer = self.producer = self
 
     async def pause(self) -> None:
-        """Between two parts of a batch."""
+        """Stop between two parts of a batch."""
         await _stop(Point.BETWEEN_PARTS)
 
     def check_pulse(self) -> None:
-        """A process that was stopped right after this does not know that it has lost its partition."""
+        """Do nothing: a process stopped right after this check does not notice that it has lost its partition."""
 
     async def publish(self, outputs: Iterable[Output]) -> dict[tuple[str, int], tuple[int, int, int]]:
-        """Each partition of a topic in its order, the partitions in any."""
+        """Write the outputs: each partition in order, the partitions in any order."""
         groups: dict[tuple[str, int], list[Output]] = {}
         for output in outputs:
             groups.setdefault((output.topic, output.partition), []).append(output)
@@ -113,7 +113,7 @@ class Outlet:
     async def write(
         self, topic: str, partition: int, items: Sequence[tuple[bytes, bytes, Any]], *, limit: int
     ) -> tuple[int, int]:
-        """Rows appear at once, or when they are too many (``limit``) in two pieces."""
+        """Write rows at once, or in two pieces if there are too many (``limit``)."""
         changelog = self._broker.changelogs[topic, partition]
         await _stop(Point.AFTER_OUTPUTS)
         cut = self._rng.randrange(len(items)) if limit and self._rng.random() < 0.4 else 0

@@ -65,12 +65,12 @@ _numbers = count(1)
 
 @lru_cache(maxsize=1)
 def remedies() -> Remedies:
-    """The catalogue of remedies that is shipped."""
+    """Return the shipped catalogue of remedies."""
     return load_remedies()
 
 
 class Table(TaskTable):
-    """The worker's table without Faust's: rows, recovery and writes are its own."""
+    """The worker's table without Faust's part: rows, recovery and writes are the worker's."""
 
     def __init__(self, app: Any, kind: Kind, partition: int, broker: Broker) -> None:
         self.app, self.kind, self.width = app, kind, broker.partitions
@@ -87,12 +87,12 @@ class Table(TaskTable):
 
     @property
     def changelog_topic_name(self) -> str:
-        """Where the rows go."""
+        """Return the name of the changelog."""
         return self.kind.value
 
 
 class Died(Exception):
-    """The stage has ended its process by itself, as it does when it finds another writer."""
+    """The stage has ended its process on its own, as it does when it finds another writer."""
 
 
 class Process:
@@ -105,7 +105,7 @@ class Process:
         self.group = (kind.value, partition)
         self.is_zombie = False
         self.went_back = False
-        """Whether it wrote a partition row that is behind the one before: what was folded would be folded again."""
+        """Whether it wrote a partition row behind the previous one, so that folded records would be folded again."""
         outlet: Any = Outlet(self.number, broker, rng)
         self.counters: Counters = outlet.counters
         self.table: Table | None = None
@@ -117,7 +117,7 @@ class Process:
         committed = broker.committed.get(self.group)
         self.next_offset: int = _finish(self.stage.position(partition, committed, 0, len(log)))
         if committed is not None and rng.random() < 0.3:
-            # Nothing hangs on where reading starts: the commit may lag behind the rows, never be ahead of them.
+            # The starting offset does not matter: the commit may lag behind the rows, but is never ahead of them.
             self.next_offset = min(committed, self.next_offset)
         self._work: Coroutine[Any, Any, None] | None = None
         self._batch: Sequence[Any] = ()
@@ -139,24 +139,24 @@ class Process:
 
     @property
     def waiting(self) -> int:
-        """Records that it has not taken."""
+        """Return the number of records that it has not taken."""
         return len(self.broker.topics[self.source][self.partition]) - self.next_offset
 
     @property
     def is_busy(self) -> bool:
-        """Whether a batch is in its hands."""
+        """Return whether it is working on a batch."""
         return self._work is not None
 
     @property
     def holds_order(self) -> bool:
-        """Whether a command, or a reference to one, is in the batch in its hands."""
+        """Return whether its batch contains a command, or a reference to one."""
         return self.is_busy and any(
             self.kind is Kind.INLET or (self.kind is Kind.MONITOR and b'"command_ref"' in (record.value or b""))
             for record in self._batch
         )
 
     def take(self, records: int) -> tuple[int, int]:
-        """Begin with the next batch: the offsets from and to."""
+        """Begin the next batch; return its first and end offsets."""
         log = self.broker.topics[self.source][self.partition]
         batch = self._batch = log[self.next_offset : self.next_offset + records]
         first, self._end = self.next_offset, self.next_offset + len(batch)
@@ -165,7 +165,7 @@ class Process:
 
     @property
     def wakes_at(self) -> int | None:
-        """When the first row of its partition is due that waits for time, by what it has in memory."""
+        """Return the time when the first waiting row of its partition is due, from the state in memory."""
         if not isinstance(self.stage, MonitorStage):
             return None
         return self.stage.ticking.waiting[self.partition].next
@@ -175,12 +175,12 @@ class Process:
         self.broker.append(MONITOR.source, TICK_KEY, encode(Tick(schema_version=1)), partition=self.partition)
 
     def look(self) -> None:
-        """Begin to look whether somebody else has written on its compacted topics."""
+        """Begin to check whether another process has written to its compacted topics."""
         self._batch, self._end = (), self.next_offset
         self._work = self.stage.look([self.partition])
 
     def advance(self) -> Point:
-        """Advance to the next place; returns ``IDLE`` once the batch is done.  Raises ``Died``."""
+        """Advance to the next stopping point; return ``IDLE`` once the batch is done.  Raises ``Died``."""
         assert self._work is not None
         before = self._folded()
         try:
@@ -196,7 +196,7 @@ class Process:
         return point
 
     def commit(self) -> None:
-        """Tell the broker how far the group is; one that has lost the partition is not heard."""
+        """Commit its offset; a process that has lost the partition is ignored."""
         if not self.is_zombie:
             self.broker.committed[self.group] = self.next_offset
 
@@ -207,7 +207,7 @@ class Process:
             self._work = None
 
     def settle(self) -> None:
-        """It has written and found no other writer, so the changelog up to its last record may be compacted."""
+        """Allow compaction up to its last record, because it has written and found no other writer."""
         changelog = self.broker.changelogs[self.group]
         since = [r for r in changelog.records if r.offset >= self.recovered_to]
         own = [r.offset for r in since if r.writer == self.number]
@@ -222,7 +222,7 @@ class Process:
 
 
 def _finish(work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of a coroutine that waits for nothing."""
+    """Return the result of a coroutine that never waits."""
     try:
         work.send(None)
     except StopIteration as end:

@@ -14,15 +14,15 @@ from campaign.simulated.mutants import ENOUGH, MUTANTS, first_caught
 from campaign.simulated.simulation import run_seed
 
 EVERY: float = 5.0
-"""Seconds between two lines about the progress."""
+"""Seconds between two progress lines."""
 
 
 def add_sections(sections: Any) -> None:
-    """Describe both commands to the parser of ``python -m campaign``."""
+    """Add the commands to the parser of ``python -m campaign``."""
     simulate = sections.add_parser("simulate", help="crash, stall, replay and reorder in memory")
     simulate.add_argument("--seeds", type=int, default=1_000, metavar="N", help="how many; default: %(default)s")
     simulate.set_defaults(run=lambda options: _simulate(options.first, options.seeds, as_json=options.json))
-    mutants = sections.add_parser("mutants", help="take one guard after the other away, in memory")
+    mutants = sections.add_parser("mutants", help="remove one guard at a time, in memory")
     mutants.add_argument("--seeds", type=int, default=ENOUGH, metavar="N", help="at most; default: %(default)s")
     mutants.set_defaults(run=lambda options: _take_away(options.first, options.seeds, as_json=options.json))
     for section in (simulate, mutants):
@@ -55,7 +55,7 @@ def _simulate(first: int, seeds: int, *, as_json: bool) -> int:
 
 
 def _without_warnings() -> Any:
-    # Late writes are what a seed is about.
+    # Late writes are the point of a seed.
     return quietly("crl_stream", logging.ERROR)
 
 

@@ -16,11 +16,11 @@ from crl_stream.wire.topics import OVERVIEW_EVENTS
 START: Final = 1_763_562_600_000
 _TICKS: Final = (1, 200, 1_000, 60_000, 3_600_000)
 _MAX_STEPS: Final = 60_000
-"""A seed takes some thousands; one that never settles is a failure."""
+"""A seed takes a few thousand steps; one that never settles is a failure."""
 
 
 class Simulation:
-    """A seed decides everything: run again, it does the same again."""
+    """One seed, which decides everything: running it again gives the same run."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -36,7 +36,7 @@ class Simulation:
         self.zombies: list[Process] = []
         self._read_to: dict[tuple[Kind, int], int] = {}
         self._watched: dict[tuple[Kind, int], bool] = {}
-        """Partitions whose process has died; whether anything was read again since."""
+        """Partitions whose process has died, and whether anything has been read again since."""
         self._went_back: list[str] = []
 
     def run(self) -> None:
@@ -61,7 +61,7 @@ class Simulation:
             self._judge_crash(key)
 
     def examine(self) -> Figures:
-        """What came of it, beside what had to."""
+        """Compare the result with what it must be."""
         examine(self.broker, self.traffic, self.figures)
         self.figures.complaints += self._went_back
         if not self.figures.engaged:
@@ -70,7 +70,7 @@ class Simulation:
 
     # -- who is next -------------------------------------------------------------------------------
     def _step(self) -> bool:
-        """Let some process go on; False when nothing waits."""
+        """Let one process continue; return False if nothing is waiting."""
         busy = [key for key, owner in self.owners.items() if owner.is_busy]
         if busy and self.rng.random() < 0.85:
             self._advance(self.rng.choice(busy))
@@ -97,7 +97,7 @@ class Simulation:
         return True
 
     def _tick(self, process: Process | None) -> None:
-        """A process appends a tick when a row is due, and now and then when none is."""
+        """Append a tick when a row is due, and sometimes when none is."""
         if process is None or process.kind is not Kind.MONITOR:
             return
         due = process.wakes_at
@@ -106,7 +106,7 @@ class Simulation:
             self.figures.ticks += 1
 
     def _tick_everywhere(self) -> bool:
-        """When all is silent: time goes on to the next row that waits for it; False when none does."""
+        """Advance time to the next row that waits for it; return False if none does."""
         wakes = {}
         for partition, log in enumerate(self.broker.topics[SOURCE_OF[Kind.MONITOR]]):
             if log:
@@ -121,7 +121,7 @@ class Simulation:
         return True
 
     def _look_everywhere(self) -> bool:
-        """Let every owner look once more when nothing is left to do; returns whether one had something to write."""
+        """Let every owner check once more when no work is left; return whether one had something to write."""
         before = self.figures.mended
         for kind in POSITION_OF:
             for partition, log in enumerate(self.broker.topics[SOURCE_OF[kind]]):
@@ -209,13 +209,13 @@ class Simulation:
             self._went_back.append(f"{process.kind.value} {process.partition}: the partition row went back")
 
     def _judge_crash(self, key: tuple[Kind, int]) -> None:
-        """A crash after which nothing was read again has shown nothing."""
+        """Count a crash as inconclusive if nothing was read again after it."""
         if (engaged := self._watched.pop(key, None)) is not None:
             self.figures.engaged += engaged
             self.figures.idle_crashes += not engaged
 
     def _wake(self) -> None:
-        """A stalled process goes on with what it had in hand; its writes come late, and some kill it."""
+        """Resume a stalled process with its batch; its writes come late, and some kill it."""
         zombie = self.rng.choice(self.zombies)
         point = self._go_on(zombie)
         ended = point is None or point is Point.IDLE or self.rng.random() < 0.1
@@ -227,7 +227,7 @@ class Simulation:
             self.zombies.remove(zombie)
 
     def close(self) -> None:
-        """End what is still there, and let compaction take what it may."""
+        """Close the remaining processes, and compact the changelogs."""
         for owner in self.owners.values():
             self._note(owner)
         for changelog in self.broker.changelogs.values():
@@ -235,7 +235,7 @@ class Simulation:
 
 
 def run_seed(seed: int) -> Simulation:
-    """Play a seed to its end; nothing is compared yet."""
+    """Play a seed to its end, without comparing anything yet."""
     simulation = Simulation(seed)
     simulation.run()
     simulation.close()

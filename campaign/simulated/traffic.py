@@ -1,4 +1,4 @@
-"""What a seed sends: outcomes and their repetitions, late scores, orders, reviews, policies, bytes that are none."""
+"""What a seed sends: outcomes and their repetitions, late scores, commands, reviews, policies, malformed bytes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from crl_stream.wire.topics import COMMANDS, FLEET_KEY, INVOCATIONS, POLICY_KEY,
 
 VARIANTS: Final = ("default", "v2", "v3", "v4")
 MAX_OUTCOMES: Final = 60
-"""Most ids of one task, few enough that all are remembered, so that counting needs no knowledge of the ring."""
+"""Maximum number of ids per task, few enough that all are remembered, so counting need not model the ring."""
 _ORDERS: Final = (
     m.ActivateVariant,
     m.LiftQuarantine,
@@ -101,7 +101,7 @@ class Traffic:
         self.broker.append(INVOCATIONS, key.encode(), value, partition=partition, headers=headers)
 
     def _made_up_origin(self) -> tuple[tuple[str, bytes], ...]:
-        """Forge the headers of a forward, with the place of another record as its origin."""
+        """Forge the headers of a forwarded record, with the position of another record as its origin."""
         source, offset = self.rng.randrange(self.broker.partitions), self.rng.choice((self.rng.randrange(200), 10**17))
         return (ORIGIN_PARTITION, b"%d" % source), (ORIGIN_OFFSET, b"%d" % offset)
 
@@ -148,7 +148,7 @@ class Traffic:
             timestamp=to_text(self.broker.clock),
             agent_name=task.agent_name,
             task_type=task.task_type,
-            # Now and then of an outcome that is yet to come.
+            # Sometimes for an outcome that is yet to come.
             invocation_id=known if self.rng.random() < 0.8 else f"i{self._numbers + 3}",
             reward=self.rng.uniform(-1, 1),
             quality=self.rng.choice((None, self.rng.random())),
@@ -191,7 +191,7 @@ class Traffic:
         return kind(**fields)
 
     def _review(self) -> Any:
-        """What a person says to the proposal that was published last, if there is any."""
+        """Return a person's answer to the latest published proposal, if there is one."""
         proposal = self._last(PROPOSALS)
         if proposal is None:
             return None
@@ -237,7 +237,7 @@ class Traffic:
         self.broker.append(COMMANDS, POLICY_KEY, encode(command))
 
     def _order_fleet(self) -> None:
-        """One record in each partition; now and then the last ones are missing."""
+        """Add one record to each partition; sometimes the last ones are missing."""
         rng = self.rng
         command: m.FleetCommand = m.ResumeAll(**self._common())
         if rng.random() < 0.6:

@@ -1,1 +1,1 @@
-"""One fault type is one file here; the folder is the list.  ``campaign.live`` tells how to add one."""
+"""The fault types, one file each; the folder is the list.  ``campaign.live`` explains how to add one."""

@@ -1,4 +1,4 @@
-"""No fault at all: topics, two workers, a restart in order of each; what everything else is measured against."""
+"""No fault at all: topics, two workers, a clean restart of each.  Everything else is measured against this."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLAN = {"workers": 2}
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Restart each worker in order; noticed if the other one had all partitions in between and nothing was skipped."""
+    """Restart each worker cleanly; noticed if the other one had all partitions meanwhile and nothing was skipped."""
     worker, other = rng.sample(world.workers, 2)
     partitions = await world.busy(worker)
     mark = world.mark()

@@ -1,4 +1,4 @@
-"""kill -9 of a worker while it folds, again and again; another takes its place."""
+"""Repeated kill -9 of a worker while it folds; another takes its place."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PER_ROUND = 20
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Kill when the victim has folded something that is not committed, half of the time with an order in its hands.
+    """Kill when the victim has folded uncommitted records, half of the time with a command in its batch.
 
-    The system has noticed when somebody found records of the victim's partitions folded but not committed.
+    The system has noticed if another worker found records of the victim's partitions folded but not committed.
     """
     victim = rng.choice(world.workers)
     partitions = await world.busy(victim)

@@ -1,4 +1,4 @@
-"""SIGTERM to a worker while it folds: it finishes, commits and leaves, and who follows finds nothing to skip."""
+"""SIGTERM to a worker while it folds: it finishes, commits and leaves, and its successor finds nothing to skip."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PER_ROUND = 10
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when the worker says that it stops, and ends with code 0."""
+    """Noticed if the worker reports that it stops, and ends with code 0."""
     victim = rng.choice(world.workers)
     partitions = await world.busy(victim)
     mark = world.mark()

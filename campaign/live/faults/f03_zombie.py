@@ -1,4 +1,4 @@
-"""A worker that stands still for longer than its session, and goes on when another has its partitions."""
+"""A worker that stands still for longer than its session, and resumes when another one has its partitions."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ UNSAFE = 70
 STOOD_STILL = "the process was paused"
 OTHER_WRITER = "has another writer"
 LINES = ("fold", "outputs", "amid_rows")
-"""Places where the worker stops while it holds a batch; at the last one it has already checked the clock."""
+"""Lines where the worker stops with a batch in hand; at the last one it has already checked the clock."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when it leaves by itself and says why; so does an owner whose rows it has covered before."""
+    """Noticed if it leaves on its own and says why, or if the new owner, whose rows it has overwritten, does."""
     holds = rng.random() < 0.6
     zombie = await (_stall(world, rng) if holds else _stop(world, rng))
     mark, in_flight = world.mark(), world.in_flight()
-    # Its partitions are among those that must all move.
+    # Its partitions are among those that must all make progress.
     await world.progress.caught_up()
     recovery = await world.progress.beyond(world.progress.marks(), PATIENCE) - mark.time
     woken = world.mark()
@@ -37,7 +37,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     reasons = world.said(woken, f"{STOOD_STILL}|{OTHER_WRITER}")
     figures = {
         "with a batch in hand": float(holds),
-        "left by themselves": reasons.count(STOOD_STILL) / 2,  # each says it twice, with and without its traceback
+        "left by themselves": reasons.count(STOOD_STILL) / 2,  # each logs it twice, with and without its traceback
         "other writers found": reasons.count(OTHER_WRITER) / 2,
         "skipped": world.skipped(mark),
     }
@@ -45,7 +45,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _stop(world: World, rng: random.Random) -> Worker:
-    """Wherever it is just now."""
+    """Stop a worker wherever it happens to be."""
     worker = rng.choice(world.workers)
     await world.busy(worker)
     worker.pause()
@@ -53,7 +53,7 @@ async def _stop(world: World, rng: random.Random) -> Worker:
 
 
 async def _stall(world: World, rng: random.Random) -> Worker:
-    """At a named line: a spoilt worker takes the place of another."""
+    """Stop a worker at a named line: a modified worker takes the place of another."""
     await rng.choice(world.workers).stop()
     point = f"{rng.choice(LINES)}:{rng.randint(1, 20)}"
     worker = world.start_worker(program=(*LAUNCHER, "--stall", point))

@@ -16,13 +16,13 @@ TITLE = "broker bounce"
 TIMES = 24
 PER_ROUND = 4
 LONG_SHARE = 0.12
-"""Number of bounces with a minute without a broker."""
+"""Number of bounces that leave a minute without a broker."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """TERM or KILL, away for nothing, 5 s or a minute; nobody has to be restarted by hand.
+    """Stop or kill the broker, for no time, 5 s or a minute; no worker may need a restart by hand.
 
-    The system has noticed when workers complained about the broker in their logs, or ended and were started again.
+    The system has noticed if workers complained about the broker in their logs, or ended and were restarted.
     """
     how = next(world.turns(("TERM", "KILL"), rng))
     away = 60.0 if rng.random() < LONG_SHARE else rng.choice((0.0, 5.0, 5.0))

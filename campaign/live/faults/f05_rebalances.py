@@ -1,4 +1,4 @@
-"""A storm of rebalances: 1 -> 3 -> 1 -> 4 workers, and nobody waits for the others."""
+"""A storm of rebalances: 1 -> 3 -> 1 -> 4 workers, without waiting for one change before the next."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ PLAN = {"workers": 1, "partitions": 8}
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if partitions have changed hands; the seconds count until every partition has made progress."""
-    if not world.workers:  # the last one has left by itself
+    """Noticed if partitions have changed hands; the time ends when every partition has made progress."""
+    if not world.workers:  # the last one has left on its own
         await world.refill()
     before = {worker.name: await worker.partitions() for worker in world.workers}
     await world.progress.caught_up()

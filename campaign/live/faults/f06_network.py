@@ -1,4 +1,4 @@
-"""The network between one worker and the broker: silent, both ways or one way, reset, slow, closed to newcomers."""
+"""A bad network between one worker and the broker: silent both ways or one way, reset, slow, or refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """One kind of bad network for one worker that has partitions; then a good one."""
+    """Give one worker that has partitions one kind of bad network, then a good one."""
     await world.moved()
     victim, partitions = await _victim(world, rng)
     proxy = world.broker.route_to(victim.bootstrap_servers)
@@ -53,7 +53,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _victim(world: World, rng: random.Random) -> tuple[Worker, set[int]]:
-    """A worker that has partitions, and which."""
+    """Return a worker that has partitions, and its partitions."""
     async with asyncio.timeout(PATIENCE):
         while True:
             victim = rng.choice(world.workers)
@@ -66,31 +66,31 @@ Noticed = tuple[bool, dict[str, float]]
 
 
 async def silent(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:
-    """Silent for 5 s, now and then 30 or 90, and until others have gone on with its partitions; what was held comes."""
+    """Silent for 5 s, sometimes 30 or 90, and until others fold its partitions; what was held back then arrives."""
     return await _silence(world, victim, partitions, proxy, 90.0 if share < 0.08 else 30.0 if share < 0.2 else 5.0)
 
 
 async def silent_then_reset(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """The same, and what was held never comes: its connections are broken first."""
+    """The same, but what was held back never arrives, because the connections are reset first."""
     found = await _silence(world, victim, partitions, proxy, 5.0)
     proxy.reset()
     return found
 
 
 async def requests_lost(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """What it sends does not arrive."""
+    """Requests from the worker do not arrive."""
     return await _silence(world, victim, partitions, proxy, 5.0, Direction.REQUESTS)
 
 
 async def answers_lost(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """What it sends takes effect, and it is not told."""
+    """Requests from the worker take effect, but the answers do not arrive."""
     return await _silence(world, victim, partitions, proxy, 5.0, Direction.ANSWERS)
 
 
 async def _silence(
     world: World, victim: Worker, partitions: set[int], proxy: Proxy, seconds: float, *directions: Direction
 ) -> Noticed:
-    """Noticed when others have folded on where the silent one had been."""
+    """Noticed if others have continued to fold the partitions of the silent worker."""
     began = time.monotonic()
     ends = await world.progress.ends(world.names(INVOCATIONS))
     proxy.silence(*directions)
@@ -102,7 +102,7 @@ async def _silence(
 
 
 async def resets(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """Break every connection, five times, each time after another record was folded."""
+    """Reset every connection, five times, each time after another record was folded."""
     broken = 0
     for _ in range(5):
         broken += proxy.reset()
@@ -111,7 +111,7 @@ async def resets(world: World, victim: Worker, partitions: set[int], proxy: Prox
 
 
 async def slow(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """300 ms each way.  Noticed when no record is folded in less than the three ways that it takes."""
+    """Delay 300 ms each way.  Noticed if no record is folded faster than the three trips that it needs."""
     proxy.slow(DELAY)
     fastest = PATIENCE
     for _ in range(3):
@@ -123,7 +123,7 @@ async def slow(world: World, victim: Worker, partitions: set[int], proxy: Proxy,
 
 
 async def refused(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:
-    """Its connections are broken, and no new one is taken."""
+    """Reset its connections, and accept no new one."""
     await proxy.refuse()
     proxy.reset()
     return await _silence(world, victim, partitions, proxy, 5.0 + 5.0 * share, *())

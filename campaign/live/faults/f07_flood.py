@@ -1,4 +1,4 @@
-"""Twenty thousand records at once; or a broker that stands still four fifths of the time."""
+"""Twenty thousand records at once, or a broker that is paused four fifths of the time."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ STANDS: Final = 0.4
 GOES: Final = 0.1
 KINDS: Final = ("flood", "slow broker", "another flood")
 LAG: Final = 2_000
-"""Records that waited at once: from here on a flood was one."""
+"""Records waiting at the same time from which it counts as a flood."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when thousands of records waited, and all of them were folded at last; memory is a figure of it."""
+    """Noticed if thousands of records waited and all of them were folded in the end; memory is one of its figures."""
     await world.moved()
     mark = world.mark()
     kind = next(world.turns(KINDS, rng))
@@ -59,7 +59,7 @@ async def _flood(world: World) -> float:
 
 
 async def _slow(world: World) -> float:
-    """The most that waited, as seen while the broker went."""
+    """Return the most records that waited, as seen while the broker was running."""
     until, most = time.monotonic() + SLOW_SECONDS, 0
     while time.monotonic() < until:
         world.broker.pause()
@@ -71,6 +71,6 @@ async def _slow(world: World) -> float:
 
 
 def _largest_megabytes(pid: int) -> float:
-    """The most memory that a process has had."""
+    """Return the peak memory of a process."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return next((int(line.split()[1]) / 1_024 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)

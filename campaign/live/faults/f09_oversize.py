@@ -22,14 +22,14 @@ TITLE = "oversize"
 TIMES = 12
 PER_ROUND = 4
 SIZES: Final = (70_000, 900_000, 1_000_000, 1_100_000, 5_000_000)
-"""Bytes of a value: the topic takes a megabyte, the product 64 KiB."""
+"""Bytes of a value; the topic accepts a megabyte, the product 64 KiB."""
 PACKED: Final = 8_000_000
-"""Bytes of a value that a producer compresses, so that the topic takes it."""
+"""Bytes of a value that a producer compresses, so that the topic accepts it."""
 HEADERS: Final = 300_000
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when what was taken is in the dead letters, and what is only wrapped in too much was counted."""
+    """Noticed if accepted records became dead letters, and a valid outcome with oversized headers was counted."""
     await world.moved()
     mark, before = world.mark(), await _letters(world)
     workers = {worker.name for worker in world.workers}
@@ -45,7 +45,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
             largest = max(largest, len(draft.value or b""))
     packed = Draft(RUBBISH, INVOCATIONS, KEY, b" " * PACKED, partition=rng.randrange(world.partitions))
     if (at := await _send(world, packed, compression_type="gzip")) is None:
-        raise RuntimeError("the topic did not take a large value that was compressed")
+        raise RuntimeError("the topic did not accept a large compressed value")
     accepted.append(at)
     counted = await world.load.send(wrapped)
     newest: dict[int, int] = defaultdict(int)
@@ -54,14 +54,14 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     recovery = await world.progress.beyond(newest, PATIENCE) - mark.time
     page = await task.folded(counted)
     if ended := workers - {worker.name for worker in world.workers}:
-        raise RuntimeError(f"an oversized record has ended {', '.join(sorted(ended))}")
+        raise RuntimeError(f"an oversized record ended {', '.join(sorted(ended))}")
     letters = await _letters(world) - before
     figures = {
         "sent": len(poison) + 2,
         "taken": len(accepted) + 1,
         "dead letters": letters,
     }
-    note = f"largest value taken {largest} bytes, compressed {PACKED}"
+    note = f"largest value accepted {largest} bytes, compressed {PACKED}"
     return Engagement(letters >= len(accepted) and page["n_outcomes"] == 1, figures, recovery, note=note)
 
 
@@ -75,9 +75,9 @@ def _poison(rng: random.Random) -> list[Draft]:
 
 
 async def _send(world: World, draft: Draft, **options: Any) -> tuple[int, int] | None:
-    """Where Kafka has put it, None when it is too large for the topic.
+    """Return where Kafka has put it, or None if it is too large for the topic.
 
-    By a producer of its own: one that counts its batches cannot go on after one that was refused.
+    Uses its own producer, because the load's idempotent one cannot continue after a refused batch.
     """
     producer: Any = AIOKafkaProducer(
         bootstrap_servers=world.broker.bootstrap_servers,

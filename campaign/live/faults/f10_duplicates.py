@@ -1,4 +1,4 @@
-"""The same outcome again: soon, late, after it was forgotten, and the whole log once more."""
+"""The same outcome repeated: soon, late, after its id was forgotten, and in a replay of the whole log."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ PER_ROUND = 9
 AFTER: Final = (1, 20, 62, 63, 64, 65, 500, 5_000)
 """Other outcomes of the task between an outcome and its repetition."""
 RING: Final = 64
-"""Ids that a task remembers, the repeated one among them: it is known again while fewer others came."""
+"""Ids that a task remembers, including the repeated one: it is recognised while fewer others came between."""
 FORGOTTEN: Final = "forgotten"
-"""Kind in the ledger: an outcome whose id may be forgotten, and is then counted again."""
+"""Kind in the ledger: an outcome whose id may be forgotten, so that its repetition counts."""
 WHOLE_LOG: Final = "whole log"
 KINDS: Final = (*map(str, AFTER), WHOLE_LOG)
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when the duplicates were counted as such; outcomes with forgotten ids must be counted again exactly."""
+    """Noticed if the duplicates were counted as such; outcomes with forgotten ids must be counted again exactly."""
     await world.moved()
     mark = world.mark()
     duplicates = (await world.counters()).get("duplicates", 0)
@@ -52,7 +52,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _whole_log(world: World) -> int:
-    """Send every record of the log once more, as a replay from a backup would; returns how many."""
+    """Send every record of the log once more, as a replay from a backup would; return how many."""
     records = [each.record for each in await TopicReader(world.kafka).read(INVOCATIONS)]
     marks: dict[int, int] = {}
     drafts = [

@@ -1,4 +1,4 @@
-"""Outcomes whose own times are a day early or late and in no order: the order of the log decides."""
+"""Outcomes with timestamps up to a day early or late, in no order: only the order of the log counts."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ TIMES = 12
 PER_ROUND = 6
 OUTCOMES: Final = 60
 LIMIT: Final = timedelta(hours=1)
-"""Seconds from which a time is flagged (``operations.max_skew_seconds``)."""
+"""Offset of a timestamp from which it is flagged (``operations.max_skew_seconds``)."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when each one that is more than an hour off was flagged; all of them are counted."""
+    """Noticed if each timestamp that is more than an hour off was flagged; every outcome must be counted."""
     await world.moved()
     mark = world.mark()
     task = OwnTask(world, "times")
     skews = [timedelta(seconds=rng.uniform(-86_400, 86_400)) for _ in range(OUTCOMES)]
-    # What is close to the limit could be on either side of it when it arrives.
+    # A timestamp close to the limit could be on either side of it on arrival.
     skews = [skew for skew in skews if not abs(abs(skew) - LIMIT) < timedelta(minutes=5)]
     sent = await world.load.send(*(task.outcome(skew=skew) for skew in skews))
     page = await task.folded(sent)

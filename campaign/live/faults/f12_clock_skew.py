@@ -1,4 +1,4 @@
-"""A worker whose clock is two hours off, or that is set back while it runs."""
+"""A worker whose clock is two hours off, or is set back while it runs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ SKEW: Final = 7_200
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Every worker is replaced by one with a wrong clock: +-2 h, or right and then set back.
+    """Replace every worker by one with a wrong clock: +-2 h, or right at first and then set back.
 
-    Noticed when their logs carry the wrong time; nothing else may come of it.
+    Noticed if the logs carry the wrong time; nothing else may change.
     """
     library = find_library()
     if library is None:
@@ -57,12 +57,12 @@ async def induce(world: World, rng: random.Random) -> Engagement:
                 world.environment.pop(name, None)
         await _replace_all(world, supervisor)
     if refused := world.said(mark, "InvalidTimestamp"):
-        raise RuntimeError(f"the broker has refused what a clock that is {kind} has stamped: {refused[0]}")
+        raise RuntimeError(f"the broker refused timestamps of a clock that is {kind}: {refused[0]}")
     return Engagement(abs(off) > SKEW / 2, {"clock off by s": off}, recovery, note=kind)
 
 
 async def _replace_all(world: World, supervisor: Supervisor) -> None:
-    """Every worker ends; the supervisor starts another with the environment of now."""
+    """End every worker; the supervisor starts replacements with the current environment."""
     for worker in world.workers:
         await worker.stop()
     await supervisor.ready()
@@ -76,7 +76,7 @@ async def _written(world: World) -> float:
 
 
 async def _folds(world: World) -> float:
-    """Wait until what is sent from now on is folded on every partition."""
+    """Wait until every partition has been folded up to its current end."""
     ends = await world.progress.ends(world.names(INVOCATIONS))
     return await world.progress.beyond({p: end for p, end in ends.items() if end}, PATIENCE)
 

@@ -1,4 +1,4 @@
-"""No space left: where the broker keeps its logs, and where a worker keeps its files."""
+"""No space left on the disk of the broker's logs, or of a worker's files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DETECTION_SECONDS: Final = 120.0
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Needs root and a kernel that lets it mount; without them it is not run, and says so."""
+    """Needs root and a kernel that allows mounting; otherwise the fault is not run, and the note says so."""
     kind = next(world.turns(KINDS, rng))
     await world.moved()
     try:
@@ -42,9 +42,9 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _fill_broker(world: World) -> Engagement:
-    """Noticed when the broker ends by itself while nothing can be written; with space and a restart all goes on.
+    """Noticed if the broker ends on its own while nothing can be written; with space and a restart, work must resume.
 
-    It cannot say why: its log is on the same disk.
+    It cannot report why: its log is on the same disk.
     """
     async with _on_a_small_disk(world), Supervisor(world) as supervisor:
         in_flight, mark = world.in_flight(), world.mark()
@@ -65,7 +65,7 @@ async def _fill_broker(world: World) -> Engagement:
 
 
 async def _fill_worker(world: World) -> Engagement:
-    """Noticed when nothing can be written where the worker keeps its files, and it folds all the same."""
+    """Noticed if nothing can be written to the worker's folder, and it still folds."""
     folder = world.folder / f"full-{len(world.started)}"
     folder.mkdir()
     mark = world.mark()
@@ -86,15 +86,15 @@ async def _fill_worker(world: World) -> Engagement:
 
 
 class MountRefused(Exception):
-    """No small disk can be had here."""
+    """No small disk can be mounted here."""
 
 
 @contextmanager
 def _mounted(folder: Path, megabytes: int) -> Iterator[None]:
-    """A disk of its own, in memory."""
+    """Mount a separate disk, in memory."""
     command = ["/bin/mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "crl-campaign", str(folder)]
     if os.geteuid():
-        raise MountRefused("a disk that can be filled is mounted by root only")
+        raise MountRefused("only root can mount a disk that can be filled")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise MountRefused(done.stderr.strip() or "mount failed")
@@ -106,7 +106,7 @@ def _mounted(folder: Path, megabytes: int) -> Iterator[None]:
 
 @asynccontextmanager
 async def _on_a_small_disk(world: World) -> AsyncIterator[None]:
-    """The broker's data on a disk that can be filled, and back where it was."""
+    """Move the broker's data to a disk that can be filled, and back afterwards."""
     broker, folder = world.broker, world.broker.folder
     aside = folder.with_name(f"{folder.name}-aside")
     await broker.stop()
@@ -128,7 +128,7 @@ async def _on_a_small_disk(world: World) -> AsyncIterator[None]:
 
 
 async def _copy(source: Path, target: Path) -> None:
-    """Contents and times, holes as holes: an index of Kafka's is mostly one.  What was in ``target`` is gone."""
+    """Copy contents and times, keeping holes (most of a Kafka index is one).  Replaces the contents of ``target``."""
     await asyncio.to_thread(_replace, source, target)
 
 
@@ -143,7 +143,7 @@ def _replace(source: Path, target: Path) -> None:
 
 
 def _fill(file: Path) -> None:
-    """Take all the space there is."""
+    """Fill all the free space."""
     with file.open("wb", buffering=0) as ballast, suppress(OSError):
         while True:
             ballast.write(bytes(65_536))

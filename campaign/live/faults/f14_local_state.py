@@ -1,4 +1,4 @@
-"""What a worker keeps on its own disk is deleted or damaged while it is dead: the state lives in Kafka."""
+"""The files on a worker's own disk are deleted or damaged while it is dead: the state lives in Kafka."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ READY: Final = r"ready: partitions \[[\d, ]+\] of \d+, ([1-9]\d*) tasks"
 
 
 async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a fault's function
-    """Where rows can be kept on disk, they are."""
+    """Keep rows on disk where that is possible."""
     if STORE in leaves():
         world.settings["worker_store"] = "rocksdb"
     await world.start()
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when the next process on that folder says that it has rows all the same, and folds on."""
+    """Noticed if the next process on that folder reports that it has its rows, and continues to fold."""
     await world.moved()
     kind, victim = next(world.turns(KINDS, rng)), rng.choice(world.workers)
     in_flight, mark = world.in_flight(), world.mark()
@@ -53,7 +53,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 def _flip(path: Path, rng: random.Random) -> int:
-    """Invert some bytes of a file; returns how many."""
+    """Invert some bytes of a file; return how many."""
     data = bytearray(path.read_bytes())
     for _ in range(min(len(data), 64)):
         data[rng.randrange(len(data))] ^= 0xFF

@@ -1,4 +1,4 @@
-"""Retention takes records of the log while no worker runs, some of them before they were folded."""
+"""Retention deletes records of the log while no worker runs, some of them before they were folded."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TIMES = 12
 PER_ROUND = 2
 PLAN = {"services": False}
 UNFOLDED = 200
-"""Records of a partition that must wait before some of them are taken."""
+"""Records of a partition that must be waiting before some of them are deleted."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when a ``data_gap`` alert says, for each partition that was cut, exactly what was cut."""
-    # A partition of which nothing was ever folded has no state that a gap could be a gap of.
+    """Noticed if, for each partition that was cut, a ``data_gap`` alert reports exactly the deleted records."""
+    # A partition that was never folded has no state, so it cannot have a gap.
     await world.progress.beyond(dict.fromkeys(range(world.partitions), 0), PATIENCE)
     mark = world.mark()
     await world.settle()
@@ -62,7 +62,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _send_outcomes(world: World, folded: dict[int, int]) -> None:
-    """Outcomes at home, and nothing else: what is lost with them is nothing that another record speaks of."""
+    """Send only outcomes in their own partitions, so that no other record refers to one that is lost."""
     traffic, topic = world.load.traffic, world.names(INVOCATIONS)
     async with asyncio.timeout(PATIENCE):
         while any(end < folded[p] + UNFOLDED for p, end in (await world.progress.ends(topic)).items()):

@@ -1,4 +1,4 @@
-"""The committed offsets of the group are gone, set back, or beyond the end of the log."""
+"""The committed offsets of the group are lost, set back, or beyond the end of the log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = ("group deleted", "earliest", "-1000", "beyond the end", "commands beyon
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """The partition rows decide.  Noticed when records were folded already and skipped, or the refusal had its hint."""
+    """The partition rows decide.  Noticed if folded records were skipped, or the refusal had its hint."""
     await world.moved()
     mark, kind = world.mark(), next(world.turns(KINDS, rng))
     await stop_all(world)
@@ -59,7 +59,7 @@ async def _move(admin: Administration, world: World, kind: str, before: dict[Top
 
 
 async def _committed(world: World) -> None:
-    """Wait until the group has committed places that are there; from then on they may not go back again."""
+    """Wait until the group has committed valid offsets; from then on they must not go back."""
     log = world.names(INVOCATIONS)
     async with asyncio.timeout(PATIENCE):
         while True:

@@ -1,4 +1,4 @@
-"""The log was created again or got more partitions, so the state no longer belongs to it."""
+"""The log was recreated or got more partitions, so the state no longer belongs to it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import INVOCATIONS
 
 ID = "F17"
-TITLE = "log made anew, partitions added"
+TITLE = "log recreated, partitions added"
 TIMES = 10
 PER_ROUND = 1
 EXAMINES = False
-"""What was deleted cannot be folded again; the faults count for themselves."""
+"""Deleted records cannot be folded again, so the fault makes its own checks."""
 PLAN = {"services": False, "workers": 2}
 BEFORE: Final = 40
 AFTER: Final = 15
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when the worker refuses and says what to do; what its hint names is done, and must help."""
+    """Noticed if the worker refuses with a hint; following the hint must help."""
     await world.moved()
     mark = world.mark()
     task = OwnTask(world, "log")
@@ -47,7 +47,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         await admin.delete_topic(world.names(INVOCATIONS))
     await run_crl(world, "topics", "apply")
     world.offsets.forget()
-    # Below and beyond the end of the state: the log differs in its length or in its records.
+    # Shorter and longer than the state: the log differs in its length or in its records.
     filler = rng.choice((3, 3_000))
     first = [task.outcome() for _ in range(AFTER)]
     other = OwnTask(world, "filler")
@@ -58,7 +58,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     page = await task.folded(await _send(world, [task.outcome() for _ in range(AFTER)]))
     recovery = world.progress.since[partition_of(task.key.encode(), world.partitions)] - mark.time
     if (found := (page["n_outcomes"], page["incarnation"])) != (wanted := (BEFORE + 2 * AFTER, 1)):
-        raise RuntimeError(f"outcomes and incarnation are {found} instead of {wanted}")
+        raise RuntimeError(f"outcomes and incarnation are {found}, expected {wanted}")
     return Engagement(engaged=True, figures={"refused": 1, "made anew": 1}, recovery_seconds=recovery, note="made anew")
 
 

@@ -24,7 +24,7 @@ COMPACTION_SECONDS: Final = 90.0
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when records are gone and the rows are not, or when the refusal had its hint."""
+    """Noticed if records are gone but the rows are not, or if the refusal had its hint."""
     kind = next(world.turns(KINDS, rng))
     await world.moved()
     mark = world.mark()
@@ -61,7 +61,7 @@ async def _compact(world: World) -> dict[str, float]:
 
 
 async def _cut(world: World) -> dict[str, float]:
-    """Somebody lets retention at it; rows are missing then, and nothing but its beginning says so."""
+    """Delete the beginning, as retention would; rows are then missing, and only the first offset shows it."""
     changelog = world.topics.changelog
     await stop_all(world)
     await world.offsets.stop()
@@ -89,7 +89,7 @@ async def _delete(world: World) -> dict[str, float]:
 
 
 async def _holes(world: World, topic: str) -> int:
-    """Offsets of a topic that have no record any more."""
+    """Return how many offsets of a topic no longer have a record."""
     consumer = AIOKafkaConsumer(bootstrap_servers=world.broker.bootstrap_servers, group_id=None)
     await consumer.start()
     try:

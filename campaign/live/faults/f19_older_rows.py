@@ -1,4 +1,4 @@
-"""Rows as an older release has left them: without the fields that were added at their end."""
+"""Rows as an older release would have written them, without the fields that were added at their end."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ TIMES = 12
 PER_ROUND = 4
 PLAN = {"services": False, "partitions": 3}
 UNTOUCHED: Final = 3
-"""Fields at the end of a new row that an older release may not have known."""
+"""Fields at the end of a current row that an older release may not have had."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Write every row with empty last fields without them; noticed if such rows existed and were folded on.
+    """Write every row without its empty last fields; noticed if such rows existed and were folded further.
 
-    There is only one release so far: this shows that a field can be added, not that the rules can change.
+    There has been only one release: this shows that a field can be added, not that the rules can change.
     """
     await world.moved()
     await stop_all(world)
@@ -65,6 +65,6 @@ async def _shorten(world: World, fields: int) -> int:
 
 
 async def _touch_all(world: World) -> None:
-    """Every task gets an outcome, so that its row is written as this release writes it."""
+    """Send every task an outcome, so that its row is written in the current format."""
     traffic = world.load.traffic
     await world.load.send(*(traffic.outcome(task) for task in traffic.tasks))

@@ -1,6 +1,6 @@
-"""A topic that workers write to takes nothing: there is no right to write it, or it is gone.
+"""A topic that workers write to accepts nothing: the right to write is missing, or the topic is.
 
-Too few replicas cannot be had on one broker: Kafka 4 asks for no more replicas than a topic has, whatever
+Too few replicas cannot be tested on one broker: Kafka 4 requires no more replicas than a topic has, whatever
 ``min.insync.replicas`` says.
 """
 
@@ -69,7 +69,7 @@ async def _denied(world: World, supervisor: Supervisor) -> None:
 
 
 async def _gone(world: World, supervisor: Supervisor) -> None:
-    """Delete the topic of receipts, from which nothing is computed; its content is lost."""
+    """Delete the topic of receipts, which nothing is computed from; its contents are lost."""
     async with administering(world.broker.bootstrap_servers) as admin:
         await admin.delete_topic(world.names(RECEIPTS))
     task = OwnTask(world, "receipts")
@@ -79,16 +79,16 @@ async def _gone(world: World, supervisor: Supervisor) -> None:
 
 
 async def _ended(supervisor: Supervisor, code: int | None = None) -> None:
-    """Wait until a worker has ended, with this code if it is given."""
+    """Wait until a worker has ended, with this code if one is given."""
     async with asyncio.timeout(PATIENCE):
         while not (supervisor.exits[code] if code is not None else supervisor.exits):
             await asyncio.sleep(0.1)
 
 
 async def _check_commits(world: World) -> None:
-    """No partition is committed beyond its row."""
+    """Check that no partition is committed beyond its row."""
     await world.progress.caught_up()
     log, rows = world.names(INVOCATIONS), world.progress.marks()
     for (topic, partition), at in (await world.offsets.committed(world.app_id)).items():
         if topic == log and at > rows[partition]:
-            raise RuntimeError(f"partition {partition} is committed to {at}, and folded to {rows[partition]}")
+            raise RuntimeError(f"partition {partition} is committed to {at} but folded to {rows[partition]}")

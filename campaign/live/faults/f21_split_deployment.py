@@ -1,4 +1,4 @@
-"""Two deployments in one group: half of the workers were started with another policy than the other half."""
+"""Two deployments in one group: half of the workers start with a different policy."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SENT: Final = r"policy ([0-9a-f]{16}) was sent"
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """One more worker, with a policy of its own, takes the place of another.
+    """Replace one worker by one with its own policy.
 
-    Noticed when its policy was sent: the log says from where on it holds, so that it does not matter who folds.
+    Noticed if its policy was sent: the log says from where it applies, so it does not matter who folds.
     """
     await world.moved()
     in_flight, mark = world.in_flight(), world.mark()

@@ -1,4 +1,4 @@
-"""A worker dies at a named line, each in turn: between any two writes, in a commit, in a rebalance, in a recovery."""
+"""A worker dies at each of the named lines in turn: between two writes, in a commit, in a rebalance, in a recovery."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KILLED = -9
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed when the process has said that it reached the line, and is dead."""
+    """Noticed if the process has reported that it reached the line, and is dead."""
     name = next(world.turns(POINTS, rng))
     point = POINTS[name]
     number = 1 if name in {"revoke", "revoked", "commit", "committed", "position"} else rng.randint(1, 6)
@@ -30,7 +30,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     program = (*LAUNCHER, "--die", f"{name}:{number}")
     victim = world.start_worker(role=point.role, program=program)
     if name in {"revoke", "revoked"}:
-        with suppress(WorkerEnded):  # when it is given less while it starts
+        with suppress(WorkerEnded):  # reached if it gets fewer partitions while it starts
             await victim.ready()
         world.start_worker()  # a joining worker takes partitions
     try:

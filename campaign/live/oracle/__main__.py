@@ -1,4 +1,4 @@
-"""``python -m campaign.live.oracle REQUEST``: examine an installation as it stands, and print JSON."""
+"""``python -m campaign.live.oracle REQUEST``: examine an installation as it is, and print JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from campaign.live.oracle.services import fold_services
 from crl_stream.wire.topics import Topics
 
 FOREIGN = ("faust", "mode", "crl_stream.worker")
-"""What an oracle must not know."""
+"""Packages that an oracle must not import."""
 
 
 async def examine(request: Request) -> Findings:
@@ -36,7 +36,7 @@ async def examine(request: Request) -> Findings:
 
 
 def main(words: list[str]) -> int:
-    """0 when all promises held, 3 when not."""
+    """Run the oracle; return 0 if all promises held, 3 if not."""
     request = msgspec.json.decode(Path(words[0]).read_bytes(), type=Request)
     findings = asyncio.run(examine(request))
     known = [name for name in sys.modules if any(name == one or name.startswith(f"{one}.") for one in FOREIGN)]

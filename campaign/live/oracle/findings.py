@@ -1,4 +1,4 @@
-"""What the oracle found: figures of what held, and whatever did not, counted and in words."""
+"""The oracle's findings: figures of what held, and a count and description of whatever did not."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class Findings(Struct, kw_only=True):
     outputs: int = 0
     """Number of distinct outputs."""
     outcomes: int = 0
-    """Counted without the engine, each once."""
+    """Outcomes counted without the engine, each once."""
     commands: int = 0
     poison: int = 0
     forwarded: int = 0
     same_id_duplicates: int = 0
-    """Outputs that are there more than once, with the same bytes."""
+    """Outputs that appear more than once, with the same bytes."""
     late_rows: int = 0
-    """Rows whose last changelog record is an older one, by a process that had lost the partition."""
+    """Rows whose last changelog record is an older one, written by a process that had lost the partition."""
     stale_last: int = 0
-    """Keys of compacted topics whose last record is not the newest; readers keep the newest that they see."""
+    """Keys of compacted topics whose last record is not the newest; readers keep the newest they see."""
     forgotten: int = 0
-    """Outcomes rightly counted again: more than ``duplicate_ids`` others came before their repetition."""
+    """Outcomes rightly counted again, because more than ``duplicate_ids`` others came before their repetition."""
     gaps: int = 0
     """Gaps that were announced."""
     seconds: float = 0.0
@@ -37,7 +37,7 @@ class Findings(Struct, kw_only=True):
     wrong_rows: int = 0
     disordered: int = 0
     foreign: int = 0
-    """Records that the fold does not know."""
+    """Records that the fold does not have."""
     went_back: int = 0
     """Committed offsets that went back."""
     complaints: list[str] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Findings(Struct, kw_only=True):
         return not any(counted) and not self.complaints
 
     def complain(self, kind: str, number: int, text: str) -> None:
-        """Count ``number`` more of a kind (the name of a field), and say what it is."""
+        """Count ``number`` more of a kind (the name of a field), and describe it."""
         setattr(self, kind, getattr(self, kind) + number)
         if len(self.complaints) < 40:
             self.complaints.append(f"{kind} {number}: {text}")

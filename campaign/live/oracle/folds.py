@@ -1,4 +1,4 @@
-"""The log folded once, from nothing, through the pure layers; and what lies on the topics beside it."""
+"""The log folded once, from the beginning, through the pure layers, and compared with what is on the topics."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from crl_stream.wire.topics import ALERTS, DEAD_LETTERS, DECISIONS, PARTITION_RO
 
 OUTPUTS: Final = (*outputs_of(INLET, MONITOR), *PROPOSER.standing)
 SHELL_KINDS: Final = OWN_ALERTS | {"data_gap"}
-"""Alerts that are no function of the log."""
+"""Alerts that are not a function of the log."""
 
 
 class Folds:
-    """Wanted outputs by topic and partition, filled by the folds and compared at the end."""
+    """Expected outputs by topic and partition, filled by the folds and compared at the end."""
 
     def __init__(self, topics: Topic, recount: Recount, findings: Findings) -> None:
         self.topics, self.recount, self.findings = topics, recount, findings
         self.partitions = range(topics.request.partitions)
         self.wanted: dict[tuple[str, int], list[Any]] = defaultdict(list)
         self.in_log: dict[int, set[Any]] = {partition: set() for partition in self.partitions}
-        """What must lie in the log: references and forwarded records."""
+        """Records that must be in the log: references and forwarded records."""
 
     async def run(self) -> None:
-        """Fold and compare all that the monitor and the inlet write."""
+        """Fold, and compare everything that the monitor and the inlet write."""
         commands = await self._fold_commands()
         rows: dict[bytes, bytes] = {}
         for partition in self.partitions:
@@ -53,7 +53,7 @@ class Folds:
         return found
 
     async def _fold_log(self, partition: int, commands: dict[tuple[int, int], bytes | None]) -> dict[bytes, bytes]:
-        """Returns the rows as they are in the changelog."""
+        """Compare the rows, and return them as they are in the changelog."""
         key, state = partition_key(partition), None
         rows: dict[bytes, bytes] = {}
         there: set[Any] = set()
@@ -87,7 +87,7 @@ class Folds:
 
     # -- comparisons -------------------------------------------------------------------------------
     async def compare(self) -> None:
-        """All topics of outputs with what is wanted there; run it after every fold."""
+        """Compare all output topics with the expected outputs; run it after every fold."""
         findings = self.findings
         letters: dict[Place, set[bytes | None]] = defaultdict(set)
         results: list[bytes] = []
@@ -119,7 +119,7 @@ class Folds:
         self.recount.compare_sent(findings)
 
     def _is_folded(self, topic: str, record: Any) -> bool:
-        """Whether a record is one of the folds', and not a person's or the shell's."""
+        """Return whether a record comes from the folds, not from a person or the shell."""
         if topic == DEAD_LETTERS:
             return read_mark(record.headers) is None
         if topic != ALERTS:
@@ -138,10 +138,10 @@ class Folds:
             self.findings.complain("foreign", len(more), f"{where}: not the fold's: {min(more, key=repr)}")
         # Several stages share the partitions of dead letters; each keeps its own order.
         if topic != DEAD_LETTERS and there == should and distinct != wanted:
-            self.findings.complain("disordered", 1, f"{where}: another order than the log's")
+            self.findings.complain("disordered", 1, f"{where}: the order differs from the log's")
 
     def _compare_last(self, topic: str, partition: int, records: list[Any]) -> None:
-        """Readers keep the newest that they see, so an old last record misleads only who begins after a compaction."""
+        """Count keys that end with an old record, which misleads only readers that start after a compaction."""
         last = {record.key: record.value for record in records}
         self.findings.stale_last += sum(
             last.get(key) != value for key, value in dict(self.wanted[topic, partition]).items()
@@ -151,7 +151,7 @@ class Folds:
 async def newest_rows(
     topics: Topic, changelog: str, partition: int, table: Table | None, findings: Findings
 ) -> dict[bytes, bytes]:
-    """Rows of a changelog as recovery takes them: of two rows of a key the newer one."""
+    """Return the rows of a changelog as recovery takes them: the newer of two rows of a key."""
 
     def place(key: bytes, value: bytes) -> tuple[int, int]:
         if key.startswith(PARTITION_ROW):

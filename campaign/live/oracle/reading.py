@@ -1,4 +1,4 @@
-"""Topics as they stand: records up to the end, partition by partition, in bounded portions."""
+"""Topics as they are: records up to the end, partition by partition, in bounded portions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crl_stream.wire.records import Header
 from crl_stream.wire.topics import Topics
 
 PORTION: Final = 5_000
-"""Records that are in memory at once, about."""
+"""Approximate number of records in memory at once."""
 
 
 class Request(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -27,7 +27,7 @@ class Request(Struct, kw_only=True, forbid_unknown_fields=True):
     partitions: int
     services: bool = False
     ledger: str | None = None
-    """A file of ``load.Load``; without one only the fold is compared."""
+    """A file of ``load.Load``; without it, only the folds are compared."""
     archive: str | None = None
     """A file of ``keep_records``: records of the log that were deleted on purpose."""
     gaps: list[tuple[int, int, int]] = []
@@ -35,7 +35,7 @@ class Request(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Kept(NamedTuple):
-    """A record of the archive; fits ``wire.records.Record``."""
+    """A record of the archive; matches ``wire.records.Record``."""
 
     offset: int
     timestamp: int
@@ -52,7 +52,7 @@ class Topic(NamedTuple):
     request: Request
 
     async def portions(self, topic: str, partition: int) -> AsyncIterator[list[Any]]:
-        """Every record of a partition of a topic (the broker's name), in order."""
+        """Yield every record of a partition of a topic (the broker's name), in order."""
         consumer, place = self.consumer, TopicPartition(topic, partition)
         consumer.assign([place])
         end = (await consumer.end_offsets([place]))[place]
@@ -69,7 +69,7 @@ class Topic(NamedTuple):
                 portion = []
 
     async def log(self, topic: str, partition: int) -> AsyncIterator[list[Any]]:
-        """The same of the log, with what was deleted on purpose before it, and without what was never to be read."""
+        """The same for the log, with records deleted on purpose, without those deleted before they were folded."""
         gaps = [range(start, end) for p, start, end in self.request.gaps if p == partition]
         kept = [r for r in self._kept(partition) if not any(r.offset in gap for gap in gaps)]
         first = True
@@ -95,12 +95,12 @@ class Topic(NamedTuple):
         return [found[offset] for offset in sorted(found)]
 
     async def all(self, topic: str, partition: int) -> list[Any]:
-        """All records of a partition at once, for topics that are small."""
+        """Return all records of a partition at once, for small topics."""
         return [record async for portion in self.portions(topic, partition) for record in portion]
 
 
 def open_consumer(request: Request) -> Any:
-    """A consumer outside any group."""
+    """Open a consumer outside any group."""
     return AIOKafkaConsumer(
         bootstrap_servers=request.bootstrap_servers,
         group_id=None,
@@ -113,7 +113,7 @@ def open_consumer(request: Request) -> Any:
 
 
 async def keep_records(bootstrap_servers: str, topic: str, partitions: Iterable[int], archive: Path) -> None:
-    """Append all records of the log (the broker's name) to ``archive``, before somebody deletes them."""
+    """Append all records of the log (the broker's name) to ``archive`` before they are deleted."""
     request = Request(bootstrap_servers=bootstrap_servers, prefix="", app_id="", partitions=0)
     async with open_consumer(request) as consumer:
         reader = Topic(consumer, Topics(), request)

@@ -1,4 +1,4 @@
-"""Counting without the engine: outcomes from their bytes, poison by its place, commands by their answers."""
+"""Counts without the engine: outcomes from their bytes, poison by its position, commands by their results."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class _Task:
     ids: deque[str] = field(default_factory=lambda: deque(maxlen=RING))
     ever: set[str] = field(default_factory=set)
     again: int = 0
-    """Outcomes that the load has sent as new ones, under an id that it had used before."""
+    """Outcomes that the load sent as new ones, under an id it had used before."""
     variants: dict[str, _Variant] = field(default_factory=lambda: defaultdict(_Variant))
 
 
 class Recount:
-    """Reads the log record by record, as its bytes stand."""
+    """Reads the log record by record, from its bytes."""
 
     def __init__(self, partitions: int, ledger: str | None, gaps: Sequence[tuple[int, int, int]] = ()) -> None:
         self.partitions = partitions
         self.sent: dict[Place, tuple[str, str, str]] = {}
-        """What the broker has acknowledged: (what, task, id) by its place."""
+        """What the broker has acknowledged: (what, task, id) by position."""
         for line in Path(ledger).read_text(encoding="utf-8").splitlines() if ledger else ():
             what, topic, partition, offset, task, name = json.loads(line)
             if topic != "crl.invocations" or not any(p == partition and a <= offset < b for p, a, b in gaps):
@@ -58,7 +58,7 @@ class Recount:
 
     # -- the log -----------------------------------------------------------------------------------
     def take(self, topic: str, partition: int, records: Iterable[Any]) -> None:
-        """Records of a partition of the log or of the commands, in order."""
+        """Take in the records of a partition of the log or of the commands, in order."""
         for record in records:
             place = topic, partition, record.offset
             self._met.add(place)
@@ -110,7 +110,7 @@ class Recount:
 
     # -- comparisons -------------------------------------------------------------------------------
     def compare_rows(self, rows: Mapping[bytes, bytes], findings: Findings) -> None:
-        """The rows have counted what was counted here, variant by variant, and have it in their windows."""
+        """Check that the rows have the same counts, variant by variant, and the same windows."""
         for key, task in self._tasks.items():
             findings.outcomes += len(task.ever)
             row = decode_row(rows[key]) if key in rows else TaskRow("", "")
@@ -123,7 +123,7 @@ class Recount:
                         text = f"{key.decode()} {name}: {counted} outcomes are in the log, {there} in the row"
                         findings.complain(kind, abs(counted - there), text)
                 if found is not None and n == wanted.n and found.life.successes != wanted.successes:
-                    findings.complain("wrong_rows", 1, f"{key.decode()} {name}: another number of successes")
+                    findings.complain("wrong_rows", 1, f"{key.decode()} {name}: the number of successes differs")
                 if found is not None and _window(found.window) != list(wanted.window):
                     findings.complain("wrong_rows", 1, f"{key.decode()} {name}: another window")
         findings.forwarded += len(self._forwarded)
@@ -131,26 +131,26 @@ class Recount:
             findings.complain("lost", len(missing), f"misplaced, and not forwarded: {sorted(missing)[:5]}")
 
     def compare_sent(self, findings: Findings) -> None:
-        """What the broker acknowledged is on the topics, and each acknowledged outcome was counted, once."""
+        """Check that acknowledged records are on the topics, and each acknowledged outcome was counted once."""
         if vanished := self.sent.keys() - self._met:
-            findings.complain("lost", len(vanished), f"acknowledged, and not on the broker: {sorted(vanished)[:5]}")
+            findings.complain("lost", len(vanished), f"acknowledged, but not on the broker: {sorted(vanished)[:5]}")
         for what, task, name in self.sent.values():
             if what == "outcome" and name not in self._tasks[task.encode()].ever:
-                findings.complain("lost", 1, f"outcome {name} of {task} was acknowledged and not counted")
+                findings.complain("lost", 1, f"outcome {name} of {task} was acknowledged but not counted")
         findings.forgotten += sum(task.again for task in self._tasks.values())
 
     def compare_letters(self, letters: Mapping[Place, set[bytes | None]], findings: Findings) -> None:
-        """Each poisonous record has one dead letter, with its bytes."""
+        """Check that each poisonous record has one dead letter, with its bytes."""
         findings.poison += len(self._poison)
         for place, value in self._poison.items():
             found = letters.get(place, set())
             if not found:
                 findings.complain("lost", 1, f"poison at {place} has no dead letter")
             elif found != {value}:
-                findings.complain("doubled", 1, f"the dead letters of {place} are not its bytes")
+                findings.complain("doubled", 1, f"the dead letters of {place} do not have its bytes")
 
     def compare_answers(self, results: Iterable[bytes], findings: Findings) -> None:
-        """Each command has one result, each policy one in every partition."""
+        """Check that each command has one result, and each policy one in every partition."""
         answers: Counter[str] = Counter()
         for value in results:
             message = json.loads(value)

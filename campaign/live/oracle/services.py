@@ -1,4 +1,4 @@
-"""The services' topics and tables, folded from what they read as it stands."""
+"""The services' topics and tables, compared with a fold of the topics they read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from crl_stream.stages.topology import FIRST, OVERVIEW_PAGE, PROPOSER, TALLY
 
 
 async def fold_services(topics: Topic, folds: Folds, findings: Findings) -> None:
-    """Proposals are compared with the other outputs; rows, notes and the page here."""
+    """Compare rows, notes and the page; proposals are compared with the other outputs."""
     await _fold_proposals(topics, folds, findings)
     possible: set[Any] = set()
     notes = await topics.all(topics.names(OVERVIEW_PAGE.source), 0)
@@ -35,7 +35,7 @@ async def fold_services(topics: Topic, folds: Folds, findings: Findings) -> None
                 if topic != PROPOSER.source and (missing := each - there):
                     findings.complain("lost", len(missing), f"{topic} {partition}: not noted: {min(missing)}")
     if more := there - possible:
-        findings.complain("foreign", len(more), f"a note of something that is on no topic: {min(more)}")
+        findings.complain("foreign", len(more), f"a note about something that is not on any topic: {min(more)}")
     await _fold_page(topics, notes, findings)
 
 
