@@ -37,8 +37,8 @@ def too_large(policies: PolicySet) -> str | None:
     """Return why the set or a task under it is too large, with figures and limit; None if it is not."""
     if (size := len(policies.canonical())) > MAX_POLICY:
         return (
-            f"{len(policies.agents)} agents and {len(policies.tasks)} tasks with settings of their own make a policy "
-            f"of {size:,} bytes; a command holds {MAX_POLICY:,}"
+            f"with overrides for {len(policies.agents)} agents and {len(policies.tasks)} tasks, the policy takes "
+            f"{size:,} bytes; a command can hold {MAX_POLICY:,}"
         )
     scopes = {"": policies.default}
     scopes |= {f"agents.{name}.": policy for name, policy in policies.agents.items()}
@@ -49,7 +49,7 @@ def too_large(policies: PolicySet) -> str | None:
             return (
                 f"{scope}limits.variants = {limits.variants}, {scope}degradation.lookback_window = "
                 f"{policy.degradation.lookback_window}, {scope}limits.reviews = {limits.reviews} and "
-                f"{scope}limits.runtimes = {limits.runtimes} together allow a task of {size:,} bytes; "
-                f"a record holds {MAX_TASK:,}"
+                f"{scope}limits.runtimes = {limits.runtimes} together let a task grow to {size:,} bytes; "
+                f"a record can hold {MAX_TASK:,}"
             )
     return None

@@ -64,7 +64,7 @@ def untold(
 def refusal(state: PartitionRow, command: m.FleetCommand, now: int) -> str | None:
     """Return why ``command`` is not applied at ``now`` (milliseconds); None if it is applied."""
     if command.expires_at is not None and now > from_text(command.expires_at):
-        return f"it expired at {command.expires_at}; give it again if it is still wanted"
+        return f"the command expired at {command.expires_at}; send it again if it is still needed"
     if isinstance(command, m.ResumeAll) and state.fleet is None:
         return "the fleet is not held"
     return None
@@ -136,6 +136,6 @@ def words_of(fleet: StandingOrder) -> str:
     """Return who holds the fleet, why, and until when."""
     why = fleet.reason or "no reason given"
     return (
-        f"held by {fleet.actor} until {to_text(fleet.until or 0)}: {why}. Nothing automatic happens in any task, "
-        "no rollback either; alerts go on"
+        f"held by {fleet.actor} until {to_text(fleet.until or 0)}: {why}. No task changes automatically, "
+        "so nothing is rolled back; alerts continue"
     )

@@ -37,8 +37,8 @@ def row_failure_alert(key: bytes, partition: int, record: Record, error: Excepti
     subject = key.decode("ascii", "replace")
     return _engine_alert(
         subject,
-        f"its holds and snapshot wait for its next outcome; at a tick the engine raised {type(error).__name__}",
-        "this is a bug of the engine, report it",
+        f"the engine raised {type(error).__name__} at a tick; holds and snapshot wait for the task's next outcome",
+        "this is a bug in the engine, please report it",
         f"{partition}:{record.offset}",
         ("row_failure", partition, record.offset, subject),
         record,
@@ -85,7 +85,7 @@ def data_gap_alert(partition: int, expected: int, first: int, timestamp: int, st
     """
     lost = first - expected
     subject = f"crl.invocations partition {partition}"
-    action = f"offsets {expected} to {first - 1} are gone; the windows go on without them"
+    action = f"offsets {expected} to {first - 1} are gone; the windows continue without them"
     return m.Alert(
         alert_id=fact_id("alert", timestamp, "data_gap", state.incarnation, partition, expected, first),
         timestamp=to_text(timestamp),
@@ -118,7 +118,7 @@ def policy_result(
         reason=command.reason,
         outcome="refused" if refused else "applied",
         detail=f"policy {state.policy_hash} is in force in partition {partition}"
-        + (f", set by {state.policy_actor or 'somebody'} before" if refused else ""),
+        + (f"; it was set earlier by {state.policy_actor or 'an unknown actor'}" if refused else ""),
         epoch=0,
         position=m.Position(partition, record.offset),
         policy_hash=state.policy_hash,

@@ -172,8 +172,8 @@ class _Fold(Fold[_Task]):
             self.bury(
                 record,
                 reasons.FORWARDED_BEFORE,
-                f"forwarded from partition {source}, offset {offset}, where forwards are remembered no more: "
-                "it was applied then, or somebody has made up its origin or that of others",
+                f"forwarded from partition {source}, offset {offset}, which is too old to check for repeats: "
+                "either it was already applied, or the origin of this or another record was forged",
             )
         return came == "new"
 
@@ -182,7 +182,7 @@ class _Fold(Fold[_Task]):
             self.bury(
                 record,
                 reasons.MISPLACED_TWICE,
-                f"forwarded here, but its task lives in partition {home} of {self.partitions}",
+                f"forwarded to this partition, but its task belongs to partition {home} of {self.partitions}",
             )
             return
         self.outputs.append(forwarded(record, _LOG, self.partition, home))
@@ -325,7 +325,7 @@ class _Fold(Fold[_Task]):
             self.bury(
                 record,
                 reasons.COMMAND_MISMATCH,
-                f"a reference for partition {home} stands in partition {self.partition}",
+                f"the reference belongs to partition {home}, but is in partition {self.partition}",
             )
             return
         # The inlet appends in the order of crl.commands, so an offset that is not higher is a repetition.
@@ -341,15 +341,15 @@ class _Fold(Fold[_Task]):
             )
             return
         if command_hash(value) != ref.sha256:
-            self.bury(record, reasons.COMMAND_MISMATCH, "the hash is not the one of the named command")
+            self.bury(record, reasons.COMMAND_MISMATCH, "the hash does not match the referenced command")
             return
         decoded = decode(_COMMANDS, value, entry.key)
         if isinstance(decoded, Rejected):
-            self.bury(record, reasons.COMMAND_MISMATCH, f"the named command is bad: {decoded.detail}")
+            self.bury(record, reasons.COMMAND_MISMATCH, f"the referenced command is invalid: {decoded.detail}")
             return
         command: m.AnyCommand = decoded.message
         if command.command_id != ref.command_id:
-            self.bury(record, reasons.COMMAND_MISMATCH, "the named command has another command_id")
+            self.bury(record, reasons.COMMAND_MISMATCH, "the referenced command has a different command_id")
             return
         state.commanded[ref.partition] = ref.offset
         if isinstance(command, m.SetPolicy):
@@ -390,7 +390,8 @@ class _Fold(Fold[_Task]):
         tasks, unread = self._show_fleet(record)
         done += f": {tasks} task{'' if tasks == 1 else 's'} in partition {self.partition}"
         if unread:
-            done += f", {unread} of which cannot be read and follow with their next record"
+            whose = "its" if unread == 1 else "their"
+            done += f"; {unread} could not be read and will be published with {whose} next record"
         said = fleet.result(command, self.partition, record, state, "applied", done, tasks)
         self.outputs.append(Output(TOPIC_OF[type(said)], self.partition, record.key, encode(said)))
         self._tell_fleet(record, action, command.command_id, resolved=hold is None)
@@ -411,7 +412,7 @@ class _Fold(Fold[_Task]):
             self.take(entry, record, task)
         if self.state.fleet is None:  # the record may have set a new hold
             self._show_fleet(record)
-            over = f"over: the hold of {was.actor} has expired"
+            over = f"resolved: the hold of {was.actor} has expired"
             self._tell_fleet(record, over, f"{self.partition}:{record.offset}", resolved=True)
         if ticks:
             self.take(entry, record, task)

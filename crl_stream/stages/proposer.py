@@ -43,7 +43,7 @@ def decode_snapshots(records: Sequence[Record]) -> list[Entry]:
         snapshot: TaskSnapshot = decoded.message
         key = TaskKey(snapshot.agent_name, snapshot.task_type).encode()
         if record.key != key:
-            wrong = Rejected(reasons.KEY_MISMATCH, f"the record's key is not {key.decode()}, which its value asks for")
+            wrong = Rejected(reasons.KEY_MISMATCH, f"the record's key must match its value: {key.decode()}")
             entries.append(Entry(record, wrong, b""))
         else:
             entries.append(Entry(record, snapshot, key))
@@ -106,7 +106,7 @@ class _Fold(Fold[_Task]):
         """Fold a snapshot into the row of its task."""
         if (home := partition_of(entry.key, self.partitions)) != self.partition:
             # The monitor writes to the task's own partition; a second row elsewhere would lead to duplicate proposals.
-            self.bury(record, reasons.KEY_MISMATCH, f"its task lives in partition {home} of {self.partitions}")
+            self.bury(record, reasons.KEY_MISMATCH, f"its task belongs to partition {home} of {self.partitions}")
             return
         row = task.row
         if row is None:

@@ -119,7 +119,7 @@ def fault_of(note: Note) -> Rejected | None:
         except ValueError:
             return Rejected(reasons.BAD_TIMESTAMP, f"{name}: {TIMESTAMP_HINT}")
     if any(abs(number) >= 2**63 for number in numbers):
-        return Rejected(reasons.OUT_OF_RANGE, "a number is beyond what is allowed")
+        return Rejected(reasons.OUT_OF_RANGE, "a number is out of range")
     return None
 
 

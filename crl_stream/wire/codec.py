@@ -59,7 +59,7 @@ _decoders: Final[dict[Any, Callable[[bytes], Any]]] = {
 }
 
 
-_NO_VALUE: Final = "the record has no value; a JSON object is expected"
+_NO_VALUE: Final = "the record has no value; expected a JSON object"
 
 
 def encode(message: Any) -> bytes:
@@ -138,7 +138,7 @@ def _read_invocation(value: bytes) -> m.Invocation | None:
 def _read_input(topic: str, value: bytes, key: bytes | None) -> Any:
     """Return the message or ``Rejected``; the order of checks is fixed, so a fault always has the same reason."""
     if key is None:
-        return Rejected(reasons.NULL_KEY, "the record has no key; agent_name/task_type is expected")
+        return Rejected(reasons.NULL_KEY, "the record has no key; expected agent_name/task_type")
     fields = parse_object(value)
     if isinstance(fields, Bad):
         return Rejected(fields.reason, plain(fields.detail))
@@ -147,9 +147,7 @@ def _read_input(topic: str, value: bytes, key: bytes | None) -> Any:
         return kind
     version = fields.get("schema_version")
     if type(version) is int and version != m.SCHEMA_VERSION:
-        return Rejected(
-            reasons.UNKNOWN_VERSION, plain(f"schema_version: {m.SCHEMA_VERSION} is expected, not {version}")
-        )
+        return Rejected(reasons.UNKNOWN_VERSION, plain(f"schema_version: expected {m.SCHEMA_VERSION}, not {version}"))
     try:
         message = _decoders[kind](value)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -169,9 +167,7 @@ def _kind_of(topic: str, fields: dict[str, Any]) -> type | Rejected:
     found = kinds.get(name) if type(name) is str else None
     if found is None:
         # The log's other types are written only by the inlet and by workers, so the message does not mention them.
-        wanted = (
-            "feedback is expected, or no type" if topic == INVOCATIONS else f"one of {', '.join(kinds)} is expected"
-        )
+        wanted = "expected feedback, or no type" if topic == INVOCATIONS else f"expected one of {', '.join(kinds)}"
         return Rejected(reasons.UNKNOWN_TYPE, f"type: {wanted}")
     return found
 
@@ -220,7 +216,7 @@ def _check(message: Any, kind: type, key: bytes) -> Any:
     agent_name = getattr(message, "agent_name", None)
     task_type = getattr(message, "task_type", None)
     if (agent_name is None) != (task_type is None):
-        return Rejected(reasons.MISSING_FIELD, "agent_name, task_type: they come together or not at all")
+        return Rejected(reasons.MISSING_FIELD, "agent_name, task_type: give both or neither")
     if agent_name is not None:
         expected = f"{agent_name}/{task_type}".encode()
     elif kind is m.Tick:
@@ -232,7 +228,7 @@ def _check(message: Any, kind: type, key: bytes) -> Any:
     if key != expected:
         shown = key[:MAX_KEY].decode("utf-8", "replace")
         return Rejected(
-            reasons.KEY_MISMATCH, plain(f"the record's key is {shown}; its value asks for {expected.decode()}")
+            reasons.KEY_MISMATCH, plain(f"the record's key is {shown}, but its value requires {expected.decode()}")
         )
     if kind is m.Invocation:
         _remember(message, key)
@@ -280,7 +276,7 @@ _INSTANTS_OF: Final[dict[type, tuple[str, ...]]] = {
 def _read_output(topic: str, value: bytes) -> Decoded | Rejected:
     union = _UNIONS.get(topic)
     if union is None:
-        return Rejected(reasons.UNKNOWN_TYPE, plain(f"no messages of ours travel on {topic}"))
+        return Rejected(reasons.UNKNOWN_TYPE, plain(f"crl-stream writes no messages to {topic}"))
     decoder = _decoders.get(union)
     if decoder is None:
         decoder = _decoders[union] = msgspec.json.Decoder(union).decode

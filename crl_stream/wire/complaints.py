@@ -16,8 +16,8 @@ from crl_stream.wire import reasons
 MAX_DETAIL: Final = 300
 """Maximum length of a detail in characters."""
 
-IDENTIFIER_HINT: Final = "1 to 128 characters of A-Z a-z 0-9 . _ : - are expected"
-TIMESTAMP_HINT: Final = "an instant of RFC 3339 in UTC is expected, like 2025-11-19T14:30:00Z"
+IDENTIFIER_HINT: Final = "expected 1 to 128 characters from A-Z a-z 0-9 . _ : -"
+TIMESTAMP_HINT: Final = "expected an RFC 3339 time in UTC, like 2025-11-19T14:30:00Z"
 
 _type_info: Final = cache(inspect.type_info)
 _PATH: Final = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
@@ -46,7 +46,7 @@ def explain(error: Exception, kind: Any) -> tuple[str, str]:
     if missing := _MISSING.search(words):
         return reasons.MISSING_FIELD, plain(f"{_joined(path, missing.group(1))}: the field is required")
     if unknown := _UNKNOWN.search(words):
-        return reasons.UNKNOWN_FIELD, plain(f"{_joined(path, unknown.group(1))}: this release knows no such field")
+        return reasons.UNKNOWN_FIELD, plain(f"{_joined(path, unknown.group(1))}: unknown field in this release")
     reason, expected = _classify(words, path, kind)
     return reason, plain(f"{path}: {expected}" if path else expected)
 
@@ -63,16 +63,16 @@ def plain(text: str) -> str:
 def _classify(words: str, path: str, kind: Any) -> tuple[str, str]:
     if types := _TYPES.search(words):
         wanted = " or ".join(_JSON_NAMES.get(name, name) for name in types.group(1).split(" | "))
-        return reasons.WRONG_TYPE, f"{wanted} is expected, not {_article(types.group(2))}"
+        return reasons.WRONG_TYPE, f"expected {wanted}, not {_article(types.group(2))}"
     if "matching regex" in words:
         return _broken_pattern(path, kind)
     if "Invalid enum value" in words or "Invalid value" in words:
         values = _values_at(kind, path)
-        return reasons.OUT_OF_RANGE, f"one of {', '.join(values)} is expected" if values else "not allowed here"
+        return reasons.OUT_OF_RANGE, f"expected one of {', '.join(values)}" if values else "not allowed here"
     if limit := _LIMIT.search(words):
-        return reasons.OUT_OF_RANGE, f"{_JSON_NAMES.get(limit.group(1), limit.group(1))} {limit.group(2)} is expected"
+        return reasons.OUT_OF_RANGE, f"expected {_JSON_NAMES.get(limit.group(1), limit.group(1))} {limit.group(2)}"
     if "out of range" in words:
-        return reasons.OUT_OF_RANGE, "the number is beyond what is allowed"
+        return reasons.OUT_OF_RANGE, "the number is out of range"
     return reasons.NOT_JSON, "not JSON"
 
 
@@ -86,7 +86,7 @@ def _broken_pattern(path: str, kind: Any) -> tuple[str, str]:
     if "T[0-9]" in pattern:
         return reasons.BAD_TIMESTAMP, TIMESTAMP_HINT
     if "a-f" in pattern:
-        return reasons.OUT_OF_RANGE, "a hash in lower-case hexadecimal digits is expected"
+        return reasons.OUT_OF_RANGE, "expected a hash in lower-case hexadecimal"
     return reasons.BAD_IDENTIFIER, IDENTIFIER_HINT
 
 

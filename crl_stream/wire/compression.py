@@ -45,7 +45,7 @@ def unpack(codec: int, data: bytes, limit: int) -> bytes:
     """
     unpacker = _UNPACKERS.get(codec)
     if unpacker is None:
-        raise Damaged(f"there is no codec {codec}")
+        raise Damaged(f"unknown codec {codec}")
     return unpacker(data, limit)
 
 

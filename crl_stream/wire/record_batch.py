@@ -149,7 +149,7 @@ def records_of(batch: bytes) -> Iterator[BatchRecord]:
         yield _record(batch, at, end, header, by_broker)
         at = end
     if at != len(batch):
-        raise Damaged(f"{len(batch) - at} bytes behind the last record")
+        raise Damaged(f"{len(batch) - at} bytes after the last record")
 
 
 def _record(batch: bytes, at: int, end: int, header: Header2, by_broker: bool) -> BatchRecord:
@@ -159,7 +159,7 @@ def _record(batch: bytes, at: int, end: int, header: Header2, by_broker: bool) -
     value, at = _bytes(batch, at, end)
     count, at = _varint(batch, at)
     if not 0 <= count <= end - at:  # each header takes at least two bytes
-        raise Damaged(f"a record of {count} headers")
+        raise Damaged(f"a record claims to have {count} headers")
     headers = []
     for _ in range(count):
         name, at = _bytes(batch, at, end)
@@ -168,7 +168,7 @@ def _record(batch: bytes, at: int, end: int, header: Header2, by_broker: bool) -
         content, at = _bytes(batch, at, end)
         headers.append((decode_name(name), content))
     if at != end:
-        raise Damaged(f"{end - at} bytes behind a record's headers")
+        raise Damaged(f"{end - at} bytes after a record's headers")
     timestamp = header.max_timestamp if by_broker else header.first_timestamp + delta
     return BatchRecord(header.base_offset + place, timestamp, int(by_broker), key, value, tuple(headers))
 
@@ -224,5 +224,5 @@ def unread(batch: bytes, fault: TooLarge | Damaged, first: int) -> UnreadBatch:
         reason, why = reasons.BATCH_TOO_LARGE, f"unpacks to more than {MAX_UNPACKED} bytes"
     else:
         reason, why = reasons.BATCH_DAMAGED, f"cannot be read: {fault}"
-    what = f"a batch of {len(batch)} bytes ({name}) {why}; it covers the offsets {first} to {last}"
+    what = f"a batch of {len(batch)} bytes ({name}) {why}; it covers offsets {first} to {last}"
     return UnreadBatch(last, timestamp, batch, first, count, name, reason, what)

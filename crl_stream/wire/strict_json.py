@@ -50,7 +50,7 @@ def parse_object(data: bytes) -> dict[str, Any] | Bad:
     except orjson.JSONDecodeError:
         return _diagnose(data)
     if type(value) is not dict:
-        return Bad(reasons.NOT_AN_OBJECT, f"an object is expected, not {_kind(value)}")
+        return Bad(reasons.NOT_AN_OBJECT, f"expected an object, not {_kind(value)}")
     if data.count(b",") != len(value) - 1 and (bad := _read_slowly(data.decode())):
         return bad
     return value
@@ -59,9 +59,9 @@ def parse_object(data: bytes) -> dict[str, Any] | Bad:
 def check_shape(data: bytes) -> Bad | None:
     """Return why ``data`` is too large or too deep for a recursive parser; None if it is neither."""
     if len(data) > MAX_BYTES:
-        return Bad(reasons.OVERSIZE, f"{len(data)} bytes; at most {MAX_BYTES} are read")
+        return Bad(reasons.OVERSIZE, f"{len(data)} bytes; the limit is {MAX_BYTES}")
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH and (depth := _depth(data)) > MAX_DEPTH:
-        return Bad(reasons.TOO_DEEP, f"nested {depth} levels deep; at most {MAX_DEPTH} are read")
+        return Bad(reasons.TOO_DEEP, f"nested {depth} levels deep; the limit is {MAX_DEPTH}")
     return None
 
 
@@ -81,9 +81,9 @@ def _diagnose(data: bytes) -> Bad:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        return Bad(reasons.NOT_UTF8, f"byte {error.start} does not belong to UTF-8")
+        return Bad(reasons.NOT_UTF8, f"byte {error.start} is not valid UTF-8")
     # The only fault that the fast parser rejects and the slow parser accepts is half a surrogate pair.
-    return _read_slowly(text) or Bad(reasons.NOT_JSON, "not JSON: a string has half of a surrogate pair")
+    return _read_slowly(text) or Bad(reasons.NOT_JSON, "not JSON: a string contains half a surrogate pair")
 
 
 def _read_slowly(text: str) -> Bad | None:
@@ -109,7 +109,7 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:
     if len(names) != len(pairs):
         for name, _ in pairs:
             if name not in names:
-                raise _Found(reasons.DUPLICATE_KEY, f"{name[:100]}: the field is given twice")
+                raise _Found(reasons.DUPLICATE_KEY, f"{name[:100]}: the field appears twice")
             names.discard(name)
 
 
@@ -120,7 +120,7 @@ def _refuse_constant(constant: str) -> NoReturn:
 def _finite(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
-        raise _Found(reasons.NOT_FINITE, f"{text[:40]} is beyond what a double holds")
+        raise _Found(reasons.NOT_FINITE, f"{text[:40]} is too large for a double")
     return number
 
 

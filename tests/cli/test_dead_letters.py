@@ -150,7 +150,7 @@ def test_what_was_sent_back_is_sent_again_only_by_force() -> None:
 
 
 def test_a_batch_of_what_makes_the_engine_raise_never_grows_so_large_that_a_worker_stops() -> None:
-    assert "engine raise" in only_by_force(VALUE, reasons.FOLD_FAILURE)
+    assert "engine fail" in only_by_force(VALUE, reasons.FOLD_FAILURE)
     assert "count twice" in only_by_force(VALUE, reasons.FORWARDED_BEFORE)
     topic = Topic()
     for offset in range(MAX_POISON + 3):

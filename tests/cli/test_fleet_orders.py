@@ -83,7 +83,7 @@ def test_partitions_that_have_not_taken_it_are_named_and_it_may_be_repeated(
     assert "held: 2 of 4 partitions, 60 tasks" in capsys.readouterr().out
     assert "could not be written to partition 3 (no leader)" in trouble.value.message
     assert "partition 2 has not answered within 20 s" in trouble.value.message
-    assert trouble.value.hint is not None and "crl hold --all again" in trouble.value.hint
+    assert trouble.value.hint is not None and "repeat crl hold --all" in trouble.value.hint
 
 
 def test_resuming_what_is_half_held_succeeds_and_says_so(sent: list[Any], capsys: pytest.CaptureFixture) -> None:

@@ -145,7 +145,7 @@ def test_a_deferral_says_until_when_and_not_beyond_the_proposal_s_end(
     assert there.given[0][0].until == "2025-12-04T09:00:00.000Z"
     there.call("defer", ID)
     assert there.given[1][0].until is None
-    with pytest.raises(UsageError, match="expires at"):
+    with pytest.raises(UsageError, match="expires before that"):
         there.call("defer", ID, "--until", "2026-01-01")
 
 

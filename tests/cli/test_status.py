@@ -174,7 +174,7 @@ def test_what_is_wrong_comes_first_with_its_name_since_when_and_what_to_do() -> 
     )
     assert "kafka since 2026-11-27 18:00:00 UTC: Kafka does not answer at k:1." in " ".join(lines)
     assert seen.as_json()["healthy"] is False
-    assert "See whether the broker runs." in seen.trouble[0]
+    assert "Check that the broker is running." in seen.trouble[0]
 
 
 def test_check_says_a_line_for_each_trouble_and_exits_1(crl: Program) -> None:

@@ -65,7 +65,7 @@ def test_a_worker_that_is_busy_is_not_called_absent(crl: Program, monkeypatch: p
 
 
 HELD = a_brief("held-one", held=True, held_by="ada", no_rollback="held by ada until 2026-01-01T00:00:00.000Z")
-SHADOW = a_brief("shadow-one", mode="shadow", no_rollback="shadow mode: a rollback is reported, not done")
+SHADOW = a_brief("shadow-one", mode="shadow", no_rollback="shadow mode: rollbacks are only reported")
 FLEET_NOTE = {
     "name": "fleet_held",
     "subject": "fleet",

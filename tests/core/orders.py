@@ -31,7 +31,7 @@ def rollback_id(task: Task) -> str:
 
 APPLIED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
     (m.ActivateVariant, {"variant_id": "v2"}, two, "v2 is active, epoch 2"),
-    (m.UndoRollback, {}, collapsed, "api-optimized is active, epoch 4; nothing automatic for 100 outcomes"),
+    (m.UndoRollback, {}, collapsed, "api-optimized is active, epoch 4; no automatic changes for 100 outcomes"),
     (m.ConfirmRollback, {"rollback_id": ...}, collapsed, "reviewed; api-optimized stays quarantined"),
     (m.PinVariant, {}, two, "default pinned until 2025-11-20T14:3"),
     (m.PinVariant, {"variant_id": "v2", "hours": 1.0}, two, "v2 pinned until 2025-11-19T15:3"),
@@ -43,7 +43,7 @@ APPLIED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
         m.RegisterVariant,
         {"variant_id": "v9"},
         two,
-        "v9 registered; runtimes explore nothing: operations.exploration is 0",
+        "v9 registered; exploration is off (operations.exploration is 0)",
     ),
     (m.RetireVariant, {"variant_id": "v2"}, two, "v2 retired"),
     (m.ApproveProposal, {"proposal_id": "p1", "change": PROMOTE}, two, "p1 approved: v2 is active, epoch 2"),
@@ -75,13 +75,18 @@ def refused_after(kind: type, **fields: Any) -> Callable[[], Task]:
 
 # Only HoldTask is never refused for its content: a person may always stop the machine.
 REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
-    (m.ActivateVariant, {"variant_id": "v7"}, two, "variant v7 is not known; known: default, v2; register it first"),
+    (
+        m.ActivateVariant,
+        {"variant_id": "v7"},
+        two,
+        "variant v7 is unknown; register it first (known variants: default, v2)",
+    ),
     (m.ActivateVariant, {"variant_id": "default"}, two, "already the active variant"),
     (
         m.ActivateVariant,
         {"variant_id": "v9"},
         refused_after(m.RegisterVariant, variant_id="v9"),
-        "no outcome yet, and runtimes explore nothing",
+        "no outcome yet, and exploration is off",
     ),
     (
         m.ActivateVariant,
@@ -95,25 +100,25 @@ REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
         collapsed,
         "crl quarantine lift backend-architect/api-design api-optimized first, or crl undo",
     ),
-    (m.UndoRollback, {}, two, "there is no change to undo: the latest one is first_seen"),
+    (m.UndoRollback, {}, two, "there is no change to undo (latest change: first_seen)"),
     (m.UndoRollback, {"rollback_id": "rb-1"}, collapsed, "rb-1 is not the latest change, which is rb-20251119-"),
     (
         m.ConfirmRollback,
         {"rollback_id": "rb-1"},
         two,
-        "rb-1 is not among the task's last rollbacks, newest first: none",
+        "rb-1 is not one of the task's recent rollbacks (newest first: none)",
     ),
-    (m.PinVariant, {}, Task, "no active variant to pin yet; name one"),
+    (m.PinVariant, {}, Task, "no variant is active yet; name the one to pin"),
     (m.PinVariant, {"variant_id": "v7"}, two, "register it first"),
-    (m.UnpinVariant, {}, two, "nothing is pinned"),
-    (m.ResumeTask, {}, two, "nothing is held"),
+    (m.UnpinVariant, {}, two, "the task has no pin"),
+    (m.ResumeTask, {}, two, "the task is not held"),
     (m.LiftQuarantine, {"variant_id": "v2"}, two, "v2 is not quarantined"),
     (m.LiftQuarantine, {"variant_id": "v7"}, two, "register it first"),
     (
         m.RegisterVariant,
         {"variant_id": "v2"},
         refused_after(m.RegisterVariant, variant_id="v2"),
-        "is registered and has outcomes; choose a new variant_id",
+        "is already registered and has outcomes; choose a new variant_id",
     ),
     (m.RetireVariant, {"variant_id": "default"}, two, "default is active; activate another variant first"),
     (m.RetireVariant, {"variant_id": "v2"}, refused_after(m.RetireVariant, variant_id="v2"), "already retired"),
@@ -121,7 +126,7 @@ REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
         m.ApproveProposal,
         {"proposal_id": "p1", "change": PROMOTE, "valid_until": "2025-11-19T14:00:00Z"},
         two,
-        "p1 was valid until 2025-11-19T14:00:00Z; wait for a new one",
+        "p1 was valid until 2025-11-19T14:00:00Z; wait for a new proposal",
     ),
     (
         m.ApproveProposal,
@@ -139,7 +144,7 @@ REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
         m.ApproveProposal,
         {"proposal_id": "p1", "change": m.Change(action="activate", variant_id="v9")},
         refused_after(m.RegisterVariant, variant_id="v9"),
-        "v9 has no outcome yet, and runtimes explore nothing",
+        "v9 has no outcome yet, and exploration is off",
     ),
     (
         m.ApproveProposal,
@@ -163,7 +168,7 @@ REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
         m.DeferProposal,
         {"proposal_id": "p1", "until": "2025-11-19T14:00:00Z"},
         two,
-        "2025-11-19T14:00:00Z has passed already; name a later instant",
+        "2025-11-19T14:00:00Z has already passed; give a later time",
     ),
     (
         m.DeferProposal,

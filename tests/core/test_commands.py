@@ -68,9 +68,9 @@ def test_a_command_for_another_epoch_is_refused_and_says_what_is_true_now(
     result = task.order(kind, expected_epoch=epoch + 1, **_fields(task, fields))
     assert result.outcome == "refused"
     assert result.detail.startswith(
-        f"the epoch is {epoch}, not {epoch + 1}: {task.row.active} is active since 2025-11-19"
+        f"the epoch is {epoch}, not {epoch + 1}: {task.row.active} has been active since 2025-11-19"
     )
-    assert result.detail.endswith("look again and repeat it")
+    assert result.detail.endswith("check the task, then send the command again")
     assert _state(task) == before
     assert task.order(kind, expected_epoch=epoch, **_fields(task, fields)).outcome == "applied"
 
@@ -84,7 +84,7 @@ def test_an_expired_command_is_refused(
     result = task.order(kind, expires_at="2025-11-19T14:30:00Z", **_fields(task, fields))
     assert (result.outcome, result.detail) == (
         "refused",
-        "it expired at 2025-11-19T14:30:00Z; give it again if it is still wanted",
+        "the command expired at 2025-11-19T14:30:00Z; send it again if it is still needed",
     )
     assert _state(task) == before
     later = task.order(kind, expires_at="2025-11-19T23:30:00Z", **_fields(task, fields))
@@ -146,7 +146,7 @@ def test_a_task_full_of_registered_variants_refuses_another_and_says_what_to_do(
     for name in ("a", "b", "c"):
         assert task.order(m.RegisterVariant, variant_id=name).outcome == "applied"
     result = task.order(m.RegisterVariant, variant_id="d")
-    assert (result.outcome, result.detail) == ("refused", "the task has 3 variants, limit 3; retire one")
+    assert (result.outcome, result.detail) == ("refused", "the task already has 3 variants (limit 3); retire one first")
     task.order(m.RetireVariant, variant_id="b")
     assert task.order(m.RegisterVariant, variant_id="d").outcome == "applied"
     assert sorted(task.row.variants) == ["a", "c", "d"]
@@ -157,7 +157,7 @@ def test_an_approval_may_reinstate_a_quarantined_variant_and_says_so() -> None:
     change = m.Change(action="activate", variant_id="api-optimized")
     result = task.order(m.ApproveProposal, proposal_id="p1", change=change, expected_epoch=task.row.epoch)
     assert result.outcome == "applied"
-    assert result.detail.endswith("api-optimized is active, epoch 4; it is reinstated, its quarantine is lifted")
+    assert result.detail.endswith("api-optimized is active, epoch 4; it is reinstated and no longer quarantined")
     assert not task.variant("api-optimized").quarantined
     assert task.stated(m.ActiveVariant)[-1].quarantined == []
 
@@ -176,7 +176,7 @@ def test_an_approval_may_retire_a_quarantined_variant_which_leaves_no_alert_open
     retired = task.variant("api-optimized")
     assert (retired.state, retired.quarantined, retired.degraded) == (RETIRED, True, False)
     over = task.alerts("degradation")[-1]
-    assert (over.action, over.resolved, over.cause_id) == ("over: retired", True, retired.alert_id)
+    assert (over.action, over.resolved, over.cause_id) == ("resolved: retired", True, retired.alert_id)
 
 
 def test_an_approved_registration_has_the_configuration_of_the_change() -> None:

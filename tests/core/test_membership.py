@@ -49,4 +49,4 @@ def test_a_degraded_variant_that_gives_way_leaves_no_alert_open() -> None:
     assert sorted(task.row.variants) == ["a", "c"]
     opened, closed = task.alerts("degradation")
     assert (opened.resolved, closed.resolved, closed.cause_id) == (False, True, opened.cause_id)
-    assert closed.action == "over: unused for longest, and forgotten for c"
+    assert closed.action == "resolved: unused for longest, so forgotten to make room for c"

@@ -110,11 +110,11 @@ def test_a_hold_of_the_fleet_keeps_a_degraded_variant_and_whoever_holds_next_is_
     facts = under(task, FLEET, "default", "F" * 6)
     told = [fact.text for fact in facts if isinstance(fact, m.Alert) and fact.kind == "held_degradation"]
     assert task.row.active == "default" and len(told) == 1
-    assert "the fleet is held by grace" in told[0] and "crl resume --all" in told[0]
+    assert "the fleet has been held by grace" in told[0] and "crl resume --all" in told[0]
     next_one = StandingOrder("hedy", "freeze", FLEET.since + 1, until=FLEET.until)
     facts = under(task, next_one, "default", "FF")
     told = [fact.text for fact in facts if isinstance(fact, m.Alert) and fact.kind == "held_degradation"]
-    assert ["the fleet is held by hedy" in text for text in told] == [True]
+    assert ["the fleet has been held by hedy" in text for text in told] == [True]
     under(task, None, "default", "F")
     assert task.row.active == "v2"
 
@@ -228,4 +228,4 @@ def test_a_hold_whose_time_is_over_has_ended_before_a_command_is_judged() -> Non
     task.order(m.HoldTask, hours=1.0)
     task.pass_time(2 * HOUR)
     result = task.order(m.ResumeTask)
-    assert (result.outcome, result.detail) == ("refused", "nothing is held")
+    assert (result.outcome, result.detail) == ("refused", "the task is not held")

@@ -107,7 +107,7 @@ def test_settings_under_which_a_task_would_not_fit_are_refused_with_the_limit(
 ) -> None:
     error = refusal(flags={setting: value})
     assert said in error.message
-    assert "a record holds 3,900,000" in error.message
+    assert "a record can hold 3,900,000" in error.message
     assert error.hint is not None
 
 
@@ -115,7 +115,7 @@ def test_a_policy_that_no_command_holds_is_refused_and_one_below_the_limit_is_se
     def overrides(count: int) -> dict[str, str]:
         return {f"tasks.agent/task-{n}.degradation.lookback_window": "30" for n in range(count)}
 
-    assert f"a command holds {MAX_POLICY:,}" in refusal(flags=overrides(2_000)).message
+    assert f"a command can hold {MAX_POLICY:,}" in refusal(flags=overrides(2_000)).message
     policies = resolve(flags=overrides(500)).policies
     command = a_policy(policies)
     assert len(encode(command)) > 65_536, "the full encoding, which older releases sent, would be a dead letter"
@@ -142,7 +142,7 @@ def test_a_policy_that_came_from_elsewhere_and_is_too_large_is_a_dead_letter() -
         COMMANDS, encode(a_command(m.SetPolicy, policy=policies, policy_hash=policies.digest())), POLICY_KEY
     )
     assert isinstance(decoded, Rejected)
-    assert (decoded.reason, "a record holds" in decoded.detail) == (reasons.OUT_OF_RANGE, True)
+    assert (decoded.reason, "a record can hold" in decoded.detail) == (reasons.OUT_OF_RANGE, True)
 
 
 def test_the_profiles_and_the_guide_are_far_from_the_limit() -> None:

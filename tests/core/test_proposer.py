@@ -230,7 +230,7 @@ def test_it_expires_after_30_days_and_says_so_when_a_later_snapshot_shows_it() -
     assert desk.see(a_variant(), hours=30 * 24) == [], "it can be approved up to and including the last instant"
     [expired] = desk.see(a_variant(), hours=30 * 24 + 1)
     assert (expired.proposal_id, expired.status) == (first.proposal_id, "expired")
-    assert expired.history[-1].reason == "nobody reviewed it until 2025-12-19T14:30:00.000Z"
+    assert expired.history[-1].reason == "not reviewed by 2025-12-19T14:30:00.000Z"
     assert desk.see(a_variant(n=89), hours=31 * 24) == []
     assert [p.status for p in desk.see(a_variant(n=90), hours=31 * 24)] == ["pending"]
 

@@ -102,10 +102,10 @@ def test_every_candidate_that_was_not_chosen_says_why() -> None:
     assert why == {
         "api-optimized": None,
         "few": "n_visits 4 < 5",
-        "worse": "a better one was chosen",
+        "worse": "a better variant was chosen",
         "fallen": "quarantined after a rollback",
         "gone": "retired",
-        "weak": "degraded itself",
+        "weak": "also degraded",
     }
 
 

@@ -137,7 +137,7 @@ def test_the_last_eight_rollbacks_can_be_reviewed_and_those_reviewed_give_way_fi
 def test_an_undo_and_a_hold_by_time_keep_the_task_held_until_both_have_passed() -> None:
     task = collapsed()
     task.order(m.HoldTask, actor="grace", reason="an audit", hours=48.0)
-    assert "still held by grace, and for 100 outcomes" in task.order(m.UndoRollback, actor="ada").detail
+    assert "still held by grace, for at least 100 outcomes" in task.order(m.UndoRollback, actor="ada").detail
     assert task.row.held is not None
     assert (task.row.held.actor, task.row.held.until) == ("grace", task.row.held.since + 48 * HOUR)
     shown = task.stated(m.ActiveVariant)[-1].held

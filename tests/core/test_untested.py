@@ -49,7 +49,7 @@ def test_of_a_variant_with_outcomes_the_flag_says_nothing_that_is_not_so() -> No
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
-        (lambda task: None, "not known"),
+        (lambda task: None, "is unknown"),
         (lambda task: task.take(a_command(m.RegisterVariant, variant_id="v9"), retired()), "retired"),
     ],
 )

@@ -18,7 +18,7 @@ from .orders import PROMOTE
 from .task import HOUR, NOON, Task
 
 FLEET = StandingOrder("grace", "incident 42", NOON, until=NOON + 48 * HOUR)
-STILL = "a rollback still protects"
+STILL = "it can still be rolled back"
 
 
 class Fleet(Task):
@@ -56,7 +56,7 @@ WORDS = {
     "task": "held by ada until 2025-11-20T",
     "fleet": "the fleet is held by grace until 2025-11-21T",
     "both": "held by ada until 2025-11-20T",
-    "shadow": "shadow mode: a rollback is reported, not done",
+    "shadow": "shadow mode: rollbacks are only reported",
     "observe": "observe mode: alerts only",
 }
 ORDERS: list[tuple[type, dict[str, Any]]] = [
@@ -75,7 +75,7 @@ def test_an_order_that_makes_or_pins_an_active_variant_says_when_no_rollback_pro
     result = a_task(kind).order(order, **fields)
     assert result.outcome == "applied"
     assert STILL not in result.detail
-    assert f"no rollback protects it: {WORDS[kind]}" in result.detail
+    assert f"no automatic rollback: {WORDS[kind]}" in result.detail
     assert a_task("none").order(m.PinVariant).detail.endswith(STILL)
 
 
@@ -101,8 +101,8 @@ def test_an_undo_says_that_the_fleet_is_held_beside_its_own_hold() -> None:
     task.order(m.ActivateVariant, variant_id="v2")
     task.fleet = FLEET
     said = task.order(m.UndoRollback).detail
-    assert "nothing automatic for 100 outcomes" in said
-    assert "the fleet is held by grace until 2025-11-21T" in said
+    assert "no automatic changes for 100 outcomes" in said
+    assert "the fleet is also held by grace until 2025-11-21T" in said
 
 
 def test_an_undo_that_holds_nothing_says_whether_a_rollback_protects() -> None:
@@ -111,7 +111,7 @@ def test_an_undo_that_holds_nothing_says_whether_a_rollback_protects() -> None:
     task.run("v2", "S" * 12, variant_source="explore")
     task.order(m.ActivateVariant, variant_id="v2")
     task.fleet = FLEET
-    assert "no rollback protects it: the fleet is held by grace" in task.order(m.UndoRollback).detail
+    assert "no automatic rollback: the fleet is held by grace" in task.order(m.UndoRollback).detail
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_an_undo_that_holds_nothing_says_whether_a_rollback_protects() -> None:
     [
         ([m.PinVariant], m.UnpinVariant, "unpinned; nothing is promoted yet: the fleet is held by grace"),
         ([m.PinVariant, m.HoldTask], m.UnpinVariant, "unpinned; nothing is promoted yet: held by "),
-        ([m.PinVariant, m.HoldTask], m.ResumeTask, "resumed, but it stays held: the fleet is held by grace"),
+        ([m.PinVariant, m.HoldTask], m.ResumeTask, "resumed, but still held: the fleet is held by grace"),
     ],
 )
 def test_the_end_of_one_order_says_what_another_one_still_keeps_from_happening(
@@ -145,7 +145,7 @@ def test_an_untested_variant_that_nothing_protects_is_said_so_in_its_alert() -> 
     task.order(m.RegisterVariant, variant_id="new")
     task.order(m.ActivateVariant, variant_id="new", untested=True)
     [alert] = task.alerts("untested")
-    assert "no rollback protects it: the fleet is held by grace" in alert.text
+    assert "no automatic rollback: the fleet is held by grace" in alert.text
 
 
 @pytest.mark.parametrize(("kind", "why"), [("task", "held by ada"), ("fleet", "the fleet is held by grace")])

@@ -132,7 +132,7 @@ def test_the_active_variants_are_those_that_runtimes_would_use(store: Store) -> 
 def test_an_order_is_applied_or_refused_with_the_engines_reason(store: Store) -> None:
     replaced(store)
     assert active_of(store) == "api-optimized"
-    with pytest.raises(CommandRefused, match="is not known"):
+    with pytest.raises(CommandRefused, match="is unknown"):
         order(store, m.ActivateVariant, variant_id="nobody")
     same = {"command_id": "cmd-1", "hours": 1.0}
     order(store, m.HoldTask, **same)

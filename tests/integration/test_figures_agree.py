@@ -77,7 +77,7 @@ async def test_a_hold_of_the_fleet_is_said_by_every_view_and_command_and_is_no_t
     await installation.wait_for(TASKS, m.TaskSnapshot, lambda snapshot: snapshot.n_outcomes == 42)
     code, pinned, err = await installation.run_crl(*views, "pin", f"{AGENT}/{TASK}")
     assert code == 0, err
-    assert "no rollback protects it: the fleet is held by grace until" in pinned
+    assert "no automatic rollback: the fleet is held by grace until" in pinned
     _, shown, _ = await installation.run_crl(*views, "window", f"{AGENT}/{TASK}")
     assert "no rollback happens: the fleet is held by grace until" in shown
     _, check, _ = await installation.run_crl(*views, "status", "--check")

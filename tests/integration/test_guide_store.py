@@ -139,7 +139,7 @@ async def test_stricter_thresholds_order_a_rollback_which_the_monitor_states_as_
 async def test_an_order_is_refused_with_the_monitors_reason(store: Store) -> None:
     await called(record, store, "default", "S")
     assert await called(store.wait_until, lambda: visits(store, "default") == 1)
-    with pytest.raises(CommandRefused, match="is not known"):
+    with pytest.raises(CommandRefused, match="is unknown"):
         await called(store.order, a_command(m.ActivateVariant, variant_id="nobody"))
 
 

@@ -22,7 +22,7 @@ MINUTE = 60.0
 def held(number: int, **fields: Any) -> Any:
     """Return the alert that the monitor repeats every 50 outcomes while a degraded variant is held."""
     own = {"kind": "held_degradation", "subject": "a/t v2", "cause_id": "deg-1", "timestamp": NOW, "undo_command": None}
-    return an_alert(number, **(own | {"text": "a/t v2: degraded, and not rolled back: held by kim"} | fields))
+    return an_alert(number, **(own | {"text": "a/t v2: degraded but not rolled back: held by kim"} | fields))
 
 
 def over(number: int, **fields: Any) -> Any:

@@ -97,7 +97,7 @@ def test_nothing_is_rolled_back_and_nothing_promoted_while_the_fleet_is_held_and
     driver.pipe_each(story[-12:])
     assert driver.read(topics.ROLLBACKS) == []
     [alert] = [alert for alert in driver.read(topics.ALERTS) if alert.kind == "held_degradation"]
-    assert "the fleet is held by ada" in alert.text and "crl resume --all" in alert.text
+    assert "the fleet has been held by ada" in alert.text and "crl resume --all" in alert.text
     driver.pipe(a_command(m.ResumeAll))
     driver.pipe_each(invocations("api-optimized", "F", active_epoch=2))
     assert len(driver.read(topics.ROLLBACKS)) == 1
@@ -150,7 +150,7 @@ def test_resuming_one_task_leaves_it_under_the_hold_of_the_fleet_and_says_so() -
     first, second = results(driver, "ResumeTask")
     if first.task_type != MANY[0]:
         first, second = second, first
-    assert first.outcome == "applied" and "stays held: the fleet is held by ada" in first.detail
+    assert first.outcome == "applied" and "still held: the fleet is held by ada" in first.detail
     assert second.outcome == "refused" and "crl resume --all" in second.detail
     assert held_by(driver, MANY[0]) == held_by(driver, MANY[1]) == ("fleet", "ada")
 
@@ -268,7 +268,7 @@ def test_a_row_that_cannot_be_read_does_not_keep_the_others_from_being_held(monk
     monkeypatch.setattr(monitor, "follow_fleet", follow)
     driver.pipe(a_command(m.HoldAll, actor="ada"))
     [said] = results(driver, "HoldAll")
-    assert said.outcome == "applied" and "1 of which cannot be read" in said.detail
+    assert said.outcome == "applied" and "1 could not be read and will be published with its next record" in said.detail
     driver.pipe(an_invocation(task_type=MANY[3]))
     assert last_active(driver)[MANY[3]].fleet_held is not None
 

@@ -78,7 +78,7 @@ def test_a_hold_with_hours_and_outcomes_is_shown_until_the_later_end_as_the_engi
     ("mode", "fleet", "said"),
     [
         ("enforce", None, None),
-        ("shadow", None, "shadow mode: a rollback is reported, not done"),
+        ("shadow", None, "shadow mode: rollbacks are only reported"),
         ("observe", None, "observe mode: alerts only"),
         (
             "enforce",

@@ -141,7 +141,7 @@ def test_the_page_says_the_present_verdict_on_a_degraded_variant_and_since_when(
         ([m.HoldTask], "enforce", "held by "),
         ([m.HoldAll], "enforce", "the fleet is held by "),
         ([], "observe", "observe mode: alerts only"),
-        ([], "shadow", "shadow mode: a rollback is reported, not done"),
+        ([], "shadow", "shadow mode: rollbacks are only reported"),
     ],
 )
 def test_the_page_says_why_a_degraded_active_variant_is_not_rolled_back(

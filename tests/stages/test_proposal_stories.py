@@ -174,7 +174,7 @@ def test_an_approval_for_an_epoch_that_is_over_is_refused_and_the_proposal_is_su
     driver.pipe(a_command(m.ActivateVariant, variant_id="v3"), approval(promote))
     refused = results(driver)[-1]
     assert refused.outcome == "refused"
-    assert refused.detail.startswith("the epoch is 2, not 1: v3 is active since ")
+    assert refused.detail.startswith("the epoch is 2, not 1: v3 has been active since ")
     closed = newest(driver, promote)
     assert closed.status == "superseded"
     assert closed.history[-1].reason == "made for epoch 1; now v3 is active, epoch 2"

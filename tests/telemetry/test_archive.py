@@ -242,7 +242,7 @@ def test_a_damaged_month_is_refused_by_name_and_nothing_is_changed(tmp_path: Pat
     before = (tmp_path / ROLLBACKS_FILE).read_bytes()
     with pytest.raises(ConfigError, match="2024-12") as caught:
         archive(tmp_path, YEAR_MS, NOW)
-    assert "copy" in str(caught.value)
+    assert "backup" in str(caught.value)
     assert (tmp_path / ROLLBACKS_FILE).read_bytes() == before
     assert list(tmp_path.glob("*.gz")) == [broken]
     broken.unlink()

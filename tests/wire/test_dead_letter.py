@@ -82,10 +82,10 @@ def test_what_is_written_into_a_dead_letter_is_read_back(
 
 
 def test_a_dead_letter_has_the_names_that_kafka_streams_gave_them() -> None:
-    output = dead_letter(Incoming(), INVOCATIONS, 3, reasons.NOT_UTF8, "byte 0 does not belong to UTF-8")
+    output = dead_letter(Incoming(), INVOCATIONS, 3, reasons.NOT_UTF8, "byte 0 is not valid UTF-8")
     assert dict(output.headers) == {
         "__streams.errors.exception": b"not_utf8",
-        "__streams.errors.message": b"byte 0 does not belong to UTF-8",
+        "__streams.errors.message": b"byte 0 is not valid UTF-8",
         "__streams.errors.topic": b"crl.invocations",
         "__streams.errors.partition": b"3",
         "__streams.errors.offset": b"41",

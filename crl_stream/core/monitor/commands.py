@@ -61,12 +61,14 @@ def apply_command(turn: Turn, command: m.AnyTaskCommand) -> Literal["applied", "
 def _check(turn: Turn, command: m.AnyTaskCommand) -> None:
     row = turn.row
     if command.expires_at is not None and row.time > _instant(command.expires_at):
-        raise _Refused(f"it expired at {command.expires_at}; give it again if it is still wanted")
+        raise _Refused(f"the command expired at {command.expires_at}; send it again if it is still needed")
     expected = command.expected_epoch
     if expected is not None and expected != row.epoch:
+        state = "no variant is active yet"
+        if row.active is not None:
+            state = f"{row.active} has been active since {to_text(row.since)} ({row.cause})"
         raise _Refused(
-            f"the epoch is {row.epoch}, not {expected}: {row.active or 'nothing'} is active since "
-            f"{to_text(row.since)} ({row.cause or 'no outcome yet'}); look again and repeat it"
+            f"the epoch is {row.epoch}, not {expected}: {state}; check the task, then send the command again"
         )
 
 
@@ -74,14 +76,14 @@ def _instant(text: str) -> int:
     try:
         return from_text(text)
     except ValueError:
-        raise _Refused(f"{text} is no instant; write it like 2025-11-19T14:30:00Z") from None
+        raise _Refused(f"{text} is not a valid time; write it like 2025-11-19T14:30:00Z") from None
 
 
 def _known(turn: Turn, variant_id: str) -> Variant:
     variant = turn.row.variants.get(variant_id)
     if variant is None:
         names = ", ".join(sorted(turn.row.variants)) or "none"
-        raise _Refused(f"variant {variant_id} is not known; known: {names}; register it first")
+        raise _Refused(f"variant {variant_id} is unknown; register it first (known variants: {names})")
     return variant
 
 
@@ -94,16 +96,16 @@ def _activate(turn: Turn, variant_id: str, cause: Any, command: m.AnyTaskCommand
         raise _Refused(f"{variant_id} is retired; register it again first")
     if variant.life.n == 0 and row.active is not None and not getattr(command, "untested", False):
         raise _Refused(
-            f"{variant_id} has no outcome yet, and {_exploration(turn)}; to use it for all work untested: "
+            f"{variant_id} has no outcome yet, and {_exploration(turn)}; to use it untested for all work: "
             f"crl activate {row.agent_name}/{row.task_type} {variant_id} --untested"
         )
     if variant.quarantined and cause != "approval":
         raise _Refused(
-            f"{variant_id} is quarantined after a rollback; crl quarantine lift {row.agent_name}/{row.task_type} "
+            f"{variant_id} is quarantined after a rollback; run crl quarantine lift {row.agent_name}/{row.task_type} "
             f"{variant_id} first, or crl undo if that rollback is the latest change"
         )
     untested = variant.life.n == 0
-    words = command.reason or f"ordered by {command.actor}"
+    words = command.reason or f"requested by {command.actor}"
     if untested:
         words += " (untested: no outcome yet)"
     left = row.active
@@ -118,8 +120,8 @@ def _exploration(turn: Turn) -> str:
     """Describe how a variant without outcomes will get some."""
     share = turn.policy.operations.exploration
     if share:
-        return f"runtimes explore it and its siblings in {share * 100:g} % of invocations (operations.exploration)"
-    return "runtimes explore nothing: operations.exploration is 0"
+        return f"runtimes explore it and other variants in {share * 100:g} % of invocations (operations.exploration)"
+    return "exploration is off (operations.exploration is 0)"
 
 
 def _activate_variant(turn: Turn, command: m.ActivateVariant) -> str:
@@ -130,7 +132,7 @@ def _activate_variant(turn: Turn, command: m.ActivateVariant) -> str:
 def _unprotected(turn: Turn) -> str:
     """Return the warning that no rollback protects the new active variant now; empty if one would."""
     why = no_rollback(turn.row, turn.policy, turn.at.fleet)
-    return "" if why is None else f"; no rollback protects it: {why}"
+    return "" if why is None else f"; no automatic rollback: {why}"
 
 
 def _no_promotion(turn: Turn) -> str:
@@ -144,7 +146,7 @@ def _no_promotion(turn: Turn) -> str:
 def _undo(turn: Turn, command: m.UndoRollback) -> str:
     row = turn.row
     if row.previous is None or row.cause not in ("rollback", "auto_apply", "command", "approval"):
-        raise _Refused(f"there is no change to undo: the latest one is {row.cause or 'none'}")
+        raise _Refused(f"there is no change to undo (latest change: {row.cause or 'none'})")
     if command.rollback_id is not None and command.rollback_id != row.rollback_id:
         raise _Refused(f"{command.rollback_id} is not the latest change, which is {row.rollback_id or row.cause_id}")
     undone, back = row.rollback_id or row.cause, row.previous
@@ -161,12 +163,12 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
             order = StandingOrder(command.actor, f"undo of {undone}", row.time, until_n=row.n + hold, variant_id=back)
             apply(turn, [Held(order)])
         fleet = turn.at.fleet
-        more = "" if fleet is None else f"; the fleet is held by {fleet.actor} {span_of(fleet, row)} as well"
-        held = f"; nothing automatic for {hold} outcomes" if hold else _unprotected(turn)
+        more = "" if fleet is None else f"; the fleet is also held by {fleet.actor} {span_of(fleet, row)}"
+        held = f"; no automatic changes for {hold} outcomes" if hold else _unprotected(turn)
         return f"{done}{held}{more if hold else ''}"
     if hold:
         apply(turn, [HoldProlonged(row.n + hold)])
-        return f"{done}; still held by {row.held.actor}, and for {hold} outcomes at least"
+        return f"{done}; still held by {row.held.actor}, for at least {hold} outcomes"
     return f"{done}{_unprotected(turn)}"
 
 
@@ -175,7 +177,7 @@ def _confirm(turn: Turn, command: m.ConfirmRollback) -> str:
     past = find_past(row, command.rollback_id)
     if past is None:
         known = ", ".join(one.rollback_id for one in reversed(row.rollbacks)) or "none"
-        raise _Refused(f"{command.rollback_id} is not among the task's last rollbacks, newest first: {known}")
+        raise _Refused(f"{command.rollback_id} is not one of the task's recent rollbacks (newest first: {known})")
     if past.review:
         already = "is already confirmed" if past.review == "confirmed" else "was undone; there is nothing to confirm"
         raise _Refused(f"{command.rollback_id} {already}")
@@ -188,19 +190,19 @@ def _confirm(turn: Turn, command: m.ConfirmRollback) -> str:
 def _pin(turn: Turn, command: m.PinVariant) -> str:
     row = turn.row
     if row.active is None and command.variant_id is None:
-        raise _Refused("there is no active variant to pin yet; name one")
+        raise _Refused("no variant is active yet; name the one to pin")
     if command.variant_id is not None and command.variant_id != row.active:
         _activate(turn, command.variant_id, "command", command)
     order = order_of(row, command, turn.policy.operations.pin_hours, row.active)
     apply(turn, [Pinned(order)])
-    protects = _unprotected(turn) or "; a rollback still protects"
+    protects = _unprotected(turn) or "; it can still be rolled back"
     return f"{row.active} pinned until {to_text(order.until or 0)}{protects}"
 
 
 def _unpin(turn: Turn, _: m.UnpinVariant) -> str:
     row = turn.row
     if row.pinned is None:
-        raise _Refused("nothing is pinned")
+        raise _Refused("the task has no pin")
     apply(turn, [Unpinned()])
     return f"unpinned{_no_promotion(turn)}"
 
@@ -213,10 +215,11 @@ def _hold(turn: Turn, command: m.HoldTask) -> str:
     text = f"held until {to_text(order.until or 0)}"
     if before is not None and before.until_n is not None:
         apply(turn, [HoldProlonged(before.until_n)])
-        text += f", and for the {before.until_n - row.n} outcomes that an undo holds it"
+        if (left := before.until_n - row.n) > 0:
+            text += f", and for the {left} outcomes left of the hold after an undo"
     if (fleet := turn.at.fleet) is not None:
-        text += f"; the fleet is held by {fleet.actor} {span_of(fleet, row)} as well"
-    return f"{text}: nothing automatic, alerts go on"
+        text += f"; the fleet is also held by {fleet.actor} {span_of(fleet, row)}"
+    return f"{text}; no automatic changes, but alerts continue"
 
 
 def _resume(turn: Turn, _: m.ResumeTask) -> str:
@@ -228,9 +231,9 @@ def _resume(turn: Turn, _: m.ResumeTask) -> str:
         else f"the fleet is held by {fleet.actor} until {to_text(fleet.until or 0)}; crl resume --all releases it"
     )
     if row.held is None:
-        raise _Refused(f"the task itself is not held: {stays}" if stays else "nothing is held")
+        raise _Refused(f"the task itself is not held; {stays}" if stays else "the task is not held")
     apply(turn, [HoldEnded()])
-    return f"resumed, but it stays held: {stays}" if stays else f"resumed{_no_promotion(turn)}"
+    return f"resumed, but still held: {stays}" if stays else f"resumed{_no_promotion(turn)}"
 
 
 def _lift(turn: Turn, command: m.LiftQuarantine) -> str:
@@ -245,7 +248,7 @@ def _register(turn: Turn, command: m.RegisterVariant | m.Change) -> str:
     row = turn.row
     variant = row.variants.get(command.variant_id)
     if variant is not None and variant.state == REGISTERED and variant.life.n:
-        raise _Refused(f"{command.variant_id} is registered and has outcomes; choose a new variant_id")
+        raise _Refused(f"{command.variant_id} is already registered and has outcomes; choose a new variant_id")
     configuration = configuration_of(command)
     if why := too_large(row, command.variant_id, configuration):
         raise _Refused(why)
@@ -253,14 +256,15 @@ def _register(turn: Turn, command: m.RegisterVariant | m.Change) -> str:
         variant = add_variant(turn, command.variant_id)
         if variant is None:
             raise _Refused(
-                f"the task has {len(row.variants)} variants, limit {turn.policy.limits.variants}; retire one"
+                f"the task already has {len(row.variants)} variants (limit {turn.policy.limits.variants}); "
+                "retire one first"
             )
     apply(turn, [Registered(variant, configuration)])
     if turn.policy.operations.exploration:
         return f"{command.variant_id} registered; {_exploration(turn)}"
     return (
-        f"{command.variant_id} registered; {_exploration(turn)}, so no runtime tries it by itself. Raise that, or "
-        f"use it at once: crl activate {row.agent_name}/{row.task_type} {command.variant_id} --untested"
+        f"{command.variant_id} registered; {_exploration(turn)}, so no runtime will try it. Raise that share, or "
+        f"use the variant at once: crl activate {row.agent_name}/{row.task_type} {command.variant_id} --untested"
     )
 
 
@@ -287,8 +291,8 @@ def _refuse_second(turn: Turn, proposal_id: str) -> None:
 def _approve(turn: Turn, command: m.ApproveProposal) -> str:
     if command.valid_until is not None and turn.row.time > _instant(command.valid_until):
         raise _Refused(
-            f"{command.proposal_id} was valid until {command.valid_until}; wait for a new one, "
-            "or give the order itself if it is still wanted"
+            f"{command.proposal_id} was valid until {command.valid_until}; wait for a new proposal, "
+            "or send the command yourself if the change is still needed"
         )
     change = command.change
     if change.action == "register":
@@ -300,7 +304,7 @@ def _approve(turn: Turn, command: m.ApproveProposal) -> str:
     reinstated = _known(turn, change.variant_id).quarantined
     _activate(turn, change.variant_id, "approval", command)
     done = f"{command.proposal_id} approved: {change.variant_id} is active, epoch {turn.row.epoch}"
-    lifted = "; it is reinstated, its quarantine is lifted" if reinstated else ""
+    lifted = "; it is reinstated and no longer quarantined" if reinstated else ""
     return f"{done}{lifted}{_unprotected(turn)}"
 
 
@@ -310,7 +314,7 @@ def _reject(_: Turn, command: m.RejectProposal) -> str:
 
 def _defer(turn: Turn, command: m.DeferProposal) -> str:
     if command.until is not None and _instant(command.until) <= turn.row.time:
-        raise _Refused(f"{command.until} has passed already; name a later instant, or none to wait for a review")
+        raise _Refused(f"{command.until} has already passed; give a later time, or none to defer until the next review")
     return f"{command.proposal_id} deferred" + (f" until {command.until}" if command.until else "")
 
 

@@ -129,7 +129,7 @@ def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> st
     if mode == "observe":
         why.append("observe mode: alerts only")
     elif mode == "shadow":
-        why.append("shadow mode: a rollback is reported, not done")
+        why.append("shadow mode: rollbacks are only reported")
     if row.held is not None:
         why.append(f"held by {row.held.actor} {span_of(row.held, row)}")
     if fleet is not None:

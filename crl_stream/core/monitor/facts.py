@@ -97,17 +97,21 @@ def recovered(turn: Turn, change: c.Recovered) -> Sequence[Any]:
     alert_id = turn.identify("deg", "recovered", variant.variant_id)
     told: list[Any] = [_degradation(turn, variant, change.grounds, alert_id, recovered=True)]
     clean = variant.clean + 1
-    words = f"recovered: {clean} healthy verdicts in a row of {change.needed}"
+    words = f"recovered: {clean} healthy verdicts in a row, {change.needed} needed"
     told += _end_of_alert(turn, variant, words, float(clean), float(change.needed))
     if variant.variant_id == row.active and row.no_target_n >= 0:
         about, cause = variant.variant_id, variant.alert_id
-        told.append(alert(turn, "no_target", "info", "over: it recovered", about=about, cause_id=cause, resolved=True))
+        told.append(
+            alert(
+                turn, "no_target", "info", "resolved: the variant recovered", about=about, cause_id=cause, resolved=True
+            )
+        )
     return told
 
 
 def given_up(turn: Turn, change: c.GivenUp) -> Sequence[Any]:
     """Return the end of the alert about a variant that will have no more outcomes."""
-    return _end_of_alert(turn, change.variant, f"over: {change.why}")
+    return _end_of_alert(turn, change.variant, f"resolved: {change.why}")
 
 
 def alert_opened(turn: Turn, change: c.AlertOpened) -> Sequence[Any]:
@@ -159,14 +163,14 @@ def _end_of_alert(
 # -- protection of the active variant ----------------------------------------------------------------
 def held_back(turn: Turn, change: c.HeldBack) -> Sequence[Any]:
     """Return the alert about a degraded active variant that a hold keeps active."""
-    action, about = f"degraded, and not rolled back: {change.who}", change.variant.variant_id
+    action, about = f"degraded but not rolled back: {change.who}", change.variant.variant_id
     return (alert(turn, "held_degradation", "critical", action, about=about, cause_id=change.alert_id),)
 
 
 def found_no_target(turn: Turn, change: c.FoundNoTarget) -> Sequence[Any]:
     """Return the alert about a degraded active variant that no other variant can replace."""
     why = ", ".join(f"{c.variant_id} ({c.why_not})" for c in change.ranked) or "no other variant is known"
-    action = f"degraded, and nothing to roll back to: {why}; register or fix a variant"
+    action = f"degraded, with nothing to roll back to: {why}; register or fix a variant"
     about = change.variant.variant_id
     return (alert(turn, "no_target", "critical", action, about=about, cause_id=change.alert_id),)
 
@@ -230,9 +234,9 @@ def _activation(
     epoch = row.epoch + 1
     told: list[Any] = [_change_of_active(turn, to, cause, cause_id, words, epoch, enforced=True, untested=untested)]
     if row.no_target_n >= 0:
-        action, about = f"over: {to.variant_id} is active now", row.active or ""
+        action, about = f"resolved: {to.variant_id} is now active", row.active or ""
         told.append(alert(turn, "no_target", "info", action, about=about, cause_id=cause_id, resolved=True))
-    return told + _end_of_alert(turn, to, f"over: active again since epoch {epoch}, judged anew")
+    return told + _end_of_alert(turn, to, f"resolved: active again since epoch {epoch} and judged from scratch")
 
 
 def _change_of_active(
@@ -291,8 +295,8 @@ def untested(turn: Turn, variant_id: str, actor: str, instead_of: str, protectio
         turn,
         "untested",
         "warning",
-        f"activated by {actor} without a single outcome, in place of {instead_of}; it is judged from outcome "
-        f"{turn.policy.degradation.min_recent} on{protection}",
+        f"activated by {actor} to replace {instead_of} although it has no outcomes yet; it will be judged once it has "
+        f"{turn.policy.degradation.min_recent}{protection}",
         about=variant_id,
         number=0.0,
         cause_id=command_id,
@@ -307,7 +311,7 @@ def variant_limit(turn: Turn, variant_id: str) -> Alert:
         turn,
         "variant_limit",
         "warning",
-        f"outcomes of {variant_id} are dead-lettered: {known} variants, limit {limit}",
+        f"outcomes of {variant_id} are dead-lettered: the task already has {known} variants (limit {limit})",
         number=float(known),
         limit=float(limit),
         cause_id=f"{turn.at.partition}:{turn.at.offset}",
@@ -321,7 +325,7 @@ def clock_skew(turn: Turn, skew: float) -> Alert:
         turn,
         "clock_skew",
         "warning",
-        f"a runtime's clock differs by {skew:,.0f} s from the broker's, limit {limit:,.0f} s",
+        f"a runtime's clock differs from the broker's by {skew:,.0f} s (limit {limit:,.0f} s)",
         number=skew,
         limit=limit,
         cause_id=f"{turn.at.partition}:{turn.at.offset}",

@@ -46,7 +46,7 @@ def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
             f"against {verdict.baseline.successes / verdict.baseline.n:.0%}"
         )
         if judged.errors and not verdict.baseline.errors:
-            text += f"; errors in {judged.errors} of {judged.n}, not judged as the baseline has none"
+            text += f"; errors in {judged.errors} of {judged.n}, not judged because the baseline has none"
         return text
     if verdict.baseline.n < rules.min_baseline:
         return f"Too little data: baseline of {verdict.baseline.n} outcomes < {rules.min_baseline}"

@@ -101,6 +101,6 @@ def _who_holds(turn: Turn) -> str:
         words.append(f"held by {row.held.actor} since {to_text(row.held.since)}; {releases}")
     if fleet is not None:
         words.append(
-            f"the fleet is held by {fleet.actor} since {to_text(fleet.since)}; crl resume --all releases the fleet"
+            f"the fleet has been held by {fleet.actor} since {to_text(fleet.since)}; crl resume --all releases it"
         )
     return "; ".join(words)

@@ -35,8 +35,8 @@ def too_large(row: TaskRow, variant_id: str, configuration: Configuration) -> st
     if others + size <= MAX_CONFIGURATIONS:
         return None
     return (
-        f"the configuration of {variant_id} takes {size} bytes, and those of the task's other variants {others}; "
-        f"limit {MAX_CONFIGURATIONS} for all of them; keep long prompts elsewhere and register a reference to them"
+        f"the configuration of {variant_id} takes {size} bytes and those of the task's other variants take {others}; "
+        f"together they may take {MAX_CONFIGURATIONS}; keep long prompts elsewhere and register references to them"
     )
 
 

@@ -29,7 +29,7 @@ def candidates(row: TaskRow, rules: Rules) -> list[Candidate]:
         if why_not is None and without_success and is_hopeless(variant):
             why_not = f"no success in its last {len(variant.window) // SIZE} outcomes either"
         if why_not is None and chosen:
-            why_not = "a better one was chosen"
+            why_not = "a better variant was chosen"
         found.append(Candidate(variant.variant_id, variant.q, variant.life.n, why_not is None, why_not))
         chosen = chosen or why_not is None
     return found
@@ -44,5 +44,5 @@ def _objection(variant: Variant, rules: Rules) -> str | None:
     if variant.life.n < needed:
         return f"n_visits {variant.life.n} < {needed}"
     if judge(variant, rules).kind == DEGRADED:
-        return "degraded itself"
+        return "also degraded"
     return None

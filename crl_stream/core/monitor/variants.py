@@ -27,7 +27,7 @@ def add_variant(turn: Turn, variant_id: str) -> Variant | None:
             return None
         gone = row.variants.pop(min(idle, key=lambda v: (v.last_offset, v.variant_id)).variant_id)
         disown(row, gone.mark)
-        apply(turn, [GivenUp(gone, f"unused for longest, and forgotten for {variant_id}")])
+        apply(turn, [GivenUp(gone, f"unused for longest, so forgotten to make room for {variant_id}")])
     variant = row.variants[variant_id] = Variant(variant_id)
     turn.catalogue_changed = True
     return variant

@@ -56,7 +56,9 @@ class Condition:
             named = f"{first.agent_name}/{first.task_type} runs {first.variant_id}, {_how_it_fails(first)}"
             found.append(f"{named}; {more} more {'task' if more == 1 else 'tasks'} like it" if more else named)
         elif self.unlisted > 0:
-            found.append(f"{self.unlisted} more variants are degraded than the page lists")
+            found.append(
+                f"{self.unlisted} degraded variant{'s are' if self.unlisted > 1 else ' is'} not listed on the page"
+            )
         if self.rollbacks_month >= ROLLBACKS_BELOW:
             found.append(f"{self.rollbacks_month} rollbacks in last 30 days; fewer than {ROLLBACKS_BELOW} is healthy")
         if self.pending >= PENDING_BELOW:
@@ -67,7 +69,7 @@ class Condition:
 def _how_it_fails(variant: TaskStanding) -> str:
     """Describe a variant with an open alert: its current verdict, since when, and whether it would be rolled back."""
     again = variant.verdict not in {None, "DEGRADED"}
-    what = f"which has not recovered yet, now {variant.verdict}" if again else "which is degraded"
+    what = f"which has not recovered yet and is now {variant.verdict}" if again else "which is degraded"
     since = f" (degraded since {variant.since[:19].replace('T', ' ')} UTC)" if variant.since else ""
     held = f"; not rolled back: {variant.no_rollback}" if variant.no_rollback else ""
     return f"{what}: {variant.reason}{since}{held}"

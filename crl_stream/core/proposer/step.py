@@ -119,7 +119,7 @@ class _Look:
             return None
         proposal = waiting.proposal
         if row.time > from_text(proposal.expires_at):
-            self._revise(waiting, "expired", f"nobody reviewed it until {proposal.expires_at}")
+            self._revise(waiting, "expired", f"not reviewed by {proposal.expires_at}")
             self._quieten(proposal, 1.5)
             return None
         if snapshot.epoch != proposal.epoch:
@@ -134,7 +134,7 @@ class _Look:
                 self._quieten(proposal, 1.5)
                 return None
         if proposal.deferred_until is not None and row.time >= from_text(proposal.deferred_until):
-            self._revise(waiting, "pending", f"deferred until {proposal.deferred_until}, which has come")
+            self._revise(waiting, "pending", f"pending again: it was deferred until {proposal.deferred_until}")
         draft = self.drafts.get((proposal.proposal_type, proposal.target_variant))
         if draft is not None and _is_worth_it(draft, waiting.proposal):
             self._update(waiting, draft)

@@ -22,7 +22,7 @@ def test_it_opens_below_point_six_after_50_invocations() -> None:
     assert draft.reasoning == (
         "Security-audit tasks underperform with default variant: Q-value 0.59 < 0.6 after 50 invocations, and no other "
         "variant is more than 0.2 better; 9 of 50 outcomes were errors.\n"
-        "Suggest trying default with other parameters as default-v2."
+        "Suggest trying default with different parameters as default-v2."
     )
 
 
@@ -81,7 +81,7 @@ def test_an_open_one_lapses_when_it_has_lost_its_ground_and_says_why() -> None:
     for variants, why in [
         ((a_variant(q=0.7), OTHER), "Q-value 0.70 >= 0.6 after 60 invocations"),
         ((a_variant(),), "default is the only variant left"),
-        ((a_variant(), child), "default-v3 is being tried already"),
-        ((a_variant(), a_variant("default-v2")), "default-v2 is known by now"),
+        ((a_variant(), child), "default-v3 is already being tried"),
+        ((a_variant(), a_variant("default-v2")), "default-v2 already exists"),
     ]:
         assert lapse(viewed(*variants), "default-v2", "underperformance") == why

@@ -105,7 +105,7 @@ def test_an_open_one_lapses_when_the_candidate_is_unfit_or_no_longer_leads() -> 
         (a_variant("v2", q=0.9, quarantined=True), "v2 is quarantined"),
         (a_variant("v2", q=0.9, degraded=True), "v2 is degraded"),
         (a_variant("v2", q=0.9, retired=True), "v2 is retired or gone"),
-        (a_variant("v2", q=0.9, n=1), "v2 began anew"),
+        (a_variant("v2", q=0.9, n=1), "v2 has started over"),
         (a_variant("v3", q=0.9), "v2 is retired or gone"),
     ]:
         assert lapse(viewed(a_variant(q=0.6), rival), "v2", "performance_gap") == why

@@ -22,8 +22,8 @@ def test_a_variant_below_point_four_after_50_invocations_is_to_go() -> None:
     )
     assert (draft.n, draft.q_default, round(draft.improvement, 6), draft.variance) == (50, 0.8, 0.41, 0.4)
     assert draft.reasoning == (
-        "Security-audit tasks are not served well by v2: Q-value 0.39 < 0.4 after 50 invocations; the active default "
-        "has 0.80 after 60.\nSuggest retiring v2."
+        "Security-audit tasks are poorly served by v2: Q-value 0.39 < 0.4 after 50 invocations; the active default "
+        "has Q-value 0.80 after 60 invocations.\nSuggest retiring v2."
     )
 
 
@@ -31,7 +31,7 @@ def test_a_variant_that_was_rolled_back_three_times_is_to_go_whatever_its_figure
     assert not drafts(RULE, a_variant(), a_variant("v2", q=0.9, rollbacks=2))
     [draft] = drafts(RULE, a_variant(), a_variant("v2", q=0.9, n=30, rollbacks=3, quarantined=True))
     assert (draft.trigger, draft.improvement) == ("rolled_back", 0.0)
-    assert "it was rolled back 3 times >= 3" in draft.reasoning
+    assert "it was rolled back 3 times (limit 3)" in draft.reasoning
 
 
 def test_the_active_variant_and_retired_ones_are_left_alone() -> None:

@@ -59,7 +59,7 @@ def lapse(view: View, target: str, _: Trigger) -> str | None:
     """Return why the proposal lapses: there is now another variant, or Q is fine."""
     active, limit = view.active, view.limits.create_below_q
     if any(variant.variant_id == target for variant in view.snapshot.variants):
-        return f"{target} is known by now"
+        return f"{target} already exists"
     if len(view.variants) > 1:
         return f"there are other variants now: {', '.join(sorted(view.variants.keys() - {active.variant_id}))}"
     if active.q_value >= limit:

@@ -53,7 +53,7 @@ def propose(view: View) -> list[Draft]:
             f"{view.subject} underperform with {active.variant_id} variant: Q-value {shown} < "
             f"{limits.modify_below_q:g} after {active.n_visits} invocations, and no other variant is more than "
             f"{limits.promote_gap:g} better{cause}.\n"
-            f"Suggest trying {active.variant_id} with other parameters as {target}.",
+            f"Suggest trying {active.variant_id} with different parameters as {target}.",
             f"{active.n_visits} invocations, Q-value {shown}",
             active.q_value,
             best - active.q_value if best > active.q_value else max(0.0, limits.expected_q - active.q_value),
@@ -68,13 +68,13 @@ def lapse(view: View, target: str, _: Trigger) -> str | None:
     """Return why the proposal lapses: Q is fine, only the active variant is left, or something else is being tried."""
     active, limit = view.active, view.limits.modify_below_q
     if any(variant.variant_id == target for variant in view.snapshot.variants):
-        return f"{target} is known by now"
+        return f"{target} already exists"
     if len(view.variants) < 2:
         return f"{active.variant_id} is the only variant left"
     if active.q_value >= limit:
         return f"Q-value {show(active.q_value, limit)} >= {limit:g} after {active.n_visits} invocations"
     if (trial := _experiment(view)) is not None:
-        return f"{trial} is being tried already"
+        return f"{trial} is already being tried"
     return None
 
 

@@ -52,7 +52,11 @@ def lapse(view: View, target: str, _: Trigger) -> str | None:
     if rival.quarantined:
         return f"{target} is quarantined"
     if rival not in view.rivals:
-        return f"{target} is degraded" if rival.n_visits >= view.limits.promote_min_samples else f"{target} began anew"
+        return (
+            f"{target} is degraded"
+            if rival.n_visits >= view.limits.promote_min_samples
+            else f"{target} has started over"
+        )
     if rival.q_value <= active.q_value:
         return f"{target} no longer leads: Q-value {rival.q_value:.2f} against {active.q_value:.2f}"
     return None

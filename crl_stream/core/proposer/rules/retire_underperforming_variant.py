@@ -26,7 +26,7 @@ def propose(view: View) -> list[Draft]:
     for name in sorted(view.variants.keys() - {view.active.variant_id}):
         variant, limits = view.variants[name], view.limits
         if variant.rollbacks >= limits.retire_after_rollbacks:
-            words = f"it was rolled back {_times(variant.rollbacks)} >= {limits.retire_after_rollbacks}"
+            words = f"it was rolled back {_times(variant.rollbacks)} (limit {limits.retire_after_rollbacks})"
             drafts.append(_draft(view, variant, "rolled_back", words, f"rolled back {_times(variant.rollbacks)}"))
         elif variant.n_visits >= limits.min_invocations and variant.q_value < limits.retire_below_q:
             shown = show(variant.q_value, limits.retire_below_q)
@@ -55,8 +55,8 @@ def _draft(view: View, variant: VariantSnapshot, trigger: Trigger, words: str, e
         variant.variant_id,
         variant.n_visits,
         confidence(variant.n_visits),
-        f"{view.subject} are not served well by {variant.variant_id}: {words}; the active {active.variant_id} "
-        f"has {active.q_value:.2f} after {active.n_visits}.\n"
+        f"{view.subject} are poorly served by {variant.variant_id}: {words}; the active {active.variant_id} "
+        f"has Q-value {active.q_value:.2f} after {active.n_visits} invocations.\n"
         f"Suggest retiring {variant.variant_id}.",
         evidence,
         active.q_value,
