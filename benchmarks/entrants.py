@@ -132,7 +132,7 @@ def _compiled() -> list[str]:
 
 
 OURS, COMPILED = "ours", "compiled"
-"""Return both builds of the product, which run its own command."""
+"""Both builds of the product, which run its own command."""
 ENTRANTS: dict[str, Entrant] = {
     entrant.name: entrant
     for entrant in (

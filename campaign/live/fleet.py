@@ -72,7 +72,7 @@ class Mark(NamedTuple):
     logs: dict[str, int]
     time: float
     line: str
-    """Return how a log line written now would begin."""
+    """How a log line written now would begin."""
 
 
 class Fleet:

@@ -58,8 +58,8 @@ class Folded(NamedTuple):
     born: int = 0
     """Number of new tasks, for ``Waiting``."""
     finished: bool = True
-    """Whether all entries are folded.  If not, the next fold continues at ``next_offset``.  The record there may be a
-    tick that has reached only some of its rows."""
+    """Whether all entries are folded.  If not, the next fold continues at ``next_offset``, where a tick may be
+    waiting that some rows have already seen."""
 
 
 class Poison(Exception):

@@ -14,6 +14,10 @@ Read in this order:
     services             the members besides the monitor, one for each role
     run                  one worker process, from settings to exit code
 
+A record goes from ``transport.consumer``, which polls and keeps a lane for each partition, to the Faust agent that
+``member`` defines, and on to ``stages``: fold, publish, write rows, each awaited.  Only then may ``transport.consumer``
+commit its offset.
+
 What a worker takes care of while it runs:
 
     preflight            checks the broker before the worker starts

@@ -258,7 +258,7 @@ class CommittedStage(ABC):
 
     def __init__(self, source: str) -> None:
         self.source = source
-        """Return the topic's name on the broker."""
+        """The topic's name on the broker."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
         """Return where to start: the committed offset, or else ``start``."""

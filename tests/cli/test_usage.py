@@ -31,7 +31,6 @@ WITHOUT_KAFKA = {
 }
 STARTS_ITS_OWN = {"demo", "up"}
 """Commands that start a Kafka if no address is given."""
-ASKS_A_WORKER = {"status", "window", "quarantine list"}
 CALLS = {
     "activate": "a/t v",
     "confirm": "rollback-1",
@@ -148,7 +147,7 @@ def closed_port() -> int:
 
 def test_the_lists_below_speak_of_commands_that_exist() -> None:
     names = {" ".join(path) for path in commands()}
-    assert WITHOUT_KAFKA | STARTS_ITS_OWN | ASKS_A_WORKER | CALLS.keys() <= names
+    assert WITHOUT_KAFKA | STARTS_ITS_OWN | CALLS.keys() <= names
 
 
 def test_every_command_and_every_group_of_them_explains_itself(crl: Program) -> None:

@@ -81,7 +81,7 @@ def test_a_name_with_dots_in_it_is_one_name_in_the_file_and_in_a_flag(agent: str
         ("[agents.a.kafka]\npartitions = 40\n", "There is no policy setting 'kafka.partitions'"),
         ("[agents.a.degradation]\nlookback_windw = 40\n", "There is no policy setting 'degradation.lookback_windw'"),
         ("[agents]\na = 40\n", "agents.a is not a setting"),
-        ("agents = 40\n", "is not a setting"),
+        ("agents = 40\n", "There is no setting 'agents'"),
         ("[agents.a.degradation]\nlookback_window = 1\n", "degradation.lookback_window = 1 (crl.toml, line 2)"),
     ],
 )

@@ -283,7 +283,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("registration", "retired", c.Registered, "registered"),
     Transition("registration", "seen", c.Retired, "retired", "not active"),
     Transition("registration", "registered", c.Retired, "retired", "not active"),
-    Transition("activation", "none", c.Activated, "active", "first seen, or a person's command"),
+    Transition("activation", "none", c.Activated, "active", "first_seen, command, approval"),
     Transition("activation", "active", c.Activated, "active", "auto_apply, command, approval, undo"),
     Transition("activation", "active", c.RolledBack, "active", "enforced"),
     Transition("latch", "armed", c.RolledBack, "latched", "shadow mode"),
