@@ -184,7 +184,7 @@ def text(found: dict[str, Any], *, as_json: bool) -> str:
         return json.dumps(found, indent=2)
     head = ", ".join(f"{name} {count}" for name, count in found["disturbances"].items())
     lines = [f"{found['minutes']:g} minutes, {found['records']:,} records, {head}", ""]
-    lines += ["| process | figure | after the warm part | at the end | peak | |", "|---|---|---:|---:|---:|---|"]
+    lines += ["| process | figure | after the warm-up | at the end | peak | |", "|---|---|---:|---:|---:|---|"]
     lines += [
         f"| {t['worker']} | {t['name']} | {t['early']:,.1f} | {t['last']:,.1f} | {t['peak']:,.1f} | "
         f"{'flat' if t['is_flat'] else 'GROWS'} |"

@@ -20,7 +20,7 @@ from campaign.live.world import PATIENCE, World
 from crl_stream.wire.topics import DECISIONS, INVOCATIONS, RECEIPTS
 
 ID = "F20"
-TITLE = "output topic takes nothing"
+TITLE = "output topic accepts nothing"
 TIMES = 12
 PER_ROUND = 4
 PLAN = {"services": False}
