@@ -10,7 +10,7 @@
     proxy      a route that can be silent, one-sided, slow, reset or closed
     administration  what an administrator can do to topics, groups and rights
     supervision     restarts workers that end, as a service manager would
-    refusal    a worker that must refuse, and the cure that its hint names
+    refusal    a worker that must refuse to work, and the fix that its hint names
     own_task   a task that one fault alone sends outcomes to
     trouble    what workers log about a bad broker
     load       sends continuously, and records what Kafka accepted

@@ -25,8 +25,8 @@ PATIENCE: Final = 90.0
 """Seconds without progress after which a group is stuck, even on a busy machine."""
 SESSION: Final = 3.0
 SERVICES_SESSION: Final = 9.0
-"""Four groups start in one process.  On a busy machine it can stand still for half of a shorter session, and then
-leaves.
+"""Four groups start in one process.  On a busy machine, the process can stall for half of a shorter session, and would
+then leave.
 """
 COMMIT_INTERVAL: Final = 5.0
 """Seconds; long, so that a new owner of a partition finds work that is already done."""

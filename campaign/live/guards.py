@@ -1,4 +1,4 @@
-"""The shell's guards, each removable in a worker that the launcher starts; the product has no such switch.
+"""The live worker's guards, each removable by the launcher; the product has no such switch.
 
 Guards of the pure layers are removed in ``campaign.simulated.mutants``.  Only two of them are repeated here, because a
 real broker reveals them as well.

@@ -33,7 +33,7 @@ class Sent(NamedTuple):
 
 
 class Load:
-    """Sends ``rate`` records a second until it is paused; whatever the broker accepts is in the ledger."""
+    """Sends ``rate`` records a second until it is paused; the ledger contains everything that the broker accepts."""
 
     def __init__(
         self, bootstrap_servers: str, names: Topics, partitions: int, rng: random.Random, ledger: Path, *, rate: int
@@ -165,7 +165,7 @@ class Load:
         self._ledger.write(json.dumps(entry) + "\n")
 
     async def _recover(self, error: Exception) -> None:
-        """Replace a producer that gave up a record, because it may not continue in order."""
+        """Replace a producer that gave up a record, because it might not keep the order."""
         if getattr(error, "retriable", False):
             await asyncio.sleep(0.2)
         old = self._producer

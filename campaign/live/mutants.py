@@ -1,4 +1,4 @@
-"""Which scenario reveals the loss of which of the shell's guards, and how to try one."""
+"""The guards of the live worker, each with the scenario that reveals its loss."""
 
 from __future__ import annotations
 
@@ -77,24 +77,24 @@ class Judged(NamedTuple):
 
     @property
     def caught(self) -> bool:
-        """Whether the scenario is green with the guard and red without."""
+        """Whether the scenario passes with the guard and fails without it."""
         return self.control is None and self.complaint is not None
 
     @property
     def right(self) -> bool:
-        """Whether its loss was revealed, or is known not to show alone."""
+        """Whether its loss was revealed, or is known to be masked by other guards."""
         return self.caught or (self.control is None and bool(self.unseen))
 
     @property
     def says(self) -> str:
         """The result in words."""
         if self.control is not None:
-            return f"the scenario is red with the guard too: {self.control}"
+            return f"the scenario fails with the guard too: {self.control}"
         return self.complaint or f"not revealed: {self.unseen or 'reason unknown'}"
 
 
 async def try_scenario(broker: Broker, folder: Path, mutant: Mutant, *, spoilt: bool) -> str | None:
-    """Play it with or without the guard; return what went wrong, if anything, including that it did not finish."""
+    """Play the scenario with or without the guard; return what went wrong, such as a timeout, or None."""
     words = ("--without", mutant.guard) if spoilt else ()
     plan = Plan(name=f"m-{mutant.guard}-{spoilt:d}-{time.time_ns() // 1_000_000:x}", workers=1, rate=300)
     try:

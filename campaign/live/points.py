@@ -1,4 +1,4 @@
-"""Named lines at which a worker can be made to die or stand still; patched in by the launcher, never in the product.
+"""Named lines at which a worker can be made to die or pause; patched in by the launcher, never in the product.
 
 They are where a crash can leave topics, rows, memory and committed offsets inconsistent.
 """

@@ -18,7 +18,7 @@ COLUMNS: Final[dict[str, str]] = {
     "title": "fault",
     "rounds": "rounds",
     "times": "times",
-    "engaged": "engaged",
+    "engaged": "noticed",
     "inconclusive": "inconcl.",
     "records": "records",
     "lost": "lost",

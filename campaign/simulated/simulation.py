@@ -56,7 +56,7 @@ class Simulation:
                 elif not self._look_everywhere() and not self._tick_everywhere():
                     break
         else:
-            raise AssertionError(f"seed {self.seed} never comes to rest")
+            raise AssertionError(f"seed {self.seed} never settles")
         for key in list(self._watched):
             self._judge_crash(key)
 
@@ -106,7 +106,7 @@ class Simulation:
             self.figures.ticks += 1
 
     def _tick_everywhere(self) -> bool:
-        """Advance time to the next row that waits for it; return False if none does."""
+        """Advance the time until the next waiting row is due; return False if none is waiting."""
         wakes = {}
         for partition, log in enumerate(self.broker.topics[SOURCE_OF[Kind.MONITOR]]):
             if log:

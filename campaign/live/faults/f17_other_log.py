@@ -63,7 +63,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _send(world: World, drafts: list[Draft]) -> list[Sent]:
-    """Use a new producer, which does not know the old topic."""
+    """Send with a new producer, which has not seen the old topic."""
     producer: Any = AIOKafkaProducer(bootstrap_servers=world.broker.bootstrap_servers, acks="all")
     sent: list[tuple[Draft, Any]] = []
     async with producer:

@@ -1,4 +1,4 @@
-"""A topic that workers write to accepts nothing: the right to write is missing, or the topic is.
+"""A topic that workers write to accepts nothing, because they lack the right to write or the topic is missing.
 
 Too few replicas cannot be tested on one broker: Kafka 4 requires no more replicas than a topic has, whatever
 ``min.insync.replicas`` says.
@@ -69,7 +69,7 @@ async def _denied(world: World, supervisor: Supervisor) -> None:
 
 
 async def _gone(world: World, supervisor: Supervisor) -> None:
-    """Delete the topic of receipts, which nothing is computed from; its contents are lost."""
+    """Delete the topic of receipts, from which nothing is computed; its contents are lost."""
     async with administering(world.broker.bootstrap_servers) as admin:
         await admin.delete_topic(world.names(RECEIPTS))
     task = OwnTask(world, "receipts")

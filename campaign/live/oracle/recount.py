@@ -58,7 +58,7 @@ class Recount:
 
     # -- the log -----------------------------------------------------------------------------------
     def take(self, topic: str, partition: int, records: Iterable[Any]) -> None:
-        """Take in the records of a partition of the log or of the commands, in order."""
+        """Process the records of a partition of the log or of the commands, in order."""
         for record in records:
             place = topic, partition, record.offset
             self._met.add(place)
@@ -163,7 +163,7 @@ class Recount:
             wanted = 1 if what == "command" else self.partitions
             if answers[name] != wanted:
                 kind = "lost" if answers[name] < wanted else "doubled"
-                text = f"{what} {name} has {answers[name]} answers instead of {wanted}"
+                text = f"{what} {name} has {answers[name]} results instead of {wanted}"
                 findings.complain(kind, abs(wanted - answers[name]), text)
 
 
