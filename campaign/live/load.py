@@ -74,7 +74,7 @@ class Load:
             raise RuntimeError(f"the load ended on its own: {error!r}") from error
 
     async def ended(self) -> None:
-        """Wait in case the load ends on its own, which must not happen.  Raises what ended it."""
+        """Wait forever, or raise the error that ends the load; it must not end on its own."""
         while True:
             task = self._task
             if task is None:

@@ -1,7 +1,8 @@
 """A long run: one worker is left alone while others are killed, join and leave, and its resource use is watched.
 
-Anything that grows for half an hour is assumed to grow forever.  Memory, open files and unfinished tasks of the untouched processes, and
-the lag of the group, are sampled throughout, and an early part of the run is compared with the last part.
+Anything that grows for half an hour is assumed to grow forever.  Memory, open files and unfinished tasks of the
+untouched processes, and the lag of the group, are sampled throughout.  An early part of the run is compared with the
+last part.
 """
 
 from __future__ import annotations

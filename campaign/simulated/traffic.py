@@ -237,7 +237,7 @@ class Traffic:
         self.broker.append(COMMANDS, POLICY_KEY, encode(command))
 
     def _order_fleet(self) -> None:
-        """Add one record to each partition; sometimes the last ones are missing."""
+        """Append a fleet command to each partition; sometimes the last partitions do not get it."""
         rng = self.rng
         command: m.FleetCommand = m.ResumeAll(**self._common())
         if rng.random() < 0.6:

@@ -88,7 +88,7 @@ class Runtime:
         lines = [text for at, name, text in page["lines"] if began <= at and name.startswith("crl_stream")]
         others = [text for at, name, text in page["lines"] if began <= at and not name.startswith("crl_stream")]
         kinds = dict.fromkeys(map(kind_of, lines))
-        said = f"{len(lines)} lines: {'; '.join(kinds)}" if lines else "nothing"
+        said = f"{len(lines)} lines: {' / '.join(kinds)}" if lines else "nothing"
         said += f"; {len(others)} library log lines" if others else ""
         during = [state for at, state in page["states"] if began <= at <= back]
         sources = dict.fromkeys(state["source"] for state in during)
@@ -104,7 +104,7 @@ class Runtime:
             said,
             f"{heard}, source {', '.join(map(str, sources)) or 'live'}",
             seconds(connected, back),
-            f"{seconds(followed, stated)} (written {stated - back:.1f} s after the return)",
+            f"{seconds(followed, stated)} (written {stated - back:.1f} s after the outage)",
             told,
             f"{page['p99_call_ms']:.1f} / {page['longest_call_ms']:.1f} ms",
         )
