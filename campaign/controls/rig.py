@@ -28,7 +28,7 @@ PATIENCE: Final = 60.0
 """Seconds without an output after which a person would restart everything."""
 SETTLE_SECONDS: Final = 90.0
 HOPELESS: Final = 20
-"""Workers that may end on their own before any output appears."""
+"""Number of workers that may end on their own before any output appears."""
 TRANSACTION_SECONDS: Final = 150.0
 """A transaction left open by a killed process hides all later records for a little over a minute."""
 

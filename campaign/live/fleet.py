@@ -36,7 +36,7 @@ LAUNCHER: Final = ("-m", "campaign.live.launcher")
 REACHED: Final = "campaign: the line is reached: "
 """The last line of such a worker."""
 RECOVERED: Final = "campaign: recovered "
-"""Begins a line about how many records of which partition are recovered, if a worker was asked to report that."""
+"""Begins a line with the number of records recovered in a partition, if a worker was asked to report it."""
 TASKS: Final = "campaign: unfinished tasks "
 """Begins a line with the number of asyncio tasks, if a worker was asked to report it."""
 
@@ -162,8 +162,7 @@ class Fleet:
                 try:
                     await self.ready()
                 except WorkerEnded:
-                    # A worker that is not heard from for half a session leaves, as it should on a machine that is too
-                    # busy.
+                    # A worker that stalls for half a session leaves, as it should when the machine is too busy.
                     continue
                 if (len(self.workers), len(self.services)) == tuple(wanted.values()):
                     return
@@ -198,11 +197,11 @@ class Fleet:
         return found
 
     def skipped(self, since: Mark) -> int:
-        """Count the records that were already folded when their partition was given to a worker, since then."""
+        """Count the records since ``since`` that were already folded when a worker was given their partition."""
         return sum(int(count) for count in self.said(since, SKIPPED))
 
     def left(self, since: Mark) -> int:
-        """Count the workers that have left on their own since then, for whatever reason."""
+        """Count the workers that have left on their own since ``since``, for any reason."""
         return len(self.said(since, r"leaving without commit: "))
 
     async def counters(self) -> dict[str, int]:

@@ -42,7 +42,7 @@ class Load:
         self.traffic = Traffic(rng, partitions)
         self.acknowledged = 0
         self.unknown = 0
-        """Sent but never acknowledged: these records may be on the log or not."""
+        """Sent but never acknowledged: these records may or may not be in the log."""
         self.newest: deque[Sent] = deque(maxlen=IN_FLIGHT)
         self.last_acknowledged = 0.0
         """The time of the last acknowledgement (``time.monotonic``)."""

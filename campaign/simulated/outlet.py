@@ -15,7 +15,7 @@ from crl_stream.worker.counters import Counters
 
 
 class Point(enum.Enum):
-    """Where a process can be stopped: the places of ``stages.driver.Crash``, and those between them."""
+    """Where a process can be stopped: the points of ``stages.driver.Crash``, and the points between them."""
 
     BEFORE_OUTPUTS = "after the fold, before any output"
     AMID_OUTPUTS = "between two outputs"

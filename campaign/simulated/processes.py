@@ -92,7 +92,7 @@ class Table(TaskTable):
 
 
 class Died(Exception):
-    """The stage has ended its process on its own, as it does when it finds another writer."""
+    """The stage has ended its process, as it does when it finds another writer."""
 
 
 class Process:
@@ -139,7 +139,7 @@ class Process:
 
     @property
     def waiting(self) -> int:
-        """Return the number of records that it has not taken."""
+        """Return the number of records that it has not read."""
         return len(self.broker.topics[self.source][self.partition]) - self.next_offset
 
     @property

@@ -36,7 +36,7 @@ class Simulation:
         self.zombies: list[Process] = []
         self._read_to: dict[tuple[Kind, int], int] = {}
         self._watched: dict[tuple[Kind, int], bool] = {}
-        """Partitions whose process has died, and whether anything has been read again since."""
+        """Partitions whose process has died, and whether anything has been reread since."""
         self._went_back: list[str] = []
 
     def run(self) -> None:
@@ -209,7 +209,7 @@ class Simulation:
             self._went_back.append(f"{process.kind.value} {process.partition}: the partition row went back")
 
     def _judge_crash(self, key: tuple[Kind, int]) -> None:
-        """Count a crash as inconclusive if nothing was read again after it."""
+        """Count a crash as inconclusive if nothing was reread after it."""
         if (engaged := self._watched.pop(key, None)) is not None:
             self.figures.engaged += engaged
             self.figures.idle_crashes += not engaged

@@ -20,7 +20,7 @@ LINES = ("fold", "outputs", "amid_rows")
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if it leaves on its own and says why, or if it overwrites rows of the new owner and that one does."""
+    """Noticed if it leaves on its own and says why, or if the new owner reports its late rows."""
     holds = rng.random() < 0.6
     zombie = await (_stall(world, rng) if holds else _stop(world, rng))
     mark, in_flight = world.mark(), world.in_flight()
