@@ -34,7 +34,7 @@ WORKER: Final = ("-m", "crl_stream")
 LAUNCHER: Final = ("-m", "campaign.live.launcher")
 """Starts a worker that dies at a named line, or lacks a guard."""
 REACHED: Final = "campaign: the line is reached: "
-"""The last line of such a worker."""
+"""Begins the last log line of such a worker."""
 RECOVERED: Final = "campaign: recovered "
 """Begins a line with the number of records recovered in a partition, if a worker was asked to report it."""
 TASKS: Final = "campaign: unfinished tasks "

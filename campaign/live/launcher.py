@@ -24,7 +24,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--without", action="append", default=[], metavar="GUARD", help=f"one of {', '.join(GUARDS)}")
     parser.add_argument("--drop", type=int, metavar="N", help="lose the N-th batch on its way to its lane")
     parser.add_argument("--slow", type=float, metavar="SECONDS", help="let each write of outputs take longer")
-    parser.add_argument("--tell-tasks", action="store_true", help="keep reporting how many tasks asyncio has")
+    parser.add_argument("--tell-tasks", action="store_true", help="keep reporting the number of asyncio tasks")
     parser.add_argument("--tell-recovery", action="store_true", help="report what is recovered")
     options, rest = parser.parse_known_args(words)
     for guard in options.without:

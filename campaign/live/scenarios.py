@@ -120,10 +120,10 @@ async def commit_ahead_of_the_rows(world: World, words: tuple[str, ...]) -> str 
 
 
 async def zombie(world: World, words: tuple[str, ...]) -> str | None:
-    """A worker stands still with rows to write until another has them, then resumes: it must leave first."""
+    """A worker with unwritten rows is paused until another worker has them, then resumes: it must leave first."""
     late = await _wake_zombie(world, words)
     if STOOD_STILL not in late.said():
-        return "a process that had stood still for a session continued to write"
+        return "a process that was paused for a session continued to write"
     return await _verdict(world)
 
 

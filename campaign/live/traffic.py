@@ -140,7 +140,7 @@ class Traffic:
         return self._record(REPEAT, task, encode(again), again.invocation_id)._replace(partition=None)
 
     def feedback(self, task: TaskKey) -> Draft:
-        """Return a late score: for an outcome, for the same outcome again, or for an outcome that has not been sent yet."""
+        """Return a late score: for an outcome, for the same one again, or for an outcome not sent yet."""
         rng, recent = self.rng, self._recent[task]
         known = rng.choice(recent).invocation_id if recent and rng.random() < 0.9 else f"i{self._drafted + 40}"
         message = m.Feedback(

@@ -69,7 +69,7 @@ class Topic(NamedTuple):
                 portion = []
 
     async def log(self, topic: str, partition: int) -> AsyncIterator[list[Any]]:
-        """Do the same for the log; include records deleted on purpose, unless they were deleted before they were folded."""
+        """Do the same for the log, including records deleted on purpose after they were folded."""
         gaps = [range(start, end) for p, start, end in self.request.gaps if p == partition]
         kept = [r for r in self._kept(partition) if not any(r.offset in gap for gap in gaps)]
         first = True

@@ -1,4 +1,4 @@
-"""Counts without the engine: outcomes from their bytes, poison by its position, commands by their results."""
+"""Counts without the engine: outcomes from their bytes, malformed records by their positions, commands by their results."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Recount:
         findings.forgotten += sum(task.again for task in self._tasks.values())
 
     def compare_letters(self, letters: Mapping[Place, set[bytes | None]], findings: Findings) -> None:
-        """Check that each poisonous record has one dead letter, with its bytes."""
+        """Check that each malformed record has one dead letter, with its bytes."""
         findings.poison += len(self._poison)
         for place, value in self._poison.items():
             found = letters.get(place, set())
