@@ -47,7 +47,7 @@ class Fault:
     prepare: Callable[[World, random.Random], Awaitable[None]] | None = None
     """Runs instead of ``World.start``."""
     own_broker: bool = False
-    """Whether its rounds need their own broker, because it harms more than their topics."""
+    """Whether its rounds need their own broker, because the fault harms more than their topics."""
     examines: bool = True
     """Whether the oracle examines the result."""
     plan: dict[str, Any] = field(default_factory=dict)

@@ -185,9 +185,9 @@ class Fleet:
     def said(
         self, since: Mark, pattern: str | re.Pattern[str], *, workers: Iterable[Worker] | None = None
     ) -> list[Any]:
-        """Return all matches in the logs since ``since``, as ``re.findall`` does, also of processes that have ended.
+        """Return all matches since ``since`` as ``re.findall`` does, including the logs of processes that have ended.
 
-        A line that a worker held back for a while counts at the time it was made, not when it is shown.
+        A line that a worker held back counts from the time when it was created, not from when it was written.
         """
         found: list[Any] = []
         for worker in self.started if workers is None else workers:

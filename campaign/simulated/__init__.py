@@ -2,7 +2,7 @@
 
 A seed decides what is sent and where each process dies, stalls, resumes too late or rereads.
 
-    broker      logs, changelogs and committed offsets, as a list each
+    broker      logs, changelogs and committed offsets, each as a list
     traffic     what agents, runtimes and people send in a seed
     outlet      the outputs of a stage, and where it can be stopped
     processes   a stage of ``crl_stream.worker`` on that broker, one step at a time

@@ -50,7 +50,7 @@ class Figures:
     """Keys of compacted topics whose last record is an old one."""
     lost: int = 0
     doubled: int = 0
-    """Counted twice, or written without being in the fold."""
+    """Outcomes counted twice, and records that are not in the fold."""
     wrong_rows: int = 0
     disordered: int = 0
     inconclusive: int = 0

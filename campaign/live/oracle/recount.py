@@ -1,4 +1,4 @@
-"""Counts without the engine: outcomes from their bytes, malformed records by their positions, commands by their results."""
+"""Counts without the engine: outcomes by their bytes, malformed records by position, commands by their results."""
 
 from __future__ import annotations
 
