@@ -1,4 +1,4 @@
-"""``python -m campaign.live.launcher [--die POINT:N] [--stall POINT:N] [--without GUARD] worker ...``: modified.
+"""``python -m campaign.live.launcher [--die POINT:N] [--stall POINT:N] [--without GUARD] worker ...``: run a modified worker.
 
 It is the product's own ``crl``, but it dies or pauses at a given line, or lacks one of its guards.
 """

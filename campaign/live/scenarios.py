@@ -192,7 +192,7 @@ async def storm(world: World, words: tuple[str, ...]) -> str | None:
 
 
 async def partition_taken_amid_a_batch(world: World, words: tuple[str, ...]) -> str | None:
-    """A second worker joins while outputs take a second: the batch in flight is finished before a partition goes."""
+    """A second worker joins while outputs take a second: the batch in flight is finished before its partition moves."""
     first = _start(world, words, "--slow", "1")
     await first.ready()
     await world.load.start()

@@ -145,7 +145,7 @@ class Recount:
         for place, value in self._poison.items():
             found = letters.get(place, set())
             if not found:
-                findings.complain("lost", 1, f"poison at {place} has no dead letter")
+                findings.complain("lost", 1, f"the malformed record at {place} has no dead letter")
             elif found != {value}:
                 findings.complain("doubled", 1, f"the dead letters of {place} do not have its bytes")
 
