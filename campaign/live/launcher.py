@@ -1,4 +1,6 @@
-"""``python -m campaign.live.launcher [--die POINT:N] [--stall POINT:N] [--without GUARD] worker ...``: run a modified worker.
+"""Run a modified worker.
+
+    python -m campaign.live.launcher [--die POINT:N] [--stall POINT:N] [--without GUARD] worker ...
 
 It is the product's own ``crl``, but it dies or pauses at a given line, or lacks one of its guards.
 """

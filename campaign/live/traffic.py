@@ -20,7 +20,7 @@ from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, POLICY_KEY
 TASKS: Final = 50
 VARIANTS: Final = ("default", "v2", "v3", "v4")
 RECENT: Final = 12
-"""Ids of a task that may be repeated: fewer than are remembered, however misplaced records change their order."""
+"""Ids of a task that may be repeated: fewer than are remembered, in case misplaced records change their order."""
 POISON, REPEATED, MISPLACED, SCORES, ORDERS = 0.02, 0.05, 0.02, 0.08, 0.04
 """Shares of all records."""
 WORSE_EVERY: Final = 1_500
