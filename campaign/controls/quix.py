@@ -16,7 +16,7 @@ app = Application(
     auto_offset_reset="earliest",
     commit_interval=1.0,
     state_dir=os.environ["CONTROL_FOLDER"],
-    # The default session is the client library's, 45 seconds, which every kill would have to wait out.
+    # The client library's default session is 45 seconds, and every kill would have to wait that long.
     consumer_extra_config={"session.timeout.ms": 4_000, "heartbeat.interval.ms": 1_000},
 )
 

@@ -24,7 +24,7 @@ class Event(NamedTuple):
 
 @dataclass
 class Recount:
-    """Figures; all but ``events`` and ``outputs`` are zero if nothing went wrong."""
+    """Figures. Except for ``events`` and ``outputs``, they are zero if nothing went wrong."""
 
     events: int = 0
     outputs: int = 0

@@ -28,9 +28,9 @@ PATIENCE: Final = 60.0
 """Seconds without an output after which a person would restart everything."""
 SETTLE_SECONDS: Final = 90.0
 HOPELESS: Final = 20
-"""Workers that may end on their own before any output appears."""
+"""Number of workers that may end on their own before any output appears."""
 TRANSACTION_SECONDS: Final = 150.0
-"""A transaction left open by a killed process hides everything behind it for a little over a minute."""
+"""A transaction left open by a killed process hides all later records for a little over a minute."""
 
 
 class Control(NamedTuple):
@@ -241,7 +241,7 @@ class Rig:
         rows = await read_all(self.servers, changelog, committed_only=control.committed_only)
         outputs = await read_all(self.servers, f"{self.name}-outputs", committed_only=control.committed_only)
         answered = [json.loads(record.value)["id"] for record in outputs]
-        # A record that was never acknowledged may still be on the topic: the topic is the truth.
+        # A record that was never acknowledged may still be on the topic, so the topic decides.
         records = await read_all(self.servers, f"{self.name}-events", committed_only=False)
         events = [Event(**json.loads(record.value)) for record in records]
         return recount(events, last_values(rows, control.key_of), answered, lag)

@@ -10,7 +10,7 @@ import faust
 
 NAME = os.environ["CONTROL_NAME"]
 SESSION_SECONDS = 4.0
-"""The default is a minute, which every kill would have to wait out."""
+"""The default is a minute, and every kill would have to wait that long."""
 
 app = faust.App(
     NAME,

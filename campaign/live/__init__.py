@@ -10,11 +10,11 @@
     proxy      a route that can be silent, one-sided, slow, reset or closed
     administration  what an administrator can do to topics, groups and rights
     supervision     restarts workers that end, as a service manager would
-    refusal    a worker that must refuse, and the cure that its hint names
+    refusal    a worker that must refuse to work, and the fix that its hint names
     own_task   a task that one fault alone sends outcomes to
     trouble    what workers log about a bad broker
     load       sends continuously, and records what Kafka accepted
-    traffic    what is sent: outcomes, repetitions, misplaced records, scores, commands, policies, rubbish
+    traffic    what is sent: outcomes, repetitions, misplaced and malformed records, scores, commands, policies
     progress   how far the log is folded, as the changelog says
     offsets    committed offsets: they never go back, and at the end everything is committed
     rounds     a round from start to verdict
@@ -26,7 +26,7 @@
     launcher   starts a worker with such a point or without a guard
     scenarios  situations that go wrong without a guard
     mutants    which scenario reveals which missing guard
-    soak       half an hour, and whether anything grows
+    soak       a long run that shows whether anything grows
 
 Add a fault
 ===========

@@ -1,4 +1,4 @@
-"""What an administrator can do to a cluster, by mistake or on purpose: how the campaign changes the broker."""
+"""Changes a cluster as an administrator could, by mistake or on purpose."""
 
 from __future__ import annotations
 

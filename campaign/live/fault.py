@@ -25,12 +25,12 @@ class Engagement:
     recovery_seconds: float | None = None
     """Seconds from the fault to the first record folded afterwards where it struck."""
     in_flight: Mapping[str, int] = field(default_factory=dict)
-    """Commands, policies and scores that it met, as counted by ``World.in_flight`` (F26)."""
+    """Commands, policies and scores in flight when it struck, as counted by ``World.in_flight`` (F26)."""
     note: str = ""
 
     @property
     def raced(self) -> bool:
-        """Whether it met any of them."""
+        """Whether any of these were in flight."""
         return any(self.in_flight.values())
 
 
@@ -47,11 +47,11 @@ class Fault:
     prepare: Callable[[World, random.Random], Awaitable[None]] | None = None
     """Runs instead of ``World.start``."""
     own_broker: bool = False
-    """Whether its rounds need their own broker, because it harms more than their topics."""
+    """Whether its rounds need their own broker, because the fault harms more than their topics."""
     examines: bool = True
     """Whether the oracle examines the result."""
     plan: dict[str, Any] = field(default_factory=dict)
-    """What its rounds must have, whatever the seed: fields of ``world.Plan``."""
+    """Fields of ``world.Plan`` that its rounds need, regardless of the seed."""
 
 
 def find_faults() -> dict[str, Fault]:

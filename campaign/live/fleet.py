@@ -25,8 +25,8 @@ PATIENCE: Final = 90.0
 """Seconds without progress after which a group is stuck, even on a busy machine."""
 SESSION: Final = 3.0
 SERVICES_SESSION: Final = 9.0
-"""Four groups start in one process.  On a busy machine it can stand still for half of a shorter session, and then
-leaves.
+"""Four groups start in one process.  On a busy machine, the process can stall for half of a shorter session, and would
+then leave.
 """
 COMMIT_INTERVAL: Final = 5.0
 """Seconds; long, so that a new owner of a partition finds work that is already done."""
@@ -34,9 +34,9 @@ WORKER: Final = ("-m", "crl_stream")
 LAUNCHER: Final = ("-m", "campaign.live.launcher")
 """Starts a worker that dies at a named line, or lacks a guard."""
 REACHED: Final = "campaign: the line is reached: "
-"""The last line of such a worker."""
+"""Begins the last log line of such a worker."""
 RECOVERED: Final = "campaign: recovered "
-"""Begins a line about how many records of which partition are recovered, if a worker was asked to report that."""
+"""Begins a line with the number of records recovered in a partition, if a worker was asked to report it."""
 TASKS: Final = "campaign: unfinished tasks "
 """Begins a line with the number of asyncio tasks, if a worker was asked to report it."""
 
@@ -162,8 +162,7 @@ class Fleet:
                 try:
                     await self.ready()
                 except WorkerEnded:
-                    # A worker that is not heard from for half a session leaves, as it should on a machine that is too
-                    # busy.
+                    # A worker that stalls for half a session leaves, as it should when the machine is too busy.
                     continue
                 if (len(self.workers), len(self.services)) == tuple(wanted.values()):
                     return
@@ -186,9 +185,9 @@ class Fleet:
     def said(
         self, since: Mark, pattern: str | re.Pattern[str], *, workers: Iterable[Worker] | None = None
     ) -> list[Any]:
-        """Return all matches in the logs since ``since``, as ``re.findall`` does, also of processes that have ended.
+        """Return all matches since ``since`` as ``re.findall`` does, including the logs of processes that have ended.
 
-        A line that a worker held back for a while counts at the time it was made, not when it is shown.
+        A line that a worker held back counts from the time when it was created, not from when it was written.
         """
         found: list[Any] = []
         for worker in self.started if workers is None else workers:
@@ -198,11 +197,11 @@ class Fleet:
         return found
 
     def skipped(self, since: Mark) -> int:
-        """Count the records that were already folded when their partition was given to a worker, since then."""
+        """Count the records since ``since`` that were already folded when a worker was given their partition."""
         return sum(int(count) for count in self.said(since, SKIPPED))
 
     def left(self, since: Mark) -> int:
-        """Count the workers that have left on their own since then, for whatever reason."""
+        """Count the workers that have left on their own since ``since``, for any reason."""
         return len(self.said(since, r"leaving without commit: "))
 
     async def counters(self) -> dict[str, int]:

@@ -1,7 +1,7 @@
-"""The shell's guards, each removable in a worker that the launcher starts; the product has no such switch.
+"""The live worker's guards, each removable by the launcher; the product has no such switch.
 
-Guards of the pure layers are removed in ``campaign.simulated.mutants``.  Only two of them are repeated here, because a
-real broker reveals them as well.
+``campaign.simulated.mutants`` removes the guards of the pure layers.  A few of them are repeated here, because their
+loss shows on a real broker too.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ def slow_outputs(seconds: float) -> None:
 
 
 def tell_recovery() -> None:
-    """Report how many records of which partition are recovered."""
+    """Report how many records are recovered in each partition."""
     apply = TaskTable.apply_changelog_batch
 
     def tell(self: TaskTable, batch: Any) -> None:

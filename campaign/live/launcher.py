@@ -1,6 +1,8 @@
-"""``python -m campaign.live.launcher [--die POINT:N] [--stall POINT:N] [--without GUARD] worker ...``: modified.
+"""Run a modified worker.
 
-It is the product's own ``crl``, with a line at which it dies or stands still, or without one of its guards.
+    python -m campaign.live.launcher [--die POINT:N] [--stall POINT:N] [--without GUARD] worker ...
+
+It is the product's own ``crl``, but it dies or pauses at a given line, or lacks one of its guards.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ def main(words: list[str]) -> None:
     parser.add_argument("--without", action="append", default=[], metavar="GUARD", help=f"one of {', '.join(GUARDS)}")
     parser.add_argument("--drop", type=int, metavar="N", help="lose the N-th batch on its way to its lane")
     parser.add_argument("--slow", type=float, metavar="SECONDS", help="let each write of outputs take longer")
-    parser.add_argument("--tell-tasks", action="store_true", help="keep reporting how many tasks asyncio has")
-    parser.add_argument("--tell-recovery", action="store_true", help="say what is recovered")
+    parser.add_argument("--tell-tasks", action="store_true", help="keep reporting the number of asyncio tasks")
+    parser.add_argument("--tell-recovery", action="store_true", help="report what is recovered")
     options, rest = parser.parse_known_args(words)
     for guard in options.without:
         remove(guard)

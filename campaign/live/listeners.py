@@ -32,7 +32,8 @@ def stable_ports(count: int) -> list[int]:
 def listener_properties(port: int, controller: int, guarded: int, routes: Sequence[Proxy]) -> dict[str, Any]:
     """Return Kafka's properties for all routes.
 
-    A client on ``guarded`` authenticates as ``USER``, who may do whatever no ACL denies; all others are super users.
+    A client on ``guarded`` authenticates as ``USER``, who may do everything that no ACL denies.
+    All other users are super users.
     """
     ways = [("PLAINTEXT", port, port), (GUARDED, guarded, guarded)]
     ways += [(f"ROUTE{number}", proxy.upstream, proxy.port) for number, proxy in enumerate(routes)]

@@ -33,7 +33,7 @@ class Sent(NamedTuple):
 
 
 class Load:
-    """Sends ``rate`` records a second until it is paused; whatever the broker accepts is in the ledger."""
+    """Sends ``rate`` records a second until it is paused; the ledger contains everything that the broker accepts."""
 
     def __init__(
         self, bootstrap_servers: str, names: Topics, partitions: int, rng: random.Random, ledger: Path, *, rate: int
@@ -42,7 +42,7 @@ class Load:
         self.traffic = Traffic(rng, partitions)
         self.acknowledged = 0
         self.unknown = 0
-        """Sent but never acknowledged: these records may be on the log or not."""
+        """Sent but never acknowledged: these records may or may not be in the log."""
         self.newest: deque[Sent] = deque(maxlen=IN_FLIGHT)
         self.last_acknowledged = 0.0
         """The time of the last acknowledgement (``time.monotonic``)."""
@@ -74,7 +74,7 @@ class Load:
             raise RuntimeError(f"the load ended on its own: {error!r}") from error
 
     async def ended(self) -> None:
-        """Wait in case the load ends on its own, which must not happen.  Raises what ended it."""
+        """Wait forever, or raise the error that ends the load; it must not end on its own."""
         while True:
             task = self._task
             if task is None:
@@ -165,7 +165,7 @@ class Load:
         self._ledger.write(json.dumps(entry) + "\n")
 
     async def _recover(self, error: Exception) -> None:
-        """Replace a producer that gave up a record, because it may not continue in order."""
+        """Replace a producer that gave up a record, because it might not keep the order."""
         if getattr(error, "retriable", False):
             await asyncio.sleep(0.2)
         old = self._producer

@@ -1,4 +1,4 @@
-"""Which scenario reveals the loss of which of the shell's guards, and how to try one."""
+"""The guards of the live worker, each with the scenario that reveals its loss."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ MUTANTS: Final = (
     Mutant("id_ring", load_with_repeated_ids, "ring of invocation ids"),
     Mutant("outputs_first", death_after_the_rows, "outputs before rows"),
     Mutant("origins", death_before_the_rows, "origins of forwarded records"),
-    Mutant("awaited_outputs", output_topic_that_refuses, "outputs are awaited (flush barrier)"),
-    Mutant("contiguity", batch_lost_on_its_way, "batches follow each other"),
-    Mutant("partition_row", commit_ahead_of_the_rows, "the partition row says where reading starts"),
-    Mutant("pulse", zombie, "heartbeat (pulse)"),
-    Mutant("other_writer", zombie_that_does_not_look, "notice of another writer"),
-    Mutant("commit_when_leaving", stop_in_order, "commit before partitions are given up"),
+    Mutant("awaited_outputs", output_topic_that_refuses, "waiting for outputs to be acknowledged (flush barrier)"),
+    Mutant("contiguity", batch_lost_on_its_way, "check that no batch is missing"),
+    Mutant("partition_row", commit_ahead_of_the_rows, "reading starts where the partition row says"),
+    Mutant("pulse", zombie, "check of the worker's own heartbeat (pulse)"),
+    Mutant("other_writer", zombie_that_does_not_look, "detection of another writer"),
+    Mutant("commit_when_leaving", stop_in_order, "a commit before partitions are given up"),
     Mutant("settling", partition_taken_amid_a_batch, "a batch in flight is finished before its partition is given up"),
     Mutant(
         "lane_of_a_batch",
@@ -77,24 +77,24 @@ class Judged(NamedTuple):
 
     @property
     def caught(self) -> bool:
-        """Whether the scenario is green with the guard and red without."""
+        """Whether the scenario passes with the guard and fails without it."""
         return self.control is None and self.complaint is not None
 
     @property
     def right(self) -> bool:
-        """Whether its loss was revealed, or is known not to show alone."""
+        """Whether its loss was revealed, or is known to be masked by other guards."""
         return self.caught or (self.control is None and bool(self.unseen))
 
     @property
     def says(self) -> str:
-        """In words."""
+        """The result in words."""
         if self.control is not None:
-            return f"the scenario is red with the guard too: {self.control}"
-        return self.complaint or f"nobody misses it; {self.unseen or 'why?'}"
+            return f"the scenario fails with the guard too: {self.control}"
+        return self.complaint or f"not revealed: {self.unseen or 'reason unknown'}"
 
 
 async def try_scenario(broker: Broker, folder: Path, mutant: Mutant, *, spoilt: bool) -> str | None:
-    """Play it with or without the guard; return what went wrong, if anything, including that it did not finish."""
+    """Play the scenario with or without the guard; return what went wrong, such as a timeout, or None."""
     words = ("--without", mutant.guard) if spoilt else ()
     plan = Plan(name=f"m-{mutant.guard}-{spoilt:d}-{time.time_ns() // 1_000_000:x}", workers=1, rate=300)
     try:

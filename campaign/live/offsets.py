@@ -16,7 +16,7 @@ from campaign.live.progress import Progress
 EVERY: Final = 1.0
 """Seconds between two checks."""
 SILENT_SECONDS: Final = 10.0
-"""Seconds without a record after which no tick follows within the hour, because no hold of the load ends earlier."""
+"""After this many seconds without a record, no tick follows within the hour: no hold of the load ends sooner."""
 
 
 class Offsets:

@@ -1,4 +1,4 @@
-"""Named lines at which a worker can be made to die or stand still; patched in by the launcher, never in the product.
+"""Named lines at which a worker can be made to die or pause; patched in by the launcher, never in the product.
 
 They are where a crash can leave topics, rows, memory and committed offsets inconsistent.
 """
@@ -47,16 +47,16 @@ POINTS: Final[dict[str, Point]] = {
     "amid_outputs": Point("between two topics' outputs", Producer, "write", before=False, only=_for_outputs),
     "outputs": Point("after the outputs, before the rows", MonitorStage, "_persist", before=True),
     "amid_rows": Point("while the rows are written", Producer, "write", before=True, only=_for_rows),
-    "rows": Point("after the rows, before memory", Producer, "write", before=False, only=_for_rows),
-    "memory": Point("after memory, before the commit", MonitorStage, "_persist", before=False),
+    "rows": Point("after the rows, before memory is updated", Producer, "write", before=False, only=_for_rows),
+    "memory": Point("after memory is updated, before the commit", MonitorStage, "_persist", before=False),
     "commit": Point("before the commit is sent", Consumer, "_commit", before=True),
     "committed": Point("after the commit, before it is remembered", Consumer, "_commit", before=False),
     "revoke": Point("when partitions are taken", Consumer, "wait_empty", before=True),
-    "revoked": Point("when they are given up", Consumer, "on_partitions_revoked", before=False),
+    "revoked": Point("when partitions are given up", Consumer, "on_partitions_revoked", before=False),
     "recovery": Point("while rows are recovered", TaskTable, "_recover", before=True),
     "position": Point("where reading starts", TableStage, "position", before=False),
     "inlet": Point("before a command is referenced", InletStage, "work", before=True),
-    "inlet_done": Point("after it, before the commit", InletStage, "work", before=False),
+    "inlet_done": Point("after the reference, before the commit", InletStage, "work", before=False),
     "proposer": Point("after the proposals, before the rows", ProposerStage, "_persist", before=True, role="services"),
     "overview": Point("after the page, before the rows", OverviewStage, "_persist", before=True, role="services"),
     "tally": Point("after the notes, before the commit", TallyStage, "work", before=False, role="services"),

@@ -63,7 +63,7 @@ class Progress:
     async def beyond(self, marks: Mapping[int, int], seconds: float, *, every: bool = True) -> float:
         """Wait until each of the partitions (or one, without ``every``) is folded beyond its mark.
 
-        Returns when that was (``time.monotonic``).  Raises ``TimeoutError`` if it does not happen.
+        Returns the time of that moment (``time.monotonic``).  Raises ``TimeoutError`` if it does not happen.
         """
         enough = all if every else any
         async with asyncio.timeout(seconds), self._moved:

@@ -1,4 +1,4 @@
-"""A worker that must refuse, and the cure that its hint names."""
+"""Runs a worker that must refuse to work, and the commands that its hint names."""
 
 from __future__ import annotations
 

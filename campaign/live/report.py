@@ -18,7 +18,7 @@ COLUMNS: Final[dict[str, str]] = {
     "title": "fault",
     "rounds": "rounds",
     "times": "times",
-    "engaged": "engaged",
+    "engaged": "noticed",
     "inconclusive": "inconcl.",
     "records": "records",
     "lost": "lost",
@@ -85,7 +85,7 @@ def sum_up(rounds: Iterable[Played], faults: Mapping[str, Fault]) -> list[Line]:
     lines: dict[str, Line] = {}
     races = Line(ORDERS_RACING, "a command, score or policy in flight at a crash (of the rows above)")
     for played in rounds:
-        title = faults[played.fault].title if played.fault in faults else "not known any more"
+        title = faults[played.fault].title if played.fault in faults else "unknown fault"
         line = lines.setdefault(played.fault, Line(played.fault, title))
         line.rounds += 1
         if played.error is not None:

@@ -21,7 +21,7 @@ from campaign.live.world import LAUNCHER, PATIENCE, RECOVERED, World
 from crl_stream.wire.topics import DECISIONS, INVOCATIONS
 
 Scenario = Callable[[World, tuple[str, ...]], Awaitable[str | None]]
-LOST_BATCH: Final = "expected offset|was dropped on the way"
+LOST_BATCH: Final = r"read up to \d+, then from \d+|was dropped on the way"
 
 
 async def _verdict(world: World) -> str | None:
@@ -120,10 +120,10 @@ async def commit_ahead_of_the_rows(world: World, words: tuple[str, ...]) -> str 
 
 
 async def zombie(world: World, words: tuple[str, ...]) -> str | None:
-    """A worker stands still with rows to write until another has them, then resumes: it must leave first."""
+    """A worker with unwritten rows is paused until another worker has them, then resumes: it must leave first."""
     late = await _wake_zombie(world, words)
     if STOOD_STILL not in late.said():
-        return "a process that had stood still for a session continued to write"
+        return "a process that was paused for a session continued to write"
     return await _verdict(world)
 
 
@@ -172,7 +172,7 @@ async def stop_in_order(world: World, words: tuple[str, ...]) -> str | None:
 
 
 async def storm(world: World, words: tuple[str, ...]) -> str | None:
-    """Workers come and go: none loses a batch, writes late, or has to leave because of it."""
+    """Workers join and leave: none loses a batch, writes late, or has to leave because of it."""
     _start(world, words)
     await world.ready()
     await world.load.start()
@@ -192,7 +192,7 @@ async def storm(world: World, words: tuple[str, ...]) -> str | None:
 
 
 async def partition_taken_amid_a_batch(world: World, words: tuple[str, ...]) -> str | None:
-    """A second worker joins while outputs take a second: the batch in flight is finished before a partition goes."""
+    """A second worker joins while outputs take a second: the batch in flight is finished before its partition moves."""
     first = _start(world, words, "--slow", "1")
     await first.ready()
     await world.load.start()

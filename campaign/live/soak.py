@@ -1,7 +1,8 @@
 """A long run: one worker is left alone while others are killed, join and leave, and its resource use is watched.
 
-Whatever grows in half an hour grows forever.  Memory, open files and unfinished tasks of the untouched processes, and
-the lag of the group, are sampled throughout, and an early part of the run is compared with the last part.
+Anything that grows for half an hour is assumed to grow forever.  Memory, open files and unfinished tasks of the
+untouched processes, and the lag of the group, are sampled throughout.  An early part of the run is compared with the
+last part.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SAMPLE_SECONDS: Final = 5.0
 DISTURB_SECONDS: Final = 20.0
 """Seconds between the end of one disturbance and the next."""
 GROWTH: Final = {"memory MB": 1.10, "open files": 1.10, "tasks": 1.10, "lag": 2.0}
-"""How far the median of the last part may exceed the early one's before the figure is no longer flat."""
+"""How far the last median may exceed the early median for a figure to count as flat."""
 SLACK: Final = {"memory MB": 5.0, "open files": 5.0, "tasks": 5.0, "lag": 600.0}
 """Smallest growth that counts, because small figures fluctuate; for the lag, two seconds of the load."""
 KEEP_MS: Final = 7 * 86_400_000
@@ -70,7 +71,7 @@ async def soak(minutes: float, folder: Path, seed: int, say: Say) -> dict[str, A
     disturbances = {"kill -9": 0, "joined and left": 0}
     async with Broker(folder / "broker") as broker, World(broker, plan, folder / "world", rng) as world:
         await _keep_everything(world)
-        # The question here is whether anything grows, not whether a busy machine lets a process stand still.
+        # The question here is whether anything grows, not whether a process stalls on a busy machine.
         world.settings |= {"worker_session_timeout_seconds": "9", "worker_heartbeat_seconds": "1"}
         untouched = world.start_worker(program=(*LAUNCHER, "--tell-tasks"))
         world.start_worker()
@@ -184,7 +185,7 @@ def text(found: dict[str, Any], *, as_json: bool) -> str:
         return json.dumps(found, indent=2)
     head = ", ".join(f"{name} {count}" for name, count in found["disturbances"].items())
     lines = [f"{found['minutes']:g} minutes, {found['records']:,} records, {head}", ""]
-    lines += ["| process | figure | after the warm part | at the end | peak | |", "|---|---|---:|---:|---:|---|"]
+    lines += ["| process | figure | after the warm-up | at the end | peak | |", "|---|---|---:|---:|---:|---|"]
     lines += [
         f"| {t['worker']} | {t['name']} | {t['early']:,.1f} | {t['last']:,.1f} | {t['peak']:,.1f} | "
         f"{'flat' if t['is_flat'] else 'GROWS'} |"

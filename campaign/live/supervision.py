@@ -18,7 +18,7 @@ PATIENCE: Final = 180.0
 
 
 class Supervisor:
-    """During the block, replace a worker that ends by one with the same role and the same route to the broker.
+    """During the block, replace each worker that ends with one of the same role and route to the broker.
 
     The end of the block waits until all are ready.
     """

@@ -20,7 +20,7 @@ from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, POLICY_KEY
 TASKS: Final = 50
 VARIANTS: Final = ("default", "v2", "v3", "v4")
 RECENT: Final = 12
-"""Ids of a task that may be repeated: fewer than are remembered, however misplaced records change their order."""
+"""Ids of a task that may be repeated: fewer than are remembered, in case misplaced records change their order."""
 POISON, REPEATED, MISPLACED, SCORES, ORDERS = 0.02, 0.05, 0.02, 0.08, 0.04
 """Shares of all records."""
 WORSE_EVERY: Final = 1_500
@@ -102,7 +102,7 @@ class Traffic:
         """Return one finished invocation with a new id."""
         message = self._invocation(task)
         draft = self._record(OUTCOME, task, encode(message), message.invocation_id)
-        # A misplaced one may be forwarded so late that its id is forgotten before its repetition, or not.
+        # A misplaced outcome may be forwarded so late that its id is already forgotten when it is repeated.
         if draft.partition is None:
             self._recent[task].append(message)
         return draft
@@ -140,7 +140,7 @@ class Traffic:
         return self._record(REPEAT, task, encode(again), again.invocation_id)._replace(partition=None)
 
     def feedback(self, task: TaskKey) -> Draft:
-        """Return a late score: for one outcome, repeated for the same one, or for one that is yet to come."""
+        """Return a late score: for an outcome, for the same one again, or for an outcome not sent yet."""
         rng, recent = self.rng, self._recent[task]
         known = rng.choice(recent).invocation_id if recent and rng.random() < 0.9 else f"i{self._drafted + 40}"
         message = m.Feedback(

@@ -108,7 +108,7 @@ class Worker:
         return await self.ended(seconds)
 
     def pause(self) -> None:
-        """Send SIGSTOP: it stands still without noticing."""
+        """Pause the process with SIGSTOP, which it cannot notice."""
         self.process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
@@ -117,7 +117,7 @@ class Worker:
 
 
 class WorkerEnded(RuntimeError):
-    """A worker ended that should have become ready."""
+    """A worker ended before it became ready."""
 
     def __init__(self, worker: Worker) -> None:
         last = worker.said().strip().splitlines()[-3:]

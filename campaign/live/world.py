@@ -1,4 +1,4 @@
-"""What a round breaks: a new installation on a real broker, its workers, its load, and all their logs."""
+"""The world of a round: a new installation on a real broker, its workers, its load, and all their logs."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
 """The simulation: the real stages of the worker on a broker in memory, in one process and without a clock.
 
-A seed decides what is sent and where every process dies, stalls, comes back too late or reads again.
+A seed decides what is sent and where each process dies, stalls, resumes too late or rereads.
 
-    broker      logs, changelogs and committed offsets, as a list each
+    broker      logs, changelogs and committed offsets, each as a list
     traffic     what agents, runtimes and people send in a seed
-    outlet      what a stage writes through, and where it can be stopped
+    outlet      the outputs of a stage, and where it can be stopped
     processes   a stage of ``crl_stream.worker`` on that broker, one step at a time
-    simulation  one seed: who is next, and what happens to it
-    oracle      what must lie on the topics and in the tables whatever happened
-    mutants     the guards that can be taken away
-    figures     what a seed came to, summed and printed
+    simulation  one seed: which process is next, and what happens to it
+    oracle      what the topics and tables must contain, whatever happens
+    mutants     the guards that can be removed
+    figures     the figures of seeds, added up and formatted
     program     the commands
 """

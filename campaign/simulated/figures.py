@@ -1,4 +1,4 @@
-"""The figures of seeds, summed up and printed."""
+"""Adds up the figures of seeds and formats them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ class Figures:
     batches: int = 0
     crashes: Counter[Point] = field(default_factory=Counter)
     crashes_with_orders: int = 0
-    """Crashes with a command, or a reference to one, in hand (F26)."""
+    """Crashes with a command, or a reference to one, in the batch (F26)."""
     engaged: int = 0
-    """Crashes after which records were read again."""
+    """Crashes after which records were reread."""
     idle_crashes: int = 0
-    """Crashes after which nothing was read again."""
+    """Crashes after which nothing was reread."""
     zombies: int = 0
-    """Processes that stalled until another one had their partition."""
+    """Processes that stalled until another process had their partition."""
     late_rows: int = 0
-    """Writes of rows by such a process."""
+    """Writes of rows by processes that had stalled."""
     refused_writers: int = 0
     """Processes that found another writer in their changelog, and ended."""
     replayed: int = 0
-    """Records that were read again."""
+    """Records that were reread."""
     skipped: int = 0
-    """How many of them were already folded."""
+    """Reread records that were already folded."""
     compacted: int = 0
-    """Changelog records that compaction took."""
+    """Changelog records that compaction removed."""
     outcomes: int = 0
     commands: int = 0
     ticks: int = 0
@@ -41,22 +41,22 @@ class Figures:
     outputs: int = 0
     rows: int = 0
     duplicates: int = 0
-    """Outputs that are there more than once, with the same bytes."""
+    """Outputs that were published more than once, with the same bytes."""
     looks: int = 0
-    """Checks by owners of what other writers may have written to their compacted topics."""
+    """Checks by owners for records of other writers on their compacted topics."""
     mended: int = 0
-    """Records of compacted topics that were rewritten because a late process had covered them."""
+    """Records of compacted topics that were rewritten because a stale write had covered them."""
     stale_last: int = 0
     """Keys of compacted topics whose last record is an old one."""
     lost: int = 0
     doubled: int = 0
-    """Counted twice, or written without being in the fold."""
+    """Outcomes counted twice, and records that are not in the fold."""
     wrong_rows: int = 0
     disordered: int = 0
     inconclusive: int = 0
-    """Seeds in which no crash caused anything to be read again."""
+    """Seeds in which no crash caused anything to be reread."""
     complaints: list[str] = field(default_factory=list)
-    """Descriptions of whatever is wrong."""
+    """Descriptions of everything that is wrong."""
 
     @property
     def is_exact(self) -> bool:
@@ -71,7 +71,7 @@ class Figures:
                 setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
     def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Return the figures for ``--json``."""
         found = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "complaints"}
         return found | {"crashes": {point.value: self.crashes[point] for point in Point}}
 
@@ -86,26 +86,26 @@ def table(figures: Figures, seconds: float) -> str:
         ("commands sent, each answered once", f.commands),
         ("crashes", sum(f.crashes.values())),
         *((f"  {point.value}", f.crashes[point]) for point in Point),
-        ("  with a command in hand", f.crashes_with_orders),
-        ("  after which records were read again", f.engaged),
-        ("  after which nothing was", f.idle_crashes),
-        ("processes that stalled and came back late", f.zombies),
-        ("  whose rows were written late", f.late_rows),
+        ("  with a command in the batch", f.crashes_with_orders),
+        ("  after which records were reread", f.engaged),
+        ("  after which nothing was reread", f.idle_crashes),
+        ("processes that stalled and resumed late", f.zombies),
+        ("  late writes of rows", f.late_rows),
         ("processes that found another writer and ended", f.refused_writers),
-        ("records read again", f.replayed),
-        ("  skipped, as they were folded already", f.skipped),
+        ("records reread", f.replayed),
+        ("  skipped because they were already folded", f.skipped),
         ("changelog records compacted", f.compacted),
         ("ticks", f.ticks),
         ("rows compared", f.rows),
         ("distinct outputs compared", f.outputs),
         ("same-id duplicates", f.duplicates),
-        ("looks at the compacted topics", f.looks),
-        ("  records written again, as a late one covered them", f.mended),
+        ("checks of the compacted topics", f.looks),
+        ("  records rewritten after a stale write", f.mended),
         ("lost", f.lost),
         ("doubled", f.doubled),
         ("wrong rows", f.wrong_rows),
         ("out of order", f.disordered),
-        ("keys of compacted topics that end with an old record", f.stale_last),
+        ("keys of compacted topics whose last record is old", f.stale_last),
         ("inconclusive seeds", f.inconclusive),
     ]
     width = max(len(name) for name, _ in lines)

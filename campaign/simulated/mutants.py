@@ -150,20 +150,20 @@ def _totals_first() -> Any:
 
 
 MUTANTS: Final[dict[str, Switch]] = {
-    "offset guard of rows": _row_offset,
-    "skip of what the partition row covers": _partition_skip,
+    "check of row offsets": _row_offset,
+    "skipping of records that are already folded": _partition_skip,
     "ring of invocation ids": _id_ring,
     "outputs before rows": _outputs_first,
     "origins of forwarded records": _origins,
-    "bytes of forwarded records": _bytes_of_forwards,
-    "position of commands": _command_position,
-    "position of rows on recovery": _recovery_position,
-    "rewriting of rows that a late writer covered": _outdated,
-    "notice of another writer": _other_writer,
-    "as_of guard of the proposer": _as_of,
-    "totals of the overview first": _totals_first,
-    "last word of the owner": _last_word,
-    "mark of how far the owner has looked": _mark_of_looks,
+    "comparison of forwarded bytes": _bytes_of_forwards,
+    "check of command positions": _command_position,
+    "comparison of row positions in recovery": _recovery_position,
+    "rewriting of rows after a stale write": _outdated,
+    "detection of another writer": _other_writer,
+    "as_of check of the proposer": _as_of,
+    "writing of the overview's totals first": _totals_first,
+    "correction of stale writes by the owner": _last_word,
+    "record of how far the owner has checked": _mark_of_looks,
 }
 """The guards that can be removed, by name."""
 

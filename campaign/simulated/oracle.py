@@ -1,6 +1,6 @@
-"""What must be true whatever the schedule did: each log is folded once, from the beginning, in one batch.
+"""Checks what must be true under any schedule: each log is folded once, from the beginning, in one batch.
 
-It also counts without the engine: every outcome sent is in a row once, every command has one answer.
+It also counts without the engine: each outcome sent is in a row once, and each command has one result.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _OUTPUTS: Final = tuple(
         topic
         for stage in STAGES
         for topic in stage.writes
-        if topic not in {_LOG, _NOTES, _PAGE}  # compared in another way
+        if topic not in {_LOG, _NOTES, _PAGE}  # compared separately
     )
 )
 """Topics whose records are compared as the outputs of a fold."""
@@ -84,7 +84,7 @@ class _Examination:
         return fold_batch(partition, self.broker.partitions, None, {}, entries, commands)
 
     def _propose(self, partition: int, snapshots: list[Output]) -> None:
-        """Compare with proposals from the actual snapshots, and from those that would exist had nothing broken."""
+        """Compare with proposals from the actual snapshots, and from those of an undisturbed run."""
         log = self.broker.topics[_SNAPSHOTS][partition]
         found = propose_batch(partition, self.broker.partitions, None, {}, decode_snapshots(log), remedies())
         self._compare_rows(Kind.PROPOSER, partition, found, log)
@@ -92,7 +92,7 @@ class _Examination:
         calm = [first[o.value]._replace(offset=n, key=o.key) for n, o in enumerate(snapshots) if o.value in first]
         undisturbed = propose_batch(partition, self.broker.partitions, None, {}, decode_snapshots(calm), remedies())
         if undisturbed.rows != found.rows:
-            self._wrong(1, f"proposer {partition}: repeated snapshots have changed a row")
+            self._wrong(1, f"proposer {partition}: repeated snapshots changed a row")
         self._want(undisturbed.outputs or found.outputs)
 
     def _fold_overview(self) -> None:
@@ -106,12 +106,12 @@ class _Examination:
             return
         newest = max(shown, key=lambda page: _message(_PAGE, page, b"overview").as_of.offset, default=None)
         if newest != pages[-1]:
-            self._wrong(1, "the newest page is not that of all notes")
+            self._wrong(1, "the newest page does not include all notes")
         if shown[-1:] != [newest]:
-            self._stale(1, f"{_PAGE} ends with an old page")
+            self._stale(1, f"the last record of {_PAGE} is an old page")
         tasks = len({record.key for partition in self.broker.topics[_SNAPSHOTS] for record in partition})
         if (counted := _message(_PAGE, pages[-1], b"overview").tasks) != tasks:
-            self._wrong(1, f"the page counts {counted} tasks of {tasks}")
+            self._wrong(1, f"the page counts {counted} of {tasks} tasks")
 
     # -- comparisons -------------------------------------------------------------------------------
     def _compare_rows(self, kind: Kind, partition: int, folded: Folded, log: list[Any]) -> None:
@@ -120,7 +120,7 @@ class _Examination:
         self.figures.rows += len(wanted)
         wrong = {key for key in there.keys() | wanted.keys() if there.get(key) != wanted.get(key)}
         if wrong:
-            self._wrong(len(wrong), f"{kind.value} {partition}: rows {sorted(wrong)} are not the fold's")
+            self._wrong(len(wrong), f"{kind.value} {partition}: rows {sorted(wrong)} differ from the fold")
 
     def _compare_outputs(self) -> None:
         for topic in _OUTPUTS:
@@ -134,7 +134,7 @@ class _Examination:
                 # The dead letters and alerts of several stages share a partition; each stage keeps its own order.
                 if topic not in {DEAD_LETTERS, ALERTS} and set(distinct) == set(wanted) and distinct != wanted:
                     self.figures.disordered += 1
-                    self.figures.complaints.append(f"{topic} {partition}: another order than the log's")
+                    self.figures.complaints.append(f"{topic} {partition}: the order differs from the log")
                 elif topic == ALERTS:
                     self._compare_order(f"{topic} {partition}", distinct, wanted)
 
@@ -144,7 +144,7 @@ class _Examination:
 
         if set(distinct) == set(wanted) and own(distinct) != own(wanted):
             self.figures.disordered += 1
-            self.figures.complaints.append(f"{where}: another order than the log's")
+            self.figures.complaints.append(f"{where}: the order differs from the log")
 
     def _compare_appended(self) -> None:
         """Check that references and forwarded records are in the log, and that notes match the existing records."""
@@ -164,18 +164,18 @@ class _Examination:
                 possible |= each
                 if topic != _SNAPSHOTS and not each <= notes:
                     self.figures.lost += len(each - notes)
-                    self.figures.complaints.append(f"{topic} {partition}: not everything was noted")
+                    self.figures.complaints.append(f"{topic} {partition}: notes are missing")
         if not notes <= possible:
             self.figures.doubled += len(notes - possible)
-            self.figures.complaints.append("a note of something that is on no topic")
+            self.figures.complaints.append("a note about a record that is not on any topic")
 
     def _compare_sets(self, where: str, there: set[Any], wanted: set[Any], *, foreign: bool = True) -> None:
         if lost := wanted - there:
             self.figures.lost += len(lost)
-            self.figures.complaints.append(f"{where}: {len(lost)} records are missing, such as {min(lost, key=repr)}")
+            self.figures.complaints.append(f"{where}: {len(lost)} missing, such as {min(lost, key=repr)}")
         if foreign and (more := there - wanted):
             self.figures.doubled += len(more)
-            self.figures.complaints.append(f"{where}: {len(more)} records too many, such as {min(more, key=repr)}")
+            self.figures.complaints.append(f"{where}: {len(more)} unexpected, such as {min(more, key=repr)}")
 
     def _compare_last(self) -> None:
         """Check that the last record of each key of a compacted topic is the newest one."""
@@ -184,7 +184,7 @@ class _Examination:
                 last = {record.key: record.value for record in log}
                 newest = dict(self.wanted.get((topic, partition), []))
                 if stale := sum(last.get(key) != value for key, value in newest.items()):
-                    self._stale(stale, f"{topic} {partition}: {stale} keys end with an old record")
+                    self._stale(stale, f"{topic} {partition}: keys whose last record is old: {stale}")
 
     def _compare_shown(self, folds: list[Folded]) -> None:
         """Check that the last snapshot of each task shows the last record that touched its row."""
@@ -195,10 +195,10 @@ class _Examination:
                 if o.topic == _SNAPSHOTS
             }
             if late := {key for key, data in folded.rows.items() if shown.get(key) != row_position(data)[1]}:
-                self._stale(len(late), f"{_SNAPSHOTS}: {sorted(late)} changed after their last snapshot")
+                self._stale(len(late), f"{_SNAPSHOTS}: rows changed after their last snapshot: {sorted(late)}")
 
     def _count_sent(self, rows: dict[bytes, bytes]) -> None:
-        """Count without the engine: one outcome for each id sent, one answer for each command."""
+        """Count without the engine: one outcome for each id sent, one result for each command."""
         for key, outcomes in self.traffic.outcomes.items():
             home = partition_of(key, self.broker.partitions)
             data = Table(None, Kind.MONITOR, home, self.broker).rows(home).get(key)
@@ -210,7 +210,7 @@ class _Examination:
             self.figures.lost += max(0, len(outcomes) - counted)
             self.figures.doubled += max(0, counted - len(outcomes))
             if counted != len(outcomes):
-                self.figures.complaints.append(f"{key.decode()}: {len(outcomes)} outcomes were sent, {counted} counted")
+                self.figures.complaints.append(f"{key.decode()}: {len(outcomes)} outcomes sent, {counted} counted")
         assert rows.keys() >= {key for key, outcomes in self.traffic.outcomes.items() if outcomes}
         distinct = {(r.key, r.value) for log in self.broker.topics[DECISIONS] for r in log}
         results = [_message(DECISIONS, value, key) for key, value in distinct]
@@ -220,7 +220,7 @@ class _Examination:
             self.figures.lost += answers[command_id] == 0
             self.figures.doubled += answers[command_id] > 1
             if answers[command_id] != 1:
-                self.figures.complaints.append(f"command {command_id} has {answers[command_id]} answers")
+                self.figures.complaints.append(f"command {command_id} has {answers[command_id]} results instead of 1")
 
     # -- small things ------------------------------------------------------------------------------
     def _want(self, outputs: Iterable[Output]) -> None:

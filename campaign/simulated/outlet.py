@@ -15,7 +15,7 @@ from crl_stream.worker.counters import Counters
 
 
 class Point(enum.Enum):
-    """Where a process can be stopped: the places of ``stages.driver.Crash``, and those between them."""
+    """Where a process can be stopped: the points of ``stages.driver.Crash``, and the points between them."""
 
     BEFORE_OUTPUTS = "after the fold, before any output"
     AMID_OUTPUTS = "between two outputs"
@@ -45,13 +45,13 @@ class Batch:
 
 
 class Reader:
-    """Answers as ``worker.point_reader`` does."""
+    """Reads records as ``worker.point_reader`` does."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
     async def read(self, topic: str, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Any]:
-        """The records at (partition, offset)."""
+        """Return the records at (partition, offset)."""
         return {place: self._broker.value_at(topic, *place) for place in places}
 
     async def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:

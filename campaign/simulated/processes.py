@@ -1,7 +1,7 @@
 """A stage of the worker as a process of the simulation: the worker's own code, advanced one await at a time.
 
-Whatever a stage writes goes through ``Outlet``, which stops before and after each write.  There the schedule
-lets the process go on, die, or stall until another one has taken its partition over.
+A stage writes everything through ``Outlet``, which stops before and after each write.  There, the schedule lets the
+process continue, die, or stall until another process has taken over its partition.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Table(TaskTable):
 
 
 class Died(Exception):
-    """The stage has ended its process on its own, as it does when it finds another writer."""
+    """The stage has ended its process, as it does when it finds another writer."""
 
 
 class Process:
@@ -139,7 +139,7 @@ class Process:
 
     @property
     def waiting(self) -> int:
-        """Return the number of records that it has not taken."""
+        """Return the number of records that it has not read."""
         return len(self.broker.topics[self.source][self.partition]) - self.next_offset
 
     @property
@@ -171,7 +171,7 @@ class Process:
         return self.stage.ticking.waiting[self.partition].next
 
     def tick(self) -> None:
-        """Append a tick to the log; one that has lost the partition without knowing does so too."""
+        """Append a tick to the log, even if the process has lost the partition without noticing."""
         self.broker.append(MONITOR.source, TICK_KEY, encode(Tick(schema_version=1)), partition=self.partition)
 
     def look(self) -> None:

@@ -44,7 +44,7 @@ def _simulate(first: int, seeds: int, *, as_json: bool) -> int:
                 said = now
                 _note(f"seed {seed}: {total.seeds:,} of {seeds:,}, {total.seeds / (now - started):.1f} seeds/s")
     except KeyboardInterrupt:
-        _note(f"stopped; it goes on with --first {first + total.seeds} --seeds {seeds - total.seeds}")
+        _note(f"stopped; continue with --first {first + total.seeds} --seeds {seeds - total.seeds}")
     seconds = time.perf_counter() - started
     if as_json:
         print(json.dumps(total.as_dict() | {"seconds": seconds, "first_failure": failure}, indent=2))
@@ -74,7 +74,7 @@ def _say_failure(failure: dict[str, Any] | None) -> None:
     print(f"first failing seed: {failure['seed']}")
     for complaint in failure["complaints"]:
         print(f"  {complaint}")
-    print(f"again: python -m campaign simulate --first {failure['seed']} --seeds 1")
+    print(f"to repeat it: python -m campaign simulate --first {failure['seed']} --seeds 1")
 
 
 def _take_away(first: int, seeds: int, *, as_json: bool) -> int:

@@ -36,7 +36,7 @@ class Simulation:
         self.zombies: list[Process] = []
         self._read_to: dict[tuple[Kind, int], int] = {}
         self._watched: dict[tuple[Kind, int], bool] = {}
-        """Partitions whose process has died, and whether anything has been read again since."""
+        """Partitions whose process has died, and whether anything has been reread since."""
         self._went_back: list[str] = []
 
     def run(self) -> None:
@@ -56,7 +56,7 @@ class Simulation:
                 elif not self._look_everywhere() and not self._tick_everywhere():
                     break
         else:
-            raise AssertionError(f"seed {self.seed} never comes to rest")
+            raise AssertionError(f"seed {self.seed} never settles")
         for key in list(self._watched):
             self._judge_crash(key)
 
@@ -106,7 +106,7 @@ class Simulation:
             self.figures.ticks += 1
 
     def _tick_everywhere(self) -> bool:
-        """Advance time to the next row that waits for it; return False if none does."""
+        """Advance the time until the next waiting row is due; return False if none is waiting."""
         wakes = {}
         for partition, log in enumerate(self.broker.topics[SOURCE_OF[Kind.MONITOR]]):
             if log:
@@ -209,7 +209,7 @@ class Simulation:
             self._went_back.append(f"{process.kind.value} {process.partition}: the partition row went back")
 
     def _judge_crash(self, key: tuple[Kind, int]) -> None:
-        """Count a crash as inconclusive if nothing was read again after it."""
+        """Count a crash as inconclusive if nothing was reread after it."""
         if (engaged := self._watched.pop(key, None)) is not None:
             self.figures.engaged += engaged
             self.figures.idle_crashes += not engaged

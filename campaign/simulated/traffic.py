@@ -148,7 +148,7 @@ class Traffic:
             timestamp=to_text(self.broker.clock),
             agent_name=task.agent_name,
             task_type=task.task_type,
-            # Sometimes for an outcome that is yet to come.
+            # Sometimes for an outcome that has not been sent yet.
             invocation_id=known if self.rng.random() < 0.8 else f"i{self._numbers + 3}",
             reward=self.rng.uniform(-1, 1),
             quality=self.rng.choice((None, self.rng.random())),
@@ -237,7 +237,7 @@ class Traffic:
         self.broker.append(COMMANDS, POLICY_KEY, encode(command))
 
     def _order_fleet(self) -> None:
-        """Add one record to each partition; sometimes the last ones are missing."""
+        """Append a fleet command to each partition; sometimes the last partitions do not get it."""
         rng = self.rng
         command: m.FleetCommand = m.ResumeAll(**self._common())
         if rng.random() < 0.6:
@@ -246,7 +246,7 @@ class Traffic:
         for partition in range(partitions if rng.random() < 0.8 else rng.randint(1, partitions)):
             self.broker.append(COMMANDS, FLEET_KEY, encode(command), partition=partition)
 
-    # -- what should not have been sent -----------------------------------------------------------
+    # -- invalid records -------------------------------------------------------------------------
     def _rubbish(self, task: TaskKey) -> None:
         rng = self.rng
         key, value = rng.choice((None, task.encode(), b"nobody")), rng.choice(_BAD)

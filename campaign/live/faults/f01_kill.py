@@ -32,5 +32,5 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     recovery = await world.progress.beyond(marks, PATIENCE) - mark.time if partitions else None
     await world.refill()
     skipped = world.skipped(mark)
-    figures = {"skipped": skipped, "partitions": len(partitions), "left by themselves": world.left(mark)}
+    figures = {"skipped": skipped, "partitions": len(partitions), "left on their own": world.left(mark)}
     return Engagement(skipped > 0, figures, recovery, in_flight)

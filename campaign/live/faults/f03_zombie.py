@@ -1,4 +1,4 @@
-"""A worker that stands still for longer than its session, and resumes when another one has its partitions."""
+"""A worker is paused for longer than its session, and resumes when another worker has its partitions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ UNSAFE = 70
 STOOD_STILL = "the process was paused"
 OTHER_WRITER = "has another writer"
 LINES = ("fold", "outputs", "amid_rows")
-"""Lines where the worker stops with a batch in hand; at the last one it has already checked the clock."""
+"""Lines where the worker is paused during a batch; at the last line it has already checked the clock."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if it leaves on its own and says why, or if the new owner, whose rows it has overwritten, does."""
+    """Noticed if it leaves on its own and says why, or if the new owner reports its late rows."""
     holds = rng.random() < 0.6
     zombie = await (_stall(world, rng) if holds else _stop(world, rng))
     mark, in_flight = world.mark(), world.in_flight()
@@ -36,8 +36,8 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     await world.refill()
     reasons = world.said(woken, f"{STOOD_STILL}|{OTHER_WRITER}")
     figures = {
-        "with a batch in hand": float(holds),
-        "left by themselves": reasons.count(STOOD_STILL) / 2,  # each logs it twice, with and without its traceback
+        "during a batch": float(holds),
+        "left on their own": reasons.count(STOOD_STILL) / 2,  # each logs it twice, with and without its traceback
         "other writers found": reasons.count(OTHER_WRITER) / 2,
         "skipped": world.skipped(mark),
     }
@@ -53,7 +53,7 @@ async def _stop(world: World, rng: random.Random) -> Worker:
 
 
 async def _stall(world: World, rng: random.Random) -> Worker:
-    """Stop a worker at a named line: a modified worker takes the place of another."""
+    """Stop a worker at a named line: a modified worker replaces another one."""
     await rng.choice(world.workers).stop()
     point = f"{rng.choice(LINES)}:{rng.randint(1, 20)}"
     worker = world.start_worker(program=(*LAUNCHER, "--stall", point))

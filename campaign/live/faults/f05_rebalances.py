@@ -16,7 +16,7 @@ PLAN = {"workers": 1, "partitions": 8}
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if partitions have changed hands; the time ends when every partition has made progress."""
+    """Noticed if partitions have changed hands; recovery ends when every partition has made progress."""
     if not world.workers:  # the last one has left on its own
         await world.refill()
     before = {worker.name: await worker.partitions() for worker in world.workers}

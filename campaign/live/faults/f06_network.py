@@ -34,7 +34,7 @@ async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Give one worker that has partitions one kind of bad network, then a good one."""
+    """Give a worker that has partitions one kind of bad network, then restore a good one."""
     await world.moved()
     victim, partitions = await _victim(world, rng)
     proxy = world.broker.route_to(victim.bootstrap_servers)
@@ -66,24 +66,24 @@ Noticed = tuple[bool, dict[str, float]]
 
 
 async def silent(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:
-    """Silent for 5 s, sometimes 30 or 90, and until others fold its partitions; what was held back then arrives."""
+    """Silence the network until others fold its partitions, at least 5, 30 or 90 s; then deliver what was held back."""
     return await _silence(world, victim, partitions, proxy, 90.0 if share < 0.08 else 30.0 if share < 0.2 else 5.0)
 
 
 async def silent_then_reset(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """The same, but what was held back never arrives, because the connections are reset first."""
+    """Do the same, but reset the connections first, so that what was held back never arrives."""
     found = await _silence(world, victim, partitions, proxy, 5.0)
     proxy.reset()
     return found
 
 
 async def requests_lost(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """Requests from the worker do not arrive."""
+    """Hold back the requests from the worker."""
     return await _silence(world, victim, partitions, proxy, 5.0, Direction.REQUESTS)
 
 
 async def answers_lost(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """Requests from the worker take effect, but the answers do not arrive."""
+    """Let requests from the worker take effect, but hold back the answers."""
     return await _silence(world, victim, partitions, proxy, 5.0, Direction.ANSWERS)
 
 

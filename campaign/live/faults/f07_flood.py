@@ -23,11 +23,11 @@ STANDS: Final = 0.4
 GOES: Final = 0.1
 KINDS: Final = ("flood", "slow broker", "another flood")
 LAG: Final = 2_000
-"""Records waiting at the same time from which it counts as a flood."""
+"""Number of waiting records that counts as a flood."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if thousands of records waited and all of them were folded in the end; memory is one of its figures."""
+    """Noticed if thousands of records waited and all of them were folded in the end; reports peak memory."""
     await world.moved()
     mark = world.mark()
     kind = next(world.turns(KINDS, rng))

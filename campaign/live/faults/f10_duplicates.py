@@ -17,7 +17,7 @@ TITLE = "duplicates"
 TIMES = 18
 PER_ROUND = 9
 AFTER: Final = (1, 20, 62, 63, 64, 65, 500, 5_000)
-"""Other outcomes of the task between an outcome and its repetition."""
+"""Numbers of other outcomes of the task between an outcome and its repetition."""
 RING: Final = 64
 """Ids that a task remembers, including the repeated one: it is recognised while fewer others came between."""
 FORGOTTEN: Final = "forgotten"

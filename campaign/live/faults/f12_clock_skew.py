@@ -24,7 +24,7 @@ SKEW: Final = 7_200
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Replace every worker by one with a wrong clock: +-2 h, or right at first and then set back.
+    """Replace every worker with one whose clock is 2 h ahead or behind, or is set back later.
 
     Noticed if the logs carry the wrong time; nothing else may change.
     """

@@ -1,4 +1,4 @@
-"""The files on a worker's own disk are deleted or damaged while it is dead: the state lives in Kafka."""
+"""The files on a worker's own disk are deleted or damaged while it is down: the state lives in Kafka."""
 
 from __future__ import annotations
 

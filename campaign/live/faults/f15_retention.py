@@ -22,7 +22,7 @@ TIMES = 12
 PER_ROUND = 2
 PLAN = {"services": False}
 UNFOLDED = 200
-"""Records of a partition that must be waiting before some of them are deleted."""
+"""Number of records that must be waiting in a partition before some of them are deleted."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:

@@ -33,7 +33,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         await _move(admin, world, kind, before)
         refused = 0
         if kind == "commands beyond the end":
-            check_refusal(*await refusal(world), UNSAFE, "was the topic made anew?")
+            check_refusal(*await refusal(world), UNSAFE, "was the topic recreated?")
             refused = 1
             await admin.commit(world.app_id, {place: at for place, at in before.items() if place.topic == commands})
     await world.refill()

@@ -35,9 +35,9 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     task = OwnTask(world, "log")
     await task.folded(await world.load.send(*(task.outcome() for _ in range(BEFORE))))
     await world.load.pause()
-    anew = rng.random() < 0.5
+    recreate = rng.random() < 0.5
     await stop_all(world)
-    if not anew:
+    if not recreate:
         async with administering(world.broker.bootstrap_servers) as admin:
             await admin.add_partitions(world.names(INVOCATIONS), world.partitions + rng.randint(1, 4))
         code, said = await refusal(world)
@@ -59,11 +59,11 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     recovery = world.progress.since[partition_of(task.key.encode(), world.partitions)] - mark.time
     if (found := (page["n_outcomes"], page["incarnation"])) != (wanted := (BEFORE + 2 * AFTER, 1)):
         raise RuntimeError(f"outcomes and incarnation are {found}, expected {wanted}")
-    return Engagement(engaged=True, figures={"refused": 1, "made anew": 1}, recovery_seconds=recovery, note="made anew")
+    return Engagement(engaged=True, figures={"refused": 1, "recreated": 1}, recovery_seconds=recovery, note="recreated")
 
 
 async def _send(world: World, drafts: list[Draft]) -> list[Sent]:
-    """Use a new producer, which does not know the old topic."""
+    """Send with a new producer, which has not seen the old topic."""
     producer: Any = AIOKafkaProducer(bootstrap_servers=world.broker.bootstrap_servers, acks="all")
     sent: list[tuple[Draft, Any]] = []
     async with producer:

@@ -15,7 +15,7 @@ from campaign.live.world import PATIENCE, World
 from crl_stream.wire.topics import INVOCATIONS
 
 ID = "F18"
-TITLE = "changelog hurt"
+TITLE = "changelog damaged"
 TIMES = 12
 PER_ROUND = 3
 PLAN = {"services": False, "partitions": 3}

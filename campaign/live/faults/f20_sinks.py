@@ -1,4 +1,4 @@
-"""A topic that workers write to accepts nothing: the right to write is missing, or the topic is.
+"""A topic that workers write to accepts nothing, because they lack the right to write or the topic is missing.
 
 Too few replicas cannot be tested on one broker: Kafka 4 requires no more replicas than a topic has, whatever
 ``min.insync.replicas`` says.
@@ -20,7 +20,7 @@ from campaign.live.world import PATIENCE, World
 from crl_stream.wire.topics import DECISIONS, INVOCATIONS, RECEIPTS
 
 ID = "F20"
-TITLE = "output topic takes nothing"
+TITLE = "output topic accepts nothing"
 TIMES = 12
 PER_ROUND = 4
 PLAN = {"services": False}
@@ -69,7 +69,7 @@ async def _denied(world: World, supervisor: Supervisor) -> None:
 
 
 async def _gone(world: World, supervisor: Supervisor) -> None:
-    """Delete the topic of receipts, which nothing is computed from; its contents are lost."""
+    """Delete the topic of receipts, from which nothing is computed; its contents are lost."""
     async with administering(world.broker.bootstrap_servers) as admin:
         await admin.delete_topic(world.names(RECEIPTS))
     task = OwnTask(world, "receipts")

@@ -18,7 +18,7 @@ SENT: Final = r"policy ([0-9a-f]{16}) was sent"
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Replace one worker by one with its own policy.
+    """Replace one worker with one that has a different policy.
 
     Noticed if its policy was sent: the log says from where it applies, so it does not matter who folds.
     """

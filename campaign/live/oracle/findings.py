@@ -1,4 +1,4 @@
-"""The oracle's findings: figures of what held, and a count and description of whatever did not."""
+"""The oracle's findings: figures of what was checked, and a count and description of every error."""
 
 from __future__ import annotations
 

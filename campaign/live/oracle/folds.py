@@ -135,10 +135,10 @@ class Folds:
         if lost := should - there:
             self.findings.complain("lost", len(lost), f"{where}: not there: {min(lost, key=repr)}")
         if more := there - should:
-            self.findings.complain("foreign", len(more), f"{where}: not the fold's: {min(more, key=repr)}")
+            self.findings.complain("foreign", len(more), f"{where}: not from the fold: {min(more, key=repr)}")
         # Several stages share the partitions of dead letters; each keeps its own order.
         if topic != DEAD_LETTERS and there == should and distinct != wanted:
-            self.findings.complain("disordered", 1, f"{where}: the order differs from the log's")
+            self.findings.complain("disordered", 1, f"{where}: the order differs from the log")
 
     def _compare_last(self, topic: str, partition: int, records: list[Any]) -> None:
         """Count keys that end with an old record, which misleads only readers that start after a compaction."""
@@ -179,7 +179,7 @@ def compare_rows(where: str, found: dict[bytes, bytes], wanted: dict[bytes, byte
     findings.rows += len(wanted)
     wrong = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
     if wrong:
-        findings.complain("wrong_rows", len(wrong), f"{where}: rows {wrong[:5]} are not the fold's")
+        findings.complain("wrong_rows", len(wrong), f"{where}: rows {wrong[:5]} differ from the fold")
 
 
 def _identity(topic: str, record: Any) -> Any:

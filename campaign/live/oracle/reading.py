@@ -69,7 +69,7 @@ class Topic(NamedTuple):
                 portion = []
 
     async def log(self, topic: str, partition: int) -> AsyncIterator[list[Any]]:
-        """The same for the log, with records deleted on purpose, without those deleted before they were folded."""
+        """Do the same for the log, including records deleted on purpose after they were folded."""
         gaps = [range(start, end) for p, start, end in self.request.gaps if p == partition]
         kept = [r for r in self._kept(partition) if not any(r.offset in gap for gap in gaps)]
         first = True

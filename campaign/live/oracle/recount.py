@@ -1,4 +1,4 @@
-"""Counts without the engine: outcomes from their bytes, poison by its position, commands by their results."""
+"""Counts without the engine: outcomes by their bytes, malformed records by position, commands by their results."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Recount:
 
     # -- the log -----------------------------------------------------------------------------------
     def take(self, topic: str, partition: int, records: Iterable[Any]) -> None:
-        """Take in the records of a partition of the log or of the commands, in order."""
+        """Process the records of a partition of the log or of the commands, in order."""
         for record in records:
             place = topic, partition, record.offset
             self._met.add(place)
@@ -140,12 +140,12 @@ class Recount:
         findings.forgotten += sum(task.again for task in self._tasks.values())
 
     def compare_letters(self, letters: Mapping[Place, set[bytes | None]], findings: Findings) -> None:
-        """Check that each poisonous record has one dead letter, with its bytes."""
+        """Check that each malformed record has one dead letter, with its bytes."""
         findings.poison += len(self._poison)
         for place, value in self._poison.items():
             found = letters.get(place, set())
             if not found:
-                findings.complain("lost", 1, f"poison at {place} has no dead letter")
+                findings.complain("lost", 1, f"the malformed record at {place} has no dead letter")
             elif found != {value}:
                 findings.complain("doubled", 1, f"the dead letters of {place} do not have its bytes")
 
@@ -163,7 +163,7 @@ class Recount:
             wanted = 1 if what == "command" else self.partitions
             if answers[name] != wanted:
                 kind = "lost" if answers[name] < wanted else "doubled"
-                text = f"{what} {name} has {answers[name]} answers instead of {wanted}"
+                text = f"{what} {name} has {answers[name]} results instead of {wanted}"
                 findings.complain(kind, abs(wanted - answers[name]), text)
 
 

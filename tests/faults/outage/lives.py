@@ -1,4 +1,4 @@
-"""A runtime and commands that run through an outage, and what happened to their outcomes."""
+"""A runtime and a file of outcomes that live through an outage, and what happened to their outcomes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Runtime:
     def lived(
         self, began: float, back: float, stated: float, variant: str, there: Counter[str], *, since: float
     ) -> Lived:
-        """Sum up what it saw; ``there`` counts the ids on the topic, and ``variant`` became active at ``stated``.
+        """Summarise what it saw; ``there`` counts the ids on the topic, and ``variant`` became active at ``stated``.
 
         Only outcomes accepted after ``since`` are checked: a broker that loses its data loses earlier ones as well.
         """
@@ -88,7 +88,7 @@ class Runtime:
         lines = [text for at, name, text in page["lines"] if began <= at and name.startswith("crl_stream")]
         others = [text for at, name, text in page["lines"] if began <= at and not name.startswith("crl_stream")]
         kinds = dict.fromkeys(map(kind_of, lines))
-        said = f"{len(lines)} lines: {'; '.join(kinds)}" if lines else "nothing"
+        said = f"{len(lines)} lines: {' / '.join(kinds)}" if lines else "nothing"
         said += f"; {len(others)} library log lines" if others else ""
         during = [state for at, state in page["states"] if began <= at <= back]
         sources = dict.fromkeys(state["source"] for state in during)
@@ -104,7 +104,7 @@ class Runtime:
             said,
             f"{heard}, source {', '.join(map(str, sources)) or 'live'}",
             seconds(connected, back),
-            f"{seconds(followed, stated)} (written {stated - back:.1f} s after it)",
+            f"{seconds(followed, stated)} (written {stated - back:.1f} s after the outage)",
             told,
             f"{page['p99_call_ms']:.1f} / {page['longest_call_ms']:.1f} ms",
         )

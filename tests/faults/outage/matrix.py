@@ -1,8 +1,8 @@
-"""The outage matrix: what each process says while Kafka is away, when everything works again, and what was lost.
+"""The outage matrix: what each process reports during a Kafka outage, when it recovers, and what is lost.
 
     PYTHONPATH=.:tests .venv/bin/python tests/faults/outage/matrix.py [NAME ...]
 
-It runs two scenes at a time, takes a quarter of an hour on two cores, and prints Markdown tables.
+It runs two scenes at a time, takes 15 to 30 minutes on two cores, and prints Markdown tables.
 
 Each scene has its own broker.  A worker and the services run under a supervisor that restarts them when they end, as
 Kubernetes does.  Beside them, a runtime publishes ten outcomes a second and follows a rollback, and an operator runs
@@ -50,22 +50,22 @@ OUTAGES: dict[str, Outage] = {
     "paused for 35 s": Outage(of.pause, of.go_on, 35.0),
     "paused for 5 s": Outage(of.pause, of.go_on, 5.0),
     "moved to another port": Outage(of.stop, of.start_elsewhere, 15.0, embedded_runtime=True),
-    "came back without its data": Outage(of.lose_data, of.start_empty, 10.0),
+    "returned without its data": Outage(of.lose_data, of.start_empty, 10.0),
 }
 PROCESSES = (
     "Kafka",
-    "`/readyz` named",
+    "findings of `/readyz`",
     "not ready after (worker, services)",
     "recovered after",
-    "exit codes at restarts",
+    "exit codes",
     "library log lines (worker, services)",
     "outcomes counted, of those in the log",
 )
 RUNTIME = (
     "Kafka",
-    "the runtime's log",
-    "meanwhile",
-    "takes outcomes again after",
+    "runtime's log",
+    "runtime's health during the outage",
+    "publishes again after",
     "rollback followed after",
     "accepted / on the topic / exactly once",
     "p99 / longest call",
@@ -73,21 +73,21 @@ RUNTIME = (
 COMMANDS = (
     "Kafka",
     "`crl status --check`",
-    "`crl publish -f`, started meanwhile",
+    "`crl publish -f`, started during the outage",
     "on the topic exactly once",
-    "`crl tail` said",
-    "outcomes it showed",
+    "messages of `crl tail`",
+    "outcomes shown by `crl tail`",
 )
 UP = (
     "fault",
-    "`crl up` said",
+    "messages of `crl up`",
     "`crl status --check` passes after",
     "library log lines",
-    "the runtime meanwhile",
-    "takes outcomes again after",
+    "runtime's health during the fault",
+    "publishes again after",
     "rollback followed after",
     "accepted / on the topic / exactly once",
-    "Ctrl-C ended it in",
+    "stopped by Ctrl-C in",
 )
 
 
@@ -134,7 +134,7 @@ async def main(wanted: list[str]) -> None:
     def is_wanted(name: str) -> bool:
         return not wanted or any(word in name for word in wanted)
 
-    logging.getLogger().addHandler(logging.NullHandler())  # aiokafka's messages about its attempts do not matter here
+    logging.getLogger().addHandler(logging.NullHandler())  # aiokafka's messages about its retries do not matter here
     turn, loads, began = asyncio.Semaphore(AT_ONCE), list[float](), time.monotonic()
     measuring = asyncio.create_task(measure_load(loads))
     outages = [name for name in OUTAGES if is_wanted(name)]

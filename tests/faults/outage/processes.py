@@ -54,7 +54,7 @@ class Supervised:
         said = []
         for code, log in zip(self.codes, self.logs, strict=False):
             lines = [line.partition(": ")[2] for line in log.read_text().splitlines() if " CRITICAL " in line]
-            said.append(f"{code} ({lines[0] if lines else 'asked to end'})")
+            said.append(f"{code} ({lines[0] if lines else 'stopped on request'})")
         return ", ".join(said) or "none"
 
     def end(self) -> None:

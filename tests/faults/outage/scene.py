@@ -196,7 +196,7 @@ class Scene:
             if code == 0:
                 break
             await asyncio.sleep(5.0)
-        return kind_of("; then again: ".join(told)).replace(str(self.folder) + "/", "")
+        return kind_of("; next try: ".join(told)).replace(str(self.folder) + "/", "")
 
     async def _watch(
         self, both: tuple[Supervised, ...], begun: float, seconds: float

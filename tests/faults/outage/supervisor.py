@@ -1,4 +1,4 @@
-"""``crl up``, with a runtime beside it, under faults of its embedded broker and its worker."""
+"""Runs ``crl up`` and a runtime under faults of the embedded broker and the worker."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class UpSeen(NamedTuple):
 
 
 class World:
-    """A running ``crl up``, and what the fault has done to it."""
+    """A running ``crl up``, and the effects of the fault on it."""
 
     def __init__(self, up: Up) -> None:
         self.up, self.stack = up, ExitStack()
@@ -80,7 +80,7 @@ def lose_data(world: World) -> None:
     world.loses_data = True
     pid = world.up.pid("kafka")
     os.kill(pid, signal.SIGKILL)
-    while not is_gone(pid):  # before it is gone, it may acknowledge records that are deleted with its data
+    while not is_gone(pid):  # until it is gone, it may acknowledge records that are then deleted with its data
         time.sleep(0.01)
     shutil.rmtree(world.broker_folder / "logs")
 
@@ -102,13 +102,13 @@ def kill_monitor(world: World) -> None:
 
 
 FAULTS: dict[str, Callable[[World], None]] = {
-    "its broker was killed": kill,
-    "its broker was paused for 20 s": pause_for_20_s,
-    "its broker was paused for good": pause_for_good,
-    "its broker was killed and its port taken": steal_port,
-    "its broker lost its data": lose_data,
-    "the disk of its broker was full for 20 s": fill_disk,
-    "its worker was killed": kill_monitor,
+    "broker killed": kill,
+    "broker paused for 20 s": pause_for_20_s,
+    "broker paused and never resumed": pause_for_good,
+    "broker killed and its port taken": steal_port,
+    "broker lost its data": lose_data,
+    "broker's disk full for 20 s": fill_disk,
+    "worker killed": kill_monitor,
 }
 
 
@@ -187,7 +187,7 @@ async def _state(world: World) -> tuple[str, float]:
 
 
 def _until_well(world: World, before: int) -> str:
-    """Wait until `crl status --check` finds nothing wrong; returns what `crl up` said meanwhile."""
+    """Wait until `crl status --check` finds nothing wrong; return what `crl up` printed meanwhile."""
     up, until, text = world.up, time.monotonic() + PATIENCE, ""
     while True:
         assert time.monotonic() < until, up.text()[-3_000:]
@@ -202,6 +202,6 @@ def _until_well(world: World, before: int) -> str:
 
 
 def _own_lines(text: str) -> str:
-    """Return the lines of `crl up` itself; those of its processes begin with a date and are dropped."""
+    """Return the lines of `crl up`, without those of its processes, which begin with a date."""
     lines = [line for line in text.splitlines() if line and not re.match(r"\d{4}-\d\d-\d\d ", line)]
     return kind_of(" / ".join(lines)) or "nothing"
