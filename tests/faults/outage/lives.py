@@ -114,6 +114,7 @@ def kind_of(line: str) -> str:
     """Strip from a line the parts that change from one occurrence to the next."""
     line = re.sub(r" \(\d+ (more )?times[^)]*\)", "", line)
     line = re.sub(r"\d+(\.\d+){3}:\d+", "ADDRESS", line)
+    line = re.sub(r"(?<![\w:/])/[\w./-]*\w", "FOLDER", line)
     line = re.sub(r"\bt[0-9a-f]{10}\.", "", line)
     return re.sub(r"(?<![\d.])\d+(\.\d+)? s\b", "N s", line)
 
