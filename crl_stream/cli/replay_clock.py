@@ -19,10 +19,10 @@ _AT_ONCE: Final = 1_024
 
 
 def steady(timed: Iterable[tuple[int, T]], look_ahead: int = LOOK_AHEAD) -> Iterator[tuple[int, T]]:
-    """Yield the same things in the same order, each with its replay time in milliseconds.
+    """Yield the items in the same order, each with its replay time in milliseconds.
 
-    The replay time is the earliest among the thing's own time and the next ``look_ahead`` times, ignoring those that
-    have already passed. Where timestamps never decrease, it is the thing's own time.
+    The replay time is the earliest of the item's own time and the next ``look_ahead`` times, ignoring those that have
+    already passed. Where timestamps never decrease, it is the item's own time.
     """
     clock: int | None = None
     things, held = iter(timed), list[tuple[int, T]]()

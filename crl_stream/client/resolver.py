@@ -206,7 +206,7 @@ class Resolver:
     def _failed(self, error: BaseException) -> None:
         """Report that an attempt to follow has ended."""
         if isinstance(error, Reread):
-            log.info("the active variants are read again: %s", error)
+            log.info("rereading the active variants: %s", error)
             return
         self._following_since = None
         self._troubles.say("kafka", f"Kafka does not answer: {reason_of(error)}; {self._used_meanwhile()}")

@@ -236,7 +236,7 @@ class Sending:
     def _goes_on(self) -> None:
         if self.connected_since is None:
             self.connected_since = utc_now()
-            self._troubles.over("kafka", "Kafka takes outcomes again")
+            self._troubles.over("kafka", "Kafka accepts outcomes again")
 
     def _silent(self, why: str) -> None:
         self.connected_since, self.trouble = None, why
