@@ -1,4 +1,4 @@
-"""What the client costs a runtime: publishing a file compared with bare producers, and an agent while Kafka is down."""
+"""Measures what the client costs: publishing a file, compared with bare producers, and an agent while Kafka is down."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def installation(
         given += [f"worker.data_dir={folder}", f"client.cache_dir={folder}", f"telemetry.folder={folder}/telemetry"]
         session = Session(None, given)
         settings = with_free_port(session, session.at(bootstrap_servers), other_if_taken=True)
-        with contextlib.redirect_stderr(io.StringIO()):  # "topics: 15 changes" is not progress
+        with contextlib.redirect_stderr(io.StringIO()):  # hides "topics: 15 changes", which is not progress
             prepare_topics(settings)
         yield Stack(settings, session)
 
