@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rows", type=int, metavar="N", help="rows for the recovery section; default: 1,000,000, quick: 50,000"
     )
     parser.add_argument(
-        "--resume", type=Path, metavar="FILE", help="continue with the sections that FILE does not have yet"
+        "--resume", type=Path, metavar="FILE", help="measure only the sections that FILE does not have yet"
     )
     parser.add_argument("--document", action="store_true", help="then update docs/performance.md")
     parser.add_argument("--json", action="store_true", help="print JSON")

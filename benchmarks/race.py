@@ -25,8 +25,8 @@ from crl_stream.wire.topics import TASKS, Topics
 from crl_stream.worker_views import ask
 
 TURN = 10_000
-"""Outcomes before a task repeats: more than four partitions' batches hold together, so each batch brings ``length``
-outcomes to a row.
+"""Outcomes before a task repeats: more than the batches of four partitions hold together, so each batch brings
+``length`` outcomes to a row.
 """
 DELIVERY_SECONDS = 20.0
 """Seconds within which everything a contestant has sent must be on the broker."""

@@ -114,7 +114,7 @@ def watched(
 
 
 def wait(watch: Watch, alive: Callable[[], bool], wanted: int, limit: float) -> bool:
-    """Wait; return True when ``wanted`` outcomes are taken in, or False ``limit`` seconds after the first."""
+    """Wait for ``wanted`` outcomes; return False if they take more than ``limit`` seconds after the first one."""
     while True:
         now, first = time.perf_counter(), watch.first
         if watch.count >= wanted:

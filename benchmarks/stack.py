@@ -60,7 +60,7 @@ def installation(
 
 @contextlib.contextmanager
 def worker(stack: Stack, *, wait: bool = True, program: Sequence[str] = CRL) -> Iterator[subprocess.Popen[bytes]]:
-    """Run one worker process, the monitor alone."""
+    """Run one worker process with the monitor as its only role."""
     with running(
         stack.session, stack.settings, quiet=True, with_services=False, wait=wait, program=program
     ) as installed:
