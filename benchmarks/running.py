@@ -129,7 +129,7 @@ def wait(watch: Watch, alive: Callable[[], bool], wanted: int, limit: float) -> 
 
 
 def figures(watch: Watch, *, wanted: int, end: Sample | None = None) -> dict[str, float]:
-    """Return rates for the whole run, from the first sample with work to the one with all of it, and its warm part."""
+    """Return the rates of the whole run, from its first to its last outcome taken in, and of its warm part."""
     first = watch.first
     assert first is not None
     last = end or next((s for s in watch.samples if s.count >= wanted), watch.samples[-1])
