@@ -1,4 +1,4 @@
-"""Measurements, compared with what a user would do otherwise: ``make bench``, or ``python -m benchmarks --json``.
+"""Measurements that compare the product with the alternatives: ``make bench``, or ``python -m benchmarks --json``.
 
-Machines are noisy: the ratios say more than the times.  Nothing here is a test.
+Machines are noisy, so the ratios say more than the times.  Nothing here is a test.
 """

@@ -30,7 +30,7 @@ def main(words: list[str] | None = None) -> int:
     known = sections(plan)
     wanted = options.sections or [name for name, section in known.items() if section.usual]
     if unknown := set(wanted) - known.keys():
-        _parser().error(f"there is no section {min(unknown)}; one of {', '.join(known)}")
+        _parser().error(f"there is no section {min(unknown)}; choose from {', '.join(known)}")
     path = options.resume or RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}.json"
     page = json.loads(path.read_text(encoding="utf-8")) if options.resume else {}
     page |= {"machine": describe(), "quick": plan.quick, "repeats": plan.repeats}
@@ -42,7 +42,7 @@ def main(words: list[str] | None = None) -> int:
         print(json.dumps(page, indent=2))
     else:
         print(report.text(page))
-    note(f"the figures are in {path}; python -m benchmarks report {path} --markdown turns them into a page")
+    note(f"the figures are in {path}; python -m benchmarks report {path} --markdown prints them as tables")
     if failed:
         note(f"failed: {', '.join(failed)}; continue with --resume {path}")
     elif options.document:
@@ -59,9 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         "--rows", type=int, metavar="N", help="rows for the recovery section; default: 1,000,000, quick: 50,000"
     )
     parser.add_argument(
-        "--resume", type=Path, metavar="FILE", help="continue with the sections that FILE does not have yet"
+        "--resume", type=Path, metavar="FILE", help="measure only the sections that FILE does not have yet"
     )
-    parser.add_argument("--document", action="store_true", help="then bring docs/performance.md up to date")
+    parser.add_argument("--document", action="store_true", help="then update docs/performance.md")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

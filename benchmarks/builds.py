@@ -1,6 +1,7 @@
-"""The pure stages, interpreted and compiled, from records to bytes; each build runs in its own process, in turn.
+"""Compares the pure stages, interpreted and compiled, from records to bytes.
 
-Measures CPU time, because other processes share the machine, and hashes the output, which must be the same.
+The builds take turns, each in its own process.  CPU time is measured, because other processes share the machine.  The
+output is hashed, because both builds must produce the same bytes.
 """
 
 from __future__ import annotations
@@ -32,15 +33,16 @@ from crl_stream.wire.codec import encode
 BATCH = 2_000
 """Records in a batch, as when a worker catches up."""
 PER_SECOND = 12_500
-"""Records of one partition per second of log time."""
+"""Records per partition and second of log time."""
 SHAPES = {1: (2_500, 60_000, 30_000), 5: (500, 30_000, 40_000), 20: (125, 20_000, 40_000)}
-"""Consecutive outcomes of a task: the number of tasks, records until all windows are full, records that are measured.
+"""For each number of consecutive outcomes of a task: the tasks, the records until all windows are full, and the records
+measured.
 """
 _PROGRAM = "from benchmarks.builds import main; main()"
 
 
 class Stored(NamedTuple):
-    """Return one record of the log."""
+    """One record of the log."""
 
     offset: int
     timestamp: int
@@ -50,7 +52,7 @@ class Stored(NamedTuple):
 
 
 def run(*, repeats: int) -> dict[str, Any]:
-    """Return microseconds per event for both builds by shape, and how many times faster the compiled build is."""
+    """Return, for each shape, the microseconds per event of both builds and the speedup of the compiled one."""
     if reason := compiled.prepare():
         note(f"  MISSING: {reason}")
         return {"missing": reason}

@@ -1,4 +1,4 @@
-"""What the client costs a runtime: publishing a file compared with bare producers, and an agent while Kafka is down."""
+"""Measures what the client costs: publishing a file, compared with bare producers, and an agent while Kafka is down."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SENDERS: Final = {"ours": "Publisher", "aiokafka": "bare aiokafka", "confluent":
 NOWHERE: Final = "127.0.0.1:1"
 """An address where nothing listens."""
 GOAL: Final = (
-    "50 us or less of CPU a message, at most 2 x bare aiokafka; with Kafka absent: entering 50 ms, p99 added to a call "
-    "1 ms, closing 2 s"
+    "at most 50 us of CPU per message and 2 x bare aiokafka; without Kafka, at most 50 ms to enter, 1 ms added to a "
+    "call at p99, and 2 s to close"
 )
 
 

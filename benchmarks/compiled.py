@@ -30,7 +30,7 @@ def why_not() -> str:
 
 
 def prepare() -> str:
-    """Build it unless it is up to date with the sources; return why that is impossible, or an empty text."""
+    """Build the wheel unless it is up to date; return why it could not be built, or an empty text."""
     wanted = _fingerprint()
     if _STAMP.exists() and _STAMP.read_text(encoding="ascii") == wanted:
         return ""

@@ -21,7 +21,7 @@ TASKS = 10_000
 ROUNDS = 3
 """Outcomes per task."""
 SHOWN = 2
-"""Variants of each task in its last snapshot, which follows its second outcome."""
+"""Variants per task in its last snapshot, which is published after its second outcome."""
 REPEATS = 5
 PATIENCE = 300.0
 """Seconds within which the overview must have every task."""

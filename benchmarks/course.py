@@ -23,7 +23,7 @@ from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, POLICY_KEY, Topics
 
 FILL_BYTES = 100_000
-"""Records per batch in the input topic; the broker gives all of them the same time."""
+"""Records per batch in the input topic; the broker gives all of them the same timestamp."""
 
 
 class Course(NamedTuple):
@@ -69,7 +69,7 @@ def course(
     snapshot_seconds: float = 1.0,
     check: bool = True,
 ) -> Iterator[Course]:
-    """Fill a topic; without ``check``, keep nothing to compare with, which saves memory for a large one."""
+    """Fill a topic; without ``check``, do not keep the input for comparison, which saves memory on a large topic."""
     flags = [f"kafka.partitions={partitions}", f"limits.snapshot_seconds={snapshot_seconds}"]
     with installation(bootstrap_servers, flags) as stack:
         oracle = Oracle() if check else None

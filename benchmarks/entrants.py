@@ -43,7 +43,7 @@ class Entrant(NamedTuple):
     run here.
     """
     summarize: Callable[[bytes], tuple[tuple[str, int], Summary]]
-    """Return (task, number of its outcomes) of a snapshot, and its contents."""
+    """Return the key (task, number of its outcomes) and the contents of a snapshot."""
     shares_topics: bool = False
     """Whether it writes the product's topics; the others have their own output topic."""
     describe: Callable[[], str] = lambda: ""
@@ -83,7 +83,7 @@ def _with(library: str, module: str) -> Callable[[], list[str]]:
 
 @cache
 def _classes() -> tempfile.TemporaryDirectory[str]:
-    """The folder of the compiled job until this program ends."""
+    """The folder of the compiled job; it exists until this program ends."""
     return tempfile.TemporaryDirectory(prefix="crl-bench-java-")
 
 

@@ -57,7 +57,7 @@ def run(count: int, repeats: int) -> dict[str, Any]:
         }
     return {
         f"{count:,} outcomes of {TASKS} tasks": figures,
-        "goal": "memory that does not grow with the file; the engine is most of the time",
+        "goal": "memory that does not grow with the file, and most of the time spent in the engine",
     }
 
 

@@ -11,7 +11,7 @@ Figures = dict[str, Any]
 """Sections by name, as ``python -m benchmarks`` writes them."""
 
 RATE = "warm_events_per_second"
-"""Rates leave out the first 30 % of the outcomes, while virtual machines are cold and tasks are new."""
+"""Rates leave out the first 30 % of the outcomes, when virtual machines are cold and tasks are new."""
 RESOLVER, BARE = "publish to Resolver", "bare produce to consume"
 MEMORY = "bytes per variant in memory"
 RECOVERY = "seconds from start to ready"
@@ -42,13 +42,13 @@ def judge(figures: Figures) -> list[Goal]:
 def _of_the_race(figures: Figures) -> Iterator[Goal]:
     for length, factor in ((20, 2.0), (5, 2.0), (1, 1.3)):
         for other, title in (("quix", "Quix Streams"), ("kafka_streams", "Kafka Streams")):
-            name = f"whole job / {title}, {length} events per touched row"
+            name = f"whole job / {title}, {length} event{'s' * (length != 1)} per touched row"
             yield _at_least(name, factor, _ratios(figures, length, other))
             if "compiled" in figures.get(f"race{length}", {}).get("results", {}):
                 yield _at_least(f"{name}, compiled", factor, _ratios(figures, length, other, "compiled"))
     for other, title, factor in (("faust", "stock Faust", 20.0), ("bare", "the same job bare on aiokafka", 0.6)):
         for length in (20, 5, 1):
-            name = f"whole job / {title}, {length} events per touched row"
+            name = f"whole job / {title}, {length} event{'s' * (length != 1)} per touched row"
             yield _at_least(name, factor, _ratios(figures, length, other))
             if other == "faust" and "compiled" in figures.get(f"race{length}", {}).get("results", {}):
                 yield _at_least(f"{name}, compiled", factor, _ratios(figures, length, other, "compiled"))
@@ -76,7 +76,7 @@ def _of_the_latency(figures: Figures) -> Iterator[Goal]:
         if not worst:
             yield Goal(name, "<= 25 ms", "not measured", None)
             continue
-        said = f"{', '.join(f'{p99:.1f}' for p99 in worst)} ms" + (f"; {lost} never came" if lost else "")
+        said = f"{', '.join(f'{p99:.1f}' for p99 in worst)} ms" + (f"; {lost} lost" if lost else "")
         met = max(worst) <= 25.0 and not lost
         yield Goal(name, "<= 25 ms", said, met if len(worst) >= 5 or not met else None)
     name = "p99 publish to Resolver / bare produce to consume at 1,000/s, 64 partitions"
@@ -111,7 +111,7 @@ def _of_the_recovery(figures: Figures) -> Goal:
 
 
 def _of_two_workers(figures: Figures) -> Goal:
-    name, wanted = "two workers / one, each with as much CPU time as the one", ">= 1.7 x"
+    name, wanted = "two workers / one worker, with the same CPU time per worker", ">= 1.7 x"
     scaling, rate = figures.get("scaling", {}), "warm_events_per_cpu_second"
     one, two = (spread(scaling.get(f"{count} worker{'s' * (count > 1)}", ()), rate) for count in (1, 2))
     if one is None or two is None:

@@ -1,4 +1,4 @@
-"""The costs that the guide states for its own API: a check, a detection, a pass, an analysis, a line, a table."""
+"""Measures the costs that the guide states for its API: a check, a detection, a pass, an analysis, a line, a table."""
 
 from __future__ import annotations
 

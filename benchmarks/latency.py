@@ -1,8 +1,9 @@
 """Measures how long a published outcome takes to reach a consumer of the fact and the Resolver, and the bare path.
 
-A probe is the outcome that reveals the degradation of a task that was brought to the brink before.  Three times are
-measured for the same record: a plain consumer of the log reads it (the bare path: same record, same load, same moment),
-a plain consumer of ``crl.rollbacks`` reads the fact, and the Resolver would answer with the other variant.
+A probe is the outcome that reveals a degradation; earlier outcomes have brought its task to the brink.  Three times are
+measured for the same record: when a plain consumer of the log reads it (the bare path: same record, same load, same
+moment), when a plain consumer of ``crl.rollbacks`` reads the fact, and when the Resolver would answer with the other
+variant.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ RATES = (100, 1_000, 10_000)
 REPEATED = 1_000
 """The rate at which the goal applies; it is measured several times."""
 WARM_PROBES = 16
-"""Warm-up before the measurement, for each partition: the first write to each of several hundred files keeps the disk's
-journal busy for a second or two, and every writer waits.
+"""Warm-up probes per partition before the measurement.  The first write to each of several hundred files keeps the
+disk's journal busy for a second or two, and every writer waits.
 """
 SETTLING_SECONDS = 6.0
 """Pause after the warm-up; ext4 writes its journal every five seconds."""
@@ -83,9 +84,9 @@ def run_others(bootstrap_servers: str, names: Sequence[str], *, probes: int = 50
 
 
 def in_words(figures: Mapping[str, Any]) -> str:
-    """Return one line about a measurement."""
+    """Return one line that describes a measurement."""
     paths = [f"{name} p50 {q['p50']:.1f} p99 {q['p99']:.1f} ms" for name, q in figures["paths"].items()]
-    lost = f", {figures['lost']} NEVER CAME" if figures["lost"] else ""
+    lost = f", {figures['lost']} LOST" if figures["lost"] else ""
     return f"{'; '.join(paths)} ({figures['probes']} probes, load {figures['load']['per_second']:,.0f}/s{lost})"
 
 

@@ -17,17 +17,17 @@ from typing import Any
 from confluent_kafka import Producer
 
 TICK = 0.001
-"""Seconds between two checks of what is due; at most one record each up to 1,000 a second."""
+"""Seconds between two checks of what is due; up to 1,000 records a second, each check sends at most one."""
 PLACEHOLDER = b"@" * 12
 """Placeholder in a background outcome for the part that makes its id unique."""
 
 
 def main(words: list[str]) -> int:
-    """Send what the plan says, and write a file beside it with the time each probe was published."""
+    """Send what the plan says, and write the publishing time of each probe to a file next to the plan."""
     path = Path(words[0])
     plan = json.loads(path.read_text(encoding="utf-8"))
     producer = Producer({"bootstrap.servers": plan["servers"], "linger.ms": 0, "acks": "all", "log_level": 0})
-    # The first record of a partition waits for a connection and metadata, which must not count.
+    # The first record of a partition waits for a connection and metadata; that wait must not count.
     producer.list_topics(plan["topic"], timeout=20.0)
     result = _send(producer, plan)
     producer.flush(30.0)

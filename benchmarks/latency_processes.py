@@ -71,7 +71,7 @@ class Arrivals:
 
 @contextlib.contextmanager
 def reader(path: Path, plan: Mapping[str, Any]) -> Iterator[Arrivals]:
-    """Run a process that records when probes arrive; it is reading when the block begins and writes the times last."""
+    """Run a process that records when probes arrive; it reads while the block runs, and writes the times at its end."""
     path.write_text(json.dumps(plan), encoding="utf-8")
     command, pipe = [sys.executable, "-m", "benchmarks.latency_reader", str(path)], subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment(), start_new_session=True)
@@ -96,6 +96,6 @@ def wait_for(count: int, *arrivals: Arrivals) -> None:
 
 
 def arrived(path: Path) -> dict[str, dict[str, int]]:
-    """Return what a reader has written: times by task, of records read and of the Resolver's answers."""
+    """Return the times a reader has written, by task: when records were read, and when the Resolver answered."""
     found: dict[str, dict[str, int]] = json.loads(path.with_suffix(".arrived").read_text(encoding="utf-8"))
     return found

@@ -1,9 +1,10 @@
 """Records when each probe arrives.  Runs in its own process.
 
-    python -m benchmarks.latency_reader PLAN     until its standard input ends
+    python -m benchmarks.latency_reader PLAN     # runs until its standard input ends
 
 A plan names topics; if it has an installation's flags, a Resolver is measured too.  The process prints how many records
-and answers it has seen.  At the end it writes their times, from the machine's monotonic clock, beside the plan.
+and answers it has seen.  At the end it writes their times, from the machine's monotonic clock, to a file next to
+the plan.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _resolver(plan: dict[str, Any], resolved: dict[str, int]) -> Resolver:
 
 
 async def _follow(plan: dict[str, Any], read: dict[str, int], ready: threading.Event) -> None:
-    """Note the first record of each probed key from now on, read by a plain consumer with its defaults."""
+    """Record when a plain consumer with default settings reads the first new record of each probed key."""
     consumer = AIOKafkaConsumer(bootstrap_servers=plan["servers"])
     await consumer.start()
     try:

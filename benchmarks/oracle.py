@@ -90,7 +90,7 @@ def _complain(
             (name, len(all_), min(len(all_), WINDOW), sum(all_[-WINDOW:])) for name, all_ in sorted(seen.items())
         )
         if said[n] != true:
-            return f"the snapshot of outcome {n} says {said[n]}, but it is {true}"
+            return f"the snapshot of outcome {n} says {said[n]}, but should say {true}"
     if more := [n for n in said if n > len(outcomes)]:
         return f"there is a snapshot of outcome {min(more)}, but only {len(outcomes)} were sent"
     return None

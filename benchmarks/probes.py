@@ -29,7 +29,7 @@ def story() -> list[m.Invocation]:
         made.append(_outcome(TaskKey(AGENT, "task"), f"inv-{len(made)}", variant, status))
         driver.pipe(made[-1])
 
-    # The active variant stays just below what auto-apply requires of the other one, so nothing is promoted.
+    # The other variant stays just below the requirements of auto-apply, so nothing is promoted.
     for _ in range(20):
         publish(BAD, "success")
     for number in range(10):

@@ -1,4 +1,4 @@
-"""Every contestant on the same input topic, one worker process each, one after the other, round after round."""
+"""Runs every contestant on the same input topic, one worker process each, one after the other, round after round."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from crl_stream.wire.topics import TASKS, Topics
 from crl_stream.worker_views import ask
 
 TURN = 10_000
-"""Outcomes before a task repeats: more than four partitions' batches hold together, so each batch brings ``length``
-outcomes to a row.
+"""Outcomes before a task repeats: more than the batches of four partitions hold together, so each batch brings
+``length`` outcomes to a row.
 """
 DELIVERY_SECONDS = 20.0
 """Seconds within which everything a contestant has sent must be on the broker."""
@@ -67,12 +67,12 @@ def race(
 
 
 def in_words(result: dict[str, Any]) -> str:
-    """Return one line about a run."""
+    """Return one line that describes a run."""
     for kind in ("missing", "failed", "wrong"):
         if kind in result:
             return f"{kind.upper()}: {result[kind]}"
     return (
-        f"{result['events_per_second']:,.0f} events/s, {result['events_per_cpu_second']:,.0f} per cpu-second"
+        f"{result['events_per_second']:,.0f} events/s, {result['events_per_cpu_second']:,.0f} per CPU-second"
         f" ({result['events']:,} events in {result['seconds']:.1f} s)"
     )
 
@@ -168,7 +168,7 @@ def _run_other(bootstrap_servers: str, filled: Course, entrant: Entrant, name: s
                 raise Failed(f"{error}: {log.read_text(encoding='utf-8', errors='replace')[-1_500:]}") from error
             end = None
             if complete and not entrant.shares_topics:
-                # A counted outcome may not be delivered yet, so the clock stops when the broker has the outputs.
+                # An outcome may be counted before its outputs are delivered; the clock runs until the broker has them.
                 asyncio.run(
                     _delivered(
                         bootstrap_servers,
@@ -232,7 +232,7 @@ async def _check(
     count = sum(map(len, found.values()))
     if not count:
         return {"wrong": "there is no snapshot"}
-    # Ours also publishes a snapshot with every decision, and the next one ten outcomes later.
+    # Our worker also publishes a snapshot with every decision, and the next one ten outcomes later.
     said = filled.oracle.complaint(
         found, complete=complete, extra=entrant.shares_topics, seconds=filled.snapshot_seconds
     )

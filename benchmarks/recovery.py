@@ -1,4 +1,4 @@
-"""How fast a worker reads its rows back: rows per second, from the start of the process until it is ready.
+"""Measures how fast a worker reads its rows back: rows per second, from the start of the process until it is ready.
 
 The changelog is filled with rows as the engine makes them.  Each template is 30 outcomes of a task, folded by the
 monitor's own stage, then written under many names through the row codec.  Every partition of the log holds one real
@@ -35,7 +35,7 @@ from crl_stream.wire.topics import INVOCATIONS, Topics
 
 ROWS = 100_000
 OUTCOMES = 30
-"""Outcomes per task, over three variants."""
+"""Outcomes per task, spread over three variants."""
 TEMPLATES = 64
 BATCH_BYTES = 900_000
 PATIENCE = 600.0

@@ -1,4 +1,4 @@
-"""Reports of a run: text for the terminal, a page in Markdown, plots."""
+"""Reports about a run: text for the terminal, a page in Markdown, plots."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _MARKS = {True: "met", False: "MISSED", None: "not measured"}
 def main(words: list[str]) -> int:
     """Run ``report FILE [--markdown] [--plots FOLDER] [--document]``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks report", description=__doc__)
-    parser.add_argument("file", type=Path, help="what a run has written")
+    parser.add_argument("file", type=Path, help="the figures of a run")
     parser.add_argument("--markdown", action="store_true", help="tables in Markdown")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw SVG files into FOLDER")
-    parser.add_argument("--document", action="store_true", help="bring docs/performance.md up to date with FILE")
+    parser.add_argument("--document", action="store_true", help="update docs/performance.md from FILE")
     options = parser.parse_args(words)
     if options.document:
         return 0 if document(options.file) else 1
@@ -60,7 +60,7 @@ def draw(file: Path, folder: Path) -> bool:
 def document(file: Path) -> bool:
     """Keep a run in docs/ under its date, plot it, and put its tables into the page."""
     kept = file.read_text(encoding="utf-8")
-    # The message of a contestant that failed may contain paths of this machine.
+    # The error message of a failed contestant may contain paths on this machine.
     for place in (str(ROOT), sys.prefix, str(Path.home())):
         kept = kept.replace(place, "")
     page = json.loads(kept)
@@ -70,7 +70,7 @@ def document(file: Path) -> bool:
     path = FIGURES / f"{page['started'][:10]}.json"
     path.write_text(kept, encoding="utf-8")
     PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), page), encoding="utf-8")
-    note(f"{PAGE} has the tables, {FIGURES} the run and its plots")
+    note(f"wrote the tables to {PAGE}, and the run and its plots to {FIGURES}")
     return draw(path, FIGURES)
 
 
@@ -79,7 +79,7 @@ def with_tables(text_: str, page: Page) -> str:
     before, found, rest = text_.partition(BEGIN)
     _, ended, after = rest.partition(END)
     if not found or not ended:
-        raise SystemExit(f"{PAGE} has no markers for the tables: {BEGIN} ... {END}")
+        raise SystemExit(f"{PAGE} does not have the markers for the tables: {BEGIN} ... {END}")
     rounds = f"{page['repeats']} round{'s' * (page['repeats'] != 1)} of each comparison"
     head = f"Measured on {page['started'][:10]}, {rounds}."
     return f"{before}{BEGIN}\n\n{head}\n\n{markdown(page)}\n\n{END}{after}"
@@ -133,19 +133,20 @@ def _goal(goal: Goal) -> tuple[str, str, str, str]:
 
 def _race(race: Page) -> tuple[str, str, list[Sequence[str]]]:
     cadence = (
-        "at most one snapshot of a task a second" if race["snapshot_seconds"] else "a snapshot for every tenth event"
+        "at most one snapshot per task per second" if race["snapshot_seconds"] else "a snapshot for every tenth event"
     )
     remark = (
         f"{race['events']:,} events of {race['tasks']:,} tasks in {race['partitions']} partitions, {cadence}. "
-        "Warm: without the first 30 % of the events. Ratios: ours / theirs in the same round, median (least to most)."
+        "Warm figures leave out the first 30 % of the events. "
+        "Ratios are ours / theirs in the same round: median (least to most)."
     )
     heads = (
         "contestant",
         "events/s, warm",
         "from cold",
-        "per cpu-second",
+        "per CPU-second",
         "ours / theirs",
-        "per cpu-second",
+        "per CPU-second",
         "peak MB",
     )
     rows: list[Sequence[str]] = [heads]
@@ -181,8 +182,8 @@ def _factor(found: Spread | None) -> str:
 
 
 def _latency(latency: Page) -> tuple[str, str, list[Sequence[str]]]:
-    remark = "Milliseconds; of several repeats the median, in brackets the least and the most."
-    rows: list[Sequence[str]] = [("path", "partitions", "events/s", "p50", "p99", "p99.9", "probes", "never came")]
+    remark = "Times are in milliseconds. Repeated measurements show the median (least to most)."
+    rows: list[Sequence[str]] = [("path", "partitions", "events/s", "p50", "p99", "p99.9", "probes", "lost")]
     for partitions, rates in latency.get("ours", {}).items():
         for rate, cells in rates.items():
             rows += [_path(path, partitions, rate, cells) for path in cells[0]["paths"]]
@@ -216,17 +217,18 @@ def _milliseconds(found: Spread | None) -> str:
 
 
 def _stages(name: str, stages: Page) -> tuple[str, str, list[Sequence[str]]]:
-    title = f"Where our worker's time goes, {name} and batch"
+    length = name.partition(" ")[0]
+    title = f"Where our worker's time goes, {length} event{'s' * (length != '1')} per row and batch"
     if "missing" in stages:
         return title, "", [("stage", "share"), (f"missing: {stages['missing'][:160]}", "")]
     rate, busy = stages["events_per_second"], stages["busy"]
-    remark = f"Samples of one worker that catches up at {rate:,.0f} events/s, {busy:.0%} of a core busy."
+    remark = f"Sampled from one worker catching up at {rate:,.0f} events/s, with {busy:.0%} of a core busy."
     rows = [(stage, f"{share:.1%}", f"{share * busy / rate * 1e6:.2f}") for stage, share in stages["shares"].items()]
-    return title, remark, [("stage", "share", "us of cpu per event"), *rows]
+    return title, remark, [("stage", "share", "us of CPU per event"), *rows]
 
 
 def _scaling(scaling: Page) -> tuple[str, str, list[Sequence[str]]]:
-    heads = ("ours with", "events/s, warm", "per cpu-second", "events per row and batch", "peak MB")
+    heads = ("setting", "events/s, warm", "per CPU-second", "events per row and batch", "peak MB")
     rows: list[Sequence[str]] = [heads]
     for name, results in scaling.items():
         if not any(map(is_right, results)):
@@ -237,7 +239,7 @@ def _scaling(scaling: Page) -> tuple[str, str, list[Sequence[str]]]:
         rows.append(
             (name, *rates, f"{per_row.median:.1f}" if per_row else "", f"{memory.median:,.0f}" if memory else "")
         )
-    return "Scaling", "Peak memory is that of all workers together.", rows
+    return "Scaling", "Peak memory is the total of all workers.", rows
 
 
 def _fold(fold: Page) -> Iterable[Sequence[str]]:
@@ -247,7 +249,7 @@ def _fold(fold: Page) -> Iterable[Sequence[str]]:
 
 def _growth(fold: Page) -> Iterable[tuple[str, Any]]:
     growth = fold.get("microseconds of a fold step by variants of the task", {})
-    return ((f"fold step, {name} of the task", figures) for name, figures in growth.items())
+    return ((f"fold step, task with {name}", figures) for name, figures in growth.items())
 
 
 def _flat(figures: Page, above: tuple[str, ...]) -> Iterator[Sequence[str]]:

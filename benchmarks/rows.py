@@ -14,11 +14,11 @@ from crl_stream.core.monitor.step import Context, step
 from crl_stream.core.policy import Policy
 
 PER_VARIANT = 60
-"""Outcomes per variant: enough to fill its window and everything else that a number of outcomes bounds."""
+"""Outcomes per variant: enough to fill its window and everything else limited by a number of outcomes."""
 ENTRIES = (10_000, 100_000)
 """Variants in memory, three per task."""
 TEMPLATES = 64
-"""Tasks that are folded; every row in memory is one of theirs under its own name."""
+"""Tasks that are folded; every row in memory is a copy of one of their rows under a different name."""
 NAIVE_ENTRIES = 3_000
 
 
@@ -57,7 +57,7 @@ def measure_table(entries: int) -> tuple[float, float]:
         row = templates[number % TEMPLATES]
         row.agent_name, row.task_type = "backend-architect", f"api-design-{number}"
         store.write(0, {row.key.encode(): encode_row(row)}, last, set())
-    # Then write each once more in key order, as batches replace rows in a running worker.
+    # Then replace each row in key order, as batches do in a running worker.
     for key, data in store.items(0):
         store.write(0, {key: encode_row(decode_row(data))}, last, set())
     gc.collect()

@@ -19,7 +19,7 @@ from crl_stream.worker_views import ask
 ASK_EVERY = 0.1
 """Seconds between two requests to our worker; each costs it about a millisecond."""
 START_SECONDS = 60.0
-"""Seconds within which a contestant must have taken something in; otherwise it has failed."""
+"""Seconds within which a contestant must have taken in an outcome; otherwise it has failed."""
 WARM_FROM = 0.3
 """The share of the outcomes that figures for the warm run leave out."""
 
@@ -29,7 +29,7 @@ class Failed(Exception):
 
 
 class Sample(NamedTuple):
-    """A contestant's progress at a time of this machine's monotonic clock."""
+    """A contestant's progress at a time on this machine's monotonic clock."""
 
     seconds: float
     count: int
@@ -114,7 +114,7 @@ def watched(
 
 
 def wait(watch: Watch, alive: Callable[[], bool], wanted: int, limit: float) -> bool:
-    """Wait until ``wanted`` outcomes are taken in (True), or ``limit`` seconds after the first (False)."""
+    """Wait for ``wanted`` outcomes; return False if they take more than ``limit`` seconds after the first one."""
     while True:
         now, first = time.perf_counter(), watch.first
         if watch.count >= wanted:
@@ -122,14 +122,14 @@ def wait(watch: Watch, alive: Callable[[], bool], wanted: int, limit: float) -> 
         if not alive():
             raise Failed("it ended")
         if first is None and now - watch.started > START_SECONDS:
-            raise Failed(f"it has taken nothing in within {START_SECONDS:.0f} s")
+            raise Failed(f"it did not take in an outcome within {START_SECONDS:.0f} s")
         if first is not None and now - first.seconds > limit:
             return False
         time.sleep(0.02)
 
 
 def figures(watch: Watch, *, wanted: int, end: Sample | None = None) -> dict[str, float]:
-    """Return rates from the first sample of the work to the one that has all of it, and for the warm part alone."""
+    """Return the rates of the whole run, from its first to its last outcome taken in, and of its warm part."""
     first = watch.first
     assert first is not None
     last = end or next((s for s in watch.samples if s.count >= wanted), watch.samples[-1])

@@ -11,7 +11,7 @@ from benchmarks.entrants import ENTRANTS
 from benchmarks.race import race
 
 LENGTHS = (1, 5, 20)
-"""Consecutive outcomes of a task, and so events per touched row and batch."""
+"""Consecutive outcomes of a task, which is also the number of events per touched row and batch."""
 
 
 class Plan(NamedTuple):
@@ -63,7 +63,7 @@ def sections(plan: Plan) -> dict[str, Section]:
     }
     for length in LENGTHS:
         found[f"race{length}"] = Section(
-            f"all contestants on one topic, {length} events per touched row",
+            f"all contestants on one topic, {length} event{'s' * (length != 1)} per touched row",
             (40 + 51 * plan.repeats) if quick else (40 + 71 * plan.repeats),
             partial(_race, plan, length, 1.0, list(ENTRANTS)),
             usual=not quick or length == 5,
@@ -88,7 +88,7 @@ def sections(plan: Plan) -> dict[str, Section]:
         "console": Section("crl dashboard and status, cold", 45, console.run, usual=not quick),
     }  # fmt: skip
     found["client"] = Section(
-        "publishing a file compared with bare producers, an agent without Kafka",
+        "publishing a file, compared with bare producers, and an agent without Kafka",
         15 + 20 * plan.repeats,
         partial(_client, plan),
     )

@@ -34,6 +34,6 @@ def spread(results: Sequence[dict[str, Any]], figure: str) -> Spread | None:
 
 
 def ratio(ours: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]], figure: str) -> Spread | None:
-    """Return the ratio of ours to another's, round by round: both had the same machine within minutes."""
+    """Return the ratio of our figures to another contestant's; in a round, both ran within minutes of each other."""
     pairs = zip(ours, others, strict=False)
     return Spread.of(a[figure] / b[figure] for a, b in pairs if is_right(a) and is_right(b) and b[figure] > 0)

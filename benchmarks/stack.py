@@ -53,14 +53,14 @@ def installation(
         given += [f"worker.data_dir={folder}", f"client.cache_dir={folder}", f"telemetry.folder={folder}/telemetry"]
         session = Session(None, given)
         settings = with_free_port(session, session.at(bootstrap_servers), other_if_taken=True)
-        with contextlib.redirect_stderr(io.StringIO()):  # "topics: 15 changes" is not progress
+        with contextlib.redirect_stderr(io.StringIO()):  # hides "topics: 15 changes", which is not progress
             prepare_topics(settings)
         yield Stack(settings, session)
 
 
 @contextlib.contextmanager
 def worker(stack: Stack, *, wait: bool = True, program: Sequence[str] = CRL) -> Iterator[subprocess.Popen[bytes]]:
-    """Run one worker process, the monitor alone."""
+    """Run one worker process with the monitor as its only role."""
     with running(
         stack.session, stack.settings, quiet=True, with_services=False, wait=wait, program=program
     ) as installed:

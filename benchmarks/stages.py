@@ -51,7 +51,7 @@ class Stacks(Counter[str]):
 
     @classmethod
     def of(cls, lines: Iterable[str]) -> Stacks:
-        """Read py-spy's raw form: frames with semicolons, outermost first, then the number of samples."""
+        """Read py-spy's raw form: frames separated by semicolons, outermost first, then the number of samples."""
         found = cls()
         for line in lines:
             frames, _, count = line.rstrip().rpartition(" ")
@@ -80,7 +80,7 @@ def run(bootstrap_servers: str, *, events: int, lengths: Iterable[int] = (1, 5))
 
 
 def _profile(bootstrap_servers: str, events: int, length: int) -> dict[str, Any]:
-    """Return shares of the worker's busy time by stage, and the share of time it was busy."""
+    """Return each stage's share of the worker's busy time, and the share of time it was busy."""
     spy = FOLDER / "bin" / "py-spy"
     if not spy.exists():
         return {"missing": "py-spy is not installed in .venv-bench"}

@@ -62,7 +62,7 @@ def test_a_goal_is_met_missed_or_not_measured() -> None:
     found = verdicts({"race5": race(100.0, quix=50.0, kafka_streams=51.0), "race1": race(130.0, quix=100.0)})
     assert found["whole job / Quix Streams, 5 events per touched row"] is True
     assert found["whole job / Kafka Streams, 5 events per touched row"] is False
-    assert found["whole job / Quix Streams, 1 events per touched row"] is True
+    assert found["whole job / Quix Streams, 1 event per touched row"] is True
     assert found["whole job / Quix Streams, 20 events per touched row"] is None
     assert found["one fold step"] is None
 
@@ -91,9 +91,9 @@ def test_the_goal_of_the_latency_holds_in_each_of_five_repeats(cells: list[objec
 def test_two_workers_are_held_against_twice_the_cpu_time_of_one() -> None:
     rate = "warm_events_per_cpu_second"
     found = verdicts({"scaling": {"1 worker": [{rate: 100.0}], "2 workers": [{rate: 86.0}]}})
-    assert found["two workers / one, each with as much CPU time as the one"] is True
+    assert found["two workers / one worker, with the same CPU time per worker"] is True
     found = verdicts({"scaling": {"1 worker": [{rate: 100.0}], "2 workers": [{rate: 84.0}]}})
-    assert found["two workers / one, each with as much CPU time as the one"] is False
+    assert found["two workers / one worker, with the same CPU time per worker"] is False
 
 
 def test_a_quantile_is_a_time_that_was_measured() -> None:

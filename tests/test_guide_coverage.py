@@ -16,7 +16,7 @@ GUIDE = ROOT / "tests" / "guide" / "CRL_SAFETY_GUIDE.md"
 GUIDE_SHA256 = "c3c027adcb93c36fedbb48b5743cc59bc086004f437f05402ba0864ccecdb615"
 TABLE = ROOT / "docs" / "guide-coverage.md"
 FUTURE = "future enhancement"
-ELSEWHERE = "another page of the guide's author"
+ELSEWHERE = "another page by the guide's author"
 PENDING = "pending"
 """The mark of a row whose part is still being built; it must be removed as soon as the part exists."""
 

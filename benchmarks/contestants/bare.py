@@ -1,7 +1,7 @@
 """The product's own pure stages in the simplest loop over raw aiokafka: what an expert who needs no guards would write.
 
-The same decoding, fold, facts, rows and partition row, in the same order.  No Faust, lanes or recovery, and no check of
-the pulse, the generation or other writers.
+Decoding, fold, facts, rows and partition row are the same, in the same order.  There is no Faust, no lanes and no
+recovery, and the pulse, the generation and other writers are not checked.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from benchmarks.contestants.job import is_outcome, publish, step
 from benchmarks.contestants.meter import Course, Meter
 
 EPOCH = timedelta(seconds=10)
-"""The interval between two snapshots of the state: the default of its command line."""
+"""The interval between two snapshots of the state: the default on its command line."""
 
 
 def create_flow(course: Course) -> Dataflow:

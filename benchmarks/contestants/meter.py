@@ -1,4 +1,4 @@
-"""Shows how far a contestant is: its process prints a count, and the parent process adds the time.
+"""Shows a contestant's progress: its process prints a count, and the parent process adds the time.
 
 This file and ``job`` import only the standard library, because they also run in the environment of the other libraries.
 """

@@ -12,7 +12,7 @@ from benchmarks.contestants.meter import Course, Meter
 
 
 def create_app(course: Course) -> faust.App:
-    """Build the app, with defaults wherever the job does not need something else."""
+    """Build the app, with defaults wherever the job allows."""
     app = faust.App(
         course.name,
         broker=f"kafka://{course.servers}",

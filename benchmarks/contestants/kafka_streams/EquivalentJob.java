@@ -25,8 +25,8 @@ import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.Stores;
 
 /**
- * The equivalent job of {@code job.py} in Kafka Streams: at least once, one thread, a persistent store with its cache
- * and its changelog, all defaults.  The store keeps JSON, as the other contestants' do.
+ * The equivalent job of {@code job.py} in Kafka Streams: at least once, one thread, a persistent store with cache and
+ * changelog, all with default settings.  The store keeps JSON, like those of the other contestants.
  */
 public final class EquivalentJob {
     private static final int WINDOW = 20;
@@ -40,7 +40,7 @@ public final class EquivalentJob {
 
     private EquivalentJob() {}
 
-    /** What the job reads of an outcome. */
+    /** The fields of an outcome that the job reads. */
     @JsonIgnoreProperties(ignoreUnknown = true)
     public static final class Outcome {
         @JsonProperty("schema_version") public int schemaVersion;
