@@ -1,4 +1,4 @@
-"""A signed document goes to a real server by HTTP, and its receiver can tell it from a forged one."""
+"""A signed document is sent to a real server over HTTP, and the receiver can tell it from a forged one."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ async def _fill_broker(world: World) -> Engagement:
 
 
 async def _fill_worker(world: World) -> Engagement:
-    """Noticed if nothing can be written to the worker's folder, and it still folds."""
+    """Noticed if the worker still folds although nothing can be written to its folder."""
     folder = world.folder / f"full-{len(world.started)}"
     folder.mkdir()
     mark = world.mark()
