@@ -60,7 +60,7 @@ def ask(settings: Settings, path: str, timeout: float = TIMEOUT_SECONDS) -> Any:
             ) from error
         raise Unavailable(
             f"No worker answers at {views_url(settings)}.",
-            hint="`crl up` starts everything, `crl worker` a worker; worker.web_port says where its views are",
+            hint="`crl up` starts everything, `crl worker` only a worker; its views are on the port worker.web_port",
         ) from error
 
 

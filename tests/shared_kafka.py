@@ -75,7 +75,7 @@ class SharedKafka:
 
     @classmethod
     def of_the_dead(cls, folder: Path) -> Self | None:
-        """Wait until no process of a run is left and return its Kafka, or None if the run has cleaned up itself."""
+        """Wait until no process of a run is left, then return its Kafka; None if the run has cleaned up."""
         found = cls.__new__(cls)
         found.folder, found._broker = folder, cls._broker_in(folder)
         try:

@@ -33,7 +33,7 @@ class Mutant(NamedTuple):
     scenario: Scenario
     what: str
     unseen: str = ""
-    """Why no scenario reveals the loss of this guard alone, if that is so."""
+    """Why no scenario reveals the loss of this guard on its own; empty if one does."""
 
 
 MUTANTS: Final = (

@@ -49,7 +49,7 @@ _OUTPUTS: Final = tuple(
 
 
 def examine(broker: Broker, traffic: Traffic, figures: Figures) -> None:
-    """Compare, and add the findings to ``figures``."""
+    """Compare what the stages wrote with the fold, and add the differences to ``figures``."""
     _Examination(broker, traffic, figures).run()
 
 

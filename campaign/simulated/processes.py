@@ -33,7 +33,7 @@ from crl_stream.worker.table import TaskTable
 
 
 class Kind(enum.Enum):
-    """The stages: consumer group, source topic."""
+    """A stage, with its consumer group and source topic."""
 
     INLET = "inlet"
     MONITOR = "monitor"

@@ -213,7 +213,7 @@ def _tell(plan: Plan, after: Progress | None, done: Sent, journal: Journal | Non
         say(f"{now_sent} published" + (f", {earlier + done.recognised} before" if earlier else ""))
         return
     goes_on = (
-        f"the same command continues from there ({kept})"
+        f"run the same command again to continue from there ({kept})"
         if kept is not None
         else f"there is no journal: publishing the file again would double-count what has arrived, {_BUT}"
     )

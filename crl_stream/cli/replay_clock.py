@@ -44,7 +44,7 @@ def _steadied(timed: Iterable[tuple[int, T]], look_ahead: int, clock: int | None
     """Do what ``steady`` promises for times that may decrease; ``clock`` is the previous replay time."""
     waiting: deque[tuple[int, int, T]] = deque()
     earliest: deque[tuple[int, int]] = deque()
-    """Times in ascending order with their numbers; only those that can still be the earliest one waiting."""
+    """Pairs of number and time, in ascending order of time, that can still become the earliest of those waiting."""
 
     def first_of_all() -> tuple[int, T]:
         number, time, thing = waiting.popleft()

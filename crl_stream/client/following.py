@@ -131,7 +131,7 @@ class Following:
         if {TopicPartition(name, p) for name in self._names for p in there.get(name, [])} != firsts.keys():
             raise Reread("the topics were changed or deleted")
         if await consumer.offsets_for_times(dict.fromkeys(firsts, 0)) != firsts:
-            raise Reread("the topics now begin with other records")
+            raise Reread("the topics no longer start with the same records")
         for place, end in (await consumer.end_offsets(list(firsts))).items():
             if await consumer.position(place) > end:
                 raise Reread(f"{place.topic} is shorter than it was")

@@ -16,7 +16,10 @@ class Health(NamedTuple):
     """Whether Kafka accepts outcomes."""
     connected_since: str | None
     following: bool
-    """Whether rollbacks are followed. If not, the last known variants are used, or each call's default."""
+    """Whether the client follows changes of active variants.
+
+    If not, the last known variants are used, or each call's default.
+    """
     following_since: str | None
     tasks: int
     """Number of tasks whose active variant is known."""

@@ -313,7 +313,7 @@ class Resolver:
             self._changed.notify_all()
         self._keeper.changed()
         for kind in ("kafka", "stale", "topics"):
-            self._troubles.over(kind, "Kafka answers again; rollbacks are followed")
+            self._troubles.over(kind, "Kafka answers again; changes of active variants are followed again")
         if gone := before.keys() - view.active.keys():
             which = f"1 task ({min(gone)})" if len(gone) == 1 else f"{len(gone)} tasks ({min(gone)} among them)"
             self._troubles.say(

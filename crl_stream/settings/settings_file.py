@@ -61,7 +61,7 @@ class SettingsFile(NamedTuple):
         return list(_flat(page, self.path.name, _lines(text)))
 
     def ignored(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return the settings that do not count, because anyone may have written them."""
+        """Return the settings that are ignored because the file is not trusted: anyone may have written them."""
         risky = tuple(name for name in names if not is_harmless(name))
         return () if self.named or not risky or is_trusted(self.path, self.content) else risky
 

@@ -24,10 +24,10 @@ _said: Final[list[str]] = []
 
 
 def user_folder(variable: str, otherwise: str) -> Path:
-    """Return our folder under the one named by ``variable``, else under ``otherwise`` in the home; never raises.
+    """Return our folder under the one named by ``variable``, or else under ``otherwise`` in the home directory.
 
-    Without a home, or if the folder cannot be created, returns a folder in the temporary directory that only this user
-    can access; this is logged once per process.
+    Never raises. Without a home directory, or if the folder cannot be created, returns a folder in the temporary
+    directory that only this user can access; this is logged once per process.
     """
     base = _base(variable, otherwise)
     if base is not None and _usable(base / NAME):

@@ -189,7 +189,7 @@ def _app(settings: Settings, group: str, url: URL, *, web: bool) -> Any:
         broker_request_timeout=max(90.0, 3 * worker.session_timeout_seconds),
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=worker.instance_id or None,
-        # A partition with waiting data delays fetches from its broker, so the amount that may wait is small.
+        # Data buffered for one partition delays further fetches from its broker, so little is buffered.
         consumer_max_fetch_size=FETCH_BYTES,
         producer_acks=-1,
         producer_max_batch_size=LARGEST_RECORD,

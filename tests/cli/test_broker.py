@@ -13,7 +13,7 @@ from crl_stream.cli import broker
 
 
 def a_call(endpoint: Endpoint) -> Any:
-    """Return the context of a call while this broker runs."""
+    """Return a stand-in for the command's context, with an embedded broker running at ``endpoint``."""
     running = SimpleNamespace(status=lambda: endpoint, stop=lambda: True)
     return SimpleNamespace(obj=SimpleNamespace(embedded_broker=lambda **_: running))
 

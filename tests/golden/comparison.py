@@ -1,4 +1,4 @@
-"""Compares two runs of the hour and shows where and how they differ."""
+"""Compares two folds of the recorded hour and shows where and how they differ."""
 
 from __future__ import annotations
 

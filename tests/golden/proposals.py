@@ -65,7 +65,7 @@ def superseded(scribe: Scribe) -> None:
 
 
 def the_next_days(scribe: Scribe) -> None:
-    """Let two days pass without reviews; then more outcomes come."""
+    """Let two days pass without reviews, then add more outcomes."""
     scribe.clock += 2 * DAY
     for task_type in ("waits", "deferred-for-long", "parameters", "slow"):
         scribe.task("security-auditor", task_type).run("default", "SSEE" * 4)

@@ -190,7 +190,7 @@ def test_a_task_is_judged_by_the_policy_that_its_snapshot_names(topics: Topics, 
     store = connect()
     monitor = SafetyMonitor(store=store)
     assert monitor.should_auto_apply_variant(*WHO, "v", 0.92, 12)[0] == "auto_apply"
-    topics.pipe(a_policy(cautious), *invocations("default", "S" * 5))  # the tenth brings a snapshot
+    topics.pipe(a_policy(cautious), *invocations("default", "S" * 5))  # the tenth outcome triggers a snapshot
     assert store.wait_until(lambda: monitor.should_auto_apply_variant(*WHO, "v", 0.92, 12)[0] == "human_approval")
     assert monitor.thresholds["auto_apply_q_threshold"] == 0.95
 

@@ -118,7 +118,7 @@ async def test_a_run_that_was_ended_in_the_middle_is_gone_on_with_and_nothing_is
     assert before["sent"] < before["messages"], "it had finished before the signal"
     if number != signal.SIGKILL:
         assert process.returncode == 130
-        assert f"{before['sent']} of 40000 messages are published; the same command continues" in err.decode()
+        assert f"{before['sent']} of 40000 messages are published; run the same command again" in err.decode()
     code, out, err_text = await installation.run_crl("publish", "-f", file.name, "--json")
     assert code == 0, err_text
     assert json.loads(out)["sent_before"] >= before["sent"]

@@ -24,7 +24,7 @@ PER_ROUND = 4
 SIZES: Final = (70_000, 900_000, 1_000_000, 1_100_000, 5_000_000)
 """Bytes of a value; the topic accepts a megabyte, the product 64 KiB."""
 PACKED: Final = 8_000_000
-"""Bytes of a value that a producer compresses, so that the topic accepts it."""
+"""Size in bytes of a value that the topic accepts only because the producer compresses it."""
 HEADERS: Final = 300_000
 
 

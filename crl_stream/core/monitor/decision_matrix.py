@@ -103,7 +103,7 @@ def show(value: float, limit: float) -> str:
 
 
 def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) -> str | None:
-    """Return why nothing is promoted in the task now, such as a hold on the ``fleet``; says nothing about rollbacks."""
+    """Return why the task promotes no variant now, for example a hold on the ``fleet``; None if it may."""
     order = barred(row, policy, fleet)
     if order is None and (left := cooldown_left(row, policy)):
         return f"cooling down: {left} outcomes left"

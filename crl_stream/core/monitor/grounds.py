@@ -24,7 +24,7 @@ class Grounds(NamedTuple):
     judged: Judged
     """The outcomes that were judged, so that anyone can reproduce the verdict."""
     number: float | None = None
-    """If DEGRADED: the change of that metric; for the absolute alarm, the number of outcomes without a success."""
+    """If DEGRADED: the change in ``metric`` or, for the absolute alarm, the number of outcomes without a success."""
     limit: float | None = None
     """If DEGRADED: the limit that ``number`` has exceeded or, for the absolute alarm, reached."""
 

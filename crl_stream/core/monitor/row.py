@@ -177,7 +177,10 @@ class PastRollback(msgspec.Struct, array_like=True, gc=False):
 
 
 class TaskRow(msgspec.Struct, array_like=True, gc=False):
-    """All variants of a task, and which one is active; times in milliseconds, ``..._n`` in outcomes of the task."""
+    """All variants of a task, and which one is active.
+
+    Times are in milliseconds. Fields named ``..._n`` count outcomes of the task.
+    """
 
     agent_name: str
     task_type: str

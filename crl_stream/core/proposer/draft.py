@@ -46,7 +46,7 @@ class View(NamedTuple):
 
     @property
     def has_room(self) -> bool:
-        """Whether the task may have another variant."""
+        """Whether one more variant can be added to the task."""
         return len(self.snapshot.variants) < self.limits.max_variants
 
     def lower(self, difference: float) -> str:
