@@ -263,5 +263,5 @@ def test_a_recovery_that_stands_still_ends_its_worker_and_one_that_reads_does_no
     for clock[0] in (901.0, 960.0):
         watch.check(app)
     clock[0] = 962.0
-    with pytest.raises(Unsafe, match="no record for 60 s"):
+    with pytest.raises(Unsafe, match="no records for 60 s"):
         watch.check(app)
