@@ -1,4 +1,4 @@
-"""Untrusted text notifies nobody and becomes neither HTML nor a link, in any service that people read."""
+"""Untrusted text mentions no user and becomes neither HTML nor a link in any service that people read."""
 
 from __future__ import annotations
 
