@@ -145,6 +145,12 @@ class Calm(logging.Handler):
         if len(self._held) > _MOST_HELD:
             self._show_oldest()
 
+    @property
+    def held(self) -> int:
+        """How many lines wait until it is clear whether they are about an outage."""
+        with self._locked():
+            return sum(1 + held.more for held in self._held.values())
+
     def silent(self) -> None:
         """Note that Kafka was asked and has not answered, so recent lines are about the outage."""
         with self._locked():

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 SEEN_SECONDS: Final = 2.0
 """How long a worker that must end reports that it is not ready, before it exits."""
+LAST_ASK_SECONDS: Final = 1.0
+"""How long a stopping worker waits for Kafka's answer when library lines are held: without one, they are hidden."""
 
 
 def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,), *, verbose: bool = False) -> int:
@@ -78,7 +80,7 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
     preparing = asyncio.create_task(_prepare(settings, roles, log_lines))
     await asyncio.wait({asked, preparing}, return_when=asyncio.FIRST_COMPLETED)
     if not preparing.done():
-        log.info("stopped before the start was complete")
+        log.info("stopped before the start was complete%s", _hide_held(log_lines))
         preparing.cancel()
         await asyncio.wait({preparing}, timeout=ORDERLY_SECONDS)
         return 0
@@ -108,9 +110,10 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
         stopping.cut_short()
         for task in (starting, *beside, *ends):
             task.cancel()
-        if not await _close(members, owners, starting):
+        if not await _close(members, owners, starting, log_lines):
             logging.shutdown()
             os._exit(code)
+        await _ask_about_held(log_lines, watch)
     return code
 
 
@@ -136,7 +139,9 @@ async def _prepare(
     return members, monitor, watch, owners
 
 
-async def _close(members: Sequence[Member], owners: Owners | None, starting: asyncio.Task[None]) -> bool:
+async def _close(
+    members: Sequence[Member], owners: Owners | None, starting: asyncio.Task[None], log_lines: Calm | None
+) -> bool:
     """Close all members at once; return False if one hangs. Exiting then loses nothing: the next start continues."""
     log.info("stopping: finishing and committing the batches in flight")
     try:
@@ -146,12 +151,31 @@ async def _close(members: Sequence[Member], owners: Owners | None, starting: asy
             if owners is not None:
                 await owners.close()
     except TimeoutError:
-        log.warning("closing takes too long: exiting without the last commit; nothing is lost, a restart continues")
+        log.warning(
+            "closing takes too long: exiting without the last commit; nothing is lost, a restart continues%s",
+            _hide_held(log_lines),
+        )
         return False
     for member, end in zip(members, ends, strict=True):
         if isinstance(end, BaseException):
             log.error("%s did not stop cleanly: %r", member.group, end)
     return True
+
+
+async def _ask_about_held(log_lines: Calm | None, watch: TopicWatch) -> None:
+    """Ask Kafka once more if library lines are held: without an answer, they are about an outage."""
+    if log_lines is not None and log_lines.held and not await watch.is_fresh(LAST_ASK_SECONDS):
+        log.warning("Kafka does not answer during the stop%s", _hide_held(log_lines))
+    await watch.close()
+
+
+def _hide_held(log_lines: Calm | None) -> str:
+    """Hide library lines from now on, and those not judged yet; return the end of a sentence that counts the latter."""
+    if log_lines is None:
+        return ""
+    held = log_lines.held
+    log_lines.silent()
+    return f"; libraries wrote {held} lines in the last seconds, which crl -v shows" if held else ""
 
 
 def _tell_crash(members: Sequence[Member]) -> int:

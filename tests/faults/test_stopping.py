@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from builders import invocations
+from faults.outage.lives import LIBRARY_LINE
 from installation import Installation, WorkerProcess
 
 from crl_stream.broker import EmbeddedBroker
@@ -60,7 +61,9 @@ async def seconds_to_stop(worker: WorkerProcess, number: int = signal.SIGTERM) -
     begun = time.monotonic()
     worker.process.send_signal(number)
     code = await asyncio.to_thread(worker.process.wait, 60)
-    assert code == 0, worker.log.read_text()[-2000:]
+    said = worker.log.read_text()
+    assert code == 0, said[-2000:]
+    assert LIBRARY_LINE.findall(said) == [], said[-4000:]
     return time.monotonic() - begun
 
 

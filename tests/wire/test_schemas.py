@@ -41,7 +41,7 @@ NOT_IN_THE_CALENDAR = {
     "the hour 24",
     "the minute 60",
     "the second 60",
-    "an expiry that is not in the calendar in a command",
+    "an expiry on a date that does not exist in a command",
 }
 """Cases with dates and times that a pattern cannot rule out."""
 
@@ -88,6 +88,10 @@ def test_schema_and_codec_agree_on_values_near_the_valid_ones(data: st.DataObjec
 )
 def test_what_the_codec_rejects_for_a_field_no_schema_allows(name: str, topic: str, value: bytes) -> None:
     assert bool(fitting(topic, json.loads(value))) == (name in NOT_IN_THE_CALENDAR)
+
+
+def test_every_exception_for_dates_names_a_case() -> None:
+    assert {case[0] for case in OF_FIELDS} >= NOT_IN_THE_CALENDAR
 
 
 def test_a_schema_lets_a_reader_ignore_what_it_does_not_know() -> None:

@@ -17,6 +17,7 @@ from mode import Service
 import crl_stream.worker
 from crl_stream.worker import log_lines
 from crl_stream.worker.log_lines import AFTER_SECONDS, EVERY_SECONDS, HOLD_SECONDS, OWN, RETRIED, Calm, OncePerMinute
+from crl_stream.worker.run import _hide_held
 
 
 def a_line(name: str, message: str, *arguments: object, level: int = logging.ERROR) -> logging.LogRecord:
@@ -191,6 +192,18 @@ def test_a_line_of_a_library_that_is_not_about_an_outage_is_shown_once_kafka_was
     terminal.at(13.0)
     terminal.calm.answered(12.0)
     assert terminal.said == ["crashed"]
+
+
+def test_the_lines_held_when_a_worker_stops_without_an_answer_are_hidden_and_counted() -> None:
+    terminal = Terminal()
+    for number in range(3):
+        terminal.at(1.0, a_line("aiokafka.conn", "lost %s", number))
+    terminal.at(1.0, a_line("aiokafka", "cannot fetch"))
+    assert _hide_held(terminal.calm) == "; libraries wrote 4 lines in the last seconds, which crl -v shows"
+    assert _hide_held(terminal.calm) == ""
+    assert _hide_held(None) == ""
+    terminal.calm.flush()
+    assert terminal.said == []
 
 
 def test_a_line_waits_for_a_bounded_time_when_nothing_asks_kafka_and_is_there_at_the_end() -> None:
