@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from builders import invocations
-from faults.outage.lives import LIBRARY_LINE
 from installation import Installation, WorkerProcess
 
 from crl_stream.broker import EmbeddedBroker
@@ -20,6 +19,7 @@ from crl_stream.broker.process import Endpoint
 from crl_stream.errors import Unavailable
 from crl_stream.kafka.admin import TopicAdmin
 from crl_stream.settings.model import Client, Kafka
+from faults.outage.lives import LIBRARY_LINE
 
 pytestmark = pytest.mark.integration
 STOPPED_WITHIN = 6.0
