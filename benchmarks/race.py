@@ -18,12 +18,14 @@ from benchmarks.course import Course, course
 from benchmarks.entrants import COMPILED, ENTRANTS, OURS, Entrant, Missing, environment, summary_of
 from benchmarks.oracle import Summary
 from benchmarks.running import Failed, figures, started, wait, watched
-from benchmarks.stack import create_topics, delete_topics, installation, note, worker
+from benchmarks.stack import create_topics, delete_topics, installation, note, renew_topics, worker
 from crl_stream.cli.processes import log_file
 from crl_stream.kafka.connection import partitions_of
-from crl_stream.wire.topics import TASKS, Topics
+from crl_stream.wire.topics import COMMANDS, INVOCATIONS, TASKS, Topics
 from crl_stream.worker_views import ask
 
+INPUTS = (INVOCATIONS, COMMANDS)
+"""What a contestant reads; everything else starts empty for each run."""
 TURN = 10_000
 """Outcomes before a task repeats: more than the batches of four partitions hold together, so each batch brings
 ``length`` outcomes to a row.
@@ -103,6 +105,7 @@ def run_ours(
 ) -> dict[str, Any]:
     """Run the product's own command, with the requested number of processes in one group."""
     program = entrant.command()
+    renew_topics(filled.settings, kept=INPUTS)
     prefix = filled.settings.kafka.topic_prefix
     sink = Topics(prefix)(TASKS)
     with ExitStack() as stacks:
@@ -147,6 +150,8 @@ def _run_other(bootstrap_servers: str, filled: Course, entrant: Entrant, name: s
     sink = Topics(kafka.topic_prefix)(TASKS) if entrant.shares_topics else f"{name}-snapshots"
     topics = [f"{name}-changelog"] if entrant.shares_topics else [sink]
     command = entrant.command()
+    if entrant.shares_topics:
+        renew_topics(filled.settings, kept=INPUTS)
     create_topics(bootstrap_servers, topics, kafka.partitions)
     before = asyncio.run(_ends(bootstrap_servers, sink))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,10 @@ from crl_stream.broker import EmbeddedBroker
 from crl_stream.cli.processes import CRL, prepare_topics, running, with_free_port
 from crl_stream.cli.session import Session
 from crl_stream.settings import Settings, load_settings
+from crl_stream.wire.topics import Topics
+
+DELETION_SECONDS = 30.0
+"""The longest wait until a broker has forgotten deleted topics."""
 
 
 class Stack(NamedTuple):
@@ -87,6 +91,33 @@ def delete_topics(bootstrap_servers: str, part: str) -> None:
                 await client.delete_topics(names)
 
     asyncio.run(delete())
+
+
+def renew_topics(settings: Settings, kept: Collection[str]) -> None:
+    """Delete an installation's topics and create them again, except those in ``kept`` (the catalog's names).
+
+    A worker repairs topics in which a newer record of another writer is covered by an older one.  A contestant that
+    found the snapshots of an earlier run would publish some of them again, and pay for it.
+    """
+    names = Topics(settings.kafka.topic_prefix)
+    keeping = {names(name) for name in kept}
+
+    async def delete() -> None:
+        async with admin(settings.kafka.bootstrap_servers) as client:
+
+            async def found() -> list[str]:
+                there = await client.list_topics()
+                return [name for name in there if name.startswith(names("")) and name not in keeping]
+
+            if old := await found():
+                await client.delete_topics(old)
+            async with asyncio.timeout(DELETION_SECONDS):
+                while await found():  # noqa: ASYNC110 - Kafka reports no event
+                    await asyncio.sleep(0.05)
+
+    asyncio.run(delete())
+    with contextlib.redirect_stderr(io.StringIO()):
+        prepare_topics(settings)
 
 
 @contextlib.asynccontextmanager

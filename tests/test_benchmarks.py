@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from aiokafka import TopicPartition
 from source_tree import ROOT
 
 from benchmarks import __main__ as program
-from benchmarks.contestants import job
+from benchmarks.contestants import bare, job
 from benchmarks.entrants import ENTRANTS, FOLDER, of_job, summary_of
 from benchmarks.goals import judge
 from benchmarks.latency import quantiles
 from benchmarks.oracle import Oracle
-from benchmarks.outcomes import runs
+from benchmarks.outcomes import START, runs
 from benchmarks.probes import story
 from benchmarks.report import FIGURES as FIGURES_FOLDER
 from benchmarks.report import PAGE, markdown, text, with_tables
 from benchmarks.spread import Spread, ratio, spread
 from benchmarks.stages import Stacks, stage_of
 from crl_stream.broker.jars import KAFKA_VERSION, read_pins
+from crl_stream.core import messages as m
+from crl_stream.settings import load_settings
 from crl_stream.stages.driver import TopologyDriver
+from crl_stream.stages.partition import partition_key
 from crl_stream.wire.codec import encode
+from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import TASKS
 
 RATE = "warm_events_per_second"
@@ -216,6 +223,38 @@ def test_the_last_outcome_of_the_story_and_no_other_is_the_one_that_rolls_back()
     assert not driver.read("crl.rollbacks")
     driver.pipe(made[-1])
     assert [rollback.to_variant for rollback in driver.read("crl.rollbacks")] == ["api-baseline"]
+
+
+def test_a_tick_on_one_partition_of_the_bare_job_leaves_the_rows_of_the_others_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "policy.json").write_bytes(load_settings(environment={}).policies.canonical())
+    monkeypatch.setattr("sys.argv", ["bare", "", "any", "in", "crl.tasks", "2", str(tmp_path), "1"])
+    outcomes = list(runs(60, 6, 5))
+    of = {home: [pair for pair in outcomes if partition_of(pair[0].encode(), 2) == home] for home in (0, 1)}
+    assert all(of.values())
+
+    async def rows() -> list[dict[bytes, bytes]]:
+        task = bare.Job(bare.Course(), SimpleNamespace(count=0), None, None)
+
+        async def write(*_: object) -> None:
+            """Write nothing: no Kafka is needed."""
+
+        task.write = write  # type: ignore[method-assign]
+        for home, pairs in of.items():
+            records = [_record(n, key.encode(), encode(message)) for n, (key, message) in enumerate(pairs)]
+            if home:
+                records.append(_record(len(records), b"!tick", encode(m.Tick(schema_version=1))))
+            await task.work(TopicPartition("in", home), records)
+        return task.rows
+
+    found = asyncio.run(rows())
+    for home, pairs in of.items():
+        assert found[home].keys() - {partition_key(home)} == {key.encode() for key, _ in pairs}
+
+
+def _record(offset: int, key: bytes, value: bytes) -> SimpleNamespace:
+    return SimpleNamespace(offset=offset, timestamp=START + offset, key=key, value=value, headers=())
 
 
 # -- where the time goes -------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ class Job:
         self.course, self.meter, self.consumer, self.producer = course, meter, consumer, producer
         policies = PolicySet.parse(Path(course.folder, "policy.json").read_bytes())
         first = encode_partition(PartitionRow(policy=policies.canonical(), policy_hash=policies.digest()))
-        self.rows: dict[bytes, bytes] = {partition_key(number): first for number in range(course.partitions)}
+        self.rows: list[dict[bytes, bytes]] = [{partition_key(number): first} for number in range(course.partitions)]
+        """The rows of each partition apart, because a tick reaches every row that the fold is given."""
 
     async def write(self, topic: str, partition: int, items: Iterable[tuple[Any, Any, Any]]) -> None:
         """Append to one partition, batch after batch, and wait for the broker."""
@@ -45,9 +46,9 @@ class Job:
 
     async def work(self, place: TopicPartition, records: list[Any]) -> None:
         """Decode, fold, write outputs and rows, and update the rows in memory."""
-        partition, key = place.partition, partition_key(place.partition)
+        partition, key, stored = place.partition, partition_key(place.partition), self.rows[place.partition]
         entries = [entry for entry in decode_batch(records) if entry.record.key != b"!policy"]
-        folded = fold_batch(partition, self.course.partitions, self.rows[key], self.rows, entries, {})
+        folded = fold_batch(partition, self.course.partitions, stored[key], stored, entries, {})
         groups: dict[tuple[str, int], list[Any]] = defaultdict(list)
         for output in folded.outputs:
             groups[output.topic, output.partition].append((output.key, output.value, output.headers))
@@ -55,7 +56,7 @@ class Job:
         await asyncio.gather(*(self.write(prefix + topic, home, items) for (topic, home), items in groups.items()))
         rows = folded.rows | {key: folded.partition_row}
         await self.write(f"{self.course.name}-changelog", partition, [(k, v, ()) for k, v in rows.items()])
-        self.rows |= rows
+        stored |= rows
         self.meter.count += folded.counts.applied
 
     async def run(self) -> None:
