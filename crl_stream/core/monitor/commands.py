@@ -87,7 +87,7 @@ def _known(turn: Turn, variant_id: str) -> Variant:
     return variant
 
 
-def _activate(turn: Turn, variant_id: str, cause: Any, command: m.AnyTaskCommand) -> Variant:
+def _activate_for(turn: Turn, variant_id: str, cause: Any, command: m.AnyTaskCommand) -> Variant:
     row = turn.row
     variant = _known(turn, variant_id)
     if variant_id == row.active:
@@ -125,7 +125,7 @@ def _exploration(turn: Turn) -> str:
 
 
 def _activate_variant(turn: Turn, command: m.ActivateVariant) -> str:
-    untested = "" if _activate(turn, command.variant_id, "command", command).life.n else "; it has no outcome yet"
+    untested = "" if _activate_for(turn, command.variant_id, "command", command).life.n else "; it has no outcome yet"
     return f"{command.variant_id} is active, epoch {turn.row.epoch}{untested}{_unprotected(turn)}"
 
 
@@ -192,7 +192,7 @@ def _pin(turn: Turn, command: m.PinVariant) -> str:
     if row.active is None and command.variant_id is None:
         raise _Refused("no variant is active yet; name the one to pin")
     if command.variant_id is not None and command.variant_id != row.active:
-        _activate(turn, command.variant_id, "command", command)
+        _activate_for(turn, command.variant_id, "command", command)
     order = order_of(row, command, turn.policy.operations.pin_hours, row.active)
     apply(turn, [Pinned(order)])
     protects = _unprotected(turn) or "; it can still be rolled back"
@@ -302,7 +302,7 @@ def _approve(turn: Turn, command: m.ApproveProposal) -> str:
     if (pin := turn.row.pinned) is not None:
         raise _Refused(f"{pin.variant_id} is pinned by {pin.actor}, so nothing is promoted; unpin the task first")
     reinstated = _known(turn, change.variant_id).quarantined
-    _activate(turn, change.variant_id, "approval", command)
+    _activate_for(turn, change.variant_id, "approval", command)
     done = f"{command.proposal_id} approved: {change.variant_id} is active, epoch {turn.row.epoch}"
     lifted = "; it is reinstated and no longer quarantined" if reinstated else ""
     return f"{done}{lifted}{_unprotected(turn)}"
