@@ -16,7 +16,7 @@ def fact_id(prefix: str, timestamp: int, *named: object) -> str:
 
     ``named`` is the kind of the fact and everything that distinguishes it from others of its kind, in a fixed order.
     """
-    text = " ".join([str(part) for part in named])
+    text = " ".join(map(str, named))
     return f"{prefix}-{day(timestamp)}-{blake2b(text.encode(), digest_size=6).hexdigest()}"
 
 

@@ -12,7 +12,7 @@ still in the processor's cache.  A batch may be folded in parts, because nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
 from crl_stream.errors import Unsafe
 from crl_stream.stages.entries import Entry
@@ -115,12 +115,14 @@ T = TypeVar("T", bound=Task)
 class Fold(Generic[T]):
     """One attempt at one batch: the loop, and what all stages count and write.
 
-    A stage defines how it opens a task (``new_task``), what it does with a record (``take``, or only ``apply`` for
+    A stage defines the class of its tasks (``task_type``), what it does with a record (``take``, or only ``apply`` for
     readable records), how it writes a row (``close``), and what else the batch produces (``end``).
     """
 
     name: ClassVar[str] = ""
     """The stage's name in the dead letters of records that make it raise."""
+    task_type: ClassVar[type[Any]] = Task
+    """The class of its tasks, called with a key for the first record of the batch that names the key."""
 
     def __init__(
         self,
@@ -148,12 +150,12 @@ class Fold(Generic[T]):
     def run(self, entries: Sequence[Entry]) -> Folded:
         """Fold the records in the order of their offsets."""
         state, first, last = self.state, self.state.next_offset, None
-        tasks, order = self.tasks, []
+        tasks, order, task_type = self.tasks, [], self.task_type
         for entry in entries:
             key = entry.key
             task = tasks.get(key)
             if task is None:
-                task = tasks[key] = self.new_task(key)
+                task = tasks[key] = task_type(key)
             task.left += 1
             order.append(task)
         outputs, most, finished = self.outputs, self.most, True
@@ -196,10 +198,6 @@ class Fold(Generic[T]):
         )
 
     # -- what a stage defines ----------------------------------------------------------------------
-    def new_task(self, key: bytes) -> T:
-        """Open a task for the first record of the batch that names ``key``."""
-        raise NotImplementedError
-
     def take(self, entry: Entry, record: Record, task: T) -> None:
         """Process the next record: bury, report or apply it."""
         if record.offset in self.poisoned:

@@ -86,6 +86,7 @@ class _Fold(Fold[_Task]):
     """One attempt at one batch of the log."""
 
     name: ClassVar[str] = "engine"
+    task_type: ClassVar[type[Any]] = _Task
 
     def __init__(
         self,
@@ -109,10 +110,6 @@ class _Fold(Fold[_Task]):
         """The position of the current record: one object, updated for each record."""
         self.forwards: Forwards | None = None
         """The forwarded records that arrived before; loaded when the first one arrives."""
-
-    def new_task(self, key: bytes) -> _Task:
-        """Open a task without its row, which is read with the first record that needs it."""
-        return _Task(key)
 
     def end(self) -> dict[bytes, bytes]:
         """Note which records were forwarded here and which rows wait for a time; return the rows by key."""

@@ -59,10 +59,6 @@ class _Fold(Fold[Task]):
         self.ledger = Ledger(rows)
         self._first = state.next_offset
 
-    def new_task(self, key: bytes) -> Task:
-        """Open the one task for all notes: the loop treats the whole topic as a single task."""
-        return Task(key)
-
     def apply(self, entry: Entry, record: Record, task: Task) -> None:  # noqa: ARG002 - the ledger finds the rows
         """Enter the note into the ledger."""
         try:

@@ -12,7 +12,7 @@ task, with its proposal_id as the key.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import TaskSnapshot
@@ -85,6 +85,7 @@ class _Fold(Fold[_Task]):
     """One attempt at one batch of snapshots."""
 
     name: ClassVar[str] = "proposer"
+    task_type: ClassVar[type[Any]] = _Task
 
     def __init__(
         self,
@@ -97,10 +98,6 @@ class _Fold(Fold[_Task]):
     ) -> None:
         super().__init__(_SNAPSHOTS, partition, state, rows, poisoned)
         self.partitions, self.remedies = partitions, remedies
-
-    def new_task(self, key: bytes) -> _Task:
-        """Open a task without its row."""
-        return _Task(key)
 
     def apply(self, entry: Entry, record: Record, task: _Task) -> None:
         """Fold a snapshot into the row of its task."""
