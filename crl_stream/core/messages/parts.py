@@ -70,7 +70,7 @@ class Evidence(msgspec.Struct, frozen=True):
     e_values: dict[str, float]
     """e-value by metric."""
     absolute: bool = False
-    """Whether the reason is a full window without a success, which needs neither the rule nor evidence."""
+    """Whether the variant is degraded because a full window has no success, regardless of rule and evidence."""
 
 
 class Judged(msgspec.Struct, frozen=True):

@@ -42,7 +42,7 @@ class Step(NamedTuple):
 
 
 _QUIET: Final = Step("applied", None, ())
-"""The result of most outcomes."""
+"""The result of most outcomes: applied, with nothing to publish."""
 
 
 def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
@@ -108,7 +108,7 @@ def follow_fleet(row: TaskRow, at: Context, policy: Policy) -> Step:
     turn = Turn(row, at, policy)
     apply(turn, expired(row))
     apply(turn, noticed(row, at.fleet))
-    turn.active_changed = True  # another person's hold may begin in the same millisecond
+    turn.active_changed = True  # ``noticed`` overlooks a new hold that begins in the same millisecond
     publish_state(turn, due=True)
     return Step("applied", None, turn.facts)
 

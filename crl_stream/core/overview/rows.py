@@ -70,7 +70,7 @@ class ProposalEntry(msgspec.Struct, array_like=True):
 
 
 class AlertEntry(msgspec.Struct, array_like=True):
-    """The latest state of one (kind, subject); the note is kept while the alert is open."""
+    """The latest state of the alert about one (kind, subject); the note is kept while the alert is open."""
 
     time: int
     offset: int
@@ -99,7 +99,7 @@ class TaskEntry(msgspec.Struct, array_like=True):
     alerts: dict[str, AlertEntry] = {}
     """Alerts by ``kind subject``."""
     no_rollback: str | None = None
-    """Why the active variant would not be rolled back, from the task's own note."""
+    """What prevents a rollback of the active variant, from the task's own note; None if nothing does."""
 
 
 class AgentEntry(msgspec.Struct, array_like=True, gc=False):
@@ -129,7 +129,7 @@ class Totals(msgspec.Struct, array_like=True):
     degraded: Ranking = msgspec.field(default_factory=Ranking)
     alerts: Ranking = msgspec.field(default_factory=Ranking)
     next_end: int = 0
-    """A lower bound, after ``time``, for when something next ends by time alone; 0 if nothing will."""
+    """Nothing ends by time alone before this time, which is after ``time``; 0 if nothing will end."""
     enforced: list[tuple[int, str]] = []
     """Time and id of the enforced rollbacks in the last 30 days, oldest first."""
     recent: list[RollbackNote] = []
@@ -156,7 +156,7 @@ RANKED: Final = ("proposals", "high_confidence", "degraded", "alerts")
 
 
 def share_of(task: str, row: TaskEntry, now: int) -> Share:
-    """Return what a row adds to the totals, without what has ended by time alone by ``now``."""
+    """Return what a row adds to the totals, without entries that time alone has ended by ``now``."""
     proposals: list[Rank] = []
     alerts: list[Rank] = []
     ends: list[int] = []
@@ -221,6 +221,6 @@ _decode_place: Final = msgspec.msgpack.Decoder(_Placed).decode
 
 
 def row_position(row: bytes) -> tuple[int, int]:
-    """Return (incarnation, offset) of the last note applied to a row; of two rows with one key, the higher is newer."""
+    """Return (incarnation, offset) of the last note applied to a row; the higher of two is newer for the same key."""
     placed = _decode_place(row)
     return placed.incarnation, placed.offset

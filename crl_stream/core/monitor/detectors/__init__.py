@@ -1,4 +1,4 @@
-"""The detectors: one file each, found by listing this folder, in the order that breaks ties.
+"""The detectors: one file each, found by listing this folder, and sorted by ``ORDER``, which also breaks ties.
 
 ``core/monitor/detector.py`` lists what a file must define and what each part means; CONTRIBUTING.md has an example.
 """
@@ -29,7 +29,7 @@ DETECTORS: Final[tuple[Detector, ...]] = _discover()
 
 
 def figures_of(baseline: Sums, recent: Sums, worst: Detector | None) -> dict[str, float]:
-    """Return the guide's ``degradation_metrics``: the figures of ``worst``, then those of the others, then the size."""
+    """Return the guide's ``degradation_metrics``: the figures of ``worst``, then the others, then the sample size."""
     found: dict[str, float] = {}
     if baseline.n and recent.n:
         for detector in sorted(DETECTORS, key=lambda detector: detector is not worst):

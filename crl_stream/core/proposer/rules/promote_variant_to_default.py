@@ -90,7 +90,7 @@ def _draft(view: View, rival: VariantSnapshot, trigger: Trigger, words: str) -> 
 
 
 def _show_above(gap: float, limit: float) -> str:
-    """Return the shortest text of ``gap``, with at least two decimals, that is still more than ``limit``."""
+    """Format ``gap`` with the fewest decimals, at least two, that show it above ``limit``."""
     return next((text for d in range(2, 17) if float(text := f"{gap:.{d}f}") > limit), repr(gap))
 
 
