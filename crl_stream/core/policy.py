@@ -132,7 +132,7 @@ class Proposals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retire_after_rollbacks: AtLeastOne = 3
     expires_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 30
     promote_min_samples: AtLeastOne = 5
-    """Outcomes that a variant and the active one both need before they are compared."""
+    """Outcomes that a candidate and the active variant both need before they are compared."""
     expected_q: float = 0.8
     """The Q-value to compare with if no variant is better."""
 
@@ -147,7 +147,7 @@ class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pin_hours: Hours = 24.0
     hold_hours: Hours = 24.0
     max_skew_seconds: Positive = 3_600.0
-    """Difference between an outcome's own time and its append time above which operators are alerted."""
+    """Operators are alerted if an outcome's own time differs from its append time by more than this."""
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -31,7 +31,7 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag
     """Who sends the command: a person or a program."""
     reason: ShortText = ""
     expires_at: Timestamp | None = None
-    """The command is refused if it reaches the log later than this."""
+    """The command is refused if it reaches the log after this time."""
 
 
 class TaskCommand(Command, frozen=True, omit_defaults=True, kw_only=True):
@@ -54,7 +54,7 @@ class UndoRollback(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, t
     """Undo the latest change, lift the quarantine it caused, and hold automatic changes for a while."""
 
     rollback_id: Identifier | None = None
-    """If given, the command is refused unless this is the latest change."""
+    """If given, the command is refused unless this rollback is the latest change."""
 
 
 class ConfirmRollback(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):

@@ -94,7 +94,7 @@ class TaskNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     as_of: Position
     active_variant: Identifier | None
     epoch: Ordinal
-    """Epoch of the active variant; 0 before there is one."""
+    """Epoch of the active variant; 0 until the task has one."""
     variants: Ordinal
     """Number of entries in the Q-table."""
     high_confidence: list[Standing]

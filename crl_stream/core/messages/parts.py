@@ -46,7 +46,7 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class Modification(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One change of a variant's configuration: a prompt section or a parameter (guide: proposal schema)."""
+    """One change to a variant's configuration: a prompt section or a parameter (guide: proposal schema)."""
 
     section: str | None = None
     operation: Literal["append", "prepend", "replace", "remove"] | None = None

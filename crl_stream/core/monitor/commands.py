@@ -1,4 +1,4 @@
-"""Applies or refuses operators' commands.  The result says what was done, or why not and what to do next."""
+"""Applies or refuses operators' commands.  The result says what was done, or why it was refused and what to do next."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _activate(turn: Turn, variant_id: str, cause: Any, command: m.AnyTaskCommand
 
 
 def _exploration(turn: Turn) -> str:
-    """Describe how a variant without outcomes will get some."""
+    """Describe whether runtimes will explore a variant that has no outcomes yet."""
     share = turn.policy.operations.exploration
     if share:
         return f"runtimes explore it and other variants in {share * 100:g} % of invocations (operations.exploration)"

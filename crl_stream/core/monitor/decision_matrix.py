@@ -155,7 +155,7 @@ def cooldown_left(row: TaskRow, policy: Policy) -> int:
 
 
 def best_candidate(row: TaskRow, policy: Policy) -> Variant | None:
-    """Return the best variant that has decision auto_apply, leads in Q and mean reward, and has enough outcomes."""
+    """Return the best variant with the decision auto_apply, a lead in Q and mean reward, and enough outcomes."""
     if row.active is None:
         return None
     auto, active, best = policy.auto_apply, row.variants[row.active], None

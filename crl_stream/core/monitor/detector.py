@@ -23,7 +23,7 @@ class Limit(NamedTuple):
     name: str
     """Name of the setting; added to the policy if it is not there yet."""
     unit: str
-    """What a limit of 1 means, in words: ``of the baseline's success rate``."""
+    """What the limit is relative to, in words: ``of the baseline's success rate``."""
     default: float
     least: float = 0.0
     most: float = 1.0
@@ -70,11 +70,11 @@ class Detector(NamedTuple):
     sums: tuple[str, ...]
     """The fields of ``Sums`` that the detector reads."""
     change: str
-    """The name of the change among the figures."""
+    """The name of the change in ``degradation_metrics``."""
     nothing: str
     """Describes a baseline that nothing can be compared with: ``no success``."""
     worsening: Callable[[Sums, Sums], tuple[int, int]]
-    """Returns how much worse a window is than its baseline, and the amount to compare that with, as whole numbers.
+    """Returns a window's worsening against its baseline, and what the worsening is relative to, as whole numbers.
 
     If the second number is zero or less, there is nothing to compare with.
     """

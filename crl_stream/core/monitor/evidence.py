@@ -270,7 +270,7 @@ def _bounded(found: Triple) -> list[float]:
 
 
 def _before_window(variant: Variant) -> tuple[int, int, int]:
-    """Return count, rewards and squares of all outcomes that a judged outcome in the window may be compared with."""
+    """Return the number, sum and sum of squares of the rewards that a judged outcome may be compared with."""
     life, judged = variant.life, variant.judged
     n, rewards, squares = life.n - judged.n, life.reward - judged.reward, life.squares - judged.squares
     if variant.baseline is not None:

@@ -222,7 +222,7 @@ def activated(turn: Turn, change: c.Activated) -> Sequence[Any]:
 
 
 def would_promote(turn: Turn, change: c.WouldPromote) -> Sequence[Any]:
-    """Return the change of the active variant that shadow mode does not make."""
+    """Return the change of the active variant that shadow mode only reports."""
     row = turn.row
     return (_change_of_active(turn, change.to, "auto_apply", change.cause_id, change.words, row.epoch, enforced=False),)
 

@@ -36,7 +36,7 @@ def drops(limit: float) -> Triple:
     """Return the relative drops that the alternatives claim.
 
     Args:
-        limit: The largest relative drop that is still healthy, 0 to 1; lower values count as ``SMALLEST``.
+        limit: The largest relative drop that is still healthy, 0 to 1; below ``SMALLEST``, it counts as that.
 
     Returns:
         ``limit`` times ``SPREAD``, each at most ``LARGEST``.

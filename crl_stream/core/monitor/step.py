@@ -101,7 +101,7 @@ def pass_time(row: TaskRow, at: Context, policy: Policy) -> Sequence[Any]:
 
 
 def follow_fleet(row: TaskRow, at: Context, policy: Policy) -> Step:
-    """Publish the task when a hold on the fleet begins or ends."""
+    """Publish the state of the task when a hold on the fleet begins or ends."""
     row.offset, row.incarnation = at.offset, at.incarnation
     if at.timestamp_ms > row.time:
         row.time = at.timestamp_ms

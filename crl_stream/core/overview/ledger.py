@@ -75,7 +75,7 @@ class Ledger:
         return news, alerts
 
     def _advance(self, at: Place) -> bool:
-        """Advance the time to when the note was appended; return True if that ended something."""
+        """Advance the time to when the note was appended; return True if anything ended as a result."""
         totals = self.totals
         totals.incarnation, totals.offset = at.incarnation, at.offset
         totals.time = max(totals.time, at.time)
@@ -172,7 +172,7 @@ class Ledger:
 
     # -- rollback rate -----------------------------------------------------------------------------
     def _watch_rate(self, at: Place) -> list[Alert]:
-        """Return an alert if the rollback rate has risen above its limit, or the end of the alert if it has fallen."""
+        """Return an alert if the rollback rate has risen above its limit, or the end of that alert if the rate fell."""
         totals = self.totals
         enforced = totals.enforced
         number = len(enforced) - bisect_left(enforced, (totals.time - WEEK + 1, ""))

@@ -25,7 +25,7 @@ DAY: Final = 86_400_000
 MEMORY: Final = 400 * DAY
 """How long closed entries are remembered: as long as a topic keeps the records that could repeat them."""
 INCIDENT: Final = 7 * DAY
-"""How long an alert counts as open if it is of a kind that is never closed."""
+"""How long an alert counts as open if alerts of its kind are never closed."""
 
 MOMENTS: Final = frozenset(("rollback", "rollback_rate", "weekly_review", "untested"))
 """Kinds of alerts about a single event, which cannot stay open."""
@@ -129,7 +129,7 @@ class Totals(msgspec.Struct, array_like=True):
     degraded: Ranking = msgspec.field(default_factory=Ranking)
     alerts: Ranking = msgspec.field(default_factory=Ranking)
     next_end: int = 0
-    """Nothing ends by time alone before this time, which is after ``time``; 0 if nothing will end."""
+    """The earliest time, after ``time``, at which something may end by time alone; 0 if nothing will."""
     enforced: list[tuple[int, str]] = []
     """Time and id of the enforced rollbacks in the last 30 days, oldest first."""
     recent: list[RollbackNote] = []
@@ -221,6 +221,9 @@ _decode_place: Final = msgspec.msgpack.Decoder(_Placed).decode
 
 
 def row_position(row: bytes) -> tuple[int, int]:
-    """Return (incarnation, offset) of the last note applied to a row; the higher of two is newer for the same key."""
+    """Return (incarnation, offset) of the last note applied to a row.
+
+    Of two rows with the same key, the one with the higher position is newer.
+    """
     placed = _decode_place(row)
     return placed.incarnation, placed.offset

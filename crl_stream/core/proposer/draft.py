@@ -11,7 +11,7 @@ from crl_stream.core.messages.snapshots import Trigger
 from crl_stream.core.proposer.remedies import Kind, Remedies, dominant
 
 _CLASSES: Final = ((50, 0.5), (100, 0.7))
-"""Confidence in a claim with fewer outcomes than each number; from the last number on, it is ``_SURE``."""
+"""Confidence in a claim based on fewer than 50 or fewer than 100 outcomes; with more, it is ``_SURE``."""
 _SURE: Final = 0.85
 _NUMBERED: Final = re.compile(r"(.+)-v([0-9]{1,9})")
 _MAX_ID: Final = 128

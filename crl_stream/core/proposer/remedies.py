@@ -1,7 +1,7 @@
 """What to change in a variant, by kind of failure: a catalogue that people edit, and the code that applies it.
 
 Entries are looked up by the dominant kind of failure.  A task type may have its own entries, which then replace the
-general ones.  Nothing is recommended that the variant already has.
+general ones.  A change that the variant already has is not recommended.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class TaskRemedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The entries that replace the general ones for one task type."""
 
     focus: str | None = None
-    """How a proposal's text describes a variant for these tasks: ``security`` gives "security-focused variant"."""
+    """How a proposal's text describes a variant for this task type: ``security`` gives "security-focused variant"."""
     any: list[Remedy] | None = None
     """Entries for every kind of failure without its own list."""
     errors: list[Remedy] | None = None
@@ -181,7 +181,7 @@ def dominant(kinds: FailureKinds) -> tuple[Kind, int]:
 
 
 def digest(modification: Modification) -> bytes:
-    """Return eight bytes that identify this change, whatever reason is given for it."""
+    """Return the 8-byte digest of a modification; the reason given for it does not count."""
     plain = msgspec.structs.replace(modification, reason=None)
     return content_digest(msgspec.json.encode(plain))
 

@@ -60,7 +60,7 @@ def proposals_of(data: bytes) -> list[Proposal]:
 
 
 def approval_of(proposal: Proposal, **command: Any) -> ApproveProposal:
-    """Build the command that approves a proposal exactly as it is; ``command`` holds the fields of every command."""
+    """Build the command that approves a proposal exactly as it is; ``command`` gives the fields all commands share."""
     return ApproveProposal(
         agent_name=proposal.agent_name,
         task_type=proposal.task_type,

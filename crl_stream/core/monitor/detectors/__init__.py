@@ -20,7 +20,7 @@ def _discover() -> tuple[Detector, ...]:
     only_once(modules, "LIMIT.name", lambda module: module.LIMIT.name)
     for place, module in enumerate(modules, start=1):
         if place != module.ORDER:
-            # ORDER sets the place of the evidence in the rows; a gap would later be filled by another metric.
+            # ORDER sets the place of the evidence in the rows; a gap that is filled later would shift those places.
             raise misfit(module, f"has ORDER = {module.ORDER}", f"the next one is {place}")
     return tuple(map(detector_of, modules))
 

@@ -79,7 +79,7 @@ def lapse(view: View, target: str, _: Trigger) -> str | None:
 
 
 def _experiment(view: View) -> str | None:
-    """Return a variant that was made from the active one and has too few outcomes to be judged; else None."""
+    """Return the id of a variant made from the active one that has too few outcomes to be judged; None if none has."""
     for variant in view.variants.values():
         known = variant.configuration
         if (
