@@ -130,7 +130,7 @@ class VariantConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BaselineSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The lifetime that a newly activated variant is judged against: that of the replaced variant, as of the change."""
+    """The lifetime that a newly activated variant is judged against: that of the replaced variant at the activation."""
 
     variant_id: Identifier
     n: int

@@ -137,7 +137,7 @@ def _unprotected(turn: Turn) -> str:
 
 
 def _no_promotion(turn: Turn) -> str:
-    """Return what still blocks promotions after a pin, hold or quarantine was lifted; empty if nothing does."""
+    """Return what still blocks promotions after a pin, hold or quarantine has been lifted; empty if nothing does."""
     block = barred(turn.row, turn.policy, turn.at.fleet)
     if block is None and turn.rules.mode == "shadow":
         return "; nothing is promoted: shadow mode"

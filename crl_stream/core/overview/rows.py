@@ -30,7 +30,7 @@ INCIDENT: Final = 7 * DAY
 MOMENTS: Final = frozenset(("rollback", "rollback_rate", "weekly_review", "untested"))
 """Kinds of alerts about a single event, which cannot stay open."""
 INCIDENTS: Final = frozenset(("data_gap", "fold_failure"))
-"""Kinds of alerts about a loss, which count as open for a week."""
+"""Kinds of alerts about a loss that cannot be undone, which count as open for a week."""
 ABOUT_DEGRADED: Final = frozenset(("degradation", "held_degradation", "no_target"))
 """Kinds of alerts that end when the task's own note contradicts them, even if their end was not published."""
 ATTENTION: Final = frozenset(("no_target", "stuck", "data_gap", "fleet_hold"))

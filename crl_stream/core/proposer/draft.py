@@ -104,7 +104,7 @@ def confidence(n: int, *, bonus: float = 0.0, most: float = 1.0) -> float:
 
 
 def leads_by_more(better: VariantSnapshot, worse: VariantSnapshot, limit: float) -> bool:
-    """Return whether Q differs by more than ``limit`` in decimal arithmetic, as people expect: .8 - .6 is not > .2."""
+    """Return whether ``better`` leads in Q by more than ``limit``, in decimal arithmetic: .8 - .6 is not > .2."""
     return Decimal(repr(better.q_value)) - Decimal(repr(worse.q_value)) > Decimal(repr(limit))
 
 
