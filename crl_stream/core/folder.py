@@ -1,7 +1,7 @@
-"""Folders that serve as lists, one file per entry: detectors, proposal rules, exploration policies, notifier channels.
+"""Loads folders with one file per entry: detectors, proposal rules, exploration policies, notifier channels.
 
-Each such package states what its files must define; ``load`` imports and checks them.  An error names the file and
-what is wrong with it, so you can add a file without reading how the others are used.
+Each such package states what its files must define; ``load`` imports and checks the files.  An error names the file
+and says what is wrong, so you can add a file without reading the code that uses it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ALSO: Final[dict[str, list[str]]] = {}
 
 
 def load(package: str, path: MutableSequence[str], parts: Sequence[Part]) -> list[ModuleType]:
-    """Import the modules of ``package`` in ``path`` in order of name, and check that each has all ``parts``.
+    """Import the modules of ``package`` in ``path`` in alphabetical order, and check that each has all ``parts``.
 
     ``path`` is the package's ``__path__``; files whose names begin with ``_`` are skipped.  Raises ``IncompletePart``,
     which names what is missing.
@@ -72,7 +72,7 @@ def only_once(modules: Sequence[ModuleType], name: str, key: Callable[[ModuleTyp
 def look_in(package: str, folder: str) -> None:
     """Make ``package`` also list the files in ``folder``; call this before anything imports the package.
 
-    All processes of an installation must do the same, because rows and decisions depend on the detectors.
+    All processes of an installation must list the same files, because rows and decisions depend on the detectors.
     """
     if package in sys.modules:
         raise IncompletePart(
@@ -100,7 +100,7 @@ def is_place(value: Any) -> bool:
 def takes(count: int) -> Callable[[Any], bool]:
     """Return a check that a value can be called with ``count`` arguments.
 
-    If its signature cannot be read, as for some compiled functions, the check is only that it is callable.
+    If the value's signature cannot be read, as with some compiled functions, the value only has to be callable.
     """
 
     def fits(value: Any) -> bool:

@@ -1,6 +1,6 @@
-"""Every id and digest that the engine makes.  Each is a function of what it names, so a replay gives the same ones.
+"""The ids and digests that the engine makes.  Each depends only on what it names, so a replay gives the same ones.
 
-A fact's id consists of the day, for people, and a hash of its kind and its position in the log.  Digests distinguish
+A fact's id contains the day, for people, and a hash of the fact's kind and position in the log.  Digests distinguish
 names, records or commands without storing them.
 """
 
@@ -21,12 +21,12 @@ def fact_id(prefix: str, timestamp: int, *named: object) -> str:
 
 
 def name_digest(name: str) -> bytes:
-    """Return 8 bytes for an external id: that of an invocation, a score, a command or a runtime."""
+    """Return the 8-byte digest of an external id, such as that of an invocation, score, command or runtime."""
     return blake2b(name.encode(), digest_size=8).digest()
 
 
 def record_digest(key: bytes | None, value: bytes | None, place: bytes = b"") -> bytes:
-    """Return 8 bytes for a record's key and value and, if ``place`` is given, for its position."""
+    """Return the 8-byte digest of a record's key and value and, if ``place`` is given, of its position."""
     digest = blake2b(place, digest_size=8)
     digest.update(key or b"")
     digest.update(b"\0")
@@ -35,7 +35,7 @@ def record_digest(key: bytes | None, value: bytes | None, place: bytes = b"") ->
 
 
 def content_digest(content: bytes) -> bytes:
-    """Return 8 bytes that identify something by its content alone."""
+    """Return the 8-byte digest of ``content``."""
     return blake2b(content, digest_size=8).digest()
 
 
@@ -45,5 +45,5 @@ def command_hash(value: bytes | None) -> str:
 
 
 def policy_hash(canonical: bytes) -> str:
-    """Return 16 hex digits that identify a policy by its canonical text; facts name the policy in force by them."""
+    """Return the hash of a policy's canonical text, 16 hex digits; facts use it to name the policy in force."""
     return sha256(canonical).hexdigest()[:16]

@@ -11,7 +11,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 _FIRST: Final = -62_135_596_800_000
 _LAST: Final = 253_402_300_799_999
-"""The years 1 to 9999. A record may carry any time; a time outside these years is shown as the nearest one inside."""
+"""Bounds of the years 1 to 9999. A record may carry any time; a time outside them is shown as the nearer bound."""
 _FRACTIONS: Final = [f".{number:03}Z" for number in range(1_000)]
 _REMEMBERED: Final = 4_096
 _seconds: Final[dict[int, str]] = {}

@@ -1,7 +1,7 @@
-"""The numbers that decide: every threshold, guard and limit of the engine, with the guide's defaults.
+"""The policy: every threshold, guard and limit of the engine, with the guide's defaults.
 
-A policy is data.  It reaches the engine through the log (``SetPolicy``), so a replay meets the same policy at the same
-position; facts carry its hash.  ``PolicySet`` holds the policies of a whole installation, already resolved: one
+A policy is data.  It reaches the engine through the log (``SetPolicy``), so a replay applies the same policy at the
+same position; facts carry its hash.  ``PolicySet`` holds the policies of a whole installation, already resolved: one
 default, one per overridden agent, one per overridden task.
 """
 
@@ -33,11 +33,11 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lookback_window: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 20
     """Outcomes kept and judged per variant."""
     success_drop: Annotated[float, success_rate.LIMIT.range] = success_rate.LIMIT.default
-    """Relative drop of the success rate; a window is degraded only if its drop is greater than this."""
+    """Relative drop in the success rate; a window is degraded only if its drop is greater than this."""
     reward_drop: Annotated[float, avg_reward.LIMIT.range] = avg_reward.LIMIT.default
-    """Relative drop of the mean reward; a window is degraded only if its drop is greater than this."""
+    """Relative drop in the mean reward; a window is degraded only if its drop is greater than this."""
     error_increase: Annotated[float, error_rate.LIMIT.range] = error_rate.LIMIT.default
-    """Relative increase of the error rate; a window is degraded only if its increase is greater than this."""
+    """Relative increase in the error rate; a window is degraded only if its increase is greater than this."""
     baseline: Baseline = "lifetime"
     """What the window is compared with: the whole lifetime, or the lifetime before the window."""
     min_baseline: AtLeastOne = 20
@@ -52,7 +52,7 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     false_alarm_budget: Annotated[int, msgspec.Meta(ge=10, le=1_000_000_000)] = 5_000
     """With ``guard = "evidence"``: on average, at most one false rollback in this many invocations."""
     clean_verdicts: AtLeastOne = 20
-    """HEALTHY verdicts after which a degraded variant counts as recovered."""
+    """HEALTHY verdicts in a row after which a degraded variant counts as recovered."""
 
 
 _KNOWN: Final = {field.name: field.default for field in msgspec.structs.fields(Degradation)}
@@ -84,30 +84,30 @@ class AutoApply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_lead: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] = 0.05
     """Lead that a candidate needs over the active variant, in Q and in lifetime mean reward."""
     min_outcomes_since_active: Count = 10
-    """Outcomes that a candidate must have since it was last active."""
+    """Outcomes that a candidate must have had since it was last active."""
     cooldown: Count = 20
     """After any change, nothing is promoted for this many outcomes of the task."""
 
 
 class HumanApproval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When a variant shows promise but needs a person (guide: "Decision Matrix")."""
+    """When a promising variant needs a person's approval (guide: "Decision Matrix")."""
 
     q_threshold: Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)] = 0.7
     min_samples: AtLeastOne = 5
 
 
 class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a rollback may go (guide: "highest Q-value, n>=5")."""
+    """Which variant a rollback may choose (guide: "highest Q-value, n>=5"), and what follows an undo."""
 
     min_samples: AtLeastOne = 5
     undo_hold: Count = 100
     """After an undo, there are no automatic changes for this many outcomes of the task."""
     renotify: AtLeastOne = 50
-    """Outcomes of the task after which an open ``no_target`` alert is repeated."""
+    """Outcomes of the task after which an open ``no_target`` or ``held_degradation`` alert is repeated."""
 
 
 class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How outcomes become a reward and rewards become Q."""
+    """How outcomes become rewards, and rewards become Q."""
 
     rate: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.1
     """Smallest step of Q: ``Q += max(rate, 1/n) * (R - Q)``."""
@@ -132,7 +132,7 @@ class Proposals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retire_after_rollbacks: AtLeastOne = 3
     expires_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 30
     promote_min_samples: AtLeastOne = 5
-    """Outcomes that a variant and the active one both need before they are compared."""
+    """Outcomes that a candidate and the active variant both need before they are compared."""
     expected_q: float = 0.8
     """The Q-value to compare with if no variant is better."""
 
@@ -147,7 +147,7 @@ class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pin_hours: Hours = 24.0
     hold_hours: Hours = 24.0
     max_skew_seconds: Positive = 3_600.0
-    """Difference between an outcome's own time and its append time above which operators are alerted."""
+    """Operators are alerted if an outcome's own time differs from its append time by more than this."""
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -166,7 +166,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything by which one task is judged."""
+    """All settings that determine the decisions about a task."""
 
     degradation: Degradation = Degradation()
     auto_apply: AutoApply = AutoApply()

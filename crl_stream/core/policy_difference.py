@@ -21,7 +21,7 @@ class Difference(NamedTuple):
 def policy_differences(one: PolicySet, other: PolicySet) -> list[Difference]:
     """Return the settings that differ, those for all tasks first; unequal sets differ in at least one.
 
-    An override that only one set has is compared with what applies to its agent or task in the other.
+    An override that only one set has is compared with what applies to its agent or task in the other set.
     """
     found = _differences("", one.default, other.default)
     general = {(d.setting, d.one, d.other) for d in found}
@@ -42,7 +42,7 @@ def policy_differences(one: PolicySet, other: PolicySet) -> list[Difference]:
 
 
 def _special(prefix: str, one: Policy, other: Policy, general: set[tuple[str, Any, Any]]) -> list[Difference]:
-    """Return only the differences that the defaults do not also have."""
+    """Return the differences that do not already exist between the defaults."""
     found = _differences(prefix, one, other)
     return [d for d in found if (d.setting.removeprefix(prefix), d.one, d.other) not in general]
 

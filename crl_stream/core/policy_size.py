@@ -1,8 +1,8 @@
 """Limits the size of a policy and of the tasks under it, so that no setting leads to a record too large for its topic.
 
-A snapshot has every variant with its window, and the results of the last reviews. It is one record, and so is the row
-of the task. Names and texts are limited where they are accepted. The settings of a policy are limited here, before it
-comes into force.
+A task's snapshot is one record that contains every variant with its window, and the results of the last reviews. The
+task's row is one record too. Names and texts are limited where they are accepted. The settings of a policy are limited
+here, before the policy comes into force.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Final
 from crl_stream.core.policy import Policy, PolicySet
 
 MAX_TASK: Final = 3_900_000
-"""Most bytes in a task's snapshot or row: what ``crl.tasks`` and the changelog accept, less the envelope."""
+"""Maximum bytes in a task's snapshot or row: what ``crl.tasks`` and the changelog accept, less the envelope."""
 MAX_POLICY: Final = 60_000
-"""Most bytes in a policy set's canonical text: the room that the other fields of ``SetPolicy`` leave."""
+"""Maximum bytes in a policy set's canonical text: the room that the other fields of ``SetPolicy`` leave."""
 _PER_OUTCOME: Final = 33
-"""Bytes of an outcome in a snapshot: offset, reward and three letters as JSON; in a row, it takes 30."""
+"""Bytes of an outcome in a snapshot: offset, reward and three letters as JSON; in a row, an outcome takes 30."""
 _PER_VARIANT: Final = 3_000
 """Bytes of a variant in a snapshot: figures and sentences, without its configuration."""
 _PER_REVIEW: Final = 50_000

@@ -1,6 +1,6 @@
-"""The version of the rules: equal versions produce equal bytes from equal logs."""
+"""The version of the engine: equal versions produce equal bytes from equal logs."""
 
 from typing import Final
 
 ENGINE_VERSION: Final = "2"
-"""Increases whenever facts or rows may differ from those of the previous version; facts carry it."""
+"""Increases whenever facts or rows may differ from those of the previous version; facts carry the version."""

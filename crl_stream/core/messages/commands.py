@@ -28,10 +28,10 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag
     command_id: Identifier
     timestamp: Timestamp
     actor: ShortText
-    """Who sends it: a person or a program."""
+    """Who sends the command: a person or a program."""
     reason: ShortText = ""
     expires_at: Timestamp | None = None
-    """The command is refused if it reaches the log later than this."""
+    """The command is refused if it reaches the log after this time."""
 
 
 class TaskCommand(Command, frozen=True, omit_defaults=True, kw_only=True):
@@ -54,7 +54,7 @@ class UndoRollback(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, t
     """Undo the latest change, lift the quarantine it caused, and hold automatic changes for a while."""
 
     rollback_id: Identifier | None = None
-    """If given, the command is refused unless this is the latest change."""
+    """If given, the command is refused unless this rollback is the latest change."""
 
 
 class ConfirmRollback(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -64,7 +64,7 @@ class ConfirmRollback(TaskCommand, frozen=True, omit_defaults=True, kw_only=True
 
 
 class PinVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Prevent promotions until unpinned or expired. Rollbacks still happen, unless a hold prevents them."""
+    """Prevent promotions until the pin is removed or expires. Rollbacks still happen, unless a hold prevents them."""
 
     variant_id: Identifier | None = None
     """The variant to activate and pin; if absent, the active one is pinned."""
@@ -77,7 +77,7 @@ class UnpinVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, t
 
 
 class HoldTask(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Stop all automatic changes until resumed or expired. Alerts continue and say who holds the task."""
+    """Stop all automatic changes until the hold is released or expires. Alerts continue and say who holds the task."""
 
     hours: Hours | None = None
     """Default: the policy's ``operations.hold_hours``."""
@@ -94,7 +94,7 @@ class LiftQuarantine(TaskCommand, frozen=True, omit_defaults=True, kw_only=True,
 
 
 class RegisterVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Add a variant with its parent and configuration. It may be explored, but is never promoted while n = 0."""
+    """Add a variant with its parent and configuration. It may be explored, but is never promoted without outcomes."""
 
     variant_id: Identifier
     parent: Identifier | None = None
@@ -149,16 +149,17 @@ class SetPolicy(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True
     policy: PolicySet
     policy_hash: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$", max_length=16)]
     if_none: bool = False
-    """Whether to refuse the command if a policy has been set before. Workers set this when they start, because a start
-    must not change the policy.
+    """Whether to refuse the command if a policy has been set before. Workers set this when they start, because
+    starting a worker must not change the policy.
     """
 
 
 class HoldAll(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Stop all automatic changes in every task until resumed or expired.
+    """Stop all automatic changes in every task until the hold is released or expires.
 
-    Alerts continue and say who holds the fleet. The command is one record in each partition of ``crl.commands``, all
-    with the same command_id; each record holds the tasks of its partition. A task's own hold is kept separately.
+    Alerts continue and say who holds the fleet. The command is sent as one record to each partition of
+    ``crl.commands``, always with the same command_id. Each record puts the tasks of its partition on hold. A task's own
+    hold is kept separately.
     """
 
     hours: Hours | None = None

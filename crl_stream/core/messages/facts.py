@@ -53,7 +53,7 @@ class DegradationAlert(msgspec.Struct, frozen=True, kw_only=True):
     metric: str | None
     """The worst metric: ``success_rate``, ``avg_reward`` or ``error_rate``."""
     reason: str
-    """One sentence in the guide's form."""
+    """One sentence in the guide's style."""
     degradation_metrics: dict[str, float]
     evidence: Evidence
     judged: Judged
@@ -122,7 +122,7 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     to_variant: Identifier
     cause: ActivationCause
     cause_id: Identifier
-    """Id of the rollback, decision, command or invocation that caused it."""
+    """Id of the rollback, decision, command or invocation that caused the change."""
     reasoning: str
     enforced: bool
     epoch: int
@@ -130,7 +130,7 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     policy_hash: str
     engine_version: str
     untested: bool = False
-    """Whether a person activated it although it had no outcomes yet."""
+    """Whether a person activated the variant although it had no outcomes yet."""
     schema_version: int = 1
 
 
@@ -166,7 +166,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     kind: AlertKind
     severity: Severity
     subject: str
-    """What it is about, e.g. ``backend-architect/api-design api-optimized``."""
+    """What the alert is about, e.g. ``backend-architect/api-design api-optimized``."""
     action: str
     """What was done or must be done."""
     text: str
@@ -197,7 +197,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     late_invocations: int
     """Non-exploring invocations of this runtime that still used an older epoch."""
     milliseconds: int
-    """Time from the change to this invocation, measured by append times."""
+    """Time from the change of the active variant to this invocation, measured by append times."""
     position: Position
     schema_version: int = 1
 

@@ -33,18 +33,18 @@ class Invocation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     invocation_id: Name
     """Unique per task; a repeated id is recognised as a duplicate."""
     timestamp: Instant
-    """When it finished, by the runtime's clock; shown to people, but never used for decisions."""
+    """When the invocation finished, by the runtime's clock; shown to people, but never used for decisions."""
     agent_name: Name
     task_type: Name
     variant_id: Name
     status: Status
     reward: Reward | None = None
-    """From the runtime; computed from the other fields if absent."""
+    """The reward as the runtime gives it; if absent, it is computed from the other fields."""
     quality: Unit | None = None
     error_count: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     duration_seconds: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)] | None = None
     complexity: Complexity | None = None
-    """Chooses the duration baseline; absent counts as medium."""
+    """Selects the duration baseline; if absent, ``medium`` is assumed."""
     active_epoch: Ordinal | None = None
     """Epoch of the active-variant record that the runtime saw."""
     variant_source: VariantSource | None = None
@@ -68,7 +68,7 @@ class Feedback(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, ta
     reward: Reward | None = None
     quality: Unit | None = None
     source: ShortText | None = None
-    """Who judged: a person or a model."""
+    """Who gave the score: a person or a model."""
 
 
 class CommandRef(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="command_ref"):
@@ -92,13 +92,13 @@ class CommandRef(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
 class Tick(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type", tag="tick"):
     """A record that tells the engine that time has passed; its append time is the current time.
 
-    Only the worker that owns the partition writes ticks, under the key ``!tick``, while rows of the partition are
-    waiting for a time. It writes at most one a second, or more if ``up_to_ms`` spreads the due rows over several ticks.
-    A tick changes only the time, so a repeated or forged one is harmless.
+    Only the worker that owns the partition writes ticks, under the key ``!tick``, and only while rows of the partition
+    are due at a certain time. It writes one tick a second at most, unless ``up_to_ms`` spreads the due rows over
+    several ticks. A tick changes only the time, so a repeated or forged tick is harmless.
     """
 
     schema_version: SchemaVersion
     up_to_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """Rows that wait for a later time are left for the next tick; if absent, every due row is processed.
+    """Rows that are due after this time are left for the next tick; if absent, every due row is processed.
 
     This limits the work of one tick when a great many rows are due at once."""

@@ -25,7 +25,7 @@ class RollbackNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     epoch: Ordinal
     enforced: bool
     undo_command: str | None = None
-    """The command that undoes it; absent in shadow mode, and removed from the page when the task changes again."""
+    """The command that undoes the rollback; absent in shadow mode, and on the page after the task's next activation."""
     schema_version: int = 1
 
 
@@ -53,7 +53,7 @@ class ProposalNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
 
     proposal_id: Identifier
     timestamp: Timestamp
-    """Time of its last revision."""
+    """Time of the proposal's last revision."""
     agent_name: Identifier
     task_type: Identifier
     proposal_type: str
@@ -73,15 +73,15 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     n_visits: int
     active: bool
     reason: str = ""
-    """Sentence of the current verdict, for a degraded variant."""
+    """For a degraded variant, the sentence that explains the current verdict."""
     verdict: VerdictKind | None = None
     """Current verdict on a degraded variant; it may be HEALTHY before the variant has recovered."""
     since: Timestamp | None = None
-    """When the variant became degraded; absent if it is not, and in notes of older releases."""
+    """When the variant became degraded; absent if it is not degraded, and in notes of older releases."""
     decision: DecisionKind | None = None
     """Level in the decision matrix; absent in notes of older releases."""
     not_applied: str | None = None
-    """Why it is not active yet although its decision is ``auto_apply``."""
+    """Why the variant is not active yet although its decision is ``auto_apply``."""
 
 
 class TaskNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="task"):
@@ -94,18 +94,18 @@ class TaskNote(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     as_of: Position
     active_variant: Identifier | None
     epoch: Ordinal
-    """Epoch of the active variant; 0 before there is one."""
+    """Epoch of the active variant; 0 until the task has one."""
     variants: Ordinal
     """Number of entries in the Q-table."""
     high_confidence: list[Standing]
-    """Variants within the guide's auto-apply limits, active or not, best first.
+    """Variants that meet the guide's auto-apply thresholds, active or not, best first.
 
     Degraded, quarantined and retired variants are left out."""
     degraded: list[Standing]
     """Degraded variants, and an active variant whose last 10 or more outcomes include no success."""
     no_target: bool
     no_rollback: str | None = None
-    """Why the active variant would not be rolled back now (a hold or the mode); absent if it would be."""
+    """What prevents a rollback of the active variant now (a hold or the mode); absent if nothing does."""
     schema_version: int = 1
 
 
@@ -119,16 +119,16 @@ class TaskStanding(msgspec.Struct, frozen=True, kw_only=True):
     n_visits: int
     active: bool
     reason: str = ""
-    """Sentence of the current verdict, for a degraded variant."""
+    """For a degraded variant, the sentence that explains the current verdict."""
     since: Timestamp | None = None
     """When the variant became degraded; if that is unknown, when a note first listed it as degraded."""
     verdict: VerdictKind | None = None
     """Current verdict on a degraded variant."""
     decision: DecisionKind | None = None
     not_applied: str | None = None
-    """Why it is not active yet although its decision is ``auto_apply``."""
+    """Why the variant is not active yet although its decision is ``auto_apply``."""
     no_rollback: str | None = None
-    """Why the active variant would not be rolled back now; absent if it would be."""
+    """What prevents a rollback of the active variant now (a hold or the mode); absent if nothing does."""
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +140,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: Timestamp
     """Append time of the newest note that changed the page."""
     as_of: Position
-    """Position of that note in ``crl.overview-events``."""
+    """Position in ``crl.overview-events`` of the newest note that changed the page."""
     incarnation: Ordinal
     """Grows when ``crl.overview-events`` is re-created; readers keep the highest (incarnation, as_of.offset)."""
     tasks: int
@@ -149,19 +149,19 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     q_table_entries: int
     """Number of variants in all tasks."""
     rollback_times: list[Timestamp]
-    """Enforced rollbacks of the 30 days before ``timestamp``, oldest first; at most the newest 1,000."""
+    """Times of the enforced rollbacks in the 30 days before ``timestamp``, oldest first; at most the newest 1,000."""
     rollbacks: list[RollbackNote]
     """The last 10 rollbacks, newest first."""
     pending_proposals: int
     """Number of proposals that are pending or deferred, and not expired at ``timestamp``."""
     proposals: list[ProposalNote]
-    """These proposals, most confident first, at most 100. A reader leaves out those that have expired since."""
+    """Pending and deferred proposals, most confident first, at most 100. Readers leave out those that have expired."""
     n_high_confidence: int
     high_confidence: list[TaskStanding]
-    """Best first, at most 100."""
+    """Variants that meet the guide's auto-apply thresholds, best first, at most 100."""
     n_degraded: int
     degraded: list[TaskStanding]
-    """Newest first, at most 100."""
+    """Degraded variants, most recently degraded first, at most 100."""
     n_open_alerts: int
     open_alerts: list[AlertNote]
     """Open critical alerts, newest first.

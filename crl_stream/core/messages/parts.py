@@ -46,7 +46,7 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class Modification(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One change of a variant's configuration: a prompt section or a parameter (guide: proposal schema)."""
+    """One change to a variant's configuration: a prompt section or a parameter (guide: proposal schema)."""
 
     section: str | None = None
     operation: Literal["append", "prepend", "replace", "remove"] | None = None
@@ -70,7 +70,7 @@ class Evidence(msgspec.Struct, frozen=True):
     e_values: dict[str, float]
     """e-value by metric."""
     absolute: bool = False
-    """Whether the reason is a full window without a success, which needs neither the rule nor evidence."""
+    """Whether the variant is degraded because a full window has no success, regardless of rule and evidence."""
 
 
 class Judged(msgspec.Struct, frozen=True):

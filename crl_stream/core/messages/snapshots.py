@@ -26,9 +26,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     since: Timestamp
     until: Timestamp | None
-    """When it ends; absent if it ends after a number of outcomes."""
+    """When the pin or hold ends; absent if only ``outcomes_left`` limits it."""
     outcomes_left: int | None = None
-    """For how many more outcomes of the task it lasts; if ``until`` is given too, it ends at the later of the two."""
+    """How many more outcomes of the task the pin or hold lasts; if ``until`` is given too, the later end counts."""
     variant_id: Identifier | None = None
     scope: Literal["task", "fleet"] = "task"
     """``fleet`` if ``HoldAll`` holds every task."""
@@ -96,18 +96,18 @@ class WindowSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     size: int
     judged: int
-    """How many of them count towards a verdict: those since the variant's last activation."""
+    """How many outcomes of the window count towards a verdict: those since the variant's last activation."""
     success_rate: float
     avg_reward: float
     error_rate: float
     outcomes: str
-    """One character each: ``S`` success, ``F`` failure, ``E`` error."""
+    """One character per outcome: ``S`` success, ``F`` failure, ``E`` error."""
     rewards: list[float]
     offsets: list[int]
     judged_outcomes: str | None = None
-    """One character each: ``J`` judged since the last activation, ``-`` not; absent in snapshots of older engines."""
+    """One character per outcome: ``J`` if it is judged, else ``-``; absent in snapshots of older engines."""
     error_outcomes: str | None = None
-    """One character each: ``E`` counts for the error rate, ``-`` does not; absent in snapshots of older engines."""
+    """One character per outcome: ``E`` if it counts as an error, else ``-``; absent in snapshots of older engines."""
 
 
 class FailureKinds(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +130,7 @@ class VariantConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BaselineSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The lifetime that a newly activated variant is judged against: that of the replaced variant, as of the change."""
+    """The lifetime that a newly activated variant is judged against: that of the replaced variant at the activation."""
 
     variant_id: Identifier
     n: int
@@ -178,7 +178,7 @@ class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     decision: DecisionKind
     reasoning: str
     rollbacks: int
-    """How often it was rolled back."""
+    """How often the variant was rolled back."""
     failure_kinds: FailureKinds
     shadow_n: int
     shadow_success_rate: float
@@ -188,13 +188,13 @@ class VariantSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     baseline: BaselineSnapshot | None = None
     """Absent if the variant is judged against its own outcomes."""
     degraded_at: int | None = None
-    """Its ``n_visits`` at the last DEGRADED verdict; absent if there was none."""
+    """The variant's ``n_visits`` at its last DEGRADED verdict; absent if there was none."""
     feedback_too_late: int = 0
     """Scores that changed nothing, because the window no longer held their outcome."""
     not_applied: str | None = None
-    """Why it is not active yet although its decision is ``auto_apply``; absent for any other decision."""
+    """Why the variant is not active yet although its decision is ``auto_apply``; absent for any other decision."""
     degraded_since: Timestamp | None = None
-    """When the variant became ``degraded``; absent if it is not, or if an older engine found it degraded."""
+    """When the variant became ``degraded``; absent if it is not degraded, or if an older engine found it degraded."""
 
 
 class ReviewResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,11 +217,11 @@ class RuntimeBehind(msgspec.Struct, frozen=True, kw_only=True):
 
     runtime_id: Identifier
     epoch: int
-    """The last epoch it has adopted; 0 if it has never named one."""
+    """The last epoch that the runtime has adopted; 0 if it has never named one."""
     late_invocations: int
-    """How many of its outcomes since the change still named an older epoch."""
+    """How many of the runtime's outcomes since the last change of the active variant still named an older epoch."""
     last_seen: Timestamp | None
-    """Append time of its last outcome; absent if it has sent none since the engine began to record this."""
+    """Append time of the runtime's last outcome; absent if it has sent none since the engine began to record this."""
 
 
 class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,7 +239,7 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     held: Order | None
     """The task's own hold, else the fleet's."""
     cooldown_left: int
-    """Outcomes until a promotion is possible again."""
+    """Number of outcomes until a promotion is possible again."""
     no_target: bool
     """Whether the active variant is degraded and there is no target for a rollback."""
     n_outcomes: int
@@ -262,15 +262,15 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     runtimes_behind: list[RuntimeBehind] | None = None
     """Runtimes that have not adopted the current epoch, by name; absent in snapshots of older engines."""
     n_feedback_too_late: int = 0
-    """Scores for outcomes that no window holds any more, including outcomes of removed variants."""
+    """Scores for outcomes that had already left their window, including outcomes of removed variants."""
     n_feedback_waiting: int = 0
     """Scores waiting for their outcome."""
     n_feedback_unmatched: int = 0
     """Waiting scores that newer ones pushed out: their outcome never came, or came too long ago to be recognised."""
     runtimes_forgotten: int = 0
-    """How often a runtime was forgotten because the task has more than ``limits.runtimes``."""
+    """How often a runtime was forgotten because the task had more runtimes than ``limits.runtimes``."""
     no_rollback: str | None = None
-    """Why the active variant would not be rolled back now: a hold, or the mode; absent when it would be."""
+    """What prevents a rollback of the active variant now (a hold or the mode); absent if nothing does."""
     schema_version: int = 1
 
 
@@ -296,7 +296,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: Timestamp
     reason: str
     actor: str | None = None
-    """Who reviewed it; absent if the proposer itself took the step."""
+    """Who reviewed the proposal; absent if the proposer itself took the step."""
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -318,7 +318,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     recommended_modifications: list[Modification]
     status: ProposalStatus
     tracker_type: str
-    """``crl_`` and the proposal's type."""
+    """``crl_`` followed by the proposal's type."""
     trigger: Trigger
     target_variant: Identifier
     """The variant to promote or retire, or else the id of the new variant."""
@@ -331,7 +331,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     history: list[Revision]
     """The last 20 steps, oldest first."""
     position: Position
-    """Log position of the snapshot that its last revision is based on."""
+    """Log position of the snapshot that the last revision is based on."""
     engine_version: str
     deferred_until: Timestamp | None = None
     """When a deferred proposal becomes pending again; absent if it is not deferred, or was deferred without a time."""

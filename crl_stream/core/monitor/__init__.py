@@ -1,4 +1,4 @@
-"""The engine of one task: it takes an outcome or a command, decides what follows, and publishes it.
+"""The engine of one task: it takes an outcome or a command, decides what follows, and publishes the result.
 
 Read the modules in the order in which an outcome passes through them:
 
@@ -8,7 +8,7 @@ Read the modules in the order in which an outcome passes through them:
     row                everything that is kept about a task, in one record
     record             records an outcome
     dedupe             which ids a task has seen before
-    learning           what an outcome is worth
+    learning           the reward of an outcome
     evidence           how strongly outcomes suggest that a variant has become worse
     likelihood         the arithmetic behind the evidence
     window             the last outcomes of a variant, their sums, and Q
@@ -17,13 +17,13 @@ Read the modules in the order in which an outcome passes through them:
     verdict            HEALTHY, DEGRADED or INCONCLUSIVE
     detector           what a detector's file defines
     detectors/         one file for each metric
-    grounds            why the verdict is what it is
-    targets            where a rollback goes
+    grounds            the reason for a verdict, with figures and outcomes
+    targets            which variant a rollback chooses
     changes            what can happen to a task, as values
     lifecycle          the only module that applies changes, and the table of all transitions
     facts              what is published about each change
-    decision_matrix    what the guide's matrix says, and which variant is promoted
-    publishing         what is published after a message
+    decision_matrix    the guide's decision matrix, and which variant is promoted
+    publishing         which snapshots are published after a message
     snapshot           what is true about a task now
 
 Everything other than outcomes:

@@ -1,4 +1,4 @@
-"""Applies or refuses operators' commands.  The result says what was done, or why not and what to do next."""
+"""Applies or refuses operators' commands.  The result says what was done, or why it was refused and what to do next."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def apply_command(turn: Turn, command: m.AnyTaskCommand) -> Literal["applied", "
     outcome: Literal["applied", "refused"] = "applied"
     try:
         if isinstance(command, m.ApproveProposal | m.RejectProposal | m.DeferProposal):
-            # Checked before the epoch: a second reviewer should learn of the first review, not of the epoch it began.
+            # Check this before the epoch: a second reviewer should be told about the first review, which may have
+            # begun a new epoch.
             _refuse_second(turn, command.proposal_id)
         _check(turn, command)
         detail = _HANDLERS[type(command)](turn, command)
@@ -117,7 +118,7 @@ def _activate_for(turn: Turn, variant_id: str, cause: Any, command: m.AnyTaskCom
 
 
 def _exploration(turn: Turn) -> str:
-    """Describe how a variant without outcomes will get some."""
+    """Describe whether runtimes will explore a variant that has no outcomes yet."""
     share = turn.policy.operations.exploration
     if share:
         return f"runtimes explore it and other variants in {share * 100:g} % of invocations (operations.exploration)"
@@ -130,13 +131,13 @@ def _activate_variant(turn: Turn, command: m.ActivateVariant) -> str:
 
 
 def _unprotected(turn: Turn) -> str:
-    """Return the warning that no rollback protects the new active variant now; empty if one would."""
+    """Return the warning that the new active variant cannot be rolled back automatically; empty if it can."""
     why = no_rollback(turn.row, turn.policy, turn.at.fleet)
     return "" if why is None else f"; no automatic rollback: {why}"
 
 
 def _no_promotion(turn: Turn) -> str:
-    """Return what still blocks promotions in the task after a command has ended one block; empty if nothing does."""
+    """Return what still blocks promotions after a pin, hold or quarantine has been lifted; empty if nothing does."""
     block = barred(turn.row, turn.policy, turn.at.fleet)
     if block is None and turn.rules.mode == "shadow":
         return "; nothing is promoted: shadow mode"
@@ -334,7 +335,7 @@ def _remember_review(turn: Turn, command: Any, outcome: str, detail: str) -> Non
     )
     reviews = [*row.reviews, review]
     while len(reviews) > turn.policy.limits.reviews:
-        # Drop refused reviews first: they must not push out the review that won.
+        # Drop refused reviews first: they must not push out the review that took effect.
         del reviews[next((at for at, one in enumerate(reviews) if one.outcome == "refused"), 0)]
     row.reviews = reviews
 

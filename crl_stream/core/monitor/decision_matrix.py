@@ -1,4 +1,4 @@
-"""The decision matrix, and which variant may be promoted without a person.  This module changes nothing."""
+"""The decision matrix, and which variant may be promoted automatically.  This module changes no state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def decision(turn: Turn, variant: Variant) -> Decided | None:
     """Return the matrix's decision on ``variant``; None if it was already published in this epoch."""
     row, policy = turn.row, turn.policy
     active = variant.variant_id == row.active
-    # Most outcomes belong to the active variant, or to a variant that is far from a promotion.
+    # Call ``decide`` only if needed: most outcomes belong to the active variant, or to one far from a promotion.
     level = NO_ACTION if active or variant.q < turn.rules.least_q else decide(variant, active=active, policy=policy)
     if variant.decided_epoch == row.epoch and variant.decided & DECIDED[level]:
         return None
@@ -62,13 +62,13 @@ def decide(variant: Variant, *, active: bool, policy: Policy) -> DecisionKind:
 
 
 def recently_degraded(variant: Variant, policy: Policy) -> bool:
-    """Return whether there was a DEGRADED verdict within the variant's last window of outcomes."""
+    """Return whether there was a DEGRADED verdict within the variant's last ``lookback_window`` outcomes."""
     at = variant.degraded_at
     return at >= 0 and variant.life.n - at < policy.degradation.lookback_window
 
 
 def reasoning(variant: Variant, *, active: bool, policy: Policy) -> str:
-    """Return the reason for what ``decide`` returns, in the guide's form."""
+    """Return the reason for what ``decide`` returns, in the guide's style."""
     q, n = variant.q, variant.life.n
     if active:
         return "Already the default variant"
@@ -94,7 +94,7 @@ def _reached(q: float, q_threshold: float, n: int, min_samples: int) -> str:
 
 
 def show(value: float, limit: float) -> str:
-    """Return the shortest text of ``value``, with at least two decimals, that is on the same side of ``limit``."""
+    """Format ``value`` with the fewest decimals, at least two, that show it on the same side of ``limit``."""
     for decimals in range(2, 17):
         text = f"{value:.{decimals}f}"
         if (float(text) >= limit) == (value >= limit):
@@ -103,7 +103,7 @@ def show(value: float, limit: float) -> str:
 
 
 def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) -> str | None:
-    """Return why the task promotes no variant now, for example a hold on the ``fleet``; None if it may."""
+    """Return why no variant of the task may be promoted now, such as a hold on the ``fleet``; None if one may be."""
     order = barred(row, policy, fleet)
     if order is None and (left := cooldown_left(row, policy)):
         return f"cooling down: {left} outcomes left"
@@ -111,7 +111,7 @@ def blocked(row: TaskRow, policy: Policy, fleet: StandingOrder | None = None) ->
 
 
 def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
-    """Return the mode, pin or hold, set by people, that blocks every promotion in the task."""
+    """Return the mode, pin or hold that blocks every promotion in the task; None if nothing does."""
     if policy.operations.mode == "observe":
         return "observe mode: alerts only"
     if row.pinned is not None:
@@ -124,7 +124,7 @@ def barred(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | N
 
 
 def no_rollback(row: TaskRow, policy: Policy, fleet: StandingOrder | None) -> str | None:
-    """Return why the active variant would not be rolled back now, however badly it does; None if it would be."""
+    """Return the mode and holds that prevent a rollback of the active variant now; None if nothing does."""
     mode, why = policy.operations.mode, list[str]()
     if mode == "observe":
         why.append("observe mode: alerts only")
@@ -155,7 +155,7 @@ def cooldown_left(row: TaskRow, policy: Policy) -> int:
 
 
 def best_candidate(row: TaskRow, policy: Policy) -> Variant | None:
-    """Return the variant to promote: with decision auto_apply, ahead in Q and mean reward, and with enough outcomes."""
+    """Return the best variant with the decision auto_apply, a lead in Q and mean reward, and enough outcomes."""
     if row.active is None:
         return None
     auto, active, best = policy.auto_apply, row.variants[row.active], None

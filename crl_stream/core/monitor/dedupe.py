@@ -31,7 +31,7 @@ def is_known(ring: bytearray, digest: bytes) -> bool:
 
 
 def owner_of(row: TaskRow, digest: bytes) -> bytes | None:
-    """Return the mark of the variant that an id belongs to; zero if it has none, None if the id is not remembered."""
+    """Return the mark of an id's variant; ``NO_MARK`` if the variant is unknown, None if the id is not remembered."""
     found = row.ids.find(digest)
     while found >= 0 and found % 8:
         found = row.ids.find(digest, found + 1)

@@ -23,7 +23,7 @@ class Limit(NamedTuple):
     name: str
     """Name of the setting; added to the policy if it is not there yet."""
     unit: str
-    """What a limit of 1 means, in words: ``of the baseline's success rate``."""
+    """What the limit is relative to, in words: ``of the baseline's success rate``."""
     default: float
     least: float = 0.0
     most: float = 1.0
@@ -40,9 +40,9 @@ class Case(NamedTuple):
     sums: Callable[[int, int], Sums]
     """Builds sums from a number of outcomes and a total of the detector's quantity; all other sums are 0."""
     most: int
-    """The most of that quantity that one outcome can have."""
+    """The largest amount of the detector's quantity that one outcome can have."""
     better: bool
-    """Whether more of that quantity is better."""
+    """Whether more of the detector's quantity is better."""
     good: tuple[int, int]
     """Reward in millionths and flags of an outcome that counts in the variant's favour."""
     bad: tuple[int, int]
@@ -70,11 +70,11 @@ class Detector(NamedTuple):
     sums: tuple[str, ...]
     """The fields of ``Sums`` that the detector reads."""
     change: str
-    """The name of the change among the figures."""
+    """The name of the change in ``degradation_metrics``."""
     nothing: str
-    """What a baseline has if nothing can be compared with it: ``no success``."""
+    """Describes a baseline that nothing can be compared with: ``no success``."""
     worsening: Callable[[Sums, Sums], tuple[int, int]]
-    """Returns how much worse a window is than its baseline, and what that is relative to, as whole numbers.
+    """Returns a window's worsening against its baseline, and what the worsening is relative to, as whole numbers.
 
     If the second number is zero or less, there is nothing to compare with.
     """
@@ -83,9 +83,9 @@ class Detector(NamedTuple):
     describe: Callable[[Sums, Sums, float], str]
     """Writes the sentence about a degraded window from baseline, window and change."""
     claims: Callable[[float], Triple]
-    """Returns what the three alternatives of the detector's evidence claim, given the limit."""
+    """Returns the change that each of the three alternatives of the detector's evidence claims, given the limit."""
     weigh: Callable[[Triple, int, int, Sums, Triple], Triple]
-    """Updates the statistics by one outcome; takes the statistics, reward in millionths, flags, baseline and claims."""
+    """Updates the statistics with one outcome; takes statistics, reward in millionths, flags, baseline and claims."""
     case: Case
 
     @property
@@ -117,7 +117,7 @@ class Detector(NamedTuple):
         return worse * MICRO > limit * of if of > 0 else None
 
     def detect(self, baseline: Sums, recent: Sums, limit: int) -> Finding | None:
-        """Return how much worse a window is; takes the arguments of ``exceeds``, and returns None whenever that does.
+        """Return how much worse a window is; takes the arguments of ``exceeds``, and returns None in the same cases.
 
         With a limit of zero, ``excess`` is the worsening relative to the baseline.
         """

@@ -6,8 +6,8 @@ changes, the e-value takes at least A outcomes on average to reach A, however th
 Each likelihood ratio is computed from counts that do not include the outcome itself.  A late reward changes the
 evidence as far back as the window goes, just as it changes Q.
 
-A row holds three statistics for each detector, in the order of the detectors.  Those that a row does not have yet
-count as 0.
+A row holds three statistics for each detector, in the order of the detectors.  Statistics that a row does not have
+yet count as 0.
 """
 
 # Over 300 lines because evidence is one subject: adding outcomes, recomputing after late rewards, and the e-value.
@@ -66,8 +66,9 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
     """Add one judged outcome to the evidence, before lifetime and window; return ``WEIGHED``, or 0 without a baseline.
 
     ``reward`` is in millionths (-1,000,000 to 1,000,000), ``window`` in outcomes (2 to 1,000), ``flags`` as in ``row``.
-    The baseline is the lifetime without the judged window, plus that of the variant that a newcomer replaced.  Without
-    the latter, it needs ``MIN_LIFETIME`` outcomes, and includes the judged window until it is five windows long.
+    The baseline is the variant's lifetime without the judged window.  For a newcomer, the lifetime of the variant it
+    replaced is added.  Without that, the baseline needs ``MIN_LIFETIME`` outcomes, and includes the judged window until
+    the lifetime is five windows long.
     """
     # This runs for every outcome, so the guide's detectors are inlined: ``weigh_all`` takes three times as long.
     # A property test checks that both agree to the last bit.
@@ -82,7 +83,7 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
             n, successes, errors = n - judged.n, successes - judged.successes, errors - judged.errors
             rewards, squares = rewards - judged.reward, squares - judged.squares
     else:
-        # A short frozen lifetime with nothing to combine it with would keep its sampling error for ever.
+        # Add the variant's own lifetime: a short frozen lifetime alone would keep its sampling error for ever.
         own = variant.life
         n, successes = n + own.n - judged.n, successes + own.successes - judged.successes
         errors, rewards = errors + own.errors - judged.errors, rewards + own.reward - judged.reward
@@ -137,10 +138,10 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
 def weigh_all(
     found: list[float], reward: int, flags: int, baseline: Sums, claims: Claims, first: int = 0
 ) -> list[float]:
-    """Return the statistics of all detectors from place ``first`` on after one more outcome, using their own functions.
+    """Return the statistics of the detectors from place ``first`` on, updated by their own functions for one outcome.
 
     Args:
-        found: The statistics before, three for each detector in order; missing ones count as 0.
+        found: The statistics so far, three for each detector in order; missing ones count as 0.
         reward: The outcome's reward in millionths.
         flags: The outcome's flags, as in ``row``.
         baseline: What the outcome is compared with, not including the outcome itself; ``n`` is at least 1.
@@ -163,7 +164,7 @@ def _fitting(found: list[float]) -> list[float]:
 def carry(variant: Variant, start: list[float], reward: int, flags: int, claims: Claims) -> list[float]:
     """Return the statistics at the window's start as they will be when the oldest judged outcome has left the window.
 
-    That outcome still belongs to the window here; its baseline is what came before the judged window.
+    Call this while that outcome is still in the window; its baseline is what came before the judged window.
 
     Args:
         variant: The variant whose window it is.
@@ -183,11 +184,11 @@ def carry(variant: Variant, start: list[float], reward: int, flags: int, claims:
 
 
 def reweigh(variant: Variant, window: int, claims: Claims) -> None:
-    """Recompute the evidence of the rewards over the window from its start, after one of them was amended.
+    """Recompute the evidence from rewards over the whole window, after one of the rewards was amended.
 
-    Success and error are never amended.  While the lifetime is shorter than five windows, and while a newcomer has no
-    more than one, each outcome keeps the baseline it had.  After that, they all share the baseline of what came before
-    the window.  It is at most one window newer and still excludes the outcome, so it is just as safe.
+    Success and error are never amended.  While the lifetime is shorter than five windows, or a newcomer's is no longer
+    than one, each outcome keeps the baseline it had.  After that, all outcomes share the baseline from before the
+    window.  That baseline is at most one window newer and still excludes the outcome, so it is just as safe.
 
     The statistics at the start are kept only from the first amendment on, because most tasks have none.  The first
     amendment assumes 0 for everything that has already left the window.  That can lose evidence, but never adds any.
@@ -225,7 +226,7 @@ def reweigh(variant: Variant, window: int, claims: Claims) -> None:
 
 
 def follow_window(variant: Variant, window: int, found: Triple, place: int, claims: Claims) -> Triple:
-    """Return the statistics of one detector over the window, computed from those at its start with its own functions.
+    """Return one detector's statistics after the window, computed by its own function from those at the window's start.
 
     Args:
         variant: The variant whose window it is.
@@ -269,7 +270,7 @@ def _bounded(found: Triple) -> list[float]:
 
 
 def _before_window(variant: Variant) -> tuple[int, int, int]:
-    """Return count, rewards and squares of all outcomes that a judged outcome in the window may be compared with."""
+    """Return the number, sum and sum of squares of the rewards that a judged outcome may be compared with."""
     life, judged = variant.life, variant.judged
     n, rewards, squares = life.n - judged.n, life.reward - judged.reward, life.squares - judged.squares
     if variant.baseline is not None:

@@ -32,7 +32,7 @@ from crl_stream.core.version import ENGINE_VERSION
 
 
 def common(turn: Turn) -> dict[str, Any]:
-    """Return the fields of every fact."""
+    """Return the fields that facts have in common."""
     row, at = turn.row, turn.at
     return {
         "timestamp": to_text(row.time),
@@ -222,7 +222,7 @@ def activated(turn: Turn, change: c.Activated) -> Sequence[Any]:
 
 
 def would_promote(turn: Turn, change: c.WouldPromote) -> Sequence[Any]:
-    """Return the change of the active variant that shadow mode does not make."""
+    """Return the change of the active variant that shadow mode only reports."""
     row = turn.row
     return (_change_of_active(turn, change.to, "auto_apply", change.cause_id, change.words, row.epoch, enforced=False),)
 
@@ -333,7 +333,7 @@ def clock_skew(turn: Turn, skew: float) -> Alert:
 
 
 def command_result(turn: Turn, command: Any, outcome: Any, detail: str) -> CommandResult:
-    """Return whether a command was applied or refused, and why."""
+    """Return the result of a command: whether it was applied or refused, and why."""
     kind = type(command).__name__
     return CommandResult(
         result_id=turn.identify("cmdr", kind, command.command_id),

@@ -24,9 +24,9 @@ class Grounds(NamedTuple):
     judged: Judged
     """The outcomes that were judged, so that anyone can reproduce the verdict."""
     number: float | None = None
-    """If DEGRADED: the change in ``metric`` or, for the absolute alarm, the number of outcomes without a success."""
+    """If DEGRADED: the change in ``metric``, or the number of outcomes in a full window without a success."""
     limit: float | None = None
-    """If DEGRADED: the limit that ``number`` has exceeded or, for the absolute alarm, reached."""
+    """If DEGRADED: the limit that the change exceeds, or the size of the full window without a success."""
 
 
 def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:

@@ -1,4 +1,4 @@
-"""Turns outcomes into rewards and rewards into Q.  Rewards are whole millionths, so their sums stay exact."""
+"""Computes the rewards of outcomes.  Rewards are whole millionths, so their sums stay exact."""
 
 from __future__ import annotations
 

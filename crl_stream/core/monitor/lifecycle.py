@@ -1,9 +1,9 @@
 """The lifecycle of a task and its variants: every transition in one table.
 
 Only this module writes that state: which variant is active, what is degraded, quarantined, retired, pinned or held,
-and what was reported about it.  ``record``, ``feedback``, ``variants`` and ``runtimes`` only store what has
-arrived, ``commands`` only the reviews of proposals, and ``publishing`` only what was published.  Every row of
-``TRANSITIONS`` is tested, and ``docs/lifecycle.md`` is drawn from the table.
+and what was reported about it.  Other modules store less: ``record``, ``feedback``, ``variants`` and ``runtimes`` what
+has arrived, ``commands`` the reviews of proposals, and ``publishing`` what was published.  Every row of
+``TRANSITIONS`` is tested, and ``docs/lifecycle.md`` is generated from the table.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _activate_for(turn: Turn, change: c.Activated) -> None:
 
 
 def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) -> None:
-    """Change the active variant, as only this function may: begin a new epoch, and reset latch, judging and alerts."""
+    """Begin a new epoch with another active variant, and reset latch, judging and alerts; no other function does so."""
     row = turn.row
     old = row.variants.get(row.active) if row.active is not None else None
     to.baseline = None
@@ -190,7 +190,7 @@ def _prolong_hold(turn: Turn, change: c.HoldProlonged) -> None:
 
 
 def _end_hold(turn: Turn, _: c.HoldEnded) -> None:
-    # If another hold is still in force, name it at once to operators who wait for a rollback.
+    # Reset ``held_n``: if the fleet is still held, operators waiting for a rollback are alerted at once.
     turn.row.held, turn.row.held_n, turn.active_changed = None, -1, True
 
 

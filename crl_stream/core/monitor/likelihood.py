@@ -1,8 +1,8 @@
 """The e-SR statistics: what an outcome adds to the evidence that a share fell or rose, or that a mean fell.
 
 Shiryaev-Roberts e-detectors (Shin, Ramdas, Rinaldo, arXiv 2203.03532): after each outcome ``R = (R + 1) L``, where L is
-the likelihood ratio of "worse by d" to "as before", with a mean of at most 1 while nothing changes.  R then grows by
-at most 1 per outcome on average.  A change makes it grow exponentially.  The size of the change is not known
+the likelihood ratio of "worse by d" to "as before".  While nothing changes, the mean of L is at most 1, so R grows by
+at most 1 per outcome on average.  A change makes R grow exponentially.  The size of the change is not known
 beforehand, so each detector follows three alternatives d side by side.
 
 Detectors are built from these functions; the guide's three are also inlined in ``evidence.update``.
@@ -22,7 +22,7 @@ CEILING: Final = 1e30
 SPREAD: Final[tuple[float, ...]] = (1.0, 2.0, 4.0)
 """The drops that the alternatives claim: one, two and four times the limit of the rule."""
 SMALLEST: Final = 0.05
-"""The smallest drop an alternative claims: outcomes barely show anything smaller, and R would grow for ever."""
+"""The smallest drop an alternative claims: outcomes barely reveal a smaller drop, and R would grow for ever."""
 LARGEST: Final = 0.95
 """The largest drop an alternative claims: a single success would refute a claim of a total drop."""
 FADING: Final = 0.999
@@ -36,7 +36,7 @@ def drops(limit: float) -> Triple:
     """Return the relative drops that the alternatives claim.
 
     Args:
-        limit: The largest relative drop that is still healthy, 0 to 1; lower values count as ``SMALLEST``.
+        limit: The largest relative drop that is still healthy, 0 to 1; below ``SMALLEST``, it counts as that.
 
     Returns:
         ``limit`` times ``SPREAD``, each at most ``LARGEST``.
@@ -73,7 +73,7 @@ def fewer(found: Triple, happened: bool, rate: float, claims: Triple) -> Triple:
     With p for ``rate`` and d for a claim, L is ``1 - d`` if it happened, otherwise ``FADING + d p / (1 - p)``.
 
     Args:
-        found: The statistics before, each 0 to ``CEILING``.
+        found: The statistics so far, each 0 to ``CEILING``.
         happened: Whether the outcome has the property, such as success.
         rate: The baseline's ``share`` of outcomes with the property.
         claims: The relative drops that the alternatives claim, from ``drops``.
@@ -102,7 +102,7 @@ def oftener(found: Triple, happened: bool, rate: float, claims: Triple) -> Tripl
     it happened, otherwise ``(1 - w) / (1 - p)``.
 
     Args:
-        found: The statistics before, each 0 to ``CEILING``.
+        found: The statistics so far, each 0 to ``CEILING``.
         happened: Whether the outcome has the property, such as an error.
         rate: The baseline's ``share`` of outcomes with the property.
         claims: The factors by which the alternatives claim that it happens more often, each above 1.
@@ -135,12 +135,12 @@ def lower(found: Triple, value: int, n: int, total: int, squares: int, claims: T
     that is negative.  This is a bet on a bounded mean, sized as in aGRAPA (Waudby-Smith, Ramdas, arXiv 2010.09686).
 
     Args:
-        found: The statistics before, each 0 to ``CEILING``.
+        found: The statistics so far, each 0 to ``CEILING``.
         value: The outcome's value in millionths, -1,000,000 to 1,000,000.
         n: How many outcomes the baseline has, at least 1.
-        total: Sum of their values, in millionths.
-        squares: Sum of the squares of their values, in millionths.
-        claims: The relative drops of the mean that the alternatives claim, from ``drops``.
+        total: Sum of the values in the baseline, in millionths.
+        squares: Sum of the squares of these values, in millionths.
+        claims: The relative drops in the mean that the alternatives claim, from ``drops``.
 
     >>> before = {"n": 100, "total": 60_000_000, "squares": 40_000_000, "claims": (0.15, 0.3, 0.6)}
     >>> [round(r, 3) for r in lower((0.0, 0.0, 0.0), -1_000_000, **before)]

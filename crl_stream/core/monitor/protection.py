@@ -31,7 +31,7 @@ _NOTHING: Final[Sequence[Change]] = ()
 
 
 def protect(turn: Turn, variant: Variant, *, outcome: bool) -> Sequence[Change]:
-    """Return the changes that follow from the verdict on ``variant``; ``RolledBack`` among them means it is replaced.
+    """Return the changes that follow from the verdict on ``variant``, including ``RolledBack`` if a rollback is due.
 
     Only an ``outcome`` counts towards a recovery: a late score, or judging again, is no new evidence of health.
     """
@@ -71,17 +71,17 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
             changes.append(RolledBack(variant, row.variants[target], grounds, ranked, rollback_id, alert_id))
         elif _is_time(turn, row.no_target_n):
             changes.append(FoundNoTarget(variant, ranked, alert_id))
-    # If the rollback is not enforced, the variant is still degraded, and the alert about a rollback never stays open.
+    # Without an enforced rollback, the variant stays degraded, and an alert about a rollback never stays open.
     if grounds is not None and started and (target is None or not turn.rules.enforced):
         changes.append(AlertOpened(variant, grounds, alert_id))
     return changes
 
 
 def _may_roll_back(turn: Turn, variant: Variant) -> bool:
-    """Return whether to try to roll ``variant`` back: only if it is active and the mode allows it; once in shadow mode.
+    """Return whether to try to roll back ``variant``: it must be active, and the mode must allow a rollback.
 
-    If rollbacks are enforced, the latch is ignored: the activation clears it, and a latch from shadow mode must not
-    outlive that mode.
+    In shadow mode, the latch prevents the same rollback from being reported twice.  If rollbacks are enforced, the
+    latch is ignored: the activation clears it, and a latch from shadow mode must not outlive that mode.
     """
     if variant.variant_id != turn.row.active or turn.rules.mode == "observe":
         return False
@@ -94,7 +94,7 @@ def _is_time(turn: Turn, last_n: int) -> bool:
 
 
 def _who_holds(turn: Turn) -> str:
-    """Describe each hold and the command that releases it; all must be released before anything happens."""
+    """Describe each hold and the command that releases it; all must be released before a rollback can happen."""
     row, fleet, words = turn.row, turn.at.fleet, []
     if row.held is not None:
         releases = f"crl resume {row.agent_name}/{row.task_type} releases the hold"

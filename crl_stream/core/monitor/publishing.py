@@ -1,4 +1,4 @@
-"""What is published after a message, and when time alone next affects the row."""
+"""Publishes what a message has changed, and sets ``wake``, when time alone next affects the row."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from crl_stream.core.monitor.standing_orders import next_end
 from crl_stream.core.monitor.turn import Turn
 
 EARLIEST: Final = 10
-"""The last of a task's early outcomes; a snapshot is published after some of these."""
+"""Number of a task's early outcomes; a snapshot is published after some of them."""
 _EARLY = frozenset((1, 2, 5, EARLIEST))
 
 
 def is_due(row: TaskRow, rules: Rules) -> bool:
-    """Return whether a snapshot is due without a fact: after some early outcomes, or after enough outcomes and time."""
+    """Return whether a snapshot is due even without a fact: after some early outcomes, or enough outcomes and time."""
     n = row.n
     fresh = n - row.shown_n
     if fresh >= rules.snapshot_outcomes:
@@ -35,7 +35,7 @@ def publish_state(turn: Turn, *, due: bool = False) -> None:
         turn.facts.append(active_variant(turn))
     if turn.catalogue_changed:
         turn.facts.append(variant_catalogue(turn))
-    # Most outcomes are not early and come too soon after the last snapshot; check that without a call.
+    # Most outcomes are not early and come too soon after the last snapshot; check for this without a function call.
     fresh = row.n - row.shown_n >= rules.snapshot_outcomes or row.n <= EARLIEST
     news = due
     for fact in turn.facts:

@@ -25,8 +25,8 @@ def record(
 ) -> tuple[Literal["applied", "duplicate", "rejected"], str | None, Variant | None, bool]:
     """Record an outcome; return its status, the reason if rejected, its variant if affected, and whether it is judged.
 
-    An outcome that a runtime began before the variant was last activated is recorded but not judged.  A shadow outcome
-    is counted separately and has no other effect.
+    An outcome whose invocation began before the variant was last activated is recorded but not judged.  A shadow
+    outcome is counted separately and has no other effect.
     """
     row, rules, offset, variant_id = turn.row, turn.rules, turn.at.offset, invocation.variant_id
     formula = rules.formula

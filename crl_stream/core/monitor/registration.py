@@ -13,7 +13,7 @@ from crl_stream.core import messages as m
 from crl_stream.core.monitor.row import Configuration, TaskRow
 
 MAX_CONFIGURATIONS: Final = 600_000
-"""Most bytes for the configurations of all variants of a task; with a thousand names, the record reaches 1 MiB."""
+"""Maximum bytes for the configurations of all variants of a task; with 1,000 names, the record reaches 1 MiB."""
 
 
 def configuration_of(command: m.RegisterVariant | m.Change) -> Configuration:

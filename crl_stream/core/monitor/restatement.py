@@ -15,7 +15,7 @@ from crl_stream.core.policy import Policy
 
 
 def restate(row: TaskRow, at: Context, policy: Policy) -> list[Any]:
-    """Return the active variant and catalogue of ``row``, if any, and its snapshot; ``at`` is its last record."""
+    """Return the active variant and catalogue of ``row``, if any, and its snapshot; ``at`` is the row's last record."""
     turn = Turn(row, at, policy)
     stated: list[Any] = [] if row.active is None else [active_variant(turn)]
     if row.variants:

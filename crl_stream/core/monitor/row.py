@@ -51,7 +51,7 @@ class Sums(msgspec.Struct, array_like=True, gc=False):
 
 
 class Frozen(msgspec.Struct, array_like=True, gc=False):
-    """The lifetime of the replaced variant, as of the change."""
+    """The lifetime of a replaced variant, frozen when it was replaced."""
 
     variant_id: str
     sums: Sums
@@ -86,17 +86,17 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     evidence: list[float] = msgspec.field(default_factory=lambda: [0.0] * 9)
     """e-SR statistics: three alternatives each for success, reward and error."""
     degraded: bool = False
-    """Whether it was reported as degraded and has neither recovered nor been activated since."""
+    """Whether the variant was reported as degraded and has neither recovered nor been activated since."""
     alert_id: str = ""
     """Id of the last degradation alert."""
     clean: int = 0
     """How many outcomes have had a HEALTHY verdict since the last DEGRADED one."""
     degraded_at: int = -1
-    """Lifetime n at the last DEGRADED verdict."""
+    """``life.n`` at the last DEGRADED verdict."""
     left_at: int = 0
-    """Lifetime n when it was last replaced as the active variant."""
+    """``life.n`` when the variant was last replaced as the active one."""
     epoch: int = 0
-    """Epoch of its last activation."""
+    """Epoch of the variant's last activation."""
     decided_epoch: int = -1
     decided: int = 0
     """Bits of the decisions published in ``decided_epoch``."""
@@ -112,11 +112,11 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     reward_start: list[float] | None = None
     """Evidence from rewards before the oldest outcome of the window; kept from the first amendment on."""
     alerted: bool = False
-    """Whether an alert of kind ``degradation`` is open; False if the alert about the rollback covered it."""
+    """Whether an alert of kind ``degradation`` is open; False if an alert about a rollback was sent instead."""
     mark: bytes = b""
     """The byte for this variant in ``TaskRow.owners``, unique in the task; empty before the first outcome."""
     too_late: int = 0
-    """How many scores came for outcomes that the window no longer holds."""
+    """How many scores came for outcomes that had already left the window."""
     degraded_since: int = 0
     """When ``degraded`` was last set, in milliseconds; 0 in rows of older engines."""
 
@@ -228,7 +228,7 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     rollbacks: list[PastRollback] = []
     """The last 8 rollbacks, oldest first; reviewed ones are dropped first."""
     wake: int = -1
-    """When a tick next has work in this row, in milliseconds.  0: nothing waits; -1: an older engine wrote the row."""
+    """When a tick next has work to do in this row, in milliseconds.  0: never; -1: an older engine wrote the row."""
     shown_fleet: int = 0
     """``since`` of the fleet's hold when the task was last published; 0 if there was none."""
     born: int = -1
@@ -236,7 +236,7 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     owners: bytearray = msgspec.field(default_factory=bytearray)
     """The mark of the variant for each id in ``ids``, in the same order: the newest come last."""
     too_late: int = 0
-    """How many scores came for outcomes that no window holds any more."""
+    """How many scores came for outcomes that had already left their window."""
     unmatched: int = 0
     """How many waiting scores were pushed out by newer ones before their outcome came."""
     receipted: bytearray = msgspec.field(default_factory=bytearray)

@@ -49,7 +49,8 @@ class Rules:
         self.own_baseline = degradation.min_baseline
         """Outcomes a variant must have at its activation to be judged against its own lifetime."""
         if self.guarded and self.own_baseline < evidence.MIN_LIFETIME:
-            # Evidence needs a longer lifetime; by then, a newcomer that fails at once would have spoilt its baseline.
+            # With evidence, a variant's own baseline needs a longer lifetime.  By then, a newcomer that fails at once
+            # would have spoilt it.
             self.own_baseline = evidence.MIN_LIFETIME
         self.min_recent = min(degradation.min_recent, self.size)  # a smaller window is judged when full
         self.checks: tuple[tuple[Detector, int], ...] = tuple(

@@ -13,9 +13,9 @@ from crl_stream.core.monitor.turn import Turn
 _SKEW_PAUSE = 1_000
 """How many outcomes of a task must pass between two alerts about its runtimes' clocks."""
 STRANGERS: Final = 32
-"""When no room is left: most receipts per epoch for unknown runtimes, as a multiple of ``limits.runtimes``."""
+"""When no room is left: maximum receipts per epoch for unknown runtimes, as a multiple of ``limits.runtimes``."""
 _FILTER_BYTES: Final = 2_048
-"""Size of the filter: with 1,000 forgotten runtimes, about one new runtime in 500 gets no receipt."""
+"""Size of the Bloom filter: with 1,000 forgotten runtimes, about one new runtime in 500 gets no receipt."""
 
 
 def follow_runtime(turn: Turn, runtime_id: str, epoch: int | None) -> None:
@@ -64,7 +64,7 @@ def _forget_runtimes(row: TaskRow, most: int) -> None:
 
 
 def _places(runtime_id: str) -> list[tuple[int, int]]:
-    """Return the byte and bit of each of the runtime's places in the Bloom filter."""
+    """Return the runtime's bits in the Bloom filter, each as the index of a byte and a mask."""
     digest = name_digest(runtime_id)
     numbers = [int.from_bytes(digest[at : at + 2], "little") % (_FILTER_BYTES * 8) for at in (0, 2, 4, 6)]
     return [(number >> 3, 1 << (number & 7)) for number in numbers]

@@ -1,4 +1,4 @@
-"""What is true about a task now, for the compacted topics and the views."""
+"""Builds the records that state what is true about a task now, for the compacted topics and the web views."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def active_variant(turn: Turn) -> ActiveVariant:
 def variant_catalogue(turn: Turn) -> VariantCatalogue:
     """Return the variants of the task with what is known about their configuration.
 
-    Variants that have run only as shadow are left out, because runtimes explore every listed variant with live work.
+    Variants with only shadow outcomes are left out, because runtimes explore every listed variant with live work.
     """
     row, at = turn.row, turn.at
     offered = [v for v in row.variants.values() if v.life.n or v.state != SEEN]

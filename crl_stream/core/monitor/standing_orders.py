@@ -40,9 +40,9 @@ def noticed(row: TaskRow, fleet: StandingOrder | None) -> list[Change]:
 
 
 def next_end(row: TaskRow) -> int:
-    """Return when time alone next ends something in this row, in milliseconds; 0 if nothing waits for that.
+    """Return when something in this row next ends by time alone, in milliseconds; 0 if nothing will.
 
-    That can be a pin, a hold, or the deferral of a proposal.  The proposer learns from the next snapshot that it ended.
+    This can be a pin, a hold or the deferral of a proposal.  The next snapshot tells the proposer that it has ended.
     """
     ends = [
         order.until

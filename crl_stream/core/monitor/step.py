@@ -42,7 +42,7 @@ class Step(NamedTuple):
 
 
 _QUIET: Final = Step("applied", None, ())
-"""The result of most outcomes."""
+"""The result of most outcomes: applied, with nothing to publish."""
 
 
 def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
@@ -101,14 +101,14 @@ def pass_time(row: TaskRow, at: Context, policy: Policy) -> Sequence[Any]:
 
 
 def follow_fleet(row: TaskRow, at: Context, policy: Policy) -> Step:
-    """Publish the task when a hold on the fleet begins or ends."""
+    """Publish the state of the task when a hold on the fleet begins or ends."""
     row.offset, row.incarnation = at.offset, at.incarnation
     if at.timestamp_ms > row.time:
         row.time = at.timestamp_ms
     turn = Turn(row, at, policy)
     apply(turn, expired(row))
     apply(turn, noticed(row, at.fleet))
-    turn.active_changed = True  # another person's hold may begin in the same millisecond
+    turn.active_changed = True  # ``noticed`` overlooks a new hold that begins in the same millisecond
     publish_state(turn, due=True)
     return Step("applied", None, turn.facts)
 

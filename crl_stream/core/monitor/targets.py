@@ -1,4 +1,4 @@
-"""Where a rollback goes: the best other variant, and why the rest were not chosen."""
+"""Finds the target of a rollback: the best other variant, and why the rest were not chosen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def rank(variant: Variant) -> tuple[float, int, str]:
 
 
 def candidates(row: TaskRow, rules: Rules) -> list[Candidate]:
-    """Return every other variant, best first; at most one is chosen.
+    """Return every variant except the active one, best first; at most one is chosen.
 
     The guide's target has the highest Q with n >= 5, and is not the current variant, quarantined or itself degraded.
     Ties are broken by more visits, then by name.

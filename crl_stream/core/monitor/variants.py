@@ -11,7 +11,7 @@ from crl_stream.core.monitor.turn import Turn
 
 
 def add_variant(turn: Turn, variant_id: str) -> Variant | None:
-    """Add an unknown variant; return None if the task is at its variant limit and no variant is idle."""
+    """Add an unknown variant; return None if the task is at its variant limit and has no idle variant to drop."""
     row, limit = turn.row, turn.policy.limits.variants
     if len(row.variants) >= limit:
         idle = [

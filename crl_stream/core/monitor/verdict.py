@@ -15,7 +15,7 @@ HEALTHY: Final = "HEALTHY"
 DEGRADED: Final = "DEGRADED"
 INCONCLUSIVE: Final = "INCONCLUSIVE"
 _OF_SUCCESS: Final = next(detector for detector in DETECTORS if detector.sums == ("successes",))
-"""The metric of the absolute alarm."""
+"""The metric to report when a full window has no success."""
 
 
 class Verdict(NamedTuple):
@@ -28,7 +28,7 @@ class Verdict(NamedTuple):
     finding: Finding | None
     baseline: Sums
     absolute: bool = False
-    """Whether it is DEGRADED because a full window has no success, regardless of rule and evidence."""
+    """Whether the verdict is DEGRADED because a full window has no success, regardless of rule and evidence."""
 
 
 def is_suspect(variant: Variant, rules: Rules) -> bool:

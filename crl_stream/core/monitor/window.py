@@ -107,7 +107,7 @@ def _evict(variant: Variant, number: int, rate: float, claims: Claims) -> tuple[
 
 
 def _count(judged: Sums, old_reward: int, old_flags: int, reward: int, flags: int) -> None:
-    """Replace one outcome by another in the sums of the window; sums that would not change are left alone."""
+    """Replace one outcome with another in the sums of the window; sums that would not change are left alone."""
     leaves, comes = old_flags & JUDGED, flags & JUDGED
     old_flags, flags = old_flags if leaves else 0, flags if comes else 0
     old_reward, reward = old_reward if leaves else 0, reward if comes else 0
@@ -143,7 +143,7 @@ def advance(q: float, n: int, reward: int, rate: float) -> float:
 
 
 def forget(variant: Variant) -> None:
-    """Clear the evidence: what has ended is no evidence of what comes next."""
+    """Clear the evidence, because earlier outcomes are no evidence after a recovery or an activation."""
     variant.evidence = [0.0] * PLACES
     if variant.reward_start is not None:
         variant.reward_start = [0.0] * AMENDED_PLACES

@@ -7,9 +7,9 @@ Read in this order:
     taking     what one note changes in the row of its task
     ledger     folds a batch of notes and keeps the sums
     ranking    keeps the best of many entries without keeping all of them
-    page       makes the page
+    page       builds the page
     condition  the system's health in one word at the time of reading
-    review     the alert of the weekly review
+    review     the weekly review, as an alert
 """
 
 from crl_stream.core.overview.condition import Condition, health

@@ -38,7 +38,7 @@ from crl_stream.core.version import ENGINE_VERSION
 MONTH: Final = 30 * DAY
 WEEK: Final = 7 * DAY
 RATE_LIMIT: Final = 3
-"""The most enforced rollbacks in a week that cause no alert (guide: "Alert if >3 rollbacks per week")."""
+"""The largest number of enforced rollbacks a week that causes no alert (guide: "Alert if >3 rollbacks per week")."""
 RECENT: Final = 10
 MAX_TIMES: Final = 1_000
 
@@ -75,7 +75,7 @@ class Ledger:
         return news, alerts
 
     def _advance(self, at: Place) -> bool:
-        """Advance the time to when the note was appended; return True if that ended something."""
+        """Advance the time to when the note was appended; return True if anything ended as a result."""
         totals = self.totals
         totals.incarnation, totals.offset = at.incarnation, at.offset
         totals.time = max(totals.time, at.time)
@@ -149,7 +149,7 @@ class Ledger:
         return int(agent.tasks > 0) - int(had)
 
     def _settle(self, before: Share, after: Share, agents: int) -> None:
-        """Apply the difference to the totals."""
+        """Add the difference between ``before`` and ``after`` to the totals."""
         totals = self.totals
         totals.tasks += after.tasks - before.tasks
         totals.entries += after.entries - before.entries
@@ -172,7 +172,7 @@ class Ledger:
 
     # -- rollback rate -----------------------------------------------------------------------------
     def _watch_rate(self, at: Place) -> list[Alert]:
-        """Return an alert if the rollback rate is above its limit, or the end of the alert if it has fallen back."""
+        """Return an alert if the rollback rate has risen above its limit, or the end of that alert if the rate fell."""
         totals = self.totals
         enforced = totals.enforced
         number = len(enforced) - bisect_left(enforced, (totals.time - WEEK + 1, ""))

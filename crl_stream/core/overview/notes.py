@@ -28,7 +28,7 @@ Note = RollbackNote | AlertNote | ProposalNote | TaskNote
 OWN_ALERTS: Final = frozenset(("rollback_rate", "weekly_review"))
 """Kinds of alerts that the overview itself raises."""
 ENOUGH: Final = GUIDE.default.degradation.min_recent
-"""How many outcomes without a success make an active variant count as degraded before its window is full."""
+"""An active variant without a success counts as degraded after this many outcomes, even if its window is not full."""
 _LIMITS: Final = GUIDE.default.auto_apply
 
 
@@ -140,7 +140,7 @@ def _task_note(snapshot: TaskSnapshot) -> TaskNote:
 
 
 def _failing(variant: VariantSnapshot) -> str:
-    """Return why a variant counts as degraded: its alert is open, or it is active and without a success so far."""
+    """Return why a variant counts as degraded: it is degraded itself, or it is active and has no success."""
     if variant.degraded:
         return variant.reason
     window = variant.window

@@ -1,4 +1,4 @@
-"""Makes the page about the whole system from the totals and the rows that the page lists."""
+"""Builds the page about the whole system from the totals and from the rows that the page lists."""
 
 from __future__ import annotations
 

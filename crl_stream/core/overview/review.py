@@ -20,7 +20,7 @@ TOP: Final = 5
 def weekly_review(overview: Overview, now: int) -> Alert:
     """Return the review for the ISO week of ``now``, in milliseconds since the epoch, UTC.
 
-    Its id depends on the week, so consumers can recognise a repeated alert.
+    The id of the alert depends on the week, so consumers can recognise a repeated alert.
     """
     moment = datetime.fromtimestamp(now / 1_000, UTC)
     year, number, _ = moment.isocalendar()

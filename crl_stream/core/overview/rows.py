@@ -25,12 +25,12 @@ DAY: Final = 86_400_000
 MEMORY: Final = 400 * DAY
 """How long closed entries are remembered: as long as a topic keeps the records that could repeat them."""
 INCIDENT: Final = 7 * DAY
-"""How long an alert counts as open if it is of a kind that is never closed."""
+"""How long an alert counts as open if alerts of its kind are never closed."""
 
 MOMENTS: Final = frozenset(("rollback", "rollback_rate", "weekly_review", "untested"))
 """Kinds of alerts about a single event, which cannot stay open."""
 INCIDENTS: Final = frozenset(("data_gap", "fold_failure"))
-"""Kinds of alerts about a loss, which count as open for a week."""
+"""Kinds of alerts about a loss that cannot be undone, which count as open for a week."""
 ABOUT_DEGRADED: Final = frozenset(("degradation", "held_degradation", "no_target"))
 """Kinds of alerts that end when the task's own note contradicts them, even if their end was not published."""
 ATTENTION: Final = frozenset(("no_target", "stuck", "data_gap", "fleet_hold"))
@@ -70,7 +70,7 @@ class ProposalEntry(msgspec.Struct, array_like=True):
 
 
 class AlertEntry(msgspec.Struct, array_like=True):
-    """The latest state of one (kind, subject); the note is kept while the alert is open."""
+    """The latest state of the alert about one (kind, subject); the note is kept while the alert is open."""
 
     time: int
     offset: int
@@ -99,7 +99,7 @@ class TaskEntry(msgspec.Struct, array_like=True):
     alerts: dict[str, AlertEntry] = {}
     """Alerts by ``kind subject``."""
     no_rollback: str | None = None
-    """Why the active variant would not be rolled back, from the task's own note."""
+    """What prevents a rollback of the active variant, from the task's own note; None if nothing does."""
 
 
 class AgentEntry(msgspec.Struct, array_like=True, gc=False):
@@ -129,7 +129,7 @@ class Totals(msgspec.Struct, array_like=True):
     degraded: Ranking = msgspec.field(default_factory=Ranking)
     alerts: Ranking = msgspec.field(default_factory=Ranking)
     next_end: int = 0
-    """A lower bound, after ``time``, for when something next ends by time alone; 0 if nothing will."""
+    """The earliest time, after ``time``, at which something may end by time alone; 0 if nothing will."""
     enforced: list[tuple[int, str]] = []
     """Time and id of the enforced rollbacks in the last 30 days, oldest first."""
     recent: list[RollbackNote] = []
@@ -156,7 +156,7 @@ RANKED: Final = ("proposals", "high_confidence", "degraded", "alerts")
 
 
 def share_of(task: str, row: TaskEntry, now: int) -> Share:
-    """Return what a row adds to the totals, without what has ended by time alone by ``now``."""
+    """Return what a row adds to the totals, without entries that time alone has ended by ``now``."""
     proposals: list[Rank] = []
     alerts: list[Rank] = []
     ends: list[int] = []
@@ -221,6 +221,9 @@ _decode_place: Final = msgspec.msgpack.Decoder(_Placed).decode
 
 
 def row_position(row: bytes) -> tuple[int, int]:
-    """Return (incarnation, offset) of the last note applied to a row; of two rows with one key, the higher is newer."""
+    """Return (incarnation, offset) of the last note applied to a row.
+
+    Of two rows with the same key, the one with the higher position is newer.
+    """
     placed = _decode_place(row)
     return placed.incarnation, placed.offset

@@ -6,5 +6,5 @@ Read in this order:
     row       what is kept: open proposals, and what must not be proposed again yet
     draft     what a rule looks at, and what it returns
     rules/    one file for each type of proposal
-    remedies  what to change in a variant, by its kind of failures
+    remedies  what to change in a variant, by kind of failure
 """

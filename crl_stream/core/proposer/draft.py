@@ -1,4 +1,4 @@
-"""The view that the rules of ``core/proposer/rules`` look at, and the drafts that they return."""
+"""The view that the rules in ``core/proposer/rules`` read, and the drafts that they return."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crl_stream.core.messages.snapshots import Trigger
 from crl_stream.core.proposer.remedies import Kind, Remedies, dominant
 
 _CLASSES: Final = ((50, 0.5), (100, 0.7))
-"""Confidence of a claim below each number of outcomes; from the last number on, it is ``_SURE``."""
+"""Confidence in a claim based on fewer than 50 or fewer than 100 outcomes; with more, it is ``_SURE``."""
 _SURE: Final = 0.85
 _NUMBERED: Final = re.compile(r"(.+)-v([0-9]{1,9})")
 _MAX_ID: Final = 128
@@ -50,7 +50,7 @@ class View(NamedTuple):
         return len(self.snapshot.variants) < self.limits.max_variants
 
     def lower(self, difference: float) -> str:
-        """Return the guide's "15% lower performance" for a difference of .15 in Q; above 1 it names no percentage."""
+        """Describe a difference in Q as the guide does: .15 is "15% lower performance"; no percentage above 1."""
         return f"{difference:.0%} lower performance" if difference <= 1.0 else "far lower performance"
 
     @property
@@ -93,7 +93,7 @@ def view_of(snapshot: TaskSnapshot, remedies: Remedies, carried: frozenset[bytes
 
 
 def _only_in_shadow(variant: VariantSnapshot) -> bool:
-    """Return whether runtimes must not choose the variant: it is not registered, and all its outcomes are shadow."""
+    """Return whether runtimes must not choose the variant: it is not registered and has only shadow outcomes."""
     return variant.n_visits == 0 and variant.shadow_n > 0 and variant.configuration is None and not variant.active
 
 
@@ -104,7 +104,7 @@ def confidence(n: int, *, bonus: float = 0.0, most: float = 1.0) -> float:
 
 
 def leads_by_more(better: VariantSnapshot, worse: VariantSnapshot, limit: float) -> bool:
-    """Return whether Q differs by more than ``limit`` in decimal arithmetic, as people expect: .8 - .6 is not > .2."""
+    """Return whether ``better`` leads in Q by more than ``limit``, in decimal arithmetic: .8 - .6 is not > .2."""
     return Decimal(repr(better.q_value)) - Decimal(repr(worse.q_value)) > Decimal(repr(limit))
 
 

@@ -1,7 +1,7 @@
-"""What to change in a variant, by its kind of failures: a catalogue that people edit, and the code that applies it.
+"""What to change in a variant, by kind of failure: a catalogue that people edit, and the code that applies it.
 
 Entries are looked up by the dominant kind of failure.  A task type may have its own entries, which then replace the
-general ones.  Nothing is recommended that the variant already has.
+general ones.  A change that the variant already has is not recommended.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from crl_stream.core.messages import FailureKinds, Modification, VariantConfigur
 
 Kind = Literal["errors", "failures", "slow", "low_quality"]
 KINDS: Final[tuple[Kind, ...]] = ("errors", "failures", "slow", "low_quality")
-"""Kinds of failures, in the order that breaks ties."""
+"""Kinds of failure, in the order that breaks ties."""
 WORDS: Final[dict[Kind, str]] = {
     "errors": "errors",
     "failures": "failures without an error",
@@ -30,8 +30,8 @@ _BOUNDS: Final = {"temperature": (0.0, 2.0)}
 class Remedy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One entry: a prompt section and what to do with it, or a parameter and where to move it.
 
-    A parameter is set to ``value``.  If the variant is already there or beyond, it moves by ``step`` in the same
-    direction, as far as ``minimum`` and ``maximum`` allow.  ``model_tier`` moves along the catalogue's tiers.
+    A parameter is set to ``value``.  If the variant's parameter has already reached or passed that value, it moves by
+    ``step``, as far as ``minimum`` and ``maximum`` allow.  ``model_tier`` moves along the catalogue's tiers.
     """
 
     section: str | None = None
@@ -82,7 +82,7 @@ class TaskRemedies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The entries that replace the general ones for one task type."""
 
     focus: str | None = None
-    """How a proposal's text describes a variant for these tasks: ``security`` gives "security-focused variant"."""
+    """How a proposal's text describes a variant for this task type: ``security`` gives "security-focused variant"."""
     any: list[Remedy] | None = None
     """Entries for every kind of failure without its own list."""
     errors: list[Remedy] | None = None
@@ -181,7 +181,7 @@ def dominant(kinds: FailureKinds) -> tuple[Kind, int]:
 
 
 def digest(modification: Modification) -> bytes:
-    """Return eight bytes that identify this change, whatever reason is given for it."""
+    """Return the 8-byte digest of a modification; the reason given for it does not count."""
     plain = msgspec.structs.replace(modification, reason=None)
     return content_digest(msgspec.json.encode(plain))
 

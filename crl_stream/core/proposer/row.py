@@ -40,7 +40,7 @@ class ProposalRow(msgspec.Struct, array_like=True, gc=False):
     quiet: list[Quiet] = []
     """What must not be proposed again yet, oldest first."""
     carried: dict[str, list[bytes]] = {}
-    """Digests of the modifications of variants that approved proposals created, including their parents'."""
+    """For each variant that an approved proposal created: digests of its own and its parents' modifications."""
 
 
 _DECODER: Final = msgspec.msgpack.Decoder(ProposalRow)

@@ -3,14 +3,14 @@
     review_task(data: bytes | None, snapshot: TaskSnapshot, remedies: Remedies) -> (bytes, list[Proposal])
 
 is the whole interface.  It takes the row of a task (None at first), and returns the new row and what to publish: each
-proposal in its newest revision.  ``step`` does the same with a decoded row.  ``approval_of`` makes the command that
+proposal in its newest revision.  ``step`` does the same with a decoded row.  ``approval_of`` builds the command that
 approves a proposal.  ``settings.remedies.load_remedies`` reads the catalogue.
 
 Laws: a snapshot that is not newer than the row, by (incarnation, ``as_of.offset``), changes nothing.  At most one
 proposal is open (pending or deferred) per task, type and target.  An open proposal is tied to the epoch it was made
 for, and is superseded when the epoch changes or its grounds are gone.  A revision needs 50 % more evidence, or 10 %
 more if the trigger or the confidence has changed.  To prevent flapping, evidence must grow before the same change is
-proposed again: it must double after a rejection, and grow by half after an expiry or after lost grounds.
+proposed again: it must double after a rejection, and grow by half after an expiry or a loss of grounds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from crl_stream.core.version import ENGINE_VERSION
 _DAY: Final = 86_400_000
 _HISTORY: Final = 20
 _REMEMBERED: Final = 32
-"""How many entries of ``quiet`` may be about variants never created; other entries are dropped with their variant."""
+"""How many ``quiet`` entries may name variants never created; every other entry is dropped along with its variant."""
 
 
 def review_task(data: bytes | None, snapshot: TaskSnapshot, remedies: Remedies) -> tuple[bytes, list[Proposal]]:
@@ -60,7 +60,7 @@ def proposals_of(data: bytes) -> list[Proposal]:
 
 
 def approval_of(proposal: Proposal, **command: Any) -> ApproveProposal:
-    """Build the command that approves a proposal exactly as it is; ``command`` holds the fields of every command."""
+    """Build the command that approves a proposal exactly as it is; ``command`` gives the fields all commands share."""
     return ApproveProposal(
         agent_name=proposal.agent_name,
         task_type=proposal.task_type,
@@ -148,7 +148,7 @@ class _Look:
         yield from found[last + 1 :]
 
     def _quieten(self, proposal: Proposal, growth: float) -> None:
-        """Remember by which factor the evidence must grow before the same change is proposed again."""
+        """Remember how many outcomes the same change needs to be proposed again: ``growth`` times those so far."""
         row, key = self.row, (proposal.proposal_type, proposal.target_variant)
         draft = self.drafts.get(key)
         n = max(int(proposal.supporting_data["n_invocations"]), draft.n if draft is not None else 0)

@@ -1,4 +1,4 @@
-"""The detectors: one file each, found by listing this folder, in the order that breaks ties.
+"""The detectors: one file each, found by listing this folder, and sorted by ``ORDER``, which also breaks ties.
 
 ``core/monitor/detector.py`` lists what a file must define and what each part means; CONTRIBUTING.md has an example.
 """
@@ -20,7 +20,7 @@ def _discover() -> tuple[Detector, ...]:
     only_once(modules, "LIMIT.name", lambda module: module.LIMIT.name)
     for place, module in enumerate(modules, start=1):
         if place != module.ORDER:
-            # ORDER sets the place of the evidence in the rows; a gap would later be filled by another metric.
+            # ORDER sets the place of the evidence in the rows; a gap that is filled later would shift those places.
             raise misfit(module, f"has ORDER = {module.ORDER}", f"the next one is {place}")
     return tuple(map(detector_of, modules))
 
@@ -29,7 +29,7 @@ DETECTORS: Final[tuple[Detector, ...]] = _discover()
 
 
 def figures_of(baseline: Sums, recent: Sums, worst: Detector | None) -> dict[str, float]:
-    """Return the guide's ``degradation_metrics``: the figures of ``worst``, then those of the others, then the size."""
+    """Return the guide's ``degradation_metrics``: the figures of ``worst``, then the others, then the sample size."""
     found: dict[str, float] = {}
     if baseline.n and recent.n:
         for detector in sorted(DETECTORS, key=lambda detector: detector is not worst):

@@ -17,7 +17,7 @@ NOTHING: Final = "no positive reward"
 
 
 def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
-    """Return the drop of the mean and the baseline's mean, in millionths and multiplied by both outcome counts.
+    """Return the drop in the mean and the baseline's mean, in millionths and multiplied by both outcome counts.
 
     A baseline of zero or less leaves nothing to compare with, because a relative drop has no meaning there.
 
@@ -34,7 +34,7 @@ def figure(sums: Sums) -> float:
 
 
 def describe(baseline: Sums, recent: Sums, change: float) -> str:
-    """Return a sentence in the guide's form."""
+    """Return a sentence in the guide's style."""
     return f"Average reward dropped from {figure(baseline):.2f} to {figure(recent):.2f} ({change:.1%} drop)"
 
 

@@ -17,7 +17,7 @@ NOTHING: Final = "no error"
 
 
 def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
-    """Return the rise of the rate and the baseline's rate, multiplied by both outcome counts to stay whole numbers.
+    """Return the rise in the rate and the baseline's rate, multiplied by both outcome counts to give whole numbers.
 
     >>> worsening(Sums(100, errors=10), Sums(20, errors=5))  # .10 to .25: a rise of 150 %
     (300, 200)
@@ -32,7 +32,7 @@ def figure(sums: Sums) -> float:
 
 
 def describe(baseline: Sums, recent: Sums, change: float) -> str:
-    """Return a sentence in the guide's form."""
+    """Return a sentence in the guide's style."""
     return f"Error rate increased from {figure(baseline):.0%} to {figure(recent):.0%} ({change:.1%} increase)"
 
 

@@ -17,7 +17,7 @@ NOTHING: Final = "no success"
 
 
 def worsening(baseline: Sums, recent: Sums) -> tuple[int, int]:
-    """Return the drop of the rate and the baseline's rate, multiplied by both outcome counts to stay whole numbers.
+    """Return the drop in the rate and the baseline's rate, multiplied by both outcome counts to give whole numbers.
 
     >>> worsening(Sums(100, successes=90), Sums(20, successes=15))  # .90 to .75: a drop of a sixth
     (300, 1800)

@@ -23,7 +23,7 @@ class Rule(NamedTuple):
     order: int
     name: ProposalType
     title: str
-    """Title of such a proposal in a tracker, with the fields ``{target}`` and ``{task}``."""
+    """Title of the rule's proposals in a tracker, with the fields ``{target}`` and ``{task}``."""
     triggers: tuple[Trigger, ...]
     """The triggers that the rule's drafts may name."""
     makes: bool
@@ -31,7 +31,7 @@ class Rule(NamedTuple):
     propose: Callable[[View], list[Draft]]
     """Returns the drafts for a task, at most one per target."""
     lapse: Callable[[View, str, Trigger], str | None]
-    """Returns why an open proposal, given by target and trigger, has lost its grounds; None if it has not."""
+    """Returns why an open proposal, given its target and trigger, has lost its grounds; None if it has not."""
 
 
 def _is_title(value: Any) -> bool:

@@ -1,7 +1,8 @@
 """Create: the only variant of a task performs badly (guide: "Task type has only default variant and Q < 0.6").
 
-A variant is the only one if every other variant is retired or has run only as shadow.  If there are others,
-``modify_variant_parameters`` applies instead.  The two must not apply together: both ask for the same registration.
+A variant is the only one if every other variant is retired or has only shadow outcomes.  If there are others,
+``modify_variant_parameters`` applies instead.  The two rules must not apply together, because both would propose the
+same registration.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _MOST: Final = 0.75
 
 
 def propose(view: View) -> list[Draft]:
-    """Return one draft; none if outcomes are too few, Q is fine, there is another variant, no room, or no remedy."""
+    """Return one draft; none if Q is fine, outcomes are too few, or there is another variant, no room or no remedy."""
     active, limits = view.active, view.limits
     if len(view.variants) > 1 or active.n_visits < limits.min_invocations or active.q_value >= limits.create_below_q:
         return []

@@ -1,6 +1,6 @@
 """Modify: the active variant has performed badly for a long time (guide: "Default variant Q < 0.6 with n >= 50").
 
-This applies only if there are other variants; ``create_specialized_variant`` handles a single one.  Only one
+This rule applies only if there are other variants; ``create_specialized_variant`` handles a single variant.  Only one
 experiment runs at a time: nothing more is proposed while a variant made from the active one has too few outcomes.
 Likewise, nothing is proposed while another variant leads by so much that ``promote_variant_to_default`` applies.
 """
@@ -79,7 +79,7 @@ def lapse(view: View, target: str, _: Trigger) -> str | None:
 
 
 def _experiment(view: View) -> str | None:
-    """Return a variant that was made from the active one and has too few outcomes to be judged; else None."""
+    """Return the id of a variant made from the active one that has too few outcomes to be judged; None if none has."""
     for variant in view.variants.values():
         known = variant.configuration
         if (

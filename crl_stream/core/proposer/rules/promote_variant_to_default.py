@@ -65,7 +65,7 @@ def lapse(view: View, target: str, _: Trigger) -> str | None:
 def _draft(view: View, rival: VariantSnapshot, trigger: Trigger, words: str) -> Draft:
     active = view.active
     gap = rival.q_value - active.q_value
-    # The confidence depends on whichever of the two has fewer outcomes.
+    # The confidence depends on whichever of the two variants has fewer outcomes.
     n = min(rival.n_visits, active.n_visits)
     wide = leads_by_more(rival, active, _WIDE)
     figures = (
@@ -90,7 +90,7 @@ def _draft(view: View, rival: VariantSnapshot, trigger: Trigger, words: str) -> 
 
 
 def _show_above(gap: float, limit: float) -> str:
-    """Return the shortest text of ``gap``, with at least two decimals, that is still more than ``limit``."""
+    """Format ``gap`` with the fewest decimals, at least two, that show it above ``limit``."""
     return next((text for d in range(2, 17) if float(text := f"{gap:.{d}f}") > limit), repr(gap))
 
 

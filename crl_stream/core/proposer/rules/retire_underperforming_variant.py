@@ -1,6 +1,6 @@
 """Retire: a variant that is not active has performed badly for a long time, or was rolled back repeatedly.
 
-Exploring such a variant costs outcomes, and it clutters every list of candidates.  The active variant is never
+Exploring such a variant wastes invocations, and it clutters every list of candidates.  The active variant is never
 proposed, because the monitor refuses to retire it.
 """
 
