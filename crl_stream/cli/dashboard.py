@@ -69,7 +69,7 @@ async def _look(settings: Settings, *, with_troubles: bool) -> tuple[Overview, l
 
 
 async def _troubles(settings: Settings, kafka: KafkaSession) -> list[str]:
-    """Return the problems that Kafka shows. The page alone would not: it stays the same after its writer stops."""
+    """Return the problems visible in Kafka. The page does not show them: it stays the same after its writer stops."""
     try:
         async with asyncio.timeout(KAFKA_SECONDS):
             return [finding_line(found) for found in await inspect_kafka(settings, kafka) if found["trouble"]]

@@ -31,13 +31,13 @@ READY_SECONDS: Final = 60.0
 WATCH_SECONDS: Final = 0.5
 """Seconds between two checks of the processes."""
 STOP_SECONDS: Final = 3.0
-"""Seconds after which a process that was asked to end is killed. Killing it loses nothing."""
+"""Seconds after which a process that was asked to end is killed. Killing it loses no data."""
 MONITOR: Final = "monitor"
 
 
 @contextmanager
 def leaving_in_order() -> Iterator[None]:
-    """Treat SIGTERM and a closing terminal like Ctrl-C, so that the processes are stopped in order."""
+    """Treat SIGTERM and a closing terminal like Ctrl-C, so that the processes are stopped in an orderly way."""
 
     def leave(*_: object) -> None:
         raise KeyboardInterrupt
@@ -141,7 +141,7 @@ class Running:
             kept.begin_again()
 
     def wait_until_ready(self) -> None:
-        """Wait until all are ready; raises ``Unavailable`` if the monitor ends or takes too long."""
+        """Wait until all processes are ready; raises ``Unavailable`` if the monitor ends or takes too long."""
         for name, kept in self.kept.items():
             until = time.monotonic() + READY_SECONDS
             while not _is_ready(self._settings_of[name]):
@@ -171,7 +171,7 @@ class Running:
             return 0
 
     def stop(self) -> None:
-        """Stop all within ``STOP_SECONDS``. A second Ctrl-C kills them; this loses nothing."""
+        """Stop all processes within ``STOP_SECONDS``. A second Ctrl-C kills them, which loses no data."""
         if self.broker is not None:
             self.broker.stop_watching()
         for kept in self.kept.values():

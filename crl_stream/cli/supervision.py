@@ -21,7 +21,7 @@ from crl_stream.errors import BrokerError, ConfigError, ContractError, Unsafe
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
 STEADY_SECONDS: Final = 60.0
-"""Seconds; a process that has run this long did not fail at startup."""
+"""Seconds after which a process counts as having started successfully."""
 UNMENDABLE: Final = frozenset({ConfigError.exit_code, ContractError.exit_code})
 """Exit codes that a restart would only repeat."""
 UNSAFE_ENDS: Final = 3
@@ -29,7 +29,7 @@ UNSAFE_ENDS: Final = 3
 BROKER_SILENT: Final = (10.0, 60.0)
 """Seconds without an answer before a broker is reported as silent, and before it is restarted."""
 PROCESS_SILENT: Final = (20.0, 120.0)
-"""The same for a worker process, whose single thread may be busy with much input."""
+"""The same two limits for a worker process, whose single thread may be busy with much input."""
 
 
 class Patience:
@@ -71,7 +71,7 @@ class Silence:
         return seconds >= too_long
 
     def over(self) -> None:
-        """Reset, since the process has been restarted."""
+        """Forget the silence after the process has been restarted."""
         self._said = False
 
 

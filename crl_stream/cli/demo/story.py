@@ -105,7 +105,7 @@ async def _play(session: Session, story: Story, *, stay: bool, full: bool) -> in
 async def _fleet(
     settings: Settings, task: str, default: str, qualities: Mapping[str, float]
 ) -> AsyncIterator[tuple[Fleet, Witness]]:
-    """Runtimes at work on a fresh task, and a witness that reads what is published about it."""
+    """Run several runtimes on a fresh task, with a witness that reads what is published about the task."""
     reader = TopicReader(settings.kafka)
     key = await _fresh_task(reader, task)
     ready = asyncio.Event()
@@ -130,7 +130,7 @@ async def _fleet(
 
 
 async def _fresh_task(reader: TopicReader, name: str) -> TaskKey:
-    """Return a task that no earlier run has used, because their data is kept."""
+    """Return a task that no earlier run has used, because the data of earlier runs is kept."""
     used = {(r.message.agent_name, r.message.task_type) for r in await reader.read(ACTIVE_VARIANTS) if r.message}
     number = 1
     while (AGENT, name if number == 1 else f"{name}-{number}") in used:
