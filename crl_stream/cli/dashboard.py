@@ -33,8 +33,8 @@ def dashboard(
 ) -> None:
     """Print the safety dashboard, for a terminal, cron or mail.
 
-    Needs no worker, and reports when none is running. --at sets the time from which days are counted back; the page
-    itself is still the latest one, and running processes are then not checked.
+    Needs no worker, and reports when none is running. With --at, days are counted back from that time; the page is
+    still the latest one, and running processes are not checked.
     """
     now = now_ms() if at is None else _instant(at)
     overview, troubles = asyncio.run(_look(context.obj.connected, with_troubles=at is None))

@@ -160,7 +160,7 @@ async def publish_file(
     """Send the file, or the part of it that was not sent before; returns what was sent.
 
     ``source`` is the file, ``plan`` the result of reading it once, and ``target`` the topic to send it to.  ``after``
-    is how far an earlier run came, or None.  ``journal`` records the progress; without one (None) nothing is recorded.
+    is how far an earlier run got, or None.  ``journal`` records the progress; without one (None) nothing is recorded.
     The run ends early when Kafka accepts nothing for ``timeout`` seconds.  ``progress`` is called with a label, the
     messages sent and their total; ``silence`` with the seconds since Kafka last accepted something.
     """

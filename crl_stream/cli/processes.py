@@ -231,7 +231,10 @@ def running(
 
 
 def with_free_port(session: Session, settings: Settings, *, other_if_taken: bool = False) -> Settings:
-    """Return the settings with a free port for the views; a taken one is refused, or replaced if ``other_if_taken``."""
+    """Return the settings with a port for the views.
+
+    If the configured port is taken, raises ``UsageError``, or chooses a free one if ``other_if_taken``.
+    """
     port, host = settings.worker.web_port, settings.worker.web_host
     if port and bindable(port, host):
         return settings

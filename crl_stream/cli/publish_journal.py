@@ -104,7 +104,7 @@ class Journal:
         if self.path is None:
             say(
                 f"no journal can be written in {file.parent} or {_fallback()}: "
-                "if this is interrupted, publishing the file again will double-count what has arrived"
+                "if this run is interrupted, publishing the file again will double-count what has arrived"
             )
 
     def write(self, progress: Progress) -> None:

@@ -69,7 +69,7 @@ class RunRecord:
         self.note(processes={**self._found.processes, name: process})
 
     def release(self) -> None:
-        """Delete the record, since the installation has ended, and release the lock."""
+        """Delete the record of an installation that has ended, and release the lock."""
         forget(self.folder)
         self._lock.close()
 
@@ -111,7 +111,7 @@ def read(folder: Path) -> Found | None:
 
 
 def end_left_behind(folder: Path, seconds: float = 3.0) -> dict[str, Recorded]:
-    """End the processes that a dead program has left behind; returns the ended ones by name."""
+    """End the processes that a dead program left behind; returns those that were ended, by name."""
     found = read(folder)
     if found is None:
         return {}

@@ -42,7 +42,7 @@ OVERVIEW_EVERY: Final = 5
 PATIENCE_SECONDS: Final = 1.0
 """Seconds that the list of tasks waits for the system's health, which is only an extra."""
 KAFKA_SECONDS: Final = 10.0
-"""Seconds that Kafka may take to describe the groups."""
+"""Seconds that Kafka may take to describe the consumer groups."""
 LISTED: Final = 2_000
 """A fleet of up to this many tasks is listed in full."""
 LONG_SECONDS: Final = 120.0

@@ -126,7 +126,7 @@ def _by(task: dict[str, Any]) -> str:
 
 
 def system_line(seen: Seen) -> str:
-    """Return the system's health, which covers rollbacks and alerts, unless something is not working."""
+    """Return the system's health, as judged from rollbacks and alerts; it says TROUBLE if something is not working."""
     assert seen.health is not None
     if any(finding["trouble"] for finding in seen.findings):
         return f"system: TROUBLE, see below (rollbacks and alerts: {seen.health.word})"
@@ -220,7 +220,7 @@ def task_lines(tasks: Sequence[dict[str, Any]], width: int | None) -> list[str]:
 
 
 def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -> list[str]:
-    """Wrap ``text`` to ``width`` characters; a longer name stays whole.
+    """Wrap ``text`` to ``width`` characters; a word that is longer stays whole.
 
     ``indent`` starts every line except the first, which starts with ``first``.
     """

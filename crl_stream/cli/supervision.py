@@ -2,7 +2,7 @@
 
 A restart fixes a crash, an outage and a hanging process. It does not fix a wrong setting (exit code 2) or topics that
 do not match the catalog (78). If the monitor ends with one of these codes, or three times in a row with 70
-(unsafe to continue), ``crl up`` ends too. A service that ends with one of them is restarted once a minute.
+(unsafe to continue), ``crl up`` ends too. A service that ends with 2 or 78 is restarted once a minute.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Terminal(Console):
     """A console on which only our own styles apply: printed text cannot change colours or move the cursor."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield segments without control characters in texts; rich's own controls stay."""
+        """Yield the segments with control characters in their text made visible; rich's own controls stay."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment

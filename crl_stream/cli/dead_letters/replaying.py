@@ -54,7 +54,7 @@ class Sent(NamedTuple):
 def replay(
     context: typer.Context,
     positions: Annotated[
-        list[str] | None, typer.Argument(metavar="PARTITION:OFFSET", help="The positions they were read from.")
+        list[str] | None, typer.Argument(metavar="PARTITION:OFFSET", help="Positions that the records were read from.")
     ] = None,
     reason: Annotated[str | None, typer.Option(help="All with this reason.")] = None,
     topic: Annotated[str | None, typer.Option(help="All from this topic.")] = None,

@@ -139,7 +139,7 @@ async def _fresh_task(reader: TopicReader, name: str) -> TaskKey:
 
 
 class _At(Session):
-    """The session with the demo's own Kafka."""
+    """A session whose settings name the demo's own Kafka."""
 
     def __init__(self, session: Session, settings: Settings) -> None:
         self.config_file, self.flags = session.config_file, session.flags
