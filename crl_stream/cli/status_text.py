@@ -274,7 +274,7 @@ def screen_lines(seen: Seen, trouble: str, source: str, height: int, width: int 
     head = head[: max(1, height // 2)]
     need = "needs" if wrong == 1 else "need"
     number = tasks_in_words(seen.n_tasks)
-    said = f"{number}, {wrong} {need} attention; {source}, every {EVERY_SECONDS:g} s, Ctrl-C ends"
+    said = f"{number}, {wrong} {need} attention; {source}, every {EVERY_SECONDS:g} s; Ctrl-C exits"
     head += [*wrapped(said, width), ""]
     tail = [f"no answer from {', '.join(page['silent'])}"] if page["silent"] else []
     tail += wrapped(visible(f"the last known state: {trouble}"), width) if trouble else []

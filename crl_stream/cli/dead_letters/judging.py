@@ -23,7 +23,7 @@ from crl_stream.wire.strict_json import parse_object
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, TOPIC_OF
 
 RETURNABLE: Final = (INVOCATIONS, COMMANDS)
-"""Topics that records can be sent back to: other programs write them. All others get only crl-stream's own records."""
+"""Topics that records can be sent back to: other programs write them. Only crl-stream writes the others."""
 MAX_POISON: Final = MAX_FAILURES // 2
 """Limit per call for records that made the engine fail; more than ``MAX_FAILURES`` in one batch stop a worker."""
 _OVERHEAD: Final = 512

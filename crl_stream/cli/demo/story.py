@@ -88,7 +88,7 @@ async def _play(session: Session, story: Story, *, stay: bool, full: bool) -> in
             await improvement.tell_improvement(session, story, fleet, witness)
         if stay:
             say(
-                f"The fleet keeps running. Look at {views_url(settings)}{task_path(fleet.key)}, or in another terminal:"
+                f"The fleet keeps running. See {views_url(settings)}{task_path(fleet.key)}, or run in another terminal:"
             )
             say(f"  export CRL_KAFKA_TOPIC_PREFIX={settings.kafka.topic_prefix} CRL_WORKER_APP_ID={APP_ID}")
             say(f"  export CRL_WORKER_WEB_PORT={settings.worker.web_port}")
