@@ -101,7 +101,7 @@ class KeptProcess:
         self.process, self.recorded = self._start()
 
     def watch(self) -> None:
-        """Start asking whether it answers."""
+        """Start asking whether the process answers."""
         self._silence.pulse.start()
 
     def keep(self, *, ask: bool = True) -> int | None:
@@ -169,7 +169,7 @@ class KeptBroker:
 
     @property
     def is_well(self) -> bool:
-        """Return whether it is running and has answered lately."""
+        """Return whether the broker is running and has answered lately."""
         return not self._restart_at and self._silence.pulse.silent_seconds() < BROKER_SILENT[0]
 
     def keep(self) -> None:
