@@ -5,7 +5,7 @@
 BIN := .venv/bin
 ARGS ?=
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
-# CHECKED=yes skips `make check`, which has just passed.
+# CHECKED=yes skips `make check`, for callers that have just run it.
 CHECKS := $(if $(CHECKED),dev,check)
 
 # Let Python cache its bytecode: tests start many processes, which should not compile the sources every time.

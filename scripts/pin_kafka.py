@@ -18,8 +18,9 @@ from crl_stream.broker.jars import KAFKA_VERSION, PINS
 
 GROUP = "org.apache.kafka"
 LOGGING = ("org.apache.logging.log4j", "log4j-core", "log4j-slf4j-impl")
-"""Group, core and binding.  The binding connects the broker's SLF4J 1.7 to the core and must have the same version.
-Kafka's distribution adds it to the broker's own dependencies.  Without it, the broker logs nothing at all."""
+"""Maven group, log4j core, and its SLF4J binding.  The binding connects the broker's SLF4J 1.7 to the core and must
+have the same version.  Kafka's distribution adds it to the broker's own dependencies.  Without it, the broker logs
+nothing at all."""
 STREAMS = Path(__file__).resolve().parent.parent / "benchmarks" / "contestants" / "kafka_streams" / "jars.txt"
 
 

@@ -6,30 +6,30 @@ Read in this order:
     command_table    every command and the module that it is in, imported when needed
     help_groups      the headings of ``crl --help``
     session          the settings of one call, and the Kafka they name
-    talk             all output; streams: stdout and stderr as the caller left them; layout: tables on a terminal
+    talk             all output; streams: stdout and stderr, whether open, closed or hung up; layout: tables
     completing       names for shell completion
 
 Commands that run processes:
 
-    up               everything in the foreground; down: stops it; unsupervised: finds what outlived it
+    up               everything in the foreground; down: stops it; unsupervised: finds processes that outlived it
     processes        the processes of an installation; run_record: the record of them on disk
     supervision      restarts a process that ends or falls silent; pulse: asks whether it answers
     worker           one worker
     broker           the embedded Kafka
     demo/            the whole loop, narrated
 
-Commands that look:
+Commands that show the state:
 
-    status           what is wrong, and the tasks; status_text: its lines; told_tasks: the tasks without a worker
+    status           what is wrong, and the tasks; status_text: its lines; told_tasks: the tasks if no worker answers
     window           one task in full
     dashboard        the guide's safety dashboard
     runtimes         which runtimes use the active variant
     rollbacks/       what was rolled back, and what became of it
     audit            who did what, when and why
     tail             follows topics
-    topology         which stage reads, keeps and writes what
+    topology         what each stage reads, keeps and writes
 
-Commands that act:
+Commands that change the state:
 
     orders           the commands about one task; fleet: the same for the whole fleet; tasks: refuses mistyped names
     quarantine       variants in quarantine
@@ -41,13 +41,13 @@ Commands that act:
 Commands about files and settings:
 
     publish          sends one outcome or a file; file_publisher: sends the file; publish_journal: records its progress
-    outcome_file     reads a file of outcomes; file_kinds: names other kinds of file; repeats: counts repeated ids
-    replay           runs the engine over a file; replay_clock: the time of a replay
+    outcome_file     reads a file of outcomes; file_kinds: recognises other kinds of file; repeats: counts repeated ids
+    replay           runs the engine over a file; replay_clock: the clock of a replay
     archive          compresses old telemetry
     config           the settings
     notify           the alert channels
 
-What several commands use:
+Used by several commands:
 
     clock            the current time
     silence          reports that Kafka does not answer

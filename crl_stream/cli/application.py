@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:
 
         with tempfile.NamedTemporaryFile("w", prefix="crl-", suffix=".txt", delete=False, encoding="utf-8") as file:
             traceback.print_exc(file=file)
-        complain(f"This is a bug in crl: {type(error).__name__}: {error}", f"report it with the file {file.name}")
+        complain(f"This is a bug in crl: {type(error).__name__}: {error}", f"report it and attach {file.name}")
         code = 1
     end_bars()
     try:

@@ -25,7 +25,7 @@ from crl_stream.wire.topics import COMMANDS, DECISIONS, ROLLBACKS
 MONITOR: Final = "monitor"
 """The actor shown for changes that no person commanded."""
 _ORDERED: Final = frozenset(("command", "undo", "approval"))
-"""Causes of an activation that a command's result already reports."""
+"""Causes of activations that need no entry, because the result of a command already reports them."""
 
 
 class Entry(msgspec.Struct, kw_only=True):
@@ -132,7 +132,7 @@ def _concerns(message: Any, key: TaskKey | None) -> bool:
 
 
 def _says_something_new(activation: m.Activation) -> bool:
-    """Return False if a command result or a rollback reports this activation in more detail."""
+    """Return whether the activation needs an entry; it does not if a command result or a rollback gives more detail."""
     return activation.cause not in _ORDERED and not activation.cause_id.startswith("rb-")
 
 

@@ -1,6 +1,6 @@
 """Every command of ``crl`` and its module, which is imported only when the command is needed.
 
-A call runs one command, and importing the modules of all commands would take longer than most commands run.
+A call runs one command, and importing the modules of all commands would take longer than running most of them.
 """
 
 from __future__ import annotations

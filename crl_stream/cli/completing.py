@@ -33,7 +33,7 @@ def _tasks() -> list[str]:
     page = _ask("/api/tasks")
     tasks = page.get("tasks", []) if isinstance(page, dict) else []
     named = [(str(task["agent_name"]), str(task["task_type"])) for task in tasks if isinstance(task, dict)]
-    # Completed text goes into the shell's command line.
+    # Completed text goes into the shell's command line, so only valid identifiers are offered.
     return [f"{agent}/{kind}" for agent, kind in named if is_identifier(agent) and is_identifier(kind)]
 
 

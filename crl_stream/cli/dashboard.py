@@ -33,8 +33,8 @@ def dashboard(
 ) -> None:
     """Print the safety dashboard, for a terminal, cron or mail.
 
-    Needs no worker, and reports when none is running. --at sets the time from which days are counted back; the page
-    itself is still the latest one, and running processes are then not checked.
+    Needs no worker, and reports when none is running. With --at, days are counted back from that time; the page is
+    still the latest one, and running processes are not checked.
     """
     now = now_ms() if at is None else _instant(at)
     overview, troubles = asyncio.run(_look(context.obj.connected, with_troubles=at is None))
@@ -69,7 +69,7 @@ async def _look(settings: Settings, *, with_troubles: bool) -> tuple[Overview, l
 
 
 async def _troubles(settings: Settings, kafka: KafkaSession) -> list[str]:
-    """Return the problems that Kafka shows. The page alone would not: it stays the same after its writer stops."""
+    """Return the problems visible in Kafka. The page does not show them: it stays the same after its writer stops."""
     try:
         async with asyncio.timeout(KAFKA_SECONDS):
             return [finding_line(found) for found in await inspect_kafka(settings, kafka) if found["trouble"]]

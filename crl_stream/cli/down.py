@@ -1,4 +1,4 @@
-"""``crl down``: stop the processes that `crl up` runs on this machine, or that a killed one has left behind."""
+"""``crl down``: stop the processes that `crl up` runs on this machine, or that it left behind when it was killed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def down(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Stop the processes that `crl up` or `crl demo` runs with these settings, or has left behind.
+    """Stop the processes that `crl up` or `crl demo` runs with these settings, or left behind when it was killed.
 
     The data is kept. The exit code is 0 even if nothing was running.
     """

@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
 ZSTD_SKIPPABLE: Final = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
-"""A skippable frame, which some programs write first."""
+"""The start of a skippable zstd frame, which some programs write before the data."""
 HEAD: Final = 4_096
-"""Number of bytes that are enough to recognise a kind."""
+"""Number of leading bytes that are enough to recognise the kind of a file."""
 
 
 class OtherKind(NamedTuple):
@@ -65,7 +65,7 @@ def other_kind(head: bytes) -> OtherKind | None:
     text = head.lstrip()
     first = text.split(b"\n", 1)[0].rstrip()
     if b"\x00" in head or len(_CONTROL.findall(head)) > len(head) // 10:
-        # A single odd character is reported as a bad line. This file is not text at all.
+        # A file with a single odd character gets an error about its line, but this file is not text at all.
         return OtherKind("a binary file", None) if not text.startswith(b"{") else None
     if text.startswith(b"["):
         return OtherKind("one JSON array", "jq -c '.[]' {}")

@@ -34,7 +34,7 @@ from crl_stream.wire.cloudevents import event_headers
 from crl_stream.wire.topics import INVOCATIONS, Topics
 
 CHUNK: Final = 500
-"""Number of messages that are awaited together."""
+"""Number of messages whose acknowledgements are awaited together."""
 CHUNKS: Final = 4
 WINDOW: Final = CHUNK * (CHUNKS + 2)
 """Maximum number of messages that may have been sent beyond what a journal records."""
@@ -70,9 +70,9 @@ class Sent(NamedTuple):
     sent: int
     """Acknowledged messages from the start of the file, including those of earlier runs."""
     recognised: int
-    """How many of them an earlier run had sent without recording them."""
+    """How many of the acknowledged messages an earlier run had sent without recording them."""
     trouble: str
-    """Why it ended early; empty if it did not."""
+    """Why the run ended early; empty if it did not."""
     interrupted: bool = False
 
 
@@ -137,7 +137,7 @@ async def in_time(
             waited = time.monotonic() - began
             if waited >= limit:
                 raise TimeoutError(f"no answer for {timeout:g} s")
-            if waited >= 1.0:  # the first moment without an answer means nothing
+            if waited >= 1.0:  # a shorter wait is normal
                 silence(waited)
             await asyncio.wait({task}, timeout=min(1.0, limit - waited))
         return task.result()
@@ -160,7 +160,7 @@ async def publish_file(
     """Send the file, or the part of it that was not sent before; returns what was sent.
 
     ``source`` is the file, ``plan`` the result of reading it once, and ``target`` the topic to send it to.  ``after``
-    is how far an earlier run came, or None.  ``journal`` records the progress; without one (None) nothing is recorded.
+    is how far an earlier run got, or None.  ``journal`` records the progress; without one (None) nothing is recorded.
     The run ends early when Kafka accepts nothing for ``timeout`` seconds.  ``progress`` is called with a label, the
     messages sent and their total; ``silence`` with the seconds since Kafka last accepted something.
     """

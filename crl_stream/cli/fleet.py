@@ -66,7 +66,7 @@ def document(command: m.FleetCommand, answer: FleetAnswer) -> dict[str, Any]:
 
 
 def summary(command: m.FleetCommand, answer: FleetAnswer) -> str:
-    """Return one line: how many partitions and tasks, and until when."""
+    """Return one line that says how many partitions and tasks are held or resumed, and until when."""
     done = answer.applied
     word = "held" if isinstance(command, m.HoldAll) else "resumed"
     tasks = f"{answer.tasks} task{'' if answer.tasks == 1 else 's'}"
@@ -86,7 +86,7 @@ def _raise_for(command: m.FleetCommand, answer: FleetAnswer, timeout: float) -> 
     troubles = []
     if answer.unsent:
         names = ", ".join(f"{partition} ({why})" for partition, why in answer.unsent.items())
-        troubles.append(f"it could not be written to partition {names}")
+        troubles.append(f"the command could not be written to partition {names}")
     if answer.silent:
         names = ", ".join(map(str, answer.silent))
         troubles.append(

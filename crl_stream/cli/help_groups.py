@@ -45,7 +45,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
 }
 """The headings of the help, and the order of the commands under each."""
 WHOLE: Final = 400
-"""Longest first sentence of a command, in characters; it is wrapped, not cut."""
+"""Maximum length of the first sentence of a command's help, in characters; it is wrapped, not cut."""
 OTHERS: Final = "More"
 """Heading for commands missing from ``GROUPS``; a test checks that there are none."""
 

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 GAP: Final = 2
 """Number of spaces between two columns."""
 LEAST_TEXT: Final = 24
-"""A column of sentences narrower than this is easier to read below its row."""
+"""Minimum width of a column of sentences; if a terminal is too narrow for it, each row becomes a block."""
 
 
 def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
@@ -75,7 +75,7 @@ def _wrapped(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
 
 
 def _stacked(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Return each row as a block: the first cell as title, the others below it, after their column names."""
+    """Return each row as a block: the first cell is the title; below it, each other cell follows its column name."""
     lines: list[str] = []
     for row in rows:
         lines.append(row[0])

@@ -81,7 +81,7 @@ class OutcomeFile:
             self._copy.close()
 
     def _looked_at(self) -> bool:
-        """Return whether it can be read twice; raises ``UsageError`` if it cannot be read at all."""
+        """Return whether the input can be read twice; raises ``UsageError`` if it cannot be read at all."""
         try:
             found = self.path.stat()
         except OSError as error:
@@ -94,7 +94,7 @@ class OutcomeFile:
         return stat.S_ISREG(found.st_mode)
 
     def _is_terminal_or_null(self) -> bool:
-        """Return whether the device is a terminal or null; copying any other could be endless."""
+        """Return whether the device is a terminal or ``/dev/null``; copying any other device might never end."""
         return self.path.samefile(os.devnull) or str(self.path.resolve()).startswith(("/dev/pts/", "/dev/tty"))
 
     def _unreadable(self, error: OSError) -> UsageError:

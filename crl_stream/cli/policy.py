@@ -69,7 +69,7 @@ def apply(
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Put the policy in your settings into force for the whole fleet, after showing the changes."""
+    """Apply the policy in your settings to the whole fleet, after showing the changes."""
     settings = context.obj.connected
     fleet = asyncio.run(read_fleet_policy(settings))
     found = differences_of(settings, fleet.policies) if fleet.exists else []

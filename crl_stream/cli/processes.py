@@ -31,13 +31,13 @@ READY_SECONDS: Final = 60.0
 WATCH_SECONDS: Final = 0.5
 """Seconds between two checks of the processes."""
 STOP_SECONDS: Final = 3.0
-"""Seconds after which a process that was asked to end is killed. Killing it loses nothing."""
+"""Seconds after which a process that was asked to end is killed. Killing it loses no data."""
 MONITOR: Final = "monitor"
 
 
 @contextmanager
 def leaving_in_order() -> Iterator[None]:
-    """Treat SIGTERM and a closing terminal like Ctrl-C, so that the processes are stopped in order."""
+    """Treat SIGTERM and a closing terminal like Ctrl-C, so that the processes are stopped in an orderly way."""
 
     def leave(*_: object) -> None:
         raise KeyboardInterrupt
@@ -141,7 +141,7 @@ class Running:
             kept.begin_again()
 
     def wait_until_ready(self) -> None:
-        """Wait until all are ready; raises ``Unavailable`` if the monitor ends or takes too long."""
+        """Wait until all processes are ready; raises ``Unavailable`` if the monitor ends or takes too long."""
         for name, kept in self.kept.items():
             until = time.monotonic() + READY_SECONDS
             while not _is_ready(self._settings_of[name]):
@@ -171,7 +171,7 @@ class Running:
             return 0
 
     def stop(self) -> None:
-        """Stop all within ``STOP_SECONDS``. A second Ctrl-C kills them; this loses nothing."""
+        """Stop all processes within ``STOP_SECONDS``. A second Ctrl-C kills them, which loses no data."""
         if self.broker is not None:
             self.broker.stop_watching()
         for kept in self.kept.values():
@@ -231,7 +231,10 @@ def running(
 
 
 def with_free_port(session: Session, settings: Settings, *, other_if_taken: bool = False) -> Settings:
-    """Return the settings with a free port for the views; a taken one is refused, or replaced if ``other_if_taken``."""
+    """Return the settings with a port for the views.
+
+    If the configured port is taken, raises ``UsageError``, or chooses a free one if ``other_if_taken``.
+    """
     port, host = settings.worker.web_port, settings.worker.web_host
     if port and bindable(port, host):
         return settings

@@ -21,7 +21,7 @@ from crl_stream.core import messages as m
 from crl_stream.errors import Unavailable, UsageError
 
 _BUT: Final = "except for the last 64 ids of a task (limits.duplicate_ids)"
-"""The exception: ids that the monitor itself recognises."""
+"""The exception to double counting: messages that the monitor recognises as duplicates by their ids."""
 
 
 def publish(
@@ -101,7 +101,7 @@ def _wait(publisher: Publisher, timeout: float, silence: KafkaSilence) -> None:
 
 
 def _send(publisher: Publisher, messages: list[Any], timeout: float, silence: KafkaSilence) -> bool:
-    """Queue all messages as fast as Kafka accepts them; False once it has accepted nothing for ``timeout`` seconds."""
+    """Queue all messages as fast as Kafka accepts them; returns False if it accepts nothing for ``timeout`` seconds."""
     progress = progress_bar()
     progress("publishing", 0, len(messages))
     for number, message in enumerate(messages, start=1):

@@ -1,7 +1,7 @@
 """Records beside a file how much of it Kafka has, so that publishing it again resumes instead of starting over.
 
-A journal belongs to a file's content and a cluster, not to a file name. It is found whatever the file in the same
-folder is called, even if the file has grown since.
+A journal belongs to a file's content and a cluster, not to a file name. It is found even if the file has been renamed
+in the same folder or has grown since.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Progress(msgspec.Struct, frozen=True):
     """Hash of the acknowledged messages."""
     at: str
     offsets: dict[str, int] = {}
-    """By partition: the offset from which later messages may be in the log."""
+    """By partition: the offset from which messages after the acknowledged ones may be in the log."""
     settled: bool = False
     """True if nothing was in flight when this was written."""
 
@@ -56,7 +56,7 @@ def target_of(cluster_id: str, topic: str) -> str:
 
 
 def journals_near(file: Path) -> list[Progress]:
-    """Return every journal that may belong to this file: those in its folder, and those of read-only folders."""
+    """Return every journal that may belong to this file: those in its folder, and those kept for read-only folders."""
     found = []
     for folder in (file.parent, _fallback()):
         with suppress(OSError):
@@ -104,7 +104,7 @@ class Journal:
         if self.path is None:
             say(
                 f"no journal can be written in {file.parent} or {_fallback()}: "
-                "if this is interrupted, publishing the file again will double-count what has arrived"
+                "if this run is interrupted, publishing the file again will double-count what has arrived"
             )
 
     def write(self, progress: Progress) -> None:

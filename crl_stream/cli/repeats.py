@@ -9,7 +9,7 @@ _BUCKETS: Final = 256
 
 
 class Repeats:
-    """Counts by 64-bit hashes; a false match occurs in fewer than one in ten million files of a million messages."""
+    """Counts repeats by 64-bit hashes; fewer than one in ten million files of a million messages has a false match."""
 
     def __init__(self) -> None:
         self._buckets = [array("q") for _ in range(_BUCKETS)]

@@ -36,7 +36,7 @@ _SHOWN: Final = frozenset((DEGRADATIONS, ROLLBACKS, DECISIONS, ALERTS, PROPOSALS
 _AT_ONCE: Final = 4_000
 """Messages per batch; each row is read and written once per batch."""
 _SILENCE_MS: Final = 2_000
-"""Milliseconds added after the last message, so that rows that wait for time are published."""
+"""Milliseconds added after the last message, so that rows waiting for a certain time are published."""
 
 _IN_MEMORY: Final = 4 << 20
 """Bytes of output kept in memory until the whole file is known to be valid."""
@@ -92,7 +92,7 @@ class Survey:
         self.backwards = 0
         """How often a timestamp is earlier than the previous one."""
         self.first_backwards: int | None = None
-        """The first line where that happens."""
+        """The first line whose timestamp is earlier than the previous one; None if there is none."""
         self.repeats = Repeats()
 
     def watch(self, source: OutcomeFile) -> Timed:

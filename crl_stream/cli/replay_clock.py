@@ -41,10 +41,10 @@ def steady(timed: Iterable[tuple[int, T]], look_ahead: int = LOOK_AHEAD) -> Iter
 
 
 def _steadied(timed: Iterable[tuple[int, T]], look_ahead: int, clock: int | None) -> Iterator[tuple[int, T]]:
-    """Do what ``steady`` promises for times that may decrease; ``clock`` is the previous replay time."""
+    """Do the work of ``steady`` for times that may decrease; ``clock`` is the previous replay time."""
     waiting: deque[tuple[int, int, T]] = deque()
     earliest: deque[tuple[int, int]] = deque()
-    """Pairs of number and time, in ascending order of time, that can still become the earliest of those waiting."""
+    """Number and time of the waiting items that can still become the earliest, in ascending order of time."""
 
     def first_of_all() -> tuple[int, T]:
         number, time, thing = waiting.popleft()

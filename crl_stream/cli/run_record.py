@@ -31,7 +31,7 @@ class Found(NamedTuple):
     program: Recorded
     since: str
     processes: dict[str, Recorded]
-    """The processes it has started, by name; some may have ended."""
+    """The processes that the program has started, by name; some may have ended."""
     kafka: str = ""
     views: str = ""
     topic_prefix: str = ""
@@ -46,12 +46,12 @@ class Found(NamedTuple):
 class RunRecord:
     """The record of an installation that this program runs; ``take`` creates one.
 
-    ``before`` is the record that a killed program has left behind, ``ended`` its processes that were still running.
+    ``before`` is the record that a killed program left behind; ``ended`` are its processes that were still running.
     """
 
     def __init__(self, folder: Path, lock: TextIO, command: str) -> None:
         self.folder, self._lock = folder, lock
-        # End these first; they stay on record until they have ended.
+        # First end the processes left behind; they stay on record until they have ended.
         self.before, self.ended = read(folder), end_left_behind(folder)
         self._found = Found(command, recorded(os.getpid()), second_now(), {})
         self.note()
@@ -69,7 +69,7 @@ class RunRecord:
         self.note(processes={**self._found.processes, name: process})
 
     def release(self) -> None:
-        """Delete the record, since the installation has ended, and release the lock."""
+        """Delete the record of an installation that has ended, and release the lock."""
         forget(self.folder)
         self._lock.close()
 
@@ -111,7 +111,7 @@ def read(folder: Path) -> Found | None:
 
 
 def end_left_behind(folder: Path, seconds: float = 3.0) -> dict[str, Recorded]:
-    """End the processes that a dead program has left behind; returns the ended ones by name."""
+    """End the processes that a dead program left behind; returns those that were ended, by name."""
     found = read(folder)
     if found is None:
         return {}

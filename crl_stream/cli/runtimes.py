@@ -29,12 +29,12 @@ class Standing(msgspec.Struct, kw_only=True):
     since: str | None
     """When this epoch began; None if the worker runs an older release."""
     runtimes: int
-    """How many runtimes the monitor remembers; it forgets the one that has been silent longest."""
+    """How many runtimes the monitor remembers; to make room, it forgets the one that has been silent longest."""
     current: int
-    """How many of them use the active variant."""
+    """How many of these runtimes use the active variant."""
     behind: list[RuntimeBehind]
     moved: list[Receipt]
-    """Their receipts of this epoch that are still on the topic."""
+    """The receipts of this epoch that are still on the topic."""
     incarnation: int = 0
     offset: int = -1
 

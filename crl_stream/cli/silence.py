@@ -1,4 +1,4 @@
-"""Reports on stderr that Kafka does not answer a waiting command, so that an outage does not look like quiet."""
+"""Reports on stderr that Kafka does not answer a waiting command, so that an outage is not mistaken for no news."""
 
 from __future__ import annotations
 

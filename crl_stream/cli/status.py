@@ -42,7 +42,7 @@ OVERVIEW_EVERY: Final = 5
 PATIENCE_SECONDS: Final = 1.0
 """Seconds that the list of tasks waits for the system's health, which is only an extra."""
 KAFKA_SECONDS: Final = 10.0
-"""Seconds that Kafka may take to describe the groups."""
+"""Seconds that Kafka may take to describe the consumer groups."""
 LISTED: Final = 2_000
 """A fleet of up to this many tasks is listed in full."""
 LONG_SECONDS: Final = 120.0
@@ -112,7 +112,7 @@ def look(session: Any, *, every: bool = False) -> Seen:
 
 
 def ask_tasks(settings: Any, *, every: bool) -> dict[str, Any]:
-    """Return every task if they are few or ``every`` is set, else numbers and the tasks that need attention."""
+    """Return every task if there are few or ``every`` is set, else numbers and the tasks that need attention."""
     try:
         summary: dict[str, Any] = ask(settings, "/api/summary")
     except NotFound:  # a worker that runs an older release
@@ -133,7 +133,7 @@ def _findings_of_workers(settings: Any) -> list[dict[str, Any]]:
     except NotFound:
         return []  # a worker that runs an older release
     found: dict[tuple[str, ...], dict[str, Any]] = {}
-    for one in said["findings"]:  # every worker reports what concerns the whole fleet
+    for one in said["findings"]:  # every worker reports problems of the whole fleet; keep one of each
         found.setdefault((one["name"], one["subject"], one["text"]), one)
     action = "check that it is running and that its worker.advertised_url is right"
     return [

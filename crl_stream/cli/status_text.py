@@ -126,7 +126,7 @@ def _by(task: dict[str, Any]) -> str:
 
 
 def system_line(seen: Seen) -> str:
-    """Return the system's health, which covers rollbacks and alerts, unless something is not working."""
+    """Return the system's health, as judged from rollbacks and alerts; it says TROUBLE if something is not working."""
     assert seen.health is not None
     if any(finding["trouble"] for finding in seen.findings):
         return f"system: TROUBLE, see below (rollbacks and alerts: {seen.health.word})"
@@ -220,7 +220,7 @@ def task_lines(tasks: Sequence[dict[str, Any]], width: int | None) -> list[str]:
 
 
 def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -> list[str]:
-    """Wrap ``text`` to ``width`` characters; a longer name stays whole.
+    """Wrap ``text`` to ``width`` characters; a word that is longer stays whole.
 
     ``indent`` starts every line except the first, which starts with ``first``.
     """
@@ -274,7 +274,7 @@ def screen_lines(seen: Seen, trouble: str, source: str, height: int, width: int 
     head = head[: max(1, height // 2)]
     need = "needs" if wrong == 1 else "need"
     number = tasks_in_words(seen.n_tasks)
-    said = f"{number}, {wrong} {need} attention; {source}, every {EVERY_SECONDS:g} s, Ctrl-C ends"
+    said = f"{number}, {wrong} {need} attention; {source}, every {EVERY_SECONDS:g} s; Ctrl-C exits"
     head += [*wrapped(said, width), ""]
     tail = [f"no answer from {', '.join(page['silent'])}"] if page["silent"] else []
     tail += wrapped(visible(f"the last known state: {trouble}"), width) if trouble else []

@@ -1,4 +1,4 @@
-"""The streams that ``crl`` writes to. They always exist, and a terminal that hangs up ends them like a broken pipe."""
+"""Prepares stdout and stderr: replaces closed ones, and treats a terminal that hangs up like a broken pipe."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def drop_output() -> None:
 
 
 def _is_terminal(stream: Any) -> bool:
-    """Return whether it is a character device; ``isatty`` is false once a terminal has hung up."""
+    """Return whether the stream is a character device; ``isatty`` is false once a terminal has hung up."""
     try:
         return stat.S_ISCHR(os.fstat(stream.fileno()).st_mode)
     except (OSError, ValueError):

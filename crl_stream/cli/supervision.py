@@ -2,7 +2,7 @@
 
 A restart fixes a crash, an outage and a hanging process. It does not fix a wrong setting (exit code 2) or topics that
 do not match the catalog (78). If the monitor ends with one of these codes, or three times in a row with 70
-(unsafe to continue), ``crl up`` ends too. A service that ends with one of them is restarted once a minute.
+(unsafe to continue), ``crl up`` ends too. A service that ends with 2 or 78 is restarted once a minute.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from crl_stream.errors import BrokerError, ConfigError, ContractError, Unsafe
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
 STEADY_SECONDS: Final = 60.0
-"""Seconds; a process that has run this long did not fail at startup."""
+"""Seconds after which a process counts as having started successfully."""
 UNMENDABLE: Final = frozenset({ConfigError.exit_code, ContractError.exit_code})
 """Exit codes that a restart would only repeat."""
 UNSAFE_ENDS: Final = 3
@@ -29,7 +29,7 @@ UNSAFE_ENDS: Final = 3
 BROKER_SILENT: Final = (10.0, 60.0)
 """Seconds without an answer before a broker is reported as silent, and before it is restarted."""
 PROCESS_SILENT: Final = (20.0, 120.0)
-"""The same for a worker process, whose single thread may be busy with much input."""
+"""The same two limits for a worker process, whose single thread may be busy with much input."""
 
 
 class Patience:
@@ -71,7 +71,7 @@ class Silence:
         return seconds >= too_long
 
     def over(self) -> None:
-        """Reset, since the process has been restarted."""
+        """Forget the silence after the process has been restarted."""
         self._said = False
 
 
@@ -101,7 +101,7 @@ class KeptProcess:
         self.process, self.recorded = self._start()
 
     def watch(self) -> None:
-        """Start asking whether it answers."""
+        """Start asking whether the process answers."""
         self._silence.pulse.start()
 
     def keep(self, *, ask: bool = True) -> int | None:
@@ -169,7 +169,7 @@ class KeptBroker:
 
     @property
     def is_well(self) -> bool:
-        """Return whether it is running and has answered lately."""
+        """Return whether the broker is running and has answered lately."""
         return not self._restart_at and self._silence.pulse.silent_seconds() < BROKER_SILENT[0]
 
     def keep(self) -> None:

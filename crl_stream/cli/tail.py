@@ -119,7 +119,7 @@ def line_of(received: Received) -> str:
     elif received.topic == INVOCATIONS and isinstance(message, m.CommandRef):
         what = f"reference to command {message.partition}:{message.offset}"
     elif isinstance(message, m.Tick):
-        what = "tick: rows of this partition are waiting for time to pass"
+        what = "tick: marks the passing of time for waiting rows of this partition"
     stamp = time_of(message)
     # One record, one line: a reason with a line feed must not look like another record.
     return visible(f"{stamp}  {what}" if stamp else what)

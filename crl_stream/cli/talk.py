@@ -19,18 +19,18 @@ from rich.text import Text
 from crl_stream.cli.layout import fit, folded
 from crl_stream.visible import LINE, VisibleFormatter, escape_json, visible, visible_lines
 
-if TYPE_CHECKING:  # the broker imports asyncio
+if TYPE_CHECKING:  # the broker would import asyncio
     from crl_stream.broker.jars import Progress
 
 _FOLDED = 500
-"""Tables up to this many rows are folded to the width of the terminal."""
+"""Maximum number of rows of a table that is fitted to the width of the terminal."""
 
 
 class Terminal(Console):
-    """A console on which only our styles count: no printed text can style or move anything."""
+    """A console on which only our own styles apply: printed text cannot change colours or move the cursor."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield segments without control characters in texts; rich's own controls stay."""
+        """Yield the segments with control characters in their text made visible; rich's own controls stay."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment

@@ -20,7 +20,7 @@ from crl_stream.settings import Settings
 from crl_stream.wire.topics import TASKS
 
 MOST_TOLD: Final = 10_000
-"""``crl.tasks`` is read up to this many records."""
+"""If ``crl.tasks`` has more records than this, they are read only if every task is requested."""
 RESUME_ALL: Final = "`crl resume --all` releases it"
 
 
@@ -29,8 +29,8 @@ async def tasks_as_told(
 ) -> dict[str, Any]:
     """Return the tasks from the topics, in the form of ``/api/tasks``, read through ``access`` or a new connection.
 
-    They come from the snapshots on ``crl.tasks``. If there are too many of these and ``every`` is not set, they come
-    from the overview page, which has the degraded ones.
+    They come from the snapshots on ``crl.tasks``. If there are too many snapshots and ``every`` is not set, they
+    come from the overview page, which lists only the degraded tasks.
     """
     newest: dict[tuple[str, str], m.TaskSnapshot] = {}
     async with TopicReader(access or settings.kafka) as reader:

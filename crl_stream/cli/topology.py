@@ -1,4 +1,4 @@
-"""``crl topology``: which stage reads, keeps and writes what."""
+"""``crl topology``: what each stage reads, keeps and writes."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def show_letter(
     ],
     topic: Annotated[
         str | None,
-        typer.Option(help="The topic it was read from. Default: whichever topic has a letter from this position."),
+        typer.Option(help="The topic of that position. Needed only if two topics have a letter from there."),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -1,7 +1,7 @@
 """Decides what would happen to a replayed dead letter: the record to send, or why it stays.
 
-Pure. Harmful records are never sent, and useless ones only with --force. A record counts where it lands, at the end
-of the log, not at its old position.
+Pure. Harmful records are never sent, and useless ones only with --force. A replayed record takes effect at the end of
+the log, not at its old position.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from crl_stream.wire.strict_json import parse_object
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, TOPIC_OF
 
 RETURNABLE: Final = (INVOCATIONS, COMMANDS)
-"""Topics that other programs write. On all other topics, crl-stream repeats its own records."""
+"""Topics that records can be sent back to: other programs write them. Only crl-stream writes the others."""
 MAX_POISON: Final = MAX_FAILURES // 2
 """Limit per call for records that made the engine fail; more than ``MAX_FAILURES`` in one batch stop a worker."""
 _OVERHEAD: Final = 512
@@ -40,7 +40,7 @@ class Circumstances(NamedTuple):
     partitions: Mapping[str, int]
     """Number of partitions on the broker, for each topic in ``RETURNABLE``."""
     max_bytes: Mapping[str, int]
-    """Largest record that each of these topics accepts, in bytes."""
+    """Size of the largest record that the topic accepts, in bytes, for each topic in ``RETURNABLE``."""
     now: int
     """Milliseconds since the epoch."""
     named: bool = False
@@ -59,9 +59,9 @@ class Step(NamedTuple):
     output: Output | None
     """The record to send; None if the letter stays."""
     note: str = ""
-    """Why it stays, or the objection to sending it."""
+    """Why the letter stays, or the objection to sending it."""
     forcible: bool = False
-    """Whether --force would send it."""
+    """Whether --force would send the letter."""
 
 
 def plan(letters: Sequence[DeadLetter], about: Circumstances) -> list[Step]:
@@ -113,7 +113,7 @@ def _harm_of(one: DeadLetter, about: Circumstances) -> str | None:
     if topic not in RETURNABLE:
         return f"only crl-stream writes {topic}"
     if any(name == BATCH for name, _ in record.headers):
-        return "it is a whole unread batch; send its records in smaller batches"
+        return "it is a whole batch that could not be read; send its records in smaller batches"
     if record.value is None:
         return "it has no value"
     if topic == INVOCATIONS and _names_a_command(record.value):
@@ -127,7 +127,7 @@ def _harm_of(one: DeadLetter, about: Circumstances) -> str | None:
 
 
 def _lateness_of(message: Any, about: Circumstances) -> str | None:
-    """Return why a command would now be refused; None if it would not be."""
+    """Return why a command that has expired would be refused; None if it has not expired."""
     if TOPIC_OF[type(message)] != COMMANDS or message.expires_at is None:
         return None
     expired = from_text(message.expires_at) < about.now

@@ -44,7 +44,7 @@ class DeadLetter(NamedTuple):
 
 
 def pair_up(found: Iterable[Received]) -> list[DeadLetter]:
-    """Return the letters among the records, in order, each with the last mark after it."""
+    """Return the letters among the records, in order, each with the last mark that follows it, if any."""
     letters, marks = [], {}
     for one in found:
         record = one.record

@@ -44,7 +44,7 @@ _AT_ONCE: Final = 500
 
 
 class Sent(NamedTuple):
-    """Where a record is now, or why this is not known."""
+    """The new position of a record, or why it is not known."""
 
     partition: int | None = None
     offset: int | None = None
@@ -54,7 +54,7 @@ class Sent(NamedTuple):
 def replay(
     context: typer.Context,
     positions: Annotated[
-        list[str] | None, typer.Argument(metavar="PARTITION:OFFSET", help="The positions they were read from.")
+        list[str] | None, typer.Argument(metavar="PARTITION:OFFSET", help="Positions that the records were read from.")
     ] = None,
     reason: Annotated[str | None, typer.Option(help="All with this reason.")] = None,
     topic: Annotated[str | None, typer.Option(help="All from this topic.")] = None,
@@ -73,7 +73,7 @@ def replay(
 ) -> None:
     """Send dead letters back to the topic they came from, once the cause is fixed.
 
-    Key, value and headers are unchanged. The records count as of now, at the end of the log. Exit code 1 if a selected
+    Key, value and headers are unchanged. The records take effect now, at the end of the log. Exit code 1 if a selected
     letter was not sent.
     """
     by_filter = [reason, since, until]
@@ -130,7 +130,7 @@ async def _prepare(
     async with KafkaSession(kafka) as session:
         reader = TopicReader(session)
         letters = pick(pair_up(await reader.read(DEAD_LETTERS)))
-        # Write access to its topic authorises a command, so each letter is compared with the record on the topic.
+        # Only write access to `crl.commands` authorises a command, so each letter must match the record on that topic.
         for one in letters if named else ():
             if one.letter.topic == COMMANDS and min(one.place[1:]) >= 0:
                 there = await reader.read_at(*one.place)
@@ -151,7 +151,7 @@ async def _prepare(
 def _agreed(sending: Sequence[Step]) -> bool:
     """Ask for confirmation; raises ``UsageError`` without a terminal."""
     topics = " and ".join(sorted({step.output.topic for step in sending if step.output}))
-    question = f"Send {len(sending)} records back to {topics}? They count as of now, after everything already there"
+    question = f"Send {len(sending)} records back to {topics}? They take effect now, after everything already there"
     if not _can_ask():
         raise UsageError(
             f"{len(sending)} records would be sent back to {topics}.", hint="--dry-run shows them, --yes sends them"

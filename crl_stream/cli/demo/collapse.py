@@ -13,7 +13,7 @@ from crl_stream.core import messages as m
 BASELINE: Final = "api-baseline"
 OPTIMIZED: Final = "api-optimized"
 QUALITIES: Final = {BASELINE: 0.7, OPTIMIZED: 0.95}
-"""Neither fails while it is healthy, because a chance run of failures would spoil the story."""
+"""Quality of each variant's answers. A healthy variant never fails: a chance run of failures would spoil the story."""
 
 
 async def tell_collapse(session: Session, story: Story, fleet: Fleet, witness: Witness) -> None:

@@ -36,7 +36,7 @@ class Fleet:
         """Start all runtimes.
 
         Each run uses a new cache folder. A cache from an earlier demo could name the same task on another Kafka at the
-        same address, and would then decide the first invocations.
+        same address, and would then determine the variant of the first invocations.
         """
         self._kept = tempfile.TemporaryDirectory(prefix="crl-demo-", ignore_cleanup_errors=True)
         for number, name in enumerate(self.names):

@@ -15,7 +15,8 @@ DEFAULT: Final = "default"
 IMPROVED: Final = "default-v2"
 """The id that the proposer gives to the first variant made from ``default``."""
 QUALITIES: Final = {DEFAULT: 0.3, IMPROVED: 0.75}
-"""With these, Q settles at 0.53 (the guide's limit is 0.6) and at 0.83 (auto-apply needs 0.9), so a person decides."""
+"""Quality of each variant's answers. The Q-values settle at 0.53 (the guide's limit is 0.6) and at 0.83 (auto-apply
+needs 0.9), so a person decides."""
 
 
 async def tell_improvement(session: Session, story: Story, fleet: Fleet, witness: Witness) -> None:

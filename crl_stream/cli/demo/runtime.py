@@ -20,7 +20,7 @@ from crl_stream.settings import load_settings
 SECONDS: Final = 0.25
 """Duration of one invocation."""
 OTHERWISE: Final = 0.5
-"""Quality of any other variant."""
+"""Quality of the answers of a variant that ``--quality`` does not name."""
 
 
 class Agent:
@@ -39,7 +39,7 @@ class Agent:
 
 
 def main() -> int:
-    """Run until stdin ends or says stop."""
+    """Run until stdin ends or a line on it says stop."""
     parser = argparse.ArgumentParser(prog="python -m crl_stream.cli.demo.runtime", description=__doc__)
     parser.add_argument("--agent", required=True)
     parser.add_argument("--task", required=True)
@@ -56,7 +56,7 @@ def main() -> int:
     listener.start()
     with Client(settings, runtime_id=options.name) as crl:
         crl.resolver._rng = random.Random(options.number)  # noqa: SLF001 - makes the demo's exploration the same each time
-        # Real runtimes do not work in step.
+        # Real runtimes do not work in lockstep.
         stop.wait(SECONDS * options.number / 3)
         while not stop.is_set():
             started = time.time()

@@ -88,7 +88,7 @@ async def _play(session: Session, story: Story, *, stay: bool, full: bool) -> in
             await improvement.tell_improvement(session, story, fleet, witness)
         if stay:
             say(
-                f"The fleet keeps running. Look at {views_url(settings)}{task_path(fleet.key)}, or in another terminal:"
+                f"The fleet keeps running. See {views_url(settings)}{task_path(fleet.key)}, or run in another terminal:"
             )
             say(f"  export CRL_KAFKA_TOPIC_PREFIX={settings.kafka.topic_prefix} CRL_WORKER_APP_ID={APP_ID}")
             say(f"  export CRL_WORKER_WEB_PORT={settings.worker.web_port}")
@@ -105,7 +105,7 @@ async def _play(session: Session, story: Story, *, stay: bool, full: bool) -> in
 async def _fleet(
     settings: Settings, task: str, default: str, qualities: Mapping[str, float]
 ) -> AsyncIterator[tuple[Fleet, Witness]]:
-    """Runtimes at work on a fresh task, and a witness that reads what is published about it."""
+    """Run several runtimes on a fresh task, with a witness that reads what is published about the task."""
     reader = TopicReader(settings.kafka)
     key = await _fresh_task(reader, task)
     ready = asyncio.Event()
@@ -130,7 +130,7 @@ async def _fleet(
 
 
 async def _fresh_task(reader: TopicReader, name: str) -> TaskKey:
-    """Return a task that no earlier run has used, because their data is kept."""
+    """Return a task that no earlier run has used, because the data of earlier runs is kept."""
     used = {(r.message.agent_name, r.message.task_type) for r in await reader.read(ACTIVE_VARIANTS) if r.message}
     number = 1
     while (AGENT, name if number == 1 else f"{name}-{number}") in used:
@@ -139,7 +139,7 @@ async def _fresh_task(reader: TopicReader, name: str) -> TaskKey:
 
 
 class _At(Session):
-    """The session with the demo's own Kafka."""
+    """A session whose settings name the demo's own Kafka."""
 
     def __init__(self, session: Session, settings: Settings) -> None:
         self.config_file, self.flags = session.config_file, session.flags

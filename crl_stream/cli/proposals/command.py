@@ -88,7 +88,7 @@ async def _look(kafka: Kafka, proposal_id: str) -> tuple[Proposal, ActiveVariant
         proposal = await find(session, proposal_id)
         try:
             return proposal, await active_variant(session, TaskKey(proposal.agent_name, proposal.task_type))
-        except CrlError:  # a proposal is worth showing without them
+        except CrlError:  # show the proposal even if the active variant cannot be read
             return proposal, None
 
 

@@ -46,7 +46,7 @@ def reject(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Reject a proposal; it is not made again until its evidence has doubled."""
+    """Reject a proposal; the change is not proposed again until its evidence has doubled."""
     if not reason.strip():
         raise UsageError("A rejection needs a reason.", hint="--reason TEXT; it is kept for analysis")
     _review(context, proposal_id, m.RejectProposal, reason, actor, timeout, json)

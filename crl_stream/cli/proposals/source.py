@@ -28,7 +28,7 @@ async def find(access: Access, proposal_id: str) -> m.Proposal:
 
 
 async def deciding_review(access: Access, proposal: m.Proposal) -> m.ReviewResult | None:
-    """Return the review that closed it, from the monitor's own list; None if the list has none."""
+    """Return the review that closed a proposal, from the monitor's own list; None if the list has none."""
     key, newest = TaskKey(proposal.agent_name, proposal.task_type), None
     for received in await TopicReader(access).read(TASKS):
         task = received.message
