@@ -74,7 +74,7 @@ def run(bootstrap_servers: str, rows: int = ROWS) -> dict[str, Any]:
         on_disk = {}
         if find_spec("rocksdict") is not None:
             stack.session.flags["worker.store"] = "rocksdb"
-            note("recovery: the same into RocksDB, then a restart on it")
+            note("recovery: the same rows into RocksDB, then a restart with them on disk")
             first, again = _start(stack), _start(stack)
             on_disk = {
                 "rocksdb, seconds from start to ready, nothing on disk": first.ready,

@@ -1,4 +1,4 @@
-"""Reports about a run: text for the terminal, a page in Markdown, plots."""
+"""Reports on a run: text for the terminal, a page in Markdown, plots."""
 
 from __future__ import annotations
 

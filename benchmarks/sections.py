@@ -37,7 +37,7 @@ class Section(NamedTuple):
 
     what: str
     seconds: float
-    """Roughly how long it takes."""
+    """Roughly how many seconds it takes."""
     run: Callable[[str], dict[str, Any]]
     """Measures the section on the broker at the given address."""
     usual: bool = True

@@ -60,7 +60,7 @@ class Health:
         self._since: dict[tuple[str, str], float] = {}
 
     async def fresh_findings(self) -> list[Finding]:
-        """Ask Kafka, then return the current problems; so topics recreated a moment ago are found too."""
+        """Ask Kafka, then return the current problems, so that topics recreated a moment ago are found too."""
         if await self.watch.is_fresh():
             return self.findings()
         where = self.members[0].settings.kafka.bootstrap_servers

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 60.0
 HOLD_SECONDS: Final = 15.0
-"""Longest time that a line waits: two requests to Kafka, each with the time that its answer may take."""
+"""The longest time that a line is held: enough for two requests to Kafka, each with its timeout."""
 AFTER_SECONDS: Final = 20.0
 """How long after an outage lines can still be about it, while members rejoin groups and old requests fail."""
 _MOST_HELD: Final = 1_000
@@ -161,7 +161,7 @@ class Calm(logging.Handler):
             self._held.clear()
 
     def answered(self, asked_at: float) -> int:
-        """Note an answer to a request sent at ``asked_at``; return how many lines were hidden if it ends an outage."""
+        """Note an answer to a request sent at ``asked_at``; if it ends an outage, return how many lines were hidden."""
         with self._locked():
             if not self._away:
                 self._release(asked_at)

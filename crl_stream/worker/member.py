@@ -73,7 +73,7 @@ class Member:
         )
         self.app.tables.add(table)
         self.tables.append(table)
-        # Do not close it when the table stops: a batch may still be in flight, and would be folded without its rows.
+        # Do not close the store when the table stops: a batch in flight would be folded without its rows.
         self.at_close(asyncio.to_thread, table.store.release)
         return table
 

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 SEEN_SECONDS: Final = 2.0
 """How long a worker that must end reports that it is not ready, before it exits."""
 LAST_ASK_SECONDS: Final = 1.0
-"""How long a stopping worker waits for Kafka's answer when library lines are held: without one, they are hidden."""
+"""How long a stopping worker waits for Kafka's answer if library lines are held; if none comes, they are hidden."""
 
 
 def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,), *, verbose: bool = False) -> int:
@@ -163,14 +163,14 @@ async def _close(
 
 
 async def _ask_about_held(log_lines: Calm | None, watch: TopicWatch) -> None:
-    """Ask Kafka once more if library lines are held: without an answer, they are about an outage."""
+    """Ask Kafka once more if library lines are held: if it does not answer, they are about an outage."""
     if log_lines is not None and log_lines.held and not await watch.is_fresh(LAST_ASK_SECONDS):
         log.warning("Kafka does not answer during the stop%s", _hide_held(log_lines))
     await watch.close()
 
 
 def _hide_held(log_lines: Calm | None) -> str:
-    """Hide library lines from now on, and those not judged yet; return the end of a sentence that counts the latter."""
+    """Hide library lines from now on, including held ones; return the end of a sentence that counts the held ones."""
     if log_lines is None:
         return ""
     held = log_lines.held

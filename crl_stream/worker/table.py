@@ -133,7 +133,7 @@ class TaskTable(faust.Table):
 
     # -- recovery and rebalance, called by Faust -----------------------------------------------------
     def persisted_offset(self, tp: TP) -> int | None:
-        """Return where recovery continues for a partition that stays or was kept in the store."""
+        """Return where recovery continues for a partition that stays with this worker or was kept in the store."""
         return self._written.get(tp.partition)
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:

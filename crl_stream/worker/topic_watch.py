@@ -220,7 +220,7 @@ class TopicWatch:
         for name in self._names:
             was, found = before.topics.get(name), now.topics.get(name)
             if found is None:
-                # It must be missing twice in a row: a broker that has just returned may not know all topics yet.
+                # Only the second answer without it counts: a broker that has just returned may not know all topics yet.
                 if name in self.missing and was is not None:
                     self._end(self._says.gone(name, before.cluster_id, now.cluster_id))
                     return

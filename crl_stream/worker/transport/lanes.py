@@ -32,7 +32,7 @@ class Progress(NamedTuple):
     position: int
     """The position before which every record is processed."""
     stable_end: int | None
-    """The start of the first open transaction, or else the topic's end; ``position`` is here when caught up."""
+    """The start of the first open transaction, or else the topic's end; ``position`` reaches it when caught up."""
     end: int | None
     """The topic's end.  An open transaction holds back the records after ``stable_end``."""
 
