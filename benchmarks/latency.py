@@ -1,9 +1,9 @@
 """Measures how long a published outcome takes to have an effect, compared with the bare path through Kafka.
 
-A probe is the outcome that reveals a degradation; earlier outcomes have brought its task to the brink.  Three times are
+A probe is the outcome that reveals a degradation; earlier outcomes have brought its task close to it.  Three times are
 measured for the same record: when a plain consumer of the log reads it (the bare path: same record, same load, same
-moment), when a plain consumer of ``crl.rollbacks`` reads the fact, and when the Resolver would answer with the other
-variant.
+moment), when a plain consumer of ``crl.rollbacks`` reads the fact, and when the Resolver would first answer with the
+new variant.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Measures how fast a worker reads its rows back: rows per second, from the start of the process until it is ready.
 
-The changelog is filled with rows as the engine makes them.  Each template is 30 outcomes of a task, folded by the
-monitor's own stage, then written under many names through the row codec.  Every partition of the log holds one real
+The changelog is filled with rows like those of the engine.  Each template row is the fold of 30 outcomes by the
+monitor's own stage.  The row codec encodes it under many task names.  Every partition of the log holds one real
 outcome, and its partition row is the fold of that outcome, so the worker finds a log that matches its state.
 """
 

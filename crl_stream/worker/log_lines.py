@@ -2,8 +2,8 @@
 
 Faust and aiokafka log every failed attempt, from every component.  So their lines are held until ``topic_watch``, which
 checks every few seconds, knows whether Kafka answers.  If it does not, the lines are about the outage and are only
-counted; otherwise they are shown.  The first line of each kind is shown.  Those that follow within a minute are
-counted, and the next one shown says how many there were. ``crl -v`` shows library lines without waiting.
+counted.  Otherwise they are shown, each kind at most once a minute.  Lines in between are counted, and the next one
+shown says how many there were. ``crl -v`` shows library lines without waiting.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _is_detail(record: logging.LogRecord) -> bool:
 
 
 def _kind_of(record: logging.LogRecord) -> tuple[str, int, str] | None:
-    """Return a line's kind, by which repetitions are found; None for a malformed line, which handlers report."""
+    """Return the kind of a line, by which repetitions are recognised; None if the line is malformed."""
     try:
         return record.name, record.levelno, _VARIES.sub("#", record.getMessage())
     except Exception:
@@ -205,8 +205,8 @@ def set_up_logging(*, verbose: bool = False) -> Calm | None:
     for name in (*LIBRARIES, *OWN):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
     if not verbose:
-        # A broker that has just started gives this answer for a second or two; aiokafka retries, but logs it as a
-        # problem.
+        # A broker that has just started has no group coordinator for a second or two. aiokafka retries, but logs it as
+        # a problem.
         logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(
             lambda record: not any(words in record.getMessage() for words in _OF_A_START)
         )

@@ -34,7 +34,7 @@ from crl_stream.worker_views import base_url
 log = logging.getLogger(__name__)
 
 SEEN_SECONDS: Final = 2.0
-"""How long a worker that must end reports that it is not ready, before it exits."""
+"""How long a worker still reports that it is not ready, before it exits because a topic has changed."""
 LAST_ASK_SECONDS: Final = 1.0
 """How long a stopping worker waits for Kafka's answer if library lines are held; if none comes, they are hidden."""
 
@@ -80,7 +80,7 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
     preparing = asyncio.create_task(_prepare(settings, roles, log_lines))
     await asyncio.wait({asked, preparing}, return_when=asyncio.FIRST_COMPLETED)
     if not preparing.done():
-        log.info("stopped before the start was complete%s", _hide_held(log_lines))
+        log.info("stopped before startup was complete%s", _hide_held(log_lines))
         preparing.cancel()
         await asyncio.wait({preparing}, timeout=ORDERLY_SECONDS)
         return 0
@@ -165,7 +165,7 @@ async def _close(
 async def _ask_about_held(log_lines: Calm | None, watch: TopicWatch) -> None:
     """Ask Kafka once more if library lines are held: if it does not answer, they are about an outage."""
     if log_lines is not None and log_lines.held and not await watch.is_fresh(LAST_ASK_SECONDS):
-        log.warning("Kafka does not answer during the stop%s", _hide_held(log_lines))
+        log.warning("Kafka does not answer during shutdown%s", _hide_held(log_lines))
     await watch.close()
 
 

@@ -148,7 +148,7 @@ class TaskTable(faust.Table):
                     self._written[partition] = found.end - 1
                     self._progress.add(len(found.records), self._remaining)
         except Exception as exc:
-            # Faust would only log it, and wait forever for the recovery to end.
+            # Faust would only log the error, and wait forever for the recovery to end.
             consumer: Any = self.app.consumer
             consumer.leave(exc)
 

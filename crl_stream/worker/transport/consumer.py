@@ -171,7 +171,7 @@ class Consumer(driver.Consumer):
     def leave(self, exc: BaseException) -> NoReturn:
         """End the process at once: nothing may be written or committed after this."""
         while isinstance(exc, BaseExceptionGroup):
-            exc = exc.exceptions[0]  # from concurrent writes; the first one shows the cause
+            exc = exc.exceptions[0]  # concurrent writes may fail together; the first error shows the cause
         expected = isinstance(exc, CrlError | KafkaError)
         message = exc.message if isinstance(exc, CrlError) else repr(exc)
         hint = exc.hint if isinstance(exc, CrlError) else "check the broker; a restart continues from here"

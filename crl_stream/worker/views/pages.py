@@ -28,7 +28,7 @@ from crl_stream.worker.views.gate import JSON, make_gate, problem
 from crl_stream.worker.views.owners import OWN, Owners
 
 VIEWS: Final = {
-    "/api/tasks": "every task of the fleet; silent: workers that did not answer; unreadable: tasks with damaged rows",
+    "/api/tasks": "every task; silent: workers that did not answer; unreadable: tasks whose rows cannot be decoded",
     "/api/summary": "the fleet in numbers, and the tasks that need attention; unread: tasks not counted yet",
     "/api/tasks/{agent_name}/{task_type}": "one task with windows, Q-values, verdicts and decisions",
     "/api/tasks/{agent_name}/{task_type}/variants": "its variants",
