@@ -2,7 +2,7 @@
 
 The changelog is filled with rows like those of the engine.  Each template row is the fold of 30 outcomes by the
 monitor's own stage.  The row codec encodes it under many task names.  Every partition of the log holds one real
-outcome, and its partition row is the fold of that outcome, so the worker finds a log that matches its state.
+outcome, and its partition row is the fold of that outcome.  So the worker finds a log that matches its state.
 """
 
 from __future__ import annotations

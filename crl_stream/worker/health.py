@@ -130,12 +130,7 @@ def _look_at_monitor(monitor: Monitor) -> Iterator[_Seen]:
     if pending := pending_partitions(monitor):
         listed = ", ".join(map(str, pending))
         text = f"Partitions {listed} have not applied the fleet's policy yet."
-        yield _Seen(
-            "policy_pending",
-            "policy",
-            text,
-            "wait until they have read it from the log; `crl policy show` says who set it",
-        )
+        yield _Seen("policy_pending", "policy", text, "wait until they have read it; `crl policy show` says who set it")
     yield from _late_snapshots(monitor)
     yield from _fleet_hold(monitor)
     policy = policy_of(monitor)
