@@ -179,7 +179,7 @@ def _measure_other(bootstrap_servers: str, name: str, cell: Cell) -> dict[str, A
                 until = time.monotonic() + 60.0
                 while watch.count < len(warm_up):
                     if process.poll() is not None or time.monotonic() > until:
-                        raise Failed(f"it took nothing in: {(folder / 'log.txt').read_text(errors='replace')[-800:]}")
+                        raise Failed(f"it took in nothing: {(folder / 'log.txt').read_text(errors='replace')[-800:]}")
                     time.sleep(0.05)
                 with (
                     reader(folder / "effects.json", plan | {"topic": sink}) as effects_seen,

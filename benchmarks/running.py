@@ -25,7 +25,7 @@ WARM_FROM = 0.3
 
 
 class Failed(Exception):
-    """A contestant ended, or did nothing."""
+    """A measurement failed; the message says why."""
 
 
 class Sample(NamedTuple):

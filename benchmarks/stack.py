@@ -27,7 +27,7 @@ DELETION_SECONDS = 30.0
 
 
 class Stack(NamedTuple):
-    """An installation on a broker: its settings, and a session of the command line for it."""
+    """An installation on a broker: its settings and its command-line session."""
 
     settings: Settings
     session: Session

@@ -47,7 +47,7 @@ def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,), *, verbo
     check_version()
     if not is_loopback(settings.worker.web_host) and not settings.worker.web_token.get_secret_value():
         raise ConfigError(
-            f"worker.web_host = {settings.worker.web_host} would show the views to the network without a token.",
+            f"worker.web_host = {settings.worker.web_host} would expose the views to the network without a token.",
             hint="set CRL_WORKER_WEB_TOKEN, or listen on 127.0.0.1",
         )
     settings = with_own_address(_with_port(settings))
@@ -175,7 +175,7 @@ def _hide_held(log_lines: Calm | None) -> str:
         return ""
     held = log_lines.held
     log_lines.silent()
-    return f"; libraries wrote {held} lines in the last seconds, which crl -v shows" if held else ""
+    return f"; libraries wrote {held} lines in the last few seconds; crl -v shows them" if held else ""
 
 
 def _tell_crash(members: Sequence[Member]) -> int:

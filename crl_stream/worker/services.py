@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 MONITOR: Final[Role] = "monitor"
 EVERY_MINUTE: Final = "* * * * *"
 SETTLE_SECONDS: Final = 0.2
-"""The interval between checks that partitions have stopped moving."""
+"""The interval between checks whether partitions have stopped moving."""
 
 
 def create_services(settings: Settings, roles: Collection[str], *, web: bool) -> list[Member]:

@@ -107,7 +107,7 @@ class TableStage(ABC):
         """Fold the records; ``before`` is the partition row before them."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """Return where to start, by the partition row: the committed offset may lag or belong to a deleted topic."""
+        """Return the start position in the partition row; the committed offset may lag or belong to a deleted topic."""
         data = self.table.partition_row(partition)
         headers = () if data is None else await self._headers_of(partition, data)
         self.stale_writes.open(partition, headers)

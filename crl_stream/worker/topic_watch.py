@@ -173,7 +173,7 @@ class TopicWatch:
     def _say_answered(self, began: float) -> None:
         hushed = 0 if self._log_lines is None else self._log_lines.answered(began)
         if self.silent_since is not None:
-            more = f"; libraries wrote {hushed} lines about it, which crl -v shows" if hushed else ""
+            more = f"; libraries wrote {hushed} lines about it; crl -v shows them" if hushed else ""
             log.warning("Kafka answers again after %.0f s (%s)%s", self._silent_seconds, self._who, more)
         self._answered, self.silent_since = time(), None
 

@@ -73,7 +73,7 @@ class Lane:
         self.open = True
         self.busy = False
         self.driver: Any = None
-        """The task that works on the batches."""
+        """The asyncio task that works on the batches."""
         self._waiting: deque[Batch] = deque()
         self._wake = asyncio.Event()
 
@@ -95,7 +95,7 @@ class Lane:
 
     @property
     def alive(self) -> bool:
-        """Whether a task is working on the lane; always True for a closed lane."""
+        """Whether an asyncio task is working on the lane; always True for a closed lane."""
         return not self.open or (self.driver is not None and not self.driver.done())
 
     def continues(self, batch: Batch) -> bool:
