@@ -1,4 +1,4 @@
-"""The virtual environment of the other libraries: ``.venv-bench``, created once from pins with hashes."""
+"""The virtual environment of the libraries we compare with: ``.venv-bench``, created once from pins with hashes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outcomes whose effects are timed, and the others that keep the worker busy meanwhile."""
+"""The outcomes whose effects are timed, and other outcomes that keep the worker busy in the meantime."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _outcome(key: TaskKey, invocation_id: str, variant: str, status: str) -> m.I
 
 
 def healthy(number: int, invocation_id: str) -> m.Invocation:
-    """Return an outcome of one of the other tasks."""
+    """Return an outcome of one of the background tasks."""
     return _outcome(TaskKey("other", f"task-{number % BACKGROUND_TASKS}"), invocation_id, GOOD, "success")
 
 

@@ -43,7 +43,7 @@ class Section(NamedTuple):
     usual: bool = True
     """Whether a run without named sections includes it."""
     beside_others: bool = False
-    """Whether it needs the environment of the other libraries."""
+    """Whether it needs ``.venv-bench``, which has the libraries we compare with."""
 
 
 def sections(plan: Plan) -> dict[str, Section]:

@@ -35,7 +35,7 @@ class Stack(NamedTuple):
 
 @contextlib.contextmanager
 def broker() -> Iterator[str]:
-    """Yield the address of a Kafka: the given one, or an embedded one with its own data."""
+    """Yield the address of a Kafka broker: the given one, or an embedded one with its own data."""
     if given := os.environ.get("CRL_BOOTSTRAP_SERVERS"):
         yield given
         return

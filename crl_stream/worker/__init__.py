@@ -11,7 +11,7 @@ Read in this order:
     monitor_stages       the fold of the log, and the inlet for commands
     monitor              the member that folds the log
     service_stages       the proposer, the tallies, the overview, and delivery to files and notifiers
-    services             the members besides the monitor, one for each role
+    services             the members other than the monitor, one for each role
     run                  one worker process, from settings to exit code
 
 A record goes from ``transport.consumer``, which polls and keeps a lane for each partition, to the Faust agent that

@@ -1,4 +1,4 @@
-"""The roles besides the monitor, each with its own consumer group, so that none waits for another."""
+"""The roles other than the monitor, each with its own consumer group, so that none waits for another."""
 
 from __future__ import annotations
 

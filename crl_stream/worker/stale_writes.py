@@ -25,7 +25,7 @@ from crl_stream.wire.records import Headers, Output
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 10.0
-"""The interval between two checks of the ends of the topics."""
+"""The interval between two checks of the topics' ends."""
 SEEN: Final = "crl-seen"
 """Header of a partition row in its changelog: maps a topic to the offset up to which the owner has checked it."""
 MADE: Final = "crl-made"
@@ -127,7 +127,7 @@ class StaleWrites:
         return [p for p in known if any(ends[topic, p] != self._seen[p][topic] for topic in self.topics)]
 
     async def look(self, partition: int, folded: Place) -> None:
-        """Check the records that have arrived since the last check; the owner must not be writing meanwhile.
+        """Check the records that have arrived since the last check; the owner must not write at the same time.
 
         Raises ``Unanswered`` if it could not check to the end; the next check then starts where this one did.
         """

@@ -227,7 +227,7 @@ class Consumer(driver.Consumer):
             return offsets
         await self.seek_wait({tp: offsets[tp] for tp in sources})
         # The changelogs are recovered.  Faust pauses them only internally: aiokafka would fetch what this process
-        # writes, keep it unread, and delay its other fetches meanwhile.
+        # writes, keep it unread, and so delay its other fetches.
         thread: Any = self._thread
         changelogs = {tp for tp in self.assignment() if tp.topic in self.app.tables.changelog_topics}
         await thread.call_thread(thread.leave_unread, changelogs, assigned_in)

@@ -23,7 +23,7 @@ MERGE: Final = 2_000
 BACKLOG: Final = 4 * MERGE
 """With more waiting records than this, a partition is left out of the poll."""
 PATIENT_BACKLOG: Final = MERGE // 4
-"""The same limit for stages where one batch may take hours; the records after it stay on the broker."""
+"""Like ``BACKLOG``, but for stages where one batch may take hours; the records after it stay on the broker."""
 
 
 class Progress(NamedTuple):
