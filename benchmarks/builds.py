@@ -52,7 +52,7 @@ class Stored(NamedTuple):
 
 
 def run(*, repeats: int) -> dict[str, Any]:
-    """Return, for each entry of ``SHAPES``, the microseconds per event of both builds and the speedup from compiling."""
+    """For each entry of ``SHAPES``, return the microseconds per event of both builds and the speedup from compiling."""
     if reason := compiled.prepare():
         note(f"  MISSING: {reason}")
         return {"missing": reason}

@@ -57,7 +57,7 @@ def healthy(number: int, invocation_id: str) -> m.Invocation:
 
 
 def aimed_at(message: m.Invocation, key: TaskKey) -> m.Invocation:
-    """Return the same outcome for another task."""
+    """Return a copy of an outcome for the task ``key``."""
     fields = {name: getattr(message, name) for name in message.__struct_fields__}
     return m.Invocation(**(fields | {"agent_name": key.agent_name, "task_type": key.task_type}))
 
