@@ -1,4 +1,4 @@
 """Measurements that compare the product with the alternatives: ``make bench``, or ``python -m benchmarks --json``.
 
-Machines are noisy, so the ratios say more than the times.  Nothing here is a test.
+Machines are noisy, so ratios are more reliable than times.  Nothing here is a test.
 """

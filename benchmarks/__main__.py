@@ -1,4 +1,4 @@
-"""``python -m benchmarks [SECTION...]`` measures; ``python -m benchmarks report FILE`` reports a run."""
+"""``python -m benchmarks [SECTION...]`` measures; ``python -m benchmarks report FILE`` reports on a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compares the pure stages, interpreted and compiled, from records to bytes.
+"""Compares the speed of the interpreted and the compiled pure stages, from input records to output bytes.
 
 The builds take turns, each in its own process.  CPU time is measured, because other processes share the machine.  The
 output is hashed, because both builds must produce the same bytes.
@@ -33,10 +33,10 @@ from crl_stream.wire.codec import encode
 BATCH = 2_000
 """Records in a batch, as when a worker catches up."""
 PER_SECOND = 12_500
-"""Records per partition and second of log time."""
+"""Records per second of log time in a partition."""
 SHAPES = {1: (2_500, 60_000, 30_000), 5: (500, 30_000, 40_000), 20: (125, 20_000, 40_000)}
-"""For each number of consecutive outcomes of a task: the tasks, the records until all windows are full, and the records
-measured.
+"""For each number of consecutive outcomes per task: how many tasks there are, how many records fill all windows, and
+how many records are measured.
 """
 _PROGRAM = "from benchmarks.builds import main; main()"
 
@@ -52,7 +52,7 @@ class Stored(NamedTuple):
 
 
 def run(*, repeats: int) -> dict[str, Any]:
-    """Return, for each shape, the microseconds per event of both builds and the speedup of the compiled one."""
+    """For each entry of ``SHAPES``, return the microseconds per event of both builds and the speedup from compiling."""
     if reason := compiled.prepare():
         note(f"  MISSING: {reason}")
         return {"missing": reason}

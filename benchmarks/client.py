@@ -1,4 +1,4 @@
-"""Measures what the client costs: publishing a file, compared with bare producers, and an agent while Kafka is down."""
+"""Measures what the client costs when it publishes a file, compared with bare producers, and when Kafka is down."""
 
 from __future__ import annotations
 

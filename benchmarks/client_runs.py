@@ -1,4 +1,4 @@
-"""One run of the section ``client``, in its own process: ``python -m benchmarks.client_runs NAME ...``.
+"""One run of the ``client`` section, in its own process: ``python -m benchmarks.client_runs NAME ...``.
 
 Prints a JSON object of figures.  The messages are parsed before the clock starts.  The time runs from the first message
 to the broker's acknowledgement of the last one, and includes everything a sender does in between.

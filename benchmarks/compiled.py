@@ -20,7 +20,7 @@ _SOURCES = ("pyproject.toml", "hatch_build.py", "crl_stream", "topics")
 
 
 def why_not() -> str:
-    """Return why nothing can be compiled here, or an empty text."""
+    """Return why nothing can be compiled here, or an empty string."""
     compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
     if shutil.which(compiler) is None:
         return f"there is no C compiler: {compiler} is not on the PATH"
@@ -30,18 +30,18 @@ def why_not() -> str:
 
 
 def prepare() -> str:
-    """Build the wheel unless it is up to date; return why it could not be built, or an empty text."""
+    """Build the wheel unless it is up to date; return why it could not be built, or an empty string."""
     wanted = _fingerprint()
     if _STAMP.exists() and _STAMP.read_text(encoding="ascii") == wanted:
         return ""
     if reason := why_not():
         return reason
-    print(f"Compiling ours into {FOLDER.relative_to(ROOT)} (half a minute, once for each change)", file=sys.stderr)
+    print(f"Compiling our code into {FOLDER.relative_to(ROOT)} (half a minute, once for each change)", file=sys.stderr)
     shutil.rmtree(FOLDER, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     with tempfile.TemporaryDirectory() as wheels:
         for what, command in (
-            ("ours could not be compiled", ["wheel", "--no-deps", "--no-build-isolation", "-w", wheels, str(ROOT)]),
+            ("our code could not be compiled", ["wheel", "--no-deps", "--no-build-isolation", "-w", wheels, str(ROOT)]),
             ("the wheel could not be unpacked", ["install", "--no-deps", "--no-index", "--find-links", wheels,
                                           "--target", str(FOLDER), "crl-stream"]),
         ):  # fmt: skip

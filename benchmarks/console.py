@@ -1,4 +1,4 @@
-"""``crl dashboard`` and ``crl status`` on an installation with 10,000 tasks, each as a process that starts cold."""
+"""Times ``crl dashboard`` and ``crl status`` on an installation with 10,000 tasks, each in a new, cold process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TASKS = 10_000
 ROUNDS = 3
 """Outcomes per task."""
 SHOWN = 2
-"""Variants per task in its last snapshot, which is published after its second outcome."""
+"""Variants in the last snapshot of each task, which is published after the second of its outcomes."""
 REPEATS = 5
 PATIENCE = 300.0
 """Seconds within which the overview must have every task."""
@@ -70,7 +70,7 @@ def _wait(stack: Stack) -> Overview:
 
 
 def _time(stack: Stack, command: str | None) -> list[float]:
-    """Return the seconds of each run; without a command, those of Python alone."""
+    """Return how many seconds each run took; without a command, time the start of Python alone."""
     words = [sys.executable, "-c", "pass"]
     if command is not None:
         words = [sys.executable, "-m", "crl_stream"]

@@ -23,7 +23,7 @@ from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import COMMANDS, INVOCATIONS, POLICY_KEY, Topics
 
 FILL_BYTES = 100_000
-"""Records per batch in the input topic; the broker gives all of them the same timestamp."""
+"""Size in bytes of a batch in the input topic; the broker gives all records of a batch the same timestamp."""
 
 
 class Course(NamedTuple):
@@ -39,7 +39,7 @@ class Course(NamedTuple):
     oracle: Oracle | None
     """The input, kept for checking the output."""
     written_per_second: float
-    """How fast the log was written, according to its timestamps."""
+    """Events per second while the topic was filled."""
 
     @property
     def flags(self) -> list[str]:
@@ -49,7 +49,7 @@ class Course(NamedTuple):
 
     @property
     def settings(self) -> Settings:
-        """Prefix of the installation that owns the topic."""
+        """The settings of the installation that owns the topic."""
         return self.stack.settings
 
     @property
@@ -114,7 +114,7 @@ async def _fill(settings: Settings, events: int, tasks: int, length: int, oracle
 
 
 async def _set_policy(producer: AIOKafkaProducer, settings: Settings) -> None:
-    """Write the policy from the settings, in force from the first outcome on, as the worker and the inlet would."""
+    """Write the policy of ``settings`` as the worker and the inlet would, so that it applies from the first outcome."""
     topics, kafka, policies = Topics(settings.kafka.topic_prefix), settings.kafka, settings.policies
     command = m.SetPolicy(
         schema_version=m.SCHEMA_VERSION,

@@ -39,13 +39,14 @@ class Entrant(NamedTuple):
     name: str
     title: str
     command: Callable[[], list[str]]
-    """Return the start of its command line, before the arguments that ``Course`` reads; raises ``Missing`` if it cannot
-    run here.
+    """Return the start of the contestant's command line, before the arguments that ``Course`` reads.
+
+    Raises ``Missing`` if the contestant cannot run here.
     """
     summarize: Callable[[bytes], tuple[tuple[str, int], Summary]]
-    """Return the key (task, number of its outcomes) and the contents of a snapshot."""
+    """Return the key of a snapshot (the task and its number of outcomes) and the contents."""
     shares_topics: bool = False
-    """Whether it writes the product's topics; the others have their own output topic."""
+    """Whether it writes to the product's topics; otherwise it has its own output topic."""
     describe: Callable[[], str] = lambda: ""
     """The version, and the settings that matter."""
 

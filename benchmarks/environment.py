@@ -1,4 +1,4 @@
-"""The virtual environment of the other libraries: ``.venv-bench``, created once from pins with hashes."""
+"""The virtual environment of the libraries we compare with: ``.venv-bench``, created once from pins with hashes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _reason = ""
 
 
 def prepare() -> str:
-    """Create the environment if it does not exist; return what went wrong, or an empty text.
+    """Create the environment if it does not exist; return what went wrong, or an empty string.
 
     pip takes its index and proxy from the environment, as in ``scripts/bootstrap``.
     """
@@ -50,7 +50,7 @@ def prepare() -> str:
 
 
 def bench_python() -> Path | None:
-    """Return its interpreter, if it exists."""
+    """Return the interpreter of the environment, or None if there is none."""
     python = FOLDER / "bin" / "python"
     return python if python.exists() else None
 

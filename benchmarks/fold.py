@@ -1,4 +1,4 @@
-"""Microseconds of one fold step, and of the work around it."""
+"""Measures one fold step, and the work around it, in microseconds."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ Figures = dict[str, Any]
 """Sections by name, as ``python -m benchmarks`` writes them."""
 
 RATE = "warm_events_per_second"
-"""Rates leave out the first 30 % of the outcomes, when virtual machines are cold and tasks are new."""
+"""Rates leave out the first 30 % of the outcomes, when JIT compilers are cold and tasks are new."""
 RESOLVER, BARE = "publish to Resolver", "bare produce to consume"
 MEMORY = "bytes per variant in memory"
 RECOVERY = "seconds from start to ready"
@@ -24,7 +24,7 @@ class Goal(NamedTuple):
     wanted: str
     found: str
     met: bool | None
-    """None if this run did not measure it."""
+    """Whether the goal was met; None if this run did not measure it."""
 
 
 def judge(figures: Figures) -> list[Goal]:

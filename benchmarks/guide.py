@@ -1,4 +1,4 @@
-"""Measures the costs that the guide states for its API, and the bytes of a file's line and of a Q-table."""
+"""Measures the costs that the guide states for its API, and the size in bytes of a telemetry line and a Q-table."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def run() -> dict[str, Any]:
 
 
 def _table() -> float:
-    """Return the bytes of the Q-table alone; ``rows`` also has the windows, lifetimes and evidence."""
+    """Return the bytes of the Q-table alone; the section ``rows`` also counts windows, lifetimes and evidence."""
     store = Store(None)
     for number in range(ENTRIES // len(VARIANTS) + 1):
         for at in range(len(VARIANTS)):

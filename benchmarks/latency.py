@@ -1,9 +1,9 @@
-"""Measures how long a published outcome takes to reach a consumer of the fact and the Resolver, and the bare path.
+"""Measures how long a published outcome takes to have an effect, compared with the bare path through Kafka.
 
-A probe is the outcome that reveals a degradation; earlier outcomes have brought its task to the brink.  Three times are
+A probe is the outcome that reveals a degradation; earlier outcomes have brought its task close to it.  Three times are
 measured for the same record: when a plain consumer of the log reads it (the bare path: same record, same load, same
-moment), when a plain consumer of ``crl.rollbacks`` reads the fact, and when the Resolver would answer with the other
-variant.
+moment), when a plain consumer of ``crl.rollbacks`` reads the fact, and when the Resolver would first answer with the
+new variant.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ REPEATED = 1_000
 """The rate at which the goal applies; it is measured several times."""
 WARM_PROBES = 16
 """Warm-up probes per partition before the measurement.  The first write to each of several hundred files keeps the
-disk's journal busy for a second or two, and every writer waits.
+disk's journal busy for a second or two, and every writer must wait for it.
 """
 SETTLING_SECONDS = 6.0
 """Pause after the warm-up; ext4 writes its journal every five seconds."""
@@ -70,7 +70,7 @@ def run(bootstrap_servers: str, *, repeats: int = 5, probes: int = 1_000, quick:
 
 
 def run_others(bootstrap_servers: str, names: Sequence[str], *, probes: int = 500) -> dict[str, Any]:
-    """Measure the other contestants, from produce to their output read, at 1,000 a second with 4 partitions."""
+    """Measure the other contestants, from producing a record to reading its output, at 1,000/s with 4 partitions."""
     found: dict[str, Any] = {}
     for name in names:
         cell = Cell("probe", REPEATED, probes)
@@ -146,7 +146,7 @@ def _figures(cell: Cell, published: dict[str, Any], paths: dict[str, list[float]
 
 
 def quantiles(times: Sequence[float]) -> dict[str, float]:
-    """Return the smallest time that this share of all times does not exceed."""
+    """Return the quantiles in ``_SHARES`` by the nearest-rank method, with the maximum and the number of times."""
     ordered = sorted(times)
     at = {name: ordered[math.ceil(share * len(ordered)) - 1] for name, share in _SHARES.items()}
     return at | {"max": ordered[-1], "n": len(ordered)}
@@ -161,7 +161,7 @@ def _milliseconds(published: Mapping[str, int], arrived: Mapping[str, int]) -> l
 
 # -- others ---------------------------------------------------------------------------------------------
 def _measure_other(bootstrap_servers: str, name: str, cell: Cell) -> dict[str, Any]:
-    """Measure one other contestant; a probe is the first outcome of a task, for which each publishes a snapshot."""
+    """Measure one other contestant; a probe is the first outcome of a task, which causes a snapshot."""
     unique, partitions = f"l{uuid.uuid4().hex[:8]}", 4
     source, sink = f"{unique}-outcomes", f"{unique}-snapshots"
     command = ENTRANTS[name].command()
@@ -179,7 +179,7 @@ def _measure_other(bootstrap_servers: str, name: str, cell: Cell) -> dict[str, A
                 until = time.monotonic() + 60.0
                 while watch.count < len(warm_up):
                     if process.poll() is not None or time.monotonic() > until:
-                        raise Failed(f"it took nothing in: {(folder / 'log.txt').read_text(errors='replace')[-800:]}")
+                        raise Failed(f"it took in nothing: {(folder / 'log.txt').read_text(errors='replace')[-800:]}")
                     time.sleep(0.05)
                 with (
                     reader(folder / "effects.json", plan | {"topic": sink}) as effects_seen,

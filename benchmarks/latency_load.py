@@ -23,7 +23,7 @@ PLACEHOLDER = b"@" * 12
 
 
 def main(words: list[str]) -> int:
-    """Send what the plan says, and write the publishing time of each probe to a file next to the plan."""
+    """Send the records in the plan, and write the publishing time of each probe to a file next to the plan."""
     path = Path(words[0])
     plan = json.loads(path.read_text(encoding="utf-8"))
     producer = Producer({"bootstrap.servers": plan["servers"], "linger.ms": 0, "acks": "all", "log_level": 0})

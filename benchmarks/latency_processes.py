@@ -71,7 +71,7 @@ class Arrivals:
 
 @contextlib.contextmanager
 def reader(path: Path, plan: Mapping[str, Any]) -> Iterator[Arrivals]:
-    """Run a process that records when probes arrive; it reads while the block runs, and writes the times at its end."""
+    """Run a process that records when probes arrive; it reads while the block runs, and writes the times afterwards."""
     path.write_text(json.dumps(plan), encoding="utf-8")
     command, pipe = [sys.executable, "-m", "benchmarks.latency_reader", str(path)], subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment(), start_new_session=True)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.latency_reader PLAN     # runs until its standard input ends
 
-A plan names topics; if it has an installation's flags, a Resolver is measured too.  The process prints how many records
-and answers it has seen.  At the end it writes their times, from the machine's monotonic clock, to a file next to
-the plan.
+A plan names topics; if it also has ``flags`` (an installation's settings), a Resolver is measured too.  The process
+prints how many records and answers it has seen.  At the end it writes their times, from the machine's monotonic clock,
+to a file next to the plan.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ Summary = tuple[tuple[str, int, int, int], ...]
 
 
 class Outcome(NamedTuple):
-    """One input; ``time`` is the broker's, in milliseconds."""
+    """One outcome in the input; ``time`` is the broker's timestamp, in milliseconds."""
 
     variant: str
     success: bool
@@ -34,7 +34,7 @@ class Oracle:
             self._outcomes[task].append(Outcome(variant, success, time))
 
     def snapshots_due(self, seconds: float) -> int:
-        """Return how many snapshots the equivalent job publishes with at least ``seconds`` between two."""
+        """Return how many snapshots the equivalent job publishes if they are at least ``seconds`` apart."""
         count = 0
         for outcomes in self._outcomes.values():
             shown_n = shown_time = 0

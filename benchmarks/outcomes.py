@@ -9,9 +9,9 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import to_text
 
 START = 1_763_562_600_000
-"""Append time of the first outcome, in milliseconds."""
+"""Timestamp of the first outcome, in milliseconds since the epoch."""
 TICK = 10
-"""Milliseconds between two."""
+"""Milliseconds between two outcomes."""
 VARIANTS = ("api-baseline", "api-optimized", "api-economical")
 
 
@@ -44,7 +44,7 @@ def outcomes(count: int, tasks: int = 1, **fields: object) -> Iterator[tuple[Tas
 
 
 def runs(count: int, tasks: int, length: int, **fields: object) -> Iterator[tuple[TaskKey, m.Invocation]]:
-    """Return ``count`` outcomes over ``tasks``, in repeated runs of ``length`` outcomes per task.
+    """Return ``count`` outcomes of ``tasks`` tasks, each task contributing ``length`` outcomes in a row at its turn.
 
     A batch then touches a row about ``length`` times, as long as it holds fewer outcomes than one pass over the tasks
     of its partition.  Variants take turns within each task; which outcomes fail follows no repeating pattern.

@@ -1,4 +1,4 @@
-"""The outcomes whose effects are timed, and the others that keep the worker busy meanwhile."""
+"""The outcomes whose effects are timed, and other outcomes that keep the worker busy in the meantime."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def _outcome(key: TaskKey, invocation_id: str, variant: str, status: str) -> m.I
 
 
 def healthy(number: int, invocation_id: str) -> m.Invocation:
-    """Return an outcome of one of the other tasks."""
+    """Return an outcome of one of the background tasks."""
     return _outcome(TaskKey("other", f"task-{number % BACKGROUND_TASKS}"), invocation_id, GOOD, "success")
 
 
 def aimed_at(message: m.Invocation, key: TaskKey) -> m.Invocation:
-    """Return the same outcome for another task."""
+    """Return a copy of an outcome for the task ``key``."""
     fields = {name: getattr(message, name) for name in message.__struct_fields__}
     return m.Invocation(**(fields | {"agent_name": key.agent_name, "task_type": key.task_type}))
 

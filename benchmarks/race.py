@@ -27,8 +27,8 @@ from crl_stream.worker_views import ask
 INPUTS = (INVOCATIONS, COMMANDS)
 """What a contestant reads; everything else starts empty for each run."""
 TURN = 10_000
-"""Outcomes before a task repeats: more than the batches of four partitions hold together, so each batch brings
-``length`` outcomes to a row.
+"""Outcomes before a task repeats: more than the batches of four partitions hold together, so each batch has
+``length`` outcomes for each row that it touches.
 """
 DELIVERY_SECONDS = 20.0
 """Seconds within which everything a contestant has sent must be on the broker."""

@@ -1,8 +1,8 @@
 """Measures how fast a worker reads its rows back: rows per second, from the start of the process until it is ready.
 
-The changelog is filled with rows as the engine makes them.  Each template is 30 outcomes of a task, folded by the
-monitor's own stage, then written under many names through the row codec.  Every partition of the log holds one real
-outcome, and its partition row is the fold of that outcome, so the worker finds a log that matches its state.
+The changelog is filled with rows like those of the engine.  Each template row is the fold of 30 outcomes by the
+monitor's own stage.  The row codec encodes it under many task names.  Every partition of the log holds one real
+outcome, and its partition row is the fold of that outcome.  So the worker finds a log that matches its state.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def run(bootstrap_servers: str, rows: int = ROWS) -> dict[str, Any]:
         on_disk = {}
         if find_spec("rocksdict") is not None:
             stack.session.flags["worker.store"] = "rocksdb"
-            note("recovery: the same into RocksDB, then a restart on it")
+            note("recovery: the same rows into RocksDB, then a restart with them on disk")
             first, again = _start(stack), _start(stack)
             on_disk = {
                 "rocksdb, seconds from start to ready, nothing on disk": first.ready,

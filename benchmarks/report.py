@@ -1,4 +1,4 @@
-"""Reports about a run: text for the terminal, a page in Markdown, plots."""
+"""Reports on a run: text for the terminal, a page in Markdown, plots."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def markdown(page: Page) -> str:
 
 
 def text(page: Page) -> str:
-    """Return the same tables, aligned for a terminal."""
+    """Return the tables of a run, aligned for a terminal."""
     parts = []
     for title, remark, rows in tables(page):
         widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]

@@ -1,4 +1,4 @@
-"""One contestant's process on a course: samples of its count and CPU time while it runs, and the figures from them."""
+"""Samples the count and CPU time of a contestant's process while it runs on a course, and computes its figures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WARM_FROM = 0.3
 
 
 class Failed(Exception):
-    """A contestant ended, or did nothing."""
+    """A measurement failed; the message says why."""
 
 
 class Sample(NamedTuple):
@@ -129,7 +129,7 @@ def wait(watch: Watch, alive: Callable[[], bool], wanted: int, limit: float) -> 
 
 
 def figures(watch: Watch, *, wanted: int, end: Sample | None = None) -> dict[str, float]:
-    """Return the rates of the whole run, from its first to its last outcome taken in, and of its warm part."""
+    """Return the rates of the whole run, from the first to the last outcome taken in, and those of its warm part."""
     first = watch.first
     assert first is not None
     last = end or next((s for s in watch.samples if s.count >= wanted), watch.samples[-1])

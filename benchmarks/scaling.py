@@ -50,7 +50,7 @@ def _rounds(
 def _workers(bootstrap_servers: str, events: int, limit: float, repeats: int) -> dict[str, Any]:
     """Compare one and two processes on the same topic, taking turns.
 
-    The two join one after the other, which matters less on a longer course.
+    The two processes join the group one after the other, which matters less on a longer course.
     """
     found: dict[str, list[dict[str, Any]]] = {"1 worker": [], "2 workers": []}
     with course(bootstrap_servers, 2 * events, 2_000, 5) as filled:

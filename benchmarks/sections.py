@@ -37,13 +37,13 @@ class Section(NamedTuple):
 
     what: str
     seconds: float
-    """Roughly how long it takes."""
+    """Roughly how many seconds it takes."""
     run: Callable[[str], dict[str, Any]]
     """Measures the section on the broker at the given address."""
     usual: bool = True
     """Whether a run without named sections includes it."""
     beside_others: bool = False
-    """Whether it needs the environment of the other libraries."""
+    """Whether it needs ``.venv-bench``, which has the libraries we compare with."""
 
 
 def sections(plan: Plan) -> dict[str, Section]:

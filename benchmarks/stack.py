@@ -27,7 +27,7 @@ DELETION_SECONDS = 30.0
 
 
 class Stack(NamedTuple):
-    """What runs."""
+    """An installation on a broker: its settings and its command-line session."""
 
     settings: Settings
     session: Session
@@ -35,7 +35,7 @@ class Stack(NamedTuple):
 
 @contextlib.contextmanager
 def broker() -> Iterator[str]:
-    """Yield the address of a Kafka: the given one, or an embedded one with its own data."""
+    """Yield the address of a Kafka broker: the given one, or an embedded one with its own data."""
     if given := os.environ.get("CRL_BOOTSTRAP_SERVERS"):
         yield given
         return
@@ -96,8 +96,8 @@ def delete_topics(bootstrap_servers: str, part: str) -> None:
 def renew_topics(settings: Settings, kept: Collection[str]) -> None:
     """Delete an installation's topics and create them again, except those in ``kept`` (the catalog's names).
 
-    A worker repairs topics in which a newer record of another writer is covered by an older one.  A contestant that
-    found the snapshots of an earlier run would publish some of them again, and pay for it.
+    A worker repairs compacted topics where an older record follows a newer one of the same key.  A contestant that
+    found the snapshots of an earlier run would therefore rewrite some of them, which takes time.
     """
     names = Topics(settings.kafka.topic_prefix)
     keeping = {names(name) for name in kept}
@@ -122,7 +122,7 @@ def renew_topics(settings: Settings, kept: Collection[str]) -> None:
 
 @contextlib.asynccontextmanager
 async def admin(bootstrap_servers: str) -> Any:
-    """An administrator's connection."""
+    """Yield a started admin client."""
     client = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
     await client.start()
     try:

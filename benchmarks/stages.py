@@ -80,7 +80,7 @@ def run(bootstrap_servers: str, *, events: int, lengths: Iterable[int] = (1, 5))
 
 
 def _profile(bootstrap_servers: str, events: int, length: int) -> dict[str, Any]:
-    """Return each stage's share of the worker's busy time, and the share of time it was busy."""
+    """Return each stage's share of the worker's busy time, and the share of the time that the worker was busy."""
     spy = FOLDER / "bin" / "py-spy"
     if not spy.exists():
         return {"missing": "py-spy is not installed in .venv-bench"}

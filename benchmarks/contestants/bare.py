@@ -1,7 +1,7 @@
-"""The product's own pure stages in the simplest loop over raw aiokafka: what an expert who needs no guards would write.
+"""The product's own pure stages in the simplest loop over raw aiokafka, as an expert would write it without safeguards.
 
-Decoding, fold, facts, rows and partition row are the same, in the same order.  There is no Faust, no lanes and no
-recovery, and the pulse, the generation and other writers are not checked.
+It does the same decoding and folding, and writes the same facts, rows and partition row, in the same order.  It has no
+Faust, no lanes and no recovery.  It does not check for pauses of the process, rebalances or other writers.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Job:
         policies = PolicySet.parse(Path(course.folder, "policy.json").read_bytes())
         first = encode_partition(PartitionRow(policy=policies.canonical(), policy_hash=policies.digest()))
         self.rows: list[dict[bytes, bytes]] = [{partition_key(number): first} for number in range(course.partitions)]
-        """The rows of each partition apart, because a tick reaches every row that the fold is given."""
+        """Rows by partition: separate, because a tick applies to every row that is passed to the fold."""
 
     async def write(self, topic: str, partition: int, items: Iterable[tuple[Any, Any, Any]]) -> None:
-        """Append to one partition, batch after batch, and wait for the broker."""
+        """Append items to one partition, in batches, and wait until the broker has acknowledged all of them."""
         builder, waiting = self.producer.create_batch(), []
         for key, value, headers in items:
             if builder.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
@@ -60,7 +60,7 @@ class Job:
         self.meter.count += folded.counts.applied
 
     async def run(self) -> None:
-        """Poll, work on all partitions side by side, and commit once a second."""
+        """Poll, process all partitions concurrently, and commit once a second."""
         loop = asyncio.get_running_loop()
         committed = loop.time()
         while True:

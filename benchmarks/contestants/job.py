@@ -1,8 +1,8 @@
-"""The equivalent job of the Python contestants: parse, validate, a window of 20 and lifetime counts per variant.
+"""The equivalent job that the Python contestants do: parse, validate, a window of 20 and lifetime counts per variant.
 
 State is kept per task and is plain JSON.  A snapshot is due as often as in our product: after outcomes 1, 2, 5 and 10
-of a task, then ten outcomes and ``seconds`` of log time after the last one.  The job has no detectors, no learning, no
-duplicate detection and no facts except the snapshot.
+of a task, then whenever ten outcomes and ``seconds`` of log time have passed since the last snapshot.  The job has no
+detectors, no learning, no duplicate detection and no facts except the snapshot.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ REQUIRED = ("invocation_id", "timestamp", "agent_name", "task_type", "variant_id
 
 
 def is_outcome(message: Any) -> bool:
-    """Return whether a message has the fields that the job needs, with the right types; others are skipped."""
+    """Return whether a message has the fields that the job needs, with the right types; the job skips all others."""
     return (
         type(message) is dict
         and message.get("schema_version") == 1

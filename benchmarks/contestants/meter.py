@@ -1,6 +1,6 @@
 """Shows a contestant's progress: its process prints a count, and the parent process adds the time.
 
-This file and ``job`` import only the standard library, because they also run in the environment of the other libraries.
+This file and ``job`` import only the standard library, because they also run in ``.venv-bench``.
 """
 
 from __future__ import annotations

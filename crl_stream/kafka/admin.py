@@ -42,7 +42,7 @@ class Difference:
     wanted: str
     found: str
     unsafe: bool
-    """Whether a worker refuses to start because it could lose or misread events."""
+    """Whether a worker refuses to start with this difference, because it could lose or misread events."""
 
     def __str__(self) -> str:
         """Return one line for people."""

@@ -82,9 +82,9 @@ def reaching(kafka: Kafka) -> Iterator[None]:
 def wait_through_outages(producer: Any) -> None:
     """Keep the records of an idempotent producer waiting for as long as an outage lasts.
 
-    aiokafka retries records it has already sent without limit.  But if the last metadata named no leader, it fails
-    records that are still unsent after the request timeout.  A broker names no leader when it is about to stop or has
-    lost its topics.
+    aiokafka retries records that it has already sent, without limit.  But if the last metadata named no leader, it
+    fails records that are still unsent after the request timeout.  A broker names no leader when it is about to stop or
+    has lost its topics.
     """
     producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001
 

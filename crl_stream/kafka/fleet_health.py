@@ -103,7 +103,7 @@ async def _not_running(settings: Settings, session: KafkaSession, role: str, beh
     if since is None and role in _TABLES:
         names = Topics(settings.kafka.topic_prefix)
         changelog = names.changelog(settings.worker.app_id, _TABLES[role])
-        reader = TopicReader(session, full_names=True)  # the contract does not list changelogs by their full names
+        reader = TopicReader(session, full_names=True)  # changelogs have no name in the catalog
         for partition in range(await reader.partitions(changelog)):
             for last in await reader.read_last(changelog, partition):
                 since = max(since or 0, last.record.timestamp)

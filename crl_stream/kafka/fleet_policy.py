@@ -113,7 +113,7 @@ def last_ordered(received: Iterable[Any]) -> Ordered | None:
 
 
 def encode_policy(command: m.SetPolicy) -> bytes:
-    """Encode the command with only those policy settings that differ from the guide's, also within overrides."""
+    """Encode the command with only those policy settings that differ from the guide's, including in overrides."""
     fields = msgspec.to_builtins(command)
     fields["policy"] = msgspec.Raw(command.policy.canonical())
     return encode(fields)

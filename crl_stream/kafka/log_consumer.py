@@ -75,7 +75,7 @@ class LogConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
 
 def read_everything(consumer: Any) -> None:
-    """Make a started aiokafka consumer read everything that may be written; it must not have an assignment yet."""
+    """Make a started aiokafka consumer read everything that a client may write; it must not have an assignment yet."""
     fetcher = consumer._fetcher  # noqa: SLF001
     for name in ("_proc_fetch_request", "fetched_records", "next_record"):
         setattr(fetcher, name, MethodType(_reading_everything(getattr(stock.Fetcher, name)), fetcher))

@@ -10,7 +10,9 @@ from crl_stream.kafka.session import Access
 from crl_stream.wire.topics import OVERVIEW
 
 _LOOK_BACK: Final = 4
-"""How many of the last records are read, because a worker that had lost the partition may have written last."""
+"""How many of the last records are read: several, because the very last may come from a worker that had lost the
+partition.
+"""
 
 
 async def read_overview(access: Access) -> Overview | None:

@@ -15,7 +15,7 @@ from crl_stream.kafka.positions import FETCH_WAIT_MS, records_at, some_between
 from crl_stream.kafka.topic_ids import NO_ID, describe_cluster
 
 TIMEOUT_SECONDS: Final = 20.0
-"""How long to wait for an existing record before the broker counts as not answering."""
+"""How long to wait for an existing record before the broker is considered silent."""
 
 T = TypeVar("T")
 

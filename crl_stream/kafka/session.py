@@ -154,7 +154,7 @@ class _SharedClient(AIOKafkaClient):  # type: ignore[misc]
 
 
 class _Share:
-    """The shared client as one consumer, producer or admin client sees it; all other calls are passed through."""
+    """The shared client as one consumer, producer or admin client sees it; only closing and sending differ."""
 
     def __init__(self, client: _SharedClient, *, fetches_apart: bool) -> None:
         self._shared, self._apart = client, fetches_apart

@@ -1,4 +1,4 @@
-"""The worker runs the pure stages on stock Faust and makes it safe.  No other folder imports faust.
+"""The worker, which runs the pure stages on stock Faust and makes Faust safe.  No other folder imports faust.
 
 Read in this order:
 
@@ -11,7 +11,7 @@ Read in this order:
     monitor_stages       the fold of the log, and the inlet for commands
     monitor              the member that folds the log
     service_stages       the proposer, the tallies, the overview, and delivery to files and notifiers
-    services             the members besides the monitor, one for each role
+    services             the members other than the monitor, one for each role
     run                  one worker process, from settings to exit code
 
 A record goes from ``transport.consumer``, which polls and keeps a lane for each partition, to the Faust agent that
@@ -21,7 +21,7 @@ commit its offset.
 What a worker takes care of while it runs:
 
     preflight            checks the broker before the worker starts
-    policy_announcement  compares the policy of the fleet with that of its settings
+    policy_announcement  compares the policy of the fleet with the one in its settings
     ticking              tells the fold that time has passed
     review_hours         the hours of the weekly review
     topic_watch          notices topics that are deleted, recreated or grown, and a broker that falls silent

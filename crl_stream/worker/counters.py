@@ -9,7 +9,7 @@ from crl_stream.stages.fold import Counts
 
 @dataclass(slots=True)
 class Counters:
-    """Counts of records by what became of them, and of writes."""
+    """Counts of writes, and of records by what was done with them."""
 
     applied: int = 0
     duplicates: int = 0

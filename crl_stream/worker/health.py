@@ -60,7 +60,7 @@ class Health:
         self._since: dict[tuple[str, str], float] = {}
 
     async def fresh_findings(self) -> list[Finding]:
-        """Ask Kafka, then return the current problems; so topics recreated a moment ago are found too."""
+        """Ask Kafka, then return the current problems, so that topics recreated a moment ago are found too."""
         if await self.watch.is_fresh():
             return self.findings()
         where = self.members[0].settings.kafka.bootstrap_servers
@@ -129,10 +129,8 @@ class Health:
 def _look_at_monitor(monitor: Monitor) -> Iterator[_Seen]:
     if pending := pending_partitions(monitor):
         listed = ", ".join(map(str, pending))
-        text = f"Partitions {listed} have not reached the policy that was set."
-        yield _Seen(
-            "policy_pending", "policy", text, "wait until they have read up to it; `crl policy show` says who set it"
-        )
+        text = f"Partitions {listed} have not applied the fleet's policy yet."
+        yield _Seen("policy_pending", "policy", text, "wait until they have read it; `crl policy show` says who set it")
     yield from _late_snapshots(monitor)
     yield from _fleet_hold(monitor)
     policy = policy_of(monitor)

@@ -2,8 +2,8 @@
 
 Faust and aiokafka log every failed attempt, from every component.  So their lines are held until ``topic_watch``, which
 checks every few seconds, knows whether Kafka answers.  If it does not, the lines are about the outage and are only
-counted; otherwise they are shown.  The first line of each kind is shown.  Those that follow within a minute are
-counted, and the next one shown says how many there were. ``crl -v`` shows library lines without waiting.
+counted.  Otherwise they are shown, each kind at most once a minute.  Lines in between are counted, and the next one
+shown says how many there were. ``crl -v`` shows library lines without waiting.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 60.0
 HOLD_SECONDS: Final = 15.0
-"""Longest time that a line waits: two requests to Kafka, each with the time that its answer may take."""
+"""The longest time that a line is held: enough for two requests to Kafka, each with its timeout."""
 AFTER_SECONDS: Final = 20.0
 """How long after an outage lines can still be about it, while members rejoin groups and old requests fail."""
 _MOST_HELD: Final = 1_000
@@ -66,7 +66,7 @@ def _is_detail(record: logging.LogRecord) -> bool:
 
 
 def _kind_of(record: logging.LogRecord) -> tuple[str, int, str] | None:
-    """Return a line's kind, by which repetitions are found; None for a malformed line, which handlers report."""
+    """Return the kind of a line, by which repetitions are recognised; None if the line is malformed."""
     try:
         return record.name, record.levelno, _VARIES.sub("#", record.getMessage())
     except Exception:
@@ -161,7 +161,7 @@ class Calm(logging.Handler):
             self._held.clear()
 
     def answered(self, asked_at: float) -> int:
-        """Note an answer to a request sent at ``asked_at``; return how many lines were hidden if it ends an outage."""
+        """Note an answer to a request sent at ``asked_at``; if it ends an outage, return how many lines were hidden."""
         with self._locked():
             if not self._away:
                 self._release(asked_at)
@@ -205,8 +205,8 @@ def set_up_logging(*, verbose: bool = False) -> Calm | None:
     for name in (*LIBRARIES, *OWN):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
     if not verbose:
-        # A broker that has just started gives this answer for a second or two; aiokafka retries, but logs it as a
-        # problem.
+        # A broker that has just started has no group coordinator for a second or two. aiokafka retries, but logs it as
+        # a problem.
         logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(
             lambda record: not any(words in record.getMessage() for words in _OF_A_START)
         )

@@ -32,7 +32,7 @@ FETCH_BYTES: Final = 4 * 1024 * 1024
 REQUEST_SECONDS: Final = 30.0
 NEVER_SECONDS: Final = 10 * 365 * 86_400.0
 """How long a member may go without polling: forever, in effect. A member without a partition, or with full lanes, does
-not poll; aiokafka would remove it from its group, and it would not return. Instead, heartbeats and the pulse show that
+not poll. With a limit, aiokafka would remove it from its group for good. Instead, heartbeats and the pulse show that
 it is alive."""
 
 
@@ -73,7 +73,7 @@ class Member:
         )
         self.app.tables.add(table)
         self.tables.append(table)
-        # Do not close it when the table stops: a batch may still be in flight, and would be folded without its rows.
+        # Do not close the store when the table stops: a batch in flight would be folded without its rows.
         self.at_close(asyncio.to_thread, table.store.release)
         return table
 
@@ -140,12 +140,12 @@ class Member:
 
     @property
     def agents_alive(self) -> bool:
-        """Whether every agent still takes batches and every partition has a running task."""
+        """Whether every agent still takes batches and every partition has a running asyncio task."""
         return not self.dead
 
     @property
     def dead(self) -> list[str]:
-        """Names of everything that has ended unexpectedly: agents, and partitions without a running task."""
+        """Names of everything that has ended unexpectedly: agents, and partitions without a running asyncio task."""
         found = []
         for name, agent in self.app.agents.items():
             tasks = [actor.actor_task for actor in agent._actors]

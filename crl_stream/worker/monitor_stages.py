@@ -30,7 +30,7 @@ from crl_stream.worker.transport.lanes import Batch
 log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 5_000
-"""How many rows are read before other tasks get a turn."""
+"""How many rows are read before other asyncio tasks get a turn."""
 OUTPUTS_AT_ONCE: Final = 1_000
 """Maximum number of outputs of one fold; at about 30 us each, this limits how long the event loop is blocked."""
 

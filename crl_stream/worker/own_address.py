@@ -12,7 +12,7 @@ EVERY_ADDRESS: Final = frozenset(("0.0.0.0", "::"))  # noqa: S104 - only compare
 
 
 def with_own_address(settings: Settings) -> Settings:
-    """Return the settings with a URL that reaches this worker, which a wildcard listening address would not."""
+    """Return the settings with a URL that reaches this worker, even if it listens on a wildcard address."""
     worker = settings.worker
     if worker.advertised_url or worker.web_host not in EVERY_ADDRESS:
         return settings

@@ -1,4 +1,4 @@
-"""Compares the policy of the fleet with that of this worker's settings.
+"""Compares the policy of the fleet with the one in this worker's settings.
 
 The fleet's policy comes from the log.  A worker sends its own policy only to a log without one, so that starting a
 worker never changes the policy of a fleet. It reports settings that differ.
@@ -59,7 +59,7 @@ def _rows(monitor: Monitor) -> dict[int, PartitionRow]:
 def pending_partitions(monitor: Monitor) -> list[int]:
     """Return the partitions of this worker that have not yet folded the policy that was on the log when it started.
 
-    A policy that an operator has sent since then is not waited for.
+    Policies that operators have sent since then do not matter here.
     """
     ordered = monitor.ordered
     if ordered is None:

@@ -1,4 +1,4 @@
-"""Progress lines while a worker reads a changelog; that may take a minute, and its tasks wait for it."""
+"""Progress lines while a worker reads a changelog; reading may take a minute, and its tasks wait meanwhile."""
 
 from __future__ import annotations
 

@@ -34,9 +34,9 @@ from crl_stream.worker_views import base_url
 log = logging.getLogger(__name__)
 
 SEEN_SECONDS: Final = 2.0
-"""How long a worker that must end reports that it is not ready, before it exits."""
+"""How long a worker still reports that it is not ready, before it exits because a topic has changed."""
 LAST_ASK_SECONDS: Final = 1.0
-"""How long a stopping worker waits for Kafka's answer when library lines are held: without one, they are hidden."""
+"""How long a stopping worker waits for Kafka's answer if library lines are held; if none comes, they are hidden."""
 
 
 def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,), *, verbose: bool = False) -> int:
@@ -47,7 +47,7 @@ def run_worker(settings: Settings, roles: Collection[str] = (MONITOR,), *, verbo
     check_version()
     if not is_loopback(settings.worker.web_host) and not settings.worker.web_token.get_secret_value():
         raise ConfigError(
-            f"worker.web_host = {settings.worker.web_host} would show the views to the network without a token.",
+            f"worker.web_host = {settings.worker.web_host} would expose the views to the network without a token.",
             hint="set CRL_WORKER_WEB_TOKEN, or listen on 127.0.0.1",
         )
     settings = with_own_address(_with_port(settings))
@@ -80,7 +80,7 @@ async def _serve(settings: Settings, roles: Collection[str], log_lines: Calm | N
     preparing = asyncio.create_task(_prepare(settings, roles, log_lines))
     await asyncio.wait({asked, preparing}, return_when=asyncio.FIRST_COMPLETED)
     if not preparing.done():
-        log.info("stopped before the start was complete%s", _hide_held(log_lines))
+        log.info("stopped before startup was complete%s", _hide_held(log_lines))
         preparing.cancel()
         await asyncio.wait({preparing}, timeout=ORDERLY_SECONDS)
         return 0
@@ -163,19 +163,19 @@ async def _close(
 
 
 async def _ask_about_held(log_lines: Calm | None, watch: TopicWatch) -> None:
-    """Ask Kafka once more if library lines are held: without an answer, they are about an outage."""
+    """Ask Kafka once more if library lines are held: if it does not answer, they are about an outage."""
     if log_lines is not None and log_lines.held and not await watch.is_fresh(LAST_ASK_SECONDS):
-        log.warning("Kafka does not answer during the stop%s", _hide_held(log_lines))
+        log.warning("Kafka does not answer during shutdown%s", _hide_held(log_lines))
     await watch.close()
 
 
 def _hide_held(log_lines: Calm | None) -> str:
-    """Hide library lines from now on, and those not judged yet; return the end of a sentence that counts the latter."""
+    """Hide library lines from now on, including held ones; return the end of a sentence that counts the held ones."""
     if log_lines is None:
         return ""
     held = log_lines.held
     log_lines.silent()
-    return f"; libraries wrote {held} lines in the last seconds, which crl -v shows" if held else ""
+    return f"; libraries wrote {held} lines in the last few seconds; crl -v shows them" if held else ""
 
 
 def _tell_crash(members: Sequence[Member]) -> int:

@@ -32,7 +32,7 @@ AGAIN: Final = 2_000
 """How many snapshots are reread at an assignment, because a killed process may not have published their figures."""
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 60.0
-"""The longest wait in seconds between two attempts to reach an unavailable place; the wait doubles each time."""
+"""The longest wait in seconds between two attempts to reach an unavailable destination; the wait doubles each time."""
 
 Sleep = Callable[[float], Awaitable[Any]]
 
@@ -68,7 +68,7 @@ class TallyStage(CommittedStage):
         """The notes sent for each partition since its assignment."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """Return the committed offset, or slightly less for snapshots: notes of other processes are not known."""
+        """Return the committed offset, or less for snapshots: it is unknown which notes other processes have sent."""
         self.sent[partition] = SentNotes()
         found = await super().position(partition, committed, first, end)
         return max(first, found - AGAIN) if self.topic == PROPOSER.source else found
@@ -119,9 +119,9 @@ Deliver = Callable[[str, Sequence[Record]], Awaitable[object]]
 
 
 class SinkStage(CommittedStage):
-    """Delivers records to a place outside Kafka; the records of a batch may be delivered twice.
+    """Delivers records to a destination outside Kafka; the records of a batch may be delivered twice.
 
-    Delivery to an unavailable place is retried for as long as it takes, so a full disk stops only its own group.
+    Delivery to an unavailable destination is retried for as long as it takes, so a full disk stops only its own group.
     """
 
     interruptible = True
@@ -138,7 +138,7 @@ class SinkStage(CommittedStage):
         while (error := await self._attempt(records)) is not None:
             failures += 1
             wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 10))
-            if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: hours of failures do not fill the log
+            if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th ..., so that the log does not fill up
                 text = "%s is waiting: attempt %d failed, next in %.0f s: %s hint: %s"
                 log.error(text, self.source, failures, wait, error.message, error.hint)
             await self.sleep(wait)

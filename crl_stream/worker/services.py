@@ -1,4 +1,4 @@
-"""The roles besides the monitor, each with its own consumer group, so that none waits for another."""
+"""The roles other than the monitor, each with its own consumer group, so that none waits for another."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 MONITOR: Final[Role] = "monitor"
 EVERY_MINUTE: Final = "* * * * *"
 SETTLE_SECONDS: Final = 0.2
-"""The interval between checks that partitions have stopped moving."""
+"""The interval between checks whether partitions have stopped moving."""
 
 
 def create_services(settings: Settings, roles: Collection[str], *, web: bool) -> list[Member]:

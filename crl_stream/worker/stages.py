@@ -49,7 +49,7 @@ class Outlet:
         self.app, self.topics, self.counters = app, topics, counters
 
     async def pause(self) -> None:
-        """Let other tasks of this process run."""
+        """Let other asyncio tasks run."""
         await asyncio.sleep(0)
 
     async def publish(self, outputs: Iterable[Output]) -> Writes:
@@ -71,7 +71,7 @@ class Outlet:
 
 
 class TableStage(ABC):
-    """Folds a source topic into a table exactly once; the partition row records how far.
+    """Folds a source topic into a table exactly once; the partition row records how far it is folded.
 
     The hash of the last folded record shows whether the source is still the same topic.
     """
@@ -107,7 +107,7 @@ class TableStage(ABC):
         """Fold the records; ``before`` is the partition row before them."""
 
     async def position(self, partition: int, committed: int | None, first: int, end: int) -> int:
-        """Return where to start, according to the partition row: the committed offset may lag or be another topic's."""
+        """Return the start position in the partition row; the committed offset may lag or belong to a deleted topic."""
         data = self.table.partition_row(partition)
         headers = () if data is None else await self._headers_of(partition, data)
         self.stale_writes.open(partition, headers)
@@ -219,7 +219,7 @@ class TableStage(ABC):
             log.warning(text, self.source, error.message, extra=RETRIED)
 
     async def _headers_of(self, partition: int, partition_row: bytes) -> Headers:
-        """Return the headers of the partition row's record, the changelog's last one unless a stale write follows."""
+        """Return the headers of the partition row's record: the changelog's last record, except after a stale write."""
         name = self.table.changelog_topic_name
         last = self.table.last_record(partition)
         if last is None:

@@ -3,9 +3,9 @@
 A process that stalled between its fold and its outputs may write after another process has taken over the partition.
 The owner cannot prevent that, because the bytes may already be in network buffers.  But only workers write these
 topics, so every offset between two writes of the owner belongs to another process. The owner reads those records. Where
-an old record covers a newer one, it rewrites the newest, byte for byte.
+an old record covers a newer one, the owner rewrites the newest, byte for byte.
 
-A header of the partition row's record stores how far the owner has checked; another stores the topic's id. If a topic
+A header of the partition row's record stores how far the owner has checked; another stores each topic's id. If a topic
 was deleted and recreated, or its broker has lost its end, some records exist only as rows. The owner notices this and
 rewrites them.
 """
@@ -25,7 +25,7 @@ from crl_stream.wire.records import Headers, Output
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 10.0
-"""The interval between two checks of the ends of the topics."""
+"""The interval between two checks of the topics' ends."""
 SEEN: Final = "crl-seen"
 """Header of a partition row in its changelog: maps a topic to the offset up to which the owner has checked it."""
 MADE: Final = "crl-made"
@@ -106,7 +106,7 @@ class StaleWrites:
         return ((SEEN, msgspec.json.encode(seen)), (MADE, msgspec.json.encode(self._made.get(partition, {}))))
 
     async def note(self, partition: int, written: Writes, folded: Place) -> None:
-        """Note what the owner has written, and check the records of others in between."""
+        """Note what the owner has written, and check the records of other processes in between."""
         waiting = [written]
         while waiting:
             for (topic, place), (first, last, count) in waiting.pop().items():
@@ -121,13 +121,13 @@ class StaleWrites:
                     waiting.append(await self._mend(topic, partition, min(begin, first), last + 1, folded))
 
     async def ahead(self, partitions: Iterable[int]) -> list[int]:
-        """Return the partitions where a topic's end is unexpected: the owner is writing, or another process did."""
+        """Return the partitions where a topic's end is unexpected: the owner is writing, or another process wrote."""
         known = [partition for partition in partitions if partition in self._seen]
         ends = await self._ends(known)
         return [p for p in known if any(ends[topic, p] != self._seen[p][topic] for topic in self.topics)]
 
     async def look(self, partition: int, folded: Place) -> None:
-        """Check the records that have arrived since the last check; the owner must not be writing meanwhile.
+        """Check the records that have arrived since the last check; the owner must not write at the same time.
 
         Raises ``Unanswered`` if it could not check to the end; the next check then starts where this one did.
         """
@@ -155,7 +155,7 @@ class StaleWrites:
         return {place: found[name] for name, place in names.items()}
 
     async def _mend(self, topic: str, partition: int, first: int, end: int, folded: Place) -> Writes:
-        """Rewrite the newest record of each key that an old record in ``first`` to ``end`` has covered."""
+        """Rewrite the newest record of each key that is covered by an old record between ``first`` and ``end``."""
         name = self._outlet.topics(topic)
         suspects = set()
         async for record in self._reader.between(name, partition, first, end):

@@ -23,7 +23,7 @@ ASKED_SECONDS: Final = 0.6
 SLICE_SECONDS: Final = 0.005
 """How long rows are read before the event loop gets a turn."""
 LOOK_SECONDS: Final = 0.1
-"""The pause between two such slices alongside the work."""
+"""The pause between two slices of ``SLICE_SECONDS`` that are read alongside the work."""
 LISTED: Final = 200
 """Maximum number of tasks that are shown by name."""
 _AT_ONCE: Final = 50
@@ -64,10 +64,10 @@ class Summaries:
             part.changed(keys)
 
     async def look(self, seconds: float) -> None:
-        """Read changed rows for about ``seconds``; other tasks may run meanwhile."""
+        """Read changed rows for about ``seconds``; other asyncio tasks may run meanwhile."""
         until = monotonic() + seconds
         while self.read(min(SLICE_SECONDS, until - monotonic())) and monotonic() < until:  # noqa: ASYNC110 - no event
-            await asyncio.sleep(0)  # let other tasks run
+            await asyncio.sleep(0)  # let other asyncio tasks run
 
     def read(self, seconds: float, *, only_new: bool = False) -> bool:
         """Read rows for about ``seconds``, but at least a few; return False when none are left.

@@ -133,7 +133,7 @@ class TaskTable(faust.Table):
 
     # -- recovery and rebalance, called by Faust -----------------------------------------------------
     def persisted_offset(self, tp: TP) -> int | None:
-        """Return where recovery continues for a partition that stays or was kept in the store."""
+        """Return where recovery continues for a partition that stays with this worker or was kept in the store."""
         return self._written.get(tp.partition)
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
@@ -148,7 +148,7 @@ class TaskTable(faust.Table):
                     self._written[partition] = found.end - 1
                     self._progress.add(len(found.records), self._remaining)
         except Exception as exc:
-            # Faust would only log it, and wait forever for the recovery to end.
+            # Faust would only log the error, and wait forever for the recovery to end.
             consumer: Any = self.app.consumer
             consumer.leave(exc)
 

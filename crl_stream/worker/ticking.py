@@ -3,7 +3,7 @@
 A tick is a record of the log like any other, so that every fold of the log sees the same time at the same position. A
 tick is appended when the first waiting row of a partition is due. The next one follows after the fold has read it, and
 at least a second later. Nothing is appended while no row waits. If very many rows are due, a tick names the time up to
-which it applies. So it covers a limited part of them, and the next one follows without the pause.
+which it applies. Such a tick covers only some of the rows, and the next tick follows without the pause.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ class TopicWatch:
     def _say_answered(self, began: float) -> None:
         hushed = 0 if self._log_lines is None else self._log_lines.answered(began)
         if self.silent_since is not None:
-            more = f"; libraries wrote {hushed} lines about it, which crl -v shows" if hushed else ""
+            more = f"; libraries wrote {hushed} lines about it; crl -v shows them" if hushed else ""
             log.warning("Kafka answers again after %.0f s (%s)%s", self._silent_seconds, self._who, more)
         self._answered, self.silent_since = time(), None
 
@@ -220,7 +220,7 @@ class TopicWatch:
         for name in self._names:
             was, found = before.topics.get(name), now.topics.get(name)
             if found is None:
-                # It must be missing twice in a row: a broker that has just returned may not know all topics yet.
+                # Only the second answer without it counts: a broker that has just returned may not know all topics yet.
                 if name in self.missing and was is not None:
                     self._end(self._says.gone(name, before.cluster_id, now.cluster_id))
                     return

@@ -199,7 +199,7 @@ def test_the_lines_held_when_a_worker_stops_without_an_answer_are_hidden_and_cou
     for number in range(3):
         terminal.at(1.0, a_line("aiokafka.conn", "lost %s", number))
     terminal.at(1.0, a_line("aiokafka", "cannot fetch"))
-    assert _hide_held(terminal.calm) == "; libraries wrote 4 lines in the last seconds, which crl -v shows"
+    assert _hide_held(terminal.calm) == "; libraries wrote 4 lines in the last few seconds; crl -v shows them"
     assert _hide_held(terminal.calm) == ""
     assert _hide_held(None) == ""
     terminal.calm.flush()

@@ -1,8 +1,8 @@
 """Rows in RocksDB on the worker's disk, for state that outgrows its memory: a cache of the changelog.
 
-Each partition has its own database, so a partition that moves or is damaged can be closed or dropped without the
-others. A write and its position in the changelog form one ``WriteBatch``: after a crash either both exist or neither
-does. Nothing is synced to disk: a power failure loses only the tail, which is reread from the changelog.
+Each partition has its own database, so a partition that moves or is damaged can be closed or dropped without affecting
+the others. A write and its position in the changelog form one ``WriteBatch``: after a crash, either both or neither
+exist. Nothing is synced to disk: a power failure loses only the tail, which is reread from the changelog.
 """
 
 from __future__ import annotations

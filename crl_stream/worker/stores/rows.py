@@ -31,7 +31,7 @@ class Kept(NamedTuple):
     offset: int
     """The offset of the last changelog record that the rows include."""
     digest: bytes
-    """The digest of that record, which differs in another changelog."""
+    """The digest of the changelog record at ``offset``, which differs in another changelog."""
     outdated: AbstractSet[bytes]
     """Keys whose last changelog record is older than the row."""
 

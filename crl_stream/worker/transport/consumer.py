@@ -42,7 +42,7 @@ class Consumer(driver.Consumer):
         self.safe: dict[TP, int] = {}
         """By partition: the next offset after the last finished batch."""
         self.durable: dict[TP, int] = {}
-        """By partition: the offset of ``safe`` that the broker has accepted as a commit."""
+        """By partition: the last offset that the broker has accepted as a commit."""
         self.pulse = monotonic()
         self._watch = RecoveryWatch()
         self._assigned_in = 0
@@ -53,7 +53,7 @@ class Consumer(driver.Consumer):
         return bool(self._assigned_in != self.app.rebalancing_count)
 
     def _has_moved(self, assigned_in: int) -> bool:
-        """Return whether partitions have moved since ``assigned_in``, or its tables are not recovered yet."""
+        """Return whether partitions have moved since the rebalance ``assigned_in``, or tables are not recovered yet."""
         app: Any = self.app
         recovering = app.in_recovery or app.tables.recovery.signal_recovery_start.is_set()
         return self._assigned_in != assigned_in or self._is_moving() or recovering
@@ -155,10 +155,10 @@ class Consumer(driver.Consumer):
     # A queue of batches fills quickly. Stock Faust would then stop polling the partition and sleep for a second. Lanes
     # limit the waiting records instead, and a full queue blocks the drain loop.
     def on_buffer_full(self, tp: TP) -> None:
-        """Nothing: see above."""
+        """Do nothing, because lanes limit the waiting records."""
 
     def on_buffer_drop(self, tp: TP) -> None:
-        """Nothing: see above."""
+        """Do nothing, because polling was not stopped."""
 
     # -- exit rather than guess ---------------------------------------------------------------------
     async def on_task_error(self, exc: BaseException) -> NoReturn:
@@ -171,7 +171,7 @@ class Consumer(driver.Consumer):
     def leave(self, exc: BaseException) -> NoReturn:
         """End the process at once: nothing may be written or committed after this."""
         while isinstance(exc, BaseExceptionGroup):
-            exc = exc.exceptions[0]  # from concurrent writes; the first one shows the cause
+            exc = exc.exceptions[0]  # concurrent writes may fail together; the first error shows the cause
         expected = isinstance(exc, CrlError | KafkaError)
         message = exc.message if isinstance(exc, CrlError) else repr(exc)
         hint = exc.hint if isinstance(exc, CrlError) else "check the broker; a restart continues from here"
@@ -207,7 +207,7 @@ class Consumer(driver.Consumer):
         app: Any = self.app
         assigned_in = self._assigned_in
         if self._has_moved(assigned_in) or asyncio.current_task() is app._fetcher._drainer:
-            # The drain loop also seeks after an unexpected revoke, and so does a recovery that another has overtaken.
+            # The drain loop also seeks after an unexpected revoke, and so does a recovery overtaken by a later one.
             # Rows, and therefore positions, are missing then. The recovery that ends last seeks in any case.
             return {}
         offsets = {TP(tp.topic, tp.partition): offset for tp, offset in (await super().seek_to_committed()).items()}
@@ -227,7 +227,7 @@ class Consumer(driver.Consumer):
             return offsets
         await self.seek_wait({tp: offsets[tp] for tp in sources})
         # The changelogs are recovered.  Faust pauses them only internally: aiokafka would fetch what this process
-        # writes, keep it unread, and delay its other fetches meanwhile.
+        # writes, keep it unread, and so delay its other fetches.
         thread: Any = self._thread
         changelogs = {tp for tp in self.assignment() if tp.topic in self.app.tables.changelog_topics}
         await thread.call_thread(thread.leave_unread, changelogs, assigned_in)
@@ -242,7 +242,7 @@ class Consumer(driver.Consumer):
         return offsets
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """Return each partition's end for readers of committed records; ``Unsafe`` if an open transaction hides rows.
+        """Return each partition's end for readers of committed records; exit if an open transaction hides rows.
 
         An open transaction in a changelog hides the rows written after its beginning.  Continuing from older rows would
         undo what was published.

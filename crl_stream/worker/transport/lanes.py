@@ -23,7 +23,7 @@ MERGE: Final = 2_000
 BACKLOG: Final = 4 * MERGE
 """With more waiting records than this, a partition is left out of the poll."""
 PATIENT_BACKLOG: Final = MERGE // 4
-"""The same limit for stages where one batch may take hours; the records after it stay on the broker."""
+"""Like ``BACKLOG``, but for stages where one batch may take hours; the records after it stay on the broker."""
 
 
 class Progress(NamedTuple):
@@ -32,7 +32,7 @@ class Progress(NamedTuple):
     position: int
     """The position before which every record is processed."""
     stable_end: int | None
-    """The start of the first open transaction, or else the topic's end; ``position`` is here when caught up."""
+    """The start of the first open transaction, or else the topic's end; ``position`` reaches it when caught up."""
     end: int | None
     """The topic's end.  An open transaction holds back the records after ``stable_end``."""
 
@@ -73,7 +73,7 @@ class Lane:
         self.open = True
         self.busy = False
         self.driver: Any = None
-        """The task that works on the batches."""
+        """The asyncio task that works on the batches."""
         self._waiting: deque[Batch] = deque()
         self._wake = asyncio.Event()
 
@@ -95,7 +95,7 @@ class Lane:
 
     @property
     def alive(self) -> bool:
-        """Whether a task is working on the lane; always True for a closed lane."""
+        """Whether an asyncio task is working on the lane; always True for a closed lane."""
         return not self.open or (self.driver is not None and not self.driver.done())
 
     def continues(self, batch: Batch) -> bool:

@@ -107,7 +107,7 @@ SURFACE: Final[dict[str, tuple[str, ...]]] = {
     "aiokafka.record.legacy_records:_LegacyRecordBatchPy": ("validate_crc", "next_offset"),
     # Where ``byte_names`` inserts its own builder.
     "aiokafka.record.default_records:_DefaultRecordBatchBuilderPy": ("append", "set_producer_state"),
-    # The client used to ask for topic ids, which its own requests omit; the clients of a session share it.
+    # Topic ids are requested through this client, whose own requests omit them; the clients of a session share it.
     "aiokafka.client:AIOKafkaClient": (
         "fetch_all_metadata",
         "send",

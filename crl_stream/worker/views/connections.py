@@ -28,7 +28,7 @@ async def close_idle_connections(app: Any) -> None:
 
 
 def close_idle(connections: list[Any], idle: dict[Any, float], now: float) -> dict[Any, float]:
-    """Close ``connections`` that have been idle too long; take and return the time since which each has been idle."""
+    """Close ``connections`` that have been idle too long; take and return the time at which each became idle."""
     allowed = IDLE_SECONDS if len(connections) <= MOST else CROWDED_SECONDS
     since = {one: idle.get(one, now) for one in connections if one._current_request is None}
     for connection, began in since.items():

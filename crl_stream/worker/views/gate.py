@@ -1,4 +1,4 @@
-"""Allows only reads, under the worker's host names (loopback by default), with the token if one is set."""
+"""Allows only reads: on loopback only under the worker's host names, and with the token if one is set."""
 
 from __future__ import annotations
 

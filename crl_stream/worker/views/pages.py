@@ -28,7 +28,7 @@ from crl_stream.worker.views.gate import JSON, make_gate, problem
 from crl_stream.worker.views.owners import OWN, Owners
 
 VIEWS: Final = {
-    "/api/tasks": "every task of all workers in brief; silent: workers that did not answer; unreadable: tasks",
+    "/api/tasks": "every task; silent: workers that did not answer; unreadable: tasks whose rows cannot be decoded",
     "/api/summary": "the fleet in numbers, and the tasks that need attention; unread: tasks not counted yet",
     "/api/tasks/{agent_name}/{task_type}": "one task with windows, Q-values, verdicts and decisions",
     "/api/tasks/{agent_name}/{task_type}/variants": "its variants",
@@ -40,8 +40,8 @@ VIEWS: Final = {
     "/readyz": "200 while the worker does its work, otherwise 503 with findings that say why",
 }
 UNREADABLE_ACTION: Final = (
-    "no worker wrote its record in the tasks changelog: its outcomes become dead letters until a worker starts without "
-    "that record, so stop the workers, write a tombstone for its key, restart them, and replay the letters"
+    "no worker wrote this task's record in the tasks changelog. Its outcomes become dead letters until a worker starts "
+    "without that record, so stop the workers, write a tombstone for its key, restart them, and replay the letters"
 )
 _AT_ONCE: Final = 200
 """How many rows are read before the event loop gets a turn."""
