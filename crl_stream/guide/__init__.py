@@ -1,4 +1,4 @@
-"""The Python API of the CRL Safety Mechanisms Guide, word for word, over the engine of this package.
+"""The Python API of the CRL Safety Mechanisms Guide, word for word, on top of this package's engine.
 
     from crl_stream.guide.rollback_manager import RollbackManager
     from crl_stream.guide.store import Store

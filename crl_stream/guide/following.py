@@ -28,7 +28,7 @@ class Following:
 
     def __init__(self, kafka: Kafka, timeout: float, cache_dir: Path) -> None:
         self.kafka = kafka
-        """How to connect, with the number of partitions after the topics have been read."""
+        """How to connect. Once the topics have been read, it includes their number of partitions."""
         self.policies: dict[str, PolicySet] = {GUIDE.digest(): GUIDE}
         """Policies by hash."""
         self.announced: PolicySet | None = None

@@ -37,7 +37,7 @@ class ClientSettings(NamedTuple):
 
     settings: Settings
     without_kafka: str
-    """Why it must not connect: Kafka's address cannot be read, and a default may be someone else's. Empty if it may."""
+    """Why the client must not connect, or empty: with no readable address, the default may be someone else's Kafka."""
     notes: tuple[str, ...]
     """Other problems, one sentence each; a default is used instead."""
 
@@ -171,7 +171,7 @@ def _file(file: Path | None, environment: Mapping[str, str]) -> Iterator[tuple[s
 
 
 def variables(environment: Mapping[str, str]) -> Iterator[tuple[str, Origin]]:
-    """Return the settings in the environment by name; an unknown variable has no name."""
+    """Yield the name and origin of each setting in the environment; the name of an unknown variable is empty."""
     names = {PREFIX + name.replace(".", "_").upper(): name for name in leaves()} | ALIASES
     for variable in sorted(environment):
         if not variable.startswith(PREFIX) or variable.startswith(TEST_PREFIX) or variable in NOT_SETTINGS:

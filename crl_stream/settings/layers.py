@@ -68,7 +68,7 @@ class Settings:
     file: Path | None = None
     """The settings file that was read."""
     untrusted: Untrusted | None = None
-    """Set if ``file`` lies in the current folder and part of it does not count."""
+    """Set if ``file`` was found in the current folder and some of its settings are ignored."""
 
 
 def load_settings(
@@ -167,7 +167,7 @@ def _environment_layer(environment: Mapping[str, str], known: Mapping[str, Any])
             overrides = variable.startswith(tuple(PREFIX + kind.rstrip(".").upper() + "_" for kind in OVERRIDES))
             raise ConfigError(
                 f"There is no setting {variable} (environment).",
-                hint="agents and tasks are overridden in the file or by --set agents.<name>.<section>.<field>=value"
+                hint="override agents and tasks in the file, or with --set agents.<name>.<section>.<field>=value"
                 if overrides
                 else f"see crl config show --env{nearest_name(variable, names)}",
             )
