@@ -18,7 +18,7 @@ The guide's objects:
     safety_monitor    whether a variant may be applied, and whether it is degraded
     rollback_manager  rolls back a degraded variant and reports each rollback once
     variant_proposer  suggests changes and takes reviews
-    thresholds        the guide's names of thresholds, as fields of the policy
+    thresholds        the guide's threshold names, mapped to fields of the policy
 
 The data behind them, in reading order:
 

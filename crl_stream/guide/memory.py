@@ -37,9 +37,9 @@ KEPT: Final = 200
 class Memory:
     """Rows in memory, with their own log.
 
-    The log needs no broker: positions are counted, and time is the outcomes' time, which never goes back within a task.
-    Each process starts a new log with its own incarnation, on top of the rows that the last process left in the folder.
-    A process that only reads sees what the writer has written.
+    The log needs no broker: positions come from a counter, and the time comes from the outcomes and never goes back
+    within a task. Each process starts a new log with its own incarnation, on top of the rows that the last process left
+    in the folder. A process that only reads sees what the writer has written.
     """
 
     decides = True

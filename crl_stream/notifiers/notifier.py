@@ -69,7 +69,7 @@ class Notifier:
         """Deliver the notices in a batch of raw records; return when each was accepted or logged as undelivered.
 
         Notices older than ``max_age_hours`` go into one summary. Otherwise a new channel would send a year of alerts
-        one by one, and a restarted channel a whole night's.
+        one by one, and a channel restarted in the morning a whole night's.
         """
         async with self._one_at_a_time:
             waiting = self._selection.choose(topic, records)

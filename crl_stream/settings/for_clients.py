@@ -133,7 +133,7 @@ def settings_of_client(
 ) -> Settings:
     """Return settings with defaults for everything that a client does not read.
 
-    ``kafka``, ``client`` and ``broker`` are the sections a client reads, ``origins`` where their values came from.
+    ``kafka``, ``client`` and ``broker`` are the sections a client reads; ``origins`` says where their values came from.
     """
     return Settings(
         kafka=kafka or Kafka(),

@@ -235,7 +235,7 @@ def _policies(origins: Mapping[str, Origin], overrides: Mapping[str, Origin]) ->
 
 
 def _split_override(kind: str, rest: str, origin: Origin) -> tuple[str, str, str]:
-    """Split the dotted name of an override; its last two words are the setting."""
+    """Split the dotted name of an override; its last two parts are the setting."""
     who, _, last = rest.rpartition(".")
     who, dot, section = who.rpartition(".")
     if not dot:

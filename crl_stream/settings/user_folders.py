@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 NAME: Final = "crl-stream"
 """Name of our folder in each user folder."""
 _said: Final[list[str]] = []
-"""The warning, once it has been logged; at most one per process."""
+"""The warning that was logged; at most one per process."""
 
 
 def user_folder(variable: str, otherwise: str) -> Path:

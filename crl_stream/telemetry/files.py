@@ -90,7 +90,7 @@ class TelemetryFiles:
         except OSError as error:
             raise Unavailable(
                 f"The telemetry files in {self.folder} cannot be written: {error.strerror}.",
-                hint="free some space or repair the disk; nothing is lost, the events stay on their topics",
+                hint="free some space or repair the disk; nothing is lost, because the events stay on their topics",
             ) from error
 
     def _lock_folder(self) -> HeldLock:
@@ -98,7 +98,7 @@ class TelemetryFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
         return HeldLock(
             self.folder / WRITER,
-            taken=f"Another process writes the telemetry files of {self.folder}",
+            taken=f"Another process is writing the telemetry files in {self.folder}",
             hint="a folder has one writer: stop that process, or set telemetry.folder to another folder",
         )
 
