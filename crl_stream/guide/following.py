@@ -85,7 +85,7 @@ class Following:
         if not self._caught_up:
             raise Unavailable(
                 f"The topics at {self.kafka.bootstrap_servers} have not been read within {timeout:.0f} s.",
-                hint="check with `crl status` whether the installation answers",
+                hint="run `crl status` to see whether the installation answers",
             )
 
     async def _follow(self) -> None:

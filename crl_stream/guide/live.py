@@ -56,7 +56,7 @@ class Live:
         if not self._publisher.publish(message):
             raise Unavailable(
                 "Too many outcomes are waiting for Kafka; this one was not accepted.",
-                hint="check with `crl status` whether the broker is running",
+                hint="run `crl status` to see whether the broker is running",
             )
         return True
 

@@ -51,8 +51,8 @@ def load_client_settings(
 ) -> ClientSettings:
     """Load settings from ``flags``, the environment (``CRL_*``) and a file; earlier sources override later ones.
 
-    ``file`` None means the file that ``CRL_CONFIG`` names; without it no file is read. ``environment`` defaults to the
-    process's own. Raises ``ConfigError`` only if ``strict``. An unknown ``CRL_*`` variable is always just a note.
+    If ``file`` is None, the file that ``CRL_CONFIG`` names is read, if any. ``environment`` defaults to the process's
+    own. Raises ``ConfigError`` only if ``strict``. An unknown ``CRL_*`` variable is always just a note.
     """
     environment = os.environ if environment is None else environment
     notes: list[str] = []

@@ -64,7 +64,7 @@ class Settings:
     policies: PolicySet
     profile: str = "guide"
     origins: Mapping[str, Origin] = field(default_factory=dict)
-    """Dotted name to value and source; overrides are ``agents.<name>.<section>.<field>``."""
+    """Value and source of each setting by dotted name; overrides are named ``agents.<name>.<section>.<field>``."""
     file: Path | None = None
     """The settings file that was read."""
     untrusted: Untrusted | None = None
@@ -79,8 +79,9 @@ def load_settings(
 ) -> Settings:
     """Combine the layers; raises ``ConfigError``, which says what is wrong and where, and what to write instead.
 
-    ``file`` None means ``CRL_CONFIG``, else ``crl.toml`` in the current folder if it exists. Until the latter is
-    trusted (``settings.trust``), only its limits and policies count; ``Settings.untrusted`` lists the rest.
+    If ``file`` is None, the file that ``CRL_CONFIG`` names is read, else ``crl.toml`` in the current folder if it
+    exists. Until the latter is trusted (``settings.trust``), only its limits and policies count;
+    ``Settings.untrusted`` lists the rest.
     """
     environment = os.environ if environment is None else environment
     known = leaves()

@@ -81,12 +81,12 @@ def _flat(
 
 
 def _line_of(path: Keys, lines: Mapping[Keys, int]) -> int | None:
-    """Return the line of a setting; for an inline table, the line where the table begins."""
+    """Return the line number of a setting; for an inline table, that of its beginning."""
     return next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
 
 
 def _lines(text: str) -> dict[Keys, int]:
-    """Return the line of each table and setting whose key begins a line."""
+    """Return the line number of each table and setting whose key begins a line."""
     found: dict[Keys, int] = {}
     table: Keys = ()
     for number, line in enumerate(text.splitlines(), start=1):

@@ -45,7 +45,7 @@ def _base(variable: str, otherwise: str) -> Path | None:
 
 
 def home_folder() -> Path | None:
-    """Return the user's home; None without HOME and without a passwd entry, as in containers."""
+    """Return the user's home; None if there is neither HOME nor a passwd entry, as in containers."""
     try:
         # Treat an empty HOME as missing; pathlib would take it as the root folder.
         home = Path(os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
