@@ -98,7 +98,7 @@ class TelemetryFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
         return HeldLock(
             self.folder / WRITER,
-            taken=f"Another process is writing the telemetry files in {self.folder}",
+            taken=f"Another process writes the telemetry files of {self.folder}",
             hint="a folder has one writer: stop that process, or set telemetry.folder to another folder",
         )
 
