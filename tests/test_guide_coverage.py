@@ -167,7 +167,7 @@ def named_tests() -> list[tuple[int, str, bool]]:
 
 @cache
 def definitions(path: Path) -> dict[str, ast.AST]:
-    """Return what a test module defines, by the part of the id after the path."""
+    """Return the definitions in a test module, by the part of a test id after the path."""
     found: dict[str, ast.AST] = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

@@ -32,7 +32,7 @@ ASYNCAPI: Final = "asyncapi.json"
 
 
 def generate() -> dict[str, str]:
-    """Return the generated files of the contract: the text of each, by path."""
+    """Return the text of each generated file of the contract, by path."""
     files = {
         f"{SCHEMAS}/{schema_name(topic, kind)}": _text(message_schema(topic, kind, _Docs()))
         for topic, kinds in MESSAGES.items()

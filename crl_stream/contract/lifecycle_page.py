@@ -10,12 +10,12 @@ from crl_stream.core.monitor.lifecycle import MACHINES, TRANSITIONS
 _HEAD: Final = """\
 # The life of a task and its variants
 
-`make contract` draws this page from the tables in `crl_stream/core/monitor/lifecycle.py`. State changes
+`make contract` generates this page from the tables in `crl_stream/core/monitor/lifecycle.py`. State changes
 in no other way. Each machine answers one question: the first four about a variant, the others about a task.
 
-When a change happens is decided elsewhere: rollbacks and recoveries in `protection.py`, promotions in
-`decision_matrix.py`, commands in `commands.py` (pinning another variant also activates it), and the first variant of a
-task in `record.py`.
+Other modules decide when a change happens: `protection.py` for rollbacks and recoveries, `decision_matrix.py` for
+promotions, `commands.py` for commands (pinning another variant also activates it), and `record.py` for the first
+variant of a task.
 """
 
 

@@ -1,4 +1,4 @@
-"""The Python API of the CRL Safety Mechanisms Guide, word for word, over the engine of this package.
+"""The Python API of the CRL Safety Mechanisms Guide, word for word, on top of this package's engine.
 
     from crl_stream.guide.rollback_manager import RollbackManager
     from crl_stream.guide.store import Store
@@ -18,7 +18,7 @@ The guide's objects:
     safety_monitor    whether a variant may be applied, and whether it is degraded
     rollback_manager  rolls back a degraded variant and reports each rollback once
     variant_proposer  suggests changes and takes reviews
-    thresholds        the guide's names of thresholds, as fields of the policy
+    thresholds        the guide's threshold names, mapped to fields of the policy
 
 The data behind them, in reading order:
 

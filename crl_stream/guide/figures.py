@@ -145,10 +145,10 @@ class Figures:
         return connection
 
     def _checked_file(self) -> sqlite3.Connection | None:
-        """Open the file and create missing tables; None if the file is damaged or not ours."""
+        """Open the file and create missing tables; return None if the file is damaged or not ours."""
         connection = sqlite3.connect(self.path, timeout=_PATIENCE_SECONDS, check_same_thread=False)
         try:
-            # Keep the journal file, so that a change need not delete it. Nothing is synced; see the module's docstring.
+            # Reuse the journal file instead of deleting it after each change. No sync: see the module's docstring.
             connection.execute("PRAGMA journal_mode = PERSIST")
             connection.execute("PRAGMA synchronous = OFF")
             [[layout]] = connection.execute("PRAGMA user_version").fetchall()

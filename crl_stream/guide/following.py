@@ -28,7 +28,7 @@ class Following:
 
     def __init__(self, kafka: Kafka, timeout: float, cache_dir: Path) -> None:
         self.kafka = kafka
-        """How to connect, with the number of partitions after the topics have been read."""
+        """How to connect. Once the topics have been read, it includes their number of partitions."""
         self.policies: dict[str, PolicySet] = {GUIDE.digest(): GUIDE}
         """Policies by hash."""
         self.announced: PolicySet | None = None
@@ -85,7 +85,7 @@ class Following:
         if not self._caught_up:
             raise Unavailable(
                 f"The topics at {self.kafka.bootstrap_servers} have not been read within {timeout:.0f} s.",
-                hint="check with `crl status` whether the installation answers",
+                hint="run `crl status` to see whether the installation answers",
             )
 
     async def _follow(self) -> None:

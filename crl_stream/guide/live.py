@@ -56,7 +56,7 @@ class Live:
         if not self._publisher.publish(message):
             raise Unavailable(
                 "Too many outcomes are waiting for Kafka; this one was not accepted.",
-                hint="check with `crl status` whether the broker is running",
+                hint="run `crl status` to see whether the broker is running",
             )
         return True
 
@@ -68,7 +68,7 @@ class Live:
         """Raise an error, because a script cannot change the policy of a running installation."""
         raise CommandRefused(
             f"A script cannot put policy {policies.digest()} into force on a running installation.",
-            hint="change the workers' crl.toml; `crl config show` says what is in force",
+            hint="change the workers' crl.toml; `crl config show` shows what is in force",
         )
 
     def roll_back(self, key: TaskKey, policy: Policy) -> dict[str, Any] | None:
@@ -121,7 +121,7 @@ class Live:
 
     # -- what is known -----------------------------------------------------------------------------
     def policy_of(self, key: TaskKey) -> Policy:
-        """Return the policy that judged the task; until it has been read, the announced one or the settings' own."""
+        """Return the policy that judged the task; until that one is read, the announced one, else the settings' own."""
         with self._topics.reading():
             snapshot = self._topics.tasks.get(key)
             judged_by = None if snapshot is None else self._topics.policies.get(snapshot.policy_hash)
@@ -151,9 +151,10 @@ class Live:
             return [(*key, self._topics.active[key].variant_id) for key in sorted(self._topics.active)]
 
     def untold_rollbacks(self, key: TaskKey, variant_id: str) -> list[m.RollbackEvent]:
-        """Return unreported rollbacks since scripts first asked this installation, and an older one still in effect.
+        """Return the variant's unreported rollbacks since scripts first asked this installation.
 
-        The older one is returned only for the old variant: a caller that asks about the active variant wants only news.
+        An older rollback is returned only if it is still in effect and the variant is the one it replaced. A caller
+        that asks about the active variant wants only news.
         """
         with self._topics.reading():
             found, told = [], self._topics.told
@@ -194,7 +195,7 @@ class Live:
         return proposal if proposal is not None and proposal.status in OPEN_STATUSES else None
 
     def now(self) -> int:
-        """Return the current time, in milliseconds; other readers of the topic use it too."""
+        """Return the current time in milliseconds, which other readers of the topic use too."""
         return time.time_ns() // 1_000_000
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:

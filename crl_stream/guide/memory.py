@@ -37,9 +37,9 @@ KEPT: Final = 200
 class Memory:
     """Rows in memory, with their own log.
 
-    The log needs no broker: positions are counted, and time is the outcomes' time, which never goes back within a task.
-    Each process starts a new log with its own incarnation, on top of the rows that the last process left in the folder.
-    A process that only reads sees what the writer has written.
+    The log needs no broker: positions come from a counter, and the time comes from the outcomes and never goes back
+    within a task. Each process starts a new log with its own incarnation, on top of the rows that the last process left
+    in the folder. A process that only reads sees what the writer has written.
     """
 
     decides = True
@@ -205,7 +205,7 @@ class Memory:
             return next((proposal for proposal in found if proposal.proposal_id == proposal_id), None)
 
     def now(self) -> int:
-        """Return the time of the newest outcome; without any outcome, the current time."""
+        """Return the time of the newest outcome; if there is none, the current time."""
         with self._lock:
             self._refresh()
             return max((row.time for row in self._rows.values()), default=time.time_ns() // 1_000_000)
@@ -234,7 +234,7 @@ class Memory:
         except UsageError as error:
             if not self._said_that_it_only_reads:
                 self._said_that_it_only_reads = True
-                log.warning("%s This process only reads; the other one makes the rollbacks.", error.message)
+                log.warning("%s This process only reads; the other one performs the rollbacks.", error.message)
             return False
         return True
 
@@ -284,7 +284,7 @@ class Memory:
         moved = {name}
         for fact in done.facts:
             if isinstance(fact, m.Activation) and fact.enforced:
-                # Only outcomes since the activation are judged; earlier ones are evicted or unmarked.
+                # Only outcomes since the activation are judged, so older ones are no longer needed.
                 self._earlier.pop((key, fact.to_variant), None)
                 moved.add(fact.to_variant)
             elif isinstance(fact, m.Alert):

@@ -12,7 +12,7 @@ from crl_stream.telemetry import TelemetryFiles, read_proposals, read_rollbacks
 
 
 class Records:
-    """Writes each record once and reads them as the guide's dictionaries.
+    """Writes each record once, and returns records as the guide's dictionaries.
 
     Reading needs no lock; a folder has only one writer.
     """

@@ -1,7 +1,7 @@
 """Restores a row from its public snapshot, so that a reader can judge it by other limits.
 
 The restored row gives the same verdict, matrix decisions, candidates and figures as the original. It lacks what only
-the fold needs: known ids, waiting feedback, runtimes, and the evidence of each metric (their mean is kept).
+the fold needs: known ids, waiting feedback, runtimes, and the separate evidence of each metric (only the mean is kept).
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ class RollbackManager:
     """Ensures that a degraded active variant is rolled back, and reports each rollback once.
 
     The engine rolls back on the outcome that reveals the degradation, so the rollback has usually happened before a
-    script asks. The thresholds are those of ``safety_monitor``. If the store is in this process, thresholds given to
-    the monitor are put into force. On live topics the workers' policy applies, so the manager sends a command for a
-    rollback that only the given thresholds require.
+    script asks. The thresholds are those of ``safety_monitor``. If the store is in this process, thresholds that the
+    safety monitor was given are put into force. On live topics the workers' policy applies, so the manager sends a
+    command for a rollback that only the given thresholds require.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class RollbackManager:
         """Return the rollback of this variant in the guide's event schema, or None while it is healthy.
 
         Each rollback is returned only once, to the first process that asks, even if cron starts a new process for every
-        call. Ask with the name of the old variant or of its replacement, which is the one that a list of active
-        variants contains after the rollback. As in the worker, no rollback happens if the task is held, if no target
+        call. ``current_variant`` may name the old variant or its replacement; after the rollback, a list of active
+        variants contains only the replacement. As in the worker, no rollback happens if the task is held, if no target
         exists, or in the modes ``shadow`` and ``observe``.
         """
         which = asked(agent_name, task_type, current_variant)
@@ -75,7 +75,7 @@ class RollbackManager:
         row = source.row(key)
         for event in reversed(source.untold_rollbacks(key, current_variant)):
             if event.enforced and row is not None and row.active == event.from_variant:
-                continue  # undone in the meantime
+                continue  # undone before it was reported
             if source.claim_rollback(event.rollback_id):
                 return rollback_fields(event)
         return None

@@ -99,10 +99,10 @@ class SafetyMonitor:
     def check_performance_degradation(
         self, agent_name: str, task_type: str, variant_id: str, lookback_window: int | None = None
     ) -> tuple[bool, dict[str, Any]]:
-        """Return (degraded, metrics) of the last outcomes against the baseline.
+        """Compare the last outcomes with the baseline; return (degraded, metrics).
 
         ``agent_name``, ``task_type`` and ``variant_id`` name the variant. ``lookback_window`` is the number of outcomes
-        to look back; the default is the monitor's, or the one in the settings (20). The metrics are the guide's, plus
+        to look back; by default this monitor's, else the settings' (20). The metrics are the guide's, plus
         ``verdict`` (``INCONCLUSIVE`` does not count as degraded) and ``reason``, one sentence; ``sample_size`` is the
         number of outcomes used. An unknown variant gives (False, ``{"error": ...}``).
         """
@@ -133,7 +133,7 @@ def _with_figures(variant: Variant, q_value: float | None, n_visits: int | None)
     if n_visits is not None:
         if n_visits < 0:
             raise UsageError(f"n_visits {n_visits} is negative.", hint="it counts invocations")
-        # Keep the number of outcomes since it was degraded.
+        # Keep the number of outcomes since the variant was degraded.
         ago = variant.life.n - variant.degraded_at
         at = variant.degraded_at if variant.degraded_at < 0 else max(0, n_visits - ago)
         variant = replace(variant, life=Sums(n_visits), degraded_at=at)

@@ -76,8 +76,8 @@ class Source(Protocol):
     def analyze(self, limits: Mapping[str, Any]) -> list[m.Proposal]:
         """Return pending proposals that the figures support.
 
-        If the source ``decides``, ``limits`` override the policy's, and only new and revised proposals are returned;
-        otherwise, all pending proposals of the running proposer are.
+        If the source ``decides``, ``limits`` override the policy's, and only new and revised proposals are returned.
+        Otherwise, all pending proposals of the running proposer are returned.
         """
         ...
 

@@ -108,7 +108,7 @@ class Store:
         return before
 
     def __enter__(self) -> Self:
-        """Return the store, which is ready."""
+        """Return the store itself."""
         return self
 
     def __exit__(self, *_: object) -> None:

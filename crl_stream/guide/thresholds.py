@@ -26,7 +26,7 @@ SETTING_OF: Final[dict[str, tuple[str, str]]] = {
     "degradation_false_alarm_budget": ("degradation", "false_alarm_budget"),
     "rollback_min_samples": ("rollback", "min_samples"),
 }
-"""Section and field of the policy, by the guide's keyword argument or one named in the same way."""
+"""Section and field of the policy, by keyword argument: the guide's, and others named in the same style."""
 
 
 def with_thresholds(policy: Policy, thresholds: Mapping[str, Any]) -> Policy:

@@ -7,9 +7,9 @@
     repetition    repeats an unchanged state less and less often; pure
     plain         removes chat and mail markup from untrusted text; pure
     backlog       summarises what a channel missed in one line; pure
-    failures      what a channel raises when a delivery failed, or can never succeed
+    failures      what a channel raises when a delivery fails for now, or can never succeed
     signature     how a webhook proves its sender; pure
-    notifier      one channel with retries; it logs what it gives up, and never delays another channel
+    notifier      one channel with retries; it logs what it gives up on, and never delays another channel
 
 Each channel has its own consumer group, so a failing one does not affect the others.  ``docs/notifiers.md`` is for
 operators and receivers.

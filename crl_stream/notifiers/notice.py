@@ -29,7 +29,7 @@ class Notice(NamedTuple):
     text: str
     """One line: subject, action, number, limit, undo command."""
     resolved: bool = False
-    """Whether it reports the end of an earlier notice."""
+    """Whether this notice reports that an earlier one is resolved."""
     data: Mapping[str, Any] = MappingProxyType({})
     """The complete message, for programs."""
 

@@ -27,9 +27,9 @@ FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 300.0
 """First and longest pause between attempts, in seconds; it doubles each time, and half of it is random."""
 LONGEST_ASKED_WAIT: Final = 3_600.0
-"""Longest time that a receiver can ask to wait, in seconds."""
+"""Longest wait that a receiver can ask for, in seconds."""
 REFUSALS: Final = 5
-"""How often a notice can be refused before it is given up."""
+"""Number of refusals after which a notice is not tried again."""
 
 Sleep = Callable[[float], Awaitable[Any]]
 
@@ -39,7 +39,7 @@ class Notifier:
 
     ``deliver`` may be called for several partitions at once, but only one notice is sent at a time. ``now`` returns
     seconds since the epoch, ``elapsed`` seconds of a monotonic clock, and ``spread`` draws a random number between two
-    others.
+    bounds.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class Notifier:
         self._one_at_a_time = asyncio.Lock()
 
     async def deliver(self, topic: str, records: Sequence[Record]) -> None:
-        """Deliver the notices in a batch of raw records; return when each was accepted, or given up with a log line.
+        """Deliver the notices in a batch of raw records; return when each was accepted or logged as undelivered.
 
         Notices older than ``max_age_hours`` go into one summary. Otherwise a new channel would send a year of alerts
-        one by one, and a restarted one a night of them.
+        one by one, and a channel restarted in the morning a whole night's.
         """
         async with self._one_at_a_time:
             waiting = self._selection.choose(topic, records)
@@ -100,7 +100,7 @@ class Notifier:
         except Undelivered as error:
             raise Unavailable(
                 f"notifiers.{self.name} did not accept the test line: {error}.",
-                hint="crl notify list shows where it sends, crl config show where its settings come from",
+                hint="crl notify list shows where it sends; crl config show shows where its settings come from",
             ) from error
 
     async def close(self) -> None:
@@ -122,7 +122,7 @@ class Notifier:
         }
 
     async def _send(self, notice: Notice) -> bool:
-        """Try until the notice is accepted or given up; return False if it was given up."""
+        """Try until the notice is accepted; return False if the notifier gives up on it first."""
         began, failures, refusals = self._elapsed(), 0, 0
         while True:
             try:
@@ -169,7 +169,7 @@ class Notifier:
         except Undelivered:
             raise
         except TimeoutError as error:
-            raise Undelivered(f"not taken within {seconds:g} s") from error
+            raise Undelivered(f"not accepted within {seconds:g} s") from error
         except Exception as error:
             log.debug("notifiers.%s failed", self.name, exc_info=True)
             # The text of a library's error may contain a secret from the address.

@@ -23,8 +23,8 @@ class Options(BaseModel):
     min_severity: Severity = "info"
     """Lowest severity that is sent; a recovery is sent if the alert that it ends was sent."""
     content: Literal["alerts", "facts"] = "alerts"
-    """``alerts`` is for people; ``facts`` sends programs complete rollbacks and degradations instead of their
-    alerts."""
+    """``alerts`` is for people. ``facts`` is for programs: it sends complete rollbacks and degradations instead of
+    their alerts."""
     max_age_hours: Annotated[float, Field(gt=0.0, le=8_760.0)] = 24.0
     """Age in hours; notices that are older when their turn comes go into one summary."""
     remind_after_minutes: Annotated[float, Field(ge=0.0, le=525_600.0)] = 30.0
@@ -34,7 +34,7 @@ class Options(BaseModel):
     timeout_seconds: Annotated[float, Field(gt=0.0, le=300.0)] = 10.0
     """Longest duration of one attempt, in seconds."""
     give_up_after_hours: Annotated[float, Field(ge=0.0, le=8_760.0)] = 0.0
-    """Hours after which a notice is logged as undelivered and given up; 0 means never."""
+    """Hours after which a notice is logged as undelivered and not tried again; 0 means never."""
 
     @field_validator("*", mode="before")
     @classmethod

@@ -13,17 +13,17 @@ from typing import Final
 
 _LOOK_ALIKE: Final = str.maketrans(
     {
-        # HTML, and Slack's <!channel>, <@user> and <link|text>: single angle quotation marks.
+        # HTML, and Slack's <!channel>, <@user> and <link|text>; they become single angle quotation marks.
         "<": "\u2039",
         ">": "\u203a",
-        # @everyone, @here, @user; a channel; an entity: the same, full width.
+        # @everyone, @here and @user; #channel; HTML entities; they become full-width forms.
         "@": "\uff20",
         "#": "\uff03",
         "&": "\uff06",
-        # [text](link): white square brackets.
+        # [text](link); they become white square brackets.
         "[": "\u27e6",
         "]": "\u27e7",
-        # Code, bold, strikethrough, spoilers; an escape.
+        # Code, bold, strikethrough and spoilers; the escape character.
         "`": "\u02cb",
         "*": "\u2217",
         "~": "\u223c",
@@ -40,5 +40,5 @@ def plain(text: str) -> str:
 
 
 def _without_link(found: re.Match[str]) -> str:
-    # Division slashes, a triangular colon, one-dot leaders.
+    # The replacements are division slashes, a triangular colon and one-dot leaders.
     return found[0].replace("//", "\u2215\u2215").replace(":", "\u02d0").replace(".", "\u2024")

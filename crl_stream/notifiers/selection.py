@@ -32,7 +32,7 @@ def topics_of(options: Options) -> tuple[str, ...]:
 
 
 class Selection:
-    """Chooses notices for one channel; if its memory is lost, no notice is."""
+    """Chooses notices for one channel. After a loss of its memory, notices may be sent again, but none is lost."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -47,7 +47,7 @@ class Selection:
                 continue
             decoded = decode_record(topic, record)
             if isinstance(decoded, Rejected):
-                log.error("%s offset %d cannot be told: %s", topic, record.offset, decoded.detail)
+                log.error("%s offset %d cannot be sent: %s", topic, record.offset, decoded.detail)
                 continue
             if (notice := self._notice(decoded.message)) is not None and notice.id not in self._sent:
                 chosen.setdefault(notice.id, notice)
@@ -66,8 +66,8 @@ class Selection:
         notice = notice_of(message)
         opening = notice.kind, notice.subject
         if notice.resolved:
-            # Its severity says nothing about the alert it ends. If that alert is unknown after a restart, send it
-            # rather than miss it.
+            # A recovery's severity says nothing about the alert it ends. If that alert is unknown after a restart, send
+            # the recovery rather than miss it.
             withheld = opening in self._withheld
             self._withheld.pop(opening, None)
             return None if withheld else notice

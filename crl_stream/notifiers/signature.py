@@ -1,4 +1,4 @@
-"""Signs webhooks, proving who sent them and when, by the scheme of standardwebhooks.com.
+"""Signs webhooks, proving who sent them and when, as specified by standardwebhooks.com.
 
 webhook-id         the notice's id, the same for every attempt
 webhook-timestamp  when this attempt was made, in seconds since the epoch

@@ -44,7 +44,7 @@ def digest(proposals: Iterable[Proposal], now: int) -> Digest:
     decided: Counter[str] = Counter()
     for proposal in known:
         status = status_at(proposal, now)
-        # A proposal expires at that time, whether or not the proposer has recorded this yet.
+        # A proposal expires at ``expires_at``, whether or not the proposer has recorded this yet.
         at = proposal.expires_at if status == "expired" else proposal.history[-1].timestamp if proposal.history else ""
         if status not in OPEN_STATUSES and at and now - WEEK_MS < from_text(at) <= now:
             decided[status] += 1

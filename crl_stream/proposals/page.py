@@ -14,7 +14,7 @@ from crl_stream.proposals.standing import status_at
 def page(proposal: Proposal, now: int, active: ActiveVariant | None = None) -> str:
     """Return everything known about a proposal, as text.
 
-    ``status`` is its status at ``now`` (milliseconds); for ``active`` see ``effect``.
+    ``now`` is in milliseconds since the epoch; for ``active`` see ``effect``.
     """
     status = status_at(proposal, now)
     lines = [
@@ -59,12 +59,12 @@ def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None,
     """
     task, change = f"{proposal.agent_name}/{proposal.task_type}", proposal.change
     if status not in OPEN_STATUSES:
-        return [f"is no longer possible: it is {status}."]
+        return [f"is no longer possible: the proposal is {status}."]
     done = {
         "register": [
             f"registers {change.variant_id} for {task}" + (f", made from {change.parent}." if change.parent else "."),
-            "It becomes active only after its own outcomes justify it; until then it can only be explored.",
-            *(f"It does not become active while the task is {why}." for why in orders_in_force(active, now)),
+            "The variant becomes active only after its own outcomes justify it; until then it can only be explored.",
+            *(f"The variant does not become active while the task is {why}." for why in orders_in_force(active, now)),
         ],
         "activate": [
             (
@@ -79,12 +79,12 @@ def effect(proposal: Proposal, status: str, active: ActiveVariant | None = None,
                 f"retires {change.variant_id} of {task}: it is never chosen or explored again unless someone registers"
                 " it again."
             ),
-            "It is refused while that variant is active.",
+            "Approval is refused while that variant is active.",
         ],
     }[change.action]
     return [
         *done,
-        f"It is refused if the epoch is no longer {proposal.epoch}, and after {proposal.expires_at}.",
+        f"Approval is refused if the epoch is no longer {proposal.epoch}, and after {proposal.expires_at}.",
         f"crl proposals approve {proposal.proposal_id}",
         f"crl proposals reject {proposal.proposal_id} --reason ...",
     ]
@@ -111,14 +111,19 @@ def stands(order: Order, now: int) -> bool:
 def _protection(active: ActiveVariant | None, now: int, task: str) -> str:
     back = f"crl undo {task} reverts it."
     if why := [words for words in orders_in_force(active, now) if not words.startswith("pinned")]:
-        return f"It cannot be rolled back automatically while the task is {' and '.join(why)}; {back}"
-    return f"It can be rolled back like any other variant; {back}"
+        return f"The variant cannot be rolled back automatically while the task is {' and '.join(why)}; {back}"
+    return f"The variant can be rolled back like any other; {back}"
 
 
 def _pin(active: ActiveVariant | None, now: int, task: str) -> list[str]:
     if active is None or active.pinned is None or not stands(active.pinned, now):
         return []
-    return [f"It is refused while {active.variant_id} is pinned by {_one_line(active.pinned.actor)}: crl unpin {task}."]
+    return [
+        (
+            f"Approval is refused while {active.variant_id} is pinned by {_one_line(active.pinned.actor)}:"
+            f" crl unpin {task}."
+        )
+    ]
 
 
 def number(value: float) -> str:

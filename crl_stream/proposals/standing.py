@@ -14,7 +14,7 @@ TYPES: Final[tuple[str, ...]] = get_args(ProposalType)
 
 
 def latest(messages: Iterable[Any]) -> list[Proposal]:
-    """Return each proposal among the messages of ``crl.proposals`` once, in its highest revision."""
+    """Return the highest revision of each proposal among the messages of ``crl.proposals``."""
     found: dict[str, Proposal] = {}
     for message in messages:
         if isinstance(message, Proposal):
@@ -40,7 +40,8 @@ def select(
 ) -> list[Proposal]:
     """Return the matching proposals, most confident first; among equals, older first.
 
-    ``now`` is in milliseconds since the epoch.  ``statuses``, ``agent`` and ``proposal_type`` filter; None matches all.
+    ``now`` is in milliseconds since the epoch.  ``statuses``, ``agent`` and ``proposal_type`` are filters; None
+    matches every agent or type.
     """
     wanted = set(statuses)
     found = [

@@ -37,7 +37,7 @@ class ClientSettings(NamedTuple):
 
     settings: Settings
     without_kafka: str
-    """Why it must not connect: Kafka's address cannot be read, and a default may be someone else's. Empty if it may."""
+    """Why the client must not connect, or empty: with no readable address, the default may be someone else's Kafka."""
     notes: tuple[str, ...]
     """Other problems, one sentence each; a default is used instead."""
 
@@ -51,8 +51,8 @@ def load_client_settings(
 ) -> ClientSettings:
     """Load settings from ``flags``, the environment (``CRL_*``) and a file; earlier sources override later ones.
 
-    ``file`` None means the file that ``CRL_CONFIG`` names; without it no file is read. ``environment`` defaults to the
-    process's own. Raises ``ConfigError`` only if ``strict``. An unknown ``CRL_*`` variable is always just a note.
+    If ``file`` is None, the file that ``CRL_CONFIG`` names is read, if any. ``environment`` defaults to the process's
+    own. Raises ``ConfigError`` only if ``strict``. An unknown ``CRL_*`` variable is always just a note.
     """
     environment = os.environ if environment is None else environment
     notes: list[str] = []
@@ -133,7 +133,7 @@ def settings_of_client(
 ) -> Settings:
     """Return settings with defaults for everything that a client does not read.
 
-    ``kafka``, ``client`` and ``broker`` are the sections a client reads, ``origins`` where their values came from.
+    ``kafka``, ``client`` and ``broker`` are the sections a client reads; ``origins`` says where their values came from.
     """
     return Settings(
         kafka=kafka or Kafka(),
@@ -171,7 +171,7 @@ def _file(file: Path | None, environment: Mapping[str, str]) -> Iterator[tuple[s
 
 
 def variables(environment: Mapping[str, str]) -> Iterator[tuple[str, Origin]]:
-    """Return the settings in the environment by name; an unknown variable has no name."""
+    """Yield the name and origin of each setting in the environment; the name of an unknown variable is empty."""
     names = {PREFIX + name.replace(".", "_").upper(): name for name in leaves()} | ALIASES
     for variable in sorted(environment):
         if not variable.startswith(PREFIX) or variable.startswith(TEST_PREFIX) or variable in NOT_SETTINGS:

@@ -1,8 +1,8 @@
 """The settings of the guide's scripts: those of a client, plus the limits and folders of a store.
 
 Like agents, scripts run in other people's folders, so the client's rule applies: the environment, arguments and a named
-file count; a ``crl.toml`` that merely lies in the current folder does not. Settings that concern only workers and
-notifiers are not read.
+file count; a ``crl.toml`` that happens to be in the current folder does not. Settings that concern only workers
+and notifiers are not read.
 """
 
 from __future__ import annotations

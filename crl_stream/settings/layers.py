@@ -64,11 +64,11 @@ class Settings:
     policies: PolicySet
     profile: str = "guide"
     origins: Mapping[str, Origin] = field(default_factory=dict)
-    """Dotted name to value and source; overrides are ``agents.<name>.<section>.<field>``."""
+    """Value and source of each setting by dotted name; overrides are named ``agents.<name>.<section>.<field>``."""
     file: Path | None = None
     """The settings file that was read."""
     untrusted: Untrusted | None = None
-    """Set if ``file`` lies in the current folder and part of it does not count."""
+    """Set if ``file`` was found in the current folder and some of its settings are ignored."""
 
 
 def load_settings(
@@ -79,8 +79,9 @@ def load_settings(
 ) -> Settings:
     """Combine the layers; raises ``ConfigError``, which says what is wrong and where, and what to write instead.
 
-    ``file`` None means ``CRL_CONFIG``, else ``crl.toml`` in the current folder if it exists. Until the latter is
-    trusted (``settings.trust``), only its limits and policies count; ``Settings.untrusted`` lists the rest.
+    If ``file`` is None, the file that ``CRL_CONFIG`` names is read, else ``crl.toml`` in the current folder if it
+    exists. Until the latter is trusted (``settings.trust``), only its limits and policies count;
+    ``Settings.untrusted`` lists the rest.
     """
     environment = os.environ if environment is None else environment
     known = leaves()
@@ -167,7 +168,7 @@ def _environment_layer(environment: Mapping[str, str], known: Mapping[str, Any])
             overrides = variable.startswith(tuple(PREFIX + kind.rstrip(".").upper() + "_" for kind in OVERRIDES))
             raise ConfigError(
                 f"There is no setting {variable} (environment).",
-                hint="agents and tasks are overridden in the file or by --set agents.<name>.<section>.<field>=value"
+                hint="override agents and tasks in the file, or with --set agents.<name>.<section>.<field>=value"
                 if overrides
                 else f"see crl config show --env{nearest_name(variable, names)}",
             )
@@ -235,7 +236,7 @@ def _policies(origins: Mapping[str, Origin], overrides: Mapping[str, Origin]) ->
 
 
 def _split_override(kind: str, rest: str, origin: Origin) -> tuple[str, str, str]:
-    """Split the dotted name of an override; its last two words are the setting."""
+    """Split the dotted name of an override; its last two parts are the setting."""
     who, _, last = rest.rpartition(".")
     who, dot, section = who.rpartition(".")
     if not dot:

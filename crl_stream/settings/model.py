@@ -39,7 +39,7 @@ class Kafka(_Section):
     """Kafka's address and the layout of the topics."""
 
     bootstrap_servers: str = ""
-    """host:port, several separated by commas; empty uses the embedded broker."""
+    """host:port, or several separated by commas; empty uses the embedded broker."""
     topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
     """Prefix of every topic, consumer group and changelog; it separates installations on one cluster."""
     partitions: Annotated[int, Field(ge=1, le=1_024)] = 4
@@ -50,7 +50,7 @@ class Kafka(_Section):
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     sasl_username: str = ""
     sasl_password: SecretStr = SecretStr("")
-    """Best given as CRL_KAFKA_SASL_PASSWORD; never shown."""
+    """Best set through CRL_KAFKA_SASL_PASSWORD; never shown."""
     ssl_cafile: str = ""
     """Certificates of the authority that signed the brokers' certificates; empty uses the system's."""
     ssl_certfile: str = ""
@@ -61,18 +61,18 @@ class Worker(_Section):
     """How the worker process behaves."""
 
     app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "crl-monitor"
-    """Name of the consumer groups and changelogs, after kafka.topic_prefix."""
+    """Name of the consumer groups and changelogs; kafka.topic_prefix precedes it."""
     instance_id: str = ""
-    """Id for static membership, one per process: a restart within the session moves no partition."""
+    """Id for static membership, one per process: a restart within the session timeout moves no partition."""
     web_host: str = "127.0.0.1"
     """Address on which the web views listen; any address except loopback needs web_token."""
     web_port: Annotated[int, Field(ge=0, le=65_535)] = 6_066
-    """Port of the web views; 0 takes a free one."""
+    """Port of the web views; 0 picks a free one."""
     web_token: SecretStr = SecretStr("")
     """Bearer token that every view requires, except health and readiness."""
     advertised_url: str = ""
-    """URL at which other workers reach this one's views; empty is http://web_host:web_port, with the host name for
-    0.0.0.0.
+    """URL at which other workers reach this one's views; empty is http://web_host:web_port, with the host name
+    in place of 0.0.0.0.
     """
     session_timeout_seconds: Annotated[float, Field(ge=1.0, le=300.0)] = 10.0
     """Seconds after which the group reassigns a silent worker's partitions."""
@@ -109,7 +109,7 @@ class Client(_Section):
     cache_dir: Path = Field(default_factory=lambda: user_folder("XDG_CACHE_HOME", ".cache"))
     """Folder for Kafka's jars and the active variants that a Resolver falls back to."""
     runtime_id: str = ""
-    """Name of a runtime in outcomes and receipts; empty builds one from host and process id."""
+    """Name of a runtime in outcomes and receipts; if empty, it is built from the host name and process id."""
     close_seconds: Annotated[float, Field(ge=0.0, le=300.0)] = 2.0
     """Seconds that closing a client may take; messages that Kafka has not accepted by then are lost and reported."""
 

@@ -68,7 +68,7 @@ def resolve_notifiers(layers: Iterable[tuple[str, Origin]]) -> Channels:
         if not dot:
             raise ConfigError(
                 f"There is no setting {setting!r} ({origin.place}).",
-                hint=f'write [notifiers.{field or "<name>"}] and in it kind = "{next(iter(KINDS))}", one of '
+                hint=f'write [notifiers.{field or "<name>"}] and below it kind = "{next(iter(KINDS))}", one of '
                 f"{', '.join(KINDS)}",
             )
         if not _NAME.fullmatch(name):

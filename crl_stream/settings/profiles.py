@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 PROFILES: Final[dict[str, dict[str, Any]]] = {
-    # The defaults are the guide to the letter.
+    # The defaults follow the guide to the letter.
     "guide": {},
     # The guide's own advice for cautious use: "auto_apply_q_threshold=0.95, auto_apply_min_samples=20".
     "conservative": {"auto_apply.q_threshold": 0.95, "auto_apply.min_samples": 20},

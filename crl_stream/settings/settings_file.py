@@ -1,4 +1,4 @@
-"""The settings file of a call: finds it, reads it with line numbers, and decides which settings count."""
+"""Finds the settings file, reads it with line numbers, and decides which of its settings count."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SettingsFile(NamedTuple):
 
     @classmethod
     def find(cls, file: Path | None, environment: Mapping[str, str], *, here: bool = True) -> SettingsFile | None:
-        """Return the named file, else, if ``here`` is set, the one in the current folder if it exists."""
+        """Return the named file, or, if ``here`` is set, the one in the current folder; None if there is neither."""
         chosen = file or (Path(environment["CRL_CONFIG"]) if environment.get("CRL_CONFIG") else None)
         path = chosen or Path(FILE)
         if chosen is None and not (here and path.is_file()):
@@ -45,7 +45,7 @@ class SettingsFile(NamedTuple):
             ) from error
 
     def layer(self) -> list[tuple[str, Origin]]:
-        """Return its settings in order; raises ``ConfigError`` if it is not TOML."""
+        """Return the file's settings in order; raises ``ConfigError`` if it is not TOML."""
         try:
             text = self.content.decode()
             page = tomllib.loads(text)
@@ -73,7 +73,7 @@ def _flat(
         name, here = f"{prefix}{key}", (*path, key)
         # An empty section sets nothing; an empty table as a setting's value is an error.
         if isinstance(value, Mapping) and (value or not prefix or prefix.startswith(tuple(OVERRIDES))):
-            # The names of agents and tasks may contain dots, so a tab separates them until they are parsed.
+            # Names of agents and tasks may contain dots, so a tab follows the name until it is parsed.
             separator = "\t" if prefix in OVERRIDES else "."
             yield from _flat(value, source, lines, name + separator, here)
         else:
@@ -81,12 +81,12 @@ def _flat(
 
 
 def _line_of(path: Keys, lines: Mapping[Keys, int]) -> int | None:
-    """Return the line of a setting; for an inline table, the line where the table begins."""
+    """Return the line number of a setting; for an inline table, that of its beginning."""
     return next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
 
 
 def _lines(text: str) -> dict[Keys, int]:
-    """Return the line of each table and setting whose key begins a line."""
+    """Return the line number of each table and setting whose key begins a line."""
     found: dict[Keys, int] = {}
     table: Keys = ()
     for number, line in enumerate(text.splitlines(), start=1):

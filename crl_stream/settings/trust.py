@@ -1,8 +1,8 @@
 """Decides whether a ``crl.toml`` in the current folder may choose addresses and programs: only if the user trusts it.
 
-People and agents work in other people's folders. A file that merely lies there may set limits and policies. Addresses,
-credentials, folders and channels count only after ``crl config trust``, which records the path and a hash of the
-content. A changed file must be trusted again. Naming a file (``--config``, ``CRL_CONFIG``) means trusting it.
+People and agents work in other people's folders. A file that happens to be there may set limits and policies.
+Addresses, credentials, folders and channels count only after ``crl config trust``, which records the path and a hash of
+the content. A changed file must be trusted again. Naming a file (``--config``, ``CRL_CONFIG``) means trusting it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Untrusted(NamedTuple):
     names: tuple[str, ...]
     """The settings that are ignored, in the order of the file."""
     changed: bool
-    """Whether it was trusted with different content."""
+    """Whether the file was trusted before, with different content."""
 
     def sentence(self) -> str:
         """Return one line that says what is ignored and how to trust the file."""
@@ -51,7 +51,7 @@ class Trusted(NamedTuple):
     since: str
 
     def state(self) -> Literal["trusted", "changed", "missing"]:
-        """Return whether the file is still what was trusted."""
+        """Return whether the file still has the trusted content, has changed, or is missing."""
         try:
             content = Path(self.path).read_bytes()
         except OSError:
@@ -75,14 +75,14 @@ def was_trusted(path: Path) -> bool:
 
 
 def trust(path: Path, content: bytes) -> Trusted:
-    """Record path and hash; raises ``UsageError`` if the record cannot be written."""
+    """Record a file's path and hash; raises ``UsageError`` if the record cannot be written."""
     entry = Trusted(_place(path), _hash(content), datetime.now(UTC).isoformat(timespec="seconds"))
     _write([*(other for other in trusted() if other.path != entry.path), entry])
     return entry
 
 
 def revoke(path: Path) -> bool:
-    """Forget a path; False if it was not trusted."""
+    """Forget a path; return False if it was not trusted."""
     entries = trusted()
     left = [entry for entry in entries if entry.path != _place(path)]
     if len(left) == len(entries):

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 NAME: Final = "crl-stream"
 """Name of our folder in each user folder."""
 _said: Final[list[str]] = []
-"""The warning after it was logged, which happens at most once per process."""
+"""The warning that was logged; at most one per process."""
 
 
 def user_folder(variable: str, otherwise: str) -> Path:
@@ -45,7 +45,7 @@ def _base(variable: str, otherwise: str) -> Path | None:
 
 
 def home_folder() -> Path | None:
-    """Return the user's home; None without HOME and without a passwd entry, as in containers."""
+    """Return the user's home; None if there is neither HOME nor a passwd entry, as in containers."""
     try:
         # Treat an empty HOME as missing; pathlib would take it as the root folder.
         home = Path(os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
@@ -69,7 +69,7 @@ def _usable(folder: Path) -> bool:
 
 @cache
 def stand_in() -> Path:
-    """Return a private folder, created on the first call; a path that does not exist if nothing can be created."""
+    """Return a private folder, created on the first call; if that fails, a path that does not exist."""
     try:
         folder = Path(tempfile.gettempdir()) / f"{NAME}-{os.getuid()}"
         try:

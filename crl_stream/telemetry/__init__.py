@@ -8,8 +8,8 @@
     reading      reads them, newest first
     archive      moves old lines into compressed monthly files
 
-A line is recognised by its ``event_id`` alone, never by its position in a topic.  So no event is written twice, whether
-a worker or monitor has crashed, the group has lost its offsets, or the topic was recreated.
+A line is recognised by its ``event_id`` alone, never by its position in a topic.  So no event is written twice, even
+if a worker or monitor crashes, the group loses its offsets, or the topic is recreated.
 """
 
 from crl_stream.telemetry.files import TelemetryFiles

@@ -1,14 +1,14 @@
 """Moves old events into compressed monthly files: ``rollback_events-2024-11.jsonl.gz``.
 
-    1  copy      the old lines, after those already archived for the month, into ``.partial`` files; synced
+    1  copy      the old lines into ``.partial`` files, after those already archived for the month, and sync
     2  verify    read each one back to the end and compare every line, byte for byte
     3  publish   rename each to its month's name
     4  cut       replace the live file, by one rename, with one without the archived lines
 
 An interruption before step 4 loses nothing. The next run duplicates nothing, because archived lines are recognised by
 their ids.  Between steps 3 and 4 a line is in both places; ``read_rollbacks(archived=True)`` shows it once.  The writer
-can continue throughout, because lines are only added at the end.  Step 4 includes the lines added since step 1.  It
-blocks the writer only for that moment, and the writer then opens the new file.
+can continue throughout, because lines are only added at the end.  Step 4 keeps the lines added since step 1.  Only
+this step blocks the writer, and the writer then opens the new file.
 """
 
 from __future__ import annotations

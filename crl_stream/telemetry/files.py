@@ -90,7 +90,7 @@ class TelemetryFiles:
         except OSError as error:
             raise Unavailable(
                 f"The telemetry files in {self.folder} cannot be written: {error.strerror}.",
-                hint="free some space or repair the disk; nothing is lost, the events stay on their topics",
+                hint="free some space or repair the disk; nothing is lost, because the events stay on their topics",
             ) from error
 
     def _lock_folder(self) -> HeldLock:

@@ -22,7 +22,7 @@ from crl_stream.telemetry.reading import archived_file, entries_of, read_entry
 log = logging.getLogger(__name__)
 _CHUNK: Final = 1 << 16
 _TRIES: Final = 3
-"""How often a batch is tried if the file keeps being deleted."""
+"""How many times a batch is tried if the file keeps being deleted."""
 
 
 class Line(NamedTuple):
@@ -30,7 +30,7 @@ class Line(NamedTuple):
 
     event_id: str
     month: str
-    """Month whose archive may contain it, such as ``2024-11``."""
+    """Month whose archive may contain the line, such as ``2024-11``."""
     data: bytes
     """The bytes, including the line feed."""
 
@@ -84,7 +84,7 @@ class Journal:
                 left = left[os.write(self._file, left) :]
             os.fsync(self._file)
         except BaseException:
-            # If it cannot be cut now, the next append reopens the file and cuts it.
+            # If the torn line cannot be cut off now, the next append reopens the file and does it.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._size)
             self.close()
@@ -116,7 +116,7 @@ class Journal:
             line = os.pread(self._file, end - start, start)
             if read_entry(line) is not None:
                 if not line.endswith(b"\n"):
-                    # Only its line feed is missing, because of the interruption or an editor.
+                    # Only the line feed is missing: the write was interrupted, or an editor removed it.
                     os.write(self._file, b"\n")
                     size = end = end + 1
                 break

@@ -1,6 +1,6 @@
 """Builds the lines of both files: the guide's fields in the guide's order, then the fields that our readers also need.
 
-A line has at most 1 KB (rollbacks) or 2 KB (proposals). A longer one is shortened, its least needed part first, and
+A line has at most 1 KB (rollbacks) or 2 KB (proposals). A longer one is shortened, its least important part first, and
 marked with ``"shortened": true``; the topic keeps it whole. Names, ids, epoch and status are never shortened.
 """
 
@@ -110,7 +110,7 @@ def _text(value: Any) -> bytes:
 
 
 def _shorten(value: Any, bytes_: int) -> Any:
-    """Cut long texts to about ``limit`` bytes of JSON, between characters; other values stay."""
+    """Cut long texts to about ``bytes_`` bytes of JSON, between characters; other values stay."""
     if not isinstance(value, str) or len(_text(value)) - 2 <= bytes_:
         return value
     # A character takes at least one byte, and up to six if JSON escapes it.
@@ -145,7 +145,7 @@ def _first_figures(name: str, count: int) -> _Step:
 
 
 def _modifications(count: int, bytes_: int) -> _Step:
-    """Return the first ``count`` modifications with their texts cut; values that cannot be cut are left out."""
+    """Return a step that keeps ``count`` modifications and cuts their texts; values that cannot be cut are left out."""
 
     def step(fields: Fields) -> None:
         shown = []
@@ -161,7 +161,7 @@ def _modifications(count: int, bytes_: int) -> _Step:
 
 
 def _change_in_short(fields: Fields) -> None:
-    # The modifications are listed above. An approval applies the complete ones, which are on the topic.
+    # The line lists the modifications already. An approval applies the complete ones, which are on the topic.
     kept = ("action", "variant_id", "parent", "temperature")
     fields["change"] = {name: value for name, value in fields["change"].items() if name in kept}
 

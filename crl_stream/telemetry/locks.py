@@ -16,7 +16,7 @@ WRITER, ARCHIVER, TOUCH = ".writer.lock", ".archiver.lock", ".touch.lock"
 class HeldLock:
     """A lock held until ``release`` or the end of the process; raises ``UsageError`` if another process holds it.
 
-    The file names its holder, for a process that finds it locked. It remains after the lock is released.
+    The file names the holder, so that a refused process can report it. It remains after the lock is released.
     """
 
     def __init__(self, path: Path, *, taken: str, hint: str) -> None:

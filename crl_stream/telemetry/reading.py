@@ -46,7 +46,7 @@ def read_rollbacks(
 
 
 def read_proposals(folder: Path, status: str | None = None, *, archived: bool = False) -> list[dict[str, Any]]:
-    """Return the last step of every proposal in ``folder``, newest proposal first; ``status`` selects some."""
+    """Return the last step of every proposal in ``folder``, newest proposal first; ``status`` is a filter."""
     latest: dict[str, Entry] = {}
     for entry in _all(folder, PROPOSALS_FILE, archived):
         kept = latest.get(entry.fields["proposal_id"])
@@ -65,7 +65,7 @@ def entries_of(path: Path) -> Iterator[Entry]:
 
 
 def read_entry(line: bytes) -> Entry | None:
-    """Parse a line; None if it is incomplete or not one of ours."""
+    """Parse a line; return None if it is incomplete or not one of ours."""
     try:
         fields = orjson.loads(line)
         event_id = fields["event_id"]
@@ -105,7 +105,7 @@ def _all(folder: Path, name: str, archived: bool) -> Iterator[Entry]:
     if not archived:
         yield from entries_of(live)
         return
-    # While lines are being moved, they are briefly in both places.
+    # While lines are being archived, they are briefly in both files.
     seen: set[str] = set()
     for path in [live, *archived_files(live)]:
         for entry in entries_of(path):

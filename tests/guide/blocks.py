@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from guide.world import GUIDE
 
 IMPORT_ROOT = ("from core.", "from crl_stream.guide.")
-"""The only change made to an example: what its imports begin with, and what replaces that."""
+"""The only change made to an example: the start of its imports, and the replacement."""
 
 
 class Block(NamedTuple):

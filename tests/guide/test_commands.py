@@ -1,4 +1,4 @@
-"""The guide's test commands, word for word, from the root of the repository."""
+"""The guide's test commands, word for word, run from the root of the repository."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ VARIANTS = ["default", "v2", "v3"]
 
 @pytest.fixture(scope="module")
 def agent() -> Store:
-    """A store with one agent as the guide assumes: 10 task types with 3 variants each, and every window full."""
+    """A store with one agent as big as the guide assumes: 10 task types with 3 variants each, and every window full."""
     store = Store(None)
     for task in TASKS:
         for variant in VARIANTS:
@@ -72,7 +72,7 @@ def test_the_table_of_a_typical_installation_has_1500_entries() -> None:
 
 
 def test_the_table_grows_by_the_entry_and_stays_small() -> None:
-    """It needs about 1 MB for 10,000 entries: it shares names with the store, so an entry adds a tuple and a number."""
+    """The Q-table needs about 1 MB for 10,000 entries: each adds a key and a number, and names are shared."""
 
     def size(entries: int) -> int:
         store = Store(None)

@@ -80,7 +80,7 @@ def newcomer() -> Task:
 
 
 def recently_degraded() -> Task:
-    """The variant is out of quarantine and has a Q-value that the matrix would apply."""
+    """The variant is out of quarantine, and its Q-value is high enough for the matrix to apply it automatically."""
     task = collapsed()
     task.order(m.LiftQuarantine, variant_id="api-optimized")
     task.run("api-optimized", "S" * 8, reward=1.0, variant_source="explore")

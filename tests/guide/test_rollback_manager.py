@@ -43,7 +43,7 @@ def test_a_degraded_variant_is_rolled_back_and_the_event_is_told_once(store: Sto
 
 
 def test_the_event_is_the_guides_example_field_by_field(store: Store) -> None:
-    """The task is held while it drops from 90 % to 75 %; the first check after the hold gives the guide's verdict."""
+    """The task is held while its variant drops from 90 % to 75 %; the next check gives the guide's verdict."""
     as_in_the_guide(store)
     order(store, m.ResumeTask)
     event = RollbackManager().monitor_and_rollback(*WHO, "api-optimized")

@@ -54,7 +54,7 @@ def as_in_the_guide(store: Store) -> None:
     record(store, "api-optimized", "S" * 20, reward=0.5, variant_source="explore")
     order(store, m.ActivateVariant, variant_id="api-optimized")
     order(store, m.HoldTask, reason="somebody is looking")
-    # 55 of 60 since the activation, then 15 of 20: 90 of all 100, but only 75 % of the window.
+    # 20 of 20 succeeded before the activation, then 55 of 60, then 15 of 20: 90 of all 100, but 75 % of the window.
     record(store, "api-optimized", ("S" * 11 + "F") * 5, reward=0.5, active_epoch=2)
     record(store, "api-optimized", "SSSF" * 5, reward=0.5, active_epoch=2)
 

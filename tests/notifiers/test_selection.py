@@ -112,7 +112,7 @@ def test_memory_is_bounded() -> None:
 
 def test_a_record_that_cannot_be_read_is_reported_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     assert len(told(selection(), b"{}", None, an_alert(1))) == 1
-    assert "offset 0 cannot be told" in caplog.text
+    assert "offset 0 cannot be sent" in caplog.text
 
 
 @given(st.text(max_size=3_000))

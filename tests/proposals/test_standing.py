@@ -74,7 +74,7 @@ def test_the_page_shows_evidence_modifications_the_exact_change_history_and_what
         "  register default-v2",
         "  parent: default",
         "  registers default-v2 for backend-architect/security-audit, made from default.",
-        "  It is refused if the epoch is no longer 1, and after 2025-12-19T14:30:00Z.",
+        "  Approval is refused if the epoch is no longer 1, and after 2025-12-19T14:30:00Z.",
         "  crl proposals approve prop-20251119-xyz789",
     ]:
         assert line in shown.splitlines()
@@ -83,7 +83,7 @@ def test_the_page_shows_evidence_modifications_the_exact_change_history_and_what
 
 def test_what_can_no_longer_be_approved_does_not_offer_it() -> None:
     for status in set(STATUSES) - OPEN_STATUSES:
-        assert effect(the_guide_s(), status) == [f"is no longer possible: it is {status}."]
+        assert effect(the_guide_s(), status) == [f"is no longer possible: the proposal is {status}."]
         assert "crl proposals approve" not in page(the_guide_s(status=status), NOW)
 
 

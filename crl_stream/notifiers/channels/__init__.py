@@ -21,8 +21,8 @@ class Channel(Protocol):
     async def send(self, notice: Notice) -> None:
         """Make one attempt to send a notice; return when it was accepted.
 
-        After ``Undelivered`` it is tried again, after ``Refused`` only a few times. Any other exception counts as
-        ``Undelivered``. After a crash an accepted notice may be sent again, with the same ``id``.
+        After ``Undelivered`` the notice is tried again; after ``Refused``, only a few times. Any other exception
+        counts as ``Undelivered``. After a crash an accepted notice may be sent again, with the same ``id``.
         """
 
     async def close(self) -> None:
@@ -33,11 +33,11 @@ class MakeChannel(Protocol):
     """Creates a channel; raises ``ConfigError`` if the settings cannot work."""
 
     def __call__(self, name: str, options: Options) -> Channel:
-        """Make the channel ``[notifiers.<name>]``."""
+        """Create the channel ``[notifiers.<name>]``."""
 
 
 class Kind(NamedTuple):
-    """A file of this folder, checked."""
+    """A channel module of this folder, validated."""
 
     options: type[Options]
     channel: MakeChannel
@@ -52,7 +52,7 @@ def _is_channel(value: Any) -> bool:
 
 PARTS: Final = (
     Part("OPTIONS", "a subclass of Options, its settings", lambda v: isinstance(v, type) and issubclass(v, Options)),
-    Part("CHANNEL", "a class made of (name, options), with async send(notice) and async close()", _is_channel),
+    Part("CHANNEL", "a class constructed from (name, options), with async send(notice) and async close()", _is_channel),
 )
 """The names that every file of the folder must define."""
 

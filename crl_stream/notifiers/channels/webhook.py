@@ -66,7 +66,7 @@ class WebhookOptions(Options):
 
 
 def asked_wait(text: str, date: str, now: float) -> float:
-    """Return how many seconds a ``Retry-After`` header, a number or a date, asks to wait; 0 without one.
+    """Return the wait in seconds that a ``Retry-After`` header (a number or a date) asks for; 0 without one.
 
     A date is relative to the receiver's clock, as its ``Date`` header shows it; without that header ``now`` is used.
     The notifier limits the result.
