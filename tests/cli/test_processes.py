@@ -235,7 +235,7 @@ def test_after_a_kill_of_the_program_the_next_one_ends_what_it_left_behind(tmp_p
 
 
 def lives(pid: int) -> bool:
-    """Return whether the process runs; one that has just ended and waits for its parent does not."""
+    """Return whether the process is running; one that has ended but still waits for its parent is not."""
     until = time.monotonic() + 2.0
     while time.monotonic() < until:
         try:

@@ -76,7 +76,7 @@ NEEDS = {
 
 
 def a_task(states: dict[str, str]) -> tuple[TaskRow, Variant]:
-    """Build a row in ``states``, and return it with the variant they are about; that one is active if any is."""
+    """Build a row in ``states``; return it with the variant that they describe, the only one that may be active."""
     row = decode_row(PROVEN)
     it = row.variants["default"]
     it.degraded, it.alerted = states["condition"] == "degraded", states["alert"] == "alerted"

@@ -184,7 +184,7 @@ async def test_what_a_rebalance_has_overtaken_opens_no_lane_and_leaves_nothing_u
 async def test_records_of_a_changelog_that_nobody_takes_are_polled_again(
     consumer: Any, monkeypatch: pytest.MonkeyPatch, flow: bool
 ) -> None:
-    """A poll may outlast a rebalance; Faust discards the records that it returns before the flow resumes."""
+    """A poll may outlast a rebalance; Faust discards the records that such a poll returns before the flow resumes."""
     changelog, sought = TP("changelog", 0), dict[TP, int]()
     polled = {changelog: Stretch(4, [SimpleNamespace(offset=offset) for offset in (4, 5)], 6)}
 
