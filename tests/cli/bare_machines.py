@@ -27,7 +27,7 @@ _AS_STRANGER: Final = [
     "--bounding-set=-all,+dac_read_search",
 ]
 LASTING_SECONDS: Final = 20.0
-"""Seconds after which a command that is still running counts as one that runs until Ctrl-C."""
+"""A command that is still running after this many seconds counts as one that runs until Ctrl-C."""
 END_SECONDS: Final = 30.0
 _MANY_CALLS: Final = """
 import json, os, signal, sys, time

@@ -34,9 +34,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.faults]
 ACTIVE = an_active_variant()
 KEY = TaskKey(ACTIVE.agent_name, ACTIVE.task_type)
 FOLLOWED_SECONDS = 5.0
-"""Seconds after the broker's return within which a runtime must follow rollbacks again."""
+"""Seconds that a runtime may take, after the broker's return, until it follows rollbacks again."""
 SLOW = 3.0
-"""How many times slower a machine may be before a time limit fails."""
+"""The factor by which a slow machine may exceed a time limit."""
 
 
 class World:

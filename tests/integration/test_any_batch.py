@@ -1,4 +1,4 @@
-"""Workers on a real broker cope with whatever a Kafka client may legally write: no record is lost, and nothing stops."""
+"""Workers on a real broker cope with whatever a Kafka client may legally write: no record is lost, nothing stops."""
 
 from __future__ import annotations
 

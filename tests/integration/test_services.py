@@ -1,4 +1,4 @@
-"""Several consumer groups in one process: a problem in one leaves the others alone, and an ending process says why."""
+"""Several consumer groups in one process: they fail independently, and a process that ends says why."""
 
 from __future__ import annotations
 
