@@ -55,7 +55,7 @@ def refusal(folder: Path, content: bytes, name: str = "outcomes.jsonl") -> CrlEr
         zstd.compress,
         lambda data: gzip.compress(data[:100]) + gzip.compress(data[100:]),  # the output of `cat a.gz b.gz`
         lambda data: zstd.compress(data[:100]) + zstd.compress(data[100:]),
-        lambda data: b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd" + zstd.compress(data),  # a pzstd file
+        lambda data: b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd" + zstd.compress(data),  # as written by pzstd
         lambda data: data.replace(b"\n", b"\r\n"),
         lambda data: data.replace(b"\n", b"\n\n \t\n"),
         lambda data: data.rstrip(b"\n"),

@@ -1,4 +1,4 @@
-"""The e-SR statistic: few false alarms, fast growth under a degradation, and a reset with every activation."""
+"""The e-SR statistic: few false alarms, fast growth during a degradation, and a reset with every activation."""
 
 from __future__ import annotations
 
@@ -264,6 +264,6 @@ def test_a_healthy_newcomer_is_rolled_back_no_more_often_than_the_budget_allows(
 
 
 def test_the_e_value_is_the_same_on_every_python() -> None:
-    # From Python 3.12 on, sum() compensates rounding errors, but two workers, or a replay, may run on different
+    # From Python 3.12 on, sum() corrects rounding errors, but two workers, or a replay, may run on different
     # versions.
     assert evidence.e_value(Variant("v", evidence=[1e16] + [1.0] * 8)) == 1e16 / 9.0

@@ -65,7 +65,7 @@ EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
     c.Retired: lambda it, _: c.Retired(it),
     c.QuarantineLifted: lambda it, _: c.QuarantineLifted(it),
 }
-"""For each kind of change, a function that makes one: about the first variant, with the second as target."""
+"""For each kind of change, a function that makes one from two variants: its subject and its target."""
 PROVEN = encode_row(proven(other="S" * 30).row)
 NEEDS = {
     c.HoldProlonged: {"hold": "held"},
