@@ -25,7 +25,7 @@ _SLOW_FIRST = ("integration", "faults", "live", "broker", "cli")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name bytes after their argument.
+    """Identify a parameter that is bytes by the name of its argument.
 
     Compressed bytes contain the time, but every process of a run must find the same test names.
     """

@@ -155,7 +155,7 @@ def start(
 def start_python(
     words: Sequence[str], environment: Mapping[str, str], folder: Path, output: IO[bytes]
 ) -> subprocess.Popen[bytes] | Forked:
-    """Start ``python WORDS`` and send all its output to ``output``; the unchanged program is forked.
+    """Start ``python WORDS``, by a fork if it is the unpatched program; send all its output to ``output``.
 
     A launcher that patches the program must run before the program is loaded, so it gets a new interpreter.
     """
@@ -167,7 +167,7 @@ def start_python(
 
 
 def run(words: Sequence[str], environment: Mapping[str, str], folder: Path, said: bytes = b"") -> Done:
-    """Run a process like ``start`` and wait for its end; ``said`` is its standard input."""
+    """Run a process as ``start`` does and wait for its end; ``said`` is its standard input."""
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         stdin.write(said)
         stdin.seek(0)

@@ -1,6 +1,6 @@
 """A Python process that loads the program once and forks a copy of itself for each request; see ``forked.py``.
 
-It has only one thread, so a forked child is as good as a process that was started.  The child has its own environment,
+It has only one thread, so a forked child is as good as a newly started process.  The child has its own environment,
 folder, standard streams and process id, receives signals, and ends like any interpreter.
 """
 

@@ -43,7 +43,7 @@ class WorkerProcess:
             return response.status, await response.json()
 
     async def ready(self) -> None:
-        """Wait until the worker reports that it is ready; fails with the end of its log if it ends instead."""
+        """Wait until the worker reports that it is ready; if it exits first, fail and show the end of its log."""
         async with asyncio.timeout(READY_SECONDS):
             while True:
                 assert self.process.poll() is None, f"{self.name} ended: {self.log.read_text()[-2000:]}"
@@ -233,7 +233,7 @@ class Installation:
                 await asyncio.sleep(0.2)
 
     async def wait_for(self, topic: str, kind: type, true: Any = lambda _: True, seconds: float = 30.0) -> Any:
-        """Wait for the first message of this kind on a topic for which ``true`` holds, and return it."""
+        """Wait until the topic has a message of this kind that ``true`` accepts, and return the first one."""
         async with asyncio.timeout(seconds):
             async with self.reader.following([topic], from_beginning=True) as stream:
                 async for received in stream:

@@ -80,7 +80,7 @@ def packages_of(name: str) -> set[str]:
 
 
 def circles(uses: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """Return the part of ``uses`` that is in a circle or between two circles; empty if there are no circles."""
+    """Return the part of ``uses`` that is in a cycle or between two cycles; empty if there are no cycles."""
     left = {name: used & uses.keys() for name, used in uses.items()}
     while outer := {name for name in left if not left[name] or not any(name in used for used in left.values())}:
         left = {name: used - outer for name, used in left.items() if name not in outer}

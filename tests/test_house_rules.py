@@ -90,7 +90,7 @@ def test_the_version_is_the_same_wherever_it_is_written() -> None:
 
 
 def test_what_is_tested_is_this_checkout_and_no_package_that_is_installed(tmp_path: Path) -> None:
-    """This holds even if another checkout is installed, as in a second clone or a worktree."""
+    """Tests use this checkout even if another one is installed, as in a second clone or a worktree."""
     ask = [sys.executable, "-c", "import crl_stream; print(crl_stream.__file__)"]
     found = {crl_stream.__file__}
     for environment in (

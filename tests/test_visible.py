@@ -1,4 +1,4 @@
-"""Untrusted texts do nothing on the operator's terminal, and JSON shows exactly what they were."""
+"""Untrusted text has no effect on the operator's terminal, and JSON preserves it exactly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kafka's jars: only the pinned bytes become a jar, whatever the network delivers."""
+"""Kafka's jars: a download is kept only if its bytes match the pinned hash, whatever the network delivers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded Kafka as a process: it is found again, keeps its data between runs, and refuses a taken port."""
+"""The embedded Kafka as a process: later calls find it, its data survives restarts, and it refuses a port in use."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_data_and_port_are_kept_between_runs_also_after_a_kill(tmp_path: P
 def test_a_broker_that_another_one_beat_to_its_port_is_not_taken_for_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two brokers that start at once may find the same port free, but only one of them can have it."""
+    """Two brokers that start at the same time may find the same port free, but only one of them gets it."""
     with EmbeddedBroker(tmp_path / "first", CACHE) as first:
         running = first.status()
         assert running is not None

@@ -22,12 +22,12 @@ STRANGER: Final = 54_321
 """A user id that is in no user database."""
 _AS_STRANGER: Final = [
     *("setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"),
-    # It may read this checkout and this Python wherever they are, but write nowhere.
+    # It may read this checkout and this Python wherever they are, but may not write anywhere.
     *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"),
     "--bounding-set=-all,+dac_read_search",
 ]
 LASTING_SECONDS: Final = 20.0
-"""Seconds after which a command that is still running counts as one that runs until Ctrl-C."""
+"""A command that is still running after this many seconds counts as one that runs until Ctrl-C."""
 END_SECONDS: Final = 30.0
 _MANY_CALLS: Final = """
 import json, os, signal, sys, time
@@ -49,7 +49,7 @@ def wait(child, seconds):
 
 results = []
 for call in calls:
-    # Files in memory, because there may be no folder that can be written.
+    # Files in memory, because there may be no writable folder.
     out, err = os.memfd_create("out"), os.memfd_create("err")
     child = os.fork()
     if child == 0:
@@ -76,9 +76,9 @@ class Ended(NamedTuple):
     """How a call ended."""
 
     told: bool
-    """Whether it ran until Ctrl-C."""
+    """Whether the command ran until Ctrl-C."""
     code: int | None
-    """None if it kept running after that."""
+    """The exit code, or None if the command kept running after Ctrl-C."""
     result: Result
 
     @property
@@ -95,7 +95,7 @@ class Ended(NamedTuple):
 
 
 class BareMachine:
-    """A machine in ``folder``; ``home`` None means no home, and ``stranger`` is a user id that cannot write there."""
+    """A machine in ``folder``.  ``home`` None means no home; ``stranger`` means a user id without write permission."""
 
     def __init__(self, folder: Path, home: Path | None, *, stranger: bool, settings: Mapping[str, str]) -> None:
         self.stranger = stranger
@@ -148,7 +148,7 @@ class BareMachine:
 
 
 def why_no_stranger() -> str | None:
-    """Return why no process can run under a user id without write permission; None if it can."""
+    """Return the reason why no process can run under a user id without write permission, or None if one can."""
     if os.geteuid() or shutil.which("setpriv") is None:
         return "this needs setpriv, and root to run a process under another user id"
     tried = subprocess.run([*_AS_STRANGER, sys.executable, "-c", ""], env={}, capture_output=True, check=False)

@@ -11,6 +11,6 @@ from cli.program import Program
 
 @pytest.fixture
 def crl(tmp_path: Path) -> Program:
-    """Return ``crl`` without any Kafka."""
-    # A real worker may be listening on the usual port of the views; no test may query it.
+    """Return ``crl`` in an environment without Kafka."""
+    # A real worker may be listening on the default port of the views; no test may query it.
     return Program(tmp_path, CRL_WORKER_WEB_PORT="1")

@@ -18,7 +18,7 @@ from crl_stream.wire.topics import DEAD_LETTERS, INVOCATIONS
 KEY = f"{AGENT}/{TASK}".encode()
 NOW = from_text("2026-01-31T12:00:00Z")
 MARK = replay_mark(Mark(INVOCATIONS, 0, 7, 2, 41, "ada"), 0, KEY)
-"""Marks the letter that ``Topic.refuse`` writes by default as replayed to 2:41 by ada."""
+"""The mark of a replay to 2:41 by ada, for the letter that ``Topic.refuse`` writes by default."""
 
 
 class Kept(NamedTuple):

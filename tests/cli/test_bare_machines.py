@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 
 LASTING = {"demo", "up", "worker"}
 """Commands that run until Ctrl-C; each has its own test below."""
-EMPTY, READ_ONLY, HOMELESS = "an empty home", "a home that cannot be written", "an unknown user without a home"
+EMPTY, READ_ONLY, HOMELESS = "an empty home", "a home that cannot be written to", "an unknown user without a home"
 MACHINES = (EMPTY, READ_ONLY, HOMELESS)
 NO_TELEMETRY = [
     "crl: The telemetry files cannot be written to telemetry/crl: Permission denied.",
@@ -135,7 +135,7 @@ async def test_every_command_works_or_says_what_to_do_where_crl_has_never_run(
     assert {name: one.faults for name, one in zip(names, ended, strict=True) if one.faults} == {}
     codes = {name: one.code for name, one in zip(names, ended, strict=True)}
     assert {name: codes[name] for name in WORKS} == dict.fromkeys(WORKS, 0)
-    # It writes its file only in the current folder.
+    # `config init` writes its file to the current folder and nowhere else.
     assert codes["config init"] == (0 if machine.may_write_here else 2)
 
 

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal: nothing is written into it, and the cursor is restored however the work ends."""
+"""A progress bar on a terminal: no other output lands inside it, and the cursor is restored however the work ends."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ progress("publishing", 30, 100)
     ("line", "words"),
     [
         ("say('Kafka has not answered')", "Kafka has not answered"),
-        ("logging.getLogger().addHandler(LogLines()); logging.warning('of a library')", "of a library"),
+        ("logging.getLogger().addHandler(LogLines()); logging.warning('from a library')", "from a library"),
         ("complain('Kafka accepted 30 of 100 messages.', None)", "crl: Kafka accepted 30 of 100 messages."),
     ],
     ids=["a message", "a log line", "an error"],

@@ -40,7 +40,7 @@ OPTIONS = set(options(typer.main.get_command(app)))
 
 @cache
 def texts() -> dict[str, str]:
-    """Return each hint and help text by its place in the source, and the files that ``crl config init`` writes."""
+    """Return every hint and help text by its location in the source, and the files that ``crl config init`` writes."""
     found = {f"crl.toml of {profile}": render(profile) for profile in PROFILES}
     for module in modules():
         for node in ast.walk(ast.parse(module.path.read_text(encoding="utf-8"))):

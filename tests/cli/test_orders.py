@@ -34,7 +34,7 @@ MAY_NAME_A_NEW_TASK = {"hold", "activate", "pin a variant"}
 
 
 class Named(NamedTuple):
-    """The fields of a message that the code reads."""
+    """A message, reduced to the fields that the code reads."""
 
     agent_name: str
     task_type: str

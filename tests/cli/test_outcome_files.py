@@ -1,4 +1,4 @@
-"""A file of JSON lines, compressed or not. Any other kind is named, with the command that converts it."""
+"""Files of JSON lines, compressed or not. The error for any other kind of file names the kind and how to convert it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def refusal(folder: Path, content: bytes, name: str = "outcomes.jsonl") -> CrlEr
         zstd.compress,
         lambda data: gzip.compress(data[:100]) + gzip.compress(data[100:]),  # the output of `cat a.gz b.gz`
         lambda data: zstd.compress(data[:100]) + zstd.compress(data[100:]),
-        lambda data: b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd" + zstd.compress(data),  # how pzstd begins a file
+        lambda data: b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd" + zstd.compress(data),  # as written by pzstd
         lambda data: data.replace(b"\n", b"\r\n"),
         lambda data: data.replace(b"\n", b"\n\n \t\n"),
         lambda data: data.rstrip(b"\n"),

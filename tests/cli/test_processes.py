@@ -178,7 +178,7 @@ def test_services_are_asked_at_their_own_address_wherever_the_monitor_is_known(
 
 
 def start_up(folder: Path) -> tuple[subprocess.Popen[bytes], list[int], list[int]]:
-    """Start a program that runs three processes; return it, the process ids it has ended and those it has started."""
+    """Start a program that runs three processes; return it, and the process ids that it ended and that it started."""
     command, here = [sys.executable, "-c", UP, str(folder)], environment_of_this_checkout()
     program = subprocess.Popen(command, env=here, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert program.stdout is not None
@@ -235,7 +235,7 @@ def test_after_a_kill_of_the_program_the_next_one_ends_what_it_left_behind(tmp_p
 
 
 def lives(pid: int) -> bool:
-    """Return whether the process runs; one that has just ended and waits for its parent does not."""
+    """Return whether the process is running; one that has ended but still waits for its parent is not."""
     until = time.monotonic() + 2.0
     while time.monotonic() < until:
         try:

@@ -1,4 +1,4 @@
-"""The journal of a published file is found by content and target, and kept where it can be written."""
+"""The journal of a published file is found by content and target, and is kept in a writable folder."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from crl_stream.wire.codec import encode
 
 
 def a_file(folder: Path) -> Path:
-    """Write a file with a variant that was good and then fails, and a second one that stays good."""
+    """Write a file in which one variant does well and then fails, while another one always does well."""
     story = [("default", "S" * 30, 1.0), ("v2", "S" * 30, 0.5), ("default", "F" * 15, -1.0)]
     return written(folder, [m for variant, s, reward in story for m in invocations(variant, s, reward=reward)])
 
@@ -54,7 +54,7 @@ def test_the_json_says_the_same_decisions_one_document_a_line(crl: Program) -> N
 
 
 def test_what_would_be_proposed_is_printed_where_it_belongs_in_the_story(crl: Program) -> None:
-    """A task's only variant performs badly and then worse: a new variant is proposed before it is degraded."""
+    """A task's only variant performs badly and then worse: another one is proposed before the first is degraded."""
     story = invocations("default", "S" * 60 + "F" * 30, reward=0.5)
     stamped = [replace(one, timestamp=f"2025-11-19T14:{n // 60:02}:{n % 60:02}Z") for n, one in enumerate(story)]
     file = written(crl.folder, stamped)

@@ -32,12 +32,12 @@ def test_time_never_runs_backwards_and_every_message_comes_once_in_the_order_of_
 
 @given(st.lists(st.integers(0, 1_000), min_size=2, max_size=200), st.data())
 def test_one_timestamp_that_is_wrong_changes_no_other_time(gaps: list[int], data: st.DataObject) -> None:
-    """The timestamp may be a day ahead or a year behind, anywhere except at the end."""
+    """The wrong timestamp is a day ahead or a year behind, and may be anywhere except at the end."""
     right = [sum(gaps[: n + 1]) + 400 * DAY for n in range(len(gaps))]
     at = data.draw(st.integers(0, len(right) - 2))
     ahead = [*right[:at], right[at] + DAY, *right[at + 1 :]]
     assert clock(ahead)[:at] + clock(ahead)[at + 1 :] == right[:at] + right[at + 1 :]
-    assert clock(ahead)[at] == right[at + 1], "the wrong one gets the time of the next"
+    assert clock(ahead)[at] == right[at + 1], "a message that is ahead gets the time of the next one"
     late = data.draw(st.integers(LOOK_AHEAD + 1, max(LOOK_AHEAD + 1, len(right) - 1)))
     if late < len(right):
         behind = [*right[:late], right[late] - 365 * DAY, *right[late + 1 :]]

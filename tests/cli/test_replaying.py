@@ -34,7 +34,7 @@ class Placed(NamedTuple):
 
 
 class Broker:
-    """Topics with four partitions; ``failures`` are its answers by the number of the record it is sent."""
+    """Topics with four partitions; ``failures[n]`` is the error with which it answers record ``n``."""
 
     def __init__(self) -> None:
         self.letters = Topic()
@@ -77,7 +77,7 @@ class Broker:
 
     @property
     def marked(self) -> list[int]:
-        """Return the offsets that marks name."""
+        """Return the offsets that the marks name."""
         return [mark.offset for o in self.taken if o.topic == DEAD_LETTERS and (mark := read_mark(o.headers))]
 
 

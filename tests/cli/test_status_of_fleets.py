@@ -1,4 +1,4 @@
-"""``crl status`` for a large fleet is short and quick; it mentions what is held or not enforced, but not as trouble."""
+"""``crl status`` for a large fleet is short and quick; holds and shadow mode are shown as notes, not as problems."""
 
 from __future__ import annotations
 

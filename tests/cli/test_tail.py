@@ -1,4 +1,4 @@
-"""``crl tail`` prints one line about each record, and by default leaves out nothing that matters."""
+"""``crl tail`` prints one line for each record, and by default shows everything that matters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""While no worker answers, the topics say the same about a task as a worker would."""
+"""While no worker answers, the topics yield the same description of a task as a worker would give."""
 
 from __future__ import annotations
 

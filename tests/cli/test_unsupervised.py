@@ -1,4 +1,4 @@
-"""`crl status` names an installation whose `crl up` is gone or paused while its processes keep running."""
+"""`crl status` reports an installation whose `crl up` is gone or paused while its processes keep running."""
 
 from __future__ import annotations
 

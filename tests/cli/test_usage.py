@@ -202,7 +202,7 @@ def test_with_nobody_at_the_given_address_every_command_says_so_and_names_it(crl
     assert {r.call: r.faults(69) for r in results if r.faults(69)} == {}
     unnamed = [r.call for r in results if str(closed_port) not in r.err]
     assert unnamed == []
-    # Library messages about it appear only with -v, even where a worker logs.
+    # Library messages about the closed port appear only with -v, even where a worker logs.
     talkative = {r.call[0]: r.err for r in results if len(r.err.splitlines()) > 2}
     assert talkative.keys() == {"publish", "up"}
     assert talkative["up"].startswith("profile guide (the default")
@@ -228,7 +228,7 @@ def test_ctrl_c_ends_a_command_in_one_line_with_code_130(crl: Program) -> None:
     fifo = crl.folder / "never-ending.jsonl"
     os.mkfifo(fifo)
     process = crl.start("replay", fifo.name)
-    # Opening returns once the command has opened its end; it then reads, and waits for us.
+    # open() returns once the command has opened its end; the command then reads, and waits for input.
     with fifo.open("wb"):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()

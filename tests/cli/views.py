@@ -43,7 +43,7 @@ def serving(
 ) -> Iterator[int]:
     """Run a server with these tasks and one page for each ``task_type`` of the guide's agent; yield its port.
 
-    ``views`` are other pages, by path.
+    ``views`` maps paths to other pages.
     """
     bodies = {
         "/api/tasks": json.dumps({"tasks": tasks, "partial": False, "silent": [], "unreadable": unreadable}).encode()

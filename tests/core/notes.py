@@ -216,7 +216,7 @@ class Recount:
             self._settle()
 
     def _settle(self) -> None:
-        """End alerts about degraded variants that a note of the task contradicts; they stay ended."""
+        """End each alert about a degraded variant that the task's note contradicts; it stays ended."""
         for (kind, subject), alert in self.alerts.items():
             task = self.tasks.get((alert.agent_name or "", alert.task_type or ""))
             if kind not in {"degradation", "held_degradation", "no_target"} or task is None:

@@ -73,7 +73,7 @@ def refused_after(kind: type, **fields: Any) -> Callable[[], Task]:
     return changed(lambda task: task.order(kind, **fields))
 
 
-# Only HoldTask is never refused for its content: a person may always stop the machine.
+# Only HoldTask is never refused for its content: an operator can always stop automatic changes.
 REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
     (
         m.ActivateVariant,

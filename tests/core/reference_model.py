@@ -97,7 +97,7 @@ class Member:
         return (-self.q, -self.n, self.name)
 
     def verdict(self) -> tuple[str, str | None]:
-        """Return the kind, and the worst metric if degraded: by the rule, or because a full window has no success."""
+        """Return the verdict, and its worst metric if degraded: by the rule, or for a full window without a success."""
         kind, metric = self._rule()
         return ("DEGRADED", "success_rate") if kind != "DEGRADED" and self.is_hopeless else (kind, metric)
 

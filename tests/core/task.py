@@ -41,7 +41,7 @@ class Task:
         return stated
 
     def run(self, variant_id: str, outcomes: str, **fields: Any) -> list[Any]:
-        """Fold outcomes of a variant, one letter each; return their facts."""
+        """Fold outcomes of a variant, one for each letter; return their facts."""
         return self.take(*invocations(variant_id, outcomes, **fields))
 
     def order(self, kind: type, **fields: Any) -> m.CommandResult:
@@ -83,7 +83,7 @@ def proven(policy: Policy | None = None, **others: str) -> Task:
 
 
 def collapsed(policy: Policy | None = None) -> Task:
-    """Build a task whose ``api-optimized`` was activated by hand over a proven default and failed until rolled back."""
+    """Build a task whose ``api-optimized`` was activated in place of a proven default, and failed until rolled back."""
     task = proven(policy, api_optimized="S" * 30)
     task.order(m.ActivateVariant, variant_id="api-optimized")
     task.run("api-optimized", "S" * 10, active_epoch=2)

@@ -32,7 +32,7 @@ def limit_of(detector: Detector) -> Fraction:
 
 
 def amounts(detector: Detector, n: int) -> Any:
-    """Strategy for the amount of the detector's quantity that ``n`` outcomes can have."""
+    """Return a strategy for the totals that ``n`` outcomes can have in the quantity that the detector measures."""
     return st.integers(0, n * detector.case.most)
 
 
@@ -150,7 +150,7 @@ def test_a_limit_of_zero_is_allowed_and_any_worsening_exceeds_it(detector: Detec
 @each
 @given(st.data())
 def test_a_detector_looks_at_nothing_but_the_sums_that_it_names(detector: Detector, data: st.DataObject) -> None:
-    """If a detector does not name rewards, its evidence is not recomputed when a score comes late."""
+    """A late score does not recompute the evidence of a detector whose sums do not include rewards."""
     baseline, recent = (_some_sums(data) for _ in range(2))
     others = (
         _some_sums(data, {name: getattr(one, name) for name in ("n", *detector.sums)}) for one in (baseline, recent)
@@ -252,7 +252,7 @@ def test_the_arithmetic_that_is_written_out_for_every_outcome_is_the_detectors_o
         found.setting.name: data.draw(st.sampled_from([0.0, 0.01, found.setting.default, 0.7])) for found in DETECTORS
     }
     claims = evidence.Claims(msgspec.convert(limits, Degradation))
-    # A newcomer without any outcomes is compared with the replaced variant's lifetime, which can be any sums.
+    # A newcomer without outcomes is compared with the lifetime of the variant it replaced, whose sums are arbitrary.
     before = _some_sums(data)
     statistics = st.floats(0, 1e30) | st.floats(0, 1e6)
     found = data.draw(st.lists(statistics, min_size=evidence.PLACES, max_size=evidence.PLACES))
@@ -276,7 +276,7 @@ def test_a_variant_is_suspect_exactly_when_a_detector_says_so(data: st.DataObjec
 
 
 def test_a_variant_is_suspect_exactly_when_the_judge_would_find_it_degraded_but_for_the_evidence() -> None:
-    """Small windows, so that every limit on their size is met exactly, with every kind of baseline."""
+    """Windows are small, so that some meet each limit on their size exactly; there are baselines of every kind."""
     random, said = Random(0), Counter[bool]()
 
     def sums(n: int) -> Sums:

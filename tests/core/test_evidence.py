@@ -1,4 +1,4 @@
-"""The e-SR statistic: few false alarms, fast growth under a degradation, and a reset with every activation."""
+"""The e-SR statistic: few false alarms, fast growth during a degradation, and a reset with every activation."""
 
 from __future__ import annotations
 
@@ -235,12 +235,12 @@ def test_a_recovery_starts_the_evidence_anew() -> None:
     assert evidence.e_value(task.variant("default")) > evidence.threshold(Degradation())
     task.run("default", "S" * 60)
     assert [alert.state for alert in task.stated(m.DegradationAlert)] == ["degraded", "recovered"]
-    assert evidence.e_value(task.variant("default")) < 100.0, "what has ended is no evidence of what comes next"
+    assert evidence.e_value(task.variant("default")) < 100.0, "the failures before the recovery no longer count"
 
 
 @pytest.mark.parametrize("before", [5, 10, 25, 35])
 def test_a_healthy_newcomer_is_rolled_back_no_more_often_than_the_budget_allows(before: int) -> None:
-    # The replaced variant had only 60 outcomes: by chance, their rate may be 10 % off the true one, and it stays so.
+    # The replaced variant had only 60 outcomes: by chance, their rate may be 10 % off the true rate, and it stays off.
     policy = Policy(degradation=Degradation(guard="evidence", false_alarm_budget=5_000))
     outcomes = rollbacks = 0
     for seed in range(40):
@@ -264,6 +264,6 @@ def test_a_healthy_newcomer_is_rolled_back_no_more_often_than_the_budget_allows(
 
 
 def test_the_e_value_is_the_same_on_every_python() -> None:
-    # From Python 3.12 on, sum() compensates rounding errors, but two workers, or a replay, may run on different
+    # From Python 3.12 on, sum() corrects rounding errors, but two workers, or a replay, may run on different
     # versions.
     assert evidence.e_value(Variant("v", evidence=[1e16] + [1.0] * 8)) == 1e16 / 9.0

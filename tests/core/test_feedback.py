@@ -187,7 +187,7 @@ def test_with_the_guard_a_reward_that_is_sent_late_rolls_back_with_the_same_outc
 def test_the_evidence_of_a_reward_that_comes_late_equals_that_of_one_known_from_the_start(
     given_rewards: list[float], lag: int, data: st.DataObject
 ) -> None:
-    # Bit for bit, while the lifetime is below five windows and an amendment came before any outcome left the window.
+    # Equal bit for bit, while the lifetime is below five windows and one score came before any outcome left the window.
     late_ones = data.draw(st.sets(st.integers(0, len(given_rewards) - 1)))
     late, known = Task(), Task()
     late.take(an_invocation(invocation_id="first"), feedback("first", reward=0.5))
@@ -224,7 +224,7 @@ def test_rewards_that_come_late_are_about_as_much_evidence_after_a_long_lifetime
     late.take(*scores[-lag:])
     mine, theirs = (by_metric(task.variant("default"))["avg_reward"] for task in (late, known))
     assert theirs / 4 < mine < theirs * 4, (
-        "the threshold is in the thousands, so both pass it with the same outcome or the next"
+        "the threshold is in the thousands, so both pass it at the same outcome or one apart"
     )
 
 

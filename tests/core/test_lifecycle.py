@@ -65,7 +65,7 @@ EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
     c.Retired: lambda it, _: c.Retired(it),
     c.QuarantineLifted: lambda it, _: c.QuarantineLifted(it),
 }
-"""For each kind of change, a function that makes one: about the first variant, with the second as target."""
+"""For each kind of change, a function that makes one from two variants: its subject and its target."""
 PROVEN = encode_row(proven(other="S" * 30).row)
 NEEDS = {
     c.HoldProlonged: {"hold": "held"},
@@ -76,7 +76,7 @@ NEEDS = {
 
 
 def a_task(states: dict[str, str]) -> tuple[TaskRow, Variant]:
-    """Build a row in ``states``, and return it with the variant they are about; that one is active if any is."""
+    """Build a row in ``states``; return it with the variant that they describe, the only one that may be active."""
     row = decode_row(PROVEN)
     it = row.variants["default"]
     it.degraded, it.alerted = states["condition"] == "degraded", states["alert"] == "alerted"

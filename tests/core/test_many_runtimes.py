@@ -1,4 +1,4 @@
-"""More runtimes than a task remembers: some are forgotten, but nothing is flooded with receipts."""
+"""More runtimes than a task remembers: some are forgotten, but they do not cause a flood of receipts."""
 
 from __future__ import annotations
 

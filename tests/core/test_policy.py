@@ -1,4 +1,4 @@
-"""Policies: the guide's numbers, one canonical text per set, and which policy applies to a task."""
+"""Policies: the guide's numbers, one canonical text per policy set, and which policy applies to a task."""
 
 from __future__ import annotations
 

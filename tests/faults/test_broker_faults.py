@@ -1,4 +1,4 @@
-"""Poison and a broken broker, as the campaign induces them.  A fault that had no effect is inconclusive."""
+"""Poison records and broker faults, as the campaign induces them.  A fault that had no effect is inconclusive."""
 
 from __future__ import annotations
 

@@ -34,9 +34,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.faults]
 ACTIVE = an_active_variant()
 KEY = TaskKey(ACTIVE.agent_name, ACTIVE.task_type)
 FOLLOWED_SECONDS = 5.0
-"""Seconds after the broker's return within which a runtime must follow rollbacks again."""
+"""Seconds that a runtime may take, after the broker's return, until it follows rollbacks again."""
 SLOW = 3.0
-"""How many times slower a machine may be before a time limit fails."""
+"""The factor by which a slow machine may exceed a time limit."""
 
 
 class World:
@@ -177,7 +177,7 @@ def test_a_broker_that_is_paused_is_waited_for_and_nothing_is_doubled(world: Wor
 
 @pytest.mark.parametrize("named", [False, True], ids=["embedded", "given address"])
 def test_a_broker_that_moved_to_another_port_or_whose_data_is_gone_is_found_again(world: World, named: bool) -> None:
-    """An embedded broker is found on any port.  At a given address, only the data may be gone."""
+    """An embedded broker moves to another port; a broker at a given address stays there, but loses its data."""
     with Client(world.settings(named=named), exploration=0.0) as crl:
         world.roll_back(100)
         assert crl.resolver.wait_for_epoch(*KEY, 100, 60.0)

@@ -1,4 +1,4 @@
-"""Stale writes of a process that has lost its partition: afterwards, the newest record is the last one again."""
+"""After stale writes by a process that has lost its partition, the newest record becomes the last one again."""
 
 from __future__ import annotations
 

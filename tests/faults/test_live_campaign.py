@@ -1,4 +1,4 @@
-"""A short selection of the live campaign: kills, a stop and rebalances under load, then the check by its oracle."""
+"""A short selection of the live campaign: kills, a stop and rebalances under load, then its oracle's check."""
 
 from __future__ import annotations
 

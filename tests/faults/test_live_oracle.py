@@ -38,7 +38,7 @@ PARTITIONS = 3
 
 
 class Shelf(NamedTuple):
-    """What the worker's own stages have written in memory, in a form that the oracle can read like a broker."""
+    """What the worker's own stages have written in memory, which the oracle can read as if it were a broker."""
 
     driver: TopologyDriver
     request: Request

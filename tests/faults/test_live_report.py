@@ -41,7 +41,7 @@ def test_a_round_in_which_all_held_and_all_was_noticed_is_no_complaint() -> None
     assert verdict(lines) == []
     kill, race = lines
     assert (kill.id, kill.times, kill.engaged, kill.records, kill.recovery(0.95)) == ("F1", 40, 40, 200, 2.0)
-    # Kills that hit a command in flight are counted again, in a separate line.
+    # Kills that hit a command in flight are counted again, on a separate line.
     assert (race.id, race.times, race.figures["command"]) == ("F26", 20, 20)
 
 

@@ -1,4 +1,4 @@
-"""A worker that is asked to stop ends within 5 s, whatever it is waiting for, and a restart continues from there."""
+"""A worker that is asked to stop ends within 5 s, whatever it is waiting for, and a restart continues its work."""
 
 from __future__ import annotations
 

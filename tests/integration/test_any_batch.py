@@ -1,4 +1,4 @@
-"""A real broker copes with whatever a Kafka client may legally write: no record is lost, and nothing stops."""
+"""Workers on a real broker cope with whatever a Kafka client may legally write: no record is lost, nothing stops."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_compressed_batches_are_read_by_every_reader(installation: Install
     await installation.settled()
     assert await n_outcomes(worker) == 35
     worker.kill()
-    again = await installation.worker()  # recovers from a changelog that the broker has compressed
+    again = await installation.worker()  # reads a changelog that the broker has compressed
     sender.write(3)
     sender.flush()
     await installation.settled()
@@ -133,7 +133,7 @@ async def test_transactions_count_when_they_are_committed_and_their_ends_stop_no
         sender = Librdkafka(installation, transactional_id=f"{installation.id}-{number % 2}")
         expected += await asyncio.to_thread(outcome_of, sender)
         if outcome_of is open_then_aborted:
-            plain.write(1)  # behind the open transaction, so it becomes visible only when that has ended
+            plain.write(1)  # behind an open transaction, so it becomes visible only when the transaction ends
             plain.flush()
             expected += 1
             taker = Librdkafka(installation, transactional_id=f"{installation.id}-{number % 2}")
@@ -186,7 +186,7 @@ async def test_an_open_transaction_holds_back_what_lies_behind_it_and_the_worker
 
 
 async def _standing(worker: Any, partition: int, true: Callable[[Any], bool]) -> dict[str, int]:
-    """Return the worker's figures for a partition when ``true`` accepts them."""
+    """Wait until ``true`` accepts the worker's figures for a partition, and return them."""
     async with asyncio.timeout(60):
         while True:
             _, page = await worker.get("/api/worker")
@@ -226,7 +226,7 @@ async def test_no_headers_stop_anything_and_dead_letters_and_forwards_keep_them(
     forwards = [r.record for r in await installation.records(INVOCATIONS) if len(r.record.headers) > 2]
     assert any(len(record.headers) == 60_002 for record in forwards)
     await assert_topics_equal_the_fold(installation)
-    # A dead letter is replayed with the headers that it has.
+    # A replay keeps the headers of the dead letter.
     code, out, err = await installation.run_crl(
         *("dead-letters", "replay", "--reason", reasons.NOT_JSON, "--force", "--yes", "--json")
     )

@@ -48,7 +48,7 @@ async def test_the_demo_tells_the_whole_story_and_ends_with_success(tmp_path: Pa
         followed = [s["invocation"] for s in steps if s["step"] == step]
         assert len(followed) == 3
         assert max(followed) <= 2
-    # The demo keeps its data apart from real data: it leaves no topic, file or consumer group of a real fleet.
+    # The demo keeps its data apart from real data: it creates no topic, file or consumer group that a real fleet uses.
     logs = tmp_path / "crl-stream" / "broker" / "logs"
     topics = {path.name.rpartition("-")[0] for path in logs.iterdir() if path.is_dir()}
     assert {name for name in topics if not name.startswith(("__", "demo.", "crl-demo"))} == set()

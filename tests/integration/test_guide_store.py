@@ -54,7 +54,7 @@ def visits(store: Store, variant_id: str) -> int:
 
 
 def a_collapse(store: Store) -> None:
-    """Record the same outcomes as the tests in memory, waiting wherever the workers must act first."""
+    """Record the same outcomes as the in-memory tests, waiting wherever the workers must act first."""
     record(store, "default", "S" * 30, reward=0.5)
     record(store, "api-optimized", "S" * 30, reward=0.5, variant_source="explore")
     assert store.wait_until(lambda: visits(store, "api-optimized") == 30)

@@ -1,4 +1,4 @@
-"""Is it healthy? The workers' own findings, and the output of `crl status`, whichever part of the system is down."""
+"""Health: the workers' own findings, and the output of `crl status`, whichever part of the system is down."""
 
 from __future__ import annotations
 

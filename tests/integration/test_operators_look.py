@@ -21,7 +21,7 @@ NAME = f"{AGENT}/{TASK}"
 
 
 async def lived(installation: Installation) -> m.RollbackEvent:
-    """Activate a variant by hand, let it collapse and be rolled back; one runtime has moved and one has not."""
+    """Activate a variant by hand, let it collapse and be rolled back; only one of two runtimes follows."""
     for element in a_collapse():
         if isinstance(element, m.Invocation):
             await installation.publish(element)

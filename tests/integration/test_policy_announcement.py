@@ -85,7 +85,7 @@ async def test_of_two_workers_that_start_at_once_with_different_settings_one_win
     hashes = {p["policy_hash"] for page in pages for p in page["partitions"]}
     assert len(hashes) == 1
     assert sorted(bool(page["policy"]["differences"]) for page in pages) == [False, True]
-    # If the second worker sent its policy at all, that was refused.
+    # If the second worker sent its policy at all, the policy was refused.
     results = [r for r in await installation.messages(DECISIONS) if isinstance(r, m.CommandResult)]
     assert {r.policy_hash for r in results} == hashes
 

@@ -9,7 +9,7 @@ from integration.test_runtime_lifetimes import published, run
 
 pytestmark = pytest.mark.integration
 
-# The part of Celery's signals that concerns a pool's child: it sends one by name before it exits with os._exit.
+# The part of Celery's signals that a pool's child uses: before it exits with os._exit, it sends one by name.
 CELERY_SIGNALS = """
 class Signal:
     def __init__(self):

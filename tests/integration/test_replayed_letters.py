@@ -49,8 +49,8 @@ async def test_a_letter_is_replayed_when_its_cause_is_mended_and_once_more_it_is
     # Neither the active variant nor its predecessor is dropped to make room for a third.
     await installation.order(a_command(m.ActivateVariant, variant_id="v2"))
     await installation.settled()
-    # This outcome is forwarded first, so its dead letter carries an origin. With it, the fold would treat a replay as a
-    # repetition.
+    # This outcome is forwarded first, so its dead letter carries an origin. If a replay carried it too, the fold would
+    # treat the replay as a repetition.
     await installation.send(encode(an_invocation("v3")), KEY, partition=(home + 1) % partitions)
     await installation.settled()
     [letter] = await installation.records(DEAD_LETTERS)

@@ -1,4 +1,4 @@
-"""Several consumer groups in one process: a problem in one leaves the others alone, and an ending process says why."""
+"""Several consumer groups in one process: they fail independently, and a process that ends says why."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ cron.secs_for_next = lambda *_: 1.0
 import crl_stream.worker.services as services
 from crl_stream.errors import Unsafe
 def page(*_):
-    raise Unsafe("the review is broken", hint="mend it")
+    raise Unsafe("the review is broken", hint="fix it")
 services.make_page = page
 services.ReviewHours.has_come = lambda *_: True
 """
@@ -61,7 +61,7 @@ async def test_a_standby_takes_over_however_long_it_had_nothing_to_do(kafka: str
         async with asyncio.timeout(30):
             while b"ready: partitions []" not in standby.log.read_bytes():
                 await asyncio.sleep(0.1)
-        await asyncio.sleep(3.0)  # long enough for heartbeats that could find it idle
+        await asyncio.sleep(3.0)  # long enough for heartbeats, which must not find it idle
         active.kill()
         await installation.publish(*invocations("default", "S" * 5))
         await installation.settled(30)
@@ -101,7 +101,7 @@ async def test_a_folder_that_cannot_be_written_stops_no_alert_and_is_caught_up_w
 
 
 async def told(file: Path, name: str, wanted: set[str], *more: Path) -> None:
-    """Wait until each of ``wanted`` has its line."""
+    """Wait until the files have a line for each value in ``wanted``."""
     async with asyncio.timeout(60):
         while True:
             lines = [line for f in (file, *more) if f.is_file() for line in f.read_bytes().splitlines()]
@@ -118,7 +118,7 @@ async def test_a_crash_of_one_member_ends_the_process_with_its_code_and_its_hint
     assert await asyncio.wait_for(asyncio.to_thread(worker.process.wait), 70) == 70
     text = worker.log.read_text()
     assert "overview crashed: the review is broken" in text
-    assert "hint: mend it" in text
+    assert "hint: fix it" in text
     assert await monitor.stop() == 0
 
 

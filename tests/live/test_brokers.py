@@ -53,7 +53,7 @@ async def everything(broker: Broker) -> list[bytes]:
 
 async def test_all_of_a_clients_traffic_takes_its_route_and_only_that(broker: Broker) -> None:
     assert await write(broker.address_of(0), b"a") == 0
-    assert broker.routes[0].connections >= 2, "the first answer named another address"
+    assert broker.routes[0].connections >= 2, "the broker's first answer sent the client to another address"
     assert broker.routes[1].connections == 0
     broker.routes[0].silence()
     with pytest.raises((TimeoutError, KafkaError)):

@@ -19,7 +19,7 @@ STEADY, SWINGING = (0.2,), (0.9, -0.5)
 
 
 def story(swings: int, **degradation: Any) -> Task:
-    """Build a task with two steady variants whose active one begins to swing; every outcome is a success."""
+    """Build a task with two steady variants, of which the active one begins to swing; every outcome is a success."""
     task = Task(Policy(degradation=Degradation(**degradation)))
     for name, source in (("default", None), ("v2", "explore")):
         work(task, name, 200, STEADY, variant_source=source)

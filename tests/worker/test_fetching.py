@@ -1,4 +1,4 @@
-"""A single record is requested at once; under load requests are spaced; a worker's own writes are not fetched."""
+"""A single record is requested at once; under load, requests are spaced; a worker's own writes are not fetched."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_a_request_whose_partitions_are_taken_away_while_it_waits_is_never
     waiting = asyncio.create_task(fetch(None, 1, "records"))
     await asyncio.sleep(0)
     waiting.cancel()
-    assert await waiting is False, "aiokafka itself returns False for a cancelled fetch, and awaits it"
+    assert await waiting is False, "aiokafka's own fetch also returns False when cancelled, and is awaited"
     assert len(sent) == 1
 
 
@@ -177,14 +177,14 @@ async def test_what_a_rebalance_has_overtaken_opens_no_lane_and_leaves_nothing_u
     consumer._thread = SimpleNamespace(call_thread=call_thread, leave_unread=None)
     await consumer.seek_to_committed()
     assert consumer.lanes == {}
-    assert unread == ([] if step == "position" else [1]), "it names its own assignment, even if another has followed"
+    assert unread == ([] if step == "position" else [1]), "the seek names its own assignment, not a later one"
 
 
 @pytest.mark.parametrize("flow", [True, False], ids=["in-a-recovery", "before-one-goes-on"])
 async def test_records_of_a_changelog_that_nobody_takes_are_polled_again(
     consumer: Any, monkeypatch: pytest.MonkeyPatch, flow: bool
 ) -> None:
-    """A poll may outlast a rebalance; Faust discards the records that it returns before the flow resumes."""
+    """A poll may outlast a rebalance; Faust discards the records that such a poll returns before the flow resumes."""
     changelog, sought = TP("changelog", 0), dict[TP, int]()
     polled = {changelog: Stretch(4, [SimpleNamespace(offset=offset) for offset in (4, 5)], 6)}
 

@@ -74,7 +74,7 @@ OUTPUT = TopicPartition("crl.active-variants", 1)
 
 
 class Ends:
-    """A consumer that returns the ends of partitions."""
+    """A consumer that returns the end offsets of partitions."""
 
     def __init__(self, **ends: int) -> None:
         self.ends = ends

@@ -57,5 +57,5 @@ async def test_a_batch_without_a_leader_waits_for_a_day_and_is_sent_then(
 
 
 def test_the_stock_producer_is_the_one_that_is_changed() -> None:
-    """Faust creates its producer through the name that is overridden."""
+    """Faust creates its producer through the method that we override."""
     assert "_new_producer" in vars(driver.Producer)

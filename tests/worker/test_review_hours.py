@@ -79,13 +79,13 @@ def test_a_clock_that_is_set_back_a_little_repeats_no_review(hours_back: float) 
 
 
 def test_a_start_with_a_clock_that_is_ahead_by_minutes_does_not_skip_the_review() -> None:
-    """It shows 9:10 when it is 8:40, and is corrected at once."""
+    """The clock shows 9:10 when it is 8:40, and is corrected immediately."""
     hours = ReviewHours(Review(timezone="Europe/Vienna"), at("2026-01-05T09:10"))
     assert sum(hours.has_come(at("2026-01-05T08:41") + 60.0 * minute) for minute in range(60)) == 1
 
 
 def test_of_two_runs_over_the_hour_that_clocks_show_twice_each_brings_a_review_once() -> None:
-    """In autumn the wall clock is set back, but time is not."""
+    """In autumn the local clock is set back, but UTC is not."""
     first = hours_between("2026-10-25T00:00", "2026-10-25T02:50", "30 2 * * *")
     second = datetime.fromisoformat("2026-10-25T00:50+00:00").timestamp()  # 2:50, for the first time
     hours = ReviewHours(Review(schedule="30 2 * * *", timezone="Europe/Vienna"), second)

@@ -144,7 +144,7 @@ async def test_offsets_that_had_no_record_are_not_announced_as_lost_when_retenti
 
 
 async def test_a_position_that_moves_without_a_record_is_kept_beside_the_partition_row() -> None:
-    """It is kept even without task rows: the group's commit says that all was read, so a state must exist."""
+    """The position is kept even without task rows: the group's commit covers all records, so a state must exist."""
     written: list[Any] = []
 
     async def write(_partition: int, rows: Any, row: bytes, headers: Any) -> None:

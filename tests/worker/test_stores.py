@@ -1,4 +1,4 @@
-"""The guarantees of both row stores, and one of RocksDB's alone: rows on disk that may be wrong are never used."""
+"""The guarantees of both row stores, and one that RocksDB adds: rows on disk that may be wrong are never used."""
 
 from __future__ import annotations
 

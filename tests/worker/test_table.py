@@ -1,4 +1,4 @@
-"""The table over both stores: which rows a recovery trusts, what a late writer cannot do, what a rebalance keeps."""
+"""The table on both stores: which rows a recovery trusts, what a late writer cannot do, and what a rebalance keeps."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ async def test_what_the_broker_does_not_take_is_not_taken_into_the_rows(opened: 
 async def test_a_changelog_that_ends_with_a_control_record_is_recovered_to_its_end_and_written_on(
     opened: Opener, changelog: Changelog
 ) -> None:
-    """Another program has copied or repaired it in a transaction, whose end takes an offset that no reader sees."""
+    """Another program has copied or repaired the changelog in a transaction; no reader sees its marker's offset."""
     table = opened()
     await recover(table, changelog)
     await table.write(0, {KEY: ROWS[0]}, partition_row(1))
@@ -217,7 +217,7 @@ async def test_a_late_writers_older_row_does_not_win_in_any_process_that_follows
     await recover(third, changelog)
     await third.write(0, {b"backend-architect/other": ROWS[0]}, partition_row(4))
     newest = {record.key: record.value for _, record in sorted(changelog.records.items())}
-    assert newest[KEY] == ROWS[2], "compaction would keep only the older one"
+    assert newest[KEY] == ROWS[2], "otherwise, compaction would keep only the older row"
     fourth = opened()
     await recover(fourth, changelog)
     assert fourth.rows(0).get(KEY) == ROWS[2]

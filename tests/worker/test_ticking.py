@@ -55,7 +55,7 @@ class Broker:
         return waiting
 
     def run(self, seconds: float, partitions: Iterable[int] = (0,), *, folds: bool = True) -> int:
-        """Check for due rows five times a second; fold every tick, which ends the waiting unless it is too early."""
+        """Check for due rows five times a second; fold every tick, which ends the wait unless the tick is too early."""
         before = len(self.ticks)
         for _ in range(round(seconds * 5)):
             seen = len(self.ticks)

@@ -80,7 +80,7 @@ class Runtime:
     def lived(
         self, began: float, back: float, stated: float, variant: str, there: Counter[str], *, since: float
     ) -> Lived:
-        """Summarise what it saw; ``there`` counts the ids on the topic, and ``variant`` became active at ``stated``.
+        """Summarise the report; ``there`` counts the ids on the topic, and ``variant`` became active at ``stated``.
 
         Only outcomes accepted after ``since`` are checked: a broker that loses its data loses earlier ones as well.
         """
