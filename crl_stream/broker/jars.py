@@ -81,7 +81,7 @@ def fetch(
 
 @contextmanager
 def _only_one(path: Path) -> Iterator[None]:
-    """Make a second start wait for the first, so that it finds the jars already there."""
+    """Make a second start wait for the first, so that the second finds the jars in the cache."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -98,7 +98,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
 
     def work() -> None:
         while waiting:
-            with suppress(IndexError):  # another thread took the last one
+            with suppress(IndexError):  # another thread took the last jar
                 pin = waiting.popleft()
                 try:
                     _fetch_one(pin, incoming, folder)

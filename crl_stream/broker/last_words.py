@@ -14,7 +14,7 @@ from typing import Final
 from crl_stream.broker.configuration import LOG, OUTPUT
 from crl_stream.errors import BrokerError, PortTaken
 
-OTHER_FOLDER: Final = "name another folder: `crl --set broker.data_dir=FOLDER ...`, CRL_BROKER_DATA_DIR"
+OTHER_FOLDER: Final = "use another folder: `crl --set broker.data_dir=FOLDER ...` or CRL_BROKER_DATA_DIR"
 _TAIL: Final = 1 << 17
 """Number of bytes read from the end of a log."""
 _FULL: Final = 4 << 20
@@ -39,7 +39,7 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
     (
         r"OutOfMemoryError|GC overhead limit",
         "Kafka's heap is full",
-        "give it more with `crl --set broker.heap_mb=1024 ...`, CRL_BROKER_HEAP_MB",
+        "give it more with `crl --set broker.heap_mb=1024 ...` or CRL_BROKER_HEAP_MB",
     ),
     (
         r"insufficient memory for the Java Runtime|Could not reserve enough space|Cannot allocate memory",
@@ -122,7 +122,7 @@ def _last_complaint(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     complaints = [line for line in lines if re.search(r"\b(?:ERROR|FATAL)\b|Exception|Error:", line)]
     found = complaints[-1:] or lines[-1:]
-    return found[0][:300] if found else "it said nothing."
+    return found[0][:300] if found else "it logged nothing."
 
 
 def _is_full(folder: Path) -> bool:

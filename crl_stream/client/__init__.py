@@ -19,7 +19,7 @@ Read in this order:
     publisher       checks outcomes and queues them
     outbox          the bounded queue between the agent's threads and the sender
     sending         sends what is queued, and replaces a broken producer
-    scores          numbers of any library as plain numbers
+    scores          converts the numbers of any library to plain numbers
 
 What they are used with:
 

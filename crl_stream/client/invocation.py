@@ -31,7 +31,7 @@ _ENDED_FROM_OUTSIDE: Final = (
     GeneratorExit,
 )
 _ENDED_ELSEWHERE: Final = frozenset({("trio", "Cancelled"), ("greenlet", "GreenletExit")})
-"""Such exceptions from optional libraries, as (package, name)."""
+"""Exceptions with which optional libraries end work from outside, as (package, name)."""
 
 
 def is_abandonment(error: BaseException) -> bool:

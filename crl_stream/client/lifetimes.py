@@ -40,7 +40,7 @@ _left_behind: list[Any] = []
 """A child's copies of its parent's threads. They are never collected, because that would close the parent's sockets."""
 _lock = threading.Lock()
 _at_end_of: set[int] = set()
-"""Ids of the processes whose end is handled in addition to ``atexit``."""
+"""Ids of the processes whose end ``notice_the_end`` has already arranged to notice."""
 
 
 def outlives(thread: Member) -> None:

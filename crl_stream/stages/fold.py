@@ -25,7 +25,7 @@ from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import TOPIC_OF
 
 UNBOUNDED: Final = 1 << 60
-"""The value of ``most`` that does not limit the number of a fold's outputs."""
+"""The value of ``most`` for a fold whose outputs are not limited."""
 MAX_FAILURES: Final = 20
 """How many records of one batch may make a fold raise; beyond that, assume a bug and stop instead of skipping."""
 
@@ -58,8 +58,8 @@ class Folded(NamedTuple):
     born: int = 0
     """Number of new tasks, for ``Waiting``."""
     finished: bool = True
-    """Whether all entries are folded.  If not, the next fold continues at ``next_offset``, where a tick may be
-    waiting that some rows have already seen."""
+    """Whether all entries are folded.  If not, the next fold continues at ``next_offset``; the record there may be
+    a tick that was already applied to some rows."""
 
 
 class Poison(Exception):
@@ -102,11 +102,11 @@ class Task:
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.left = 0
-        """How many of its records are still left in the batch."""
+        """Number of the task's records that are still left in the batch."""
         self.home = -1
         """The task's partition; -1 until it is first needed."""
         self.touched = False
-        """Whether its row must be written."""
+        """Whether the task's row must be written."""
 
 
 T = TypeVar("T", bound=Task)
@@ -138,7 +138,7 @@ class Fold(Generic[T]):
         """Finished rows by key; the rest of the batch does not touch them."""
         self.outputs: list[Output] = []
         self.stopped = False
-        """Whether the current record is unfinished; the next fold then continues with it."""
+        """Whether the fold has stopped in the middle of a record, with which the next fold continues."""
         self.wakes: dict[bytes, int] = {}
         """Becomes ``Folded.wakes``."""
         self.born = 0
@@ -201,7 +201,7 @@ class Fold(Generic[T]):
         raise NotImplementedError
 
     def take(self, entry: Entry, record: Record, task: T) -> None:
-        """Process the next record: bury, report or apply it."""
+        """Process the next record: apply it, or turn it into a dead letter."""
         if record.offset in self.poisoned:
             self.report_failure(entry)
         elif isinstance(entry.message, Rejected):
@@ -214,7 +214,7 @@ class Fold(Generic[T]):
         raise NotImplementedError
 
     def close(self, task: T) -> None:
-        """Finish a task without further records in the batch: put its row's bytes into ``folded`` if it was touched."""
+        """Finish a task that has no more records in the batch: put its row into ``folded`` if the row was touched."""
 
     def end(self) -> dict[bytes, bytes]:
         """Return the rows to write, in order; a stage may still add to outputs and state here."""

@@ -108,14 +108,14 @@ class _Fold(Fold[_Task]):
         self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash, state.fleet, brief=render is not None)
         """The position of the current record: one object, updated for each record."""
         self.forwards: Forwards | None = None
-        """The forwarded records that arrived before; loaded when the first one arrives."""
+        """The forwarded records that have arrived before; loaded when the first one arrives."""
 
     def new_task(self, key: bytes) -> _Task:
         """Open a task without its row, which is read with the first record that needs it."""
         return _Task(key)
 
     def end(self) -> dict[bytes, bytes]:
-        """Note which records were forwarded here and which rows wait for a time; return the rows by key."""
+        """Note which records were forwarded here and when rows are next due; return the rows by key."""
         if self.forwards is not None:
             self.forwards.pack()
         self._settle_wakes()
@@ -151,7 +151,7 @@ class _Fold(Fold[_Task]):
         task.row = None
 
     def _wake(self, key: bytes, row: TaskRow | RowMarks) -> int:
-        """Return when the row is next due without a new record; at once if it lacks the fleet's current hold."""
+        """Return when the row is next due without a new record: at once if it was published with another fleet hold."""
         fleet = self.at.fleet
         return row.wake if row.shown_fleet == (0 if fleet is None else fleet.since) else fleet_slot(key)
 
@@ -162,7 +162,7 @@ class _Fold(Fold[_Task]):
             return True
         source, offset = origin
         if not 0 <= source < self.partitions:
-            return True  # not one of ours: a forged header must not fill the row
+            return True  # not one of our partitions: a forged header must not fill the partition row
         if self.forwards is None:
             self.forwards = Forwards(self.state)
         came = self.forwards.take(source, offset, record)
@@ -235,7 +235,7 @@ class _Fold(Fold[_Task]):
         at, now, offset, outputs = self.at, record.timestamp, record.offset, self.outputs
         for key in self._due(now if tick.up_to_ms is None or tick.up_to_ms > now else tick.up_to_ms):
             if key.startswith(b"!"):
-                continue  # the end of the fleet's hold, which ``take`` checks first for every record
+                continue  # the partition row: ``take`` has already ended a hold on the fleet that has expired
             if len(outputs) >= self.most:
                 self.stopped = True
                 return
@@ -254,10 +254,10 @@ class _Fold(Fold[_Task]):
         self.ticks += not self.stopped
 
     def _stored(self, key: bytes) -> TaskRow | None:
-        """Return a row that waits for a time; None if it is gone, or unreadable, which its next record will report."""
+        """Return a row that is due; None if it is gone, or if it is unreadable, which its next record will report."""
         data = self._data_of(key)
         try:
-            # If it is None, the partition has moved to another worker, and the results of this batch are not written.
+            # ``data`` is None if the partition has moved to another worker; this batch is then not written.
             return None if data is None else decode_row(data)
         except msgspec.MsgspecError:
             self.wakes[key] = 0
@@ -279,7 +279,7 @@ class _Fold(Fold[_Task]):
         self._state(facts, task.key)
 
     def _due(self, now: int) -> Iterator[bytes]:
-        """Yield the keys of the rows that are due, including changes made by this batch."""
+        """Yield the keys of the rows that are due, with this batch's changes taken into account."""
         if self.waiting is None or self.waiting.fleet != fleet_of(self.state):
             if self.most < UNBOUNDED and self.outdated:
                 self.stopped = True

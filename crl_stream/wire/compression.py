@@ -21,11 +21,11 @@ NAMES: Final = {0: "no codec", GZIP: "gzip", SNAPPY: "snappy", LZ4: "lz4", ZSTD:
 
 _XERIAL: Final = b"\x82SNAPPY\x00"
 _XERIAL_HEADER: Final = 16
-"""The magic bytes, then two versions, which have always been 1."""
+"""Length of the magic bytes and of the two version numbers after them, which have always been 1."""
 _FIRST_BUFFER: Final = 64 * 1_024
 _GROWTH: Final = 8
 _FULL: Final = "failed to write whole buffer"
-"""Cramjam's message if the buffer is too small, as opposed to bad data."""
+"""Cramjam's error message for a buffer that is too small; for bad data it has others."""
 _GZIP_WINDOW: Final = 31
 """Parameter that makes zlib expect a gzip header and checksum."""
 
