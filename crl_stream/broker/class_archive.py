@@ -34,13 +34,13 @@ class ClassArchive:
         self.names = folder / f"classes-{key}.txt"
 
     def options(self, noted: Path) -> list[str]:
-        """Return the Java options for a broker: use the archive, or record the loaded classes in ``noted``."""
+        """Return Java options that make a broker use the archive or, without one, record its classes in ``noted``."""
         if not self.path.is_file():
             return [] if self.names.is_file() else [f"-XX:DumpLoadedClassList={noted}"]
         return [f"-XX:SharedArchiveFile={self.path}", _QUIET] if self.path.stat().st_size else []
 
     def keep_names(self, noted: Path) -> None:
-        """Keep the class names that a running broker has recorded; only classes that Kafka loads later are missing."""
+        """Save the names of the classes that a running broker has loaded so far, as recorded in ``noted``."""
         with suppress(OSError):
             text = noted.read_bytes()
             noted.unlink()

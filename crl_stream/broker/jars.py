@@ -157,7 +157,7 @@ def _fetch_one(pin: Pin, incoming: Path, folder: Path) -> None:
         raise BrokerError(
             f"Kafka {KAFKA_VERSION} cannot be downloaded: {type(error).__name__} for {pin.file_name}.",
             hint="check the network (HTTPS_PROXY, SSL_CERT_FILE), set "
-            f"{MIRROR} to use another Maven repository, or CRL_BOOTSTRAP_SERVERS to use your own Kafka",
+            f"{MIRROR} to use another Maven repository, or set CRL_BOOTSTRAP_SERVERS to use your own Kafka",
         ) from error
     except RuntimeError as error:
         raise BrokerError(

@@ -357,7 +357,7 @@ class Resolver:
         self._from_file, self._cluster_id = set(self._active), kept.cluster_id
 
     def _to_keep(self) -> tuple[dict[str, list[Any]], str | None]:
-        # The dicts may change meanwhile, but ``list`` copies them in one step.
+        # Another thread may change the dicts at the same time, but ``list`` copies them in one step.
         known: dict[str, list[Any]] = {
             ACTIVE_VARIANTS: list(self._active.values()),
             VARIANTS: list(self._known.values()),

@@ -63,7 +63,7 @@ class Folded(NamedTuple):
 
 
 class Poison(Exception):
-    """A record made a fold raise, and everything it touched may be half changed."""
+    """A record made a fold raise, and whatever the record touched may be only partly changed."""
 
     def __init__(self, offset: int, error: Exception) -> None:
         super().__init__(offset)
@@ -78,7 +78,7 @@ def fold_around_poison(attempt: Callable[[Poisoned], Folded], what: str) -> Fold
     """Call ``attempt`` with the records to skip and their errors, until it no longer raises ``Poison``.
 
     Each attempt starts again from the untouched bytes, because rows changed by a failed step cannot be trusted.
-    Raises ``Unsafe`` if more than ``MAX_FAILURES`` records fail; ``what`` names the records for people.
+    Raises ``Unsafe`` if more than ``MAX_FAILURES`` records fail; ``what`` names the records in its message.
     """
     poisoned: dict[int, Exception] = {}
     while True:
@@ -95,7 +95,7 @@ def fold_around_poison(attempt: Callable[[Poisoned], Folded], what: str) -> Fold
 
 
 class Task:
-    """A task named by records of the batch; a stage adds the row that it opens for the task."""
+    """A task named by records of the batch; a stage adds the row in a subclass."""
 
     __slots__ = ("home", "key", "left", "touched")
 

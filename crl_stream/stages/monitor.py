@@ -57,7 +57,7 @@ def fold_batch(
     ``command_positions`` named, None for a record that does not exist.  ``waiting`` is the index of ``rows``; if it is
     missing or out of date, a tick reads all rows.  ``most``, at least 1, is roughly the number of outputs after which
     the fold ends early (``Folded.finished``).  If it is given, the fold also ends before a tick for which ``waiting``
-    would have to be rebuilt.  ``render`` replaces ``encode`` for facts of tasks if their values stay within the
+    would have to be rebuilt.  ``render`` replaces ``encode`` for facts of tasks whose values never leave the
     process; snapshots are then brief.
     Raises ``Unsafe`` if too many records make the engine raise.
     """
@@ -122,7 +122,7 @@ class _Fold(Fold[_Task]):
         return super().end()
 
     def take(self, entry: Entry, record: Record, task: _Task) -> None:
-        """Process the record; if the fleet's hold has expired by then, end the hold first."""
+        """Process the record; if the fleet's hold has expired by the record's time, end the hold first."""
         message = entry.message
         kind = type(message)
         if self.at.fleet is not None and fleet.has_expired(self.at.fleet, record.timestamp):
@@ -403,7 +403,7 @@ class _Fold(Fold[_Task]):
         self.wakes[partition_key(self.partition)] = fleet_end(self.state)
 
     def _expire_fleet(self, entry: Entry, record: Record, task: _Task) -> None:
-        """End the fleet's hold, which has expired: process the record without it, then publish all other rows."""
+        """End the fleet's expired hold: process the record without the hold, then publish all other rows."""
         was = self.at.fleet
         assert was is not None
         self._set_hold(None)

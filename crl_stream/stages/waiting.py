@@ -19,7 +19,7 @@ from crl_stream.stages.partition import PartitionRow, decode_partition
 from crl_stream.wire.topics import PARTITION_ROW
 
 _SLACK: Final = 64
-"""How many more out-of-date times than current times the heap may hold."""
+"""The heap may hold this many more out-of-date times than current ones."""
 
 
 SLOTS: Final = 1_024
