@@ -307,9 +307,9 @@ class EmbeddedBroker:
         if self.port is not None and (listens(self.port) or not bindable(self.port)):
             raise BrokerError(
                 f"Port {self.port} is taken.",
-                hint="unset the port to use any free one, or set another: `crl --set broker.port=9093 ...`, "
-                "CRL_BROKER_PORT, or --port of `crl broker start`; if your own Kafka has the port, set "
-                "CRL_BOOTSTRAP_SERVERS to use it",
+                hint="unset the port to use any free one, or set another with `crl --set broker.port=9093 ...`, "
+                "CRL_BROKER_PORT, or --port of `crl broker start`; if your own Kafka uses the port, set "
+                "CRL_BOOTSTRAP_SERVERS to use that Kafka",
             )
 
     def _last_port(self) -> int | None:
@@ -354,7 +354,7 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def _new_cluster_id() -> str:
-    """Return a unique id, so that what is known about one cluster is never applied to another.
+    """Return a unique cluster id, so that what is known about one cluster is never applied to another.
 
     It is a UUID in Kafka's form, without a leading dash, which would look like an option.
     """

@@ -72,7 +72,7 @@ class Background:
         return self._stopping.is_set()
 
     def beat(self) -> None:
-        """Show that the work continues."""
+        """Show that the work is alive."""
         self._beaten = time.monotonic()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> None:
@@ -135,8 +135,8 @@ class Background:
             try:
                 loop.run_until_complete(supervisor)
             except (KeyboardInterrupt, SystemExit) as error:
-                # asyncio lets these two exceptions escape from any task or callback, but the loop can continue. The
-                # attempt that raised one of them is over; the supervisor notices that next.
+                # asyncio lets KeyboardInterrupt and SystemExit escape from any task or callback, but the loop can
+                # continue. The attempt that raised one of them is over; the supervisor notices that next.
                 if supervisor.done():
                     raise
                 if self._task is None or not self._task.done():

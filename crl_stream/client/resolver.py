@@ -120,7 +120,7 @@ class Resolver:
 
     @property
     def following_since(self) -> str | None:
-        """Return the time since which Kafka has been followed (RFC 3339); None while it is not."""
+        """Return the time since which changes have been followed (RFC 3339); None while they are not."""
         return self._following_since if time.monotonic() - self._heard < STALE_SECONDS else None
 
     @property

@@ -1,8 +1,9 @@
 """Sends the messages in the outbox for as long as its client exists.
 
 One producer is used as long as it works: it is idempotent and resends unacknowledged messages, so an outage duplicates
-nothing. If it cannot continue (its sender has ended, its state at the broker is gone, the broker has moved), it is
-discarded, and the messages in flight are resent through a new one. The monitor recognises them by their invocation_id.
+nothing. The producer is discarded if it cannot continue: its sender has ended, its state at the broker is gone, or the
+broker has moved. Messages in flight are then resent through a new one, and the monitor recognises duplicates by their
+invocation_id.
 """
 
 from __future__ import annotations

@@ -305,7 +305,7 @@ class TopologyDriver:
         return _rows(self.changelog)
 
     def proposal_rows(self) -> dict[bytes, bytes]:
-        """Return all rows of the proposer by the key of their task."""
+        """Return all rows of the proposer by task key."""
         return _rows(self.proposals_changelog)
 
     def snapshot(self, agent_name: str, task_type: str) -> m.TaskSnapshot:

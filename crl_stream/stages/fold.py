@@ -5,8 +5,8 @@
 
 This module enforces the laws for every stage that has a table.  Records below ``next_offset`` were folded before and
 are skipped.  A record that the codec rejects, or that makes the stage raise, becomes a dead letter, and the partition
-continues.  A batch touches many rows, so each row is closed right after the last record that names it, while it is
-still in the processor's cache.  A batch may be folded in parts, because nothing depends on where a batch ends.
+continues.  A batch touches many rows, so each row is closed right after the last record that names it, while the row
+is still in the processor's cache.  A batch may be folded in parts, because nothing depends on where a batch ends.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class _Task(Task):
     def __init__(self, key: bytes) -> None:
         super().__init__(key)
         self.row: TaskRow | None = None
-        """The open row, from the task's first folded record of the batch to its last."""
+        """The task's row while it is open: from the first to the last of the batch's records that name the task."""
         self.policy: Policy | None = None
         """The policy in force for the task; None until it is looked up."""
 

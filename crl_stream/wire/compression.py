@@ -1,7 +1,7 @@
 """Decompresses batches within a fixed memory limit.
 
-A batch of one megabyte may unpack to two gigabytes.  So gzip is read only up to the limit, the length that snappy
-states is checked first, and lz4 and zstd are unpacked into a buffer no larger than the limit.
+A batch of one megabyte may unpack to two gigabytes.  So gzip is read only up to the limit, and the length that
+snappy states is checked first. For lz4 and zstd, the buffer is no larger than the limit.
 """
 
 from __future__ import annotations
