@@ -107,7 +107,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
                 else:
                     results.put(None)
 
-    # Not a pool: a program waits for a pool's threads before it exits, so Ctrl-C would have to wait for slow downloads.
+    # Not a pool: a program that exits waits for a pool's threads, so Ctrl-C would have to wait for slow downloads.
     threads = [threading.Thread(target=work, daemon=True) for _ in range(_AT_ONCE)]
     for thread in threads:
         thread.start()
@@ -127,7 +127,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
 
 
 def _trust_the_named_authorities() -> None:
-    """Make ``requests`` trust the CA bundle that OpenSSL's or pip's variables name; a company proxy may need it."""
+    """Make ``requests`` trust the CA bundle that variables of OpenSSL or pip name; company proxies may need it."""
     if not any(os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")):
         named = (os.environ.get(name) for name in ("SSL_CERT_FILE", "PIP_CERT"))
         if bundle := next((path for path in named if path and Path(path).is_file()), None):

@@ -81,7 +81,7 @@ def explain(folder: Path, code: int | None, since: int = 0) -> BrokerError:
     """
     log = folder / LOG
     if code is not None and code < 0:
-        # A signal ended it, so complaints in its log are not the reason.
+        # A signal ended the broker, so errors in its log are not the reason.
         why = "; the system does that when memory runs out" if -code == signal.SIGKILL else ""
         return BrokerError(
             f"Kafka was terminated by {_name_of(-code)}{why}.", hint=f"see {log}, and `dmesg` for what the system did"
@@ -111,7 +111,7 @@ def _end_of(path: Path, since: int) -> str:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            # A file that is shorter now has been rotated, so everything in it is new.
+            # A file that is now shorter than ``since`` was rotated, so everything in it is new.
             file.seek(max(since if since <= size else 0, size - _TAIL))
             return file.read().decode("utf-8", "replace")
     except OSError:

@@ -82,7 +82,7 @@ def _bind(family: int, address: tuple[str | int, ...]) -> int:
         if address[1]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # Servers set this too; otherwise :: would include every IPv4 address.
+            # Servers set this option too; without it, :: would also include every IPv4 address.
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         probe.bind(address)
         return int(probe.getsockname()[1])

@@ -66,7 +66,7 @@ class RunningInvocation:
     def status(self) -> Status:
         """How the invocation ended; ``success`` by default.
 
-        If the block sets a status, it is published even if a cancellation ends the block.
+        If the block sets a status, the outcome is published even if a cancellation ends the block.
         """
         return self._status or "success"
 

@@ -23,7 +23,7 @@ from crl_stream.wire.records import Record
 from crl_stream.wire.topics import FLEET_KEY
 
 SHOWN_AT_ONCE: Final = 1_000
-"""Maximum number of tasks in a partition that the command itself publishes; ticks publish more than that in groups."""
+"""Up to this many tasks of a partition are published with the command itself; larger numbers by ticks, in groups."""
 SUBJECT: Final = "fleet"
 """Subject of the alert; no task can have this name."""
 _HOUR: Final = 3_600_000

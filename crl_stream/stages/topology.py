@@ -41,7 +41,7 @@ from crl_stream.wire.topics import (
 )
 
 RowPosition = Callable[[bytes], tuple[int, int]]
-"""Returns the position of the last record that touched a row; of two rows of a key, the higher position is newer."""
+"""Returns the position of the last record that touched a row; a row with a higher position is newer."""
 FIRST: Final = 0
 """The partition of topics that have only one, and of alerts that are not about a task."""
 
