@@ -23,7 +23,7 @@ from crl_stream.wire.records import Record
 from crl_stream.wire.topics import FLEET_KEY
 
 SHOWN_AT_ONCE: Final = 1_000
-"""Up to this many tasks of a partition are published with the command itself; larger numbers by ticks, in groups."""
+"""Maximum number of a partition's tasks that a command publishes itself; beyond that, ticks publish them in groups."""
 SUBJECT: Final = "fleet"
 """Subject of the alert; no task can have this name."""
 _HOUR: Final = 3_600_000
