@@ -92,7 +92,7 @@ class Stage:
     sinks: tuple[Sink, ...] = ()
     table: Table | None = None
     looks_up: tuple[str, ...] = ()
-    """Topics from which the stage reads single records, to which records of its sources refer."""
+    """Topics in which the stage looks up single records that its source records refer to."""
     beyond: str = ""
     """Destinations outside Kafka that the stage sends to; empty if there are none."""
     fans_in: bool = False
