@@ -19,7 +19,7 @@ What people use:
     notifiers/    alerts by log, file and webhook, and through Apprise by chat, mail and pager
     settings/     every setting a person can choose, and where its value came from
     broker/       a real Kafka broker for machines that have none
-    contract/     finds and generates ``topics/``, the contract that needs no Python to read
+    contract/     locates and generates ``topics/``, the contract, which can be read without Python
     errors        every error a user may see
     visible       makes untrusted text safe to print on a terminal
     worker_views  queries the views of a worker from another process

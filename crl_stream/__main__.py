@@ -1,4 +1,4 @@
-"""``python -m crl_stream`` is the command ``crl``."""
+"""Runs the command ``crl`` for ``python -m crl_stream``."""
 
 from crl_stream.cli import main
 

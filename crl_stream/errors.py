@@ -67,7 +67,7 @@ class NotFound(CrlError):
 
 
 class CommandRefused(CrlError):
-    """The monitor read the command and refused it; the reason is the message."""
+    """The monitor read the command and refused it; the message gives the reason."""
 
     exit_code = 5
 

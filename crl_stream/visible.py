@@ -45,7 +45,7 @@ class VisibleFormatter(logging.Formatter):
 def escape_json(document: bytes) -> bytes:
     """Return an equivalent JSON document without invisible characters.
 
-    JSON itself escapes only the first 32 characters. Characters beyond ASCII occur only within strings.
+    JSON encoders escape only the control characters below U+0020. Characters beyond ASCII occur only within strings.
     """
     if document.isascii() and b"\x7f" not in document:
         return document

@@ -1,4 +1,4 @@
-"""Requests a worker's views from another process."""
+"""Fetches a worker's views over HTTP, from another process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOT_FOUND: Final = 404
 
 
 def views_url(settings: Settings) -> str:
-    """Return the URL of the views of the worker with these settings."""
+    """Return the URL of a worker's views, according to its settings."""
     return base_url(settings.worker)
 
 
@@ -54,13 +54,13 @@ def ask(settings: Settings, path: str, timeout: float = TIMEOUT_SECONDS) -> Any:
         ) from error
     except (OSError, ValueError) as error:
         if isinstance(getattr(error, "reason", None), TimeoutError):
-            hint = "is worker.web_host reachable from here? its log says whether it is running"
+            hint = "check that worker.web_host is reachable from here; the worker's log says whether it is running"
             raise Unavailable(
                 f"{views_url(settings)} did not accept a connection within {timeout:.0f} s.", hint=hint
             ) from error
         raise Unavailable(
             f"No worker answers at {views_url(settings)}.",
-            hint="`crl up` starts everything, `crl worker` only a worker; its views are on the port worker.web_port",
+            hint="`crl up` starts everything and `crl worker` only a worker; worker.web_port is the port of its views",
         ) from error
 
 

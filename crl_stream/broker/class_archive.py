@@ -1,4 +1,4 @@
-"""An archive of Kafka's classes in Java's in-memory form; it halves the time and CPU that a broker's start takes.
+"""An archive of Kafka's classes in Java's in-memory form; it halves the time and CPU that a broker needs to start.
 
 Java calls this application class-data sharing. The first broker to use a cache folder records which classes it loads.
 The second start creates the archive (10 s, once), and every later one maps it into memory. Java ignores an archive made
@@ -19,7 +19,7 @@ from crl_stream.broker.jars import Progress
 from crl_stream.broker.java import Java
 
 _SECONDS: Final = 120.0
-"""Seconds after which creating an archive counts as failed."""
+"""Seconds allowed for creating an archive."""
 _QUIET: Final = "-Xlog:cds*=off"
 
 
@@ -30,17 +30,17 @@ class ClassArchive:
         key = hashlib.sha256(f"{java.path.resolve()}\n{java.build}".encode()).hexdigest()[:12]
         self.java = java
         self.path = folder / f"classes-{key}.jsa"
-        """The archive; an empty file records that this Java could not create one, so it is not tried again."""
+        """Path of the archive; an empty file means that this Java could not create one and must not try again."""
         self.names = folder / f"classes-{key}.txt"
 
     def options(self, noted: Path) -> list[str]:
-        """Return the Java options for a broker: use the archive, or record the loaded classes in ``noted``."""
+        """Return Java options that make a broker use the archive or, without one, record its classes in ``noted``."""
         if not self.path.is_file():
             return [] if self.names.is_file() else [f"-XX:DumpLoadedClassList={noted}"]
         return [f"-XX:SharedArchiveFile={self.path}", _QUIET] if self.path.stat().st_size else []
 
     def keep_names(self, noted: Path) -> None:
-        """Keep the class names that a running broker has recorded; only classes that Kafka loads later are missing."""
+        """Save the names of the classes that a running broker has loaded so far, as recorded in ``noted``."""
         with suppress(OSError):
             text = noted.read_bytes()
             noted.unlink()
@@ -55,9 +55,9 @@ class ClassArchive:
         with suppress(OSError), self.names.open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not self.path.is_file():
-                progress("preparing faster starts of Kafka (once)", 0, 1)
+                progress("preparing Kafka to start faster (once)", 0, 1)
                 self._make(class_path)
-                progress("preparing faster starts of Kafka (once)", 1, 1)
+                progress("preparing Kafka to start faster (once)", 1, 1)
 
     def _make(self, class_path: str) -> None:
         incoming = self.path.with_suffix(f".{os.getpid()}")

@@ -9,7 +9,7 @@ from typing import Any, Final
 HOST: Final = "127.0.0.1"
 
 LOG: Final = "server.log"
-"""Kafka's log, continued by every start: at most four files of 5 MB, the oldest of which is ``server.log.3``."""
+"""Kafka's log, to which every start appends: at most four files of 5 MB, of which ``server.log.3`` is the oldest."""
 OUTPUT: Final = "server.out"
 """Output of the Java runtime since the last start; it is empty unless Java fails to start or runs out of memory."""
 
@@ -57,9 +57,9 @@ def write_configuration(
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         "share.coordinator.state.topic.num.partitions": 1,
-        # With a few members on one machine, waiting for more of them to join gains nothing.
+        # A consumer group has few members here, all on one machine, so waiting for more to join gains nothing.
         "group.initial.rebalance.delay.ms": 0,
-        # Allow sessions as short as a worker's settings allow.
+        # Accept session timeouts as short as a worker's settings permit.
         "group.min.session.timeout.ms": 1000,
         "num.network.threads": 2,
         "num.io.threads": 4,

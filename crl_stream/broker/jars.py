@@ -81,7 +81,7 @@ def fetch(
 
 @contextmanager
 def _only_one(path: Path) -> Iterator[None]:
-    """Make a second start wait for the first, so that it finds the jars already there."""
+    """Make a second start wait for the first, so that the second finds the jars in the cache."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -98,7 +98,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
 
     def work() -> None:
         while waiting:
-            with suppress(IndexError):  # another thread took the last one
+            with suppress(IndexError):  # another thread took the last jar
                 pin = waiting.popleft()
                 try:
                     _fetch_one(pin, incoming, folder)
@@ -107,7 +107,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
                 else:
                     results.put(None)
 
-    # Not a pool: a program waits for a pool's threads before it exits, so Ctrl-C would have to wait for slow downloads.
+    # Not a pool: a program that exits waits for a pool's threads, so Ctrl-C would have to wait for slow downloads.
     threads = [threading.Thread(target=work, daemon=True) for _ in range(_AT_ONCE)]
     for thread in threads:
         thread.start()
@@ -127,7 +127,7 @@ def _fetch_missing(folder: Path, missing: list[Pin], progress: Progress, what: s
 
 
 def _trust_the_named_authorities() -> None:
-    """Make ``requests`` trust the CA bundle that OpenSSL's or pip's variables name; a company proxy may need it."""
+    """Make ``requests`` trust the CA bundle that variables of OpenSSL or pip name; company proxies may need it."""
     if not any(os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")):
         named = (os.environ.get(name) for name in ("SSL_CERT_FILE", "PIP_CERT"))
         if bundle := next((path for path in named if path and Path(path).is_file()), None):
@@ -157,7 +157,7 @@ def _fetch_one(pin: Pin, incoming: Path, folder: Path) -> None:
         raise BrokerError(
             f"Kafka {KAFKA_VERSION} cannot be downloaded: {type(error).__name__} for {pin.file_name}.",
             hint="check the network (HTTPS_PROXY, SSL_CERT_FILE), set "
-            f"{MIRROR} to use another Maven repository, or CRL_BOOTSTRAP_SERVERS to use your own Kafka",
+            f"{MIRROR} to use another Maven repository, or set CRL_BOOTSTRAP_SERVERS to use your own Kafka",
         ) from error
     except RuntimeError as error:
         raise BrokerError(

@@ -52,7 +52,7 @@ def find_java() -> Java:
 
 
 def _version(path: Path) -> tuple[int | None, str]:
-    """Return the version (None if it is not Java) and the output of ``java -version``."""
+    """Return the version of the Java at ``path`` (None if it is not Java) and the output of ``java -version``."""
     try:
         answer = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):

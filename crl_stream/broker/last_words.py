@@ -14,7 +14,7 @@ from typing import Final
 from crl_stream.broker.configuration import LOG, OUTPUT
 from crl_stream.errors import BrokerError, PortTaken
 
-OTHER_FOLDER: Final = "name another folder: `crl --set broker.data_dir=FOLDER ...`, CRL_BROKER_DATA_DIR"
+OTHER_FOLDER: Final = "use another folder: `crl --set broker.data_dir=FOLDER ...` or CRL_BROKER_DATA_DIR"
 _TAIL: Final = 1 << 17
 """Number of bytes read from the end of a log."""
 _FULL: Final = 4 << 20
@@ -39,7 +39,7 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
     (
         r"OutOfMemoryError|GC overhead limit",
         "Kafka's heap is full",
-        "give it more with `crl --set broker.heap_mb=1024 ...`, CRL_BROKER_HEAP_MB",
+        "give it more with `crl --set broker.heap_mb=1024 ...` or CRL_BROKER_HEAP_MB",
     ),
     (
         r"insufficient memory for the Java Runtime|Could not reserve enough space|Cannot allocate memory",
@@ -81,7 +81,7 @@ def explain(folder: Path, code: int | None, since: int = 0) -> BrokerError:
     """
     log = folder / LOG
     if code is not None and code < 0:
-        # A signal ended it, so complaints in its log are not the reason.
+        # A signal ended the broker, so errors in its log are not the reason.
         why = "; the system does that when memory runs out" if -code == signal.SIGKILL else ""
         return BrokerError(
             f"Kafka was terminated by {_name_of(-code)}{why}.", hint=f"see {log}, and `dmesg` for what the system did"
@@ -111,7 +111,7 @@ def _end_of(path: Path, since: int) -> str:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            # A file that is shorter now has been rotated, so everything in it is new.
+            # A file that is now shorter than ``since`` was rotated, so everything in it is new.
             file.seek(max(since if since <= size else 0, size - _TAIL))
             return file.read().decode("utf-8", "replace")
     except OSError:
@@ -122,7 +122,7 @@ def _last_complaint(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     complaints = [line for line in lines if re.search(r"\b(?:ERROR|FATAL)\b|Exception|Error:", line)]
     found = complaints[-1:] or lines[-1:]
-    return found[0][:300] if found else "it said nothing."
+    return found[0][:300] if found else "it logged nothing."
 
 
 def _is_full(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Checks and finds ports of this machine, by IPv4 and IPv6 address or by name."""
+"""Checks whether ports of this machine are free, and finds free ones, by address (IPv4 or IPv6) or host name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 from crl_stream.broker.configuration import HOST
 
 _TRIES: Final = 20
-"""Number of attempts to find a port that is free on every address of a name."""
+"""Number of attempts to find a port that is free on every address of a host."""
 
 
 def listens(port: int) -> bool:
@@ -82,7 +82,7 @@ def _bind(family: int, address: tuple[str | int, ...]) -> int:
         if address[1]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # Servers set this too; otherwise :: would include every IPv4 address.
+            # Servers set this option too; without it, :: would also include every IPv4 address.
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         probe.bind(address)
         return int(probe.getsockname()[1])

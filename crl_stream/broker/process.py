@@ -1,8 +1,8 @@
 """Starts the broker process, finds it again in later calls, and stops it.
 
-The running Kafka holds a lock on its data folder, because it inherits the open lock file. So the operating system knows
-whether Kafka is running; no file left behind by a crash can mislead, and two brokers can never share a folder. Two
-notes are beside the lock: ``starting.json``, written before Kafka runs, and ``broker.json``, written when it answers.
+The running Kafka holds a lock on its data folder, because it inherits the open lock file. So the lock always shows
+whether Kafka is running, even after a crash, and two brokers can never share a folder. Two files are kept beside the
+lock: the start note, ``starting.json``, is written before Kafka runs; the note, ``broker.json``, when Kafka answers.
 If a program dies while it starts Kafka, the next call completes the start.
 """
 
@@ -34,7 +34,7 @@ from crl_stream.broker.recorded import Recorded, is_locked, recorded, spawn
 from crl_stream.errors import BrokerError, PortTaken
 
 LOCK: Final = ".lock"
-"""File in a data folder that its broker, or the program starting one, holds locked."""
+"""Lock file in a data folder, held by its broker or by the program that is starting one."""
 USUAL_PORT: Final = 9092
 _MORE_PORTS: Final = 3
 """Number of further ports to try when another program takes a port before Kafka listens on it."""
@@ -307,9 +307,9 @@ class EmbeddedBroker:
         if self.port is not None and (listens(self.port) or not bindable(self.port)):
             raise BrokerError(
                 f"Port {self.port} is taken.",
-                hint="unset the port to use any free one, or set another: `crl --set broker.port=9093 ...`, "
-                "CRL_BROKER_PORT, or --port of `crl broker start`; if your own Kafka has the port, set "
-                "CRL_BOOTSTRAP_SERVERS to use it",
+                hint="unset the port to use any free one, or set another with `crl --set broker.port=9093 ...`, "
+                "CRL_BROKER_PORT, or --port of `crl broker start`; if your own Kafka uses the port, set "
+                "CRL_BOOTSTRAP_SERVERS to use that Kafka",
             )
 
     def _last_port(self) -> int | None:
@@ -354,7 +354,7 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def _new_cluster_id() -> str:
-    """Return a unique id, so that what is known about one cluster is never applied to another.
+    """Return a unique cluster id, so that what is known about one cluster is never applied to another.
 
     It is a UUID in Kafka's form, without a leading dash, which would look like an option.
     """

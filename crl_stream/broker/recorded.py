@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 _GATE: Final = 'read -r go && exec "$@" </dev/null'
 _SAME_SECONDS: Final = 2.0
-"""Tolerance in seconds: start times are relative to the boot time, which is known only to the second."""
+"""Tolerance in seconds when start times are compared: the boot time they depend on is known only to the second."""
 
 
 class Recorded(NamedTuple):
@@ -30,11 +30,11 @@ class Recorded(NamedTuple):
     """Start time in seconds since the epoch."""
 
     def lives(self) -> bool:
-        """Return whether it is running; a zombie does not count."""
+        """Return whether the process is running; a zombie does not count."""
         return self._process() is not None
 
     def send(self, number: int) -> None:
-        """Send it a signal if it is running."""
+        """Send a signal to the process if it is running."""
         if (process := self._process()) is not None:
             import psutil
 
@@ -43,7 +43,7 @@ class Recorded(NamedTuple):
                 process.send_signal(number)
 
     def is_paused(self) -> bool:
-        """Return whether it is paused, by SIGSTOP or a debugger."""
+        """Return whether the process is paused, by SIGSTOP or a debugger."""
         import psutil
 
         process = self._process()

@@ -19,17 +19,17 @@ Read in this order:
     publisher       checks outcomes and queues them
     outbox          the bounded queue between the agent's threads and the sender
     sending         sends what is queued, and replaces a broken producer
-    scores          numbers of any library as plain numbers
+    scores          converts the numbers of any library to plain numbers
 
-What they are used with:
+What they build on:
 
-    setting_up      the client's settings, and what is wrong with them
+    setting_up      loads the client's settings, and notes what is wrong with them
     address         where Kafka is
     keeping         the file that keeps active variants for use while Kafka is down
     background      a thread that restarts its work until it is told to stop
     event_loop      the event loop of that thread
     native_threads  real threads, even under gevent
-    lifetimes       forks, and the end of the program
+    lifetimes       handles forks, and the end of the program
     troubles        problems, logged rarely but never silently dropped
     health          what is connected, and what was lost
 """

@@ -19,7 +19,7 @@ def kafka_of(settings: Settings) -> Kafka:
     """
     if settings.kafka.bootstrap_servers:
         return settings.kafka
-    from crl_stream.broker import EmbeddedBroker  # most runtimes have an address configured and never need this
+    from crl_stream.broker import EmbeddedBroker  # imported late: most runtimes have an address configured
 
     running = EmbeddedBroker(settings.broker.data_dir, settings.client.cache_dir).status()
     if running is None:

@@ -22,7 +22,7 @@ from crl_stream.client.troubles import hushed, note_of_loop
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 1.0
-"""Longest pause between two attempts, in seconds; a runtime learns of a rollback soon after the broker's return."""
+"""Longest pause between two attempts, in seconds; short, so that runtimes soon learn of rollbacks after an outage."""
 _STEADY_SECONDS: Final = 10.0
 """Seconds after which an attempt counts as a success, so the pause after it is short again."""
 _TICK_SECONDS: Final = 1.0
@@ -54,7 +54,7 @@ class Background:
         self._stopping = threading.Event()
         self._beaten = time.monotonic()
         self.attempts = 0
-        """How often the work was started."""
+        """Number of times the work was started."""
         outlives(self)
 
     def start(self) -> None:
@@ -68,11 +68,11 @@ class Background:
 
     @property
     def stopping(self) -> bool:
-        """Return whether it was told to stop."""
+        """Return whether the thread was told to stop."""
         return self._stopping.is_set()
 
     def beat(self) -> None:
-        """Show that the work continues."""
+        """Show that the work is alive."""
         self._beaten = time.monotonic()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> None:
@@ -135,8 +135,8 @@ class Background:
             try:
                 loop.run_until_complete(supervisor)
             except (KeyboardInterrupt, SystemExit) as error:
-                # asyncio lets these two escape from any task or callback, but the loop can continue. The attempt that
-                # raised the exception is over; the supervisor notices that next.
+                # asyncio lets KeyboardInterrupt and SystemExit escape from any task or callback, but the loop can
+                # continue. The attempt that raised one of them is over; the supervisor notices that next.
                 if supervisor.done():
                     raise
                 if self._task is None or not self._task.done():

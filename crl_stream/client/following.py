@@ -73,7 +73,7 @@ class Following:
         self._names = {topics(name): name for name in (ACTIVE_VARIANTS, VARIANTS)}
 
     async def attempt(self) -> None:
-        """Connect, read both topics to the end, and follow them; raises on failure, or when all must be reread."""
+        """Connect, read both topics to the end, and follow them; raises if that fails or everything must be reread."""
         kafka = kafka_of(self.settings)
         consumer = LogConsumer(
             **connection_options(kafka),
@@ -139,7 +139,11 @@ class Following:
     def _say_held(
         self, consumer: AIOKafkaConsumer, places: Iterable[TopicPartition], before: set[tuple[TopicPartition, int]]
     ) -> set[tuple[TopicPartition, int]]:
-        """Report records hidden by a transaction that was already open at the last check; return the ones open now."""
+        """Report records hidden by a transaction that was already open at the last check.
+
+        ``before`` and the result name the transactions open at the last check and now, as (partition, first hidden
+        offset).
+        """
         held = set()
         for place in places:
             stable, end = consumer.last_stable_offset(place), consumer.highwater(place)
@@ -166,7 +170,7 @@ class Following:
             self._still_at(address)
 
     def _still_at(self, address: str) -> None:
-        """Raise ``Reread`` if the broker's address has changed; a stopped broker may come back at the same one."""
+        """Raise ``Reread`` if the broker's address has changed; a stopped broker may come back at the old address."""
         with suppress(KafkaConnectionError):
             if kafka_of(self.settings).bootstrap_servers != address:
                 raise Reread("the broker's address has changed")

@@ -26,13 +26,13 @@ class Health(NamedTuple):
     sent: int
     queued: int
     dropped: int
-    """Lost outcomes: too many were waiting, or Kafka did not accept them before the end."""
+    """Lost outcomes: too many were waiting, or Kafka did not accept them before the client closed."""
     rejected: int
     """Outcomes that were invalid or refused by Kafka."""
     abandoned: int
     """Invocations that were ended from outside: they say nothing about the variant and are not published."""
     restarts: int
-    """Number of times that following was restarted."""
+    """Number of times that the client had to start following again."""
     trouble: str
     """The last problem; empty if there was none."""
     trouble_at: str | None

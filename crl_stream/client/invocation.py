@@ -31,7 +31,7 @@ _ENDED_FROM_OUTSIDE: Final = (
     GeneratorExit,
 )
 _ENDED_ELSEWHERE: Final = frozenset({("trio", "Cancelled"), ("greenlet", "GreenletExit")})
-"""Such exceptions from optional libraries, as (package, name)."""
+"""Exceptions with which optional libraries end work from outside, as (package, name)."""
 
 
 def is_abandonment(error: BaseException) -> bool:
@@ -66,7 +66,7 @@ class RunningInvocation:
     def status(self) -> Status:
         """How the invocation ended; ``success`` by default.
 
-        If the block sets a status, it is published even if a cancellation ends the block.
+        If the block sets a status, the outcome is published even if a cancellation ends the block.
         """
         return self._status or "success"
 

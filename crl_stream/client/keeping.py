@@ -55,7 +55,7 @@ def kept_file(settings: Settings) -> Path:
 
 
 def why_unusable(settings: Settings) -> str | None:
-    """Return why nothing can be kept in ``client.cache_dir``, or None if it can be used. Write nothing."""
+    """Return why nothing can be kept in ``client.cache_dir``; None if the folder is usable. Nothing is written."""
     folder = settings.client.cache_dir
     try:
         for there in (folder, *folder.absolute().parents):

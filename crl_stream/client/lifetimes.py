@@ -1,7 +1,7 @@
 """Handles forks and the end of a process.
 
-Everything with a thread or a queue registers here. In a forked child, ``forked`` is called before the child runs any
-other code. At the end of the program, ``at_exit`` is called with a deadline that all members share.
+Every object with a thread or a queue registers here as a member. In a forked child, ``forked`` is called before the
+child runs any other code. At the end of the program, ``at_exit`` is called with a deadline that all members share.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _left_behind: list[Any] = []
 """A child's copies of its parent's threads. They are never collected, because that would close the parent's sockets."""
 _lock = threading.Lock()
 _at_end_of: set[int] = set()
-"""Ids of the processes whose end is handled in addition to ``atexit``."""
+"""Ids of the processes in which ``notice_the_end`` has already run."""
 
 
 def outlives(thread: Member) -> None:

@@ -34,7 +34,7 @@ class PublisherStats(NamedTuple):
     """Acknowledged by Kafka."""
     queued: int
     dropped: int
-    """Lost because the queue was full, or because Kafka did not answer before the end."""
+    """Lost because the queue was full, or because Kafka did not accept them before the client closed."""
     rejected: int
     """Refused by the client or by Kafka, with a log line that says what to do."""
     abandoned: int = 0
@@ -49,7 +49,7 @@ class Outbox:
         self.forked()
 
     def forked(self) -> None:
-        """Start empty, also in a forked child, because the parent sends the messages that are waiting."""
+        """Start with an empty queue, even in a forked child, because the parent sends the waiting messages."""
         self._waiting: deque[Item] = deque()
         self._in_flight = self._sent = self._dropped = self._rejected = self._abandoned = 0
         self._asleep = False

@@ -235,7 +235,9 @@ class Publisher:
             self._background.tell_to_stop()
         if lost := self._outbox.give_up():
             self._troubles.say(
-                "lost", f"outcomes are lost: Kafka did not accept {lost} of them before the end ({self.trouble})", 1
+                "lost",
+                f"outcomes are lost: Kafka did not accept {lost} of them before the client closed ({self.trouble})",
+                1,
             )
         if self._background is not None:
             self._background.join(until - time.monotonic())

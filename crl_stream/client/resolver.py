@@ -120,12 +120,12 @@ class Resolver:
 
     @property
     def following_since(self) -> str | None:
-        """Return the time since which Kafka has been followed (RFC 3339); None while it is not."""
+        """Return the time since which changes have been followed (RFC 3339); None while they are not."""
         return self._following_since if time.monotonic() - self._heard < STALE_SECONDS else None
 
     @property
     def restarts(self) -> int:
-        """Return the number of times that following was restarted."""
+        """Return the number of times that the resolver had to start following again."""
         return max(0, self._background.attempts - 1) if self._background is not None else 0
 
     def wait_until_ready(self, timeout: float = 10.0) -> bool:
@@ -252,7 +252,7 @@ class Resolver:
         return next((v for v in known.variants if v.variant_id == variant_id), None) if known is not None else None
 
     def _explore(self, others: list[m.RegisteredVariant]) -> m.RegisteredVariant | None:
-        """Return the variant to try; None, which means the active variant, if the policy fails."""
+        """Return the variant to try; if the policy fails, return None, so that the active variant is used."""
         try:
             chosen = self._choose(others, self._rng)
             if any(chosen is other for other in others):
@@ -286,7 +286,7 @@ class Resolver:
         return STALE_SECONDS
 
     def connected(self, cluster_id: str | None) -> None:
-        """Record that a cluster answers; discard what a file says about another cluster."""
+        """Record that a cluster answers; discard variants that the file holds for another cluster."""
         if cluster_id is not None and self._cluster_id is not None and cluster_id != self._cluster_id:
             with self._changed:
                 self._active = {key: active for key, active in self._active.items() if key not in self._from_file}
@@ -326,7 +326,7 @@ class Resolver:
                 self._call_listeners(message)
 
     def tell(self, message: m.ActiveVariant | m.VariantCatalogue) -> None:
-        """Accept a record that is newer than the view."""
+        """Pass on a record that has just been added to the view: to the file, to waiting callers and to listeners."""
         self._keeper.changed()
         if isinstance(message, m.ActiveVariant):
             with self._changed:
@@ -357,7 +357,7 @@ class Resolver:
         self._from_file, self._cluster_id = set(self._active), kept.cluster_id
 
     def _to_keep(self) -> tuple[dict[str, list[Any]], str | None]:
-        # The dicts may change meanwhile, but ``list`` copies them in one step.
+        # Another thread may change the dicts at the same time, but ``list`` copies them in one step.
         known: dict[str, list[Any]] = {
             ACTIVE_VARIANTS: list(self._active.values()),
             VARIANTS: list(self._known.values()),

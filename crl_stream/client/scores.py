@@ -16,7 +16,7 @@ from msgspec.structs import FieldInfo, fields, replace
 from crl_stream.core import messages as m
 
 _MATTER: Final = frozenset({"schema_version", "role", "variant_source", "runtime_id"})
-"""Fields that cannot be dropped without changing what the outcome means: a shadow outcome would count as live."""
+"""Fields whose loss would change what the outcome means: without ``role``, a shadow outcome would count as live."""
 
 
 class Usable(NamedTuple):

@@ -1,8 +1,9 @@
 """Sends the messages in the outbox for as long as its client exists.
 
 One producer is used as long as it works: it is idempotent and resends unacknowledged messages, so an outage duplicates
-nothing. If it cannot continue (its sender has ended, its state at the broker is gone, the broker has moved), it is
-discarded, and the messages in flight are resent through a new one. The monitor recognises them by their invocation_id.
+nothing. The producer is discarded if it cannot continue: its sender has ended, its state at the broker is gone, or the
+broker has moved. Messages in flight are then resent through a new one, and the monitor recognises duplicates by their
+invocation_id.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ CONNECT_SECONDS: Final = 10.0
 SILENT_SECONDS: Final = 3.0
 """Seconds without an acknowledgement after which the silence is reported and the address is checked."""
 STUCK_SECONDS: Final = 10.0
-"""Seconds of silence after which a new connection is tried; it replaces the old one if that still sends nothing."""
+"""Seconds of silence after which a new connection is tried; it replaces the old one if the silence continues."""
 _LOOK_SECONDS: Final = 1.0
 _DISCARD_SECONDS: Final = 2.0
 _BATCH_BYTES: Final = 262_144
@@ -52,7 +53,7 @@ class Sending:
         self._discarding: set[asyncio.Future[Any]] = set()
         self._spare: AIOKafkaProducer | None = None
         self._alone: set[bytes] = set()
-        """Values from refused batches; each is resent in a batch of its own."""
+        """Values of messages from refused batches; each is resent in a batch of its own."""
         self._heard = 0.0
 
     def awake(self) -> None:
@@ -122,7 +123,7 @@ class Sending:
 
     # -- sending -----------------------------------------------------------------------------------
     async def _send(self, producer: AIOKafkaProducer, address: str, items: list[Item]) -> bool:
-        """Send one round and wait until Kafka has all of it; return False if Kafka refused a batch.
+        """Send one round of messages and wait until Kafka has all of them; return False if Kafka refused a batch.
 
         If sending fails, all messages that are not known to have arrived return to the outbox.
         """
@@ -264,7 +265,7 @@ class _Flight:
         self._outbox.settle(rejected=self._remove(numbers))
 
     def end(self) -> None:
-        """Return the rest to the outbox."""
+        """Return the unsettled messages to the outbox."""
         if self.left:
             self._outbox.put_back(self.left.values())
 

@@ -35,12 +35,12 @@ class _Kind:
 
     def __init__(self) -> None:
         self.said = float("-inf")
-        """When it was last logged."""
+        """When this kind was last logged."""
         self.since = 0.0
         self.count = 0
-        """Number of occurrences since then."""
+        """Number of occurrences since this kind was last logged."""
         self.open = False
-        """Whether it has been logged but its end has not."""
+        """Whether this kind has been logged but its end has not."""
         self.text = ""
 
 
@@ -72,7 +72,7 @@ class Troubles:
             log.warning("%s", line)
 
     def over(self, kind: str, text: str) -> None:
-        """Record that a kind of trouble is over; if it was logged, log its end, with the number of unlogged ones."""
+        """Record that a kind of trouble is over; if it was logged, log its end and its unlogged occurrences."""
         with self._lock:
             found = self._kinds.get(kind)
             if found is None:
@@ -108,7 +108,7 @@ class Troubles:
 
 # -- aiokafka's own lines --------------------------------------------------------------------------
 _hushed: set[int] = set()
-"""Threads of the client."""
+"""Ids of the clients' threads."""
 
 
 class _OfOurThreads(logging.Filter):

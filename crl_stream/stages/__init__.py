@@ -9,8 +9,8 @@ Read in this order:
     fold           the batch loop, with the laws for every stage that has a table
     inlet          turns commands into references in the log
     monitor        turns the log into rows, facts and snapshots, with the help of:
-        forwards       recognises forwarded records that arrived before
-        waiting        the rows that wait for a time
+        forwards       recognises forwarded records that have arrived before
+        waiting        the rows that are due at a certain time
         fleet          the hold on the whole fleet
         incidents      facts that do not come from a row: a failed fold, a gap, a new policy
     proposer       turns snapshots into proposals
@@ -21,9 +21,11 @@ Around them:
 
     stale_writes       finds the newest record of a key when a paused process has written late
     refill             rebuilds the contents of compacted topics from the rows
-    inspection         rows in the form that people see; fleet_summary: a fleet in a few numbers
+    inspection         rows in the form that people see
+    fleet_summary      a fleet in a few numbers
     topology_drawing   the topology as text, JSON and a flowchart
-    driver             the stages in memory, for tests and replay; streaming: the same for any number of records
+    driver             the stages in memory, for tests and replay
+    streaming          a driver that forgets folded records, so that it can take any number of them
 
 The worker, ``crl replay`` and the oracles in the tests all run these functions.
 """

@@ -1,8 +1,8 @@
 """The stages in memory: a log, its commands, changelogs and topics, without a broker.
 
-Tests use it for stories and as an oracle, and ``crl replay`` runs on it.  It takes messages or raw bytes, folds them as
-the worker does, and gives access to every topic.  A crash is an element of the input: what was written stays, and what
-was in memory is lost.
+Tests use it for scenarios and as an oracle, and ``crl replay`` runs on it.  It takes messages or raw bytes, folds them
+as the worker does, and gives access to every topic.  A crash is an element of the input: what was written stays, and
+what was in memory is lost.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _COMMANDS: Final = INLET.source
 
 
 class Crash(enum.Enum):
-    """The point at which the process dies while it handles what was piped since the last batch."""
+    """The point at which the process dies while it handles the messages piped since the last batch."""
 
     AFTER_FOLD = "outputs and rows are lost"
     AFTER_OUTPUTS = "outputs are written, rows are lost"
@@ -85,7 +85,7 @@ class TopologyDriver:
         self._read_commands = [0] * partitions
         self._render: Callable[[Any], Any] | None = None
         self._waits: list[Waiting] | None = None
-        """The index of each partition's waiting rows; None except while time passes without messages."""
+        """The index of each partition's waiting rows; None unless ``fall_silent`` is running."""
         self._command_ids = 0
 
     def append(
@@ -128,7 +128,7 @@ class TopologyDriver:
         return [output for element in elements for output in self.pipe(element)]
 
     def fall_silent(self, milliseconds: int = 2_000) -> list[Output]:
-        """Let this much time pass without messages, but with the ticks that the partitions' owners would append.
+        """Let ``milliseconds`` pass without messages, and append the ticks that the partitions' owners would append.
 
         Time continues from the newest record of the log, or from the driver's clock if that is ahead.
         """
@@ -305,7 +305,7 @@ class TopologyDriver:
         return _rows(self.changelog)
 
     def proposal_rows(self) -> dict[bytes, bytes]:
-        """Return all rows of the proposer by the key of their task."""
+        """Return all rows of the proposer by task key."""
         return _rows(self.proposals_changelog)
 
     def snapshot(self, agent_name: str, task_type: str) -> m.TaskSnapshot:

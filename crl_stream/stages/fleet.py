@@ -1,8 +1,8 @@
 """Commands for the whole fleet: each partition remembers the hold and publishes all of its tasks with it.
 
 The hold is kept in the partition row, so it is in force for every task at once, including tasks created later.  Tasks
-are published when it begins or ends: at once, or group by group if there are many.  If a row cannot be read then, its
-task is published with its next record.
+are published when the hold begins or ends: at once, or group by group if there are many.  If a row cannot be
+read then, its task is published with its next record.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from crl_stream.wire.records import Record
 from crl_stream.wire.topics import FLEET_KEY
 
 SHOWN_AT_ONCE: Final = 1_000
-"""How many tasks of a partition are published with the command itself; if there are more, ticks publish groups."""
+"""Maximum number of a partition's tasks that a command publishes itself; beyond that, ticks publish them in groups."""
 SUBJECT: Final = "fleet"
 """Subject of the alert; no task can have this name."""
 _HOUR: Final = 3_600_000
 
 
 def has_expired(hold: StandingOrder, now: int) -> bool:
-    """Return whether a hold on the fleet has expired by ``now`` (milliseconds); only time makes it expire."""
+    """Return whether a hold on the fleet has expired by ``now`` (milliseconds); outcomes never end such a hold."""
     return hold.until is not None and now >= hold.until
 
 
@@ -41,7 +41,7 @@ def untold(
     offset: int,
     incarnation: int,
 ) -> list[bytes]:
-    """Return the sorted keys of the readable tasks that the record at ``offset`` has not reached before.
+    """Return the sorted keys of the readable tasks to which the record at ``offset`` has not been applied yet.
 
     Each row comes from memory if it is open, otherwise from the batch's results or from the stored rows.  If a record
     is folded again after a crash, some rows may be ahead of it; those are left out.

@@ -1,7 +1,7 @@
 """A fleet in a few numbers: what each row adds to them, and which rows to show by name.
 
-Lists of tasks grow with the fleet, but whether it is healthy must be known in bounded time.  So a small mark is kept
-for each row, and a row is read again only after it has changed.
+Lists of tasks grow with the fleet, but its health must be known in bounded time.  So a small mark is kept for each row,
+and a row is read again only after it has changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from crl_stream.core.overview.notes import ENOUGH
 from crl_stream.core.policy import PolicySet
 
 TROUBLE: Final = ("degraded", "without_success")
-"""Names of the counts that need attention."""
+"""Names of the counts of tasks in trouble."""
 ORDERS: Final = ("held", "pinned", "quarantined")
 """Names of the counts for holds, pins and quarantines, which people set or must decide about."""
 NAMES: Final = (*TROUBLE, *ORDERS, "no_target", "without_outcome", "HEALTHY", "INCONCLUSIVE", "DEGRADED", "unjudged")

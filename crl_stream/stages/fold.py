@@ -5,8 +5,8 @@
 
 This module enforces the laws for every stage that has a table.  Records below ``next_offset`` were folded before and
 are skipped.  A record that the codec rejects, or that makes the stage raise, becomes a dead letter, and the partition
-continues.  A batch touches many rows, so each row is closed right after the last record that names it, while it is
-still in the processor's cache.  A batch may be folded in parts, because nothing depends on where a batch ends.
+continues.  A batch touches many rows, so each row is closed right after the last record that names it, while the row
+is still in the processor's cache.  A batch may be folded in parts, because nothing depends on where a batch ends.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from crl_stream.wire.records import Output, Record
 from crl_stream.wire.topics import TOPIC_OF
 
 UNBOUNDED: Final = 1 << 60
-"""The value of ``most`` that does not limit the number of a fold's outputs."""
+"""The value of ``most`` for a fold whose outputs are not limited."""
 MAX_FAILURES: Final = 20
 """How many records of one batch may make a fold raise; beyond that, assume a bug and stop instead of skipping."""
 
@@ -58,12 +58,12 @@ class Folded(NamedTuple):
     born: int = 0
     """Number of new tasks, for ``Waiting``."""
     finished: bool = True
-    """Whether all entries are folded.  If not, the next fold continues at ``next_offset``, where a tick may be
-    waiting that some rows have already seen."""
+    """Whether all entries are folded.  If not, the next fold continues at ``next_offset``; the record there may be
+    a tick that was already applied to some rows."""
 
 
 class Poison(Exception):
-    """A record made a fold raise, and everything it touched may be half changed."""
+    """A record made a fold raise, and whatever the record touched may be only partly changed."""
 
     def __init__(self, offset: int, error: Exception) -> None:
         super().__init__(offset)
@@ -78,7 +78,7 @@ def fold_around_poison(attempt: Callable[[Poisoned], Folded], what: str) -> Fold
     """Call ``attempt`` with the records to skip and their errors, until it no longer raises ``Poison``.
 
     Each attempt starts again from the untouched bytes, because rows changed by a failed step cannot be trusted.
-    Raises ``Unsafe`` if more than ``MAX_FAILURES`` records fail; ``what`` names the records for people.
+    Raises ``Unsafe`` if more than ``MAX_FAILURES`` records fail; ``what`` names the records in its message.
     """
     poisoned: dict[int, Exception] = {}
     while True:
@@ -95,18 +95,18 @@ def fold_around_poison(attempt: Callable[[Poisoned], Folded], what: str) -> Fold
 
 
 class Task:
-    """A task named by records of the batch; a stage adds the row that it opens for the task."""
+    """A task named by records of the batch; a stage adds the row in a subclass."""
 
     __slots__ = ("home", "key", "left", "touched")
 
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.left = 0
-        """How many of its records are still left in the batch."""
+        """Number of the task's records that are still left in the batch."""
         self.home = -1
         """The task's partition; -1 until it is first needed."""
         self.touched = False
-        """Whether its row must be written."""
+        """Whether the task's row must be written."""
 
 
 T = TypeVar("T", bound=Task)
@@ -140,7 +140,7 @@ class Fold(Generic[T]):
         """Finished rows by key; the rest of the batch does not touch them."""
         self.outputs: list[Output] = []
         self.stopped = False
-        """Whether the current record is unfinished; the next fold then continues with it."""
+        """Whether the fold has stopped in the middle of a record, with which the next fold continues."""
         self.wakes: dict[bytes, int] = {}
         """Becomes ``Folded.wakes``."""
         self.born = 0
@@ -199,7 +199,7 @@ class Fold(Generic[T]):
 
     # -- what a stage defines ----------------------------------------------------------------------
     def take(self, entry: Entry, record: Record, task: T) -> None:
-        """Process the next record: bury, report or apply it."""
+        """Process the next record: apply it, or turn it into a dead letter."""
         if record.offset in self.poisoned:
             self.report_failure(entry)
         elif isinstance(entry.message, Rejected):
@@ -212,7 +212,7 @@ class Fold(Generic[T]):
         raise NotImplementedError
 
     def close(self, task: T) -> None:
-        """Finish a task without further records in the batch: put its row's bytes into ``folded`` if it was touched."""
+        """Finish a task that has no more records in the batch: put its row into ``folded`` if the row was touched."""
 
     def end(self) -> dict[bytes, bytes]:
         """Return the rows to write, in order; a stage may still add to outputs and state here."""

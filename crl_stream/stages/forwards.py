@@ -1,4 +1,4 @@
-"""Recognises forwarded records that arrived before: a crash may forward a record twice, and origins can be forged.
+"""Recognises forwarded records that have arrived before: a crash may forward a record twice, and origins can be forged.
 
 A forward repeats an earlier one if both its origin and its bytes are equal, so a forged origin can only hide
 repetitions of the same record.  The last ``REMEMBERED`` forwards are stored by hash; for older forwards only the
@@ -28,7 +28,7 @@ class Forwards:
         packed, size = state.forwards, _ENTRY.size
         self._known = dict.fromkeys(packed[at : at + size] for at in range(0, len(packed), size))
         self._latest: dict[int, int] = {}
-        """Highest offset of the remembered forwards, by partition of origin."""
+        """Offset of the newest remembered forward, by partition of origin."""
         for source, offset, _ in _ENTRY.iter_unpack(packed):
             self._latest[source] = offset
 
@@ -49,7 +49,7 @@ class Forwards:
         oldest = next(iter(self._known))
         del self._known[oldest]
         source, offset, _ = _ENTRY.unpack(oldest)
-        # Forwards from a partition arrive in the order of their offsets, so an offset above the latest was forged.
+        # Forwards from a partition arrive in the order of their offsets; an older one with a higher offset was forged.
         if offset <= self._latest[source]:
             self._state.origins[source] = offset
 

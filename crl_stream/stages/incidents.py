@@ -33,7 +33,7 @@ def fold_failure_alert(
 
 
 def row_failure_alert(key: bytes, partition: int, record: Record, error: Exception, state: PartitionRow) -> m.Alert:
-    """Build the alert about a row for which a tick made the engine raise; it stays unchanged until its next record."""
+    """Build the alert about a row for which a tick made the engine raise; ticks skip the row until its next record."""
     subject = key.decode("ascii", "replace")
     return _engine_alert(
         subject,
@@ -57,7 +57,7 @@ def _engine_alert(
     state: PartitionRow,
     position: m.Position | None,
 ) -> m.Alert:
-    """Build an alert about an error raised at ``record``; ``place``, the kind and the location, determines its id."""
+    """Build an alert about an error raised at ``record``; ``place`` (kind and location) determines the alert's id."""
     kind, *where = place
     agent_name, _, task_type = subject.partition("/")
     return m.Alert(

@@ -94,7 +94,7 @@ def _standing(row: bytes, now: int) -> TaskRow:
     task = decode_row(row)
     for name in ("pinned", "held"):
         order = getattr(task, name)
-        # A hold that also has an outcome count lasts until the later of the two ends.
+        # A hold with both an end time and an outcome count lasts until both are reached.
         ends = order is not None and order.until is not None and now >= order.until
         if ends and (order.until_n is None or task.n >= order.until_n):
             setattr(task, name, None)

@@ -57,7 +57,7 @@ def fold_batch(
     ``command_positions`` named, None for a record that does not exist.  ``waiting`` is the index of ``rows``; if it is
     missing or out of date, a tick reads all rows.  ``most``, at least 1, is roughly the number of outputs after which
     the fold ends early (``Folded.finished``).  If it is given, the fold also ends before a tick for which ``waiting``
-    would have to be rebuilt.  ``render`` replaces ``encode`` for facts of tasks if their values stay within the
+    would have to be rebuilt.  ``render`` replaces ``encode`` for facts of tasks whose values never leave the
     process; snapshots are then brief.
     Raises ``Unsafe`` if too many records make the engine raise.
     """
@@ -77,7 +77,7 @@ class _Task(Task):
     def __init__(self, key: bytes) -> None:
         super().__init__(key)
         self.row: TaskRow | None = None
-        """The open row, from the task's first folded record of the batch to its last."""
+        """The task's row while it is open: from the first to the last of the batch's records that name the task."""
         self.policy: Policy | None = None
         """The policy in force for the task; None until it is looked up."""
 
@@ -109,17 +109,17 @@ class _Fold(Fold[_Task]):
         self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash, state.fleet, brief=render is not None)
         """The position of the current record: one object, updated for each record."""
         self.forwards: Forwards | None = None
-        """The forwarded records that arrived before; loaded when the first one arrives."""
+        """The forwarded records that have arrived before; loaded when the first one arrives."""
 
     def end(self) -> dict[bytes, bytes]:
-        """Note which records were forwarded here and which rows wait for a time; return the rows by key."""
+        """Note which records were forwarded here and when rows are next due; return the rows by key."""
         if self.forwards is not None:
             self.forwards.pack()
         self._settle_wakes()
         return super().end()
 
     def take(self, entry: Entry, record: Record, task: _Task) -> None:
-        """Process the record; if the fleet's hold has expired by then, end the hold first."""
+        """Process the record; if the fleet's hold has expired by the record's time, end the hold first."""
         message = entry.message
         kind = type(message)
         if self.at.fleet is not None and fleet.has_expired(self.at.fleet, record.timestamp):
@@ -148,7 +148,7 @@ class _Fold(Fold[_Task]):
         task.row = None
 
     def _wake(self, key: bytes, row: TaskRow | RowMarks) -> int:
-        """Return when the row is next due without a new record; at once if it lacks the fleet's current hold."""
+        """Return when the row is next due without a new record: at once if it was published with another fleet hold."""
         fleet = self.at.fleet
         return row.wake if row.shown_fleet == (0 if fleet is None else fleet.since) else fleet_slot(key)
 
@@ -159,7 +159,7 @@ class _Fold(Fold[_Task]):
             return True
         source, offset = origin
         if not 0 <= source < self.partitions:
-            return True  # not one of ours: a forged header must not fill the row
+            return True  # not one of our partitions: a forged header must not fill the partition row
         if self.forwards is None:
             self.forwards = Forwards(self.state)
         came = self.forwards.take(source, offset, record)
@@ -232,7 +232,7 @@ class _Fold(Fold[_Task]):
         at, now, offset, outputs = self.at, record.timestamp, record.offset, self.outputs
         for key in self._due(now if tick.up_to_ms is None or tick.up_to_ms > now else tick.up_to_ms):
             if key.startswith(b"!"):
-                continue  # the end of the fleet's hold, which ``take`` checks first for every record
+                continue  # the partition row: ``take`` has already ended a hold on the fleet that has expired
             if len(outputs) >= self.most:
                 self.stopped = True
                 return
@@ -251,10 +251,10 @@ class _Fold(Fold[_Task]):
         self.ticks += not self.stopped
 
     def _stored(self, key: bytes) -> TaskRow | None:
-        """Return a row that waits for a time; None if it is gone, or unreadable, which its next record will report."""
+        """Return a row that is due; None if it is gone, or if it is unreadable, which its next record will report."""
         data = self._data_of(key)
         try:
-            # If it is None, the partition has moved to another worker, and the results of this batch are not written.
+            # ``data`` is None if the partition has moved to another worker; this batch is then not written.
             return None if data is None else decode_row(data)
         except msgspec.MsgspecError:
             self.wakes[key] = 0
@@ -276,7 +276,7 @@ class _Fold(Fold[_Task]):
         self._state(facts, task.key)
 
     def _due(self, now: int) -> Iterator[bytes]:
-        """Yield the keys of the rows that are due, including changes made by this batch."""
+        """Yield the keys of the rows that are due, with this batch's changes taken into account."""
         if self.waiting is None or self.waiting.fleet != fleet_of(self.state):
             if self.most < UNBOUNDED and self.outdated:
                 self.stopped = True
@@ -400,7 +400,7 @@ class _Fold(Fold[_Task]):
         self.wakes[partition_key(self.partition)] = fleet_end(self.state)
 
     def _expire_fleet(self, entry: Entry, record: Record, task: _Task) -> None:
-        """End the fleet's hold, which has expired: process the record without it, then publish all other rows."""
+        """End the fleet's expired hold: process the record without the hold, then publish all other rows."""
         was = self.at.fleet
         assert was is not None
         self._set_hold(None)

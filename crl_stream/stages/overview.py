@@ -49,7 +49,7 @@ def decode_notes(records: Sequence[Record]) -> list[Entry]:
 class _Fold(Fold[Task]):
     """One attempt at one batch of notes.
 
-    A note changes the row of its task, the row of its agent and the totals, so the rows are kept in the ledger.
+    A note changes its task's row, its agent's row and the totals, so the ledger keeps the rows.
     """
 
     name: ClassVar[str] = "overview"

@@ -33,7 +33,7 @@ _SNAPSHOTS: Final = PROPOSER.source
 
 
 def decode_snapshots(records: Sequence[Record]) -> list[Entry]:
-    """Decode every record; if it cannot be decoded or has another task's key, its entry holds the rejection."""
+    """Decode every record; an undecodable one, or one with another task's key, becomes a rejection."""
     entries = []
     for record in records:
         decoded = decode_record(_SNAPSHOTS, record)

@@ -49,8 +49,8 @@ def place_of(topic: str, value: bytes | None) -> Place | None:
 def may_cover(topic: str, record: Record, folded: Place) -> bool:
     """Return whether a record written by another process may have replaced a newer one.
 
-    ``folded`` is (incarnation, next offset) of the partition's owner.  The owner will publish everything that is based
-    on later records itself, so its write will be the last.  For a proposal this cannot be decided; the answer is True.
+    ``folded`` is (incarnation, next offset) of the partition's owner.  The owner itself will publish everything that is
+    based on later records, so its write will be the last.  For a proposal this cannot be decided; the answer is True.
     """
     if topic == _PROPOSALS:
         return True

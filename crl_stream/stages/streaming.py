@@ -52,7 +52,7 @@ class KeptLog(Sequence[Stored]):
         self._kept.append(record)
 
     def forget(self) -> None:
-        """Keep only the last record, for its time."""
+        """Forget all records but the last, whose time is still needed."""
         self._first += max(0, len(self._kept) - 1)
         del self._kept[:-1]
 

@@ -40,9 +40,9 @@ class SentNotes:
     def is_news(self, key: bytes, note: TaskNote, *, busy: bool = True, now: float = 0.0) -> bool:
         """Return whether the note differs from the last one and must be sent now; if so, it counts as sent.
 
-        A change in what the task is counted for is sent at once.  Figures change with every snapshot of a busy task.
+        A change that affects the overview's totals is sent at once.  Figures change with every snapshot of a busy task.
         They are sent once per ``FIGURES_MS``, and again when they are final: if the task has fallen silent (not
-        ``busy``), or through ``silent``.  ``now`` is when the note arrived, in seconds of any clock.
+        ``busy``), or when ``silent`` returns them.  ``now`` is when the note arrived, in seconds of any clock.
         """
         said, last = said_by(note), self._last.get(key)
         self.waiting.pop(key, None)

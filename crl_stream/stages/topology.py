@@ -1,9 +1,9 @@
 """Source -> stage -> table -> sinks: the pipeline as data.
 
 ``STAGES`` lists the steps of the pipeline: which topics each one reads, how it is partitioned, what it keeps and what
-it writes.  ``PARTIES`` lists those outside it.  The worker wires its agents and tables from here; the driver and
-the oracles of the tests follow it; ``topics/catalog.toml`` is checked against it; and ``crl topology`` prints it.  No
-other module defines which stage reads or writes a topic.
+it writes.  ``PARTIES`` lists the readers and writers outside the pipeline.  The worker wires its agents and tables from
+here; the driver and the oracles of the tests follow it; ``topics/catalog.toml`` is checked against it; and
+``crl topology`` prints it.  No other module defines which stage reads or writes a topic.
 
 A stage works partition by partition: partition N of its sources is folded into partition N of its table, and the
 outputs go to partition N of its sinks.  So these topics need the same number of partitions.  ``Goes`` lists the
@@ -41,7 +41,7 @@ from crl_stream.wire.topics import (
 )
 
 RowPosition = Callable[[bytes], tuple[int, int]]
-"""Returns the position of the last record that touched a row; the row of a key with the higher position is newer."""
+"""Returns the position of the last record that touched a row; a row with a higher position is newer."""
 FIRST: Final = 0
 """The partition of topics that have only one, and of alerts that are not about a task."""
 
@@ -92,17 +92,17 @@ class Stage:
     sinks: tuple[Sink, ...] = ()
     table: Table | None = None
     looks_up: tuple[str, ...] = ()
-    """Topics from which the stage reads single records that records of its sources refer to."""
+    """Topics in which the stage looks up single records that its source records refer to."""
     beyond: str = ""
-    """Where the stage sends records outside Kafka."""
+    """Destinations outside Kafka that the stage sends to; empty if there are none."""
     fans_in: bool = False
     """Whether the stage treats all of its sources in the same way."""
     only_partition: bool = False
-    """Whether its source has only one partition, however many the log has."""
+    """Whether the stage's source has only one partition, however many the log has."""
     channel: str = ""
     """The channel of a stage that exists once per channel; empty for other stages."""
     listed_as: str = ""
-    """Its name in ``topics/catalog.toml``, if it differs from ``name``."""
+    """The stage's name in ``topics/catalog.toml``, if it differs from ``name``."""
 
     @property
     def source(self) -> str:
@@ -121,7 +121,7 @@ class Stage:
         return tuple(sink.topic for sink in self.sinks if sink.standing)
 
     def partitions(self, log: int) -> int:
-        """Return how many partitions the stage has if the log has ``log``."""
+        """Return how many partitions the stage has if the log has ``log`` partitions."""
         return 1 if self.only_partition else log
 
     def agents(self) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The rows of a partition that wait for a time, earliest first.
+"""The rows of a partition that are due at a certain time, earliest first.
 
 This is an index over ``TaskRow.wake``, so that the cost of a tick depends only on the rows that are due.  It is built
 from the rows at an assignment and updated with the changes of every batch.  It also holds the number of tasks, so that
@@ -19,7 +19,7 @@ from crl_stream.stages.partition import PartitionRow, decode_partition
 from crl_stream.wire.topics import PARTITION_ROW
 
 _SLACK: Final = 64
-"""How many more out-of-date times than current times the heap may hold."""
+"""The heap may hold this many more out-of-date times than current ones."""
 
 
 SLOTS: Final = 1_024
@@ -27,7 +27,7 @@ SLOTS: Final = 1_024
 
 
 def fleet_slot(key: bytes) -> int:
-    """Return the time, in milliseconds and long past, at which a row is due for publishing with the fleet's hold.
+    """Return a time long past, in milliseconds, that makes a row due at once for publishing with the fleet's hold.
 
     Rows are spread over ``SLOTS`` such times, so that ticks can process one group after another.
     """
@@ -45,7 +45,7 @@ def fleet_end(state: PartitionRow) -> int:
 
 
 class Waiting:
-    """Rows by key, with the time that each waits for, in milliseconds; 0 for a row that waits for nothing.
+    """Rows by key, with the time at which each is due, in milliseconds; 0 for a row that waits for nothing.
 
     The partition row waits too, for the end of the fleet's hold.  ``state`` is the partition row; a task's row that
     was not published with the hold in ``state`` is due at once.  When the hold changes, the index is out of date and

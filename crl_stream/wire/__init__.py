@@ -12,7 +12,7 @@ Read in this order:
         cloudevents     optional CloudEvents headers, and the trace context
     dead_letter     the headers of dead letters, forwards and replays
 
-Below the messages, for batches that other readers cannot read:
+For record batches that other readers cannot read:
 
     record_batch    batches in the form they have in the log
     compression     decompression within a fixed memory limit

@@ -56,7 +56,7 @@ class TopicSpec:
         return "compact" in self.cleanup
 
     def partition_count(self, log_partitions: int) -> int:
-        """Return this topic's number of partitions if the log has ``log_partitions``."""
+        """Return this topic's number of partitions, given the number of the log's partitions."""
         return log_partitions if self.partitions == "log" else self.partitions
 
     def configs(self, replication_factor: int = 1) -> dict[str, str]:

@@ -183,7 +183,7 @@ _MINUTE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:")
 
 
 def _check_invocation(message: m.Invocation, key: bytes) -> Any:
-    """Check the names, time and key of an invocation, with look-ups before slower matches."""
+    """Check the names, time and key of an invocation; known ones are looked up, which is faster than matching."""
     task = _tasks.get(key)
     if task is None or task[0] != message.agent_name or task[1] != message.task_type:
         return _check(message, m.Invocation, key)

@@ -1,7 +1,7 @@
 """Decompresses batches within a fixed memory limit.
 
-A batch of one megabyte may unpack to two gigabytes.  So gzip is read only up to the limit, the length that snappy
-states is checked first, and lz4 and zstd are unpacked into a buffer no larger than the limit.
+A batch of one megabyte may unpack to two gigabytes.  So gzip is read only up to the limit, and the length that
+snappy states is checked first. For lz4 and zstd, the buffer is no larger than the limit.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ NAMES: Final = {0: "no codec", GZIP: "gzip", SNAPPY: "snappy", LZ4: "lz4", ZSTD:
 
 _XERIAL: Final = b"\x82SNAPPY\x00"
 _XERIAL_HEADER: Final = 16
-"""The magic bytes, then two versions, which have always been 1."""
+"""Length of the magic bytes and of the two version numbers after them, which have always been 1."""
 _FIRST_BUFFER: Final = 64 * 1_024
 _GROWTH: Final = 8
 _FULL: Final = "failed to write whole buffer"
-"""Cramjam's message if the buffer is too small, as opposed to bad data."""
+"""Cramjam's error message for a buffer that is too small; for bad data it has others."""
 _GZIP_WINDOW: Final = 31
 """Parameter that makes zlib expect a gzip header and checksum."""
 

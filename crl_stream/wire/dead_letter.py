@@ -53,7 +53,7 @@ MAX_LETTER: Final = 2 * 1_024 * 1_024 - 4_096
 """Maximum size of a dead letter in bytes; headers that do not fit are left out. Every record from an uncompressed
 batch fits."""
 MAX_FORWARD: Final = 1_024 * 1_024 - 4_096
-"""The same for a forwarded record; its topic does not accept more."""
+"""Maximum size of a forwarded record in bytes, so that its topic accepts it."""
 _MAX_DIGITS: Final = 18
 """Maximum number of digits of a number in a header; such a number always fits into 63 bits."""
 

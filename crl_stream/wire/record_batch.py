@@ -203,14 +203,14 @@ def decode_name(name: bytes) -> str:
 
 
 def encode_name(name: str) -> bytes:
-    """Return the bytes that ``decode_name`` read."""
+    """Encode a header's name; restore the bytes that ``decode_name`` decoded."""
     return name.encode("utf-8", "surrogateescape")
 
 
 def unread(batch: bytes, fault: TooLarge | Damaged, first: int) -> UnreadBatch:
-    """Return a placeholder for the records of ``batch`` from offset ``first``, which ``fault`` makes unreadable.
+    """Return a placeholder for the records of ``batch`` from offset ``first`` on, which ``fault`` makes unreadable.
 
-    It has the offset of the last record.
+    The placeholder has the offset of the last record.
     """
     if magic_of(batch) == MAGIC:
         header = header_of(batch)

@@ -18,7 +18,7 @@ class Record(Protocol):
 
     @property
     def offset(self) -> int:
-        """Its position in the partition."""
+        """The record's offset in its partition."""
 
     @property
     def timestamp(self) -> int:
@@ -38,7 +38,7 @@ class Record(Protocol):
 
 
 class Output(NamedTuple):
-    """One record to produce.  ``topic`` is the catalog's name; the shell adds the prefix."""
+    """One record to produce.  ``topic`` is the catalog's name; the code that sends the record adds the prefix."""
 
     topic: str
     partition: int
@@ -54,11 +54,11 @@ class UnreadBatch(NamedTuple):
     """
 
     offset: int
-    """Offset of the last record that it replaces."""
+    """Offset of the last replaced record."""
     timestamp: int
     value: bytes
     first: int
-    """Offset of the first record that it replaces."""
+    """Offset of the first replaced record."""
     records: int
     """Number of records according to the batch; 0 means unknown."""
     codec: str

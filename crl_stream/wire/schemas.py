@@ -47,7 +47,7 @@ def message_schema(topic: str, kind: type, docs: FieldDocs) -> dict[str, Any]:
 
 def _describe(schema: dict[str, Any], docs: Mapping[str, str]) -> None:
     for name, field in schema.get("properties", {}).items():
-        # From draft 2019-09 on, a description is allowed next to a reference, so the field keeps its own.
+        # From draft 2019-09 on, a description is allowed next to a reference, so the field keeps its own description.
         if name in docs:
             field["description"] = docs[name]
         if field.get("default", ...) is None:

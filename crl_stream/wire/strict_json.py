@@ -1,9 +1,10 @@
-"""Reads JSON strictly: finds faults that fast parsers accept (duplicate names, depth), and explains what they reject.
+"""Reads JSON strictly: finds what fast parsers accept (duplicate names, deep nesting), and explains what they reject.
 
-A container with k members has k - 1 commas, and commas inside strings can only raise the count. So if a text has
-exactly one comma fewer than its outermost object has members, no other container in it has two members, and the parser
-dropped no duplicates. One parse and one count prove that. Only if the count differs is the text parsed a second time,
-by a parser that reveals every pair. All steps take linear time, and nothing recurses before the depth is known.
+A container with k members has k - 1 commas, and commas inside strings can only raise the count. Suppose that a text has
+exactly one comma fewer than its outermost object has members. Then no other container in it has two members, and the
+parser has dropped no duplicates. One parse and one count prove this. Only if the count differs is the text parsed a
+second time, by a parser that reveals every pair. All steps take linear time, and nothing recurses before the depth is
+known.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def test_what_an_earlier_start_complained_of_is_not_the_reason_of_this_end(tmp_p
 
 
 def test_what_the_java_runtime_said_counts_too_and_nothing_at_all_is_said_to_be_nothing(tmp_path: Path) -> None:
-    assert "it said nothing" in explain(tmp_path, 1).message
+    assert "it logged nothing" in explain(tmp_path, 1).message
     (tmp_path / OUTPUT).write_text("Terminating due to java.lang.OutOfMemoryError: Java heap space\n", encoding="utf-8")
     assert "heap is full" in explain(tmp_path, 3).message
 

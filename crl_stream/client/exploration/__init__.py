@@ -1,4 +1,4 @@
-"""Exploration policies: they choose which variant an exploring invocation tries. Each is one file of this folder.
+"""Exploration policies: they choose which variant an exploring invocation tries. Each is one file in this folder.
 
 The task's policy sets how often runtimes explore (``operations.exploration``), and the monitor decides which variants
 they may try. Each file defines the ``PARTS`` below. Its name is the value of ``Client(exploration_policy=...)``.
