@@ -199,7 +199,7 @@ def _list(faults: list[Fault], *, as_json: bool) -> None:
 
 
 def _without_news() -> Any:
-    # What aiokafka logs about a broker that is being broken.
+    # aiokafka logs errors about a broker that is being broken on purpose.
     return quietly("aiokafka", logging.CRITICAL)
 
 

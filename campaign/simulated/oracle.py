@@ -1,6 +1,6 @@
-"""Checks what must be true under any schedule: each log is folded once, from the beginning, in one batch.
+"""Checks what must be true under any schedule, against a fold of each log from its beginning in one batch.
 
-It also counts without the engine: each outcome sent is in a row once, and each command has one result.
+It also counts without the engine: each outcome sent must be in a row once, and each command must have one result.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class _Examination:
         return fold_batch(partition, self.broker.partitions, None, {}, entries, commands)
 
     def _propose(self, partition: int, snapshots: list[Output]) -> None:
-        """Compare with proposals from the actual snapshots, and from those of an undisturbed run."""
+        """Compare with what the proposer makes of the actual snapshots, and of those of an undisturbed run."""
         log = self.broker.topics[_SNAPSHOTS][partition]
         found = propose_batch(partition, self.broker.partitions, None, {}, decode_snapshots(log), remedies())
         self._compare_rows(Kind.PROPOSER, partition, found, log)

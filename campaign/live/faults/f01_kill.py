@@ -16,7 +16,8 @@ PER_ROUND = 20
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Kill when the victim has folded uncommitted records, half of the time with a command in its batch.
 
-    The system has noticed if another worker found records of the victim's partitions folded but not committed.
+    The system has noticed if another worker found records in the victim's partitions that were folded but not
+    committed.
     """
     victim = rng.choice(world.workers)
     partitions = await world.busy(victim)

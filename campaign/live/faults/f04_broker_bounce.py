@@ -16,7 +16,7 @@ TITLE = "broker bounce"
 TIMES = 24
 PER_ROUND = 4
 LONG_SHARE = 0.12
-"""Number of bounces that leave a minute without a broker."""
+"""Share of bounces that leave the workers without a broker for a minute."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:

@@ -1,4 +1,4 @@
-"""Rows as an older release would have written them, without the fields that were added at their end."""
+"""Rows as an older release would have written them: without the fields that were added at the end later."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNTOUCHED: Final = 3
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Write every row without its empty last fields; noticed if such rows existed and were folded further.
+    """Rewrite every row without the empty fields at its end; noticed if there were such rows, and folding continued.
 
     There has been only one release: this shows that a field can be added, not that the rules can change.
     """

@@ -20,7 +20,7 @@ SENT: Final = r"policy ([0-9a-f]{16}) was sent"
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Replace one worker with one that has a different policy.
 
-    Noticed if its policy was sent: the log says from where it applies, so it does not matter who folds.
+    Noticed if the new policy was sent.  The log records where it starts to apply, so any worker may fold.
     """
     await world.moved()
     in_flight, mark = world.in_flight(), world.mark()

@@ -1,4 +1,4 @@
-"""The log folded once, from the beginning, through the pure layers, and compared with what is on the topics."""
+"""Folds the log once, from the beginning, through the pure layers, and compares the result with the topics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from crl_stream.wire.topics import ALERTS, DEAD_LETTERS, DECISIONS, PARTITION_RO
 
 OUTPUTS: Final = (*outputs_of(INLET, MONITOR), *PROPOSER.standing)
 SHELL_KINDS: Final = OWN_ALERTS | {"data_gap"}
-"""Alerts that are not a function of the log."""
+"""Kinds of alerts that do not follow from the log."""
 
 
 class Folds:
@@ -36,7 +36,7 @@ class Folds:
         """Records that must be in the log: references and forwarded records."""
 
     async def run(self) -> None:
-        """Fold, and compare everything that the monitor and the inlet write."""
+        """Fold the log, and compare everything that the monitor and the inlet write."""
         commands = await self._fold_commands()
         rows: dict[bytes, bytes] = {}
         for partition in self.partitions:
@@ -53,7 +53,7 @@ class Folds:
         return found
 
     async def _fold_log(self, partition: int, commands: dict[tuple[int, int], bytes | None]) -> dict[bytes, bytes]:
-        """Compare the rows, and return them as they are in the changelog."""
+        """Fold a partition, and compare its rows; return the rows that are in the changelog."""
         key, state = partition_key(partition), None
         rows: dict[bytes, bytes] = {}
         there: set[Any] = set()
@@ -78,7 +78,7 @@ class Folds:
         return found
 
     def want(self, outputs: Iterable[Output]) -> None:
-        """Note outputs that must be on the topics."""
+        """Add outputs that must be on the topics."""
         for output in outputs:
             what = (output.key, output.value, output.headers)
             self.wanted[output.topic, output.partition].append(
@@ -87,7 +87,7 @@ class Folds:
 
     # -- comparisons -------------------------------------------------------------------------------
     async def compare(self) -> None:
-        """Compare all output topics with the expected outputs; run it after every fold."""
+        """Compare all output topics with the expected outputs, once everything is folded."""
         findings = self.findings
         letters: dict[Place, set[bytes | None]] = defaultdict(set)
         results: list[bytes] = []
@@ -136,12 +136,12 @@ class Folds:
             self.findings.complain("lost", len(lost), f"{where}: not there: {min(lost, key=repr)}")
         if more := there - should:
             self.findings.complain("foreign", len(more), f"{where}: not from the fold: {min(more, key=repr)}")
-        # Several stages share the partitions of dead letters; each keeps its own order.
+        # Several stages write to the same partitions of dead letters, and each keeps only its own order.
         if topic != DEAD_LETTERS and there == should and distinct != wanted:
             self.findings.complain("disordered", 1, f"{where}: the order differs from the log")
 
     def _compare_last(self, topic: str, partition: int, records: list[Any]) -> None:
-        """Count keys that end with an old record, which misleads only readers that start after a compaction."""
+        """Count keys whose last record is an old one, which misleads only readers that start after a compaction."""
         last = {record.key: record.value for record in records}
         self.findings.stale_last += sum(
             last.get(key) != value for key, value in dict(self.wanted[topic, partition]).items()
@@ -151,7 +151,7 @@ class Folds:
 async def newest_rows(
     topics: Topic, changelog: str, partition: int, table: Table | None, findings: Findings
 ) -> dict[bytes, bytes]:
-    """Return the rows of a changelog as recovery takes them: the newer of two rows of a key."""
+    """Return the rows of a changelog as recovery would: for each key the row with the newest position."""
 
     def place(key: bytes, value: bytes) -> tuple[int, int]:
         if key.startswith(PARTITION_ROW):
