@@ -1,4 +1,4 @@
-"""The guide's scripts may run in a stranger's folder: the environment and a named file count, a found file does not."""
+"""The guide's scripts may run in a stranger's folder: they read the environment and a named file, not one they find."""
 
 from __future__ import annotations
 
