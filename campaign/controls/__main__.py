@@ -75,7 +75,7 @@ class Line:
     complaint: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Return the figures for ``--json``."""
         return asdict(self)
 
 

@@ -40,7 +40,7 @@ class Recount:
     """Records beyond the committed offsets."""
 
     def add(self, other: Recount) -> None:
-        """Sum up."""
+        """Add the figures of another recount."""
         for name, value in asdict(other).items():
             setattr(self, name, getattr(self, name) + value)
 

@@ -34,7 +34,7 @@ TRANSACTION_SECONDS: Final = 150.0
 
 
 class Control(NamedTuple):
-    """A program that counts."""
+    """A program that counts records, built on an alternative to crl-stream."""
 
     name: str
     title: str
@@ -100,11 +100,11 @@ class Rig:
     # -- workers ---------------------------------------------------------------------------------------
     @property
     def workers(self) -> list[subprocess.Popen[bytes]]:
-        """Those that live."""
+        """The worker processes that are running."""
         return [worker for worker in self.started if worker.poll() is None]
 
     def start_worker(self) -> None:
-        """One process more."""
+        """Start one more worker process."""
         number = len(self.started) + 1
         own = {
             "CONTROL_NAME": self.name,

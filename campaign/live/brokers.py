@@ -55,7 +55,7 @@ class Broker:
 
     @property
     def log(self) -> Path:
-        """What it says."""
+        """The broker's log file."""
         return self.folder / "server.log"
 
     async def __aenter__(self) -> Self:
@@ -109,7 +109,7 @@ class Broker:
         self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT, which ends a pause."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -126,5 +126,5 @@ class GivenBroker(Broker):
 
     @property
     def bootstrap_servers(self) -> str:
-        """Its address."""
+        """The broker's address."""
         return self._given

@@ -32,7 +32,7 @@ COMMIT_INTERVAL: Final = 5.0
 """Seconds; long, so that a new owner of a partition finds work that is already done."""
 WORKER: Final = ("-m", "crl_stream")
 LAUNCHER: Final = ("-m", "campaign.live.launcher")
-"""Arguments of Python that start a worker which dies or pauses at a named line, or lacks a guard."""
+"""Python arguments that start a worker which dies or pauses at a named line, or lacks a guard."""
 REACHED: Final = "campaign: the line is reached: "
 """Begins the last line that a worker logs before it dies or pauses at its named line."""
 RECOVERED: Final = "campaign: recovered "

@@ -85,7 +85,7 @@ class Load:
                     task.result()
 
     async def stop(self) -> None:
-        """End, for good."""
+        """Stop sending for good, and close the producer."""
         with suppress(RuntimeError):
             await self.pause()
         if self._producer is not None:

@@ -30,7 +30,7 @@ class Point(NamedTuple):
     before: bool
     role: str = "monitor"
     only: Callable[..., bool] = lambda *_arguments, **_options: True
-    """Which calls count."""
+    """Decides by a call's arguments whether the call counts."""
 
 
 def _for_rows(_self: Any, topic: str, *_: Any, **__: Any) -> bool:

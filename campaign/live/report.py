@@ -75,7 +75,7 @@ class Line:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
     def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Return the line for ``--json``."""
         more = {"inconclusive": self.inconclusive, "p50": self.recovery(0.5), "p95": self.recovery(0.95)}
         return {name: value for name, value in asdict(self).items() if name != "recoveries"} | more
 

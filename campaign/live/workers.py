@@ -94,7 +94,7 @@ class Worker:
         self.process.wait()
 
     def terminate(self) -> None:
-        """SIGTERM, without waiting."""
+        """Send SIGTERM without waiting for the end."""
         if self.alive:
             self.process.send_signal(signal.SIGTERM)
 
@@ -112,7 +112,7 @@ class Worker:
         self.process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT, which ends a pause."""
         self.process.send_signal(signal.SIGCONT)
 
 

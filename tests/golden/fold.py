@@ -48,7 +48,8 @@ class _Replay(TopologyDriver):
         if topic == INVOCATIONS:
             self.forwarded[given["partition"]].append(Line(key, value, given.get("headers", ())))
             return Stored(-1, START, key, value)
-        # All records of the fold get the same timestamp, because batches and crashes change the order between topics.
+        # Batches and crashes change the order of records from different topics.  With one timestamp for all of them,
+        # that order does not matter.
         return super().append(topic, value, key, **given | {"timestamp": START})
 
 

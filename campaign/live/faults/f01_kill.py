@@ -16,7 +16,7 @@ PER_ROUND = 20
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Kill when the victim has folded uncommitted records, half of the time with a command in its batch.
 
-    The system has noticed if another worker found records in the victim's partitions that were folded but not
+    The fault counts as noticed if another worker finds that records in the victim's partitions were folded but not
     committed.
     """
     victim = rng.choice(world.workers)

@@ -20,7 +20,11 @@ LINES = ("fold", "outputs", "amid_rows")
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Pause a worker; noticed if it leaves on its own and logs why, or if the new owner reports its late rows."""
+    """Pause a worker beyond its session, then let it resume.
+
+    The fault counts as noticed if the worker leaves on its own, and if it or the new owner logs the reason: the pause,
+    or another writer.
+    """
     holds = rng.random() < 0.6
     zombie = await (_stall(world, rng) if holds else _stop(world, rng))
     mark, in_flight = world.mark(), world.in_flight()

@@ -16,8 +16,9 @@ PLAN = {"workers": 1, "partitions": 8}
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Add or remove workers; noticed if partitions change owners and every leaving worker ends with code 0.
+    """Add or remove workers.
 
+    The fault counts as noticed if partitions change owners and every leaving worker ends with code 0.
     Recovery ends when every partition has made progress.
     """
     if not world.workers:  # the last worker has left on its own

@@ -90,7 +90,10 @@ async def answers_lost(world: World, victim: Worker, partitions: set[int], proxy
 async def _silence(
     world: World, victim: Worker, partitions: set[int], proxy: Proxy, seconds: float, *directions: Direction
 ) -> Noticed:
-    """Hold back traffic; noticed if others have continued to fold the partitions of the silent worker."""
+    """Hold back traffic.
+
+    The fault counts as noticed if others have continued to fold the partitions of the silent worker.
+    """
     began = time.monotonic()
     ends = await world.progress.ends(world.names(INVOCATIONS))
     proxy.silence(*directions)
@@ -111,7 +114,10 @@ async def resets(world: World, victim: Worker, partitions: set[int], proxy: Prox
 
 
 async def slow(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """Delay traffic by 300 ms each way; noticed if the worker keeps its partitions and no fold beats one round trip."""
+    """Delay traffic by 300 ms each way.
+
+    The fault counts as noticed if the worker keeps its partitions and no fold beats one round trip.
+    """
     proxy.slow(DELAY)
     fastest = PATIENCE
     for _ in range(3):

@@ -27,7 +27,11 @@ LAG: Final = 2_000
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Let records pile up; noticed if thousands waited and all were folded in the end.  Reports peak memory."""
+    """Let records pile up.
+
+    The fault counts as noticed if enough records waited.  All of them must be folded in the end.  The figures
+    include peak memory.
+    """
     await world.moved()
     mark = world.mark()
     kind = next(world.turns(KINDS, rng))

@@ -18,7 +18,10 @@ PER_ROUND = 4
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Send every kind of bad record; noticed if those in the log become dead letters.  No worker may end."""
+    """Send every kind of bad record.
+
+    The fault counts as noticed if the bad records in the log become dead letters.  No worker may end.
+    """
     await world.moved()
     mark, before = world.mark(), await _letters(world)
     workers = {worker.name for worker in world.workers}

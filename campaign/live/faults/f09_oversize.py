@@ -29,9 +29,10 @@ HEADERS: Final = 300_000
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Send oversized records; noticed if those that Kafka accepts become dead letters.
+    """Send oversized records.
 
-    A valid outcome with oversized headers must be counted.
+    The fault counts as noticed if those that Kafka accepts become dead letters, and a valid outcome with oversized
+    headers is counted.
     """
     await world.moved()
     mark, before = world.mark(), await _letters(world)

@@ -27,8 +27,9 @@ KINDS: Final = (*map(str, AFTER), WHOLE_LOG)
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Repeat outcomes; noticed if the duplicates were counted as such.
+    """Repeat outcomes.
 
+    The fault counts as noticed if the duplicates were counted as such.
     An outcome whose id is forgotten must be counted once more.
     """
     await world.moved()

@@ -20,7 +20,11 @@ LIMIT: Final = timedelta(hours=1)
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Send skewed outcomes; noticed if each timestamp over an hour off was flagged.  Every outcome must be counted."""
+    """Send outcomes with skewed timestamps.
+
+    The fault counts as noticed if each timestamp that is more than an hour off was flagged.  Every outcome must be
+    counted.
+    """
     await world.moved()
     mark = world.mark()
     task = OwnTask(world, "times")

@@ -42,8 +42,9 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _fill_broker(world: World) -> Engagement:
-    """Fill the broker's disk; noticed if the broker ends on its own.
+    """Fill the broker's disk.
 
+    The fault counts as noticed if the broker ends on its own.
     It cannot report why, because its log is on the same disk.  Once there is space again and the broker is restarted,
     work must resume.
     """
@@ -66,7 +67,10 @@ async def _fill_broker(world: World) -> Engagement:
 
 
 async def _fill_worker(world: World) -> Engagement:
-    """Fill the disk of a worker's folder; noticed if the worker still folds."""
+    """Fill the disk of a worker's folder.
+
+    The fault counts as noticed if the worker still folds although nothing can be written to its folder.
+    """
     folder = world.folder / f"full-{len(world.started)}"
     folder.mkdir()
     mark = world.mark()

@@ -26,7 +26,10 @@ UNFOLDED = 200
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Delete records before they are folded; noticed if ``data_gap`` alerts report exactly these records."""
+    """Delete records before they are folded.
+
+    The fault counts as noticed if ``data_gap`` alerts report exactly these records.
+    """
     # A partition that was never folded has no state, so it cannot have a gap.
     await world.progress.beyond(dict.fromkeys(range(world.partitions), 0), PATIENCE)
     mark = world.mark()

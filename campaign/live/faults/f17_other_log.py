@@ -29,7 +29,10 @@ AFTER: Final = 15
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Recreate the log or add partitions; noticed if the worker refuses with a hint.  Following the hint must help."""
+    """Recreate the log or add partitions.
+
+    The fault counts as noticed if the worker refuses with the right hint.  Following the hint must help.
+    """
     await world.moved()
     mark = world.mark()
     task = OwnTask(world, "log")

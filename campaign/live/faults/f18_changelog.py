@@ -24,7 +24,10 @@ COMPACTION_SECONDS: Final = 90.0
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Damage the changelog; noticed if compaction removed records, or if the worker refused with its hint."""
+    """Damage the changelog.
+
+    The fault counts as noticed if compaction removed records, or if the worker refused with the right hint.
+    """
     kind = next(world.turns(KINDS, rng))
     await world.moved()
     mark = world.mark()

@@ -25,8 +25,9 @@ UNTOUCHED: Final = 3
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Rewrite every row without the empty fields at its end; noticed if there were such rows, and folding continued.
+    """Rewrite every row without the empty fields at its end.
 
+    The fault counts as noticed if there were such rows, and folding continued.
     There has been only one release: this shows that a field can be added, not that the rules can change.
     """
     await world.moved()

@@ -41,7 +41,10 @@ async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Block a topic; noticed if a worker reports the broker's error.  No offset may be committed ahead of the rows."""
+    """Deny writes to an output topic, or delete one.
+
+    The fault counts as noticed if a worker reports the broker's error.  No offset may be committed ahead of the rows.
+    """
     kind = next(world.turns(KINDS, rng))
     await world.moved()
     in_flight, mark = world.in_flight(), world.mark()

@@ -21,7 +21,10 @@ KILLED = -9
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Start a worker that dies at a named line; noticed if it reported that it reached the line, and was killed."""
+    """Start a worker that dies at a named line.
+
+    The fault counts as noticed if the worker reported that it reached the line, and was killed.
+    """
     name = next(world.turns(POINTS, rng))
     point = POINTS[name]
     number = 1 if name in {"revoke", "revoked", "commit", "committed", "position"} else rng.randint(1, 6)

@@ -175,7 +175,7 @@ async def newest_rows(
 
 
 def compare_rows(where: str, found: dict[bytes, bytes], wanted: dict[bytes, bytes], findings: Findings) -> None:
-    """Bit for bit."""
+    """Check that the rows ``found`` and ``wanted`` are equal, bit for bit."""
     findings.rows += len(wanted)
     wrong = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
     if wrong:

@@ -19,7 +19,7 @@ PORTION: Final = 5_000
 
 
 class Request(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What to examine."""
+    """The installation to examine."""
 
     bootstrap_servers: str
     prefix: str
