@@ -34,7 +34,7 @@ Add a fault
 One file in ``faults/``, named after its number (``f04_broker_bounce.py``).  It defines
 
     ID, TITLE           "F4", one sentence
-    TIMES, PER_ROUND    how often in the whole campaign, and on one installation
+    TIMES, PER_ROUND    how often to induce it in the whole campaign, and in one round
     async def induce(world, rng) -> Engagement
 
 and, if it needs them,

@@ -25,7 +25,7 @@ class Engagement:
     recovery_seconds: float | None = None
     """Seconds from the fault until the affected partitions made progress again."""
     in_flight: Mapping[str, int] = field(default_factory=dict)
-    """Commands, policies and scores in flight when it struck, as counted by ``World.in_flight`` (F26)."""
+    """Commands, policies and scores in flight when the fault struck, as counted by ``World.in_flight`` (F26)."""
     note: str = ""
 
     @property

@@ -74,7 +74,7 @@ class Load:
             raise RuntimeError(f"the load ended on its own: {error!r}") from error
 
     async def ended(self) -> None:
-        """Wait forever, unless the load ends on its own, which it must not; then raise its error."""
+        """Wait until the load ends on its own, which it must not, and raise its error."""
         while True:
             task = self._task
             if task is None:
@@ -95,7 +95,7 @@ class Load:
 
     async def burst(self, records: int) -> None:
         """Send this many records at once; returns once they are acknowledged."""
-        # Drafted one by one as they are sent, so that a repetition cannot overtake its record.
+        # Draft the records one by one as they are sent, so that a repetition cannot overtake the record that it repeats.
         await self._send(self.traffic.draft() for _ in range(records))
         if self._waiting:
             await asyncio.gather(*self._waiting, return_exceptions=True)

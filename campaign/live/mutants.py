@@ -51,7 +51,7 @@ MUTANTS: Final = (
         "lane_of_a_batch",
         storm,
         "a batch belongs to the assignment it was polled for (generation)",
-        "a batch of an old assignment rarely arrives so late; it does not continue the lane, so the worker leaves",
+        "a batch of an old assignment rarely arrives late; if it does, it does not fit the lane, and the worker leaves",
     ),
     Mutant(
         "no_poll_while_moving",

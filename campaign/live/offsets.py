@@ -20,7 +20,7 @@ SILENT_SECONDS: Final = 10.0
 
 
 class Offsets:
-    """Watches the committed offsets of ``groups`` (each group with the broker's names of the topics it reads)."""
+    """Watches the committed offsets of ``groups``, which maps each group to the topics it reads (the broker's names)."""
 
     def __init__(self, admin: AIOKafkaAdminClient, progress: Progress, groups: Mapping[str, Sequence[str]]) -> None:
         self._admin: Any = admin
@@ -59,7 +59,7 @@ class Offsets:
                 self._seen[group, topic, partition] = offset
 
     async def settled(self, seconds: float) -> None:
-        """Wait until every group has committed everything and nothing new arrives, ticks included.
+        """Wait until every group has committed everything, and no new records arrive, not even ticks.
 
         Raises ``TimeoutError``, which lists what is not committed.
         """

@@ -22,7 +22,7 @@ from crl_stream.worker.transport.producer import Producer
 
 
 class Point(NamedTuple):
-    """A line in the code: just before ``owner.function``, which is patched, is called, or after it returns."""
+    """A line in the code: just before a call of ``owner.function``, which is patched, or just after it returns."""
 
     what: str
     owner: Any

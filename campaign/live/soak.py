@@ -109,7 +109,7 @@ async def soak(minutes: float, folder: Path, seed: int, say: Say) -> dict[str, A
 async def _keep_everything(world: World) -> None:
     """Keep topics from being compacted during the run; otherwise the oracle would miss what compaction removes.
 
-    A worker accepts a compaction lag longer than the contract's.
+    Workers accept this, because a compaction lag may be longer than the contract's.
     """
     async with administering(world.broker.bootstrap_servers) as admin:
         for topic in (ACTIVE_VARIANTS, VARIANTS, SNAPSHOTS, PROPOSALS, OVERVIEW):
@@ -166,7 +166,7 @@ def _of_process(worker: Worker) -> dict[str, float]:
 
 
 def find_trends(samples: list[Sample], seconds: float) -> list[Trend]:
-    """Return early median, last median and peak for each figure of each process, without the warm-up."""
+    """Return, for each figure of each process, its median after the warm-up, its median at the end, and its peak."""
     trends = []
     for worker in dict.fromkeys(sample.worker for sample in samples):
         for name in GROWTH:

@@ -58,11 +58,11 @@ class Draft(NamedTuple):
     key: bytes | None
     value: bytes | None
     task: str = ""
-    """The task it is about, as ``agent/task``."""
+    """The task that the record is about, as ``agent/task``."""
     id: str = ""
     """Id of the invocation or the command."""
     partition: int | None = None
-    """The partition; None for the one of its key."""
+    """The partition; None for the one that the key maps to."""
     headers: tuple[tuple[str, bytes], ...] = ()
 
 

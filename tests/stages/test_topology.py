@@ -161,7 +161,7 @@ def kind_of(output: Output) -> type | None:
 
 
 SELDOM = {(MONITOR.name, m.Tick), (PROPOSER.name, m.Alert), (OVERVIEW_PAGE.name, m.Alert), (MONITOR.name, m.Feedback)}
-"""Outputs that ``a_busy_driver`` lacks: ticks come from the shell; the others need a bug or rare records."""
+"""Outputs that ``a_busy_driver`` lacks: ticks come from the worker; the others need a bug or rare records."""
 
 
 @pytest.mark.parametrize("stage", STAGES[:5], ids=named(STAGES[:5]))

@@ -41,7 +41,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     reasons = world.said(woken, f"{STOOD_STILL}|{OTHER_WRITER}")
     figures = {
         "during a batch": float(holds),
-        "left on their own": reasons.count(STOOD_STILL) / 2,  # each logs its reason twice: plain, and in a traceback
+        "left on their own": reasons.count(STOOD_STILL) / 2,  # a worker logs this twice: alone, and in a traceback
         "other writers found": reasons.count(OTHER_WRITER) / 2,
         "skipped": world.skipped(mark),
     }

@@ -21,7 +21,7 @@ TIMES = 12
 PER_ROUND = 4
 PLAN = {"services": False, "partitions": 3}
 UNTOUCHED: Final = 3
-"""Fields at the end of a current row that an older release may not have had."""
+"""Number of fields at the end of a current row that an older release may not have had."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:

@@ -94,7 +94,9 @@ class Folds:
         for partition in self.partitions:
             missing = set(self.wanted[MONITOR.source, partition]) - self.in_log[partition]
             if missing:
-                findings.complain("lost", len(missing), f"not in the log {partition}: {min(missing, key=repr)}")
+                findings.complain(
+                    "lost", len(missing), f"missing in partition {partition} of the log: {min(missing, key=repr)}"
+                )
         for topic in OUTPUTS:
             if topic in PROPOSER.standing and not self.topics.request.services:
                 continue
@@ -119,7 +121,7 @@ class Folds:
         self.recount.compare_sent(findings)
 
     def _is_folded(self, topic: str, record: Any) -> bool:
-        """Return whether a record comes from the folds, not from a person or the shell."""
+        """Return whether a stage wrote the record, rather than a person or the worker around the stages."""
         if topic == DEAD_LETTERS:
             return read_mark(record.headers) is None
         if topic != ALERTS:
@@ -133,7 +135,7 @@ class Folds:
         wanted, where = list(dict.fromkeys(self.wanted[topic, partition])), f"{topic} {partition}"
         there, should = set(distinct), set(wanted)
         if lost := should - there:
-            self.findings.complain("lost", len(lost), f"{where}: not there: {min(lost, key=repr)}")
+            self.findings.complain("lost", len(lost), f"{where}: missing: {min(lost, key=repr)}")
         if more := there - should:
             self.findings.complain("foreign", len(more), f"{where}: not from the fold: {min(more, key=repr)}")
         # Several stages write to the same partitions of dead letters, and each keeps only its own order.

@@ -125,7 +125,7 @@ class Recount:
                 if found is not None and n == wanted.n and found.life.successes != wanted.successes:
                     findings.complain("wrong_rows", 1, f"{key.decode()} {name}: the number of successes differs")
                 if found is not None and _window(found.window) != list(wanted.window):
-                    findings.complain("wrong_rows", 1, f"{key.decode()} {name}: another window")
+                    findings.complain("wrong_rows", 1, f"{key.decode()} {name}: the window differs")
         findings.forwarded += len(self._forwarded)
         if missing := self._misplaced - self._forwarded:
             findings.complain("lost", len(missing), f"misplaced, and not forwarded: {sorted(missing)[:5]}")
