@@ -94,8 +94,8 @@ class Load:
         self._ledger.close()
 
     async def burst(self, records: int) -> None:
-        """Send this many records at once; returns once they are acknowledged."""
-        # Draft the records one by one as they are sent, so that a repetition cannot overtake the record that it repeats.
+        """Send this many records at once, and return when they are acknowledged."""
+        # Draft the records one by one as they are sent, so that no repetition can overtake the record it repeats.
         await self._send(self.traffic.draft() for _ in range(records))
         if self._waiting:
             await asyncio.gather(*self._waiting, return_exceptions=True)

@@ -20,7 +20,7 @@ SILENT_SECONDS: Final = 10.0
 
 
 class Offsets:
-    """Watches the committed offsets of ``groups``, which maps each group to the topics it reads (the broker's names)."""
+    """Watches the committed offsets of ``groups``: a map of groups to the topics they read (by the broker's names)."""
 
     def __init__(self, admin: AIOKafkaAdminClient, progress: Progress, groups: Mapping[str, Sequence[str]]) -> None:
         self._admin: Any = admin

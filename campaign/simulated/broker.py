@@ -51,7 +51,7 @@ class Changelog:
 
 
 class Broker:
-    """Topics of ``partitions`` partitions; each record appended gets a timestamp ``tick`` ms after the previous one."""
+    """Topics with ``partitions`` partitions each; a record gets a timestamp ``tick`` ms after the previous one."""
 
     def __init__(self, partitions: int, *, start: int, tick: int) -> None:
         self.partitions, self.clock, self.tick = partitions, start, tick

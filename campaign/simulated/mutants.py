@@ -83,7 +83,7 @@ def _bytes_of_forwards() -> Any:
 
 
 class _Forgetful(dict[int, int]):
-    """A dict of positions that never finds any of them."""
+    """A dict of positions that answers as if it were empty."""
 
     def get(self, _: int, default: Any = None) -> Any:
         return default
@@ -178,7 +178,7 @@ def without(guard: str) -> Iterator[None]:
 def first_caught(guard: str, *, first: int = 0, seeds: int = ENOUGH) -> tuple[int, str] | None:
     """Return the first seed that reveals the missing guard, and its complaint; None if no seed does.
 
-    An error because a switch no longer fits the code is raised; it does not count as a revealed guard.
+    If a switch no longer fits the code, its error is raised, and does not count as a catch.
     """
     for seed in range(first, first + seeds):
         try:

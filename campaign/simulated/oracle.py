@@ -84,7 +84,7 @@ class _Examination:
         return fold_batch(partition, self.broker.partitions, None, {}, entries, commands)
 
     def _propose(self, partition: int, snapshots: list[Output]) -> None:
-        """Compare with what the proposer makes of the actual snapshots, and of those of an undisturbed run."""
+        """Compare the proposer's rows and outputs with folds of all snapshots, and of the snapshots without repetitions."""
         log = self.broker.topics[_SNAPSHOTS][partition]
         found = propose_batch(partition, self.broker.partitions, None, {}, decode_snapshots(log), remedies())
         self._compare_rows(Kind.PROPOSER, partition, found, log)
@@ -187,7 +187,7 @@ class _Examination:
                     self._stale(stale, f"{topic} {partition}: keys whose last record is old: {stale}")
 
     def _compare_shown(self, folds: list[Folded]) -> None:
-        """Check that the last snapshot of each task shows the last record that touched its row."""
+        """Check that the last snapshot of each task shows the last record that changed its row."""
         for folded in folds:
             shown = {
                 o.key: _message(_SNAPSHOTS, o.value, o.key).as_of.offset

@@ -1,4 +1,4 @@
-"""One seed: its traffic, its processes, and a schedule that is hostile until everything is sent."""
+"""One seed: its traffic, its processes, and a schedule that keeps causing faults until everything is sent."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ class Simulation:
             self._went_back.append(f"{process.kind.value} {process.partition}: the partition row went back")
 
     def _judge_crash(self, key: tuple[Kind, int]) -> None:
-        """Count a crash by whether anything was reread after it."""
+        """Count a crash as engaged if anything was reread after it, and as idle otherwise."""
         if (engaged := self._watched.pop(key, None)) is not None:
             self.figures.engaged += engaged
             self.figures.idle_crashes += not engaged
