@@ -45,7 +45,7 @@ _OUTPUTS: Final = tuple(
         if topic not in {_LOG, _NOTES, _PAGE}  # compared separately
     )
 )
-"""Topics whose records are compared as the outputs of a fold."""
+"""Topics whose records are compared with the outputs of a fold."""
 
 
 def examine(broker: Broker, traffic: Traffic, figures: Figures) -> None:
@@ -84,7 +84,7 @@ class _Examination:
         return fold_batch(partition, self.broker.partitions, None, {}, entries, commands)
 
     def _propose(self, partition: int, snapshots: list[Output]) -> None:
-        """Compare the proposer's rows and outputs with folds of all snapshots, and of the snapshots without repetitions."""
+        """Compare the proposer's rows and outputs with a fold of its snapshots, with and without repeated snapshots."""
         log = self.broker.topics[_SNAPSHOTS][partition]
         found = propose_batch(partition, self.broker.partitions, None, {}, decode_snapshots(log), remedies())
         self._compare_rows(Kind.PROPOSER, partition, found, log)
