@@ -11,7 +11,7 @@ from campaign.simulated import program as simulated
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the requested command; the exit code tells whether every promise held."""
+    """Run the requested command; return 0 if every promise held."""
     parser = argparse.ArgumentParser(prog="python -m campaign", description=__doc__)
     sections = parser.add_subparsers(dest="section", required=True, metavar="SECTION")
     simulated.add_sections(sections)
@@ -25,6 +25,6 @@ def main(words: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Like Ctrl-C: the workers and the broker end too.
+    # Treat SIGTERM like Ctrl-C, so that the workers and the broker end too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Records that are each wrong in one way, with the reason for rejection: for the log and for the commands."""
+"""Records for the log and for the commands, each wrong in one way, with the reason for its rejection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crl_stream.wire.topics import POLICY_KEY
 AGENT, TASK = "backend-architect", "api-design"
 KEY: Final = f"{AGENT}/{TASK}".encode()
 DROP: Final = object()
-"""Used instead of a field's value to leave the field out."""
+"""Placeholder for a field's value that leaves the field out."""
 AT: Final = "2025-11-19T14:30:00Z"
 OUTCOME: Final[dict[str, Any]] = {
     "schema_version": 1,

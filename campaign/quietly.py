@@ -1,4 +1,4 @@
-"""Keeps programs from logging the trouble that a campaign makes on purpose."""
+"""Keep programs from logging the trouble that a campaign causes on purpose."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Controls: the same kills, stops, rebalances and broker bounces on the alternatives that a user could choose.
+"""Controls: alternatives that a user could choose, put through the campaign's kills, stops, rebalances and bounces.
 
-The job is the smallest one with all the parts of crl-stream: it counts the records of each key in a table with a
-changelog, and sends one output for each record.  ``stock_faust`` and ``quix`` are the two programs, written as their
-documentation recommends.
+Their job is the smallest one with all the parts of crl-stream: they count the records of each key in a table with a
+changelog, and send one output for each record.  ``stock_faust`` and ``quix`` are the two programs.  Each is written
+as the documentation of its library recommends.
 
-    python -m campaign.controls --python PYTHON     # of an environment with requirements/bench.txt
+    python -m campaign.controls --python PYTHON     # the interpreter of an environment with requirements/bench.txt
 
-The harness knows what it has sent, and counts what the control did with it (``recount``).  It adds no losses or
-duplicates itself, and prints the figures as measured.
+The harness knows what it has sent, and counts what the control did with each record (``recount``).  It causes no
+losses or duplicates itself, and prints the figures as measured.
 """

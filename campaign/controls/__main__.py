@@ -75,7 +75,7 @@ class Line:
     complaint: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Return the figures for ``--json``."""
         return asdict(self)
 
 
@@ -170,7 +170,7 @@ async def run(arguments: argparse.Namespace) -> list[Line]:
 
 
 def table(lines: list[Line]) -> str:
-    """Format the figures for people."""
+    """Format the figures as a readable table."""
     heads = (
         "control",
         "fault",

@@ -1,4 +1,4 @@
-"""Counting with Quix Streams, exactly once: ``python quix.py``, settings from the environment."""
+"""Count records with Quix Streams, exactly once: ``python quix.py``, with settings from the environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ app = Application(
     auto_offset_reset="earliest",
     commit_interval=1.0,
     state_dir=os.environ["CONTROL_FOLDER"],
-    # The client library's default session is 45 seconds, and every kill would have to wait that long.
+    # The client library's default session is 45 seconds, and recovery from every kill would take that long.
     consumer_extra_config={"session.timeout.ms": 4_000, "heartbeat.interval.ms": 1_000},
 )
 

@@ -24,7 +24,7 @@ class Event(NamedTuple):
 
 @dataclass
 class Recount:
-    """Figures. Except for ``events`` and ``outputs``, they are zero if nothing went wrong."""
+    """Figures of a recount.  All except ``events`` and ``outputs`` are zero if nothing went wrong."""
 
     events: int = 0
     outputs: int = 0
@@ -35,12 +35,12 @@ class Recount:
     silent: int = 0
     """Records without an output."""
     repeated: int = 0
-    """Outputs of a record after its first one, whatever number they carry."""
+    """Extra outputs: those of a record after its first one, whatever count they carry."""
     lag: int = 0
-    """Records that were never committed as read."""
+    """Records beyond the committed offsets."""
 
     def add(self, other: Recount) -> None:
-        """Sum up."""
+        """Add the figures of another recount."""
         for name, value in asdict(other).items():
             setattr(self, name, getattr(self, name) + value)
 
@@ -62,7 +62,7 @@ def recount(events: list[Event], counted: dict[str, int], answered: list[str], l
 
 
 async def read_all(servers: str, topic: str, *, committed_only: bool) -> list[Any]:
-    """Return every record of a topic as it is now; with ``committed_only``, without open and aborted transactions."""
+    """Return every record now on a topic; ``committed_only`` leaves out open and aborted transactions."""
     level = "read_committed" if committed_only else "read_uncommitted"
     consumer = AIOKafkaConsumer(bootstrap_servers=servers, group_id=None, isolation_level=level)
     await consumer.start()
@@ -107,7 +107,7 @@ async def stable(servers: str, topic: str, seconds: float) -> bool:
 
 
 def last_values(records: list[Any], key_of: Callable[[bytes], str | None]) -> dict[str, int]:
-    """Return the last number of each key in a changelog; ``key_of`` returns None for records that are not counts."""
+    """Return the last count of each key in a changelog; ``key_of`` returns None for records that are not counts."""
     found: dict[str, int] = {}
     for record in records:
         key = key_of(record.key)

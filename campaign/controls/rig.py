@@ -30,11 +30,11 @@ SETTLE_SECONDS: Final = 90.0
 HOPELESS: Final = 20
 """Number of workers that may end on their own before any output appears."""
 TRANSACTION_SECONDS: Final = 150.0
-"""A transaction left open by a killed process hides all later records for a little over a minute."""
+"""Long enough for a transaction left open by a killed process, which hides all later records for over a minute."""
 
 
 class Control(NamedTuple):
-    """A program that counts."""
+    """A program that counts records, built on an alternative to crl-stream."""
 
     name: str
     title: str
@@ -49,7 +49,7 @@ class Control(NamedTuple):
 
 
 class Rig:
-    """Open it with ``async with``; its processes and topics are removed afterwards."""
+    """A control under test.  Use ``async with``, which removes its processes and topics afterwards."""
 
     def __init__(
         self, control: Control, python: str, servers: str, name: str, folder: Path, rng: random.Random
@@ -64,7 +64,7 @@ class Rig:
         self.recovered = False
         """Whether there has ever been an output."""
         self.stuck = 0
-        """How often no output came for ``PATIENCE`` seconds, and everything was restarted."""
+        """How often everything was restarted because no output came for ``PATIENCE`` seconds."""
         self._expected_to_end: set[int] = set()
         self._admin: Any = AIOKafkaAdminClient(bootstrap_servers=servers)
         self._reader: Any = AIOKafkaConsumer(bootstrap_servers=servers, group_id=None)
@@ -72,7 +72,7 @@ class Rig:
         self._load: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Create topics, without a worker yet."""
+        """Create the topics, but start no worker yet."""
         self.folder.mkdir(parents=True, exist_ok=True)
         await self._admin.start()
         await self._admin.create_topics(
@@ -100,11 +100,11 @@ class Rig:
     # -- workers ---------------------------------------------------------------------------------------
     @property
     def workers(self) -> list[subprocess.Popen[bytes]]:
-        """Those that live."""
+        """The worker processes that are running."""
         return [worker for worker in self.started if worker.poll() is None]
 
     def start_worker(self) -> None:
-        """One process more."""
+        """Start one more worker process."""
         number = len(self.started) + 1
         own = {
             "CONTROL_NAME": self.name,
@@ -179,7 +179,7 @@ class Rig:
         return found
 
     async def lag(self) -> int:
-        """Return the number of records that are not committed as read."""
+        """Return the number of records beyond the committed offsets."""
         ends = await self._ends(f"{self.name}-events")
         committed = await self._admin.list_consumer_group_offsets(self.name)
         return sum(end - max(0, committed[place].offset if place in committed else 0) for place, end in ends.items())

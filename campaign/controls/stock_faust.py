@@ -1,4 +1,4 @@
-"""Counting with stock Faust, at least once: ``python stock_faust.py``, settings from the environment."""
+"""Count records with stock Faust, at least once: ``python stock_faust.py``, with settings from the environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import faust
 
 NAME = os.environ["CONTROL_NAME"]
 SESSION_SECONDS = 4.0
-"""The default is a minute, and every kill would have to wait that long."""
+"""The default is a minute, and recovery from every kill would take that long."""
 
 app = faust.App(
     NAME,

@@ -3,7 +3,7 @@
     faults/    one file for each type of fault; the folder is the list
     fault      what such a file defines, and the result of inducing the fault once
     world      what a round breaks: topics, workers, load, progress, offsets
-    fleet      its processes: started, counted, and what their logs say
+    fleet      the processes of a round: starts them, counts them, reads their logs
     workers    a worker process: stop, kill, pause
     brokers    the broker: start, stop, kill, pause, on the same data and port
     listeners  the routes to it: direct, one per worker, one that authenticates clients
@@ -11,13 +11,13 @@
     administration  what an administrator can do to topics, groups and rights
     supervision     restarts workers that end, as a service manager would
     refusal    a worker that must refuse to work, and the fix that its hint names
-    own_task   a task that one fault alone sends outcomes to
+    own_task   a task to which only one fault sends outcomes
     trouble    what workers log about a bad broker
     load       sends continuously, and records what Kafka accepted
-    traffic    what is sent: outcomes, repetitions, misplaced and malformed records, scores, commands, policies
+    traffic    what is sent: outcomes (some repeated), misplaced and malformed records, scores, commands, policies
     progress   how far the log is folded, as the changelog says
-    offsets    committed offsets: they never go back, and at the end everything is committed
-    rounds     a round from start to verdict
+    offsets    checks that committed offsets never go back, and that at the end everything is committed
+    rounds     plays a round from start to verdict
     oracle/    a separate process that folds and counts what is on the topics
     journal    the results file, one line per round
     report     the table
@@ -34,15 +34,15 @@ Add a fault
 One file in ``faults/``, named after its number (``f04_broker_bounce.py``).  It defines
 
     ID, TITLE           "F4", one sentence
-    TIMES, PER_ROUND    how often in the whole campaign, and on one installation
+    TIMES, PER_ROUND    how often to induce it in the whole campaign, and in one round
     async def induce(world, rng) -> Engagement
 
 and, if it needs them,
 
     OWN_BROKER = True               its rounds get their own broker
     PLAN = {"workers": 1}           fields of ``world.Plan`` that are not left to the seed
-    EXAMINES = False                nothing to fold afterwards (a worker that must refuse to start)
-    async def prepare(world, rng)   instead of ``world.start()``: workers, services and load
+    EXAMINES = False                there is nothing for the oracle to fold afterwards
+    async def prepare(world, rng)   starts workers, services and load instead of ``world.start()``
 
 ``induce`` breaks something once, waits until the group works again (``world.progress.beyond``, ``world.ready``), and
 reports whether the system noticed **by its own numbers**: ``world.skipped(mark)``, ``world.said(mark, pattern)``,
@@ -53,7 +53,8 @@ broker running.
 
 A fault that deletes records of the log calls ``oracle.reading.keep_records`` first, and sets ``world.archive`` to what
 it has kept and ``world.gaps`` to what was never folded.  A fault that sets committed offsets back calls
-``world.offsets.forget()``.  An extra record is sent with ``world.load.send(Draft(...))``; ``what`` tells the oracle
-what must happen to it (``traffic.RUBBISH``: one dead letter with its bytes).  Workers connect to Kafka at
-``world.bootstrap_servers`` when they start.  To use a proxy, put its address there; the broker must advertise it.
+``world.offsets.forget()``.  To send an extra record, call ``world.load.send(Draft(...))``; the draft's ``what``
+tells the oracle what must happen to the record (``traffic.RUBBISH``: one dead letter with its bytes).  Workers connect
+to Kafka at ``world.bootstrap_servers`` when they start.  To use a proxy, put its address there; the broker must
+advertise it.
 """

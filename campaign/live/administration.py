@@ -1,4 +1,4 @@
-"""Changes a cluster as an administrator could, by mistake or on purpose."""
+"""Change a cluster as an administrator could, by mistake or on purpose."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from aiokafka.errors import CommitFailedError, for_code
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest, DeleteGroupsRequest
 
 PATIENCE: Final = 60.0
-"""Seconds within which the broker must have done what it was asked."""
+"""Seconds that the broker has to do what it was asked."""
 _TOPIC, _LITERAL, _WRITE, _DENY = 2, 3, 4, 2  # as Kafka's protocol numbers them
 _PASSING: Final = frozenset((14, 15, 16, 68))
-"""Codes of a coordinator that is loading, unavailable or elsewhere, and of a group that still has members."""
+"""Error codes: the coordinator is loading, unavailable or elsewhere, or the group still has members."""
 _TOPIC_LEVEL: Final = 1
-"""Source of a configuration value: the topic itself."""
+"""The source of a configuration value that was set on the topic itself."""
 
 
 class Administration:
@@ -41,11 +41,11 @@ class Administration:
         await self._admin.create_partitions({topic: NewPartitions(total)})
 
     async def delete_records(self, before: Mapping[TopicPartition, int]) -> None:
-        """Delete the beginning of partitions, as retention does; the given offset is the first one left."""
+        """Delete the oldest records of partitions, as retention does; each given offset is the first one left."""
         await self._admin.delete_records({place: RecordsToDelete(offset) for place, offset in before.items()})
 
     async def configure(self, topic: str, **changes: Any) -> dict[str, str]:
-        """Add configuration to a topic (``_`` for ``.``); return what it had before, for ``restore``."""
+        """Change a topic's configuration (write ``_`` for ``.``); return the previous one, for ``restore``."""
         before = await self._own_configuration(topic)
         named = {name.replace("_", "."): str(value) for name, value in changes.items()}
         await self.restore(topic, before | named)
@@ -67,12 +67,12 @@ class Administration:
 
     # -- groups ----------------------------------------------------------------------------------------
     async def committed(self, group: str) -> dict[TopicPartition, int]:
-        """Return what a group has committed."""
+        """Return the offsets that a group has committed."""
         found = await self._admin.list_consumer_group_offsets(group)
         return {place: value.offset for place, value in found.items() if value.offset >= 0}
 
     async def commit(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
-        """Move the offsets of a group; waits until its last member has left or was found dead."""
+        """Move a group's committed offsets, once its last member has left or has been found dead."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self._address, group_id=group, enable_auto_commit=False)
         await consumer.start()
         try:
@@ -88,7 +88,7 @@ class Administration:
             await consumer.stop()
 
     async def delete_group(self, group: str) -> None:
-        """Delete a group and its offsets; waits until its last member has left."""
+        """Delete a group and its offsets, once its last member has left."""
         async with asyncio.timeout(PATIENCE):
             while True:
                 coordinator = await self._admin.find_coordinator(group)

@@ -23,8 +23,8 @@ ROUTES: Final = 4
 class Broker:
     """One Kafka node on loopback; a restart keeps its data and its ports.
 
-    The campaign and the oracle reach it directly.  A worker uses one of its ``routes`` if its network is to be bad
-    while all others have a good one.
+    The campaign and the oracle reach it directly.  A worker that is to have a bad network uses one of the
+    broker's ``routes``; all others keep a good network.
     """
 
     def __init__(self, folder: Path, *, heap_mb: int = 512) -> None:
@@ -37,7 +37,7 @@ class Broker:
 
     @property
     def bootstrap_servers(self) -> str:
-        """Its own address; workers may use a proxy's instead, see ``World.bootstrap_servers``."""
+        """The broker's own address.  Workers may use a proxy's instead; see ``World.bootstrap_servers``."""
         return f"{HOST}:{self.port}"
 
     @property
@@ -55,25 +55,25 @@ class Broker:
 
     @property
     def log(self) -> Path:
-        """What it says."""
+        """The broker's log file."""
         return self.folder / "server.log"
 
     async def __aenter__(self) -> Self:
-        """Start it, with a good network on every route."""
+        """Start the broker, with a good network on every route."""
         for proxy in self.routes:
             await self._stack.enter_async_context(proxy)
         await self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop it, and remove its data."""
+        """Stop the broker, and remove its data."""
         self.go_on()
         await self.stop()
         await self._stack.aclose()
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
 
     async def start(self) -> None:
-        """Start it, and return when it answers: after 3 to 6 seconds, or longer after a kill."""
+        """Start the broker, and return when it answers: after 3 to 6 seconds, or longer after a kill."""
         properties = listener_properties(self.port, self._controller, self._guarded, self.routes)
         self._kafka = EmbeddedBroker(
             self.folder, Client().cache_dir, port=self.port, heap_mb=self._heap_mb, properties=properties
@@ -87,12 +87,12 @@ class Broker:
         self._pid = 0
 
     async def kill(self) -> None:
-        """Kill it with ``kill -9``, and wait until it is gone."""
+        """Kill the broker with ``kill -9``, and wait until its process is gone."""
         self._signal(signal.SIGKILL)
         await self.stop()
 
     async def ended(self, seconds: float) -> None:
-        """Wait until it ends on its own; raises ``TimeoutError`` if it does not."""
+        """Wait until the broker ends on its own; raise ``TimeoutError`` if it does not."""
         assert self._kafka is not None
         async with asyncio.timeout(seconds):
             while await asyncio.to_thread(self._kafka.status) is not None:
@@ -101,7 +101,7 @@ class Broker:
 
     @property
     def alive(self) -> bool:
-        """Whether its process exists, paused or not."""
+        """Whether the broker's process exists, paused or not."""
         return self._kafka is not None and self._kafka.status() is not None
 
     def pause(self) -> None:
@@ -109,7 +109,7 @@ class Broker:
         self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT, which ends a pause."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -126,5 +126,5 @@ class GivenBroker(Broker):
 
     @property
     def bootstrap_servers(self) -> str:
-        """Its address."""
+        """The broker's address."""
         return self._given

@@ -1,4 +1,4 @@
-"""The definition of a fault: a file of ``campaign/live/faults/``, and the result of inducing it once."""
+"""What defines a fault (a file in ``campaign/live/faults/``), and the result of inducing it once."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from campaign.live import faults
 from campaign.live.world import World
 
 ORDERS_RACING: Final = "F26"
-"""The name in the table for faults that met a command, a score or a policy in flight."""
+"""The table's name for faults that struck while a command, a score or a policy was in flight."""
 
 
 @dataclass
 class Engagement:
-    """One fault: whether the system noticed it by its own numbers, and those numbers."""
+    """The result of inducing a fault: whether the system noticed it by its own numbers, and those numbers."""
 
     engaged: bool
     figures: Mapping[str, float] = field(default_factory=dict)
     recovery_seconds: float | None = None
-    """Seconds from the fault to the first record folded afterwards where it struck."""
+    """Seconds from the fault until the affected partitions made progress again."""
     in_flight: Mapping[str, int] = field(default_factory=dict)
-    """Commands, policies and scores in flight when it struck, as counted by ``World.in_flight`` (F26)."""
+    """Commands, policies and scores in flight when the fault struck, as counted by ``World.in_flight`` (F26)."""
     note: str = ""
 
     @property
     def raced(self) -> bool:
-        """Whether any of these were in flight."""
+        """Whether a command, policy or score was in flight."""
         return any(self.in_flight.values())
 
 
@@ -41,11 +41,11 @@ class Fault:
     id: str
     title: str
     times: int
-    """How often in the whole campaign."""
+    """How often the fault is induced in the whole campaign."""
     per_round: int
     induce: Callable[[World, random.Random], Awaitable[Engagement]]
     prepare: Callable[[World, random.Random], Awaitable[None]] | None = None
-    """Runs instead of ``World.start``."""
+    """Called instead of ``World.start``, if given."""
     own_broker: bool = False
     """Whether its rounds need their own broker, because the fault harms more than their topics."""
     examines: bool = True

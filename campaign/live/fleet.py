@@ -22,23 +22,23 @@ from crl_stream.settings.model import Kafka
 
 ROOT: Final = Path(crl_stream.__file__).resolve().parent.parent
 PATIENCE: Final = 90.0
-"""Seconds without progress after which a group is stuck, even on a busy machine."""
+"""Seconds without progress after which a group counts as stuck, even on a busy machine."""
 SESSION: Final = 3.0
 SERVICES_SESSION: Final = 9.0
-"""Four groups start in one process.  On a busy machine, the process can stall for half of a shorter session, and would
-then leave.
+"""Longer than ``SESSION``, because four groups start in one process.  On a busy machine that process can stall for half
+of a shorter session, and would then leave.
 """
 COMMIT_INTERVAL: Final = 5.0
 """Seconds; long, so that a new owner of a partition finds work that is already done."""
 WORKER: Final = ("-m", "crl_stream")
 LAUNCHER: Final = ("-m", "campaign.live.launcher")
-"""Starts a worker that dies at a named line, or lacks a guard."""
+"""Python arguments that start a worker which dies or pauses at a named line, or lacks a guard."""
 REACHED: Final = "campaign: the line is reached: "
-"""Begins the last log line of such a worker."""
+"""Begins the last line that a worker logs before it dies or pauses at its named line."""
 RECOVERED: Final = "campaign: recovered "
-"""Begins a line with the number of records recovered in a partition, if a worker was asked to report it."""
+"""Begins a log line with the number of records recovered in a partition, if the worker was asked to report it."""
 TASKS: Final = "campaign: unfinished tasks "
-"""Begins a line with the number of asyncio tasks, if a worker was asked to report it."""
+"""Begins a log line with the number of asyncio tasks, if the worker was asked to report it."""
 
 
 def start_python(
@@ -162,13 +162,13 @@ class Fleet:
                 try:
                     await self.ready()
                 except WorkerEnded:
-                    # A worker that stalls for half a session leaves, as it should when the machine is too busy.
+                    # A worker that stalls for half a session leaves.  On a machine that is too busy, that is correct.
                     continue
                 if (len(self.workers), len(self.services)) == tuple(wanted.values()):
                     return
 
     async def spread(self, seconds: float = PATIENCE) -> None:
-        """Wait until every partition has an owner, and every worker has a partition if there are enough."""
+        """Wait until every partition has an owner and, if there are enough partitions, every worker has one."""
         async with asyncio.timeout(seconds):
             while True:
                 shares = await asyncio.gather(*(worker.partitions() for worker in self.workers))
@@ -178,7 +178,7 @@ class Fleet:
 
     # -- what the system reports -------------------------------------------------------------------
     def mark(self) -> Mark:
-        """Now."""
+        """Return the current moment in all logs."""
         sizes = {worker.name: worker.log.stat().st_size for worker in self.started}
         return Mark(sizes, time.monotonic(), time.strftime("%Y-%m-%d %H:%M:%S"))
 
@@ -187,7 +187,7 @@ class Fleet:
     ) -> list[Any]:
         """Return all matches since ``since`` as ``re.findall`` does, including the logs of processes that have ended.
 
-        A line that a worker held back counts from the time when it was created, not from when it was written.
+        A line that a worker held back counts by the time when it was created, not when it was written.
         """
         found: list[Any] = []
         for worker in self.started if workers is None else workers:
@@ -197,7 +197,7 @@ class Fleet:
         return found
 
     def skipped(self, since: Mark) -> int:
-        """Count the records since ``since`` that were already folded when a worker was given their partition."""
+        """Count the records skipped since ``since``, as they were already folded when a worker got their partition."""
         return sum(int(count) for count in self.said(since, SKIPPED))
 
     def left(self, since: Mark) -> int:
@@ -214,11 +214,11 @@ class Fleet:
 
     @staticmethod
     def has_reached(worker: Worker) -> bool:
-        """Return whether a modified worker has reported that it reached its line."""
+        """Return whether a modified worker has reported that it reached its named line."""
         return REACHED in worker.said()
 
     async def reached(self, worker: Worker, seconds: float = PATIENCE) -> None:
-        """Wait until a modified worker has reported that it reached its line."""
+        """Wait until a modified worker has reported that it reached its named line."""
         async with asyncio.timeout(seconds):
             while not self.has_reached(worker):
                 await asyncio.sleep(0.02)

@@ -1,7 +1,7 @@
-"""The live worker's guards, each removable by the launcher; the product has no such switch.
+"""The live worker's guards, and how the launcher removes each of them; the product has no such switch.
 
-``campaign.simulated.mutants`` removes the guards of the pure layers.  A few of them are repeated here, because their
-loss shows on a real broker too.
+``campaign.simulated.mutants`` removes the guards of the pure layers.  A few of those guards are repeated here, because
+their loss shows on a real broker too.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def remove(guard: str) -> None:
 
 
 def drop_batch(number: int) -> None:
-    """Lose the ``number``-th batch between poll and lane, like a cleared queue."""
+    """Lose the ``number``-th batch between poll and lane, as when a queue is cleared."""
     put, calls = Lane.put, 0
 
     def lose(self: Lane, batch: Batch) -> None:
@@ -212,7 +212,7 @@ def drop_batch(number: int) -> None:
 
 
 def slow_outputs(seconds: float) -> None:
-    """Let each write of outputs take longer, so that a batch is in flight whenever partitions move."""
+    """Delay each write of outputs by ``seconds``, so that a batch is in flight whenever partitions move."""
     write = Producer.write
 
     async def dawdle(self: Producer, topic: str, partition: int, items: Any, **options: Any) -> Written:
@@ -237,7 +237,7 @@ def tell_recovery() -> None:
 
 
 def tell_tasks() -> None:
-    """Report with each beat of the consumer how many tasks of this process are unfinished."""
+    """Log regularly how many asyncio tasks of this process are unfinished."""
     check = Consumer.check_pulse
     said = 0.0
 

@@ -10,7 +10,7 @@ from campaign.live.rounds import Played
 
 
 class Journal:
-    """Appends to ``file``; rounds that it already contains need not be played again."""
+    """A results file to append to; rounds that it already contains need not be played again."""
 
     def __init__(self, file: Path) -> None:
         self.file = file

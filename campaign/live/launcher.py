@@ -2,7 +2,7 @@
 
     python -m campaign.live.launcher [--die POINT:N] [--stall POINT:N] [--without GUARD] worker ...
 
-It is the product's own ``crl``, but it dies or pauses at a given line, or lacks one of its guards.
+The worker is the product's own ``crl``, but it dies or pauses at a given line, or lacks one of its guards.
 """
 
 from __future__ import annotations

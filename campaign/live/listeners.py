@@ -1,6 +1,6 @@
 """Routes to the campaign's broker: its own address, one proxied route per worker, and one that authenticates clients.
 
-A client is given the address of the listener it connected to, so that it stays on its route.
+The broker tells a client the address of the listener that it connected to, so that the client stays on its route.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def stable_ports(count: int) -> list[int]:
 def listener_properties(port: int, controller: int, guarded: int, routes: Sequence[Proxy]) -> dict[str, Any]:
     """Return Kafka's properties for all routes.
 
-    A client on ``guarded`` authenticates as ``USER``, who may do everything that no ACL denies.
-    All other users are super users.
+    A client on the ``guarded`` route authenticates as ``USER``, who may do everything that no ACL denies.
+    All other users are superusers.
     """
     ways = [("PLAINTEXT", port, port), (GUARDED, guarded, guarded)]
     ways += [(f"ROUTE{number}", proxy.upstream, proxy.port) for number, proxy in enumerate(routes)]

@@ -19,9 +19,9 @@ from crl_stream.wire.partitioner import partition_of
 from crl_stream.wire.topics import Topics
 
 TICK: Final = 0.05
-"""Seconds between two portions."""
+"""Seconds between one portion of records and the next."""
 IN_FLIGHT: Final = 4_000
-"""Newest records that ``Load.newest`` remembers."""
+"""Number of the newest records that ``Load.newest`` remembers."""
 
 
 class Sent(NamedTuple):
@@ -42,7 +42,7 @@ class Load:
         self.traffic = Traffic(rng, partitions)
         self.acknowledged = 0
         self.unknown = 0
-        """Sent but never acknowledged: these records may or may not be in the log."""
+        """Number of records that were sent but never acknowledged, so they may or may not be in the log."""
         self.newest: deque[Sent] = deque(maxlen=IN_FLIGHT)
         self.last_acknowledged = 0.0
         """The time of the last acknowledgement (``time.monotonic``)."""
@@ -62,7 +62,7 @@ class Load:
         self._task = asyncio.create_task(self._run())
 
     async def pause(self) -> None:
-        """Stop sending, and wait until everything sent is acknowledged or given up."""
+        """Stop sending, and wait until every record sent has been acknowledged or given up."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -74,7 +74,7 @@ class Load:
             raise RuntimeError(f"the load ended on its own: {error!r}") from error
 
     async def ended(self) -> None:
-        """Wait forever, or raise the error that ends the load; it must not end on its own."""
+        """Wait until the load ends on its own, which it must not, and raise its error."""
         while True:
             task = self._task
             if task is None:
@@ -85,7 +85,7 @@ class Load:
                     task.result()
 
     async def stop(self) -> None:
-        """End, for good."""
+        """Stop sending for good, and close the producer."""
         with suppress(RuntimeError):
             await self.pause()
         if self._producer is not None:
@@ -94,8 +94,8 @@ class Load:
         self._ledger.close()
 
     async def burst(self, records: int) -> None:
-        """Send this many records at once; returns once they are acknowledged."""
-        # Drafted one by one as they are sent, so that a repetition cannot overtake its record.
+        """Send this many records at once, and return when they are acknowledged."""
+        # Draft the records one by one as they are sent, so that no repetition can overtake the record it repeats.
         await self._send(self.traffic.draft() for _ in range(records))
         if self._waiting:
             await asyncio.gather(*self._waiting, return_exceptions=True)
@@ -157,7 +157,7 @@ class Load:
         self.note(Sent(draft, at.partition, at.offset))
 
     def note(self, sent: Sent) -> None:
-        """Note what Kafka has accepted, also from another producer."""
+        """Enter a record that Kafka has accepted into the ledger, even if another producer sent it."""
         self.acknowledged += 1
         self.newest.append(sent)
         draft = sent.draft
@@ -165,7 +165,7 @@ class Load:
         self._ledger.write(json.dumps(entry) + "\n")
 
     async def _recover(self, error: Exception) -> None:
-        """Replace a producer that gave up a record, because it might not keep the order."""
+        """Replace a producer that gave up a record, because such a producer might not keep the order."""
         if getattr(error, "retriable", False):
             await asyncio.sleep(0.2)
         old = self._producer

@@ -51,7 +51,7 @@ MUTANTS: Final = (
         "lane_of_a_batch",
         storm,
         "a batch belongs to the assignment it was polled for (generation)",
-        "a batch of an old assignment rarely arrives so late; it does not continue the lane, so the worker leaves",
+        "a batch of an old assignment rarely arrives late; if it does, it does not fit the lane, and the worker leaves",
     ),
     Mutant(
         "no_poll_while_moving",
@@ -71,9 +71,9 @@ class Judged(NamedTuple):
     control: str | None
     """What went wrong with the guard in place; it must be None."""
     complaint: str | None
-    """What went wrong without it."""
+    """What went wrong without the guard."""
     unseen: str = ""
-    """Why no scenario is expected to reveal its loss."""
+    """Why no scenario is expected to reveal the loss of this guard."""
 
     @property
     def caught(self) -> bool:
@@ -82,12 +82,12 @@ class Judged(NamedTuple):
 
     @property
     def right(self) -> bool:
-        """Whether its loss was revealed, or is known to be masked by other guards."""
+        """Whether the scenario passes with the guard, and the guard's loss was revealed or is known to be masked."""
         return self.caught or (self.control is None and bool(self.unseen))
 
     @property
     def says(self) -> str:
-        """The result in words."""
+        """What went wrong, in words, or why nothing did."""
         if self.control is not None:
             return f"the scenario fails with the guard too: {self.control}"
         return self.complaint or f"not revealed: {self.unseen or 'reason unknown'}"

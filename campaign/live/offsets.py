@@ -1,4 +1,4 @@
-"""Committed offsets of a round's groups: they never go back, and they end at the end of the log."""
+"""Checks that the committed offsets of a round's groups never go back, and reach the end of the log."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from campaign.live.progress import Progress
 EVERY: Final = 1.0
 """Seconds between two checks."""
 SILENT_SECONDS: Final = 10.0
-"""After this many seconds without a record, no tick follows within the hour: no hold of the load ends sooner."""
+"""After this many seconds without a record, no tick comes for an hour, because no hold of the load ends sooner."""
 
 
 class Offsets:
-    """Watches the committed offsets of ``groups`` (each group with the broker's names of the topics it reads)."""
+    """Watches the committed offsets of ``groups``: a map of groups to the topics they read (by the broker's names)."""
 
     def __init__(self, admin: AIOKafkaAdminClient, progress: Progress, groups: Mapping[str, Sequence[str]]) -> None:
         self._admin: Any = admin
@@ -31,17 +31,17 @@ class Offsets:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start looking."""
+        """Start checking."""
         self._task = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """End."""
+        """Stop checking."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     def forget(self) -> None:
-        """Forget the offsets, for a fault that sets them back on purpose."""
+        """Forget the offsets seen so far, for a fault that sets them back on purpose."""
         self._seen.clear()
 
     async def committed(self, group: str) -> dict[tuple[str, int], int]:
@@ -50,7 +50,7 @@ class Offsets:
         return {(place.topic, place.partition): at.offset for place, at in found.items() if at.offset >= 0}
 
     async def look(self) -> None:
-        """Compare with the previous check."""
+        """Compare the committed offsets with those of the previous check."""
         for group in self.groups:
             for (topic, partition), offset in (await self.committed(group)).items():
                 before = self._seen.get((group, topic, partition), 0)
@@ -59,7 +59,7 @@ class Offsets:
                 self._seen[group, topic, partition] = offset
 
     async def settled(self, seconds: float) -> None:
-        """Wait until every group has committed everything and nothing new arrives, ticks included.
+        """Wait until every group has committed everything, and no new records arrive, not even ticks.
 
         Raises ``TimeoutError``, which lists what is not committed.
         """

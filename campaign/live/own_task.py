@@ -1,4 +1,4 @@
-"""A task that only one fault sends outcomes to, so that the worker's own page can be compared with the count."""
+"""A task to which only one fault sends outcomes, so that what a worker shows for it must match their number exactly."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _numbers = count(1)
 
 
 class OwnTask:
-    """Created for each fault."""
+    """A task with outcomes of its own; create a new one for each fault."""
 
     def __init__(self, world: World, what: str) -> None:
         self.world, self.key = world, TaskKey(f"agent-{what}", f"task-{next(_numbers)}")
         self._ids = count(1)
 
     def outcome(self, *, what: str = OUTCOME, skew: timedelta = timedelta(), **fields: Any) -> Draft:
-        """Return a success; ``skew`` is how far the runtime's clock is ahead of this machine's."""
+        """Return a successful outcome; ``skew`` is how far the runtime's clock is ahead of this machine's."""
         at = (datetime.now(UTC) + skew).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         given: dict[str, Any] = {
             "schema_version": 1,
@@ -42,7 +42,7 @@ class OwnTask:
         return Draft(what, INVOCATIONS, self.key.encode(), encode(message), str(self.key), message.invocation_id)
 
     async def folded(self, sent: Sequence[Sent]) -> dict[str, Any]:
-        """Wait until the given outcomes are folded, and return the task's page from a worker."""
+        """Wait until the given outcomes are folded, and return what a worker shows for the task."""
         newest = {each.partition: each.offset for each in sent}
         await self.world.progress.beyond(newest, PATIENCE)
         async with asyncio.timeout(PATIENCE):

@@ -1,6 +1,6 @@
 """Named lines at which a worker can be made to die or pause; patched in by the launcher, never in the product.
 
-They are where a crash can leave topics, rows, memory and committed offsets inconsistent.
+At these lines a crash can leave topics, rows, memory and committed offsets inconsistent with each other.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from crl_stream.worker.transport.producer import Producer
 
 
 class Point(NamedTuple):
-    """A line, defined by what is patched: before a function of ``owner`` is called, or after it has returned."""
+    """A line in the code: just before a call of ``owner.function``, which is patched, or just after it returns."""
 
     what: str
     owner: Any
@@ -30,7 +30,7 @@ class Point(NamedTuple):
     before: bool
     role: str = "monitor"
     only: Callable[..., bool] = lambda *_arguments, **_options: True
-    """Which calls count."""
+    """Decides by a call's arguments whether the call counts."""
 
 
 def _for_rows(_self: Any, topic: str, *_: Any, **__: Any) -> bool:
@@ -67,7 +67,7 @@ _ASYNC: Final = frozenset(
 
 
 def arm(name: str, number: int, sign: signal.Signals) -> None:
-    """Send ``sign`` to this process when it reaches the line for the ``number``-th time."""
+    """Send the signal ``sign`` to this process when it reaches the line for the ``number``-th time."""
     point = POINTS[name]
     original = getattr(point.owner, point.function)
     calls = 0
@@ -96,5 +96,5 @@ def arm(name: str, number: int, sign: signal.Signals) -> None:
         return result
 
     chosen: Callable[..., Awaitable[Any]] = awaited if point.function in _ASYNC else plain
-    # A class that inherits the function gets its own.
+    # If the class only inherits the function, it gets its own patched copy here.
     setattr(point.owner, point.function, chosen)

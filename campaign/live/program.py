@@ -35,17 +35,17 @@ def add_sections(sections: Any) -> None:
     live.add_argument("--only", metavar="F1,F5", help="only these faults")
     live.add_argument("--scale", type=float, default=1.0, metavar="X", help="0.1 is a tenth of the faults of each type")
     live.add_argument(
-        "--resume", type=Path, metavar="FILE", help="continue a results file: its rounds are not repeated"
+        "--resume", type=Path, metavar="FILE", help="continue a results file; rounds that it contains are not repeated"
     )
     live.add_argument("--results", type=Path, metavar="FILE", help="results file; default: campaign-DATE.jsonl")
     live.add_argument("--folder", type=Path, help="folder for the logs of failed rounds; default: a new one")
-    live.add_argument("--list", action="store_true", help="list the faults, play nothing")
+    live.add_argument("--list", action="store_true", help="list the faults without inducing any")
     live.add_argument("--json", action="store_true", help="print JSON")
     live.set_defaults(run=_live)
     mutants = sections.add_parser("live-mutants", help="remove one guard at a time from real workers")
-    mutants.add_argument("--only", metavar="GUARD,GUARD", help="these and no others")
+    mutants.add_argument("--only", metavar="GUARD,GUARD", help="only these guards")
     mutants.add_argument("--folder", type=Path, help="folder for logs; default: a new one")
-    mutants.add_argument("--list", action="store_true", help="list the guards and their scenarios, play nothing")
+    mutants.add_argument("--list", action="store_true", help="list the guards and their scenarios without playing any")
     mutants.add_argument("--json", action="store_true", help="print JSON")
     mutants.set_defaults(run=_mutants)
     long = sections.add_parser("soak", help="half an hour of kills and rebalances around a worker that is left alone")
@@ -56,7 +56,7 @@ def add_sections(sections: Any) -> None:
     long.set_defaults(run=_soak)
     report = sections.add_parser("report", help="print the table of a results file")
     report.add_argument("files", type=Path, nargs="+", metavar="FILE", help="parts of one campaign")
-    report.add_argument("--markdown", action="store_true", help="as a table for docs/")
+    report.add_argument("--markdown", action="store_true", help="print a Markdown table for docs/")
     report.add_argument("--json", action="store_true", help="print JSON")
     report.set_defaults(run=lambda options: _report(options.files, options))
 
@@ -195,11 +195,11 @@ def _list(faults: list[Fault], *, as_json: bool) -> None:
         print(json.dumps([{"id": f.id, "title": f.title, "times": f.times, "per_round": f.per_round} for f in faults]))
         return
     for fault in faults:
-        print(f"{fault.id:<4} {fault.times:>4} times, {fault.per_round:>3} in a round  {fault.title}")
+        print(f"{fault.id:<4} {fault.times:>4} times, {fault.per_round:>3} per round  {fault.title}")
 
 
 def _without_news() -> Any:
-    # What aiokafka logs about a broker that is being broken.
+    # aiokafka logs errors about a broker that is being broken on purpose.
     return quietly("aiokafka", logging.CRITICAL)
 
 

@@ -33,13 +33,13 @@ class Progress:
         self._failure: Exception | None = None
 
     async def start(self) -> None:
-        """Begin to follow."""
+        """Start following the changelog."""
         await self._consumer.start()
         self._consumer.assign([TopicPartition(self._changelog, p) for p in self.partitions])
         self._task = asyncio.create_task(self._follow())
 
     async def stop(self) -> None:
-        """End."""
+        """Stop following the changelog."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -55,15 +55,15 @@ class Progress:
         return {p: self.rows[p].next_offset for p in (self.partitions if partitions is None else partitions)}
 
     async def caught_up(self, seconds: float = 10.0) -> None:
-        """Wait until the changelog is read up to its current end, so that any later record is new."""
+        """Wait until the changelog has been read up to its current end, so that any later record is new."""
         ends = await self.ends(self._changelog)
         async with asyncio.timeout(seconds), self._moved:
             await self._moved.wait_for(lambda: self._check() and all(self._read[p] >= end for p, end in ends.items()))
 
     async def beyond(self, marks: Mapping[int, int], seconds: float, *, every: bool = True) -> float:
-        """Wait until each of the partitions (or one, without ``every``) is folded beyond its mark.
+        """Wait until each of the partitions (or just one, if not ``every``) is folded beyond its mark.
 
-        Returns the time of that moment (``time.monotonic``).  Raises ``TimeoutError`` if it does not happen.
+        Returns the time at which that happened (``time.monotonic``).  Raises ``TimeoutError`` after ``seconds``.
         """
         enough = all if every else any
         async with asyncio.timeout(seconds), self._moved:

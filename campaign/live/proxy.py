@@ -33,10 +33,10 @@ BOTH: Final = (Direction.REQUESTS, Direction.ANSWERS)
 
 
 class Proxy:
-    """One port of this machine in front of the broker's ``upstream`` port; as a context manager it listens.
+    """A port of this machine that forwards to the broker's ``upstream`` port; it listens within ``async with``.
 
-    What a silent network holds back is delivered when it heals, if both ends are still connected, as TCP does with lost
-    packets.  New connections are accepted meanwhile, but get no answer.
+    Bytes that a silent network holds back are delivered when it heals, if both ends are still connected, just as TCP
+    resends lost packets.  Meanwhile, new connections are accepted but get no answer.
     """
 
     def __init__(self, upstream: int, port: int = 0) -> None:
@@ -69,16 +69,16 @@ class Proxy:
 
     # -- what a network does -------------------------------------------------------------------------
     def silence(self, *directions: Direction) -> None:
-        """Let nothing through, in both directions or in those named, until ``heal``."""
+        """Let nothing through until ``heal`` is called, in the given directions (default: both)."""
         for direction in directions or BOTH:
             self._open[direction].clear()
 
     def slow(self, seconds: float) -> None:
-        """Deliver each byte this much later, in each direction."""
+        """Deliver each byte with this delay in seconds, in each direction."""
         self._delay = seconds
 
     def reset(self) -> int:
-        """Break every connection with a TCP reset, in the middle of whatever it carries; return how many."""
+        """Break every connection with a TCP reset, even in the middle of a message; return how many there were."""
         broken = self._break()
         self.resets += broken
         return broken
@@ -87,7 +87,7 @@ class Proxy:
         """Accept no new connections; existing ones stay."""
         if self._server is not None:
             self._server.close()
-            # Not wait_closed(): from Python 3.12 on it waits for the connections too.
+            # wait_closed() is not called: since Python 3.12 it waits for the connections too.
             self._server = None
 
     async def accept(self) -> None:
@@ -174,7 +174,7 @@ class _Connection:
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:
-    """Close so that the other end sees a reset and not a clean shutdown."""
+    """Close a connection so that the other end sees a reset, not a clean shutdown."""
     own = writer.get_extra_info("socket")
     if own is not None and not writer.transport.is_closing():
         own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE_WITH_RESET)

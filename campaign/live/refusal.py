@@ -1,4 +1,4 @@
-"""Runs a worker that must refuse to work, and the commands that its hint names."""
+"""Run a worker that must refuse to work, and the shell commands that its hint names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def stop_all(world: World) -> int:
 
 
 async def refusal(world: World, worker: Worker | None = None) -> tuple[int, str]:
-    """Start a worker that must refuse (or use a running one); return its exit code and what it logged.
+    """Start a worker that must refuse to work (or use a running one); return its exit code and its log.
 
     Raises ``RuntimeError`` if it becomes ready instead.
     """
@@ -36,7 +36,7 @@ async def refusal(world: World, worker: Worker | None = None) -> tuple[int, str]
 
 
 def check_refusal(code: int, said: str, wanted: int, hint: str) -> None:
-    """Raise ``RuntimeError`` if it is a different refusal, or lacks its hint."""
+    """Raise ``RuntimeError`` unless the worker refused with the wanted exit code and the hint."""
     if code != wanted or "hint" not in said or hint not in said:
         raise RuntimeError(f"refused with {code} instead of {wanted}, or without {hint!r}: {said[-600:]}")
     if "Traceback" in said and wanted == CONTRACT:
@@ -44,11 +44,11 @@ def check_refusal(code: int, said: str, wanted: int, hint: str) -> None:
 
 
 UNSAFE, CONTRACT = 70, 78
-"""Exit codes: continuing could lose or double events; topics that do not match the catalog."""
+"""Exit codes: for a worker that could lose or double events, and for topics that do not match the catalog."""
 
 
 async def run_crl(world: World, *words: str) -> str:
-    """Run ``crl`` on this installation; return what it printed.  Raises ``RuntimeError`` if it fails."""
+    """Run ``crl`` on this installation; return its output.  Raises ``RuntimeError`` if it fails."""
     own = {
         "CRL_KAFKA_BOOTSTRAP_SERVERS": world.broker.bootstrap_servers,
         "CRL_KAFKA_TOPIC_PREFIX": world.kafka.topic_prefix,

@@ -35,7 +35,7 @@ COLUMNS: Final[dict[str, str]] = {
 
 @dataclass
 class Line:
-    """One type of fault."""
+    """The table's line for one type of fault."""
 
     id: str
     title: str
@@ -64,24 +64,24 @@ class Line:
 
     @property
     def notes(self) -> str:
-        """Sums of the faults' figures (for times, sizes and rates the maximum), and any failures."""
+        """The first failures, and the faults' figures: the maximum of times, sizes and rates, the sum of all others."""
         words = [f"{name} {_figure(name, value)}" for name, value in self.figures.items()]
         words += [f"{name.replace('_', ' ')} {n}" for name in ("late_rows", "stale_last") if (n := getattr(self, name))]
         return "; ".join([*self.failures[:2], *words])
 
     def recovery(self, share: float) -> float | None:
-        """Return a quantile of the seconds from a fault to the first record folded after it."""
+        """Return a quantile of the recovery times in seconds; ``share`` is 0.5 for the median."""
         ordered = sorted(self.recoveries)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
     def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Return the line for ``--json``."""
         more = {"inconclusive": self.inconclusive, "p50": self.recovery(0.5), "p95": self.recovery(0.95)}
         return {name: value for name, value in asdict(self).items() if name != "recoveries"} | more
 
 
 def sum_up(rounds: Iterable[Played], faults: Mapping[str, Fault]) -> list[Line]:
-    """Return a line for each type of fault played, and one for those that met a command, score or policy (F26)."""
+    """Return a line for each type of fault, and one for faults with a command, score or policy in flight (F26)."""
     lines: dict[str, Line] = {}
     races = Line(ORDERS_RACING, "a command, score or policy in flight at a crash (of the rows above)")
     for played in rounds:
@@ -111,7 +111,7 @@ def sum_up(rounds: Iterable[Played], faults: Mapping[str, Fault]) -> list[Line]:
 
 
 def verdict(lines: Sequence[Line]) -> list[str]:
-    """Describe what is wrong; empty if every promise held and enough was noticed."""
+    """Describe what is wrong; return nothing if every promise held and enough faults were noticed."""
     wrong = [
         f"{line.id}: {len(line.failures)} failures, the first: {line.failures[0]}" for line in lines if line.failures
     ]
@@ -123,7 +123,7 @@ def verdict(lines: Sequence[Line]) -> list[str]:
 
 
 def table(lines: Sequence[Line], *, markdown: bool = False) -> str:
-    """Format the lines for people."""
+    """Format the lines as a readable table."""
     shown = [list(COLUMNS.values()), *([_shown(line, name) for name in COLUMNS] for line in lines)]
     if markdown:
         rule = ["---" if name in {"id", "title", "notes"} else "---:" for name in COLUMNS]

@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 
 class Round(NamedTuple):
-    """The round to play; ``key`` names it in a results file."""
+    """A round to play; ``key`` names it in a results file."""
 
     fault: Fault
     number: int
@@ -39,7 +39,7 @@ class Round(NamedTuple):
         return f"{self.fault.id}/{self.number}/{self.times}/{self.seed}"
 
     def draw(self) -> tuple[Plan, random.Random]:
-        """Return the round's plan, and its random generator."""
+        """Return the round's plan and its random number generator."""
         rng = random.Random(self.key)
         plan = Plan(
             name=f"c{self.fault.id.lower()}-{self.number}-{os.getpid():x}-{time.time_ns() // 1_000_000 & 0xFFFFFF:x}",
@@ -63,18 +63,18 @@ class Played(msgspec.Struct, kw_only=True):
     engagements: list[dict[str, Any]]
     findings: dict[str, Any] | None = None
     error: str | None = None
-    """Why it did not finish: a group that is stuck, a worker that does not start."""
+    """Why the round did not finish, such as a group that was stuck or a worker that did not start."""
     acknowledged: int = 0
     seconds: float = 0.0
 
     @property
     def is_exact(self) -> bool:
-        """Whether it finished and every promise held."""
+        """Whether the round finished and every promise held."""
         return self.error is None and (self.findings is None or not self.findings["complaints"])
 
 
 def plan_rounds(faults: list[Fault], seed: int, scale: float) -> Iterator[Round]:
-    """Return every round of a campaign, with each fault at least once."""
+    """Return every round of a campaign; each fault is induced at least once."""
     for fault in faults:
         left, number = max(1, round(fault.times * scale)), 0
         while left > 0:
@@ -129,7 +129,7 @@ async def _induce_all(planned: Round, world: World, rng: random.Random, played: 
 
 
 async def _unless_load_ends(world: World, induced: Awaitable[Engagement]) -> Engagement:
-    """Induce a fault and return the result; fail if the load ends, because the fault would wait in vain."""
+    """Induce a fault and return the result; fail if the load ends, because the fault would then wait in vain."""
     inducing = asyncio.ensure_future(induced)
     ended = asyncio.create_task(world.load.ended())
     try:

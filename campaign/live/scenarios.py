@@ -1,7 +1,7 @@
 """Scenarios that reveal the loss of a guard: each passes with the guard and fails without it.
 
-A scenario gets a world and the launcher's words that remove the guard (none for the control).  It returns what went
-wrong, or None.
+A scenario takes a world and the launcher's arguments that remove the guard (none for the control).  It returns what
+went wrong, or None.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _start(world: World, words: tuple[str, ...], *more: str) -> Worker:
 
 
 async def load_with_repeated_ids(world: World, words: tuple[str, ...]) -> str | None:
-    """Nothing breaks; one record in twenty is a repetition."""
+    """Break nothing; one record in twenty repeats an earlier one."""
     worker = _start(world, words)
     await worker.ready()
     await world.load.start()
@@ -44,12 +44,12 @@ async def load_with_repeated_ids(world: World, words: tuple[str, ...]) -> str | 
 
 
 async def death_after_the_rows(world: World, words: tuple[str, ...]) -> str | None:
-    """A kill -9 after rows and partition row are written, in a batch that has outputs."""
+    """Kill a worker after the rows and the partition row are written, in a batch that has outputs."""
     return await _death_at(world, words, "memory:12")
 
 
 async def death_before_the_rows(world: World, words: tuple[str, ...]) -> str | None:
-    """A kill -9 after the outputs are written, some of them forwarded records."""
+    """Kill a worker after the outputs are written, some of which are forwarded records."""
     return await _death_at(world, words, "outputs:12")
 
 
@@ -65,7 +65,7 @@ async def _death_at(world: World, words: tuple[str, ...], line: str) -> str | No
 
 
 async def output_topic_that_refuses(world: World, words: tuple[str, ...]) -> str | None:
-    """The broker accepts no decisions for a while; a worker that continues without its answer loses some."""
+    """Let the broker refuse decisions for a while; a worker that does not wait for its answers loses some."""
     worker = _start(world, words)
     await worker.ready()
     await world.load.start()
@@ -83,7 +83,7 @@ async def output_topic_that_refuses(world: World, words: tuple[str, ...]) -> str
 
 
 async def batch_lost_on_its_way(world: World, words: tuple[str, ...]) -> str | None:
-    """A batch vanishes between poll and lane, as when Faust clears a queue."""
+    """Lose a batch between poll and lane, as when Faust clears a queue."""
     worker = _start(world, words, "--drop", "9")
     await world.load.start()
     ended = asyncio.create_task(worker.ended(PATIENCE))
@@ -96,7 +96,7 @@ async def batch_lost_on_its_way(world: World, words: tuple[str, ...]) -> str | N
 
 
 async def commit_ahead_of_the_rows(world: World, words: tuple[str, ...]) -> str | None:
-    """The committed offsets are set to the end of a log that has not been folded yet."""
+    """Set the committed offsets to the end of a log that has not been folded yet."""
     worker = world.start_worker()
     await worker.ready()
     await world.load.start()
@@ -120,7 +120,7 @@ async def commit_ahead_of_the_rows(world: World, words: tuple[str, ...]) -> str 
 
 
 async def zombie(world: World, words: tuple[str, ...]) -> str | None:
-    """A worker with unwritten rows is paused until another worker has them, then resumes: it must leave first."""
+    """Pause a worker while it writes rows; when it resumes after a takeover, it must leave without writing more."""
     late = await _wake_zombie(world, words)
     if STOOD_STILL not in late.said():
         return "a process that was paused for a session continued to write"
@@ -128,12 +128,12 @@ async def zombie(world: World, words: tuple[str, ...]) -> str | None:
 
 
 async def zombie_that_does_not_look(world: World, words: tuple[str, ...]) -> str | None:
-    """If rows still arrive late, the owner notices them by their offsets."""
+    """Let a paused worker write its rows late; the new owner must notice them by their offsets."""
     late = await _wake_zombie(world, ("--without", "pulse", *words))
     late.kill()
     if not re.search(OTHER_WRITER, "".join(worker.said() for worker in world.started)):
         return "no worker noticed that another one wrote rows"
-    # A worker that notices leaves, and the other one may follow a moment later, so a third one must finish.
+    # The worker that notices leaves, and the paused one may leave too, so a third worker must finish the job.
     await _start(world, words).ready()
     return await _verdict(world)
 
@@ -157,7 +157,7 @@ async def _wake_zombie(world: World, words: tuple[str, ...]) -> Worker:
 
 
 async def stop_in_order(world: World, words: tuple[str, ...]) -> str | None:
-    """SIGTERM commits: the next owner finds nothing that is already folded."""
+    """Stop a worker with SIGTERM; it must commit, so that its successor finds no records already folded."""
     world.settings["worker_commit_interval_seconds"] = "60"
     worker = _start(world, words)
     await worker.ready()
@@ -172,7 +172,7 @@ async def stop_in_order(world: World, words: tuple[str, ...]) -> str | None:
 
 
 async def storm(world: World, words: tuple[str, ...]) -> str | None:
-    """Workers join and leave: none loses a batch, writes late, or has to leave because of it."""
+    """Let workers join and leave; no worker may lose a batch, write late, or leave for such a reason."""
     _start(world, words)
     await world.ready()
     await world.load.start()
@@ -192,7 +192,7 @@ async def storm(world: World, words: tuple[str, ...]) -> str | None:
 
 
 async def partition_taken_amid_a_batch(world: World, words: tuple[str, ...]) -> str | None:
-    """A second worker joins while outputs take a second: the batch in flight is finished before its partition moves."""
+    """Let a worker join while writes are slow; the batch in flight must be finished before its partition moves."""
     first = _start(world, words, "--slow", "1")
     await first.ready()
     await world.load.start()
@@ -213,7 +213,7 @@ async def partition_taken_amid_a_batch(world: World, words: tuple[str, ...]) -> 
 
 
 async def partition_that_stays(world: World, words: tuple[str, ...]) -> str | None:
-    """A rebalance reads only the new part of the changelog of a partition that stays."""
+    """Rebalance; a partition that stays with its owner must not be recovered again."""
     first = _start(world, words, "--tell-recovery")
     await first.ready()
     await world.load.start()

@@ -26,22 +26,22 @@ from crl_stream.wire.topics import ACTIVE_VARIANTS, OVERVIEW, PROPOSALS, VARIANT
 from crl_stream.wire.topics import TASKS as SNAPSHOTS
 
 WARM: Final = 0.25
-"""Share of the run before caches, pools and the allocator have warmed up."""
+"""Share of the run in which caches, pools and the allocator warm up."""
 PART: Final = 0.25
-"""Share of the run in each part that is compared: right after the warm-up, and at the end."""
+"""Share of the run in each of the two parts that are compared: right after the warm-up, and at the end."""
 SAMPLE_SECONDS: Final = 5.0
 DISTURB_SECONDS: Final = 20.0
 """Seconds between the end of one disturbance and the next."""
 GROWTH: Final = {"memory MB": 1.10, "open files": 1.10, "tasks": 1.10, "lag": 2.0}
-"""How far the last median may exceed the early median for a figure to count as flat."""
+"""Largest ratio of the last median to the early median for a figure to count as flat."""
 SLACK: Final = {"memory MB": 5.0, "open files": 5.0, "tasks": 5.0, "lag": 600.0}
-"""Smallest growth that counts, because small figures fluctuate; for the lag, two seconds of the load."""
+"""Growth that is ignored because small figures fluctuate; for the lag, two seconds of the load."""
 KEEP_MS: Final = 7 * 86_400_000
 Say = Callable[[str], None]
 
 
 class Sample(NamedTuple):
-    """One look."""
+    """One sample of a process."""
 
     seconds: float
     worker: str
@@ -49,7 +49,7 @@ class Sample(NamedTuple):
 
 
 class Trend(NamedTuple):
-    """One figure over the run."""
+    """How one figure developed over the run."""
 
     worker: str
     name: str
@@ -59,7 +59,7 @@ class Trend(NamedTuple):
 
     @property
     def is_flat(self) -> bool:
-        """Whether it stayed level, within ``GROWTH`` and ``SLACK``."""
+        """Whether the figure stayed level, within ``GROWTH`` or ``SLACK``."""
         return self.last <= max(self.early * GROWTH[self.name], self.early + SLACK[self.name])
 
 
@@ -71,7 +71,7 @@ async def soak(minutes: float, folder: Path, seed: int, say: Say) -> dict[str, A
     disturbances = {"kill -9": 0, "joined and left": 0}
     async with Broker(folder / "broker") as broker, World(broker, plan, folder / "world", rng) as world:
         await _keep_everything(world)
-        # The question here is whether anything grows, not whether a process stalls on a busy machine.
+        # Sessions are long, because a soak looks for growth, not for processes that stall on a busy machine.
         world.settings |= {"worker_session_timeout_seconds": "9", "worker_heartbeat_seconds": "1"}
         untouched = world.start_worker(program=(*LAUNCHER, "--tell-tasks"))
         world.start_worker()
@@ -109,7 +109,7 @@ async def soak(minutes: float, folder: Path, seed: int, say: Say) -> dict[str, A
 async def _keep_everything(world: World) -> None:
     """Keep topics from being compacted during the run; otherwise the oracle would miss what compaction removes.
 
-    A worker accepts a compaction lag longer than the contract's.
+    Workers accept this, because a compaction lag may be longer than the contract's.
     """
     async with administering(world.broker.bootstrap_servers) as admin:
         for topic in (ACTIVE_VARIANTS, VARIANTS, SNAPSHOTS, PROPOSALS, OVERVIEW):
@@ -117,7 +117,7 @@ async def _keep_everything(world: World) -> None:
 
 
 async def _disturb(world: World, untouched: Worker, name: str) -> None:
-    """Kill a worker other than the untouched one, or let one join and leave; return when the group works again."""
+    """Kill a worker other than the untouched one, or let a worker join and leave; return when the group works again."""
     if name == "kill -9":
         victim = next(worker for worker in world.workers if worker is not untouched)
         victim.kill()
@@ -153,7 +153,7 @@ async def _look(world: World, workers: dict[str, Worker], samples: list[Sample],
 
 
 def _of_process(worker: Worker) -> dict[str, float]:
-    """Return resident memory, open files and unfinished tasks, as reported by the kernel and the process itself."""
+    """Return a process's resident memory and open files (from the kernel) and its unfinished tasks (from its log)."""
     here = Path("/proc", str(worker.process.pid))
     found: dict[str, float] = {}
     with suppress(OSError):
@@ -166,7 +166,7 @@ def _of_process(worker: Worker) -> dict[str, float]:
 
 
 def find_trends(samples: list[Sample], seconds: float) -> list[Trend]:
-    """Return early median, last median and peak for each figure of each process, without the warm-up."""
+    """Return, for each figure of each process, its median after the warm-up, its median at the end, and its peak."""
     trends = []
     for worker in dict.fromkeys(sample.worker for sample in samples):
         for name in GROWTH:

@@ -12,15 +12,15 @@ from campaign.live.workers import Worker, WorkerEnded
 from campaign.live.world import World
 
 PAUSE: Final = 0.5
-"""Seconds between two checks, and so between two starts of a worker that ends at once."""
+"""Seconds between two checks, and so between two starts of a worker that ends immediately."""
 PATIENCE: Final = 180.0
-"""Seconds within which all must be ready in the end."""
+"""Seconds within which all workers must be ready at the end of the block."""
 
 
 class Supervisor:
-    """During the block, replace each worker that ends with one of the same role and route to the broker.
+    """Within ``async with``, replace each worker that ends with one of the same role and route to the broker.
 
-    The end of the block waits until all are ready.
+    Leaving the block waits until all workers are ready.
     """
 
     def __init__(self, world: World) -> None:
@@ -31,12 +31,12 @@ class Supervisor:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin to look."""
+        """Start watching."""
         self._task = asyncio.create_task(self._run())
         return self
 
     async def __aexit__(self, kind: object, *_: object) -> None:
-        """Wait until all are ready, then stop watching."""
+        """Wait until all workers are ready, then stop watching."""
         try:
             if kind is None:
                 await self.ready()
@@ -46,7 +46,7 @@ class Supervisor:
                 await asyncio.gather(self._task, return_exceptions=True)
 
     async def ready(self, seconds: float = PATIENCE) -> None:
-        """Wait until all are ready; a worker that ends meanwhile is restarted."""
+        """Wait until all workers are ready; a worker that ends meanwhile is restarted."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._attend()

@@ -20,11 +20,14 @@ from crl_stream.wire.topics import COMMANDS, INVOCATIONS, MESSAGES, POLICY_KEY
 TASKS: Final = 50
 VARIANTS: Final = ("default", "v2", "v3", "v4")
 RECENT: Final = 12
-"""Ids of a task that may be repeated: fewer than are remembered, in case misplaced records change their order."""
+"""How many of a task's latest ids may be repeated.
+
+Fewer than a task remembers, because misplaced records may change the order.
+"""
 POISON, REPEATED, MISPLACED, SCORES, ORDERS = 0.02, 0.05, 0.02, 0.08, 0.04
 """Shares of all records."""
 WORSE_EVERY: Final = 1_500
-"""Number of records after which other variants turn bad."""
+"""Number of records after which different variants turn bad."""
 
 OUTCOME: Final = "outcome"
 REPEAT: Final = "repeat"
@@ -55,16 +58,16 @@ class Draft(NamedTuple):
     key: bytes | None
     value: bytes | None
     task: str = ""
-    """The task it is about, as ``agent/task``."""
+    """The task that the record is about, as ``agent/task``."""
     id: str = ""
     """Id of the invocation or the command."""
     partition: int | None = None
-    """The partition; None for the one of its key."""
+    """The partition; None for the one that the key maps to."""
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Traffic:
-    """Drafts without end."""
+    """An endless series of drafts."""
 
     def __init__(self, rng: random.Random, partitions: int, *, tasks: int = TASKS) -> None:
         self.rng, self.partitions = rng, partitions
@@ -75,7 +78,7 @@ class Traffic:
         self._clock = datetime.now(UTC)
 
     def draft(self) -> Draft:
-        """The next record."""
+        """Return the next record to send."""
         self._drafted += 1
         self._clock += timedelta(milliseconds=20)
         rng = self.rng
@@ -93,7 +96,7 @@ class Traffic:
         return self.outcome(task)
 
     def task_in(self, partitions: set[int]) -> TaskKey:
-        """Return one of the tasks in these partitions, or any task if they have none."""
+        """Return one of the tasks in these partitions, or any task if there is none in them."""
         there = [key for key in self.tasks if partition_of(key.encode(), self.partitions) in partitions]
         return self.rng.choice(there or self.tasks)
 
@@ -110,7 +113,7 @@ class Traffic:
     def _invocation(self, task: TaskKey) -> m.Invocation:
         rng = self.rng
         variant = rng.choice(VARIANTS)
-        # Every variant has its bad times, so that windows keep degrading, rolling back and recovering.
+        # Every variant is bad at times, so that variants keep degrading, being rolled back and recovering.
         bad = (self._drafted // WORSE_EVERY + VARIANTS.index(variant)) % 3 == 0
         success = rng.random() < (0.25 if bad else 0.95)
         return m.Invocation(
@@ -131,7 +134,7 @@ class Traffic:
         )
 
     def repeat(self, task: TaskKey) -> Draft:
-        """Repeat an outcome, now and then with another variant."""
+        """Repeat an outcome, now and then with a different variant."""
         if not self._recent[task]:
             return self.outcome(task)
         again = self.rng.choice(self._recent[task])
@@ -140,7 +143,7 @@ class Traffic:
         return self._record(REPEAT, task, encode(again), again.invocation_id)._replace(partition=None)
 
     def feedback(self, task: TaskKey) -> Draft:
-        """Return a late score: for an outcome, for the same one again, or for an outcome not sent yet."""
+        """Return a late score for a recent outcome, which may have one already, or for an outcome not sent yet."""
         rng, recent = self.rng, self._recent[task]
         known = rng.choice(recent).invocation_id if recent and rng.random() < 0.9 else f"i{self._drafted + 40}"
         message = m.Feedback(
@@ -157,7 +160,7 @@ class Traffic:
 
     # -- orders ------------------------------------------------------------------------------------
     def order(self, task: TaskKey) -> Draft:
-        """Return a command of any kind, or another policy."""
+        """Return a command of any kind, or a new policy."""
         return self.policy() if self.rng.random() < 0.05 else self.command(task)
 
     def command(self, task: TaskKey) -> Draft:
@@ -182,7 +185,7 @@ class Traffic:
         return Draft(COMMAND, COMMANDS, task.encode(), encode(message), str(task.encode(), "utf-8"), message.command_id)
 
     def policy(self) -> Draft:
-        """Return another policy for all tasks; the window size stays, so that windows can be counted independently."""
+        """Return a new policy for all tasks.  The window size never changes, so the oracle can count windows itself."""
         rng = self.rng
         policies = PolicySet(
             default=Policy(
@@ -200,7 +203,7 @@ class Traffic:
         return Draft(POLICY, COMMANDS, POLICY_KEY, encode(message), "", message.command_id)
 
     def poison(self, task: TaskKey) -> Draft:
-        """Return bytes that are not a message, or a message under a wrong key or without one."""
+        """Return bytes that are not a message, or a message with a wrong key or no key."""
         rng = self.rng
         topic = COMMANDS if rng.random() < 0.1 else INVOCATIONS
         if topic == INVOCATIONS and rng.random() < 0.3:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import aiohttp
 
 READY_SECONDS: Final = 120.0
-"""Seconds after which a worker that is not ready has a defect, even on a busy machine."""
+"""Seconds after which a worker that is not ready must be broken, even on a busy machine."""
 STOP_SECONDS: Final = 60.0
 SKIPPED: Final = re.compile(r"(\d+) records from offset \d+ on were already folded and are skipped")
 """What a worker logs when it is given a partition whose rows are ahead of the committed offset."""
@@ -34,7 +34,7 @@ class Worker:
     ) -> None:
         self.name, self.role, self.process, self.url, self.log = name, role, process, url, log
         self.bootstrap_servers = bootstrap_servers
-        """The Kafka address it uses."""
+        """The Kafka address that the worker uses."""
         self._session = session
 
     @property
@@ -44,39 +44,39 @@ class Worker:
 
     # -- what it says ------------------------------------------------------------------------------
     def said(self, since: int = 0) -> str:
-        """Return its log from byte ``since`` on."""
+        """Return the worker's log from byte ``since`` on."""
         with self.log.open("rb") as file:
             file.seek(since)
             return file.read().decode(errors="replace")
 
     async def get(self, path: str) -> tuple[int, Any]:
-        """Return status and body of one of its views, or (0, None) if it does not answer."""
+        """Return status and body of one of the worker's HTTP views, or (0, None) if it does not answer."""
         with suppress(aiohttp.ClientError, TimeoutError, OSError):
             async with self._session.get(self.url + path, timeout=aiohttp.ClientTimeout(5)) as response:
                 return response.status, await response.json()
         return 0, None
 
     async def figures(self) -> dict[str, Any]:
-        """Return ``/api/worker``: its counters and partitions, or nothing if it does not answer."""
+        """Return the worker's counters and partitions (``/api/worker``), or nothing if it does not answer."""
         status, body = await self.get("/api/worker")
         return body if status == 200 and isinstance(body, dict) else {}
 
     async def is_ready(self) -> bool:
-        """Return whether it works on everything it was given."""
+        """Return whether the worker is working on all partitions that it was given."""
         if self.role == "monitor":
             return bool((await self.figures()).get("ready"))
         status, _ = await self.get("/readyz")
         return status == 200
 
     async def partitions(self) -> set[int]:
-        """Return the partitions of the log that it reports as its own."""
+        """Return the partitions of the log that the worker reports as its own."""
         return {each["partition"] for each in (await self.figures()).get("partitions", ())}
 
     async def ready(self, seconds: float = READY_SECONDS) -> None:
-        """Wait until it works on everything it was given; raises ``WorkerEnded`` with its last lines if it ends.
+        """Wait until the worker is working on all its partitions; raise ``WorkerEnded`` with its last lines if it ends.
 
-        This does not wait for ``/readyz``, which also requires the policy of its settings: the load sends other
-        policies.
+        This does not wait for ``/readyz``, which also requires the policy of the worker's settings, because the load
+        sends other policies.
         """
         async with asyncio.timeout(seconds):
             while True:
@@ -94,7 +94,7 @@ class Worker:
         self.process.wait()
 
     def terminate(self) -> None:
-        """SIGTERM, without waiting."""
+        """Send SIGTERM without waiting for the end."""
         if self.alive:
             self.process.send_signal(signal.SIGTERM)
 
@@ -112,7 +112,7 @@ class Worker:
         self.process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT, which ends a pause."""
         self.process.send_signal(signal.SIGCONT)
 
 

@@ -27,7 +27,7 @@ __all__ = ["LAUNCHER", "PATIENCE", "REACHED", "RECOVERED", "ROOT", "TASKS", "Mar
 
 
 class World(Fleet):
-    """Open it with ``async with``; all its processes and topics are removed afterwards."""
+    """An installation for one round.  Use ``async with``, which removes all its processes and topics afterwards."""
 
     def __init__(self, broker: Broker, plan: Plan, folder: Path, rng: random.Random) -> None:
         super().__init__(broker, plan, folder)
@@ -49,7 +49,7 @@ class World(Fleet):
         self.archive: Path | None = None
         """A file of records of the log that were deleted on purpose, for the oracle; see ``oracle.reading``."""
         self.gaps: list[tuple[int, int, int]] = []
-        """(partition, from, to): records of the archive that were deleted before they were folded."""
+        """(partition, first offset, end offset) of archived records that were deleted before they were folded."""
         self._closing = AsyncExitStack()
         self._turns: Iterator[str] | None = None
 
@@ -61,7 +61,7 @@ class World(Fleet):
         return {group: [self.names(topic) for topic in topics] for group, topics in groups.items()}
 
     async def __aenter__(self) -> Self:
-        """Create topics and clients, but no worker and no load yet."""
+        """Create topics and clients, but start no worker and no load yet."""
         async with AsyncExitStack() as stack:
             self._session = await stack.enter_async_context(aiohttp.ClientSession())
             stack.push_async_callback(self._remove)
@@ -99,7 +99,7 @@ class World(Fleet):
         await self.load.start()
 
     def turns(self, names: Iterable[str], rng: random.Random) -> Iterator[str]:
-        """Yield each of the names in turn, over and over, in the round's own order."""
+        """Yield the names in turn, over and over, in an order that is shuffled once per round."""
         if self._turns is None:
             shuffled = list(names)
             rng.shuffle(shuffled)
@@ -107,7 +107,7 @@ class World(Fleet):
         return self._turns
 
     def api_versions(self) -> str:
-        """Return the highest versions of the requests that carry records, as the broker offers them to a client."""
+        """Return the highest versions of the main Kafka requests that the broker offers to a client."""
         known = {0: "Produce", 1: "Fetch", 2: "ListOffsets", 8: "OffsetCommit", 11: "JoinGroup"}
         connections = self.admin._client._conns.values()
         versions: dict[int, tuple[int, int]] = next(
@@ -148,11 +148,11 @@ class World(Fleet):
         await self.progress.beyond(self.progress.marks(), seconds, every=False)
 
     async def recovered(self, since: Mark, partitions: Collection[int] | None = None) -> float:
-        """Wait until each of the partitions has made progress; return seconds from ``since`` to the last of them."""
+        """Wait until each of the partitions has made progress; return the seconds that this took since ``since``."""
         return await self.progress.beyond(self.progress.marks(partitions), PATIENCE) - since.time
 
     async def settle(self, seconds: float = 180.0) -> None:
-        """End the load, and wait until every group has processed, published and committed all of it."""
+        """End the load, and wait until every group has processed, published and committed all records."""
         await self.load.pause()
         await self.offsets.settled(seconds)
         await self.offsets.look()

@@ -19,7 +19,7 @@ class Change(NamedTuple):
     key: bytes
     value: bytes
     writer: int
-    """Number of the process that wrote it."""
+    """Number of the process that wrote the record."""
     headers: tuple[Header, ...] = ()
 
 
@@ -35,7 +35,7 @@ class Changelog:
         """
 
     def append(self, partition: int, items: Iterable[tuple[bytes, bytes, Any]], writer: int) -> tuple[int, int]:
-        """Offsets of the first and the last of the items."""
+        """Append the items; return the offsets of the first and the last one."""
         first = self.end
         for key, value, headers in items:
             self.records.append(Change(partition, self.end, key, value, writer, tuple(headers)))
@@ -43,7 +43,7 @@ class Changelog:
         return first, self.end - 1
 
     def compact(self) -> int:
-        """Keep the last record of each key below ``settled``; return how many were removed."""
+        """Remove all but the last record of each key below ``settled``; return how many were removed."""
         before = len(self.records)
         newest = {record.key: record.offset for record in self.records if record.offset < self.settled}
         self.records = [r for r in self.records if r.offset >= self.settled or newest[r.key] == r.offset]
@@ -51,14 +51,14 @@ class Changelog:
 
 
 class Broker:
-    """Topics of ``partitions`` partitions; a record is stamped when it is appended, ``tick`` ms after the last."""
+    """Topics with ``partitions`` partitions each; a record gets a timestamp ``tick`` ms after the previous one."""
 
     def __init__(self, partitions: int, *, start: int, tick: int) -> None:
         self.partitions, self.clock, self.tick = partitions, start, tick
         self.topics: dict[str, list[list[Stored]]] = defaultdict(lambda: [[] for _ in range(partitions)])
         self.changelogs: dict[tuple[str, int], Changelog] = defaultdict(Changelog)
         self.committed: dict[tuple[str, int], int] = {}
-        """By consumer group and partition."""
+        """Committed offsets by consumer group and partition."""
 
     def append(
         self,
@@ -69,7 +69,7 @@ class Broker:
         partition: int | None = None,
         headers: tuple[Header, ...] = (),
     ) -> None:
-        """Append a record to a partition, by default the one of its key."""
+        """Append a record to a partition, by default the one that its key maps to."""
         place = partition_of(key or b"", self.partitions) if partition is None else partition
         log = self.topics[topic][place]
         log.append(Stored(len(log), self.clock, key, value, headers))

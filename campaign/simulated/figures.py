@@ -11,7 +11,7 @@ from campaign.simulated.outlet import Point
 
 @dataclass
 class Figures:
-    """The figures of one seed or of many."""
+    """The figures of one seed, or the sums over many."""
 
     seeds: int = 0
     batches: int = 0
@@ -23,9 +23,9 @@ class Figures:
     idle_crashes: int = 0
     """Crashes after which nothing was reread."""
     zombies: int = 0
-    """Processes that stalled until another process had their partition."""
+    """Processes that stalled until another process had taken over their partition."""
     late_rows: int = 0
-    """Writes of rows by processes that had stalled."""
+    """Writes of rows that came late, from processes that had stalled."""
     refused_writers: int = 0
     """Processes that found another writer in their changelog, and ended."""
     replayed: int = 0
@@ -37,20 +37,20 @@ class Figures:
     outcomes: int = 0
     commands: int = 0
     ticks: int = 0
-    """Ticks of owners and of processes that had lost their partition."""
+    """Ticks appended by owners, and by processes that had lost their partition."""
     outputs: int = 0
     rows: int = 0
     duplicates: int = 0
     """Outputs that were published more than once, with the same bytes."""
     looks: int = 0
-    """Checks by owners for records of other writers on their compacted topics."""
+    """Checks by owners for records that other processes wrote to their compacted topics."""
     mended: int = 0
     """Records of compacted topics that were rewritten because a stale write had covered them."""
     stale_last: int = 0
     """Keys of compacted topics whose last record is an old one."""
     lost: int = 0
     doubled: int = 0
-    """Outcomes counted twice, and records that are not in the fold."""
+    """Outcomes counted twice, and records that the fold did not produce."""
     wrong_rows: int = 0
     disordered: int = 0
     inconclusive: int = 0
@@ -77,7 +77,7 @@ class Figures:
 
 
 def table(figures: Figures, seconds: float) -> str:
-    """Format the figures for people."""
+    """Format the figures as a readable table."""
     f = figures
     lines: list[tuple[str, Any]] = [
         ("seeds", f.seeds),

@@ -23,7 +23,7 @@ from crl_stream.worker.stale_writes import StaleWrites
 from crl_stream.worker.table import TaskTable
 
 ENOUGH: Final = 300
-"""Seeds in which a mutant must be caught."""
+"""Number of seeds within which a missing guard must be caught."""
 
 Switch = Callable[[], Any]
 
@@ -83,7 +83,7 @@ def _bytes_of_forwards() -> Any:
 
 
 class _Forgetful(dict[int, int]):
-    """Positions that are never remembered."""
+    """A dict of positions that answers as if it were empty."""
 
     def get(self, _: int, default: Any = None) -> Any:
         return default
@@ -170,7 +170,7 @@ MUTANTS: Final[dict[str, Switch]] = {
 
 @contextmanager
 def without(guard: str) -> Iterator[None]:
-    """Run with one guard missing."""
+    """Remove one guard within the ``with`` block."""
     with MUTANTS[guard]():
         yield
 
@@ -178,7 +178,7 @@ def without(guard: str) -> Iterator[None]:
 def first_caught(guard: str, *, first: int = 0, seeds: int = ENOUGH) -> tuple[int, str] | None:
     """Return the first seed that reveals the missing guard, and its complaint; None if no seed does.
 
-    A switch that no longer fits the code is an error, not a caught guard.
+    If a switch no longer fits the code, its error is raised, and does not count as a catch.
     """
     for seed in range(first, first + seeds):
         try:

@@ -1,6 +1,6 @@
-"""Checks what must be true under any schedule: each log is folded once, from the beginning, in one batch.
+"""Checks what must be true under any schedule, against a fold of each log from its beginning in one batch.
 
-It also counts without the engine: each outcome sent is in a row once, and each command has one result.
+It also counts without the engine: each outcome sent must be in a row once, and each command must have one result.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _OUTPUTS: Final = tuple(
         if topic not in {_LOG, _NOTES, _PAGE}  # compared separately
     )
 )
-"""Topics whose records are compared as the outputs of a fold."""
+"""Topics whose records are compared with the outputs of a fold."""
 
 
 def examine(broker: Broker, traffic: Traffic, figures: Figures) -> None:
@@ -84,7 +84,7 @@ class _Examination:
         return fold_batch(partition, self.broker.partitions, None, {}, entries, commands)
 
     def _propose(self, partition: int, snapshots: list[Output]) -> None:
-        """Compare with proposals from the actual snapshots, and from those of an undisturbed run."""
+        """Compare the proposer's rows and outputs with a fold of its snapshots, with and without repeated snapshots."""
         log = self.broker.topics[_SNAPSHOTS][partition]
         found = propose_batch(partition, self.broker.partitions, None, {}, decode_snapshots(log), remedies())
         self._compare_rows(Kind.PROPOSER, partition, found, log)
@@ -187,7 +187,7 @@ class _Examination:
                     self._stale(stale, f"{topic} {partition}: keys whose last record is old: {stale}")
 
     def _compare_shown(self, folds: list[Folded]) -> None:
-        """Check that the last snapshot of each task shows the last record that touched its row."""
+        """Check that the last snapshot of each task shows the last record that changed its row."""
         for folded in folds:
             shown = {
                 o.key: _message(_SNAPSHOTS, o.value, o.key).as_of.offset

@@ -1,4 +1,4 @@
-"""The outputs of a stage: outputs and rows go to the broker in memory, with a stop before and after each write."""
+"""Where a stage writes: outputs and rows go to the broker in memory, with a stop before and after each write."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Batch:
 
 
 class Reader:
-    """Reads records as ``worker.point_reader`` does."""
+    """Reads single records, in place of ``worker.point_reader``."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -69,7 +69,7 @@ class Reader:
 
 
 class Outlet:
-    """Outputs and rows of one process.  It also replaces the app, its consumer and its producer."""
+    """Where one process writes its outputs and rows.  Also stands in for the app, its consumer and its producer."""
 
     def __init__(self, number: int, broker: Broker, rng: random.Random) -> None:
         self._number, self._broker, self._rng = number, broker, rng
@@ -82,10 +82,10 @@ class Outlet:
         await _stop(Point.BETWEEN_PARTS)
 
     def check_pulse(self) -> None:
-        """Do nothing: a process stopped right after this check does not notice that it has lost its partition."""
+        """Do nothing: a process that stalls right after this check does not notice that it loses its partition."""
 
     async def publish(self, outputs: Iterable[Output]) -> dict[tuple[str, int], tuple[int, int, int]]:
-        """Write the outputs: each partition in order, the partitions in any order."""
+        """Write the outputs, in order within each partition; the partitions come in random order."""
         groups: dict[tuple[str, int], list[Output]] = {}
         for output in outputs:
             groups.setdefault((output.topic, output.partition), []).append(output)
@@ -113,7 +113,7 @@ class Outlet:
     async def write(
         self, topic: str, partition: int, items: Sequence[tuple[bytes, bytes, Any]], *, limit: int
     ) -> tuple[int, int]:
-        """Write rows at once, or in two pieces if there are too many (``limit``)."""
+        """Write rows at once or, if there is a ``limit``, sometimes in two pieces."""
         changelog = self._broker.changelogs[topic, partition]
         await _stop(Point.AFTER_OUTPUTS)
         cut = self._rng.randrange(len(items)) if limit and self._rng.random() < 0.4 else 0

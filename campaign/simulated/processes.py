@@ -1,7 +1,7 @@
 """A stage of the worker as a process of the simulation: the worker's own code, advanced one await at a time.
 
-A stage writes everything through ``Outlet``, which stops before and after each write.  There, the schedule lets the
-process continue, die, or stall until another process has taken over its partition.
+A stage writes everything through ``Outlet``, which stops before and after each write.  At each stop, the schedule lets
+the process continue, die, or stall until another process has taken over its partition.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ SOURCE_OF: Final[dict[Kind, str]] = {
 POSITION_OF: Final[dict[Kind, RowPosition]] = {
     kind: place.table.position for kind, place in _PLACES.items() if place.table is not None
 }
-"""The stages that have a table."""
+"""The row position of each stage that has a table."""
 _numbers = count(1)
 
 
@@ -70,7 +70,7 @@ def remedies() -> Remedies:
 
 
 class Table(TaskTable):
-    """The worker's table without Faust's part: rows, recovery and writes are the worker's."""
+    """The worker's table without Faust: its rows, recovery and writes are the worker's own code."""
 
     def __init__(self, app: Any, kind: Kind, partition: int, broker: Broker) -> None:
         self.app, self.kind, self.width = app, kind, broker.partitions
@@ -81,7 +81,7 @@ class Table(TaskTable):
         self.apply_changes(broker.changelogs[kind.value, partition].records)
 
     def apply_changes(self, records: Iterable[Any]) -> None:
-        """Recover as a table does under Faust."""
+        """Recover rows from changelog records, as a table does under Faust."""
         for record in records:
             self._recover(record.partition, [record])
 
@@ -105,7 +105,7 @@ class Process:
         self.group = (kind.value, partition)
         self.is_zombie = False
         self.went_back = False
-        """Whether it wrote a partition row behind the previous one, so that folded records would be folded again."""
+        """Whether the process wrote a partition row behind the previous one, so that records would be folded again."""
         outlet: Any = Outlet(self.number, broker, rng)
         self.counters: Counters = outlet.counters
         self.table: Table | None = None
@@ -117,7 +117,7 @@ class Process:
         committed = broker.committed.get(self.group)
         self.next_offset: int = _finish(self.stage.position(partition, committed, 0, len(log)))
         if committed is not None and rng.random() < 0.3:
-            # The starting offset does not matter: the commit may lag behind the rows, but is never ahead of them.
+            # Any start at or before the rows is safe: a commit may lag behind the rows, but is never ahead of them.
             self.next_offset = min(committed, self.next_offset)
         self._work: Coroutine[Any, Any, None] | None = None
         self._batch: Sequence[Any] = ()
@@ -139,17 +139,17 @@ class Process:
 
     @property
     def waiting(self) -> int:
-        """Return the number of records that it has not read."""
+        """Return the number of records that the process has not read."""
         return len(self.broker.topics[self.source][self.partition]) - self.next_offset
 
     @property
     def is_busy(self) -> bool:
-        """Return whether it is working on a batch."""
+        """Return whether the process is working on a batch."""
         return self._work is not None
 
     @property
     def holds_order(self) -> bool:
-        """Return whether its batch contains a command, or a reference to one."""
+        """Return whether the process's batch contains a command, or a reference to one."""
         return self.is_busy and any(
             self.kind is Kind.INLET or (self.kind is Kind.MONITOR and b'"command_ref"' in (record.value or b""))
             for record in self._batch
@@ -165,7 +165,7 @@ class Process:
 
     @property
     def wakes_at(self) -> int | None:
-        """Return the time when the first waiting row of its partition is due, from the state in memory."""
+        """Return the time when the next waiting row of the partition is due, according to the state in memory."""
         if not isinstance(self.stage, MonitorStage):
             return None
         return self.stage.ticking.waiting[self.partition].next
@@ -175,7 +175,7 @@ class Process:
         self.broker.append(MONITOR.source, TICK_KEY, encode(Tick(schema_version=1)), partition=self.partition)
 
     def look(self) -> None:
-        """Begin to check whether another process has written to its compacted topics."""
+        """Begin to check whether another process has written to the compacted topics of this partition."""
         self._batch, self._end = (), self.next_offset
         self._work = self.stage.look([self.partition])
 
@@ -196,22 +196,22 @@ class Process:
         return point
 
     def commit(self) -> None:
-        """Commit its offset; a process that has lost the partition is ignored."""
+        """Commit the process's offset; do nothing if it has lost the partition."""
         if not self.is_zombie:
             self.broker.committed[self.group] = self.next_offset
 
     def kill(self) -> None:
-        """End it where it is."""
+        """End the process where it is."""
         if self._work is not None:
             self._work.close()
             self._work = None
 
     def settle(self) -> None:
-        """Allow compaction up to its last record, because it has written and found no other writer."""
+        """Allow compaction up to the process's last record, if it has written and found no other writer."""
         changelog = self.broker.changelogs[self.group]
         since = [r for r in changelog.records if r.offset >= self.recovered_to]
         own = [r.offset for r in since if r.writer == self.number]
-        # A process that has recovered nothing has no expected offset, so it cannot detect another writer by one.
+        # A process that has recovered nothing does not know which offset to expect, so it cannot detect another writer.
         if isinstance(self.stage, TableStage) and own and (self.recovered_to or len(own) == len(since)):
             changelog.settled = own[-1] + 1
 

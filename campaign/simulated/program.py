@@ -55,7 +55,7 @@ def _simulate(first: int, seeds: int, *, as_json: bool) -> int:
 
 
 def _without_warnings() -> Any:
-    # Late writes are the point of a seed.
+    # Do not log late writes: the simulation causes them on purpose.
     return quietly("crl_stream", logging.ERROR)
 
 

@@ -1,4 +1,4 @@
-"""One seed: its traffic, its processes, and a schedule that is hostile until everything is sent."""
+"""One seed: its traffic, its processes, and a schedule that keeps causing faults until everything is sent."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from crl_stream.wire.topics import OVERVIEW_EVENTS
 START: Final = 1_763_562_600_000
 _TICKS: Final = (1, 200, 1_000, 60_000, 3_600_000)
 _MAX_STEPS: Final = 60_000
-"""A seed takes a few thousand steps; one that never settles is a failure."""
+"""Limit of steps: a seed takes a few thousand, and one that never settles has failed."""
 
 
 class Simulation:
-    """One seed, which decides everything: running it again gives the same run."""
+    """The run of one seed, which decides everything: the same seed always gives the same run."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -36,7 +36,7 @@ class Simulation:
         self.zombies: list[Process] = []
         self._read_to: dict[tuple[Kind, int], int] = {}
         self._watched: dict[tuple[Kind, int], bool] = {}
-        """Partitions whose process has died, and whether anything has been reread since."""
+        """For each partition whose process has died: whether anything has been reread since."""
         self._went_back: list[str] = []
 
     def run(self) -> None:
@@ -61,7 +61,7 @@ class Simulation:
             self._judge_crash(key)
 
     def examine(self) -> Figures:
-        """Compare the result with what it must be."""
+        """Compare the result with what it must be, and return the figures."""
         examine(self.broker, self.traffic, self.figures)
         self.figures.complaints += self._went_back
         if not self.figures.engaged:
@@ -106,7 +106,7 @@ class Simulation:
             self.figures.ticks += 1
 
     def _tick_everywhere(self) -> bool:
-        """Advance the time until the next waiting row is due; return False if none is waiting."""
+        """Advance the clock until the next waiting row is due, and tick; return False if no row is waiting."""
         wakes = {}
         for partition, log in enumerate(self.broker.topics[SOURCE_OF[Kind.MONITOR]]):
             if log:
@@ -121,7 +121,7 @@ class Simulation:
         return True
 
     def _look_everywhere(self) -> bool:
-        """Let every owner check once more when no work is left; return whether one had something to write."""
+        """Let every owner check its compacted topics once more; return whether any of them rewrote a record."""
         before = self.figures.mended
         for kind in POSITION_OF:
             for partition, log in enumerate(self.broker.topics[SOURCE_OF[kind]]):
@@ -160,7 +160,7 @@ class Simulation:
         self._judge_crash(key)
         self._read_to[key] = max(self._read_to.get(key, 0), end)
 
-    # -- what happens to it ------------------------------------------------------------------------
+    # -- what happens to a process -----------------------------------------------------------------
     def _advance(self, key: tuple[Kind, int]) -> None:
         owner = self.owners[key]
         point = self._go_on(owner)
@@ -209,13 +209,13 @@ class Simulation:
             self._went_back.append(f"{process.kind.value} {process.partition}: the partition row went back")
 
     def _judge_crash(self, key: tuple[Kind, int]) -> None:
-        """Count a crash as inconclusive if nothing was reread after it."""
+        """Count a crash as engaged if anything was reread after it, and as idle otherwise."""
         if (engaged := self._watched.pop(key, None)) is not None:
             self.figures.engaged += engaged
             self.figures.idle_crashes += not engaged
 
     def _wake(self) -> None:
-        """Resume a stalled process with its batch; its writes come late, and some kill it."""
+        """Let a stalled process continue its batch.  Its writes come late, and it may end on finding another writer."""
         zombie = self.rng.choice(self.zombies)
         point = self._go_on(zombie)
         ended = point is None or point is Point.IDLE or self.rng.random() < 0.1

@@ -1,4 +1,4 @@
-"""What a seed sends: outcomes and their repetitions, late scores, commands, reviews, policies, malformed bytes."""
+"""What is sent with one seed: outcomes and repetitions, late scores, commands, reviews, policies, malformed bytes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from crl_stream.wire.topics import COMMANDS, FLEET_KEY, INVOCATIONS, POLICY_KEY,
 
 VARIANTS: Final = ("default", "v2", "v3", "v4")
 MAX_OUTCOMES: Final = 60
-"""Maximum number of ids per task, few enough that all are remembered, so counting need not model the ring."""
+"""Maximum number of ids per task: a task remembers them all, so counting need not model its ring of ids."""
 _ORDERS: Final = (
     m.ActivateVariant,
     m.LiftQuarantine,
@@ -54,9 +54,9 @@ class Traffic:
         self.left = rng.randint(30, 120)
         self.tasks = [TaskKey(f"agent-{n % 3}", f"task-{n}") for n in range(rng.randint(1, 5))]
         self.outcomes: dict[bytes, list[m.Invocation]] = defaultdict(list)
-        """Each outcome once, by task."""
+        """Outcomes by task, each listed once."""
         self.commands: dict[str, m.AnyTaskCommand] = {}
-        """Each command for a task once, by its id."""
+        """Commands for tasks by id, each listed once."""
         self.misplaced = 0
         self._numbers = 0
         self._weak = {key: rng.sample(VARIANTS, rng.randint(0, 2)) for key in self.tasks}
@@ -64,7 +64,7 @@ class Traffic:
             self._set_policy()
 
     def send(self) -> None:
-        """The next message."""
+        """Send the next message."""
         self.left -= 1
         rng = self.rng
         task = rng.choice(self.tasks)
@@ -148,7 +148,7 @@ class Traffic:
             timestamp=to_text(self.broker.clock),
             agent_name=task.agent_name,
             task_type=task.task_type,
-            # Sometimes for an outcome that has not been sent yet.
+            # Sometimes the score is for an outcome that has not been sent yet.
             invocation_id=known if self.rng.random() < 0.8 else f"i{self._numbers + 3}",
             reward=self.rng.uniform(-1, 1),
             quality=self.rng.choice((None, self.rng.random())),
@@ -191,7 +191,7 @@ class Traffic:
         return kind(**fields)
 
     def _review(self) -> Any:
-        """Return a person's answer to the latest published proposal, if there is one."""
+        """Return a person's review of a recently published proposal, or None if there is none."""
         proposal = self._last(PROPOSALS)
         if proposal is None:
             return None

@@ -1,4 +1,4 @@
-"""A child that is forked at the worst moment, and a child that is about to run another program."""
+"""A fork does no harm: neither while locks are held or threads run, nor in a child that runs another program."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from crl_stream.client.native_threads import make_thread
 
 
 def patched(monkeypatch: pytest.MonkeyPatch, start: Any = _thread.start_new_thread) -> list[str]:
-    """Replaces gevent's patch of ``threading`` and records how it was called."""
+    """Pretend that gevent has patched ``threading``; return a list that records how gevent was called."""
     asked: list[str] = []
     gevent, monkey = types.ModuleType("gevent"), types.ModuleType("gevent.monkey")
     gevent.get_hub = lambda: asked.append("hub")  # type: ignore[attr-defined]
@@ -25,7 +25,7 @@ def patched(monkeypatch: pytest.MonkeyPatch, start: Any = _thread.start_new_thre
     monkey.get_original = lambda module, name: start if (module, name) == ("_thread", "start_new_thread") else None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "gevent", gevent)
     monkeypatch.setitem(sys.modules, "gevent.monkey", monkey)
-    monkeypatch.setattr(threading, "Thread", None)  # it would be a greenlet
+    monkeypatch.setattr(threading, "Thread", None)  # using it would give a greenlet
     return asked
 
 

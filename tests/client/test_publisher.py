@@ -101,7 +101,7 @@ def test_what_kafka_has_not_taken_at_the_end_is_said_with_its_number(
     for _ in range(7):
         publisher.publish(an_invocation())
     assert publisher.close(0.2).dropped == 7
-    assert publisher.close(0.2).dropped == 7, "closing again counts nothing a second time"
+    assert publisher.close(0.2).dropped == 7, "closing again counts nothing twice"
     [line] = [record.message for record in caplog.records if "outcomes are lost" in record.message]
     assert "7 of them" in line
     assert publisher.publish(an_invocation()) is False

@@ -1,4 +1,4 @@
-"""The variant that a runtime gets, whatever its Kafka does."""
+"""Which variant a runtime gets, whatever its Kafka does."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_following_goes_on_after_every_exception_at_every_await(
 
     monkeypatch.setattr(Following, "attempt", failing)
     with Resolver(settings, exploration=0.0) as followed:
-        # Thirty awaits cover connecting, reading to the end, and some of the following.
+        # Thirty awaits cover connecting, reading to the end of the topics, and some rounds of following them.
         assert eventually(lambda: len(tried) > 30, 60.0)
         assert all(drive.awaits >= drive.nth for drive in tried[:30]), "the exception was thrown at each await"
         monkeypatch.setattr(Following, "attempt", attempt)
@@ -193,5 +193,5 @@ def test_a_callback_that_raises_out_of_the_loop_ends_nothing() -> None:
     work = Background("test", main)
     work.start()
     assert went_on.wait(20.0)
-    assert work.attempts == 1, "not even the attempt had to be restarted"
+    assert work.attempts == 1, "the first attempt was never restarted"
     assert work.stop(20.0)

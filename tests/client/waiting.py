@@ -1,4 +1,4 @@
-"""Waits for the effects of another thread."""
+"""Wait for the effects of another thread."""
 
 from __future__ import annotations
 

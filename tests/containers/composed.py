@@ -1,4 +1,4 @@
-"""docker-compose.yml brought up by testcontainers, with the official images where possible, else with stand-ins."""
+"""Starts docker-compose.yml with testcontainers, using the official images where possible and stand-ins elsewhere."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Composed:
 
     @property
     def network(self) -> str:
-        """The network on which its containers reach each other by name."""
+        """The network on which the installation's containers reach each other by name."""
         return f"{os.environ['COMPOSE_PROJECT_NAME']}_default"
 
     def run(self, *words: str) -> str:
@@ -67,7 +67,7 @@ def docker(*words: str) -> str:
 
 
 def until(ask: Callable[[], Any], right: Callable[[Any], bool], seconds: float = READY_SECONDS) -> Any:
-    """Ask until the answer is right; an error counts as a wrong answer."""
+    """Ask repeatedly until the answer is right; an error counts as a wrong answer."""
     end = time.monotonic() + seconds
     while True:
         try:

@@ -18,7 +18,7 @@ from typing import Final
 from source_tree import ROOT
 
 OWN: Final = "CRL_TEST_OWN_DOCKER"
-"""Environment variable that names a folder for the tests' private daemon.  The tests delete it afterwards."""
+"""Environment variable that names a folder for the tests' private daemon.  The tests delete this folder afterwards."""
 START_SECONDS: Final = 90.0
 END_SECONDS: Final = 60.0
 _PROGRAMS: Final = ("dockerd", "docker", "iptables-save", "iptables-restore")

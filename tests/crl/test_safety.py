@@ -30,7 +30,7 @@ STATUS = {"S": "success", "F": "failure", "E": "error"}
 
 
 def setUpModule() -> None:
-    """Hide the alerts that these tests cause from the person who runs them."""
+    """Silence the alerts that these tests cause."""
     logging.disable(logging.ERROR)
 
 

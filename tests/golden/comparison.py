@@ -12,12 +12,12 @@ import msgspec
 from .storage import Line, Streams
 
 SHOWN = 12
-"""How many differences of one record are shown."""
+"""Number of differences that are shown for one record."""
 _ABSENT = "nothing"
 
 
 def first_difference(expected: Streams, actual: Streams) -> str | None:
-    """Describe the first record that differs: topic, index, as stored and as it is now; None if all are equal."""
+    """Describe the first record that differs (topic, index, stored and current version); None if all are equal."""
     for name in sorted({*expected, *actual}):
         stored, folded = expected.get(name, []), actual.get(name, [])
         for index, (one, other) in enumerate(zip_longest(stored, folded)):

@@ -1,6 +1,6 @@
 """Folds the recorded hour through the stages, in batches of any size and with crashes between them.
 
-The results depend on neither, except for records that occur twice after a crash.
+Neither batches nor crashes change the results, except that some records occur twice after a crash.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PARTITIONS = 3
 START = 1_763_562_600_000
 """When the hour begins: 2025-11-19T14:30:00Z."""
 LOOKS = 8
-"""How often the rows are recorded during the hour; a batch ends each time."""
+"""How often the rows are recorded during the hour; a batch ends at each of these moments."""
 CRASHES: Sequence[Crash | ProposerCrash] = (*Crash, *(ProposerCrash(point) for point in Crash))
 
 
@@ -42,13 +42,14 @@ class _Replay(TopologyDriver):
         self.forwarded: dict[int, list[Line]] = defaultdict(list)
 
     def append(self, topic: str, value: bytes | None, key: bytes | None, **given: Any) -> Stored:
-        """Append a record to a topic; a record without a time comes from the fold."""
+        """Append a record to a topic; a record without a timestamp was written by the fold."""
         if given.get("timestamp") is not None:
             return super().append(topic, value, key, **given)
         if topic == INVOCATIONS:
             self.forwarded[given["partition"]].append(Line(key, value, given.get("headers", ())))
             return Stored(-1, START, key, value)
-        # All have the same time, so it does not matter how batches and crashes change the order between topics.
+        # Batches and crashes change the order of records from different topics.  With one timestamp for all of them,
+        # that order does not matter.
         return super().append(topic, value, key, **given | {"timestamp": START})
 
 
@@ -110,7 +111,7 @@ def topics_of(driver: TopologyDriver) -> dict[str, list[Line]]:
 
 
 def _inlet(inputs: Sequence[Input]) -> dict[str, list[Line]]:
-    """Return the references and dead letters that the commands turn into."""
+    """Return what the inlet makes of the commands: references and dead letters."""
     streams: dict[str, list[Line]] = defaultdict(list)
     for one in inputs:
         if one.topic == COMMANDS:
@@ -151,7 +152,7 @@ def _overview(driver: TopologyDriver, size: int) -> dict[str, list[Line]]:
         folded = fold_notes(partition_row, rows, log[at : at + size])
         rows |= folded.rows
         partition_row = folded.partition_row
-        # The number of pages before the last one depends on the batches.
+        # Keep only the last page, because how many there are depends on the batches.
         page = next((o.value or b"" for o in folded.outputs if o.topic == OVERVIEW), page)
         alerts += [Line(o.key, o.value, o.headers) for o in folded.outputs if o.topic != OVERVIEW]
     shown: m.Overview = decode(OVERVIEW, page, b"overview").message  # type: ignore[union-attr]

@@ -2,7 +2,7 @@
 
 Several agents and tasks in three partitions go through everything that can happen: under the guide's policy, under a
 set of policies with all modes and guards, and under a second set.  ``coverage run --branch`` over the fold of these
-records showed which chapters it needs.
+records showed which chapters were needed.
 """
 
 from __future__ import annotations

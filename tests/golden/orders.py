@@ -127,7 +127,7 @@ def undo_without_a_hold(scribe: Scribe) -> None:
 
 
 def on_the_fleet(scribe: Scribe) -> None:
-    """Hold and release the fleet; replace a hold with another; let holds expire by time and through a record."""
+    """Hold and release the fleet; replace a hold with another; let holds expire, at a tick or at a later record."""
     task = proven(scribe, "backend-architect", "fleet", active="a")
     scribe.order(m.ResumeAll)
     scribe.order(m.HoldAll, expires_at=instant(scribe.clock - 1_000))

@@ -96,7 +96,7 @@ def many_variants(scribe: Scribe) -> None:
 
 
 def late_scores(scribe: Scribe) -> None:
-    """Send scores for outcomes in the window, before their outcome, too late, twice, and too many to wait."""
+    """Send scores in the window, before their outcome, too late and twice, and more early ones than can wait."""
     task = scribe.task("backend-architect", "scores")
     known = task.run("default", "SSSSSSSFFF", quality=0.6)
     task.score(known[0], reward=-1.0)

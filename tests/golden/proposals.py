@@ -42,7 +42,7 @@ def made(scribe: Scribe) -> None:
 
 
 def superseded(scribe: Scribe) -> None:
-    """Take away what open proposals depend on: the epoch, their grounds, their time."""
+    """Make open proposals invalid: change the epoch, improve the figures behind them, let them wait too long."""
     task = weak(scribe, "better-soon")
     task.run("default", "S" * 40)
     task.run("default", "F" * 30)

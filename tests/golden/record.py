@@ -1,7 +1,7 @@
 """Record the golden outputs again: ``python -m tests.golden.record``, from the root of the repository.
 
 Do this only if a change of behaviour is intended; then describe it in the changelog and increase ``ENGINE_VERSION``.
-The recorded hour is not changed, so it still covers records of earlier engines.  ``--hour`` rewrites it too, for when
+The recorded hour is not changed, so it still covers records of earlier engines.  ``--hour`` rewrites the hour too, when
 it has to cover something new.
 """
 

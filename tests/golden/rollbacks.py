@@ -79,7 +79,7 @@ def recovered(scribe: Scribe, agent: str) -> None:
 
 
 def without_target(scribe: Scribe) -> None:
-    """Cover every reason for not choosing a variant as the target, all at once; then one of them becomes eligible."""
+    """Cover every reason against choosing a variant as the target, all at once; then one variant becomes eligible."""
     task = scribe.task("backend-architect", "objections")
     task.run("a", "S" * 30)
     for name, letters in (

@@ -70,7 +70,7 @@ class Scribe(TopologyDriver):
     def stray(
         self, value: bytes | None, key: bytes | None = b"a/b", *, topic: str = INVOCATIONS, **given: Any
     ) -> Stored:
-        """Append any bytes; those among the commands are processed with the next message."""
+        """Append arbitrary bytes; bytes on the topic of commands are processed with the next message."""
         record = self.append(topic, value, key, **given)
         self.pipe()
         return record
@@ -141,7 +141,7 @@ class Task:
         return found
 
     def explore(self, variant_id: str, letters: str, **fields: Any) -> list[str]:
-        """Do the same as ``run`` for a variant that is explored."""
+        """Send an invocation for each letter, as ``run`` does, with a variant that is explored."""
         return self.run(variant_id, letters, **({"variant_source": "explore"} | fields))
 
     def order(self, kind: Any, **fields: Any) -> Any:

@@ -64,7 +64,7 @@ UNKNOWN_SETTING = {
 
 
 def damaged_rows(scribe: Scribe) -> None:
-    """Put rows that cannot be read or processed, and rows of an older engine without marks, wakes and owners."""
+    """Store rows that cannot be read or processed, and rows of an older engine, which lack the newest fields."""
     scribe.put_row(b"damaged/row", b"\x91\xa1\xff")
     scribe.put_row(b"damaged/name", b"\x92\xa1\xff\xa1a")
     ids = b"".join(hashlib.blake2b(name, digest_size=8).digest() for name in (b"old-1", b"old-2"))
@@ -80,13 +80,13 @@ def damaged_rows(scribe: Scribe) -> None:
         pin = None if until is None else ["ada", "an old pin", past, until, None, active]
         row = ["older", task_type, 0, -1, time, 2, 0, 0, 0, 1, active, None, past, 0]
         row += ["first_seen", "old-1", None, False, False, -1, -1, -1, pin, None, ids, b"", [], {"default": variant}]
-        if task_type == "broken":  # the engine raises: a review was deferred until an invalid time
+        if task_type == "broken":  # makes the engine raise: the review is deferred until an invalid time
             row += [{}, [["p1", "deferred", "applied", "ada", "", "", past, "cmd-old", "never"]]]
         scribe.put_row(f"older/{task_type}".encode(), msgspec.msgpack.encode(row))
 
 
 def met_again(scribe: Scribe) -> None:
-    """Send records for those rows."""
+    """Send records for the tasks whose rows ``damaged_rows`` has stored."""
     scribe.task("damaged", "row").run("default", "SS")
     scribe.task("damaged", "name").run("default", "S")
     scribe.pipe(m.Tick(schema_version=1))

@@ -22,12 +22,12 @@ from .hour import write_hour
 from .storage import Input, Line, read_inputs, read_outputs, write_outputs
 
 NOT_FOLDED = {"stuck"}
-"""A kind of alert that the stages do not write."""
+"""Kinds of alerts that no stage writes, so they cannot be in the fold."""
 NOT_RECORDED = {
-    reasons.BATCH_TOO_LARGE,  # for Kafka batches; the hour contains only decoded records
+    reasons.BATCH_TOO_LARGE,  # only reading a Kafka batch gives this; the hour contains decoded records
     reasons.BATCH_DAMAGED,
     reasons.FORWARDED_BEFORE,  # after 512 forwards
-    reasons.REFUSED,  # for a refusal without a reason; the engine always gives one
+    reasons.REFUSED,  # a refusal without a reason; the engine always gives one
 }
 
 

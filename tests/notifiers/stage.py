@@ -80,7 +80,7 @@ class Scripted:
 
 
 def a_notifier(channel: Any, clock: Clock | None = None, **options: Any) -> Notifier:
-    """Return a notifier whose waits take no time, and are always the longest possible."""
+    """Return a notifier whose waits take no real time, and are never shortened at random."""
     clock = clock or Clock()
     return Notifier(
         "ops",

@@ -75,7 +75,7 @@ async def test_markup_in_the_texts_of_strangers_means_nothing_to_a_service(
     monkeypatch.setattr(requests.Session, "post", lambda _, *args, **more: post(*args, **more))
     monkeypatch.setattr(smtplib, "SMTP", Mail)
     monkeypatch.setattr(smtplib, "SMTP_SSL", Mail)
-    text = f"a/t v2: degraded but not rolled back: held by {EVIL} since 2026; crl resume a/t lets it go"
+    text = f"a/t v2: degraded but not rolled back: held by {EVIL} since 2026; crl resume a/t releases it"
     channel = AppriseChannel("ops", AppriseOptions(kind="apprise", url=SERVICES[service]))
     with suppress(Undelivered):  # some services reject the fake answer; only the text that was sent matters
         await channel.send(notice_of(an_alert(1, subject=f"a/t {EVIL}", text=text, kind="held_degradation")))

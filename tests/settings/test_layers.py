@@ -1,4 +1,4 @@
-"""Five layers, each overriding the previous one; every value has the name of its layer."""
+"""Settings have five layers, each overriding the previous one; every value carries the name of its layer."""
 
 from __future__ import annotations
 

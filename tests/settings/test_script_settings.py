@@ -1,4 +1,4 @@
-"""The guide's scripts may run in a stranger's folder: the environment and a named file count, a found file does not."""
+"""The guide's scripts may run in a stranger's folder: they read the environment and a named file, not one they find."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_neither_way_to_a_store_is_redirected(strangers: Path, monkeypatch: pyte
             asked.append(settings)
 
         def close(self) -> None:
-            """Nothing is open."""
+            """Do nothing, because nothing is open."""
 
     monkeypatch.setattr("crl_stream.guide.live.Live", Recorder)
     monkeypatch.setattr(store_module, "_default", None)

@@ -108,7 +108,7 @@ def test_where_nothing_can_be_written_at_all_settings_are_read_all_the_same(monk
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_a_user_id_that_the_machine_does_not_know_reads_settings(tmp_path: Path) -> None:
-    """As in a container: no HOME, and no entry in passwd."""
+    """The user has no HOME and no entry in passwd, as in a container."""
 
     become = "import os, sys; os.setgroups([]); os.setgid(54321); os.setuid(54321); "
     # Import it before switching users, because the other user may be unable to read this checkout.

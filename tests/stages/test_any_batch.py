@@ -127,7 +127,7 @@ def logs(draw: st.DrawFn) -> Log:
                 expected += found
             at += deltas[-1] + 1
     for producer, (first, _) in open_since.items():
-        # A broker returns nothing from the first open transaction on; here every transaction is aborted in the end.
+        # Abort every open transaction, because a broker returns nothing from the first open transaction onwards.
         aborted.append((producer, first))
         data += end_of_transaction(at, producer, commit=False)
         at += 1
@@ -233,7 +233,7 @@ def test_a_batch_that_would_unpack_beyond_the_limit_is_one_dead_letter_and_the_o
 @settings(max_examples=40, deadline=None)
 @given(logs(), st.data())
 def test_bytes_that_no_client_writes_raise_nothing_but_a_wrong_checksum(log: Log, data: st.DataObject) -> None:
-    """Checksums are not checked here, so that the damaged contents have to be read."""
+    """Checksums are not verified here, so the decoder has to read the damaged contents."""
     damaged = bytearray(log.data)
     for _ in range(data.draw(st.integers(1, 6))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))

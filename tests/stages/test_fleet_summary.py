@@ -1,4 +1,4 @@
-"""A fleet in a few numbers: the sums match the rows in whatever order they change, and trouble is named."""
+"""The summary of a fleet: its sums match the rows, in whatever order rows change, and tasks in trouble are counted."""
 
 from __future__ import annotations
 

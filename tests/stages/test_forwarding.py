@@ -53,7 +53,7 @@ def again(driver: TopologyDriver, forwards: Sequence[Stored]) -> None:
 
 def test_records_forwarded_twice_by_a_crash_are_counted_once() -> None:
     driver = TopologyDriver(partitions=4)
-    # These are more outcomes than the task remembers ids, so only their origins can reveal the repetition.
+    # A task does not remember the ids of this many outcomes, so only their origins can reveal the repetition.
     forwards = misplace(driver, invocations("default", "S" * 200))
     again(driver, forwards)
     assert driver.snapshot(AGENT, TASK).n_outcomes == 200

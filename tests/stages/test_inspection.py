@@ -1,4 +1,4 @@
-"""What people see of a row between two of its records."""
+"""What people are shown of a task at any time, even if it has had no record since its last change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""However many rows are due at the same time, one record of the log processes a bounded part of them, exactly."""
+"""However many rows are due at the same time, each tick handles a limited number of them, and the result is exact."""
 
 from __future__ import annotations
 

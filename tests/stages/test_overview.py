@@ -187,7 +187,7 @@ def test_a_note_that_makes_the_fold_raise_is_put_aside_and_alerted(monkeypatch: 
     assert "crl dead-letters show 0:1 --topic crl.overview-events" in alert.text
     assert alert.position is None, "the record is not in the log"
     of_the_log = fold_failure_alert(b"a/b", 0, Stored(1, NOON, b"a/b", None), ZeroDivisionError(), PartitionRow())
-    assert alert.alert_id != of_the_log.alert_id, "a record at the same place in the log is another incident"
+    assert alert.alert_id != of_the_log.alert_id, "a record at the same position in the log is a separate incident"
     with pytest.raises(Unsafe):
         worker.work([Stored(i, NOON, b"a/b", encode(a_proposal(f"p{i}"))) for i in range(3, 40)])
 

@@ -155,7 +155,7 @@ def test_many_orders_in_one_batch_are_answered_in_parts() -> None:
 def test_an_order_that_is_met_again_after_a_crash_is_shown_as_it_was_the_first_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One of six tasks is then ahead; the other five alone would be few enough to be published at once."""
+    """After the crash, one of six rows is ahead; the other five alone would be few enough to publish at once."""
     from crl_stream.stages.driver import Crash
 
     monkeypatch.setattr(fleet, "SHOWN_AT_ONCE", 5)

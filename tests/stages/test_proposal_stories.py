@@ -1,4 +1,4 @@
-"""Proposals from the first bad outcome to the last review, on bytes, through monitor and proposer in turn."""
+"""Proposals from the first bad outcome to the last review, as bytes that pass through monitor and proposer in turn."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def test_without_its_catalogue_the_driver_runs_the_monitor_alone() -> None:
     assert_exact(driver)
 
 
-# -- what cannot be used ---------------------------------------------------------------------------
+# -- records that cannot be used -------------------------------------------------------------------
 def test_a_record_that_cannot_be_read_is_a_dead_letter_and_its_neighbours_are_folded() -> None:
     driver = a_driver(partitions=2)
     home = partition_of(KEY, 2)
@@ -208,7 +208,7 @@ def test_a_snapshot_that_makes_the_engine_raise_is_buried_and_alerted_and_its_ne
     def step(row: Any, snapshot: m.TaskSnapshot, remedies: Any) -> Any:
         done = real(row, snapshot, remedies)
         if snapshot.n_outcomes == 5:
-            raise ZeroDivisionError("a bug")  # after the row was changed
+            raise ZeroDivisionError("a bug")  # the row has already been changed
         return done
 
     monkeypatch.setattr(proposer, "step", step)

@@ -14,7 +14,7 @@ from crl_stream.wire.records import record_size
 from crl_stream.wire.topics import COMMANDS, DECISIONS, VARIANTS
 
 LONG = "\x01" * 2_000
-"""The longest text that a field accepts, of a character that takes six characters in JSON."""
+"""The longest text that a field accepts, made of a character that takes six characters in JSON."""
 MARGIN = 1_000
 
 

@@ -1,4 +1,4 @@
-"""Whole stories on bytes, without a broker."""
+"""Whole stories, from input bytes to output bytes, without a broker."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_a_record_that_makes_the_engine_raise_is_buried_and_its_neighbours_are_a
     def step(row: object, message: object, *rest: object) -> object:
         done = real(row, message, *rest)  # type: ignore[arg-type]
         if getattr(message, "invocation_id", "") == "poison":
-            raise ZeroDivisionError("a bug")  # after the row was changed
+            raise ZeroDivisionError("a bug")  # the row has already been changed
         return done
 
     monkeypatch.setattr(monitor, "step", step)

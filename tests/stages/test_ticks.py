@@ -1,4 +1,4 @@
-"""Silence is noticed: a tick in the log triggers what waits for time, and the result is still the fold of the log."""
+"""After a silence, a tick in the log triggers what has become due, and the result is still the fold of the log."""
 
 from __future__ import annotations
 
@@ -272,7 +272,7 @@ def test_a_policy_that_is_set_in_between_changes_no_time_that_a_row_has_named() 
 
 
 def test_what_a_hold_of_the_fleet_and_then_a_record_have_touched_is_due_as_the_record_left_it() -> None:
-    """All in one batch, with more records of the task after the tick, so that its row is open at the tick."""
+    """The task has more records after the tick in the same batch, so its row is still being changed at the tick."""
     driver = TopologyDriver(partitions=1, tick=1_100)
     (again,) = invocations("default", "S")
     driver.pipe(again)

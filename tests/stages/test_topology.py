@@ -161,7 +161,7 @@ def kind_of(output: Output) -> type | None:
 
 
 SELDOM = {(MONITOR.name, m.Tick), (PROPOSER.name, m.Alert), (OVERVIEW_PAGE.name, m.Alert), (MONITOR.name, m.Feedback)}
-"""Outputs missing here: the shell writes ticks; the others need a bug, many rollbacks, or a misplaced score."""
+"""Outputs that ``a_busy_driver`` lacks: ticks come from the worker; the others need a bug or rare records."""
 
 
 @pytest.mark.parametrize("stage", STAGES[:5], ids=named(STAGES[:5]))
@@ -198,7 +198,7 @@ def test_the_fold_of_the_log_comes_to_all_that_is_not_read_again() -> None:
 
 
 WIRED_ELSEWHERE = {("crl_stream.stages.driver", "DEAD_LETTERS"), ("crl_stream.stages.topology_drawing", "DEAD_LETTERS")}
-"""Modules that handle dead letters separately, because they are not messages."""
+"""Modules that handle dead letters separately, because dead letters are not messages."""
 
 
 def test_no_stage_and_no_worker_names_a_topic_beside_the_topology() -> None:

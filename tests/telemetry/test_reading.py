@@ -1,4 +1,4 @@
-"""Readers see only complete lines, newest first, the last step of each proposal, and each event once."""
+"""Readers see only complete lines, newest first: each event once, and each proposal at its last step."""
 
 from __future__ import annotations
 

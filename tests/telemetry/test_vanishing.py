@@ -1,4 +1,4 @@
-"""Whatever is deleted, cut or locked under a running writer, the next event is written, and each line once."""
+"""Whatever is deleted, cut or locked under a running writer, the next event is written, and each line only once."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ commands = st.one_of(
 )
 ticks = st.just(m.Tick(schema_version=1))
 inputs = st.one_of(invocations, feedback, references, commands, ticks)
-"""Every message that others may send."""
+"""Every message that may be sent to the engine."""
 
 scalars = st.one_of(
     st.none(),

@@ -81,7 +81,7 @@ def test_every_topic_but_the_overviews_has_a_partition_for_each_of_the_log() -> 
 
 
 def test_no_topic_depends_on_the_clock_of_whoever_writes_it() -> None:
-    """Otherwise Kafka rejects records from a fast clock, and compaction can lose the newest rows from a slow one."""
+    """If writers set the times, Kafka rejects records of fast clocks, and compaction can lose rows of slow ones."""
     catalog = load_catalog()
     assert {spec.timestamp_type for spec in (*catalog.topics, *catalog.changelogs)} == {"LogAppendTime"}
 

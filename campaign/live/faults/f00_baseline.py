@@ -16,7 +16,10 @@ PLAN = {"workers": 2}
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Restart each worker cleanly; noticed if the other one had all partitions meanwhile and nothing was skipped."""
+    """Restart a worker cleanly.
+
+    The fault counts as noticed if the worker ends with code 0 and the other one takes over its partitions.
+    """
     worker, other = rng.sample(world.workers, 2)
     partitions = await world.busy(worker)
     mark = world.mark()

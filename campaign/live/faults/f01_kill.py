@@ -14,9 +14,10 @@ PER_ROUND = 20
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Kill when the victim has folded uncommitted records, half of the time with a command in its batch.
+    """Kill a worker that has folded records but not committed them; half of the time, its batch contains a command.
 
-    The system has noticed if another worker found records of the victim's partitions folded but not committed.
+    The fault counts as noticed if another worker finds that records in the victim's partitions were folded but not
+    committed.
     """
     victim = rng.choice(world.workers)
     partitions = await world.busy(victim)

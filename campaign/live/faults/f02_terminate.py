@@ -14,7 +14,10 @@ PER_ROUND = 10
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if the worker reports that it stops, and ends with code 0."""
+    """Send SIGTERM to a worker.
+
+    The fault counts as noticed if the worker reports that it is stopping, and ends with code 0.
+    """
     victim = rng.choice(world.workers)
     partitions = await world.busy(victim)
     mark = world.mark()

@@ -16,15 +16,19 @@ UNSAFE = 70
 STOOD_STILL = "the process was paused"
 OTHER_WRITER = "has another writer"
 LINES = ("fold", "outputs", "amid_rows")
-"""Lines where the worker is paused during a batch; at the last line it has already checked the clock."""
+"""Lines at which a worker is paused in the middle of a batch; at the last one it has already checked the clock."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if it leaves on its own and says why, or if the new owner reports its late rows."""
+    """Pause a worker beyond its session, then let it resume.
+
+    The fault counts as noticed if the worker leaves on its own, and if it or the new owner logs the reason: the pause,
+    or another writer.
+    """
     holds = rng.random() < 0.6
     zombie = await (_stall(world, rng) if holds else _stop(world, rng))
     mark, in_flight = world.mark(), world.in_flight()
-    # Its partitions are among those that must all make progress.
+    # Every partition must make progress, those of the paused worker included.
     await world.progress.caught_up()
     recovery = await world.progress.beyond(world.progress.marks(), PATIENCE) - mark.time
     woken = world.mark()
@@ -37,7 +41,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     reasons = world.said(woken, f"{STOOD_STILL}|{OTHER_WRITER}")
     figures = {
         "during a batch": float(holds),
-        "left on their own": reasons.count(STOOD_STILL) / 2,  # each logs it twice, with and without its traceback
+        "left on their own": reasons.count(STOOD_STILL) / 2,  # a worker logs this twice: alone, and in a traceback
         "other writers found": reasons.count(OTHER_WRITER) / 2,
         "skipped": world.skipped(mark),
     }
@@ -45,7 +49,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _stop(world: World, rng: random.Random) -> Worker:
-    """Stop a worker wherever it happens to be."""
+    """Pause a worker wherever it happens to be."""
     worker = rng.choice(world.workers)
     await world.busy(worker)
     worker.pause()
@@ -53,7 +57,7 @@ async def _stop(world: World, rng: random.Random) -> Worker:
 
 
 async def _stall(world: World, rng: random.Random) -> Worker:
-    """Stop a worker at a named line: a modified worker replaces another one."""
+    """Replace a worker with a modified one that pauses at a named line."""
     await rng.choice(world.workers).stop()
     point = f"{rng.choice(LINES)}:{rng.randint(1, 20)}"
     worker = world.start_worker(program=(*LAUNCHER, "--stall", point))

@@ -16,13 +16,13 @@ TITLE = "broker bounce"
 TIMES = 24
 PER_ROUND = 4
 LONG_SHARE = 0.12
-"""Number of bounces that leave a minute without a broker."""
+"""Share of bounces that leave the workers without a broker for a minute."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Stop or kill the broker, and restart it at once, after 5 s or after a minute; no worker may need manual help.
 
-    The system has noticed if workers complained about the broker in their logs, or ended and were restarted.
+    The fault counts as noticed if workers complained about the broker in their logs, or ended and were restarted.
     """
     how = next(world.turns(("TERM", "KILL"), rng))
     away = 60.0 if rng.random() < LONG_SHARE else rng.choice((0.0, 5.0, 5.0))

@@ -16,8 +16,12 @@ PLAN = {"workers": 1, "partitions": 8}
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if partitions have changed hands; recovery ends when every partition has made progress."""
-    if not world.workers:  # the last one has left on its own
+    """Add or remove workers.
+
+    The fault counts as noticed if partitions change owners and every leaving worker ends with code 0.
+    Recovery ends when every partition has made progress.
+    """
+    if not world.workers:  # the last worker has left on its own
         await world.refill()
     before = {worker.name: await worker.partitions() for worker in world.workers}
     await world.progress.caught_up()

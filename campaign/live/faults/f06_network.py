@@ -26,7 +26,7 @@ DELAY: Final = 0.3
 
 
 async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a fault's function
-    """Each worker has its own route to the broker."""
+    """Start workers, each with its own route to the broker."""
     for route in range(world.plan.workers):
         world.start_worker(kafka_bootstrap_servers=world.broker.address_of(route))
     await world.ready()
@@ -71,7 +71,7 @@ async def silent(world: World, victim: Worker, partitions: set[int], proxy: Prox
 
 
 async def silent_then_reset(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """Do the same, but reset the connections first, so that what was held back never arrives."""
+    """Silence the network, then reset the connections, so that what was held back never arrives."""
     found = await _silence(world, victim, partitions, proxy, 5.0)
     proxy.reset()
     return found
@@ -83,14 +83,17 @@ async def requests_lost(world: World, victim: Worker, partitions: set[int], prox
 
 
 async def answers_lost(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """Let requests from the worker take effect, but hold back the answers."""
+    """Let the worker's requests take effect, but hold back the answers."""
     return await _silence(world, victim, partitions, proxy, 5.0, Direction.ANSWERS)
 
 
 async def _silence(
     world: World, victim: Worker, partitions: set[int], proxy: Proxy, seconds: float, *directions: Direction
 ) -> Noticed:
-    """Noticed if others have continued to fold the partitions of the silent worker."""
+    """Hold back traffic.
+
+    The fault counts as noticed if others have continued to fold the partitions of the silent worker.
+    """
     began = time.monotonic()
     ends = await world.progress.ends(world.names(INVOCATIONS))
     proxy.silence(*directions)
@@ -102,7 +105,7 @@ async def _silence(
 
 
 async def resets(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """Reset every connection, five times, each time after another record was folded."""
+    """Reset every connection five times; after each reset, wait until a record of each partition is folded."""
     broken = 0
     for _ in range(5):
         broken += proxy.reset()
@@ -111,7 +114,10 @@ async def resets(world: World, victim: Worker, partitions: set[int], proxy: Prox
 
 
 async def slow(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:  # noqa: ARG001
-    """Delay 300 ms each way.  Noticed if no record is folded faster than the three trips that it needs."""
+    """Delay traffic by 300 ms each way.
+
+    The fault counts as noticed if the worker keeps its partitions and no fold beats one round trip.
+    """
     proxy.slow(DELAY)
     fastest = PATIENCE
     for _ in range(3):
@@ -123,7 +129,7 @@ async def slow(world: World, victim: Worker, partitions: set[int], proxy: Proxy,
 
 
 async def refused(world: World, victim: Worker, partitions: set[int], proxy: Proxy, share: float) -> Noticed:
-    """Reset its connections, and accept no new one."""
+    """Reset the worker's connections, and accept no new ones."""
     await proxy.refuse()
     proxy.reset()
     return await _silence(world, victim, partitions, proxy, 5.0 + 5.0 * share, *())

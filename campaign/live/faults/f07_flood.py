@@ -27,7 +27,11 @@ LAG: Final = 2_000
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if thousands of records waited and all of them were folded in the end; reports peak memory."""
+    """Let records pile up.
+
+    The fault counts as noticed if enough records waited.  All of them must be folded in the end.  The figures
+    include peak memory.
+    """
     await world.moved()
     mark = world.mark()
     kind = next(world.turns(KINDS, rng))
@@ -59,7 +63,7 @@ async def _flood(world: World) -> float:
 
 
 async def _slow(world: World) -> float:
-    """Return the most records that waited, as seen while the broker was running."""
+    """Pause the broker again and again; return the largest number of waiting records seen while it was running."""
     until, most = time.monotonic() + SLOW_SECONDS, 0
     while time.monotonic() < until:
         world.broker.pause()

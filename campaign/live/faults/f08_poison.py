@@ -18,7 +18,10 @@ PER_ROUND = 4
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if the group counts and publishes one dead letter for each; no worker may end because of it."""
+    """Send every kind of bad record.
+
+    The fault counts as noticed if the bad records in the log become dead letters.  No worker may end.
+    """
     await world.moved()
     mark, before = world.mark(), await _letters(world)
     workers = {worker.name for worker in world.workers}
@@ -37,7 +40,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _letters(world: World) -> int:
-    """Return the number of records on the topic now."""
+    """Return the number of dead letters on the topic now."""
     return sum((await world.progress.ends(world.names(DEAD_LETTERS))).values())
 
 

@@ -1,4 +1,4 @@
-"""Records that are too large in every way: values, names, keys, headers, and values that only compression lets in."""
+"""Records that are too large in every way: values, names, keys, headers, and values that fit only when compressed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,18 @@ TITLE = "oversize"
 TIMES = 12
 PER_ROUND = 4
 SIZES: Final = (70_000, 900_000, 1_000_000, 1_100_000, 5_000_000)
-"""Bytes of a value; the topic accepts a megabyte, the product 64 KiB."""
+"""Sizes of values in bytes; the topic accepts a megabyte, the product 64 KiB."""
 PACKED: Final = 8_000_000
 """Size in bytes of a value that the topic accepts only because the producer compresses it."""
 HEADERS: Final = 300_000
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if accepted records became dead letters, and a valid outcome with oversized headers was counted."""
+    """Send oversized records.
+
+    The fault counts as noticed if those that Kafka accepts become dead letters, and a valid outcome with oversized
+    headers is counted.
+    """
     await world.moved()
     mark, before = world.mark(), await _letters(world)
     workers = {worker.name for worker in world.workers}
@@ -75,7 +79,7 @@ def _poison(rng: random.Random) -> list[Draft]:
 
 
 async def _send(world: World, draft: Draft, **options: Any) -> tuple[int, int] | None:
-    """Return where Kafka has put it, or None if it is too large for the topic.
+    """Send a record; return its partition and offset, or None if it is too large for the topic.
 
     Uses its own producer, because the load's idempotent one cannot continue after a refused batch.
     """

@@ -19,7 +19,7 @@ PER_ROUND = 9
 AFTER: Final = (1, 20, 62, 63, 64, 65, 500, 5_000)
 """Numbers of other outcomes of the task between an outcome and its repetition."""
 RING: Final = 64
-"""Ids that a task remembers, including the repeated one: it is recognised while fewer others came between."""
+"""Number of ids that a task remembers: a repetition is recognised if fewer other outcomes came in between."""
 FORGOTTEN: Final = "forgotten"
 """Kind in the ledger: an outcome whose id may be forgotten, so that its repetition counts."""
 WHOLE_LOG: Final = "whole log"
@@ -27,7 +27,11 @@ KINDS: Final = (*map(str, AFTER), WHOLE_LOG)
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if the duplicates were counted as such; outcomes with forgotten ids must be counted again exactly."""
+    """Repeat outcomes.
+
+    The fault counts as noticed if the duplicates were counted as such.
+    An outcome whose id is forgotten must be counted once more.
+    """
     await world.moved()
     mark = world.mark()
     duplicates = (await world.counters()).get("duplicates", 0)

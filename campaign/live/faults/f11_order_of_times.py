@@ -1,4 +1,4 @@
-"""Outcomes with timestamps up to a day early or late, in no order: only the order of the log counts."""
+"""Outcomes with timestamps up to a day early or late, in random order: only the order of the log counts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ TIMES = 12
 PER_ROUND = 6
 OUTCOMES: Final = 60
 LIMIT: Final = timedelta(hours=1)
-"""Offset of a timestamp from which it is flagged (``operations.max_skew_seconds``)."""
+"""A timestamp that is off by more than this is flagged (``operations.max_skew_seconds``)."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if each timestamp that is more than an hour off was flagged; every outcome must be counted."""
+    """Send outcomes with skewed timestamps.
+
+    The fault counts as noticed if each timestamp that is more than an hour off was flagged.  Every outcome must be
+    counted.
+    """
     await world.moved()
     mark = world.mark()
     task = OwnTask(world, "times")

@@ -26,7 +26,7 @@ SKEW: Final = 7_200
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Replace every worker with one whose clock is 2 h ahead or behind, or is set back later.
 
-    Noticed if the logs carry the wrong time; nothing else may change.
+    The fault counts as noticed if the logs carry the wrong time; nothing else may change.
     """
     library = find_library()
     if library is None:
@@ -82,6 +82,6 @@ async def _folds(world: World) -> float:
 
 
 def find_library() -> Path | None:
-    """Where libfaketime is."""
+    """Return the path of libfaketime, or None if it is not installed."""
     found = [path for pattern in LIBRARIES for path in sorted(Path("/").glob(pattern[1:]))]
     return found[0] if found else None

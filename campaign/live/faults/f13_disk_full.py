@@ -30,7 +30,7 @@ DETECTION_SECONDS: Final = 120.0
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Needs root and a kernel that allows mounting; otherwise the fault is not run, and the note says so."""
+    """Fill a disk.  This needs root and a kernel that allows mounting; without them, the note says "not run"."""
     kind = next(world.turns(KINDS, rng))
     await world.moved()
     try:
@@ -42,9 +42,11 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _fill_broker(world: World) -> Engagement:
-    """Noticed if the broker ends on its own while nothing can be written; with space and a restart, work must resume.
+    """Fill the broker's disk.
 
-    It cannot report why: its log is on the same disk.
+    The fault counts as noticed if the broker ends on its own.
+    It cannot report why, because its log is on the same disk.  Once there is space again and the broker is restarted,
+    work must resume.
     """
     async with _on_a_small_disk(world), Supervisor(world) as supervisor:
         in_flight, mark = world.in_flight(), world.mark()
@@ -65,7 +67,10 @@ async def _fill_broker(world: World) -> Engagement:
 
 
 async def _fill_worker(world: World) -> Engagement:
-    """Noticed if the worker still folds although nothing can be written to its folder."""
+    """Fill the disk of a worker's folder.
+
+    The fault counts as noticed if the worker still folds although nothing can be written to its folder.
+    """
     folder = world.folder / f"full-{len(world.started)}"
     folder.mkdir()
     mark = world.mark()
@@ -86,7 +91,7 @@ async def _fill_worker(world: World) -> Engagement:
 
 
 class MountRefused(Exception):
-    """No small disk can be mounted here."""
+    """A small disk cannot be mounted on this machine."""
 
 
 @contextmanager
@@ -128,7 +133,7 @@ async def _on_a_small_disk(world: World) -> AsyncIterator[None]:
 
 
 async def _copy(source: Path, target: Path) -> None:
-    """Copy contents and times, keeping holes (most of a Kafka index is one).  Replaces the contents of ``target``."""
+    """Replace the contents of ``target`` with a copy that keeps times and holes (most of a Kafka index is a hole)."""
     await asyncio.to_thread(_replace, source, target)
 
 

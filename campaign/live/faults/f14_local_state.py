@@ -23,14 +23,17 @@ READY: Final = r"ready: partitions \[[\d, ]+\] of \d+, ([1-9]\d*) tasks"
 
 
 async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a fault's function
-    """Keep rows on disk where that is possible."""
+    """Start the round, with rows on disk if a worker can keep them there."""
     if STORE in leaves():
         world.settings["worker_store"] = "rocksdb"
     await world.start()
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if the next process on that folder reports that it has its rows, and continues to fold."""
+    """Delete or damage a killed worker's files.
+
+    The fault counts as noticed if the next process on the same folder reports that it has rows, and folds on.
+    """
     await world.moved()
     kind, victim = next(world.turns(KINDS, rng)), rng.choice(world.workers)
     in_flight, mark = world.in_flight(), world.mark()

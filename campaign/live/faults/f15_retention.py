@@ -26,7 +26,10 @@ UNFOLDED = 200
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if, for each partition that was cut, a ``data_gap`` alert reports exactly the deleted records."""
+    """Delete records before they are folded.
+
+    The fault counts as noticed if ``data_gap`` alerts report exactly these records.
+    """
     # A partition that was never folded has no state, so it cannot have a gap.
     await world.progress.beyond(dict.fromkeys(range(world.partitions), 0), PATIENCE)
     mark = world.mark()
@@ -62,7 +65,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
 
 
 async def _send_outcomes(world: World, folded: dict[int, int]) -> None:
-    """Send only outcomes in their own partitions, so that no other record refers to one that is lost."""
+    """Send only outcomes, each to the partition of its key, so that no other record refers to a lost one."""
     traffic, topic = world.load.traffic, world.names(INVOCATIONS)
     async with asyncio.timeout(PATIENCE):
         while any(end < folded[p] + UNFOLDED for p, end in (await world.progress.ends(topic)).items()):

@@ -22,7 +22,11 @@ KINDS = ("group deleted", "earliest", "-1000", "beyond the end", "commands beyon
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """The partition rows decide.  Noticed if folded records were skipped, or the refusal had its hint."""
+    """Change the committed offsets.
+
+    The fault counts as noticed if folded records were skipped, or if the worker refused with the right hint.
+    Offsets beyond the end of the log always count as noticed: workers start where the partition rows say.
+    """
     await world.moved()
     mark, kind = world.mark(), next(world.turns(KINDS, rng))
     await stop_all(world)

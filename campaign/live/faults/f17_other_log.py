@@ -29,7 +29,10 @@ AFTER: Final = 15
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if the worker refuses with a hint; following the hint must help."""
+    """Recreate the log or add partitions.
+
+    The fault counts as noticed if the worker refuses with the right hint.  Following the hint must help.
+    """
     await world.moved()
     mark = world.mark()
     task = OwnTask(world, "log")
@@ -47,7 +50,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
         await admin.delete_topic(world.names(INVOCATIONS))
     await run_crl(world, "topics", "apply")
     world.offsets.forget()
-    # Shorter and longer than the state: the log differs in its length or in its records.
+    # A new log that is shorter than the state differs in length; a longer one differs only in its records.
     filler = rng.choice((3, 3_000))
     first = [task.outcome() for _ in range(AFTER)]
     other = OwnTask(world, "filler")

@@ -24,7 +24,10 @@ COMPACTION_SECONDS: Final = 90.0
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if records are gone but the rows are not, or if the refusal had its hint."""
+    """Damage the changelog.
+
+    The fault counts as noticed if compaction removed records, or if the worker refused with the right hint.
+    """
     kind = next(world.turns(KINDS, rng))
     await world.moved()
     mark = world.mark()
@@ -61,7 +64,7 @@ async def _compact(world: World) -> dict[str, float]:
 
 
 async def _cut(world: World) -> dict[str, float]:
-    """Delete the beginning, as retention would; rows are then missing, and only the first offset shows it."""
+    """Delete the older half of the changelog, as retention would; only the first offset shows that rows are missing."""
     changelog = world.topics.changelog
     await stop_all(world)
     await world.offsets.stop()
@@ -78,7 +81,7 @@ async def _cut(world: World) -> dict[str, float]:
 
 
 async def _delete(world: World) -> dict[str, float]:
-    """The worker refuses until the topic exists again, and then folds the log from the beginning."""
+    """Delete the changelog; the worker refuses until it exists again, then folds the log from the beginning."""
     await stop_all(world)
     await world.offsets.stop()
     async with administering(world.broker.bootstrap_servers) as admin:

@@ -1,4 +1,4 @@
-"""Rows as an older release would have written them, without the fields that were added at their end."""
+"""Rows as an older release would have written them: without the fields that were added at the end later."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ TIMES = 12
 PER_ROUND = 4
 PLAN = {"services": False, "partitions": 3}
 UNTOUCHED: Final = 3
-"""Fields at the end of a current row that an older release may not have had."""
+"""Number of fields at the end of a current row that an older release may not have had."""
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Write every row without its empty last fields; noticed if such rows existed and were folded further.
+    """Rewrite every row without the empty fields at its end.
 
+    The fault counts as noticed if there were such rows, and folding continued.
     There has been only one release: this shows that a field can be added, not that the rules can change.
     """
     await world.moved()

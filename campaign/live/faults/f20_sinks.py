@@ -29,7 +29,7 @@ REASONS: Final = r"TopicAuthorizationFailed|UnknownTopicOrPartition|does not exi
 
 
 async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a fault's function
-    """Workers authenticate, so that they can be denied something."""
+    """Start workers that authenticate, so that they can be denied access."""
     world.bootstrap_servers = world.broker.guarded_servers
     world.settings |= {
         "kafka_security_protocol": "SASL_PLAINTEXT",
@@ -41,7 +41,10 @@ async def prepare(world: World, rng: random.Random) -> None:  # noqa: ARG001 - a
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if a worker reports the broker's error. Nothing may be committed beyond what was written."""
+    """Deny writes to an output topic, or delete one.
+
+    The fault counts as noticed if a worker reports the broker's error.  No offset may be committed ahead of the rows.
+    """
     kind = next(world.turns(KINDS, rng))
     await world.moved()
     in_flight, mark = world.in_flight(), world.mark()
@@ -69,7 +72,7 @@ async def _denied(world: World, supervisor: Supervisor) -> None:
 
 
 async def _gone(world: World, supervisor: Supervisor) -> None:
-    """Delete the topic of receipts, from which nothing is computed; its contents are lost."""
+    """Delete the topic of receipts.  Its contents are lost, but nothing is computed from them."""
     async with administering(world.broker.bootstrap_servers) as admin:
         await admin.delete_topic(world.names(RECEIPTS))
     task = OwnTask(world, "receipts")
@@ -86,7 +89,7 @@ async def _ended(supervisor: Supervisor, code: int | None = None) -> None:
 
 
 async def _check_commits(world: World) -> None:
-    """Check that no partition is committed beyond its row."""
+    """Check that no partition's committed offset is ahead of its partition row."""
     await world.progress.caught_up()
     log, rows = world.names(INVOCATIONS), world.progress.marks()
     for (topic, partition), at in (await world.offsets.committed(world.app_id)).items():

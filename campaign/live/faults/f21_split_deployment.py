@@ -20,7 +20,8 @@ SENT: Final = r"policy ([0-9a-f]{16}) was sent"
 async def induce(world: World, rng: random.Random) -> Engagement:
     """Replace one worker with one that has a different policy.
 
-    Noticed if its policy was sent: the log says from where it applies, so it does not matter who folds.
+    The fault counts as noticed if the new policy was sent.  The log records where a policy starts
+    to apply, so it does not matter which worker folds.
     """
     await world.moved()
     in_flight, mark = world.in_flight(), world.mark()

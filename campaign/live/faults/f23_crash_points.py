@@ -21,7 +21,10 @@ KILLED = -9
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Noticed if the process has reported that it reached the line, and is dead."""
+    """Start a worker that dies at a named line.
+
+    The fault counts as noticed if the worker reported that it reached the line, and was killed.
+    """
     name = next(world.turns(POINTS, rng))
     point = POINTS[name]
     number = 1 if name in {"revoke", "revoked", "commit", "committed", "position"} else rng.randint(1, 6)
@@ -30,7 +33,7 @@ async def induce(world: World, rng: random.Random) -> Engagement:
     program = (*LAUNCHER, "--die", f"{name}:{number}")
     victim = world.start_worker(role=point.role, program=program)
     if name in {"revoke", "revoked"}:
-        with suppress(WorkerEnded):  # reached if it gets fewer partitions while it starts
+        with suppress(WorkerEnded):  # it may already die while starting, if it loses a partition then
             await victim.ready()
         world.start_worker()  # a joining worker takes partitions
     try:

@@ -17,7 +17,7 @@ from campaign.live.oracle.services import fold_services
 from crl_stream.wire.topics import Topics
 
 FOREIGN = ("faust", "mode", "crl_stream.worker")
-"""Packages that an oracle must not import."""
+"""Packages that the oracle must not import."""
 
 
 async def examine(request: Request) -> Findings:

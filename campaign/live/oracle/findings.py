@@ -17,27 +17,27 @@ class Findings(Struct, kw_only=True):
     outputs: int = 0
     """Number of distinct outputs."""
     outcomes: int = 0
-    """Outcomes counted without the engine, each once."""
+    """Number of distinct outcomes, counted without the engine."""
     commands: int = 0
     poison: int = 0
     forwarded: int = 0
     same_id_duplicates: int = 0
-    """Outputs that appear more than once, with the same bytes."""
+    """Repetitions of outputs, with the same bytes."""
     late_rows: int = 0
-    """Rows whose last changelog record is an older one, written by a process that had lost the partition."""
+    """Rows whose last changelog record is an outdated one, written by a process that had lost the partition."""
     stale_last: int = 0
     """Keys of compacted topics whose last record is not the newest; readers keep the newest they see."""
     forgotten: int = 0
     """Outcomes rightly counted again, because more than ``duplicate_ids`` others came before their repetition."""
     gaps: int = 0
-    """Gaps that were announced."""
+    """Gaps in the log that a ``data_gap`` alert has announced."""
     seconds: float = 0.0
     lost: int = 0
     doubled: int = 0
     wrong_rows: int = 0
     disordered: int = 0
     foreign: int = 0
-    """Records that the fold does not have."""
+    """Records on the topics that the fold did not produce."""
     went_back: int = 0
     """Committed offsets that went back."""
     complaints: list[str] = field(default_factory=list)
@@ -49,11 +49,11 @@ class Findings(Struct, kw_only=True):
         return not any(counted) and not self.complaints
 
     def complain(self, kind: str, number: int, text: str) -> None:
-        """Count ``number`` more of a kind (the name of a field), and describe it."""
+        """Add ``number`` errors to the field named ``kind``, and describe them."""
         setattr(self, kind, getattr(self, kind) + number)
         if len(self.complaints) < 40:
             self.complaints.append(f"{kind} {number}: {text}")
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the findings for JSON."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""The log folded once, from the beginning, through the pure layers, and compared with what is on the topics."""
+"""Folds the log once, from the beginning, through the pure layers, and compares the result with the topics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from crl_stream.wire.topics import ALERTS, DEAD_LETTERS, DECISIONS, PARTITION_RO
 
 OUTPUTS: Final = (*outputs_of(INLET, MONITOR), *PROPOSER.standing)
 SHELL_KINDS: Final = OWN_ALERTS | {"data_gap"}
-"""Alerts that are not a function of the log."""
+"""Kinds of alerts that do not follow from the log."""
 
 
 class Folds:
@@ -36,7 +36,7 @@ class Folds:
         """Records that must be in the log: references and forwarded records."""
 
     async def run(self) -> None:
-        """Fold, and compare everything that the monitor and the inlet write."""
+        """Fold the log, and compare everything that the monitor and the inlet write."""
         commands = await self._fold_commands()
         rows: dict[bytes, bytes] = {}
         for partition in self.partitions:
@@ -53,7 +53,7 @@ class Folds:
         return found
 
     async def _fold_log(self, partition: int, commands: dict[tuple[int, int], bytes | None]) -> dict[bytes, bytes]:
-        """Compare the rows, and return them as they are in the changelog."""
+        """Fold a partition, and compare its rows; return the rows that are in the changelog."""
         key, state = partition_key(partition), None
         rows: dict[bytes, bytes] = {}
         there: set[Any] = set()
@@ -78,7 +78,7 @@ class Folds:
         return found
 
     def want(self, outputs: Iterable[Output]) -> None:
-        """Note outputs that must be on the topics."""
+        """Add outputs that must be on the topics."""
         for output in outputs:
             what = (output.key, output.value, output.headers)
             self.wanted[output.topic, output.partition].append(
@@ -87,14 +87,16 @@ class Folds:
 
     # -- comparisons -------------------------------------------------------------------------------
     async def compare(self) -> None:
-        """Compare all output topics with the expected outputs; run it after every fold."""
+        """Compare all output topics with the expected outputs, once everything is folded."""
         findings = self.findings
         letters: dict[Place, set[bytes | None]] = defaultdict(set)
         results: list[bytes] = []
         for partition in self.partitions:
             missing = set(self.wanted[MONITOR.source, partition]) - self.in_log[partition]
             if missing:
-                findings.complain("lost", len(missing), f"not in the log {partition}: {min(missing, key=repr)}")
+                findings.complain(
+                    "lost", len(missing), f"missing in partition {partition} of the log: {min(missing, key=repr)}"
+                )
         for topic in OUTPUTS:
             if topic in PROPOSER.standing and not self.topics.request.services:
                 continue
@@ -119,7 +121,7 @@ class Folds:
         self.recount.compare_sent(findings)
 
     def _is_folded(self, topic: str, record: Any) -> bool:
-        """Return whether a record comes from the folds, not from a person or the shell."""
+        """Return whether a stage wrote the record, rather than a person or the worker around the stages."""
         if topic == DEAD_LETTERS:
             return read_mark(record.headers) is None
         if topic != ALERTS:
@@ -133,15 +135,15 @@ class Folds:
         wanted, where = list(dict.fromkeys(self.wanted[topic, partition])), f"{topic} {partition}"
         there, should = set(distinct), set(wanted)
         if lost := should - there:
-            self.findings.complain("lost", len(lost), f"{where}: not there: {min(lost, key=repr)}")
+            self.findings.complain("lost", len(lost), f"{where}: missing: {min(lost, key=repr)}")
         if more := there - should:
             self.findings.complain("foreign", len(more), f"{where}: not from the fold: {min(more, key=repr)}")
-        # Several stages share the partitions of dead letters; each keeps its own order.
+        # Several stages write to the same partitions of dead letters, and each keeps only its own order.
         if topic != DEAD_LETTERS and there == should and distinct != wanted:
             self.findings.complain("disordered", 1, f"{where}: the order differs from the log")
 
     def _compare_last(self, topic: str, partition: int, records: list[Any]) -> None:
-        """Count keys that end with an old record, which misleads only readers that start after a compaction."""
+        """Count keys whose last record is an old one, which misleads only readers that start after a compaction."""
         last = {record.key: record.value for record in records}
         self.findings.stale_last += sum(
             last.get(key) != value for key, value in dict(self.wanted[topic, partition]).items()
@@ -151,7 +153,7 @@ class Folds:
 async def newest_rows(
     topics: Topic, changelog: str, partition: int, table: Table | None, findings: Findings
 ) -> dict[bytes, bytes]:
-    """Return the rows of a changelog as recovery takes them: the newer of two rows of a key."""
+    """Return the rows of a changelog as recovery would: for each key the row with the newest position."""
 
     def place(key: bytes, value: bytes) -> tuple[int, int]:
         if key.startswith(PARTITION_ROW):
@@ -175,7 +177,7 @@ async def newest_rows(
 
 
 def compare_rows(where: str, found: dict[bytes, bytes], wanted: dict[bytes, bytes], findings: Findings) -> None:
-    """Bit for bit."""
+    """Check that the rows ``found`` and ``wanted`` are equal, bit for bit."""
     findings.rows += len(wanted)
     wrong = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
     if wrong:

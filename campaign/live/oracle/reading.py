@@ -1,4 +1,4 @@
-"""Topics as they are: records up to the end, partition by partition, in bounded portions."""
+"""Reads topics up to their current end, partition by partition, in portions of bounded size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PORTION: Final = 5_000
 
 
 class Request(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What to examine."""
+    """The installation to examine."""
 
     bootstrap_servers: str
     prefix: str
@@ -27,11 +27,11 @@ class Request(Struct, kw_only=True, forbid_unknown_fields=True):
     partitions: int
     services: bool = False
     ledger: str | None = None
-    """A file of ``load.Load``; without it, only the folds are compared."""
+    """The file that ``load.Load`` wrote; without it, only the folds are compared."""
     archive: str | None = None
-    """A file of ``keep_records``: records of the log that were deleted on purpose."""
+    """The file that ``keep_records`` wrote: records of the log that were deleted on purpose."""
     gaps: list[tuple[int, int, int]] = []
-    """(partition, from, to): records of the archive that were deleted before they were folded."""
+    """(partition, first offset, end offset) of archived records that were deleted before they were folded."""
 
 
 class Kept(NamedTuple):
@@ -69,7 +69,7 @@ class Topic(NamedTuple):
                 portion = []
 
     async def log(self, topic: str, partition: int) -> AsyncIterator[list[Any]]:
-        """Do the same for the log, including records deleted on purpose after they were folded."""
+        """Yield every record of a partition of the log, including those deleted on purpose after they were folded."""
         gaps = [range(start, end) for p, start, end in self.request.gaps if p == partition]
         kept = [r for r in self._kept(partition) if not any(r.offset in gap for gap in gaps)]
         first = True
@@ -95,7 +95,7 @@ class Topic(NamedTuple):
         return [found[offset] for offset in sorted(found)]
 
     async def all(self, topic: str, partition: int) -> list[Any]:
-        """Return all records of a partition at once, for small topics."""
+        """Return all records of a partition at once; only for small topics."""
         return [record async for portion in self.portions(topic, partition) for record in portion]
 
 
@@ -113,7 +113,7 @@ def open_consumer(request: Request) -> Any:
 
 
 async def keep_records(bootstrap_servers: str, topic: str, partitions: Iterable[int], archive: Path) -> None:
-    """Append all records of the log (the broker's name) to ``archive`` before they are deleted."""
+    """Append all records of the log (``topic`` is the broker's name for it) to ``archive``, before they are deleted."""
     request = Request(bootstrap_servers=bootstrap_servers, prefix="", app_id="", partitions=0)
     async with open_consumer(request) as consumer:
         reader = Topic(consumer, Topics(), request)

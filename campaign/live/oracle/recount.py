@@ -16,7 +16,7 @@ from crl_stream.core.monitor.row import OUTCOME, SUCCESS, TaskRow, decode_row
 
 WINDOW: Final = 20
 RING: Final = 64
-"""Ids that a task remembers."""
+"""Number of ids that a task remembers."""
 Place = tuple[str, int, int]
 """Topic (the catalog's name), partition, offset."""
 
@@ -34,7 +34,7 @@ class _Task:
     ids: deque[str] = field(default_factory=lambda: deque(maxlen=RING))
     ever: set[str] = field(default_factory=set)
     again: int = 0
-    """Outcomes that the load sent as new ones, under an id it had used before."""
+    """Number of outcomes that counted as new ones although their id had been used before."""
     variants: dict[str, _Variant] = field(default_factory=lambda: defaultdict(_Variant))
 
 
@@ -44,7 +44,7 @@ class Recount:
     def __init__(self, partitions: int, ledger: str | None, gaps: Sequence[tuple[int, int, int]] = ()) -> None:
         self.partitions = partitions
         self.sent: dict[Place, tuple[str, str, str]] = {}
-        """What the broker has acknowledged: (what, task, id) by position."""
+        """Records that the broker has acknowledged: (what, task, id) by position."""
         for line in Path(ledger).read_text(encoding="utf-8").splitlines() if ledger else ():
             what, topic, partition, offset, task, name = json.loads(line)
             if topic != "crl.invocations" or not any(p == partition and a <= offset < b for p, a, b in gaps):
@@ -110,7 +110,7 @@ class Recount:
 
     # -- comparisons -------------------------------------------------------------------------------
     def compare_rows(self, rows: Mapping[bytes, bytes], findings: Findings) -> None:
-        """Check that the rows have the same counts, variant by variant, and the same windows."""
+        """Check that the rows agree with the recount: the same counts and windows for each variant."""
         for key, task in self._tasks.items():
             findings.outcomes += len(task.ever)
             row = decode_row(rows[key]) if key in rows else TaskRow("", "")
@@ -125,13 +125,13 @@ class Recount:
                 if found is not None and n == wanted.n and found.life.successes != wanted.successes:
                     findings.complain("wrong_rows", 1, f"{key.decode()} {name}: the number of successes differs")
                 if found is not None and _window(found.window) != list(wanted.window):
-                    findings.complain("wrong_rows", 1, f"{key.decode()} {name}: another window")
+                    findings.complain("wrong_rows", 1, f"{key.decode()} {name}: the window differs")
         findings.forwarded += len(self._forwarded)
         if missing := self._misplaced - self._forwarded:
             findings.complain("lost", len(missing), f"misplaced, and not forwarded: {sorted(missing)[:5]}")
 
     def compare_sent(self, findings: Findings) -> None:
-        """Check that acknowledged records are on the topics, and each acknowledged outcome was counted once."""
+        """Check that acknowledged records are on the topics, and that each acknowledged outcome was counted."""
         if vanished := self.sent.keys() - self._met:
             findings.complain("lost", len(vanished), f"acknowledged, but not on the broker: {sorted(vanished)[:5]}")
         for what, task, name in self.sent.values():
@@ -150,7 +150,7 @@ class Recount:
                 findings.complain("doubled", 1, f"the dead letters of {place} do not have its bytes")
 
     def compare_answers(self, results: Iterable[bytes], findings: Findings) -> None:
-        """Check that each command has one result, and each policy one in every partition."""
+        """Check that each command has one result, and that each policy has one result per partition."""
         answers: Counter[str] = Counter()
         for value in results:
             message = json.loads(value)

@@ -18,7 +18,7 @@ from crl_stream.stages.topology import FIRST, OVERVIEW_PAGE, PROPOSER, TALLY
 
 
 async def fold_services(topics: Topic, folds: Folds, findings: Findings) -> None:
-    """Compare rows, notes and the page; proposals are compared with the other outputs."""
+    """Compare rows, notes and the page; ``folds`` compares the proposals along with the other outputs."""
     await _fold_proposals(topics, folds, findings)
     possible: set[Any] = set()
     notes = await topics.all(topics.names(OVERVIEW_PAGE.source), 0)
