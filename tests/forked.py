@@ -120,7 +120,7 @@ _LOCK: Final = threading.Lock()
 
 @cache
 def modules_of_the_program(*, worker: bool) -> list[str]:
-    """List the modules of the program to load; those of the workers only if ``worker`` is set."""
+    """List the program's modules to load. The workers' modules are included only if ``worker`` is set."""
     import crl_stream
 
     names = [found.name for found in pkgutil.walk_packages(crl_stream.__path__, f"{PACKAGE}.")]

@@ -44,7 +44,7 @@ def check_refusal(code: int, said: str, wanted: int, hint: str) -> None:
 
 
 UNSAFE, CONTRACT = 70, 78
-"""Exit codes: for a worker that could lose or double events, and for topics that do not match the catalog."""
+"""Exit codes for a worker that could lose or duplicate events, and for topics that do not match the catalog."""
 
 
 async def run_crl(world: World, *words: str) -> str:

@@ -13,7 +13,7 @@ AGAIN_SECONDS: Final = 60.0
 
 
 class KafkaSilence:
-    """Reports when one Kafka falls silent, then once a minute, and when it answers again."""
+    """Reports when a Kafka cluster stops answering, then once a minute, and when it answers again."""
 
     def __init__(self, where: str, waits: str) -> None:
         self._where, self._waits = where, waits

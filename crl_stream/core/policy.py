@@ -47,7 +47,7 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     guard: Guard = "none"
     """``none`` follows the guide exactly; ``evidence`` acts only when the e-SR statistic agrees.
 
-    The statistic looks for drops of .05 and more, however small the limits above are.
+    The statistic (see ``evidence``) looks for drops of .05 or more, however small the limits above are.
     """
     false_alarm_budget: Annotated[int, msgspec.Meta(ge=10, le=1_000_000_000)] = 5_000
     """With ``guard = "evidence"``: on average, at most one false rollback in this many invocations."""

@@ -25,7 +25,7 @@ class Entry(NamedTuple):
 
     event_id: str
     time: int
-    """Time of the event (for a proposal, its step) in milliseconds since the epoch; -1 if it has none."""
+    """Unix time of the event, or of the step that a proposal took, in milliseconds; -1 if the line has none."""
     fields: dict[str, Any]
     data: bytes
     """The bytes, including the line feed."""

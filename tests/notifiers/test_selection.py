@@ -1,4 +1,4 @@
-"""People are told of each event once: openings, repetitions, recoveries. A program can get complete facts."""
+"""People are told once when a problem begins, recurs or ends. A program can receive every fact in full."""
 
 from __future__ import annotations
 

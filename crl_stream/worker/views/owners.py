@@ -67,7 +67,7 @@ class Owners:
             return None
 
     async def ask_all(self, path: str, **query: str) -> tuple[list[Any], list[str]]:
-        """Return the bodies of all peers that answered, and the URLs of those that did not."""
+        """Return the response bodies of all peers that answered, and the URLs of those that did not."""
         peers = self.peers()
         answers = await asyncio.gather(*(self.ask(url, path, **query) for url in peers))
         bodies = [answer.body for answer in answers if answer is not None and answer.status == 200]
