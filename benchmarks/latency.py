@@ -40,7 +40,7 @@ SETTLING_SECONDS = 6.0
 
 
 class Cell(NamedTuple):
-    """One measurement, with probes and other outcomes together at ``rate`` per second."""
+    """One measurement: probes and other outcomes are sent at a combined ``rate`` per second."""
 
     name: str
     rate: int

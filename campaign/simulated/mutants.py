@@ -162,7 +162,7 @@ MUTANTS: Final[dict[str, Switch]] = {
     "detection of another writer": _other_writer,
     "as_of check of the proposer": _as_of,
     "writing of the overview's totals first": _totals_first,
-    "correction of stale writes by the owner": _last_word,
+    "the owner's correction of stale writes": _last_word,
     "record of how far the owner has checked": _mark_of_looks,
 }
 """The guards that can be removed, by name."""

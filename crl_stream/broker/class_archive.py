@@ -55,9 +55,9 @@ class ClassArchive:
         with suppress(OSError), self.names.open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not self.path.is_file():
-                progress("preparing Kafka to start faster (once)", 0, 1)
+                progress("preparing Kafka for faster starts (only once)", 0, 1)
                 self._make(class_path)
-                progress("preparing Kafka to start faster (once)", 1, 1)
+                progress("preparing Kafka for faster starts (only once)", 1, 1)
 
     def _make(self, class_path: str) -> None:
         incoming = self.path.with_suffix(f".{os.getpid()}")

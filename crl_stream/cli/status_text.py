@@ -85,7 +85,7 @@ class Seen(NamedTuple):
         more = f" and {number - len(named)} more" if number > len(named) else ""
         listed = f": {', '.join(named)}{more}" if named else ""
         are = "1 task is" if number == 1 else f"{number} tasks are"
-        return f"held: {are} held, so no rollback happens there{listed}; crl window TASK shows until when"
+        return f"held: {are} held and will not be rolled back{listed}; crl window TASK shows when a hold ends"
 
     def _not_enforced(self) -> str:
         by_mode = []

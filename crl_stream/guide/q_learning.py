@@ -8,7 +8,7 @@ from crl_stream.guide.store import Store
 
 
 class QLearningEngine:
-    """Reads the Q-table. The engine updates it with every recorded outcome."""
+    """Read-only access to the Q-table, which is updated with every recorded outcome."""
 
     def __init__(self, *, store: Store | None = None) -> None:
         self.store = store or Store.default()

@@ -13,14 +13,14 @@ from typing import Final
 
 _LOOK_ALIKE: Final = str.maketrans(
     {
-        # HTML, and Slack's <!channel>, <@user> and <link|text>; they become single angle quotation marks.
+        # The brackets of HTML and of Slack's <!channel>, <@user> and <link|text> become single angle quotation marks.
         "<": "\u2039",
         ">": "\u203a",
-        # @everyone, @here and @user; #channel; HTML entities; they become full-width forms.
+        # The signs of @everyone, @here and @user, of #channel and of HTML entities become full-width forms.
         "@": "\uff20",
         "#": "\uff03",
         "&": "\uff06",
-        # [text](link); they become white square brackets.
+        # The brackets of [text](link) become white square brackets.
         "[": "\u27e6",
         "]": "\u27e7",
         # Code, bold, strikethrough and spoilers; the escape character.

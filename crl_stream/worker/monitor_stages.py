@@ -70,7 +70,7 @@ class MonitorStage(TableStage):
         self.ticking.begin(partition, waiting)
 
     async def _look_through(self, partition: int, known: bytes | None, keys: list[bytes] | None = None) -> Waiting:
-        """Return the rows that wait for time, and add the keys of all rows to ``keys``."""
+        """Return the rows that become due at some time, and add the keys of all rows to ``keys``."""
         waiting = Waiting(decode_partition(known))
         for number, (key, row) in enumerate(self.table.store.items(partition)):
             waiting.add(key, row)

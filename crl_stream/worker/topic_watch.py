@@ -268,7 +268,7 @@ class TopicWatch:
                 self.lags[key] = lag._replace(in_transaction=held)
 
     async def _find_held(self, consumer: AIOKafkaConsumer) -> None:
-        """Look for open transactions on every topic, because readers do not see the records after the start of one."""
+        """Look for open transactions on every topic: readers see no records beyond the start of an open transaction."""
         if self._first is None or (now := time()) - self._looked_for_held < HELD_EVERY_SECONDS:
             return
         self._looked_for_held = now

@@ -1,4 +1,4 @@
-"""The order of a step: if any of its conditions is removed, one of these tests fails."""
+"""The order in which a step works: removing any condition that enforces it makes one of these tests fail."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ VIENNA = ZoneInfo("Europe/Vienna")
 
 
 def hours_between(first: str, last: str, schedule: str, *, asleep: tuple[str, str] | None = None) -> list[str]:
-    """Return when the review was due in a process that asked every five minutes, except while the machine slept."""
+    """Return the times at which a process that checks every five minutes, except while asleep, finds a review due."""
     now, end = at(first), at(last)
     hours = ReviewHours(Review(schedule=schedule, timezone="Europe/Vienna"), now)
     came = []

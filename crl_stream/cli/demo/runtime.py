@@ -1,7 +1,8 @@
 """One agent runtime of the demo: a process that asks the Resolver for a variant, works, and publishes the outcome.
 
 Only the agent's work is simulated. The quality of an answer depends only on the variant, until the demo sends a
-line on stdin that makes a variant worse, as an update by a model's provider might. Each invocation is reported as a line of JSON on stdout.
+line on stdin that makes a variant worse, as an update by a model's provider might. Each invocation is reported as a
+line of JSON on stdout.
 """
 
 from __future__ import annotations

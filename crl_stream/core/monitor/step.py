@@ -85,7 +85,7 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
 
 
 def pass_time(row: TaskRow, at: Context, policy: Policy) -> Sequence[Any]:
-    """Apply the time ``at.timestamp_ms`` to a row whose ``wake`` time has come; return the facts.
+    """Advance a row whose ``wake`` time has passed to ``at.timestamp_ms``; return the facts.
 
     Expired pins and holds end, and unpublished state is published.  Nothing is judged: a rollback or promotion that a
     hold prevented waits for the next outcome.

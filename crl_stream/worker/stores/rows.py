@@ -61,7 +61,7 @@ class RowStore(Protocol):
         """Open a partition; return what is known about the rows kept for it, or None if there are no usable ones."""
 
     def write(self, partition: int, rows: Mapping[bytes, bytes], last: Last, outdated: AbstractSet[bytes]) -> None:
-        """Store ``rows``, which are then valid up to ``last``; ``outdated`` replaces the set that ``Kept`` describes."""
+        """Store ``rows``, which are then valid up to ``last``; ``outdated`` replaces the set in ``Kept``."""
 
     def discard(self, partition: int, reason: str) -> None:
         """Drop the rows of an open partition, which stays open; the changelog still has them all."""
