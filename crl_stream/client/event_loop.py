@@ -17,7 +17,7 @@ STUBBORN_SECONDS: Final = 2.0
 
 
 class ClientLoop(asyncio.SelectorEventLoop):
-    """A loop that looks up host names in a daemon thread, so that a hanging DNS query cannot keep a program from exiting.
+    """A loop that looks up host names in a daemon thread, so a hanging DNS query cannot keep a program from exiting.
 
     asyncio's usual thread pool is joined at exit. It also accepts no work after the interpreter begins to shut down,
     when a finished script may still have to connect.

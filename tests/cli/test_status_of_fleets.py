@@ -88,7 +88,7 @@ def test_what_is_held_is_a_note_and_no_trouble() -> None:
     fleet, held, mode = seen.notes
     assert "The fleet is held by grace" in fleet
     assert "since 2026-11-27 18:00:00 UTC" in fleet
-    assert "held-one (by ada)" in held and "no rollback happens there" in held
+    assert "held-one (by ada)" in held and "will not be rolled back" in held
     assert "1 of 3 tasks in shadow mode: a rollback is reported but not done" in mode
     assert seen.as_json()["notes"] == seen.notes
     assert state_of(SHADOW) == "healthy; shadow mode"
@@ -108,7 +108,7 @@ def test_check_says_what_is_held_and_exits_0(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "well: 2 tasks, nothing is wrong"
     assert any(line.startswith("note fleet_held since 2026-11-27 18:00:00 UTC: The fleet is held") for line in lines)
-    assert any(line.startswith("note held: 1 task is held, so no rollback happens there") for line in lines)
+    assert any(line.startswith("note held: 1 task is held and will not be rolled back") for line in lines)
 
 
 def test_a_task_in_trouble_is_told_with_the_present_reason_since_when_and_why_nothing_is_done() -> None:

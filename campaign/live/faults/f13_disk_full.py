@@ -133,7 +133,7 @@ async def _on_a_small_disk(world: World) -> AsyncIterator[None]:
 
 
 async def _copy(source: Path, target: Path) -> None:
-    """Replace the contents of ``target`` with those of ``source``; keep its times, and its holes (most of a Kafka index is a hole)."""
+    """Copy ``source`` into ``target``, with its times and its holes (most of a Kafka index is a hole)."""
     await asyncio.to_thread(_replace, source, target)
 
 

@@ -176,7 +176,7 @@ def found_no_target(turn: Turn, change: c.FoundNoTarget) -> Sequence[Any]:
 
 
 def rolled_back(turn: Turn, change: c.RolledBack) -> Sequence[Any]:
-    """Return the guide's rollback event with its evidence, the activation if the rollback is enforced, and the alert."""
+    """Return the guide's rollback event with its evidence, the activation if it takes place, and the alert."""
     variant, target, grounds = change.variant, change.target, change.grounds
     enforced = turn.rules.enforced
     epoch = turn.row.epoch + 1 if enforced else turn.row.epoch
