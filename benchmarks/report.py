@@ -138,7 +138,7 @@ def _race(race: Page) -> tuple[str, str, list[Sequence[str]]]:
     remark = (
         f"{race['events']:,} events of {race['tasks']:,} tasks in {race['partitions']} partitions, {cadence}. "
         "Warm figures leave out the first 30 % of the events. "
-        "Ratios are ours / theirs in the same round: median (least to most)."
+        "Ratios are ours / theirs in the same round: median (minimum to maximum)."
     )
     heads = (
         "contestant",
@@ -182,7 +182,7 @@ def _factor(found: Spread | None) -> str:
 
 
 def _latency(latency: Page) -> tuple[str, str, list[Sequence[str]]]:
-    remark = "Times are in milliseconds. Repeated measurements show the median (least to most)."
+    remark = "Times are in milliseconds. Repeated measurements show the median (minimum to maximum)."
     rows: list[Sequence[str]] = [("path", "partitions", "events/s", "p50", "p99", "p99.9", "probes", "lost")]
     for partitions, rates in latency.get("ours", {}).items():
         for rate, cells in rates.items():

@@ -48,7 +48,7 @@ def a_command(kind: type, **fields: Any) -> Any:
 
 
 def a_policy(policies: PolicySet) -> m.SetPolicy:
-    """Build the command that puts ``policies`` into force."""
+    """Build the command that applies ``policies``."""
     return a_command(m.SetPolicy, policy=policies, policy_hash=policies.digest())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,22 @@ async def _last_figures(installation: Installation, topic: str) -> dict[tuple[st
     return {key: said_by(note)[1:] for key, note in newest.items()}
 
 
-async def assert_services_equal_the_fold(installation: Installation) -> m.Overview:
-    """Check that rows, proposals and the page are exactly those of the fold; returns the page."""
+async def assert_services_equal_the_fold(installation: Installation, seconds: float = 20.0) -> m.Overview:
+    """Check that rows, proposals and the page become exactly those of the fold, and return the page.
+
+    A tick may publish a snapshot at any time, so what is read at one moment may not be folded yet.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return await _compare_with_the_fold(installation)
+        except AssertionError:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(0.2)
+
+
+async def _compare_with_the_fold(installation: Installation) -> m.Overview:
     partitions = installation.kafka.partitions
     rows, found = await rows_of(installation, PROPOSER), await records_of(installation, PROPOSALS)
     for partition, records in (await records_of(installation, PROPOSER.source)).items():
@@ -98,7 +113,7 @@ async def assert_services_equal_the_fold(installation: Installation) -> m.Overvi
         (output.key, output.value)
         for topic in TALLY.sources
         for partition, records in (await records_of(installation, topic)).items()
-        for record in records  # each on its own, whatever was noted before
+        for record in records  # each on its own, without what was noted before
         for output in note_records(topic, partition, [record], SentNotes())
     }
     assert {(record.key, record.value) for record in events} <= possible, "a note has no source on any topic"

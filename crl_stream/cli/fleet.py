@@ -66,7 +66,7 @@ def document(command: m.FleetCommand, answer: FleetAnswer) -> dict[str, Any]:
 
 
 def summary(command: m.FleetCommand, answer: FleetAnswer) -> str:
-    """Return one line that says how many partitions and tasks are held or resumed, and until when."""
+    """Return one line that says how many partitions and tasks are held or resumed, and when that ends."""
     done = answer.applied
     word = "held" if isinstance(command, m.HoldAll) else "resumed"
     tasks = f"{answer.tasks} task{'' if answer.tasks == 1 else 's'}"

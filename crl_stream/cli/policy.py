@@ -56,7 +56,7 @@ def diff(context: typer.Context, json: Json = False) -> None:
         say("No policy yet: the first worker sends the one in its settings; `crl policy apply` sends yours.")
     else:
         _show_differences(fleet, found)
-        say("`crl policy apply` puts your settings into force." if found else "Your settings are in force.")
+        say("Run `crl policy apply` to apply your settings." if found else "Your settings are in force.")
     if differs:
         raise typer.Exit(DIFFERENT)
 

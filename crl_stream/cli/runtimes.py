@@ -1,4 +1,4 @@
-"""``crl runtimes``: which runtimes use the active variant, which do not yet, and since when."""
+"""``crl runtimes``: which runtimes use the active variant, which do not yet, and for how long."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def runtimes(
     task: Annotated[str | None, typer.Argument(metavar="[AGENT/TASK]", help="Only runtimes of this task.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show which runtimes use the active variant, which do not yet, and since when.
+    """Show which runtimes use the active variant, which do not yet, and for how long.
 
     Reads topics and needs no worker. A runtime has moved once one of its outcomes names the current epoch.
     """

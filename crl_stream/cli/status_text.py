@@ -158,7 +158,7 @@ def summary_line(seen: Seen) -> str:
 
 
 def finding_line(finding: dict[str, Any]) -> str:
-    """Format a finding as one line: its name, since when, what it is and what to do."""
+    """Format a finding as one line: its name, when it began, what it is and what to do."""
     since = finding["since"]
     told = f" since {since[:19].replace('T', ' ')} UTC" if since else ""
     head = finding["name"] if finding["trouble"] else f"note {finding['name']}"
@@ -193,7 +193,7 @@ def state_of(task: dict[str, Any]) -> str:
 
 
 def task_line(task: dict[str, Any]) -> str:
-    """Format a task in trouble as one line: its state, the text of the current verdict, and since when."""
+    """Format a task in trouble as one line: its state, the text of the current verdict, and when it began."""
     name = name_of(task)
     since = f", since {task['degraded_since'][:19].replace('T', ' ')} UTC" if task.get("degraded_since") else ""
     why = f": {task['reason']}" if task.get("reason") else ""

@@ -70,7 +70,7 @@ def window(
 
 
 def standing_orders(found: dict[str, Any]) -> Iterator[str]:
-    """Return lines that say who pinned or holds the task, or holds the fleet, until when and why."""
+    """Return lines that say who pinned or holds the task, or holds the fleet, why, and when that ends."""
     fleet = found.get("fleet_held")
     held = found["held"]
     own = None if held is None or held.get("scope") == "fleet" else held

@@ -67,7 +67,7 @@ class Live:
     def put_in_force(self, policies: PolicySet) -> None:
         """Raise an error, because a script cannot change the policy of a running installation."""
         raise CommandRefused(
-            f"A script cannot put policy {policies.digest()} into force on a running installation.",
+            f"A script cannot apply policy {policies.digest()} to a running installation.",
             hint="change the workers' crl.toml; `crl config show` shows what is in force",
         )
 

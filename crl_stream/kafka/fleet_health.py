@@ -184,6 +184,6 @@ async def _policy_findings(settings: Settings, session: KafkaSession) -> list[di
         )
     if fleet.exists and (differences := differences_of(settings, fleet.policies)):
         text = difference_line(fleet.policies, fleet.actor, fleet.time, len(differences))
-        action = "`crl policy apply` puts your settings into force"
+        action = "run `crl policy apply` to apply your settings"
         found.append(finding("policy_differs", "policy", text, action, fleet.time, trouble=False))
     return found

@@ -133,7 +133,7 @@ def alert(
 
 
 def words_of(fleet: StandingOrder) -> str:
-    """Return who holds the fleet, why, and until when."""
+    """Return who holds the fleet, why, and when the hold ends."""
     why = fleet.reason or "no reason given"
     return (
         f"held by {fleet.actor} until {to_text(fleet.until or 0)}: {why}. No task changes automatically, "

@@ -109,7 +109,7 @@ class _Fold(Fold[_Task]):
         self.at = Context(partition, -1, 0, state.incarnation, state.policy_hash, state.fleet, brief=render is not None)
         """The position of the current record: one object, updated for each record."""
         self.forwards: Forwards | None = None
-        """The forwarded records that this partition has received; loaded with the batch's first, None until then."""
+        """The forwarded records that this partition has received; None until the first one of the batch."""
 
     def end(self) -> dict[bytes, bytes]:
         """Note which records were forwarded here and when rows are next due; return the rows by key."""

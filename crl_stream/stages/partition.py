@@ -55,7 +55,7 @@ class PartitionRow(msgspec.Struct, array_like=True, gc=False):
         return bool(self.policy_time) or self.policy_hash != _GUIDE_HASH
 
     def set_policy(self, policies: PolicySet, actor: str, time: int) -> None:
-        """Put ``policies`` into force."""
+        """Apply ``policies`` from here on."""
         self.policy, self.policy_hash = policies.canonical(), policies.digest()
         self.policy_actor, self.policy_time = actor, time
 

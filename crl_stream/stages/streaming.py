@@ -102,7 +102,7 @@ class StreamingDriver(TopologyDriver):
         self.clock = max(self.clock, timestamp)
 
     def pipe(self, *elements: Any) -> list[Output]:
-        """Do the same as the base class, then forget what is folded."""
+        """Do the same as the base class, then forget the folded records."""
         outputs = super().pipe(*elements)
         self.forget()
         return outputs

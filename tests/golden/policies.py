@@ -95,5 +95,5 @@ SECOND = PolicySet(
 
 
 def set_policy(scribe: Scribe, policies: PolicySet, **fields: Any) -> None:
-    """Put a set of policies into force."""
+    """Apply a set of policies."""
     scribe.order(m.SetPolicy, policy=policies, policy_hash=policies.digest(), **fields)

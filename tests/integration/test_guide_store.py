@@ -75,7 +75,7 @@ async def test_a_live_rollback_is_told_once_and_stands_in_the_history(installati
     assert await called(manager.monitor_and_rollback, *WHO, "default") is None
     [on_the_topic] = await installation.messages(ROLLBACKS)
     assert [e["rollback_id"] for e in manager.get_rollback_history()] == [on_the_topic.rollback_id]
-    # A script that connects later gets no second report. A script with another machine's cache gets one, but only if
+    # A script that connects later is not told again. A script with another machine's cache is told once, but only if
     # it asks about the variant that was rolled back, not about its replacement.
     elsewhere = {"client_cache_dir": str(installation.folder / "elsewhere")}
     for more, expected in (({}, None), (elsewhere, event)):

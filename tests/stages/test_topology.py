@@ -106,7 +106,7 @@ def test_every_message_of_a_topic_is_written_by_somebody_and_nothing_else_is() -
 
 # -- what the stages do ----------------------------------------------------------------------------
 def a_busy_driver() -> TopologyDriver:
-    """Return a driver in which nearly every output of every stage occurs."""
+    """Return a driver that has produced nearly every output of every stage."""
     driver = TopologyDriver(partitions=3, remedies=load_remedies(), tick=1_000)
     driver.pipe(a_policy(PolicySet(default=Policy())))
     driver.pipe_each(a_collapse())

@@ -202,7 +202,7 @@ async def test_a_review_whose_hour_comes_while_partitions_move_is_published_when
     monkeypatch.setattr(services, "time", SimpleNamespace(time=lambda: next(clock)))
     services._schedule_review(reviewer, reviewer.table)
     await reviewer.review()
-    assert reviewer.published == [], "the hour has not come yet"
+    assert reviewer.published == [], "the review is not due yet"
     await reviewer.review()
     assert [output.topic for output in reviewer.published] == topics
 

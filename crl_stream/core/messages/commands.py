@@ -144,7 +144,7 @@ class DeferProposal(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, 
 
 
 class SetPolicy(Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """Put a set of policies into force for every task; every partition of the log has one reference to the command."""
+    """Apply a set of policies to every task; every partition of the log has one reference to the command."""
 
     policy: PolicySet
     policy_hash: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$", max_length=16)]

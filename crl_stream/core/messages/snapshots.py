@@ -28,7 +28,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     until: Timestamp | None
     """When the pin or hold ends; absent if only ``outcomes_left`` limits it."""
     outcomes_left: int | None = None
-    """How many more outcomes of the task the pin or hold lasts; if ``until`` is given too, the later end counts."""
+    """Outcomes of the task after which the pin or hold ends; if ``until`` is also set, it ends at the later of the two."""
     variant_id: Identifier | None = None
     scope: Literal["task", "fleet"] = "task"
     """``fleet`` if ``HoldAll`` holds every task."""

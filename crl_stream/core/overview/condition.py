@@ -67,7 +67,7 @@ class Condition:
 
 
 def _how_it_fails(variant: TaskStanding) -> str:
-    """Describe a failing variant: its current verdict, since when it is degraded, and what prevents a rollback."""
+    """Describe a failing variant: its current verdict, when it became degraded, and what prevents a rollback."""
     again = variant.verdict not in {None, "DEGRADED"}
     what = f"which has not recovered yet and is now {variant.verdict}" if again else "which is degraded"
     since = f" (degraded since {variant.since[:19].replace('T', ' ')} UTC)" if variant.since else ""

@@ -66,7 +66,7 @@ class Consumer(driver.Consumer):
         return found
 
     def progress(self, tp: TP) -> Progress | None:
-        """Return how far a source partition is read and written; None when it is not this worker's."""
+        """Return how far a source partition has been read and written; None when it is not this worker's."""
         thread: Any = self._thread
         lane = self.lanes.get(tp)
         if lane is None or not lane.open:

@@ -31,7 +31,7 @@ class Rule(NamedTuple):
     propose: Callable[[View], list[Draft]]
     """Returns the drafts for a task, at most one per target."""
     lapse: Callable[[View, str, Trigger], str | None]
-    """Returns why an open proposal, given its target and trigger, has lost its grounds; None if it has not."""
+    """Returns why an open proposal, given its target and trigger, is no longer justified; None if it still is."""
 
 
 def _is_title(value: Any) -> bool:
@@ -54,7 +54,7 @@ PARTS: Final = (
     Part("TRIGGERS", f"a tuple of some of {', '.join(get_args(Trigger))}, as in Trigger in that file", _are_triggers),
     Part("MAKES", "True if the target is a variant that does not exist yet, else False", lambda v: isinstance(v, bool)),
     Part("propose", "a function (view) -> the drafts that the task supports", takes(1)),
-    Part("lapse", "a function (view, target, trigger) -> why an open proposal has lost its grounds, or None", takes(3)),
+    Part("lapse", "a function (view, target, trigger) -> why an open proposal is no longer justified, or None", takes(3)),
 )
 """The names that every file in the folder must define."""
 
