@@ -8,7 +8,7 @@ approves a proposal.  ``settings.remedies.load_remedies`` reads the catalogue.
 
 Laws: a snapshot that is not newer than the row, by (incarnation, ``as_of.offset``), changes nothing.  At most one
 proposal is open (pending or deferred) per task, type and target.  An open proposal is tied to the epoch it was made
-for, and is superseded when the epoch changes or it is no longer justified.  A revision needs 50 % more evidence, or 10 %
+for, and is superseded when the epoch changes or it no longer applies.  A revision needs 50 % more evidence, or 10 %
 more if the trigger or the confidence has changed.  To prevent flapping, evidence must grow before the same change is
 proposed again: it must double after a rejection, and grow by half after an expiry or a loss of grounds.
 """

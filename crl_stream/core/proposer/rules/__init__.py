@@ -54,7 +54,7 @@ PARTS: Final = (
     Part("TRIGGERS", f"a tuple of some of {', '.join(get_args(Trigger))}, as in Trigger in that file", _are_triggers),
     Part("MAKES", "True if the target is a variant that does not exist yet, else False", lambda v: isinstance(v, bool)),
     Part("propose", "a function (view) -> the drafts that the task supports", takes(1)),
-    Part("lapse", "a function (view, target, trigger) -> why an open proposal is no longer justified, or None", takes(3)),
+    Part("lapse", "a function (view, target, trigger) -> why an open proposal no longer applies, or None", takes(3)),
 )
 """The names that every file in the folder must define."""
 
