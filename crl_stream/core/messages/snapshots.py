@@ -28,7 +28,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     until: Timestamp | None
     """When the pin or hold ends; absent if only ``outcomes_left`` limits it."""
     outcomes_left: int | None = None
-    """Outcomes of the task after which the pin or hold ends; if ``until`` is also set, it ends at the later of the two."""
+    """Outcomes of the task until the pin or hold ends; if ``until`` is also set, it ends at the later of the two."""
     variant_id: Identifier | None = None
     scope: Literal["task", "fleet"] = "task"
     """``fleet`` if ``HoldAll`` holds every task."""
