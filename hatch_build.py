@@ -25,7 +25,7 @@ class CompiledBuild(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add the compiled modules to the wheel, which then fits only this Python version and platform."""
         if version == "editable":
-            return  # developers run the sources
+            return  # developers run from source
         self._folder = Path(tempfile.mkdtemp(prefix="crl-compiled-"))
         for path in compile_modules(Path(self.root), self.config["modules"], self._folder):
             build_data["force_include"][str(path)] = str(path.relative_to(self._folder))

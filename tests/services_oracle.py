@@ -84,7 +84,7 @@ async def _last_figures(installation: Installation, topic: str) -> dict[tuple[st
 
 
 async def assert_services_equal_the_fold(installation: Installation, seconds: float = 20.0) -> m.Overview:
-    """Check that rows, proposals and the page become exactly those of the fold, and return the page.
+    """Wait until rows, proposals and the page match what the fold produces, and return the page.
 
     A tick may publish a snapshot at any time, so what is read at one moment may not be folded yet.
     """

@@ -201,7 +201,7 @@ class Process:
             self.broker.committed[self.group] = self.next_offset
 
     def kill(self) -> None:
-        """End the process where it is."""
+        """Kill the process in the middle of its work."""
         if self._work is not None:
             self._work.close()
             self._work = None

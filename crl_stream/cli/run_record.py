@@ -1,8 +1,8 @@
 """Records an installation that runs on this machine, so that a later command can find and stop it.
 
-The program that runs the installation locks ``up.lock`` in the data folder; the lock is released when the program ends, even if it
-is killed. ``up.json`` beside it names that program and each process it has started, with process id and start time. A
-process is stopped only if both match, never by its name or id alone.
+The program that runs the installation locks ``up.lock`` in the data folder. The lock is released when the program
+ends, even if it is killed. ``up.json`` beside it names that program and each process it has started, with process id
+and start time. A process is stopped only if both match, never by its name or id alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One channel with retries: notices are sent in order, each until it is accepted."""
+"""One channel with retries: notices are sent in order, each retried until it is accepted."""
 
 from __future__ import annotations
 

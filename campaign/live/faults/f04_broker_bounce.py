@@ -20,7 +20,7 @@ LONG_SHARE = 0.12
 
 
 async def induce(world: World, rng: random.Random) -> Engagement:
-    """Stop or kill the broker, and restart it at once, after 5 s or after a minute; no worker may need manual help.
+    """Stop or kill the broker, and restart it at once, after 5 s or after a minute; workers must recover alone.
 
     The fault counts as noticed if workers complained about the broker in their logs, or ended and were restarted.
     """

@@ -40,9 +40,9 @@ def noticed(row: TaskRow, fleet: StandingOrder | None) -> list[Change]:
 
 
 def next_end(row: TaskRow) -> int:
-    """Return when something in this row next ends by time alone, in milliseconds; 0 if nothing will.
+    """Return when the next pin, hold or deferral expires without further outcomes, in milliseconds; 0 if none will.
 
-    This can be a pin, a hold or the deferral of a proposal.  The next snapshot tells the proposer that it has ended.
+    The next snapshot after that tells the proposer.
     """
     ends = [
         order.until

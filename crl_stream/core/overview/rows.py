@@ -129,7 +129,7 @@ class Totals(msgspec.Struct, array_like=True):
     degraded: Ranking = msgspec.field(default_factory=Ranking)
     alerts: Ranking = msgspec.field(default_factory=Ranking)
     next_end: int = 0
-    """The earliest time, after ``time``, at which something may end by time alone; 0 if nothing will."""
+    """The earliest time, after ``time``, at which a pin, hold or deferral may expire; 0 if none will."""
     enforced: list[tuple[int, str]] = []
     """Time and id of the enforced rollbacks in the last 30 days, oldest first."""
     recent: list[RollbackNote] = []
