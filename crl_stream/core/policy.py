@@ -100,6 +100,10 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which variant a rollback may choose (guide: "highest Q-value, n>=5"), and what follows an undo."""
 
     min_samples: AtLeastOne = 5
+    confidence: Annotated[float, msgspec.Meta(ge=0.0, le=5.0)] = 0.5
+    """Standard errors by which a target must promise more than the degraded variant delivers; also for a promotion."""
+    doubt: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 10
+    """Outcomes at its baseline that are added to a degraded variant's window before it is compared with a target."""
     undo_hold: Count = 100
     """After an undo, there are no automatic changes for this many outcomes of the task."""
     renotify: AtLeastOne = 50

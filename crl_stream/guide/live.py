@@ -83,7 +83,7 @@ class Live:
         rules = rules_of(policy)
         variant = looking_back(row.variants[row.active], policy.degradation.lookback_window)
         verdict = judge(variant, rules)
-        target = next((c.variant_id for c in candidates(row, rules) if c.chosen), None)
+        target = next((c.variant_id for c in candidates(row, rules, verdict.worst) if c.chosen), None)
         if verdict.kind != DEGRADED or target is None:
             return None
         words = sentence(variant, verdict, rules)

@@ -5,6 +5,7 @@ It shares no code with the engine.  Its numbers are those of the guide and the d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -69,6 +70,42 @@ class Shares:
     @property
     def avg_reward(self) -> Fraction:
         return sum((o.reward for o in self.outcomes), Fraction(0)) / self.n
+
+
+def value(outcome: Outcome) -> Fraction:
+    return (outcome.reward + 1) / 2
+
+
+def success(outcome: Outcome) -> Fraction:
+    return Fraction(outcome.success)
+
+
+METRICS: list[Callable[[Outcome], Fraction]] = [value, success]
+DOUBT = 10
+NEAR = Fraction(1, 100_000)
+"""How near to a limit the engine, which rounds sums down to millionths, may decide either way."""
+
+
+@dataclass
+class Estimate:
+    """The mean of a metric from 0 to 1, after half a good and half a bad outcome more, and its largest variance."""
+
+    n: int
+    mean: Fraction
+
+    @classmethod
+    def of(
+        cls, outcomes: list[Outcome], metric: Callable[[Outcome], Fraction], doubted: list[Outcome] | None = None
+    ) -> Estimate:
+        """Estimate from outcomes, with ten more at the mean of ``doubted``."""
+        n, total = len(outcomes), sum((metric(o) for o in outcomes), Fraction(0))
+        if doubted:
+            n, total = n + DOUBT, total + DOUBT * sum((metric(o) for o in doubted), Fraction(0)) / len(doubted)
+        return cls(n, (total + Fraction(1, 2)) / (n + 1))
+
+    @property
+    def variance(self) -> Fraction:
+        return self.mean * (1 - self.mean) / (self.n + 2)
 
 
 @dataclass
@@ -182,15 +219,40 @@ class Model:
             self._activate(best)
 
     def _target(self) -> Member | None:
+        degraded = self.members[self.active or ""]
+        left = [o for o in degraded.window if o.judged]
         others = [
             m
             for m in self.members.values()
-            if m.name != self.active and not m.quarantined and m.n >= 5 and m.verdict()[0] != "DEGRADED"
+            if m.name != self.active and not m.quarantined and m.n >= 5 and self._is_better_target(m, degraded)
         ]
-        left = [o for o in self.members[self.active or ""].window if o.judged]
         if not any(o.success for o in left):
             others = [m for m in others if any(o.success for o in m.window)]
         return min(others, key=lambda m: m.rank, default=None)
+
+    def _is_better_target(self, target: Member, degraded: Member) -> bool:
+        """Whether the target's lifetime and last judged outcomes promise more than the degraded window, doubted."""
+        baseline = degraded.history if degraded.frozen is None else degraded.frozen
+        judged = [o for o in degraded.window if o.judged]
+        left = [Estimate.of(judged, metric, baseline) for metric in METRICS]
+        if not self._is_better([Estimate.of(target.history, metric) for metric in METRICS], left, exact(0.5)):
+            return False
+        lately = [o for o in target.window if o.judged]
+        if len(lately) < MIN_RECENT:
+            return True
+        return self._is_better([Estimate.of(lately, metric) for metric in METRICS], left, Fraction(0))
+
+    def _is_better(self, one: list[Estimate], other: list[Estimate], errors: Fraction) -> bool:
+        """Whether one leads in a metric by so many standard errors, and does not trail in the other by one."""
+        for metric, rest in ((0, 1), (1, 0)):
+            if self._leads(one[metric], other[metric], errors):
+                return not self._leads(other[rest], one[rest], Fraction(1))
+        return False
+
+    def _leads(self, one: Estimate, other: Estimate, errors: Fraction) -> bool:
+        lead, needed = one.mean - other.mean, errors**2 * (one.variance + other.variance)
+        self.ambiguous |= 0 < abs(lead) < NEAR or (errors > 0 and abs(lead**2 - needed) < NEAR * abs(lead))
+        return lead > 0 and lead**2 >= needed
 
     def _candidate(self, active: Member) -> Member | None:
         if self.n - self.changed_n < 20:
@@ -201,7 +263,9 @@ class Model:
                 continue
             leads = (m.q - active.q, float(Shares(m.history).avg_reward - Shares(active.history).avg_reward))
             self.ambiguous |= any(abs(lead - 0.05) < 1e-9 for lead in leads)
-            if all(lead >= 0.05 for lead in leads):
+            promised = [Estimate.of(m.history, metric) for metric in METRICS]
+            present = [Estimate.of(active.history, metric) for metric in METRICS]
+            if all(lead >= 0.05 for lead in leads) and self._is_better(promised, present, exact(0.5)):
                 ready.append(m)
         return min(ready, key=lambda m: m.rank, default=None)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from builders import a_command, invocations
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crl_stream.core import messages as m
@@ -23,6 +24,7 @@ from crl_stream.core.monitor.decision_matrix import (
 from crl_stream.core.monitor.row import MICRO, RETIRED, Sums, TaskRow, Variant, new_row
 from crl_stream.core.policy import AutoApply, Operations, Policy
 
+from .reference_model import Estimate, Model
 from .task import HOUR, KEY, Task
 
 GUIDE = Policy()
@@ -202,12 +204,19 @@ def standings(draw: st.DrawFn) -> TaskRow:
     return row
 
 
+def estimates(variant: Variant) -> list[Estimate]:
+    """Return what the lifetime promises in reward and success, with half a good and half a bad outcome more."""
+    life, half = variant.life, Fraction(1, 2)
+    value = (Fraction(life.reward, MICRO) + life.n) / 2
+    return [Estimate(life.n, (total + half) / (life.n + 1)) for total in (value, Fraction(life.successes))]
+
+
 @given(standings(), st.sampled_from([0.0, 0.25, 0.5]))
 def test_the_candidate_is_the_best_of_those_that_lead_by_enough_in_q_and_in_mean_reward(
     row: TaskRow, min_lead: float
 ) -> None:
     auto = AutoApply(q_threshold=0.5, min_samples=4, min_lead=min_lead, min_outcomes_since_active=3)
-    active = row.variants.get(row.active or "")
+    active, oracle = row.variants.get(row.active or ""), Model()
     ready = [
         variant
         for variant in row.variants.values()
@@ -218,7 +227,9 @@ def test_the_candidate_is_the_best_of_those_that_lead_by_enough_in_q_and_in_mean
         and variant.life.n - variant.left_at >= 3
         and variant.q - active.q >= min_lead
         and variant.life.reward / variant.life.n / MICRO - active.life.reward / active.life.n / MICRO >= min_lead
+        and oracle._is_better(estimates(variant), estimates(active), Fraction(1, 2))
     ]
+    assume(not oracle.ambiguous)
     ready.sort(key=lambda variant: variant.variant_id)
     ready.sort(key=lambda variant: (variant.q, variant.life.n), reverse=True)
     assert best_candidate(row, Policy(auto_apply=auto)) is (ready[0] if ready else None)

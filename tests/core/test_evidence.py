@@ -191,7 +191,7 @@ def test_with_the_guard_a_rollback_needs_the_rule_and_the_evidence() -> None:
     bare, careful = Task(), Task(guarded)
     # Five failures among the last 20 break the guide's rule, but are not yet evidence of more than three in 20.
     for task in (bare, careful):
-        task.run("v2", "SSSSF" * 6, variant_source="explore")
+        task.run("v2", "SSSSSSSF" * 4, variant_source="explore")
         task.run("default", ("S" * 17 + "FFF") * 5 + "S" * 15)
         task.run("default", "FFFF")
     assert len(bare.stated(m.RollbackEvent)) > 0

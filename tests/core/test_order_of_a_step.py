@@ -36,7 +36,7 @@ def under(task: Task, fleet: StandingOrder | None, variant_id: str, outcomes: st
 # -- a promotion -------------------------------------------------------------------------------------
 def about_to_roll_back(policy: Policy) -> Task:
     """Build a task whose next failure degrades ``default``; ``steady`` is a target, and ``quick`` could be promoted."""
-    task = proven(policy, steady="SSSSF" * 8)
+    task = proven(policy, steady="SSSSSSSSSF" * 4)
     task.run("default", "FFF")
     task.run("quick", "S" * 20, variant_source="explore")
     assert task.row.active == "default" and not task.variant("default").degraded

@@ -27,7 +27,7 @@ def one_failure() -> Task:
     """``default`` is active and has failed once in the last 20 of its 40 outcomes, which the guide accepts."""
     task = Task()
     task.run("default", "S" * 30, reward=0.8)
-    task.run("rescue", "S" * 10, reward=0.5, variant_source="explore")
+    task.run("rescue", "S" * 60, reward=0.85, variant_source="explore")
     task.run("default", "SSSSFSSSSS", reward=0.8)
     assert task.row.active == "default"
     assert task.stated(m.RollbackEvent) == []

@@ -87,7 +87,7 @@ def test_a_variant_that_is_not_active_is_not_rolled_back(store: Store, variant_i
 
 
 def test_the_target_is_the_best_of_those_with_five_visits(store: Store) -> None:
-    for name, count, reward in (("four", 4, 0.99), ("second", 30, 0.6), ("best", 5, 0.7)):
+    for name, count, reward in (("four", 4, 0.99), ("second", 30, 0.8), ("best", 20, 0.85)):
         record(store, name, "S" * count, reward=reward, variant_source="explore")
     record(store, "current", "S" * 30, reward=0.9)
     while active_of(store) == "current":

@@ -22,7 +22,7 @@ from guide.world import WHO, active_of, order, record
 # -- false positive rollbacks ----------------------------------------------------------------------
 def dip(store: Store, failures: int = 3) -> None:
     """Record a brief dip of a variant that was fine for 100 outcomes; a good fallback exists."""
-    record(store, "fallback", "S" * 20, reward=0.5, variant_source="explore")
+    record(store, "fallback", "S" * 60, reward=0.85, variant_source="explore")
     record(store, "fine", "S" * 100, reward=0.8)
     record(store, "fine", "F" * failures, reward=0.8)
 
@@ -53,7 +53,7 @@ def test_a_reward_that_dips_is_let_pass_by_the_relaxed_threshold_of_the_reward(s
     """A mean reward of .62, down from .78, is a drop of 19 %: more than 15 % but not more than 20 %."""
 
     def story(of: Store) -> bool:
-        record(of, "fallback", "S" * 20, reward=0.3, variant_source="explore")
+        record(of, "fallback", "S" * 60, reward=0.85, variant_source="explore")
         record(of, "fine", "S" * 100, reward=0.8)
         record(of, "fine", "S" * 4, reward=0.0)
         return active_of(of) == "fine"
@@ -75,7 +75,7 @@ def test_evidence_beside_the_rule_lets_the_dip_pass_and_not_the_collapse(store: 
 
     def chance(of: Store) -> str:
         """Record a success rate of 90 % and then 4 failures in 20, which can happen by chance."""
-        record(of, "fallback", "S" * 20, reward=0.4, variant_source="explore")
+        record(of, "fallback", "S" * 60, reward=0.85, variant_source="explore")
         record(of, "fine", ("S" * 9 + "F") * 10 + "SSSSF" * 4, reward=0.8)
         return active_of(of)
 

@@ -18,6 +18,7 @@ Read the modules in the order in which an outcome passes through them:
     detector           what a detector's file defines
     detectors/         one file for each metric
     grounds            the reason for a verdict, with figures and outcomes
+    promise            what a variant can be expected to deliver, and whether that is more than another one
     targets            which variant a rollback chooses
     changes            what can happen to a task, as values
     lifecycle          the only module that applies changes, and the table of all transitions

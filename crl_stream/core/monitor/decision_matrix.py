@@ -7,6 +7,7 @@ from typing import Final
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages.parts import DecisionKind
 from crl_stream.core.monitor.changes import Activated, Decided, WouldPromote
+from crl_stream.core.monitor.promise import compare, is_better, promise_of
 from crl_stream.core.monitor.row import DECIDED, MICRO, PROMOTED_IN_SHADOW, RETIRED, StandingOrder, TaskRow, Variant
 from crl_stream.core.monitor.targets import rank
 from crl_stream.core.monitor.turn import Turn
@@ -170,6 +171,8 @@ def best_candidate(row: TaskRow, policy: Policy) -> Variant | None:
             continue
         if mean_reward(variant) - mean_reward(active) < auto.min_lead:
             continue
+        if not is_better(promise_of(variant.life), promise_of(active.life), policy.rollback.confidence):
+            continue
         if best is None or rank(variant) < rank(best):
             best = variant
     return best
@@ -190,6 +193,9 @@ def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingO
         if lead < auto.min_lead:
             what = f"leads {active.variant_id} by" if lead >= 0 else f"trails {active.variant_id} by"
             return f"{what} {show(abs(lead), auto.min_lead)} in {name}, min_lead {auto.min_lead:g}"
+    promised, present, errors = promise_of(variant.life), promise_of(active.life), policy.rollback.confidence
+    if not is_better(promised, present, errors):
+        return f"not better than {active.variant_id} by {errors:g} standard errors: {compare(promised, present)}"
     block = blocked(row, policy, fleet)
     if block is not None:
         return block

@@ -63,7 +63,7 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
         if _is_time(turn, row.held_n):
             changes.append(HeldBack(variant, _who_holds(turn), alert_id))
     elif tries:
-        ranked = candidates(row, turn.rules)
+        ranked = candidates(row, turn.rules, verdict.worst)
         target = next((candidate.variant_id for candidate in ranked if candidate.chosen), None)
         if target is not None:
             rollback_id = turn.identify("rb", "rollback", variant.variant_id)

@@ -15,6 +15,8 @@ class Rules:
     __slots__ = (
         "checks",
         "claims",
+        "confidence",
+        "doubt",
         "duplicate_ids",
         "enforced",
         "exploration",
@@ -65,6 +67,7 @@ class Rules:
         """Whether the baseline is the whole lifetime."""
         self.least_q = min(policy.auto_apply.q_threshold, policy.human_approval.q_threshold)
         """The lowest Q that a candidate may have."""
+        self.confidence, self.doubt = policy.rollback.confidence, policy.rollback.doubt
         self.mode, self.exploration = operations.mode, operations.exploration
         self.enforced = operations.mode == "enforce"
         """Whether decisions are carried out."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from crl_stream.core.messages.parts import Candidate
+from crl_stream.core.monitor.detector import Detector
+from crl_stream.core.monitor.promise import Promise, compare, delivered, is_better, promise_of
 from crl_stream.core.monitor.row import RETIRED, SIZE, TaskRow, Variant
 from crl_stream.core.monitor.rules import Rules
 from crl_stream.core.monitor.verdict import DEGRADED, is_hopeless, judge
@@ -13,19 +15,25 @@ def rank(variant: Variant) -> tuple[float, int, str]:
     return (-variant.q, -variant.life.n, variant.variant_id)
 
 
-def candidates(row: TaskRow, rules: Rules) -> list[Candidate]:
-    """Return every variant except the active one, best first; at most one is chosen.
+def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> list[Candidate]:
+    """Return every other variant, best first; at most one is chosen.
 
-    The guide's target has the highest Q with n >= 5, and is not the current variant, quarantined or itself degraded.
-    Ties are broken by more visits, then by name.
+    The guide's target has the highest Q with n >= 5, and is not the current variant or quarantined.  Beyond the guide's
+    words, it must also promise more than the degraded variant delivers now: a rollback to a worse variant does harm.
+    Ties in Q are broken by more visits, then by name.
+
+    If the verdict is about a metric that an added detector defines (``worst``), reward and success need not have
+    fallen.  Then it is enough that a target is not degraded, and that it does not promise less of them.
     """
     found, chosen = [], False
-    left = row.variants.get(row.active) if row.active is not None else None
-    without_success = left is not None and left.judged.successes == 0
+    active = row.variants.get(row.active) if row.active is not None else None
+    left = None if active is None else delivered(active, rules)
+    is_added = worst is not None and any(worst is detector for detector, _ in rules.further)
+    without_success = active is not None and active.judged.successes == 0
     for variant in sorted(row.variants.values(), key=rank):
-        if variant.variant_id == row.active:
+        if variant is active:
             continue
-        why_not = _objection(variant, rules)
+        why_not = _objection(variant, rules) or (left and _comparison(variant, left, rules, is_added=is_added))
         if why_not is None and without_success and is_hopeless(variant):
             why_not = f"no success in its last {len(variant.window) // SIZE} outcomes either"
         if why_not is None and chosen:
@@ -43,6 +51,20 @@ def _objection(variant: Variant, rules: Rules) -> str | None:
         return "retired"
     if variant.life.n < needed:
         return f"n_visits {variant.life.n} < {needed}"
-    if judge(variant, rules).kind == DEGRADED:
-        return "also degraded"
+    return None
+
+
+def _comparison(variant: Variant, left: Promise, rules: Rules, *, is_added: bool) -> str | None:
+    promised = promise_of(variant.life)
+    if is_added:
+        if judge(variant, rules).kind == DEGRADED:
+            return "also degraded"
+        return f"worse: {compare(promised, left)}" if is_better(left, promised, rules.confidence) else None
+    if not is_better(promised, left, rules.confidence):
+        return f"not better by {rules.confidence:g} standard errors: {compare(promised, left)}"
+    if variant.judged.n >= rules.min_recent:
+        # What it delivered last tells more than a good past.
+        lately = promise_of(variant.judged)
+        if not is_better(lately, left, 0.0):
+            return f"not better in its last {lately.n} outcomes: {compare(lately, left)}"
     return None

@@ -1,0 +1,105 @@
+"""A variant is only replaced by one that promises more, and chance alone rarely makes a promise."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crl_stream.core import messages as m
+from crl_stream.core.monitor.promise import Promise, delivered, is_better
+from crl_stream.core.monitor.row import MICRO, Sums, Variant
+from crl_stream.core.monitor.rules import Rules, rules_of
+from crl_stream.core.monitor.targets import candidates
+from crl_stream.core.policy import Policy, Rollback
+
+from .task import Task, proven
+
+distances = st.floats(0.0, 5.0)
+
+
+@st.composite
+def promises(draw: st.DrawFn) -> Promise:
+    n = draw(st.integers(0, 300))
+    return Promise(n, draw(st.integers(0, n * MICRO)), draw(st.integers(0, n)) * MICRO)
+
+
+@given(promises(), promises(), distances)
+def test_of_two_promises_at_most_one_is_better(one: Promise, other: Promise, errors: float) -> None:
+    assert not (is_better(one, other, errors) and is_better(other, one, errors))
+    assert not is_better(one, one, errors)
+
+
+@given(promises(), promises(), distances, distances)
+def test_a_promise_that_is_better_by_a_distance_is_better_by_any_shorter_one(
+    one: Promise, other: Promise, far: float, near: float
+) -> None:
+    far, near = max(far, near), min(far, near)
+    assert is_better(one, other, near) or not is_better(one, other, far)
+
+
+@given(st.integers(1, 20), st.integers(0, 20), st.integers(40, 500), st.integers(0, 50))
+def test_what_a_variant_delivers_lies_between_its_window_and_its_baseline(
+    recent: int, good: int, before: int, doubt: int
+) -> None:
+    good = min(good, recent)
+    window = Sums(recent, good, 0, (2 * good - recent) * MICRO, 0)
+    variant = Variant("a", judged=window, life=Sums(before, before, 0, before * MICRO, 0))
+    found = delivered(variant, rules_of(Policy(rollback=Rollback(doubt=doubt))))
+    assert found.n == recent + doubt
+    assert good / recent <= found.successes / MICRO / found.n <= 1.0
+    assert good / recent - 1e-6 <= found.value / MICRO / found.n <= 1.0
+
+
+@pytest.mark.parametrize("target", ["reward", "success"])
+def test_a_target_may_lead_in_one_metric_only_if_it_does_not_clearly_trail_in_the_other(target: str) -> None:
+    left = Promise(30, 18 * MICRO, 18 * MICRO)
+    better, worse, same = 90 * MICRO, 20 * MICRO, 60 * MICRO
+    of = {"reward": lambda lead, rest: Promise(100, lead, rest), "success": lambda lead, rest: Promise(100, rest, lead)}
+    assert is_better(of[target](better, same), left, 0.5)
+    assert not is_better(of[target](better, worse), left, 0.5)
+    assert not is_better(of[target](same, same), left, 0.5)
+
+
+def test_a_metric_that_is_added_asks_for_a_target_that_is_not_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = proven(equal="S" * 30, weak="SSF" * 10)
+    rules = Rules(task.policy)
+    added, _ = rules.checks[0]
+    assert [c.chosen for c in candidates(task.row, rules, added)] == [False, False]
+    monkeypatch.setattr(rules, "further", ((added, 0),))
+    why = {c.variant_id: c.why_not for c in candidates(task.row, rules, added)}
+    assert why["equal"] is None
+    assert why["weak"] is not None and why["weak"].startswith("worse: reward 0.3")
+
+
+# -- in closed loop ----------------------------------------------------------------------------------
+def follow(seed: int, outcomes: int, **rates: float) -> Task:
+    """Let the fleet follow the engine: nine outcomes in ten use the active variant, the others explore the rest."""
+    task, random = Task(), Random(seed)
+    first = next(iter(rates))
+    for _ in range(outcomes):
+        active = task.row.active or first
+        others = [name for name in rates if name != active]
+        explored = random.random() < 0.1
+        name = random.choice(others) if explored else active
+        letter = "S" if random.random() < rates[name] else "F"
+        task.run(name, letter, variant_source="explore" if explored else "live", active_epoch=task.row.epoch)
+    return task
+
+
+@pytest.mark.parametrize("rates", [{"a": 0.97, "b": 0.2}, {"a": 0.92, "b": 0.5}])
+def test_a_healthy_variant_is_never_left_for_one_that_is_far_worse(rates: dict[str, float]) -> None:
+    for seed in range(8):
+        task = follow(seed, 600, **rates)
+        assert task.stated(m.RollbackEvent) == []
+        assert task.row.active == "a"
+
+
+def test_a_collapsed_variant_is_left_for_a_good_one_and_kept_where_there_is_only_a_worse_one() -> None:
+    for seed in range(8):
+        left, kept = follow(seed, 150, a=0.97, b=0.9), follow(seed, 150, a=0.97, b=0.05)
+        for task, name in ((left, "b"), (kept, "a")):
+            task.run("a", ("SF" * 30 + "F")[: 60 if name == "a" else 40], active_epoch=task.row.epoch)
+            assert task.row.active == name
