@@ -11,7 +11,7 @@ CHECKS := $(if $(CHECKED),dev,check)
 # Let Python cache its bytecode: tests start many processes, which should not compile the sources every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-all check format bench faults mutation contract lock clean runtime dev
+.PHONY: help demo test test-all check format bench bench-detection faults mutation contract lock clean runtime dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,9 @@ format: dev ## format the code, and fix what the linter can fix
 
 bench: dev ## measure crl-stream and its alternatives side by side, in 25 minutes (ARGS="--quick", or names of sections)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-detection: dev ## measure what decisions gain and lose in closed loop, in 10 minutes (ARGS="healthy --tasks 20 --fresh")
+	@$(BIN)/python -m benchmarks.detection $(ARGS)
 
 faults: runtime ## break things on purpose, and count what is lost or duplicated (ARGS=live, "simulate --seeds 10000", mutants, live-mutants)
 	@$(BIN)/python -m campaign $(or $(ARGS),simulate)

@@ -1,0 +1,95 @@
+"""What many tasks of one world gained and lost under one policy."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.detection.loop import Change, Result
+from benchmarks.detection.worlds import World
+
+WORSE = 0.02
+"""A variant is worse if its true value is lower by more than this."""
+
+
+A_DAY = 100
+"""Outcomes of a variant in a day, for rates per 1,000 variant-days."""
+
+
+def figures(world: World, results: Sequence[Result]) -> dict[str, Any]:
+    """Return the figures of a cell: shares of good outcomes, and rates per 1,000 outcomes."""
+    live, outcomes = sum(r.live for r in results), sum(r.outcomes for r in results)
+    got, never, oracle = (sum(getattr(r, name) for r in results) / live for name in ("got", "never", "oracle"))
+    changes = [change for r in results for change in r.changes]
+    rollbacks = [change for change in changes if change.cause == "rollback"]
+    promotions = [change for change in changes if change.cause == "auto_apply"]
+    found: dict[str, Any] = {
+        "tasks": len(results),
+        "got": got,
+        "never": never,
+        "oracle": oracle,
+        "lost_per_1000": 1_000 * (never - got),
+        "rollbacks_per_1000": 1_000 * len(rollbacks) / outcomes,
+        "false_rollbacks_per_1000": 1_000 * sum(not _is_due(world, c) for c in rollbacks) / outcomes,
+        "rollbacks_to_worse_per_1000": 1_000 * sum(_is_worse(c) for c in rollbacks) / outcomes,
+        "promotions": len(promotions),
+        "promotions_to_worse": sum(_is_worse(c) for c in promotions),
+        "no_target_alerts_per_1000": 1_000 * sum(r.alerts["no_target"] for r in results) / outcomes,
+        "ends_on_best": sum(r.last == _best(world) for r in results) / len(results),
+    }
+    if world.kind == "alone":
+        return {"tasks": len(results), "outcomes": outcomes} | _alarms(world, results)
+    if world.changes_at is not None and world.kind != "outage":
+        found |= _delays(world, results)
+        if oracle > never:
+            found["gain_of_oracle"] = (got - never) / (oracle - never)
+    return found
+
+
+def _alarms(world: World, results: Sequence[Result]) -> dict[str, Any]:
+    """Return how often a variant that is alone raises a false alarm, or how soon the alarm comes after its fall."""
+    if world.changes_at is None:
+        outcomes = sum(result.outcomes for result in results)
+        return {"alarms_per_1000_days": 1_000 * A_DAY * sum(len(result.alarms) for result in results) / outcomes}
+    first = [[at for at in result.alarms if at >= world.changes_at] for result in results]
+    delays = sorted(found[0] - world.changes_at + 1 for found in first if found)
+    return {"caught": len(delays) / len(results)} | _quantiles(delays)
+
+
+def _quantiles(delays: list[int]) -> dict[str, Any]:
+    """Return median and 90th percentile of sorted delays, in outcomes; None without any."""
+    return {
+        "delay_median": statistics.median(delays) if delays else None,
+        "delay_p90": delays[int(len(delays) * 0.9)] if delays else None,
+    }
+
+
+def _delays(world: World, results: Sequence[Result]) -> dict[str, Any]:
+    """Return how many outcomes after the change the variant that became worse was left."""
+    delays = []
+    for result in results:
+        due = [
+            c.at - (world.changes_at or 0) + 1 for c in result.changes if c.cause == "rollback" and _is_due(world, c)
+        ]
+        delays += due[:1]
+    delays.sort()
+    return {"caught": len(delays) / len(results)} | _quantiles(delays)
+
+
+def _is_due(world: World, change: Change) -> bool:
+    """Return whether the variant that was left had become worse by then, so that leaving it was right."""
+    if world.changes_at is None or change.at < world.changes_at or world.kind == "outage":
+        return False
+    watched = world.activates or world.first
+    before, after = world.phases[0][1][world.first]().p, world.phases[-1][1][watched]().p
+    return change.left == watched and after < before - WORSE
+
+
+def _is_worse(change: Change) -> bool:
+    return change.chosen_p < change.left_p - WORSE
+
+
+def _best(world: World) -> str:
+    sources = {name: make().p for name, make in world.phases[-1][1].items()}
+    return max(sources, key=lambda name: sources[name])
