@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from benchmarks.detection import __main__ as program
-from benchmarks.detection.figures import figures
+from benchmarks.detection.figures import KINDS, figures, summary
 from benchmarks.detection.loop import Change, Loop, Result
 from benchmarks.detection.report import table
 from benchmarks.detection.worlds import WORLDS, Days, Rate, Runs, World, recorded
@@ -22,6 +22,16 @@ HEALTHY, COLLAPSE = BY_NAME[".92/.80"], BY_NAME["0.90>0.60, other 0.85"]
 
 def a_result(*changes: Change, live: int = 100, got: float = 80.0, never: float = 90.0) -> Result:
     return Result(100, live, got, never, 95.0, changes, Counter(), (), "a")
+
+
+def test_every_kind_of_world_is_played_and_summed_up() -> None:
+    assert {world.kind for world in WORLDS} == set(KINDS)
+    cells = [
+        {"world": world.name, "kind": world.kind, "policy": "p", "figures": figures(world, [a_result()])}
+        for world in WORLDS
+    ]
+    [summed] = summary(cells).values()
+    assert {name.partition(":")[0] for name in summed} == {"healthy", "only worse alternatives", "collapse", "outage"}
 
 
 def test_every_world_has_its_own_name_and_begins_at_once() -> None:
@@ -95,9 +105,12 @@ def test_the_program_prints_a_table_and_keeps_the_figures(
     monkeypatch.setattr(program, "RESULTS", tmp_path)
     assert program.main(["outage", "alone", "--tasks", "1", "--policies", "never", "--processes", "1"]) == 0
     [kept] = tmp_path.glob("detection-*.json")
-    cells = json.loads(kept.read_text(encoding="utf-8"))["cells"]
-    assert {cell["kind"] for cell in cells} == {"outage", "alone"}
-    assert capsys.readouterr().out.strip() == table(cells)
+    page = json.loads(kept.read_text(encoding="utf-8"))
+    assert {cell["kind"] for cell in page["cells"]} == {"outage", "alone"}
+    assert page["summary"]["never"]["outage: mean loss per 1,000"] == 0.0
+    assert capsys.readouterr().out.strip() == table(page)
+    rows = [line for line in table(page, markdown=True).splitlines() if line]
+    assert all(line.startswith("| ") and line.endswith(" |") for line in rows)
 
 
 def test_a_setting_that_does_not_exist_is_refused_before_anything_is_played() -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.detection.figures import figures
+from benchmarks.detection.figures import KINDS, figures, summary
 from benchmarks.detection.loop import Loop, Result
 from benchmarks.detection.report import table
 from benchmarks.detection.worlds import WORLDS, World, recorded
@@ -68,25 +68,25 @@ def main(words: list[str] | None = None) -> int:
             world = by_name[name]
             found.append({"world": name, "kind": world.kind, "policy": policy, "figures": figures(world, results)})
             _note(f"  {number} of {len(cells)}: {name}, {policy}")
-    page = {"seed": seed, "tasks": options.tasks, "cells": found}
+    page = {"seed": seed, "tasks": options.tasks, "summary": summary(found), "cells": found}
     path = RESULTS / f"detection-{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(page, indent=1), encoding="utf-8")
-    print(json.dumps(page, indent=1) if options.json else table(found))
+    print(json.dumps(page, indent=1) if options.json else table(page, markdown=options.markdown))
     _note(f"seed {seed}, {options.tasks} tasks per cell; the figures are in {path}")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detection", description=__doc__)
-    kinds = sorted({world.kind for world in WORLDS})
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(kinds))
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("--policies", nargs="+", default=["never", "guide", "production"], metavar="POLICY")
     parser.add_argument("--tasks", type=int, default=200, metavar="N", help="tasks per world and policy; default: 200")
     parser.add_argument("--seed", default=FIXED, help=f"default: {FIXED}")
     parser.add_argument("--fresh", action="store_true", help="use a new random seed, which is printed")
     parser.add_argument("--outcomes", type=Path, metavar="FILE", help="also play worlds drawn from a JSONL of outcomes")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N")
+    parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
 

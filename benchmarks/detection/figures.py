@@ -13,6 +13,7 @@ WORSE = 0.02
 """A variant is worse if its true value is lower by more than this."""
 
 
+KINDS = ("healthy", "collapse", "only_worse", "newcomer", "outage", "alone")
 A_DAY = 100
 """Outcomes of a variant in a day, for rates per 1,000 variant-days."""
 
@@ -45,6 +46,32 @@ def figures(world: World, results: Sequence[Result]) -> dict[str, Any]:
         if oracle > never:
             found["gain_of_oracle"] = (got - never) / (oracle - never)
     return found
+
+
+def summary(cells: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return the goals' figures by policy, each over the worlds of a kind that were played."""
+    found: dict[str, dict[str, float]] = {}
+    for policy in dict.fromkeys(cell["policy"] for cell in cells):
+        of = {kind: [c["figures"] for c in cells if (c["policy"], c["kind"]) == (policy, kind)] for kind in KINDS}
+        page = found[policy] = {}
+        if healthy := of["healthy"]:
+            page["healthy: mean loss per 1,000"] = _mean(healthy, "lost_per_1000")
+            page["healthy: worst loss per 1,000"] = max(each["lost_per_1000"] for each in healthy)
+            page["healthy: rollbacks to a worse variant per 1,000"] = _mean(healthy, "rollbacks_to_worse_per_1000")
+            page["healthy: promotions"] = sum(each["promotions"] for each in healthy)
+            page["healthy: promotions to a worse variant"] = sum(each["promotions_to_worse"] for each in healthy)
+        if of["only_worse"]:
+            page["only worse alternatives: mean loss per 1,000"] = _mean(of["only_worse"], "lost_per_1000")
+        if of["collapse"]:
+            page["collapse: share of the oracle's gain"] = _mean(of["collapse"], "gain_of_oracle")
+        if of["outage"]:
+            page["outage: mean loss per 1,000"] = _mean(of["outage"], "lost_per_1000")
+            page["outage: ends on the best variant"] = _mean(of["outage"], "ends_on_best")
+    return found
+
+
+def _mean(figures: Sequence[dict[str, Any]], name: str) -> float:
+    return statistics.fmean(each[name] for each in figures)
 
 
 def _alarms(world: World, results: Sequence[Result]) -> dict[str, Any]:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 LOOP = ("world", "policy", "got", "never", "oracle", "lost", "false", "worse", "promoted", "caught", "delay")
 ALONE = ("variant", "policy", "alarms per 1,000 days", "caught", "delay")
 
 
-def table(cells: Iterable[dict[str, Any]]) -> str:
-    """Return a line per world and policy: first those in closed loop, then variants that are alone.
+def table(page: dict[str, Any], *, markdown: bool = False) -> str:
+    """Return the summary, then a line per world and policy: those in closed loop, and variants that are alone.
 
     ``lost``, ``false`` (rollbacks) and ``worse`` (rollbacks to a worse variant) are per 1,000 outcomes; ``delay`` is
     median/p90 in outcomes; a day has 100 outcomes.
     """
-    cells = list(cells)
+    cells, summed = page["cells"], page["summary"]
     loops = [_loop(cell) for cell in cells if cell["kind"] != "alone"]
     alone = [_alone(cell) for cell in cells if cell["kind"] == "alone"]
-    parts = [_lines([head, *rows]) for head, rows in ((LOOP, loops), (ALONE, alone)) if rows]
-    return "\n\n".join(parts)
+    names = dict.fromkeys(name for found in summed.values() for name in found)
+    goals = [(name, *(f"{found[name]:.3g}" for found in summed.values())) for name in names]
+    parts = ((("all worlds", *summed), goals), (LOOP, loops), (ALONE, alone))
+    return "\n\n".join(_lines([head, *rows], markdown=markdown) for head, rows in parts if rows)
 
 
-def _lines(rows: list[tuple[str, ...]]) -> str:
+def _lines(rows: list[tuple[str, ...]], *, markdown: bool) -> str:
+    if markdown:
+        rows.insert(1, ("---",) * len(rows[0]))
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
