@@ -51,6 +51,11 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     false_alarm_budget: Annotated[int, msgspec.Meta(ge=10, le=1_000_000_000)] = 5_000
     """With ``guard = "evidence"``: on average, at most one false rollback in this many invocations."""
+    head_start: Ratio = 0.0
+    """Share of the sufficient e-value with which the evidence against a newly activated variant begins.
+
+    A newcomer has not earned the trust that an established variant has.  A rollback or an undo gives no head start.
+    """
     clean_verdicts: AtLeastOne = 20
     """HEALTHY verdicts in a row after which a degraded variant counts as recovered."""
 

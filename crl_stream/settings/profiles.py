@@ -10,7 +10,12 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
     # The guide's own advice for cautious use: "auto_apply_q_threshold=0.95, auto_apply_min_samples=20".
     "conservative": {"auto_apply.q_threshold": 0.95, "auto_apply.min_samples": 20},
     # The rule alone rolls back a healthy variant every 40 to 132 invocations; here the evidence has to agree.
-    "production": {"degradation.guard": "evidence", "rollback.confidence": 0.84, "operations.exploration": 0.0},
+    "production": {
+        "degradation.guard": "evidence",
+        "degradation.head_start": 0.02,
+        "rollback.confidence": 0.84,
+        "operations.exploration": 0.0,
+    },
 }
 """The overridden values, by profile and dotted setting name."""
 

@@ -68,8 +68,9 @@ async def test_a_restart_with_other_settings_changes_no_policy_and_says_so(
     await under_policy(worker, in_force)
     _, page = await worker.get("/api/worker")
     assert page["policy"]["in_force"] == in_force
-    assert [d["setting"] for d in page["policy"]["differences"]] == ["degradation.guard", "rollback.confidence"]
-    said = [line for line in worker.log.read_text().splitlines() if "differ from it in 2 settings" in line]
+    changed = ["degradation.guard", "degradation.head_start", "rollback.confidence"]
+    assert [d["setting"] for d in page["policy"]["differences"]] == changed
+    said = [line for line in worker.log.read_text().splitlines() if "differ from it in 3 settings" in line]
     assert len(said) == 1
     assert "`crl policy diff`" in said[0]
     assert len([c for c in await installation.messages(COMMANDS) if isinstance(c, m.SetPolicy)]) == 1

@@ -191,7 +191,8 @@ def reweigh(variant: Variant, window: int, claims: Claims) -> None:
     window.  That baseline is at most one window newer and still excludes the outcome, so it is just as safe.
 
     The statistics at the start are kept only from the first amendment on, because most tasks have none.  The first
-    amendment assumes 0 for everything that has already left the window.  That can lose evidence, but never adds any.
+    amendment assumes 0 for everything that has already left the window, and for a newcomer's head start.  That can lose
+    evidence, but never adds any.
 
     Args:
         variant: The variant whose evidence is updated in place.

@@ -16,6 +16,7 @@ import msgspec
 from crl_stream.core.messages.parts import ActivationCause
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor import facts
+from crl_stream.core.monitor.evidence import PLACES
 from crl_stream.core.monitor.row import (
     DECIDED,
     PROMOTED_IN_SHADOW,
@@ -121,6 +122,8 @@ def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) ->
         _remember_rollback(row, cause_id, row.previous)
     row.latch, row.held_n, row.no_target_n = False, -1, -1
     restart_judging(to)
+    if turn.rules.head_start and to.baseline is not None and cause not in ("rollback", "undo"):
+        to.evidence = [turn.rules.head_start] * PLACES
     to.epoch, to.degraded, to.alerted, to.clean = row.epoch, False, False, 0
     for runtime in row.runtimes.values():
         runtime.late = 0

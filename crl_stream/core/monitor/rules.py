@@ -23,6 +23,7 @@ class Rules:
         "formula",
         "further",
         "guarded",
+        "head_start",
         "least_q",
         "lifetime",
         "limits",
@@ -47,6 +48,8 @@ class Rules:
         self.guarded = degradation.guard == "evidence"
         self.threshold = evidence.threshold(degradation)
         self.claims = evidence.Claims(degradation)
+        self.head_start = degradation.head_start * self.threshold
+        """The value that each statistic of a newcomer begins with."""
         self.min_baseline = degradation.min_baseline
         self.own_baseline = degradation.min_baseline
         """Outcomes a variant must have at its activation to be judged against its own lifetime."""
