@@ -1,4 +1,4 @@
-"""The evidence against a newcomer begins above zero, so a bad one is left sooner; nobody else has a head start."""
+"""The evidence against a newcomer begins above zero, so a bad one is left sooner; no other variant has a head start."""
 
 from __future__ import annotations
 

@@ -66,9 +66,8 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
     """Add one judged outcome to the evidence, before lifetime and window; return ``WEIGHED``, or 0 without a baseline.
 
     ``reward`` is in millionths (-1,000,000 to 1,000,000), ``window`` in outcomes (2 to 1,000), ``flags`` as in ``row``.
-    The baseline is the variant's lifetime without the judged window.  For a newcomer, the lifetime of the variant it
-    replaced is added.  Without that, the baseline needs ``MIN_LIFETIME`` outcomes, and includes the judged window until
-    the lifetime is five windows long.
+    The baseline is the lifetime without the judged window; for a newcomer, that of the replaced variant is added.  Any
+    other needs ``MIN_LIFETIME`` outcomes, and its baseline includes the judged window until it is five windows long.
     """
     # This runs for every outcome, so the guide's detectors are inlined: ``weigh_all`` takes three times as long.
     # A property test checks that both agree to the last bit.
