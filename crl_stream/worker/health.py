@@ -53,7 +53,7 @@ class _Seen(NamedTuple):
 
 
 class Health:
-    """Finds the problems of the members of a process."""
+    """Finds problems with a process's members."""
 
     def __init__(self, members: Sequence[Member], watch: TopicWatch) -> None:
         self.members, self.watch = members, watch

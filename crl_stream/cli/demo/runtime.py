@@ -21,7 +21,7 @@ from crl_stream.settings import load_settings
 SECONDS: Final = 0.25
 """Duration of one invocation."""
 OTHERWISE: Final = 0.5
-"""Quality of the answers of a variant that ``--quality`` does not name."""
+"""Answer quality of variants that ``--quality`` does not list."""
 
 
 class Agent:
