@@ -24,6 +24,7 @@ def figures(world: World, results: Sequence[Result]) -> dict[str, Any]:
     got, never, oracle = (sum(getattr(r, name) for r in results) / live for name in ("got", "never", "oracle"))
     changes = [change for r in results for change in r.changes]
     rollbacks = [change for change in changes if change.cause == "rollback"]
+    taken_back = [change for change in changes if change.cause == "rollback_verified_worse"]
     promotions = [change for change in changes if change.cause == "auto_apply"]
     found: dict[str, Any] = {
         "tasks": len(results),
@@ -34,6 +35,7 @@ def figures(world: World, results: Sequence[Result]) -> dict[str, Any]:
         "rollbacks_per_1000": 1_000 * len(rollbacks) / outcomes,
         "false_rollbacks_per_1000": 1_000 * sum(not _is_due(world, c) for c in rollbacks) / outcomes,
         "rollbacks_to_worse_per_1000": 1_000 * sum(_is_worse(c) for c in rollbacks) / outcomes,
+        "taken_back_per_1000": 1_000 * len(taken_back) / outcomes,
         "promotions": len(promotions),
         "promotions_to_worse": sum(_is_worse(c) for c in promotions),
         "no_target_alerts_per_1000": 1_000 * sum(r.alerts["no_target"] for r in results) / outcomes,

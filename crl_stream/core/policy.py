@@ -109,6 +109,8 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Standard errors by which a target must promise more than the degraded variant delivers; also for a promotion."""
     doubt: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 10
     """Outcomes at its baseline that are added to a degraded variant's window before it is compared with a target."""
+    verify: bool = True
+    """Take a rollback back if its target's first outcomes are worse than what was left, by ``confidence``."""
     undo_hold: Count = 100
     """After an undo, there are no automatic changes for this many outcomes of the task."""
     renotify: AtLeastOne = 50

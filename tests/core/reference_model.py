@@ -184,6 +184,9 @@ class Model:
         self.ids: list[str] = []
         self.rollbacks: list[tuple[str, str]] = []
         self.promotions: list[str] = []
+        self.taken_back: list[str] = []
+        self.left: tuple[Member, list[Estimate]] | None = None
+        """The member that the latest rollback left, and what it delivered, while that rollback is being verified."""
         self.ambiguous = False
         """Whether a lead was exactly at the limit, where floats may decide either way."""
 
@@ -208,12 +211,14 @@ class Model:
         kind, _ = member.verdict()
         if kind == "DEGRADED":
             member.degraded_at = member.n
-        if member.name != self.active:
+        if member.name != self.active or self._took_back(member):
             return
         if kind == "DEGRADED" and (target := self._target()) is not None:
-            member.quarantined = True
+            left = self._delivered(member)
+            member.quarantined, target.quarantined = True, False
             self.rollbacks.append((member.name, target.name))
             self._activate(target)
+            self.left = member, left
         elif (best := self._candidate(member)) is not None:
             self.promotions.append(best.name)
             self._activate(best)
@@ -224,23 +229,44 @@ class Model:
         others = [
             m
             for m in self.members.values()
-            if m.name != self.active and not m.quarantined and m.n >= 5 and self._is_better_target(m, degraded)
+            if m.name != self.active and m.n >= 5 and self._is_better_target(m, degraded)
         ]
         if not any(o.success for o in left):
             others = [m for m in others if any(o.success for o in m.window)]
-        return min(others, key=lambda m: m.rank, default=None)
+        return min(others, key=lambda m: (m.quarantined, m.rank), default=None)
+
+    def _took_back(self, target: Member) -> bool:
+        """Take the latest rollback back if the first 10 to 20 outcomes of its target are worse than what was left."""
+        if self.left is None:
+            return False
+        (left, delivered), judged = self.left, [o for o in target.window if o.judged]
+        if len(judged) < MIN_RECENT:
+            return False
+        if self._is_better(delivered, [Estimate.of(judged, metric) for metric in METRICS], exact(0.5)):
+            left.quarantined = False
+            self.taken_back.append(left.name)
+            self._activate(left)
+            return True
+        if len(judged) == WINDOW:
+            self.left = None
+        return False
+
+    def _delivered(self, degraded: Member) -> list[Estimate]:
+        """Estimate what a degraded member delivers: its judged window, doubted."""
+        baseline = degraded.history if degraded.frozen is None else degraded.frozen
+        return [Estimate.of([o for o in degraded.window if o.judged], metric, baseline) for metric in METRICS]
 
     def _is_better_target(self, target: Member, degraded: Member) -> bool:
         """Whether the target's lifetime and last judged outcomes promise more than the degraded window, doubted."""
-        baseline = degraded.history if degraded.frozen is None else degraded.frozen
-        judged = [o for o in degraded.window if o.judged]
-        left = [Estimate.of(judged, metric, baseline) for metric in METRICS]
+        left = self._delivered(degraded)
         if not self._is_better([Estimate.of(target.history, metric) for metric in METRICS], left, exact(0.5)):
             return False
         lately = [o for o in target.window if o.judged]
         if len(lately) < MIN_RECENT:
             return True
-        return self._is_better([Estimate.of(lately, metric) for metric in METRICS], left, Fraction(0))
+        return self._is_better(
+            [Estimate.of(lately, metric) for metric in METRICS], left, exact(0.5) * target.quarantined
+        )
 
     def _is_better(self, one: list[Estimate], other: list[Estimate], errors: Fraction) -> bool:
         """Whether one leads in a metric by so many standard errors, and does not trail in the other by one."""
@@ -279,5 +305,5 @@ class Model:
                 to.frozen = list(known) if len(known) >= MIN_BASELINE else None
         for outcome in to.history:
             outcome.judged = False
-        self.active, self.epoch, self.changed_n = to.name, self.epoch + 1, self.n
+        self.active, self.epoch, self.changed_n, self.left = to.name, self.epoch + 1, self.n, None
         to.epoch = self.epoch

@@ -8,7 +8,7 @@ from builders import AGENT, TASK, a_command, invocations
 
 from crl_stream.core import messages as m
 from crl_stream.core.identity import TaskKey
-from crl_stream.core.monitor.row import TaskRow, Variant, new_row
+from crl_stream.core.monitor.row import StandingOrder, TaskRow, Variant, new_row
 from crl_stream.core.monitor.step import Context, Step, step
 from crl_stream.core.policy import Policy
 
@@ -28,6 +28,8 @@ class Task:
         self.now = NOON
         self.facts: list[Any] = []
         self.last: Step | None = None
+        self.fleet: StandingOrder | None = None
+        """A hold on the whole fleet."""
 
     def take(self, *messages: Any) -> list[Any]:
         """Fold the messages one by one; return their facts."""
@@ -35,7 +37,8 @@ class Task:
         for message in messages:
             self.offset += 1
             self.now += 1_000
-            self.last = step(self.row, message, Context(0, self.offset, self.now, 0, "0" * 16), self.policy)
+            at = Context(0, self.offset, self.now, 0, "0" * 16, fleet=self.fleet)
+            self.last = step(self.row, message, at, self.policy)
             stated += self.last.facts
         self.facts += stated
         return stated

@@ -20,12 +20,14 @@ from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor import lifecycle
 from crl_stream.core.monitor.grounds import Grounds
 from crl_stream.core.monitor.lifecycle import MACHINES, TRANSITIONS, apply, states_of
+from crl_stream.core.monitor.promise import Promise
 from crl_stream.core.monitor.row import (
     REGISTERED,
     RETIRED,
     SEEN,
     Configuration,
     Frozen,
+    Left,
     StandingOrder,
     TaskRow,
     Variant,
@@ -50,7 +52,9 @@ EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
     c.AlertOpened: lambda it, _: c.AlertOpened(it, GROUNDS, "deg-1"),
     c.HeldBack: lambda it, _: c.HeldBack(it, "held by ann", "deg-1"),
     c.FoundNoTarget: lambda it, _: c.FoundNoTarget(it, [Candidate("other", 0.0, 0, False, "quarantined")], "deg-1"),
-    c.RolledBack: lambda it, other: c.RolledBack(it, other, GROUNDS, [], "rb-1", "deg-1"),
+    c.RolledBack: lambda it, other: c.RolledBack(it, other, GROUNDS, [], "rb-1", "deg-1", Promise(20, 10, 5)),
+    c.TakenBack: lambda it, other: c.TakenBack(other, it, "rb-0", "worse"),
+    c.VerificationEnded: lambda *_: c.VerificationEnded(),
     c.Activated: lambda it, _: c.Activated(it, "command", "cmd-1", "ordered"),
     c.WouldPromote: lambda it, _: c.WouldPromote(it, "dec-1", "better"),
     c.Decided: lambda it, _: c.Decided(it, "auto_apply", "dec-1", "better"),
@@ -70,6 +74,7 @@ PROVEN = encode_row(proven(other="S" * 30).row)
 NEEDS = {
     c.HoldProlonged: {"hold": "held"},
     c.RolledBack: {"activation": "active"},
+    c.TakenBack: {"activation": "active"},
     c.WouldPromote: {"activation": "active"},
 }
 """The states that each change needs in order to make sense."""
@@ -83,6 +88,7 @@ def a_task(states: dict[str, str]) -> tuple[TaskRow, Variant]:
     it.quarantined, it.alert_id = states["quarantine"] == "quarantined", "deg-0"
     it.state = {"seen": SEEN, "registered": REGISTERED, "retired": RETIRED}[states["registration"]]
     row.active = None if states["activation"] == "none" else "default"
+    row.left = None if states["verification"] == "settled" else Left("rb-0", "other", 30, 15, 10)
     row.latch = states["latch"] == "latched"
     row.pinned = ORDER if states["pin"] == "pinned" else None
     row.held = StandingOrder("ann", "", 0, until=1) if states["hold"] == "held" else None

@@ -90,6 +90,7 @@ def compare(random: Random, runs: Iterable[tuple[str, str, int]]) -> Model:
     assert [(r.from_variant, r.to_variant) for r in task.stated(m.RollbackEvent)] == model.rollbacks
     causes = [(a.cause, a.to_variant) for a in task.stated(m.Activation)]
     assert [to for cause, to in causes if cause == "auto_apply"] == model.promotions
+    assert [to for cause, to in causes if cause == "rollback_verified_worse"] == model.taken_back
     return model
 
 
@@ -102,6 +103,7 @@ def test_engine_and_model_agree_after_every_outcome(seed: int, runs: list[Any]) 
     model = compare(Random(seed), runs)
     event(f"rollbacks: {len(model.rollbacks)}")
     event(f"promotions: {len(model.promotions)}")
+    event(f"taken back: {len(model.taken_back)}")
 
 
 def test_the_sequences_compared_do_contain_rollbacks_and_promotions() -> None:
@@ -111,6 +113,7 @@ def test_the_sequences_compared_do_contain_rollbacks_and_promotions() -> None:
     )
     assert model.rollbacks
     assert model.promotions
+    assert model.taken_back
     assert model.duplicates
 
 

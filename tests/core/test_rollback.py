@@ -80,7 +80,7 @@ def failing(**others: str) -> Task:
 @given(
     st.lists(st.tuples(st.sampled_from([0.2, 0.5, 0.9]), st.integers(0, 8), st.booleans(), st.booleans()), max_size=6)
 )
-def test_the_target_is_the_highest_q_with_five_visits_then_more_visits_then_the_first_name(
+def test_the_target_has_the_highest_q_with_five_visits_then_more_visits_and_quarantined_ones_come_last(
     others: list[tuple[float, int, bool, bool]],
 ) -> None:
     task = failing()
@@ -93,12 +93,12 @@ def test_the_target_is_the_highest_q_with_five_visits_then_more_visits_then_the_
         variant.state = RETIRED if retired else variant.state
     found = candidates(task.row, rules_of(GUIDE))
     eligible = [
-        (-q, -n, f"v{number}")
+        (quarantined, -q, -n, f"v{number}")
         for number, (q, n, quarantined, retired) in enumerate(others)
-        if n >= 5 and not quarantined and not retired
+        if n >= 5 and not retired
     ]
     chosen = [candidate.variant_id for candidate in found if candidate.chosen]
-    assert chosen == [name for _, _, name in sorted(eligible)[:1]]
+    assert chosen == [name for *_, name in sorted(eligible)[:1]]
     assert len(found) == len(others)
     assert all((candidate.why_not is None) == candidate.chosen for candidate in found)
 
@@ -114,7 +114,7 @@ def test_every_candidate_that_was_not_chosen_says_why() -> None:
         "api-optimized": None,
         "few": "n_visits 4 < 5",
         "worse": "a better variant was chosen",
-        "fallen": "quarantined after a rollback",
+        "fallen": "quarantined, and another variant qualifies",
         "gone": "retired",
         "weak": "not better by 0.5 standard errors: reward -0.328 against 0.194, success 33.6% against 59.7%",
         "wilted": "not better in its last 20 outcomes: reward -0.952 against 0.194, success 2.4% against 59.7%",

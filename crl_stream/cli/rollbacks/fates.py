@@ -1,4 +1,4 @@
-"""Finds what became of a rollback: confirmed or undone, by whom and when, or replaced by a later change."""
+"""Finds what became of a rollback: confirmed or undone, by whom and when, taken back, or replaced by a later change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One event in the life of a rollback."""
 
     what: str
-    """``confirmed``, ``undone``, or ``followed`` by another change of the active variant."""
+    """``confirmed``, ``undone``, ``taken back``, or ``followed`` by another change of the active variant."""
     actor: str
     timestamp: str
     reason: str
@@ -26,13 +26,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def status_of(event: RollbackEvent, fate: Iterable[Event]) -> str:
-    """Return the fate in brief: ``undone by ada``, ``confirmed by bob``, ``not reviewed``, ``shadow: not done``."""
+    """Return the fate in brief: ``undone by ada``, ``taken back``, ``not reviewed``, ``shadow: not done``."""
     if not event.enforced:
         return "shadow: not done"
     for what in ("undone", "confirmed"):
         for one in fate:
             if one.what == what:
                 return f"{what} by {one.actor}"
+    if any(one.what == "taken back" for one in fate):
+        return "taken back"
     return "not reviewed"
 
 
@@ -77,6 +79,6 @@ def _fate_in(
         if rollback_id is not None:
             why = f"{message.to_variant} became active ({message.cause}): {message.reasoning}"
             return rollback_id, Event(
-                what="followed", actor="monitor", timestamp=message.timestamp, reason=why, id=message.activation_id
+                what="taken back" if message.cause == "rollback_verified_worse" else "followed", actor="monitor", timestamp=message.timestamp, reason=why, id=message.activation_id
             )
     return None

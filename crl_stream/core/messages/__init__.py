@@ -72,6 +72,7 @@ from crl_stream.core.messages.snapshots import (
     VariantCatalogue,
     VariantConfiguration,
     VariantSnapshot,
+    Verification,
     WindowSnapshot,
 )
 
@@ -137,5 +138,6 @@ __all__ = [
     "VariantCatalogue",
     "VariantConfiguration",
     "VariantSnapshot",
+    "Verification",
     "WindowSnapshot",
 ]

@@ -24,6 +24,7 @@ from crl_stream.core.messages.parts import (
 AlertKind = Literal[
     "degradation",
     "rollback",
+    "rollback_taken_back",
     "no_target",
     "held_degradation",
     "variant_limit",

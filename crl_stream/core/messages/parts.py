@@ -35,7 +35,9 @@ Ordinal = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 VerdictKind = Literal["HEALTHY", "DEGRADED", "INCONCLUSIVE"]
 DecisionKind = Literal["auto_apply", "human_approval", "no_action"]
-ActivationCause = Literal["first_seen", "auto_apply", "rollback", "undo", "command", "approval"]
+ActivationCause = Literal[
+    "first_seen", "auto_apply", "rollback", "undo", "command", "approval", "rollback_verified_worse"
+]
 
 
 class Position(msgspec.Struct, frozen=True):

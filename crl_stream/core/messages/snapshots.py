@@ -224,6 +224,25 @@ class RuntimeBehind(msgspec.Struct, frozen=True, kw_only=True):
     """Append time of the runtime's last outcome; absent if it has sent none since the engine began to record this."""
 
 
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest rollback, while its target is compared with what was left.
+
+    The rollback is taken back if the target delivers less; otherwise it stays, at the latest when the target's window
+    is full.
+    """
+
+    rollback_id: Identifier
+    left_variant: Identifier
+    left_success_rate: float
+    """What the degraded variant delivered, 0 to 1: its window and some outcomes at its baseline."""
+    left_avg_reward: float
+    """The same as a mean reward, -1 to 1."""
+    outcomes: int
+    """The target's outcomes so far."""
+    outcomes_needed: int
+    """With this many, the rollback stays."""
+
+
 class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a task at ``as_of`` (topic ``crl.tasks`` and the web views)."""
 
@@ -271,6 +290,8 @@ class TaskSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """How often a runtime was forgotten because the task had more runtimes than ``limits.runtimes``."""
     no_rollback: str | None = None
     """What prevents a rollback of the active variant now (a hold or the mode); absent if nothing does."""
+    verification: Verification | None = None
+    """The latest rollback, while it may still be taken back."""
     schema_version: int = 1
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from crl_stream.core.messages import Candidate
 from crl_stream.core.messages.parts import ActivationCause, DecisionKind
 from crl_stream.core.monitor.grounds import Grounds
+from crl_stream.core.monitor.promise import Promise
 from crl_stream.core.monitor.row import Configuration, StandingOrder, Variant
 
 
@@ -86,11 +87,26 @@ class RolledBack(NamedTuple):
     ranked: list[Candidate]
     rollback_id: str
     alert_id: str
+    left: Promise | None = None
+    """What the degraded variant delivers, to verify the target against; None if the rollback is not verified."""
+
+
+class TakenBack(NamedTuple):
+    """The target of the latest rollback delivers less than the variant that was left, which becomes active again."""
+
+    variant: Variant
+    to: Variant
+    rollback_id: str
+    words: str
+
+
+class VerificationEnded(NamedTuple):
+    """The latest rollback stays: its target has held up, a person confirmed it, or there is nothing to return to."""
 
 
 # -- which variant is active -------------------------------------------------------------------------
 class Activated(NamedTuple):
-    """``to`` becomes the active variant for any reason other than a rollback."""
+    """``to`` becomes the active variant for any reason other than a rollback or its taking back."""
 
     to: Variant
     cause: ActivationCause
@@ -190,6 +206,8 @@ Change = (
     | HeldBack
     | FoundNoTarget
     | RolledBack
+    | TakenBack
+    | VerificationEnded
     | Activated
     | WouldPromote
     | Decided

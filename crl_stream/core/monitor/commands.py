@@ -21,6 +21,7 @@ from crl_stream.core.monitor.changes import (
     Retired,
     ReviewedRollback,
     Unpinned,
+    VerificationEnded,
 )
 from crl_stream.core.monitor.decision_matrix import barred, no_rollback, span_of
 from crl_stream.core.monitor.dedupe import remember
@@ -30,6 +31,13 @@ from crl_stream.core.monitor.row import REGISTERED, RETIRED, Review, StandingOrd
 from crl_stream.core.monitor.standing_orders import order_of
 from crl_stream.core.monitor.turn import Turn
 from crl_stream.core.monitor.variants import add_variant
+
+_REVIEWED: Final = {
+    "confirmed": "is already confirmed",
+    "undone": "was undone; there is nothing to confirm",
+    "taken_back": "was taken back automatically; there is nothing to confirm",
+}
+"""Why a rollback cannot be confirmed, by what became of it."""
 
 
 class _Refused(Exception):
@@ -146,7 +154,7 @@ def _no_promotion(turn: Turn) -> str:
 
 def _undo(turn: Turn, command: m.UndoRollback) -> str:
     row = turn.row
-    if row.previous is None or row.cause not in ("rollback", "auto_apply", "command", "approval"):
+    if row.previous is None or row.cause == "undo":
         raise _Refused(f"there is no change to undo (latest change: {row.cause or 'none'})")
     if command.rollback_id is not None and command.rollback_id != row.rollback_id:
         raise _Refused(f"{command.rollback_id} is not the latest change, which is {row.rollback_id or row.cause_id}")
@@ -180,9 +188,10 @@ def _confirm(turn: Turn, command: m.ConfirmRollback) -> str:
         known = ", ".join(one.rollback_id for one in reversed(row.rollbacks)) or "none"
         raise _Refused(f"{command.rollback_id} is not one of the task's recent rollbacks (newest first: {known})")
     if past.review:
-        already = "is already confirmed" if past.review == "confirmed" else "was undone; there is nothing to confirm"
-        raise _Refused(f"{command.rollback_id} {already}")
+        raise _Refused(f"{command.rollback_id} {_REVIEWED[past.review]}")
     apply(turn, [ReviewedRollback(past.rollback_id, "confirmed")])
+    if row.left is not None and row.left.rollback_id == past.rollback_id:
+        apply(turn, [VerificationEnded()])  # a person's word stands
     variant = row.variants.get(past.from_variant)
     stays = variant is not None and variant.quarantined
     return f"{command.rollback_id} reviewed; {past.from_variant} {'stays' if stays else 'is no longer'} quarantined"

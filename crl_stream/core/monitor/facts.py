@@ -215,6 +215,24 @@ def rolled_back(turn: Turn, change: c.RolledBack) -> Sequence[Any]:
     return told
 
 
+def taken_back(turn: Turn, change: c.TakenBack) -> Sequence[Any]:
+    """Return the change of the active variant, the end of the alerts that it closes, and the alert about it."""
+    about = change.variant.variant_id
+    told = _activation(turn, change.to, "rollback_verified_worse", change.rollback_id, change.words)
+    told.append(
+        alert(
+            turn,
+            "rollback_taken_back",
+            "critical",
+            f"rollback taken back, {change.to.variant_id} is active again: {about} is {change.words}",
+            about=about,
+            cause_id=change.rollback_id,
+            undo_epoch=turn.row.epoch + 1,
+        )
+    )
+    return told
+
+
 # -- changes of the active variant -------------------------------------------------------------------
 def activated(turn: Turn, change: c.Activated) -> Sequence[Any]:
     """Return the change of the active variant, and the end of the alerts that it closes."""

@@ -23,6 +23,7 @@ from crl_stream.core.monitor.row import (
     REGISTERED,
     RETIRED,
     Frozen,
+    Left,
     PastRollback,
     StandingOrder,
     TaskRow,
@@ -33,6 +34,8 @@ from crl_stream.core.monitor.window import forget, restart_judging
 
 REVIEWABLE: Final = 8
 """How many rollbacks of a task are remembered for a later review."""
+_RETURNS: Final = frozenset(("rollback", "rollback_verified_worse", "undo"))
+"""Causes of activations that return to a variant that is already known, so it gets no head start."""
 
 
 def apply(turn: Turn, changes: Sequence[c.Change]) -> None:
@@ -99,6 +102,19 @@ def _roll_back(turn: Turn, change: c.RolledBack) -> None:
     variant.quarantined, turn.catalogue_changed = True, True
     variant.rollbacks += 1
     _activate(turn, change.target, "rollback", change.rollback_id)
+    if change.left is not None:
+        turn.row.left = Left(change.rollback_id, variant.variant_id, *change.left)
+
+
+def _take_back(turn: Turn, change: c.TakenBack) -> None:
+    past = find_past(turn.row, change.rollback_id)
+    if past is not None:
+        past.review = past.review or "taken_back"
+    _activate(turn, change.to, "rollback_verified_worse", change.rollback_id)
+
+
+def _end_verification(turn: Turn, _: c.VerificationEnded) -> None:
+    turn.row.left = None
 
 
 # -- changes of the active variant -------------------------------------------------------------------
@@ -120,9 +136,9 @@ def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) ->
     row.rollback_id = cause_id if cause == "rollback" else None
     if cause == "rollback" and row.previous is not None:
         _remember_rollback(row, cause_id, row.previous)
-    row.latch, row.held_n, row.no_target_n = False, -1, -1
+    row.latch, row.held_n, row.no_target_n, row.left = False, -1, -1, None
     restart_judging(to)
-    if turn.rules.head_start and to.baseline is not None and cause not in ("rollback", "undo"):
+    if turn.rules.head_start and to.baseline is not None and cause not in _RETURNS:
         to.evidence = [turn.rules.head_start] * PLACES
     to.epoch, to.degraded, to.alerted, to.clean = row.epoch, False, False, 0
     for runtime in row.runtimes.values():
@@ -227,6 +243,8 @@ _EFFECTS: Final[dict[type, tuple[Callable[[Turn, Any], Sequence[Any]], Callable[
     c.HeldBack: (facts.held_back, _hold_back),
     c.FoundNoTarget: (facts.found_no_target, _find_no_target),
     c.RolledBack: (facts.rolled_back, _roll_back),
+    c.TakenBack: (facts.taken_back, _take_back),
+    c.VerificationEnded: (facts.nothing, _end_verification),
     c.Activated: (facts.activated, _activate_for),
     c.WouldPromote: (facts.would_promote, _would_promote),
     c.Decided: (facts.decided, _decide),
@@ -261,11 +279,12 @@ MACHINES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "quarantine": ("May the variant be chosen?", ("free", "quarantined")),
     "registration": ("What have people registered about the variant?", ("seen", "registered", "retired")),
     "activation": ("Does the task have an active variant?", ("none", "active")),
+    "verification": ("Is the latest rollback still being verified?", ("settled", "verifying")),
     "latch": ("Has shadow mode already reported that the active variant would be rolled back?", ("armed", "latched")),
     "pin": ("Is the active variant pinned?", ("unpinned", "pinned")),
     "hold": ("Does anything happen automatically?", ("automatic", "held")),
 }
-"""The state machines, four for a variant and four for a task: the question that each answers, and its states."""
+"""The state machines, four for a variant and five for a task: the question that each answers, and its states."""
 
 _VERDICT: Final = "DEGRADED verdict"
 TRANSITIONS: Final[tuple[Transition, ...]] = (
@@ -274,13 +293,17 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("condition", "degraded", c.CountedHealthy, "degraded", "HEALTHY verdict on an outcome"),
     Transition("condition", "degraded", c.Recovered, "healthy", "enough HEALTHY verdicts in a row (clean_verdicts)"),
     Transition("condition", "degraded", c.Activated, "healthy", "judging starts again from zero"),
+    Transition("condition", "degraded", c.TakenBack, "healthy", "judging starts again from zero"),
     Transition("condition", "degraded", c.GivenUp, "healthy", "retired or forgotten"),
     Transition("alert", "silent", c.AlertOpened, "alerted", "became degraded, and was not rolled back at once"),
     Transition("alert", "alerted", c.Recovered, "silent"),
     Transition("alert", "alerted", c.Activated, "silent"),
+    Transition("alert", "alerted", c.TakenBack, "silent"),
     Transition("alert", "alerted", c.GivenUp, "silent"),
     Transition("quarantine", "free", c.RolledBack, "quarantined", "enforced"),
-    Transition("quarantine", "quarantined", c.QuarantineLifted, "free", "lifted, undone, approved or activated"),
+    Transition(
+        "quarantine", "quarantined", c.QuarantineLifted, "free", "lifted, undone, approved, activated or chosen again"
+    ),
     Transition("registration", "seen", c.Registered, "registered"),
     Transition("registration", "registered", c.Registered, "registered", "no outcome yet"),
     Transition("registration", "retired", c.Registered, "registered"),
@@ -289,8 +312,15 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("activation", "none", c.Activated, "active", "first_seen, command, approval"),
     Transition("activation", "active", c.Activated, "active", "auto_apply, command, approval, undo"),
     Transition("activation", "active", c.RolledBack, "active", "enforced"),
+    Transition("activation", "active", c.TakenBack, "active", "its target delivers less than what was left"),
+    Transition("verification", "settled", c.RolledBack, "verifying", "enforced"),
+    Transition("verification", "verifying", c.RolledBack, "verifying", "enforced"),
+    Transition("verification", "verifying", c.TakenBack, "settled"),
+    Transition("verification", "verifying", c.VerificationEnded, "settled", "full window, confirmed, or nothing left"),
+    Transition("verification", "verifying", c.Activated, "settled"),
     Transition("latch", "armed", c.RolledBack, "latched", "shadow mode"),
     Transition("latch", "latched", c.RolledBack, "armed", "enforced"),
+    Transition("latch", "latched", c.TakenBack, "armed"),
     Transition("latch", "latched", c.Activated, "armed"),
     Transition("latch", "latched", c.Recovered, "armed", "of the active variant"),
     Transition("pin", "unpinned", c.Pinned, "pinned"),
@@ -313,6 +343,7 @@ def states_of(row: TaskRow, variant: Variant) -> dict[str, str]:
         "quarantine": "quarantined" if variant.quarantined else "free",
         "registration": ("seen", "registered", "retired")[variant.state],
         "activation": "none" if row.active is None else "active",
+        "verification": "settled" if row.left is None else "verifying",
         "latch": "latched" if row.latch else "armed",
         "pin": "unpinned" if row.pinned is None else "pinned",
         "hold": "automatic" if row.held is None else "held",

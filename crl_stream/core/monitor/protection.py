@@ -17,11 +17,13 @@ from crl_stream.core.monitor.changes import (
     CountedHealthy,
     FoundNoTarget,
     HeldBack,
+    QuarantineLifted,
     Recovered,
     RolledBack,
     StayedDegraded,
 )
 from crl_stream.core.monitor.grounds import grounds_of
+from crl_stream.core.monitor.promise import delivered
 from crl_stream.core.monitor.row import Variant
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.monitor.turn import Turn
@@ -68,7 +70,11 @@ def _degraded(turn: Turn, variant: Variant, verdict: Verdict) -> Sequence[Change
         if target is not None:
             rollback_id = turn.identify("rb", "rollback", variant.variant_id)
             grounds = grounds or grounds_of(variant, verdict, turn.rules)
-            changes.append(RolledBack(variant, row.variants[target], grounds, ranked, rollback_id, alert_id))
+            chosen = row.variants[target]
+            if chosen.quarantined and turn.rules.enforced:
+                changes.append(QuarantineLifted(chosen))
+            left = delivered(variant, turn.rules) if turn.policy.rollback.verify else None
+            changes.append(RolledBack(variant, chosen, grounds, ranked, rollback_id, alert_id, left))
         elif _is_time(turn, row.no_target_n):
             changes.append(FoundNoTarget(variant, ranked, alert_id))
     # Without an enforced rollback, the variant stays degraded, and an alert about a rollback never stays open.

@@ -173,7 +173,17 @@ class PastRollback(msgspec.Struct, array_like=True, gc=False):
     rollback_id: str
     from_variant: str
     review: str = ""
-    """``confirmed``, ``undone``, or empty if it has not been reviewed yet."""
+    """``confirmed``, ``undone``, ``taken_back`` by the monitor, or empty if none of them has happened yet."""
+
+
+class Left(msgspec.Struct, array_like=True, gc=False):
+    """What the latest rollback left, to verify its target against; the sums are those of a ``Promise``."""
+
+    rollback_id: str
+    variant_id: str
+    n: int
+    value: int
+    successes: int
 
 
 class TaskRow(msgspec.Struct, array_like=True, gc=False):
@@ -245,6 +255,8 @@ class TaskRow(msgspec.Struct, array_like=True, gc=False):
     """How many receipts of this epoch were for unknown runtimes while there was no room to remember them all."""
     forgotten: int = 0
     """How many times a runtime was forgotten to make room for another."""
+    left: Left | None = None
+    """What the latest rollback left, while that rollback is being verified."""
 
     @property
     def key(self) -> TaskKey:

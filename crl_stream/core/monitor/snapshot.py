@@ -25,6 +25,7 @@ from crl_stream.core.messages import (
     VariantCatalogue,
     VariantConfiguration,
     VariantSnapshot,
+    Verification,
     WindowSnapshot,
 )
 from crl_stream.core.monitor.decision_matrix import (
@@ -37,6 +38,7 @@ from crl_stream.core.monitor.decision_matrix import (
 )
 from crl_stream.core.monitor.evidence import e_value
 from crl_stream.core.monitor.grounds import sentence
+from crl_stream.core.monitor.promise import Promise
 from crl_stream.core.monitor.row import (
     ERROR,
     FAILED,
@@ -52,7 +54,7 @@ from crl_stream.core.monitor.row import (
     TaskRow,
     Variant,
 )
-from crl_stream.core.monitor.rules import rules_of
+from crl_stream.core.monitor.rules import Rules, rules_of
 from crl_stream.core.monitor.turn import Context, Turn
 from crl_stream.core.monitor.verdict import judge
 from crl_stream.core.policy import Policy
@@ -108,6 +110,22 @@ def task_snapshot(row: TaskRow, at: Context, policy: Policy) -> TaskSnapshot:
         n_feedback_unmatched=row.unmatched,
         runtimes_forgotten=row.forgotten,
         no_rollback=None if row.active is None else no_rollback(row, policy, at.fleet),
+        verification=_verification(row, rules_of(policy)),
+    )
+
+
+def _verification(row: TaskRow, rules: Rules) -> Verification | None:
+    left = row.left
+    if left is None or row.active is None:
+        return None
+    promised = Promise(left.n, left.value, left.successes)
+    return Verification(
+        rollback_id=left.rollback_id,
+        left_variant=left.variant_id,
+        left_success_rate=promised.success_rate,
+        left_avg_reward=promised.reward,
+        outcomes=row.variants[row.active].judged.n,
+        outcomes_needed=rules.size,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import Feedback, Invocation
-from crl_stream.core.monitor.changes import RolledBack
+from crl_stream.core.monitor.changes import RolledBack, TakenBack
 from crl_stream.core.monitor.commands import apply_command
 from crl_stream.core.monitor.decision_matrix import decision, promotion
 from crl_stream.core.monitor.feedback import take_feedback
@@ -28,6 +28,7 @@ from crl_stream.core.monitor.row import (
 )
 from crl_stream.core.monitor.standing_orders import expired, noticed
 from crl_stream.core.monitor.turn import Context, Turn
+from crl_stream.core.monitor.verification import verify
 from crl_stream.core.policy import Policy
 
 __all__ = ["Context", "Step", "fold", "follow_fleet", "pass_time", "step"]
@@ -65,16 +66,21 @@ def step(row: TaskRow, message: Any, at: Context, policy: Policy) -> Step:
     else:
         disposition = apply_command(turn, message)
     if variant is not None:
-        active, rolled_back = variant.variant_id == row.active, False
+        active, changed = variant.variant_id == row.active, False
         if judged:
-            changes = protect(turn, variant, outcome=kind is Invocation)
-            if changes:
+            if active and row.left is not None:
+                changes = verify(turn, variant)
                 apply(turn, changes)
-                rolled_back = any(type(change) is RolledBack for change in changes)
+                changed = any(type(change) is TakenBack for change in changes)
+            if not changed:
+                changes = protect(turn, variant, outcome=kind is Invocation)
+                if changes:
+                    apply(turn, changes)
+                    changed = any(type(change) is RolledBack for change in changes)
         said = decision(turn, variant)
         if said is not None:
             apply(turn, [said])
-        if judged and active and not rolled_back:
+        if judged and active and not changed:
             promoted = promotion(turn)
             if promoted is not None:
                 apply(turn, [promoted])

@@ -15,6 +15,10 @@ def rank(variant: Variant) -> tuple[float, int, str]:
     return (-variant.q, -variant.life.n, variant.variant_id)
 
 
+def _precedence(variant: Variant) -> tuple[bool, float, int, str]:
+    return (variant.quarantined, *rank(variant))
+
+
 def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> list[Candidate]:
     """Return every other variant, best first; at most one is chosen.
 
@@ -30,7 +34,7 @@ def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> lis
     left = None if active is None else delivered(active, rules)
     is_added = worst is not None and any(worst is detector for detector, _ in rules.further)
     without_success = active is not None and active.judged.successes == 0
-    for variant in sorted(row.variants.values(), key=rank):
+    for variant in sorted(row.variants.values(), key=_precedence):
         if variant is active:
             continue
         why_not = _objection(variant, rules)
@@ -39,7 +43,9 @@ def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> lis
         if why_not is None and without_success and is_hopeless(variant):
             why_not = f"no success in its last {len(variant.window) // SIZE} outcomes either"
         if why_not is None and chosen:
-            why_not = "a better variant was chosen"
+            why_not = (
+                "quarantined, and another variant qualifies" if variant.quarantined else "a better variant was chosen"
+            )
         found.append(Candidate(variant.variant_id, variant.q, variant.life.n, why_not is None, why_not))
         chosen = chosen or why_not is None
     return found
@@ -47,8 +53,6 @@ def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> lis
 
 def _objection(variant: Variant, rules: Rules) -> str | None:
     needed = rules.policy.rollback.min_samples
-    if variant.quarantined:
-        return "quarantined after a rollback"
     if variant.state == RETIRED:
         return "retired"
     if variant.life.n < needed:
@@ -65,8 +69,8 @@ def _comparison(variant: Variant, left: Promise, rules: Rules, *, is_added: bool
     if not is_better(promised, left, rules.confidence):
         return f"not better by {rules.confidence:g} standard errors: {compare(promised, left)}"
     if variant.judged.n >= rules.min_recent:
-        # What it delivered last tells more than a good past.
+        # What it delivered last tells more than a good past, above all if that led to a rollback.
         lately = promise_of(variant.judged)
-        if not is_better(lately, left, 0.0):
+        if not is_better(lately, left, rules.confidence if variant.quarantined else 0.0):
             return f"not better in its last {lately.n} outcomes: {compare(lately, left)}"
     return None

@@ -1,0 +1,40 @@
+"""Verifies a rollback by the first outcomes of its target, and takes it back if the target delivers less.
+
+A rollback acts on a window that was selected for being bad, and trusts a target whose good outcomes may be old.  What
+the target then delivers is the first fair comparison: if that is worse than what was left, the task returns to it.
+The target is not quarantined, but its failed window keeps it from being chosen again, which bounds the oscillation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from crl_stream.core.monitor.changes import Change, QuarantineLifted, TakenBack, VerificationEnded
+from crl_stream.core.monitor.promise import Promise, compare, is_better, promise_of
+from crl_stream.core.monitor.row import RETIRED, Variant
+from crl_stream.core.monitor.turn import Turn
+
+_NOTHING: Final[Sequence[Change]] = ()
+
+
+def verify(turn: Turn, target: Variant) -> Sequence[Change]:
+    """Return the changes that follow from the outcomes of the latest rollback's ``target``, which is still active.
+
+    It is compared from ``min_recent`` judged outcomes on, until its window is full; under a hold, nothing is taken
+    back.  The verification also ends if the variant that was left can no longer be used.
+    """
+    row, rules, left = turn.row, turn.rules, turn.row.left
+    assert left is not None
+    back = row.variants.get(left.variant_id)
+    if back is None or back.state == RETIRED:
+        return [VerificationEnded()]
+    judged = target.judged
+    if judged.n < rules.min_recent:
+        return _NOTHING
+    promised, delivers = Promise(left.n, left.value, left.successes), promise_of(judged)
+    may_act = rules.enforced and row.held is None and turn.at.fleet is None
+    if may_act and is_better(promised, delivers, rules.confidence):
+        words = f"worse than {left.variant_id} in its first {judged.n} outcomes: {compare(delivers, promised)}"
+        return [QuarantineLifted(back), TakenBack(target, back, left.rollback_id, words)]
+    return [VerificationEnded()] if judged.n >= rules.size else _NOTHING
