@@ -24,7 +24,7 @@ AtLeastOne = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
 Mode = Literal["enforce", "shadow", "observe"]
 Guard = Literal["none", "evidence"]
-Baseline = Literal["lifetime", "before_window"]
+Baseline = Literal["lifetime", "before_window", "recent"]
 
 
 class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,8 +38,26 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Relative drop in the mean reward; a window is degraded only if its drop is greater than this."""
     error_increase: Annotated[float, error_rate.LIMIT.range] = error_rate.LIMIT.default
     """Relative increase in the error rate; a window is degraded only if its increase is greater than this."""
+    success_floor: Annotated[float, success_rate.FLOOR.range] = success_rate.FLOOR.default
+    """Successes that a window must be short of what the baseline predicts, besides ``success_drop``; 0: no floor."""
+    reward_floor: Annotated[float, avg_reward.FLOOR.range] = avg_reward.FLOOR.default
+    """Loss of reward that a window must show besides ``reward_drop``, in outcomes that fall from 1 to -1.
+
+    With a floor, a baseline of zero or less is compared with too: the drop is relative to its size.
+    """
+    error_floor: Annotated[float, error_rate.FLOOR.range] = error_rate.FLOOR.default
+    """Errors that a window must have beyond what its baseline predicts, besides ``error_increase``.
+
+    With a floor, a baseline without errors is compared with too.
+    """
     baseline: Baseline = "lifetime"
-    """What the window is compared with: the whole lifetime, or the lifetime before the window."""
+    """What the window is compared with: the whole lifetime, the lifetime before the window, or the ``recent`` past.
+
+    The recent past is the last ``memory`` outcomes before the window, or the lifetime before the window if its mean
+    reward is higher.  Nothing enters it while the variant is degraded.
+    """
+    memory: Annotated[int, msgspec.Meta(ge=40, le=1_000_000, multiple_of=2)] = 200
+    """Outcomes before the window after which all counts of the recent past are halved."""
     min_baseline: AtLeastOne = 20
     """Outcomes the baseline needs before anything is judged."""
     min_recent: AtLeastOne = 10
@@ -62,12 +80,13 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _KNOWN: Final = {field.name: field.default for field in msgspec.structs.fields(Degradation)}
 for _found in DETECTORS:
-    if _KNOWN.get(_found.setting.name, _found.setting.default) != _found.setting.default:
-        raise IncompletePart(
-            f"The limit {_found.setting.name!r} of the detector {_found.name} is another setting of [degradation].",
-            hint="give LIMIT a different name",
-        )
-_FURTHER: Final = [found.setting for found in DETECTORS if found.setting.name not in _KNOWN]
+    for _part, _limit in (("LIMIT", _found.setting), ("FLOOR", _found.floor)):
+        if _KNOWN.get(_limit.name, _limit.default) != _limit.default:
+            raise IncompletePart(
+                f"{_part} {_limit.name!r} of the detector {_found.name} names another setting of [degradation].",
+                hint=f"give {_part} a different name",
+            )
+_FURTHER: Final = [limit for found in DETECTORS for limit in (found.setting, found.floor) if limit.name not in _KNOWN]
 if _FURTHER:
     # The limits of added detectors become full settings, with range and default.
     Degradation = msgspec.defstruct(  # type: ignore[misc,assignment]
@@ -88,6 +107,11 @@ class AutoApply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_samples: AtLeastOne = 10
     min_lead: Annotated[float, msgspec.Meta(ge=0.0, le=2.0)] = 0.05
     """Lead that a candidate needs over the active variant, in Q and in lifetime mean reward."""
+    confidence: Annotated[float, msgspec.Meta(ge=0.0, le=5.0)] = 0.5
+    """Standard errors by which a candidate must promise more than the active variant.
+
+    The comparison is made again with every outcome, so a small distance is reached by chance sooner or later.
+    """
     min_outcomes_since_active: Count = 10
     """Outcomes that a candidate must have had since it was last active."""
     cooldown: Count = 20
@@ -106,7 +130,7 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     min_samples: AtLeastOne = 5
     confidence: Annotated[float, msgspec.Meta(ge=0.0, le=5.0)] = 0.5
-    """Standard errors by which a target must promise more than the degraded variant delivers; also for a promotion."""
+    """Standard errors by which a target must promise more than the degraded variant delivers."""
     doubt: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 10
     """Outcomes at its baseline that are added to a degraded variant's window before it is compared with a target."""
     verify: bool = True

@@ -149,20 +149,21 @@ class Member:
         recent = Shares([o for o in self.window if o.judged])
         if baseline.n < MIN_BASELINE or recent.n < MIN_RECENT:
             return "INCONCLUSIVE", None
-        excesses: list[tuple[Fraction, str]] = []
+        found: list[tuple[bool, Fraction, str]] = []
         if baseline.success_rate > 0:
             drop = (baseline.success_rate - recent.success_rate) / baseline.success_rate
-            excesses.append((drop / exact(0.10), "success_rate"))
+            found.append((drop > exact(0.10), drop * baseline.success_rate, "success_rate"))
         if baseline.avg_reward > 0:
             drop = (baseline.avg_reward - recent.avg_reward) / baseline.avg_reward
-            excesses.append((drop / exact(0.15), "avg_reward"))
+            found.append((drop > exact(0.15), drop * baseline.avg_reward / 2, "avg_reward"))
         if baseline.error_rate > 0:
             increase = (recent.error_rate - baseline.error_rate) / baseline.error_rate
-            excesses.append((increase / exact(0.20), "error_rate"))
-        if not excesses:
+            found.append((increase > exact(0.20), increase * baseline.error_rate, "error_rate"))
+        if not found:
             return "INCONCLUSIVE", None
-        worst, metric = max(excesses, key=lambda found: found[0])
-        return ("DEGRADED", metric) if worst > 1 else ("HEALTHY", None)
+        # Of the metrics beyond their limits, the one that costs the most outcomes is named.
+        beyond = [(lost, metric) for is_beyond, lost, metric in found if is_beyond]
+        return ("DEGRADED", max(beyond, key=lambda each: each[0])[1]) if beyond else ("HEALTHY", None)
 
     def decision(self, *, active: bool) -> str:
         """Return the decision of the guide's matrix."""

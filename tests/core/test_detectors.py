@@ -66,13 +66,13 @@ def test_a_detector_says_degraded_exactly_when_the_relative_change_exceeds_the_l
     had = data.draw(st.integers(1, before * case.most))
     has = data.draw(amounts(detector, recent))
     baseline, window, limit = case.sums(before, had), case.sums(recent, has), detector.limit(GUIDE)
-    found = detector.detect(baseline, window, limit)
+    found = detector.detect(baseline, window)
     assert found is not None
     old, new = Fraction(had, before), Fraction(has, recent)
     change = (old - new) / old if case.better else (new - old) / old
     assert detector.exceeds(baseline, window, limit) is (change > limit_of(detector))
     assert found.change == pytest.approx(float(change), rel=1e-9, abs=1e-12)
-    assert found.excess == pytest.approx(float(change / limit_of(detector)), rel=1e-9, abs=1e-9)
+    assert found.lost == pytest.approx(float(abs(old - new) * recent / detector.whole) * (1 if change > 0 else -1))
 
 
 @each
@@ -85,7 +85,7 @@ def test_worse_is_never_judged_better(detector: Detector, data: st.DataObject) -
     first, second = sorted(drawn, reverse=case.better)
     baseline, limit = case.sums(before, had), detector.limit(GUIDE)
     better, worse = case.sums(recent, first), case.sums(recent, second)
-    good, bad = detector.detect(baseline, better, limit), detector.detect(baseline, worse, limit)
+    good, bad = detector.detect(baseline, better), detector.detect(baseline, worse)
     assert good is not None and bad is not None
     assert bad.change >= good.change
     assert bool(detector.exceeds(baseline, worse, limit)) >= bool(detector.exceeds(baseline, better, limit))
@@ -103,12 +103,38 @@ def test_a_change_of_exactly_the_limit_is_healthy_and_the_least_more_is_not(dete
 
 
 @each
+@given(st.data(), st.integers(1, 3 * MICRO))
+def test_a_floor_demands_a_loss_of_so_many_outcomes_and_makes_every_baseline_comparable(
+    detector: Detector, data: st.DataObject, floor: int
+) -> None:
+    case = detector.case
+    before, recent = data.draw(sizes), data.draw(sizes)
+    least = -case.most if detector.name == "avg_reward" else 0
+    had = data.draw(st.integers(before * least, before * case.most))
+    has = data.draw(st.integers(recent * least, recent * case.most))
+    baseline, window, limit = case.sums(before, had), case.sums(recent, has), detector.limit(GUIDE)
+    old, new = Fraction(had, before), Fraction(has, recent)
+    worse = old - new if case.better else new - old
+    enough = worse * recent / detector.whole >= Fraction(floor, MICRO)
+    assert detector.exceeds(baseline, window, limit, floor) is (worse > limit_of(detector) * abs(old) and enough)
+    found = detector.detect(baseline, window, floored=True)
+    assert found is not None
+    assert found.lost == pytest.approx(float(worse * recent / detector.whole))
+    if old:
+        assert found.change == pytest.approx(float(worse / abs(old)))
+    if detector.exceeds(baseline, window, limit, floor):
+        # A sentence of its own where a share means nothing.
+        words = detector.describe(baseline, window, found.change)
+        assert old > 0 or "%)" not in words
+
+
+@each
 @given(sizes, sizes, st.data())
 def test_a_baseline_of_zero_is_inconclusive(detector: Detector, before: int, recent: int, data: st.DataObject) -> None:
     case = detector.case
     baseline, window = case.sums(before, 0), case.sums(recent, data.draw(amounts(detector, recent)))
     assert detector.exceeds(baseline, window, detector.limit(GUIDE)) is None
-    assert detector.detect(baseline, window, detector.limit(GUIDE)) is None
+    assert detector.detect(baseline, window) is None
 
 
 @given(sizes, sizes, st.data())
@@ -118,7 +144,7 @@ def test_a_negative_mean_reward_is_inconclusive(before: int, recent: int, data: 
     has = data.draw(st.integers(-recent * MICRO, recent * MICRO))
     baseline, window = detector.case.sums(before, -lost), detector.case.sums(recent, has)
     assert detector.exceeds(baseline, window, detector.limit(GUIDE)) is None
-    assert detector.detect(baseline, window, detector.limit(GUIDE)) is None
+    assert detector.detect(baseline, window) is None
 
 
 @each
@@ -130,7 +156,7 @@ def test_only_shares_count_not_how_many_outcomes_there_were(
     had, has = data.draw(st.integers(1, before * case.most)), data.draw(amounts(detector, recent))
     few = case.sums(before, had), case.sums(recent, has)
     many = case.sums(before * factor, had * factor), case.sums(recent * factor, has * factor)
-    once, more = detector.detect(*few, limit), detector.detect(*many, limit)
+    once, more = detector.detect(*few), detector.detect(*many)
     assert once is not None and more is not None
     assert once.change == pytest.approx(more.change, rel=1e-12)
     assert detector.exceeds(*few, limit) is detector.exceeds(*many, limit)
@@ -143,8 +169,8 @@ def test_a_limit_of_zero_is_allowed_and_any_worsening_exceeds_it(detector: Detec
     worse = case.sums(100, (49 if case.better else 51) * case.most)
     assert detector.exceeds(baseline, baseline, 0) is False
     assert detector.exceeds(baseline, worse, 0) is True
-    found = detector.detect(baseline, worse, 0)
-    assert found is not None and found.excess == found.change > 0
+    found = detector.detect(baseline, worse)
+    assert found is not None and found.change > 0 and found.lost > 0
 
 
 @each
@@ -156,7 +182,7 @@ def test_a_detector_looks_at_nothing_but_the_sums_that_it_names(detector: Detect
         _some_sums(data, {name: getattr(one, name) for name in ("n", *detector.sums)}) for one in (baseline, recent)
     )
     other_baseline, other_recent = others
-    found, reward, claims = (1.0, 2.0, 3.0), data.draw(st.integers(-MICRO, MICRO)), detector.claims(0.1)
+    found, reward, claims = (1.0, 2.0, 3.0), data.draw(st.integers(-MICRO, MICRO)), detector.claims(0.1, 0.05)
     flags = data.draw(st.sampled_from([SUCCESS, 0, ERROR, SUCCESS | ERROR]))
     other_reward = reward if detector.is_amended else data.draw(st.integers(-MICRO, MICRO))
     assert detector.worsening(baseline, recent) == detector.worsening(other_baseline, other_recent)
@@ -178,7 +204,7 @@ def _some_sums(data: st.DataObject, fixed: dict[str, int] | None = None) -> Sums
 @each
 def test_a_detectors_example_has_its_words_and_its_figures(detector: Detector) -> None:
     baseline, recent, words, figures = detector.case.example
-    found = detector.detect(baseline, recent, detector.limit(GUIDE))
+    found = detector.detect(baseline, recent)
     assert detector.exceeds(baseline, recent, detector.limit(GUIDE)) is True
     assert found is not None
     assert detector.describe(baseline, recent, found.change) == words
@@ -190,7 +216,7 @@ def test_a_detectors_example_has_its_words_and_its_figures(detector: Detector) -
 
 def test_the_guides_example_has_the_guides_words_and_figures() -> None:
     baseline, recent = Sums(100, 90, 10, 80 * MICRO, 0), Sums(20, 15, 5, 10 * MICRO, 0)
-    found = DETECTORS[0].detect(baseline, recent, DETECTORS[0].limit(GUIDE))
+    found = DETECTORS[0].detect(baseline, recent)
     assert found is not None
     assert DETECTORS[0].describe(baseline, recent, found.change) == "Success rate dropped from 90% to 75% (16.7% drop)"
     figures = DETECTORS[0].measure(baseline, recent, found.change)
@@ -220,7 +246,7 @@ def mixture(detector: Detector, n: int) -> Sums:
 
 @each
 def test_bad_outcomes_are_evidence_and_good_ones_are_none(detector: Detector) -> None:
-    claims, good, bad = detector.claims(detector.setting.default), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
+    claims, good, bad = detector.claims(detector.setting.default, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
     baseline = mixture(detector, 400)
     for _ in range(40):
         good = detector.weigh(good, *detector.case.good, baseline, claims)
@@ -233,7 +259,7 @@ def test_bad_outcomes_are_evidence_and_good_ones_are_none(detector: Detector) ->
 def test_outcomes_as_before_are_taken_for_worse_ones_no_more_often_than_the_budget_allows(detector: Detector) -> None:
     case, random, budget, steps = detector.case, Random(detector.name), 200, 20_000
     baseline = mixture(detector, 100_000)
-    claims, found, alarms = detector.claims(detector.setting.default), (0.0, 0.0, 0.0), 0
+    claims, found, alarms = detector.claims(detector.setting.default, 0.0), (0.0, 0.0, 0.0), 0
     for _ in range(steps):
         found = detector.weigh(found, *(case.good if random.random() < SHARE else case.bad), baseline, claims)
         assert min(found) >= 0.0
@@ -251,7 +277,8 @@ def test_the_arithmetic_that_is_written_out_for_every_outcome_is_the_detectors_o
     limits = {
         found.setting.name: data.draw(st.sampled_from([0.0, 0.01, found.setting.default, 0.7])) for found in DETECTORS
     }
-    claims = evidence.Claims(msgspec.convert(limits, Degradation))
+    floors = {found.floor.name: data.draw(st.sampled_from([0.0, 1.0, 7.5])) for found in DETECTORS}
+    claims = evidence.Claims(msgspec.convert(limits | floors, Degradation))
     # A newcomer without outcomes is compared with the lifetime of the variant it replaced, whose sums are arbitrary.
     before = _some_sums(data)
     statistics = st.floats(0, 1e30) | st.floats(0, 1e6)
@@ -268,10 +295,15 @@ def test_a_variant_is_suspect_exactly_when_a_detector_says_so(data: st.DataObjec
     limits = {
         found.setting.name: data.draw(st.sampled_from([0.0, found.setting.default, 0.7, 1.0])) for found in DETECTORS
     }
-    degradation = msgspec.convert(limits | {"min_baseline": 1, "min_recent": 1, "lookback_window": 1000}, Degradation)
+    floors = {found.floor.name: data.draw(st.sampled_from([0.0, 0.0, 0.5, 2.0])) for found in DETECTORS}
+    others = {"min_baseline": 1, "min_recent": 1, "lookback_window": 1000}
+    degradation = msgspec.convert(limits | floors | others, Degradation)
     life, judged = _some_sums(data), _some_sums(data)
     variant = Variant("default", life=life, judged=judged)
-    said = any(found.exceeds(life, judged, found.limit(degradation)) for found in DETECTORS)
+    said = any(
+        found.exceeds(life, judged, found.limit(degradation), round(found.floor_of(degradation) * MICRO))
+        for found in DETECTORS
+    )
     assert is_suspect(variant, rules_of(Policy(degradation=degradation))) is said
 
 
@@ -291,7 +323,10 @@ def test_a_variant_is_suspect_exactly_when_the_judge_would_find_it_degraded_but_
             lookback_window=random.randint(2, 6),
             min_baseline=random.randint(1, 6),
             min_recent=random.randint(1, 6),
-            baseline=random.choice(("lifetime", "before_window")),
+            baseline=random.choice(("lifetime", "before_window", "recent")),
+            success_floor=random.choice((0.0, 1.0)),
+            reward_floor=random.choice((0.0, 0.5)),
+            error_floor=random.choice((0.0, 1.0)),
             guard="evidence",
         )
         rules = rules_of(Policy(degradation=degradation))
@@ -317,7 +352,7 @@ def test_a_fourth_detector_makes_a_variant_suspect_alone() -> None:
     variant = Variant("v2", life=Sums(100, 100), judged=Sums(20, 10))
     assert not is_suspect(variant, rules)
     for limit, suspect in ((MICRO // 2, False), (MICRO // 2 - 1, True)):
-        rules.further = ((DETECTORS[0], limit),)
+        rules.further = ((DETECTORS[0], limit, 0),)
         assert is_suspect(variant, rules) is suspect
 
 

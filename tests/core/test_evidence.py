@@ -43,12 +43,12 @@ def test_the_threshold_is_one_and_a_quarter_times_the_budget() -> None:
 
 
 def test_the_alternatives_are_once_twice_and_four_times_the_limit_and_never_everything() -> None:
-    assert likelihood.drops(0.1) == pytest.approx((0.1, 0.2, 0.4))
-    assert likelihood.drops(0.5) == pytest.approx((0.5, 0.95, 0.95))
+    assert likelihood.drops(0.1) == pytest.approx((0.1, 0.2, 0.4, 0.0))
+    assert likelihood.drops(0.5) == pytest.approx((0.5, 0.95, 0.95, 0.0))
 
 
 def test_no_alternative_claims_less_than_a_twentieth() -> None:
-    assert likelihood.drops(0.0) == likelihood.drops(0.02) == pytest.approx((0.05, 0.1, 0.2))
+    assert likelihood.drops(0.0) == likelihood.drops(0.02) == pytest.approx((0.05, 0.1, 0.2, 0.0))
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.001, 0.1])
@@ -211,7 +211,7 @@ def test_a_verdict_without_enough_evidence_says_both_numbers() -> None:
     found = task.snapshot("default")
     assert found.verdict == "INCONCLUSIVE"
     assert re.fullmatch(
-        r"Average reward dropped from 0\.75 to 0\.50 \(3.\.\d% drop\), evidence [\d.]+ < 6,250", found.reason
+        r"Success rate dropped from 87% to 75% \(1.\.\d% drop\), evidence [\d.]+ < 6,250", found.reason
     )
 
 

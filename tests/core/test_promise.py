@@ -66,9 +66,9 @@ def test_a_target_may_lead_in_one_metric_only_if_it_does_not_clearly_trail_in_th
 def test_a_metric_that_is_added_asks_for_a_target_that_is_not_worse(monkeypatch: pytest.MonkeyPatch) -> None:
     task = proven(equal="S" * 30, weak="SSF" * 10)
     rules = Rules(task.policy)
-    added, _ = rules.checks[0]
+    added = rules.checks[0][0]
     assert [c.chosen for c in candidates(task.row, rules, added)] == [False, False]
-    monkeypatch.setattr(rules, "further", ((added, 0),))
+    monkeypatch.setattr(rules, "further", ((added, 0, 0),))
     why = {c.variant_id: c.why_not for c in candidates(task.row, rules, added)}
     assert why["equal"] is None
     assert why["weak"] is not None and why["weak"].startswith("worse: reward 0.3")

@@ -35,15 +35,26 @@ def test_nothing_is_judged_below_20_outcomes_or_below_10_since_the_activation() 
     assert len(task.stated(m.RollbackEvent)) == 1
 
 
-def test_the_worst_metric_in_multiples_of_its_own_limit_names_the_degradation() -> None:
+@pytest.mark.parametrize(
+    ("judged", "worst"),
+    [
+        (Sums(20, 15, 5, 15 * MICRO, 0), "success_rate"),  # 3 successes fewer and 3 errors more: the first of equals
+        (Sums(20, 15, 6, 15 * MICRO, 0), "error_rate"),  # 4 errors more
+        (Sums(20, 16, 4, -10 * MICRO, 0), "avg_reward"),  # rewards fell by 26 in all, which is 13 outcomes
+        (Sums(20, 20, 3, 16 * MICRO, 0), "error_rate"),  # the only one beyond its limit
+    ],
+)
+def test_of_several_metrics_the_one_that_costs_the_most_outcomes_names_the_degradation(
+    judged: Sums, worst: str
+) -> None:
     task = proven()
     variant, rules = task.variant("default"), rules_of(Policy())
-    variant.life, variant.judged = Sums(100, 90, 10, 80 * MICRO, 0), Sums(20, 15, 5, 15 * MICRO, 0)
+    variant.life, variant.judged = Sums(100, 90, 10, 80 * MICRO, 0), judged
     verdict = judge(variant, rules)
     assert verdict.kind == "DEGRADED"
-    assert verdict.worst is not None and verdict.worst.name == "error_rate"
+    assert verdict.worst is not None and verdict.worst.name == worst
     figures = figures_of(verdict.baseline, variant.judged, verdict.worst)
-    assert list(figures)[:3] == ["baseline_error_rate", "recent_error_rate", "error_increase_pct"]
+    assert list(figures)[:2] == [f"baseline_{worst}", f"recent_{worst}"]
     assert list(figures)[-1] == "sample_size"
     assert figures["sample_size"] == 20
 

@@ -83,7 +83,7 @@ class Judged(msgspec.Struct, frozen=True):
     """One character per outcome: ``S`` success, ``F`` failure, ``E`` error."""
     rewards: list[float]
     baseline_n: int
-    baseline_source: Literal["lifetime", "before_window", "replaced_variant"]
+    baseline_source: Literal["lifetime", "before_window", "recent", "replaced_variant"]
     baseline_variant: str | None = None
 
 

@@ -171,7 +171,7 @@ def best_candidate(row: TaskRow, policy: Policy) -> Variant | None:
             continue
         if mean_reward(variant) - mean_reward(active) < auto.min_lead:
             continue
-        if not is_better(promise_of(variant.life), promise_of(active.life), policy.rollback.confidence):
+        if not is_better(promise_of(variant.life), promise_of(active.life), auto.confidence):
             continue
         if best is None or rank(variant) < rank(best):
             best = variant
@@ -193,7 +193,7 @@ def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingO
         if lead < auto.min_lead:
             what = f"leads {active.variant_id} by" if lead >= 0 else f"trails {active.variant_id} by"
             return f"{what} {show(abs(lead), auto.min_lead)} in {name}, min_lead {auto.min_lead:g}"
-    promised, present, errors = promise_of(variant.life), promise_of(active.life), policy.rollback.confidence
+    promised, present, errors = promise_of(variant.life), promise_of(active.life), auto.confidence
     if not is_better(promised, present, errors):
         return f"not better than {active.variant_id} by {errors:g} standard errors: {compare(promised, present)}"
     block = blocked(row, policy, fleet)

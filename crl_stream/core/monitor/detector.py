@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from crl_stream.core.folder import Part, is_place, is_text, is_word, misfit, takes
-from crl_stream.core.monitor.likelihood import Triple
+from crl_stream.core.monitor.likelihood import Claim, Triple
 from crl_stream.core.monitor.row import MICRO, Sums
 
 
@@ -56,8 +56,8 @@ class Finding(NamedTuple):
 
     change: float
     """The change relative to the baseline: a drop, or an increase for errors."""
-    excess: float
-    """``change`` as a multiple of the limit."""
+    lost: float
+    """How many outcomes of the window that costs, so that findings of different metrics can be compared."""
 
 
 class Detector(NamedTuple):
@@ -71,20 +71,25 @@ class Detector(NamedTuple):
     """The fields of ``Sums`` that the detector reads."""
     change: str
     """The name of the change in ``degradation_metrics``."""
+    floor: Limit
+    """The setting for the least loss, in outcomes of the window, below which no share counts; 0 sets none."""
+    whole: int
+    """How much ``worsening`` an outcome that is lost entirely adds for each outcome of the baseline."""
     nothing: str
     """Describes a baseline that nothing can be compared with: ``no success``."""
     worsening: Callable[[Sums, Sums], tuple[int, int]]
     """Returns a window's worsening against its baseline, and what the worsening is relative to, as whole numbers.
 
-    If the second number is zero or less, there is nothing to compare with.
+    If the second number is zero or less, nothing is relative to it: then only a floor makes the comparison possible.
     """
     figure: Callable[[Sums], float]
     """Returns the metric over some outcomes, in the unit that people read."""
     describe: Callable[[Sums, Sums, float], str]
     """Writes the sentence about a degraded window from baseline, window and change."""
-    claims: Callable[[float], Triple]
-    """Returns the change that each of the three alternatives of the detector's evidence claims, given the limit."""
-    weigh: Callable[[Triple, int, int, Sums, Triple], Triple]
+    claims: Callable[[float, float], Claim]
+    """Returns what the alternatives of the detector's evidence claim, given the limit, and the floor as a share of the
+    window's outcomes."""
+    weigh: Callable[[Triple, int, int, Sums, Claim], Triple]
     """Updates the statistics with one outcome; takes statistics, reward in millionths, flags, baseline and claims."""
     case: Case
 
@@ -102,30 +107,39 @@ class Detector(NamedTuple):
         """Return the limit that a policy's ``degradation`` sets, in millionths."""
         return round(self.value_of(degradation) * MICRO)
 
-    def exceeds(self, baseline: Sums, recent: Sums, limit: int) -> bool | None:
+    def floor_of(self, degradation: Any) -> float:
+        """Return the floor that a policy's ``degradation`` sets, in outcomes of the window."""
+        value: float = getattr(degradation, self.floor.name)
+        return value
+
+    def exceeds(self, baseline: Sums, recent: Sums, limit: int, floor: int = 0) -> bool | None:
         """Return whether a window is degraded, by exact comparison: a change equal to the limit is healthy.
 
         Args:
             baseline: What the window is compared with; ``n`` is at least 1.
             recent: The judged outcomes of the window; ``n`` is at least 1.
             limit: The largest relative change that is still healthy, in millionths.
+            floor: The least loss that counts, in millionths of an outcome of the window; 0 sets none.
 
         Returns:
-            None if there is nothing to compare with.
+            None if there is nothing to compare with; with a floor, there always is.
         """
         worse, of = self.worsening(baseline, recent)
-        return worse * MICRO > limit * of if of > 0 else None
-
-    def detect(self, baseline: Sums, recent: Sums, limit: int) -> Finding | None:
-        """Return how much worse a window is; takes the arguments of ``exceeds``, and returns None in the same cases.
-
-        With a limit of zero, ``excess`` is the worsening relative to the baseline.
-        """
-        worse, of = self.worsening(baseline, recent)
-        if of <= 0:
+        if of <= 0 and not floor:
             return None
-        change = worse / of
-        return Finding(change, change * MICRO / limit if limit else change)
+        return worse > 0 and worse * MICRO > limit * abs(of) and worse * MICRO >= floor * self.whole * baseline.n
+
+    def detect(self, baseline: Sums, recent: Sums, *, floored: bool = False) -> Finding | None:
+        """Return how much worse a window is, or None if there is nothing to compare with.
+
+        ``floored`` says whether a floor is set.  The change is then relative to the size of what the baseline has; if
+        that is nothing at all, to half an outcome, as in ``likelihood.share``.
+        """
+        worse, of = self.worsening(baseline, recent)
+        if of <= 0 and not floored:
+            return None
+        lost = worse / (self.whole * baseline.n)
+        return Finding(worse / abs(of) if of else lost / recent.n * 2 * (baseline.n + 1), lost)
 
     def measure(self, baseline: Sums, recent: Sums, change: float | None) -> dict[str, float]:
         """Return the figures for the guide's ``degradation_metrics``; a ``change`` of None is left out."""
@@ -144,11 +158,13 @@ PARTS: Final = (
     Part("LIMIT", "a Limit(name, unit, default, least, most)", lambda value: isinstance(value, Limit)),
     Part("SUMS", f"a tuple of some of {', '.join(Sums.__struct_fields__[1:])}", _is_sums),
     Part("CHANGE", "the name of the change among the figures, such as success_drop_pct", is_word),
+    Part("FLOOR", "a Limit(name, unit, default, least, most) in outcomes", lambda value: isinstance(value, Limit)),
+    Part("WHOLE", "a whole number, 1 or more", is_place),
     Part("NOTHING", "what a baseline has if nothing can be compared with it, such as no success", is_text),
     Part("worsening", "a function (baseline, recent) -> (how much worse, of how much), whole numbers", takes(2)),
     Part("figure", "a function (sums) -> float, the metric of some outcomes", takes(1)),
     Part("describe", "a function (baseline, recent, change) -> the sentence about a degraded window", takes(3)),
-    Part("claims", "a function (limit) -> three numbers, such as likelihood.drops", takes(1)),
+    Part("claims", "a function (limit, floor) -> four numbers, such as likelihood.drops(limit)", takes(2)),
     Part("weigh", "a function (found, reward, flags, baseline, claims) -> three statistics", takes(5)),
     Part("CASE", "a Case(sums, most, better, good, bad, example)", lambda value: isinstance(value, Case)),
 )
@@ -157,19 +173,22 @@ PARTS: Final = (
 
 def detector_of(module: ModuleType) -> Detector:
     """Build the detector from a file with checked ``PARTS``; raise ``IncompletePart`` if its limit is impossible."""
-    limit: Limit = module.LIMIT
-    if not is_word(limit.name):
-        raise misfit(module, f"has LIMIT.name = {limit.name!r}", "it must be a name such as success_drop")
-    if not is_text(limit.unit):
-        raise misfit(module, f"has LIMIT.unit = {limit.unit!r}", "it must say in words what a limit of 1 means")
-    if not limit.least <= limit.default <= limit.most:
-        raise misfit(module, f"has LIMIT.default = {limit.default!r}", f"it must be {limit.least} to {limit.most}")
+    for part in ("LIMIT", "FLOOR"):
+        limit: Limit = getattr(module, part)
+        if not is_word(limit.name):
+            raise misfit(module, f"has {part}.name = {limit.name!r}", "it must be a name such as success_drop")
+        if not is_text(limit.unit):
+            raise misfit(module, f"has {part}.unit = {limit.unit!r}", "it must say in words what 1 means")
+        if not limit.least <= limit.default <= limit.most:
+            raise misfit(module, f"has {part}.default = {limit.default!r}", f"it must be {limit.least} to {limit.most}")
     return Detector(
         module.ORDER,
         module.NAME,
-        limit,
+        module.LIMIT,
         module.SUMS,
         module.CHANGE,
+        module.FLOOR,
+        module.WHOLE,
         module.NOTHING,
         module.worsening,
         module.figure,

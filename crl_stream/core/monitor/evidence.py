@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from crl_stream.core.monitor.baseline import before_window, lifetime_of, recent_or_long
 from crl_stream.core.monitor.detectors import DETECTORS
-from crl_stream.core.monitor.likelihood import CEILING, FADING, Triple, lower
+from crl_stream.core.monitor.likelihood import CEILING, FADING, Claim, Triple, lower
 from crl_stream.core.monitor.row import ERROR, MICRO, OUTCOME, SUCCESS, WEIGHED, Sums, Variant
 from crl_stream.core.policy import Degradation
 
@@ -45,12 +46,16 @@ class Claims:
     __slots__ = ("each", "errors", "rewards", "successes")
 
     def __init__(self, degradation: Degradation) -> None:
-        self.each: tuple[Triple, ...] = tuple(
-            [detector.claims(detector.value_of(degradation)) for detector in DETECTORS]
+        size = degradation.lookback_window
+        self.each: tuple[Claim, ...] = tuple(
+            [
+                detector.claims(detector.value_of(degradation), detector.floor_of(degradation) / size)
+                for detector in DETECTORS
+            ]
         )
-        self.successes: Triple = self.each[0]
-        self.rewards: Triple = self.each[1]
-        self.errors: Triple = self.each[2]
+        self.successes: Claim = self.each[0]
+        self.rewards: Claim = self.each[1]
+        self.errors: Claim = self.each[2]
 
 
 def threshold(degradation: Degradation) -> float:
@@ -62,38 +67,38 @@ def threshold(degradation: Degradation) -> float:
     return MARGIN * degradation.false_alarm_budget
 
 
-def update(variant: Variant, reward: int, flags: int, window: int, claims: Claims) -> int:
+def update(variant: Variant, reward: int, flags: int, window: int, claims: Claims, enough: int = 0) -> int:
     """Add one judged outcome to the evidence, before lifetime and window; return ``WEIGHED``, or 0 without a baseline.
 
     ``reward`` is in millionths (-1,000,000 to 1,000,000), ``window`` in outcomes (2 to 1,000), ``flags`` as in ``row``.
     The baseline is the lifetime without the judged window; for a newcomer, that of the replaced variant is added.  Any
     other needs ``MIN_LIFETIME`` outcomes, and its baseline includes the judged window until it is five windows long.
+
+    With the baseline ``recent``, ``enough`` is the number of outcomes in its own past that make a newcomer one no more;
+    it is 0 otherwise.  The recent past then takes the place of the lifetime, as in ``verdict.baseline_of``.
     """
     # This runs for every outcome, so the guide's detectors are inlined: ``weigh_all`` takes three times as long.
     # A property test checks that both agree to the last bit.
-    frozen = variant.baseline
-    base = variant.life if frozen is None else frozen.sums
-    n, successes, errors, rewards, squares = base.n, base.successes, base.errors, base.reward, base.squares
-    judged = variant.judged
-    if frozen is None:
-        if n < MIN_LIFETIME:
+    frozen, past = variant.baseline, variant.past
+    if frozen is None or 0 < enough <= past.n:
+        base = variant.life if variant.origin is None else lifetime_of(variant)
+        if base.n < MIN_LIFETIME:
             return 0
-        if n >= 5 * window:
-            n, successes, errors = n - judged.n, successes - judged.successes, errors - judged.errors
-            rewards, squares = rewards - judged.reward, squares - judged.squares
+        if base.n >= 5 * window:
+            base = recent_or_long(variant) if enough else before_window(variant)
+        n, successes, errors, rewards, squares = base.n, base.successes, base.errors, base.reward, base.squares
     else:
-        # Add the variant's own lifetime: a short frozen lifetime alone would keep its sampling error for ever.
-        own = variant.life
-        n, successes = n + own.n - judged.n, successes + own.successes - judged.successes
-        errors, rewards = errors + own.errors - judged.errors, rewards + own.reward - judged.reward
-        squares += own.squares - judged.squares
+        # Add the variant's own outcomes: a short frozen lifetime alone would keep its sampling error for ever.
+        base, own = frozen.sums, past if enough else before_window(variant)
+        n, successes, errors = base.n + own.n, base.successes + own.successes, base.errors + own.errors
+        rewards, squares = base.reward + own.reward, base.squares + own.squares
     if n == 0:
         return 0
     try:
         s1, s2, s3, r1, r2, r3, e1, e2, e3 = variant.evidence[:9] if _FURTHER else variant.evidence
     except ValueError:  # written by an engine with other detectors
         s1, s2, s3, r1, r2, r3, e1, e2, e3 = _fitting(variant.evidence)[:9]
-    d1, d2, d3 = claims.successes
+    d1, d2, d3, _ = claims.successes
     if flags & SUCCESS:
         s1, s2, s3 = (s1 + 1.0) * (1.0 - d1), (s2 + 1.0) * (1.0 - d2), (s3 + 1.0) * (1.0 - d3)
     else:
@@ -111,7 +116,7 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
     rate = (errors + 0.5) / (n + 1)
     rate = 0.001 if rate < 0.001 else 0.9999 if rate > 0.9999 else rate
     cap = (1.0 + rate) / 2.0
-    t1, t2, t3 = claims.errors
+    t1, t2, t3, _ = claims.errors
     w1, w2, w3 = rate * t1, rate * t2, rate * t3
     w1, w2, w3 = w1 if w1 < cap else cap, w2 if w2 < cap else cap, w3 if w3 < cap else cap
     if flags & ERROR:
@@ -160,7 +165,9 @@ def _fitting(found: list[float]) -> list[float]:
     return (found + [0.0] * PLACES)[:PLACES]
 
 
-def carry(variant: Variant, start: list[float], reward: int, flags: int, claims: Claims) -> list[float]:
+def carry(
+    variant: Variant, start: list[float], reward: int, flags: int, claims: Claims, enough: int = 0
+) -> list[float]:
     """Return the statistics at the window's start as they will be when the oldest judged outcome has left the window.
 
     Call this while that outcome is still in the window; its baseline is what came before the judged window.
@@ -171,18 +178,18 @@ def carry(variant: Variant, start: list[float], reward: int, flags: int, claims:
         reward: Reward of the outcome that leaves, in millionths.
         flags: Flags of that outcome, as in ``row``.
         claims: What the alternatives claim under the policy.
+        enough: As in ``update``.
     """
-    n, rewards, squares = _before_window(variant)
-    if not n:
+    before = _compared_with(variant, enough)
+    if not before.n:
         return start
-    carried = _bounded(lower(_three(start, 0), reward, n, rewards, squares, claims.rewards))
+    carried = _bounded(lower(_three(start, 0), reward, before.n, before.reward, before.squares, claims.rewards))
     for number, place in enumerate(_LATE, start=1):
-        before = _all_before_window(variant)
         carried += _bounded(DETECTORS[place].weigh(_three(start, number), reward, flags, before, claims.each[place]))
     return carried
 
 
-def reweigh(variant: Variant, window: int, claims: Claims) -> None:
+def reweigh(variant: Variant, window: int, claims: Claims, enough: int = 0) -> None:
     """Recompute the evidence from rewards over the whole window, after one of the rewards was amended.
 
     Success and error are never amended.  While the lifetime is shorter than five windows, or a newcomer's is no longer
@@ -197,11 +204,13 @@ def reweigh(variant: Variant, window: int, claims: Claims) -> None:
         variant: The variant whose evidence is updated in place.
         window: How many outcomes a window holds, 2 to 1,000.
         claims: What the alternatives claim under the policy.
+        enough: As in ``update``.
 
     The mean reward's part is inlined, at half the cost of ``follow_window``; a property test checks that both agree.
     """
-    life, alone = variant.life, variant.baseline is None
-    fixed = _before_window(variant)
+    life, alone = variant.life, variant.baseline is None and variant.origin is None
+    before = _compared_with(variant, enough)
+    fixed = before.n, before.reward, before.squares
     outcomes = list(OUTCOME.iter_unpack(variant.window))
     number = life.n - len(outcomes)
     rewards = life.reward - sum(outcome[2] for outcome in outcomes)
@@ -221,11 +230,11 @@ def reweigh(variant: Variant, window: int, claims: Claims) -> None:
     if _LATE:
         variant.evidence = _fitting(variant.evidence)
         for at, place in enumerate(_LATE, start=1):
-            found = follow_window(variant, window, _three(start, at), place, claims)
+            found = follow_window(variant, window, _three(start, at), place, claims, enough)
             variant.evidence[3 * place : 3 * place + 3] = _bounded(found)
 
 
-def follow_window(variant: Variant, window: int, found: Triple, place: int, claims: Claims) -> Triple:
+def follow_window(variant: Variant, window: int, found: Triple, place: int, claims: Claims, enough: int = 0) -> Triple:
     """Return one detector's statistics after the window, computed by its own function from those at the window's start.
 
     Args:
@@ -234,8 +243,10 @@ def follow_window(variant: Variant, window: int, found: Triple, place: int, clai
         found: The statistics at the window's start.
         place: The detector's place among the detectors.
         claims: What the alternatives claim under the policy.
+        enough: As in ``update``.
     """
-    life, alone, fixed = variant.life, variant.baseline is None, _all_before_window(variant)
+    life, alone = variant.life, variant.baseline is None and variant.origin is None
+    fixed = _compared_with(variant, enough)
     outcomes = list(OUTCOME.iter_unpack(variant.window))
     so_far = Sums(
         life.n - len(outcomes),
@@ -269,25 +280,19 @@ def _bounded(found: Triple) -> list[float]:
     return [value if value < CEILING else CEILING for value in found]
 
 
-def _before_window(variant: Variant) -> tuple[int, int, int]:
-    """Return the number, sum and sum of squares of the rewards that a judged outcome may be compared with."""
-    life, judged = variant.life, variant.judged
-    n, rewards, squares = life.n - judged.n, life.reward - judged.reward, life.squares - judged.squares
-    if variant.baseline is not None:
-        frozen = variant.baseline.sums
-        n, rewards, squares = n + frozen.n, rewards + frozen.reward, squares + frozen.squares
-    return n, rewards, squares
-
-
-def _all_before_window(variant: Variant) -> Sums:
-    """Return all sums over the outcomes that a judged outcome in the window may be compared with."""
-    n, rewards, squares = _before_window(variant)
-    life, judged = variant.life, variant.judged
-    successes, errors = life.successes - judged.successes, life.errors - judged.errors
-    if variant.baseline is not None:
-        frozen = variant.baseline.sums
-        successes, errors = successes + frozen.successes, errors + frozen.errors
-    return Sums(n, successes, errors, rewards, squares)
+def _compared_with(variant: Variant, enough: int) -> Sums:
+    """Return the sums over the outcomes that a judged outcome in the window may be compared with."""
+    frozen, past = variant.baseline, variant.past
+    if frozen is None or 0 < enough <= past.n:
+        return recent_or_long(variant) if enough else before_window(variant)
+    base, own = frozen.sums, past if enough else before_window(variant)
+    return Sums(
+        base.n + own.n,
+        base.successes + own.successes,
+        base.errors + own.errors,
+        base.reward + own.reward,
+        base.squares + own.squares,
+    )
 
 
 def by_metric(variant: Variant) -> dict[str, float]:

@@ -63,5 +63,5 @@ def _amend(turn: Turn, variant: Variant, invocation: int, reward: int | None, qu
         return False
     turn.row.amended += 1
     if variant.life.reward != before:
-        reweigh(variant, turn.rules.size, turn.rules.claims)
+        reweigh(variant, turn.rules.size, turn.rules.claims, turn.rules.weighs)
     return True

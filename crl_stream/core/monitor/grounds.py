@@ -9,7 +9,7 @@ from crl_stream.core.monitor import evidence
 from crl_stream.core.monitor.detectors import DETECTORS, figures_of
 from crl_stream.core.monitor.row import MICRO, Variant
 from crl_stream.core.monitor.rules import Rules
-from crl_stream.core.monitor.verdict import DEGRADED, HEALTHY, INCONCLUSIVE, Verdict
+from crl_stream.core.monitor.verdict import DEGRADED, HEALTHY, INCONCLUSIVE, Verdict, is_newcomer
 from crl_stream.core.monitor.window import judged_outcomes
 
 
@@ -18,7 +18,7 @@ class Grounds(NamedTuple):
 
     reason: str
     metric: str | None
-    """The metric that is furthest beyond its limit; None if every metric is within its limit."""
+    """Of the metrics beyond their limits, the one that costs the most outcomes; None if there is none."""
     metrics: dict[str, float]
     evidence: Evidence
     judged: Judged
@@ -45,7 +45,7 @@ def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
             f"Success rate {judged.successes / judged.n:.0%} over {judged.n} outcomes "
             f"against {verdict.baseline.successes / verdict.baseline.n:.0%}"
         )
-        if judged.errors and not verdict.baseline.errors:
+        if judged.errors and not verdict.baseline.errors and not rules.floors[2]:
             text += f"; errors in {judged.errors} of {judged.n}, not judged because the baseline has none"
         return text
     if verdict.baseline.n < rules.min_baseline:
@@ -67,7 +67,7 @@ def grounds_of(variant: Variant, verdict: Verdict, rules: Rules) -> Grounds:
     elif verdict.kind == DEGRADED:
         assert verdict.worst is not None and verdict.finding is not None
         number, limit = verdict.finding.change, verdict.worst.limit(rules.policy.degradation) / MICRO
-    e_value, frozen = evidence.e_value(variant), variant.baseline
+    e_value, frozen = evidence.e_value(variant), variant.baseline if is_newcomer(variant, rules) else None
     both_judges = Evidence(
         rule=verdict.rule,
         guard="evidence" if rules.guarded else "none",

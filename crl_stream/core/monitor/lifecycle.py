@@ -16,6 +16,7 @@ import msgspec
 from crl_stream.core.messages.parts import ActivationCause
 from crl_stream.core.monitor import changes as c
 from crl_stream.core.monitor import facts
+from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.evidence import PLACES
 from crl_stream.core.monitor.row import (
     DECIDED,
@@ -29,7 +30,9 @@ from crl_stream.core.monitor.row import (
     TaskRow,
     Variant,
 )
+from crl_stream.core.monitor.rules import Rules
 from crl_stream.core.monitor.turn import Turn
+from crl_stream.core.monitor.verdict import own_baseline_of
 from crl_stream.core.monitor.window import forget, restart_judging
 
 REVIEWABLE: Final = 8
@@ -129,8 +132,8 @@ def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) ->
     to.baseline = None
     if old is not None:
         old.left_at = old.life.n
-        if to.life.n < turn.rules.own_baseline:
-            to.baseline = _frozen(old, turn.rules.min_baseline)
+        if lifetime_of(to).n < turn.rules.own_baseline:
+            to.baseline = _frozen(old, turn.rules)
     row.previous, row.active, row.epoch = row.active, to.variant_id, row.epoch + 1
     row.since, row.changed_n, row.cause, row.cause_id = row.time, row.n, cause, cause_id
     row.rollback_id = cause_id if cause == "rollback" else None
@@ -147,16 +150,17 @@ def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) ->
     turn.active_changed = True
 
 
-def _frozen(old: Variant, needed: int) -> Frozen | None:
-    """Return the lifetime a newcomer is judged against: its predecessor's, or the predecessor's own baseline if longer.
+def _frozen(old: Variant, rules: Rules) -> Frozen | None:
+    """Return the baseline of a newcomer: its predecessor's own, or the one that the predecessor had, if longer.
 
-    None if that lifetime is shorter than ``needed`` outcomes.  The newcomer is then judged against its own lifetime as
-    soon as that is long enough; against the short one it would never be judged.
+    None if that baseline is shorter than ``min_baseline`` outcomes.  The newcomer is then judged against its own
+    lifetime as soon as that is long enough; against the short one it would never be judged.
     """
-    known = Frozen(old.variant_id, old.life)
-    if old.baseline is not None and old.life.n < old.baseline.sums.n:
+    own = own_baseline_of(old, rules) if rules.recent else lifetime_of(old)
+    known = Frozen(old.variant_id, own)
+    if old.baseline is not None and own.n < old.baseline.sums.n:
         known = old.baseline
-    return Frozen(known.variant_id, msgspec.structs.replace(known.sums)) if known.sums.n >= needed else None
+    return Frozen(known.variant_id, msgspec.structs.replace(known.sums)) if known.sums.n >= rules.min_baseline else None
 
 
 def _remember_rollback(row: TaskRow, rollback_id: str, from_variant: str) -> None:

@@ -15,7 +15,9 @@ from typing import Final
 from crl_stream.core.monitor.row import MICRO
 
 Triple = tuple[float, float, float]
-"""A value for each of three alternatives: what it claims, or its statistic R."""
+"""The statistic R of each of three alternatives."""
+Claim = tuple[float, float, float, float]
+"""What each of three alternatives claims, and the least size of a mean that claims about it are relative to."""
 
 CEILING: Final = 1e30
 """The largest value of a statistic."""
@@ -32,22 +34,23 @@ MOST_SHARE: Final = 0.9999
 """Bounds of a baseline's share: at 0 or 1, a single outcome of a kind not seen before would prove everything."""
 
 
-def drops(limit: float) -> Triple:
+def drops(limit: float, least: float = 0.0) -> Claim:
     """Return the relative drops that the alternatives claim.
 
     Args:
         limit: The largest relative drop that is still healthy, 0 to 1; below ``SMALLEST``, it counts as that.
+        least: The least size of a mean that the drops are relative to, 0 to 1; for ``lower``.
 
     Returns:
-        ``limit`` times ``SPREAD``, each at most ``LARGEST``.
+        ``limit`` times ``SPREAD``, each at most ``LARGEST``, and ``least``.
 
     >>> drops(0.10)
-    (0.1, 0.2, 0.4)
+    (0.1, 0.2, 0.4, 0.0)
     >>> drops(0.0), drops(0.5)
-    ((0.05, 0.1, 0.2), (0.5, 0.95, 0.95))
+    ((0.05, 0.1, 0.2, 0.0), (0.5, 0.95, 0.95, 0.0))
     """
     first, second, third = (min(max(limit, SMALLEST) * factor, LARGEST) for factor in SPREAD)
-    return first, second, third
+    return first, second, third, least
 
 
 def share(count: int, n: int) -> float:
@@ -67,7 +70,7 @@ def share(count: int, n: int) -> float:
     return LEAST_SHARE if found < LEAST_SHARE else MOST_SHARE if found > MOST_SHARE else found
 
 
-def fewer(found: Triple, happened: bool, rate: float, claims: Triple) -> Triple:
+def fewer(found: Triple, happened: bool, rate: float, claims: Claim) -> Triple:
     """Return the statistics of "this happens less often now", after one more outcome.
 
     With p for ``rate`` and d for a claim, L is ``1 - d`` if it happened, otherwise ``FADING + d p / (1 - p)``.
@@ -78,13 +81,13 @@ def fewer(found: Triple, happened: bool, rate: float, claims: Triple) -> Triple:
         rate: The baseline's ``share`` of outcomes with the property.
         claims: The relative drops that the alternatives claim, from ``drops``.
 
-    >>> fewer((1.0, 1.0, 1.0), True, 0.5, (0.125, 0.25, 0.5))
+    >>> fewer((1.0, 1.0, 1.0), True, 0.5, (0.125, 0.25, 0.5, 0.0))
     (1.75, 1.5, 1.0)
-    >>> [round(r, 3) for r in fewer((1.0, 1.0, 1.0), False, 0.5, (0.125, 0.25, 0.5))]
+    >>> [round(r, 3) for r in fewer((1.0, 1.0, 1.0), False, 0.5, (0.125, 0.25, 0.5, 0.0))]
     [2.248, 2.498, 2.998]
     """
     r1, r2, r3 = found
-    d1, d2, d3 = claims
+    d1, d2, d3, _ = claims
     if happened:
         return (r1 + 1.0) * (1.0 - d1), (r2 + 1.0) * (1.0 - d2), (r3 + 1.0) * (1.0 - d3)
     odds = rate / (1.0 - rate)
@@ -95,7 +98,7 @@ def fewer(found: Triple, happened: bool, rate: float, claims: Triple) -> Triple:
     )
 
 
-def oftener(found: Triple, happened: bool, rate: float, claims: Triple) -> Triple:
+def oftener(found: Triple, happened: bool, rate: float, claims: Claim) -> Triple:
     """Return the statistics of "this happens more often now", after one more outcome.
 
     With p for ``rate`` and w for the rate under a claim, ``w = min(p times the claim, (1 + p) / 2)``, L is ``w / p`` if
@@ -107,13 +110,13 @@ def oftener(found: Triple, happened: bool, rate: float, claims: Triple) -> Tripl
         rate: The baseline's ``share`` of outcomes with the property.
         claims: The factors by which the alternatives claim that it happens more often, each above 1.
 
-    >>> oftener((1.0, 1.0, 1.0), True, 0.125, (2.0, 3.0, 5.0))
+    >>> oftener((1.0, 1.0, 1.0), True, 0.125, (2.0, 3.0, 5.0, 0.0))
     (4.0, 6.0, 9.0)
-    >>> [round(r, 3) for r in oftener((1.0, 1.0, 1.0), False, 0.125, (2.0, 3.0, 5.0))]
+    >>> [round(r, 3) for r in oftener((1.0, 1.0, 1.0), False, 0.125, (2.0, 3.0, 5.0, 0.0))]
     [1.714, 1.429, 1.0]
     """
     r1, r2, r3 = found
-    t1, t2, t3 = claims
+    t1, t2, t3, _ = claims
     cap = (1.0 + rate) / 2.0
     w1, w2, w3 = rate * t1, rate * t2, rate * t3
     w1, w2, w3 = w1 if w1 < cap else cap, w2 if w2 < cap else cap, w3 if w3 < cap else cap
@@ -127,8 +130,11 @@ def oftener(found: Triple, happened: bool, rate: float, claims: Triple) -> Tripl
     )
 
 
-def lower(found: Triple, value: int, n: int, total: int, squares: int, claims: Triple) -> Triple:
-    """Return the statistics of "the mean is lower now", after one more value; unchanged if the mean is zero or less.
+def lower(found: Triple, value: int, n: int, total: int, squares: int, claims: Claim) -> Triple:
+    """Return the statistics of "the mean is lower now", after one more value.
+
+    A claim is about the size of the mean, which counts as at least the last of ``claims``.  If that is 0, a mean of
+    zero or less leaves the statistics unchanged, because a relative drop has no meaning there.
 
     Values are mapped to 0 ... 1 by ``x = (value + 1) / 2``.  With m for the baseline's mean of x, v for its variance
     and s for the shift of the mean under a claim, L is ``FADING + min(s / (v + s^2), .9 / (1 - m)) (m - x)``, or 0 if
@@ -142,16 +148,17 @@ def lower(found: Triple, value: int, n: int, total: int, squares: int, claims: T
         squares: Sum of the squares of these values, in millionths.
         claims: The relative drops in the mean that the alternatives claim, from ``drops``.
 
-    >>> before = {"n": 100, "total": 60_000_000, "squares": 40_000_000, "claims": (0.15, 0.3, 0.6)}
+    >>> before = {"n": 100, "total": 60_000_000, "squares": 40_000_000, "claims": (0.15, 0.3, 0.6, 0.0)}
     >>> [round(r, 3) for r in lower((0.0, 0.0, 0.0), -1_000_000, **before)]
     [3.993, 4.599, 4.395]
     >>> [round(r, 3) for r in lower((0.0, 0.0, 0.0), 1_000_000, **before)]
     [0.251, 0.099, 0.15]
-    >>> lower((0.5, 0.5, 0.5), -1_000_000, n=10, total=0, squares=1, claims=(0.15, 0.3, 0.6))
+    >>> lower((0.5, 0.5, 0.5), -1_000_000, n=10, total=0, squares=1, claims=(0.15, 0.3, 0.6, 0.0))
     (0.5, 0.5, 0.5)
     """
     mean = total / MICRO / n
-    if mean <= 0.0:
+    d1, d2, d3, least = claims
+    if mean <= 0.0 and not least:
         return found
     r1, r2, r3 = found
     centre = (mean + 1.0) / 2.0
@@ -159,7 +166,8 @@ def lower(found: Triple, value: int, n: int, total: int, squares: int, claims: T
     spread = spread if spread > 1e-4 else 1e-4
     gap = centre - (value / MICRO + 1.0) / 2.0
     most = 0.9 / (1.0 - centre) if centre < 1.0 else CEILING
-    d1, d2, d3 = claims
+    mean = -mean if mean < 0.0 else mean
+    mean = mean if mean > least else least
     shift = d1 * mean / 2.0
     bet = shift / (spread + shift * shift)
     ratio = FADING + (bet if bet < most else most) * gap

@@ -71,9 +71,9 @@ def record(
     seen_epoch = invocation.active_epoch
     if seen_epoch is None or seen_epoch >= variant.epoch:
         flags |= JUDGED
-        flags |= update(variant, reward, flags, rules.size, rules.claims)
+        flags |= update(variant, reward, flags, rules.size, rules.claims, rules.weighs)
     packed = pack_outcome(offset, digest, reward, speed, quality, errors, flags)
-    take_in(variant, packed, reward, flags, rules.size, rules.rate, rules.claims)
+    take_in(variant, packed, reward, flags, rules.size, rules.rate, rules.claims, rules.memory, rules.weighs)
     if variant.life.n == 1:
         turn.catalogue_changed = True  # its earlier outcomes, if any, were shadow outcomes
     row.n += 1

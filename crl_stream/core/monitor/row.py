@@ -119,6 +119,10 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     """How many scores came for outcomes that had already left the window."""
     degraded_since: int = 0
     """When ``degraded`` was last set, in milliseconds; 0 in rows of older engines."""
+    past: Sums = msgspec.field(default_factory=Sums)
+    """What left the window while the variant was not degraded, halved again and again (``baseline.age``)."""
+    origin: Sums | None = None
+    """The lifetime when a person last accepted the variant's level; outcomes up to then are no baseline any more."""
 
 
 class StandingOrder(msgspec.Struct, array_like=True, gc=False):

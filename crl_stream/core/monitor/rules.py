@@ -6,6 +6,7 @@ from crl_stream.core.monitor import evidence
 from crl_stream.core.monitor.detector import Detector
 from crl_stream.core.monitor.detectors import DETECTORS
 from crl_stream.core.monitor.learning import Formula
+from crl_stream.core.monitor.row import MICRO
 from crl_stream.core.policy import Policy
 
 
@@ -19,7 +20,9 @@ class Rules:
         "doubt",
         "duplicate_ids",
         "enforced",
+        "enough",
         "exploration",
+        "floors",
         "formula",
         "further",
         "guarded",
@@ -28,16 +31,19 @@ class Rules:
         "lifetime",
         "limits",
         "max_skew",
+        "memory",
         "min_baseline",
         "min_recent",
         "mode",
         "own_baseline",
         "policy",
         "rate",
+        "recent",
         "size",
         "snapshot_ms",
         "snapshot_outcomes",
         "threshold",
+        "weighs",
     )
 
     def __init__(self, policy: Policy) -> None:
@@ -58,16 +64,22 @@ class Rules:
             # would have spoilt it.
             self.own_baseline = evidence.MIN_LIFETIME
         self.min_recent = min(degradation.min_recent, self.size)  # a smaller window is judged when full
-        self.checks: tuple[tuple[Detector, int], ...] = tuple(
-            [(detector, detector.limit(degradation)) for detector in DETECTORS]
+        self.checks: tuple[tuple[Detector, int, int], ...] = tuple(
+            [(found, found.limit(degradation), round(found.floor_of(degradation) * MICRO)) for found in DETECTORS]
         )
-        """All detectors with their limits in millionths."""
+        """All detectors with their limits and floors in millionths."""
         self.further = self.checks[evidence.WRITTEN_OUT :]
-        """The detectors that ``is_suspect`` has to call, with their limits."""
+        """The detectors that ``is_suspect`` has to call, with their limits and floors."""
         self.limits = self.checks[0][1], self.checks[1][1], self.checks[2][1]
-        """The limits of the inlined detectors."""
+        self.floors = self.checks[0][2], self.checks[1][2], self.checks[2][2]
+        """The limits and floors of the inlined detectors."""
         self.lifetime = degradation.baseline == "lifetime"
         """Whether the baseline is the whole lifetime."""
+        self.recent, self.memory = degradation.baseline == "recent", degradation.memory
+        self.enough = degradation.memory // 2
+        """Outcomes of its own recent past that replace a newcomer's frozen baseline."""
+        self.weighs = self.enough if self.recent else 0
+        """The same for the evidence; 0 if the baseline is not the recent past."""
         self.least_q = min(policy.auto_apply.q_threshold, policy.human_approval.q_threshold)
         """The lowest Q that a candidate may have."""
         self.confidence, self.doubt = policy.rollback.confidence, policy.rollback.doubt

@@ -32,7 +32,7 @@ def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> lis
     found, chosen = [], False
     active = row.variants.get(row.active) if row.active is not None else None
     left = None if active is None else delivered(active, rules)
-    is_added = worst is not None and any(worst is detector for detector, _ in rules.further)
+    is_added = worst is not None and any(worst is detector for detector, *_ in rules.further)
     without_success = active is not None and active.judged.successes == 0
     for variant in sorted(row.variants.values(), key=_precedence):
         if variant is active:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from crl_stream.core.messages.parts import VerdictKind
 from crl_stream.core.monitor import evidence
+from crl_stream.core.monitor.baseline import before_window, lifetime_of, recent_or_long
 from crl_stream.core.monitor.detector import Detector, Finding
 from crl_stream.core.monitor.detectors import DETECTORS
 from crl_stream.core.monitor.row import MICRO, SIZE, SUCCESS, Sums, Variant
@@ -38,24 +39,31 @@ def is_suspect(variant: Variant, rules: Rules) -> bool:
         return False
     if judged.successes == 0 and judged.n >= rules.size:
         return True
-    baseline = variant.life if rules.lifetime and variant.baseline is None else baseline_of(variant, rules)
+    baseline = baseline_of(variant, rules)
     if baseline.n < rules.min_baseline:
         return False
     # The formulas of the first three detectors are inlined, because calls would take twice as long for every outcome.
     # Property tests check that they agree with the detectors themselves.
     n, whole = judged.n, baseline.n
     success_limit, reward_limit, error_limit = rules.limits
+    success_floor, reward_floor, error_floor = rules.floors
     before = baseline.successes * n
-    if before > 0 and (before - judged.successes * whole) * MICRO > success_limit * before:
+    lost = (before - judged.successes * whole) * MICRO
+    if lost > success_limit * before and lost >= success_floor * whole and before > 0:
         return True
     before = baseline.reward * n
-    if before > 0 and (before - judged.reward * whole) * MICRO > reward_limit * before:
+    lost = (before - judged.reward * whole) * MICRO
+    if before <= 0:
+        before = -before
+        lost = lost if reward_floor else 0
+    if lost > reward_limit * before and lost >= 2 * MICRO * reward_floor * whole and lost > 0:
         return True
     before = baseline.errors * n
-    if before > 0 and (judged.errors * whole - before) * MICRO > error_limit * before:
+    lost = (judged.errors * whole - before) * MICRO
+    if lost > error_limit * before and lost >= error_floor * whole and (before > 0 or error_floor > 0):
         return True
-    for detector, limit in rules.further:  # noqa: SIM110 - usually there are none, and a generator is costly
-        if detector.exceeds(baseline, judged, limit):
+    for detector, limit, floor in rules.further:  # noqa: SIM110 - usually there are none, and a generator is costly
+        if detector.exceeds(baseline, judged, limit, floor):
             return True
     return False
 
@@ -63,8 +71,9 @@ def is_suspect(variant: Variant, rules: Rules) -> bool:
 def judge(variant: Variant, rules: Rules) -> Verdict:
     """Judge the outcomes of the window since the last activation.
 
-    They are compared with the baseline, and the worst metric wins.  They are also judged on their own: a full window
-    without a success is DEGRADED under every policy, because a variant that never worked has no baseline to fall below.
+    They are compared with the baseline; of several metrics, the one that costs the most outcomes is reported.  They are
+    also judged on their own: a full window without a success is DEGRADED under every policy, because a variant that
+    never worked has no baseline to fall below.
     """
     verdict, judged = _compare(variant, rules), variant.judged
     if verdict.kind == DEGRADED or judged.successes or judged.n < rules.size:
@@ -88,14 +97,14 @@ def _compare(variant: Variant, rules: Rules) -> Verdict:
         return Verdict(INCONCLUSIVE, INCONCLUSIVE, None, None, baseline)
     worst = finding = None
     conclusive = False
-    for detector, limit in rules.checks:
-        degraded = detector.exceeds(baseline, judged, limit)
+    for detector, limit, floor in rules.checks:
+        degraded = detector.exceeds(baseline, judged, limit, floor)
         if degraded is None:
             continue
         conclusive = True
         if degraded:
-            found = detector.detect(baseline, judged, limit)
-            if found is not None and (finding is None or found.excess > finding.excess):
+            found = detector.detect(baseline, judged, floored=floor > 0)
+            if found is not None and (finding is None or found.lost > finding.lost):
                 worst, finding = detector, found
     if worst is None:
         kind: VerdictKind = HEALTHY if conclusive else INCONCLUSIVE
@@ -107,15 +116,17 @@ def _compare(variant: Variant, rules: Rules) -> Verdict:
 
 def baseline_of(variant: Variant, rules: Rules) -> Sums:
     """Return what the window is compared with."""
-    if variant.baseline is not None:
-        return variant.baseline.sums
-    if rules.lifetime:
-        return variant.life
-    life, judged = variant.life, variant.judged
-    return Sums(
-        life.n - judged.n,
-        life.successes - judged.successes,
-        life.errors - judged.errors,
-        life.reward - judged.reward,
-        life.squares - judged.squares,
-    )
+    frozen = variant.baseline
+    return own_baseline_of(variant, rules) if frozen is None or not is_newcomer(variant, rules) else frozen.sums
+
+
+def is_newcomer(variant: Variant, rules: Rules) -> bool:
+    """Return whether a variant is judged against a frozen baseline: of another variant, or of an accepted level."""
+    return variant.baseline is not None and (not rules.recent or variant.past.n < rules.enough)
+
+
+def own_baseline_of(variant: Variant, rules: Rules) -> Sums:
+    """Return what the window of a variant that is no newcomer is compared with."""
+    if rules.recent:
+        return recent_or_long(variant)
+    return lifetime_of(variant) if rules.lifetime else before_window(variant)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from struct import Struct as Layout
 from typing import Final, NamedTuple
 
+from crl_stream.core.monitor.baseline import age
 from crl_stream.core.monitor.evidence import AMENDED_PLACES, PLACES, Claims, carry
 from crl_stream.core.monitor.learning import Formula, reward_of
 from crl_stream.core.monitor.row import (
@@ -65,19 +66,22 @@ def take_in(
     size: int,
     rate: float,
     claims: Claims,
+    memory: int = 200,
+    enough: int = 0,
 ) -> None:
     """Add a packed outcome to lifetime, window and Q; ``size`` is the window's length, ``rate`` the learning rate.
 
-    An outcome that leaves the window updates Q and the evidence at the window's start, using ``claims``.
+    An outcome that leaves the window enters the past, which is halved at ``memory`` outcomes, and updates Q and the
+    evidence at the window's start, using ``claims`` and ``enough`` (see ``evidence.update``).
     """
     square = reward * reward // MICRO
     life, window = variant.life, variant.window
     number = life.n + 1
     # The newest outcome is not in the window yet, so the number of the oldest is (n - 1) - length + 1.
     while len(window) > size * SIZE:
-        _count(variant.judged, *_evict(variant, number - len(window) // SIZE, rate, claims), 0, 0)
+        _count(variant.judged, *_evict(variant, number - len(window) // SIZE, rate, claims, memory, enough), 0, 0)
     if len(window) == size * SIZE:
-        old_reward, old_flags = _evict(variant, number - size, rate, claims)
+        old_reward, old_flags = _evict(variant, number - size, rate, claims, memory, enough)
         _count(variant.judged, old_reward, old_flags, reward, flags)
     elif flags & JUDGED:
         _count(variant.judged, 0, 0, reward, flags)
@@ -93,14 +97,16 @@ def take_in(
     window += outcome
 
 
-def _evict(variant: Variant, number: int, rate: float, claims: Claims) -> tuple[int, int]:
+def _evict(variant: Variant, number: int, rate: float, claims: Claims, memory: int, enough: int) -> tuple[int, int]:
     """Drop the oldest outcome, the variant's ``number``-th; return its reward and flags; the sums still include it."""
     window = variant.window
     reward: int
     flags: int
     reward, flags = _WEIGHT.unpack_from(window)
     if flags & WEIGHED and variant.reward_start is not None:
-        variant.reward_start = carry(variant, variant.reward_start, reward, flags, claims)
+        variant.reward_start = carry(variant, variant.reward_start, reward, flags, claims, enough)
+    if not variant.degraded:
+        age(variant.past, reward, flags, memory)
     variant.q_start = advance(variant.q_start, number, reward, rate)
     del window[:SIZE]
     return reward, flags

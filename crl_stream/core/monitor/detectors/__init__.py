@@ -9,7 +9,7 @@ from typing import Final
 
 from crl_stream.core.folder import load, misfit, only_once
 from crl_stream.core.monitor.detector import PARTS, Detector, detector_of
-from crl_stream.core.monitor.row import MICRO, Sums
+from crl_stream.core.monitor.row import Sums
 
 
 def _discover() -> tuple[Detector, ...]:
@@ -18,6 +18,7 @@ def _discover() -> tuple[Detector, ...]:
     only_once(modules, "ORDER", lambda module: module.ORDER)
     only_once(modules, "CHANGE", lambda module: module.CHANGE)
     only_once(modules, "LIMIT.name", lambda module: module.LIMIT.name)
+    only_once(modules, "FLOOR.name", lambda module: module.FLOOR.name)
     for place, module in enumerate(modules, start=1):
         if place != module.ORDER:
             # ORDER sets the place of the evidence in the rows; a gap that is filled later would shift those places.
@@ -33,6 +34,6 @@ def figures_of(baseline: Sums, recent: Sums, worst: Detector | None) -> dict[str
     found: dict[str, float] = {}
     if baseline.n and recent.n:
         for detector in sorted(DETECTORS, key=lambda detector: detector is not worst):
-            finding = detector.detect(baseline, recent, MICRO)
+            finding = detector.detect(baseline, recent)
             found |= detector.measure(baseline, recent, None if finding is None else finding.change)
     return found | {"sample_size": recent.n}

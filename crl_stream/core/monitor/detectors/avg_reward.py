@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from crl_stream.core.monitor.detector import Case, Limit
-from crl_stream.core.monitor.likelihood import Triple, drops, lower
+from crl_stream.core.monitor.likelihood import Claim, Triple, drops, lower
 from crl_stream.core.monitor.row import MICRO, SUCCESS, Sums
 
 NAME: Final = "avg_reward"
@@ -13,6 +13,8 @@ ORDER: Final = 2
 LIMIT: Final = Limit("reward_drop", "of the baseline's mean reward", 0.15)
 SUMS: Final = ("reward", "squares")
 CHANGE: Final = "reward_drop_pct"
+FLOOR: Final = Limit("reward_floor", "outcomes whose reward falls from 1 to -1, all told", 0.0, 0.0, 1_000.0)
+WHOLE: Final = 2 * MICRO
 NOTHING: Final = "no positive reward"
 
 
@@ -35,15 +37,21 @@ def figure(sums: Sums) -> float:
 
 def describe(baseline: Sums, recent: Sums, change: float) -> str:
     """Return a sentence in the guide's style."""
+    if baseline.reward <= 0:
+        lower_by = figure(baseline) - figure(recent)
+        return f"Average reward dropped from {figure(baseline):.2f} to {figure(recent):.2f} ({lower_by:.2f} lower)"
     return f"Average reward dropped from {figure(baseline):.2f} to {figure(recent):.2f} ({change:.1%} drop)"
 
 
-def claims(limit: float) -> Triple:
-    """Return drops of one, two and four times the limit."""
-    return drops(limit)
+def claims(limit: float, floor: float) -> Claim:
+    """Return drops of one, two and four times the limit.
+
+    With a floor they are relative to a mean of at least twice the drop that the floor requires.
+    """
+    return drops(limit, min(4.0 * floor, 1.0))
 
 
-def weigh(found: Triple, reward: int, flags: int, baseline: Sums, claims: Triple) -> Triple:  # noqa: ARG001
+def weigh(found: Triple, reward: int, flags: int, baseline: Sums, claims: Claim) -> Triple:  # noqa: ARG001
     """Weigh one outcome as evidence that rewards are lower."""
     return lower(found, reward, baseline.n, baseline.reward, baseline.squares, claims)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from crl_stream.core.monitor.detector import Case, Limit
-from crl_stream.core.monitor.likelihood import SPREAD, Triple, oftener, share
+from crl_stream.core.monitor.likelihood import SPREAD, Claim, Triple, oftener, share
 from crl_stream.core.monitor.row import ERROR, MICRO, SUCCESS, Sums
 
 NAME: Final = "error_rate"
@@ -13,6 +13,8 @@ ORDER: Final = 3
 LIMIT: Final = Limit("error_increase", "of the baseline's error rate", 0.20, 0.0, 1e9)
 SUMS: Final = ("errors",)
 CHANGE: Final = "error_increase_pct"
+FLOOR: Final = Limit("error_floor", "errors more than the baseline predicts", 0.0, 0.0, 1_000.0)
+WHOLE: Final = 1
 NOTHING: Final = "no error"
 
 
@@ -33,16 +35,20 @@ def figure(sums: Sums) -> float:
 
 def describe(baseline: Sums, recent: Sums, change: float) -> str:
     """Return a sentence in the guide's style."""
+    if not baseline.errors:
+        return (
+            f"Error rate increased from 0% to {figure(recent):.0%}: {recent.errors} of {recent.n} outcomes had errors"
+        )
     return f"Error rate increased from {figure(baseline):.0%} to {figure(recent):.0%} ({change:.1%} increase)"
 
 
-def claims(limit: float) -> Triple:  # noqa: ARG001 - errors are rare: no window shows a small rise
+def claims(limit: float, floor: float) -> Claim:  # noqa: ARG001 - errors are rare: no window shows a small rise
     """Return two, three and five times the baseline's rate, whatever the limit."""
     first, second, third = SPREAD
-    return 1.0 + first, 1.0 + second, 1.0 + third
+    return 1.0 + first, 1.0 + second, 1.0 + third, 0.0
 
 
-def weigh(found: Triple, reward: int, flags: int, baseline: Sums, claims: Triple) -> Triple:  # noqa: ARG001
+def weigh(found: Triple, reward: int, flags: int, baseline: Sums, claims: Claim) -> Triple:  # noqa: ARG001
     """Weigh one outcome as evidence that errors happen more often."""
     return oftener(found, flags & ERROR != 0, share(baseline.errors, baseline.n), claims)
 

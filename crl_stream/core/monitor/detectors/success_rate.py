@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from crl_stream.core.monitor.detector import Case, Limit
-from crl_stream.core.monitor.likelihood import Triple, drops, fewer, share
+from crl_stream.core.monitor.likelihood import Claim, Triple, drops, fewer, share
 from crl_stream.core.monitor.row import MICRO, SUCCESS, Sums
 
 NAME: Final = "success_rate"
@@ -13,6 +13,8 @@ ORDER: Final = 1
 LIMIT: Final = Limit("success_drop", "of the baseline's success rate", 0.10)
 SUMS: Final = ("successes",)
 CHANGE: Final = "success_drop_pct"
+FLOOR: Final = Limit("success_floor", "successes fewer than the baseline predicts", 0.0, 0.0, 1_000.0)
+WHOLE: Final = 1
 NOTHING: Final = "no success"
 
 
@@ -36,12 +38,12 @@ def describe(baseline: Sums, recent: Sums, change: float) -> str:
     return f"Success rate dropped from {figure(baseline):.0%} to {figure(recent):.0%} ({change:.1%} drop)"
 
 
-def claims(limit: float) -> Triple:
+def claims(limit: float, floor: float) -> Claim:  # noqa: ARG001 - a success rate is never negative
     """Return drops of one, two and four times the limit."""
     return drops(limit)
 
 
-def weigh(found: Triple, reward: int, flags: int, baseline: Sums, claims: Triple) -> Triple:  # noqa: ARG001
+def weigh(found: Triple, reward: int, flags: int, baseline: Sums, claims: Claim) -> Triple:  # noqa: ARG001
     """Weigh one outcome as evidence that successes happen less often."""
     return fewer(found, flags & SUCCESS != 0, share(baseline.successes, baseline.n), claims)
 

@@ -1,0 +1,67 @@
+"""What the outcomes of a window are compared with: the variant's own past, at two lengths.
+
+``Variant.past`` holds the last outcomes before the window; at ``memory`` of them, all its counts are halved, so old
+ones fade and a bad youth is forgotten.  The lifetime before the window remembers everything, so a slow drift does not
+go unnoticed.  The one with the higher mean reward is the baseline.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from crl_stream.core.monitor.row import ERROR, MICRO, SUCCESS, Sums, Variant
+
+FEWEST: Final = 20
+"""Outcomes that ``past`` needs before it is used; rows of older engines begin with none."""
+
+
+def age(past: Sums, reward: int, flags: int, memory: int) -> None:
+    """Add an outcome that leaves the window to ``past``; at ``memory`` outcomes (even, 2 or more), halve everything.
+
+    Odd counts are rounded to the nearest even result, so that halving favours neither good nor bad outcomes.
+    """
+    past.n += 1
+    past.reward += reward
+    past.squares += reward * reward // MICRO
+    if flags & SUCCESS:
+        past.successes += 1
+    if flags & ERROR:
+        past.errors += 1
+    if past.n >= memory:
+        past.n >>= 1
+        past.successes = (past.successes + (past.successes >> 1 & 1)) >> 1
+        past.errors = (past.errors + (past.errors >> 1 & 1)) >> 1
+        past.reward >>= 1
+        past.squares >>= 1
+
+
+def lifetime_of(variant: Variant) -> Sums:
+    """Return the lifetime, or what came since a person accepted a level."""
+    life, origin = variant.life, variant.origin
+    return life if origin is None else _less(life, origin)
+
+
+def before_window(variant: Variant) -> Sums:
+    """Return the lifetime without the judged outcomes of the window."""
+    return _less(lifetime_of(variant), variant.judged)
+
+
+def recent_or_long(variant: Variant) -> Sums:
+    """Return ``past``, or the lifetime before the window if its mean reward is higher or ``past`` is too short."""
+    life, judged, past = variant.life, variant.judged, variant.past
+    if past.n < FEWEST or variant.origin is not None:
+        long = before_window(variant)
+        return long if past.n < FEWEST or past.reward * long.n < long.reward * past.n else past
+    # Most outcomes are compared with ``past``, and then the sums of the lifetime need not be built.
+    n, reward = life.n - judged.n, life.reward - judged.reward
+    return before_window(variant) if past.reward * n < reward * past.n else past
+
+
+def _less(sums: Sums, part: Sums) -> Sums:
+    return Sums(
+        sums.n - part.n,
+        sums.successes - part.successes,
+        sums.errors - part.errors,
+        sums.reward - part.reward,
+        sums.squares - part.squares,
+    )
