@@ -89,9 +89,9 @@ def _raise_for(command: m.FleetCommand, answer: FleetAnswer, timeout: float) -> 
         troubles.append(f"the command could not be written to partition {names}")
     if answer.silent:
         names = ", ".join(map(str, answer.silent))
+        which = f"partition {names} has" if len(answer.silent) == 1 else f"partitions {names} have"
         troubles.append(
-            f"partition {names} has not answered within {timeout:.0f} s; a worker can apply it until "
-            f"{command.expires_at}"
+            f"{which} not answered within {timeout:.0f} s; a worker can apply it until {command.expires_at}"
         )
     if troubles:
         raise Unavailable(

@@ -218,6 +218,22 @@ def retire(
     give_order(context, m.RetireVariant, task_key(task), None, reason, actor, timeout, json, variant_id=variant)
 
 
+def accept(
+    context: typer.Context,
+    task: Task,
+    variant: Annotated[
+        str | None,
+        typer.Argument(help="The variant. Default: the active one.", autocompletion=complete_variant),
+    ] = None,
+    reason: Reason = "",
+    actor: Actor = None,
+    timeout: Timeout = 20.0,
+    json: Json = False,
+) -> None:
+    """Compare a degraded variant with what it delivers now: for a decline that is there to stay."""
+    give_order(context, m.AcceptLevel, task_key(task), None, reason, actor, timeout, json, variant_id=variant)
+
+
 def _one_task(task: str | None, everything: bool) -> bool:
     """Return True for one task, False for the fleet; raises ``UsageError`` if neither or both are named."""
     if (task is not None) == everything:

@@ -221,8 +221,9 @@ def _summarise(
             "a larger degradation.lookback_window keeps them longer"
         )
     if survey.backwards and not by_time:
+        often = "once" if survey.backwards == 1 else f"{survey.backwards} times"
         say(
-            f"the file runs backwards {'once' if survey.backwards == 1 else f'{survey.backwards} times'}, first at "
+            f"timestamps in the file go back {often}, first at "
             f"line {survey.first_backwards}; it was folded in the order of the file; --order-by-time folds by timestamp"
         )
     if total.dead_letters:

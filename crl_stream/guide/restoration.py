@@ -63,7 +63,10 @@ def _variant(shown: VariantSnapshot) -> Variant:
     )
     if (known := shown.baseline) is not None:
         sums = _sums(known.n, known.success_rate, known.avg_reward, known.error_rate)
-        variant.baseline = Frozen(known.variant_id, sums)
+        if known.source == "recent":
+            variant.past = sums
+        else:
+            variant.baseline = Frozen(known.variant_id, sums)
     return looking_back(variant, max(1, shown.window.size))
 
 

@@ -13,6 +13,11 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
     "production": {
         "degradation.guard": "evidence",
         "degradation.head_start": 0.02,
+        "degradation.baseline": "recent",
+        "degradation.success_floor": 2.0,
+        "degradation.reward_floor": 1.0,
+        "degradation.error_floor": 2.0,
+        "auto_apply.confidence": 3.0,
         "rollback.confidence": 0.84,
         "operations.exploration": 0.0,
     },

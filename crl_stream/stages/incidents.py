@@ -37,7 +37,7 @@ def row_failure_alert(key: bytes, partition: int, record: Record, error: Excepti
     subject = key.decode("ascii", "replace")
     return _engine_alert(
         subject,
-        f"the engine raised {type(error).__name__} at a tick; holds and snapshot wait for the task's next outcome",
+        f"the engine raised {type(error).__name__} at a tick; the task's holds and snapshots wait for its next outcome",
         "this is a bug in the engine, please report it",
         f"{partition}:{record.offset}",
         ("row_failure", partition, record.offset, subject),

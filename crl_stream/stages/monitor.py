@@ -169,8 +169,8 @@ class _Fold(Fold[_Task]):
             self.bury(
                 record,
                 reasons.FORWARDED_BEFORE,
-                f"forwarded from partition {source}, offset {offset}, which is too old to check for repeats: "
-                "either it was already applied, or the origin of this or another record was forged",
+                f"forwarded from partition {source}, offset {offset}: too long ago to tell whether it was applied, "
+                "or the origin of a record was forged",
             )
         return came == "new"
 

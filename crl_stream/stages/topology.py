@@ -53,7 +53,7 @@ class Goes(enum.Enum):
     """
 
     ALONG = "the partition it was read from"
-    HOME = "its task's partition, or every one"
+    HOME = "the task's partition, or all partitions"
     FIRST = "partition 0"
 
 

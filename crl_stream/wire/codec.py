@@ -162,7 +162,7 @@ def _kind_of(topic: str, fields: dict[str, Any]) -> type | Rejected:
         return m.Invocation
     kinds = _LOG_KINDS if topic == INVOCATIONS else _COMMAND_KINDS
     if "type" not in fields:
-        return Rejected(reasons.MISSING_FIELD, "type: the field is required; it names the command")
+        return Rejected(reasons.MISSING_FIELD, "type: required; it names the command")
     name = fields["type"]
     found = kinds.get(name) if type(name) is str else None
     if found is None:

@@ -52,13 +52,13 @@ MEANING: Final[dict[str, str]] = {
     BAD_TIMESTAMP: "a timestamp is not RFC 3339 in UTC, ending in Z",
     KEY_MISMATCH: "the record's key is not the agent_name/task_type of its value",
     COMMAND_MISSING: "a reference names a command that does not exist",
-    COMMAND_MISMATCH: "a reference and the command it names do not agree",
-    MISPLACED_TWICE: "a forwarded record is again in the wrong partition",
-    FORWARDED_BEFORE: "the origin of a forwarded record is too old to rule out a repetition",
+    COMMAND_MISMATCH: "a reference does not match the command that it names",
+    MISPLACED_TWICE: "a forwarded record arrived in the wrong partition a second time",
+    FORWARDED_BEFORE: "a record was forwarded too long ago to tell whether it was applied before",
     VARIANT_LIMIT: "the task already has the maximum number of variants",
     BATCH_TOO_LARGE: "a compressed batch would unpack to more than 32 MiB; the letter is the batch, not a record",
     BATCH_DAMAGED: "a batch violates the protocol; the letter is the batch, not a record",
-    FOLD_FAILURE: "the record makes the engine raise; please report this bug",
+    FOLD_FAILURE: "the engine failed on this record; please report this bug",
     REFUSED: "the engine refused the record",
 }
 """The meaning of each reason, for the contract and for people."""

@@ -36,6 +36,7 @@ MESSAGES: Final[dict[str, tuple[type, ...]]] = {
         m.HoldTask,
         m.ResumeTask,
         m.LiftQuarantine,
+        m.AcceptLevel,
         m.RegisterVariant,
         m.RetireVariant,
         m.ApproveProposal,

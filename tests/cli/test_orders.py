@@ -27,6 +27,7 @@ EVERY_ORDER = {
     "resume": ["resume", "TASK"],
     "activate": ["activate", "TASK", "v2"],
     "retire": ["retire", "TASK", "v2"],
+    "accept": ["accept", "TASK", "v2"],
     "quarantine lift": ["quarantine", "lift", "TASK", "v2"],
     "pin a variant": ["pin", "TASK", "v2"],
 }

@@ -45,7 +45,7 @@ changes = st.builds(
 
 def _orders() -> st.SearchStrategy[Any]:
     common = {"expected_epoch": st.none() | st.integers(0, 4)}
-    named = [m.ActivateVariant, m.LiftQuarantine, m.RetireVariant, m.RegisterVariant, m.PinVariant]
+    named = [m.ActivateVariant, m.LiftQuarantine, m.AcceptLevel, m.RetireVariant, m.RegisterVariant, m.PinVariant]
     plain = [m.HoldTask, m.ResumeTask, m.UnpinVariant, m.UndoRollback]
     reviews = [m.RejectProposal, m.DeferProposal]
     return st.one_of(

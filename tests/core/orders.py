@@ -25,6 +25,13 @@ def changed(change: Callable[[Task], Any]) -> Callable[[], Task]:
     return make
 
 
+def declined() -> Task:
+    """Build a task whose only variant is degraded: half of its last outcomes failed."""
+    task = Task()
+    task.run("default", "S" * 40 + "SF" * 11 + "F")
+    return task
+
+
 def rollback_id(task: Task) -> str:
     return str(task.stated(m.RollbackEvent)[-1].rollback_id)
 
@@ -46,6 +53,12 @@ APPLIED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
         "v9 registered; exploration is off (operations.exploration is 0)",
     ),
     (m.RetireVariant, {"variant_id": "v2"}, two, "v2 retired"),
+    (
+        m.AcceptLevel,
+        {},
+        declined,
+        "default is now compared with its last 20 outcomes: reward -0.095, success 45.2%",
+    ),
     (m.ApproveProposal, {"proposal_id": "p1", "change": PROMOTE}, two, "p1 approved: v2 is active, epoch 2"),
     (
         m.ApproveProposal,
@@ -113,6 +126,9 @@ REFUSED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
     (m.UnpinVariant, {}, two, "the task has no pin"),
     (m.ResumeTask, {}, two, "the task is not held"),
     (m.LiftQuarantine, {"variant_id": "v2"}, two, "v2 is not quarantined"),
+    (m.AcceptLevel, {}, Task, "no variant is active yet; name the one whose level you accept"),
+    (m.AcceptLevel, {"variant_id": "v7"}, two, "register it first"),
+    (m.AcceptLevel, {}, two, "default is not degraded, so its baseline stays"),
     (m.LiftQuarantine, {"variant_id": "v7"}, two, "register it first"),
     (
         m.RegisterVariant,

@@ -270,16 +270,19 @@ class Model:
         )
 
     def _is_better(self, one: list[Estimate], other: list[Estimate], errors: Fraction) -> bool:
-        """Whether one leads in a metric by so many standard errors, and does not trail in the other by one."""
-        for metric, rest in ((0, 1), (1, 0)):
-            if self._leads(one[metric], other[metric], errors):
-                return not self._leads(other[rest], one[rest], Fraction(1))
-        return False
+        """Whether one leads in a metric by so many standard errors, and trails less in the other, by less than one."""
+        distances = [self._distance(*each) for each in zip(one, other, strict=True)]
+        lead, trails = max(distances), -min(distances)
+        limits = [trails, errors**2, *([Fraction(1)] if trails > 0 else [])]
+        self.ambiguous |= any(0 < abs(lead - limit) < NEAR for limit in limits[:2])
+        self.ambiguous |= any(0 < abs(trails - limit) < NEAR for limit in limits[2:])
+        return lead > 0 and lead >= errors**2 and lead > trails and trails < 1
 
-    def _leads(self, one: Estimate, other: Estimate, errors: Fraction) -> bool:
-        lead, needed = one.mean - other.mean, errors**2 * (one.variance + other.variance)
-        self.ambiguous |= 0 < abs(lead) < NEAR or (errors > 0 and abs(lead**2 - needed) < NEAR * abs(lead))
-        return lead > 0 and lead**2 >= needed
+    def _distance(self, one: Estimate, other: Estimate) -> Fraction:
+        """Return the square of the distance of two means in standard errors, negative if the other is higher."""
+        lead = one.mean - other.mean
+        self.ambiguous |= 0 < abs(lead) < NEAR
+        return lead * abs(lead) / (one.variance + other.variance)
 
     def _candidate(self, active: Member) -> Member | None:
         if self.n - self.changed_n < 20:

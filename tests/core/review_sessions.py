@@ -41,7 +41,9 @@ runs = st.tuples(
 reviews = st.tuples(st.sampled_from(["approve", "approve", "reject", "defer"]), st.integers(0, 3))
 orders = st.tuples(
     st.just("order"),
-    st.sampled_from([m.ActivateVariant, m.RetireVariant, m.LiftQuarantine, m.RegisterVariant, m.PinVariant]),
+    st.sampled_from(
+        [m.ActivateVariant, m.RetireVariant, m.LiftQuarantine, m.AcceptLevel, m.RegisterVariant, m.PinVariant]
+    ),
     st.sampled_from(VARIANTS),
 )
 pauses = st.tuples(st.just("pause"), st.integers(1, 30))

@@ -147,7 +147,7 @@ def test_errors_that_the_rule_cannot_judge_are_said_in_words() -> None:
     task.run("new", "S" * 40, error_count=1, reward=0.95, active_epoch=2)
     shown = task.snapshot("new")
     assert shown.verdict == "HEALTHY"
-    assert shown.reason.endswith("errors in 20 of 20, not judged because the baseline has none")
+    assert shown.reason.endswith("20 of 20 had errors, which are not judged: the baseline has none")
 
 
 @given(st.integers(2, 30), st.integers(0, 80), st.sampled_from(["none", "evidence"]), st.booleans())

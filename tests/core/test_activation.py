@@ -241,7 +241,7 @@ def test_a_lead_of_exactly_the_limit_is_enough_to_be_applied() -> None:
     assert not_applied(task.row, task.variant("v2"), task.policy) == "applied with the next outcome of default"
     task.variant("default").q = 0.7500001
     assert not_applied(task.row, task.variant("v2"), task.policy) == (
-        "leads default by 0.2499999 in Q-value, min_lead 0.25"
+        "0.2499999 ahead of default in Q-value, 0.25 ahead needed"
     )
 
 

@@ -210,9 +210,7 @@ def test_a_verdict_without_enough_evidence_says_both_numbers() -> None:
     task.order(m.HoldTask)
     found = task.snapshot("default")
     assert found.verdict == "INCONCLUSIVE"
-    assert re.fullmatch(
-        r"Success rate dropped from 87% to 75% \(1.\.\d% drop\), evidence [\d.]+ < 6,250", found.reason
-    )
+    assert re.fullmatch(r"Success rate dropped from 87% to 75% \(1.\.\d% drop\), evidence [\d.]+ < 6,250", found.reason)
 
 
 @pytest.mark.parametrize("before", [5, 19, 20, 25, 30, 39, 40, 60])

@@ -49,6 +49,7 @@ EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
     c.CountedHealthy: lambda it, _: c.CountedHealthy(it),
     c.Recovered: lambda it, _: c.Recovered(it, GROUNDS, 5),
     c.GivenUp: lambda it, _: c.GivenUp(it, "retired"),
+    c.LevelAccepted: lambda it, _: c.LevelAccepted(it, "ann"),
     c.AlertOpened: lambda it, _: c.AlertOpened(it, GROUNDS, "deg-1"),
     c.HeldBack: lambda it, _: c.HeldBack(it, "held by ann", "deg-1"),
     c.FoundNoTarget: lambda it, _: c.FoundNoTarget(it, [Candidate("other", 0.0, 0, False, "quarantined")], "deg-1"),
@@ -122,7 +123,7 @@ def test_in_every_state_a_change_does_what_the_table_says_and_no_more(event: typ
         assert states_of(row, it) == before
         apply(turn_of(row, ENFORCE if mode == "enforce" else SHADOW), [EVENTS[event](it, row.variants["other"])])
         wanted = expected(before, event, mode)
-        if event is c.Recovered and before["activation"] == "none":
+        if event in (c.Recovered, c.LevelAccepted) and before["activation"] == "none":
             wanted["latch"] = before["latch"]  # the latch belongs to the active variant
         assert states_of(row, it) == wanted, before
 

@@ -18,14 +18,14 @@ def test_a_candidate_that_leads_says_why_it_is_not_applied_yet() -> None:
     task.run("default", "S" * 30, reward=0.92)
     task.run("v2", "S" * 10, reward=0.95, variant_source="explore")
     assert task.snapshot("v2").decision == "auto_apply"
-    assert _waiting_for(task) == "leads default by 0.03 in Q-value, min_lead 0.05"
+    assert _waiting_for(task) == "0.03 ahead of default in Q-value, 0.05 ahead needed"
     assert task.snapshot("v2").reasoning.startswith("High confidence: "), "the guide's text stays unchanged"
     assert task.snapshot("default").not_applied is None
 
     task = Task()
     task.run("default", "S" * 30, reward=0.95)
     task.run("v2", "S" * 10, reward=0.91, variant_source="explore")
-    assert _waiting_for(task) == "trails default by 0.04 in Q-value, min_lead 0.05"
+    assert _waiting_for(task) == "0.04 behind default in Q-value, 0.05 ahead needed"
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_engine_and_model_agree_after_every_outcome(seed: int, runs: list[Any]) 
 
 
 def test_the_sequences_compared_do_contain_rollbacks_and_promotions() -> None:
-    random = Random(17)
+    random = Random(23)
     model = compare(
         random, [(random.choice(VARIANTS), random.choice(sorted(MOODS)), random.randrange(5, 30)) for _ in range(30)]
     )

@@ -39,6 +39,9 @@ BASE = Policy(
     proposals=Proposals(min_invocations=30, retire_after_rollbacks=2, expires_days=1),
 )
 EVIDENCE = Degradation(guard="evidence", false_alarm_budget=400, baseline="before_window")
+BOUNDED = Degradation(
+    baseline="recent", memory=40, success_floor=2.0, reward_floor=1.0, error_floor=2.0, head_start=0.01
+)
 TINY = Degradation(lookback_window=4, min_recent=10, min_baseline=2, clean_verdicts=3)
 
 
@@ -58,6 +61,7 @@ FIRST = PolicySet(
         "guarded": _but(_mode("enforce", exploration=0.1), degradation=EVIDENCE),
         "stubborn": _but(BASE, degradation=Degradation(guard="evidence", false_alarm_budget=1_000_000_000)),
         "flapping": _but(BASE, degradation=TINY, rollback=Rollback(undo_hold=0, renotify=5, min_samples=3)),
+        "bounded": _but(BASE, degradation=BOUNDED, auto_apply=AutoApply(confidence=2.0)),
         "crowded": _but(BASE, limits=msgspec.structs.replace(LIMITS, variants=2, runtimes=1)),
         "eager": _but(
             _mode("enforce", exploration=0.05, max_skew_seconds=30.0),

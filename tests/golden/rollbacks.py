@@ -137,6 +137,62 @@ def again_and_again(scribe: Scribe) -> None:
     young.run("b", "S" * 12)
 
 
+def verified(scribe: Scribe, agent: str) -> None:
+    """Take a rollback back, let another stay, and end a verification early: by a confirmation, a hold, a retirement."""
+    for name, letters in (("taken-back", "F" * 12), ("stays", "S" * 24), ("falls", "S" * 8 + "F" * 4 + "S" * 14)):
+        task = _fallen(scribe, agent, f"verified-{name}")
+        task.run("a", letters)
+        task.order(m.ConfirmRollback, rollback_id=task.last_rollback)
+    task = _fallen(scribe, agent, "verified-confirmed")
+    task.order(m.ConfirmRollback, rollback_id=task.last_rollback)
+    task.run("a", "F" * 14)
+    task = _fallen(scribe, agent, "verified-held")
+    task.order(m.HoldTask, hours=0.5)
+    task.run("a", "F" * 24)
+    task = _fallen(scribe, agent, "verified-retired")
+    task.order(m.RetireVariant, variant_id="b")
+    task.run("a", "SF" * 6)
+    task = _fallen(scribe, agent, "verified-undone")
+    task.run("a", "F" * 12)
+    task.order(m.UndoRollback)
+
+
+def _fallen(scribe: Scribe, agent: str, task_type: str) -> Task:
+    """Write a task that was rolled back from ``b`` to ``a``."""
+    task = scribe.task(agent, task_type)
+    task.run("a", "SSSSSSSSSF" * 4)
+    task.explore("b", "S" * 40)
+    task.order(m.ActivateVariant, variant_id="b")
+    task.run("b", "S" * 10 + "F" * 6)
+    return task
+
+
+def bounded(scribe: Scribe, agent: str) -> None:
+    """Compare windows with the recent past and the lifetime before them, with floors, and accept a lower level."""
+    youth = scribe.task(agent, "bad-youth")
+    youth.run("a", "SF" * 30 + "S" * 70 + "SSSF" * 8)
+    youth.order(m.AcceptLevel, variant_id="a")
+    youth.run("a", "SSSF" * 3 + "F" * 14)
+    youth.order(m.AcceptLevel)
+    youth.run("a", "F" * 60)
+    errors = scribe.task(agent, "first-errors")
+    errors.run("a", "S" * 50 + "X" + "S" * 20 + "XX", reward=0.8)
+    below = scribe.task(agent, "negative")
+    below.run("a", "S" * 50, reward=-0.04)
+    below.run("a", "S" * 4, reward=-1.0)
+    newcomer = scribe.task(agent, "newcomer")
+    newcomer.run("a", "SSSSSSSSSF" * 5)
+    newcomer.explore("b", "S" * 6)
+    newcomer.order(m.ActivateVariant, variant_id="b")
+    newcomer.run("b", "S" * 60)
+    newcomer.score(newcomer.run("b", "S")[0], reward=0.1)
+    newcomer.order(m.AcceptLevel, variant_id="nobody")
+    fresh = scribe.task(agent, "accepts-nothing")
+    fresh.order(m.AcceptLevel)
+    fresh.run("a", "S" * 5)
+    fresh.order(m.AcceptLevel)
+
+
 def evidence(scribe: Scribe) -> None:
     """Use the guard ``evidence``: a rule broken by chance, a collapse, a recovery, and rewards below zero."""
     for task_type in ("drifts", "lifetime"):

@@ -134,7 +134,13 @@ def test_every_metric_is_the_worst_of_some_degradation(written: dict[type, list[
     assert {a.metric for a in alerts if a.state == "degraded"} == {"success_rate", "avg_reward", "error_rate"}
     assert {a.evidence.absolute for a in alerts} == {True, False}
     assert {a.evidence.guard for a in alerts} == {"none", "evidence"}
-    assert {a.judged.baseline_source for a in alerts} == {"lifetime", "before_window", "replaced_variant"}
+    assert {a.judged.baseline_source for a in alerts} == {
+        "lifetime",
+        "before_window",
+        "recent",
+        "replaced_variant",
+        "accepted_level",
+    }
 
 
 @pytest.mark.parametrize("kind", [m.RollbackEvent, m.Activation, m.DegradationAlert])

@@ -137,10 +137,13 @@ def test_a_default_that_is_written_out_changes_no_digest(name: str) -> None:
 def test_every_policy_setting_is_part_of_the_digest(name: str) -> None:
     default = leaves()[name]
     others = {"none": "evidence", "lifetime": "before_window", "enforce": "shadow"}
+    other: Any
     if isinstance(default, str):
-        other: Any = others[default]
+        other = others[default]
+    elif isinstance(default, bool):
+        other = str(not default).lower()
     else:
-        other = default + 1 if isinstance(default, int) else default / 2 or 0.25
+        other = default + 2 if isinstance(default, int) else default / 2 or 0.25
     assert resolve(flags={name: str(other)}).policies.digest() != resolve().policies.digest()
 
 

@@ -51,7 +51,14 @@ feedback = st.builds(
 def _commands() -> st.SearchStrategy[Any]:
     task = {"task_type": st.sampled_from(TASKS), "expected_epoch": st.none() | st.integers(0, 3)}
     variant = {"variant_id": st.sampled_from(VARIANTS)}
-    with_variant = [m.ActivateVariant, m.LiftQuarantine, m.RetireVariant, m.RegisterVariant, m.PinVariant]
+    with_variant = [
+        m.ActivateVariant,
+        m.LiftQuarantine,
+        m.AcceptLevel,
+        m.RetireVariant,
+        m.RegisterVariant,
+        m.PinVariant,
+    ]
     plain = [m.HoldTask, m.ResumeTask, m.UnpinVariant, m.UndoRollback]
     return st.one_of(
         *[st.builds(a_command, st.just(kind), **task, **variant) for kind in with_variant],

@@ -6,6 +6,7 @@ they do not know.
 """
 
 from crl_stream.core.messages.commands import (
+    AcceptLevel,
     ActivateVariant,
     AnyCommand,
     AnyTaskCommand,
@@ -78,6 +79,7 @@ from crl_stream.core.messages.snapshots import (
 
 __all__ = [
     "SCHEMA_VERSION",
+    "AcceptLevel",
     "ActivateVariant",
     "Activation",
     "ActiveVariant",

@@ -93,6 +93,13 @@ class LiftQuarantine(TaskCommand, frozen=True, omit_defaults=True, kw_only=True,
     variant_id: Identifier
 
 
+class AcceptLevel(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Make what a degraded variant delivers now its baseline: the decline is known, and there to stay."""
+
+    variant_id: Identifier | None = None
+    """Default: the active variant."""
+
+
 class RegisterVariant(TaskCommand, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """Add a variant with its parent and configuration. It may be explored, but is never promoted without outcomes."""
 
@@ -179,6 +186,7 @@ AnyTaskCommand = (
     | HoldTask
     | ResumeTask
     | LiftQuarantine
+    | AcceptLevel
     | RegisterVariant
     | RetireVariant
     | ApproveProposal

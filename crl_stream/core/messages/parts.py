@@ -40,6 +40,9 @@ ActivationCause = Literal[
 ]
 
 
+BaselineSource = Literal["lifetime", "before_window", "recent", "replaced_variant", "accepted_level"]
+
+
 class Position(msgspec.Struct, frozen=True):
     """A position in the log; a fact or snapshot covers all records up to it."""
 
@@ -83,7 +86,7 @@ class Judged(msgspec.Struct, frozen=True):
     """One character per outcome: ``S`` success, ``F`` failure, ``E`` error."""
     rewards: list[float]
     baseline_n: int
-    baseline_source: Literal["lifetime", "before_window", "recent", "replaced_variant"]
+    baseline_source: BaselineSource
     baseline_variant: str | None = None
 
 

@@ -9,6 +9,7 @@ import msgspec
 from crl_stream.core.messages.commands import Change
 from crl_stream.core.messages.parts import (
     ActivationCause,
+    BaselineSource,
     DecisionKind,
     Identifier,
     Modification,
@@ -130,13 +131,14 @@ class VariantConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BaselineSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The lifetime that a newly activated variant is judged against: that of the replaced variant at the activation."""
+    """What a window is compared with, unless that follows from the lifetime."""
 
     variant_id: Identifier
     n: int
     success_rate: float
     avg_reward: float
     error_rate: float
+    source: BaselineSource = "replaced_variant"
 
 
 class ProposalLimits(msgspec.Struct, frozen=True, kw_only=True):

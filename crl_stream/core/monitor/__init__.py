@@ -10,9 +10,11 @@ Read the modules in the order in which an outcome passes through them:
     dedupe             which ids a task has seen before
     learning           the reward of an outcome
     evidence           how strongly outcomes suggest that a variant has become worse
+    baseline           what a window is compared with
     likelihood         the arithmetic behind the evidence
     window             the last outcomes of a variant, their sums, and Q
     runtimes           which runtimes follow which epoch
+    verification       whether the latest rollback stays, or is taken back
     protection         what follows from a verdict: alert, rollback or recovery
     verdict            HEALTHY, DEGRADED or INCONCLUSIVE
     detector           what a detector's file defines

@@ -51,6 +51,13 @@ class GivenUp(NamedTuple):
     why: str
 
 
+class LevelAccepted(NamedTuple):
+    """A person makes what a degraded variant delivers now its baseline, and judging starts again from zero."""
+
+    variant: Variant
+    who: str
+
+
 class AlertOpened(NamedTuple):
     """Operators are alerted to a degraded variant that is not rolled back."""
 
@@ -202,6 +209,7 @@ Change = (
     | CountedHealthy
     | Recovered
     | GivenUp
+    | LevelAccepted
     | AlertOpened
     | HeldBack
     | FoundNoTarget

@@ -15,6 +15,7 @@ from crl_stream.core.monitor.changes import (
     Held,
     HoldEnded,
     HoldProlonged,
+    LevelAccepted,
     Pinned,
     QuarantineLifted,
     Registered,
@@ -26,6 +27,7 @@ from crl_stream.core.monitor.changes import (
 from crl_stream.core.monitor.decision_matrix import barred, no_rollback, span_of
 from crl_stream.core.monitor.dedupe import remember
 from crl_stream.core.monitor.lifecycle import apply, find_past
+from crl_stream.core.monitor.promise import describe, promise_of
 from crl_stream.core.monitor.registration import configuration_of, too_large
 from crl_stream.core.monitor.row import REGISTERED, RETIRED, Review, StandingOrder, Variant
 from crl_stream.core.monitor.standing_orders import order_of
@@ -288,6 +290,24 @@ def _retire(turn: Turn, command: m.RetireVariant | m.Change) -> str:
     return f"{command.variant_id} retired"
 
 
+def _accept(turn: Turn, command: m.AcceptLevel) -> str:
+    row, rules = turn.row, turn.rules
+    variant_id = command.variant_id if command.variant_id is not None else row.active
+    if variant_id is None:
+        raise _Refused("no variant is active yet; name the one whose level you accept")
+    variant = _known(turn, variant_id)
+    if not variant.degraded:
+        raise _Refused(f"{variant_id} is not degraded, so its baseline stays")
+    if variant.judged.n < rules.min_baseline:
+        raise _Refused(
+            f"{variant_id} has {variant.judged.n} outcomes since its last activation, and a baseline needs "
+            f"{rules.min_baseline}; try again later"
+        )
+    level = promise_of(variant.judged)
+    apply(turn, [LevelAccepted(variant, command.actor)])
+    return f"{variant_id} is now compared with its last {level.n} outcomes: {describe(level)}"
+
+
 def _refuse_second(turn: Turn, proposal_id: str) -> None:
     """Refuse a second review of a proposal: the first wins, unless it was refused or only deferred the proposal."""
     for review in turn.row.reviews:
@@ -358,6 +378,7 @@ _HANDLERS: Final[dict[type, Callable[[Turn, Any], str]]] = {
     m.HoldTask: _hold,
     m.ResumeTask: _resume,
     m.LiftQuarantine: _lift,
+    m.AcceptLevel: _accept,
     m.RegisterVariant: _register,
     m.RetireVariant: _retire,
     m.ApproveProposal: _approve,

@@ -191,8 +191,9 @@ def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingO
     leads = (("Q-value", variant.q - active.q), ("mean reward", mean_reward(variant) - mean_reward(active)))
     for name, lead in leads:
         if lead < auto.min_lead:
-            what = f"leads {active.variant_id} by" if lead >= 0 else f"trails {active.variant_id} by"
-            return f"{what} {show(abs(lead), auto.min_lead)} in {name}, min_lead {auto.min_lead:g}"
+            what = "ahead of" if lead >= 0 else "behind"
+            far = show(abs(lead), auto.min_lead)
+            return f"{far} {what} {active.variant_id} in {name}, {auto.min_lead:g} ahead needed"
     promised, present, errors = promise_of(variant.life), promise_of(active.life), auto.confidence
     if not is_better(promised, present, errors):
         return f"not better than {active.variant_id} by {errors:g} standard errors: {compare(promised, present)}"

@@ -114,6 +114,16 @@ def given_up(turn: Turn, change: c.GivenUp) -> Sequence[Any]:
     return _end_of_alert(turn, change.variant, f"resolved: {change.why}")
 
 
+def level_accepted(turn: Turn, change: c.LevelAccepted) -> Sequence[Any]:
+    """Return the end of the alerts about a variant whose level a person has accepted."""
+    row, variant, words = turn.row, change.variant, f"resolved: {change.who} accepted the level"
+    told = _end_of_alert(turn, variant, words)
+    if variant.variant_id == row.active and row.no_target_n >= 0:
+        about, cause = variant.variant_id, variant.alert_id
+        told.append(alert(turn, "no_target", "info", words, about=about, cause_id=cause, resolved=True))
+    return told
+
+
 def alert_opened(turn: Turn, change: c.AlertOpened) -> Sequence[Any]:
     """Return the alert about a degraded variant that is not rolled back."""
     variant, grounds = change.variant, change.grounds

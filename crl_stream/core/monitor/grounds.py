@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from crl_stream.core.messages.parts import Evidence, Judged
+from crl_stream.core.messages.parts import BaselineSource, Evidence, Judged
 from crl_stream.core.monitor import evidence
 from crl_stream.core.monitor.detectors import DETECTORS, figures_of
 from crl_stream.core.monitor.row import MICRO, Variant
@@ -46,7 +46,7 @@ def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
             f"against {verdict.baseline.successes / verdict.baseline.n:.0%}"
         )
         if judged.errors and not verdict.baseline.errors and not rules.floors[2]:
-            text += f"; errors in {judged.errors} of {judged.n}, not judged because the baseline has none"
+            text += f"; {judged.errors} of {judged.n} had errors, which are not judged: the baseline has none"
         return text
     if verdict.baseline.n < rules.min_baseline:
         return f"Too little data: baseline of {verdict.baseline.n} outcomes < {rules.min_baseline}"
@@ -54,6 +54,14 @@ def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
         return f"Too little data: {judged.n} outcomes since the last activation < {rules.min_recent}"
     first, last = ", ".join(detector.nothing for detector in DETECTORS[:-1]), DETECTORS[-1].nothing
     return f"Nothing to compare with: the baseline has {first} and {last}"
+
+
+def source_of(variant: Variant, rules: Rules) -> BaselineSource:
+    """Return where the baseline of a variant comes from."""
+    frozen = variant.baseline
+    if frozen is None or not is_newcomer(variant, rules):
+        return rules.policy.degradation.baseline
+    return "accepted_level" if frozen.variant_id == variant.variant_id else "replaced_variant"
 
 
 def grounds_of(variant: Variant, verdict: Verdict, rules: Rules) -> Grounds:
@@ -83,7 +91,7 @@ def grounds_of(variant: Variant, verdict: Verdict, rules: Rules) -> Grounds:
         successes="".join([outcome.letter for outcome in outcomes]),
         rewards=[outcome.reward / MICRO for outcome in outcomes],
         baseline_n=verdict.baseline.n,
-        baseline_source="replaced_variant" if frozen else rules.policy.degradation.baseline,
+        baseline_source=source_of(variant, rules),
         baseline_variant=frozen.variant_id if frozen else variant.variant_id,
     )
     return Grounds(reason, verdict.worst.name if verdict.worst else None, metrics, both_judges, judged, number, limit)

@@ -27,6 +27,7 @@ from crl_stream.core.monitor.row import (
     Left,
     PastRollback,
     StandingOrder,
+    Sums,
     TaskRow,
     Variant,
 )
@@ -82,6 +83,16 @@ def _recover(turn: Turn, change: c.Recovered) -> None:
 def _give_up(_: Turn, change: c.GivenUp) -> None:
     variant = change.variant
     variant.degraded, variant.alerted, variant.clean = False, False, 0
+
+
+def _accept_level(turn: Turn, change: c.LevelAccepted) -> None:
+    variant, row = change.variant, turn.row
+    variant.baseline = Frozen(variant.variant_id, msgspec.structs.replace(variant.judged))
+    variant.origin, variant.past = msgspec.structs.replace(variant.life), Sums()
+    variant.degraded, variant.alerted, variant.clean, variant.degraded_at = False, False, 0, -1
+    restart_judging(variant)
+    if variant.variant_id == row.active:
+        row.latch, row.held_n, row.no_target_n = False, -1, -1
 
 
 def _open_alert(_: Turn, change: c.AlertOpened) -> None:
@@ -243,6 +254,7 @@ _EFFECTS: Final[dict[type, tuple[Callable[[Turn, Any], Sequence[Any]], Callable[
     c.CountedHealthy: (facts.nothing, _count_healthy),
     c.Recovered: (facts.recovered, _recover),
     c.GivenUp: (facts.given_up, _give_up),
+    c.LevelAccepted: (facts.level_accepted, _accept_level),
     c.AlertOpened: (facts.alert_opened, _open_alert),
     c.HeldBack: (facts.held_back, _hold_back),
     c.FoundNoTarget: (facts.found_no_target, _find_no_target),
@@ -299,11 +311,13 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("condition", "degraded", c.Activated, "healthy", "judging starts again from zero"),
     Transition("condition", "degraded", c.TakenBack, "healthy", "judging starts again from zero"),
     Transition("condition", "degraded", c.GivenUp, "healthy", "retired or forgotten"),
+    Transition("condition", "degraded", c.LevelAccepted, "healthy", "judging starts again from zero"),
     Transition("alert", "silent", c.AlertOpened, "alerted", "became degraded, and was not rolled back at once"),
     Transition("alert", "alerted", c.Recovered, "silent"),
     Transition("alert", "alerted", c.Activated, "silent"),
     Transition("alert", "alerted", c.TakenBack, "silent"),
     Transition("alert", "alerted", c.GivenUp, "silent"),
+    Transition("alert", "alerted", c.LevelAccepted, "silent"),
     Transition("quarantine", "free", c.RolledBack, "quarantined", "enforced"),
     Transition(
         "quarantine", "quarantined", c.QuarantineLifted, "free", "lifted, undone, approved, activated or chosen again"
@@ -327,6 +341,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("latch", "latched", c.TakenBack, "armed"),
     Transition("latch", "latched", c.Activated, "armed"),
     Transition("latch", "latched", c.Recovered, "armed", "of the active variant"),
+    Transition("latch", "latched", c.LevelAccepted, "armed", "of the active variant"),
     Transition("pin", "unpinned", c.Pinned, "pinned"),
     Transition("pin", "pinned", c.Pinned, "pinned"),
     Transition("pin", "pinned", c.Unpinned, "unpinned", "released or expired"),

@@ -15,7 +15,7 @@ from crl_stream.core.monitor.rules import Rules
 from crl_stream.core.monitor.verdict import baseline_of
 
 _CLEAR: Final = 1.0
-"""Square of the distance, in standard errors, beyond which a loss is no longer taken for chance."""
+"""Square of the distance, in standard errors, beyond which a loss is never taken for chance."""
 
 
 class Promise(NamedTuple):
@@ -67,18 +67,22 @@ def is_better(one: Promise, other: Promise, errors: float) -> bool:
     """Return whether ``one`` promises more than ``other`` in reward or success, and not clearly less in the other one.
 
     ``errors`` is the distance in standard errors of the difference (0 to 5); with 0, any lead counts.  A target whose
-    rewards are better although it succeeds less often, or the reverse, is chosen only if its loss may be chance.
+    rewards are better although it succeeds less often, or the reverse, is chosen only if its loss may be chance and is
+    the smaller of the two distances.
 
     >>> good, bad = promise_of(Sums(100, 90, 0, 80_000_000, 0)), promise_of(Sums(20, 12, 0, 4_000_000, 0))
     >>> is_better(good, bad, 0.84), is_better(bad, good, 0.0), is_better(good, good, 0.0)
     (True, False, False)
     """
-    square = errors * errors
-    if _leads(one.n, one.value, other.n, other.value, square):
-        return not _leads(other.n, other.successes, one.n, one.successes, _CLEAR)
-    if _leads(one.n, one.successes, other.n, other.successes, square):
-        return not _leads(other.n, other.value, one.n, one.value, _CLEAR)
-    return False
+    reward = _distance(one.n, one.value, other.n, other.value)
+    success = _distance(one.n, one.successes, other.n, other.successes)
+    lead, loss = (reward, -success) if reward > success else (success, -reward)
+    return lead > 0.0 and lead >= errors * errors and lead > loss and loss < _CLEAR
+
+
+def describe(one: Promise) -> str:
+    """Return a promise in words: ``reward 0.286, success 64.3%``."""
+    return f"reward {one.reward:.3f}, success {one.success_rate:.1%}"
 
 
 def compare(one: Promise, other: Promise) -> str:
@@ -89,11 +93,12 @@ def compare(one: Promise, other: Promise) -> str:
     )
 
 
-def _leads(n: int, total: int, other_n: int, other_total: int, square: float) -> bool:
+def _distance(n: int, total: int, other_n: int, other_total: int) -> float:
+    """Return the square of the distance in standard errors; negative if the other mean is higher."""
     mean, other = _mean(n, total), _mean(other_n, other_total)
     lead = mean - other
     # Without a square root, so that every machine decides alike.
-    return lead > 0.0 and lead * lead >= square * (_variance(n, mean) + _variance(other_n, other))
+    return lead * abs(lead) / (_variance(n, mean) + _variance(other_n, other))
 
 
 def _mean(n: int, total: int) -> float:

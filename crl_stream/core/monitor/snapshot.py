@@ -37,7 +37,7 @@ from crl_stream.core.monitor.decision_matrix import (
     reasoning,
 )
 from crl_stream.core.monitor.evidence import e_value
-from crl_stream.core.monitor.grounds import sentence
+from crl_stream.core.monitor.grounds import sentence, source_of
 from crl_stream.core.monitor.promise import Promise
 from crl_stream.core.monitor.row import (
     ERROR,
@@ -56,7 +56,7 @@ from crl_stream.core.monitor.row import (
 )
 from crl_stream.core.monitor.rules import Rules, rules_of
 from crl_stream.core.monitor.turn import Context, Turn
-from crl_stream.core.monitor.verdict import judge
+from crl_stream.core.monitor.verdict import is_newcomer, judge, own_baseline_of
 from crl_stream.core.policy import Policy
 from crl_stream.core.version import ENGINE_VERSION
 
@@ -230,7 +230,7 @@ def _variant(row: TaskRow, variant: Variant, policy: Policy, at: Context) -> Var
     n = life.n or 1
     active = variant.variant_id == row.active
     window = _NO_WINDOW if at.brief else _window(variant)
-    configuration, baseline = _configuration(variant), _baseline(variant)
+    configuration, baseline = _configuration(variant), None if at.brief else _baseline(variant, rules)
     verdict, mean = judge(variant, rules), mean_reward(variant)
     return VariantSnapshot(
         variant_id=variant.variant_id,
@@ -269,17 +269,19 @@ def _variant(row: TaskRow, variant: Variant, policy: Policy, at: Context) -> Var
     )
 
 
-def _baseline(variant: Variant) -> BaselineSnapshot | None:
-    if variant.baseline is None:
+def _baseline(variant: Variant, rules: Rules) -> BaselineSnapshot | None:
+    frozen = variant.baseline if is_newcomer(variant, rules) else None
+    if frozen is None and not rules.recent:
         return None
-    sums = variant.baseline.sums
+    sums = own_baseline_of(variant, rules) if frozen is None else frozen.sums
     n = sums.n or 1
     return BaselineSnapshot(
-        variant_id=variant.baseline.variant_id,
+        variant_id=variant.variant_id if frozen is None else frozen.variant_id,
         n=sums.n,
         success_rate=sums.successes / n,
         avg_reward=sums.reward / MICRO / n,
         error_rate=sums.errors / n,
+        source=source_of(variant, rules),
     )
 
 

@@ -40,7 +40,7 @@ def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> lis
         why_not = _objection(variant, rules)
         if why_not is None and left is not None:
             why_not = _comparison(variant, left, rules, is_added=is_added)
-        if why_not is None and without_success and is_hopeless(variant):
+        if why_not is None and without_success and is_hopeless(variant, rules):
             why_not = f"no success in its last {len(variant.window) // SIZE} outcomes either"
         if why_not is None and chosen:
             why_not = (

@@ -82,9 +82,11 @@ def judge(variant: Variant, rules: Rules) -> Verdict:
     return Verdict(verdict.rule, DEGRADED, worst, verdict.finding, verdict.baseline, absolute=True)
 
 
-def is_hopeless(variant: Variant) -> bool:
-    """Return whether there is no success among the outcomes in the variant's window, judged or not."""
-    window = variant.window
+def is_hopeless(variant: Variant, rules: Rules) -> bool:
+    """Return whether there is no success in the variant's window: among the judged outcomes if they are enough."""
+    window, judged = variant.window, variant.judged
+    if judged.n >= rules.min_recent:
+        return judged.successes == 0
     for index in range(SIZE - 1, len(window), SIZE):  # noqa: SIM110 - mypyc makes no generator over a bytearray
         if window[index] & SUCCESS:
             return False
