@@ -1,4 +1,4 @@
-"""What many tasks of one world gained and lost under one policy."""
+"""What many tasks of one world gained and lost with one contestant."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def figures(world: World, results: Sequence[Result]) -> dict[str, Any]:
 
 
 def summary(cells: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return the goals' figures by policy, each over the worlds of a kind that were played."""
+    """Return the goals' figures by contestant, each over the worlds of a kind that were played."""
     found: dict[str, dict[str, float]] = {}
-    for policy in dict.fromkeys(cell["policy"] for cell in cells):
-        of = {kind: [c["figures"] for c in cells if (c["policy"], c["kind"]) == (policy, kind)] for kind in KINDS}
-        page = found[policy] = {}
+    for name in dict.fromkeys(cell["contestant"] for cell in cells):
+        of = {kind: [c["figures"] for c in cells if (c["contestant"], c["kind"]) == (name, kind)] for kind in KINDS}
+        page = found[name] = {}
         if healthy := of["healthy"]:
             page["healthy: mean loss per 1,000"] = _mean(healthy, "lost_per_1000")
             page["healthy: worst loss per 1,000"] = max(each["lost_per_1000"] for each in healthy)
@@ -64,9 +64,17 @@ def summary(cells: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
             page["only worse alternatives: mean loss per 1,000"] = _mean(of["only_worse"], "lost_per_1000")
         if of["collapse"]:
             page["collapse: share of the oracle's gain"] = _mean(of["collapse"], "gain_of_oracle")
+            page["collapse: least share of the oracle's gain"] = min(c["gain_of_oracle"] for c in of["collapse"])
+        if gains := [each for each in of["newcomer"] if "gain_of_oracle" in each]:
+            page["newcomer: share of the oracle's gain"] = _mean(gains, "gain_of_oracle")
         if of["outage"]:
             page["outage: mean loss per 1,000"] = _mean(of["outage"], "lost_per_1000")
             page["outage: ends on the best variant"] = _mean(of["outage"], "ends_on_best")
+        if steady := [each["alarms_per_1000_days"] for each in of["alone"] if "alarms_per_1000_days" in each]:
+            page["alone: mean false alarms per 1,000 days"] = statistics.fmean(steady)
+            page["alone: worst false alarms per 1,000 days"] = max(steady)
+        if falls := [each for each in of["alone"] if "caught" in each]:
+            page["alone: falls that were found"] = _mean(falls, "caught")
     return found
 
 
