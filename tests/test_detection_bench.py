@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import pytest
@@ -65,6 +66,24 @@ def test_a_rollback_is_false_before_the_collapse_and_worse_if_the_target_is() ->
     assert (found["caught"], found["delay_median"], found["delay_p90"]) == (0.5, 11, 11)
     assert found["lost_per_1000"] == pytest.approx(100.0)
     assert found["gain_of_oracle"] == pytest.approx(-2.0)
+
+
+def test_standard_errors_say_how_far_the_luck_of_the_tasks_moves_a_figure() -> None:
+    results = [a_result(got=got)._replace(oracle=oracle) for got, oracle in ((80.0, 95.0), (86.0, 97.0), (91.0, 99.0))]
+    found = figures(COLLAPSE, results)
+    assert found["lost_error"] == pytest.approx(stdev([100.0, 40.0, -10.0]) / 3**0.5)
+    without = [figures(COLLAPSE, results[:at] + results[at + 1 :])["gain_of_oracle"] for at in range(3)]
+    jackknife = (2 / 3 * sum((each - fmean(without)) ** 2 for each in without)) ** 0.5
+    assert found["gain_error"] == pytest.approx(jackknife, rel=0.15)
+    cells = [
+        {"world": str(number), "kind": kind, "contestant": "p", "figures": found}
+        for number in range(4)
+        for kind in ("healthy", "collapse")
+    ]
+    [summed] = summary(cells).values()
+    assert summed["healthy: standard error of the mean loss"] == pytest.approx(found["lost_error"] / 2)
+    assert summed["collapse: standard error of the share"] == pytest.approx(found["gain_error"] / 2)
+    assert figures(COLLAPSE, results[:1])["lost_error"] is None
 
 
 def test_a_rollback_of_an_equal_newcomer_is_false() -> None:
@@ -193,7 +212,16 @@ def test_a_contestant_that_does_not_exist_is_refused_before_anything_is_played(
     assert not list(results.iterdir())
 
 
-@pytest.mark.parametrize("words", [["collapses"], ["outage", "--tasks", "0"], ["--outcomes", "no/such/file"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["collapses"],
+        ["outage", "--tasks", "0"],
+        ["--outcomes", "no/such/file"],
+        ["--show", "no/such/file"],
+        ["--show", "pyproject.toml"],
+    ],
+)
 def test_options_that_cannot_be_used_are_refused_in_a_sentence(
     words: list[str], results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

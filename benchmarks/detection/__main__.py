@@ -60,11 +60,9 @@ def main(words: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(words)
     try:
-        page = json.loads(options.show.read_text(encoding="utf-8")) if options.show else _measure(options)
+        page = _read(options.show) if options.show else _measure(options)
     except CrlError as error:
         parser.error(str(error))
-    except (OSError, ValueError, KeyError) as error:
-        parser.error(f"{options.show or options.outcomes} cannot be used: {error}")
     except KeyboardInterrupt:
         _note("stopped; nothing was kept")
         return 130
@@ -78,7 +76,11 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
-    _load(options.outcomes)
+    try:
+        _load(options.outcomes)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        hint = "each line needs task_type, variant_id and status"
+        raise UsageError(f"{options.outcomes} is not a JSONL file of outcomes: {error!r}", hint=hint) from None
     sections = options.sections or SECTIONS
     if unknown := set(sections) - set(SECTIONS):
         raise UsageError(f"there is no section {min(unknown)}", hint=f"choose from {', '.join(SECTIONS)}")
@@ -103,6 +105,16 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         page["cost"] = cost(contestants)
     cells = list(_play(worlds, contestants, page["seed"], options))
     return page | {"summary": summary(cells), "cells": cells}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        page: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        markdown(page)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        hint = f"runs are kept in {RESULTS}"
+        raise UsageError(f"{path} does not hold the figures of a run: {error!r}", hint=hint) from None
+    return page
 
 
 def _missing(names: Sequence[str]) -> dict[str, str]:

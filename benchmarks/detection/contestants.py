@@ -72,10 +72,13 @@ def contestant_of(text: str) -> Contestant:
         policy = policy_of(text)
         return Contestant(text, _CODES.get(name, name[:5]), _SAYS, lambda: Engine(policy), is_policy=True)
     if name == EVIDENCE:
-        code, says, make = "evid", _SAYS_EVIDENCE, ours(policy_of(",".join(["production", *given])))
+        # It only observes: what follows from the verdict is up to the actuator.
+        policy = policy_of(",".join(["production", "operations.mode=observe", *given]))
+        code, says, make = "evid", _SAYS_EVIDENCE, ours(policy)
     else:
         (code, says, *_), make = RIVALS[name], _detectors(text)
-    return Contestant(text, code, "; ".join([says, *given]), lambda: Actuator(make))
+    says += f"; here {', '.join(given)}" if given else ""
+    return Contestant(text, code, says, lambda: Actuator(make))
 
 
 def _detectors(text: str) -> MakeDetector:

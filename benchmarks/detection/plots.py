@@ -33,12 +33,11 @@ def main(words: list[str]) -> int:
 
 
 def _frontier(page: dict[str, Any]) -> Any:
-    """Plot what is lost while nothing is wrong against what is saved when something is."""
+    """Plot what is lost while nothing is wrong against what is saved when something is, with standard errors."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharex=True, layout="constrained")
-    for axis, gain, title in (
-        (axes[0], "collapse: share of the oracle's gain", "after a collapse"),
-        (axes[1], "newcomer: share of the oracle's gain", "after a bad newcomer"),
-    ):
+    for axis, kind, title in ((axes[0], "collapse", "after a collapse"), (axes[1], "newcomer", "after a bad newcomer")):
+        gain = f"{kind}: share of the oracle's gain"
+        errors = ("healthy: standard error of the mean loss", f"{kind}: standard error of the share")
         points = {
             name: (found["healthy: mean loss per 1,000"], 100 * found[gain])
             for name, found in page["summary"].items()
@@ -50,6 +49,9 @@ def _frontier(page: dict[str, Any]) -> Any:
         axis.set_xticks([0, 1, 10, 100], ["0", "1", "10", "100"])
         axis.set_xlabel("good outcomes lost per 1,000 in healthy worlds")
         axis.set_ylabel(f"% of the oracle's gain {title}")
+        for name, (x, y) in points.items():
+            across, up = (page["summary"][name].get(error) or 0.0 for error in errors)
+            axis.errorbar(x, y, 100 * up, across, color=THEIRS, linewidth=0.8)
         _scatter(axis, page, points)
     return figure
 

@@ -24,12 +24,17 @@ SUMMARY = {
     "alone: worst false alarms per 1,000 days": "alarms",
 }
 """The figures of the first table, and what it calls them."""
+ERRORS = {
+    "healthy: mean loss per 1,000": "healthy: standard error of the mean loss",
+    "collapse: share of the oracle's gain": "collapse: standard error of the share",
+}
+"""The standard errors that the first table shows."""
 OF_SUMMARY = (
     "lost, worst: good outcomes lost per 1,000 in healthy worlds, on average and in the worst world; worse: rollbacks "
     "to a worse variant there, per 1,000. none: lost where every alternative is worse. gain, least, new: share of the "
     "oracle's gain after a collapse, on average and in the worst world, and after a bad newcomer. outage: lost in an "
     "outage of all variants; ends: share of tasks that end on the best variant. alarms: false alarms per 1,000 days "
-    "of a variant that is alone, in the worst world."
+    "of a variant that is alone, in the worst world. ±: standard error."
 )
 OF_LOSSES = (
     "Good outcomes lost per 1,000, against never changing the variant; negative if the decisions gained something."
@@ -126,8 +131,14 @@ def _summary(page: Page) -> list[Sequence[str]]:
     known = [figure for figure in SUMMARY if any(figure in found for found in summed.values())]
     rows: list[Sequence[str]] = [("", *(SUMMARY[figure] for figure in known))]
     for name, found in summed.items():
-        rows.append((said[name]["code"], *(_short(found[figure]) if figure in found else "" for figure in known)))
+        rows.append((said[name]["code"], *(_with_error(found, figure) for figure in known)))
     return rows if known else []
+
+
+def _with_error(found: Mapping[str, Any], figure: str) -> str:
+    error = found.get(ERRORS.get(figure, ""))
+    shown = _short(found[figure]) if figure in found else ""
+    return shown if error is None else f"{shown}±{error:.1g}"
 
 
 def _matrix(page: Page, cells: Sequence[Cell], shown: Callable[[Cell], str]) -> list[Sequence[str]]:
@@ -149,8 +160,8 @@ def _alarms(figures: Cell) -> str:
 
 
 def _short(value: float) -> str:
-    """Return three digits, or all digits before the point."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    """Return two digits, or all digits before the point."""
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
 def _delays(page: Page, cells: Sequence[Cell]) -> list[Table]:
