@@ -42,7 +42,7 @@ OF_LOSSES = (
 OF_ALARMS = "False alarms of a variant that is alone, per 1,000 days of 100 outcomes."
 OF_DELAYS = (
     "Outcomes from the fall of a variant that is alone to the next alarm: median/90th percentile; in brackets, the "
-    "share of tasks with an alarm, unless all have one."
+    "share of tasks with an alarm, unless all have one. A false alarm that is still open at the fall hides the next."
 )
 OF_DETAILS = (
     "lost: per 1,000 outcomes. false, worse: rollbacks of a variant that had not become worse, and rollbacks to a "
@@ -50,9 +50,9 @@ OF_DETAILS = (
     "fallen variant was left, and after how many outcomes (median/90th percentile)."
 )
 OF_COST = (
-    "ns: per outcome, everything included: median (least to most) of rounds in which all took turns. ratio: to "
-    "production, round by round. detector: ns of the detector alone, without the actuator. bytes: state of a task with "
-    "two variants, as a table stores it (the product's row; the rivals' pickles)."
+    "ns: CPU time per outcome, everything included: median (least to most) of rounds in which all took turns. ratio: "
+    "to production, round by round. detector: ns of the detector alone, without the actuator. bytes: state of a task "
+    "with two variants, as a table stores it (the product's row; the rivals' pickles)."
 )
 
 
