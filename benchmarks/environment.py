@@ -27,7 +27,7 @@ def prepare() -> str:
     if bench_python() is not None and _STAMP.exists() and _STAMP.read_text(encoding="ascii") == wanted:
         return ""
     print(
-        f"Installing the libraries we compare with into {FOLDER.name} (340 MB, once; a minute or two)", file=sys.stderr
+        f"Installing the libraries we compare with into {FOLDER.name} (500 MB, once; a minute or two)", file=sys.stderr
     )
     if FOLDER.exists():
         shutil.rmtree(FOLDER)

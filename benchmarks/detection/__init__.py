@@ -1,9 +1,16 @@
-"""Measures decisions in closed loop: the fleet uses the variant that the engine chooses, in worlds with a known truth.
+"""Measures decisions in closed loop: the fleet uses the variant that is chosen for it, in known worlds.
 
-    worlds     how good each variant really is, and when that changes
-    loop       one task: outcomes are drawn, folded by the engine, and decide which variant is used next
-    figures    what many tasks of a world gained and lost
-    report     the figures as a table and as JSON
+    sources       how the outcomes of a variant are drawn
+    worlds        how good each variant really is, and when that changes
+    loop          one task: outcomes are drawn, and what is decided says which variant is used next
+    engine        the product as a contestant
+    actuator      what the rivals do when their detector has found something
+    rivals        their detectors: the bare rule, a sequential test, river's
+    contestants   all of them by name
+    figures       what many tasks of a world gained and lost
+    cost          what a decision costs
+    report        the figures as tables
+    document      the figures in docs/
 
 ``python -m benchmarks.detection`` runs it.
 """

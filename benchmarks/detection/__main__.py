@@ -1,4 +1,4 @@
-"""``python -m benchmarks.detection``: what the engine's decisions gain and lose in worlds with a known truth."""
+"""``python -m benchmarks.detection``: what decisions gain and lose in worlds with a known truth, beside rivals."""
 
 from __future__ import annotations
 
@@ -6,44 +6,148 @@ import argparse
 import json
 import os
 import secrets
+import signal
 import sys
-from concurrent.futures import ProcessPoolExecutor
+import time
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
 
+from benchmarks.detection.contestants import (
+    POLICIES,
+    USUAL_RIVALS,
+    Contestant,
+    borrow_river,
+    contestant_of,
+    needing_river,
+    parameters,
+)
+from benchmarks.detection.cost import cost
+from benchmarks.detection.document import document
 from benchmarks.detection.figures import KINDS, figures, summary
 from benchmarks.detection.loop import Loop, Result
-from benchmarks.detection.report import table
+from benchmarks.detection.report import markdown, text
 from benchmarks.detection.worlds import WORLDS, World, recorded
-from crl_stream.core.policy import Policy
-from crl_stream.settings import load_settings
+from benchmarks.environment import installed_version, prepare, why_missing
+from benchmarks.machine import describe
+from crl_stream.core.version import ENGINE_VERSION
+from crl_stream.errors import CrlError, UsageError
 
 RESULTS = Path(__file__).parents[1] / "results"
 FIXED = "2026"
 """The seed of a run without ``--fresh``; no number of the engine was chosen by it."""
+COST = "cost"
+"""The section that plays no world."""
+SECTIONS = (*KINDS, COST)
 _recorded: list[World] = []
 
 
-def policy_of(text: str) -> Policy:
-    """Return a policy: a profile, then settings, like ``production,rollback.confidence=0.5``; or ``never``.
-
-    Raises ``ConfigError`` for a profile or a setting that does not exist.
-    """
-    name, *given = text.split(",")
-    flags = {"profile": "guide" if name == "never" else name, "limits.snapshot_outcomes": "1000000"}
-    if name == "never":
-        flags["operations.mode"] = "observe"
-    flags |= dict(setting.split("=", 1) for setting in given)
-    return load_settings(environment={}, flags=flags).policies.default
-
-
 def play(cell: tuple[str, str, str, int]) -> list[Result]:
-    """Play ``count`` tasks of a world under a policy; a process of the pool calls it."""
-    name, policy, seed, count = cell
+    """Play ``count`` tasks of a world with a contestant; a process of the pool calls it.
+
+    All contestants of a world see the same luck, so they differ only by what they decide.
+    """
+    name, who, seed, count = cell
     world = next(world for world in (*WORLDS, *_recorded) if world.name == name)
-    rules = policy_of(policy)
-    return [Loop(world, rules, f"{seed} {name} {number}").run() for number in range(count)]
+    make = contestant_of(who).make
+    return [Loop(world, make(), f"{seed} {name} {number}").run() for number in range(count)]
+
+
+def main(words: list[str] | None = None) -> int:
+    """Play the worlds and print the figures; return 2 if the options are not valid, 130 if a person stopped it."""
+    parser = _parser()
+    options = parser.parse_args(words)
+    try:
+        page = _read(options.show) if options.show else _measure(options)
+    except CrlError as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        _note("stopped; nothing was kept")
+        return 130
+    if not options.show:
+        path = RESULTS / f"detection-{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(page, indent=1), encoding="utf-8")
+        _note(f"seed {page['seed']}, {page['tasks']} tasks per cell; the figures are in {path}")
+    print(json.dumps(page, indent=1) if options.json else markdown(page) if options.markdown else text(page))
+    return 0 if not options.document or document(page) else 1
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    try:
+        _load(options.outcomes)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        hint = "each line needs task_type, variant_id and status"
+        raise UsageError(f"{options.outcomes} is not a JSONL file of outcomes: {error!r}", hint=hint) from None
+    sections = options.sections or SECTIONS
+    if unknown := set(sections) - set(SECTIONS):
+        raise UsageError(f"there is no section {min(unknown)}", hint=f"choose from {', '.join(SECTIONS)}")
+    if options.tasks < 1:
+        raise UsageError(f"{options.tasks} tasks cannot be played", hint="--tasks needs a number from 1 on")
+    worlds = [world for world in (*WORLDS, *_recorded) if world.kind in sections]
+    names = list(dict.fromkeys([*options.policies, *options.rivals]))
+    missing = _missing(names)
+    contestants = [contestant_of(name) for name in names if name not in missing]
+    page = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {name: found for name, found in describe().items() if name in {"cpu", "cores", "python"}},
+        "engine": ENGINE_VERSION,
+        "river": installed_version("river"),
+        "seed": secrets.token_hex(4) if options.fresh else options.seed,
+        "tasks": options.tasks,
+        "contestants": parameters(names, missing),
+        "missing": missing,
+    }
+    if COST in sections and contestants:
+        _note("cost: all contestants take turns")
+        page["cost"] = cost(contestants)
+    cells = list(_play(worlds, contestants, page["seed"], options))
+    return page | {"summary": summary(cells), "cells": cells}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        page: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        markdown(page)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        hint = f"runs are kept in {RESULTS}"
+        raise UsageError(f"{path} does not hold the figures of a run: {error!r}", hint=hint) from None
+    return page
+
+
+def _missing(names: Sequence[str]) -> dict[str, str]:
+    """Return the contestants that cannot play, and why; install river first if one needs it."""
+    needing = needing_river(names)
+    if not needing or (not prepare() and borrow_river()):
+        return {}
+    return dict.fromkeys(needing, why_missing("river"))
+
+
+def _play(
+    worlds: Sequence[World], contestants: Sequence[Contestant], seed: str, options: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    """Play every world with every contestant, and say how far it is."""
+    cells = [(world, who) for world in worlds for who in contestants]
+    work = [world.outcomes for world, _ in cells]
+    done, started, said = 0, time.monotonic(), time.monotonic()
+    with Pool(options.processes, initializer=_begin, initargs=(options.outcomes,)) as pool:
+        played = pool.imap(play, [(world.name, who.name, seed, options.tasks) for world, who in cells])
+        for (world, who), outcomes, results in zip(cells, work, played, strict=True):
+            yield {"world": world.name, "kind": world.kind, "contestant": who.name, "figures": figures(world, results)}
+            done += outcomes
+            if (now := time.monotonic()) - said >= 5:
+                said = now
+                left = (now - started) * (sum(work) - done) / done
+                _note(f"  {done / sum(work):.0%}: {world.name}; about {left / 60:.1f} min left")
+
+
+def _begin(outcomes: Path | None) -> None:
+    """Prepare a process of the pool; Ctrl-C is for the parent alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    borrow_river()
+    _load(outcomes)
 
 
 def _load(path: Path | None) -> None:
@@ -51,48 +155,32 @@ def _load(path: Path | None) -> None:
         _recorded[:] = recorded(path)
 
 
-def main(words: list[str] | None = None) -> int:
-    """Play the worlds and print the figures."""
-    options = _parser().parse_args(words)
-    _load(options.outcomes)
-    worlds = [world for world in (*WORLDS, *_recorded) if not options.kinds or world.kind in options.kinds]
-    seed = secrets.token_hex(4) if options.fresh else options.seed
-    cells = [(world.name, policy, seed, options.tasks) for world in worlds for policy in options.policies]
-    for policy in options.policies:
-        policy_of(policy)  # an unknown setting is reported before anything is played
-    found: list[dict[str, Any]] = []
-    by_name = {world.name: world for world in worlds}
-    with ProcessPoolExecutor(options.processes, initializer=_load, initargs=(options.outcomes,)) as pool:
-        for number, (cell, results) in enumerate(zip(cells, pool.map(play, cells), strict=True), start=1):
-            name, policy, *_ = cell
-            world = by_name[name]
-            found.append({"world": name, "kind": world.kind, "policy": policy, "figures": figures(world, results)})
-            _note(f"  {number} of {len(cells)}: {name}, {policy}")
-    page = {"seed": seed, "tasks": options.tasks, "summary": summary(found), "cells": found}
-    path = RESULTS / f"detection-{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(page, indent=1), encoding="utf-8")
-    print(json.dumps(page, indent=1) if options.json else table(page, markdown=options.markdown))
-    _note(f"seed {seed}, {options.tasks} tasks per cell; the figures are in {path}")
-    return 0
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.detection", description=__doc__)
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(KINDS))
-    parser.add_argument("--policies", nargs="+", default=["never", "guide", "production"], metavar="POLICY")
-    parser.add_argument("--tasks", type=int, default=200, metavar="N", help="tasks per world and policy; default: 200")
-    parser.add_argument("--seed", default=FIXED, help=f"default: {FIXED}")
-    parser.add_argument("--fresh", action="store_true", help="use a new random seed, which is printed")
-    parser.add_argument("--outcomes", type=Path, metavar="FILE", help="also play worlds drawn from a JSONL of outcomes")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N")
-    parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.detection",
+        description=__doc__,
+        epilog="A policy is a profile with settings: production,rollback.confidence=1.2.  A rival has settings too: "
+        "adwin,delta=0.1, sequential,expected=5000, evidence,degradation.false_alarm_budget=50000.",
+    )
+    option = parser.add_argument
+    option("sections", nargs="*", metavar="SECTION", help=f"default: all of {', '.join(SECTIONS)}")
+    option("--policies", nargs="*", default=POLICIES, metavar="POLICY", help=f"default: {' '.join(POLICIES)}")
+    rivals = f"--rivals alone plays none; default: {' '.join(USUAL_RIVALS)}"
+    option("--rivals", nargs="*", default=USUAL_RIVALS, metavar="RIVAL", help=rivals)
+    option("--tasks", type=int, default=100, metavar="N", help="tasks per world and contestant; default: 100")
+    option("--seed", default=FIXED, help=f"default: {FIXED}")
+    option("--fresh", action="store_true", help="use a new random seed, which is printed")
+    option("--outcomes", type=Path, metavar="FILE", help="also play worlds drawn from a JSONL of outcomes")
+    option("--processes", type=int, default=os.cpu_count(), metavar="N", help="default: one per core")
+    option("--show", type=Path, metavar="FILE", help="measure nothing; show the figures of an earlier run")
+    option("--markdown", action="store_true", help="print the tables as Markdown")
+    option("--json", action="store_true", help="print JSON instead of tables")
+    option("--document", action="store_true", help="then update docs/detection.md, its plots and its JSON")
     return parser
 
 
-def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _note(text_: str) -> None:
+    print(text_, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What many tasks of one world gained and lost under one policy."""
+"""What many tasks of one world gained and lost with one contestant."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -32,6 +33,7 @@ def figures(world: World, results: Sequence[Result]) -> dict[str, Any]:
         "never": never,
         "oracle": oracle,
         "lost_per_1000": 1_000 * (never - got),
+        "lost_error": _error([1_000 * (r.never - r.got) / r.live for r in results]),
         "rollbacks_per_1000": 1_000 * len(rollbacks) / outcomes,
         "false_rollbacks_per_1000": 1_000 * sum(not _is_due(world, c) for c in rollbacks) / outcomes,
         "rollbacks_to_worse_per_1000": 1_000 * sum(_is_worse(c) for c in rollbacks) / outcomes,
@@ -46,19 +48,24 @@ def figures(world: World, results: Sequence[Result]) -> dict[str, Any]:
     if world.changes_at is not None and world.kind != "outage":
         found |= _delays(world, results)
         if oracle > never:
-            found["gain_of_oracle"] = (got - never) / (oracle - never)
+            found |= _gain(results)
     return found
 
 
-def summary(cells: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return the goals' figures by policy, each over the worlds of a kind that were played."""
-    found: dict[str, dict[str, float]] = {}
-    for policy in dict.fromkeys(cell["policy"] for cell in cells):
-        of = {kind: [c["figures"] for c in cells if (c["policy"], c["kind"]) == (policy, kind)] for kind in KINDS}
-        page = found[policy] = {}
+def summary(cells: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the goals' figures by contestant, each over the worlds of a kind that were played.
+
+    Standard errors say how far the luck of the tasks moves a figure; they are None for a single task.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(cell["contestant"] for cell in cells):
+        of = {kind: [c["figures"] for c in cells if (c["contestant"], c["kind"]) == (name, kind)] for kind in KINDS}
+        page = found[name] = {}
         if healthy := of["healthy"]:
             page["healthy: mean loss per 1,000"] = _mean(healthy, "lost_per_1000")
+            page["healthy: standard error of the mean loss"] = _error_of_mean(healthy, "lost_error")
             page["healthy: worst loss per 1,000"] = max(each["lost_per_1000"] for each in healthy)
+            page["healthy: false rollbacks per 1,000"] = _mean(healthy, "false_rollbacks_per_1000")
             page["healthy: rollbacks to a worse variant per 1,000"] = _mean(healthy, "rollbacks_to_worse_per_1000")
             page["healthy: promotions"] = sum(each["promotions"] for each in healthy)
             page["healthy: promotions to a worse variant"] = sum(each["promotions_to_worse"] for each in healthy)
@@ -66,14 +73,46 @@ def summary(cells: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
             page["only worse alternatives: mean loss per 1,000"] = _mean(of["only_worse"], "lost_per_1000")
         if of["collapse"]:
             page["collapse: share of the oracle's gain"] = _mean(of["collapse"], "gain_of_oracle")
+            page["collapse: standard error of the share"] = _error_of_mean(of["collapse"], "gain_error")
+            page["collapse: least share of the oracle's gain"] = min(c["gain_of_oracle"] for c in of["collapse"])
+        if gains := [each for each in of["newcomer"] if "gain_of_oracle" in each]:
+            page["newcomer: share of the oracle's gain"] = _mean(gains, "gain_of_oracle")
+            page["newcomer: standard error of the share"] = _error_of_mean(gains, "gain_error")
         if of["outage"]:
             page["outage: mean loss per 1,000"] = _mean(of["outage"], "lost_per_1000")
             page["outage: ends on the best variant"] = _mean(of["outage"], "ends_on_best")
+        if steady := [each["alarms_per_1000_days"] for each in of["alone"] if "alarms_per_1000_days" in each]:
+            page["alone: mean false alarms per 1,000 days"] = statistics.fmean(steady)
+            page["alone: worst false alarms per 1,000 days"] = max(steady)
+        if falls := [each for each in of["alone"] if "caught" in each]:
+            page["alone: falls that were found"] = _mean(falls, "caught")
     return found
 
 
 def _mean(figures: Sequence[dict[str, Any]], name: str) -> float:
     return statistics.fmean(each[name] for each in figures)
+
+
+def _error_of_mean(figures: Sequence[dict[str, Any]], name: str) -> float | None:
+    errors = [each[name] for each in figures]
+    return None if None in errors else math.hypot(*errors) / len(errors)
+
+
+def _error(values: Sequence[float]) -> float | None:
+    """Return the standard error of the mean."""
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+
+
+def _gain(results: Sequence[Result]) -> dict[str, Any]:
+    """Return the share of the oracle's gain, and its standard error as a ratio of two sums (the delta method)."""
+    gains = [r.got - r.never for r in results]
+    possible = [r.oracle - r.never for r in results]
+    share = sum(gains) / sum(possible)
+    error = _error([gain - share * most for gain, most in zip(gains, possible, strict=True)])
+    return {
+        "gain_of_oracle": share,
+        "gain_error": None if error is None else error / statistics.fmean(possible),
+    }
 
 
 def _alarms(world: World, results: Sequence[Result]) -> dict[str, Any]:

@@ -1,28 +1,23 @@
-"""One task in closed loop: the engine's decisions determine which variant produces the next outcome."""
+"""One task in closed loop: a contestant's decisions determine which variant produces the next outcome."""
 
 from __future__ import annotations
 
 from collections import Counter
+from heapq import heappop, heappush
 from random import Random
 from typing import Any, NamedTuple
 
-from benchmarks.detection.worlds import Source, World
-from crl_stream.core import messages as m
-from crl_stream.core.identity import TaskKey
-from crl_stream.core.monitor.row import new_row
-from crl_stream.core.monitor.step import Context, step
-from crl_stream.core.policy import Policy
+from msgspec.structs import replace
 
-NOON = 1_767_607_200_000
-"""Append time of the first outcome, in milliseconds."""
+from benchmarks.detection.engine import FIXED, Alarmed, Decider, Switched
+from benchmarks.detection.sources import Source
+from benchmarks.detection.worlds import World
+from crl_stream.core import messages as m
+
 EXPLORATION = 0.1
 """Share of the outcomes that try a variant other than the active one."""
-_FIXED: dict[str, Any] = {
-    "schema_version": 1,
-    "timestamp": "2026-01-05T10:00:00Z",
-    "agent_name": "agent",
-    "task_type": "task",
-}
+UNSCORED = 0.2
+"""Share of the outcomes that never get their quality, in worlds where it comes late."""
 
 
 class Change(NamedTuple):
@@ -60,12 +55,15 @@ class Result(NamedTuple):
 class Loop:
     """The state of one task."""
 
-    def __init__(self, world: World, policy: Policy, seed: str) -> None:
-        self.world, self.policy = world, policy
+    def __init__(self, world: World, decider: Decider, seed: str) -> None:
+        self.world, self.decider = world, decider
         self._choices, self._luck = Random(f"choices {seed}"), Random(f"luck {seed}")
+        self._lateness = Random(f"lateness {seed}")
         self._sources: dict[str, Source] = {}
-        self._phase = -1
-        self.row, self._offset = new_row(TaskKey("agent", "task")), 0
+        self._begins = {begin: phase for phase, (begin, _) in enumerate(world.phases)}
+        self._due: list[tuple[int, int, Any]] = []
+        """Messages that have not arrived: when they are due, in which order they were sent, and what they are."""
+        self._sent = 0
         self.operator = world.first
         """The variant that people chose last."""
         self.changes: list[Change] = []
@@ -74,57 +72,81 @@ class Loop:
 
     def run(self) -> Result:
         """Draw and fold every outcome of the world."""
-        world, live, got, never, oracle = self.world, 0, 0.0, 0.0, 0.0
+        world, decider, live, got, never, oracle = self.world, self.decider, 0, 0.0, 0.0, 0.0
         for number in range(world.outcomes):
-            self._enter(world.at(number))
+            if number in self._begins:
+                self._enter(self._begins[number])
             if number == world.changes_at and world.activates is not None:
-                self._activate(world.activates)
-            active = self.row.active or world.first
+                self._activate(number, world.activates)
+            active = decider.active or world.first
             name, source = self._choose(active)
             if source == "live":
                 live, got, never = live + 1, got + self._sources[active].p, never + self._sources[self.operator].p
                 oracle += max(found.p for found in self._sources.values())
-            self._fold(
-                number,
-                m.Invocation(
-                    invocation_id=f"i{number}",
-                    variant_id=name,
-                    active_epoch=self.row.epoch or None,
-                    variant_source=source,
-                    **_FIXED,
-                    **self._sources[name].draw(self._luck, number),
-                ),
+            outcome = m.Invocation(
+                invocation_id=f"i{number}",
+                variant_id=name,
+                active_epoch=decider.epoch or None,
+                variant_source=source,
+                **FIXED,
+                **self._sources[name].draw(self._luck, number),
             )
-        last = self.row.active or world.first
+            self._send(number, outcome)
+            while self._due and self._due[0][0] <= number:
+                self._take(number, heappop(self._due)[2])
+        last = decider.active or world.first
         return Result(
             world.outcomes, live, got, never, oracle, tuple(self.changes), self.alerts, tuple(self.alarms), last
         )
 
     def _enter(self, phase: int) -> None:
-        if phase != self._phase:
-            self._phase = phase
-            self._sources = {name: make() for name, make in self.world.phases[phase][1].items()}
+        self._sources = {name: make() for name, make in self.world.phases[phase][1].items()}
 
     def _choose(self, active: str) -> tuple[str, Any]:
-        known = self.row.variants
-        others = [n for n in self._sources if n != active and not (n in known and known[n].quarantined)]
+        others = [name for name in self._sources if name != active and not self.decider.excludes(name)]
         if self._choices.random() < EXPLORATION and others:
             return self._choices.choice(others), "explore"
         return active, "live"
 
-    def _activate(self, name: str) -> None:
+    def _activate(self, number: int, name: str) -> None:
         self.operator = name
-        command = m.ActivateVariant(command_id="new", actor="ada", reason="it is new", variant_id=name, **_FIXED)
-        self._fold(self.world.changes_at or 0, command)
+        command = m.ActivateVariant(command_id="new", actor="ada", reason="it is new", variant_id=name, **FIXED)
+        self._take(number, command)
 
-    def _fold(self, number: int, message: Any) -> None:
-        at = Context(0, self._offset, NOON + self._offset * 1_000, 0, "0" * 16)
-        self._offset += 1
-        for fact in step(self.row, message, at, self.policy).facts:
-            if isinstance(fact, m.Activation) and fact.from_variant is not None:
-                left, chosen = self._sources[fact.from_variant].p, self._sources[fact.to_variant].p
-                self.changes.append(Change(number, fact.cause, fact.from_variant, fact.to_variant, left, chosen))
-            elif isinstance(fact, m.DegradationAlert) and fact.active and fact.state == "degraded":
+    def _send(self, number: int, outcome: m.Invocation) -> None:
+        """Report an outcome at once, or as late as the world says."""
+        world, due = self.world, number
+        if world.late_results > 1:
+            due += self._lateness.randrange(world.late_results)
+        if not world.late_scores or outcome.quality is None:
+            self._post(due, outcome)
+            return
+        scored_at = due + 1 + self._lateness.randrange(world.late_scores)
+        is_scored = self._lateness.random() >= UNSCORED
+        unscored = replace(outcome, quality=None)
+        if not self.decider.amends:
+            # Whoever cannot amend an outcome waits for its score, and gives up when none can come any more.
+            self._post(*((scored_at, outcome) if is_scored else (due + world.late_scores, unscored)))
+            return
+        self._post(due, unscored)
+        if is_scored:
+            self._post(scored_at, _score_of(outcome))
+
+    def _post(self, due: int, message: Any) -> None:
+        heappush(self._due, (due, self._sent, message))
+        self._sent += 1
+
+    def _take(self, number: int, message: Any) -> None:
+        for event in self.decider.take(message):
+            if isinstance(event, Switched):
+                left, chosen = self._sources[event.left].p, self._sources[event.chosen].p
+                self.changes.append(Change(number, event.cause, event.left, event.chosen, left, chosen))
+            elif isinstance(event, Alarmed):
                 self.alarms.append(number)
-            elif isinstance(fact, m.Alert) and not fact.resolved:
-                self.alerts[fact.kind] += 1
+            else:
+                self.alerts[event.kind] += 1
+
+
+def _score_of(outcome: m.Invocation) -> m.Feedback:
+    number = outcome.invocation_id
+    return m.Feedback(feedback_id=f"f{number}", invocation_id=number, quality=outcome.quality, **FIXED)

@@ -5,102 +5,31 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import pairwise
-from math import pi, sin
 from pathlib import Path
-from random import Random
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+from benchmarks.detection.sources import (
+    Days,
+    Errors,
+    Judged,
+    Make,
+    Rate,
+    Recorded,
+    Replayed,
+    Rewards,
+    Runs,
+    Source,
+    constant,
+    of,
+    short_runs,
+)
 
-class Source(Protocol):
-    """Draws the outcomes of one variant in one task."""
-
-    p: float
-    """The true value: the long-run share of good outcomes."""
-
-    def draw(self, random: Random, now: int) -> dict[str, Any]:
-        """Return the fields of the next outcome; ``now`` is the number of outcomes of the task so far."""
-
-
-class Rate:
-    """Succeeds with probability ``p``, independently of what came before."""
-
-    def __init__(self, p: float) -> None:
-        self.p = p
-
-    def draw(self, random: Random, now: int) -> dict[str, Any]:  # noqa: ARG002 - always the same rate
-        """Draw a success or a failure."""
-        return {"status": "success" if random.random() < self.p else "failure"}
-
-
-class Runs:
-    """Like ``Rate``, but with runs: an outcome and the next one have this ``correlation``."""
-
-    def __init__(self, p: float, correlation: float = 0.3) -> None:
-        self.p = p
-        self._last, self._correlation = p, correlation
-
-    def draw(self, random: Random, now: int) -> dict[str, Any]:  # noqa: ARG002
-        """Draw an outcome that resembles the last one."""
-        good = random.random() < self.p + self._correlation * (self._last - self.p)
-        self._last = float(good)
-        return {"status": "success" if good else "failure"}
-
-
-class Days:
-    """Like ``Rate``, but the rate swings by ``SWING`` around ``p``, with a period of ``DAY`` outcomes."""
-
-    SWING, DAY = 0.05, 200
-
-    def __init__(self, p: float) -> None:
-        self.p = p
-
-    def draw(self, random: Random, now: int) -> dict[str, Any]:
-        """Draw an outcome at the present rate."""
-        rate = self.p + self.SWING * sin(2 * pi * now / self.DAY)
-        return {"status": "success" if random.random() < rate else "failure"}
-
-
-class Rewards:
-    """Always succeeds, with a reward around ``2 p - 1``."""
-
-    SPREAD = 0.35
-
-    def __init__(self, p: float) -> None:
-        self.p = p
-
-    def draw(self, random: Random, now: int) -> dict[str, Any]:  # noqa: ARG002
-        """Draw a reward from -1 to 1."""
-        return {"status": "success", "reward": max(-1.0, min(1.0, random.gauss(2 * self.p - 1, self.SPREAD)))}
-
-
-class Errors:
-    """Always succeeds, but a share of ``1 - p`` of the outcomes has an error."""
-
-    def __init__(self, p: float) -> None:
-        self.p = p
-
-    def draw(self, random: Random, now: int) -> dict[str, Any]:  # noqa: ARG002
-        """Draw whether there is an error."""
-        return {"status": "success", "error_count": int(random.random() >= self.p)}
-
-
-class Recorded:
-    """Draws from real outcomes."""
-
-    FIELDS = ("status", "quality", "error_count", "duration_seconds", "reward")
-
-    def __init__(self, outcomes: list[dict[str, Any]]) -> None:
-        self._outcomes = [{k: o[k] for k in self.FIELDS if o.get(k) is not None} for o in outcomes]
-        self.p = sum(o["status"] == "success" for o in outcomes) / len(outcomes)
-
-    def draw(self, random: Random, now: int) -> dict[str, Any]:  # noqa: ARG002
-        """Draw one of the recorded outcomes, with replacement."""
-        return random.choice(self._outcomes)
-
-
-Make = Callable[[], Source]
-"""Makes the source of one task; a source may remember what it drew."""
+TAU_BENCH = Path(__file__).with_name("outcomes") / "tau_bench_airline.jsonl"
+"""Real outcomes of an agent on 50 tasks, four trials each; ``outcomes/README.md`` has source and licence."""
+CHANGES_AT = 300
+"""Outcome at which a variant becomes worse, in most worlds."""
 
 
 class World(NamedTuple):
@@ -116,6 +45,10 @@ class World(NamedTuple):
     """When the active variant becomes worse; None if it does not."""
     activates: str | None = None
     """The variant that an operator activates at ``changes_at``; None in most worlds."""
+    late_results: int = 1
+    """An invocation is reported up to this many outcomes after its start; 1 means at once."""
+    late_scores: int = 0
+    """The quality is reported up to this many outcomes after its outcome; 0 means with it."""
 
     @property
     def first(self) -> str:
@@ -127,26 +60,25 @@ class World(NamedTuple):
         return max(index for index, (begin, _) in enumerate(self.phases) if begin <= number)
 
 
-def of(kind: Callable[[float], Source], *rates: float) -> dict[str, Make]:
-    """Return variants a, b, c ... with these rates."""
-    return {name: (lambda p=p: kind(p)) for name, p in zip("abcdefgh", rates, strict=False)}
+Kind = Callable[[float], Source]
 
 
-def _healthy(kind: Callable[[float], Source], *rates: float, note: str = "") -> World:
+def _healthy(kind: Kind, *rates: float, note: str = "", **late: int) -> World:
     name = "/".join(f"{p:.2f}"[1:] for p in rates)
-    return World(f"{name}{note}", "healthy", ((0, of(kind, *rates)),), 1_000)
+    return World(f"{name}{note}", "healthy", ((0, of(kind, *rates)),), 1_000, **late)
 
 
-def _collapse(before: float, after: float, other: float) -> World:
-    kind = "collapse" if other > after else "only_worse"
-    phases = ((0, of(Rate, before, other)), (300, of(Rate, after, other)))
-    return World(f"{before:.2f}>{after:.2f}, other {other:.2f}", kind, phases, 700, 300)
+def _collapse(before: float, after: float, *others: float, kind: Kind = Rate, note: str = "", **late: int) -> World:
+    label = "collapse" if max(others) > after else "only_worse"
+    phases = ((0, of(kind, before, *others)), (CHANGES_AT, of(kind, after, *others)))
+    other = "/".join(f"{p:.2f}" if len(others) == 1 else f"{p:.2f}"[1:] for p in others)
+    return World(f"{before:.2f}>{after:.2f}, other {other}{note}", label, phases, 700, CHANGES_AT, **late)
 
 
-def _newcomer(old: float, new: float) -> World:
+def _newcomer(old: float, new: float, note: str = "", **late: int) -> World:
     tried = min(0.97, max(new, old))
     phases = ((0, of(Rate, old, tried)), (312, of(Rate, old, new)))
-    return World(f"{new:.2f} replaces {old:.2f}", "newcomer", phases, 612, 312, "b")
+    return World(f"{new:.2f} replaces {old:.2f}{note}", "newcomer", phases, 612, 312, "b", **late)
 
 
 def _outage(*rates: float) -> World:
@@ -154,16 +86,34 @@ def _outage(*rates: float) -> World:
     return World("outage " + "/".join(f"{p:.2f}"[1:] for p in rates), "outage", phases, 1_000, 300)
 
 
-def _alone(kind: Callable[[float], Source], p: float, note: str = "") -> World:
-    return World(f"{p:.2f} alone{note}", "alone", ((0, of(kind, p)),), 4_000)
+def _alone(kind: Kind, p: float, note: str = "") -> World:
+    return World(f"{p:.2f} alone{note}", "alone", ((0, of(kind, p)),), 3_000)
 
 
 def _falls(before: float, after: float) -> World:
-    return World(f"{before:.2f}>{after:.2f} alone", "alone", ((0, of(Rate, before)), (300, of(Rate, after))), 700, 300)
+    phases = ((0, of(Rate, before)), (CHANGES_AT, of(Rate, after)))
+    return World(f"{before:.2f}>{after:.2f} alone", "alone", phases, 700, CHANGES_AT)
 
 
-def _short_runs(p: float) -> Source:
-    return Runs(p, 0.1)
+def _tau_bench() -> tuple[World, ...]:
+    """Return worlds of real outcomes.
+
+    The four trials of one agent are four variants that are truly equal.  In the collapse, an agent that met only the
+    tasks that are solved at least every other time (75 %) meets all of them (42 %).
+    """
+    outcomes = [json.loads(line) for line in TAU_BENCH.read_text(encoding="utf-8").splitlines()]
+    solved: dict[int, int] = defaultdict(int)
+    for outcome in outcomes:
+        solved[outcome["task"]] += outcome["status"] == "success"
+    usual = [outcome for outcome in outcomes if solved[outcome["task"]] >= 2]
+    every, easy = partial(Replayed, outcomes), partial(Replayed, usual)
+    equal = dict.fromkeys("abcd", every)
+    falls = ((0, {"a": easy, "b": easy}), (CHANGES_AT, {"a": every, "b": easy}))
+    return (
+        World("tau-bench, four equal", "healthy", ((0, equal),), 1_000),
+        World("tau-bench .75>.42", "collapse", falls, 700, CHANGES_AT),
+        World("tau-bench .42 alone", "alone", ((0, {"a": every}),), 3_000),
+    )
 
 
 WORLDS: tuple[World, ...] = (
@@ -172,18 +122,32 @@ WORLDS: tuple[World, ...] = (
     _healthy(Rate, 0.92, 0.50),
     _healthy(Rate, 0.97, 0.20),
     _healthy(Rate, 0.70, 0.65),
-    _healthy(Rate, 0.92, 0.85, 0.50),
     _healthy(Rate, 0.30, 0.25),
+    _healthy(Rate, 0.92, 0.85, 0.50),
+    _healthy(Rate, 0.92, 0.90, 0.85, 0.70, 0.50),
+    _healthy(Rate, 0.90, 0.88, 0.85, 0.80, 0.70, 0.60, 0.50, 0.40)._replace(name="eight, .90 to .40"),
     _healthy(Rewards, 0.85, 0.65, note=" rewards"),
+    _healthy(Rewards, 0.45, 0.30, note=" rewards"),
     _healthy(Errors, 0.96, 0.80, note=" errors"),
-    _healthy(Runs, 0.92, 0.80, note=" runs"),
+    _healthy(constant, 0.95, 0.85, note=" constant"),
+    _healthy(short_runs, 0.92, 0.80, note=" runs .1"),
+    _healthy(Runs, 0.92, 0.80, note=" runs .3"),
     _healthy(Days, 0.90, 0.80, note=" days"),
-    _healthy(Rate, 0.90, 0.88, 0.85, 0.80, 0.70, 0.60, 0.50, 0.40),
+    _healthy(Judged, 0.85, 0.70, note=" late scores", late_scores=10),
+    _healthy(Rate, 0.92, 0.80, note=" late results", late_results=20),
     _collapse(0.92, 0.50, 0.88),
     _collapse(0.90, 0.60, 0.85),
     _collapse(0.90, 0.75, 0.88),
     _collapse(0.97, 0.90, 0.95),
     _collapse(0.60, 0.20, 0.50),
+    _collapse(0.90, 0.60, 0.88, 0.80, 0.70)._replace(name="0.90>0.60, four"),
+    _collapse(0.90, 0.60, 0.85, kind=Runs)._replace(name="0.90>0.60 runs .3"),
+    _collapse(0.85, 0.60, 0.80, kind=Rewards)._replace(name="0.85>0.60 rewards"),
+    _collapse(0.45, 0.25, 0.40, kind=Rewards)._replace(name="0.45>0.25 rewards"),
+    _collapse(0.95, 0.70, 0.93, kind=constant)._replace(name="0.95>0.70 constant"),
+    _collapse(0.85, 0.60, 0.80, kind=Judged, late_scores=10)._replace(name="0.85>0.60 scores 10"),
+    _collapse(0.85, 0.60, 0.80, kind=Judged, late_scores=30)._replace(name="0.85>0.60 scores 30"),
+    _collapse(0.90, 0.60, 0.85, late_results=20)._replace(name="0.90>0.60 late results"),
     _collapse(0.92, 0.50, 0.30),
     _collapse(0.90, 0.60, 0.40),
     _collapse(0.90, 0.75, 0.50),
@@ -191,15 +155,20 @@ WORLDS: tuple[World, ...] = (
     _newcomer(0.90, 0.60),
     _newcomer(0.90, 0.75),
     _newcomer(0.90, 0.90),
+    _newcomer(0.90, 0.60, " late", late_results=20),
     _outage(0.92, 0.85, 0.80),
     _outage(0.92, 0.90),
     _alone(Rate, 0.70),
     _alone(Rate, 0.90),
     _alone(Rate, 0.95),
     _alone(Rate, 0.99),
-    _alone(_short_runs, 0.90, " runs"),
+    _alone(short_runs, 0.90, " runs .1"),
+    _alone(Runs, 0.90, " runs .3"),
     _falls(0.90, 0.60),
     _falls(0.90, 0.75),
+    _falls(0.95, 0.85),
+    _falls(0.70, 0.40),
+    *_tau_bench(),
 )
 
 
