@@ -44,6 +44,8 @@ def try_policy(session: Any, trial: Trial) -> None:
     """Compare both policies, print the report, and exit with 3 if they decide differently."""
     if trial.html is not None and not trial.html.absolute().parent.is_dir():
         raise UsageError(f"There is no folder {trial.html.parent}.", hint="create it, or name another file with --html")
+    if trial.html is not None and trial.html.is_dir():
+        raise UsageError(f"{trial.html} is a folder.", hint=f"name a file, such as {trial.html}/replay.html")
     # Values and rows form no reference cycles, and searching for cycles would take a tenth of the run.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
@@ -91,14 +93,10 @@ async def _compare_topics(settings: Any, against: ChosenPolicy, policy: ChosenPo
 
 
 def _run_of(partitions: int, chosen: ChosenPolicy, log: RetainedLog | None) -> Run:
-    fixed = chosen.policies
-
     def first(piece: Piece) -> PolicySet:
-        if fixed is not None:
-            return fixed
         return GUIDE if log is None else log.policies_at(piece.partition, piece.entries[0].record.timestamp)
 
-    return Run(partitions, first, fixed=fixed is not None)
+    return Run(partitions, chosen.policies, first)
 
 
 def _take(piece: Piece, traffic: TrafficOfTasks, *runs: Run) -> None:

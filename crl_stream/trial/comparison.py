@@ -57,11 +57,8 @@ class Side(NamedTuple):
     """Where it comes from: a file, a profile, the log."""
     judged_by: Mapping[str, PolicySet]
     """The policies by digest; more than one only if the log changes them."""
-
-    @property
-    def last(self) -> PolicySet:
-        """The policy in force at the end."""
-        return list(self.judged_by.values())[-1] if self.judged_by else PolicySet()
+    last: PolicySet
+    """The policy in force at the end."""
 
 
 class TaskComparison(NamedTuple):
@@ -135,7 +132,7 @@ def compare(
     against: tuple[str, Run], policy: tuple[str, Run], traffic: TrafficOfTasks, source: Input, recorded: Recorded | None
 ) -> Comparison:
     """Compare two folds of the same records; each comes with the label of its policy."""
-    one, other = (Side(label, run.judged_by) for label, run in (against, policy))
+    one, other = (Side(label, run.judged_by, run.last) for label, run in (against, policy))
     names = sorted(traffic.keys() | against[1].decided.keys() | policy[1].decided.keys())
     tasks = [_compare_task(name, traffic.get(name) or Traffic(), against[1], policy[1]) for name in names]
     return Comparison(one, other, policy_differences(one.last, other.last), source, tasks, recorded)

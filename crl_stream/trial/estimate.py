@@ -77,12 +77,12 @@ def stretches_of(traffic: Traffic, against: Sequence[Activated], policy: Sequenc
         if now != pair:
             pairs.append((start, now))
         pair = now
-    ends = [*(start - 1 for start, _ in pairs[1:]), len(traffic)]
-    return [
-        _stretch(traffic, start, min(end, len(traffic)), *now)
-        for (start, now), end in zip(pairs, ends, strict=True)
-        if all(now) and now[0] != now[1] and start <= min(end, len(traffic))
-    ]
+    found: list[Stretch] = []
+    for place, (start, now) in enumerate(pairs):
+        end = min(pairs[place + 1][0] - 1 if place + 1 < len(pairs) else len(traffic), len(traffic))
+        if all(now) and now[0] != now[1] and start <= end:
+            found.append(_stretch(traffic, start, end, *now))
+    return found
 
 
 def spans_of(traffic: Traffic, active: Sequence[Activated]) -> list[tuple[int, str]]:
