@@ -6,11 +6,19 @@ from typing import Any
 
 from crl_stream.cli.talk import show, show_table
 from crl_stream.core.version import ENGINE_VERSION
-from crl_stream.trial.comparison import CHANGES, Comparison
+from crl_stream.trial.comparison import CHANGES, Comparison, TaskComparison
 from crl_stream.trial.decisions import KINDS
-from crl_stream.trial.estimate import ASSUMPTION, Stretch
+from crl_stream.trial.estimate import ASSUMPTION
 from crl_stream.trial.matching import Placed
-from crl_stream.trial.sentences import change_words, estimate_words, input_words, recorded_words, verdict_words
+from crl_stream.trial.sentences import (
+    change_words,
+    estimate_words,
+    input_words,
+    recorded_words,
+    stretch_words,
+    task_words,
+    verdict_words,
+)
 
 
 def show_comparison(comparison: Comparison) -> None:
@@ -24,44 +32,33 @@ def show_comparison(comparison: Comparison) -> None:
     show("")
     settings = [(d.setting, _shown(d.one), _shown(d.other)) for d in comparison.settings]
     show_table(("setting", "against", "policy"), settings, empty="No setting differs.")
-    changes = [
-        (task.task, change.decided.words, change_words(change), _number(change.against), _number(change.policy))
-        for task in comparison.differing()
-        for change in task.changes
-    ]
-    if changes:
+    if not comparison.is_same:
         show("")
         counts = [(KINDS[kind], *by_change.values()) for kind, by_change in comparison.counts().items()]
         show_table(("decisions that differ", *CHANGES), counts, empty="")
-        show("")
-        show_table(("task", "decision", "change", "against", "policy"), changes, empty="")
-        show("The last two columns number the outcomes of the task at which each policy decides.")
-    _show_stretches(comparison)
+    for task in comparison.differing():
+        _show_task(task)
     show("")
+    if any(task.stretches for task in comparison.tasks):
+        show(estimate_words(comparison.estimate))
+        show(ASSUMPTION)
     show(input_words(comparison.source) + f" Engine {ENGINE_VERSION}.")
     if comparison.recorded is not None:
         show(recorded_words(comparison.recorded))
     show(verdict_words(comparison))
 
 
-def _show_stretches(comparison: Comparison) -> None:
-    rows = [(task.task, *_cells(stretch)) for task in comparison.differing() for stretch in task.stretches]
-    if not rows:
-        return
+def _show_task(task: TaskComparison) -> None:
+    """Print the changes of one task, with the numbers of the outcomes at which each policy decides."""
     show("")
-    columns = ("task", "outcomes", "against uses", "policy uses", "bad", "expected", "saved")
-    show_table(columns, rows, empty="")
-    show(estimate_words(comparison.estimate))
-    show(ASSUMPTION)
-
-
-def _cells(stretch: Stretch) -> tuple[str, ...]:
-    bad, expected = f"{stretch.bad} of {stretch.outcomes}", "unknown"
-    saved = "unknown"
-    if stretch.rate is not None and stretch.saved is not None:
-        expected = f"{stretch.outcomes * stretch.rate:.1f}"
-        saved = f"{stretch.saved:+.1f} ({stretch.low:+.1f} to {stretch.high:+.1f})"
-    return f"{stretch.first}-{stretch.last}", stretch.against, stretch.policy, bad, expected, saved
+    show(task_words(task))
+    rows = [
+        (change.decided.words, change_words(change), _number(change.against), _number(change.policy))
+        for change in task.changes
+    ]
+    show_table(("decision", "change", "against: outcome", "policy: outcome"), rows, empty="The same is decided.")
+    for stretch in task.stretches:
+        show(stretch_words(stretch))
 
 
 def _number(placed: Placed | None) -> str:

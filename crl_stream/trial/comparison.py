@@ -111,7 +111,7 @@ class Comparison(NamedTuple):
     @property
     def estimate(self) -> Estimate:
         """Bad invocations saved or lost, over all tasks."""
-        return total([stretch for task in self.tasks for stretch in task.stretches])
+        return total(task.stretches for task in self.tasks)
 
     def differing(self) -> list[TaskComparison]:
         """Return the tasks about which the folds differ: first those whose active variant differs, then by name."""

@@ -7,7 +7,7 @@ known. What the other variant would have delivered in their place is estimated f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import sqrt
 from typing import Final, Literal, NamedTuple
 
@@ -59,8 +59,9 @@ class Estimate(NamedTuple):
 
     saved: float
     low: float
-    """Sum of the lower limits, so the true figure is within the limits more often than in 95 % of cases."""
+    """Lower limit of ``saved``, at 95 %."""
     high: float
+    """Upper limit of ``saved``."""
     outcomes: int
     """Outcomes in the stretches for which there is an estimate."""
     unknown: int
@@ -132,13 +133,24 @@ def wilson(bad: int, n: int) -> tuple[float, float]:
     return (0.0 if bad == 0 else max(0.0, middle - half)), (1.0 if bad == n else min(1.0, middle + half))
 
 
-def total(stretches: Sequence[Stretch]) -> Estimate:
-    """Add up the stretches of any number of tasks."""
-    known = [one for one in stretches if one.saved is not None]
-    return Estimate(
-        sum(one.saved or 0.0 for one in known),
-        sum(one.low or 0.0 for one in known),
-        sum(one.high or 0.0 for one in known),
-        sum(one.outcomes for one in known),
-        sum(one.last - one.first + 1 for one in stretches if one.saved is None),
-    )
+def total(tasks: Iterable[Sequence[Stretch]]) -> Estimate:
+    """Add up the stretches of any number of tasks.
+
+    The stretches of one task share the outcomes that their rates come from, so their errors are added. The errors of
+    different tasks are independent, so their squares are added (Zou and Donner 2008, the MOVER method).
+    """
+    saved = below = above = 0.0
+    outcomes = unknown = 0
+    for stretches in tasks:
+        under = over = 0.0
+        for one in stretches:
+            if one.saved is None or one.low is None or one.high is None:
+                unknown += one.last - one.first + 1
+                continue
+            saved += one.saved
+            under += one.saved - one.low
+            over += one.high - one.saved
+            outcomes += one.outcomes
+        below += under * under
+        above += over * over
+    return Estimate(saved, saved - sqrt(below), saved + sqrt(above), outcomes, unknown)

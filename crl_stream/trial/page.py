@@ -19,7 +19,7 @@ from crl_stream.trial.estimate import ASSUMPTION, Stretch, total
 from crl_stream.trial.markup import Markup, element, join, table
 from crl_stream.trial.matching import Change, Placed
 from crl_stream.trial.report import CUT
-from crl_stream.trial.sentences import change_words, estimate_words, recorded_words, verdict_words
+from crl_stream.trial.sentences import change_words, estimate_words, recorded_words, task_counts, verdict_words
 from crl_stream.trial.style import STYLE
 
 DRAWN: Final = 30
@@ -139,8 +139,6 @@ def _tasks(comparison: Comparison) -> list[Markup]:
 def _task(task: TaskComparison) -> Markup:
     agent, _, kind = task.task.partition("/")
     title = join(element("span", f"{agent}/", class_="dim"), kind)
-    count = len(task.changes)
-    said = f"{count} {'differs' if count == 1 else 'differ'}, {task.same} the same; {len(task.traffic)} outcomes"
     parts = [_scroll(timeline(task), f"Timeline of {task.task}")]
     for change, drawing in close_ups(task, CLOSE_UPS):
         decided = change.decided
@@ -150,8 +148,8 @@ def _task(task: TaskComparison) -> Markup:
         parts += _listed(_COLUMNS, [_row(change) for change in task.changes])
     if task.stretches:
         parts.append(_stretches(task.stretches))
-        parts.append(element("p", estimate_words(total(task.stretches)), class_="small"))
-    return _card(title, said, *parts)
+        parts.append(element("p", estimate_words(total([task.stretches])), class_="small"))
+    return _card(title, task_counts(task), *parts)
 
 
 _COLUMNS: Final = ("decision", "change", "against: outcome", "policy: outcome")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from crl_stream.trial.comparison import CHANGES, Comparison, Input
-from crl_stream.trial.estimate import Estimate
+from crl_stream.trial.comparison import CHANGES, Comparison, Input, TaskComparison
+from crl_stream.trial.estimate import Estimate, Stretch
 from crl_stream.trial.matching import Change
 from crl_stream.trial.record import Recorded
 
@@ -32,18 +32,39 @@ def estimate_words(estimate: Estimate) -> str:
     """Return the bad invocations saved or lost, with both limits and what is unknown."""
     found = []
     if estimate.outcomes:
-        limits = estimate.low, estimate.high
-        # In words, the smaller figure comes first, whichever way the difference goes.
-        low, high = map(_fewer, limits if estimate.saved >= 0 else reversed(limits))
-        found.append(
-            f"Over {estimate.outcomes} outcomes, the policy would have had about {_fewer(estimate.saved)} bad "
-            f"invocations ({low} to {high})."
-        )
+        said = fewer_words(estimate.saved, estimate.low, estimate.high)
+        found.append(f"Over {estimate.outcomes} outcomes, bad invocations under the policy: about {said}.")
     if estimate.unknown:
         found.append(
             f"For {estimate.unknown} outcomes there is no estimate, because one of the variants has none of its own."
         )
     return " ".join(found) or "Both policies use the same variants throughout, so no invocation is saved or lost."
+
+
+def task_words(task: TaskComparison) -> str:
+    """Return how much differs about a task."""
+    return f"{task.task}: {task_counts(task)}"
+
+
+def task_counts(task: TaskComparison) -> str:
+    """Return the same without the task's name."""
+    count = len(task.changes)
+    return f"{count} {'differs' if count == 1 else 'differ'}, {task.same} the same; {len(task.traffic)} outcomes"
+
+
+def stretch_words(stretch: Stretch) -> str:
+    """Return what was recorded while the active variants differ, and what is estimated from it."""
+    used, other = stretch.against, stretch.policy
+    if stretch.used == "policy":
+        used, other = other, used
+    said = (
+        f"Outcomes {stretch.first} to {stretch.last}: {stretch.policy} is active under the policy, instead of "
+        f"{stretch.against}. {stretch.bad} of {stretch.outcomes} of {used} were bad"
+    )
+    if stretch.rate is None or stretch.saved is None or stretch.low is None or stretch.high is None:
+        return f"{said}; {other} has no outcomes to compare with."
+    expected = stretch.outcomes * stretch.rate
+    return f"{said}; {expected:.1f} are expected of {other}: {fewer_words(stretch.saved, stretch.low, stretch.high)}."
 
 
 def recorded_words(recorded: Recorded) -> str:
@@ -64,6 +85,12 @@ def input_words(source: Input) -> str:
         return f"{source.name} holds no records."
     first, last = (time[:16].replace("T", " ") for time in (source.first_time, source.last_time))
     return f"{source.records} records of {source.name}, {first} to {last} UTC, SHA-256 {source.sha256[:16]}."
+
+
+def fewer_words(saved: float, low: float, high: float) -> str:
+    """Return how many bad invocations are saved or lost, with the limits in the same direction."""
+    limits = (low, high) if saved >= 0 else (high, low)
+    return f"{_fewer(saved)} ({_fewer(limits[0])} to {_fewer(limits[1])})"
 
 
 def _fewer(saved: float) -> str:

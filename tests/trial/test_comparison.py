@@ -189,3 +189,14 @@ def test_every_outcome_is_counted_once_in_the_traffic_of_its_task(story: list[An
             expected[f"{outcomes(part)[0].agent_name}/{part[0]}"] += len(part[2])
     assert Counter({task.task: len(task.traffic) for task in found.tasks if len(task.traffic)}) == expected
     assert sum(len(piece.entries) for piece in pieces(driver)) >= expected.total()
+
+
+@given(stories, policies, policies, st.integers(0, 3))
+def test_a_policy_that_is_tried_replaces_those_that_the_log_sets(
+    story: list[Any], of_the_log: PolicySet, tried: PolicySet, at: int
+) -> None:
+    with_command, without = record(story, of_the_log, at=at), record(story)
+    found = compared(with_command, tried, tried), compared(without, tried, tried)
+    decided = [[(task.task, n, one.key) for task in each.tasks for n, one in task.against] for each in found]
+    assert decided[0] == decided[1]
+    assert list(found[0].against.judged_by) == [tried.digest()]

@@ -33,7 +33,7 @@ def test_outcomes_that_explored_are_not_counted_as_traffic_but_say_how_a_variant
 def test_nothing_is_estimated_from_a_variant_without_outcomes() -> None:
     traffic = traffic_of(("a", "F" * 10, None))
     stretches = stretches_of(traffic, [Activated(0, "a")], [Activated(0, "a"), Activated(4, "b")])
-    found = total(stretches)
+    found = total([stretches])
     assert (found.saved, found.outcomes, found.unknown) == (0.0, 0, 5)
 
 
@@ -67,3 +67,15 @@ def test_the_limits_of_a_rate_solve_the_equation_of_the_score_test(counted: tupl
     for limit in (low, high):
         if 0.0 < limit < 1.0:
             assert math.isclose((bad / n - limit) ** 2, 1.959964**2 * limit * (1 - limit) / n, rel_tol=1e-6)
+
+
+def test_errors_are_added_within_a_task_and_their_squares_between_tasks() -> None:
+    traffic = traffic_of(("b", "SSSF" * 5, "explore"), ("a", "SF" * 20, None))
+    active = [Activated(0, "a")], [Activated(0, "a"), Activated(19, "b")]
+    [stretch] = stretches_of(traffic, *active)
+    one, both, apart = total([[stretch]]), total([[stretch, stretch]]), total([[stretch], [stretch]])
+    assert one[:3] == (stretch.saved, stretch.low, stretch.high)
+    assert both.saved == apart.saved == 2 * one.saved
+    assert math.isclose(both.saved - both.low, 2 * (one.saved - one.low))
+    assert math.isclose(apart.saved - apart.low, math.sqrt(2) * (one.saved - one.low))
+    assert math.isclose(apart.high - apart.saved, math.sqrt(2) * (one.high - one.saved))
