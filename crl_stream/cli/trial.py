@@ -21,7 +21,7 @@ from crl_stream.trial.comparison import Comparison, compare
 from crl_stream.trial.page import page
 from crl_stream.trial.record import compare_with_record
 from crl_stream.trial.report import CUT, report
-from crl_stream.trial.run import Piece, Run
+from crl_stream.trial.run import READ, Piece, Run
 from crl_stream.trial.traffic import TrafficOfTasks
 
 DIFFERENT = 3
@@ -80,7 +80,7 @@ async def _compare(session: Any, trial: Trial) -> Comparison:
 
 async def _compare_topics(settings: Any, against: ChosenPolicy, policy: ChosenPolicy) -> Comparison:
     async with KafkaSession(settings.kafka) as session:
-        log = await RetainedLog.opened(session, settings)
+        log = await RetainedLog.opened(session, settings, READ)
         source = TopicInput(log)
         one, other = (_run_of(source.partitions, chosen, log) for chosen in (against, policy))
         traffic = TrafficOfTasks(source.partitions)
@@ -88,7 +88,7 @@ async def _compare_topics(settings: Any, against: ChosenPolicy, policy: ChosenPo
             _take(piece, traffic, one, other)
         recorded = None
         if against.policies is None:
-            recorded = compare_with_record(one.decided, await source.published(), source.extents())
+            recorded = compare_with_record(one.decided, await source.published(), source.extents(), log.cut)
         return compare((against.label, one), (policy.label, other), traffic, source.described(), recorded)
 
 

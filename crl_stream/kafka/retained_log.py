@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from aiokafka import TopicPartition
@@ -40,12 +40,15 @@ class RetainedLog:
         spans: dict[int, Span],
         rows: dict[int, PartitionRow],
         commands: list[Received],
+        cut: frozenset[tuple[str, int]],
     ) -> None:
         self._session, self._settings = session, settings
         self.spans = spans
         """By partition."""
         self.rows = rows
         """The partition rows of the monitor, read before ``spans``; partitions that were never folded are missing."""
+        self.cut = cut
+        """Each topic of facts, with a partition, whose oldest records have been deleted."""
         self.commands: dict[tuple[int, int], bytes | None] = {
             (one.record.partition, one.record.offset): one.record.value for one in commands
         }
@@ -54,15 +57,21 @@ class RetainedLog:
         self._policies = [one for one in commands if one.record.partition == home]
 
     @classmethod
-    async def opened(cls, session: KafkaSession, settings: Settings) -> RetainedLog:
-        """Find out what the log holds, and read its commands; raises ``ContractError`` if a topic is missing."""
+    async def opened(cls, session: KafkaSession, settings: Settings, facts: Iterable[str]) -> RetainedLog:
+        """Find out what the log and the topics of ``facts`` hold, and read the log's commands.
+
+        Raises ``ContractError`` if a topic is missing.
+        """
         rows = await read_last_partition_rows(settings, session)
         reader = TopicReader(session)
         async with session.reading() as consumer:
             first, end = await bounds(consumer, await places_of(consumer, [reader.names(MONITOR.source)]))
+            topics = {reader.names(topic): topic for topic in facts}
+            oldest, _ = await bounds(consumer, await places_of(consumer, list(topics)))
         spans = {place.partition: Span(first[place], end[place]) for place in sorted(end)}
+        cut = frozenset((topics[place.topic], place.partition) for place, offset in oldest.items() if offset)
         # Whatever the log refers to was written before the reference, so the commands are read after the log's end.
-        return cls(session, settings, spans, rows, await reader.read(INLET.source))
+        return cls(session, settings, spans, rows, await reader.read(INLET.source), cut)
 
     @property
     def name(self) -> str:

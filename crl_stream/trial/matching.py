@@ -98,7 +98,7 @@ def _nearest(left: Sequence[Placed], right: Sequence[Placed]) -> list[tuple[Plac
     pairs: list[tuple[Placed | None, Placed | None]] = []
     while nearest:
         *_, one, other = heappop(nearest)
-        if not free[one] or not free[other] or after[one] != other:
+        if not free[one] or not free[other]:
             continue
         free[one] = free[other] = False
         first, second = row[one][3], row[other][3]

@@ -6,7 +6,7 @@ log is incomplete, another version of the engine wrote it, or something is wrong
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from crl_stream.trial.decisions import Decided, decision_of
@@ -54,12 +54,15 @@ class Recorded(NamedTuple):
 
 
 def compare_with_record(
-    decided: Mapping[str, Sequence[Decided]], facts: Iterable[tuple[str, Any]], extents: Mapping[int, Extent]
+    decided: Mapping[str, Sequence[Decided]],
+    facts: Iterable[tuple[str, Any]],
+    extents: Mapping[int, Extent],
+    cut: Container[tuple[str, int]] = (),
 ) -> Recorded:
     """Compare the decisions of a fold, by task, with the published facts, given with their topics.
 
-    Old facts may have been deleted, so the decisions of the fold count from the first fact of each topic and partition
-    on that is still there.
+    ``cut`` holds each topic and partition whose oldest facts have been deleted: there, the decisions of the fold count
+    from the first fact on that is left.
     """
     published: dict[_Place, tuple[str, Decided]] = {}
     engines: set[str] = set()
@@ -79,8 +82,7 @@ def compare_with_record(
     extra = [
         (task, one)
         for task, one in (made[place] for place in made.keys() - published.keys())
-        if _is_within(extents, one.partition, one.offset)
-        and one.offset >= oldest.get((TOPIC_OF_KIND[one.kind], one.partition), 0)
+        if _is_within(extents, one.partition, one.offset) and not _may_be_deleted(one, oldest, cut)
     ]
     return Recorded(len(published), sorted(missing, key=_order), sorted(extra, key=_order), sorted(engines))
 
@@ -92,6 +94,11 @@ def _place(task: str, decided: Decided) -> _Place:
 def _order(found: tuple[str, Decided]) -> Any:
     task, one = found
     return task, one.partition, one.offset, one.key
+
+
+def _may_be_deleted(one: Decided, oldest: Mapping[tuple[str, int], int], cut: Container[tuple[str, int]]) -> bool:
+    place = TOPIC_OF_KIND[one.kind], one.partition
+    return place in cut and one.offset < oldest.get(place, one.offset + 1)
 
 
 def _is_within(extents: Mapping[int, Extent], partition: int, offset: int) -> bool:

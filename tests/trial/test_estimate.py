@@ -79,3 +79,12 @@ def test_errors_are_added_within_a_task_and_their_squares_between_tasks() -> Non
     assert math.isclose(both.saved - both.low, 2 * (one.saved - one.low))
     assert math.isclose(apart.saved - apart.low, math.sqrt(2) * (one.saved - one.low))
     assert math.isclose(apart.high - apart.saved, math.sqrt(2) * (one.high - one.saved))
+
+
+def test_with_as_many_outcomes_of_both_variants_the_exchange_still_reverses_the_estimate() -> None:
+    traffic = traffic_of(("a", "S" * 10, None), ("b", "SSSF", None), ("a", "FSFS", None))
+    one, other = [Activated(0, "a")], [Activated(0, "a"), Activated(9, "b")]
+    [there], [back] = stretches_of(traffic, one, other), stretches_of(traffic, other, one)
+    assert there.outcomes == back.outcomes == 4
+    assert there.saved is not None
+    assert there.saved == -(back.saved or 0.0) != 0.0
