@@ -46,7 +46,9 @@ def replay(
     context: typer.Context,
     file: Annotated[
         Path | None,
-        typer.Argument(help="JSON lines, one message each, plain, .gz or .zst; - is stdin. Default: your topics."),
+        typer.Argument(
+            metavar="[FILE]", help="JSON lines, one message each, plain, .gz or .zst; - is stdin. Default: your topics."
+        ),
     ] = None,
     policy: Annotated[
         str | None,

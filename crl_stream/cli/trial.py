@@ -117,16 +117,8 @@ def _write(path: Path, content: bytes) -> None:
 
 def _warn(comparison: Comparison) -> None:
     """Say on stderr what limits the report."""
-    source, recorded = comparison.source, comparison.recorded
+    source = comparison.source
     if not source.records:
         say("there was nothing to replay")
     if source.is_cut:
         say(CUT)
-    if recorded is not None and not recorded.is_same:
-        why = ""
-        if source.is_cut:
-            why = " because older records are gone"
-        say(
-            f"the replay does not repeat what was recorded{why}: {len(recorded.missing)} published decisions are "
-            f"missing, {len(recorded.extra)} were never published"
-        )

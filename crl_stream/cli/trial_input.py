@@ -119,5 +119,12 @@ class TopicInput:
         }
 
     async def published(self) -> list[tuple[str, Any]]:
-        """Return everything on the topics of decisions, each message with its topic."""
-        return [(topic, message) for topic in sorted(READ) async for message in self.log.published(topic)]
+        """Return the facts on the topics of decisions that are about records still in the log, with their topics."""
+        return [
+            (topic, fact)
+            for topic in sorted(READ)
+            async for fact in self.log.published(topic)
+            if (at := getattr(fact, "position", None)) is not None
+            and at.partition in self.log.spans
+            and at.offset >= self.log.spans[at.partition].first
+        ]

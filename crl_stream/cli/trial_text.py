@@ -6,7 +6,7 @@ from typing import Any
 
 from crl_stream.cli.talk import show, show_table
 from crl_stream.core.version import ENGINE_VERSION
-from crl_stream.trial.comparison import CHANGES, Comparison, TaskComparison
+from crl_stream.trial.comparison import CHANGES, Comparison, Side, TaskComparison
 from crl_stream.trial.decisions import KINDS
 from crl_stream.trial.estimate import ASSUMPTION
 from crl_stream.trial.matching import Placed
@@ -26,7 +26,7 @@ def show_comparison(comparison: Comparison) -> None:
     one, other = comparison.against, comparison.policy
     show_table(
         ("", "policy", "from"),
-        [("against", one.last.digest(), one.label), ("policy", other.last.digest(), other.label)],
+        [("against", one.last.digest(), _origin(one)), ("policy", other.last.digest(), _origin(other))],
         empty="",
     )
     show("")
@@ -59,6 +59,11 @@ def _show_task(task: TaskComparison) -> None:
     show_table(("decision", "change", "against: outcome", "policy: outcome"), rows, empty="The same is decided.")
     for stretch in task.stretches:
         show(stretch_words(stretch))
+
+
+def _origin(side: Side) -> str:
+    count = len(side.judged_by)
+    return side.label if count < 2 else f"{side.label} (the last of {count} policies)"
 
 
 def _number(placed: Placed | None) -> str:

@@ -114,9 +114,12 @@ class Comparison(NamedTuple):
         return total(task.stretches for task in self.tasks)
 
     def differing(self) -> list[TaskComparison]:
-        """Return the tasks about which the folds differ: first those whose active variant differs, then by name."""
+        """Return the tasks about which the folds differ.
+
+        Those whose active variant differs come first, and of these the ones with the most invocations saved or lost.
+        """
         found = [task for task in self.tasks if task.changes or task.stretches]
-        return sorted(found, key=lambda task: (not task.moves, task.task))
+        return sorted(found, key=lambda task: (not task.moves, -abs(total([task.stretches]).saved), task.task))
 
     def counts(self) -> dict[str, dict[ChangeKind, int]]:
         """Return how many decisions of each kind are added, removed, earlier and later."""

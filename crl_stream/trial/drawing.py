@@ -7,6 +7,7 @@ tried. A line joins the two marks of a decision that is earlier or later. No sta
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import ceil
 from typing import Final
 
 from crl_stream.trial.comparison import TaskComparison
@@ -14,7 +15,8 @@ from crl_stream.trial.markup import Markup, element, join
 from crl_stream.trial.matching import Change, Placed
 from crl_stream.trial.traffic import ERROR, SUCCESS
 
-WIDTH: Final = 1_000
+_WIDTH: Final = 1_000
+"""The most pixels that a drawing takes."""
 _GUTTER: Final = 64
 _RIGHT: Final = 8
 _LANE: Final = 18
@@ -44,7 +46,7 @@ class _Scale:
 
     def __init__(self, first: int, last: int) -> None:
         self.first, self.last = first, max(first, last)
-        self.step = (WIDTH - _GUTTER - _RIGHT) / (self.last - self.first + 1)
+        self.step = (_WIDTH - _GUTTER - _RIGHT) / (self.last - self.first + 1)
         if self.step > 7:
             self.step = 7.0 if self.last - self.first + 1 > 40 else min(self.step, 12.0)
 
@@ -71,12 +73,13 @@ def timeline(task: TaskComparison) -> Markup:
 def close_ups(task: TaskComparison, most: int) -> Iterator[tuple[Change, Markup]]:
     """Yield the outcomes around changes that fit, at most ``most``; none if the timeline shows every outcome.
 
-    Changes of the active variant come first, and no outcomes are shown twice.
+    Alerts are shown only if no change of the active variant differs, and no outcomes twice.
     """
     if len(task.traffic) <= _CELLS:
         return
     shown: list[tuple[int, int]] = []
-    for change in task.changes:
+    moves = [change for change in task.changes if change.moves]
+    for change in moves or task.changes:
         numbers = [placed[0] for placed in (change.against, change.policy) if placed is not None]
         first, last = max(1, min(numbers) - _BEFORE), min(len(task.traffic), max(numbers) + _AFTER)
         overlaps = any(first <= end and start <= last for start, end in shown)
@@ -90,6 +93,7 @@ def close_ups(task: TaskComparison, most: int) -> Iterator[tuple[Change, Markup]
 
 
 def _drawing(task: TaskComparison, scale: _Scale, title: str) -> Markup:
+    width = ceil(scale.end) + _RIGHT
     marks = [*_links(task.changes, scale), *_marks(task, scale)]
     return element(
         "svg",
@@ -99,8 +103,8 @@ def _drawing(task: TaskComparison, scale: _Scale, title: str) -> Markup:
         *_outcomes(task, scale),
         *marks,
         *_axis(scale),
-        viewBox=f"0 0 {WIDTH} {_HEIGHT}",
-        width=WIDTH,
+        viewBox=f"0 0 {width} {_HEIGHT}",
+        width=width,
         height=_HEIGHT,
         role="img",
         class_="time",

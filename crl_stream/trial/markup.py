@@ -10,6 +10,8 @@ from crl_stream.visible import visible
 EMPTY: Final = frozenset(("br", "circle", "hr", "line", "link", "meta", "path", "rect"))
 """Elements without content."""
 
+_SAY_IT: Final = frozenset(("decision", "change"))
+
 
 class Markup(str):
     """Text that is markup already."""
@@ -45,7 +47,7 @@ def element(tag: str, /, *content: object, **attributes: object) -> Markup:
 def table(columns: tuple[str, ...], rows: list[tuple[object, ...]], *, numbers: int = 0) -> Markup:
     """Return a table; its last ``numbers`` columns hold numbers. Each cell names its column, for narrow screens.
 
-    A change names itself, so the column ``change`` is not named again.
+    Cells of the columns ``decision`` and ``change`` say themselves what they are.
     """
     first = len(columns) - numbers
     kinds = [None if at < first else "num" for at in range(len(columns))]
@@ -54,7 +56,7 @@ def table(columns: tuple[str, ...], rows: list[tuple[object, ...]], *, numbers: 
         element(
             "tr",
             *(
-                element("td", cell, class_=kind, data_l=None if name == "change" else name)
+                element("td", cell, class_=kind, data_l=None if name in _SAY_IT else name)
                 for cell, name, kind in zip(row, columns, kinds, strict=True)
             ),
         )

@@ -170,15 +170,18 @@ def _outcome(placed: Placed | None) -> Markup:
     return join(number, " ", element("span", f"at {one.partition}:{one.offset}", class_="why"))
 
 
-def _listed(columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> list[Markup]:
-    """Return the rows as a table, with all but the first folded away, and say how many are left out."""
+def _listed(columns: tuple[str, ...], rows: list[tuple[object, ...]], *, numbers: int = 2) -> list[Markup]:
+    """Return the rows as a table, with all but the first folded away, and say how many are left out.
+
+    The last ``numbers`` columns hold numbers.
+    """
     kept, parts = rows[:ROWS], list[Markup]()
-    parts.append(element("div", table(columns, kept[:_SHOWN], numbers=2), class_="cards"))
+    parts.append(element("div", table(columns, kept[:_SHOWN], numbers=numbers), class_="cards"))
     if more := kept[_SHOWN:]:
-        folded = element("div", table(columns, more, numbers=2), class_="cards")
+        folded = element("div", table(columns, more, numbers=numbers), class_="cards")
         parts.append(element("details", element("summary", f"{len(more)} more"), folded))
     if left := len(rows) - len(kept):
-        parts.append(element("p", f"{left} further changes are left out here; --json lists them all.", class_="small"))
+        parts.append(element("p", f"{left} further rows are left out here; --json lists them all.", class_="small"))
     return parts
 
 
@@ -250,10 +253,8 @@ def _grounds(comparison: Comparison) -> Markup:
 def _published(title: str, found: list[tuple[str, Decided]]) -> list[Markup]:
     if not found:
         return []
-    rows: list[tuple[object, ...]] = [
-        (task, KINDS[one.kind], one.words, f"{one.partition}:{one.offset}") for task, one in found
-    ]
-    return [element("h3", title), *_listed(("task", "kind", "decision", "position"), rows)]
+    rows: list[tuple[object, ...]] = [(task, one.words, f"{one.partition}:{one.offset}") for task, one in found]
+    return [element("h3", title), *_listed(("task", "decision", "position"), rows, numbers=1)]
 
 
 def _card(title: object, said: str, *parts: Markup) -> Markup:

@@ -74,8 +74,8 @@ def recorded_words(recorded: Recorded) -> str:
             return "No decision was published about these records, and the replay makes none."
         return f"The replay repeats what was recorded: {_decisions(recorded.compared)}, all the same."
     return (
-        f"The replay does not repeat what was recorded: of {_decisions(recorded.compared)}, {len(recorded.missing)} "
-        f"are missing, and {len(recorded.extra)} were never published."
+        "The replay does not repeat what was recorded. Published, but not decided again: "
+        f"{len(recorded.missing)} of {recorded.compared}. Decided, but never published: {len(recorded.extra)}."
     )
 
 

@@ -108,7 +108,7 @@ details>summary{{padding:10px 0}}
 .cards table,.cards tbody,.cards tr{{display:block}}
 .cards tr{{padding:10px 0;border-bottom:1px solid var(--line)}}.cards tr:last-child{{border-bottom:0}}
 .cards td{{display:inline-block;padding:1px 14px 1px 0;border:0;text-align:left;white-space:normal}}
-.cards td:first-child{{display:block;padding-right:0}}.cards td:first-child::before{{content:none}}
+.cards td:first-child{{display:block;padding-right:0}}
 .cards td:empty{{display:none}}.num .why{{display:inline}}.diff th,.diff td{{padding:6px 8px}}
 .cards td[data-l]::before{{content:attr(data-l) " ";color:var(--text-3);font-size:12px}}
 .facts{{grid-template-columns:minmax(0,1fr);gap:0}}.facts dd{{margin-bottom:8px}}

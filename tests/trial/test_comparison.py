@@ -82,7 +82,7 @@ def exchanged(change: Plain) -> Plain:
     return task, names[kind], outcomes_between, key, other, one
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.lists(segments, min_size=4, max_size=14))
 def test_the_differences_are_those_between_two_fleets_that_lived_under_one_policy_each(story: list[Any]) -> None:
     """The expectation comes from the published facts of two fleets, and pairs decisions by trying every pair."""
@@ -149,6 +149,14 @@ def test_a_rollback_that_needs_more_evidence_comes_later_and_its_price_is_stated
     assert (stretch.bad, stretch.outcomes, stretch.sample, stretch.rate) == (bad, outcomes_between, 40, 0.1)
     assert found.estimate.saved == pytest.approx(0.1 * outcomes_between - bad)
     assert -bad < found.estimate.low < found.estimate.saved < found.estimate.high
+
+
+@given(stories, policies, policies)
+def test_the_tasks_with_the_greatest_effect_come_first(story: list[Any], one: PolicySet, other: PolicySet) -> None:
+    found = compared(record(story), one, other)
+    effects = [(task.moves, abs(sum(s.saved or 0.0 for s in task.stretches))) for task in found.differing()]
+    assert effects == sorted(effects, reverse=True)
+    assert {task.task for task in found.differing()} == {t.task for t in found.tasks if t.changes or t.stretches}
 
 
 def test_a_decision_that_was_never_published_and_one_that_is_not_repeated_are_both_told() -> None:

@@ -166,7 +166,7 @@ def test_a_page_about_very_many_changes_stays_small_and_says_what_it_leaves_out(
     count = sum(len(task.changes) for task in comparison.tasks)
     assert count > ROWS
     content = page(comparison)
-    assert f"{count - ROWS} further changes are left out here".encode() in content
+    assert f"{count - ROWS} further rows are left out here".encode() in content
     assert len(content) < 1_000_000
 
 
