@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from crl_stream.cli.chosen_policy import ChosenPolicy, choose_policy
+from crl_stream.cli.chosen_policy import SETTINGS, ChosenPolicy, choose_policy
 from crl_stream.cli.talk import say, show_json
 from crl_stream.cli.trial_input import FileInput, TopicInput
 from crl_stream.cli.trial_text import show_comparison
@@ -66,11 +66,10 @@ async def _compare(session: Any, trial: Trial) -> Comparison:
     policy = await choose_policy(trial.policy, session)
     if trial.file is None:
         return await _compare_topics(session.connected, against, policy)
-    settings = session.settings
-    if against.policies is None:
-        # A file holds no commands, so it is judged as `crl replay FILE` judges it.
-        against = await choose_policy("settings", session)
-    source = FileInput(trial.file, settings.kafka.partitions, by_time=trial.by_time)
+    # A file sets no policies, so instead of them it is judged as `crl replay FILE` judges it.
+    yours = await choose_policy(SETTINGS, session)
+    against, policy = (yours if chosen.policies is None else chosen for chosen in (against, policy))
+    source = FileInput(trial.file, session.settings.kafka.partitions, by_time=trial.by_time)
     one, other = (_run_of(source.partitions, chosen, None) for chosen in (against, policy))
     traffic = TrafficOfTasks(source.partitions)
     for piece in source.pieces():

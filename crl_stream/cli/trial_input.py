@@ -84,7 +84,12 @@ class TopicInput:
         """Yield all records, partition by partition."""
         progress = progress_bar()
         progress(_LABEL, 0, 1)
-        async for partition, records in self.log.parts(lambda done, size: progress(_LABEL, done, size)):
+
+        def read(done: int, size: int) -> None:
+            if 0 < done < size:  # the last call ends the bar, once everything is folded
+                progress(_LABEL, done, size)
+
+        async for partition, records in self.log.parts(read):
             update = self._hashes[partition].update
             for record in records:
                 key, value = record.key or b"", record.value or b""
@@ -96,6 +101,7 @@ class TopicInput:
             yield Piece(
                 partition, entries, {place: self.log.commands.get(place) for place in command_positions(entries)}
             )
+        progress(_LABEL, 1, 1)
 
     def described(self) -> Input:
         """Return what was read, once all of it is."""

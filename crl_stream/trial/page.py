@@ -19,7 +19,7 @@ from crl_stream.trial.estimate import ASSUMPTION, Stretch, total
 from crl_stream.trial.markup import Markup, element, join, table
 from crl_stream.trial.matching import Change, Placed
 from crl_stream.trial.report import CUT
-from crl_stream.trial.sentences import change_words, estimate_words, recorded_words, task_counts, verdict_words
+from crl_stream.trial.sentences import change_words, estimate_words, recorded_words, signed, task_counts, verdict_words
 from crl_stream.trial.style import STYLE
 
 DRAWN: Final = 30
@@ -86,11 +86,10 @@ def _statistics(comparison: Comparison) -> Markup:
         listed = ", ".join(f"{KINDS[kind]} {by[change]}" for kind, by in counts.items() if by[change])
         cells.append(_statistic(change.capitalize(), sum(by[change] for by in counts.values()), listed))
     estimate = comparison.estimate
-    words = f"estimate: {-estimate.high:+.1f} to {-estimate.low:+.1f}" if estimate.outcomes else "the same variants"
-    if estimate.unknown:
-        words += f"; unknown for {estimate.unknown} outcomes"
-    value = f"{-estimate.saved:+.1f}" if estimate.outcomes else ("unknown" if estimate.unknown else "0")
-    cells.append(_statistic("Bad invocations", value, words))
+    words = [f"estimate: {signed(-estimate.high)} to {signed(-estimate.low)}"] if estimate.outcomes else []
+    words += [f"unknown for {estimate.unknown} outcomes"] if estimate.unknown else []
+    value = signed(-estimate.saved) if estimate.outcomes else ("unknown" if estimate.unknown else "0")
+    cells.append(_statistic("Bad invocations", value, "; ".join(words) or "the same variants throughout"))
     return element("dl", *cells, class_="card stats")
 
 
@@ -191,7 +190,7 @@ def _stretches(stretches: list[Stretch]) -> Markup:
         expected = fewer = "unknown"
         if one.rate is not None and one.saved is not None and one.low is not None and one.high is not None:
             expected = f"{one.outcomes * one.rate:.1f}"
-            fewer = f"{-one.saved:+.1f} ({-one.high:+.1f} to {-one.low:+.1f})"
+            fewer = f"{signed(-one.saved)} ({signed(-one.high)} to {signed(-one.low)})"
         used, other = (one.against, one.policy) if one.used == "against" else (one.policy, one.against)
         rows.append(
             (

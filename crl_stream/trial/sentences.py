@@ -93,6 +93,12 @@ def fewer_words(saved: float, low: float, high: float) -> str:
     return f"{_fewer(saved)} ({_fewer(limits[0])} to {_fewer(limits[1])})"
 
 
+def signed(value: float) -> str:
+    """Return a figure with its sign; a figure that rounds to zero has none."""
+    text = f"{value:+.1f}"
+    return "0.0" if text in {"+0.0", "-0.0"} else text
+
+
 def _fewer(saved: float) -> str:
     return f"{abs(saved):.1f} {'fewer' if saved >= 0 else 'more'}"
 

@@ -41,6 +41,8 @@ def test_the_policy_that_judges_a_file_makes_no_difference_to_it(crl: Program) -
     result = crl.run("replay", file, "--policy", "settings")
     assert result.code == 0
     assert "No decision differs: both policies make the same" in result.out
+    log = document(crl.run("--set", "profile=production", "replay", file, "--policy", "log", "--json"))
+    assert (log["same"], log["policy"]["from"]) == (True, "your settings (profile production)")
     same = crl.run("replay", file, "--policy", "guide", "--json")
     assert same.code == 0
     assert (document(same)["same"], document(same)["tasks"], document(same)["settings"]) == (True, [], [])
