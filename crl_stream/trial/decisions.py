@@ -9,7 +9,7 @@ from crl_stream.core import messages as m
 KINDS: Final = {
     "rollback": "rollbacks",
     "promotion": "promotions",
-    "activation": "activations by command",
+    "activation": "other activations",
     "refusal": "refused commands",
     "alert": "alerts",
     "decision": "levels reached",
@@ -18,8 +18,8 @@ KINDS: Final = {
 MOVES: Final = frozenset(("rollback", "promotion", "activation"))
 """The kinds that change the active variant."""
 _SHADOW: Final = "shadow"
-_PROMOTIONS: Final = frozenset(("auto_apply",))
-_AS_COMMANDED: Final = frozenset(("command", "approval", "undo"))
+_TOLD_OTHERWISE: Final = frozenset(("first_seen", "rollback"))
+"""Causes of activations that are no decision of their own: the first outcome, and what a rollback states itself."""
 _LEVELS: Final = frozenset(("auto_apply", "human_approval"))
 """Levels of the decision matrix with a consequence; ``no_action`` has none."""
 
@@ -73,10 +73,10 @@ def decision_of(fact: Any) -> tuple[str, Decided] | None:
         shadow = "" if fact.enforced else _SHADOW
         found = "rollback", shadow, fact.from_variant, fact.to_variant, fact.reason, fact.rollback_id
     elif isinstance(fact, m.Activation):
-        if fact.cause in _PROMOTIONS:
+        if fact.cause == "auto_apply":
             shadow = "" if fact.enforced else _SHADOW
             found = "promotion", shadow, fact.from_variant, fact.to_variant, fact.reasoning, fact.activation_id
-        elif fact.cause in _AS_COMMANDED:
+        elif fact.cause not in _TOLD_OTHERWISE:
             found = "activation", fact.cause, fact.from_variant, fact.to_variant, fact.reasoning, fact.activation_id
     elif isinstance(fact, m.Decision):
         if fact.decision in _LEVELS:
