@@ -43,6 +43,7 @@ MAPPED = (
     "proposals",
     "stages",
     "telemetry",
+    "trial",
     "wire",
     "worker",
     "worker/stores",

@@ -42,7 +42,9 @@ Commands about files and settings:
 
     publish          sends one outcome or a file; file_publisher: sends the file; publish_journal: records its progress
     outcome_file     reads a file of outcomes; file_kinds: recognises other kinds of file; repeats: counts repeated ids
-    replay           runs the engine over a file; replay_clock: the clock of a replay
+    replay           runs the engine over a file; replay_clock: the clock of a replay; replay_order: its messages
+    trial            compares two policies on a log; trial_input: what it reads; trial_text: its report as text
+    chosen_policy    the words that name a policy
     archive          compresses old telemetry
     config           the settings
     notify           the alert channels

@@ -56,7 +56,11 @@ def diff(context: typer.Context, json: Json = False) -> None:
         say("No policy yet: the first worker sends the one in its settings; `crl policy apply` sends yours.")
     else:
         _show_differences(fleet, found)
-        say("Run `crl policy apply` to apply your settings." if found else "Your settings are in force.")
+        say(
+            "Run `crl replay` to try your settings on the log, and `crl policy apply` to apply them."
+            if found
+            else "Your settings are in force."
+        )
     if differs:
         raise typer.Exit(DIFFERENT)
 
@@ -69,7 +73,10 @@ def apply(
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Apply the policy in your settings to the whole fleet, after showing the changes."""
+    """Apply the policy in your settings to the whole fleet, after showing the changes.
+
+    `crl replay` shows first what your settings would have decided about the outcomes that the topics still hold.
+    """
     settings = context.obj.connected
     fleet = asyncio.run(read_fleet_policy(settings))
     found = differences_of(settings, fleet.policies) if fleet.exists else []

@@ -1,4 +1,4 @@
-"""``crl replay``: run the engine over a file, without Kafka."""
+"""``crl replay``: run the engine over a file without Kafka, or compare two policies (``trial``)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import gc
 import shutil
 import sys
 import tempfile
-from array import array
 from collections.abc import Callable, Iterable
 from itertools import chain, islice
 from pathlib import Path
@@ -16,19 +15,20 @@ import msgspec
 import orjson
 import typer
 
-from crl_stream.cli.outcome_file import Outcome, OutcomeFile
-from crl_stream.cli.repeats import Repeats
-from crl_stream.cli.replay_clock import steady
+from crl_stream.cli.chosen_policy import LOG, SETTINGS
+from crl_stream.cli.outcome_file import OutcomeFile
+from crl_stream.cli.replay_order import Survey, Timed, in_order
 from crl_stream.cli.tail import line_of, time_of
 from crl_stream.cli.talk import progress_bar, say, show_json
+from crl_stream.cli.trial import Trial, try_policy
 from crl_stream.core import messages as m
-from crl_stream.core.instant import from_text
+from crl_stream.errors import UsageError
 from crl_stream.kafka.reader import Received
 from crl_stream.settings import Settings, load_remedies
 from crl_stream.settings.profiles import MEANING
 from crl_stream.stages.streaming import StreamingDriver
 from crl_stream.visible import escape_json
-from crl_stream.wire.codec import Rejected, decode, decode_unkeyed
+from crl_stream.wire.codec import Rejected, decode
 from crl_stream.wire.records import Output
 from crl_stream.wire.topics import ALERTS, DECISIONS, DEGRADATIONS, PROPOSALS, ROLLBACKS
 
@@ -41,26 +41,58 @@ _SILENCE_MS: Final = 2_000
 _IN_MEMORY: Final = 4 << 20
 """Bytes of output kept in memory until the whole file is known to be valid."""
 
-Timed = Iterable[tuple[int, Outcome]]
-"""Messages, each with the time at which it is folded, in milliseconds."""
-
 
 def replay(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="JSON lines, one message each, plain or as .gz or .zst; - means stdin.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]", help="JSON lines, one message each, plain, .gz or .zst; - is stdin. Default: your topics."
+        ),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            "--policy",
+            metavar="POLICY",
+            help="Try this policy: a settings file, settings (yours), in-force, or a profile's name.",
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="POLICY",
+            help="Compare with this one instead of the policies that the log itself sets (for a file: your settings).",
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write the comparison as one HTML file.")
+    ] = None,
     by_time: Annotated[
-        bool, typer.Option("--order-by-time", help="Fold in the order of timestamps. Default: the order of the file.")
+        bool, typer.Option("--order-by-time", help="Fold a file by its timestamps. Default: the order of the file.")
     ] = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document per line; the last one is a summary.")
-    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON: one document a line, or one comparison.")] = False,
 ) -> None:
-    """Fold a file as a worker would, under the settings in force, and print what it would decide and propose.
+    """Replay a file or the retained log, and show what another policy would have decided. Writes no topic.
 
-    Writes nothing. A file has no append times, so the messages' timestamps set the time. Time never runs backwards, and
-    a timestamp ahead of those that follow is ignored.
+    A file alone is folded as a worker would under your settings, and every decision and proposal is printed. With
+    --policy or --against, or without a file, the log is folded under two policies and the differences are shown; exit
+    code 3 if there are any. Without --policy, it tries your settings, as `crl policy apply` would set them.
+
+    A file has no append times, so the messages' timestamps set the time. Time never runs backwards, and a timestamp
+    ahead of those that follow is ignored.
     """
-    settings: Settings = context.obj.settings
+    if file is None or policy is not None or against is not None or html is not None:
+        if file is None and by_time:
+            raise UsageError("--order-by-time needs a file.", hint="leave it out: a log has only one order")
+        try_policy(context.obj, Trial(file, policy or SETTINGS, against or LOG, by_time, json, html))
+        return
+    _list_decisions(context.obj.settings, file, by_time=by_time, json=json)
+
+
+def _list_decisions(settings: Settings, file: Path, *, by_time: bool, json: bool) -> None:
+    """Fold a file under the settings, and print every decision."""
     survey = Survey()
     driver = StreamingDriver(
         partitions=settings.kafka.partitions, remedies=load_remedies(settings.proposer.modifications)
@@ -71,7 +103,7 @@ def replay(
     gc.set_threshold(100_000, 50, 100)
     with OutcomeFile(file, "crl replay -") as source, tempfile.SpooledTemporaryFile(_IN_MEMORY) as said:
         show = _json_of if json else _line_of
-        timed = iter(_by_time(survey, source) if by_time else steady(survey.watch(source)))
+        timed = iter(in_order(survey, source, by_time=by_time))
         first = list(islice(timed, 1))
         origin = settings.origins["profile"].source
         say(f"judged by profile {settings.profile} ({origin}): {MEANING[settings.profile]}")
@@ -82,51 +114,6 @@ def replay(
         shutil.copyfileobj(said, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     _summarise(settings, survey, driver, shown, by_time=by_time, json=json)
-
-
-class Survey:
-    """Statistics about the order of a file's messages."""
-
-    def __init__(self) -> None:
-        self.messages = 0
-        self.backwards = 0
-        """How often a timestamp is earlier than the previous one."""
-        self.first_backwards: int | None = None
-        """The first line whose timestamp is earlier than the previous one; None if there is none."""
-        self.repeats = Repeats()
-
-    def watch(self, source: OutcomeFile) -> Timed:
-        """Yield the messages in the order of the file, each with its own time."""
-        before, add = None, self.repeats.add
-        for outcome in source.outcomes():
-            message = outcome.message
-            time = from_text(message.timestamp)
-            if before is not None and time < before:
-                self.backwards += 1
-                if self.first_backwards is None:
-                    self.first_backwards = outcome.number
-            before = time
-            add(outcome.key, message.invocation_id if isinstance(message, m.Invocation) else message.feedback_id)
-            self.messages += 1
-            yield time, outcome
-
-
-def _by_time(survey: Survey, source: OutcomeFile) -> Timed:
-    """Yield the messages by timestamp; equal timestamps keep the order of the file.
-
-    The texts are kept in a temporary file, so memory holds two numbers per message.
-    """
-    times, places, place = array("q"), array("q"), 0
-    with tempfile.TemporaryFile() as room:
-        for time, outcome in survey.watch(source):
-            times.append(time)
-            places.append(place)
-            place += room.write(outcome.value + b"\n")
-        for number in sorted(range(len(times)), key=times.__getitem__):
-            room.seek(places[number])
-            value = room.readline().rstrip(b"\n")
-            key, message = decode_unkeyed(value)
-            yield times[number], Outcome(0, value, key, message)
 
 
 def _set_policy(driver: StreamingDriver, settings: Settings) -> None:

@@ -2,8 +2,8 @@
 
 Each layer overrides the previous one: defaults, profile, ``crl.toml``, ``CRL_*`` environment, flags. ``model`` defines
 the settings, and ``layers`` combines them. ``profiles`` and ``template`` serve ``crl config init``. ``remedies`` reads
-the proposer's catalogue. ``for_clients`` loads only what a runtime's client needs, and ``for_scripts`` only what the
-guide's store needs.
+the proposer's catalogue. ``policy_file`` reads only the policy of a file. ``for_clients`` loads only what a runtime's
+client needs, and ``for_scripts`` only what the guide's store needs.
 """
 
 from crl_stream.settings.for_clients import ClientSettings, load_client_settings, settings_of_client

@@ -26,7 +26,6 @@ WITHOUT_KAFKA = {
     "config validate",
     "notify list",
     "notify test",
-    "replay",
     "topology",
 }
 STARTS_ITS_OWN = {"demo", "up"}
@@ -109,7 +108,9 @@ WRONG = [
     "publish --file home",
     "publish a/t --variant v --count 0",
     "register",
-    "replay",
+    "replay --order-by-time",
+    "replay --policy nowhere.toml",
+    "replay --html nowhere/page.html",
     "replay nowhere.jsonl",
     "replay home",
     "rollbacks --limit none",
