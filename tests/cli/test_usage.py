@@ -49,6 +49,7 @@ CALLS = {
     "resume": "a/t",
     "rollbacks show": "rb-1",
     "retire": "a/t v",
+    "accept": "a/t",
     "undo": "a/t",
     "unpin": "a/t",
     "window": "a/t",
