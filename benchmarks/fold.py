@@ -14,6 +14,7 @@ from crl_stream.core.identity import TaskKey
 from crl_stream.core.monitor.row import decode_row, encode_row, new_row
 from crl_stream.core.monitor.step import Context, step
 from crl_stream.core.policy import Degradation, Policy
+from crl_stream.settings import load_settings
 from crl_stream.stages.entries import decode_batch
 from crl_stream.stages.monitor import fold_batch
 from crl_stream.stages.partition import partition_key
@@ -63,6 +64,7 @@ def run() -> dict[str, Any]:
         step(row, message, Context(0, offset, START + offset * TICK, 0, "0"), Policy())
     data = encode_row(row)
     guarded = Policy(degradation=Degradation(guard="evidence"))
+    production = load_settings(environment={}, flags={"profile": "production"}).policies.default
     gc.collect()
     gc.freeze()
     figures = {
@@ -70,6 +72,7 @@ def run() -> dict[str, Any]:
         "sum(range(1000)), the yardstick": _time(lambda: _each(lambda _: sum(range(1_000)), values), STEPS),
         "fold step": _time(steps(Policy()), STEPS),
         "fold step, guard = evidence": _time(steps(guarded), STEPS),
+        "fold step, profile production": _time(steps(production), STEPS),
         "naive monitor": _time(naive, STEPS),
         "decode an invocation": _time(
             lambda: _each(lambda value: decode(INVOCATIONS, value, key_bytes), values), STEPS

@@ -12,7 +12,7 @@ from typing import Final
 from crl_stream.core.monitor.row import ERROR, MICRO, SUCCESS, Sums, Variant
 
 FEWEST: Final = 20
-"""Outcomes that ``past`` needs before it is used; rows of older engines begin with none."""
+"""Outcomes that ``past`` needs before it is used; it begins empty when the policy begins to use it."""
 
 
 def age(past: Sums, reward: int, flags: int, memory: int) -> None:
@@ -20,15 +20,15 @@ def age(past: Sums, reward: int, flags: int, memory: int) -> None:
 
     Odd counts are rounded to the nearest even result, so that halving favours neither good nor bad outcomes.
     """
-    past.n += 1
     past.reward += reward
     past.squares += reward * reward // MICRO
     if flags & SUCCESS:
         past.successes += 1
     if flags & ERROR:
         past.errors += 1
-    if past.n >= memory:
-        past.n >>= 1
+    past.n = n = past.n + 1
+    if n >= memory:
+        past.n = n >> 1
         past.successes = (past.successes + (past.successes >> 1 & 1)) >> 1
         past.errors = (past.errors + (past.errors >> 1 & 1)) >> 1
         past.reward >>= 1
@@ -48,13 +48,16 @@ def before_window(variant: Variant) -> Sums:
 
 def recent_or_long(variant: Variant) -> Sums:
     """Return ``past``, or the lifetime before the window if its mean reward is higher or ``past`` is too short."""
-    life, judged, past = variant.life, variant.judged, variant.past
-    if past.n < FEWEST or variant.origin is not None:
-        long = before_window(variant)
-        return long if past.n < FEWEST or past.reward * long.n < long.reward * past.n else past
+    past = variant.past
+    few = past.n
+    if few < FEWEST:
+        return before_window(variant)
+    life, judged, origin = variant.life, variant.judged, variant.origin
     # Most outcomes are compared with ``past``, and then the sums of the lifetime need not be built.
     n, reward = life.n - judged.n, life.reward - judged.reward
-    return before_window(variant) if past.reward * n < reward * past.n else past
+    if origin is not None:
+        n, reward = n - origin.n, reward - origin.reward
+    return before_window(variant) if past.reward * n < reward * few else past
 
 
 def _less(sums: Sums, part: Sums) -> Sums:

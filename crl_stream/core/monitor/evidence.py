@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from crl_stream.core.monitor.baseline import before_window, lifetime_of, recent_or_long
+from crl_stream.core.monitor.baseline import FEWEST, before_window, lifetime_of, recent_or_long
 from crl_stream.core.monitor.detectors import DETECTORS
 from crl_stream.core.monitor.likelihood import CEILING, FADING, Claim, Triple, lower
 from crl_stream.core.monitor.row import ERROR, MICRO, OUTCOME, SUCCESS, WEIGHED, Sums, Variant
@@ -84,9 +84,15 @@ def update(variant: Variant, reward: int, flags: int, window: int, claims: Claim
         base = variant.life if variant.origin is None else lifetime_of(variant)
         if base.n < MIN_LIFETIME:
             return 0
-        if base.n >= 5 * window:
-            base = recent_or_long(variant) if enough else before_window(variant)
         n, successes, errors, rewards, squares = base.n, base.successes, base.errors, base.reward, base.squares
+        if n >= 5 * window:
+            judged = variant.judged
+            n, rewards = n - judged.n, rewards - judged.reward
+            if enough and past.n >= FEWEST and past.reward * n >= rewards * past.n:  # as in ``recent_or_long``
+                n, successes, errors, rewards, squares = past.n, past.successes, past.errors, past.reward, past.squares
+            else:
+                successes, errors = successes - judged.successes, errors - judged.errors
+                squares -= judged.squares
     else:
         # Add the variant's own outcomes: a short frozen lifetime alone would keep its sampling error for ever.
         base, own = frozen.sums, past if enough else before_window(variant)

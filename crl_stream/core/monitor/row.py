@@ -120,7 +120,10 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
     degraded_since: int = 0
     """When ``degraded`` was last set, in milliseconds; 0 in rows of older engines."""
     past: Sums = msgspec.field(default_factory=Sums)
-    """What left the window while the variant was not degraded, halved again and again (``baseline.age``)."""
+    """What left the window while the variant was not degraded, halved again and again (``baseline.age``).
+
+    Kept under the baseline ``recent`` only.
+    """
     origin: Sums | None = None
     """The lifetime when a person last accepted the variant's level; outcomes up to then are no baseline any more."""
 

@@ -14,6 +14,7 @@ class Rules:
     """What a step needs from its policy."""
 
     __slots__ = (
+        "before",
         "checks",
         "claims",
         "confidence",
@@ -28,7 +29,6 @@ class Rules:
         "guarded",
         "head_start",
         "least_q",
-        "lifetime",
         "limits",
         "max_skew",
         "memory",
@@ -73,9 +73,10 @@ class Rules:
         self.limits = self.checks[0][1], self.checks[1][1], self.checks[2][1]
         self.floors = self.checks[0][2], self.checks[1][2], self.checks[2][2]
         """The limits and floors of the inlined detectors."""
-        self.lifetime = degradation.baseline == "lifetime"
-        """Whether the baseline is the whole lifetime."""
-        self.recent, self.memory = degradation.baseline == "recent", degradation.memory
+        self.before = degradation.baseline == "before_window"
+        """Whether the baseline is the lifetime before the window."""
+        self.recent = degradation.baseline == "recent"
+        self.memory = degradation.memory if self.recent else 0
         self.enough = degradation.memory // 2
         """Outcomes of its own recent past that replace a newcomer's frozen baseline."""
         self.weighs = self.enough if self.recent else 0

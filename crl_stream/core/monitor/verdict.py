@@ -39,7 +39,10 @@ def is_suspect(variant: Variant, rules: Rules) -> bool:
         return False
     if judged.successes == 0 and judged.n >= rules.size:
         return True
-    baseline = baseline_of(variant, rules)
+    if variant.baseline is None and variant.origin is None and not rules.before:
+        baseline = recent_or_long(variant) if rules.recent else variant.life
+    else:
+        baseline = baseline_of(variant, rules)
     if baseline.n < rules.min_baseline:
         return False
     # The formulas of the first three detectors are inlined, because calls would take twice as long for every outcome.
@@ -131,4 +134,4 @@ def own_baseline_of(variant: Variant, rules: Rules) -> Sums:
     """Return what the window of a variant that is no newcomer is compared with."""
     if rules.recent:
         return recent_or_long(variant)
-    return lifetime_of(variant) if rules.lifetime else before_window(variant)
+    return before_window(variant) if rules.before else lifetime_of(variant)

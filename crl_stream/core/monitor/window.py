@@ -66,13 +66,13 @@ def take_in(
     size: int,
     rate: float,
     claims: Claims,
-    memory: int = 200,
+    memory: int = 0,
     enough: int = 0,
 ) -> None:
     """Add a packed outcome to lifetime, window and Q; ``size`` is the window's length, ``rate`` the learning rate.
 
-    An outcome that leaves the window enters the past, which is halved at ``memory`` outcomes, and updates Q and the
-    evidence at the window's start, using ``claims`` and ``enough`` (see ``evidence.update``).
+    An outcome that leaves the window updates Q and the evidence at the window's start, using ``claims`` and ``enough``
+    (see ``evidence.update``).  If ``memory`` is not 0, it also enters the past, which is halved at so many outcomes.
     """
     square = reward * reward // MICRO
     life, window = variant.life, variant.window
@@ -105,7 +105,7 @@ def _evict(variant: Variant, number: int, rate: float, claims: Claims, memory: i
     reward, flags = _WEIGHT.unpack_from(window)
     if flags & WEIGHED and variant.reward_start is not None:
         variant.reward_start = carry(variant, variant.reward_start, reward, flags, claims, enough)
-    if not variant.degraded:
+    if memory and not variant.degraded:
         age(variant.past, reward, flags, memory)
     variant.q_start = advance(variant.q_start, number, reward, rate)
     del window[:SIZE]
