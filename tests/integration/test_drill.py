@@ -92,10 +92,11 @@ async def test_a_drill_sees_every_step_from_the_outcome_to_the_receipt(installat
     code, out, err = await installation.run_crl("drill", "--partition", "0")
     assert code == 0, err
     lines = out.splitlines()
-    assert lines[0].startswith("drill on partition 0, task crl-drill/silent-2; ")
+    assert lines[0].startswith("partition 0, crl-drill/silent-2; ")
     assert len(lines) == len(STEPS) + 2
     assert "rolled back to drill-steady" in out
-    assert lines[-1].startswith("drill passed: partition 0 protects; rolled back ")
+    assert lines[-1].startswith("drill passed: partition 0 protects; rollback ")
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -133,7 +134,7 @@ async def test_every_partition_is_tested_at_once_or_the_one_that_has_waited_long
     homes = {one.record.partition: one.message.task_type for one in await installation.records(ROLLBACKS)}
     assert homes == {partition: key.task_type for partition, key in enumerate(drill_tasks(4))}
     code, out, err = await installation.run_crl("drill", "--all-partitions")
-    assert "drill passed: all 4 partitions protect; rolled back at most " in out
+    assert "drill passed: 4 partitions protect; slowest rollback " in out
     assert "partition 3: rolled back to drill-steady" in out
     code, out, err = await installation.run_crl("drill", "--all-partitions", "--quiet")
     assert (code, out, err) == (0, "", "")
@@ -258,7 +259,10 @@ async def test_a_drill_that_is_running_keeps_others_off_until_it_has_ended(insta
     await drill(installation, "--partition", "2")
 
 
-async def test_a_drill_that_is_interrupted_is_on_record_as_failed(installation: Installation) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_a_drill_that_is_interrupted_is_on_record_as_failed(
+    installation: Installation, number: signal.Signals, code: int
+) -> None:
     worker = await installation.worker()
     assert (await drill(installation, "--partition", "0"))[0] == 0
     worker.process.send_signal(signal.SIGSTOP)
@@ -271,8 +275,8 @@ async def test_a_drill_that_is_interrupted_is_on_record_as_failed(installation: 
             while len(await installation.records(COMMANDS)) == before:
                 assert command.poll() is None, (installation.folder / "drill.log").read_text()
                 await asyncio.sleep(0.05)
-        command.send_signal(signal.SIGINT)
-        assert await asyncio.to_thread(command.wait, 30) == 130
+        command.send_signal(number)
+        assert await asyncio.to_thread(command.wait, 30) == code
     finally:
         worker.kill()
     worker = await installation.worker()
@@ -332,7 +336,7 @@ async def test_drills_move_no_figure_of_the_fleet_and_reach_people_only_when_ask
     assert (await worker.get("/api/summary"))[1]["summary"]["tasks"] == 1
     seen = await status(installation, worker)
     assert (seen["n_tasks"], seen["trouble"], seen["health"]) == (1, [], "HEALTHY")
-    for command in (("rollbacks",), ("runtimes",)):
+    for command in (("rollbacks",), ("runtimes",), ("audit",)):
         _, out, _ = await installation.run_crl(*command)
         assert "crl-drill" not in out
     _, out, _ = await installation.run_crl("rollbacks", "--agent", DRILL_AGENT, "--json")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 
+from crl_stream.cli.application import TERMINATED
 from crl_stream.cli.drill.drilling import Drilled, Options, drill
 from crl_stream.cli.drill.report import Report, Step, closing_line, heading, step_line, worst
 from crl_stream.cli.status import look
@@ -50,7 +54,10 @@ def drill_protection(
         show(step_line(report, step, several=everywhere))
 
     options = Options(partition, everywhere, notify, timeout, actor)
-    done = asyncio.run(drill(context.obj.connected, options, tell))
+    try:
+        done = asyncio.run(_ended_by_sigterm(drill(context.obj.connected, options, tell)))
+    except asyncio.CancelledError:
+        raise SystemExit(TERMINATED) from None
     found = worst(done.reports)
     # What else is wrong explains most failures; it is asked only then, because it takes a while.
     lines = _status_lines(context.obj) if found == "failed" else []
@@ -63,6 +70,15 @@ def drill_protection(
     for line in lines:
         say(f"crl status: {line}")
     raise problem(done.reports)
+
+
+async def _ended_by_sigterm(work: Coroutine[Any, Any, Drilled]) -> Drilled:
+    """Cancel the drill on SIGTERM as on Ctrl-C, so that it can still record that it was interrupted."""
+    task = asyncio.current_task()
+    assert task is not None
+    with suppress(NotImplementedError):  # not on every system
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await work
 
 
 def document(done: Drilled, lines: list[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
@@ -181,7 +182,10 @@ async def _watching(
     client.resolver.on_change(witness.follow)
     try:
         await ready
-        if not await asyncio.to_thread(client.resolver.wait_until_ready, READY_SECONDS):
+        until = time.monotonic() + READY_SECONDS
+        while not await asyncio.to_thread(client.resolver.wait_until_ready, 0.5):
+            if time.monotonic() < until:
+                continue
             raise Unavailable(
                 f"The client has not read crl.active-variants within {READY_SECONDS:g} s: {client.health().trouble}.",
                 hint="runtimes with these settings would not learn of a rollback: see the ACLs, and crl topics diff",

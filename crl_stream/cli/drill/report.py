@@ -68,9 +68,7 @@ def worst(reports: Sequence[Report]) -> Found:
 
 def heading(report: Report) -> str:
     """Return the first line about a partition."""
-    return (
-        f"drill on partition {report.partition}, task {report.task}; in brackets: time since the outcome that decided"
-    )
+    return f"partition {report.partition}, {report.task}; in brackets: time since the deciding outcome"
 
 
 def step_line(report: Report, step: Step, *, several: bool) -> str:
@@ -81,15 +79,11 @@ def step_line(report: Report, step: Step, *, several: bool) -> str:
 
 
 def closing_line(reports: Sequence[Report]) -> str:
-    """Return the last line of a drill that has passed."""
-    numbers = [f"partition {reports[0].partition} protects"] if len(reports) == 1 else []
-    numbers = numbers or [f"all {len(reports)} partitions protect"]
+    """Return the last line of a drill that has passed; its times are since the deciding outcome."""
+    who = f"partition {reports[0].partition} protects" if len(reports) == 1 else f"{len(reports)} partitions protect"
     rolled, moved = (
         max((late for report in reports if (late := report.latency(name)) is not None), default=0)
         for name in ("rollback", "runtime")
     )
-    most = "at most " if len(reports) > 1 else ""
-    return (
-        f"drill passed: {numbers[0]}; rolled back {most}{rolled:,} ms and runtime moved {most}{moved:,} ms after the "
-        "deciding outcome"
-    )
+    slowest = "slowest " if len(reports) > 1 else ""
+    return f"drill passed: {who}; {slowest}rollback {rolled:,} ms, runtime {moved:,} ms"
