@@ -198,7 +198,7 @@ def test_the_newer_of_the_two_drills_of_a_partition_counts() -> None:
         ({"drills": [], "silent": ["http://b:1"]}, ""),
         (
             {"drills": [told(1, age=7_300), told(0, age=200_000)]},
-            "drill: passed 2 h ago on partition 1; 2 d ago at the latest on 1 more",
+            "drill: passed 2 h ago on partition 1; oldest of 2 partitions: 2 d ago",
         ),
         ({"drills": [told(1, age=5)]}, "drill: passed 5 s ago on partition 1; never on partition 0"),
         ({"drills": [told(1, "running", age=65)], "silent": ["http://b:1"]}, "drill: running 1 min ago on partition 1"),

@@ -333,6 +333,8 @@ async def test_drills_move_no_figure_of_the_fleet_and_reach_people_only_when_ask
 
     listed = (await worker.get("/api/tasks"))[1]["tasks"]
     assert [task["agent_name"] for task in listed] == [AGENT]
+    active = (await worker.get("/api/active"))[1]["active"]
+    assert [one["agent_name"] for one in active] == [AGENT]
     assert (await worker.get("/api/summary"))[1]["summary"]["tasks"] == 1
     seen = await status(installation, worker)
     assert (seen["n_tasks"], seen["trouble"], seen["health"]) == (1, [], "HEALTHY")

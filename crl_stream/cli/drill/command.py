@@ -46,11 +46,14 @@ def drill_protection(
     if everywhere and partition is not None:
         raise UsageError("--partition and --all-partitions exclude each other.", hint="give one of them")
 
+    began = set[str]()
+
     def tell(report: Report, step: Step) -> None:
         if quiet or json:
             return
-        if len(report.steps) == 1:
-            show(heading(report))
+        if not began:
+            show(heading(report, context.obj.connected.kafka.partitions if everywhere else 1))
+            began.add("heading")
         show(step_line(report, step, several=everywhere))
 
     options = Options(partition, everywhere, notify, timeout, actor)

@@ -38,7 +38,7 @@ def plan_of(policy: Policy) -> Plan:
     failures = max(_LEAST_FAILURES, 3 * window)
     return Plan(
         steady=min(MOST, max(PROVEN, window, policy.rollback.min_samples, policy.rollback.doubt)),
-        good=min(MOST, max(window, policy.degradation.min_baseline)),
+        good=min(MOST, 2 * max(window, policy.degradation.min_baseline)),
         failures=failures,
         pause=min(_PAUSE, _FAILING_SECONDS / failures),
     )

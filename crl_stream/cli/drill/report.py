@@ -66,9 +66,10 @@ def worst(reports: Sequence[Report]) -> Found:
     return next(result for result in ORDER if any(report.result == result for report in reports))
 
 
-def heading(report: Report) -> str:
-    """Return the first line about a partition."""
-    return f"partition {report.partition}, {report.task}; in brackets: time since the deciding outcome"
+def heading(report: Report, partitions: int) -> str:
+    """Return the first line of a drill; ``report`` is the only one, or one of several."""
+    what = f"{partitions} partitions" if partitions > 1 else f"partition {report.partition}, {report.task}"
+    return f"{what}; in brackets: time since the deciding outcome"
 
 
 def step_line(report: Report, step: Step, *, several: bool) -> str:

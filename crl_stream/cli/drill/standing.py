@@ -28,7 +28,7 @@ class LastDrills(NamedTuple):
         first, last = self.drills[0], self.drills[-1]
         words = [f"{first['result']} {_ago(first['age_seconds'])} on partition {first['partition']}"]
         if len(self.drills) > 1:
-            words.append(f"{_ago(last['age_seconds'])} at the latest on {len(self.drills) - 1} more")
+            words.append(f"oldest of {len(self.drills)} partitions: {_ago(last['age_seconds'])}")
         if self.never:
             more = f" and {len(self.never) - NAMED} more" if len(self.never) > NAMED else ""
             words.append(f"never on partition {', '.join(map(str, self.never[:NAMED]))}{more}")
