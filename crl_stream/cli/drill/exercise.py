@@ -104,7 +104,7 @@ class Exercise:
         degradation = await self._see("degradation", m.DegradationAlert, self._is_degradation)
         deciding = from_text(degradation.message.timestamp)
         self._tell("degradation", degradation.message.reason, degradation.appended - deciding)
-        if self._blocked:
+        if self._blocked and self.setting.witness.find(self.key, m.RollbackEvent, self._is_rollback) is None:
             alert = await self._see("alert", m.Alert, lambda alert: self._is_about(alert, degradation.message))
             self._tell("alert", f"operators are told: {alert.message.action}", alert.appended - deciding)
             self.report.result, self.report.detail = "blocked", self._blocked
@@ -192,7 +192,6 @@ class Exercise:
     def _is_over(self) -> bool:
         find = self.setting.witness.find
         if find(self.key, m.RollbackEvent, self._is_rollback) is not None:
-            self._blocked = ""  # it was lifted in the meantime
             return True
         return bool(self._blocked) and find(self.key, m.DegradationAlert, self._is_degradation) is not None
 
