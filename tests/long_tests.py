@@ -44,6 +44,7 @@ LONG: Final = (
     "integration/test_drill.py::test_a_drill_reports_what_",
     "integration/test_drill.py::test_without_a_worker_",
     "integration/test_drill.py::test_a_worker_that_has_frozen_",
+    "integration/test_drill.py::test_a_partition_whose_owner_",
     "integration/test_drill.py::test_of_two_drills_",
     "integration/test_drill.py::test_a_drill_that_is_",
     "integration/test_drill.py::test_drills_move_no_figure_",

@@ -218,6 +218,21 @@ def test_a_drill_that_failed_is_trouble_until_the_next_one_and_a_mode_or_hold_is
     assert found == ([] if trouble is None else [trouble])
 
 
+def test_partitions_whose_drills_failed_for_one_reason_share_one_finding() -> None:
+    other = told(11, "failed") | {"detail": "receipt: none"}
+    drills = [*(told(partition, "failed", age=partition) for partition in range(10)), other]
+    first, second = last_drills({"drills": drills}, 12, NOW).findings()
+    assert first["text"] == (
+        "The last drill on partitions 0, 1, 2, 3, 4, 5, 6, 7 and 2 more failed: "
+        "rollback: no rollback has come within 60 s."
+    )
+    assert first["action"] == "when that is settled, run `crl drill --all-partitions`"
+    assert (second["subject"], second["action"]) == (
+        "crl-drill/silent-11",
+        "when that is settled, run `crl drill --partition 11`",
+    )
+
+
 def test_the_worst_result_of_a_partition_is_that_of_the_drill() -> None:
     assert worst([passed(0, 1, 1), a_report(1, result="busy")]) == "busy"
     assert worst([a_report(1, result="busy"), a_report(2, result="blocked"), a_report(3)]) == "failed"

@@ -216,6 +216,29 @@ async def test_a_worker_that_has_frozen_is_found_within_the_timeout(installation
     assert "hint: `crl status` shows whether its worker runs" in err
 
 
+async def test_a_partition_whose_owner_has_frozen_is_named_and_the_others_protect(installation: Installation) -> None:
+    one, two = (installation.start_worker(worker_session_timeout_seconds="60") for _ in range(2))
+    await asyncio.gather(one.ready(), two.ready())
+    owned: set[int] = set()
+    async with asyncio.timeout(60):
+        while len(owned) != 2:
+            found = [(await worker.get("/api/worker"))[1].get("partitions", []) for worker in (one, two)]
+            owned = {part["partition"] for part in found[0]} if all(len(part) == 2 for part in found) else set()
+            await asyncio.sleep(0.1)
+    await one.ready()
+    one.process.send_signal(signal.SIGSTOP)
+    try:
+        code, found, err = await drill(installation, "--all-partitions", "--timeout", "5")
+    finally:
+        one.kill()
+    assert code == 6
+    failed = {report["partition"] for report in found["partitions"] if report["result"] == "failed"}
+    assert failed == owned
+    assert {report["result"] for report in found["partitions"] if report["partition"] not in owned} == {"passed"}
+    named = ", ".join(map(str, sorted(owned)))
+    assert f"The drill failed on 2 of 4 partitions ({named}) at command: no worker has applied" in err
+
+
 async def test_of_two_drills_at_once_on_a_partition_one_runs_and_the_other_says_so(installation: Installation) -> None:
     await installation.worker()
     for _ in range(2):  # the first pair meets a task that nobody knows, the second one that both know

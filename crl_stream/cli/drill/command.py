@@ -39,8 +39,8 @@ def drill_protection(
 ) -> None:
     """Let a variant fail on a reserved task, and check that it is rolled back from end to end.
 
-    Outcomes take the way of a runtime's: client, log, monitor, alert, rollback, active variant, client, receipt. Drills
-    count nowhere in the fleet and alert nobody without --notify. Exit code 6 if a step is missing or rollbacks are
+    Everything but the failure is real: client, log, monitor, alert, rollback, active variant, receipt. Drills are not
+    counted in the fleet's figures, and alert nobody without --notify. Exit code 6 if a step is missing or rollbacks are
     switched off, 75 if another drill is running.
     """
     if everywhere and partition is not None:

@@ -30,13 +30,16 @@ class LastDrills(NamedTuple):
         if len(self.drills) > 1:
             words.append(f"oldest of {len(self.drills)} partitions: {_ago(last['age_seconds'])}")
         if self.never:
-            more = f" and {len(self.never) - NAMED} more" if len(self.never) > NAMED else ""
-            words.append(f"never on partition {', '.join(map(str, self.never[:NAMED]))}{more}")
+            words.append(f"never on partition {_named(self.never)}")
         return f"drill: {'; '.join(words)}"
 
     def findings(self) -> list[dict[str, Any]]:
-        """Return a finding for each partition whose last drill has not passed."""
-        return [_finding(drill) for drill in self.drills if drill["result"] not in {"passed", "running"}]
+        """Return findings about the partitions whose last drill has not passed; partitions with one cause share one."""
+        alike: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for drill in self.drills:
+            if drill["result"] not in {"passed", "running"}:
+                alike.setdefault((drill["result"], _cause(drill)), []).append(drill)
+        return [_finding(drills) for drills in alike.values()]
 
     def as_json(self) -> dict[str, Any]:
         """Return the drills, the newest of them, and the partitions that were never tested."""
@@ -64,20 +67,32 @@ def last_drills(page: Mapping[str, Any], partitions: int, now: int) -> LastDrill
     return LastDrills(sorted(newest.values(), key=lambda drill: int(drill["age_seconds"])), never)
 
 
-def _finding(drill: Mapping[str, Any]) -> dict[str, Any]:
-    partition, is_blocked = drill["partition"], drill["result"] == "blocked"
+def _cause(drill: Mapping[str, Any]) -> str:
+    return str(drill["detail"]).rstrip(".")
+
+
+def _finding(drills: list[dict[str, Any]]) -> dict[str, Any]:
+    newest, partitions = drills[0], sorted(drill["partition"] for drill in drills)
+    is_blocked = newest["result"] == "blocked"
     what = (
-        "found rollbacks switched off" if is_blocked else "failed" if drill["result"] == "failed" else "has no result"
+        "found rollbacks switched off" if is_blocked else "failed" if newest["result"] == "failed" else "has no result"
     )
-    detail = str(drill["detail"]).rstrip(".")
+    named, again = f"partition {partitions[0]}", f"--partition {partitions[0]}"
+    if len(partitions) > 1:
+        named, again = f"partitions {_named(partitions)}", "--all-partitions"
     return {
         "name": "drill",
-        "subject": drill["task"],
-        "since": drill["timestamp"],
-        "text": f"The last drill on partition {partition} {what}: {detail}.",
-        "action": f"when that is settled, run `crl drill --partition {partition}`",
+        "subject": newest["task"],
+        "since": newest["timestamp"],
+        "text": f"The last drill on {named} {what}: {_cause(newest)}.",
+        "action": f"when that is settled, run `crl drill {again}`",
         "trouble": not is_blocked,
     }
+
+
+def _named(partitions: list[int]) -> str:
+    more = f" and {len(partitions) - NAMED} more" if len(partitions) > NAMED else ""
+    return ", ".join(map(str, partitions[:NAMED])) + more
 
 
 def _ago(seconds: int) -> str:
