@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from source_tree import ROOT
 
-from crl_stream.cli.drill import exercise
+from crl_stream.cli.drill import part_operator
 from crl_stream.cli.drill.exercise import Exercise, Setting
 from crl_stream.cli.drill.plan import plan_of
 from crl_stream.cli.drill.report import Report
@@ -70,7 +70,7 @@ async def run(
         commands.append(command)
         return answer(command)
 
-    monkeypatch.setattr(exercise, "give", give)
+    monkeypatch.setattr(part_operator, "give", give)
     client: Any = Runtime(**runtime)
     kafka: Any = None
     setting = Setting(kafka, client, Witness(), plan_of(Policy()), "ada", 5.0, lambda *_: None)

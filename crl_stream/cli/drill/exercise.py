@@ -5,34 +5,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
-
-import msgspec
+from typing import Final, NamedTuple, TypeVar
 
 from crl_stream.cli.clock import now_ms
 from crl_stream.cli.drill.explanation import WAITS, Missing, Occupied, blocked_hint
+from crl_stream.cli.drill.part_operator import OperatorPart
+from crl_stream.cli.drill.part_runtime import RuntimePart
 from crl_stream.cli.drill.plan import PROVEN, Plan
 from crl_stream.cli.drill.report import Report, Step
 from crl_stream.cli.drill.witness import Followed, Sight, Witness
 from crl_stream.client import Client
 from crl_stream.core import messages as m
-from crl_stream.core.drills import DRILL_AGENT, FAILING, STEADY, Drill, DrillResult, drill_of, record_of
+from crl_stream.core.drills import DRILL_AGENT, FAILING, STEADY, drill_of
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.instant import from_text, to_text
-from crl_stream.errors import CommandRefused, CrlError, Unavailable
-from crl_stream.kafka.commands import give, task_command
+from crl_stream.errors import CrlError
 from crl_stream.kafka.session import KafkaSession
 from crl_stream.proposals.page import stands
 
-RESULT_HOURS: Final = 8_760.0
-"""How long a result stays on record."""
-_RESULT_VALID_MS: Final = 30 * 86_400_000
-"""A result that no worker reads within this time is dropped."""
-_GRACE_SECONDS: Final = 30.0
-"""How much longer than its timeout a drill may hold its task."""
 _BEHIND_SECONDS: Final = 2.0
 """How much later than the monitor's answer to a command its earlier records may arrive, from other topics."""
-_SLICE_SECONDS: Final = 0.5
 _RECORD_SECONDS: Final = 10.0
 _UNHEARD_SECONDS: Final = 1.0
 """How long a failed drill waits for its result to be recorded."""
@@ -60,6 +52,8 @@ class Exercise:
     def __init__(self, setting: Setting, partition: int, key: TaskKey, known: m.ActiveVariant | None) -> None:
         self.setting, self.key, self.known = setting, key, known
         self.report = Report(partition=partition, task=key, began=now_ms())
+        self._runtime = RuntimePart(setting.client, key)
+        self._operator = OperatorPart(setting.kafka, key, setting.actor, setting.seconds)
         self._began = time.monotonic()
         self._awaited = WAITS["outcomes"]
         self._epoch = 0 if known is None else known.epoch
@@ -91,9 +85,9 @@ class Exercise:
         return report
 
     def _miss(self, step: str, detail: str, hint: str | None) -> None:
-        trouble = self.setting.client.health().trouble if step in {"outcomes", "runtime"} else ""
+        trouble = self._runtime.trouble if step in {"outcomes", "runtime"} else ""
         self.report.result, self.report.missing = "failed", step
-        self.report.detail = f"{detail}; the client says: {trouble.rstrip('.')}" if trouble else detail
+        self.report.detail = f"{detail}; the client says: {trouble}" if trouble else detail
         self.report.hint = hint or WAITS[step].hint
 
     async def _run(self) -> None:
@@ -132,12 +126,13 @@ class Exercise:
         """Send good outcomes of both variants, so that the monitor knows them and may choose the steady one."""
         self._awaited = WAITS["outcomes"]
         count = self.setting.plan.steady
+        epoch = None if self.known is None else self._epoch
         for _ in range(count):
-            self._send(STEADY)
+            self._runtime.succeed(STEADY, epoch)
         if self.known is None or self.known.variant_id != FAILING:
             # After an unfinished drill, this outcome could cause the rollback that is still due.
-            self._send(FAILING)
-        await self._flush()
+            self._runtime.succeed(FAILING, epoch)
+        await self._runtime.flush()
         self._tell("outcomes", f"Kafka has stored {count} good outcomes of {STEADY}")
 
     async def _take_over(self) -> None:
@@ -150,13 +145,11 @@ class Exercise:
         else:
             active, quarantined = self.known.variant_id, self.known.quarantined
         for name in {STEADY, FAILING}.intersection(quarantined):
-            await self._lift(name)
+            await self._operator.lift(name, self._epoch)
         if active == FAILING:  # an unfinished drill; a new activation makes the monitor judge from scratch
-            await self._order(
-                m.ActivateVariant, variant_id=STEADY, expected_epoch=self._epoch, reason="to begin a drill"
-            )
+            await self._operator.activate(STEADY, self._epoch)
             self._epoch += 1
-        result = await self._pin_running(variant_id=FAILING, expected_epoch=self._epoch)
+        result = await self._operator.pin(self.report.began, FAILING, self._epoch)
         self._epoch = result.epoch
         self._blocked = _barred(result)
         self._tell("command", f"the monitor has made {FAILING} active, epoch {self._epoch}")
@@ -164,8 +157,8 @@ class Exercise:
         await self.setting.witness.see(self.key, Followed, lambda seen: seen.active.epoch >= self._epoch)
         self._awaited = WAITS["outcomes"]
         for _ in range(self.setting.plan.good):
-            self._work(good=True)
-        await self._flush()
+            self._runtime.work(good=True)
+        await self._runtime.flush()
 
     # -- the failure and what follows --------------------------------------------------------------
     async def _fail(self) -> None:
@@ -173,15 +166,15 @@ class Exercise:
         self._awaited = WAITS["degradation"]
         plan = self.setting.plan
         for number in range(1, plan.failures + 1):
-            self._work(good=False)
+            self._runtime.work(good=False)
             await self.setting.witness.news(self.key, plan.pause)
             if self._is_over():
                 self._tell("failures", f"{FAILING} has failed {number} times in a row")
-                await self._flush()
+                await self._runtime.flush()
                 return
-        await self._flush()
+        await self._runtime.flush()
         # The monitor answers this command only after it has folded every failure that came before.
-        result = await self._pin_running()
+        result = await self._operator.pin(self.report.began)
         self._blocked = self._blocked or _barred(result)
         until = time.monotonic() + _BEHIND_SECONDS
         while not self._is_over() and (left := until - time.monotonic()) > 0.0:
@@ -222,7 +215,7 @@ class Exercise:
         named = active.appended - deciding
         self._tell("active", f"crl.active-variants names {active.message.variant_id}", named)
         moved = await self._see("runtime", Followed, lambda seen: seen.active.epoch >= event.epoch)
-        used = self._work(good=True)
+        used = self._runtime.work(good=True)
         if used != event.to_variant:
             raise Missing("runtime", f"the runtime still uses {used}, not {event.to_variant}")
         # Clocks differ, so the client's delay is measured from the record that this process saw at the same time.
@@ -235,8 +228,8 @@ class Exercise:
         self._tell("receipt", f"receipt of runtime {DRILL_AGENT}", receipt.appended - deciding)
         self._awaited = WAITS["outcomes"]
         for _ in range(PROVEN):
-            self._work(good=True)
-        await self._flush()
+            self._runtime.work(good=True)
+        await self._runtime.flush()
 
     def _is_degradation(self, alert: m.DegradationAlert) -> bool:
         return (alert.variant_id, alert.state, alert.epoch) == (FAILING, "degraded", self._epoch)
@@ -250,90 +243,13 @@ class Exercise:
         return placed and not alert.resolved
 
     # -- means -------------------------------------------------------------------------------------
-    def _send(self, variant_id: str) -> None:
-        """Publish a good outcome of a variant that the runtime does not use now."""
-        is_new = self.known is None
-        self.setting.client.publisher.invocation(
-            self.key.agent_name,
-            self.key.task_type,
-            variant_id,
-            "success",
-            reward=1.0,
-            # Only an outcome that does not explore can make a variant the first active one.
-            variant_source="default" if is_new and variant_id == STEADY else "explore",
-            active_epoch=None if is_new else self._epoch,
-        )
-
-    def _work(self, *, good: bool) -> str:
-        """Run one invocation as a runtime does, with the variant that the client chooses; return that variant."""
-        with self.setting.client.invocation(*self.key, default=FAILING) as invocation:
-            invocation.reward = 1.0 if good else -1.0
-            if not good:
-                invocation.failed()
-        return invocation.variant_id
-
-    async def _flush(self) -> None:
-        publisher = self.setting.client.publisher
-        while not await asyncio.to_thread(publisher.flush, _SLICE_SECONDS):
-            pass  # a thread cannot be interrupted, so no single wait may last much longer than the exercise
-        stats = publisher.stats
-        if stats.dropped or stats.rejected:
-            raise Missing("outcomes", "Kafka has not accepted every outcome")
-
     async def _see(self, step: str, kind: type[T], fits: Callable[[T], bool]) -> Sight[T]:
         self._awaited = WAITS[step]
         return await self.setting.witness.see(self.key, kind, fits)
 
-    async def _lift(self, variant_id: str) -> None:
-        try:
-            await self._order(
-                m.LiftQuarantine, variant_id=variant_id, expected_epoch=self._epoch, reason="to begin a drill"
-            )
-        except Missing as missing:
-            if "is not quarantined" not in missing.message:  # a drill that began at the same time was quicker
-                raise
-
-    async def _pin_running(self, **fields: Any) -> m.CommandResult:
-        hours = (self.setting.seconds + _GRACE_SECONDS) / 3_600.0
-        return await self._order(m.PinVariant, hours=hours, reason=self._record_of("running", "in progress"), **fields)
-
-    async def _order(self, kind: type[Any], **fields: Any) -> m.CommandResult:
-        """Send a command and return the monitor's answer."""
-        command = task_command(kind, self.key, actor=self.setting.actor, **fields)
-        try:
-            return await give(self.setting.kafka, command, self.setting.seconds)
-        except CommandRefused as refused:
-            if command.expected_epoch is not None and "the epoch is" in refused.message:
-                raise Occupied(
-                    f"another drill or a person has just changed {self.key}: {refused.message.rstrip('.')}",
-                    hint=f"wait a minute and repeat; crl audit lists who changed {self.key}",
-                ) from refused
-            raise Missing("command", refused.message.rstrip("."), refused.hint) from refused
-
-    def _record_of(self, result: DrillResult, detail: str) -> str:
-        return record_of(Drill(result, self.report.began, self.setting.actor, detail))
-
     async def record(self, seconds: float) -> None:
-        """Record the result on the task, where `crl status` finds it, and wait ``seconds`` for the monitor's answer.
-
-        Without a worker, the record waits on crl.commands for the next one.
-        """
-        report = self.report
-        assert report.result != "busy"
-        detail = report.detail if report.missing is None else f"{report.missing}: {report.detail}"
-        command = task_command(
-            m.PinVariant,
-            self.key,
-            actor=self.setting.actor,
-            hours=RESULT_HOURS,
-            reason=self._record_of(report.result, detail),
-        )
-        command = msgspec.structs.replace(command, expires_at=to_text(now_ms() + _RESULT_VALID_MS))
-        try:
-            await give(self.setting.kafka, command, seconds)
-        except (CommandRefused, Unavailable):
-            return  # an unknown task has nothing to record it on; and the report itself has been made
-        report.recorded = True
+        """Record the result on the task, and wait ``seconds`` for the monitor's answer."""
+        await self._operator.record(self.report, seconds)
 
     def _tell(self, name: str, text: str, latency_ms: int | None = None) -> None:
         step = Step(name, text, round(time.monotonic() - self._began, 3), latency_ms)
