@@ -7,8 +7,10 @@
     +-- InvalidMessage     a message was refused before it was sent                   exit 2
     +-- NotFound           the requested task, record or file does not exist          exit 4
     +-- CommandRefused     the monitor refused an operator's command                  exit 5
+    +-- DrillFailed        a step of a drill is missing, or rollbacks are off         exit 6
     +-- BrokerError        the embedded broker cannot be started, stopped or fetched  exit 69
     +-- Unavailable        Kafka or a worker does not answer                          exit 69
+    +-- DrillRunning       another drill is running on the same task                  exit 75
     +-- ContractError      topics on the broker do not match the catalog              exit 78
     +-- Unsafe             continuing could lose or duplicate events                  exit 70
         +-- Unanswered     a required answer did not arrive; nothing was changed
@@ -70,6 +72,18 @@ class CommandRefused(CrlError):
     """The monitor read the command and refused it; the message gives the reason."""
 
     exit_code = 5
+
+
+class DrillFailed(CrlError):
+    """A drill did not see every step of the protection, or a mode or hold switches rollbacks off."""
+
+    exit_code = 6
+
+
+class DrillRunning(CrlError):
+    """Another drill is running on the same task; try again later."""
+
+    exit_code = 75
 
 
 class BrokerError(CrlError):

@@ -40,6 +40,11 @@ LONG: Final = (
     "test_detection_rivals.py::test_rivers_detectors_",
     # Every variation of one case; some variations are also tested without a broker.
     "integration/test_any_batch.py",
+    "integration/test_drill.py::test_any_number_of_drills_",
+    "integration/test_drill.py::test_a_policy_under_which_",
+    "integration/test_drill.py::test_every_partition_is_tested_",
+    "integration/test_drill.py::test_drills_move_no_figure_",
+    "integration/test_failing_drills.py",
     "integration/test_operators_look.py",
     "integration/test_policy_announcement.py",
     "integration/test_publishing_files.py",

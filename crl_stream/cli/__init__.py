@@ -28,6 +28,7 @@ Commands that show the state:
     audit            who did what, when and why
     tail             follows topics
     topology         what each stage reads, keeps and writes
+    drill/           tests the protection on a reserved task
 
 Commands that change the state:
 

@@ -39,8 +39,8 @@ app = typer.Typer(
     cls=GroupedCommands,
     help="A safety layer for fleets of AI agents: watches every variant and rolls back a degraded one.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 differences found, 4 not found, 5 refused by "
-    "the monitor, 69 Kafka or a worker does not answer, 70 unsafe to continue, 78 topics do not match the catalog, "
-    "130 interrupted, 143 ended by SIGTERM.",
+    "the monitor, 6 drill failed, 69 Kafka or a worker does not answer, 70 unsafe to continue, 75 another drill is "
+    "running, 78 topics do not match the catalog, 130 interrupted, 143 ended by SIGTERM.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -16,6 +16,7 @@ import typer
 from crl_stream.cli.session import task_key
 from crl_stream.cli.talk import show_json, show_table
 from crl_stream.core import messages as m
+from crl_stream.core.drills import is_drill
 from crl_stream.core.identity import TaskKey
 from crl_stream.kafka.commands import home_of
 from crl_stream.kafka.reader import TopicReader
@@ -85,7 +86,10 @@ def audit(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most this many, newest first.")] = 50,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show who did what, when and why, newest first: commands, their results, automatic changes."""
+    """Show who did what, when and why, newest first: commands, their results, automatic changes.
+
+    A drill is shown only if its task is named.
+    """
     key = None if task is None else task_key(task)
     found = list(asyncio.run(read_audit(context.obj.kafka, key, limit)))
     if json:
@@ -125,9 +129,11 @@ async def read_audit(access: Access, key: TaskKey | None, limit: int) -> Newest:
 
 
 def _concerns(message: Any, key: TaskKey | None) -> bool:
-    if key is None or message is None:
-        return message is not None
+    if message is None:
+        return False
     task = getattr(message, "agent_name", None), getattr(message, "task_type", None)
+    if key is None:
+        return not is_drill(task[0])  # drills from cron would soon push out everything else
     return task in {(None, None), tuple(key)}
 
 

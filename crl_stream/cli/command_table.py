@@ -29,6 +29,7 @@ PLACES: Final[dict[str, str]] = {
     "worker": "worker:worker",
     "publish": "publish:publish",
     "replay": "replay:replay",
+    "drill": "drill.command:drill_protection",
     "tail": "tail:tail",
     "status": "status:status",
     "dashboard": "dashboard:dashboard",

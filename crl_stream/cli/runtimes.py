@@ -10,6 +10,7 @@ import typer
 
 from crl_stream.cli.session import task_key
 from crl_stream.cli.talk import show, show_json, show_table
+from crl_stream.core.drills import is_drill
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import Receipt, RuntimeBehind, TaskSnapshot
 from crl_stream.errors import NotFound
@@ -81,6 +82,8 @@ async def read_runtimes(access: Access, key: TaskKey | None) -> list[Standing]:
         async for received in reader.each(TASKS, home):
             snapshot = received.message
             if not isinstance(snapshot, TaskSnapshot) or snapshot.active_variant is None:
+                continue
+            if key is None and is_drill(snapshot.agent_name):
                 continue
             name = TaskKey(snapshot.agent_name, snapshot.task_type)
             known = found.get(name)

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from crl_stream.cli.clock import now_ms
+from crl_stream.cli.drill.standing import last_drills
 from crl_stream.cli.status_text import (
     EVERY_SECONDS,
     Health,
@@ -101,14 +102,16 @@ def look(session: Any, *, every: bool = False) -> Seen:
         findings.append(finding("kafka", settings.kafka.bootstrap_servers, no_kafka.message, no_kafka.hint or ""))
     known = {(f["name"], f["subject"]) for f in findings}
     findings += [f for f in of_kafka if (f["name"], f["subject"]) not in known]
-    findings.sort(key=lambda f: not f["trouble"])
     nothing = None
     if no_worker is not None and no_kafka is not None:
         nothing = Unavailable(f"{no_worker.message} {no_kafka.message}", hint=no_kafka.hint or no_worker.hint)
     view = "/api/summary" if page is not None and page.get("listed") == "attention" else "/api/tasks"
     source = f"{views_url(settings)}{view}" if page is not None else told.pop("source", "nothing")
     page = page or {"tasks": [], "partial": False, "silent": [], "unreadable": []} | told
-    return Seen(page, findings, of_system, source, nothing)
+    drills = last_drills(page, settings.kafka.partitions, now_ms())
+    findings += drills.findings()
+    findings.sort(key=lambda f: not f["trouble"])
+    return Seen(page, findings, of_system, source, nothing, drills)
 
 
 def ask_tasks(settings: Any, *, every: bool) -> dict[str, Any]:
@@ -122,7 +125,7 @@ def ask_tasks(settings: Any, *, every: bool) -> dict[str, Any]:
     if not every and number > LISTED:
         return summary | {"listed": "attention"}
     page = ask(settings, "/api/tasks", LONG_SECONDS if every else TIMEOUT_SECONDS)
-    return {**page, "summary": summary["summary"], "listed": "all"}
+    return {**page, "summary": summary["summary"], "drills": summary.get("drills"), "listed": "all"}
 
 
 def _findings_of_workers(settings: Any) -> list[dict[str, Any]]:
@@ -196,6 +199,8 @@ def _show(seen: Seen, url: str) -> None:
     width = console.width if console.is_terminal else None
     if seen.health:
         say(visible(system_line(seen)))
+    if seen.drills.line:
+        say(visible(seen.drills.line))
     for text in [finding_line(finding) for finding in seen.findings if finding["trouble"]] + seen.notes:
         show("\n".join(wrapped(text, width, "  ", "")) if width else text)
     if not seen.is_whole:

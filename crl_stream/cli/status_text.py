@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from rich.cells import cell_len
 
+from crl_stream.cli.drill.standing import LastDrills
 from crl_stream.cli.talk import lay_out
 from crl_stream.errors import CrlError
 from crl_stream.visible import visible
@@ -43,6 +44,7 @@ class Seen(NamedTuple):
     """Where the tasks come from."""
     nothing_answers: CrlError | None
     """Why there is nothing to show, if neither a worker nor Kafka has answered."""
+    drills: LastDrills = LastDrills([], None)
 
     @property
     def summary(self) -> dict[str, int]:
@@ -100,15 +102,19 @@ class Seen(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """Return the findings as a JSON object."""
-        return self.page | {
-            "healthy": not self.trouble,
-            "trouble": self.trouble,
-            "notes": self.notes,
-            "findings": self.findings,
-            "health": self.health.word if self.health else None,
-            "concerns": self.health.concerns if self.health else [],
-            "n_tasks": self.n_tasks,
-        }
+        return (
+            self.page
+            | self.drills.as_json()
+            | {
+                "healthy": not self.trouble,
+                "trouble": self.trouble,
+                "notes": self.notes,
+                "findings": self.findings,
+                "health": self.health.word if self.health else None,
+                "concerns": self.health.concerns if self.health else [],
+                "n_tasks": self.n_tasks,
+            }
+        )
 
 
 def tasks_in_words(number: int) -> str:

@@ -11,12 +11,14 @@ from typing import Any, Final
 
 from crl_stream.cli.clock import now_ms
 from crl_stream.core import messages as m
+from crl_stream.core.drills import drill_of, is_drill
 from crl_stream.core.instant import from_text
 from crl_stream.kafka.fleet_health import finding
 from crl_stream.kafka.reader import TopicReader
 from crl_stream.kafka.session import Access
 from crl_stream.proposals.page import stands
 from crl_stream.settings import Settings
+from crl_stream.stages.inspection import drill_document
 from crl_stream.wire.topics import TASKS
 
 MOST_TOLD: Final = 10_000
@@ -44,7 +46,13 @@ async def tasks_as_told(
                 if known is None or (known.incarnation, known.as_of.offset) <= (task.incarnation, task.as_of.offset):
                     newest[key] = task
     now = now_ms()
-    return {"tasks": [_brief(newest[key], now) for key in sorted(newest)], "source": "the snapshots on crl.tasks"}
+    fleet = [newest[key] for key in sorted(newest) if not is_drill(key[0])]
+    drills = [_last_drill(task, now) for key, task in newest.items() if is_drill(key[0])]
+    return {
+        "tasks": [_brief(task, now) for task in fleet],
+        "drills": [drill for drill in drills if drill is not None],
+        "source": "the snapshots on crl.tasks",
+    }
 
 
 def held_as_told(overview: m.Overview | None, told: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -87,6 +95,15 @@ def _brief_of_standing(variant: m.TaskStanding) -> dict[str, Any]:
         "held": False,
         "no_target": False,
     }
+
+
+def _last_drill(task: m.TaskSnapshot, now: int) -> dict[str, Any] | None:
+    """Return the last drill on a drill task, in the form of ``/api/summary``."""
+    pin = task.pinned if task.pinned is not None and stands(task.pinned, now) else None
+    since = 0 if task.active_since is None else from_text(task.active_since)
+    found = drill_of(task.active_variant, since, "" if pin is None else pin.actor, None if pin is None else pin.reason)
+    name = f"{task.agent_name}/{task.task_type}"
+    return None if found is None else drill_document(task.as_of.partition, name, found)
 
 
 def _brief(task: m.TaskSnapshot, now: int) -> dict[str, Any]:

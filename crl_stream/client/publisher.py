@@ -19,6 +19,7 @@ from crl_stream.client.sending import Sending
 from crl_stream.client.setting_up import Setup, set_up
 from crl_stream.client.troubles import Troubles, utc_now
 from crl_stream.core import messages as m
+from crl_stream.core.drills import DRILL_AGENT, is_drill
 from crl_stream.core.identity import is_identifier, suggest_identifier
 from crl_stream.errors import ConfigError, InvalidMessage
 from crl_stream.settings import Settings
@@ -52,6 +53,11 @@ def checked(message: m.Invocation | m.Feedback) -> tuple[bytes, bytes]:
     decoded = decode(INVOCATIONS, value, key)
     if isinstance(decoded, Rejected):
         raise _complaint(message, decoded)
+    if is_drill(message.agent_name) and getattr(message, "runtime_id", None) != DRILL_AGENT:
+        # Its outcomes would count nowhere, and would disturb the next drill.
+        raise InvalidMessage(
+            f"The agent_name {DRILL_AGENT} is reserved for the drills of `crl drill`.", hint="use another agent_name"
+        )
     return key, value
 
 

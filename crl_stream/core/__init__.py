@@ -5,6 +5,7 @@ Read in this order:
     identity           names of agents, tasks and variants
     instant            times: milliseconds internally, RFC 3339 text externally
     ids                the id of every fact, and digests
+    drills             the reserved tasks on which the protection is tested, and the result that each keeps
     messages/          everything that is read from and written to topics, as values
     policy             the settings that determine decisions
     policy_difference  compares two policies for people

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from crl_stream.client.background import Background
 from crl_stream.core import messages as m
+from crl_stream.core.drills import is_drill
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.errors import CrlError, Unavailable
@@ -124,6 +125,8 @@ class Following:
             self._news.notify_all()
 
     def _take_one(self, message: Any) -> None:
+        if is_drill(getattr(message, "agent_name", None)):
+            return  # no part of the fleet
         if isinstance(message, m.TaskSnapshot):
             key = TaskKey(message.agent_name, message.task_type)
             known = self.tasks.get(key)

@@ -9,11 +9,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from crl_stream.core import messages as m
+from crl_stream.core.drills import is_drill
 from crl_stream.core.instant import from_text
 from crl_stream.core.messages.facts import Severity
 
 MAX_TEXT: Final = 2_000
 """Longest line, in characters; chat services cut or refuse longer ones."""
+DRILL: Final = "THIS IS A DRILL, nothing is wrong: "
+"""How the line of a notice about a drill begins."""
 
 
 class Notice(NamedTuple):
@@ -46,7 +49,12 @@ class Notice(NamedTuple):
 
 
 def notice_of(message: Any) -> Notice:
-    """Create the notice for an ``Alert``, a ``RollbackEvent`` or a ``DegradationAlert``."""
+    """Create the notice for an ``Alert``, a ``RollbackEvent`` or a ``DegradationAlert``; that of a drill says so."""
+    notice = _notice_of(message)
+    return notice._replace(text=one_line(f"{DRILL}{notice.text}")) if is_drill(message.agent_name) else notice
+
+
+def _notice_of(message: Any) -> Notice:
     data = msgspec.to_builtins(message)
     if isinstance(message, m.Alert):
         text = one_line(message.text)

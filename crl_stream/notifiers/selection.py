@@ -2,7 +2,7 @@
 
 Every rollback and degradation has an alert, so ``alerts`` alone covers every event: openings, the monitor's
 repetitions, recoveries. A channel with ``facts`` gets complete rollbacks and degradations, and all other alerts
-unchanged.
+unchanged. Drills are left out, except those that were started with ``--notify``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from crl_stream.core import messages as m
+from crl_stream.core.drills import is_silent_drill
 from crl_stream.notifiers.notice import Notice, notice_of
 from crl_stream.notifiers.options import SEVERITIES, Options
 from crl_stream.wire.codec import Rejected, decode_record
@@ -58,6 +59,8 @@ class Selection:
         _remember(self._sent, notice_id)
 
     def _notice(self, message: Any) -> Notice | None:
+        if is_silent_drill(message.agent_name, message.task_type):
+            return None
         if isinstance(message, m.Alert):
             if self.options.content == "facts" and message.kind in _TOLD_AS_FACTS:
                 return None

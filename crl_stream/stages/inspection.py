@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from crl_stream.core.drills import Drill, drill_of
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages import TaskSnapshot
 from crl_stream.core.monitor.decision_matrix import no_rollback
@@ -86,6 +89,29 @@ def summary(
         "no_target": task.no_target_n >= 0,
         "timestamp": to_text(task.time),
         "as_of": {"partition": partition, "offset": task.offset},
+    }
+
+
+def drill_standing(partition: int, row: bytes, now: int) -> dict[str, Any] | None:
+    """Return the last drill on a drill task, for ``/api/summary``; None if the row cannot be read or shows none."""
+    try:
+        task = _standing(row, now)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    pin = task.pinned
+    drill = drill_of(task.active, task.since, "" if pin is None else pin.actor, None if pin is None else pin.reason)
+    return None if drill is None else drill_document(partition, str(task.key), drill)
+
+
+def drill_document(partition: int, task: str, drill: Drill) -> dict[str, Any]:
+    """Return a drill as a JSON object."""
+    return {
+        "partition": partition,
+        "task": task,
+        "result": drill.result,
+        "timestamp": to_text(drill.time),
+        "actor": drill.actor,
+        "detail": drill.detail,
     }
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
+from crl_stream.core.drills import is_drill
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.messages import TaskSnapshot
 from crl_stream.core.proposer.remedies import Remedies
@@ -104,6 +105,9 @@ class _Fold(Fold[_Task]):
         if (home := partition_of(entry.key, self.partitions)) != self.partition:
             # The monitor writes to the task's own partition; a second row elsewhere would lead to duplicate proposals.
             self.bury(record, reasons.KEY_MISMATCH, f"its task belongs to partition {home} of {self.partitions}")
+            return
+        if is_drill(entry.message.agent_name):
+            self.applied += 1  # nobody wants to improve a variant that fails on purpose
             return
         row = task.row
         if row is None:

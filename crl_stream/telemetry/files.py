@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from crl_stream.core import messages as m
+from crl_stream.core.drills import is_drill
 from crl_stream.errors import ConfigError, Unavailable, UsageError
 from crl_stream.telemetry.journal import Journal, Line
 from crl_stream.telemetry.lines import proposal_event_id, proposal_line, rollback_line
@@ -127,6 +128,6 @@ class TelemetryFiles:
             decoded = decode_record(topic, record)
             if isinstance(decoded, Rejected):
                 log.error("%s offset %d is not written to a file: %s", topic, record.offset, decoded.detail)
-            else:
+            elif not is_drill(decoded.message.agent_name):  # the reviews of the fleet count these lines
                 messages.append(decoded.message)
         return await asyncio.to_thread(self.append, messages) if messages else 0

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from crl_stream.core.drills import DRILL_AGENT
 from crl_stream.stages.fleet_summary import Mark, Sums, mark_of, merged
 from crl_stream.stages.partition import decode_partition
 from crl_stream.worker.table import TaskTable
@@ -26,6 +27,8 @@ LOOK_SECONDS: Final = 0.1
 """The pause between two slices of ``SLICE_SECONDS`` that are read alongside the work."""
 LISTED: Final = 200
 """Maximum number of tasks that are shown by name."""
+_NOT_OF_THE_FLEET: Final = (b"!", f"{DRILL_AGENT}/".encode())
+"""How the keys of the partition row and of drill tasks begin; they are not counted."""
 _AT_ONCE: Final = 50
 """How many rows are read between two checks of the clock."""
 
@@ -117,7 +120,7 @@ class _Part:
         """Rank of each row that may be shown by name."""
         self.unreadable: set[bytes] = set()
         self._marks: dict[bytes, Mark] = {}
-        self._new = dict.fromkeys(key for key in keys if not key.startswith(b"!"))
+        self._new = dict.fromkeys(key for key in keys if not key.startswith(_NOT_OF_THE_FLEET))
         self._changed: dict[bytes, None] = {}
         self._policy = ""
 
@@ -131,7 +134,7 @@ class _Part:
 
     def changed(self, keys: Iterable[bytes]) -> None:
         for key in keys:
-            if not key.startswith(b"!"):
+            if not key.startswith(_NOT_OF_THE_FLEET):
                 (self._changed if key in self._marks else self._new)[key] = None
 
     def follow(self, policy_hash: str) -> None:
@@ -181,4 +184,6 @@ def of_peers(own: Mapping[str, Any], bodies: Iterable[Mapping[str, Any]], silent
         "partial": bool(silent) or unread > 0,
         "silent": silent,
         "unreadable": sorted({name for body in every for name in body["unreadable"]}),
+        # absent in a worker of an earlier version
+        "drills": sorted((one for body in every for one in body.get("drills", ())), key=lambda one: one["partition"]),
     }

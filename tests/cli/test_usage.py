@@ -93,6 +93,9 @@ WRONG = [
     "dead-letters replay --topic crl.tasks",
     "dead-letters show 7",
     "dead-letters show 0:x",
+    "drill --partition -1",
+    "drill --partition 0 --all-partitions",
+    "drill --timeout 0",
     "hold a/t --hours long",
     "notify test",
     "pin a/b/c",
@@ -167,7 +170,7 @@ def test_what_a_command_reports_is_there_as_json(crl: Program) -> None:
 
 def test_the_first_help_says_what_every_exit_code_means(crl: Program) -> None:
     help_text = " ".join(crl.run("-h").out.split())
-    for code in (0, 1, 2, 3, 4, 5, 69, 70, 78, 130):
+    for code in (0, 1, 2, 3, 4, 5, 6, 69, 70, 75, 78, 130):
         assert f" {code} " in help_text
 
 

@@ -41,6 +41,14 @@ def test_a_text_that_says_null_is_not_a_number_that_is_missing() -> None:
     assert b'"null"' in checked(an_invocation(provider="null", reward=0.5))[1]
 
 
+def test_the_agent_of_drills_is_refused_to_everyone_but_a_drill() -> None:
+    with pytest.raises(InvalidMessage, match="reserved"):
+        checked(an_invocation(agent_name="crl-drill", runtime_id="runtime-1"))
+    with pytest.raises(InvalidMessage, match="reserved"):
+        checked(an_invocation(agent_name="crl-drill"))
+    assert checked(an_invocation(agent_name="crl-drill", runtime_id="crl-drill"))
+
+
 @pytest.mark.parametrize("wrong", [{"status": "fine"}, {"agent_name": "a b"}, {"colour": 1}, {"role": "shadwo"}])
 def test_what_is_no_outcome_is_counted_as_rejected(publisher: Publisher, wrong: dict[str, Any]) -> None:
     assert publisher.invocation(**(LEAST | wrong)) is False

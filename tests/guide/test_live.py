@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import a_collapse, a_command, a_policy, an_invocation, invocations
+from builders import AGENT, TASK, a_collapse, a_command, a_policy, an_invocation, invocations
+from msgspec.structs import replace
 
 from crl_stream.core import messages as m
 from crl_stream.core.policy import Limits, Policy, PolicySet
@@ -130,6 +131,15 @@ def one_failure() -> list[Any]:
         *invocations("rescue", "S" * 20, reward=0.4, variant_source="explore"),
         *invocations("default", "SSSSFSSSSS", reward=0.5),
     ]
+
+
+def test_a_drill_is_no_part_of_what_a_script_sees(topics: Topics, connect: Callable[[], Store]) -> None:
+    topics.pipe(*invocations("default", "S" * 3))
+    topics.pipe(*[replace(element, agent_name="crl-drill", task_type="silent-1") for element in a_collapse()])
+    store = connect()
+    assert [row.agent_name for row in store.source.rows()] == [AGENT]
+    assert store.get_active_variants() == [(AGENT, TASK, "default")]
+    assert store.source.rollbacks() == []
 
 
 def test_a_rollback_of_the_time_before_is_told_for_the_variant_that_is_away_only(

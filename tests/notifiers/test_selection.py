@@ -52,6 +52,24 @@ def test_a_channel_of_facts_is_told_the_facts_and_not_the_alerts_about_them() ->
     assert [(n.severity, n.resolved) for n in found] == [("critical", False), ("info", True)]
 
 
+@pytest.mark.parametrize(
+    ("topic", "name"),
+    [
+        ("crl.alerts", "Alert-no-target"),
+        ("crl.rollbacks", "RollbackEvent"),
+        ("crl.degradations", "DegradationAlert"),
+    ],
+)
+def test_a_drill_is_sent_only_if_it_was_started_to_notify_and_then_says_that_it_is_one(topic: str, name: str) -> None:
+    chosen = selection(content="facts")
+    silent, loud = (
+        an_example(topic, name, agent_name="crl-drill", task_type=f"{kind}-1") for kind in ("silent", "notify")
+    )
+    assert told(chosen, silent, topic=topic) == []
+    [notice] = chosen.choose(topic, records([loud]))
+    assert notice.text.startswith("THIS IS A DRILL, nothing is wrong: ")
+
+
 def test_a_rollback_that_was_only_a_shadow_offers_nothing_to_undo() -> None:
     notice = notice_of(an_example("crl.rollbacks", "RollbackEvent", enforced=False))
     assert "would be rolled back to default" in notice.text

@@ -144,6 +144,17 @@ def test_a_proposal_goes_to_the_partition_of_its_task_under_its_own_id() -> None
     assert_proposals_exact(driver)
 
 
+def test_nothing_is_proposed_for_a_drill_and_its_snapshots_leave_no_row() -> None:
+    driver = a_driver()
+    driver.pipe(*invocations("default", "SF" * 30, agent_name="crl-drill"))
+    assert driver.proposals() == []
+    log = driver.topics[topics.TASKS][0]
+    folded = fold({}, log)
+    assert (folded.rows, folded.outputs) == ({}, [])
+    assert folded.counts.applied == len(log)
+    assert_proposals_exact(driver)
+
+
 def test_snapshots_that_the_monitor_wrote_twice_are_counted_and_change_nothing() -> None:
     driver = a_driver()
     driver.pipe(*invocations("default", "SF" * 30), Crash.AFTER_OUTPUTS)

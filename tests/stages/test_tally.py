@@ -48,6 +48,15 @@ def test_a_collapse_is_on_the_page_with_its_rollback_and_how_to_undo_it() -> Non
     assert health(page, driver.clock) == "HEALTHY"
 
 
+def test_a_drill_leaves_no_note_of_any_kind() -> None:
+    driver = TopologyDriver()
+    names = {"agent_name": "crl-drill", "task_type": "notify-1"}
+    driver.pipe_each([replace(element, **names) for element in a_collapse()])
+    assert driver.read(ROLLBACKS)
+    assert driver.read(ALERTS)
+    assert noted(driver) == []
+
+
 @pytest.mark.parametrize(("outcomes", "mode"), [("F" * 12, "enforce"), ("F" * 40, "enforce"), ("E" * 40, "observe")])
 def test_a_system_whose_task_has_no_success_is_not_called_healthy(outcomes: str, mode: Any) -> None:
     driver = TopologyDriver(tick=1)

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,6 +121,13 @@ async def test_raw_records_of_both_topics_go_to_their_files_and_tombstones_nowhe
         assert await files.deliver(ROLLBACKS, [Raw(a_rollback(2), 10)]) == 0
     assert ids(tmp_path) == expected(1, 2)
     assert len(lines(tmp_path / PROPOSALS_FILE)) == 1
+
+
+async def test_the_rollback_of_a_drill_is_not_a_rollback_of_the_fleet(tmp_path: Path) -> None:
+    drilled = msgspec.structs.replace(a_rollback(1), agent_name="crl-drill", task_type="notify-1")
+    with TelemetryFiles(tmp_path) as files:
+        assert await files.deliver(ROLLBACKS, [Raw(drilled, 7), Raw(a_rollback(2), 8)]) == 1
+    assert ids(tmp_path) == expected(2)
 
 
 async def test_a_record_that_cannot_be_read_is_reported_and_stops_nothing(

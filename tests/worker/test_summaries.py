@@ -151,3 +151,12 @@ def test_the_answers_of_several_workers_are_one_with_trouble_first_and_the_silen
     assert page["unreadable"] == ["a/bad-broken", "a/held-broken"]
     assert of_peers(answer(1, 0, "x"), [], [])["partial"] is False
     assert merged([]) == {}
+
+
+def test_drills_are_not_counted_whether_they_were_there_before_or_came_later() -> None:
+    table, summaries = a_worker({b"a/1": HEALTHY, b"crl-drill/silent-1": FAILING})
+    table.write(0, {b"crl-drill/silent-2": FAILING, b"a/2": HEALTHY})
+    summaries.touched(0, [b"crl-drill/silent-2", b"a/2"])
+    assert not summaries.read(60.0)
+    assert summaries.seen().sums == expected({b"a/1": HEALTHY, b"a/2": HEALTHY})
+    assert summaries.seen().listed == []

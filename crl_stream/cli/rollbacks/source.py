@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crl_stream.core.drills import is_drill
 from crl_stream.core.messages import RollbackEvent
 from crl_stream.errors import NotFound
 from crl_stream.kafka.reader import TopicReader
@@ -21,12 +22,14 @@ async def find_rollback(access: Access, rollback_id: str) -> RollbackEvent:
 
 
 async def newest_rollbacks(access: Access, agent: str | None, limit: int) -> list[RollbackEvent]:
-    """Return the newest ``limit`` rollbacks of one agent, or of all agents, newest first."""
+    """Return the newest ``limit`` rollbacks of one agent, or of all agents except that of drills, newest first."""
     # After a crash, a rollback may appear twice, with the same id and bytes.
     found: dict[str, RollbackEvent] = {}
     async for received in TopicReader(access).each(ROLLBACKS):
         event = received.message
-        if isinstance(event, RollbackEvent) and agent in {None, event.agent_name}:
+        if not isinstance(event, RollbackEvent) or (agent is None and is_drill(event.agent_name)):
+            continue
+        if agent in {None, event.agent_name}:
             found[event.rollback_id] = event
             if len(found) > 2 * limit:
                 found = {e.rollback_id: e for e in _sorted(found)[:limit]}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from crl_stream.core.drills import is_drill
 from crl_stream.core.instant import from_text
 from crl_stream.core.messages import (
     Alert,
@@ -67,7 +68,13 @@ def is_of_outcome(snapshot: TaskSnapshot) -> bool:
 
 
 def note_of(message: Any) -> Note | None:
-    """Return the note for a rollback, alert, proposal or snapshot; None for an alert raised by the overview itself."""
+    """Return the note for a rollback, alert, proposal or snapshot.
+
+    Return None for an alert that the overview itself has raised, and for everything about a drill, which is no part of
+    the fleet.
+    """
+    if is_drill(message.agent_name):
+        return None
     if isinstance(message, TaskSnapshot):
         return _task_note(message)
     if isinstance(message, RollbackEvent):

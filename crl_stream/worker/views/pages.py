@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -12,13 +13,15 @@ from faust.types.tuples import TP
 
 from crl_stream import __version__
 from crl_stream.compiled import is_compiled
+from crl_stream.core.drills import DRILL_AGENT
 from crl_stream.core.identity import TaskKey
 from crl_stream.core.monitor.row import StandingOrder
 from crl_stream.core.policy import PolicySet
-from crl_stream.stages.inspection import fleet_hold, snapshot, standing_fleet, summary
+from crl_stream.stages.inspection import drill_standing, fleet_hold, snapshot, standing_fleet, summary
 from crl_stream.stages.partition import decode_partition
 from crl_stream.stages.topology import MONITOR
 from crl_stream.wire.codec import encode
+from crl_stream.wire.drill_tasks import drill_tasks
 from crl_stream.wire.partitioner import partition_of
 from crl_stream.worker.health import Health
 from crl_stream.worker.monitor import Monitor
@@ -28,8 +31,8 @@ from crl_stream.worker.views.gate import JSON, make_gate, problem
 from crl_stream.worker.views.owners import OWN, Owners
 
 VIEWS: Final = {
-    "/api/tasks": "every task; silent: workers that did not answer; unreadable: tasks whose rows cannot be decoded",
-    "/api/summary": "the fleet in numbers, and the tasks that need attention; unread: tasks not counted yet",
+    "/api/tasks": "every task except drills; silent: workers that did not answer; unreadable: tasks with broken rows",
+    "/api/summary": "the fleet in numbers, tasks that need attention, and drills; unread: tasks not counted yet",
     "/api/tasks/{agent_name}/{task_type}": "one task with windows, Q-values, verdicts and decisions",
     "/api/tasks/{agent_name}/{task_type}/variants": "its variants",
     "/api/tasks/{agent_name}/{task_type}/active": "its active variant and epoch",
@@ -43,6 +46,7 @@ UNREADABLE_ACTION: Final = (
     "no worker wrote this task's record in the tasks changelog. Its outcomes become dead letters until a worker starts "
     "without that record, so stop the workers, write a tombstone for its key, restart them, and replay the letters"
 )
+_DRILLS: Final = f"{DRILL_AGENT}/".encode()
 _AT_ONCE: Final = 200
 """How many rows are read before the event loop gets a turn."""
 
@@ -125,9 +129,21 @@ class _Pages:
             "tasks": [brief for _, brief in briefs],
             "ranks": [rank for rank, _ in briefs],
             "unreadable": seen.unreadable,
+            "drills": self._drills(states, now),
         }
         bodies, silent = ([], []) if OWN in request.query else await self.owners.ask_all("/api/summary")
         return answer(of_peers(own, bodies, silent))
+
+    def _drills(self, partitions: Iterable[int], now: int) -> list[dict[str, Any]]:
+        """Return the last drill on each of this worker's drill tasks."""
+        table, width = self.monitor.table, self.monitor.settings.kafka.partitions
+        found = []
+        for tasks in (drill_tasks(width), drill_tasks(width, notify=True)):
+            for partition in partitions:
+                row = table.rows(partition).get(tasks[partition].encode())
+                drill = None if row is None else drill_standing(partition, row, now)
+                found += [] if drill is None else [drill]
+        return found
 
     def _states(self, now: int) -> dict[int, tuple[PolicySet, StandingOrder | None]]:
         """Return the policies and the current fleet hold of each partition."""
@@ -143,7 +159,8 @@ class _Pages:
         unreadable: list[str] = []
         for number, (partition, key, row) in enumerate(table.tasks()):
             try:
-                found.append(shape(summary(partition, row, now, *of[partition])))
+                if not key.startswith(_DRILLS):
+                    found.append(shape(summary(partition, row, now, *of[partition])))
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 unreadable.append(key.decode("utf-8", "replace"))
             if number % _AT_ONCE == _AT_ONCE - 1:

@@ -1,0 +1,44 @@
+"""How many outcomes a drill sends, so that it works under any policy that protects at all."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from crl_stream.core.policy import Policy
+
+MOST: Final = 2_000
+"""Maximum number of good outcomes of one variant; limits above it are not met by the first drill alone."""
+PROVEN: Final = 20
+"""Good outcomes of the target after the rollback, so that it stays active however the monitor checks it."""
+_LEAST_FAILURES: Final = 200
+_FAILING_SECONDS: Final = 8.0
+_PAUSE: Final = 0.02
+
+
+class Plan(NamedTuple):
+    """The numbers of one exercise."""
+
+    steady: int
+    """Good outcomes of the target before it is needed."""
+    good: int
+    """Good outcomes of the failing variant after its activation, so that it has something to lose."""
+    failures: int
+    """Maximum number of failing outcomes.
+
+    A full window without a success is DEGRADED under every policy.  More failures lower what the variant delivers,
+    until the target promises more by any ``rollback.confidence``.
+    """
+    pause: float
+    """Seconds to watch for news after each failing outcome, so that few are sent after the rollback."""
+
+
+def plan_of(policy: Policy) -> Plan:
+    """Return the numbers for a task under ``policy``."""
+    window = policy.degradation.lookback_window
+    failures = max(_LEAST_FAILURES, 3 * window)
+    return Plan(
+        steady=min(MOST, max(PROVEN, window, policy.rollback.min_samples, policy.rollback.doubt)),
+        good=min(MOST, 2 * max(window, policy.degradation.min_baseline)),
+        failures=failures,
+        pause=min(_PAUSE, _FAILING_SECONDS / failures),
+    )
