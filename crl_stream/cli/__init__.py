@@ -43,6 +43,7 @@ Commands about files and settings:
     publish          sends one outcome or a file; file_publisher: sends the file; publish_journal: records its progress
     outcome_file     reads a file of outcomes; file_kinds: recognises other kinds of file; repeats: counts repeated ids
     replay           runs the engine over a file; replay_clock: the clock of a replay
+    calibrate/       measures policies with a task's own history
     archive          compresses old telemetry
     config           the settings
     notify           the alert channels

@@ -28,6 +28,7 @@ PLACES: Final[dict[str, str]] = {
     "worker": "worker:worker",
     "publish": "publish:publish",
     "replay": "replay:replay",
+    "calibrate": "calibrate.command:calibrate",
     "tail": "tail:tail",
     "status": "status:status",
     "dashboard": "dashboard:dashboard",

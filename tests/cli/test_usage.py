@@ -33,6 +33,7 @@ STARTS_ITS_OWN = {"demo", "up"}
 """Commands that start a Kafka if no address is given."""
 CALLS = {
     "activate": "a/t v",
+    "calibrate": "a/t",
     "confirm": "rollback-1",
     "dead-letters replay": "0:1",
     "dead-letters show": "0:1",
