@@ -14,6 +14,7 @@ What people use:
 
     cli/          the command ``crl``
     dashboard/    the safety dashboard of the guide
+    calibration/  what the policy of a task costs, measured with the task's own history
     proposals/    changes that wait for a review: listed, shown, summarised, exported
     telemetry/    the guide's files: rollbacks and proposals as JSON lines, and their archive
     notifiers/    alerts by log, file and webhook, and through Apprise by chat, mail and pager

@@ -37,17 +37,20 @@ class Alternative(NamedTuple):
     """Names of alternatives that decide alike, which are not measured again."""
 
 
-def alternatives(present: Policy, named: Sequence[tuple[str, Policy]] = ()) -> list[Alternative]:
+def alternatives(
+    present: Policy, named: Sequence[tuple[str, Policy]] = (), *, only_named: bool = False
+) -> list[Alternative]:
     """Return the alternatives, the present policy first; equal ones are merged.
 
     ``named`` are policies that a user asked for.  They are compared as they are; a profile only replaces the sections
-    that decide about rollbacks and promotions.
+    that decide about rollbacks and promotions.  With ``only_named``, neither profiles nor the grid are added.
     """
-    profiles = {name: _with_profile(present, name) for name in _PROFILES}
     found = [Alternative(PRESENT, present)]
     found += [Alternative(name, _decisive(policy, present)) for name, policy in named]
-    found += [Alternative(name, policy) for name, policy in profiles.items()]
-    found += [Alternative(name, _changed(profiles[profile], changes)) for name, profile, changes in _GRID]
+    if not only_named:
+        profiles = {name: _with_profile(present, name) for name in _PROFILES}
+        found += [Alternative(name, policy) for name, policy in profiles.items()]
+        found += [Alternative(name, _changed(profiles[profile], changes)) for name, profile, changes in _GRID]
     merged: dict[bytes, Alternative] = {}
     for one in found:
         content = msgspec.json.encode(one.policy)

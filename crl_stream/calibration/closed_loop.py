@@ -29,6 +29,8 @@ HEALTHY: Final = 1_000
 """Outcomes without any change."""
 AFTER_FALL: Final = 300
 """Outcomes after a fall; by then, people are assumed to have noticed it themselves."""
+SETTLING: Final = 60
+"""Outcomes that are simulated after a fallen variant was left, since the engine may still change its mind."""
 _ESTABLISHED: Final = 200
 """The most outcomes of the active variant before anything is counted."""
 _OTHERS_ESTABLISHED: Final = 100
@@ -167,6 +169,11 @@ class _Task:
             changes = self._fold(policy, used, why, FALLS[index] if used == self._active else 1.0)
             if delay is None and any(change.from_variant == self._active for change in changes):
                 delay = number
+            if delay is not None and number == delay + SETTLING:
+                # By now the choice stands.  Simulating the rest would take most of the time.
+                live_share = 1.0 - policy.operations.exploration
+                lost += live_share * (AFTER_FALL - number) * (best - values[self.row.active or self._active])
+                break
         return Fall(delay, lost)
 
     def _choose(self, policy: Policy) -> tuple[str, str]:
@@ -179,7 +186,7 @@ class _Task:
             others = [
                 name
                 for name in self._source.stocks
-                if name != active and not (known[name].quarantined or known[name].state == RETIRED)
+                if name != active and name in known and not known[name].quarantined and known[name].state != RETIRED
             ]
             if others:
                 return self._choices.choice(others), "explore"

@@ -42,7 +42,7 @@ def rate(tasks: Sequence[Events], groups: Sequence[Sequence[Events]]) -> Estimat
     differ, it is the Bayesian interval of a Poisson rate under Jeffreys' prior.
     """
     total, exposure = sum(task.number for task in tasks), sum(task.units for task in tasks)
-    spread = _relative_spread(groups)
+    spread, likely = _relative_spread(groups)
     if total == 0:
         # Half an event is what Jeffreys' prior adds; the groups may show that the rate is not as low everywhere.
         elsewhere = sum(t.number for g in groups for t in g) / sum(t.units for g in groups for t in g)
@@ -52,19 +52,28 @@ def rate(tasks: Sequence[Events], groups: Sequence[Sequence[Events]]) -> Estimat
     relative = spread + 1.0 / total
     shape = 1.0 / relative
     low, high = (gamma_quantile(shape + 0.5, probability) * found / shape for probability in (0.025, 0.975))
-    return Estimate(found, low, high, 1.0 - spread / relative)
+    return Estimate(found, low, high, 1.0 - likely / relative)
 
 
-def _relative_spread(groups: Sequence[Sequence[Events]]) -> float:
-    """Return the variance of the groups' true rates, relative to the square of their mean."""
+def _relative_spread(groups: Sequence[Sequence[Events]]) -> tuple[float, float]:
+    """Return the variance of the groups' true rates, relative to the square of their mean: cautiously, and likely."""
     events = [sum(task.number for task in group) for group in groups]
     units = [sum(task.units for task in group) for group in groups]
     total, count = sum(events), len(groups)
     if total == 0 or count < 2:
-        return 0.0
+        return 0.0, 0.0
     found = total / sum(units)
     squares = sum((e - found * u) ** 2 for e, u in zip(events, units, strict=True)) * count / (count - 1)
-    return max(0.0, (squares - total) / sum(u * u for u in units)) / found**2
+    scale = sum(u * u for u in units) * found**2
+    return max(0.0, squares * _cautious(count) - total) / scale, max(0.0, squares - total) / scale
+
+
+def _cautious(count: int) -> float:
+    """Return the factor that makes a variance between ``count`` groups larger by its own standard error.
+
+    A difference of two uncertain variances is too small half the time, and 0 often; intervals would promise too much.
+    """
+    return 1.0 + sqrt(2.0 / (count - 1))
 
 
 def mean(tasks: Sequence[float], groups: Sequence[Sequence[float]], comparisons: int = 1) -> Estimate:
@@ -75,12 +84,13 @@ def mean(tasks: Sequence[float], groups: Sequence[Sequence[float]], comparisons:
     """
     found = fmean(tasks)
     chance = variance(tasks) / len(tasks) if len(tasks) > 1 else 0.0
-    spread = 0.0
-    if len(groups) > 1:
-        within = fmean(variance(group) for group in groups) if len(groups[0]) > 1 else 0.0
-        spread = max(0.0, variance([fmean(group) for group in groups]) - within / len(groups[0]))
+    spread = likely = 0.0
+    if (count := len(groups)) > 1:
+        between = variance([fmean(group) for group in groups])
+        within = fmean(variance(group) for group in groups) / len(groups[0]) if len(groups[0]) > 1 else 0.0
+        spread, likely = max(0.0, between * _cautious(count) - within), max(0.0, between - within)
     half = _normal(comparisons) * sqrt(spread + chance)
-    return Estimate(found, found - half, found + half, chance / (spread + chance) if half else 1.0)
+    return Estimate(found, found - half, found + half, 1.0 - likely / (spread + chance) if half else 1.0)
 
 
 def _normal(comparisons: int) -> float:

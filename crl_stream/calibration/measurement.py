@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from math import ceil
+from multiprocessing import parent_process
 from statistics import fmean, median
+from threading import Thread
 from typing import Final, NamedTuple, TypeVar
 
 from crl_stream.calibration.alternatives import Alternative
@@ -20,7 +23,7 @@ from crl_stream.core.policy import Policy
 TASKS: Final = 120
 """Simulated tasks that draw from the history, for each policy; as many draw from resampled histories."""
 QUICK_TASKS: Final = 40
-PER_GROUP: Final = 4
+PER_GROUP: Final = 8
 """Simulated tasks for each resampled history."""
 _NICE: Final = 10
 """Other programs go first: a calibration may run next to a worker."""
@@ -142,7 +145,19 @@ def _begin(simulation: Simulation) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with suppress(OSError, AttributeError):  # not on every system
         os.nice(_NICE)
+    # As in `crl replay`: nothing here forms reference cycles, and searching for them would take time.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    Thread(target=_end_with_parent, daemon=True).start()
     _here[:] = [simulation]
+
+
+def _end_with_parent() -> None:
+    """End this process when the first one has gone, even if it was killed and could not say so."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _play_here(cell: _Cell) -> Group:

@@ -77,7 +77,7 @@ def _instead_of(present: Figures, best: Figures, budget: float) -> Recommendatio
         f"The present policy makes {rate.value:.2f} false rollbacks per 1,000 invocations ({rate.low:.2f} to "
         f"{rate.high:.2f}); the budget is {budget:g}"
     )
-    if rate.low <= budget:
+    if rate.low <= budget and best.gain.low <= 0.0:
         return Recommendation("undecided", best, (f"{makes}, which it may or may not keep", _narrower(rate.simulated)))
     return Recommendation("change", best, (makes, _rate_of(best)))
 

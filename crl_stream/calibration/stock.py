@@ -16,6 +16,8 @@ LEAST: Final = 50
 """Stable outcomes that the active variant needs; with fewer, even the success rate is known only to within 0.1."""
 LEAST_OF_OTHERS: Final = 10
 """Stable outcomes that another variant needs to take part, as for a window to be judged."""
+MOST_OTHERS: Final = 5
+"""The most other variants that take part, the best ones; a rollback would hardly choose any further one."""
 FALLS: Final = (0.75, 0.5, 0.0)
 """The sizes of falls: the share of the active variant's successes that is left."""
 TWIN: Final = "copy"
@@ -48,7 +50,7 @@ class Supply(NamedTuple):
     active: Stock
     others: tuple[Stock, ...]
     left_out: tuple[tuple[str, int], ...]
-    """Variants with too few outcomes to take part, and how many each has."""
+    """Variants that do not take part, and how many outcomes each has."""
     failures: tuple[Outcome, ...]
     """What a success becomes when the active variant falls: one of these, at random."""
     failure_value: float
@@ -83,6 +85,7 @@ def supply_of(history: History, learning: Learning, *, active: str | None = None
     first = _active(history, stocks, active)
     others = [stock for name, stock in stocks.items() if name != first.name and len(stock.outcomes) >= LEAST_OF_OTHERS]
     others.sort(key=lambda stock: (-sum(stock.values) / len(stock.values), stock.name))
+    del others[MOST_OTHERS:]
     left_out = [(name, stock.total) for name, stock in stocks.items() if stock not in (first, *others)]
     if not others:
         others = [first._replace(name=_twin_name(first.name, history), copy_of=first.name)]

@@ -32,6 +32,9 @@ def calibrate(
     policy: Annotated[
         list[Path] | None, typer.Option("--policy", help="Also measure the policy of this settings file; repeatable.")
     ] = None,
+    only_named: Annotated[
+        bool, typer.Option("--only-named", help="Measure only the present policy and those of --policy.")
+    ] = False,
     budget: Annotated[
         float, typer.Option("--budget", min=0, help="False rollbacks per 1,000 invocations that you accept.")
     ] = 0.2,
@@ -47,7 +50,7 @@ def calibrate(
     tasks: Annotated[
         int | None,
         typer.Option(
-            "--tasks", min=8, max=100_000, help=f"Simulated tasks per policy. Default: {TASKS}.", show_default=False
+            "--tasks", min=16, max=100_000, help=f"Simulated tasks per policy. Default: {TASKS}.", show_default=False
         ),
     ] = None,
     quick: Annotated[
@@ -69,7 +72,7 @@ def calibrate(
     named = named_policies(policy or [], key)
     source = read_topic(context.obj, key, last) if file is None else read_file(context.obj, key, file, last)
     supply = supply_of(source.history, source.present.policy.learning, active=active, whole=whole)
-    chosen = alternatives(source.present.policy, named)
+    chosen = alternatives(source.present.policy, named, only_named=only_named)
     count = tasks or (QUICK_TASKS if quick else TASKS)
     simulation = Simulation(supply, tuple(one.policy for one in chosen), seed, count)
     progress = progress_bar()

@@ -11,7 +11,7 @@ from crl_stream.calibration.estimates import Estimate
 from crl_stream.calibration.fragment import fragment
 from crl_stream.calibration.measurement import FallFigures, Figures
 from crl_stream.calibration.recommendation import Recommendation
-from crl_stream.calibration.stock import LEAST_OF_OTHERS, Stock, Supply, described
+from crl_stream.calibration.stock import LEAST_OF_OTHERS, MOST_OTHERS, Stock, Supply, described
 from crl_stream.cli.calibrate.source import Source
 from crl_stream.cli.talk import lay_out, say, show, show_table
 from crl_stream.core.policy import PolicySet
@@ -57,6 +57,8 @@ def show_page(found: Calibration) -> None:
     show("")
     show_table(("policy", "false rollbacks", "healthy loss", "harm"), map(_costs, found.figures), empty="")
     show(f"  per 1,000, with 95 % intervals; harm: good outcomes lost, {_falls_of(found)} included")
+    if any(one.healthy_loss.value <= -0.005 for one in found.figures):
+        show("  negative: a gain, because a better variant than the active one took over")
     show("")
     sizes = [f"falls to {fall.left:.0%}" for fall in found.figures[0].falls]
     show_table(("policy", *sizes), [_falls(one) for one in found.figures], empty="")
@@ -77,8 +79,9 @@ def _history(found: Calibration) -> Iterator[str]:
     yield f"{history.key}: {history.outcomes:,} outcomes from {found.source.place}"
     for stock in (supply.active, *supply.others):
         yield from _variant(stock, active=stock is supply.active)
-    for name, count in supply.left_out:
-        yield f"  {name}: left out, with fewer than {LEAST_OF_OTHERS} stable outcomes ({count} in all)"
+    if supply.left_out:
+        listed = ", ".join(f"{name} ({count:,})" for name, count in supply.left_out)
+        yield f"  left out, with fewer than {LEAST_OF_OTHERS} stable outcomes or {MOST_OTHERS} better variants: {listed}"
     counts = {
         "older outcomes not used (--last)": history.older,
         "repeated ids not counted twice": history.duplicates,
@@ -102,6 +105,7 @@ def _variant(stock: Stock, *, active: bool) -> Iterator[str]:
     figures = f"success {rates['success']:.1%}, errors {rates['errors']:.1%}, reward {rates['reward']:.2f}"
     if stock.copy_of is not None:
         yield f"  {stock.name}: assumed, a copy to roll back to, because no other variant has enough outcomes"
+        yield "    (rolling back to a copy costs nothing, so the harm leaves out what false rollbacks cost)"
         return
     part = f"{stock.total:,} outcomes"
     if len(stock.outcomes) < stock.total:
@@ -161,7 +165,7 @@ def _bars(figures: Sequence[Figures], budget: float) -> list[str]:
         rate = _bar(one.false_rollbacks, on_log, budget)
         rows.append([one.alternative.name, rate, _bar(one.harm, linear, 0.0)])
     rows.append(
-        ["", _scale(f"{10**low:.2g}", f"{10**high:.2g}"), _scale(_number(least), _number(most))],
+        ["", _scale(f"{10**low:.1g}", _number(10**high)), _scale(_number(least), _number(most))],
     )
     return [*lay_out(rows), f"  | is the budget of {budget:g}, and a harm of 0"]
 
