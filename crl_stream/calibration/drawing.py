@@ -12,6 +12,8 @@ from crl_stream.calibration.measurement import Figures
 _ROW: Final = 44
 _TOP: Final = 92
 _LABELS: Final = 190
+_LONGEST: Final = 24
+"""Characters of a name that fit beside the panels."""
 _PANEL: Final = 230
 _GAP: Final = 34
 _INK, _PALE, _ACCENT, _WARN = "#1f2933", "#9aa5b1", "#0b69a3", "#c23030"
@@ -70,9 +72,7 @@ def _rates(found: Sequence[Figures], budget: float) -> _Axis:
 def _delays(found: Sequence[Figures]) -> _Axis:
     most = max([10.0, *(float(fall.delay_p90 or 0) for one in found for fall in one.falls)]) * 1.05
     place = lambda x: x / most  # noqa: E731 - as for the other axes
-    return _Axis(
-        _LABELS + _PANEL + _GAP, "Delay", "outcomes after a fall, median to 90th percentile", _ticks(0, most), place
-    )
+    return _Axis(_LABELS + _PANEL + _GAP, "Delay", "outcomes, median to 90th percentile", _ticks(0, most), place)
 
 
 def _harms(found: Sequence[Figures]) -> _Axis:
@@ -106,7 +106,12 @@ def _drawn_row(
 ) -> Iterator[str]:
     rates, delays, harms = axes
     name, rate = one.alternative.name, one.false_rollbacks
-    yield _text(16, y + 5, name, weight="bold" if name == chosen else "normal")
+    yield _text(
+        16,
+        y + 5,
+        name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…",
+        weight="bold" if name == chosen else "normal",
+    )
     if name == chosen:
         yield _text(16, y + 19, "recommended", size=11, fill=_ACCENT)
     color = _WARN if rate.value > budget else _ACCENT

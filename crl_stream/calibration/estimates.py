@@ -39,33 +39,46 @@ def rate(tasks: Sequence[Events], groups: Sequence[Sequence[Events]]) -> Estimat
     """Return events per unit in ``tasks``, with an interval that also covers the differences between ``groups``.
 
     Events are rare, so the interval is that of a gamma distribution with the estimated variance.  If the groups do not
-    differ, it is the Bayesian interval of a Poisson rate under Jeffreys' prior.
+    differ, it is the Bayesian interval of a Poisson rate under Jeffreys' prior.  The rate of resampled histories may
+    be far from that of the history, if it hangs on which of two variants seems better; the interval holds both.
     """
     total, exposure = sum(task.number for task in tasks), sum(task.units for task in tasks)
-    spread, likely = _relative_spread(groups)
+    elsewhere, spread, likely = _of_groups(groups)
+    within = [_gamma_interval(elsewhere, spread)] if elsewhere > 0.0 and spread > 0.0 else []
     if total == 0:
-        # Half an event is what Jeffreys' prior adds; the groups may show that the rate is not as low everywhere.
-        elsewhere = sum(t.number for g in groups for t in g) / sum(t.units for g in groups for t in g)
-        high = max(gamma_quantile(0.5, 0.975) / exposure, elsewhere * (1.0 + 1.96 * sqrt(spread)))
-        return Estimate(0.0, 0.0, high, 1.0)
+        highs = [gamma_quantile(0.5, 0.975) / exposure, *(high for _, high in within)]
+        return Estimate(0.0, 0.0, max(highs), 1.0)
     found = total / exposure
-    relative = spread + 1.0 / total
+    within.append(_gamma_interval(found, spread + 1.0 / total))
+    return Estimate(
+        found,
+        min(low for low, _ in within),
+        max(high for _, high in within),
+        1.0 - likely / (spread + 1.0 / total),
+    )
+
+
+def _gamma_interval(value: float, relative: float) -> tuple[float, float]:
+    """Return an interval for a positive figure whose variance, divided by its square, is ``relative``."""
     shape = 1.0 / relative
-    low, high = (gamma_quantile(shape + 0.5, probability) * found / shape for probability in (0.025, 0.975))
-    return Estimate(found, low, high, 1.0 - likely / relative)
+    low, high = (gamma_quantile(shape + 0.5, probability) * value / shape for probability in (0.025, 0.975))
+    return low, high
 
 
-def _relative_spread(groups: Sequence[Sequence[Events]]) -> tuple[float, float]:
-    """Return the variance of the groups' true rates, relative to the square of their mean: cautiously, and likely."""
+def _of_groups(groups: Sequence[Sequence[Events]]) -> tuple[float, float, float]:
+    """Return the mean rate of the groups, and the variance of their true rates relative to its square.
+
+    The variance is estimated twice: cautiously, and likely.
+    """
     events = [sum(task.number for task in group) for group in groups]
     units = [sum(task.units for task in group) for group in groups]
     total, count = sum(events), len(groups)
     if total == 0 or count < 2:
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
     found = total / sum(units)
     squares = sum((e - found * u) ** 2 for e, u in zip(events, units, strict=True)) * count / (count - 1)
     scale = sum(u * u for u in units) * found**2
-    return max(0.0, squares * _cautious(count) - total) / scale, max(0.0, squares - total) / scale
+    return found, max(0.0, squares * _cautious(count) - total) / scale, max(0.0, squares - total) / scale
 
 
 def _cautious(count: int) -> float:

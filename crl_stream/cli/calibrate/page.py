@@ -81,7 +81,8 @@ def _history(found: Calibration) -> Iterator[str]:
         yield from _variant(stock, active=stock is supply.active)
     if supply.left_out:
         listed = ", ".join(f"{name} ({count:,})" for name, count in supply.left_out)
-        yield f"  left out, with fewer than {LEAST_OF_OTHERS} stable outcomes or {MOST_OTHERS} better variants: {listed}"
+        why = f"fewer than {LEAST_OF_OTHERS} stable outcomes, or {MOST_OTHERS} better variants"
+        yield f"  left out ({why}): {listed}"
     counts = {
         "older outcomes not used (--last)": history.older,
         "repeated ids not counted twice": history.duplicates,
