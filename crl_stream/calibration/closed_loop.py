@@ -30,7 +30,7 @@ HEALTHY: Final = 1_000
 AFTER_FALL: Final = 300
 """Outcomes after a fall; by then, people are assumed to have noticed it themselves."""
 SETTLING: Final = 60
-"""Outcomes that are simulated after a fallen variant was left, since the engine may still change its mind."""
+"""Outcomes without a further change after which a fallen variant has been left for good."""
 _ESTABLISHED: Final = 200
 """The most outcomes of the active variant before anything is counted."""
 _OTHERS_ESTABLISHED: Final = 100
@@ -161,15 +161,17 @@ class _Task:
     def run_fall(self, policy: Policy, index: int) -> Fall:
         """Let the active variant fall, and return how soon it was left and what was lost."""
         values = self._source.healthy | {self._active: self._source.fallen[index]}
-        best, lost, delay = max(values.values()), 0.0, None
+        best, lost, delay, changed = max(values.values()), 0.0, None, 0
         for number in range(1, AFTER_FALL + 1):
             used, why = self._choose(policy)
             if why == "live":
                 lost += best - values[used]
             changes = self._fold(policy, used, why, FALLS[index] if used == self._active else 1.0)
-            if delay is None and any(change.from_variant == self._active for change in changes):
-                delay = number
-            if delay is not None and number == delay + SETTLING:
+            if changes:
+                changed = number
+                if delay is None and any(change.from_variant == self._active for change in changes):
+                    delay = number
+            if delay is not None and number >= changed + SETTLING and self.row.active != self._active:
                 # By now the choice stands.  Simulating the rest would take most of the time.
                 live_share = 1.0 - policy.operations.exploration
                 lost += live_share * (AFTER_FALL - number) * (best - values[self.row.active or self._active])

@@ -11,7 +11,7 @@ from crl_stream.calibration.measurement import Figures
 
 _ROW: Final = 44
 _TOP: Final = 92
-_LABELS: Final = 190
+_LABELS: Final = 204
 _LONGEST: Final = 24
 """Characters of a name that fit beside the panels."""
 _PANEL: Final = 230

@@ -155,3 +155,32 @@ def test_what_a_variant_does_next_does_not_depend_on_the_policy(monkeypatch: pyt
     shared = min(len(one), len(other))
     assert shared > 5
     assert one[:shared] == other[:shared]
+
+
+def test_a_count_begins_with_a_variant_that_is_not_degraded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the first rollback would come at once, and the rate would depend on when the counting begins."""
+    begun: list[bool] = []
+    encode = closed_loop.encode_row
+
+    def watching(row: Any) -> bytes:
+        begun.append(row.variants["v1"].degraded)
+        return encode(row)
+
+    monkeypatch.setattr(closed_loop, "encode_row", watching)
+    source = a_source()
+    for number in range(8):
+        live(source, GUIDE, str(number))
+    assert begun == [False] * 8
+
+
+def test_what_is_lost_after_a_fall_does_not_depend_on_how_long_the_choice_is_watched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor does a rollback to the second best variant look as good as one to the best."""
+    source = a_source(v1=0.9, v2=0.9, v3=0.88)
+    found = []
+    for settling in (10, 1_000):
+        monkeypatch.setattr(closed_loop, "SETTLING", settling)
+        falls = [live(source, PRODUCTION, str(number)).falls[FALLS.index(0.0)] for number in range(12)]
+        found.append([(fall.delay, round(fall.lost, 6)) for fall in falls])
+    assert found[0] == found[1]
