@@ -25,6 +25,8 @@ TASKS: Final = 120
 QUICK_TASKS: Final = 40
 PER_GROUP: Final = 8
 """Simulated tasks for each resampled history."""
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+"""The signals by which people and supervisors end a command."""
 _NICE: Final = 10
 """Other programs go first: a calibration may run next to a worker."""
 
@@ -131,7 +133,13 @@ def _played(simulation: Simulation, cells: Sequence[_Cell], processes: int) -> I
         return
     pool = ProcessPoolExecutor(min(processes, len(cells)), initializer=_begin, initargs=(simulation,))
     try:
-        yield from pool.map(_play_here, cells)
+        # Python loses an exception that a signal raises while it forks, so signals wait until the processes run.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            groups = pool.map(_play_here, cells)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        yield from groups
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -143,6 +151,7 @@ _here: list[Simulation] = []
 def _begin(simulation: Simulation) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process ends the others
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     with suppress(OSError, AttributeError):  # not on every system
         os.nice(_NICE)
     # As in `crl replay`: nothing here forms reference cycles, and searching for them would take time.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import signal
 import subprocess
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import psutil
 import pytest
 from builders import AGENT, TASK
 from calibration.worlds import bernoulli, invocations_of
@@ -120,14 +123,25 @@ def test_what_cannot_be_measured_is_refused_with_what_is_needed(crl: Program, ca
     assert words in result.err
 
 
-def test_ctrl_c_ends_a_simulation_in_several_processes_and_leaves_none(crl: Program) -> None:
-    file = a_file(crl.folder).name
-    process = crl.start("calibrate", NAME, "-f", file, "--tasks", "5000", "--processes", "2", stdout=subprocess.DEVNULL)
-    assert process.stderr is not None
-    while b"simulating" not in process.stderr.readline():
-        pass
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate()
-    assert process.returncode == 130
-    assert err.decode().splitlines()[-1] == "crl: Interrupted."
-    assert "Traceback" not in err.decode()
+@pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_however_a_simulation_in_several_processes_ends_it_leaves_none(
+    crl: Program, ending: signal.Signals, code: int
+) -> None:
+    arguments = ("-f", a_file(crl.folder).name, "--tasks", "5000", "--processes", "2")
+    process = crl.start("calibrate", NAME, *arguments, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        others = list[psutil.Process]()
+        while len(others) < 2:
+            assert process.poll() is None
+            others = psutil.Process(process.pid).children()
+        process.send_signal(ending)
+        _, err = process.communicate(timeout=100)
+        assert psutil.wait_procs(others, timeout=100)[1] == []
+        assert process.returncode == code
+        assert "Traceback" not in err.decode()
+        if ending == signal.SIGINT:
+            assert err.decode().splitlines()[-1] == "crl: Interrupted."
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
