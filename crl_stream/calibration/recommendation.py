@@ -39,7 +39,7 @@ def recommend(found: Sequence[Figures], budget: float) -> Recommendation:
         )
         return Recommendation("none_within_budget", None, (reason,))
     if present in within:
-        return _against_present(present, within)
+        return _against_present(present, within, budget)
     return _instead_of(present, _simplest_of_the_best(within), budget)
 
 
@@ -53,7 +53,7 @@ def _simplest_of_the_best(within: Sequence[Figures]) -> Figures:
     return next(one for one in within if (over := one.excess_over(cheapest)).value < MATERIAL or over.low <= 0.0)
 
 
-def _against_present(present: Figures, within: Sequence[Figures]) -> Recommendation:
+def _against_present(present: Figures, within: Sequence[Figures], budget: float) -> Recommendation:
     cheapest = min(within, key=lambda one: one.harm.value)
     if cheapest is present:
         return Recommendation("keep", present, ("No other policy within the budget costs less",))
@@ -63,7 +63,7 @@ def _against_present(present: Figures, within: Sequence[Figures]) -> Recommendat
         reasons = f"{_saving(cheapest)}, which may be chance", _narrower(cheapest.gain.simulated)
         return Recommendation("undecided", cheapest, reasons)
     best = _simplest_of_the_best([one for one in within if one.gain.low > 0.0])
-    return Recommendation("change", best, (_saving(best), _rate_of(best)))
+    return Recommendation("change", best, (_saving(best), *_what_it_does(best, present, budget)))
 
 
 def _saving(one: Figures) -> str:
@@ -79,14 +79,20 @@ def _instead_of(present: Figures, best: Figures, budget: float) -> Recommendatio
     )
     if rate.low <= budget and best.gain.low <= 0.0:
         return Recommendation("undecided", best, (f"{makes}, which it may or may not keep", _narrower(rate.simulated)))
-    return Recommendation("change", best, (makes, _rate_of(best)))
+    return Recommendation("change", best, (makes, *_what_it_does(best, present, budget)))
 
 
-def _rate_of(best: Figures) -> str:
-    rate = best.false_rollbacks
-    return (
-        f"{best.alternative.name} makes {rate.value:.2f} false rollbacks per 1,000 ({rate.low:.2f} to {rate.high:.2f})"
-    )
+def _what_it_does(best: Figures, present: Figures, budget: float) -> list[str]:
+    rate, name = best.false_rollbacks, best.alternative.name
+    makes = f"{name} makes {rate.value:.2f} false rollbacks per 1,000 ({rate.low:.2f} to {rate.high:.2f})"
+    if rate.high > budget:
+        makes += ", so it is probably within the budget, but not certainly"
+    later = [
+        f"{one.delay_median:.0f} instead of {other.delay_median:.0f} when {one.left:.0%} of the successes are left"
+        for one, other in zip(best.falls, present.falls, strict=True)
+        if one.pays and one.delay_median is not None and other.delay_median is not None
+    ]
+    return [makes, *([f"A fall is left after so many outcomes (median): {'; '.join(later)}"] if later else [])]
 
 
 def _narrower(simulated: float) -> str:

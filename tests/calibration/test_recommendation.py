@@ -6,7 +6,7 @@ from random import Random
 
 from crl_stream.calibration.alternatives import Alternative
 from crl_stream.calibration.estimates import Estimate, mean
-from crl_stream.calibration.measurement import Figures
+from crl_stream.calibration.measurement import FallFigures, Figures
 from crl_stream.calibration.recommendation import recommend
 from crl_stream.core.policy import Policy
 
@@ -40,6 +40,16 @@ def test_a_present_policy_above_the_budget_is_replaced_by_the_cheapest_one_withi
     assert advice.chosen is not None
     assert (advice.conclusion, advice.chosen.alternative.name) == ("change", "quick")
     assert "8.00 false rollbacks" in advice.reasons[0]
+
+
+def test_what_a_change_costs_is_told_too() -> None:
+    always = Estimate(1.0, 1.0, 1.0, 0.0)
+    present = a_policy("present", 8.0, 0.5)
+    better = a_policy("better", 0.15, 1.0, present=present)
+    of_present, of_better = (FallFigures(0.5, always, delay, 20, always, pays=True) for delay in (9.0, 31.0))
+    advice = recommend([present._replace(falls=(of_present,)), better._replace(falls=(of_better,))], 0.2)
+    assert "31 instead of 9 when 50% of the successes are left" in advice.reasons[-1]
+    assert advice.reasons[-2].endswith("(0.09 to 0.24), so it is probably within the budget, but not certainly")
 
 
 def test_a_policy_that_is_provably_cheaper_is_recommended_and_its_saving_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated
@@ -21,45 +22,53 @@ from crl_stream.cli.session import task_key
 from crl_stream.cli.talk import progress_bar, say, show_json
 from crl_stream.errors import UsageError
 
+File = Annotated[
+    Path | None,
+    typer.Option("--file", "-f", help="Outcomes as JSON lines (.gz, .zst); - means stdin. Default: the topic."),
+]
+Policies = Annotated[
+    list[Path] | None, typer.Option("--policy", help="Also measure the policy of this settings file; repeatable.")
+]
+OnlyNamed = Annotated[bool, typer.Option("--only-named", help="Measure only the present policy and those of --policy.")]
+Budget = Annotated[
+    float, typer.Option("--budget", min=0, help="False rollbacks per 1,000 invocations that you accept.")
+]
+Falls = Annotated[float, typer.Option("--falls", min=0, max=10_000, help="Falls you expect in 10,000 outcomes.")]
+Active = Annotated[
+    str | None, typer.Option("--active", help="The variant that is active. Default: that of the newest outcome.")
+]
+Whole = Annotated[bool, typer.Option("--whole", help="Use all outcomes, even if the history has changes.")]
+Last = Annotated[int, typer.Option("--last", min=1, help="Use at most so many of the newest outcomes.")]
+Seed = Annotated[str, typer.Option("--seed", help="Another seed shows what is chance.")]
+Tasks = Annotated[
+    int | None,
+    typer.Option(
+        "--tasks", min=16, max=100_000, help=f"Simulated tasks per policy. Default: {TASKS}.", show_default=False
+    ),
+]
+Quick = Annotated[bool, typer.Option("--quick", help=f"Simulate only {QUICK_TASKS} tasks per policy: wider intervals.")]
+Processes = Annotated[
+    int | None, typer.Option("--processes", min=1, help="Default: one for each core.", show_default=False)
+]
+Plot = Annotated[Path | None, typer.Option("--plot", help="Also draw the figures in this file (.svg).")]
+
 
 def calibrate(
     context: typer.Context,
     task: Task,
-    file: Annotated[
-        Path | None,
-        typer.Option("--file", "-f", help="Outcomes as JSON lines (.gz, .zst); - means stdin. Default: the topic."),
-    ] = None,
-    policy: Annotated[
-        list[Path] | None, typer.Option("--policy", help="Also measure the policy of this settings file; repeatable.")
-    ] = None,
-    only_named: Annotated[
-        bool, typer.Option("--only-named", help="Measure only the present policy and those of --policy.")
-    ] = False,
-    budget: Annotated[
-        float, typer.Option("--budget", min=0, help="False rollbacks per 1,000 invocations that you accept.")
-    ] = 0.2,
-    falls: Annotated[
-        float, typer.Option("--falls", min=0, max=10_000, help="Falls you expect in 10,000 outcomes.")
-    ] = 1,
-    active: Annotated[
-        str | None, typer.Option("--active", help="The variant that is active. Default: that of the newest outcome.")
-    ] = None,
-    whole: Annotated[bool, typer.Option("--whole", help="Use all outcomes, even if the history has changes.")] = False,
-    last: Annotated[int, typer.Option("--last", min=1, help="Use at most so many of the newest outcomes.")] = 20_000,
-    seed: Annotated[str, typer.Option("--seed", help="Another seed shows what is chance.")] = "1",
-    tasks: Annotated[
-        int | None,
-        typer.Option(
-            "--tasks", min=16, max=100_000, help=f"Simulated tasks per policy. Default: {TASKS}.", show_default=False
-        ),
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help=f"Simulate only {QUICK_TASKS} tasks per policy: wider intervals.")
-    ] = False,
-    processes: Annotated[
-        int | None, typer.Option("--processes", min=1, help="Default: one for each core.", show_default=False)
-    ] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw the figures in this file (.svg).")] = None,
+    file: File = None,
+    policy: Policies = None,
+    only_named: OnlyNamed = False,
+    budget: Budget = 0.2,
+    falls: Falls = 1.0,
+    active: Active = None,
+    whole: Whole = False,
+    last: Last = 20_000,
+    seed: Seed = "1",
+    tasks: Tasks = None,
+    quick: Quick = False,
+    processes: Processes = None,
+    plot: Plot = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure false rollbacks, delay and harm of a task's policy and of others, and recommend one.
@@ -69,6 +78,8 @@ def calibrate(
     """
     key = task_key(task)
     _check_plot(plot)
+    if not math.isfinite(budget) or not math.isfinite(falls):
+        raise UsageError("--budget and --falls must be finite.", hint="leave the option out for its default")
     named = named_policies(policy or [], key)
     source = read_topic(context.obj, key, last) if file is None else read_file(context.obj, key, file, last)
     supply = supply_of(source.history, source.present.policy.learning, active=active, whole=whole)
