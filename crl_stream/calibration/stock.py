@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any, Final, NamedTuple
 
@@ -68,7 +68,14 @@ class Supply(NamedTuple):
         ]
 
 
-def supply_of(history: History, learning: Learning, *, active: str | None = None, whole: bool = False) -> Supply:
+def supply_of(
+    history: History,
+    learning: Learning,
+    *,
+    active: str | None = None,
+    whole: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Supply:
     """Return what to simulate with; raises ``UsageError`` if the history is too short, ``NotFound`` without any.
 
     Args:
@@ -77,11 +84,16 @@ def supply_of(history: History, learning: Learning, *, active: str | None = None
         active: The variant that is active at first; by default that of the newest outcome that was not exploration,
             or, if it has too few, the one with the most.
         whole: Take all outcomes instead of the longest stable stretch of each variant.
+        progress: Is told how many variants have been searched for changes, and how many there are.
     """
     if not history.variants:
         raise NotFound(f"There are no outcomes of {history.key}.", hint="crl status lists the tasks")
     scale = Scale(history, learning)
-    stocks = {name: _stock(name, found, scale, whole=whole) for name, found in history.variants.items()}
+    stocks: dict[str, Stock] = {}
+    for name, found in history.variants.items():
+        progress(len(stocks), len(history.variants))
+        stocks[name] = _stock(name, found, scale, whole=whole)
+    progress(len(stocks), len(stocks))
     first = _active(history, stocks, active)
     others = [stock for name, stock in stocks.items() if name != first.name and len(stock.outcomes) >= LEAST_OF_OTHERS]
     others.sort(key=lambda stock: (-sum(stock.values) / len(stock.values), stock.name))

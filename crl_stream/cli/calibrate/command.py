@@ -82,11 +82,17 @@ def calibrate(
         raise UsageError("--budget and --falls must be finite.", hint="leave the option out for its default")
     named = named_policies(policy or [], key)
     source = read_topic(context.obj, key, last) if file is None else read_file(context.obj, key, file, last)
-    supply = supply_of(source.history, source.present.policy.learning, active=active, whole=whole)
+    progress = progress_bar()
+    supply = supply_of(
+        source.history,
+        source.present.policy.learning,
+        active=active,
+        whole=whole,
+        progress=lambda done, of: progress("looking for changes", done, of),
+    )
     chosen = alternatives(source.present.policy, named, only_named=only_named)
     count = tasks or (QUICK_TASKS if quick else TASKS)
     simulation = Simulation(supply, tuple(one.policy for one in chosen), seed, count)
-    progress = progress_bar()
     samples = simulate(simulation, processes or available(), lambda done, of: progress("simulating", done, of))
     found = figures(chosen, samples, supply, falls)
     result = Calibration(
