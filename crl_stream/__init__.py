@@ -15,6 +15,7 @@ What people use:
     cli/          the command ``crl``
     dashboard/    the safety dashboard of the guide
     trial/        another policy on a recorded log: what would have been decided, and at what price
+    calibration/  what the policy of a task costs, measured with the task's own history
     proposals/    changes that wait for a review: listed, shown, summarised, exported
     telemetry/    the guide's files: rollbacks and proposals as JSON lines, and their archive
     notifiers/    alerts by log, file and webhook, and through Apprise by chat, mail and pager

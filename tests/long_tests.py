@@ -47,6 +47,7 @@ LONG: Final = (
     "integration/test_failing_drills.py",
     "integration/test_operators_look.py",
     "integration/test_policy_announcement.py",
+    "calibration/test_recovery.py::test_the_same_holds_if_failures_come_in_runs",
     "integration/test_publishing_files.py",
     "integration/test_replayed_letters.py",
     "integration/test_slow_clients.py",

@@ -28,7 +28,9 @@ PURE = {"errors", "core", "wire", "stages"}
 IMPURE = {"aiokafka", "asyncio", "faust", "logging", "mode", "os", "random", "time"}
 MAPPED = (
     "",
+    "calibration",
     "cli",
+    "cli/calibrate",
     "cli/dead_letters",
     "cli/proposals",
     "cli/rollbacks",

@@ -30,6 +30,7 @@ PLACES: Final[dict[str, str]] = {
     "publish": "publish:publish",
     "replay": "replay:replay",
     "drill": "drill.command:drill_protection",
+    "calibrate": "calibrate.command:calibrate",
     "tail": "tail:tail",
     "status": "status:status",
     "dashboard": "dashboard:dashboard",

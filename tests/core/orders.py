@@ -57,7 +57,7 @@ APPLIED: list[tuple[type, dict[str, Any], Callable[[], Task], str]] = [
         m.AcceptLevel,
         {},
         declined,
-        "default is now compared with its last 20 outcomes: reward -0.095, success 45.2%",
+        "default is now compared with its last 20 outcomes: reward -0.100, success 45.0%",
     ),
     (m.ApproveProposal, {"proposal_id": "p1", "change": PROMOTE}, two, "p1 approved: v2 is active, epoch 2"),
     (

@@ -80,7 +80,11 @@ def success(outcome: Outcome) -> Fraction:
     return Fraction(outcome.success)
 
 
-METRICS: list[Callable[[Outcome], Fraction]] = [value, success]
+def flawless(outcome: Outcome) -> Fraction:
+    return Fraction(not outcome.error)
+
+
+METRICS: list[Callable[[Outcome], Fraction]] = [value, success, flawless]
 DOUBT = 10
 NEAR = Fraction(1, 100_000)
 """How near to a limit the engine, which rounds sums down to millionths, may decide either way."""
@@ -88,10 +92,10 @@ NEAR = Fraction(1, 100_000)
 
 @dataclass
 class Estimate:
-    """The mean of a metric from 0 to 1, after half a good and half a bad outcome more, and its largest variance."""
+    """The sum of a metric from 0 to 1 over some outcomes."""
 
     n: int
-    mean: Fraction
+    total: Fraction
 
     @classmethod
     def of(
@@ -101,11 +105,17 @@ class Estimate:
         n, total = len(outcomes), sum((metric(o) for o in outcomes), Fraction(0))
         if doubted:
             n, total = n + DOUBT, total + DOUBT * sum((metric(o) for o in doubted), Fraction(0)) / len(doubted)
-        return cls(n, (total + Fraction(1, 2)) / (n + 1))
+        return cls(n, total)
+
+    def pulled(self, mean: Fraction) -> Fraction:
+        """Return the mean with one outcome of ``mean`` more."""
+        return (self.total + mean) / (self.n + 1)
 
     @property
     def variance(self) -> Fraction:
-        return self.mean * (1 - self.mean) / (self.n + 2)
+        """The largest that the mean can have, after half a good and half a bad outcome more."""
+        mean = self.pulled(Fraction(1, 2))
+        return mean * (1 - mean) / (self.n + 2)
 
 
 @dataclass
@@ -280,7 +290,8 @@ class Model:
 
     def _distance(self, one: Estimate, other: Estimate) -> Fraction:
         """Return the square of the distance of two means in standard errors, negative if the other is higher."""
-        lead = one.mean - other.mean
+        both = (one.total + other.total) / (one.n + other.n)
+        lead = one.pulled(both) - other.pulled(both)
         self.ambiguous |= 0 < abs(lead) < NEAR
         return lead * abs(lead) / (one.variance + other.variance)
 

@@ -205,10 +205,10 @@ def standings(draw: st.DrawFn) -> TaskRow:
 
 
 def estimates(variant: Variant) -> list[Estimate]:
-    """Return what the lifetime promises in reward and success, with half a good and half a bad outcome more."""
-    life, half = variant.life, Fraction(1, 2)
+    """Return what the lifetime promises in reward, success and outcomes without an error."""
+    life = variant.life
     value = (Fraction(life.reward, MICRO) + life.n) / 2
-    return [Estimate(life.n, (total + half) / (life.n + 1)) for total in (value, Fraction(life.successes))]
+    return [Estimate(life.n, total) for total in (value, Fraction(life.successes), Fraction(life.n - life.errors))]
 
 
 @given(standings(), st.sampled_from([0.0, 0.25, 0.5]))

@@ -152,7 +152,7 @@ def declined(policy: Policy = LIFETIME, **fields: Any) -> Task:
 def test_an_accepted_level_ends_the_alarm_and_is_the_baseline_from_then_on(policy: Policy) -> None:
     task = declined(policy)
     result = task.order(m.AcceptLevel, variant_id="default", actor="ann")
-    assert result.detail == "default is now compared with its last 20 outcomes: reward 0.476, success 73.8%"
+    assert result.detail == "default is now compared with its last 20 outcomes: reward 0.500, success 75.0%"
     ended = [alert for alert in task.stated(m.Alert) if alert.resolved]
     assert {alert.kind for alert in ended} == {"degradation", "no_target"}
     assert all("accepted the level" in alert.text for alert in ended)

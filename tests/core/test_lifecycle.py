@@ -53,7 +53,7 @@ EVENTS: dict[type, Callable[[Variant, Variant], Any]] = {
     c.AlertOpened: lambda it, _: c.AlertOpened(it, GROUNDS, "deg-1"),
     c.HeldBack: lambda it, _: c.HeldBack(it, "held by ann", "deg-1"),
     c.FoundNoTarget: lambda it, _: c.FoundNoTarget(it, [Candidate("other", 0.0, 0, False, "quarantined")], "deg-1"),
-    c.RolledBack: lambda it, other: c.RolledBack(it, other, GROUNDS, [], "rb-1", "deg-1", Promise(20, 10, 5)),
+    c.RolledBack: lambda it, other: c.RolledBack(it, other, GROUNDS, [], "rb-1", "deg-1", Promise(20, 10, 5, 20)),
     c.TakenBack: lambda it, other: c.TakenBack(other, it, "rb-0", "worse"),
     c.VerificationEnded: lambda *_: c.VerificationEnded(),
     c.Activated: lambda it, _: c.Activated(it, "command", "cmd-1", "ordered"),
@@ -89,7 +89,7 @@ def a_task(states: dict[str, str]) -> tuple[TaskRow, Variant]:
     it.quarantined, it.alert_id = states["quarantine"] == "quarantined", "deg-0"
     it.state = {"seen": SEEN, "registered": REGISTERED, "retired": RETIRED}[states["registration"]]
     row.active = None if states["activation"] == "none" else "default"
-    row.left = None if states["verification"] == "settled" else Left("rb-0", "other", 30, 15, 10)
+    row.left = None if states["verification"] == "settled" else Left("rb-0", "other", 30, 15, 10, 30)
     row.latch = states["latch"] == "latched"
     row.pinned = ORDER if states["pin"] == "pinned" else None
     row.held = StandingOrder("ann", "", 0, until=1) if states["hold"] == "held" else None

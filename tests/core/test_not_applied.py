@@ -42,9 +42,9 @@ def test_a_pin_and_a_hold_are_named_to_the_candidate_that_waits(command: type, w
 
 def test_a_cooldown_and_a_rival_are_named_to_the_candidate_that_waits() -> None:
     task = Task()
-    task.run("default", "S", reward=0.5)
+    task.run("default", "S" * 5, reward=0.5)
     task.run("v2", "S" * 10, reward=0.95, variant_source="explore")
-    assert _waiting_for(task) == "cooling down: 9 outcomes left"
+    assert _waiting_for(task) == "cooling down: 5 outcomes left"
     task.run("v3", "S" * 10, reward=1.0, variant_source="explore")
     assert _waiting_for(task, "v3") == "applied with the next outcome of default"
     assert _waiting_for(task) == "v3 is ahead of it"

@@ -14,6 +14,7 @@ from crl_stream.core.monitor.row import MICRO, Sums, Variant
 from crl_stream.core.monitor.rules import Rules, rules_of
 from crl_stream.core.monitor.targets import candidates
 from crl_stream.core.policy import Policy, Rollback
+from crl_stream.settings import load_settings
 
 from .task import Task, proven
 
@@ -23,7 +24,8 @@ distances = st.floats(0.0, 5.0)
 @st.composite
 def promises(draw: st.DrawFn) -> Promise:
     n = draw(st.integers(0, 300))
-    return Promise(n, draw(st.integers(0, n * MICRO)), draw(st.integers(0, n)) * MICRO)
+    successes, flawless = draw(st.integers(0, n)), draw(st.integers(0, n))
+    return Promise(n, draw(st.integers(0, n * MICRO)), successes * MICRO, flawless * MICRO)
 
 
 @given(promises(), promises(), distances)
@@ -53,14 +55,41 @@ def test_what_a_variant_delivers_lies_between_its_window_and_its_baseline(
     assert good / recent - 1e-6 <= found.value / MICRO / found.n <= 1.0
 
 
-@pytest.mark.parametrize("target", ["reward", "success"])
-def test_a_target_may_lead_in_one_metric_only_if_it_does_not_clearly_trail_in_the_other(target: str) -> None:
-    left = Promise(30, 18 * MICRO, 18 * MICRO)
-    better, worse, same = 90 * MICRO, 20 * MICRO, 60 * MICRO
-    of = {"reward": lambda lead, rest: Promise(100, lead, rest), "success": lambda lead, rest: Promise(100, rest, lead)}
-    assert is_better(of[target](better, same), left, 0.5)
-    assert not is_better(of[target](better, worse), left, 0.5)
-    assert not is_better(of[target](same, same), left, 0.5)
+METRICS = Promise._fields[1:]
+
+
+@pytest.mark.parametrize("lead", METRICS)
+@pytest.mark.parametrize("rest", METRICS)
+def test_a_target_may_lead_in_one_metric_only_if_it_does_not_clearly_trail_in_another(lead: str, rest: str) -> None:
+    left = Promise(30, *[18 * MICRO] * 3)
+    target = Promise(100, *[60 * MICRO] * 3)
+    assert not is_better(target, left, 0.5)
+    better = target._replace(**{lead: 90 * MICRO})
+    assert is_better(better, left, 0.5)
+    if rest != lead:
+        assert not is_better(better._replace(**{rest: 20 * MICRO}), left, 0.5)
+
+
+@given(promises(), st.integers(1, 50), distances)
+def test_how_many_outcomes_there_are_is_no_merit(one: Promise, factor: int, errors: float) -> None:
+    more = Promise(*[figure * factor for figure in one])
+    assert not is_better(more, one, errors)
+    assert not is_better(one, more, errors)
+
+
+def test_a_newcomer_whose_every_outcome_has_an_error_is_left_even_if_its_rewards_are_better() -> None:
+    task = Task(load_settings(environment={}, flags={"profile": "production"}).policies.default)
+    task.run("old", "S" * 60, reward=0.85)
+    task.run("new", "S" * 10, reward=0.95, variant_source="explore")
+    task.order(m.ActivateVariant, variant_id="new")
+    task.run("new", "S" * 9, reward=0.95, error_count=1)
+    assert task.row.active == "new"
+    task.run("new", "S", reward=0.95, error_count=1)
+    [event] = task.stated(m.RollbackEvent)
+    assert (event.to_variant, event.reason) == (
+        "old",
+        "Error rate increased from 0% to 100%: 10 of 10 outcomes had errors",
+    )
 
 
 def test_a_metric_that_is_added_asks_for_a_target_that_is_not_worse(monkeypatch: pytest.MonkeyPatch) -> None:

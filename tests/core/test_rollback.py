@@ -116,8 +116,8 @@ def test_every_candidate_that_was_not_chosen_says_why() -> None:
         "worse": "a better variant was chosen",
         "fallen": "quarantined, and another variant qualifies",
         "gone": "retired",
-        "weak": "not better by 0.5 standard errors: reward -0.328 against 0.194, success 33.6% against 59.7%",
-        "wilted": "not better in its last 20 outcomes: reward -0.952 against 0.194, success 2.4% against 59.7%",
+        "weak": "not better by 0.5 standard errors: reward -0.333 against 0.200, success 33.3% against 60.0%",
+        "wilted": "not better in its last 20 outcomes: reward -1.000 against 0.200, success 0.0% against 60.0%",
     }
 
 

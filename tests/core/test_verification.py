@@ -43,7 +43,7 @@ def test_a_target_that_delivers_less_is_left_on_its_tenth_outcome_for_the_varian
     assert (activation.from_variant, activation.to_variant) == ("other", "default")
     assert (activation.cause, activation.cause_id, activation.enforced) == ("rollback_verified_worse", rolled, True)
     assert activation.reasoning == (
-        "worse than default in its first 10 outcomes: reward -0.909 against 0.651, success 4.5% against 82.6%"
+        "worse than default in its first 10 outcomes: reward -1.000 against 0.673, success 0.0% against 83.6%"
     )
     assert not any(isinstance(fact, m.RollbackEvent) for fact in facts)
 
@@ -63,7 +63,7 @@ def test_operators_are_told_once_with_both_figures_and_the_way_back() -> None:
     assert (alert.severity, alert.cause_id) == ("critical", rollback_id(task))
     assert alert.text == (
         "backend-architect/api-design other: rollback taken back, default is active again: other is worse than default "
-        "in its first 10 outcomes: reward -0.909 against 0.651, success 4.5% against 82.6%; "
+        "in its first 10 outcomes: reward -1.000 against 0.673, success 0.0% against 83.6%; "
         "undo: crl undo backend-architect/api-design --epoch 3"
     )
     assert task.order(m.UndoRollback, expected_epoch=3).outcome == "applied"
@@ -178,8 +178,8 @@ def test_the_snapshot_shows_what_is_being_verified_and_how_far_it_is() -> None:
     assert shown is not None
     assert (shown.rollback_id, shown.left_variant) == (rollback_id(task), "default")
     assert (shown.outcomes, shown.outcomes_needed) == (11, WINDOW)
-    assert shown.left_success_rate == pytest.approx(0.826, abs=0.001)
-    assert shown.left_avg_reward == pytest.approx(0.651, abs=0.001)
+    assert shown.left_success_rate == pytest.approx(0.836, abs=0.001)
+    assert shown.left_avg_reward == pytest.approx(0.673, abs=0.001)
     task.run("other", "S" * 10)
     assert task.stated(m.TaskSnapshot)[-1].verification is None
 

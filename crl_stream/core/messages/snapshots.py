@@ -239,6 +239,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What the degraded variant delivered, 0 to 1: its window and some outcomes at its baseline."""
     left_avg_reward: float
     """The same as a mean reward, -1 to 1."""
+    left_error_rate: float
+    """The same as an error rate, 0 to 1."""
     outcomes: int
     """The target's outcomes so far."""
     outcomes_needed: int

@@ -1,9 +1,10 @@
 """What a variant can be expected to deliver, and whether that is more than another one.
 
-A mean over few outcomes says little, so a promise also knows how many outcomes it rests on.  Two means are compared: of
-the reward, scaled to 0 to 1, and of the success rate.  Half a good and half a bad outcome are added to each (Laplace's
-rule with weight 1/2), so that no estimate is certain, and the variance is the largest that a mean of values from 0 to 1
-can have.
+A mean over few outcomes says little, so a promise also knows how many outcomes it rests on.  Three means are compared,
+each from 0 to 1: of the reward, of the success rate, and of the share of outcomes without an error.  The difference of
+two means is that of their raw values, each pulled towards the mean of both by one outcome; so equal means differ by
+nothing, however many outcomes they rest on.  Its variance is the largest that a mean of values from 0 to 1 can have,
+after half a good and half a bad outcome are added (Laplace's rule with weight 1/2), so that no estimate is certain.
 """
 
 from __future__ import annotations
@@ -26,25 +27,32 @@ class Promise(NamedTuple):
     """Sum of (reward + 1) / 2, in millionths."""
     successes: int
     """Sum of successes, in millionths: a success from the baseline may count in part."""
+    flawless: int
+    """Sum of outcomes without an error, in millionths."""
 
     @property
     def reward(self) -> float:
-        """The expected reward, -1 to 1."""
-        return 2.0 * _mean(self.n, self.value) - 1.0
+        """The mean reward, -1 to 1; 0 without outcomes."""
+        return 2.0 * self.value / MICRO / self.n - 1.0 if self.n else 0.0
 
     @property
     def success_rate(self) -> float:
-        """The expected success rate, 0 to 1."""
-        return _mean(self.n, self.successes)
+        """The success rate, 0 to 1; 0 without outcomes."""
+        return self.successes / MICRO / self.n if self.n else 0.0
+
+    @property
+    def error_rate(self) -> float:
+        """The share of outcomes with an error, 0 to 1; 0 without outcomes."""
+        return 1.0 - self.flawless / MICRO / self.n if self.n else 0.0
 
 
 def promise_of(sums: Sums) -> Promise:
     """Return what these outcomes promise.
 
     >>> round(promise_of(Sums(20, 18, 0, 16_000_000, 20_000_000)).success_rate, 3)
-    0.881
+    0.9
     """
-    return Promise(sums.n, (sums.reward + sums.n * MICRO) >> 1, sums.successes * MICRO)
+    return Promise(sums.n, (sums.reward + sums.n * MICRO) >> 1, sums.successes * MICRO, (sums.n - sums.errors) * MICRO)
 
 
 def delivered(variant: Variant, rules: Rules) -> Promise:
@@ -60,15 +68,16 @@ def delivered(variant: Variant, rules: Rules) -> Promise:
         judged.n + doubt,
         judged.value + before.value * doubt // before.n,
         judged.successes + before.successes * doubt // before.n,
+        judged.flawless + before.flawless * doubt // before.n,
     )
 
 
 def is_better(one: Promise, other: Promise, errors: float) -> bool:
-    """Return whether ``one`` promises more than ``other`` in reward or success, and not clearly less in the other one.
+    """Return whether ``one`` promises more than ``other`` in one of the three means, and not clearly less in another.
 
-    ``errors`` is the distance in standard errors of the difference (0 to 5); with 0, any lead counts.  A target whose
-    rewards are better although it succeeds less often, or the reverse, is chosen only if its loss may be chance and is
-    the smaller of the two distances.
+    ``errors`` is the distance in standard errors of the difference (0 to 5); with 0, any lead counts.  A target that
+    leads in one mean and trails in another is chosen only if the loss may be chance and is the smaller of the two
+    distances.
 
     >>> good, bad = promise_of(Sums(100, 90, 0, 80_000_000, 0)), promise_of(Sums(20, 12, 0, 4_000_000, 0))
     >>> is_better(good, bad, 0.84), is_better(bad, good, 0.0), is_better(good, good, 0.0)
@@ -76,34 +85,40 @@ def is_better(one: Promise, other: Promise, errors: float) -> bool:
     """
     reward = _distance(one.n, one.value, other.n, other.value)
     success = _distance(one.n, one.successes, other.n, other.successes)
-    lead, loss = (reward, -success) if reward > success else (success, -reward)
+    flawless = _distance(one.n, one.flawless, other.n, other.flawless)
+    lead, loss = max(reward, success, flawless), -min(reward, success, flawless)
     return lead > 0.0 and lead >= errors * errors and lead > loss and loss < _CLEAR
 
 
 def describe(one: Promise) -> str:
-    """Return a promise in words: ``reward 0.286, success 64.3%``."""
-    return f"reward {one.reward:.3f}, success {one.success_rate:.1%}"
+    """Return a promise in words: ``reward 0.286, success 64.3%``, and the errors if there are any."""
+    words = f"reward {one.reward:.3f}, success {one.success_rate:.1%}"
+    return f"{words}, errors {one.error_rate:.1%}" if one.error_rate else words
 
 
 def compare(one: Promise, other: Promise) -> str:
-    """Return both promises in words: ``reward 0.286 against 0.661, success 97.6% against 98.4%``."""
-    return (
+    """Return both promises in words: ``reward 0.286 against 0.661, success 97.6% against 98.4%``, errors if any."""
+    words = (
         f"reward {one.reward:.3f} against {other.reward:.3f}, "
         f"success {one.success_rate:.1%} against {other.success_rate:.1%}"
     )
+    if one.error_rate or other.error_rate:
+        words += f", errors {one.error_rate:.1%} against {other.error_rate:.1%}"
+    return words
 
 
 def _distance(n: int, total: int, other_n: int, other_total: int) -> float:
     """Return the square of the distance in standard errors; negative if the other mean is higher."""
-    mean, other = _mean(n, total), _mean(other_n, other_total)
-    lead = mean - other
+    ahead = total * other_n - other_total * n
+    if not ahead:
+        return 0.0
+    both = (total + other_total) / (n + other_n)
+    lead = ((total + both) / (n + 1) - (other_total + both) / (other_n + 1)) / MICRO
     # Without a square root, so that every machine decides alike.
-    return lead * abs(lead) / (_variance(n, mean) + _variance(other_n, other))
+    square = lead * lead / (_variance(n, total) + _variance(other_n, other_total))
+    return square if ahead > 0 else -square
 
 
-def _mean(n: int, total: int) -> float:
-    return (total / MICRO + 0.5) / (n + 1)
-
-
-def _variance(n: int, mean: float) -> float:
+def _variance(n: int, total: int) -> float:
+    mean = (total / MICRO + 0.5) / (n + 1)
     return mean * (1.0 - mean) / (n + 2)

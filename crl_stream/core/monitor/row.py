@@ -191,6 +191,7 @@ class Left(msgspec.Struct, array_like=True, gc=False):
     n: int
     value: int
     successes: int
+    flawless: int
 
 
 class TaskRow(msgspec.Struct, array_like=True, gc=False):

@@ -118,12 +118,13 @@ def _verification(row: TaskRow, rules: Rules) -> Verification | None:
     left = row.left
     if left is None or row.active is None:
         return None
-    promised = Promise(left.n, left.value, left.successes)
+    promised = Promise(left.n, left.value, left.successes, left.flawless)
     return Verification(
         rollback_id=left.rollback_id,
         left_variant=left.variant_id,
         left_success_rate=promised.success_rate,
         left_avg_reward=promised.reward,
+        left_error_rate=promised.error_rate,
         outcomes=row.variants[row.active].judged.n,
         outcomes_needed=rules.size,
     )

@@ -32,7 +32,7 @@ def verify(turn: Turn, target: Variant) -> Sequence[Change]:
     judged = target.judged
     if judged.n < rules.min_recent:
         return _NOTHING
-    promised, delivers = Promise(left.n, left.value, left.successes), promise_of(judged)
+    promised, delivers = Promise(left.n, left.value, left.successes, left.flawless), promise_of(judged)
     may_act = rules.enforced and row.held is None and turn.at.fleet is None
     if may_act and is_better(promised, delivers, rules.confidence):
         words = f"worse than {left.variant_id} in its first {judged.n} outcomes: {compare(delivers, promised)}"

@@ -1,0 +1,236 @@
+"""Measures every alternative on the same simulated tasks, in several processes, and sums the tasks up."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from math import ceil
+from multiprocessing import parent_process
+from statistics import fmean, median
+from threading import Thread
+from typing import Final, NamedTuple, TypeVar
+
+from crl_stream.calibration.alternatives import Alternative
+from crl_stream.calibration.closed_loop import Life, Source, live
+from crl_stream.calibration.estimates import Estimate, Events, mean, rate
+from crl_stream.calibration.stock import FALLS, Supply
+from crl_stream.core.policy import Policy
+
+TASKS: Final = 120
+"""Simulated tasks that draw from the history, for each policy; as many draw from resampled histories."""
+QUICK_TASKS: Final = 40
+PER_GROUP: Final = 8
+"""Simulated tasks for each resampled history."""
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+"""The signals by which people and supervisors end a command."""
+_NICE: Final = 10
+"""Other programs go first: a calibration may run next to a worker."""
+
+T = TypeVar("T")
+Group = list[Life]
+"""Tasks that draw from the same source."""
+
+
+class Sample(NamedTuple):
+    """The simulated tasks of one policy."""
+
+    tasks: Group
+    """Those that draw from the history."""
+    groups: list[Group]
+    """Those that draw from resampled histories, one group for each."""
+
+
+Harms = tuple[list[float], list[list[float]]]
+"""Of the tasks and of the groups of a ``Sample``."""
+
+
+class FallFigures(NamedTuple):
+    """How falls of one size are found."""
+
+    left: float
+    """Share of the active variant's successes that is left."""
+    caught: Estimate
+    """Share of the tasks in which the fallen variant was left in time."""
+    delay_median: float | None
+    """Outcomes until then, among those; None if there are none."""
+    delay_p90: int | None
+    lost: Estimate
+    """Good outcomes lost for each fall."""
+    pays: bool
+    """Whether another variant is better than the fallen one, so that leaving it is right."""
+
+
+class Figures(NamedTuple):
+    """What a policy costs."""
+
+    alternative: Alternative
+    false_rollbacks: Estimate
+    """Per 1,000 invocations."""
+    healthy_loss: Estimate
+    """Good outcomes lost per 1,000 without any change, against never replacing the active variant."""
+    falls: tuple[FallFigures, ...]
+    harm: Estimate
+    """Good outcomes lost per 1,000, without any change and by falls."""
+    gain: Estimate
+    """By how much its harm is less than that of the first alternative."""
+    harms: Harms
+    """The harm of each simulated task."""
+
+    def excess_over(self, other: Figures) -> Estimate:
+        """Return by how much the harm is more than that of another policy for the same tasks."""
+        return mean(*_less(self.harms, other.harms))
+
+
+class Simulation(NamedTuple):
+    """All that determines a measurement."""
+
+    supply: Supply
+    policies: tuple[Policy, ...]
+    seed: str
+    tasks: int = TASKS
+    """Simulated tasks for each policy that draw from the history; rounded up to a multiple of ``PER_GROUP``."""
+
+
+def simulate(
+    simulation: Simulation, processes: int, progress: Callable[[int, int], None] = lambda _done, _all: None
+) -> list[Sample]:
+    """Simulate all tasks of each policy; the result is the same for any number of ``processes``.
+
+    ``progress`` is told how many groups are done, and how many there are.
+    """
+    groups = max(2, ceil(simulation.tasks / PER_GROUP))
+    cells = [
+        _Cell(policy, number, resampled)
+        for number in range(groups)
+        for resampled in (False, True)
+        for policy in range(len(simulation.policies))
+    ]
+    found = [Sample([], []) for _ in simulation.policies]
+    progress(0, len(cells))
+    for done, (cell, group) in enumerate(zip(cells, _played(simulation, cells, processes), strict=True), 1):
+        sample = found[cell.policy]
+        if cell.resampled:
+            sample.groups.append(group)
+        else:
+            sample.tasks.extend(group)
+        progress(done, len(cells))
+    return found
+
+
+class _Cell(NamedTuple):
+    policy: int
+    number: int
+    resampled: bool
+
+
+def _played(simulation: Simulation, cells: Sequence[_Cell], processes: int) -> Iterator[Group]:
+    if processes == 1:
+        yield from (_play(simulation, cell) for cell in cells)
+        return
+    pool = ProcessPoolExecutor(min(processes, len(cells)), initializer=_begin, initargs=(simulation,))
+    try:
+        # Python loses an exception that a signal raises while it forks, so signals wait until the processes run.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            groups = pool.map(_play_here, cells)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        yield from groups
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_here: list[Simulation] = []
+"""The simulation of a process of the pool."""
+
+
+def _begin(simulation: Simulation) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process ends the others
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    with suppress(OSError, AttributeError):  # not on every system
+        os.nice(_NICE)
+    # As in `crl replay`: nothing here forms reference cycles, and searching for them would take time.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    Thread(target=_end_with_parent, daemon=True).start()
+    _here[:] = [simulation]
+
+
+def _end_with_parent() -> None:
+    """End this process when the first one has gone, even if it was killed and could not say so."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _play_here(cell: _Cell) -> Group:
+    return _play(_here[0], cell)
+
+
+def _play(simulation: Simulation, cell: _Cell) -> Group:
+    seed = f"{simulation.seed} {cell.number} {cell.resampled}"
+    source = Source(simulation.supply, seed if cell.resampled else None)
+    return [live(source, simulation.policies[cell.policy], f"{seed} {task}") for task in range(PER_GROUP)]
+
+
+def figures(
+    alternatives: Sequence[Alternative], samples: Sequence[Sample], supply: Supply, falls: float
+) -> list[Figures]:
+    """Sum the simulated tasks up.
+
+    Args:
+        alternatives: The present one first.
+        samples: What ``simulate`` returned for each of them.
+        supply: What was simulated with.
+        falls: Expected falls in 10,000 outcomes; each size is equally likely.
+    """
+
+    def harm(task: Life) -> float:
+        return 1_000 * task.healthy_loss + falls / 10 * fmean(fall.lost for fall in task.falls)
+
+    best = max(fmean(stock.values) for stock in supply.others)
+    pays = [best > fmean(supply.fallen(left)) for left in FALLS]
+    harms = [_each(sample, harm) for sample in samples]
+    return [
+        Figures(
+            one,
+            rate(*_each(sample, lambda task: Events(task.false_rollbacks, task.at_risk / 1_000))),
+            mean(*_each(sample, lambda task: 1_000 * task.healthy_loss)),
+            tuple(_of_fall(index, sample, pays=pays[index]) for index in range(len(FALLS))),
+            mean(*own),
+            mean(*_less(harms[0], own), max(1, len(alternatives) - 1)),
+            own,
+        )
+        for one, sample, own in zip(alternatives, samples, harms, strict=True)
+    ]
+
+
+def _each(sample: Sample, figure: Callable[[Life], T]) -> tuple[list[T], list[list[T]]]:
+    return [figure(task) for task in sample.tasks], [[figure(task) for task in group] for group in sample.groups]
+
+
+def _less(one: Harms, other: Harms) -> Harms:
+    """Subtract task by task: the same tasks were simulated under both policies."""
+    return (
+        [a - b for a, b in zip(one[0], other[0], strict=True)],
+        [[a - b for a, b in zip(*both, strict=True)] for both in zip(one[1], other[1], strict=True)],
+    )
+
+
+def _of_fall(index: int, sample: Sample, *, pays: bool) -> FallFigures:
+    delays = sorted(delay for task in sample.tasks if (delay := task.falls[index].delay) is not None)
+    caught = mean(*_each(sample, lambda task: float(task.falls[index].delay is not None)))
+    return FallFigures(
+        FALLS[index],
+        caught._replace(low=max(0.0, caught.low), high=min(1.0, caught.high)),
+        median(delays) if delays else None,
+        delays[min(len(delays) - 1, int(len(delays) * 0.9))] if delays else None,
+        mean(*_each(sample, lambda task: task.falls[index].lost)),
+        pays,
+    )
