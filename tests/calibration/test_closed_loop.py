@@ -14,7 +14,7 @@ from crl_stream.calibration.closed_loop import Source, live
 from crl_stream.calibration.history import Outcome
 from crl_stream.calibration.stock import FALLS, supply_of
 from crl_stream.core import messages as m
-from crl_stream.core.policy import Degradation, Learning, Operations, Policy, Rollback
+from crl_stream.core.policy import Degradation, Learning, Operations, Policy
 from crl_stream.settings import load_settings
 
 GUIDE = Policy()
@@ -83,11 +83,12 @@ def test_no_rollback_goes_to_a_variant_that_is_far_worse() -> None:
     assert all(life.false_rollbacks == 0 for life in lives)
 
 
-def test_the_loss_of_a_false_rollback_is_what_the_other_variant_delivers_less() -> None:
-    source, unverified = a_source(v1=0.9, v2=0.8), replace(GUIDE, rollback=Rollback(verify=False))
-    life = next(life for life in (live(source, unverified, str(n)) for n in range(50)) if life.false_rollbacks)
+def test_the_loss_of_a_false_rollback_is_at_most_what_the_other_variant_delivers_less_until_the_end() -> None:
+    """It is less if the rollback is taken back."""
+    source = a_source(v1=0.9, v2=0.8)
+    life = next(life for life in (live(source, GUIDE, str(n)) for n in range(50)) if life.false_rollbacks)
     difference = source.healthy["v1"] - source.healthy["v2"]
-    assert life.healthy_loss == pytest.approx(difference * (1 - life.at_risk / closed_loop.HEALTHY), abs=1e-9)
+    assert 0.0 < life.healthy_loss <= difference * (1 - life.at_risk / closed_loop.HEALTHY) + 1e-9
 
 
 def test_a_resampled_history_has_other_rates_around_those_of_the_history() -> None:
