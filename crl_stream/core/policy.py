@@ -135,6 +135,8 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Outcomes at its baseline that are added to a degraded variant's window before it is compared with a target."""
     verify: bool = True
     """Take a rollback back if its target's first outcomes are worse than what was left, by ``confidence``."""
+    parole: AtLeastOne = 200
+    """Outcomes of the task after which the window that a variant was left with no longer rules it out as a target."""
     undo_hold: Count = 100
     """After an undo, there are no automatic changes for this many outcomes of the task."""
     renotify: AtLeastOne = 50

@@ -63,10 +63,7 @@ def _variant(shown: VariantSnapshot) -> Variant:
     )
     if (known := shown.baseline) is not None:
         sums = _sums(known.n, known.success_rate, known.avg_reward, known.error_rate)
-        if known.source == "recent":
-            variant.past = sums
-        else:
-            variant.baseline = Frozen(known.variant_id, sums)
+        variant.baseline = Frozen(known.variant_id, sums)
     return looking_back(variant, max(1, shown.window.size))
 
 

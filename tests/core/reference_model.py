@@ -85,7 +85,7 @@ def flawless(outcome: Outcome) -> Fraction:
 
 
 METRICS: list[Callable[[Outcome], Fraction]] = [value, success, flawless]
-DOUBT = 10
+DOUBT, PAROLE = 10, 200
 NEAR = Fraction(1, 100_000)
 """How near to a limit the engine, which rounds sums down to millionths, may decide either way."""
 
@@ -129,6 +129,7 @@ class Member:
     quarantined: bool = False
     epoch: int = 0
     left_at: int = 0
+    left_n: int | None = None
     degraded_at: int | None = None
 
     @property
@@ -138,6 +139,12 @@ class Member:
     @property
     def window(self) -> list[Outcome]:
         return self.history[-WINDOW:]
+
+    @property
+    def telling(self) -> list[Outcome]:
+        """The judged outcomes of the window if they are enough, else all of them."""
+        judged = [o for o in self.window if o.judged]
+        return judged if len(judged) >= MIN_RECENT else self.window
 
     @property
     def rank(self) -> tuple[float, int, str]:
@@ -243,7 +250,7 @@ class Model:
             if m.name != self.active and m.n >= 5 and self._is_better_target(m, degraded)
         ]
         if not any(o.success for o in left):
-            others = [m for m in others if any(o.success for o in m.window)]
+            others = [m for m in others if any(o.success for o in m.telling)]
         return min(others, key=lambda m: (m.quarantined, m.rank), default=None)
 
     def _took_back(self, target: Member) -> bool:
@@ -270,10 +277,15 @@ class Model:
     def _is_better_target(self, target: Member, degraded: Member) -> bool:
         """Whether the target's lifetime and last judged outcomes promise more than the degraded window, doubted."""
         left = self._delivered(degraded)
+        if degraded.is_hopeless:
+            left = [Estimate.of([o for o in degraded.window if o.judged], metric) for metric in METRICS]
         if not self._is_better([Estimate.of(target.history, metric) for metric in METRICS], left, exact(0.5)):
             return False
         lately = [o for o in target.window if o.judged]
-        if len(lately) < MIN_RECENT:
+        is_stale = (
+            target.left_n is not None and self.n - target.left_n >= 200 and target.n - target.left_at < MIN_RECENT
+        )
+        if len(lately) < MIN_RECENT or is_stale:
             return True
         return self._is_better(
             [Estimate.of(lately, metric) for metric in METRICS], left, exact(0.5) * target.quarantined
@@ -314,7 +326,7 @@ class Model:
         to.frozen = None
         if self.active is not None:
             old = self.members[self.active]
-            old.left_at = old.n
+            old.left_at, old.left_n = old.n, self.n
             if to.n < MIN_BASELINE:
                 known = old.history if old.frozen is None or len(old.frozen) <= old.n else old.frozen
                 to.frozen = list(known) if len(known) >= MIN_BASELINE else None

@@ -124,7 +124,8 @@ def test_in_every_state_a_change_does_what_the_table_says_and_no_more(event: typ
         apply(turn_of(row, ENFORCE if mode == "enforce" else SHADOW), [EVENTS[event](it, row.variants["other"])])
         wanted = expected(before, event, mode)
         if event in (c.Recovered, c.LevelAccepted) and before["activation"] == "none":
-            wanted["latch"] = before["latch"]  # the latch belongs to the active variant
+            # Latch and verification belong to the active variant.
+            wanted |= {name: before[name] for name in ("latch", "verification")}
         assert states_of(row, it) == wanted, before
 
 

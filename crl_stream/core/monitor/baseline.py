@@ -27,7 +27,7 @@ def age(past: Sums, reward: int, flags: int, memory: int) -> None:
     if flags & ERROR:
         past.errors += 1
     past.n = n = past.n + 1
-    if n >= memory:
+    if n >= memory and not n & 1:
         past.n = n >> 1
         past.successes = (past.successes + (past.successes >> 1 & 1)) >> 1
         past.errors = (past.errors + (past.errors >> 1 & 1)) >> 1

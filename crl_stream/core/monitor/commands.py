@@ -158,9 +158,16 @@ def _undo(turn: Turn, command: m.UndoRollback) -> str:
     row = turn.row
     if row.previous is None or row.cause == "undo":
         raise _Refused(f"there is no change to undo (latest change: {row.cause or 'none'})")
+    taken_back = row.cause == "rollback_verified_worse"
+    if taken_back and command.rollback_id == row.cause_id:
+        raise _Refused(
+            f"{command.rollback_id} was taken back automatically; undo the latest change without naming it to "
+            "make the rollback again"
+        )
     if command.rollback_id is not None and command.rollback_id != row.rollback_id:
         raise _Refused(f"{command.rollback_id} is not the latest change, which is {row.rollback_id or row.cause_id}")
-    undone, back = row.rollback_id or row.cause, row.previous
+    undone = f"the taking back of {row.cause_id}" if taken_back else row.rollback_id or row.cause
+    back = row.previous
     variant = _known(turn, back)
     if variant.state == RETIRED:
         raise _Refused(f"{back} is retired; register it again first")
@@ -298,6 +305,13 @@ def _accept(turn: Turn, command: m.AcceptLevel) -> str:
     variant = _known(turn, variant_id)
     if not variant.degraded:
         raise _Refused(f"{variant_id} is not degraded, so its baseline stays")
+    if rules.size < rules.min_baseline:
+        raise _Refused(
+            f"a baseline needs {rules.min_baseline} outcomes and a window has {rules.size}; raise "
+            "degradation.lookback_window or lower degradation.min_baseline"
+        )
+    if not variant.judged.successes:
+        raise _Refused(f"{variant_id} has no success in {variant.judged.n} outcomes, so there is no level to accept")
     if variant.judged.n < rules.min_baseline:
         raise _Refused(
             f"{variant_id} has {variant.judged.n} outcomes since its last activation, and a baseline needs "

@@ -6,6 +6,7 @@ from typing import Final
 
 from crl_stream.core.instant import to_text
 from crl_stream.core.messages.parts import DecisionKind
+from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.changes import Activated, Decided, WouldPromote
 from crl_stream.core.monitor.promise import compare, is_better, promise_of
 from crl_stream.core.monitor.row import DECIDED, MICRO, PROMOTED_IN_SHADOW, RETIRED, StandingOrder, TaskRow, Variant
@@ -171,7 +172,7 @@ def best_candidate(row: TaskRow, policy: Policy) -> Variant | None:
             continue
         if mean_reward(variant) - mean_reward(active) < auto.min_lead:
             continue
-        if not is_better(promise_of(variant.life), promise_of(active.life), auto.confidence):
+        if not is_better(promise_of(lifetime_of(variant)), promise_of(lifetime_of(active)), auto.confidence):
             continue
         if best is None or rank(variant) < rank(best):
             best = variant
@@ -194,7 +195,7 @@ def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingO
             what = "ahead of" if lead >= 0 else "behind"
             far = show(abs(lead), auto.min_lead)
             return f"{far} {what} {active.variant_id} in {name}, {auto.min_lead:g} ahead needed"
-    promised, present, errors = promise_of(variant.life), promise_of(active.life), auto.confidence
+    promised, present, errors = promise_of(lifetime_of(variant)), promise_of(lifetime_of(active)), auto.confidence
     if not is_better(promised, present, errors):
         return f"not better than {active.variant_id} by {errors:g} standard errors: {compare(promised, present)}"
     block = blocked(row, policy, fleet)
@@ -209,5 +210,6 @@ def not_applied(row: TaskRow, variant: Variant, policy: Policy, fleet: StandingO
 
 
 def mean_reward(variant: Variant) -> float:
-    """Return the mean reward over the variant's lifetime; 0 without outcomes."""
-    return variant.life.reward / MICRO / variant.life.n if variant.life.n else 0.0
+    """Return the mean reward over the variant's lifetime, or since its level was accepted; 0 without outcomes."""
+    life = lifetime_of(variant)
+    return life.reward / MICRO / life.n if life.n else 0.0

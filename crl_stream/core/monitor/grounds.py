@@ -61,7 +61,8 @@ def source_of(variant: Variant, rules: Rules) -> BaselineSource:
     frozen = variant.baseline
     if frozen is None or not is_newcomer(variant, rules):
         return rules.policy.degradation.baseline
-    return "accepted_level" if frozen.variant_id == variant.variant_id else "replaced_variant"
+    is_own = frozen.variant_id == variant.variant_id and variant.origin is not None
+    return "accepted_level" if is_own else "replaced_variant"
 
 
 def grounds_of(variant: Variant, verdict: Verdict, rules: Rules) -> Grounds:

@@ -33,7 +33,7 @@ from crl_stream.core.monitor.row import (
 )
 from crl_stream.core.monitor.rules import Rules
 from crl_stream.core.monitor.turn import Turn
-from crl_stream.core.monitor.verdict import own_baseline_of
+from crl_stream.core.monitor.verdict import is_newcomer, own_baseline_of
 from crl_stream.core.monitor.window import forget, restart_judging
 
 REVIEWABLE: Final = 8
@@ -92,7 +92,7 @@ def _accept_level(turn: Turn, change: c.LevelAccepted) -> None:
     variant.degraded, variant.alerted, variant.clean, variant.degraded_at = False, False, 0, -1
     restart_judging(variant)
     if variant.variant_id == row.active:
-        row.latch, row.held_n, row.no_target_n = False, -1, -1
+        row.latch, row.held_n, row.no_target_n, row.left = False, -1, -1, None
 
 
 def _open_alert(_: Turn, change: c.AlertOpened) -> None:
@@ -140,10 +140,12 @@ def _activate(turn: Turn, to: Variant, cause: ActivationCause, cause_id: str) ->
     """Begin a new epoch with another active variant, and reset latch, judging and alerts; no other function does so."""
     row = turn.row
     old = row.variants.get(row.active) if row.active is not None else None
-    to.baseline = None
+    # A level that a person accepted stays the baseline until the variant has one of its own.
+    if to.baseline is not None and (to.origin is None or to.baseline.variant_id != to.variant_id):
+        to.baseline = None
     if old is not None:
-        old.left_at = old.life.n
-        if lifetime_of(to).n < turn.rules.own_baseline:
+        old.left_at, old.left_n = old.life.n, row.n
+        if to.baseline is None and lifetime_of(to).n < turn.rules.own_baseline:
             to.baseline = _frozen(old, turn.rules)
     row.previous, row.active, row.epoch = row.active, to.variant_id, row.epoch + 1
     row.since, row.changed_n, row.cause, row.cause_id = row.time, row.n, cause, cause_id
@@ -169,7 +171,7 @@ def _frozen(old: Variant, rules: Rules) -> Frozen | None:
     """
     own = own_baseline_of(old, rules) if rules.recent else lifetime_of(old)
     known = Frozen(old.variant_id, own)
-    if old.baseline is not None and own.n < old.baseline.sums.n:
+    if old.baseline is not None and is_newcomer(old, rules) and own.n < old.baseline.sums.n:
         known = old.baseline
     return Frozen(known.variant_id, msgspec.structs.replace(known.sums)) if known.sums.n >= rules.min_baseline else None
 
@@ -336,6 +338,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition("verification", "verifying", c.TakenBack, "settled"),
     Transition("verification", "verifying", c.VerificationEnded, "settled", "full window, confirmed, or nothing left"),
     Transition("verification", "verifying", c.Activated, "settled"),
+    Transition("verification", "verifying", c.LevelAccepted, "settled", "of the active variant"),
     Transition("latch", "armed", c.RolledBack, "latched", "shadow mode"),
     Transition("latch", "latched", c.RolledBack, "armed", "enforced"),
     Transition("latch", "latched", c.TakenBack, "armed"),

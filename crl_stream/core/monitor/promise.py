@@ -55,13 +55,14 @@ def promise_of(sums: Sums) -> Promise:
     return Promise(sums.n, (sums.reward + sums.n * MICRO) >> 1, sums.successes * MICRO, (sums.n - sums.errors) * MICRO)
 
 
-def delivered(variant: Variant, rules: Rules) -> Promise:
+def delivered(variant: Variant, rules: Rules, *, certain: bool = False) -> Promise:
     """Return what a degraded variant delivers now: its judged window, and ``rollback.doubt`` outcomes of its baseline.
 
-    A window that raised an alarm was selected for being bad, so it is not believed without those.
+    A window that raised an alarm was selected for being bad, so it is not believed without those.  With ``certain``, it
+    is if it is full and has no success: nothing that a target might deliver is less.
     """
     judged, baseline = promise_of(variant.judged), baseline_of(variant, rules)
-    if not baseline.n:
+    if not baseline.n or (certain and not variant.judged.successes and variant.judged.n >= rules.size):
         return judged
     doubt, before = rules.doubt, promise_of(baseline)
     return Promise(

@@ -51,7 +51,7 @@ class Sums(msgspec.Struct, array_like=True, gc=False):
 
 
 class Frozen(msgspec.Struct, array_like=True, gc=False):
-    """The lifetime of a replaced variant, frozen when it was replaced."""
+    """A baseline that stays as it is: of a variant when it was replaced, or a level when a person accepted it."""
 
     variant_id: str
     sums: Sums
@@ -124,6 +124,8 @@ class Variant(msgspec.Struct, array_like=True, gc=False):
 
     Kept under the baseline ``recent`` only.
     """
+    left_n: int = -1
+    """The task's outcome count when the variant was last replaced as the active one; -1 in rows of older engines."""
     origin: Sums | None = None
     """The lifetime when a person last accepted the variant's level; outcomes up to then are no baseline any more."""
 

@@ -36,6 +36,7 @@ class Rules:
         "min_recent",
         "mode",
         "own_baseline",
+        "parole",
         "policy",
         "rate",
         "recent",
@@ -84,6 +85,7 @@ class Rules:
         self.least_q = min(policy.auto_apply.q_threshold, policy.human_approval.q_threshold)
         """The lowest Q that a candidate may have."""
         self.confidence, self.doubt = policy.rollback.confidence, policy.rollback.doubt
+        self.parole = policy.rollback.parole
         self.mode, self.exploration = operations.mode, operations.exploration
         self.enforced = operations.mode == "enforce"
         """Whether decisions are carried out."""

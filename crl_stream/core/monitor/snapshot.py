@@ -31,7 +31,6 @@ from crl_stream.core.messages import (
 from crl_stream.core.monitor.decision_matrix import (
     cooldown_left,
     decide,
-    mean_reward,
     no_rollback,
     not_applied,
     reasoning,
@@ -232,7 +231,7 @@ def _variant(row: TaskRow, variant: Variant, policy: Policy, at: Context) -> Var
     active = variant.variant_id == row.active
     window = _NO_WINDOW if at.brief else _window(variant)
     configuration, baseline = _configuration(variant), None if at.brief else _baseline(variant, rules)
-    verdict, mean = judge(variant, rules), mean_reward(variant)
+    verdict, mean = judge(variant, rules), life.reward / MICRO / n
     return VariantSnapshot(
         variant_id=variant.variant_id,
         active=active,
@@ -272,7 +271,7 @@ def _variant(row: TaskRow, variant: Variant, policy: Policy, at: Context) -> Var
 
 def _baseline(variant: Variant, rules: Rules) -> BaselineSnapshot | None:
     frozen = variant.baseline if is_newcomer(variant, rules) else None
-    if frozen is None and not rules.recent:
+    if frozen is None and not rules.recent and variant.origin is None:
         return None
     sums = own_baseline_of(variant, rules) if frozen is None else frozen.sums
     n = sums.n or 1

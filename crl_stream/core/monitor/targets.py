@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crl_stream.core.messages.parts import Candidate
+from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.detector import Detector
 from crl_stream.core.monitor.promise import Promise, compare, delivered, is_better, promise_of
 from crl_stream.core.monitor.row import RETIRED, SIZE, TaskRow, Variant
@@ -31,7 +32,7 @@ def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> lis
     """
     found, chosen = [], False
     active = row.variants.get(row.active) if row.active is not None else None
-    left = None if active is None else delivered(active, rules)
+    left = None if active is None else delivered(active, rules, certain=True)
     is_added = worst is not None and any(worst is detector for detector, *_ in rules.further)
     without_success = active is not None and active.judged.successes == 0
     for variant in sorted(row.variants.values(), key=_precedence):
@@ -39,7 +40,7 @@ def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> lis
             continue
         why_not = _objection(variant, rules)
         if why_not is None and left is not None:
-            why_not = _comparison(variant, left, rules, is_added=is_added)
+            why_not = _comparison(variant, left, rules, now=row.n, is_added=is_added)
         if why_not is None and without_success and is_hopeless(variant, rules):
             why_not = f"no success in its last {len(variant.window) // SIZE} outcomes either"
         if why_not is None and chosen:
@@ -60,17 +61,31 @@ def _objection(variant: Variant, rules: Rules) -> str | None:
     return None
 
 
-def _comparison(variant: Variant, left: Promise, rules: Rules, *, is_added: bool) -> str | None:
-    promised = promise_of(variant.life)
+def _comparison(variant: Variant, left: Promise, rules: Rules, *, now: int, is_added: bool) -> str | None:
+    promised = promise_of(lifetime_of(variant))
     if is_added:
         if judge(variant, rules).kind == DEGRADED:
             return "also degraded"
-        return f"worse: {compare(promised, left)}" if is_better(left, promised, rules.confidence) else None
+        lately = promise_of(variant.judged)
+        for promise in (promised, lately) if lately.n >= rules.min_recent else (promised,):
+            if is_better(left, promise, rules.confidence):
+                return f"worse: {compare(promise, left)}"
+        return None
     if not is_better(promised, left, rules.confidence):
         return f"not better by {rules.confidence:g} standard errors: {compare(promised, left)}"
-    if variant.judged.n >= rules.min_recent:
+    if variant.judged.n >= rules.min_recent and not _is_stale(variant, rules, now):
         # What it delivered last tells more than a good past, above all if that led to a rollback.
         lately = promise_of(variant.judged)
         if not is_better(lately, left, rules.confidence if variant.quarantined else 0.0):
             return f"not better in its last {lately.n} outcomes: {compare(lately, left)}"
     return None
+
+
+def _is_stale(variant: Variant, rules: Rules, now: int) -> bool:
+    """Return whether a window says nothing any more: the variant was left ``rollback.parole`` outcomes of the task ago.
+
+    Otherwise one outage of all variants would rule each of them out for ever where nothing explores them.
+    """
+    if variant.left_n < 0 or variant.life.n - variant.left_at >= rules.min_recent:
+        return False
+    return now - variant.left_n >= rules.parole

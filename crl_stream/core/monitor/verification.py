@@ -2,7 +2,7 @@
 
 A rollback acts on a window that was selected for being bad, and trusts a target whose good outcomes may be old.  What
 the target then delivers is the first fair comparison: if that is worse than what was left, the task returns to it.
-The target is not quarantined, but its failed window keeps it from being chosen again, which bounds the oscillation.
+The target is not quarantined, but its failed window keeps it from being chosen again for ``rollback.parole`` outcomes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def verify(turn: Turn, target: Variant) -> Sequence[Change]:
     row, rules, left = turn.row, turn.rules, turn.row.left
     assert left is not None
     back = row.variants.get(left.variant_id)
-    if back is None or back.state == RETIRED:
+    if back is None or back.state == RETIRED or not turn.policy.rollback.verify:
         return [VerificationEnded()]
     judged = target.judged
     if judged.n < rules.min_recent:

@@ -105,7 +105,8 @@ def _evict(variant: Variant, number: int, rate: float, claims: Claims, memory: i
     reward, flags = _WEIGHT.unpack_from(window)
     if flags & WEIGHED and variant.reward_start is not None:
         variant.reward_start = carry(variant, variant.reward_start, reward, flags, claims, enough)
-    if memory and not variant.degraded:
+    origin = variant.origin
+    if memory and not variant.degraded and (origin is None or number > origin.n):
         age(variant.past, reward, flags, memory)
     variant.q_start = advance(variant.q_start, number, reward, rate)
     del window[:SIZE]
@@ -187,6 +188,8 @@ def amend(variant: Variant, invocation: int, reward: int | None, quality: int | 
     else:
         new_reward = reward_of(bool(flags & SUCCESS), new_quality, found.speed, found.errors, formula)
     _shift(variant.life, found.reward, new_reward)
+    if variant.origin is not None and variant.life.n - len(window) // SIZE + index < variant.origin.n:
+        _shift(variant.origin, found.reward, new_reward)
     if flags & JUDGED:
         _shift(variant.judged, found.reward, new_reward)
     if is_low(new_quality) != is_low(found.quality):

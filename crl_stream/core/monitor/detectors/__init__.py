@@ -34,6 +34,6 @@ def figures_of(baseline: Sums, recent: Sums, worst: Detector | None) -> dict[str
     found: dict[str, float] = {}
     if baseline.n and recent.n:
         for detector in sorted(DETECTORS, key=lambda detector: detector is not worst):
-            finding = detector.detect(baseline, recent)
+            finding = detector.detect(baseline, recent, floored=detector is worst)
             found |= detector.measure(baseline, recent, None if finding is None else finding.change)
     return found | {"sample_size": recent.n}
