@@ -230,7 +230,7 @@ def accept(
     timeout: Timeout = 20.0,
     json: Json = False,
 ) -> None:
-    """Compare a degraded variant with what it delivers now: for a decline that is there to stay."""
+    """Accept a lasting decline: compare a degraded variant with what it delivers now."""
     give_order(context, m.AcceptLevel, task_key(task), None, reason, actor, timeout, json, variant_id=variant)
 
 

@@ -27,7 +27,8 @@ File = Annotated[
     typer.Option("--file", "-f", help="Outcomes as JSON lines (.gz, .zst); - means stdin. Default: the topic."),
 ]
 Policies = Annotated[
-    list[Path] | None, typer.Option("--policy", help="Also measure the policy of this settings file; repeatable.")
+    list[Path] | None,
+    typer.Option("--policy", metavar="<path>", help="Also measure the policy of this settings file; repeatable."),
 ]
 OnlyNamed = Annotated[bool, typer.Option("--only-named", help="Measure only the present policy and those of --policy.")]
 Budget = Annotated[
@@ -35,10 +36,11 @@ Budget = Annotated[
 ]
 Falls = Annotated[float, typer.Option("--falls", min=0, max=10_000, help="Falls you expect in 10,000 outcomes.")]
 Active = Annotated[
-    str | None, typer.Option("--active", help="The variant that is active. Default: that of the newest outcome.")
+    str | None,
+    typer.Option("--active", help="The active variant. Default: that of the newest outcome that was not exploration."),
 ]
 Whole = Annotated[bool, typer.Option("--whole", help="Use all outcomes, even if the history has changes.")]
-Last = Annotated[int, typer.Option("--last", min=1, help="Use at most so many of the newest outcomes.")]
+Last = Annotated[int, typer.Option("--last", min=1, help="Use at most this many of the newest outcomes.")]
 Seed = Annotated[str, typer.Option("--seed", help="Another seed shows what is chance.")]
 Tasks = Annotated[
     int | None,
