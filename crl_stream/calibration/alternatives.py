@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from crl_stream.core.policy import Policy
-from crl_stream.settings import load_settings
+from crl_stream.settings.policy_file import profile_policy
 
 PRESENT: Final = "present"
 _PROFILES: Final = ("guide", "production")
@@ -60,7 +60,7 @@ def alternatives(
 
 
 def _with_profile(present: Policy, profile: str) -> Policy:
-    chosen = load_settings(environment={}, flags={"profile": profile}).policies.default
+    chosen = profile_policy(profile).default
     return replace(present, **{name: getattr(chosen, name) for name in chosen.__struct_fields__ if name not in _KEPT})
 
 

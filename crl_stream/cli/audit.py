@@ -139,7 +139,7 @@ def _concerns(message: Any, key: TaskKey | None) -> bool:
 
 def _says_something_new(activation: m.Activation) -> bool:
     """Return whether the activation needs an entry; it does not if a command result or a rollback gives more detail."""
-    return activation.cause not in _ORDERED and not activation.cause_id.startswith("rb-")
+    return activation.cause not in _ORDERED and activation.cause != "rollback"
 
 
 def _task_of(message: Any) -> str | None:

@@ -34,7 +34,7 @@ def window(
         return
     active = found["active_variant"] or "nothing"
     show(f"{task}: {active} is active, epoch {found['epoch']}, {found['n_outcomes']} outcomes")
-    for words in standing_orders(found):
+    for words in (*standing_orders(found), *verification(found)):
         show(words)
     if why := found.get("no_rollback"):
         show(f"no rollback happens: {why}")
@@ -67,6 +67,17 @@ def window(
             )
     as_of = found["as_of"]
     show(f"as of crl.invocations {as_of['partition']}:{as_of['offset']}, {found['timestamp']}")
+
+
+def verification(found: dict[str, Any]) -> Iterator[str]:
+    """Return a line about the latest rollback while it may still be taken back."""
+    running = found.get("verification")
+    if running is not None:
+        so_far = f"{running['outcomes']} of {running['outcomes_needed']} outcomes"
+        yield (
+            f"{running['rollback_id']} is being verified: {so_far}; "
+            f"it is taken back to {running['left_variant']} if they are worse"
+        )
 
 
 def standing_orders(found: dict[str, Any]) -> Iterator[str]:

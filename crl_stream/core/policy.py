@@ -136,7 +136,10 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     verify: bool = True
     """Take a rollback back if its target's first outcomes are worse than what was left, by ``confidence``."""
     parole: AtLeastOne = 200
-    """Outcomes of the task after which the window that a variant was left with no longer rules it out as a target."""
+    """Outcomes of the task after which the window that a variant was left with no longer rules it out as a target.
+
+    It must then lead by at least two standard errors.
+    """
     undo_hold: Count = 100
     """After an undo, there are no automatic changes for this many outcomes of the task."""
     renotify: AtLeastOne = 50

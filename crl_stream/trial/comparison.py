@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from crl_stream.core.drills import is_drill
 from crl_stream.core.policy import PolicySet
 from crl_stream.core.policy_difference import Difference, policy_differences
 from crl_stream.trial.decisions import KINDS
@@ -134,9 +135,10 @@ class Comparison(NamedTuple):
 def compare(
     against: tuple[str, Run], policy: tuple[str, Run], traffic: TrafficOfTasks, source: Input, recorded: Recorded | None
 ) -> Comparison:
-    """Compare two folds of the same records; each comes with the label of its policy."""
+    """Compare two folds of the same records, drills left out; each comes with the label of its policy."""
     one, other = (Side(label, run.judged_by, run.last) for label, run in (against, policy))
-    names = sorted(traffic.keys() | against[1].decided.keys() | policy[1].decided.keys())
+    found = traffic.keys() | against[1].decided.keys() | policy[1].decided.keys()
+    names = sorted(name for name in found if not is_drill(name.split("/")[0]))
     tasks = [_compare_task(name, traffic.get(name) or Traffic(), against[1], policy[1]) for name in names]
     return Comparison(one, other, policy_differences(one.last, other.last), source, tasks, recorded)
 

@@ -78,5 +78,5 @@ def test_a_candidate_that_waits_and_scores_that_came_too_late_are_said_in_words(
         crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
         text = crl.run("window", "backend-architect/api-design")
     said = text.out + text.err
-    assert "not applied yet: leads default by 0.03 in Q-value, min_lead 0.05" in said
+    assert "not applied yet: 0.03 ahead of default in Q-value, 0.05 ahead needed" in said
     assert "1 score came too late: the window no longer held its outcome" in said

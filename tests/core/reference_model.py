@@ -231,6 +231,8 @@ class Model:
             member.degraded_at = member.n
         if member.name != self.active or self._took_back(member):
             return
+        # After 50 outcomes without a target, the engine believes a full window without a success; the model does not.
+        self.ambiguous |= kind == "DEGRADED" and member.is_hopeless and self.n - self.changed_n > 60
         if kind == "DEGRADED" and (target := self._target()) is not None:
             left = self._delivered(member)
             member.quarantined, target.quarantined = True, False
@@ -277,19 +279,18 @@ class Model:
     def _is_better_target(self, target: Member, degraded: Member) -> bool:
         """Whether the target's lifetime and last judged outcomes promise more than the degraded window, doubted."""
         left = self._delivered(degraded)
-        if degraded.is_hopeless:
-            left = [Estimate.of([o for o in degraded.window if o.judged], metric) for metric in METRICS]
         if not self._is_better([Estimate.of(target.history, metric) for metric in METRICS], left, exact(0.5)):
             return False
         lately = [o for o in target.window if o.judged]
-        is_stale = (
-            target.left_n is not None and self.n - target.left_n >= 200 and target.n - target.left_at < MIN_RECENT
-        )
-        if len(lately) < MIN_RECENT or is_stale:
+        if len(lately) < MIN_RECENT:
             return True
-        return self._is_better(
-            [Estimate.of(lately, metric) for metric in METRICS], left, exact(0.5) * target.quarantined
-        )
+        errors = exact(0.5) * target.quarantined
+        if self._is_better([Estimate.of(lately, metric) for metric in METRICS], left, errors):
+            return True
+        was_left = target.left_n is not None and target.n - target.left_at < MIN_RECENT
+        is_stale = was_left and self.n - (target.left_n or 0) >= PAROLE
+        history = [Estimate.of(target.history, metric) for metric in METRICS]
+        return is_stale and self._is_better(history, left, Fraction(2))
 
     def _is_better(self, one: list[Estimate], other: list[Estimate], errors: Fraction) -> bool:
         """Whether one leads in a metric by so many standard errors, and trails less in the other, by less than one."""

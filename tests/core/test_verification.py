@@ -204,4 +204,4 @@ def test_in_an_outage_of_all_variants_the_number_of_changes_is_bounded(outcomes:
     rolled = [event.rollback_id for event in task.stated(m.RollbackEvent)]
     assert len(set(taken_back)) == len(taken_back)
     assert set(taken_back) <= set(rolled)
-    assert len(rolled) <= 2 * (others + 1)
+    assert len(rolled) <= 2 * (others + 1) * (1 + len(outcomes) // Policy().rollback.parole)

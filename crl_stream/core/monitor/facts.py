@@ -180,8 +180,11 @@ def held_back(turn: Turn, change: c.HeldBack) -> Sequence[Any]:
 def found_no_target(turn: Turn, change: c.FoundNoTarget) -> Sequence[Any]:
     """Return the alert about a degraded active variant that no other variant can replace."""
     why = ", ".join(f"{c.variant_id} ({c.why_not})" for c in change.ranked) or "no other variant is known"
-    action = f"degraded, with nothing to roll back to: {why}; register or fix a variant"
-    about = change.variant.variant_id
+    about, task = change.variant.variant_id, f"{turn.row.agent_name}/{turn.row.task_type}"
+    action = (
+        f"degraded, with nothing to roll back to: {why}; register or fix a variant, or accept the present level "
+        f"(crl accept {task})"
+    )
     return (alert(turn, "no_target", "critical", action, about=about, cause_id=change.alert_id),)
 
 

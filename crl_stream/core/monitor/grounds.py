@@ -51,7 +51,10 @@ def sentence(variant: Variant, verdict: Verdict, rules: Rules) -> str:
     if verdict.baseline.n < rules.min_baseline:
         return f"Too little data: baseline of {verdict.baseline.n} outcomes < {rules.min_baseline}"
     if judged.n < rules.min_recent:
-        return f"Too little data: {judged.n} outcomes since the last activation < {rules.min_recent}"
+        origin = variant.origin
+        accepted = origin is not None and judged.n >= variant.life.n - origin.n
+        since = "its level was accepted" if accepted else "the last activation"
+        return f"Too little data: {judged.n} outcomes since {since} < {rules.min_recent}"
     first, last = ", ".join(detector.nothing for detector in DETECTORS[:-1]), DETECTORS[-1].nothing
     return f"Nothing to compare with: the baseline has {first} and {last}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from crl_stream.core.messages.parts import Candidate
 from crl_stream.core.monitor.baseline import lifetime_of
 from crl_stream.core.monitor.detector import Detector
@@ -9,6 +11,9 @@ from crl_stream.core.monitor.promise import Promise, compare, delivered, is_bett
 from crl_stream.core.monitor.row import RETIRED, SIZE, TaskRow, Variant
 from crl_stream.core.monitor.rules import Rules
 from crl_stream.core.monitor.verdict import DEGRADED, is_hopeless, judge
+
+CLEARLY: Final = 2.0
+"""Standard errors by which a variant must lead whose last window failed too long ago to count."""
 
 
 def rank(variant: Variant) -> tuple[float, int, str]:
@@ -32,7 +37,9 @@ def candidates(row: TaskRow, rules: Rules, worst: Detector | None = None) -> lis
     """
     found, chosen = [], False
     active = row.variants.get(row.active) if row.active is not None else None
-    left = None if active is None else delivered(active, rules, certain=True)
+    # After so long without a target, a full window without a success is no longer taken for chance.
+    certain = row.no_target_n >= 0 and row.n - row.no_target_n >= rules.policy.rollback.renotify
+    left = None if active is None else delivered(active, rules, certain=certain)
     is_added = worst is not None and any(worst is detector for detector, *_ in rules.further)
     without_success = active is not None and active.judged.successes == 0
     for variant in sorted(row.variants.values(), key=_precedence):
@@ -73,10 +80,12 @@ def _comparison(variant: Variant, left: Promise, rules: Rules, *, now: int, is_a
         return None
     if not is_better(promised, left, rules.confidence):
         return f"not better by {rules.confidence:g} standard errors: {compare(promised, left)}"
-    if variant.judged.n >= rules.min_recent and not _is_stale(variant, rules, now):
+    if variant.judged.n >= rules.min_recent:
         # What it delivered last tells more than a good past, above all if that led to a rollback.
         lately = promise_of(variant.judged)
-        if not is_better(lately, left, rules.confidence if variant.quarantined else 0.0):
+        if not is_better(lately, left, rules.confidence if variant.quarantined else 0.0) and not (
+            _is_stale(variant, rules, now) and is_better(promised, left, CLEARLY)
+        ):
             return f"not better in its last {lately.n} outcomes: {compare(lately, left)}"
     return None
 
