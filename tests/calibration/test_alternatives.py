@@ -44,6 +44,15 @@ def test_every_fragment_added_to_the_settings_gives_the_task_the_policy_that_was
     assert fragment(KEY, settings.for_task(KEY), settings) == ""
 
 
+def test_a_profile_is_the_profile_whatever_settings_are_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {one.name: one.policy for one in alternatives(Policy())}
+    (tmp_path / "crl.toml").write_text('[degradation]\nguard = "evidence"\nlookback_window = 33\n', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert {one.name: one.policy for one in alternatives(Policy())} == before
+
+
 def test_the_present_policy_comes_first_and_equal_policies_are_measured_once() -> None:
     found = alternatives(Policy())
     assert (found[0].name, found[0].same_as) == (PRESENT, ("guide",))

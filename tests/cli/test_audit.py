@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import typing
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crl_stream.cli.audit import Entry, Newest, _take_result
+from crl_stream.cli.audit import Entry, Newest, _says_something_new, _take_result
 from crl_stream.core import messages as m
+from crl_stream.core.messages.parts import ActivationCause
 
 
 def an_entry(number: int, second: int) -> Entry:
@@ -60,3 +64,25 @@ def test_an_order_for_the_fleet_is_one_entry_however_many_partitions_answer() ->
     [entry] = found
     assert (entry.action, entry.actor, entry.reason, entry.partitions) == ("HoldAll", "ada", "incident 42", 4)
     assert entry.detail == "held until T in 4 partitions"
+
+
+@given(st.sampled_from(typing.get_args(ActivationCause)))
+def test_every_automatic_change_is_listed_and_a_rollback_by_its_own_event(cause: Any) -> None:
+    activation = m.Activation(
+        activation_id="act-1",
+        timestamp="2025-11-19T14:30:00.000Z",
+        agent_name="a",
+        task_type="t",
+        from_variant="v1",
+        to_variant="v2",
+        cause=cause,
+        cause_id="rb-1" if cause.startswith("rollback") else "id",
+        reasoning="",
+        enforced=True,
+        epoch=2,
+        untested=False,
+        position=m.Position(0, 1),
+        policy_hash="0" * 16,
+        engine_version="4",
+    )
+    assert _says_something_new(activation) is (cause in {"first_seen", "auto_apply", "rollback_verified_worse"})

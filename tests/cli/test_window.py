@@ -59,6 +59,15 @@ def test_a_hold_with_two_limits_is_shown_with_both(crl: Program) -> None:
     assert "until 2025-11-20T14:30:00.000Z and 70 more outcomes: a new release" in text.out
 
 
+def test_a_rollback_that_may_still_be_taken_back_is_shown_with_its_progress(crl: Program) -> None:
+    running = {"rollback_id": "rb-1", "left_variant": "v2", "outcomes": 12, "outcomes_needed": 20}
+    with serving([], review=HELD | {"verification": running}) as port:
+        crl.environment["CRL_WORKER_WEB_PORT"] = str(port)
+        text = crl.run("window", TASK)
+    words = "rb-1 is being verified: 12 of 20 outcomes; it is taken back to v2 if they are worse"
+    assert words in " ".join(text.out.split())
+
+
 def test_a_candidate_that_waits_and_scores_that_came_too_late_are_said_in_words(crl: Program) -> None:
     driver = TopologyDriver()
     driver.pipe(*[an_invocation("default", invocation_id=f"i{n}", reward=0.92) for n in range(30)])

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from crl_stream.core import messages as m
+from crl_stream.core.drills import DRILL_AGENT
 from crl_stream.core.policy import GUIDE, PolicySet
 from crl_stream.settings.policy_file import profile_policy
 from crl_stream.stages.topology import MONITOR
@@ -39,6 +41,18 @@ def test_the_policy_that_produced_a_log_makes_no_difference(story: list[Any], po
     assert found.is_same
     assert found.settings == []
     assert found.estimate == (0.0, 0.0, 0.0, 0, 0)
+
+
+def test_drills_are_left_out_because_they_fail_on_purpose() -> None:
+    driver = record(COLLAPSE)
+    before = compared(driver, GUIDE, POLICIES[-1])
+    for segment in COLLAPSE:
+        driver.pipe(
+            *[replace(one, agent_name=DRILL_AGENT, invocation_id=f"d{one.invocation_id}") for one in outcomes(segment)]
+        )
+    after = compared(driver, GUIDE, POLICIES[-1])
+    assert [one.task for one in after.tasks] == [one.task for one in before.tasks]
+    assert after.estimate == before.estimate
 
 
 @given(stories, policies, st.integers(1, 50))
