@@ -59,7 +59,7 @@ async def test_without_a_worker_the_partitions_that_do_not_answer_are_named_and_
 ) -> None:
     code, out, err = await installation.run_crl("hold", "--all", "--timeout", "2", "--actor", "ada")
     assert code == 69
-    assert "partition 0, 1, 2, 3 has not answered within 2 s" in err
+    assert "partitions 0, 1, 2, 3 have not answered within 2 s" in err
     await installation.worker()
     await installation.settled()
     held = [r for r in await installation.messages(DECISIONS) if isinstance(r, m.CommandResult) and r.tasks == 0]
