@@ -90,7 +90,7 @@ async def test_any_number_of_drills_pass_under_any_policy_that_protects(installa
 async def test_a_policy_under_which_a_total_failure_is_not_rolled_back_fails_the_drill(
     installation: Installation,
 ) -> None:
-    await installation.worker(rollback_doubt="1000", rollback_renotify="1000000")
+    await installation.worker(rollback_doubt="1000", rollback_confidence="5", rollback_renotify="1000000")
     code, found, err = await drill(installation)
     assert (code, found["result"], found["partitions"][0]["missing"]) == (6, "failed", "rollback")
     assert "at rollback: degraded, with nothing to roll back to: drill-steady (" in err
