@@ -72,10 +72,12 @@ async def test_what_was_acknowledged_survives_a_stop_a_kill_and_a_pause(broker: 
     await broker.start()
     broker.pause()
     with pytest.raises((TimeoutError, KafkaError)):
-        await write(broker.bootstrap_servers, b"never", seconds=3.0)
+        await write(broker.bootstrap_servers, b"during a pause", seconds=3.0)
     broker.go_on()
     await write(broker.bootstrap_servers, b"after a pause")
-    assert await everything(broker) == [b"before a stop", b"before a kill", b"after a pause"]
+    # What was not acknowledged may still have been written: the broker finds it in its sockets.
+    found = [value for value in await everything(broker) if value != b"during a pause"]
+    assert found == [b"before a stop", b"before a kill", b"after a pause"]
 
 
 async def test_a_user_who_is_denied_a_topic_cannot_write_it_until_it_is_allowed(broker: Broker) -> None:
